@@ -1,0 +1,285 @@
+"""AutoMorph's outputs: image quality and the 72 measurements, each kept only where it can be trusted."""
+
+import hashlib
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from retinal_lib.errors import UserError
+from retinal_lib.fact import Fact, Source
+from retinal_lib.paths import PACKAGE
+from retinal_lib.table import image_key
+
+QUALITY_WORDS = ("good", "usable", "not gradable")
+SPEC = yaml.safe_load((PACKAGE / "vessels.yaml").read_text(encoding="utf-8"))
+# the files that AutoMorph writes today, then the intermediate ones that older versions left behind
+FINAL = ("M3/Macular_Features.csv", "M3/Disc_Features.csv")
+OLDER = tuple(
+    (f"M3/{kind}_centred/{kind}_{zone}Measurement.csv", suffix)
+    for kind in ("Macular", "Disc")
+    for zone, suffix in (("", ""), ("Zone_B_", "_zone_b"), ("Zone_C_", "_zone_c"))
+) + tuple((f"{folder}Disc_cup_results.csv", "") for folder in ("M3/", "M3/Macular_centred/", "M3/Disc_centred/"))
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One measurement: its column, how it is said, its unit, digits after the point and open validity interval."""
+
+    column: str
+    words: str
+    unit: str
+    digits: int
+    low: float
+    high: float
+    parents: tuple[str, ...]
+    where: str  # the zone's words, "" for the disc
+    of: str  # the vessels' words, "" for the disc and the calibres
+    measure: str  # the measure's words without vessels and zone
+
+    def say(self, value: float) -> str:
+        """The value as text with its unit: 152.3 µm."""
+        return f"{value:.{self.digits}f}{' ' if self.unit else ''}{self.unit}"
+
+    @property
+    def template(self) -> str:
+        """A %-template of the feature's clause."""
+        return f"the {self.words} is %.{self.digits}f{' ' if self.unit else ''}{self.unit}"
+
+
+def _feature(column: str, spec: dict, words: str, parents: Iterable[str] = (), where: str = "", of: str = "") -> Feature:
+    digits = spec.get("zone_digits", spec["digits"]) if "_zone_" in column else spec["digits"]
+    low, high = spec["valid"]
+    return Feature(
+        column, words, spec.get("unit", ""), digits, low, high, tuple(parents), where, of, spec["words"]
+    )
+
+
+@cache
+def features() -> tuple[Feature, ...]:
+    """All measurements, in the order of AutoMorph's header; the optional extra ones last."""
+    found = [_feature(c, s, s["words"], [s["parent"]] if "parent" in s else ()) for c, s in SPEC["disc"].items()]
+    for zone, where in SPEC["zones"].items():
+        for prefix, vessels in SPEC["vessels"].items():
+            for measure, spec in SPEC["measures"].items():
+                parents = [f"{prefix}{spec['parent']}{zone}"] if "parent" in spec else []
+                words = f"{spec['words']} of the {vessels['of']} {where}"
+                found.append(_feature(f"{prefix}{measure}{zone}", spec, words, parents, where, vessels["of"]))
+            if zone:
+                found += _calibres(prefix, zone, where)
+        if zone:
+            found += _calibres(None, zone, where)
+    return (*found, *(_feature(c, s, s["words"]) for c, s in SPEC["extra"].items()))
+
+
+def _calibres(after: str | None, zone: str, where: str) -> list[Feature]:
+    return [
+        _feature(f"{name}{zone}", spec, f"{spec['words']} {where}", [p + zone for p in spec.get("parents", ())], where)
+        for name, spec in SPEC["calibres"].items()
+        if spec.get("after") == after
+    ]
+
+
+class AutoMorph:
+    """The tables under one `Results` folder. Absent tables are absent: `notes` says so, nothing is invented."""
+
+    def __init__(self, root: Path):
+        self.root, self.notes, self.inputs = root, [], {}
+        self.quality_rows = self._quality(root / "M1" / "results_ensemble.csv")
+        self.rows, self.values, self.sources = self._measurements()
+        if not self.quality_rows:
+            self.notes.append(f"no AutoMorph quality table ({root / 'M1' / 'results_ensemble.csv'})")
+        if not self.rows:
+            self.notes.append(f"no AutoMorph measurements ({root / 'M3'})")
+
+    def _read(self, path: Path) -> pd.DataFrame:
+        raw = path.read_bytes()
+        self.inputs[str(path)] = hashlib.sha256(raw).hexdigest()
+        try:
+            frame = pd.read_csv(io.BytesIO(raw), encoding="utf-8-sig", skipinitialspace=True)
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: not a readable AutoMorph table ({str(error).strip()})") from error
+        frame.columns = [str(name).strip() for name in frame.columns]
+        if "Name" not in frame.columns:
+            raise UserError(f"{path}: no column 'Name'; the columns are {', '.join(map(repr, frame.columns[:8]))}, …")
+        # Name is a path in M1 and a bare name in M3, with either slash
+        frame.index = [image_key(str(name)) for name in frame["Name"]]
+        return frame
+
+    def _quality(self, path: Path) -> dict[str, tuple[int, Source]]:
+        if not path.is_file():
+            return {}
+        frame = self._read(path)
+        for column in ("Prediction", "softmax_bad"):
+            if column not in frame.columns:
+                raise UserError(f"{path}: no column {column!r}; found {', '.join(map(repr, frame.columns))}")
+        found: dict[str, tuple[int, Source]] = {}
+        clashing = set()
+        for number, (key, prediction, bad) in enumerate(
+            zip(frame.index, _numbers(frame["Prediction"]), _numbers(frame["softmax_bad"]), strict=True), start=2
+        ):
+            if prediction not in (0, 1, 2) or np.isnan(bad):
+                self.notes.append(
+                    f"{path.name}, row {number}: Prediction {frame['Prediction'].iloc[number - 2]!r} with softmax_bad "
+                    f"{frame['softmax_bad'].iloc[number - 2]!r} is no quality (0, 1 or 2 with a probability); left out"
+                )
+                continue
+            # a "usable" image is still rejected by AutoMorph where it is too probably bad
+            level = 2 if prediction == 1 and bad >= SPEC["softmax_bad"] else int(prediction)
+            if found.get(key, (level,))[0] != level:
+                clashing.add(key)
+            found[key] = (level, Source(str(path), number, "Prediction"))
+        for key in sorted(clashing):
+            self.notes.append(f"{path.name}: {key!r} stands there with different qualities; none is told")
+            del found[key]
+        return found
+
+    def _measurements(self) -> tuple[dict[str, int], np.ndarray, list[tuple[str, int]]]:
+        frames = self._final() or self._older()
+        names = [f.column for f in features()]
+        values, keys, sources = [], [], []
+        for path, frame in frames:
+            numbers = frame.reindex(columns=names).apply(_numbers).to_numpy(dtype=float).reshape(len(frame), len(names))
+            self._report_text(path, frame, names)
+            values.append(numbers)
+            keys += list(frame.index)
+            sources += [(str(path), number) for number in range(2, len(frame) + 2)]
+        matrix = np.vstack(values) if values else np.empty((0, len(names)))
+        self._blank_invalid(matrix, names)
+        return self._index(keys, matrix), matrix, sources
+
+    def _final(self) -> list[tuple[Path, pd.DataFrame]]:
+        return [(self.root / name, self._read(self.root / name)) for name in FINAL if (self.root / name).is_file()]
+
+    def _older(self) -> list[tuple[Path, pd.DataFrame]]:
+        """The intermediate files: zone columns carry no suffix there, and each file holds some of the columns."""
+        merged: dict[str, pd.DataFrame] = {}
+        known = {f.column for f in features()}
+        for name, suffix in OLDER:
+            path = self.root / name
+            if not path.is_file():
+                continue
+            frame = self._read(path).drop(columns="Name")
+            frame = frame.rename(columns={c: c + suffix for c in frame.columns if c + suffix in known})
+            frame = frame[~frame.index.duplicated()]
+            kind = "Disc" if name.startswith("M3/Disc_centred/") else "Macular"
+            merged[kind] = frame if kind not in merged else merged[kind].combine_first(frame)
+        if merged:
+            self.notes.append("AutoMorph's older intermediate tables were read (no M3/*_Features.csv)")
+        return [(self.root / "M3" / f"{kind}_centred", frame) for kind, frame in merged.items()]
+
+    def _report_text(self, path: Path, frame: pd.DataFrame, names: list[str]) -> None:
+        present = [n for n in names if n in frame.columns]
+        missing = [f.column for f in features() if f.column not in frame.columns and f.column not in SPEC["extra"]]
+        if missing and path.suffix:
+            self.notes.append(f"{path.name}: {len(missing)} of AutoMorph's 72 columns are missing, the first {missing[0]!r}")
+        bad = sum(int((_numbers(frame[n]).isna() & frame[n].notna() & (frame[n].astype(str).str.strip() != "")).sum())
+                  for n in present if not pd.api.types.is_numeric_dtype(frame[n]))
+        if bad:
+            self.notes.append(f"{path.name}: {bad} cells are not numbers; they are left out")
+
+    def _blank_invalid(self, matrix: np.ndarray, names: list[str]) -> None:
+        """Sets to NaN what is a failure value, implausible, of unknown unit, or derived from such a value."""
+        column = {name: i for i, name in enumerate(names)}
+        lengths = [column[f.column] for f in features() if f.unit == "µm"]
+        evidence, trusted = _unit_evidence(matrix, column)
+        if len(matrix) and not trusted:
+            hubbard = [i for name, i in column.items() if name.startswith("AVR_Hubbard")]
+            matrix[:, lengths + hubbard] = np.nan
+            self.notes.append(
+                f"AutoMorph's lengths are left out: their unit could not be confirmed as µm ({evidence}); "
+                "check resolution_information.csv (mm per pixel)"
+            )
+        with np.errstate(invalid="ignore"):
+            for f in features():
+                values = matrix[:, column[f.column]]
+                values[~((values > f.low) & (values < f.high))] = np.nan
+            for f in features():
+                for parent in f.parents:
+                    matrix[np.isnan(matrix[:, column[parent]]), column[f.column]] = np.nan
+
+    def _index(self, keys: list[str], matrix: np.ndarray) -> dict[str, int]:
+        index: dict[str, int] = {}
+        clashing = set()
+        for i, key in enumerate(keys):
+            if key in index and not np.array_equal(matrix[index[key]], matrix[i], equal_nan=True):
+                clashing.add(key)
+            index.setdefault(key, i)
+        for key in sorted(clashing):
+            self.notes.append(f"AutoMorph measured {key!r} twice with different values; none is told")
+            del index[key]
+        return index
+
+    def quality(self, key: str) -> Fact | None:
+        """The quality fact of an image, or None where AutoMorph gives none."""
+        if key not in self.quality_rows:
+            return None
+        level, source = self.quality_rows[key]
+        words = QUALITY_WORDS[level]
+        if level == 2:
+            text = "AutoMorph's quality check rejected the image as not gradable"
+        else:
+            text = f"AutoMorph's quality check called the image {words}"
+        return Fact("quality", "quality", level, "AutoMorph", text, source, words)
+
+    def measurements(self, key: str) -> list[Fact]:
+        """One fact per trusted measurement of an image."""
+        row = self.rows.get(key)
+        if row is None:
+            return []
+        file, number = self.sources[row]
+        return [
+            Fact("vascular", f.column, value, f.unit, f.template % value, Source(file, number, f.column), f.words)
+            for f, value in zip(features(), self.values[row].tolist(), strict=True)
+            if value == value  # NaN is not a measurement
+        ]
+
+    def text(self, key: str) -> str:
+        """The texts of `measurements(key)` joined, without building the facts: for many images."""
+        row = self.rows.get(key)
+        if row is None:
+            return ""
+        values = self.values[row]
+        valid = ~np.isnan(values)
+        return _template(valid.tobytes()) % tuple(values[valid].tolist())
+
+
+def _unit_evidence(matrix: np.ndarray, column: dict[str, int]) -> tuple[str, bool]:
+    """What speaks for or against µm, and whether the lengths can be told."""
+    for name, (low, high) in SPEC["micrometres"].items():
+        values = matrix[:, [i for n, i in column.items() if n == name or n.startswith(f"{name}_zone")]]
+        values = values[values > 0]
+        if values.size:
+            median = float(np.median(values))
+            return f"the median {name} is {median:.4g}, in µm it lies between {low} and {high}", low <= median <= high
+    return "neither a disc height nor a CRAE was measured", False
+
+
+@lru_cache(maxsize=4096)
+def _template(valid: bytes) -> str:
+    chosen = [f for f, ok in zip(features(), np.frombuffer(valid, dtype=bool), strict=True) if ok]
+    return "; ".join(f.template for f in chosen)
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    return pd.to_numeric(column, errors="coerce")
+
+
+def feature(column: str) -> Feature:
+    """The measurement of that column."""
+    return _by_column()[column]
+
+
+@cache
+def _by_column() -> dict[str, Feature]:
+    return {f.column: f for f in features()}
+
+
+def find(root: Path, split: str) -> Path:
+    """A split's own results folder where there is one (ids restart in some datasets), else the root itself."""
+    return root / split if (root / split / "M1").is_dir() or (root / split / "M3").is_dir() else root

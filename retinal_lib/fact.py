@@ -1,0 +1,78 @@
+"""What is known of an image, one fact at a time, each with the cell it was read from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+# aspect -> the title under which its facts stand in a description, in this order
+ASPECTS = {
+    "image": "Image",
+    "patient": "Patient record",
+    "quality": "Image quality",
+    "disease": "Disease",
+    "lesion": "Lesions",
+    "vascular": "Vessels and optic disc",
+    "notes": "Notes",
+}
+
+
+class Source(NamedTuple):
+    """The place a fact was read from. `row` counts as a spreadsheet does: the header is row 1."""
+
+    file: str
+    row: int | None = None
+    column: str | None = None
+
+    def __str__(self) -> str:
+        row = f", row {self.row}" if self.row is not None else ""
+        column = f", column {self.column!r}" if self.column else ""
+        return f"{Path(self.file).name}{row}{column}"
+
+
+class Fact(NamedTuple):
+    """One statement. `value` is as measured or labelled, `unit` its unit (for a grade: the scale's name), `text` the
+    statement as a clause, `words` the wording of the value alone, `scope` what the statement holds for."""
+
+    aspect: str
+    name: str
+    value: object
+    unit: str
+    text: str
+    source: Source
+    words: str = ""
+    scope: str = "image"  # image, eye or patient
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything known of one image. `missing` says, in sentences, what is not known and why."""
+
+    dataset: str
+    id: str
+    image: str
+    path: Path
+    split: str
+    patient: str | None
+    eye: str | None
+    facts: tuple[Fact, ...]
+    missing: tuple[str, ...] = ()
+
+    @property
+    def aspects(self) -> tuple[str, ...]:
+        """The aspects that have facts, in the order of a description."""
+        present = {fact.aspect for fact in self.facts}
+        return tuple(aspect for aspect in ASPECTS if aspect in present)
+
+    def about(self, aspect: str) -> tuple[Fact, ...]:
+        """The facts of one aspect."""
+        return tuple(fact for fact in self.facts if fact.aspect == aspect)
+
+    @property
+    def description(self) -> str:
+        """The hidden description: one line per aspect."""
+        return "\n".join(line(aspect, "; ".join(f.text for f in self.about(aspect))) for aspect in self.aspects)
+
+
+def line(aspect: str, text: str) -> str:
+    """One aspect's line of a description."""
+    return f"{ASPECTS[aspect]}: {text}."

@@ -1,0 +1,166 @@
+"""A dataset page: what a dataset's files are called, what its labels mean and what its terms allow, as data."""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from retinal_lib.errors import UserError, unknown
+from retinal_lib.kinds import KINDS, Kind
+from retinal_lib.paths import PACKAGE
+
+
+class Strict(BaseModel):
+    """A part of a page: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Split(Strict):
+    """Where one split lies. Each list holds alternatives; the first that exists is taken."""
+
+    images: list[str]
+    tables: list[str] = []
+    masks: list[str] = []
+    unlabelled: bool = False  # the split's table may lack the label columns
+
+
+class Masks(Strict):
+    """How a mask's name tells its image (group `image`, else the whole stem) and its lesion type (group `type`)."""
+
+    name: str
+    types: dict[str, tuple[str, str]]  # type -> (singular, plural)
+    landmarks: dict[str, str] = {}
+    absent: Literal["none", "unknown"] = "unknown"  # what a missing mask file says where the type's folder has others
+
+
+class Pairs(Strict):
+    """A table that pairs left and right images of one patient."""
+
+    tables: list[str]
+    left: str
+    right: str
+
+
+class Correction(Strict):
+    """A published erratum: the stale value and the right one."""
+
+    image: str
+    column: str
+    stale: str
+    right: str
+    source: str
+
+
+class Page(Strict):
+    """One dataset. See `datasets/` for the pages and CONTRIBUTING.md for how to write one."""
+
+    name: str
+    title: str
+    citation: str = ""
+    licence: str = "not stated"
+    may_send: Literal["yes", "no", "ask"] = "ask"
+    terms: str = ""  # what the licence needs, as the end of a sentence
+    modality: str = ""
+    prefix: str = ""
+    image: str = ".*"  # regular expression of an image's stem; groups `patient` and `eye` are read
+    eyes: dict[str, Literal["left", "right"]] = {"left": "left", "right": "right"}
+    private_names: bool = False  # image names identify participants and are never shown in a notebook
+    restart: bool = False  # numbering restarts in each split
+    splits: dict[str, Split]
+    key: str | list[str] | dict[str, str] | None = None  # the column that names the image, or one per eye
+    update: str | None = None  # regular expression of the part of a table's name that marks a newer edition
+    pairs: Pairs | None = None
+    masks: Masks | None = None
+    corrections: list[Correction] = []
+    same_image: list[tuple[str, str]] = []  # two names of one picture, from the dataset's errata
+    exclude: dict[str, str] = {}  # image -> why it is never used
+    facts: list[Kind]
+    file: Path | None = Field(None, exclude=True)
+
+    @field_validator("may_send", mode="before")
+    @classmethod
+    def _yes_is_no_boolean(cls, value: object) -> object:
+        return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+
+    @field_validator("facts", mode="before")
+    @classmethod
+    def _known_kinds(cls, entries: list) -> list:
+        return [_kind(entry) for entry in entries]
+
+    @model_validator(mode="after")
+    def _regular_expressions(self) -> "Page":
+        for pattern in filter(None, (self.image, self.update, self.masks and self.masks.name)):
+            re.compile(pattern)
+        return self
+
+    @property
+    def image_prefix(self) -> str:
+        """What stands before an image's name in exported files."""
+        return self.prefix or f"{self.name}/"
+
+    @property
+    def gives(self) -> tuple[Kind, ...]:
+        """The kinds of facts, in the page's order."""
+        return tuple(self.facts)
+
+
+def _kind(entry: object) -> Kind:
+    if isinstance(entry, str):
+        entry = {entry: {}}
+    if not isinstance(entry, dict) or len(entry) != 1:
+        raise ValueError(f"each fact is one kind with its settings, found {entry!r}")
+    ((name, settings),) = entry.items()
+    if name not in KINDS:
+        raise ValueError(str(unknown("kind of fact", name, KINDS)))
+    if not isinstance(settings, dict):
+        raise ValueError(f"{name} needs a mapping of settings, found {settings!r}")
+    return KINDS[name](**settings)
+
+
+def load(path: Path) -> Page:
+    """Reads a page. UserError: not YAML, or a key, kind or value that a page cannot have; named with file and place."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: not a readable dataset page ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: a dataset page is a mapping of keys such as name, title, splits and facts")
+    try:
+        return Page(**content, file=path)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the page"
+        raise UserError(
+            f"{path}: {place}: {first['msg'].removeprefix('Value error, ')} (found {first['input']!r})"
+        ) from error
+    except re.error as error:
+        raise UserError(f"{path}: {error.pattern!r} is no regular expression ({error})") from error
+
+
+@cache
+def _published() -> dict[str, Path]:
+    return {path.stem: path for path in sorted((PACKAGE / "datasets").glob("*.yaml"))}
+
+
+def names() -> tuple[str, ...]:
+    """The datasets that have a page in the package."""
+    return tuple(_published())
+
+
+def get(dataset: str) -> Page:
+    """The page of a published dataset by name (any case), or a page of the user's own by path to its .yaml file."""
+    if Path(dataset).suffix.casefold() in (".yaml", ".yml"):
+        return load(Path(dataset))
+    folded = {name.casefold(): name for name in names()}
+    if dataset.casefold() not in folded:
+        raise unknown("dataset", dataset, names())
+    return _cached(folded[dataset.casefold()])
+
+
+@cache
+def _cached(name: str) -> Page:
+    return load(_published()[name])

@@ -1,0 +1,28 @@
+"""Where things are, from any working directory."""
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def root() -> Path:
+    """The project's folder: the checkout this package lies in, else the nearest one above the working directory,
+    else the working directory itself (the package was installed without a checkout)."""
+    for folder in (PACKAGE.parent, Path.cwd(), *Path.cwd().parents):
+        if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
+            return folder
+    return Path.cwd()
+
+
+def resolve(path: str | Path) -> Path:
+    """An absolute path for what a user typed: relative to the shell's folder; from inside `notebooks/`, where
+    JupyterLab starts its kernels, relative to the project's folder."""
+    path = Path(path).expanduser()
+    inside_notebooks = Path.cwd().is_relative_to(root() / "notebooks")
+    return ((root() if inside_notebooks else Path.cwd()) / path).absolute()
+
+
+def shown(path: str | Path) -> str:
+    """The path as shown to people: relative to the project's folder where it lies in it, with forward slashes."""
+    path = Path(path)
+    return (path.relative_to(root()) if path.is_relative_to(root()) else path).as_posix()
