@@ -1,5 +1,6 @@
 """Lesion masks to lesion boxes: pure functions of files and arrays."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,8 +14,8 @@ from retinal_lib.errors import UserError
 
 @dataclass(frozen=True)
 class Lesion:
-    """One connected lesion: its box [x_min, y_min, x_max, y_max] as fractions of the mask's width and height, rounded
-    to 4 digits (x to the right, y down, the maximum edges exclusive), and its pixel count."""
+    """One connected lesion: its box [x_min, y_min, x_max, y_max] as fractions of the mask's width and height, with
+    4 digits, rounded outwards so that it always holds the lesion (x to the right, y down, the maximum edges exclusive), and its pixel count."""
 
     box: tuple[float, float, float, float]
     pixels: int
@@ -57,10 +58,18 @@ def find(mask: np.ndarray) -> Lesions:
     height, width = mask.shape
     count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     found = [
-        Lesion((round(x / width, 4), round(y / height, 4), round((x + w) / width, 4), round((y + h) / height, 4)), int(n))
+        Lesion((_floor(x / width), _floor(y / height), _ceil((x + w) / width), _ceil((y + h) / height)), int(n))
         for x, y, w, h, n in stats[1:count].tolist()
     ]
     return Lesions((width, height), tuple(sorted(found, key=lambda lesion: (-lesion.pixels, lesion.box))))
+
+
+def _floor(edge: float) -> float:
+    return math.floor(round(edge * 1e4, 6)) / 1e4
+
+
+def _ceil(edge: float) -> float:
+    return math.ceil(round(edge * 1e4, 6)) / 1e4
 
 
 @lru_cache(maxsize=512)

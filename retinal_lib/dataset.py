@@ -297,7 +297,7 @@ class BaseDescription:
             texts[fact.aspect].append(fact.text)
         if vessels:
             texts["vascular"].append(vessels)
-        return "\n".join(line(aspect, "; ".join(texts[aspect])) for aspect in ASPECTS if aspect in texts)
+        return "\n".join(line(aspect, texts[aspect]) for aspect in ASPECTS if aspect in texts)
 
     def _gives(self, kind: type) -> bool:
         return any(isinstance(k, kind) for k in self.page.gives)

@@ -1,5 +1,6 @@
 """What is known of an image, one fact at a time, each with the cell it was read from."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -70,9 +71,9 @@ class Case:
     @property
     def description(self) -> str:
         """The hidden description: one line per aspect."""
-        return "\n".join(line(aspect, "; ".join(f.text for f in self.about(aspect))) for aspect in self.aspects)
+        return "\n".join(line(aspect, [f.text for f in self.about(aspect)]) for aspect in self.aspects)
 
 
-def line(aspect: str, text: str) -> str:
-    """One aspect's line of a description."""
-    return f"{ASPECTS[aspect]}: {text}."
+def line(aspect: str, texts: Iterable[str]) -> str:
+    """One aspect's line of a description: clauses joined by semicolons, the boxes of a list by commas."""
+    return f"{ASPECTS[aspect]}: {'; '.join(texts)}.".replace("; [", ", [")

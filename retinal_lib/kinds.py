@@ -107,7 +107,7 @@ class Grade(Kind):
             return []
         words = scale["levels"][value]
         joint = "meaning" if scale["form"] == "noun" else "meaning that"
-        text = f"the {scale['of']} grade is {value} on the {scale['title']} (0 to {max(scale['levels'])}), {joint} {words}"
+        text = f"the grade of {scale['of']} is {value} on the {scale['title']} (0 to {max(scale['levels'])}), {joint} {words}"
         return [Fact("disease", self.name, value, self.scale, text, source, words)]
 
 

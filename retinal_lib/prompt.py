@@ -1,0 +1,81 @@
+"""Prompts put together from a track's template and named parts, so that a prompt claims only what a description can give."""
+
+from collections.abc import Iterable
+from functools import cache
+from string import Template
+
+import yaml
+
+from retinal_lib import automorph
+from retinal_lib.errors import UserError
+from retinal_lib.fact import ASPECTS
+from retinal_lib.kinds import KINDS, AutoMorphFacts, Grade, Kind, scales
+from retinal_lib.page import Page
+from retinal_lib.paths import PACKAGE
+
+TRACKS: dict[str, tuple[str, ...]] = {"instruction": (), "alignment": ("caption", "consult")}
+CONSULT_WORDS = 50
+
+
+@cache
+def _parts() -> dict:
+    return yaml.safe_load((PACKAGE / "prompts" / "parts.yaml").read_text(encoding="utf-8"))
+
+
+@cache
+def _template(track: str, style: str | None) -> str:
+    name = f"{track}-{style}" if style else track
+    return (PACKAGE / "prompts" / f"{name}.txt").read_text(encoding="utf-8").rstrip("\n")
+
+
+def told(track: str) -> tuple[str, ...]:
+    """The aspects that a track tells: vessel measurements belong to the instruction track."""
+    return tuple(aspect for aspect in ASPECTS if track == "instruction" or aspect != "vascular")
+
+
+def gives(page: Page) -> tuple[str, ...]:
+    """The aspects that a page can give at all, in the order of a description."""
+    found = {"image"} | {aspect for kind in page.gives for aspect in kind.gives}
+    return tuple(aspect for aspect in ASPECTS if aspect in found)
+
+
+def render(page: Page, track: str, style: str | None, aspects: Iterable[str]) -> str:
+    """The system prompt for images of a page that have these aspects. UserError: a slot of the template has no part."""
+    parts = _parts()
+    present = [a for a in ASPECTS if a in set(aspects)]
+    slots = {
+        "turns": parts["turns"][track],
+        "hidden": "\n".join(f"- {_hidden(page, aspect)}" for aspect in present),
+        "coverage": "\n".join(f"- {_fill(parts['coverage'][a], eye=_eye(page))}" for a in present if a in parts["coverage"]),
+        "rules": "".join(parts["rules"][a] for a in present if a in parts["rules"]),
+    }
+    return _fill(_template(track, style), **slots)
+
+
+def _fill(text: str, **slots: str) -> str:
+    try:
+        return Template(text).substitute(slots)
+    except KeyError as missing:
+        raise UserError(f"the prompt has a slot ${missing.args[0]} that no part fills; known: {', '.join(slots)}") from missing
+
+
+def _eye(page: Page) -> str:
+    known = "(?P<eye>" in page.image or page.pairs is not None or isinstance(page.key, dict)
+    return _parts()["eye"] if known else ""
+
+
+def _hidden(page: Page, aspect: str) -> str:
+    """What a line of this page's descriptions holds, from the kinds that fill it."""
+    said = [_said(kind, aspect) for kind in page.gives if aspect in kind.gives]
+    holds = {"eye": _eye(page), aspect: "; ".join(filter(None, said))}
+    return _fill(_parts()["hidden"][aspect], **holds)
+
+
+def _said(kind: Kind, aspect: str) -> str:
+    if isinstance(kind, Grade):
+        scale = scales()[kind.scale]
+        return _fill(_parts()["grade"], of=scale["of"], title=scale["title"], top=str(max(scale["levels"])))
+    if isinstance(kind, AutoMorphFacts) and aspect == "vascular":
+        return " ".join(automorph.SPEC["note"].split())
+    name = next(name for name, known in KINDS.items() if known is type(kind))
+    return _parts()["kinds"].get(name, {}).get(aspect, "")
