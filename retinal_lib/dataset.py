@@ -249,15 +249,20 @@ class BaseDescription:
         named = self.page.eyes.get((groups.get("eye") or "").casefold())
         return eye or named or paired_eye, groups.get("patient") or patient
 
-    def find(self, image: str) -> folder.Found:
-        """The image of that name. UserError: there is none, or it is skipped (the reason is told)."""
+    def locate(self, image: str) -> folder.Found:
+        """The image of that name, usable or not. UserError: there is none."""
         found = self._by_name.get(image)
         if found is None:
-            matching = [i for i in self._by_name.values() if i.name == image]
+            matching = [i for i in self._by_name.values() if image in (i.name, self.relative(i))]
             if len(matching) != 1:
                 several = f"; say which: {', '.join(f'{i.split}/{i.name}' for i in matching)}" if matching else ""
                 raise UserError(f"{self.page.name} has {len(matching) or 'no'} image {image!r}{several}")
             found = matching[0]
+        return found
+
+    def find(self, image: str) -> folder.Found:
+        """The image of that name. UserError: there is none, or it is skipped (the reason is told)."""
+        found = self.locate(image)
         if found.reason:
             raise UserError(f"{image} is not used: {found.reason}")
         return found
@@ -421,7 +426,7 @@ def csv_page(path: Path) -> Page:
     """A page for a plain CSV with columns image, modality, quality, disease, vascular, notes; only `image` is required."""
     table.read(path).column("image")
     return Page(
-        name=re.sub(r"\W+", "_", path.stem).strip("_") or "own", title=path.name, licence="your own data", may_send="ask",
+        name=page.own_name(path), title=path.name, licence="your own data", may_send="ask",
         terms="confirm that these images and notes may be sent there", splits={"all": {"images": ["*"], "tables": [path.name]}},
         key="image", facts=[{"columns": {"aspects": CSV_ASPECTS}}], file=path,
     )

@@ -161,6 +161,11 @@ def get(dataset: str) -> Page:
     return _cached(folded[dataset.casefold()])
 
 
+def own_name(path: str | Path) -> str:
+    """The name of a dataset of the user's own, from its page's or table's file name."""
+    return re.sub(r"\W+", "_", Path(path).stem).strip("_") or "own"
+
+
 @cache
 def _cached(name: str) -> Page:
     return load(_published()[name])

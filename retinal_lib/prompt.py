@@ -13,8 +13,6 @@ from retinal_lib.kinds import KINDS, AutoMorphFacts, Grade, Kind, scales
 from retinal_lib.page import Page
 from retinal_lib.paths import PACKAGE
 
-TRACKS: dict[str, tuple[str, ...]] = {"instruction": (), "alignment": ("caption", "consult")}
-CONSULT_WORDS = 50
 
 
 @cache

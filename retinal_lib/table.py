@@ -6,8 +6,6 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from retinal_lib.errors import UserError
 from retinal_lib.fact import Source
 
@@ -83,6 +81,8 @@ def read(path: Path) -> Table:
 
 
 def _sheet(path: Path, raw: bytes) -> list[list[str]]:
+    import pandas as pd  # here, so that reading a dataset's page stays quick
+
     try:
         frame = pd.read_excel(io.BytesIO(raw), header=None, dtype=str, keep_default_na=False, na_filter=False)
     except (ValueError, OSError, KeyError) as error:

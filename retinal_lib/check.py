@@ -1,0 +1,38 @@
+"""What is odd about a conversation, in short sentences: its form, and numbers that the hidden facts do not hold."""
+
+import re
+from collections.abc import Iterable
+
+from retinal_lib.conversation import Turn
+
+TURNS = {"instruction": (3, 6), "alignment": (1, 1)}
+CONSULT_WORDS = 50
+_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w]|\.\d)")
+_DATA = re.compile(r"\b(hidden|the (given|provided) (facts|data|information|description)|csv|spreadsheet|dataset|instructions)\b", re.I)
+
+
+def findings(turns: list[Turn], hidden: str, track: str, style: str | None) -> list[str]:
+    """What a reader should know before using a conversation; none where all is well. `hidden` is the description."""
+    low, high = TURNS[track]
+    found = []
+    if not low <= len(turns) <= high:
+        found.append(f"{len(turns)} turns, expected {low if low == high else f'{low} to {high}'}")
+    if style == "consult" and (words := len(turns[0].answer.split())) > CONSULT_WORDS:
+        found.append(f"{words} words, expected at most {CONSULT_WORDS}")
+    known = set(numbers([hidden]))
+    for place, turn in enumerate(turns, start=1):
+        found += [f"turn {place}: {n} stands in no hidden fact" for n in numbers([turn.answer]) if n not in known]
+        asked = [n for n in numbers([turn.question]) if n in known]
+        found += [f"turn {place}: the question names the hidden value {n}" for n in asked]
+        if said := _DATA.search(f"{turn.question}\n{turn.answer}"):
+            found.append(f"turn {place}: speaks of {said[0].casefold()!r}")
+    return found
+
+
+def numbers(texts: Iterable[str]) -> list[str]:
+    """The numbers of texts as written, without trailing zeros after the point: 12, 0.4312."""
+    return [_plain(n) for text in texts for n in _NUMBER.findall(text)]
+
+
+def _plain(number: str) -> str:
+    return number.rstrip("0").rstrip(".") if "." in number else number.lstrip("0") or "0"

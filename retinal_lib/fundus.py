@@ -1,0 +1,183 @@
+"""Draws one made-up fundus photograph: background, disc, vessels, lesions and the camera's faults."""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from retinal_lib import sample_lesions, sample_vessels
+from retinal_lib.sample_canvas import Camera, Canvas, Eye, generator
+from retinal_lib.sample_measures import measure
+
+__all__ = ["Camera", "Drawing", "Eye", "draw"]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A drawn eye: `image` uint8 [height, width, 3]; `masks` lesion type -> bool [height, width], only types that are
+    drawn; `disc` the optic disc's mask; `centres` of disc and fovea as (column, row); `measures` AutoMorph's columns,
+    lengths in µm, absent where they could not be measured."""
+
+    eye: Eye
+    image: np.ndarray
+    masks: dict[str, np.ndarray]
+    disc: np.ndarray
+    centres: dict[str, tuple[float, float]]
+    measures: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Disc:
+    """The optic disc: half axes in disc diameters, and the cup's share of each."""
+
+    half: tuple[float, float]
+    cup: tuple[float, float]
+
+
+def draw(eye: Eye) -> Drawing:
+    """Draws an eye; the same eye gives the same bytes."""
+    canvas = Canvas(eye)
+    disc = _disc_of(canvas)
+    _background(canvas)
+    sample_lesions.paint(canvas, sample_lesions.BEHIND)
+    seen = _disc(canvas, disc)
+    vessels = sample_vessels.grow(canvas)
+    drawn = sample_vessels.paint(canvas, vessels)
+    sample_lesions.paint(canvas, sample_lesions.FRONT)
+    measures = measure(canvas, vessels, drawn, disc.half, disc.cup)
+    image = _develop(canvas)
+    centres = {"disc": canvas.pixel(*canvas.disc), "fovea": canvas.pixel(0, 0)}
+    return Drawing(eye, image, canvas.masks, seen & canvas.field, centres, measures)
+
+
+def _disc_of(canvas: Canvas) -> Disc:
+    rng = canvas.rng
+    height, width = 0.5 * rng.uniform(0.97, 1.05), 0.5 * rng.uniform(0.88, 0.97)
+    cup = canvas.eye.of("cup", float(generator("cup", canvas.eye.patient).uniform(0.3, 0.45)))
+    return Disc((width, height), (cup * rng.uniform(0.94, 1.02), cup * rng.uniform(0.97, 1.05)))
+
+
+def _background(canvas: Canvas) -> None:
+    look = generator("look", canvas.eye.patient)  # shared by both eyes
+    pigment, warmth = look.uniform(0, 1), look.uniform(-1, 1)
+    base = np.array((212 - 26 * pigment, 104 - 30 * pigment + 7 * warmth, 48 - 14 * pigment - 9 * warmth), np.float32)
+    x, y, r = canvas.x, canvas.y, canvas.from_centre
+    off = look.uniform(-0.08, 0.08, 2)
+    light = 1.06 - 0.30 * r**2.4 - off[0] * x * 0.4 - off[1] * y * 0.4
+    light += 0.028 * canvas.cloud(1.4) + 0.018 * canvas.cloud(0.45) + 0.013 * canvas.cloud(0.1)
+    canvas.image[:] = base * light[..., None]
+    _choroid(canvas, canvas.eye.of("tessellation", look.uniform(0.1, 0.42)))
+    near_disc = np.exp(-(((x - canvas.disc[0]) ** 2 + (y - canvas.disc[1]) ** 2) / 1.1))
+    canvas.image += (near_disc * 16)[..., None] * np.array((1.0, 0.8, 0.45), np.float32)
+    _nerve_fibres(canvas)
+    _macula(canvas)
+
+
+def _choroid(canvas: Canvas, strength: float) -> None:
+    """Choroidal vessels shining through: orange bands with darker gaps that run outwards from the macula."""
+    theta = np.arctan2(canvas.y, canvas.x - 0.6)
+    spread = np.sqrt(np.hypot(canvas.x - 0.6, canvas.y) + 0.05)
+    warp = 0.25 * canvas.cloud(0.9) + 0.1 * canvas.cloud(0.3)
+    texture = canvas.rng.standard_normal((64, 64)).astype(np.float32)
+    texture = cv2.GaussianBlur(np.tile(texture, (3, 3)), (0, 0), 1.0)[64:128, 64:128] * 3.2
+    columns = ((theta / (2 * math.pi) + 0.5) * 64 + warp * 2.4).astype(np.float32) % 63
+    rows = (spread * 11 + warp * 1.6).astype(np.float32) % 63
+    bands = cv2.remap(texture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    bands = 1 - np.clip(np.abs(bands), 0, 1.4)
+    away = np.clip((canvas.from_fovea - 0.25) / 1.6, 0.12, 1)
+    amount = cv2.GaussianBlur(bands, (0, 0), 0.9) * away * strength
+    canvas.image *= 1 + amount[..., None] * np.array((0.15, 0.24, 0.2), np.float32)
+    canvas.image -= (strength * 6 * away)[..., None] * np.array((0.8, 1.0, 0.3), np.float32)
+
+
+def _nerve_fibres(canvas: Canvas) -> None:
+    """Faint light streaks that fan out from the disc above and below."""
+    dx, dy = canvas.x - canvas.disc[0], canvas.y - canvas.disc[1]
+    theta, r = np.arctan2(dy, dx), np.hypot(dx, dy)
+    lines = cv2.GaussianBlur(np.tile(canvas.rng.standard_normal((1, 720)).astype(np.float32), (1, 3)), (0, 0), 1.2)[:, 720:1440]
+    at = ((theta + 0.22 * r * np.sign(dy) * np.sign(dx)) / (2 * math.pi) * 719 % 719).astype(np.float32)
+    streaks = cv2.remap(lines, at, np.zeros_like(at), cv2.INTER_LINEAR)
+    fan = np.exp(-(((r - 1.0) / 0.75) ** 2)) * np.abs(np.sin(theta)) ** 0.7
+    canvas.image *= 1 + (0.05 * streaks * fan)[..., None]
+
+
+def _macula(canvas: Canvas) -> None:
+    look = generator("macula", canvas.eye.patient)
+    r2 = canvas.from_fovea**2
+    wide, fovea = np.exp(-r2 / 0.55), np.exp(-r2 / 0.030)
+    depth = look.uniform(0.75, 1.15)
+    for channel, (broad, centre) in enumerate(((0.15, 0.12), (0.27, 0.22), (0.36, 0.1))):
+        canvas.image[..., channel] *= np.exp(-depth * (broad * wide + centre * fovea))
+    dx, dy = 0.035, -0.02
+    glint = np.exp(-((canvas.x - dx) ** 2 + (canvas.y - dy) ** 2) / 0.0006) * look.uniform(0, 34)
+    canvas.image += glint[..., None] * np.array((1.0, 0.9, 0.7), np.float32)
+
+
+def _disc(canvas: Canvas, disc: Disc) -> np.ndarray:
+    """Paints the optic disc with its cup; its mask, bool [height, width]."""
+    look, eye = generator("disc", canvas.eye.patient), canvas.eye
+    dx, dy = canvas.x - canvas.disc[0], canvas.y - canvas.disc[1]
+    outline = np.hypot(dx / disc.half[0], dy / disc.half[1])
+    edge = 0.05 + 0.3 * eye.of("disc oedema")
+    alpha = 1 / (1 + np.exp(np.clip((outline - 1) / edge * 2.2, -30, 30)))
+    halo = np.exp(-(((outline - 1.06) / 0.07) ** 2)) * look.uniform(0.1, 0.45)
+    canvas.stain(halo * np.clip(0.5 - dx, 0, 1), (222, 160, 92))
+    pale = max(eye.of("disc pallor"), 0.0)
+    rim = np.array((236, 158, 88), np.float32) + pale * np.array((10, 52, 66), np.float32)
+    temporal = np.clip(-dx / disc.half[0], -1, 1)[..., None] * np.array((6, 12, 10), np.float32)
+    mottle = 1 + 0.025 * canvas.cloud(0.12)[..., None]
+    canvas.image += alpha[..., None] * 0.94 * ((rim + temporal + look.uniform(-8, 8)) * mottle - canvas.image)
+    inner = np.hypot((dx + 0.03) / (disc.half[0] * disc.cup[0]), dy / (disc.half[1] * disc.cup[1]))
+    deep = disc.cup[1] > 0.6
+    cup = 1 / (1 + np.exp(np.clip((inner - 1) / (0.16 if deep else 0.28) * 2.2, -30, 30)))
+    canvas.stain(cup, (255, 214, 150) if not deep else (255, 226, 172), 0.8)
+    return outline <= 1
+
+
+def _develop(canvas: Canvas) -> np.ndarray:
+    """The camera: haze, exposure, focus, the round field with its notch, dust on the lens, sensor noise."""
+    eye, rng = canvas.eye, generator("camera", canvas.eye.patient, canvas.eye.name)
+    image = canvas.image
+    haze = eye.of("haze")
+    if haze:
+        veil = np.array((176, 138, 92), np.float32) * (1.05 - 0.25 * canvas.from_centre[..., None])
+        image += min(0.62 * haze, 0.85) * (veil * (1 + 0.06 * canvas.cloud(1.2)[..., None]) - image)
+    focus = 0.55 + 3.2 * eye.of("blur") + 2.0 * haze
+    image = cv2.GaussianBlur(image, (0, 0), focus)
+    exposure = rng.uniform(0.92, 1.06) * (1 - 0.55 * eye.of("dark"))
+    if eye.of("dark"):
+        image *= np.clip(1 + eye.of("dark") * 0.3 * (canvas.x - 0.6)[..., None], 0.25, 1.3)
+    image *= exposure
+    image = _dust(canvas, image, rng)
+    image *= _window(canvas)[..., None]
+    noise = rng.standard_normal((canvas.height, canvas.width), dtype=np.float32)
+    noise = 0.6 * noise + 0.9 * cv2.GaussianBlur(noise, (0, 0), 0.8)
+    image += (1.7 * noise * (0.25 + 0.75 * canvas.field))[..., None] * np.array((1.0, 1.0, 1.2), np.float32) + 2.0
+    image = np.where(image > 205, 205 + (image - 205) * 0.62, image)  # highlights roll off
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def _dust(canvas: Canvas, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    for _ in range(round(canvas.eye.of("dust"))):
+        angle, far = rng.uniform(0, 2 * math.pi), rng.uniform(0.1, 0.85) * canvas.radius
+        column, row = canvas.centre[0] + far * math.cos(angle), canvas.centre[1] + far * math.sin(angle)
+        spot = np.zeros((canvas.height, canvas.width), np.float32)
+        cv2.circle(spot, (round(column), round(row)), round(canvas.dd * rng.uniform(0.05, 0.16)), 1.0, -1, cv2.LINE_AA)
+        spot = cv2.GaussianBlur(spot, (0, 0), canvas.dd * 0.035) * rng.uniform(0.35, 0.75)
+        image = image + spot[..., None] * (np.array((150, 156, 150), np.float32) - image)
+    return image
+
+
+def _window(canvas: Canvas) -> np.ndarray:
+    """The round field of view, 1 inside and 0 outside, with the camera's notch at its upper right."""
+    window = np.clip((1 - canvas.from_centre) * canvas.radius / 1.6 + 0.5, 0, 1)
+    if canvas.eye.camera.notch:
+        for angle in (-0.62, -0.54):
+            tip = [canvas.centre[0] + 1.022 * canvas.radius * math.cos(angle), canvas.centre[1] + 1.022 * canvas.radius * math.sin(angle)]
+            base = [[canvas.centre[0] + 0.98 * canvas.radius * math.cos(angle + d), canvas.centre[1] + 0.98 * canvas.radius * math.sin(angle + d)]
+                    for d in (-0.045, 0.03)]
+            tab = np.zeros((canvas.height, canvas.width), np.uint8)
+            cv2.fillPoly(tab, [np.round(np.array([tip, *base]) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+            window = np.maximum(window, tab.astype(np.float32) / 255 * 0.9)
+    return window

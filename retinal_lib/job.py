@@ -1,0 +1,221 @@
+"""A run from its settings to its files: what the notebook shows, step by step."""
+
+import json
+import platform
+from collections.abc import Iterator
+from concurrent.futures import wait
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+from anyio.from_thread import start_blocking_portal
+
+from retinal_lib import dataset, export, paths, picture, progress, prompt, sample, select, settings, teacher
+from retinal_lib.desc import CLASSES, BaseDescription
+from retinal_lib.direct import Direct, Entry
+from retinal_lib.errors import UserError
+from retinal_lib.fact import Case, Fact, Source
+from retinal_lib.outcome import Outcome
+from retinal_lib.page import Page
+from retinal_lib.vault import Sample, Vault, locked
+
+VERSIONED = ("retinal_lib", "numpy", "opencv-python-headless", "openai", "pandas", "pillow")
+
+
+class Job:
+    """A dataset, a track and a teacher, checked and ready to run; see `load`."""
+
+    def __init__(self, chosen: settings.Settings, page: Page):
+        self.settings, self.page = chosen, page
+        self.folder = chosen.folder
+        _check_terms(page, chosen)
+        self.teacher = teacher.make(chosen)
+        self.drawn = chosen.data_root is None and not _is_csv(chosen.dataset)
+        self.data = self._load_data()
+        self.images = select.images(self.data, chosen.subset, chosen.start, chosen.limit)
+        self._prompts: dict[tuple[str, ...], str] = {}  # by the aspects of an image: few, and long
+
+    @classmethod
+    def load(cls, **parameters: object) -> "Job":
+        """A job from the notebook's parameters; None counts as not passed.
+
+        UserError: a parameter, a setting of params/<dataset>.yaml, the data or the data-use terms stand against it.
+        """
+        chosen = settings.load(**parameters)
+        return cls(chosen, dataset.page_of(chosen.dataset))
+
+    def _load_data(self) -> BaseDescription:
+        chosen = self.settings
+        root, tables = chosen.data_root, chosen.tables
+        if _is_csv(chosen.dataset):
+            root, tables = root or Path(chosen.dataset).parent, {"all": chosen.dataset}
+        elif root is None and self.page.file and self.page.file.parent != paths.PACKAGE / "datasets":
+            raise UserError(f"data_root is needed: the folder of the images that {self.page.file.name} describes")
+        elif root is None:
+            root = sample.draw(self.page.name, paths.root() / "artifacts" / "sample" / self.page.name)
+        kind = CLASSES.get(self.page.name, BaseDescription)
+        return kind(root, chosen.automorph_root, chosen.split, dataset=self.page, tables=tables)
+
+    # --- what is shown before anything is asked -------------------------------------------------------------------
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The job at a glance, one row each."""
+        chosen, page = self.settings, self.page
+        rows = {
+            "dataset": f"{page.name}: {page.title}",
+            "data": "a sample drawn by this project, made-up eyes; pass data_root for your own copy" if self.drawn else str(self.data.root),
+            "images": f"{len(self.images)} chosen, of {len(self.data.images)} usable and {len(self.data.skipped)} not usable",
+            "track": " · ".join(filter(None, [chosen.track, chosen.style])),
+            "teacher": f"{self.teacher.name}: {self.teacher.model}" + (f" at {self.teacher.server}" if chosen.teacher == "openai" else ""),
+            "images sent": "yes" if chosen.images == "send" and chosen.teacher == "openai" else "no, facts only",
+            "terms": f"{page.licence}; may be sent to a remote server: {page.may_send}",
+            "folder": paths.shown(self.folder),
+        }
+        return pd.DataFrame({"": rows.values()}, index=list(rows))
+
+    @property
+    def notes(self) -> list[str]:
+        """What was found and not found on disk, one sentence each."""
+        return list(self.data.notes)
+
+    def case(self, image: str) -> Case:
+        """All that this run's track may tell of an image. UserError: the image is unknown or skipped."""
+        case = self.data.describe(image)
+        facts = [fact for fact in case.facts if fact.aspect in prompt.told(self.settings.track)]
+        if text := self.settings.hidden_text:
+            file = paths.shown(settings.params_file(self.settings.name))
+            facts.append(Fact("notes", "hidden_text", text, "", text.strip().rstrip("."), Source(file, None, "hidden_text"), text))
+        return replace(case, facts=tuple(facts))
+
+    def first(self, count: int) -> list[Case]:
+        """The first images that can be used, with their facts."""
+        usable = (name for name in self.images if name not in self.data.skipped)
+        return [self.case(name) for name, _ in zip(usable, range(count), strict=False)]
+
+    def prompt(self, case: Case) -> str:
+        """The system prompt for an image with these facts."""
+        if case.aspects not in self._prompts:
+            chosen = self.settings
+            self._prompts[case.aspects] = prompt.render(self.page, chosen.track, chosen.style, case.aspects)
+        return self._prompts[case.aspects]
+
+    # --- the run ----------------------------------------------------------------------------------------------------
+
+    def plan(self) -> Iterator[Entry]:
+        """Every chosen image in order: a request, or the reason why there is none."""
+        for position, name in enumerate(self.images):
+            yield self._entry(position, name)
+
+    def _entry(self, position: int, name: str) -> Entry:
+        found = self.data.locate(name)
+        row = Sample(position, self.data.id_of(found), self.data.relative(found), found.split, "skipped", found.reason)
+        if found.reason:
+            return Entry(row)
+        try:
+            picture.check(found.path)
+        except UserError as error:
+            row.reason = str(error)
+            return Entry(row)
+        case = self.case(name)
+        if all(fact.name == "modality" for fact in case.facts):
+            row.reason = "; ".join(["nothing is known of it", *case.missing])
+            return Entry(row)
+        system = self.prompt(case)
+        row.state, row.prompt, row.sources = "failed", export.sha256(system), self._sources(case)
+        sent = found.path if self.settings.images == "send" and self.settings.teacher == "openai" else None
+        return Entry(row, teacher.Request(case, system, self.settings.track, self.settings.style, sent))
+
+    def _sources(self, case: Case) -> list[dict]:
+        """The cells behind the facts, gathered by file and row."""
+        places: dict[tuple[str, int | None], list[str]] = {}
+        for fact in case.facts:
+            columns = places.setdefault((self._place(fact.source.file), fact.source.row), [])
+            if fact.source.column and fact.source.column not in columns:
+                columns.append(fact.source.column)
+        return [{"file": file, "row": row, "columns": columns} for (file, row), columns in places.items()]
+
+    def _place(self, file: str) -> str:
+        path = Path(file)
+        return path.relative_to(self.data.root).as_posix() if path.is_relative_to(self.data.root) else file
+
+    def run(self) -> Outcome:
+        """Asks for what is not answered yet, and writes the run's files.
+
+        UserError: another run holds the folder, or it cannot be written. Interrupted or killed, it loses no reply, and
+        the next run goes on from there.
+        """
+        with locked(self.folder), Vault(self.folder) as vault:
+            vault.begin()
+            pass_ = Direct(vault, self.teacher, self.settings.concurrency, self.settings.attempts)
+            with progress.bar(len(self.images), "images") as bar, start_blocking_portal() as portal:
+                task = portal.start_task_soon(pass_.run, self.plan())
+                while not wait([task], timeout=0.1).done:
+                    bar.show(pass_.done, self.teacher.note)
+                bar.show(pass_.done, "")
+                task.result()
+            return self._write(vault, pass_)
+
+    def _write(self, vault: Vault, pass_: Direct) -> Outcome:
+        outcome = Outcome.of(vault, self, pass_.asked, pass_.stopped)
+        if outcome.counts["images"] != len(self.images):
+            raise RuntimeError(f"{outcome.counts['images']} images have a state, {len(self.images)} were chosen")
+        origin = {"teacher": self.teacher.name, "model": self.teacher.model}
+        export.write(vault, self.folder, self.prefix, origin, self.manifest(vault, outcome))
+        return outcome
+
+    @property
+    def prefix(self) -> str:
+        """What stands before an image's name in exported files."""
+        kept = self.settings.image_prefix
+        return self.page.image_prefix if kept is None else kept
+
+    def manifest(self, vault: Vault, outcome: Outcome) -> dict:
+        """The whole run in one mapping, without times, so that a resumed run writes what an undisturbed one does."""
+        page, chosen = self.page, self.settings
+        texts = sorted(self._prompts.values())
+        used = vault.prompts()
+        return {
+            "dataset": {"name": page.name, "title": page.title, "citation": page.citation, "licence": page.licence,
+                        "may_send": page.may_send, "drawn_sample": self.drawn},
+            "counts": outcome.counts,
+            "reasons": [row._asdict() for row in outcome.reasons],
+            "findings": outcome.findings,
+            "teacher": self.teacher.name,
+            "teacher_is": _TEACHERS[self.teacher.name],
+            "model": self.teacher.model,
+            "server": getattr(self.teacher, "server", None),
+            "tokens": outcome.tokens,
+            "stopped": outcome.stopped or None,
+            "prompt_sha256": export.sha256("\n".join(texts)),
+            "prompts": [{"sha256": export.sha256(t), "images": used.get(export.sha256(t), 0), "text": t} for t in texts],
+            "inputs": {self._place(path): digest for path, digest in sorted(self.data.inputs.items())},
+            "rows_without_image": self.data.rows_without_image,
+            "notes": self.notes,
+            "settings": json.loads(chosen.model_dump_json(exclude={"out_dir"})),
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
+        }
+
+
+_TEACHERS = {
+    "offline": "retinal_lib's own composer: sentences put together from the facts, no language model was asked",
+    "openai": "a language model behind an OpenAI-compatible server, told the facts in `prompts`",
+}
+
+
+def _is_csv(dataset: str) -> bool:
+    return dataset.casefold().endswith(".csv")
+
+
+def _check_terms(page: Page, chosen: settings.Settings) -> None:
+    """UserError: the teacher is a remote server, and the dataset's terms do not let its data go there."""
+    if chosen.teacher == "offline" or teacher.is_loopback(teacher.server()) or page.may_send == "yes":
+        return
+    if page.may_send == "no":
+        raise UserError(f"{page.name} may not be sent to a remote server ({page.licence}): {page.terms}")
+    if not chosen.terms_accepted:
+        raise UserError(
+            f"{page.name} may be sent to a remote server only with leave ({page.licence}): {page.terms}; "
+            "with that leave, pass -p terms_accepted True"
+        )

@@ -1,0 +1,104 @@
+"""What came of a run: each image in one state, by reason, and where everything lies."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pandas as pd
+
+from retinal_lib import export, paths
+from retinal_lib.errors import UserError
+from retinal_lib.vault import Sample, Vault
+
+if TYPE_CHECKING:
+    from retinal_lib.job import Job
+
+_SHOWN = 10
+
+
+class Reason(NamedTuple):
+    """Why images are in a state; `first` is the first of them."""
+
+    state: str
+    reason: str
+    images: int
+    first: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run. `asked` counts the requests sent now, `findings` the conversations that a reader should look at,
+    `tokens` those of every reply on hand."""
+
+    counts: dict[str, int]
+    reasons: tuple[Reason, ...]
+    findings: dict[str, int]
+    tokens: dict[str, int]
+    accepted: tuple[Sample, ...]  # the first few
+    asked: int
+    stopped: str
+    folder: Path
+    max_failed: float
+    private_names: bool
+
+    @classmethod
+    def of(cls, vault: Vault, job: "Job", asked: int, stopped: str) -> "Outcome":
+        """Reads the outcome out of the run's vault, one image at a time."""
+        groups: dict[tuple[str, str], tuple[int, str]] = {}
+        findings: Counter[str] = Counter()
+        tokens: Counter[str] = Counter(prompt=0, completion=0)
+        accepted: list[Sample] = []
+        for sample in vault.samples():
+            tokens.update(sample.tokens)
+            findings.update({_alike(finding) for finding in sample.findings})
+            if sample.state == "accepted":
+                accepted += [sample] if len(accepted) < _SHOWN else []
+                continue
+            group = sample.state, _alike(sample.reason)
+            count, first = groups.get(group, (0, "" if job.page.private_names else sample.image))
+            groups[group] = count + 1, first
+        reasons = tuple(Reason(*group, *rest) for group, rest in groups.items())
+        return cls(vault.counts(), reasons, dict(findings), dict(tokens), tuple(accepted), asked, stopped, job.folder,
+                   job.settings.max_failed, job.page.private_names)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """How many images ended in each state, and why."""
+        rows = [Reason("accepted", "a conversation was written", self.counts["accepted"], "")]
+        rows += sorted(self.reasons, key=lambda row: (row.state, -row.images))
+        return pd.DataFrame(rows, columns=["state", "reason", "images", "first image"])
+
+    @property
+    def summary(self) -> str:
+        """The counts in one sentence."""
+        counts = dict(self.counts)
+        total = counts.pop("images")
+        text = f"{total} images: " + ", ".join(f"{count} {state}" for state, count in counts.items())
+        odd = sum(self.findings.values())
+        return text + (f"; {odd} findings to look at in lineage.jsonl" if odd else "")
+
+    @property
+    def files(self) -> pd.DataFrame:
+        """The run's files and what each holds."""
+        names = [name for name in export.FILES if (self.folder / name).is_file()]
+        return pd.DataFrame({"holds": [export.FILES[n] for n in names]}, index=[paths.shown(self.folder / n) for n in names])
+
+    def require(self) -> None:
+        """UserError: no conversation was written, or a larger share of the asked images failed than `max_failed` allows."""
+        bad = self.counts["rejected"] + self.counts["failed"]
+        asked = self.counts["images"] - self.counts["skipped"]
+        why = "; ".join(f"{row.images} {row.state}: {row.reason}" for row in self.reasons)
+        where = f"every one is listed in {paths.shown(self.folder / 'failures.jsonl')}; run again to ask for what failed"
+        if not self.counts["accepted"]:
+            raise UserError(f"no conversation was written for {self.counts['images']} images ({why}); {where}")
+        if bad > self.max_failed * asked:
+            raise UserError(f"{bad} of {asked} images have no conversation, more than max_failed {self.max_failed:g} allows ({why}); {where}")
+
+
+def _alike(reason: str) -> str:
+    """A reason without what differs from image to image, so that equal ones count together."""
+    reason = re.sub(r"\brow \d+", "row …", reason)
+    reason = re.sub(r"\d+(\.\d+)? stands in no hidden fact", "a number stands in no hidden fact", reason)
+    return re.sub(r"^turn \d+: ", "", reason)

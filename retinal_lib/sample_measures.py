@@ -1,0 +1,154 @@
+"""What AutoMorph would measure on a drawn eye, taken from the drawing itself; lengths in µm."""
+
+import math
+
+import cv2
+import numpy as np
+
+from retinal_lib import automorph
+from retinal_lib.sample_canvas import Canvas, generator
+from retinal_lib.sample_vessels import Vessel
+
+SQUARE = 912  # AutoMorph's grid
+SHORTEST = 15 / SQUARE  # AutoMorph leaves out shorter vessels; as a share of the square
+ZONES = {"": (0.0, 99.0), "_zone_b": (2.0, 3.0), "_zone_c": (2.0, 5.0)}  # in disc radii around the disc's centre
+PREFIXES = {"": ("artery", "vein"), "Artery_": ("artery",), "Vein_": ("vein",)}
+
+
+def measure(canvas: Canvas, vessels: list[Vessel], drawn: dict[str, np.ndarray], half: tuple[float, float],
+            cup: tuple[float, float]) -> dict[str, float]:
+    """AutoMorph's columns -> values; a column that cannot be measured is absent.
+
+    `drawn`: the vessels' pixels per kind; `half`: the disc's half axes (horizontal, vertical) in disc diameters;
+    `cup`: the cup's share of each."""
+    micron = float(generator("scale", canvas.eye.patient).uniform(1720, 1900))  # µm in a disc diameter
+    width, height = 2 * half[0] * micron, 2 * half[1] * micron
+    found = {"Disc_height": height, "Disc_width": width, "Cup_height": height * cup[1], "Cup_width": width * cup[0],
+             "CDR_vertical": cup[1], "CDR_horizontal": cup[0]}
+    grids = {kind: _on_grid(canvas, mask) for kind, mask in drawn.items()}
+    from_disc = _disc_distance(canvas) / max(half)
+    for zone, (near, far) in ZONES.items():
+        ring = (from_disc >= near) & (from_disc < far)
+        parts = {kind: _parts(canvas, [v for v in vessels if v.kind == kind], near * max(half), far * max(half))
+                 for kind in ("artery", "vein")}
+        for prefix, kinds in PREFIXES.items():
+            grid = np.logical_or.reduce([grids[kind] for kind in kinds]) & ring
+            values = _measures(grid, [p for kind in kinds for p in parts[kind]], micron)
+            found |= {f"{prefix}{name}{zone}": value for name, value in values.items()}
+        if zone:
+            found |= {f"{name}{zone}": value for name, value in _calibres(parts, micron).items()}
+    return {f.column: found[f.column] for f in automorph.features() if found.get(f.column) is not None}
+
+
+def _on_grid(canvas: Canvas, mask: np.ndarray) -> np.ndarray:
+    scale = SQUARE / (2 * canvas.radius)
+    move = np.float32([[scale, 0, SQUARE / 2 - scale * canvas.centre[0]], [0, scale, SQUARE / 2 - scale * canvas.centre[1]]])
+    return cv2.warpAffine(mask.astype(np.uint8) * 255, move, (SQUARE, SQUARE), flags=cv2.INTER_LINEAR) > 127
+
+
+def _disc_distance(canvas: Canvas) -> np.ndarray:
+    """Distance of each point of AutoMorph's grid from the disc's centre, in disc diameters."""
+    column, row = canvas.pixel(*canvas.disc)
+    scale = SQUARE / (2 * canvas.radius)
+    rows, columns = np.ogrid[0:SQUARE, 0:SQUARE]
+    place = ((column - canvas.centre[0]) * scale + SQUARE / 2, (row - canvas.centre[1]) * scale + SQUARE / 2)
+    return np.hypot(columns - place[0], rows - place[1]).astype(np.float32) / (canvas.dd * scale)
+
+
+def _parts(canvas: Canvas, vessels: list[Vessel], near: float, far: float) -> list[Vessel]:
+    """The stretches of the vessels that lie in the field and between two distances from the disc."""
+    found = []
+    for vessel in vessels:
+        places = canvas.pixels(vessel.points)
+        from_disc = np.hypot(*(vessel.points - canvas.disc).T)
+        seen = np.hypot(*(places - canvas.centre).T) < canvas.radius
+        seen &= (places[:, 1] > 0) & (places[:, 1] < canvas.height) & (from_disc >= near) & (from_disc < far)
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], seen.astype(int), [0]])))
+        for start, end in edges.reshape(-1, 2):
+            points = vessel.points[start:end]
+            if len(points) > 4 and _length(points) * canvas.dd / (2 * canvas.radius) > SHORTEST:
+                found.append(Vessel(vessel.kind, points, vessel.widths[start:end]))
+    return found
+
+
+def _measures(grid: np.ndarray, parts: list[Vessel], micron: float) -> dict[str, float]:
+    if not parts or not grid.any():
+        return {}
+    lengths = [_length(p.points) for p in parts]
+    return {
+        "Fractal_dimension": fractal_dimension(grid),
+        "Vessel_density": float(grid.mean()),
+        "Average_width": micron * sum(w * float(p.widths.mean()) for w, p in zip(lengths, parts, strict=True)) / sum(lengths),
+        "Distance_tortuosity": float(np.mean([n / _chord(p.points) for n, p in zip(lengths, parts, strict=True)])),
+        "Squared_curvature_tortuosity": float(np.mean([abs(_turns(p.points).sum()) for p in parts])),
+        "Tortuosity_density": float(np.mean([_tortuosity_density(p.points) for p in parts])),
+    }
+
+
+def fractal_dimension(grid: np.ndarray) -> float:
+    """Box counting as AutoMorph does it: box sides 4 to 512, boxes that are neither empty nor full; bool [912, 912]."""
+    padded = np.zeros((1024, 1024), np.int32)
+    padded[: grid.shape[0], : grid.shape[1]] = grid
+    counts, sides = [], []
+    sums = padded.reshape(256, 4, 256, 4).sum(axis=(1, 3))
+    side = 4
+    while side <= 512:
+        counts.append(int(((sums > 0) & (sums < side * side)).sum()))
+        sides.append(side)
+        sums = sums.reshape(len(sums) // 2, 2, len(sums) // 2, 2).sum(axis=(1, 3))
+        side *= 2
+    return float(-np.polyfit(np.log(sides), np.log(np.maximum(counts, 1)), 1)[0])
+
+
+def _length(points: np.ndarray) -> float:
+    return float(np.hypot(*np.diff(points, axis=0).T).sum())
+
+
+def _chord(points: np.ndarray) -> float:
+    return max(float(np.hypot(*(points[-1] - points[0]))), 1e-6)
+
+
+def _turns(points: np.ndarray) -> np.ndarray:
+    """The signed turn at each inner point, in radians."""
+    heading = np.arctan2(*np.diff(points, axis=0).T[::-1])
+    return (np.diff(heading) + math.pi) % (2 * math.pi) - math.pi
+
+
+def _tortuosity_density(points: np.ndarray) -> float:
+    """Grisan's tortuosity density with AutoMorph's sum: (n-1)/n + sum(arc/chord - 1)/L over n stretches of one bend."""
+    turns = np.convolve(_turns(points), np.ones(3) / 3, "same")
+    cuts = (np.flatnonzero(np.diff(np.sign(turns)) != 0) + 2).tolist()
+    if not cuts:
+        return 0.0
+    pieces = [points[a : b + 1] for a, b in zip([0, *cuts], [*cuts, len(points) - 1], strict=True) if b > a]
+    n = len(pieces)
+    return (n - 1) / n + sum(_length(p) / _chord(p) - 1 for p in pieces) / _length(points)
+
+
+def _calibres(parts: dict[str, list[Vessel]], micron: float) -> dict[str, float]:
+    """CRAE, CRVE and their ratios from the six widest stretches; absent where there are fewer."""
+    found: dict[str, float] = {}
+    for name, kind in (("CRAE", "artery"), ("CRVE", "vein")):
+        widths = sorted((micron * float(p.widths.mean()) for p in parts[kind]), reverse=True)[:6]
+        if len(widths) == 6:
+            found[f"{name}_Hubbard"] = _combine(widths, _HUBBARD[kind])
+            found[f"{name}_Knudtson"] = _combine(widths, _KNUDTSON[kind])
+    for formula in ("Hubbard", "Knudtson"):
+        if f"CRAE_{formula}" in found and f"CRVE_{formula}" in found:
+            found[f"AVR_{formula}"] = found[f"CRAE_{formula}"] / found[f"CRVE_{formula}"]
+    return found
+
+
+# a is the narrower, b the wider of two vessels, in µm
+_HUBBARD = {"artery": lambda a, b: math.sqrt(0.87 * a * a + 1.01 * b * b - 0.22 * a * b - 10.76),
+            "vein": lambda a, b: math.sqrt(0.72 * a * a + 0.91 * b * b + 450.05)}
+_KNUDTSON = {"artery": lambda a, b: 0.88 * math.hypot(a, b), "vein": lambda a, b: 0.95 * math.hypot(a, b)}
+
+
+def _combine(widths: list[float], formula: object) -> float:
+    """Pairs the widest with the narrowest until one width is left."""
+    while len(widths) > 1:
+        widths = sorted(widths)
+        paired = [formula(widths[i], widths[-1 - i]) for i in range(len(widths) // 2)]
+        widths = paired + ([widths[len(widths) // 2]] if len(widths) % 2 else [])
+    return widths[0]

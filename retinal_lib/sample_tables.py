@@ -1,0 +1,87 @@
+"""Writes the files of a sample as published datasets hold them: odd encodings, old spreadsheets, masks of several kinds."""
+
+import io
+import re
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import openpyxl
+from PIL import Image
+
+Cell = str | int | float | None
+
+
+def text(path: Path, lines: list[str], newline: str = "\n", encoding: str = "utf-8") -> None:
+    """A text table from its lines, each ended by `newline`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes("".join(line + newline for line in lines).encode(encoding))
+
+
+def xlsx(path: Path, rows: list[list[Cell]]) -> None:
+    """A workbook of one sheet whose bytes depend on the cells alone: the times that openpyxl writes are made constant."""
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    content = io.BytesIO()
+    book.save(content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(content) as found, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        for name in found.namelist():
+            part = re.sub(rb"\d{4}-\d\d-\d\dT[\d:.]+Z", b"2019-01-01T00:00:00Z", found.read(name))
+            made.writestr(zipfile.ZipInfo(name, (2019, 1, 1, 0, 0, 0)), part, zipfile.ZIP_DEFLATED)
+
+
+def xls(path: Path, rows: list[list[Cell]]) -> None:
+    """A legacy Excel sheet (BIFF2) of texts of up to 255 bytes in Windows' western code page, and numbers."""
+
+    def record(code: int, data: bytes) -> bytes:
+        return struct.pack("<HH", code, len(data)) + data
+
+    parts = [record(0x0009, struct.pack("<HH", 7, 0x10)), record(0x0042, struct.pack("<H", 1252))]
+    for r, row in enumerate(rows):
+        for c, cell in enumerate(row):
+            place = struct.pack("<HH3x", r, c)
+            if isinstance(cell, str):
+                letters = cell.encode("cp1252")
+                parts.append(record(0x0004, place + bytes([len(letters)]) + letters))
+            elif cell is not None:
+                parts.append(record(0x0003, place + struct.pack("<d", cell)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join([*parts, record(0x000A, b"")]))
+
+
+def palette_tiff(path: Path, mask: np.ndarray) -> None:
+    """An uncompressed 1-bit palette TIFF as IDRiD publishes its masks: 0 is black, 1 is red; mask bool [height, width]."""
+    height, width = mask.shape
+    pixels = np.packbits(mask, axis=1).tobytes()
+    colours = struct.pack("<6H", 0, 65535, 0, 0, 0, 0)  # red of both, green of both, blue of both
+    start = 8 + len(pixels) + len(pixels) % 2
+    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 1), (259, 3, 1, 1), (262, 3, 1, 3), (273, 4, 1, 8),
+            (277, 3, 1, 1), (278, 4, 1, height), (279, 4, 1, len(pixels)), (320, 3, 6, start)]
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + struct.pack("<I", 0)
+    head = struct.pack("<2sHI", b"II", 42, start + len(colours))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(head + pixels.ljust(start - 8, b"\0") + colours + directory)
+
+
+def red_tiff(path: Path, mask: np.ndarray) -> None:
+    """An RGBA TIFF with the lesion in red only and alpha 255 everywhere, as IDRiD_81_EX.tif; mask bool [height, width]."""
+    pixels = np.zeros((*mask.shape, 4), np.uint8)
+    pixels[..., 0], pixels[..., 3] = mask * 255, 255
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, compression="tiff_lzw")
+
+
+def grey_png(path: Path, mask: np.ndarray) -> None:
+    """A grey PNG with 0 and 255; mask bool [height, width]."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+
+
+def picture(path: Path, image: np.ndarray) -> None:
+    """A photograph, uint8 [height, width, 3], in the format that the path's suffix names."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    settings = {".png": {"compress_level": 1}, ".tif": {}}.get(path.suffix.casefold(), {"quality": 92, "subsampling": 0})
+    Image.fromarray(image).save(path, **settings)

@@ -1,0 +1,75 @@
+"""Which images a run takes: all of a split, or those that a list or a condition names, from `start` on, at most `limit`."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from retinal_lib import paths
+from retinal_lib.dataset import BaseDescription
+from retinal_lib.errors import UserError, unknown
+from retinal_lib.folder import natural
+from retinal_lib.table import image_key
+
+
+def images(data: BaseDescription, subset: str | None, start: int, limit: int | None) -> list[str]:
+    """Image names in natural order, skipped ones among them, so that each ends in a state of the run.
+
+    UserError: a listed name is no image, a condition cannot be read, or nothing is left.
+    """
+    names = sorted([*data.images, *data.skipped], key=natural)
+    if subset:
+        listed = _list_file(subset)
+        names = _listed(data, listed, names) if listed else _fitting(data, subset, names)
+    if not names:
+        raise UserError(f"no image fits subset {subset!r}; pass another, or none for all {len(data.images)} images")
+    chosen = names[start : None if limit is None else start + limit]
+    if not chosen:
+        raise UserError(f"start {start} lies beyond the last of {len(names)} images")
+    return chosen
+
+
+def _list_file(subset: str) -> Path | None:
+    path = paths.resolve(subset) if "\n" not in subset and len(subset) < 250 else Path("none/such")
+    if path.is_file():
+        return path
+    if path.suffix.casefold() in (".txt", ".csv", ".lst"):
+        raise UserError(f"subset {subset}: no such file")
+    return None
+
+
+def _listed(data: BaseDescription, path: Path, names: list[str]) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a readable list of image names ({error})") from error
+    by_key: dict[str, list[str]] = {}
+    for name in names:
+        for key in {name.casefold(), Path(name).name.casefold(), image_key(name)}:
+            by_key.setdefault(key, []).append(name)
+    chosen = {}
+    for number, line in enumerate(lines, start=1):
+        word = line.strip()
+        if not word:
+            continue
+        found = by_key.get(word.casefold()) or by_key.get(Path(word.replace("\\", "/")).name.casefold()) or by_key.get(image_key(word), [])
+        if not found:
+            raise UserError(f"{path}, line {number}: {unknown(f'image of {data.page.name}', word, names[:5])}" if len(names) < 6 else
+                            f"{path}, line {number}: {data.page.name} has no image {word!r}; names are like {names[0]}")
+        if len(found) > 1:
+            raise UserError(f"{path}, line {number}: {word!r} may be {' or '.join(found)}; write it so, or pass split")
+        chosen[found[0]] = True
+    return sorted(chosen, key=natural)
+
+
+def _fitting(data: BaseDescription, condition: str, names: list[str]) -> list[str]:
+    labels = data.labels()
+    try:
+        kept = labels.query(condition, engine="python")
+    except (pd.errors.UndefinedVariableError, SyntaxError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
+        columns = ", ".join(map(str, labels.columns))
+        raise UserError(
+            f"subset {condition!r} is neither a file nor a condition that can be read ({' '.join(str(error).split())}); "
+            f"conditions are like \"grade == 0\"; the labels are {columns}"
+        ) from error
+    chosen = set(kept["image"])
+    return [name for name in names if name in chosen]

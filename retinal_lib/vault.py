@@ -1,0 +1,177 @@
+"""The run's SQLite file: every raw reply, kept for good, and the state of each image in the latest run."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from retinal_lib.errors import UserError
+
+STATES = ("accepted", "rejected", "failed", "skipped")
+_VERSION = 1
+# replies are never changed or deleted: they were paid for. samples are the latest run's view, made anew by each run.
+_SCHEMA = """
+CREATE TABLE replies (
+  key TEXT NOT NULL, attempt INTEGER NOT NULL, sample TEXT NOT NULL, raw TEXT NOT NULL, request_id TEXT NOT NULL,
+  PRIMARY KEY (key, attempt)
+) WITHOUT ROWID;
+CREATE TABLE samples (
+  position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, image TEXT NOT NULL, split TEXT NOT NULL, state TEXT NOT NULL,
+  reason TEXT NOT NULL, key TEXT NOT NULL, attempt INTEGER NOT NULL, request_id TEXT NOT NULL, prompt TEXT NOT NULL,
+  conversation TEXT NOT NULL, findings TEXT NOT NULL, sources TEXT NOT NULL, tokens TEXT NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A raw reply as it came, before anything was read from it."""
+
+    key: str
+    attempt: int
+    sample: str
+    raw: str
+    request_id: str = ""
+
+
+@dataclass
+class Sample:
+    """The one state that an image ended in, with the reason where it is not accepted."""
+
+    position: int
+    id: str
+    image: str
+    split: str
+    state: str
+    reason: str = ""
+    key: str = ""
+    attempt: int = 0
+    request_id: str = ""
+    prompt: str = ""  # sha256 of the system prompt
+    conversation: list[dict[str, str]] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+    sources: list[dict] = field(default_factory=list)
+    tokens: dict[str, int] = field(default_factory=dict)  # of all its replies, as the server counted them
+
+
+_COLUMNS = [f.name for f in fields(Sample)]
+_NESTED = ("conversation", "findings", "sources", "tokens")
+_PUT_REPLY = "INSERT INTO replies VALUES (:key, :attempt, :sample, :raw, :request_id)"
+_PUT_SAMPLE = f"INSERT INTO samples ({', '.join(_COLUMNS)}) VALUES ({', '.join(':' + c for c in _COLUMNS)})"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a run's folder. UserError: another run holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "vault.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise UserError(f"another run is at work in {folder}; wait for it, or give this one another out_dir") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class Vault:
+    """Reads and writes one vault. Writes go through `put`, which gathers what comes at once into one transaction, and
+    returns when it is on disk. UserError: the file is no vault, or of another version."""
+
+    def __init__(self, folder: Path):
+        self.path = folder / "vault.sqlite"
+        self._writer = self._open()
+        self._reader = self._open()
+        self._pending: list[tuple[str, dict, asyncio.Future]] = []
+        self._flushing: asyncio.Task | None = None
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=30)
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")  # a reply that was stored outlives a power cut
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+        except sqlite3.DatabaseError as error:
+            raise UserError(f"{self.path}: not a readable vault ({error}); move it away, and the run begins anew") from error
+        if version not in (0, _VERSION):
+            raise UserError(f"{self.path}: written by another version of retinal_lib; give the run another out_dir")
+        return connection
+
+    def __enter__(self) -> "Vault":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+        self._writer.close()
+
+    def replies(self, key: str) -> list[Reply]:
+        """The stored replies to a request, the first attempt first."""
+        rows = self._reader.execute("SELECT * FROM replies WHERE key = ? ORDER BY attempt", (key,))
+        return [Reply(**dict(row)) for row in rows]
+
+    def samples(self, state: str | None = None) -> Iterator[Sample]:
+        """The latest run's images in order, one state or all, read one by one."""
+        where, values = ("WHERE state = ?", (state,)) if state else ("", ())
+        for row in self._reader.execute(f"SELECT * FROM samples {where} ORDER BY position", values):
+            values = dict(row)
+            yield Sample(**values | {name: json.loads(values[name]) for name in _NESTED})
+
+    def counts(self) -> dict[str, int]:
+        """How many images ended in each state, and `images`, their sum."""
+        found = dict(self._reader.execute("SELECT state, count(*) FROM samples GROUP BY state").fetchall())
+        states = {state: found.get(state, 0) for state in STATES}
+        return {"images": sum(found.values()), **states}
+
+    def prompts(self) -> dict[str, int]:
+        """How many images were asked for with each system prompt, by its sha256."""
+        return dict(self._reader.execute("SELECT prompt, count(*) FROM samples WHERE prompt != '' GROUP BY prompt").fetchall())
+
+    def begin(self) -> None:
+        """Forgets the last run's view of the images; replies stay."""
+        self._writer.execute("DELETE FROM samples")
+
+    async def put(self, entry: Reply | Sample) -> None:
+        """Stores a reply or an image's state; returns when it is on disk."""
+        values = asdict(entry)
+        statement = _PUT_REPLY if isinstance(entry, Reply) else _PUT_SAMPLE
+        if isinstance(entry, Sample):
+            values |= {name: json.dumps(values[name], ensure_ascii=False) for name in _NESTED}
+        done = asyncio.get_running_loop().create_future()
+        self._pending.append((statement, values, done))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush())
+        await done
+
+    async def _flush(self) -> None:
+        while self._pending:
+            batch, self._pending = self._pending, []
+            # shielded: a transaction that has begun in the thread is seen to its end, whatever is cancelled here
+            outcome = await asyncio.shield(asyncio.to_thread(self._commit, batch))
+            for _, _, done in batch:
+                if done.done():
+                    continue
+                if outcome is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(outcome)
+
+    def _commit(self, batch: list[tuple[str, dict, asyncio.Future]]) -> UserError | None:
+        try:
+            self._writer.execute("BEGIN")
+            for statement, values, _ in batch:
+                self._writer.execute(statement, values)
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            return UserError(f"{self.path} cannot be written ({error}); free some space and run again: nothing stored is lost")
+        return None
