@@ -275,6 +275,11 @@ def feature(column: str) -> Feature:
     return _by_column()[column]
 
 
+def columns() -> frozenset[str]:
+    """The columns of all measurements."""
+    return frozenset(_by_column())
+
+
 @cache
 def _by_column() -> dict[str, Feature]:
     return {f.column: f for f in features()}

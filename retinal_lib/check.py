@@ -24,7 +24,8 @@ def findings(turns: list[Turn], hidden: str, track: str, style: str | None) -> l
         found += [f"turn {place}: {n} stands in no hidden fact" for n in numbers([turn.answer]) if n not in known]
         asked = [n for n in numbers([turn.question]) if n in known]
         found += [f"turn {place}: the question names the hidden value {n}" for n in asked]
-        if said := _DATA.search(f"{turn.question}\n{turn.answer}"):
+        said = _DATA.search(f"{turn.question}\n{turn.answer}")
+        if said and said[0].casefold() not in hidden.casefold():
             found.append(f"turn {place}: speaks of {said[0].casefold()!r}")
     return found
 

@@ -96,6 +96,12 @@ class Canvas:
         visible = edge < row < self.height - edge and edge < column < self.width - edge
         return visible and math.hypot(column - self.centre[0], row - self.centre[1]) < share * self.radius
 
+    def around(self, x: float, y: float, radius: float) -> tuple[slice, slice]:
+        """The part of the picture within `radius` disc diameters of a point, as slices of rows and columns."""
+        (column, row), reach = self.pixel(x, y), radius * self.dd
+        return (slice(max(int(row - reach), 0), max(int(row + reach), 0)),
+                slice(max(int(column - reach), 0), max(int(column + reach), 0)))
+
     @property
     def field(self) -> np.ndarray:
         """The visible field, bool [height, width]."""
@@ -115,7 +121,7 @@ class Canvas:
         reach = math.ceil(size * max(stretch, 1) * (1 + rough + soft)) + 2
         left, top = max(int(column) - reach, 0), max(int(row) - reach, 0)
         right, bottom = min(int(column) + reach + 1, self.width), min(int(row) + reach + 1, self.height)
-        phases, weights = self.rng.uniform(0, 2 * math.pi, 5), self.rng.uniform(0.2, 1, 5)
+        phases, weights = self.rng.uniform(0, 2 * math.pi, 4), self.rng.uniform(0.3, 1, 4) / (0.5, 1, 1.7, 2.6)
         if right <= left or bottom <= top:
             return
         v, u = np.mgrid[top:bottom, left:right].astype(np.float32)
@@ -123,7 +129,7 @@ class Canvas:
         u, v = (u * math.cos(angle) + v * math.sin(angle)) / stretch, v * math.cos(angle) - u * math.sin(angle)
         theta = np.arctan2(v, u)
         wobble = sum(w * np.cos(k * theta + p) for k, (w, p) in enumerate(zip(weights, phases, strict=True), start=2))
-        edge = size * (1 + rough * wobble / 2.2)
+        edge = size * (1 + rough * wobble / 2.0)
         alpha = np.clip((edge - np.hypot(u, v)) / max(soft * size, 1.0) + 0.5, 0, 1)
         np.maximum(layer[top:bottom, left:right], alpha, out=layer[top:bottom, left:right])
 
@@ -133,11 +139,16 @@ class Canvas:
 
     def stroke(self, layer: np.ndarray, points: np.ndarray, width: float, value: float = 1.0) -> None:
         """A smooth line through eye coordinates [n, 2], `width` in disc diameters."""
-        places = np.round(self.pixels(points) * 16).astype(np.int32).reshape(1, -1, 1, 2)
-        thin = width * self.dd
-        ink = np.zeros((self.height, self.width), np.uint8)
-        cv2.polylines(ink, list(places), False, int(255 * value * min(1.0, max(thin, 0.45))), max(1, round(thin)), cv2.LINE_AA, 4)
-        np.maximum(layer, ink.astype(np.float32) / 255, out=layer)
+        places, thin = self.pixels(points), width * self.dd
+        low = np.maximum(np.floor(places.min(axis=0)).astype(int) - 3 - int(thin), 0)
+        high = np.minimum(np.ceil(places.max(axis=0)).astype(int) + 4 + int(thin), (self.width, self.height))
+        if (high <= low).any():
+            return
+        ink = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
+        line = np.round((places - low) * 16).astype(np.int32).reshape(-1, 1, 2)
+        cv2.polylines(ink, [line], False, int(255 * value * min(1.0, max(thin, 0.45))), max(1, round(thin)), cv2.LINE_AA, 4)
+        part = layer[low[1] : high[1], low[0] : high[0]]
+        np.maximum(part, ink.astype(np.float32) / 255, out=part)
 
     def stain(self, layer: np.ndarray, colour: tuple[float, float, float], opacity: float = 1.0) -> None:
         """Covers the picture with a colour where the layer is not 0; the light falling on the place is kept."""

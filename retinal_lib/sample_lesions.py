@@ -52,13 +52,13 @@ def haemorrhages(canvas: Canvas, count: float) -> None:
 
 def _flame(canvas: Canvas, layer: np.ndarray, x: float, y: float, size: float) -> None:
     """One flame-shaped haemorrhage: streaks along the nerve fibres, that is, towards the disc."""
-    along = math.atan2(y - canvas.disc[1], x - canvas.disc[0])
-    for _ in range(9):
-        shift, length = canvas.rng.normal(0, 0.2 * size), size * canvas.rng.uniform(0.5, 1)
-        middle = canvas.rng.normal(0, 0.2 * size)
-        t = np.linspace(-0.5, 0.5, 7)[:, None] * length + middle
+    along = math.atan2(y - canvas.disc[1], x - canvas.disc[0]) + canvas.rng.normal(0, 0.12)
+    for _ in range(16):
+        shift = canvas.rng.normal(0, 0.13 * size)
+        length = size * canvas.rng.uniform(0.5, 1.1) * math.exp(-((shift / (0.24 * size)) ** 2))
+        t = np.linspace(-0.5, 0.5, 5)[:, None] * length + canvas.rng.normal(0, 0.1 * size)
         line = np.array((x, y)) + t * (math.cos(along), math.sin(along)) + shift * np.array((-math.sin(along), math.cos(along)))
-        canvas.stroke(layer, line, size * 0.17, canvas.rng.uniform(0.75, 1))
+        canvas.stroke(layer, line, size * 0.085, canvas.rng.uniform(0.7, 1))
 
 
 def flames(canvas: Canvas, count: float) -> None:
@@ -120,9 +120,9 @@ def soft_exudates(canvas: Canvas, count: float) -> None:
     layer = canvas.layer()
     for x, y in _places(canvas, round(count), 0.5, 0.9, 2.8, 0.85):
         for _ in range(3):
-            canvas.blob(layer, x + canvas.rng.normal(0, 0.035), y + canvas.rng.normal(0, 0.03), canvas.rng.uniform(0.075, 0.13), 0.35,
-                        canvas.rng.uniform(1.1, 1.6), canvas.rng.uniform(0, 3), 0.8)
-    layer = cv2.GaussianBlur(layer, (0, 0), 1.3)
+            canvas.blob(layer, x + canvas.rng.normal(0, 0.05), y + canvas.rng.normal(0, 0.04), canvas.rng.uniform(0.06, 0.11), 0.25,
+                        canvas.rng.uniform(1.1, 1.6), canvas.rng.uniform(0, 3), 0.9)
+    layer = cv2.GaussianBlur(layer, (0, 0), 1.6)
     canvas.stain(layer, PALE, 0.75)
     canvas.mark("SE", layer)
 
@@ -154,7 +154,7 @@ def preretinal(canvas: Canvas, strength: float) -> None:
     layer, rotated_y = canvas.layer(), canvas.y - (abs(y) - 0.1)
     canvas.blob(layer, x, abs(y), radius, 0.08, 1.25, soft=0.06)
     layer *= np.clip((rotated_y + 0.1 + 0.03 * canvas.cloud(0.5)) * canvas.dd / 2, 0, 1)
-    canvas.absorb(layer * (0.95 + 0.08 * canvas.cloud(0.3)), (0.75, 1.6, 1.0))
+    canvas.absorb(cv2.GaussianBlur(layer, (0, 0), 1.2) * (0.9 + 0.12 * canvas.cloud(0.3)), (0.6, 1.4, 0.9))
     canvas.mark("PRH", layer)
 
 

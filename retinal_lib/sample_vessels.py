@@ -19,7 +19,7 @@ TRUNKS = (
     ([(0.0, 0.0), (0.35, 0.18), (0.85, 0.5), (1.4, 0.62), (1.95, 0.42)], 0.34),
     ([(0.0, 0.0), (0.35, -0.16), (0.9, -0.5), (1.5, -0.62), (2.05, -0.4)], 0.32),
 )
-WIDTH = {"artery": 0.058, "vein": 0.076}  # disc diameters at the disc
+WIDTH = {"artery": 0.063, "vein": 0.079}  # disc diameters at the disc
 
 
 @dataclass
