@@ -46,6 +46,8 @@ def draw(eye: Eye) -> Drawing:
     drawn = sample_vessels.paint(canvas, vessels)
     sample_lesions.paint(canvas, sample_lesions.FRONT)
     measures = measure(canvas, vessels, drawn, disc.half, disc.cup)
+    if eye.of("anterior"):
+        _anterior(canvas)
     image = _develop(canvas)
     centres = {"disc": canvas.pixel(*canvas.disc), "fovea": canvas.pixel(0, 0)}
     return Drawing(eye, image, canvas.masks, seen & canvas.field, centres, measures)
@@ -78,9 +80,14 @@ def _choroid(canvas: Canvas, strength: float) -> None:
     """Choroidal vessels shining through: orange bands with darker gaps that run outwards from the macula."""
     x, y = canvas.x[::2, ::2] - 0.6, canvas.y[::2, ::2]  # soft enough for half the resolution
     warp = (0.25 * canvas.cloud(0.9) + 0.1 * canvas.cloud(0.3))[::2, ::2]
-    texture = cv2.GaussianBlur(np.tile(canvas.rng.standard_normal((64, 64)).astype(np.float32), (3, 3)), (0, 0), 1.0)[64:128, 64:128] * 3.2
-    columns = (np.arctan2(y, x) / (2 * math.pi) + 0.5) * 64 + warp * 2.4
-    rows = np.sqrt(np.hypot(x, y) + 0.05) * 11 + warp * 1.6
+    texture = (
+        cv2.GaussianBlur(np.tile(canvas.rng.standard_normal((64, 64)).astype(np.float32), (3, 3)), (0, 0), 1.0)[
+            64:128, 64:128
+        ]
+        * 3.2
+    )
+    columns = (np.arctan2(y, x) / (2 * math.pi) + 0.5) * 64 + warp * 2.0
+    rows = np.sqrt(np.hypot(x, y) + 0.05) * 17 + warp * 1.8
     bands = cv2.remap(np.tile(texture, (3, 3)), columns + 64, rows + 64, cv2.INTER_LINEAR)
     bands = cv2.GaussianBlur(1 - np.clip(np.abs(bands), 0, 1.4), (0, 0), 0.7)
     away = np.clip((canvas.from_fovea - 0.25) / 1.6, 0.12, 1) * strength
@@ -94,7 +101,9 @@ def _nerve_fibres(canvas: Canvas) -> None:
     """Faint light streaks that fan out from the disc above and below."""
     dx, dy = canvas.x - canvas.disc[0], canvas.y - canvas.disc[1]
     theta, r = np.arctan2(dy, dx), np.hypot(dx, dy)
-    lines = cv2.GaussianBlur(np.tile(canvas.rng.standard_normal((1, 720)).astype(np.float32), (1, 3)), (0, 0), 1.2)[:, 720:1440]
+    lines = cv2.GaussianBlur(np.tile(canvas.rng.standard_normal((1, 720)).astype(np.float32), (1, 3)), (0, 0), 1.2)[
+        :, 720:1440
+    ]
     at = ((theta + 0.22 * r * np.sign(dy) * np.sign(dx)) / (2 * math.pi) * 719 % 719).astype(np.float32)
     streaks = cv2.remap(lines, at, np.zeros_like(at), cv2.INTER_LINEAR)
     fan = np.exp(-(((r - 1.0) / 0.75) ** 2)) * np.abs(np.sin(theta)) ** 0.7
@@ -106,7 +115,7 @@ def _macula(canvas: Canvas) -> None:
     r2 = canvas.from_fovea**2
     wide, fovea = np.exp(-r2 / 0.55), np.exp(-r2 / 0.030)
     depth = look.uniform(0.75, 1.15)
-    for channel, (broad, centre) in enumerate(((0.15, 0.12), (0.27, 0.22), (0.36, 0.1))):
+    for channel, (broad, centre) in enumerate(((0.19, 0.14), (0.33, 0.27), (0.42, 0.12))):
         canvas.image[..., channel] *= np.exp(-depth * (broad * wide + centre * fovea))
     dx, dy = 0.035, -0.02
     glint = np.exp(-((canvas.x - dx) ** 2 + (canvas.y - dy) ** 2) / 0.0006) * look.uniform(0, 34)
@@ -123,7 +132,11 @@ def _disc(canvas: Canvas, disc: Disc) -> np.ndarray:
     halo, whole, cup = canvas.layer(), canvas.layer(), canvas.layer()
     halo[here] = np.exp(-(((outline - 1.06) / 0.07) ** 2)) * look.uniform(0.1, 0.45) * np.clip(0.5 - dx, 0, 1)
     canvas.stain(halo, (222, 160, 92))
-    rim = np.array((238, 160, 98), np.float32) + eye.of("disc pallor") * np.array((10, 52, 66), np.float32) + look.uniform(-8, 8)
+    rim = (
+        np.array((238, 160, 98), np.float32)
+        + eye.of("disc pallor") * np.array((10, 52, 66), np.float32)
+        + look.uniform(-8, 8)
+    )
     whole[here] = _step((1 - outline) / edge)
     canvas.stain(whole, tuple(rim.tolist()), 0.94)
     canvas.image[here] *= 1 + (0.03 * whole[here] * (canvas.cloud(0.12)[here] - 1.2 * dx / disc.half[0]))[..., None]
@@ -139,6 +152,21 @@ def _disc(canvas: Canvas, disc: Disc) -> np.ndarray:
 def _step(x: np.ndarray) -> np.ndarray:
     """A soft step from 0 (x well below 0) to 1."""
     return 1 / (1 + np.exp(np.clip(-2.2 * x, -30, 30)))
+
+
+def _anterior(canvas: Canvas) -> None:
+    """The front of the eye instead of the fundus: white sclera, brown iris, black pupil, a reflected light."""
+    x, y = (canvas.x - canvas.disc[0] / 4) / 2.4, canvas.y / 2.4
+    r, theta = np.hypot(x, y), np.arctan2(y, x)
+    canvas.image[:] = np.array((206, 176, 158), np.float32) * (1 + 0.05 * canvas.cloud(0.5))[..., None]
+    iris, pupil = _step((1 - r) / 0.06), _step((0.38 - r) / 0.03)
+    fibres = 1 + 0.16 * np.sin(theta * 57 + 2 * canvas.cloud(0.5)) + 0.1 * canvas.cloud(0.15)
+    canvas.image += iris[..., None] * (np.array((104, 68, 42), np.float32) * fibres[..., None] - canvas.image)
+    canvas.image *= 1 - 0.93 * pupil[..., None]
+    glint = _step((0.09 - np.hypot(x - 0.2, y + 0.2)) / 0.03)
+    canvas.image += glint[..., None] * (250 - canvas.image)
+    lids = _step((np.abs(y) - 1.02 + 0.16 * x**2) / 0.08)
+    canvas.image += lids[..., None] * (np.array((150, 98, 76), np.float32) - canvas.image)
 
 
 def _develop(canvas: Canvas) -> np.ndarray:
@@ -180,9 +208,17 @@ def _window(canvas: Canvas) -> np.ndarray:
     window = np.clip((1 - canvas.from_centre) * canvas.radius / 1.6 + 0.5, 0, 1)
     if canvas.eye.camera.notch:
         for angle in (-0.62, -0.54):
-            tip = [canvas.centre[0] + 1.022 * canvas.radius * math.cos(angle), canvas.centre[1] + 1.022 * canvas.radius * math.sin(angle)]
-            base = [[canvas.centre[0] + 0.98 * canvas.radius * math.cos(angle + d), canvas.centre[1] + 0.98 * canvas.radius * math.sin(angle + d)]
-                    for d in (-0.045, 0.03)]
+            tip = [
+                canvas.centre[0] + 1.022 * canvas.radius * math.cos(angle),
+                canvas.centre[1] + 1.022 * canvas.radius * math.sin(angle),
+            ]
+            base = [
+                [
+                    canvas.centre[0] + 0.98 * canvas.radius * math.cos(angle + d),
+                    canvas.centre[1] + 0.98 * canvas.radius * math.sin(angle + d),
+                ]
+                for d in (-0.045, 0.03)
+            ]
             tab = np.zeros((canvas.height, canvas.width), np.uint8)
             cv2.fillPoly(tab, [np.round(np.array([tip, *base]) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
             window = np.maximum(window, tab.astype(np.float32) / 255 * 0.9)

@@ -18,6 +18,7 @@ from retinal_lib.errors import UserError
 from retinal_lib.fact import Case, Fact, Source
 from retinal_lib.outcome import Outcome
 from retinal_lib.page import Page
+from retinal_lib.shown import Shown
 from retinal_lib.vault import Sample, Vault, locked
 
 VERSIONED = ("retinal_lib", "numpy", "opencv-python-headless", "openai", "pandas", "pillow")
@@ -73,7 +74,7 @@ class Job:
             "terms": f"{page.licence}; may be sent to a remote server: {page.may_send}",
             "folder": paths.shown(self.folder),
         }
-        return pd.DataFrame({"": rows.values()}, index=list(rows))
+        return Shown({"": rows.values()}, index=list(rows))
 
     @property
     def notes(self) -> list[str]:
@@ -90,9 +91,16 @@ class Job:
         return replace(case, facts=tuple(facts))
 
     def first(self, count: int) -> list[Case]:
-        """The first images that can be used, with their facts."""
-        usable = (name for name in self.images if name not in self.data.skipped)
-        return [self.case(name) for name, _ in zip(usable, range(count), strict=False)]
+        """The first images that can be used, with their facts. UserError: none of those chosen can be used."""
+        usable = [name for name in self.images if name not in self.data.skipped]
+        if not usable:
+            first = self.images[0]
+            raise UserError(f"none of the {len(self.images)} chosen images can be used; {first}: {self.data.skipped[first]}")
+        return [self.case(name) for name in usable[:count]]
+
+    def titles(self, shown: list[Case]) -> list[str]:
+        """What stands above pictures: their ids, or numbers where names identify participants."""
+        return [f"image {i}" if self.page.private_names else case.id for i, case in enumerate(shown, start=1)]
 
     def prompt(self, case: Case) -> str:
         """The system prompt for an image with these facts."""

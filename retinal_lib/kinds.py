@@ -180,11 +180,11 @@ class Keywords(Kind):
             return []
         unusable = [k for k in keywords if k in self.exclude]
         if unusable:
-            raise ExcludedImage(f"{source}: {unusable[0]!r}")
+            raise ExcludedImage(f"{source} says {unusable[0]!r}: not a picture of the fundus")
         remarks = [k for k in keywords if k in self.quality]
         diagnoses = [k for k in keywords if k not in self.quality]
         if self.normal in diagnoses and len(diagnoses) > 1:
-            raise ExcludedImage(f"{source}: {self.normal!r} stands beside {', '.join(d for d in diagnoses if d != self.normal)}")
+            raise ExcludedImage(f"{source} contradicts itself: {self.normal!r} stands beside {', '.join(d for d in diagnoses if d != self.normal)}")
         if not diagnoses:
             record.missing.append(f"the diagnosis is not known: {source} names only {', '.join(remarks)}")
         facts = [self._remark(k, source) for k in remarks]

@@ -10,7 +10,8 @@ import pandas as pd
 
 from retinal_lib import export, paths
 from retinal_lib.errors import UserError
-from retinal_lib.vault import Sample, Vault
+from retinal_lib.shown import Shown
+from retinal_lib.vault import Vault
 
 if TYPE_CHECKING:
     from retinal_lib.job import Job
@@ -36,12 +37,11 @@ class Outcome:
     reasons: tuple[Reason, ...]
     findings: dict[str, int]
     tokens: dict[str, int]
-    accepted: tuple[Sample, ...]  # the first few
+    accepted: tuple[tuple[Path, str, list[dict[str, str]]], ...]  # picture, title and turns of the first few
     asked: int
     stopped: str
     folder: Path
     max_failed: float
-    private_names: bool
 
     @classmethod
     def of(cls, vault: Vault, job: "Job", asked: int, stopped: str) -> "Outcome":
@@ -49,26 +49,38 @@ class Outcome:
         groups: dict[tuple[str, str], tuple[int, str]] = {}
         findings: Counter[str] = Counter()
         tokens: Counter[str] = Counter(prompt=0, completion=0)
-        accepted: list[Sample] = []
+        accepted: list[tuple[Path, str, list[dict[str, str]]]] = []
         for sample in vault.samples():
             tokens.update(sample.tokens)
             findings.update({_alike(finding) for finding in sample.findings})
             if sample.state == "accepted":
-                accepted += [sample] if len(accepted) < _SHOWN else []
+                if len(accepted) < _SHOWN:
+                    title = f"image {len(accepted) + 1}" if job.page.private_names else sample.id
+                    accepted.append((job.data.locate(sample.image).path, title, sample.conversation))
                 continue
             group = sample.state, _alike(sample.reason)
             count, first = groups.get(group, (0, "" if job.page.private_names else sample.image))
             groups[group] = count + 1, first
         reasons = tuple(Reason(*group, *rest) for group, rest in groups.items())
         return cls(vault.counts(), reasons, dict(findings), dict(tokens), tuple(accepted), asked, stopped, job.folder,
-                   job.settings.max_failed, job.page.private_names)
+                   job.settings.max_failed)
+
+    def first(self, count: int) -> list[tuple[Path, str, list[dict[str, str]]]]:
+        """Picture, title and turns of the first accepted images."""
+        return list(self.accepted[:count])
+
+    @property
+    def example(self) -> str:
+        """The first conversation as text."""
+        turns = self.accepted[0][2] if self.accepted else []
+        return "\n".join(f"{'Q' if turn['from'] == 'human' else 'A'}: {turn['value']}" for turn in turns)
 
     @property
     def table(self) -> pd.DataFrame:
         """How many images ended in each state, and why."""
         rows = [Reason("accepted", "a conversation was written", self.counts["accepted"], "")]
         rows += sorted(self.reasons, key=lambda row: (row.state, -row.images))
-        return pd.DataFrame(rows, columns=["state", "reason", "images", "first image"])
+        return Shown(rows, columns=["state", "reason", "images", "first image"])
 
     @property
     def summary(self) -> str:
@@ -83,7 +95,7 @@ class Outcome:
     def files(self) -> pd.DataFrame:
         """The run's files and what each holds."""
         names = [name for name in export.FILES if (self.folder / name).is_file()]
-        return pd.DataFrame({"holds": [export.FILES[n] for n in names]}, index=[paths.shown(self.folder / n) for n in names])
+        return Shown({"holds": [export.FILES[n] for n in names]}, index=[paths.shown(self.folder / n) for n in names])
 
     def require(self) -> None:
         """UserError: no conversation was written, or a larger share of the asked images failed than `max_failed` allows."""

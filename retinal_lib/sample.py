@@ -48,7 +48,9 @@ def _is_drawn(folder: Path, wanted: dict[str, object]) -> bool:
     except json.JSONDecodeError:
         return False  # a sample all the same, by its marker
     except OSError as error:
-        raise UserError(f"{folder} exists and is no drawn sample (it has no {MARKER} file); choose a folder that does not exist yet") from error
+        raise UserError(
+            f"{folder} exists and is no drawn sample (it has no {MARKER} file); choose a folder that does not exist yet"
+        ) from error
 
 
 def _put(made: Path, folder: Path, wanted: dict[str, object]) -> None:

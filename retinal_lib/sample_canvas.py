@@ -82,8 +82,10 @@ class Canvas:
     def pixel(self, x: float, y: float) -> tuple[float, float]:
         """Eye coordinates to picture coordinates (column, row)."""
         x = x * self.mirror
-        return (self.origin[0] + self.dd * (self.cos * x - self.sin * y),
-                self.origin[1] + self.dd * (self.sin * x + self.cos * y))
+        return (
+            self.origin[0] + self.dd * (self.cos * x - self.sin * y),
+            self.origin[1] + self.dd * (self.sin * x + self.cos * y),
+        )
 
     def pixels(self, points: np.ndarray) -> np.ndarray:
         """Eye coordinates [n, 2] to picture coordinates [n, 2]."""
@@ -99,8 +101,10 @@ class Canvas:
     def around(self, x: float, y: float, radius: float) -> tuple[slice, slice]:
         """The part of the picture within `radius` disc diameters of a point, as slices of rows and columns."""
         (column, row), reach = self.pixel(x, y), radius * self.dd
-        return (slice(max(int(row - reach), 0), max(int(row + reach), 0)),
-                slice(max(int(column - reach), 0), max(int(column + reach), 0)))
+        return (
+            slice(max(int(row - reach), 0), max(int(row + reach), 0)),
+            slice(max(int(column - reach), 0), max(int(column + reach), 0)),
+        )
 
     @property
     def field(self) -> np.ndarray:
@@ -113,8 +117,17 @@ class Canvas:
         small = self.rng.standard_normal((int(self.height / size) + 4, int(self.width / size) + 4)).astype(np.float32)
         return cv2.resize(small, (self.width, self.height), interpolation=cv2.INTER_CUBIC) * 1.3
 
-    def blob(self, layer: np.ndarray, x: float, y: float, radius: float, rough: float = 0.2, stretch: float = 1.0,
-             angle: float = 0.0, soft: float = 0.3) -> None:
+    def blob(
+        self,
+        layer: np.ndarray,
+        x: float,
+        y: float,
+        radius: float,
+        rough: float = 0.2,
+        stretch: float = 1.0,
+        angle: float = 0.0,
+        soft: float = 0.3,
+    ) -> None:
         """Lays one uneven spot of `radius` disc diameters into a layer: 1 inside, falling to 0 over `soft` of the radius."""
         column, row = self.pixel(x, y)
         size = max(radius * self.dd, 0.9)
@@ -146,7 +159,9 @@ class Canvas:
             return
         ink = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
         line = np.round((places - low) * 16).astype(np.int32).reshape(-1, 1, 2)
-        cv2.polylines(ink, [line], False, int(255 * value * min(1.0, max(thin, 0.45))), max(1, round(thin)), cv2.LINE_AA, 4)
+        cv2.polylines(
+            ink, [line], False, int(255 * value * min(1.0, max(thin, 0.45))), max(1, round(thin)), cv2.LINE_AA, 4
+        )
         part = layer[low[1] : high[1], low[0] : high[0]]
         np.maximum(part, ink.astype(np.float32) / 255, out=part)
 

@@ -26,6 +26,7 @@ class Shot:
     centre: str = "macula"
     quality: str = "good"
     failed: str = ""
+    plain: bool = False  # nothing of the camera's faults that the quality stands for
     camera: Camera | None = None
     split: str = ""
 
@@ -41,11 +42,21 @@ class Kit:
 
     def take(self, shot: Shot) -> Drawing:
         """Draws a photograph and saves it."""
-        look = {"usable": {"blur": 0.35}, "doubtful": {"blur": 0.6, "dark": 0.3}, "bad": {"blur": 1.6, "dark": 0.75, "haze": 0.5}}
-        findings = look.get(shot.quality, {}) | (shot.findings or {})
+        look = {
+            "usable": {"blur": 0.35},
+            "doubtful": {"blur": 0.6, "dark": 0.3},
+            "bad": {"blur": 1.6, "dark": 0.75, "haze": 0.5},
+        }
+        findings = ({} if shot.plain else look.get(shot.quality, {})) | (shot.findings or {})
         words = (self.seed, self.dataset)
-        eye = Eye("/".join(map(str, (*words, shot.patient))), "/".join(map(str, (*words, shot.path))), shot.side, shot.centre,
-                  shot.camera or self.camera, findings)
+        eye = Eye(
+            "/".join(map(str, (*words, shot.patient))),
+            "/".join(map(str, (*words, shot.path))),
+            shot.side,
+            shot.centre,
+            shot.camera or self.camera,
+            findings,
+        )
         drawing = draw(eye)
         sample_tables.picture(self.folder / shot.path, drawing.image)
         self.results.setdefault(shot.split if self.restart else "", []).append((shot, drawing))
@@ -89,7 +100,11 @@ def _measured(shot: Shot, drawing: Drawing) -> str:
         values |= {c: 1.0 for c in COLUMNS if c.startswith("AVR")}
     elif shot.failed == "artery":
         values = {c: v for c, v in values.items() if not (c.startswith("CRAE") and c.endswith("_zone_b"))}
-        values |= {f"AVR_{f}_zone_b": -1 / values[f"CRVE_{f}_zone_b"] for f in ("Hubbard", "Knudtson") if f"CRVE_{f}_zone_b" in values}
+        values |= {
+            f"AVR_{f}_zone_b": -1 / values[f"CRVE_{f}_zone_b"]
+            for f in ("Hubbard", "Knudtson")
+            if f"CRVE_{f}_zone_b" in values
+        }
     cells = [f"{PurePosixPath(shot.path).stem}.png", *(f"{values[c]:.9g}" if c in values else "" for c in COLUMNS[1:])]
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(cells)

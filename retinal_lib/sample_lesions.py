@@ -17,7 +17,9 @@ PALE = (244, 214, 160)
 BLOOD = (0.55, 1.15, 0.75)  # per channel: how strongly blood takes the light
 
 
-def _places(canvas: Canvas, count: int, apart: float, near: float = 0.0, far: float = 9.0, disc: float = 0.75) -> list[tuple[float, float]]:
+def _places(
+    canvas: Canvas, count: int, apart: float, near: float = 0.0, far: float = 9.0, disc: float = 0.75
+) -> list[tuple[float, float]]:
     """Up to `count` random places in the visible field, `apart` from each other, `near` to `far` from the fovea and off
     the disc; all in disc diameters."""
     found: list[tuple[float, float]] = []
@@ -45,7 +47,16 @@ def haemorrhages(canvas: Canvas, count: float) -> None:
     """Dots and blots of blood."""
     layer = canvas.layer()
     for x, y in _places(canvas, round(count), 0.34, 0.4):
-        canvas.blob(layer, x, y, canvas.rng.uniform(0.045, 0.125), 0.32, canvas.rng.uniform(1, 1.5), canvas.rng.uniform(0, 3), soft=0.45)
+        canvas.blob(
+            layer,
+            x,
+            y,
+            canvas.rng.uniform(0.045, 0.125),
+            0.32,
+            canvas.rng.uniform(1, 1.5),
+            canvas.rng.uniform(0, 3),
+            soft=0.45,
+        )
     canvas.absorb(layer * (0.85 + 0.15 * canvas.cloud(0.06)), BLOOD)
     canvas.mark("HE", layer)
 
@@ -57,7 +68,11 @@ def _flame(canvas: Canvas, layer: np.ndarray, x: float, y: float, size: float) -
         shift = canvas.rng.normal(0, 0.13 * size)
         length = size * canvas.rng.uniform(0.5, 1.1) * math.exp(-((shift / (0.24 * size)) ** 2))
         t = np.linspace(-0.5, 0.5, 5)[:, None] * length + canvas.rng.normal(0, 0.1 * size)
-        line = np.array((x, y)) + t * (math.cos(along), math.sin(along)) + shift * np.array((-math.sin(along), math.cos(along)))
+        line = (
+            np.array((x, y))
+            + t * (math.cos(along), math.sin(along))
+            + shift * np.array((-math.sin(along), math.cos(along)))
+        )
         canvas.stroke(layer, line, size * 0.085, canvas.rng.uniform(0.7, 1))
 
 
@@ -120,8 +135,16 @@ def soft_exudates(canvas: Canvas, count: float) -> None:
     layer = canvas.layer()
     for x, y in _places(canvas, round(count), 0.5, 0.9, 2.8, 0.85):
         for _ in range(3):
-            canvas.blob(layer, x + canvas.rng.normal(0, 0.05), y + canvas.rng.normal(0, 0.04), canvas.rng.uniform(0.06, 0.11), 0.25,
-                        canvas.rng.uniform(1.1, 1.6), canvas.rng.uniform(0, 3), 0.9)
+            canvas.blob(
+                layer,
+                x + canvas.rng.normal(0, 0.05),
+                y + canvas.rng.normal(0, 0.04),
+                canvas.rng.uniform(0.06, 0.11),
+                0.25,
+                canvas.rng.uniform(1.1, 1.6),
+                canvas.rng.uniform(0, 3),
+                0.9,
+            )
     layer = cv2.GaussianBlur(layer, (0, 0), 1.6)
     canvas.stain(layer, PALE, 0.75)
     canvas.mark("SE", layer)
@@ -129,11 +152,16 @@ def soft_exudates(canvas: Canvas, count: float) -> None:
 
 def _tangle(canvas: Canvas, layer: np.ndarray, x: float, y: float, size: float, lines: int) -> None:
     for _ in range(lines):
-        heading, points = canvas.rng.uniform(0, 2 * math.pi), [(x + canvas.rng.normal(0, size / 6), y + canvas.rng.normal(0, size / 6))]
+        heading, points = (
+            canvas.rng.uniform(0, 2 * math.pi),
+            [(x + canvas.rng.normal(0, size / 6), y + canvas.rng.normal(0, size / 6))],
+        )
         bend = canvas.rng.choice((-1, 1)) * canvas.rng.uniform(0.1, 0.4)
         for _ in range(24):
             heading += bend + canvas.rng.normal(0, 0.3)
-            points.append((points[-1][0] + size / 11 * math.cos(heading), points[-1][1] + size / 11 * math.sin(heading)))
+            points.append(
+                (points[-1][0] + size / 11 * math.cos(heading), points[-1][1] + size / 11 * math.sin(heading))
+            )
         canvas.stroke(layer, np.array(points), 0.012, 0.9)
 
 
@@ -180,8 +208,11 @@ def laser(canvas: Canvas, count: float) -> None:
     pale, dark, rng = canvas.layer(), canvas.layer(), canvas.rng
     spots = [(x, y) for x in np.arange(-3.5, 5.5, 0.36) for y in np.arange(-3.4, 3.4, 0.36)]
     rng.shuffle(spots)
-    spots = [(x + rng.normal(0, 0.05), y + rng.normal(0, 0.05)) for x, y in spots
-             if math.hypot(x, y) > 2.0 and math.hypot(x - canvas.disc[0], y - canvas.disc[1]) > 1.2]
+    spots = [
+        (x + rng.normal(0, 0.05), y + rng.normal(0, 0.05))
+        for x, y in spots
+        if math.hypot(x, y) > 2.0 and math.hypot(x - canvas.disc[0], y - canvas.disc[1]) > 1.2
+    ]
     for x, y in spots[: round(count)]:
         canvas.blob(pale, x, y, rng.uniform(0.075, 0.115), 0.2, soft=0.5)
         if rng.random() < 0.6:
@@ -213,7 +244,14 @@ def patchy_atrophy(canvas: Canvas, count: float) -> None:
     layer = canvas.layer()
     for x, y in _places(canvas, round(count), 0.8, 0.75, 1.7, 1.2):
         for _ in range(3):
-            canvas.blob(layer, x + canvas.rng.normal(0, 0.12), y + canvas.rng.normal(0, 0.12), canvas.rng.uniform(0.14, 0.3), 0.35, soft=0.15)
+            canvas.blob(
+                layer,
+                x + canvas.rng.normal(0, 0.12),
+                y + canvas.rng.normal(0, 0.12),
+                canvas.rng.uniform(0.14, 0.3),
+                0.35,
+                soft=0.15,
+            )
     _bare(canvas, layer)
     canvas.mark("PA", layer)
 
@@ -250,8 +288,16 @@ def lacquer_cracks(canvas: Canvas, count: float) -> None:
             if step in (8, 15):
                 fork = heading + rng.choice((-0.6, 0.6))
                 start = points[-1]
-                canvas.stroke(layer, np.array([(start[0] + t * math.cos(fork), start[1] + t * math.sin(fork) + 0.02 * math.sin(t * 9))
-                                               for t in np.linspace(0, rng.uniform(0.3, 0.6), 9)]), 0.034)
+                canvas.stroke(
+                    layer,
+                    np.array(
+                        [
+                            (start[0] + t * math.cos(fork), start[1] + t * math.sin(fork) + 0.02 * math.sin(t * 9))
+                            for t in np.linspace(0, rng.uniform(0.3, 0.6), 9)
+                        ]
+                    ),
+                    0.034,
+                )
         canvas.stroke(layer, np.array(points), 0.045)
     canvas.stain(cv2.GaussianBlur(layer, (0, 0), 0.6), (246, 202, 122), 0.8)
     canvas.mark("LC", layer)
@@ -264,7 +310,16 @@ def neovascular_membrane(canvas: Canvas, radius: float) -> None:
     canvas.blob(membrane, x, y, radius, 0.22, 1.2, rng.uniform(0, 3), 0.3)
     for _ in range(6):
         angle = rng.uniform(0, 6.3)
-        canvas.blob(blood, x + radius * 1.05 * math.cos(angle), y + radius * 0.95 * math.sin(angle), radius * rng.uniform(0.2, 0.45), 0.4, 1.4, angle, 0.3)
+        canvas.blob(
+            blood,
+            x + radius * 1.05 * math.cos(angle),
+            y + radius * 0.95 * math.sin(angle),
+            radius * rng.uniform(0.2, 0.45),
+            0.4,
+            1.4,
+            angle,
+            0.3,
+        )
     canvas.absorb(blood, (0.6, 1.2, 0.7))
     canvas.stain(membrane, (168, 128, 86), 0.78)
     ring = np.clip(cv2.GaussianBlur(membrane, (0, 0), 2.0) - membrane, 0, 1)
@@ -287,7 +342,14 @@ def subretinal_blood(canvas: Canvas, radius: float) -> None:
     """A broad, dark bleed under the macula, with exudation at its edge."""
     layer = canvas.layer()
     for _ in range(4):
-        canvas.blob(layer, canvas.rng.normal(0, 0.22), canvas.rng.normal(0.05, 0.2), radius * canvas.rng.uniform(0.5, 0.8), 0.3, soft=0.35)
+        canvas.blob(
+            layer,
+            canvas.rng.normal(0, 0.22),
+            canvas.rng.normal(0.05, 0.2),
+            radius * canvas.rng.uniform(0.5, 0.8),
+            0.3,
+            soft=0.35,
+        )
     canvas.absorb(layer * (0.9 + 0.15 * canvas.cloud(0.25)), (0.55, 1.0, 0.55))
     canvas.mark("HE", layer)
 
@@ -296,7 +358,9 @@ def serous_detachment(canvas: Canvas, radius: float) -> None:
     """A shallow round blister under the macula, with a light margin."""
     layer = canvas.layer()
     canvas.blob(layer, 0.05, 0.05, radius, 0.06, 1.1, 0.3, 0.12)
-    ring = np.clip(cv2.GaussianBlur(layer, (0, 0), 0.08 * canvas.dd) - layer, 0, 1) + np.clip(layer - cv2.GaussianBlur(layer, (0, 0), 0.08 * canvas.dd), 0, 1)
+    ring = np.clip(cv2.GaussianBlur(layer, (0, 0), 0.08 * canvas.dd) - layer, 0, 1) + np.clip(
+        layer - cv2.GaussianBlur(layer, (0, 0), 0.08 * canvas.dd), 0, 1
+    )
     canvas.absorb(layer, (0.12, 0.2, 0.0))
     canvas.stain(cv2.GaussianBlur(ring, (0, 0), 1.5), (226, 166, 98), 0.75)
     canvas.mark("CSR", layer)
@@ -332,7 +396,12 @@ def nerve_fibre_patch(canvas: Canvas, strength: float) -> None:
     for _ in range(110):
         angle = canvas.rng.normal(-1.9, 0.28)
         t = np.linspace(0.46, canvas.rng.uniform(0.75, 1.35) * strength, 6)
-        canvas.stroke(layer, np.stack([canvas.disc[0] + t * math.cos(angle), canvas.disc[1] + t * math.sin(angle)], axis=1), 0.03, canvas.rng.uniform(0.5, 1))
+        canvas.stroke(
+            layer,
+            np.stack([canvas.disc[0] + t * math.cos(angle), canvas.disc[1] + t * math.sin(angle)], axis=1),
+            0.03,
+            canvas.rng.uniform(0.5, 1),
+        )
     layer = cv2.GaussianBlur(layer, (0, 0), 1.0)
     canvas.stain(layer, (250, 232, 196), 0.9)
     canvas.mark("MNF", layer)

@@ -15,22 +15,35 @@ ZONES = {"": (0.0, 99.0), "_zone_b": (2.0, 3.0), "_zone_c": (2.0, 5.0)}  # in di
 PREFIXES = {"": ("artery", "vein"), "Artery_": ("artery",), "Vein_": ("vein",)}
 
 
-def measure(canvas: Canvas, vessels: list[Vessel], drawn: dict[str, np.ndarray], half: tuple[float, float],
-            cup: tuple[float, float]) -> dict[str, float]:
+def measure(
+    canvas: Canvas,
+    vessels: list[Vessel],
+    drawn: dict[str, np.ndarray],
+    half: tuple[float, float],
+    cup: tuple[float, float],
+) -> dict[str, float]:
     """AutoMorph's columns -> values; a column that cannot be measured is absent.
 
     `drawn`: the vessels' pixels per kind; `half`: the disc's half axes (horizontal, vertical) in disc diameters;
     `cup`: the cup's share of each."""
     micron = float(generator("scale", canvas.eye.patient).uniform(1720, 1900))  # µm in a disc diameter
     width, height = 2 * half[0] * micron, 2 * half[1] * micron
-    found = {"Disc_height": height, "Disc_width": width, "Cup_height": height * cup[1], "Cup_width": width * cup[0],
-             "CDR_vertical": cup[1], "CDR_horizontal": cup[0]}
+    found = {
+        "Disc_height": height,
+        "Disc_width": width,
+        "Cup_height": height * cup[1],
+        "Cup_width": width * cup[0],
+        "CDR_vertical": cup[1],
+        "CDR_horizontal": cup[0],
+    }
     grids = {kind: _on_grid(canvas, mask) for kind, mask in drawn.items()}
     from_disc = _disc_distance(canvas) / max(half)
     for zone, (near, far) in ZONES.items():
         ring = (from_disc >= near) & (from_disc < far)
-        parts = {kind: _parts(canvas, [v for v in vessels if v.kind == kind], near * max(half), far * max(half))
-                 for kind in ("artery", "vein")}
+        parts = {
+            kind: _parts(canvas, [v for v in vessels if v.kind == kind], near * max(half), far * max(half))
+            for kind in ("artery", "vein")
+        }
         for prefix, kinds in PREFIXES.items():
             grid = np.logical_or.reduce([grids[kind] for kind in kinds]) & ring
             values = _measures(grid, [p for kind in kinds for p in parts[kind]], micron)
@@ -42,7 +55,9 @@ def measure(canvas: Canvas, vessels: list[Vessel], drawn: dict[str, np.ndarray],
 
 def _on_grid(canvas: Canvas, mask: np.ndarray) -> np.ndarray:
     scale = SQUARE / (2 * canvas.radius)
-    move = np.float32([[scale, 0, SQUARE / 2 - scale * canvas.centre[0]], [0, scale, SQUARE / 2 - scale * canvas.centre[1]]])
+    move = np.float32(
+        [[scale, 0, SQUARE / 2 - scale * canvas.centre[0]], [0, scale, SQUARE / 2 - scale * canvas.centre[1]]]
+    )
     return cv2.warpAffine(mask.astype(np.uint8) * 255, move, (SQUARE, SQUARE), flags=cv2.INTER_LINEAR) > 127
 
 
@@ -79,7 +94,9 @@ def _measures(grid: np.ndarray, parts: list[Vessel], micron: float) -> dict[str,
     return {
         "Fractal_dimension": fractal_dimension(grid),
         "Vessel_density": float(grid.mean()),
-        "Average_width": micron * sum(w * float(p.widths.mean()) for w, p in zip(lengths, parts, strict=True)) / sum(lengths),
+        "Average_width": micron
+        * sum(w * float(p.widths.mean()) for w, p in zip(lengths, parts, strict=True))
+        / sum(lengths),
         "Distance_tortuosity": float(np.mean([n / _chord(p.points) for n, p in zip(lengths, parts, strict=True)])),
         "Squared_curvature_tortuosity": float(np.mean([abs(_turns(p.points).sum()) for p in parts])),
         "Tortuosity_density": float(np.mean([_tortuosity_density(p.points) for p in parts])),
@@ -140,8 +157,10 @@ def _calibres(parts: dict[str, list[Vessel]], micron: float) -> dict[str, float]
 
 
 # a is the narrower, b the wider of two vessels, in µm
-_HUBBARD = {"artery": lambda a, b: math.sqrt(0.87 * a * a + 1.01 * b * b - 0.22 * a * b - 10.76),
-            "vein": lambda a, b: math.sqrt(0.72 * a * a + 0.91 * b * b + 450.05)}
+_HUBBARD = {
+    "artery": lambda a, b: math.sqrt(0.87 * a * a + 1.01 * b * b - 0.22 * a * b - 10.76),
+    "vein": lambda a, b: math.sqrt(0.72 * a * a + 0.91 * b * b + 450.05),
+}
 _KNUDTSON = {"artery": lambda a, b: 0.88 * math.hypot(a, b), "vein": lambda a, b: 0.95 * math.hypot(a, b)}
 
 

@@ -58,9 +58,21 @@ def palette_tiff(path: Path, mask: np.ndarray) -> None:
     pixels = np.packbits(mask, axis=1).tobytes()
     colours = struct.pack("<6H", 0, 65535, 0, 0, 0, 0)  # red of both, green of both, blue of both
     start = 8 + len(pixels) + len(pixels) % 2
-    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 1), (259, 3, 1, 1), (262, 3, 1, 3), (273, 4, 1, 8),
-            (277, 3, 1, 1), (278, 4, 1, height), (279, 4, 1, len(pixels)), (320, 3, 6, start)]
-    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + struct.pack("<I", 0)
+    tags = [
+        (256, 4, 1, width),
+        (257, 4, 1, height),
+        (258, 3, 1, 1),
+        (259, 3, 1, 1),
+        (262, 3, 1, 3),
+        (273, 4, 1, 8),
+        (277, 3, 1, 1),
+        (278, 4, 1, height),
+        (279, 4, 1, len(pixels)),
+        (320, 3, 6, start),
+    ]
+    directory = (
+        struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + struct.pack("<I", 0)
+    )
     head = struct.pack("<2sHI", b"II", 42, start + len(colours))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(head + pixels.ljust(start - 8, b"\0") + colours + directory)
@@ -83,5 +95,7 @@ def grey_png(path: Path, mask: np.ndarray) -> None:
 def picture(path: Path, image: np.ndarray) -> None:
     """A photograph, uint8 [height, width, 3], in the format that the path's suffix names."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    settings = {".png": {"compress_level": 1}, ".tif": {}}.get(path.suffix.casefold(), {"quality": 92, "subsampling": 0})
+    settings = {".png": {"compress_level": 1}, ".tif": {}}.get(
+        path.suffix.casefold(), {"quality": 92, "subsampling": 0}
+    )
     Image.fromarray(image).save(path, **settings)

@@ -11,8 +11,34 @@ from retinal_lib.sample_canvas import Canvas
 STEP = 0.05  # disc diameters between two points of a vessel
 # the trunks' courses from the disc: disc diameters to the temple and up, and the trunk's relative width
 TRUNKS = (
-    ([(0.0, 0.0), (-0.02, 0.4), (0.22, 0.95), (0.75, 1.5), (1.6, 1.95), (2.8, 2.02), (4.0, 1.7), (5.2, 1.15), (6.2, 0.7)], 1.0),
-    ([(0.0, 0.0), (-0.02, -0.4), (0.2, -1.0), (0.7, -1.65), (1.5, -2.2), (2.7, -2.35), (3.9, -2.0), (5.1, -1.4), (6.2, -0.9)], 1.0),
+    (
+        [
+            (0.0, 0.0),
+            (-0.02, 0.4),
+            (0.22, 0.95),
+            (0.75, 1.5),
+            (1.6, 1.95),
+            (2.8, 2.02),
+            (4.0, 1.7),
+            (5.2, 1.15),
+            (6.2, 0.7),
+        ],
+        1.0,
+    ),
+    (
+        [
+            (0.0, 0.0),
+            (-0.02, -0.4),
+            (0.2, -1.0),
+            (0.7, -1.65),
+            (1.5, -2.2),
+            (2.7, -2.35),
+            (3.9, -2.0),
+            (5.1, -1.4),
+            (6.2, -0.9),
+        ],
+        1.0,
+    ),
     ([(0.0, 0.0), (-0.15, 0.4), (-0.45, 1.1), (-0.75, 1.9), (-1.3, 2.8), (-2.0, 3.8)], 0.82),
     ([(0.0, 0.0), (-0.15, -0.4), (-0.5, -1.1), (-0.9, -1.9), (-1.5, -2.7), (-2.2, -3.7)], 0.8),
     ([(0.0, 0.0), (-0.35, 0.1), (-1.0, 0.25), (-1.8, 0.5), (-3.0, 0.6)], 0.55),
@@ -56,8 +82,10 @@ def _trunk(canvas: Canvas, course: list, opening: float, wave: float) -> np.ndar
     length = np.arange(len(line)) * STEP
     normal = np.gradient(line, axis=0)[:, ::-1] * (1, -1)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
-    sway = sum(np.sin(length * 2 * math.pi / rng.uniform(*period) + rng.uniform(0, 6.3)) * size
-               for period, size in (((0.9, 1.4), 0.6), ((1.8, 3.2), 1.4)))
+    sway = sum(
+        np.sin(length * 2 * math.pi / rng.uniform(*period) + rng.uniform(0, 6.3)) * size
+        for period, size in (((0.9, 1.4), 0.6), ((1.8, 3.2), 1.4))
+    )
     line = line + normal * (wave * sway * np.clip(length / 0.8, 0, 1))[:, None]
     return np.stack([canvas.disc[0] - line[:, 0], canvas.disc[1] - line[:, 1]], axis=1)
 
@@ -142,5 +170,7 @@ def paint(canvas: Canvas, vessels: list[Vessel]) -> dict[str, np.ndarray]:
     broad = [v for v in vessels if v.widths[0] * canvas.dd > 2.6]
     for kind, gain in (("artery", 30.0), ("vein", 9.0)):  # light mirrored along the middle of the vessel
         reflex = ink(canvas, [v for v in broad if v.kind == kind], core=0.3)
-        canvas.image += cv2.GaussianBlur(reflex, (0, 0), 0.7)[..., None] * np.array((0.9, 0.75, 0.45), np.float32) * gain
+        canvas.image += (
+            cv2.GaussianBlur(reflex, (0, 0), 0.7)[..., None] * np.array((0.9, 0.75, 0.45), np.float32) * gain
+        )
     return drawn

@@ -1,0 +1,53 @@
+# retinal_lib: `make` lists what there is
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DATASET ?= ODIR
+export UV_COMPILE_BYTECODE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test lint lab bench clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@echo "retinal_lib: annotations of retinal images in, checked conversations out"
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name caption; do printf '%-14s %s\n' "$$name" "$$caption"; done
+
+# one stamp for each set of extras: a set is installed anew only when pyproject.toml or the tested versions change
+$(VENV)/.%: pyproject.toml constraints.txt
+	@echo "setting up $(VENV) for $* (once; about a minute)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one: make $* PYTHON=python3.12"; exit 2; }
+	@if command -v uv >/dev/null 2>&1; then \
+	  [ -x $(BIN)/python ] || uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV); \
+	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e "$(SPEC)"; \
+	else \
+	  [ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV); \
+	  $(BIN)/python -m pip install --quiet -c constraints.txt -e "$(SPEC)"; \
+	fi
+	@touch $@
+
+$(VENV)/.run: SPEC = .
+$(VENV)/.test: SPEC = .[test]
+$(VENV)/.lab: SPEC = .[lab]
+
+demo: $(VENV)/.run ## set up, make conversations from drawn eyes, show one (DATASET=IDRiD for another dataset)
+	@$(BIN)/papermill notebooks/generate.ipynb -p dataset $(DATASET)
+	@$(BIN)/python -m retinal_lib $(DATASET)
+
+test: $(VENV)/.test ## everything that must hold: unit, property, server, notebook tests and ruff
+	@$(BIN)/ruff check .
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.test ## ruff alone
+	@$(BIN)/ruff check .
+
+lab: $(VENV)/.lab ## open the notebooks in JupyterLab
+	@$(BIN)/jupyter lab notebooks
+
+bench: $(VENV)/.test ## speed and memory, as ratios measured in one run
+	@$(BIN)/python tests/bench.py
+
+clean: ## remove the environment, the drawn samples and caches; runs under artifacts/ stay
+	rm -rf $(VENV) artifacts/sample .pytest_cache .ruff_cache .hypothesis retinal_lib.egg-info
+	find retinal_lib tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,27 @@
+"""`python -m retinal_lib ODIR`: where the latest conversations of a dataset lie, and one of them."""
+
+import json
+import sys
+
+from retinal_lib import paths, settings
+from retinal_lib.errors import UserError
+
+
+def main(arguments: list[str]) -> str:
+    """The text to print. UserError: no such dataset, or it has no conversations yet."""
+    folder = settings.load(dataset=arguments[0] if arguments else "ODIR").folder
+    file = folder / "conversations.jsonl"
+    if not file.is_file():
+        raise UserError(f"no conversations in {paths.shown(folder)} yet; run papermill notebooks/generate.ipynb -p dataset {folder.name.split('-')[0]}")
+    with file.open(encoding="utf-8") as lines:
+        entries = [json.loads(line) for line in lines]
+    speakers = {"human": "Q", "gpt": "A"}
+    turns = [f"  {speakers[turn['from']]}: {turn['value'].removesuffix(chr(10) + '<image>')}" for turn in entries[0]["conversations"]]
+    return "\n".join([f"{len(entries)} conversations lie in {paths.shown(file)}", f"The first, about {entries[0]['image']}:", *turns])
+
+
+if __name__ == "__main__":
+    try:
+        print(main(sys.argv[1:]))
+    except UserError as error:
+        sys.exit(f"Error: {error}")

@@ -1,0 +1,17 @@
+"""Small tables to look at: every letter of a cell and every row is shown, as a notebook's reader expects."""
+
+import pandas as pd
+
+_WHOLE = ("display.max_colwidth", None, "display.max_rows", 200)
+
+
+class Shown(pd.DataFrame):
+    """A DataFrame that notebooks show whole."""
+
+    def _repr_html_(self) -> str | None:
+        with pd.option_context(*_WHOLE):
+            return super()._repr_html_()
+
+    def __repr__(self) -> str:
+        with pd.option_context(*_WHOLE, "display.width", 200):
+            return super().__repr__()
