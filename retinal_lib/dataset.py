@@ -1,17 +1,15 @@
 """A dataset on disk: its page, its files, and for each image a `Case` of facts."""
 
-import hashlib
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
-from retinal_lib import automorph, folder, lesions, page, table
+from retinal_lib import automorph, exclude, folder, lesions, page, table
+from retinal_lib.catalogue import Catalogue
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.fact import ASPECTS, Case, Fact, Source, line
-from retinal_lib.kinds import AutoMorphFacts, Boxes, ExcludedImage, Record
+from retinal_lib.kinds import AutoMorphFacts, Boxes, Record
 from retinal_lib.page import Page
 
 CSV_ASPECTS = {"modality": "image", "quality": "quality", "disease": "disease", "vascular": "vascular", "notes": "notes"}
@@ -40,107 +38,15 @@ class BaseDescription:
         self.automorph_root = Path(automorph_root).expanduser().absolute() if automorph_root else self.root / "Results"
         if automorph_root and not self.automorph_root.is_dir():
             raise UserError(f"automorph_root {self.automorph_root} is not a folder; give AutoMorph's Results folder")
-        self.notes: list[str] = []
-        self.inputs: dict[str, str] = {}
-        self.rows_without_image: list[str] = []
-        self._tree = folder.walk(self.root, without=[self.automorph_root])
-        self._found = self._find_images()
-        self._rows = self._find_rows(tables or {})
-        self._eyes = self._find_pairs()
-        self._masks = lesions.index(self._tree, self.page, self.notes) if self.page.masks else {}
+        self._files = Catalogue(self.root, self.page, split, tables or {}, self.automorph_root)
+        self.notes, self.inputs = self._files.notes, self._files.inputs
+        self._masks = lesions.index(self._files.tree, self.page, self.notes) if self.page.masks else {}
         self._automorph = self._find_automorph()
-        self._exclude()
+        exclude.mark(self._files, self._masks)
+        self.rows_without_image = exclude.rows_without_image(self._files)
+        if lost := self.rows_without_image:
+            self.notes.append(f"{len(lost)} rows of the label tables have no image, the first {lost[0]}")
         self._list()
-
-    # --- finding files -------------------------------------------------------------------------------------------
-
-    def _find_images(self) -> list[folder.Found]:
-        found, ignored, absent = [], [], []
-        for split, spec in self.page.splits.items():
-            folders = folder.folders(self._tree, spec.images, self.page.image)
-            contents = folder.inventory(folders, split, self.page.image)
-            found += contents.images
-            ignored += contents.ignored
-            if not contents.images:
-                absent.append(split)
-        if not found or self.split in absent:
-            wanted = [p for s in ([self.split] if self.split else self.page.splits) for p in self.page.splits[s].images]
-            raise UserError(
-                f"no image of {self.page.name}{f', split {self.split}' if self.split else ''}, under {self.root}: looked for "
-                f"folders {', '.join(map(repr, wanted))} with names like {self.page.image}; {self._seen()}"
-            )
-        if absent and self.split is None:
-            self.notes.append(f"no images of split {', '.join(absent)} under the data root")
-        if ignored:
-            self.notes.append(f"{len(ignored)} files are no images of {self.page.name} by name, the first {ignored[0]}")
-        return found
-
-    def _seen(self) -> str:
-        names = sorted({f.path.relative_to(self.root).as_posix() for f in self._tree if folder.images(f)})
-        return f"image folders there: {', '.join(names[:6])}" if names else "there are no image files"
-
-    def _find_rows(self, named: dict[str, str]) -> dict[tuple[str, str], list[tuple[table.Table, int, str | None]]]:
-        """(split, folded stem) -> rows, each with the eye it is a row of where a row has two images."""
-        rows: dict = defaultdict(list)
-        if self.page.key is None:
-            return rows
-        for split in named:
-            if split not in self.page.splits:
-                raise unknown(f"split of {self.page.name} in tables", split, self.page.splits)
-        self._tabled: dict[str, list[str]] = defaultdict(list)
-        for split, spec in self.page.splits.items():
-            for path in self._tables(split, spec, named.get(split)):
-                content = table.read(path)
-                self.inputs[str(path)] = content.sha256
-                self._check_columns(content, spec)
-                self._tabled[split].append(path.name)
-                for eye, column in self._keys():
-                    for row, cell in enumerate(content.column(column)):
-                        if cell:
-                            rows[split, table.image_key(cell)].append((content, row, eye))
-                        else:
-                            self.notes.append(f"{content.source(row, str(column))} is empty: the row names no image")
-        if not self._tabled:
-            wanted = [p for spec in self.page.splits.values() for p in spec.tables]
-            raise UserError(f"no label table of {self.page.name} under {self.root}: looked for {', '.join(map(repr, wanted))}")
-        return rows
-
-    def _tables(self, split: str, spec: page.Split, named: str | None) -> list[Path]:
-        if named:
-            return [self.root / named]
-        found = folder.files(self._tree, spec.tables)
-        editions: dict[str, Path] = {}
-        for path in sorted(found, key=lambda p: (p.stem.casefold(), str(p))):
-            stem = re.sub(self.page.update, "", path.stem) if self.page.update else path.stem
-            key = re.sub(r"[\W_]+", "", stem.casefold())
-            if key in editions and not self.page.update and path.read_bytes() != editions[key].read_bytes():
-                raise UserError(
-                    f"two different label tables for split {split}: {editions[key]} and {path}; remove one, or name the right one "
-                    f"under `tables` in params/{self.page.name}.yaml"
-                )
-            editions[key] = path
-        return list(editions.values())
-
-    def _keys(self) -> list[tuple[str | None, str | list[str]]]:
-        return list(self.page.key.items()) if isinstance(self.page.key, dict) else [(None, self.page.key)]
-
-    def _check_columns(self, content: table.Table, spec: page.Split) -> None:
-        for _, column in self._keys():
-            content.column(column)
-        for column in [] if spec.unlabelled else [c for kind in self.page.gives for c in kind.columns()]:
-            content.column(column)
-
-    def _find_pairs(self) -> dict[str, tuple[str, str]]:
-        """folded stem -> (eye, patient) from a pairing table."""
-        eyes: dict[str, tuple[str, str]] = {}
-        for path in folder.files(self._tree, self.page.pairs.tables) if self.page.pairs else []:
-            content = table.read(path)
-            self.inputs[str(path)] = content.sha256
-            for left, right in zip(content.column(self.page.pairs.left), content.column(self.page.pairs.right), strict=True):
-                patient = table.image_key(left)
-                eyes[patient] = ("left", patient)
-                eyes[table.image_key(right)] = ("right", patient)
-        return eyes
 
     def _find_automorph(self) -> dict[str, automorph.AutoMorph]:
         read: dict[Path, automorph.AutoMorph] = {}
@@ -156,72 +62,8 @@ class BaseDescription:
             self.notes.append(f"no AutoMorph results ({self.automorph_root} is not there): no measurements, no AutoMorph quality")
         return result
 
-    # --- leaving out what cannot be trusted ----------------------------------------------------------------------
-
-    def _exclude(self) -> None:
-        for image in self._found:
-            image.reason = image.reason or self._why_not(image)
-        for group in self._same_images():
-            told = {self._labels(image) for image in group}
-            if len(told) > 1:
-                names = " and ".join(f"{i.split}/{i.name}" for i in group)
-                for image in group:
-                    image.reason = image.reason or f"{names} are the same picture with different labels"
-        used = {(i.split, i.stem.casefold()) for i in self._found}
-        loaded = [s for s in self.page.splits if self.split in (None, s)]
-        self.rows_without_image = [
-            f"{rows[0][0].source(rows[0][1])}: {key}"
-            for (split, key), rows in self._rows.items() if split in loaded and (split, key) not in used
-        ]
-        if self.rows_without_image:
-            self.notes.append(f"{len(self.rows_without_image)} rows of the label tables have no image, the first {self.rows_without_image[0]}")
-
-    def _why_not(self, image: folder.Found) -> str:
-        listed = {name.casefold(): why for name, why in self.page.exclude.items()}
-        for name in (image.stem.casefold(), f"{image.split}/{image.stem}".casefold()):
-            if name in listed:
-                return listed[name]
-        if self.page.key is not None:
-            rows = self._rows.get((image.split, image.stem.casefold()))
-            if not rows:
-                if image.split not in self._tabled:
-                    return f"the split {image.split} has no label table"
-                return f"no row for it in {', '.join(self._tabled[image.split])}"
-            try:
-                if len({self._labels(image, row) for row in rows}) > 1:
-                    return f"its rows disagree: {' and '.join(str(t.source(r)) for t, r, _ in rows)}"
-            except ExcludedImage as why:
-                return str(why)
-        if self.page.masks and (image.split, image.stem.casefold()) not in self._masks:
-            return "no mask for it"
-        return ""
-
-    def _labels(self, image: folder.Found, row: tuple | None = None) -> tuple:
-        """What the labels of an image say, to compare two rows or two copies of a picture."""
-        record = self._record(image, row)
-        try:
-            return tuple((f.name, f.value) for k in self.page.gives if k.label for f in k.facts(record) if f.scope != "patient")
-        except ExcludedImage:
-            if row is not None:
-                raise
-            return ("excluded",)
-
-    def _same_images(self) -> Iterator[list[folder.Found]]:
-        """Groups of images that are one picture: by the page's list, and by equal bytes on disk."""
-        by_name = {f"{i.split}/{i.stem}".casefold(): i for i in self._found} | {i.stem.casefold(): i for i in self._found if not self.page.restart}
-        for pair in self.page.same_image:
-            group = [by_name[n.casefold()] for n in pair if n.casefold() in by_name]
-            if len(group) > 1:
-                yield group
-        by_size = defaultdict(list)
-        for image in self._found if self.page.key is not None else ():
-            by_size[image.size].append(image)
-        for same_size in by_size.values():
-            if len(same_size) > 1:
-                yield from _equal_bytes(same_size)
-
     def _list(self) -> None:
-        chosen = [i for i in self._found if self.split in (None, i.split)]
+        chosen = [i for i in self._files.images if self.split in (None, i.split)]
         prefix = self.page.restart and len({i.split for i in chosen}) > 1
         self._by_name = {(f"{i.split}/{i.name}" if prefix else i.name): i for i in chosen}
         if len(self._by_name) != len(chosen):
@@ -231,23 +73,6 @@ class BaseDescription:
         self.skipped = {name: image.reason for name, image in self._by_name.items() if image.reason}
 
     # --- describing ----------------------------------------------------------------------------------------------
-
-    def _record(self, image: folder.Found, row: tuple | None = None) -> Record:
-        rows = self._rows.get((image.split, image.stem.casefold()), ())
-        content, number, eye = row or (rows[0] if rows else (None, None, None))
-        corrections = {
-            table.fold(c.column): (c.stale, c.right, c.source)
-            for c in self.page.corrections if c.image.casefold() == image.stem.casefold()
-        }
-        record = Record(image.name, image.stem, image.split, eye, content, number, self.page.splits[image.split].unlabelled, corrections)
-        record.eye, record.patient = self._eye_and_patient(image, eye)
-        return record
-
-    def _eye_and_patient(self, image: folder.Found, eye: str | None) -> tuple[str | None, str | None]:
-        groups = (re.search(self.page.image, image.stem, re.IGNORECASE) or re.match("", "")).groupdict()
-        paired_eye, patient = self._eyes.get(image.stem.casefold(), (None, None))
-        named = self.page.eyes.get((groups.get("eye") or "").casefold())
-        return eye or named or paired_eye, groups.get("patient") or patient
 
     def locate(self, image: str) -> folder.Found:
         """The image of that name, usable or not. UserError: there is none."""
@@ -270,7 +95,7 @@ class BaseDescription:
     def describe(self, image: str) -> Case:
         """All facts of an image. UserError: the image is unknown or skipped, or a mask cannot be read."""
         found = self.find(image)
-        record = self._record(found)
+        record = self._files.record(found)
         facts = [*self._basics(record), *self._row_facts(record)]
         if found.split in self._automorph and self._gives(AutoMorphFacts):
             facts += self._automorph_facts(found, facts, record)
@@ -287,7 +112,7 @@ class BaseDescription:
         if self._gives(Boxes) or "vascular" not in self.aspects:
             return self.describe(image).description
         found = self.find(image)
-        record = self._record(found)
+        record = self._files.record(found)
         facts = [*self._basics(record), *self._row_facts(record)]
         vessels = ""
         if found.split in self._automorph and self._gives(AutoMorphFacts):
@@ -327,7 +152,7 @@ class BaseDescription:
         if stem in results.quality_rows or stem in results.rows or "." not in stem:
             return stem
         cut = stem.split(".")[0]
-        return cut if sum(i.stem.casefold().split(".")[0] == cut for i in self._found) == 1 else None
+        return cut if sum(i.stem.casefold().split(".")[0] == cut for i in self._files.images) == 1 else None
 
     def _shares_results(self, found: folder.Found) -> bool:
         """True where one results folder serves several loaded splits that both have this id: whose row it is cannot be told."""
@@ -342,7 +167,7 @@ class BaseDescription:
     def _by_stem(self) -> dict[str, list[folder.Found]]:
         if not hasattr(self, "_stems"):
             self._stems = defaultdict(list)
-            for image in self._found:
+            for image in self._files.images:
                 self._stems[image.stem.casefold()].append(image)
         return self._stems
 
@@ -381,7 +206,7 @@ class BaseDescription:
         rows = []
         for name in self.images:
             found = self.find(name)
-            record = self._record(found)
+            record = self._files.record(found)
             row = {"image": name, "split": found.split, "eye": record.eye, "patient": record.patient}
             row |= {f.name: f.value for f in self._row_facts(record)}
             results = self._automorph.get(found.split)
@@ -394,27 +219,6 @@ class BaseDescription:
 
 def _has_quality(facts: list[Fact]) -> bool:
     return any(f.name in ("quality", "ungradable") for f in facts)
-
-
-def _equal_bytes(images: list[folder.Found]) -> Iterator[list[folder.Found]]:
-    """Groups of byte-identical files among files of equal size; a piece from the middle tells most apart cheaply."""
-    for digest in (_middle, _whole):
-        groups = defaultdict(list)
-        for image in images:
-            groups[digest(image)].append(image)
-        images = [i for group in groups.values() if len(group) > 1 for i in group]
-    yield from (group for group in groups.values() if len(group) > 1)
-
-
-def _middle(image: folder.Found) -> bytes:
-    with image.path.open("rb") as file:
-        file.seek(image.size // 2)
-        return file.read(4096)
-
-
-def _whole(image: folder.Found) -> str:
-    with image.path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def page_of(dataset: str) -> Page:

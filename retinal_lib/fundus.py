@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from retinal_lib import sample_lesions, sample_vessels
+from retinal_lib import sample_choroid, sample_lesions, sample_vessels
 from retinal_lib.sample_canvas import Camera, Canvas, Eye, generator
 from retinal_lib.sample_measures import measure
 
@@ -40,7 +40,7 @@ def draw(eye: Eye) -> Drawing:
     canvas = Canvas(eye)
     disc = _disc_of(canvas)
     _background(canvas)
-    sample_lesions.paint(canvas, sample_lesions.BEHIND)
+    sample_lesions.paint(canvas, sample_choroid.BEHIND)
     seen = _disc(canvas, disc)
     vessels = sample_vessels.grow(canvas)
     drawn = sample_vessels.paint(canvas, vessels)
@@ -63,7 +63,7 @@ def _disc_of(canvas: Canvas) -> Disc:
 def _background(canvas: Canvas) -> None:
     look = generator("look", canvas.eye.patient)  # shared by both eyes
     pigment, warmth = look.uniform(0, 1), look.uniform(-1, 1)
-    base = np.array((210 - 34 * pigment, 104 - 34 * pigment + 8 * warmth, 50 - 15 * pigment - 11 * warmth), np.float32)
+    base = np.array((210 - 34 * pigment, 104 - 32 * pigment + 6 * warmth, 46 - 14 * pigment - 6 * warmth), np.float32)
     x, y, r = canvas.x, canvas.y, canvas.from_centre
     off = look.uniform(-0.08, 0.08, 2).tolist()
     light = 1.06 - 0.30 * r**2.4 - off[0] * x * 0.4 - off[1] * y * 0.4
@@ -143,7 +143,7 @@ def _disc(canvas: Canvas, disc: Disc) -> np.ndarray:
     inner = np.hypot((dx + 0.03) / (disc.half[0] * disc.cup[0]), dy / (disc.half[1] * disc.cup[1]))
     deep = disc.cup[1] > 0.6
     cup[here] = _step((1 - inner) / (0.16 if deep else 0.28))
-    canvas.stain(cup, (255, 226, 172) if deep else (254, 212, 156), 0.8)
+    canvas.stain(cup, (255, 226, 172) if deep else (262, 224, 164), 0.8)
     mask = np.zeros((canvas.height, canvas.width), bool)
     mask[here] = outline <= 1
     return mask

@@ -1,4 +1,4 @@
-"""Draws small made-up datasets in their published layouts, quirks included, so that everything runs without any download."""
+"""Draws small made-up datasets in their published layouts, quirks included, so that all runs without a download."""
 
 import json
 import os

@@ -19,8 +19,8 @@ def generator(*words: object) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Camera:
-    """How a dataset's pictures look: size (width, height) in pixels, the round field's diameter over the height (above 1
-    it is cut at top and bottom), the field of view in degrees, and whether the field has a notch."""
+    """How a dataset's pictures look: size (width, height) in pixels, the round field's diameter over the height
+    (above 1 it is cut at top and bottom), the field of view in degrees, and whether the field has a notch."""
 
     size: tuple[int, int] = (768, 512)
     field: float = 0.97
@@ -128,7 +128,7 @@ class Canvas:
         angle: float = 0.0,
         soft: float = 0.3,
     ) -> None:
-        """Lays one uneven spot of `radius` disc diameters into a layer: 1 inside, falling to 0 over `soft` of the radius."""
+        """Lays an uneven spot of `radius` disc diameters into a layer: 1 inside, 0 beyond `soft` of the radius."""
         column, row = self.pixel(x, y)
         size = max(radius * self.dd, 0.9)
         reach = math.ceil(size * max(stretch, 1) * (1 + rough + soft)) + 2
@@ -188,3 +188,20 @@ def _extent(layer: np.ndarray) -> tuple[slice, slice]:
     if not rows.size:
         return slice(0, 0), slice(0, 0)
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def places(
+    canvas: Canvas, count: int, apart: float, near: float = 0.0, far: float = 9.0, disc: float = 0.75
+) -> list[tuple[float, float]]:
+    """Up to `count` random places in the visible field, `apart` from each other, `near` to `far` from the fovea and off
+    the disc; all in disc diameters."""
+    found: list[tuple[float, float]] = []
+    for _ in range(200 * count):
+        x, y = canvas.rng.uniform(-3.4, 5.4), canvas.rng.uniform(-3.3, 3.3)
+        fits = near <= math.hypot(x, y) <= far and math.hypot(x - canvas.disc[0], y - canvas.disc[1]) > disc
+        if fits and canvas.inside(x, y) and all(math.hypot(x - a, y - b) > apart for a, b in [*canvas.taken, *found]):
+            found.append((x, y))
+            if len(found) == count:
+                break
+    canvas.taken += found
+    return found

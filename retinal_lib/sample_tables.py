@@ -1,4 +1,4 @@
-"""Writes the files of a sample as published datasets hold them: odd encodings, old spreadsheets, masks of several kinds."""
+"""Writes the files of a sample as published datasets hold them: odd encodings, old spreadsheets, several masks."""
 
 import io
 import re
@@ -20,7 +20,7 @@ def text(path: Path, lines: list[str], newline: str = "\n", encoding: str = "utf
 
 
 def xlsx(path: Path, rows: list[list[Cell]]) -> None:
-    """A workbook of one sheet whose bytes depend on the cells alone: the times that openpyxl writes are made constant."""
+    """A workbook of one sheet whose bytes depend on the cells alone: the times that openpyxl writes are fixed."""
     book = openpyxl.Workbook()
     for row in rows:
         book.active.append(row)
@@ -53,7 +53,7 @@ def xls(path: Path, rows: list[list[Cell]]) -> None:
 
 
 def palette_tiff(path: Path, mask: np.ndarray) -> None:
-    """An uncompressed 1-bit palette TIFF as IDRiD publishes its masks: 0 is black, 1 is red; mask bool [height, width]."""
+    """An uncompressed 1-bit palette TIFF as IDRiD publishes its masks: 0 black, 1 red; mask bool [height, width]."""
     height, width = mask.shape
     pixels = np.packbits(mask, axis=1).tobytes()
     colours = struct.pack("<6H", 0, 65535, 0, 0, 0, 0)  # red of both, green of both, blue of both
@@ -79,7 +79,7 @@ def palette_tiff(path: Path, mask: np.ndarray) -> None:
 
 
 def red_tiff(path: Path, mask: np.ndarray) -> None:
-    """An RGBA TIFF with the lesion in red only and alpha 255 everywhere, as IDRiD_81_EX.tif; mask bool [height, width]."""
+    """An RGBA TIFF with the lesion in red only and alpha 255, as IDRiD_81_EX.tif; mask bool [height, width]."""
     pixels = np.zeros((*mask.shape, 4), np.uint8)
     pixels[..., 0], pixels[..., 3] = mask * 255, 255
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -150,7 +151,7 @@ def ink(canvas: Canvas, vessels: list[Vessel], core: float = 1.0) -> np.ndarray:
         wide = np.maximum(vessel.widths * canvas.dd * 2 * core, 1)
         thick = np.round(wide).astype(int)
         cuts = [0, *(np.flatnonzero(np.diff(thick)) + 1).tolist(), len(thick) - 1]
-        pieces += [(int(thick[a]), places[a : b + 1]) for a, b in zip(cuts, cuts[1:], strict=False) if b > a]
+        pieces += [(int(thick[a]), places[a : b + 1]) for a, b in pairwise(cuts) if b > a]
     for thickness, places in sorted(pieces, key=lambda piece: piece[0]):
         faint = 1.0 if core < 1 else min(1.0, 0.34 + 0.085 * thickness)
         cv2.polylines(fine, [places.reshape(-1, 1, 2)], False, int(255 * faint), thickness, cv2.LINE_AA, 4)

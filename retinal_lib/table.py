@@ -3,8 +3,13 @@
 import csv
 import hashlib
 import io
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+
+import openpyxl
+import xlrd
+from openpyxl.utils.exceptions import InvalidFileException
 
 from retinal_lib.errors import UserError
 from retinal_lib.fact import Source
@@ -81,13 +86,23 @@ def read(path: Path) -> Table:
 
 
 def _sheet(path: Path, raw: bytes) -> list[list[str]]:
-    import pandas as pd  # here, so that reading a dataset's page stays quick
-
     try:
-        frame = pd.read_excel(io.BytesIO(raw), header=None, dtype=str, keep_default_na=False, na_filter=False)
-    except (ValueError, OSError, KeyError) as error:
+        if path.suffix.casefold() == ".xls":
+            sheet = xlrd.open_workbook(file_contents=raw, logfile=io.StringIO()).sheet_by_index(0)
+            return [[_cell(value) for value in sheet.row_values(row)] for row in range(sheet.nrows)]
+        workbook = openpyxl.load_workbook(io.BytesIO(raw), read_only=True, data_only=True)
+        rows = [[_cell(value) for value in row] for row in workbook.worksheets[0].iter_rows(values_only=True)]
+    except (xlrd.XLRDError, InvalidFileException, zipfile.BadZipFile, ValueError, OSError, KeyError, IndexError) as error:
         raise UserError(f"{path}: not a readable spreadsheet ({error})") from error
-    return frame.astype(str).values.tolist()
+    width = max(map(len, rows), default=0)
+    return [row + [""] * (width - len(row)) for row in rows]
+
+
+def _cell(value: object) -> str:
+    """A cell as a person reads it: whole numbers, which spreadsheets keep as fractions, without a point."""
+    if value is None:
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _text(path: Path, raw: bytes) -> list[list[str]]:

@@ -43,7 +43,7 @@ def values(case: object) -> dict[str, object]:
     return {fact.name: fact.value for fact in case.facts}
 
 
-# --- every page ------------------------------------------------------------------------------------------------------
+# --- every page ---
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -119,7 +119,7 @@ def test_measurements_lie_where_automorph_s_do() -> None:
     )
 
 
-# --- the same bytes, and nobody's files overwritten --------------------------------------------------------------------
+# --- the same bytes, and nobody's files overwritten ---
 
 
 def test_the_same_seed_gives_the_same_bytes_in_another_process(drawn: dict[str, Path], tmp_path: Path) -> None:
@@ -199,11 +199,11 @@ def test_a_failed_drawing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_an_unknown_dataset_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="unknown dataset 'Aptoss'.*did you mean 'APTOS'"):
+    with pytest.raises(UserError, match=r"unknown dataset 'Aptoss'.*did you mean 'APTOS'"):
         sample.draw("Aptoss", tmp_path / "a")
 
 
-# --- the published quirks ----------------------------------------------------------------------------------------------
+# --- the published quirks ---
 
 
 def test_idrid_tables_are_as_published(drawn: dict[str, Path]) -> None:
@@ -346,7 +346,7 @@ def test_mmac_pairs_stand_in_consecutive_rows(drawn: dict[str, Path]) -> None:
     assert people[::2] == people[1::2] and len(set(people)) == len(people) / 2
 
 
-# --- pictures show what the labels say -----------------------------------------------------------------------------------
+# --- pictures show what the labels say ---
 
 
 def count(drawing: fundus.Drawing, kind: str) -> int:
