@@ -21,12 +21,6 @@ NAMES = page.names()
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("samples")
-    return {name: sample.draw(name, root / name) for name in NAMES}
-
-
-@pytest.fixture(scope="session")
 def loaded(drawn: dict[str, Path]) -> dict:
     return {name: load_dataset(name, folder) for name, folder in drawn.items()}
 

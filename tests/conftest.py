@@ -1,0 +1,49 @@
+"""What the tests share: drawn samples, a server on loopback, an environment without keys, and notebook rules."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fake_server import FakeServer, running
+from retinal_lib import page, paths, sample
+
+os.environ.setdefault("PYTHONHASHSEED", "0")  # kernels inherit it: sets print in one order
+os.environ.setdefault("MPLBACKEND", "agg")
+
+
+@pytest.fixture(autouse=True)
+def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test may reach a real server."""
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def drawn() -> dict[str, Path]:
+    """The samples of all datasets, drawn once and kept, as the notebooks use them."""
+    return {name: sample.draw(name, paths.root() / "artifacts" / "sample" / name) for name in page.names()}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
+    """An OpenAI-compatible server that the openai teacher finds in the environment."""
+    with running(FakeServer()) as fake:
+        monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
+        yield fake
+
+
+@pytest.fixture
+def ask(tmp_path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """Runs ODIR's sample against the server and returns the outcome; retries wait no time."""
+    from retinal_lib import Job
+    from retinal_lib.teacher import OpenAITeacher
+
+    def run(**parameters: object) -> object:
+        job = Job.load(**{"dataset": "ODIR", "teacher": "openai", "model": "m", "limit": 4, "out_dir": str(tmp_path / "run")} | parameters)
+        assert isinstance(job.teacher, OpenAITeacher)
+        job.teacher.backoff = 0.0
+        return job.run()
+
+    return run

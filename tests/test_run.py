@@ -1,0 +1,274 @@
+"""A run loses nothing, asks for nothing twice, and ends each image in one state."""
+
+import hashlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fake_server import GOOD, FakeServer, completion, error, running
+from retinal_lib import Job, UserError
+from retinal_lib.export import FILES
+
+EXPORTS = [name for name in FILES if name != "vault.sqlite"]
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {name: (folder / name).read_text(encoding="utf-8") for name in EXPORTS}
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_run_writes_what_it_promises(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+    outcome = ask()
+    folder = tmp_path / "run"
+    entries = lines(folder / "conversations.jsonl")
+    assert outcome.counts == {"images": 4, "accepted": 4, "rejected": 0, "failed": 0, "skipped": 0}
+    assert entries == json.loads((folder / "conversations.json").read_text(encoding="utf-8"))
+    assert entries[0]["id"] == "ODIR-11_left" and entries[0]["image"] == "ODIR/11_left.jpg"
+    assert entries[0]["conversations"][0] == {"from": "human", "value": "What is this?\n<image>"}
+    assert [turn["from"] for turn in entries[0]["conversations"]] == ["human", "gpt"] * 3
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["counts"] == outcome.counts
+    assert manifest["tokens"] == {"prompt": 400, "completion": 80}
+    assert manifest["teacher"] == "openai" and manifest["model"] == "m"
+    assert all(hashlib.sha256(p["text"].encode()).hexdigest() == p["sha256"] for p in manifest["prompts"])
+    root = Job.load(dataset="ODIR").data.root
+    for name, digest in manifest["inputs"].items():
+        assert hashlib.sha256((root / name).read_bytes()).hexdigest() == digest
+    lineage = lines(folder / "lineage.jsonl")
+    assert {entry["prompt_sha256"] for entry in lineage} <= {p["sha256"] for p in manifest["prompts"]}
+    assert lineage[0]["request_id"] == "req-1"
+    assert any(source["row"] == 2 and "Left-Diagnostic Keywords" in source["columns"] for source in lineage[0]["sources"])
+
+
+def test_a_second_run_asks_for_nothing_and_writes_the_same(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+    ask()
+    before, asked = files(tmp_path / "run"), len(server.asked)
+    assert ask().asked == 0
+    assert files(tmp_path / "run") == before and len(server.asked) == asked
+
+
+def test_requests_in_flight_follow_concurrency(ask: Callable, server: FakeServer) -> None:
+    server.hold = threading.Event()
+
+    def release() -> None:
+        for _ in range(3):
+            server.reached.acquire(timeout=10)
+        server.hold.set()
+
+    thread = threading.Thread(target=release)
+    thread.start()
+    ask(concurrency=3, limit=9)
+    thread.join()
+    assert server.most_in_flight == 3
+
+
+def test_equal_facts_get_a_conversation_each(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+    root = tmp_path / "own"
+    root.mkdir()
+    source = Job.load(dataset="ODIR").data.root / "ODIR-5K_Training_Dataset" / "11_left.jpg"
+    for name in ("a", "b"):
+        (root / f"{name}.jpg").write_bytes(source.read_bytes())
+    (root / "own.csv").write_text("image,disease\na.jpg,no disease\nb.jpg,no disease\n", encoding="utf-8")
+    ask(dataset=str(root / "own.csv"))
+    assert len(server.asked) == 2 and len(set(server.users())) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (lambda: completion("I see an eye."), "no roles found"),
+        (lambda: completion(""), "empty"),
+        (lambda: completion(None), "empty"),
+        (lambda: completion(GOOD, finish="length"), "cut"),
+        (lambda: completion(GOOD, finish="content_filter"), "cut"),
+        (lambda: completion(None, refusal="I cannot"), "refused"),
+        (lambda: completion("User: What?\nAssistant: An eye.\nUser: And?"), "no answer"),
+    ],
+)
+def test_useless_replies_are_asked_again_then_listed(reply: Callable, why: str, ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+    server.script = lambda number, body: reply()
+    outcome = ask(limit=1)
+    assert outcome.counts["rejected"] == 1 and len(server.asked) == 3
+    failure = lines(tmp_path / "run" / "failures.jsonl")[0]
+    assert why in failure["reason"] and failure["state"] == "rejected" and failure["attempts"] == 3
+    assert outcome.tokens["prompt"] == 300  # what was paid is counted, used or not
+    assert ask(limit=1).asked == 0, "three were enough the first time"
+    with pytest.raises(UserError, match="no conversation was written"):
+        outcome.require()
+
+
+def test_a_good_reply_after_a_useless_one_is_taken(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+    server.script = lambda number, body: completion("nothing" if number == 1 else GOOD)
+    assert ask(limit=1).counts["accepted"] == 1
+    assert lines(tmp_path / "run" / "lineage.jsonl")[0]["attempt"] == 2
+
+
+def test_a_failed_request_is_asked_again_by_the_next_run(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+    bad = lambda number, body: error(400, "odd image") if "left" in body["messages"][1]["content"] else completion()  # noqa: E731
+    server.script = bad
+    outcome = ask()
+    assert outcome.counts == {"images": 4, "accepted": 2, "rejected": 0, "failed": 2, "skipped": 0}
+    assert "odd image" in outcome.table.to_string()
+    with pytest.raises(UserError, match="2 of 4 images have no conversation, more than max_failed 0.05 allows"):
+        outcome.require()
+    assert lines(tmp_path / "run" / "failures.jsonl")[0]["state"] == "failed"
+    server.script = lambda number, body: completion()
+    outcome = ask()
+    assert outcome.asked == 2 and outcome.counts["accepted"] == 4
+    outcome.require()
+    assert lines(tmp_path / "run" / "failures.jsonl") == []
+
+
+@pytest.mark.parametrize(
+    ("refusal", "sentence"),
+    [
+        (lambda: error(401, "wrong key", "invalid_api_key"), "refused the key"),
+        (lambda: error(403, "not for you"), "refused the key"),
+        (lambda: error(429, "spent", "insufficient_quota"), "the quota is spent"),
+        (lambda: error(404, "no such model", "model_not_found"), "does not offer model 'm'"),
+        (lambda: error(302, "over there", Location="http://127.0.0.1:9/v1"), "does not offer model 'm'"),
+    ],
+)
+def test_a_hopeless_answer_stops_the_run_and_keeps_what_came(refusal: Callable, sentence: str, ask: Callable, server: FakeServer) -> None:
+    server.script = lambda number, body: completion() if number <= 2 else refusal()
+    outcome = ask(concurrency=1, limit=9)
+    assert len(server.asked) == 3
+    assert outcome.counts["accepted"] == 2 and outcome.counts["failed"] == 7
+    assert sentence in outcome.stopped
+    server.script = lambda number, body: completion()
+    assert ask(concurrency=1, limit=9).asked == 7
+
+
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503])
+def test_passing_errors_are_tried_again(status: int, ask: Callable, server: FakeServer) -> None:
+    server.script = lambda number, body: error(status, "busy", **{"Retry-After": "0"}) if number % 2 else completion()
+    assert ask(limit=2, concurrency=1).counts["accepted"] == 2
+
+
+def test_broken_connections_are_tried_again(ask: Callable, server: FakeServer) -> None:
+    server.script = lambda number, body: None if number % 3 else completion()
+    assert ask(limit=2, concurrency=1).counts["accepted"] == 2
+
+
+def test_a_server_that_is_down_is_given_up(ask: Callable, server: FakeServer) -> None:
+    server.script = lambda number, body: error(503, "down")
+    outcome = ask(limit=9, concurrency=1)
+    assert outcome.counts["failed"] == 9 and "in a row got no answer" in outcome.stopped
+    assert len(server.asked) == 5 * 6
+
+
+def test_a_body_that_is_no_completion_is_rejected_with_a_reason(ask: Callable, server: FakeServer) -> None:
+    from aiohttp import web
+
+    bodies = ["<html>gateway</html>", "[]", '{"choices": []}', '{"error": {"message": "overloaded"}}', '{"choices": [{"message": null}]}']
+    server.script = lambda number, body: web.Response(text=bodies[(number - 1) // 3], content_type="application/json")
+    outcome = ask(limit=5, concurrency=1)
+    assert outcome.counts["rejected"] == 5
+    text = outcome.table.to_string()
+    assert "not JSON" in text and "no chat completion" in text and "overloaded" in text and "empty" in text
+
+
+def test_the_key_is_nowhere_in_the_files(ask: Callable, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "sk-secret-0123456789abcdef"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    server.script = lambda number, body: error(400, f"the key {key} is odd") if number == 1 else completion()
+    ask()
+    assert server.headers[0]["Authorization"] == f"Bearer {key}"
+    for path in (tmp_path / "run").iterdir():
+        assert key.encode() not in path.read_bytes(), path.name
+
+
+def test_a_second_run_in_the_same_folder_says_so(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+    server.hold = threading.Event()
+    outcomes: list = []
+    thread = threading.Thread(target=lambda: outcomes.append(ask()))
+    thread.start()
+    server.reached.acquire(timeout=10)
+    with pytest.raises(UserError, match="another run is at work in"):
+        Job.load(dataset="ODIR", out_dir=str(tmp_path / "run")).run()
+    server.hold.set()
+    thread.join()
+    assert outcomes[0].counts["accepted"] == 4
+
+
+def test_changed_messages_images_models_and_options_are_new_requests(
+    ask: Callable, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(limit=1)
+    for changed in ({"model": "other"}, {"images": "send"}, {"track": "alignment"}, {"track": "alignment", "style": "consult"}):
+        assert ask(**({"limit": 1} | changed)).asked == 1, changed
+    with running(FakeServer()) as other:
+        monkeypatch.setenv("OPENAI_BASE_URL", other.url)
+        assert ask(limit=1).asked == 1, "another server is another teacher"
+
+
+def test_a_vault_of_another_kind_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "vault.sqlite").write_text("not a database, but somebody's notes" * 50, encoding="utf-8")
+    with pytest.raises(UserError, match="not a readable vault"):
+        Job.load(dataset="ODIR", out_dir=str(folder)).run()
+    assert "somebody's notes" in (folder / "vault.sqlite").read_text(encoding="utf-8")
+
+
+RUN = """
+import sys
+from retinal_lib import Job
+Job.load(dataset="ODIR", teacher="openai", model="m", concurrency=3, out_dir=sys.argv[1]).run()
+"""
+
+
+@pytest.mark.parametrize("stop_at", [1, 5, 11])
+def test_killed_at_any_moment_a_run_resumes_as_if_nothing_was(stop_at: int, tmp_path: Path, server: FakeServer) -> None:
+    def answer(number: int, body: dict) -> object:
+        if kill and number == stop_at:
+            os.kill(child.pid, signal.SIGKILL)
+        return completion("no conversation" if "64 years" in body["messages"][1]["content"] else GOOD)
+
+    def run(folder: str) -> int:
+        nonlocal child
+        environment = os.environ | {"OPENAI_BASE_URL": server.url}
+        child = subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path / folder)], env=environment, stderr=subprocess.DEVNULL)
+        return child.wait(60)
+
+    child: subprocess.Popen
+    server.script, kill = answer, False
+    assert run("whole") == 0
+    undisturbed, whole = files(tmp_path / "whole"), len(server.asked)
+
+    server.asked.clear()
+    kill = True
+    assert run("killed") == -signal.SIGKILL
+    kill = False
+    with sqlite3.connect(tmp_path / "killed" / "vault.sqlite") as vault:
+        stored = vault.execute("SELECT count(*) FROM replies").fetchone()[0]
+    server.asked.clear()
+    assert run("killed") == 0
+    assert len(server.asked) == whole - stored, "what was answered and stored is not asked again"
+    assert files(tmp_path / "killed") == undisturbed
+
+
+def test_only_what_is_chosen_is_in_the_files_and_replies_stay(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+    ask(limit=4)
+    ask(limit=2)
+    assert len(lines(tmp_path / "run" / "conversations.jsonl")) == 2
+    assert ask(limit=4).asked == 0
+
+
+def test_exports_are_made_anew_without_asking(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+    ask()
+    before = files(tmp_path / "run")
+    for name in EXPORTS:
+        (tmp_path / "run" / name).write_text("damaged", encoding="utf-8")
+    assert ask().asked == 0 and files(tmp_path / "run") == before
