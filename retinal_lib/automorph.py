@@ -275,6 +275,7 @@ def feature(column: str) -> Feature:
     return _by_column()[column]
 
 
+@cache
 def columns() -> frozenset[str]:
     """The columns of all measurements."""
     return frozenset(_by_column())

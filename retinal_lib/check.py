@@ -8,6 +8,8 @@ from retinal_lib.conversation import Turn
 TURNS = {"instruction": (3, 6), "alignment": (1, 1)}
 CONSULT_WORDS = 50
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w]|\.\d)")
+_GOES_ON = re.compile(r"\w|\.\d")  # what follows belongs to the same number or word
+_ZEROS = re.compile(r"\A\.0+(?!\d)")
 _DATA = re.compile(r"\b(hidden|the (given|provided) (facts|data|information|description)|csv|spreadsheet|dataset|instructions)\b", re.I)
 
 
@@ -19,7 +21,7 @@ def findings(turns: list[Turn], hidden: str, track: str, style: str | None) -> l
         found.append(f"{len(turns)} turns, expected {low if low == high else f'{low} to {high}'}")
     if style == "consult" and (words := len(turns[0].answer.split())) > CONSULT_WORDS:
         found.append(f"{words} words, expected at most {CONSULT_WORDS}")
-    known = set(numbers([hidden]))
+    known = _Known(hidden)
     for place, turn in enumerate(turns, start=1):
         found += [f"turn {place}: {n} stands in no hidden fact" for n in numbers([turn.answer]) if n not in known]
         asked = [n for n in numbers([turn.question]) if n in known]
@@ -28,6 +30,23 @@ def findings(turns: list[Turn], hidden: str, track: str, style: str | None) -> l
         if said and said[0].casefold() not in hidden.casefold():
             found.append(f"turn {place}: speaks of {said[0].casefold()!r}")
     return found
+
+
+class _Known:
+    """The numbers that a text holds. Looked for one by one: a description has hundreds, an answer a few."""
+
+    def __init__(self, text: str):
+        self._text = text
+
+    def __contains__(self, number: str) -> bool:
+        fraction, place = "." in number, -1
+        while (place := self._text.find(number, place + 1)) >= 0:
+            rest = self._text[place + len(number) : place + len(number) + 12]
+            rest = rest.lstrip("0") if fraction else _ZEROS.sub("", rest)
+            before = self._text[place - 1] if place else " "
+            if not (before.isalnum() or before in "._") and not _GOES_ON.match(rest):
+                return True
+        return False
 
 
 def numbers(texts: Iterable[str]) -> list[str]:

@@ -1,7 +1,6 @@
 """Many requests now: asks a teacher with several in flight, stores each reply before it is read, settles each image."""
 
 import asyncio
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,8 +8,6 @@ from retinal_lib import check, conversation
 from retinal_lib.errors import UserError
 from retinal_lib.teacher import Request, RequestFailed, RunStopped, Teacher
 from retinal_lib.vault import Reply, Sample, Vault
-
-_CHUNK, _CHUNK_SECONDS = 64, 0.05
 
 
 @dataclass(frozen=True)
@@ -22,54 +19,56 @@ class Entry:
 
 
 class Direct:
-    """One pass over a plan. `done` counts settled images, `asked` the requests sent now, `stopped` says why no more are."""
+    """One pass over a plan. `done` counts settled images, `asked` the requests sent now, `stopped` says why no more are.
+    `heavy` says that the plan takes long over an image."""
 
-    def __init__(self, vault: Vault, teacher: Teacher, concurrency: int, attempts: int):
+    def __init__(self, vault: Vault, teacher: Teacher, concurrency: int, attempts: int, heavy: bool = False):
         self.vault, self.teacher, self.concurrency, self.attempts = vault, teacher, concurrency, attempts
+        self.heavy = heavy
         self.done = self.asked = 0
         self.stopped = ""
 
     async def run(self, plan: Iterator[Entry]) -> None:
         """Settles every image of the plan. UserError: the vault cannot be written."""
-        queue: asyncio.Queue = asyncio.Queue(maxsize=2 * self.concurrency)
+        turn = asyncio.Lock()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._produce(plan, queue))
                 for _ in range(self.concurrency):
-                    group.create_task(self._work(queue))
+                    group.create_task(self._work(plan, turn))
+            await self.vault.settled()
         except* UserError as errors:
             raise errors.exceptions[0] from None
         finally:
             await self.teacher.close()
 
-    async def _produce(self, plan: Iterator[Entry], queue: asyncio.Queue) -> None:
-        # in a thread, a few at a time: reading masks takes long enough to hold up the requests in flight
-        while chunk := await asyncio.to_thread(self._chunk, plan):
-            for planned in chunk:
-                await queue.put(planned)
-        for _ in range(self.concurrency):
-            await queue.put(None)
-
-    def _chunk(self, plan: Iterator[Entry]) -> list[tuple[Entry, list[Reply]]]:
-        chunk, end = [], time.monotonic() + _CHUNK_SECONDS
-        while len(chunk) < _CHUNK and time.monotonic() < end and (entry := next(plan, None)) is not None:
-            known: list[Reply] = []
-            if entry.request:
-                try:
-                    entry.sample.key = entry.request.key(self.teacher.identity)
-                    known = self.vault.replies(entry.sample.key)
-                except UserError as error:  # the picture to be sent cannot be read
-                    entry.sample.state, entry.sample.reason = "skipped", str(error)
-            chunk.append((entry, known))
-        return chunk
-
-    async def _work(self, queue: asyncio.Queue) -> None:
-        while (planned := await queue.get()) is not None:
+    async def _work(self, plan: Iterator[Entry], turn: asyncio.Lock) -> None:
+        while True:
+            if self.heavy:  # in a thread, one at a time: reading masks would hold up the requests in flight
+                async with turn:
+                    planned = await asyncio.to_thread(self._next, plan)
+            else:  # quicker than handing over to a thread, which would fight for the interpreter
+                planned = self._next(plan)
+            if planned is None:
+                return
             entry, known = planned
             if entry.sample.state != "skipped":
                 await self._settle(entry.sample, entry.request, known)
-            await self.vault.put(entry.sample)
+            self.vault.settle(entry.sample)
             self.done += 1
+            await asyncio.sleep(0)  # images that need no request let the others, and an interruption, in
+
+    def _next(self, plan: Iterator[Entry]) -> tuple[Entry, list[Reply]] | None:
+        entry = next(plan, None)
+        if entry is None:
+            return None
+        if entry.request is None:
+            return entry, []
+        try:
+            entry.sample.key = entry.request.key(self.teacher.identity)
+        except UserError as error:  # the picture to be sent cannot be read
+            entry.sample.state, entry.sample.reason = "skipped", str(error)
+            return entry, []
+        return entry, self.vault.replies(entry.sample.key)
 
     async def _settle(self, sample: Sample, request: Request, known: list[Reply]) -> None:
         """Ends in one state: the first reply that holds a conversation decides; none does after all attempts: rejected."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,7 +69,7 @@ class Case:
         """The facts of one aspect."""
         return tuple(fact for fact in self.facts if fact.aspect == aspect)
 
-    @property
+    @cached_property
     def description(self) -> str:
         """The hidden description: one line per aspect."""
         return "\n".join(line(aspect, [f.text for f in self.about(aspect)]) for aspect in self.aspects)

@@ -1,6 +1,7 @@
 """A run from its settings to its files: what the notebook shows, step by step."""
 
 import json
+import os
 import platform
 from collections.abc import Iterator
 from concurrent.futures import wait
@@ -16,6 +17,7 @@ from retinal_lib.desc import CLASSES, BaseDescription
 from retinal_lib.direct import Direct, Entry
 from retinal_lib.errors import UserError
 from retinal_lib.fact import Case, Fact, Source
+from retinal_lib.kinds import Boxes
 from retinal_lib.outcome import Outcome
 from retinal_lib.page import Page
 from retinal_lib.shown import Shown
@@ -35,6 +37,7 @@ class Job:
         self.drawn = chosen.data_root is None and not _is_csv(chosen.dataset)
         self.data = self._load_data()
         self.images = select.images(self.data, chosen.subset, chosen.start, chosen.limit)
+        self._told = frozenset(prompt.told(chosen.track))
         self._prompts: dict[tuple[str, ...], str] = {}  # by the aspects of an image: few, and long
 
     @classmethod
@@ -84,7 +87,7 @@ class Job:
     def case(self, image: str) -> Case:
         """All that this run's track may tell of an image. UserError: the image is unknown or skipped."""
         case = self.data.describe(image)
-        facts = [fact for fact in case.facts if fact.aspect in prompt.told(self.settings.track)]
+        facts = [fact for fact in case.facts if fact.aspect in self._told]
         if text := self.settings.hidden_text:
             file = paths.shown(settings.params_file(self.settings.name))
             facts.append(Fact("notes", "hidden_text", text, "", text.strip().rstrip("."), Source(file, None, "hidden_text"), text))
@@ -137,14 +140,17 @@ class Job:
 
     def _sources(self, case: Case) -> list[dict]:
         """The cells behind the facts, gathered by file and row."""
-        places: dict[tuple[str, int | None], list[str]] = {}
+        places: dict[tuple[str, int | None], dict[str, None]] = {}
         for fact in case.facts:
-            columns = places.setdefault((self._place(fact.source.file), fact.source.row), [])
-            if fact.source.column and fact.source.column not in columns:
-                columns.append(fact.source.column)
-        return [{"file": file, "row": row, "columns": columns} for (file, row), columns in places.items()]
+            file, row, column = fact.source
+            columns = places.setdefault((file, row), {})
+            if column:
+                columns[column] = None
+        return [{"file": self._place(file), "row": row, "columns": list(columns)} for (file, row), columns in places.items()]
 
     def _place(self, file: str) -> str:
+        if not os.path.isabs(file):
+            return file
         path = Path(file)
         return path.relative_to(self.data.root).as_posix() if path.is_relative_to(self.data.root) else file
 
@@ -156,7 +162,8 @@ class Job:
         """
         with locked(self.folder), Vault(self.folder) as vault:
             vault.begin()
-            pass_ = Direct(vault, self.teacher, self.settings.concurrency, self.settings.attempts)
+            heavy = self.settings.images == "send" or any(isinstance(kind, Boxes) for kind in self.page.gives)
+            pass_ = Direct(vault, self.teacher, self.settings.concurrency, self.settings.attempts, heavy)
             with progress.bar(len(self.images), "images") as bar, start_blocking_portal() as portal:
                 task = portal.start_task_soon(pass_.run, self.plan())
                 while not wait([task], timeout=0.1).done:

@@ -16,8 +16,9 @@ class Vessels:
     """The measurements of one image by column; `say` texts are as the description gives them."""
 
     def __init__(self, facts: tuple[Fact, ...], bank: dict, phrases: Phrases):
-        self.known = {f.name: f for f in facts if f.name in automorph.columns()}
-        self.free = [f for f in facts if f.name not in automorph.columns()]
+        columns = automorph.columns()
+        self.known = {f.name: f for f in facts if f.name in columns}
+        self.free = [f for f in facts if f.name not in columns]
         self.bank, self.phrases = bank, phrases
 
     def _value(self, column: str) -> str:

@@ -1,16 +1,18 @@
 """Draws small made-up datasets in their published layouts, quirks included, so that all runs without a download."""
 
+import hashlib
 import json
 import os
 import shutil
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from retinal_lib import page, sample_pages
 from retinal_lib.errors import UserError, unknown
+from retinal_lib.paths import PACKAGE
 from retinal_lib.sample_kit import Kit
 
-FORMAT = 1  # raise it when what is drawn changes, so that older samples are drawn again
 MARKER = ".sample"
 
 
@@ -23,7 +25,7 @@ def draw(dataset: str, folder: Path, seed: int = 0) -> Path:
     if name not in sample_pages.PAGES:
         raise unknown("dataset with a sample", name, sample_pages.PAGES)
     folder = Path(folder)
-    wanted = {"format": FORMAT, "dataset": name, "seed": seed}
+    wanted = {"drawn_by": _drawn_by(), "dataset": name, "seed": seed}
     if not _is_drawn(folder, wanted):
         folder.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -37,6 +39,15 @@ def draw(dataset: str, folder: Path, seed: int = 0) -> Path:
         finally:
             shutil.rmtree(made, ignore_errors=True)
     return folder
+
+
+@cache
+def _drawn_by() -> str:
+    """What decides a sample's bytes: the code that draws it, so that samples of an older version are drawn again."""
+    digest = hashlib.sha256()
+    for path in sorted([*PACKAGE.glob("sample*.py"), PACKAGE / "fundus.py"]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _is_drawn(folder: Path, wanted: dict[str, object]) -> bool:

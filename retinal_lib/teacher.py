@@ -23,6 +23,7 @@ from retinal_lib.fact import Case
 RETRIES = 6  # tries of one request while the server cannot answer: about half a minute in all
 RATE_RETRIES = 30  # tries of one request while the server only asks for patience
 LONGEST_PAUSE = 120.0  # seconds
+_RAW = {"headers": {"X-Stainless-Raw-Response": "true"}}  # the SDK then returns the answer as it came
 DEFAULT_SERVER = "https://api.openai.com/v1"
 
 
@@ -40,8 +41,14 @@ class Request:
         """sha256 over everything that changes the answer: messages, image, teacher. The id keeps two images that have
         the same facts apart, so that each gets an answer of its own."""
         image = picture.fingerprint(self.picture) if self.picture else ""
-        parts = [self.case.id, self.track, self.style, self.system, self.case.description, image, identity]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+        short = [self.case.id, self.track, self.style, image, identity]
+        # each part has a length or an end of its own, so that no two requests give the same bytes
+        digest = hashlib.sha256(json.dumps(short, sort_keys=True).encode())
+        for text in (self.system, self.case.description):
+            encoded = text.encode()
+            digest.update(b"\n%d\n" % len(encoded))
+            digest.update(encoded)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -173,7 +180,7 @@ class OpenAITeacher:
     async def ask(self, request: Request) -> tuple[str, str]:
         """The body of the server's answer and its request id."""
         try:
-            messages = await self._messages(request)
+            body = {"model": self.model, "messages": await self._messages(request), **self.options}
         except UserError as error:
             raise RequestFailed(str(error)) from error
         trial, limit = 0, RETRIES
@@ -182,10 +189,9 @@ class OpenAITeacher:
             if (wait := self._resume - time.monotonic()) > 0:
                 await asyncio.sleep(wait + random.uniform(0, self.backoff))  # not all at once
             try:
-                completions = self._connect().chat.completions.with_raw_response
-                response = await completions.create(model=self.model, messages=messages, **self.options)
-            except TypeError as error:  # an option the SDK does not know
-                raise RunStopped(self._clean(f"`request` holds an option that cannot be sent: {error}")) from error
+                # the SDK's plain post: chat.completions.create checks each message's type first, which takes as long as
+                # all the rest of a request, and refuses options that only other servers know
+                response = await self._connect().post("/chat/completions", body=body, cast_to=object, options=_RAW)
             except openai.APIStatusError as error:
                 reason, pause = self._refused(error)
                 limit = RATE_RETRIES if error.status_code == 429 else RETRIES

@@ -5,7 +5,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -61,8 +61,8 @@ class Sample:
 
 _COLUMNS = [f.name for f in fields(Sample)]
 _NESTED = ("conversation", "findings", "sources", "tokens")
-_PUT_REPLY = "INSERT INTO replies VALUES (:key, :attempt, :sample, :raw, :request_id)"
-_PUT_SAMPLE = f"INSERT INTO samples ({', '.join(_COLUMNS)}) VALUES ({', '.join(':' + c for c in _COLUMNS)})"
+_PUT_REPLY = "INSERT INTO replies VALUES (?, ?, ?, ?, ?)"
+_PUT_SAMPLE = f"INSERT INTO samples ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 
 
 @contextmanager
@@ -88,7 +88,8 @@ class Vault:
         self.path = folder / "vault.sqlite"
         self._writer = self._open()
         self._reader = self._open()
-        self._pending: list[tuple[str, dict, asyncio.Future]] = []
+        self._pending: list[tuple[str, tuple, asyncio.Future | None]] = []
+        self._broken: UserError | None = None
         self._flushing: asyncio.Task | None = None
 
     def _open(self) -> sqlite3.Connection:
@@ -139,36 +140,47 @@ class Vault:
         """Forgets the last run's view of the images; replies stay."""
         self._writer.execute("DELETE FROM samples")
 
-    async def put(self, entry: Reply | Sample) -> None:
-        """Stores a reply or an image's state; returns when it is on disk."""
-        values = asdict(entry)
-        statement = _PUT_REPLY if isinstance(entry, Reply) else _PUT_SAMPLE
-        if isinstance(entry, Sample):
-            values |= {name: json.dumps(values[name], ensure_ascii=False) for name in _NESTED}
+    async def put(self, reply: Reply) -> None:
+        """Stores a reply; returns when it is on disk."""
         done = asyncio.get_running_loop().create_future()
+        self._queue(_PUT_REPLY, (reply.key, reply.attempt, reply.sample, reply.raw, reply.request_id), done)
+        await done
+
+    def settle(self, sample: Sample) -> None:
+        """Stores an image's state, with the next transaction: should it be lost, the next run makes it anew."""
+        values = [vars(sample)[name] for name in _COLUMNS]
+        values[-len(_NESTED) :] = [json.dumps(value, ensure_ascii=False) for value in values[-len(_NESTED) :]]
+        self._queue(_PUT_SAMPLE, tuple(values), None)
+
+    async def settled(self) -> None:
+        """Returns when everything is on disk. UserError: it cannot be written."""
+        while self._flushing is not None and not self._flushing.done():
+            await asyncio.wait([self._flushing])
+        if self._broken:
+            raise self._broken
+
+    def _queue(self, statement: str, values: tuple, done: asyncio.Future | None) -> None:
+        if self._broken:
+            raise self._broken
         self._pending.append((statement, values, done))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush())
-        await done
 
     async def _flush(self) -> None:
         while self._pending:
             batch, self._pending = self._pending, []
             # shielded: a transaction that has begun in the thread is seen to its end, whatever is cancelled here
             outcome = await asyncio.shield(asyncio.to_thread(self._commit, batch))
+            self._broken = self._broken or outcome
             for _, _, done in batch:
-                if done.done():
-                    continue
-                if outcome is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(outcome)
+                if done is not None and not done.done():
+                    done.set_result(None) if outcome is None else done.set_exception(outcome)
 
-    def _commit(self, batch: list[tuple[str, dict, asyncio.Future]]) -> UserError | None:
+    def _commit(self, batch: list[tuple[str, tuple, asyncio.Future | None]]) -> UserError | None:
         try:
             self._writer.execute("BEGIN")
-            for statement, values, _ in batch:
-                self._writer.execute(statement, values)
+            for statement in (_PUT_REPLY, _PUT_SAMPLE):
+                self._writer.executemany(statement, [values for same, values, _ in batch if same is statement])
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
             if self._writer.in_transaction:

@@ -1,0 +1,185 @@
+"""`make bench`: how fast and how lean, as ratios measured in one run on this machine. Nothing here passes or fails."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from PIL import Image
+
+HERE = Path(__file__).resolve().parent
+LATENCY = 0.2
+ANSWER = "User: What is this?\nAssistant: An eye.\nUser: Is it ill?\nAssistant: No.\nUser: Is that all?\nAssistant: Yes."
+
+SERVER = """
+import asyncio, sys
+from aiohttp import web
+body = sys.argv[1].encode()
+async def answer(request):
+    await request.read()
+    await asyncio.sleep(float(sys.argv[2]))
+    return web.Response(body=body, content_type="application/json")
+async def main():
+    app = web.Application(client_max_size=64 << 20)
+    app.router.add_post("/v1/chat/completions", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
+    await site.start()
+    print(site._server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+def own_dataset(folder: Path, count: int) -> Path:
+    """A plain table of `count` tiny pictures with AutoMorph's 72 measurements each."""
+    from retinal_lib import automorph
+
+    folder.mkdir(parents=True)
+    names = [f"eye{i:06d}" for i in range(count)]
+    Image.new("RGB", (4, 4)).save(folder / "first.png")
+    picture = (folder / "first.png").read_bytes()
+    (folder / "first.png").unlink()
+    for name in names:
+        (folder / f"{name}.png").write_bytes(picture + name.encode())  # equal files would be one picture
+    (folder / "page.yaml").write_text(PAGE, encoding="utf-8")
+    (folder / "labels.csv").write_text("image,grade\n" + "".join(f"{n},{i % 5}\n" for i, n in enumerate(names)), encoding="utf-8")
+    known = [f for f in automorph.features() if f.column not in automorph.SPEC["extra"]]
+    middle = [(max(f.low, 0) + min(f.high, f.low + 2 if f.low >= 0 else 2)) / 2 if f.unit != "µm" else 150.0 for f in known]
+    middle = [1700.0 if f.column in ("Disc_height", "Disc_width") else v for f, v in zip(known, middle, strict=True)]
+    (folder / "Results" / "M3").mkdir(parents=True)
+    rows = ["Name," + ",".join(f.column for f in known)]
+    rows += [f"{n}.png," + ",".join(f"{v * (1 + i % 97 / 1000):.6f}" for v in middle) for i, n in enumerate(names)]
+    (folder / "Results" / "M3" / "Macular_Features.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder / "page.yaml"
+
+
+PAGE = """
+name: bench
+title: bench
+may_send: 'yes'
+modality: colour fundus photograph
+image: '^eye\\d+$'
+splits: {all: {images: ['*'], tables: [labels.csv]}}
+key: image
+facts:
+  - grade: {column: grade, scale: ICDR}
+  - automorph
+"""
+
+
+def descriptions(folder: Path) -> None:
+    """Descriptions of 72 measurements per second in one process."""
+    from retinal_lib import load_dataset
+
+    data = load_dataset(str(folder / "page.yaml"), folder)
+    images = data.images
+    assert data.get_description(images[0]).count(";") >= 71, "72 measurements are told"
+    start = time.perf_counter()
+    for image in images:
+        data.get_description(image)
+    taken = time.perf_counter() - start
+    print(f"descriptions of 72 measurements: {len(images) / taken:,.0f} per second ({len(images):,} images)")
+
+
+def packed(folder: Path) -> None:
+    """Requests made ready per second: description, prompt and key."""
+    from retinal_lib import Job
+
+    os.environ["OPENAI_BASE_URL"] = "http://127.0.0.1:9/v1"
+    job = Job.load(dataset=str(folder / "page.yaml"), data_root=str(folder), teacher="openai", model="m", out_dir=str(folder / "run"))
+    start = time.perf_counter()
+    count = sum(1 for entry in job.plan() if entry.request.key(job.teacher.identity))
+    print(f"requests packed: {count / (time.perf_counter() - start):,.0f} per second")
+
+
+def bare(url: str, messages: list[list[dict]], in_flight: int) -> float:
+    """Seconds that a bare loop over the same SDK and transport takes."""
+    import openai
+
+    async def loop() -> float:
+        client = openai.AsyncOpenAI(api_key="none", base_url=url, max_retries=0, http_client=openai.DefaultAioHttpClient())
+        todo = iter(messages)
+
+        async def work() -> None:
+            for message in todo:
+                await client.chat.completions.with_raw_response.create(model="m", messages=message)
+
+        await client.chat.completions.create(model="m", messages=messages[0])
+        start = time.perf_counter()
+        await asyncio.gather(*(work() for _ in range(in_flight)))
+        taken = time.perf_counter() - start
+        await client.close()
+        return taken
+
+    return asyncio.run(loop())
+
+
+def direct(folder: Path, url: str, in_flight: int, count: int) -> None:
+    """A whole run against a server with latency, as a share of the ideal and of the bare loop."""
+    from retinal_lib import Job
+
+    os.environ["OPENAI_BASE_URL"] = url
+    out = folder / f"direct-{in_flight}"
+    job = Job.load(dataset=str(folder / "page.yaml"), data_root=str(folder), teacher="openai", model="m",
+                   concurrency=in_flight, limit=count, out_dir=str(out))
+    messages = [
+        [{"role": "system", "content": e.request.system}, {"role": "user", "content": e.request.case.description}] for e in job.plan()
+    ]
+    alone = bare(url, messages, in_flight)
+    start = time.perf_counter()
+    outcome = job.run()
+    taken = time.perf_counter() - start
+    assert outcome.counts["accepted"] == count
+    ideal = count * LATENCY / in_flight
+    print(
+        f"direct, {in_flight} in flight, {count} requests: {ideal / taken:.2f} of the ideal; the bare loop reaches "
+        f"{ideal / alone:.2f}; ratio {alone / taken:.2f}"
+    )
+
+
+def memory(folder: Path, count: int) -> None:
+    """Peak memory of an offline run, in a process of its own."""
+    code = (
+        "import resource, sys; from retinal_lib import Job\n"
+        "job = Job.load(dataset=sys.argv[1], data_root=sys.argv[2], out_dir=sys.argv[3])\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "job.run()\n"
+        "print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    arguments = [str(folder / "page.yaml"), str(folder), str(folder / "memory")]
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True)
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    before, after = (int(n) / unit for n in done.stdout.split()[-2:])
+    print(f"offline run of {count:,} images: {count / (time.perf_counter() - start):,.0f} per second; memory {before:.0f} MiB "
+          f"with the tables read, {after:.0f} MiB at its peak")
+
+
+def main() -> None:
+    """Runs everything."""
+    body = json.dumps({"choices": [{"message": {"content": ANSWER}, "finish_reason": "stop"}], "usage": {}})
+    with tempfile.TemporaryDirectory() as place:
+        small, large = Path(place) / "small", Path(place) / "large"
+        own_dataset(small, 5000)
+        own_dataset(large, 20000)
+        descriptions(large)
+        packed(small)
+        server = subprocess.Popen([sys.executable, "-c", SERVER, body, str(LATENCY)], stdout=subprocess.PIPE, text=True)
+        try:
+            url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
+            direct(small, url, 10, 500)
+            direct(small, url, 100, 4000)
+        finally:
+            server.kill()
+        memory(small, 5000)
+        memory(large, 20000)
+
+
+if __name__ == "__main__":
+    main()
