@@ -24,7 +24,7 @@ class Direct:
 
     def __init__(self, vault: Vault, teacher: Teacher, concurrency: int, attempts: int, heavy: bool = False):
         self.vault, self.teacher, self.concurrency, self.attempts = vault, teacher, concurrency, attempts
-        self.heavy = heavy
+        self.heavy, self.slots = heavy, asyncio.Semaphore(concurrency)
         self.done = self.asked = 0
         self.stopped = ""
 
@@ -33,7 +33,7 @@ class Direct:
         turn = asyncio.Lock()
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(self.concurrency):
+                for _ in range(2 * self.concurrency):  # while some are in flight, others make ready or store what came
                     group.create_task(self._work(plan, turn))
             await self.vault.settled()
         except* UserError as errors:
@@ -78,10 +78,11 @@ class Direct:
                 return
         for attempt in range(len(known) + 1, self.attempts + 1):
             try:
-                if self.stopped:
-                    raise RunStopped(self.stopped)
-                self.asked += 1
-                raw, request_id = await self.teacher.ask(request)
+                async with self.slots:
+                    if self.stopped:
+                        raise RunStopped(self.stopped)
+                    self.asked += 1
+                    raw, request_id = await self.teacher.ask(request)
             except RequestFailed as error:
                 sample.state, sample.reason = "failed", str(error)
                 return

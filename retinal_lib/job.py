@@ -1,10 +1,12 @@
 """A run from its settings to its files: what the notebook shows, step by step."""
 
+import gc
 import json
 import os
 import platform
 from collections.abc import Iterator
 from concurrent.futures import wait
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -164,7 +166,7 @@ class Job:
             vault.begin()
             heavy = self.settings.images == "send" or any(isinstance(kind, Boxes) for kind in self.page.gives)
             pass_ = Direct(vault, self.teacher, self.settings.concurrency, self.settings.attempts, heavy)
-            with progress.bar(len(self.images), "images") as bar, start_blocking_portal() as portal:
+            with _frozen(), progress.bar(len(self.images), "images") as bar, start_blocking_portal() as portal:
                 task = portal.start_task_soon(pass_.run, self.plan())
                 while not wait([task], timeout=0.1).done:
                     bar.show(pass_.done, self.teacher.note)
@@ -211,6 +213,16 @@ class Job:
             "settings": json.loads(chosen.model_dump_json(exclude={"out_dir"})),
             "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
         }
+
+
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """Spares the garbage collector the tables read so far: looking through them again and again would slow a run."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 _TEACHERS = {

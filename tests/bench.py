@@ -132,6 +132,7 @@ def direct(folder: Path, url: str, in_flight: int, count: int) -> None:
         [{"role": "system", "content": e.request.system}, {"role": "user", "content": e.request.case.description}] for e in job.plan()
     ]
     alone = bare(url, messages, in_flight)
+    del messages
     start = time.perf_counter()
     outcome = job.run()
     taken = time.perf_counter() - start
@@ -173,8 +174,9 @@ def main() -> None:
         server = subprocess.Popen([sys.executable, "-c", SERVER, body, str(LATENCY)], stdout=subprocess.PIPE, text=True)
         try:
             url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
-            direct(small, url, 10, 500)
-            direct(small, url, 100, 4000)
+            for in_flight, count in ((10, 500), (100, 4000)):  # each in a process of its own
+                arguments = ["direct", str(small), url, str(in_flight), str(count)]
+                subprocess.run([sys.executable, __file__, *arguments], check=True)
         finally:
             server.kill()
         memory(small, 5000)
@@ -182,4 +184,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["direct"]:
+        direct(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+    else:
+        main()

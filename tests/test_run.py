@@ -172,7 +172,14 @@ def test_a_body_that_is_no_completion_is_rejected_with_a_reason(ask: Callable, s
     from aiohttp import web
 
     bodies = ["<html>gateway</html>", "[]", '{"choices": []}', '{"error": {"message": "overloaded"}}', '{"choices": [{"message": null}]}']
-    server.script = lambda number, body: web.Response(text=bodies[(number - 1) // 3], content_type="application/json")
+    images: list[str] = []
+
+    def answer(number: int, body: dict) -> web.Response:
+        text = body["messages"][1]["content"]
+        images.extend([text] if text not in images else [])
+        return web.Response(text=bodies[images.index(text)], content_type="application/json")
+
+    server.script = answer
     outcome = ask(limit=5, concurrency=1)
     assert outcome.counts["rejected"] == 5
     text = outcome.table.to_string()
