@@ -3,13 +3,13 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from retinal_lib.errors import UserError
-from retinal_lib.vault import Sample, Vault
+from retinal_lib.vault import Sample
 
 FILES = {
     "conversations.jsonl": "the conversations, one line an image",
@@ -42,38 +42,50 @@ def dump(entry: object) -> str:
     return json.dumps(entry, ensure_ascii=False)
 
 
-def write(vault: Vault, folder: Path, prefix: str, origin: dict, manifest: dict) -> None:
-    """All files of a run from its vault. `origin` stands in each lineage line; the same vault gives the same bytes."""
-    _lines(folder / "conversations.jsonl", vault, "accepted", lambda s: _conversation(s, prefix))
-    _list(folder / "conversations.json", vault, prefix)
-    _lines(folder / "failures.jsonl", vault, None, lambda s: _failure(s, prefix))
-    _lines(folder / "lineage.jsonl", vault, "accepted", lambda s: _lineage(s, prefix, origin))
+class Files:
+    """The files of a run, one image after the other. `origin` stands in each lineage line; the same images give the same
+    bytes. All files take their places together when the block ends well."""
+
+    def __init__(self, folder: Path, prefix: str, origin: dict):
+        self._folder, self._prefix, self._origin, self._first = folder, prefix, origin, True
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Files":
+        names = ("conversations.jsonl", "conversations.json", "failures.jsonl", "lineage.jsonl")
+        self._lines, self._list, self._failures, self._lineage = (
+            self._stack.enter_context(swapped(self._folder / name)) for name in names
+        )
+        self._list.write("[")
+        return self
+
+    def add(self, sample: Sample) -> None:
+        """Writes one image: its conversation and where that comes from, or why there is none."""
+        if sample.state != "accepted":
+            self._failures.write(dump(_failure(sample, self._prefix)) + "\n")
+            return
+        line = dump(_conversation(sample, self._prefix))
+        self._lines.write(line + "\n")
+        self._list.write(("\n" if self._first else ",\n") + line)
+        self._lineage.write(dump(_lineage(sample, self._prefix, self._origin)) + "\n")
+        self._first = False
+
+    def __exit__(self, *error: object) -> bool | None:
+        if error[0] is None:
+            self._list.write("\n]\n")
+        return self._stack.__exit__(*error)
+
+
+def write_manifest(folder: Path, manifest: dict) -> None:
+    """Writes manifest.json, last of all: with it, the run's files are whole."""
     with swapped(folder / "manifest.json") as file:
         file.write(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n")
-
-
-def _lines(path: Path, vault: Vault, state: str | None, line: Callable[[Sample], dict | None]) -> None:
-    with swapped(path) as file:
-        for sample in vault.samples(state):
-            if entry := line(sample):
-                file.write(dump(entry) + "\n")
-
-
-def _list(path: Path, vault: Vault, prefix: str) -> None:
-    with swapped(path) as file:
-        file.write("[")
-        for i, sample in enumerate(vault.samples("accepted")):
-            file.write((",\n" if i else "\n") + dump(_conversation(sample, prefix)))
-        file.write("\n]\n")
 
 
 def _conversation(sample: Sample, prefix: str) -> dict:
     return {"id": sample.id, "image": f"{prefix}{sample.image}", "conversations": sample.conversation}
 
 
-def _failure(sample: Sample, prefix: str) -> dict | None:
-    if sample.state == "accepted":
-        return None
+def _failure(sample: Sample, prefix: str) -> dict:
     return {
         "id": sample.id, "image": f"{prefix}{sample.image}", "split": sample.split, "state": sample.state,
         "reason": sample.reason, "attempts": sample.attempt,

@@ -20,7 +20,7 @@ from retinal_lib.direct import Direct, Entry
 from retinal_lib.errors import UserError
 from retinal_lib.fact import Case, Fact, Source
 from retinal_lib.kinds import Boxes
-from retinal_lib.outcome import Outcome
+from retinal_lib.outcome import Outcome, Tally
 from retinal_lib.page import Page
 from retinal_lib.shown import Shown
 from retinal_lib.vault import Sample, Vault, locked
@@ -175,11 +175,15 @@ class Job:
             return self._write(vault, pass_)
 
     def _write(self, vault: Vault, pass_: Direct) -> Outcome:
-        outcome = Outcome.of(vault, self, pass_.asked, pass_.stopped)
+        tally = Tally(self)
+        with export.Files(self.folder, self.prefix, {"teacher": self.teacher.name, "model": self.teacher.model}) as files:
+            for row in vault.samples():
+                files.add(row)
+                tally.add(row)
+        outcome = tally.outcome(pass_.asked, pass_.stopped)
         if outcome.counts["images"] != len(self.images):
             raise RuntimeError(f"{outcome.counts['images']} images have a state, {len(self.images)} were chosen")
-        origin = {"teacher": self.teacher.name, "model": self.teacher.model}
-        export.write(vault, self.folder, self.prefix, origin, self.manifest(vault, outcome))
+        export.write_manifest(self.folder, self.manifest(vault, outcome))
         return outcome
 
     @property

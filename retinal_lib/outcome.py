@@ -11,7 +11,7 @@ import pandas as pd
 from retinal_lib import export, paths
 from retinal_lib.errors import UserError
 from retinal_lib.shown import Shown
-from retinal_lib.vault import Vault
+from retinal_lib.vault import STATES, Sample
 
 if TYPE_CHECKING:
     from retinal_lib.job import Job
@@ -42,28 +42,6 @@ class Outcome:
     stopped: str
     folder: Path
     max_failed: float
-
-    @classmethod
-    def of(cls, vault: Vault, job: "Job", asked: int, stopped: str) -> "Outcome":
-        """Reads the outcome out of the run's vault, one image at a time."""
-        groups: dict[tuple[str, str], tuple[int, str]] = {}
-        findings: Counter[str] = Counter()
-        tokens: Counter[str] = Counter(prompt=0, completion=0)
-        accepted: list[tuple[Path, str, list[dict[str, str]]]] = []
-        for sample in vault.samples():
-            tokens.update(sample.tokens)
-            findings.update({_alike(finding) for finding in sample.findings})
-            if sample.state == "accepted":
-                if len(accepted) < _SHOWN:
-                    title = f"image {len(accepted) + 1}" if job.page.private_names else sample.id
-                    accepted.append((job.data.locate(sample.image).path, title, sample.conversation))
-                continue
-            group = sample.state, _alike(sample.reason)
-            count, first = groups.get(group, (0, "" if job.page.private_names else sample.image))
-            groups[group] = count + 1, first
-        reasons = tuple(Reason(*group, *rest) for group, rest in groups.items())
-        return cls(vault.counts(), reasons, dict(findings), dict(tokens), tuple(accepted), asked, stopped, job.folder,
-                   job.settings.max_failed)
 
     def first(self, count: int) -> list[tuple[Path, str, list[dict[str, str]]]]:
         """Picture, title and turns of the first accepted images."""
@@ -107,6 +85,38 @@ class Outcome:
             raise UserError(f"no conversation was written for {self.counts['images']} images ({why}); {where}")
         if bad > self.max_failed * asked:
             raise UserError(f"{bad} of {asked} images have no conversation, more than max_failed {self.max_failed:g} allows ({why}); {where}")
+
+
+class Tally:
+    """Counts a run's images one by one into an Outcome."""
+
+    def __init__(self, job: "Job"):
+        self._job = job
+        self._counts = Counter(dict.fromkeys(("images", *STATES), 0))
+        self._groups: dict[tuple[str, str], tuple[int, str]] = {}
+        self._findings: Counter[str] = Counter()
+        self._tokens: Counter[str] = Counter(prompt=0, completion=0)
+        self._accepted: list[tuple[Path, str, list[dict[str, str]]]] = []
+
+    def add(self, sample: Sample) -> None:
+        """Counts one image."""
+        private = self._job.page.private_names
+        self._counts.update(("images", sample.state))
+        self._tokens.update(sample.tokens)
+        self._findings.update({_alike(finding) for finding in sample.findings})
+        if sample.state != "accepted":
+            group = sample.state, _alike(sample.reason)
+            count, first = self._groups.get(group, (0, "" if private else sample.image))
+            self._groups[group] = count + 1, first
+        elif len(self._accepted) < _SHOWN:
+            title = f"image {len(self._accepted) + 1}" if private else sample.id
+            self._accepted.append((self._job.data.locate(sample.image).path, title, sample.conversation))
+
+    def outcome(self, asked: int, stopped: str) -> Outcome:
+        """What came of the images added so far."""
+        reasons = tuple(Reason(*group, *rest) for group, rest in self._groups.items())
+        return Outcome(dict(self._counts), reasons, dict(self._findings), dict(self._tokens), tuple(self._accepted), asked,
+                       stopped, self._job.folder, self._job.settings.max_failed)
 
 
 def _alike(reason: str) -> str:

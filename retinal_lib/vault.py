@@ -95,7 +95,6 @@ class Vault:
     def _open(self) -> sqlite3.Connection:
         try:
             connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=30)
-            connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")  # a reply that was stored outlives a power cut
             version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -116,21 +115,14 @@ class Vault:
 
     def replies(self, key: str) -> list[Reply]:
         """The stored replies to a request, the first attempt first."""
-        rows = self._reader.execute("SELECT * FROM replies WHERE key = ? ORDER BY attempt", (key,))
-        return [Reply(**dict(row)) for row in rows]
+        rows = self._reader.execute("SELECT key, attempt, sample, raw, request_id FROM replies WHERE key = ? ORDER BY attempt", (key,))
+        return [Reply(*row) for row in rows]
 
-    def samples(self, state: str | None = None) -> Iterator[Sample]:
-        """The latest run's images in order, one state or all, read one by one."""
-        where, values = ("WHERE state = ?", (state,)) if state else ("", ())
-        for row in self._reader.execute(f"SELECT * FROM samples {where} ORDER BY position", values):
-            values = dict(row)
-            yield Sample(**values | {name: json.loads(values[name]) for name in _NESTED})
-
-    def counts(self) -> dict[str, int]:
-        """How many images ended in each state, and `images`, their sum."""
-        found = dict(self._reader.execute("SELECT state, count(*) FROM samples GROUP BY state").fetchall())
-        states = {state: found.get(state, 0) for state in STATES}
-        return {"images": sum(found.values()), **states}
+    def samples(self) -> Iterator[Sample]:
+        """The latest run's images in order, read one by one."""
+        for row in self._reader.execute(f"SELECT {', '.join(_COLUMNS)} FROM samples ORDER BY position"):
+            plain = len(row) - len(_NESTED)
+            yield Sample(*row[:plain], *map(json.loads, row[plain:]))
 
     def prompts(self) -> dict[str, int]:
         """How many images were asked for with each system prompt, by its sha256."""
