@@ -1,0 +1,177 @@
+"""papermill's command as users type it: in a terminal, captured, piped, from elsewhere, with and without an output path."""
+
+import base64
+import hashlib
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import nbformat
+import papermill as _  # first: papermill loads the plug-in, not the other way round
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from retinal_lib import UserError
+from retinal_lib import papermill_plugin as plugin
+
+PAPERMILL = Path(sys.executable).with_name("papermill")
+META = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}, "language_info": {"name": "python"}}
+
+
+def notebook(path: Path, body: str, asks: bool = True) -> Path:
+    parameters = new_code_cell("dataset = 'ODIR'  # which\ntrack = None\nout_dir = None\nnumber: int = 1")
+    parameters.metadata["tags"] = ["parameters"]
+    metadata = META | ({"retinal_lib": {"output": "small.ipynb"}} if asks else {})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=[parameters, new_code_cell(body)], metadata=metadata), path)
+    return path
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    mark = tmp_path / "ran.txt"
+    return notebook(tmp_path / "small.ipynb", f"open({str(mark)!r}, 'a').write(f'{{dataset}} {{number}};')")
+
+
+def papermill(*arguments: object, **options: object) -> subprocess.CompletedProcess:
+    settings = {"capture_output": True, "text": True, "timeout": 120, "stdin": subprocess.DEVNULL}
+    if "input" in options:
+        del settings["stdin"]
+    return subprocess.run([str(PAPERMILL), *map(str, arguments), "--no-progress-bar"], **(settings | options))
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_captured_with_one_path_the_notebook_lands_in_the_run_folder(small: Path, tmp_path: Path) -> None:
+    before = digest(small)
+    done = papermill(small, "-p", "out_dir", tmp_path / "run", "-p", "number", "7")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "" and (tmp_path / "ran.txt").read_text() == "ODIR 7;"
+    assert nbformat.read(tmp_path / "run" / "small.ipynb", 4).metadata.papermill.parameters["number"] == 7
+    assert digest(small) == before
+    assert "WARNING" not in done.stderr
+
+
+def test_with_something_piped_in_the_path_is_still_the_source(small: Path, tmp_path: Path) -> None:
+    before = digest(small)
+    done = papermill(small, "-p", "out_dir", tmp_path / "run", input=small.read_text())
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "small.ipynb").is_file() and digest(small) == before
+
+
+def test_in_a_terminal_from_another_folder_and_as_a_module(small: Path, tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    arguments = ["-m", "papermill", str(small), "-p", "out_dir", "deep/run", "--no-progress-bar"]
+    child = subprocess.Popen([sys.executable, *arguments], stdin=slave, stdout=slave, stderr=slave, cwd=tmp_path)
+    os.close(slave)
+    output = b""
+    try:
+        while chunk := os.read(master, 65536):
+            output += chunk
+    except OSError:  # how Linux says that the terminal was closed
+        pass
+    os.close(master)
+    assert child.wait(120) == 0, output.decode()
+    assert (tmp_path / "deep" / "run" / "small.ipynb").is_file()
+
+
+def test_an_explicit_output_path_wins(small: Path, tmp_path: Path) -> None:
+    done = papermill(small, tmp_path / "mine.ipynb", "-p", "out_dir", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mine.ipynb").is_file() and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("explicit", [False, True])
+def test_a_misspelt_parameter_stops_before_anything_runs(explicit: bool, small: Path, tmp_path: Path) -> None:
+    output = [tmp_path / "mine.ipynb"] if explicit else []
+    done = papermill(small, *output, "-p", "datset", "ODIR", "-p", "out_dir", tmp_path / "run")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("Error: unknown parameter 'datset'; known: dataset, track, out_dir, number")
+    assert done.stderr.endswith("(did you mean 'dataset'?)\n") and "Traceback" not in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["small.ipynb"]
+
+
+def test_a_sentence_for_the_user_is_the_last_word(tmp_path: Path) -> None:
+    source = notebook(tmp_path / "bad.ipynb", "from retinal_lib import UserError\nraise UserError('row 3 is odd')")
+    done = papermill(source, "-p", "out_dir", tmp_path / "run")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "Error: row 3 is odd" and "Traceback" not in done.stderr
+    saved = nbformat.read(tmp_path / "run" / "small.ipynb", 4)
+    assert any(output.get("evalue") == "row 3 is odd" for cell in saved.cells for output in cell.get("outputs", []))
+
+
+def test_other_errors_keep_their_stack(tmp_path: Path) -> None:
+    source = notebook(tmp_path / "bad.ipynb", "1 / 0")
+    done = papermill(source, "-p", "out_dir", tmp_path / "run")
+    assert done.returncode == 1 and "ZeroDivisionError" in done.stderr and "Traceback" in done.stderr
+
+
+def test_a_notebook_that_does_not_ask_is_left_to_papermill(tmp_path: Path) -> None:
+    source = notebook(tmp_path / "plain.ipynb", "print(dataset)", asks=False)
+    done = papermill(source, "-p", "unknown", "1")
+    assert done.returncode == 0 and '"cells"' in done.stdout, "papermill writes it to stdout when captured"
+
+
+def test_a_dataset_that_does_not_exist_stops_with_its_neighbours(small: Path) -> None:
+    done = papermill(small, "-p", "dataset", "ODR")
+    assert done.returncode == 2 and done.stderr.endswith("(did you mean 'ODIR'?)\n") and done.stderr.count("\n") == 1
+
+
+def test_the_options_are_papermill_s_own() -> None:
+    from papermill.cli import papermill as command
+
+    theirs = {}
+    for option in command.params:
+        if isinstance(option, click.Option):
+            values = 0 if option.is_flag else option.nargs
+            theirs[frozenset([*option.opts, *option.secondary_opts])] = values
+    ours = {frozenset(names): values for names, values in plugin.OPTIONS.items()}
+    theirs[frozenset(["--help", "-h"])] = 0
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["n.ipynb", "-p", "a", "1", "-r", "b", "1", "--cwd", "x", "-k", "python3"],
+        ["-pa", "1", "--parameters_raw", "b", "1", "n.ipynb", "--cwd=x", "--kernel=python3", "--no-progress-bar"],
+        ["--log-level", "ERROR", "n.ipynb", "-y", "{a: 9, b: 9}", "-p", "a", "1", "-r", "b", "1", "--cwd", "x", "--log-output"],
+        ["-b", base64.b64encode(b"a: 7").decode(), "n.ipynb", "-p", "a", "1", "-r", "b", "1", "--cwd", "x", "--"],
+    ],
+)
+def test_command_lines_are_read_as_papermill_reads_them(line: list[str]) -> None:
+    found = plugin.parsed(line)
+    assert found is not None and found["paths"] == ("n.ipynb",) and found["cwd"] == ("x",)
+    assert plugin.passed(found) == {"a": 1, "b": "1"}
+
+
+def test_parameter_files_count_less_than_single_parameters(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text("a: from file\nc: 2020-01-01\n", encoding="utf-8")
+    found = plugin.parsed(["-p", "b", "2", "n.ipynb", "-y", "b: 1", "-f", str(file)])
+    assert plugin.passed(found) == {"a": "from file", "b": 2, "c": "2020-01-01"}
+    with pytest.raises(UserError, match=r"none.yaml' cannot be read"):
+        plugin.passed(plugin.parsed(["n.ipynb", "-f", str(tmp_path / "none.yaml")]))
+
+
+@pytest.mark.parametrize("line", [[], ["--version"], ["n.ipynb", "--help"], ["n.ipynb", "--no-such-option"], ["none.ipynb"], ["n.ipynb", "-p", "a"]])
+def test_what_papermill_answers_itself_is_left_alone(line: list[str]) -> None:
+    assert plugin.completed(line) == line
+
+
+def test_braces_in_a_folder_are_no_placeholders(small: Path, tmp_path: Path) -> None:
+    output = plugin.completed([str(small), "-p", "out_dir", str(tmp_path / "{run}")])[-1]
+    assert output.format() == str(tmp_path / "{run}" / "small.ipynb")
+
+
+@pytest.fixture(autouse=True)
+def same_excepthook() -> Callable:
+    before = sys.excepthook
+    yield
+    sys.excepthook = before
