@@ -38,6 +38,7 @@ demo: $(VENV)/.run ## set up, make conversations from drawn eyes, show one (DATA
 test: $(VENV)/.test ## everything that must hold: unit, property, server, notebook tests and ruff
 	@$(BIN)/ruff check .
 	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -p nbval_rules --nbval --nbval-current-env notebooks
 
 lint: $(VENV)/.test ## ruff alone
 	@$(BIN)/ruff check .

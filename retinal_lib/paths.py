@@ -1,13 +1,16 @@
 """Where things are, from any working directory."""
 
+import os
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 
 
 def root() -> Path:
-    """The project's folder: the checkout this package lies in, else the nearest one above the working directory,
-    else the working directory itself (the package was installed without a checkout)."""
+    """The project's folder, with params/ and artifacts/: RETINAL_LIB_ROOT where the environment names one, else the checkout
+    that this package lies in, else the nearest one above the working directory, else the working directory itself."""
+    if named := os.environ.get("RETINAL_LIB_ROOT"):
+        return Path(named).expanduser().absolute()
     for folder in (PACKAGE.parent, Path.cwd(), *Path.cwd().parents):
         if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
             return folder

@@ -9,7 +9,9 @@ import pytest
 from fake_server import FakeServer, running
 from retinal_lib import page, paths, sample
 
-os.environ.setdefault("PYTHONHASHSEED", "0")  # kernels inherit it: sets print in one order
+# tests and the notebooks they run have a project folder of their own: your params/ and runs stay out of it
+ROOT = Path(__file__).resolve().parents[1] / "artifacts" / "tests"
+os.environ["RETINAL_LIB_ROOT"] = str(ROOT)
 os.environ.setdefault("MPLBACKEND", "agg")
 
 

@@ -1,0 +1,33 @@
+"""Rules for `pytest --nbval`, loaded with `-p nbval_rules`: what nbval itself would let pass."""
+
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbval.kernel import RunningKernel
+
+# kernels inherit these: a project folder of their own, no keys, one order of sets
+os.environ["RETINAL_LIB_ROOT"] = str(Path(__file__).resolve().parents[1] / "artifacts" / "tests")
+os.environ["PYTHONHASHSEED"] = "0"
+for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+    os.environ.pop(name, None)
+
+_execute = RunningKernel.execute_cell_input
+
+
+def _execute_with_history(self: RunningKernel, cell_input: str, allow_stdin: bool | None = None) -> str:
+    # without history, a trailing semicolon does not silence a cell (nbval issue 194)
+    return self.kc.execute(cell_input, allow_stdin=allow_stdin, stop_on_error=False, store_history=True)
+
+
+RunningKernel.execute_cell_input = _execute_with_history
+
+
+def pytest_collect_file(file_path: Path) -> None:
+    """A notebook whose outputs were stripped would pass unseen: nothing in it is compared."""
+    if file_path.suffix == ".ipynb":
+        cells = [cell for cell in nbformat.read(file_path, 4).cells if cell.cell_type == "code"]
+        unrun = [i for i, cell in enumerate(cells, start=1) if not cell.execution_count]
+        if unrun:
+            raise pytest.UsageError(f"{file_path.name}: code cell {unrun[0]} has not been run; run the notebook and keep its outputs")
