@@ -4,60 +4,69 @@ import base64
 import hashlib
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from retinal_lib.errors import UserError
 
 SENT_SIDE = 1024  # longest side of an image as sent, in pixels: larger ones cost money and show a model nothing more
 MOST_PIXELS = 100_000_000  # a larger image is refused: fundus cameras stay far below, decompression bombs do not
+_TOO_MANY = f"more than the {MOST_PIXELS:,} that a fundus photograph may have"
 _QUALITY = 90
 
 
 def upright(path: Path, side: int) -> Image.Image:
     """The picture as RGB, turned as its camera meant it, at most `side` pixels long. UserError: it cannot be read."""
+    with _opened(path) as image:
+        image.draft("RGB", (side, side))  # lets JPEG files decode at a fraction of their size
+        picture = _rgb(ImageOps.exif_transpose(image))
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+        return picture
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The file as an image, its pixels not read yet. UserError: it is none, or has too many pixels."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit that counts is MOST_PIXELS
             with Image.open(path) as image:
                 if image.width * image.height > MOST_PIXELS:
-                    raise UserError(f"{path}: {image.width} x {image.height} pixels is no fundus photograph (at most {MOST_PIXELS} are read)")
-                image.draft("RGB", (side, side))  # lets JPEG files decode at a fraction of their size
-                picture = ImageOps.exif_transpose(image)
-                picture.thumbnail((side, side), Image.Resampling.LANCZOS if picture.mode != "P" else Image.Resampling.NEAREST)
-                return _rgb(picture)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path.name} is not a readable image: {_why(error)}") from error
+                    raise UserError(f"{path.name} has {image.width} x {image.height} pixels, {_TOO_MANY}")
+                yield image
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{path.name} has far too many pixels, {_TOO_MANY}") from error
+    except UnidentifiedImageError as error:  # Pillow names the whole path again
+        raise UserError(f"{path.name} is not a readable image: its first bytes are those of no known format") from error
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(f"{path.name} is not a readable image: {error}") from error
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith(("I", "F")):  # 16-bit grey: the darkest to the brightest value
-        low, high = picture.getextrema()
-        scale = 255 / (high - low) if high > low else 1
-        picture = picture.point(lambda value: (value - low) * scale).convert("L")
+    if picture.mode.startswith(("I", "F")):  # deep grey: from the darkest to the brightest value
+        values = np.nan_to_num(np.asarray(picture, dtype=np.float64))
+        low, high = values.min(), values.max()
+        picture = Image.fromarray(((values - low) * (255 / (high - low) if high > low else 1)).astype(np.uint8))
     return picture.convert("RGB")
 
 
 def as_sent(path: Path) -> str:
     """The image as a data URL: JPEG, at most SENT_SIDE pixels long, without metadata. UserError: it cannot be read."""
-    file = io.BytesIO()
-    upright(path, SENT_SIDE).save(file, "JPEG", quality=_QUALITY)
+    pixels, file = upright(path, SENT_SIDE), io.BytesIO()
+    bare = Image.new("RGB", pixels.size)  # Pillow writes comments and profiles that it read; a new image has none
+    bare.paste(pixels)
+    bare.save(file, "JPEG", quality=_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def check(path: Path) -> None:
-    """UserError: the file is no image by its first bytes (its pixels are not read)."""
-    try:
-        with Image.open(path):
-            pass
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path.name} is not a readable image: {_why(error)}") from error
-
-
-def _why(error: Exception) -> str:
-    # Pillow names the whole path again
-    return "its first bytes are those of no known format" if isinstance(error, UnidentifiedImageError) else str(error)
+    """UserError: the file is no image by its first bytes, or has too many pixels (they are not read)."""
+    with _opened(path):
+        pass
 
 
 def fingerprint(path: Path) -> str:

@@ -1,0 +1,142 @@
+"""The house rules that a reader of the code relies on."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from retinal_lib import page, settings
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "retinal_lib"
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+# modules by floor, the lowest first: imports go down, or sideways within a floor
+FLOORS = [
+    "errors paths fact conversation phrases progress shown".split(),
+    "boxes check picture table vault".split(),
+    "folder kinds automorph".split(),
+    "page".split(),
+    "lesions settings prompt offline_vessels".split(),
+    "catalogue offline".split(),
+    "exclude teacher figures".split(),
+    "dataset direct export".split(),
+    "desc select convert".split(),
+    "outcome".split(),
+    "job papermill_plugin __init__ __main__".split(),
+]
+SAMPLE = [name for name in MODULES if name.startswith("sample") or name == "fundus"]  # stands aside, used by job
+DOORS = {
+    "openai": ["teacher"],
+    "matplotlib": ["figures"],
+    "sqlite3": ["vault"],
+    "cv2": ["boxes", *SAMPLE],
+    "PIL": ["boxes", "lesions", "picture", *SAMPLE],
+    "papermill": ["papermill_plugin"],
+    "openpyxl": ["table", *SAMPLE],
+    "xlrd": ["table"],
+    "torch": ["inference"],
+    "transformers": ["inference"],
+    "IPython": [],
+}
+
+
+def imports(module: str, top: bool = False) -> set[str]:
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+    found = set()
+    for node in tree.body if top else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return found
+
+
+def own(module: str) -> set[str]:
+    return {part for name in imports(module) if name.startswith("retinal_lib.") for part in [name.split(".")[1]] if part in MODULES}
+
+
+def test_every_module_has_a_floor() -> None:
+    assert sorted([*sum(FLOORS, []), *SAMPLE]) == MODULES
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m not in SAMPLE])
+def test_imports_go_down(module: str) -> None:
+    floor = next(i for i, names in enumerate(FLOORS) if module in names)
+    above = {name for names in FLOORS[floor + 1 :] for name in names}
+    allowed = {"job"} if module == "outcome" else set()  # for its type alone
+    assert not (own(module) & above) - allowed
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_each_heavy_library_has_its_door(module: str) -> None:
+    tops = {name.split(".")[0] for name in imports(module, top=True)}
+    assert not [library for library, doors in DOORS.items() if library in tops and module not in doors]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_and_functions_stay_small_and_explained(module: str) -> None:
+    text = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree)
+    assert sum(bool(line.strip()) and not line.strip().startswith("#") for line in text.splitlines()) <= 300
+    nodes = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+    inner = {child for n in nodes if not isinstance(n, ast.ClassDef) for child in ast.walk(n) if child is not n}
+    explained = {n.name for n in nodes if ast.get_docstring(n)}  # an override is explained where it is declared
+    assert {n.name for n in nodes if not n.name.startswith("_") and n not in inner} <= explained
+    assert not [n.name for n in nodes if not isinstance(n, ast.ClassDef) and n.end_lineno - n.lineno >= 45]
+
+
+def test_the_environment_names_one_thing_to_install() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    assert environment["dependencies"] == ["python>=3.11", "pip", {"pip": ["-e .[all]"]}]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    every = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    for name in "jupyterlab papermill ipywidgets openai pandas matplotlib pillow torch transformers nbval pytest".split():
+        assert any(re.match(rf"{name}\b", requirement) for requirement in every), name
+
+
+def test_no_file_names_a_registry_or_a_machine_s_folders() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split("\n")
+    if tracked == [""]:
+        pytest.skip("not a git checkout")
+    hosts = re.compile(r"pypi\.org|pythonhosted|anaconda\.org|registry\.npmjs|(?<![\w.])/(?:root|home|tmp|opt)/\w")
+    for name in tracked:
+        path = ROOT / name
+        if name and path.is_file() and path.suffix in (".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".ipynb", ""):
+            found = hosts.search(path.read_text(encoding="utf-8"))
+            assert found is None or path == Path(__file__), f"{name}: {found[0]}"
+
+
+def test_the_notebook_s_parameters_are_the_settings() -> None:
+    from papermill.inspection import inspect_notebook
+
+    found = inspect_notebook(str(ROOT / "notebooks" / "generate.ipynb"))
+    assert tuple(found) == settings.NOTEBOOK
+    assert all(parameter["help"] for parameter in found.values()), "each is explained"
+
+
+def test_notebook_cells_are_short() -> None:
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = [c for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
+        assert len(cells) <= 14
+        for cell in cells:
+            source = "".join(cell["source"])
+            assert "parameters" in cell["metadata"].get("tags", []) or source.count("\n") < 15
+            assert not re.search(r"^\s*(def|try|class)\b", source, re.MULTILINE)
+
+
+def test_every_dataset_says_what_it_is() -> None:
+    for name in page.names():
+        found = page.get(name)
+        assert found.title and found.citation and found.licence and found.terms and found.modality, name
+
+
+def test_the_package_is_quick_to_import_and_needs_no_torch() -> None:
+    code = "import sys, retinal_lib, retinal_lib.settings; print([m for m in ('torch', 'pandas', 'matplotlib', 'openai', 'cv2') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

@@ -1,0 +1,194 @@
+"""What leaves this machine, where it goes, and what is refused."""
+
+import base64
+import io
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fake_server import FakeServer, completion, error, running
+from retinal_lib import Job, UserError, page, picture
+from retinal_lib.teacher import OpenAITeacher, is_loopback
+
+
+def own(folder: Path, picture_name: str, **save: object) -> str:
+    """A plain table of one picture."""
+    (folder / "own").mkdir()
+    image = Image.linear_gradient("L").resize((3000, 2000)).convert("RGB")
+    image.save(folder / "own" / picture_name, **save)
+    (folder / "own" / "own.csv").write_text(f"image,disease\n{picture_name},mild cataract\n", encoding="utf-8")
+    return str(folder / "own" / "own.csv")
+
+
+def sent(server: FakeServer) -> tuple[str, Image.Image]:
+    text, part = server.asked[0]["messages"][1]["content"]
+    assert text["type"] == "text" and part["type"] == "image_url"
+    head, data = part["image_url"]["url"].split(",")
+    return head, Image.open(io.BytesIO(base64.b64decode(data)))
+
+
+@pytest.mark.parametrize("name", ["eye.jpg", "eye.tif", "eye.png", "eye.bmp"])
+def test_pictures_are_sent_small_as_jpeg_and_in_their_place(name: str, ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+    ask(dataset=own(tmp_path, name), images="send")
+    head, image = sent(server)
+    assert head == "data:image/jpeg;base64" and image.format == "JPEG" and image.size == (1024, 683)
+
+
+def test_metadata_stays_home_and_the_picture_is_upright(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x013B], exif[0x9286] = 6, "Dr Name", "patient 42"  # turned by a quarter, artist, comment
+    ask(dataset=own(tmp_path, "eye.jpg", exif=exif, comment=b"patient 42"), images="send")
+    _, image = sent(server)
+    assert image.size == (683, 1024) and not image.getexif() and "comment" not in image.info
+    assert b"patient" not in base64.b64decode(server.asked[0]["messages"][1]["content"][1]["image_url"]["url"].split(",")[1])
+
+
+def test_a_bomb_or_a_broken_picture_is_skipped_with_a_reason(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+    table = own(tmp_path, "eye.png")
+    Image.new("1", (20000, 20000)).save(tmp_path / "own" / "bomb.png")
+    (tmp_path / "own" / "cut.jpg").write_bytes(b"not a picture")
+    (tmp_path / "own" / "own.csv").write_text("image,disease\neye.png,x\nbomb.png,x\ncut.jpg,x\n", encoding="utf-8")
+    outcome = ask(dataset=table, images="send")
+    assert outcome.counts == {"images": 3, "accepted": 1, "rejected": 0, "failed": 0, "skipped": 2}
+    assert {row.reason for row in outcome.reasons} == {
+        "cut.jpg is not a readable image: its first bytes are those of no known format",
+        "bomb.png has far too many pixels, more than the 100,000,000 that a fundus photograph may have",
+    }
+
+
+def test_without_images_only_facts_are_sent(ask: Callable, server: FakeServer) -> None:
+    ask(limit=1)
+    messages = server.asked[0]["messages"]
+    assert [m["role"] for m in messages] == ["system", "user"] and messages[1]["content"].startswith("Image: this is a colour fundus")
+    assert "base64" not in str(server.asked[0])
+
+
+def test_request_options_are_passed_on_and_cannot_replace_ours(tmp_path: Path, server: FakeServer, ask: Callable) -> None:
+    from retinal_lib import paths
+
+    file = paths.root() / "params" / "own_options.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "own").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "own" / "eye.png")
+    table = tmp_path / "own" / "own_options.csv"
+    table.write_text("image,disease\neye.png,cataract\n", encoding="utf-8")
+    try:
+        file.write_text("request: {temperature: 0.5, top_k: 40}\n", encoding="utf-8")
+        ask(dataset=str(table))
+        assert server.asked[0]["temperature"] == 0.5 and server.asked[0]["top_k"] == 40
+        file.write_text("request: {model: other}\n", encoding="utf-8")
+        with pytest.raises(UserError, match="model are set by the run"):
+            ask(dataset=str(table))
+    finally:
+        file.unlink()
+
+
+@pytest.mark.parametrize("name", page.names())
+def test_terms_decide_where_data_may_go(name: str, monkeypatch: pytest.MonkeyPatch, drawn: dict[str, Path]) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://api.example.org/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-0")
+    allowed = {"IDRiD": "yes", "IDRiD_seg": "yes", "RFMiD": "yes", "RFMiD2": "yes", "APTOS": "ask", "EyeQ": "ask"}.get(name, "no")
+    assert page.get(name).may_send == allowed
+    for accepted in (False, True):
+        settings = {"dataset": name, "teacher": "openai", "model": "m", "data_root": str(drawn[name]), "terms_accepted": accepted}
+        if allowed == "yes" or (allowed == "ask" and accepted):
+            assert Job.load(**settings).images
+        else:
+            with pytest.raises(UserError, match="may not be sent" if allowed == "no" else "pass -p terms_accepted True"):
+                Job.load(**settings)
+
+
+@pytest.mark.parametrize(
+    ("address", "here"),
+    [
+        ("http://localhost:8000/v1", True), ("http://127.0.0.1/v1", True), ("http://127.9.9.9/v1", True), ("http://[::1]:8000/v1", True),
+        ("http://localhost.example.org/v1", False), ("http://192.168.0.4/v1", False), ("http://0.0.0.0:8000/v1", False),
+        ("https://api.openai.com/v1", False), ("http://127.0.0.1.example.org", False), ("http://localhost@example.org/v1", False),
+    ],
+)
+def test_loopback_is_this_machine_only(address: str, here: bool) -> None:
+    assert is_loopback(address) == here
+
+
+def test_a_proxy_is_not_used_for_this_machine(ask: Callable, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(FakeServer(script=lambda number, body: error(500, "the proxy saw it"))) as proxy:
+        for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url.removesuffix("/v1"))
+        assert ask(limit=2).counts["accepted"] == 2
+        assert proxy.asked == [] and len(server.asked) == 2
+
+
+def test_a_redirect_is_not_followed(ask: Callable, server: FakeServer) -> None:
+    with running(FakeServer()) as elsewhere:
+        server.script = lambda number, body: error(307, "over there", Location=f"{elsewhere.url}/chat/completions")
+        outcome = ask(limit=1)
+        assert outcome.stopped and elsewhere.asked == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"OPENAI_BASE_URL": "https://api.example.org/v1"}, "no key for https://api.example.org/v1: set OPENAI_API_KEY"),
+        ({"OPENAI_BASE_URL": "api.example.org"}, "expected an address such as"),
+        ({"OPENAI_BASE_URL": "ftp://user:secret@example.org"}, "expected an address such as"),
+    ],
+)
+def test_a_server_without_key_or_address_is_refused(environment: dict, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=sentence) as caught:
+        Job.load(dataset="RFMiD", teacher="openai", model="m")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_model_must_be_named() -> None:
+    with pytest.raises(UserError, match="needs a model"):
+        Job.load(dataset="RFMiD", teacher="openai")
+
+
+def test_a_wait_that_the_server_asks_for_holds_for_all(server: FakeServer, ask: Callable) -> None:
+    server.script = lambda number, body: error(429, "slow down", "rate_limit_exceeded", **{"retry-after-ms": "1"}) if number < 9 else completion()
+    assert ask(limit=4, concurrency=4).counts["accepted"] == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("<think>User: hm\nAssistant: hm</think>\nUser: a?\nAssistant: b.", "User: a?\nAssistant: b."),
+        ([{"type": "text", "text": "User: a?\n"}, {"type": "text", "text": "Assistant: b."}], "User: a?\nAssistant: b."),
+    ],
+)
+def test_thoughts_and_parts_are_read_as_people_mean_them(content: object, text: str, server: FakeServer) -> None:
+    import json
+
+    raw = json.dumps({"choices": [{"message": {"content": content}, "finish_reason": "stop"}]})
+    assert OpenAITeacher("m").read(raw).text == text
+
+
+def test_an_upright_picture_of_every_kind_can_be_shown(tmp_path: Path) -> None:
+    for mode in ("1", "L", "P", "RGB", "RGBA", "I;16", "CMYK", "F"):
+        path = tmp_path / "eye.tif"
+        Image.new(mode, (40, 20)).save(path)
+        assert picture.upright(path, 10).size == (10, 5) and picture.upright(path, 10).mode == "RGB"
+
+
+def test_an_interrupted_run_lets_go_and_goes_on_later(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+    import _thread
+
+    server.script = lambda number, body: completion()
+    server.hold = threading.Event()
+
+    def interrupt() -> None:
+        server.reached.acquire(timeout=10)
+        _thread.interrupt_main()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        ask(concurrency=2)
+    thread.join()
+    server.hold.set()
+    assert ask().counts["accepted"] == 4
