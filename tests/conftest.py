@@ -12,7 +12,6 @@ from retinal_lib import page, paths, sample
 # tests and the notebooks they run have a project folder of their own: your params/ and runs stay out of it
 ROOT = Path(__file__).resolve().parents[1] / "artifacts" / "tests"
 os.environ["RETINAL_LIB_ROOT"] = str(ROOT)
-os.environ.setdefault("MPLBACKEND", "agg")
 
 
 @pytest.fixture(autouse=True)

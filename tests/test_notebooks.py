@@ -10,11 +10,12 @@ import pytest
 from retinal_lib import page, validate
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "generate.ipynb"
-TRACKS = [("instruction", None), ("alignment", "caption"), ("alignment", "consult")]
+# each dataset in both tracks, the styles in turn: a kernel takes seconds (test_job.py runs all of them without one)
+RUNS = [(name, "instruction", None) for name in page.names()]
+RUNS += [(name, "alignment", ("caption", "consult")[i % 2]) for i, name in enumerate(page.names())]
 
 
-@pytest.mark.parametrize("dataset", page.names())
-@pytest.mark.parametrize(("track", "style"), TRACKS)
+@pytest.mark.parametrize(("dataset", "track", "style"), RUNS)
 def test_every_dataset_and_track_runs(dataset: str, track: str, style: str | None, drawn: dict[str, Path], tmp_path: Path) -> None:
     parameters = {"dataset": dataset.lower(), "track": track, "data_root": str(drawn[dataset]), "out_dir": str(tmp_path)}
     parameters |= {"style": style} if style else {}
