@@ -1,7 +1,9 @@
 """AutoMorph's outputs: image quality and the 72 measurements, each kept only where it can be trusted."""
 
+import csv
 import hashlib
 import io
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -14,8 +16,10 @@ import yaml
 from retinal_lib.errors import UserError
 from retinal_lib.fact import Fact, Source
 from retinal_lib.paths import PACKAGE
-from retinal_lib.table import image_key
+from retinal_lib.table import fold, image_key
 
+ROW = " row"  # the column of a frame that keeps the row's number in the file; no column of a file begins with a space
+Place = tuple[str, int]  # a file and a row of it
 QUALITY_WORDS = ("good", "usable", "not gradable")
 SPEC = yaml.safe_load((PACKAGE / "vessels.yaml").read_text(encoding="utf-8"))
 # the files that AutoMorph writes today, then the intermediate ones that older versions left behind
@@ -101,12 +105,21 @@ class AutoMorph:
         raw = path.read_bytes()
         self.inputs[str(path)] = hashlib.sha256(raw).hexdigest()
         try:
-            frame = pd.read_csv(io.BytesIO(raw), encoding="utf-8-sig", skipinitialspace=True)
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            frame = pd.read_csv(io.BytesIO(raw), encoding="utf-8-sig", skipinitialspace=True, skip_blank_lines=False)
+            header = next(csv.reader([raw.split(b"\n", 1)[0].decode("utf-8-sig").strip()]), [])
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, csv.Error) as error:
             raise UserError(f"{path}: not a readable AutoMorph table ({str(error).strip()})") from error
-        frame.columns = [str(name).strip() for name in frame.columns]
-        if "Name" not in frame.columns:
-            raise UserError(f"{path}: no column 'Name'; the columns are {', '.join(map(repr, frame.columns[:8]))}, …")
+        if len(frame) and not isinstance(frame.index, pd.RangeIndex):
+            raise UserError(f"{path}, row 2: more cells than the header has ({len(header)}); which is which cannot be told")
+        names = [_canonical().get(fold(name), name.strip()) for name in header]
+        twice = next((name for name in names if name and names.count(name) > 1), None)
+        if twice:
+            raise UserError(f"{path}: the column {twice!r} stands twice; a table needs one of each name")
+        if "Name" not in names:
+            raise UserError(f"{path}: no column 'Name'; the columns are {', '.join(map(repr, names[:8]))}, …")
+        frame.columns = names
+        frame = frame.assign(**{ROW: range(2, len(frame) + 2)})
+        frame = frame[frame["Name"].notna()]
         # Name is a path in M1 and a bare name in M3, with either slash
         frame.index = [image_key(str(name)) for name in frame["Name"]]
         return frame
@@ -120,13 +133,12 @@ class AutoMorph:
                 raise UserError(f"{path}: no column {column!r}; found {', '.join(map(repr, frame.columns))}")
         found: dict[str, tuple[int, Source]] = {}
         clashing = set()
-        for number, (key, prediction, bad) in enumerate(
-            zip(frame.index, _numbers(frame["Prediction"]), _numbers(frame["softmax_bad"]), strict=True), start=2
-        ):
+        cells = zip(frame.index, frame[ROW], _numbers(frame["Prediction"]), _numbers(frame["softmax_bad"]), strict=True)
+        for place, (key, number, prediction, bad) in enumerate(cells):
             if prediction not in (0, 1, 2) or np.isnan(bad):
+                written = " with softmax_bad ".join(str(frame[column].iloc[place]) for column in ("Prediction", "softmax_bad"))
                 self.notes.append(
-                    f"{path.name}, row {number}: Prediction {frame['Prediction'].iloc[number - 2]!r} with softmax_bad "
-                    f"{frame['softmax_bad'].iloc[number - 2]!r} is no quality (0, 1 or 2 with a probability); left out"
+                    f"{path.name}, row {number}: Prediction {written} is no quality (0, 1 or 2 with a probability); left out"
                 )
                 continue
             # a "usable" image is still rejected by AutoMorph where it is too probably bad
@@ -139,54 +151,61 @@ class AutoMorph:
             del found[key]
         return found
 
-    def _measurements(self) -> tuple[dict[str, int], np.ndarray, list[tuple[str, int]]]:
-        frames = self._final() or self._older()
+    def _measurements(self) -> tuple[dict[str, int], np.ndarray, list[Place | dict[str, Place]]]:
         names = [f.column for f in features()]
-        values, keys, sources = [], [], []
-        for path, frame in frames:
-            numbers = frame.reindex(columns=names).apply(_numbers).to_numpy(dtype=float).reshape(len(frame), len(names))
-            self._report_text(path, frame, names)
-            values.append(numbers)
-            keys += list(frame.index)
-            sources += [(str(path), number) for number in range(2, len(frame) + 2)]
+        keys, values, sources = self._final(names)
+        if not values and (older := self._older(names)):
+            keys, rows, sources = older
+            values = [np.array(rows, dtype=float).reshape(len(keys), len(names))]
         matrix = np.vstack(values) if values else np.empty((0, len(names)))
         self._blank_invalid(matrix, names)
         return self._index(keys, matrix), matrix, sources
 
-    def _final(self) -> list[tuple[Path, pd.DataFrame]]:
-        return [(self.root / name, self._read(self.root / name)) for name in FINAL if (self.root / name).is_file()]
+    def _final(self, names: list[str]) -> tuple[list[str], list[np.ndarray], list[Place]]:
+        keys, values, sources = [], [], []
+        for path in (self.root / name for name in FINAL if (self.root / name).is_file()):
+            frame = self._read(path)
+            missing = [n for n in names if n not in frame.columns and n not in SPEC["extra"]]
+            if missing:
+                self.notes.append(f"{path.name}: {len(missing)} of AutoMorph's 72 columns are missing, the first {missing[0]!r}")
+            values.append(self._matrix(path, frame, names))
+            keys += list(frame.index)
+            sources += [(str(path), number) for number in frame[ROW]]
+        return keys, values, sources
 
-    def _older(self) -> list[tuple[Path, pd.DataFrame]]:
-        """The intermediate files: zone columns carry no suffix there, and each file holds some of the columns."""
-        merged: dict[str, pd.DataFrame] = {}
-        known = {f.column for f in features()}
-        for name, suffix in OLDER:
-            path = self.root / name
-            if not path.is_file():
-                continue
-            frame = self._read(path).drop(columns="Name")
-            frame = frame.rename(columns={c: c + suffix for c in frame.columns if c + suffix in known})
-            frame = frame[~frame.index.duplicated()]
-            kind = "Disc" if name.startswith("M3/Disc_centred/") else "Macular"
-            merged[kind] = frame if kind not in merged else merged[kind].combine_first(frame)
-        if merged:
-            self.notes.append("AutoMorph's older intermediate tables were read (no M3/*_Features.csv)")
-        return [(self.root / "M3" / f"{kind}_centred", frame) for kind, frame in merged.items()]
-
-    def _report_text(self, path: Path, frame: pd.DataFrame, names: list[str]) -> None:
-        present = [n for n in names if n in frame.columns]
-        missing = [f.column for f in features() if f.column not in frame.columns and f.column not in SPEC["extra"]]
-        if missing and path.suffix:
-            self.notes.append(f"{path.name}: {len(missing)} of AutoMorph's 72 columns are missing, the first {missing[0]!r}")
+    def _matrix(self, path: Path, frame: pd.DataFrame, names: list[str]) -> np.ndarray:
+        """The cells of these columns as numbers [row, column], NaN where there is none."""
         bad = sum(int((_numbers(frame[n]).isna() & frame[n].notna() & (frame[n].astype(str).str.strip() != "")).sum())
-                  for n in present if not pd.api.types.is_numeric_dtype(frame[n]))
+                  for n in names if n in frame.columns and not pd.api.types.is_numeric_dtype(frame[n]))
         if bad:
             self.notes.append(f"{path.name}: {bad} cells are not numbers; they are left out")
+        return frame.reindex(columns=names).apply(_numbers).to_numpy(dtype=float).reshape(len(frame), len(names))
+
+    def _older(self, names: list[str]) -> tuple[list[str], list[list[float]], list[dict[str, Place]]] | None:
+        """The intermediate files: zone columns carry no suffix there, and each file holds some of the columns."""
+        cells: dict[tuple[str, str], dict[str, tuple[float, Place]]] = defaultdict(dict)
+        for name, suffix in OLDER:
+            if not (self.root / name).is_file():
+                continue
+            path, kind = self.root / name, "Disc" if name.startswith("M3/Disc_centred/") else "Macular"
+            frame = self._read(path)
+            frame = frame.rename(columns={c: c + suffix for c in frame.columns if c + suffix in names})
+            matrix = self._matrix(path, frame, names)
+            for key, i in self._index(list(frame.index), matrix).items():
+                place = (str(path), int(frame[ROW].iloc[i]))
+                found = {n: (v, place) for n, v in zip(names, matrix[i].tolist(), strict=True) if v == v}
+                cells[kind, key] = found | cells[kind, key]  # of two files that both hold a column, the first counts
+        if not cells:
+            return None
+        self.notes.append("AutoMorph's older intermediate tables were read (no M3/*_Features.csv)")
+        rows = [[row[n][0] if n in row else np.nan for n in names] for row in cells.values()]
+        return [key for _, key in cells], rows, [{n: place for n, (_, place) in row.items()} for row in cells.values()]
 
     def _blank_invalid(self, matrix: np.ndarray, names: list[str]) -> None:
         """Sets to NaN what is a failure value, implausible, of unknown unit, or derived from such a value."""
         column = {name: i for i, name in enumerate(names)}
         lengths = [column[f.column] for f in features() if f.unit == "µm"]
+        measured = matrix > 0  # a ratio that needs no unit counts also where the unit of its two lengths is not known
         evidence, trusted = _unit_evidence(matrix, column)
         if len(matrix) and not trusted:
             hubbard = [i for name, i in column.items() if name.startswith("AVR_Hubbard")]
@@ -200,8 +219,9 @@ class AutoMorph:
                 values = matrix[:, column[f.column]]
                 values[~((values > f.low) & (values < f.high))] = np.nan
             for f in features():
-                for parent in f.parents:
-                    matrix[np.isnan(matrix[:, column[parent]]), column[f.column]] = np.nan
+                for parent in (column[name] for name in f.parents):
+                    known = measured[:, parent] if parent in lengths and not trusted else ~np.isnan(matrix[:, parent])
+                    matrix[~known, column[f.column]] = np.nan
 
     def _index(self, keys: list[str], matrix: np.ndarray) -> dict[str, int]:
         index: dict[str, int] = {}
@@ -232,9 +252,9 @@ class AutoMorph:
         row = self.rows.get(key)
         if row is None:
             return []
-        file, number = self.sources[row]
+        place = self.sources[row]
         return [
-            Fact("vascular", f.column, value, f.unit, f.template % value, Source(file, number, f.column), f.words)
+            Fact("vascular", f.column, value, f.unit, f.template % value, _source(place, f.column), f.words)
             for f, value in zip(features(), self.values[row].tolist(), strict=True)
             if value == value  # NaN is not a measurement
         ]
@@ -247,6 +267,15 @@ class AutoMorph:
         values = self.values[row]
         valid = ~np.isnan(values)
         return _template(valid.tobytes()) % tuple(values[valid].tolist())
+
+
+def _source(place: Place | dict[str, Place], column: str) -> Source:
+    """The cell of a measurement. The older zone tables write their columns without the zone."""
+    if not isinstance(place, dict):
+        return Source(*place, column)
+    file, row = place[column]
+    zoned = Path(file).name.split("_", 1)[1].startswith("Zone_")
+    return Source(file, row, column.rsplit("_zone_", 1)[0] if zoned else column)
 
 
 def _unit_evidence(matrix: np.ndarray, column: dict[str, int]) -> tuple[str, bool]:
@@ -279,6 +308,12 @@ def feature(column: str) -> Feature:
 def columns() -> frozenset[str]:
     """The columns of all measurements."""
     return frozenset(_by_column())
+
+
+@cache
+def _canonical() -> dict[str, str]:
+    """Folded column name -> the name as AutoMorph writes it."""
+    return {fold(name): name for name in (*_by_column(), "Name", "Prediction", "softmax_bad")}
 
 
 @cache

@@ -80,17 +80,19 @@ class Catalogue:
         if named:
             return [self.root / named]
         found = folder.files(self.tree, spec.tables)
-        editions: dict[str, Path] = {}
+        editions: dict[str, dict[str, Path]] = defaultdict(dict)  # a table's name -> edition, "" for the first -> file
         for path in sorted(found, key=lambda p: (p.stem.casefold(), str(p))):
-            stem = re.sub(self.page.update, "", path.stem) if self.page.update else path.stem
-            key = re.sub(r"[\W_]+", "", stem.casefold())
-            if key in editions and not self.page.update and path.read_bytes() != editions[key].read_bytes():
+            update = re.search(self.page.update, path.stem) if self.page.update else None
+            stem = path.stem[: update.start()] if update else path.stem
+            same = editions[re.sub(r"[\W_]+", "", stem.casefold())]
+            edition = re.sub(r"[\W_]+", "", update[0].casefold()) if update else ""
+            if edition in same and path.read_bytes() != same[edition].read_bytes():
                 raise UserError(
-                    f"two different label tables for split {split}: {editions[key]} and {path}; remove one, or name the right one "
+                    f"two different label tables for split {split}: {same[edition]} and {path}; remove one, or name the right one "
                     f"under `tables` in params/{self.page.name}.yaml"
                 )
-            editions[key] = path
-        return list(editions.values())
+            same.setdefault(edition, path)
+        return [same[max(same)] for same in editions.values()]
 
     def _keys(self) -> list[tuple[str | None, str | list[str]]]:
         return list(self.page.key.items()) if isinstance(self.page.key, dict) else [(None, self.page.key)]

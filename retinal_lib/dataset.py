@@ -208,10 +208,12 @@ class BaseDescription:
             found = self.find(name)
             record = self._files.record(found)
             row = {"image": name, "split": found.split, "eye": record.eye, "patient": record.patient}
-            row |= {f.name: f.value for f in self._row_facts(record)}
-            results = self._automorph.get(found.split)
-            quality = results.quality(found.stem.casefold()) if results else None
-            if quality and "quality" not in row:
+            facts = self._row_facts(record)
+            for fact in facts:  # an image may have several diagnoses: none is lost
+                row[fact.name] = f"{row[fact.name]}, {fact.value}" if fact.name in row else fact.value
+            key = self._automorph_key(found) if found.split in self._automorph and self._gives(AutoMorphFacts) else None
+            quality = self._automorph[found.split].quality(key) if key else None
+            if quality and not _has_quality(facts):
                 row["quality"] = quality.value
             rows.append(row)
         return pd.DataFrame(rows)

@@ -51,7 +51,7 @@ class Direct:
             if planned is None:
                 return
             entry, known = planned
-            if entry.sample.state != "skipped":
+            if entry.request:
                 await self._settle(entry.sample, entry.request, known)
             self.vault.settle(entry.sample)
             self.done += 1
@@ -66,8 +66,8 @@ class Direct:
         try:
             entry.sample.key = entry.request.key(self.teacher.identity)
         except UserError as error:  # the picture to be sent cannot be read
-            entry.sample.state, entry.sample.reason = "skipped", str(error)
-            return entry, []
+            entry.sample.state, entry.sample.reason = "failed", str(error)
+            return Entry(entry.sample), []
         return entry, self.vault.replies(entry.sample.key)
 
     async def _settle(self, sample: Sample, request: Request, known: list[Reply]) -> None:

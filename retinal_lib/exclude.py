@@ -15,7 +15,7 @@ def mark(found: Catalogue, masks: Index) -> None:
     for image in found.images:
         image.reason = image.reason or _why_not(found, masks, image)
     for group in _same_images(found):
-        told = {_labels(found, image) for image in group}
+        told = {labels for image in group if (labels := _labels(found, image))}  # an unlabelled copy says nothing else
         if len(told) > 1:
             names = " and ".join(f"{i.split}/{i.name}" for i in group)
             for image in group:

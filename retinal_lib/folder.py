@@ -52,7 +52,7 @@ def folders(tree: list[Folder], patterns: Iterable[str], accept: str = "") -> li
     """The folders that fit the first pattern for which any folder holds an image whose stem fits `accept`."""
     for pattern in patterns:
         fitting = [f for f in tree if _fits(f.words, pattern)]
-        if any(re.search(accept, Path(name).stem) for f in fitting for name in images(f)):
+        if any(re.search(accept, Path(name).stem, re.IGNORECASE) for f in fitting for name in images(f)):
             return fitting
     return []
 

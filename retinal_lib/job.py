@@ -84,6 +84,8 @@ class Job:
     @property
     def notes(self) -> list[str]:
         """What was found and not found on disk, one sentence each."""
+        if self.page.private_names:  # a note's example would name a participant
+            return [note.split(", the first ")[0] for note in self.data.notes]
         return list(self.data.notes)
 
     def case(self, image: str) -> Case:
@@ -129,7 +131,7 @@ class Job:
         try:
             picture.check(found.path)
         except UserError as error:
-            row.reason = str(error)
+            row.reason = str(error).replace(found.path.name, "the file", 1)  # equal reasons count together
             return Entry(row)
         case = self.case(name)
         if all(fact.name == "modality" for fact in case.facts):

@@ -106,7 +106,7 @@ class Grade(Kind):
         if value is None:
             return []
         words = scale["levels"][value]
-        joint = "meaning" if scale["form"] == "noun" else "meaning that"
+        joint = "meaning" if scale["form"] in ("noun", "criterion") else "meaning that"
         text = f"the grade of {scale['of']} is {value} on the {scale['title']} (0 to {max(scale['levels'])}), {joint} {words}"
         return [Fact("disease", self.name, value, self.scale, text, source, words)]
 

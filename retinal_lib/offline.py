@@ -102,10 +102,9 @@ class _Composer:
         rest = [sentence(f.text) for f in facts.values()]
         if modality is None:
             return ([self.phrases.say(self.bank["eye"], eye=eye.words)] if eye else []) + rest
-        told = articled(modality.words[:1].lower() + modality.words[1:] if modality.words[1:2].islower() else modality.words)
         if eye is None:
-            return [self.phrases.say(self.bank["image"], modality=told), *rest]
-        return [self.phrases.say(self.bank["image_eye"], modality=told, eye=eye.words), *rest]
+            return [self.phrases.say(self.bank["image"], modality=_noun(modality)), *rest]
+        return [self.phrases.say(self.bank["image_eye"], modality=_noun(modality), eye=eye.words), *rest]
 
     def _quality(self) -> list[str]:
         return [self._one_quality(fact) for fact in self.case.about("quality")]
@@ -123,9 +122,10 @@ class _Composer:
     def _disease(self) -> list[str]:
         facts = self.case.about("disease")
         if not facts:
-            # a reader expects a word on disease: that nothing is known is said, unless graders could not judge at all
-            ungradable = self._facts("quality", "ungradable")
-            return [] if ungradable else [self.phrases.say(self.bank["disease"]["unknown"])]
+            # a reader expects a word on disease: that nothing is known is said, unless graders could not judge at all, or
+            # marked lesions speak for themselves
+            told = self._facts("quality", "ungradable") or any(f.value for f in self.case.about("lesion"))
+            return [] if told else [self.phrases.say(self.bank["disease"]["unknown"])]
         return [*self._labels(facts), *(self._grade(f) for f in facts if f.unit in scales())]
 
     def _labels(self, facts: tuple[Fact, ...]) -> list[str]:
@@ -217,8 +217,8 @@ class _Composer:
         asked = [topic.question for topic in topics]
         for i, topic in enumerate(topics):
             if topic.question == "image" and "eye" not in asked and self._facts("image", "eye") and self._facts("image", "modality"):
-                eye = _Topic("eye", (self.phrases.say(self.bank["eye"], eye=self.case.eye),))
-                modality = articled(self._facts("image", "modality")[0].words)
+                eye = _Topic("eye", (self.phrases.say(self.bank["eye"], eye=self.case.eye), *topic.answer[1:]))
+                modality = _noun(self._facts("image", "modality")[0])
                 return [_Topic("image", (self.phrases.say(self.bank["image"], modality=modality),)), eye, *topics[i + 1 :]]
         for i, topic in enumerate(topics):
             if len(topic.answer) > 1:
@@ -232,19 +232,26 @@ class _Composer:
         return [text for name in known for text in getattr(self, f"_{name}")()]
 
     def _consult(self) -> list[str]:
-        """Whole sentences only, the most important first; one that does not fit any more is left out."""
+        """Whole sentences only; where not all fit in, the least important is left out. What the image is opens the answer."""
         facts = self.case.about("disease")
         grades = [f for f in facts if f.unit in scales()]
         first = self._labels(facts) if facts else self._disease()
-        counted = self._counted()
-        sentences = [*first, *(self._grade(f, short=True) for f in grades), *counted, *self._quality(), *self._image(), *self._notes()]
+        image = self._image()
+        found = [*first, *(self._grade(f, short=True) for f in grades), *self._counted()]
         told: list[str] = []
-        for text in sentences:
+        for text in [*found, *self._quality(), *image, *self._notes()]:
             if len(" ".join([*told, text]).split()) <= CONSULT_WORDS:
                 told.append(text)
+        told.sort(key=lambda text: text not in image)
         return told or [self.phrases.say(self.bank["disease"]["unknown"])]
 
     def _counted(self) -> list[str]:
         counts = [f for f in self.case.about("lesion") if not f.name.endswith(("_box", "_area"))]
         words = [f"{f.value or 'no'} {f.words if f.value == 1 else f.unit}" for f in counts]
         return [self.phrases.say(self.bank["short"]["some"], list=joined(words))] if words else []
+
+
+def _noun(modality: Fact) -> str:
+    """The kind of image inside a sentence: with an article, and its first letter small unless it is an abbreviation."""
+    words = modality.words
+    return articled(words[:1].lower() + words[1:] if words[1:2].islower() else words)

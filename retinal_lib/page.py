@@ -134,9 +134,8 @@ def load(path: Path) -> Page:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the page"
-        raise UserError(
-            f"{path}: {place}: {first['msg'].removeprefix('Value error, ')} (found {first['input']!r})"
-        ) from error
+        found = "" if first["type"] == "missing" else f" (found {first['input']!r})"
+        raise UserError(f"{path}: {place}: {first['msg'].removeprefix('Value error, ')}{found}") from error
     except re.error as error:
         raise UserError(f"{path}: {error.pattern!r} is no regular expression ({error})") from error
 

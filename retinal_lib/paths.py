@@ -22,7 +22,7 @@ def resolve(path: str | Path) -> Path:
     JupyterLab starts its kernels, relative to the project's folder."""
     path = Path(path).expanduser()
     inside_notebooks = Path.cwd().is_relative_to(root() / "notebooks")
-    return ((root() if inside_notebooks else Path.cwd()) / path).absolute()
+    return Path(os.path.normpath((root() if inside_notebooks else Path.cwd()) / path))
 
 
 def shown(path: str | Path) -> str:

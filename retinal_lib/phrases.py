@@ -24,8 +24,9 @@ class Phrases:
             text = _CHOICE.sub(lambda match: self.rng.choice(match[1].split("|")), text)
         texts = {name: str(value) for name, value in slots.items()}
         texts |= {name.capitalize(): capital(value) for name, value in texts.items()}
-        text = re.sub(r" {2,}", " ", Template(text).substitute(texts))
-        return capital(re.sub(r" ([,;.?:])", r"\1", text).replace(".;", ".").replace(";.", ".").strip())
+        # alternatives may be empty: what that leaves is tidied before the slots are filled, so that no fact is touched
+        tidy = re.sub(r" ([,;.?:])", r"\1", re.sub(r" {2,}", " ", text))
+        return capital(Template(tidy).substitute(texts).strip())
 
 
 def capital(text: str) -> str:

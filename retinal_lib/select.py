@@ -51,7 +51,10 @@ def _listed(data: BaseDescription, path: Path, names: list[str]) -> list[str]:
         word = line.strip()
         if not word:
             continue
-        found = by_key.get(word.casefold()) or by_key.get(Path(word.replace("\\", "/")).name.casefold()) or by_key.get(image_key(word), [])
+        place = Path(word.replace("\\", "/"))
+        found = by_key.get(word.casefold()) or by_key.get(place.name.casefold()) or by_key.get(image_key(word), [])
+        if place.parent.name in data.page.splits:  # "test/1.png" is not the 1.png of another split
+            found = [name for name in found if data.locate(name).split == place.parent.name]
         if not found:
             raise UserError(f"{path}, line {number}: {unknown(f'image of {data.page.name}', word, names[:5])}" if len(names) < 6 else
                             f"{path}, line {number}: {data.page.name} has no image {word!r}; names are like {names[0]}")

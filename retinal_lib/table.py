@@ -3,19 +3,28 @@
 import csv
 import hashlib
 import io
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree.ElementTree import ParseError
 
 import openpyxl
 import xlrd
 from openpyxl.utils.exceptions import InvalidFileException
+from xlrd.compdoc import CompDocError
 
 from retinal_lib.errors import UserError
 from retinal_lib.fact import Source
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 SPREADSHEETS = (".xls", ".xlsx")
+# what the two readers raise where a file is cut off or damaged: neither has one kind of error of its own
+BROKEN = (
+    xlrd.XLRDError, CompDocError, InvalidFileException, zipfile.BadZipFile, zlib.error, ParseError, struct.error, AssertionError,
+    AttributeError, TypeError, ValueError, LookupError, OSError, EOFError, OverflowError, NotImplementedError, MemoryError,
+)
 
 
 def fold(name: str) -> str:
@@ -70,15 +79,16 @@ def read(path: Path) -> Table:
         raise UserError(f"{path}: no such table")
     raw = path.read_bytes()
     cells = _sheet(path, raw) if path.suffix.casefold() in SPREADSHEETS else _text(path, raw)
-    if not cells:
+    top = next((number for number, row in enumerate(cells) if any(cell.strip() for cell in row)), None)
+    if top is None:
         raise UserError(f"{path}: the table is empty")
-    header = [" ".join(name.split()) for name in cells[0]]
+    header = [" ".join(name.split()) for name in cells[top]]
     kept = [i for i, name in enumerate(header) if name and not name.casefold().startswith("unnamed:")]
     folded = [fold(header[i]) for i in kept]
     doubled = sorted({name for name in folded if folded.count(name) > 1})
     if doubled:
         raise UserError(f"{path}: the column {doubled[0]!r} stands twice; a table needs one of each name")
-    body = [(number, [row[i].strip() for i in kept]) for number, row in enumerate(cells[1:], start=2)]
+    body = [(number, [row[i].strip() for i in kept]) for number, row in enumerate(cells[top + 1 :], start=top + 2)]
     names = [header[i] for i in kept]
     body = [(number, row) for number, row in body if any(row) and [fold(cell) for cell in row] != folded]
     columns = {name: [row[i] for _, row in body] for i, name in enumerate(folded)}
@@ -89,13 +99,19 @@ def _sheet(path: Path, raw: bytes) -> list[list[str]]:
     try:
         if path.suffix.casefold() == ".xls":
             sheet = xlrd.open_workbook(file_contents=raw, logfile=io.StringIO()).sheet_by_index(0)
-            return [[_cell(value) for value in sheet.row_values(row)] for row in range(sheet.nrows)]
-        workbook = openpyxl.load_workbook(io.BytesIO(raw), read_only=True, data_only=True)
-        rows = [[_cell(value) for value in row] for row in workbook.worksheets[0].iter_rows(values_only=True)]
-    except (xlrd.XLRDError, InvalidFileException, zipfile.BadZipFile, ValueError, OSError, KeyError, IndexError) as error:
-        raise UserError(f"{path}: not a readable spreadsheet ({error})") from error
+            return [[_old_cell(cell) for cell in sheet.row(row)] for row in range(sheet.nrows)]
+        sheet = openpyxl.load_workbook(io.BytesIO(raw), read_only=True, data_only=True).worksheets[0]
+        sheet.reset_dimensions()  # some programs write a wrong size, at which the reader would stop
+        rows = [[_cell(value) for value in row] for row in sheet.iter_rows(values_only=True)]
+    except BROKEN as error:
+        raise UserError(f"{path}: not a readable spreadsheet ({str(error) or type(error).__name__})") from error
     width = max(map(len, rows), default=0)
     return [row + [""] * (width - len(row)) for row in rows]
+
+
+def _old_cell(cell: xlrd.sheet.Cell) -> str:
+    """A cell of an .xls file, which keeps an error such as #N/A as a number that would pass for a label."""
+    return xlrd.error_text_from_code.get(cell.value, "#ERR") if cell.ctype == xlrd.XL_CELL_ERROR else _cell(cell.value)
 
 
 def _cell(value: object) -> str:
@@ -112,11 +128,15 @@ def _text(path: Path, raw: bytes) -> list[list[str]]:
         text = raw.decode("cp1252", errors="strict") if _is_cp1252(raw) else raw.decode("latin-1")
     if "\0" in text:
         raise UserError(f"{path}: not a text table (it holds zero bytes); save it as CSV in UTF-8")
-    head = text.split("\n", 1)[0]
+    head = text.strip().replace("\r", "\n").split("\n", 1)[0]
     separator = max(",;\t", key=head.count)
     # numbering by the reader's own line count keeps the row right when a quoted cell runs over several lines
-    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
-    width = len(rows[0]) if rows else 0
+    rows: list[list[str]] = []
+    try:
+        rows += csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    except csv.Error as error:
+        raise UserError(f"{path}, row {len(rows) + 1}: not readable ({error}); look for a quote that is never closed") from error
+    width = next((len(row) for row in rows if row), 0)
     for number, row in enumerate(rows, start=1):
         if len(row) > width and any(cell.strip() for cell in row[width:]):
             raise UserError(

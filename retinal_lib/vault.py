@@ -68,12 +68,14 @@ _PUT_SAMPLE = f"INSERT INTO samples ({', '.join(_COLUMNS)}) VALUES ({', '.join('
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Holds a run's folder. UserError: another run holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "vault.lock", timeout=0)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
         raise UserError(f"another run is at work in {folder}; wait for it, or give this one another out_dir") from error
+    except OSError as error:
+        raise UserError(f"the run's folder {folder} cannot be written ({error.strerror or error}); give another out_dir") from error
     try:
         yield
     finally:
@@ -100,6 +102,8 @@ class Vault:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+        except sqlite3.OperationalError as error:
+            raise UserError(f"{self.path} cannot be opened ({error}); give the run another out_dir") from error
         except sqlite3.DatabaseError as error:
             raise UserError(f"{self.path}: not a readable vault ({error}); move it away, and the run begins anew") from error
         if version not in (0, _VERSION):
