@@ -5,19 +5,34 @@ import re
 from typing import NamedTuple
 
 IMAGE = "<image>"
-ASKER = "user human patient layperson question asker"
-ANSWERER = "assistant doctor ophthalmologist ai gpt chatgpt answer response bot model expert specialist"
-# words that also begin lines inside an answer: labels only where the reply's first label of that role is one of them
-WEAK = "question asker answer response bot model expert specialist".split()
+ASKER = ("user", "human", "patient", "layperson", "person", "question", "asker")
+ANSWERER = (
+    "assistant", "doctor", "ophthalmologist", "ai", "gpt", "chatgpt", "answer", "response", "bot", "model", "expert", "specialist",
+)
+# a label stands at the start of a line, maybe quoted, bulleted, bold, numbered or after "Turn 1", and ends in a colon; one in
+# bold or in a heading may have a line of its own instead
+_BEFORE = r"[ \t>#*_\[\"'•+-]*(?:\(?\d{1,2}[.):][ \t]*)?(?:turn[ \t]*\d+[ \t]*[-–:.][ \t]*)?[#*_\[\"' \t]*"
+_WORD = rf"(?P<role>{'|'.join((*ASKER, *ANSWERER))}|(?-i:[QA]))"
 _LABEL = re.compile(
-    r"^[ \t>#*_\[\"'•+-]*(?:\(?\d{1,2}[.):][ \t]*)?(?:turn[ \t]*\d+[ \t]*[-–:.][ \t]*)?[#*_\[\"' \t]*"
-    rf"(?P<role>{'|'.join((ASKER + ' ' + ANSWERER).split())})"
-    r"[ \t]*(?:\([^)\n]{0,40}\))?[ \t]*(?:\d{1,2})?[*_\]\"' \t]*[:：][*_]*[ \t]*",
+    rf"^(?P<shape>{_BEFORE}){_WORD}"
+    r"[ \t]*(?:\([^)\n]{0,40}\))?[ \t]*(?:\d{1,2})?[*_.)\]\"' \t]*[:：][*_]*[ \t]*"
+    rf"|^(?P<lone>[ \t>]*(?:#{{1,6}}[ \t]*[*_]*|[*_]{{2,3}}))(?:\d{{1,2}}[.)][ \t]*)?{_WORD.replace('role', 'word')}"
+    r"[ \t]*\d{0,2}[*_ \t]*$",
     re.IGNORECASE | re.MULTILINE,
 )
-_LETTER = re.compile(r"^[ \t>]*(?:[-*•][ \t]+)?[*_]*(?P<role>[QA])[ \t]*\d{0,2}[*_.)]*[ \t]*[:：][*_]*[ \t]*", re.MULTILINE)
-_SEPARATOR = re.compile(r"(?:\s*^[ \t]*(?:[-*_=]{3,}|[#*_ \t]*(?:turn|round|exchange|q&a)[ \t]*\d+[#*_:. \t]*|\d{1,2}[.)])[ \t]*$)+\s*\Z", re.I | re.M)
-_FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
+_END = r"\[?end(?:[ \t]+of(?:[ \t]+the)?[ \t]+conversation)?\]?"
+_SEPARATOR = re.compile(
+    rf"(?:\s*^[ \t]*(?:[-*_=]{{3,}}|[#*_ \t]*(?:(?:turn|round|exchange|q&a)[ \t]*\d+|{_END})[#*_:. \t]*|\d{{1,2}}[.)])[ \t]*$)+\s*\Z",
+    re.IGNORECASE | re.MULTILINE,
+)
+# a farewell of the model's own below a rule is no part of the last answer
+_FAREWELL = re.compile(
+    r"\n[ \t]*[-*_=]{3,}[ \t]*\n\s*[*_(\[]*(?:let me know|hope|i hope|feel free|would you like|please let|note:|is there anything)"
+    r"[^\n]*\Z",
+    re.IGNORECASE,
+)
+_FENCE = re.compile(r"```[a-z]*[ \t]*\n?(.*?)```", re.DOTALL)
+_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 
 
 class Turn(NamedTuple):
@@ -32,75 +47,128 @@ class Unparsable(ValueError):
 
 
 def parse(reply: str) -> list[Turn]:
-    """The turns of a teacher's reply: role labels in any of the ways models write them, or JSON. Answers are kept whole.
+    """The turns of a teacher's reply: labelled in any of the ways models write them, or JSON. Answers are kept whole.
 
-    Unparsable: no roles, roles that do not alternate, an empty question or answer, or a question without its answer.
+    Unparsable: no roles, roles that do not alternate, labels of several kinds of which it cannot be told which ones count, an
+    empty question or answer, or a question without its answer.
     """
-    text = reply.replace("\r\n", "\n").strip()
+    text = _THOUGHT.sub("", reply.replace("\r\n", "\n").replace("\r", "\n")).strip()
     if not text:
         raise Unparsable("the reply is empty")
-    said = _from_json(text) or _from_labels(text)
+    said = _from_json(text) or _from_labels(_unfenced(text))
     if not said:
         raise Unparsable("no roles found: expected lines that begin with 'User:' and 'Assistant:'")
     return _pair([(role, _clean(value)) for role, value in said])
 
 
+def _unfenced(text: str) -> str:
+    """The content of a code block that holds the whole conversation, else the text."""
+    fence = _FENCE.search(text)
+    return fence[1] if fence and not _LABEL.search(text[: fence.start()]) and _LABEL.search(fence[1]) else text
+
+
+class _Label(NamedTuple):
+    """A label: the role and word it names, the marks before it, and where it and what is said begin."""
+
+    role: str
+    word: str
+    shape: str
+    start: int
+    end: int
+
+
+def _labels(text: str) -> list[_Label]:
+    found = []
+    for match in _LABEL.finditer(text):
+        word = (match["role"] or match["word"]).casefold()
+        before = match["shape"] if match["role"] else match["lone"]
+        shape = "".join(sorted(set(before) & set(">#*_-•+")))
+        found.append(_Label("human" if word in (*ASKER, "q") else "gpt", word, shape, match.start(), match.end()))
+    return found
+
+
 def _from_labels(text: str) -> list[tuple[str, str]]:
-    labels = _labels(text) or list(_LETTER.finditer(text))
-    if not labels:
+    """What each side says. Of the lines that look like labels those count that are like the first of their side, since an
+    answer may hold lines such as 'Patient: 58 years'; where they could be a turn all the same, nothing is guessed."""
+    found = _labels(text)
+    first = next((i for i, label in enumerate(found) if label.role == "human"), None)
+    if first is None:
         return []
-    ends = [label.start() for label in labels[1:]] + [len(text)]
+    model = {"human": found[first]}
+    model |= {"gpt": next((label for label in found[first:] if label.role == "gpt"), None)}
+    counts = [m and (m.word, m.shape) for m in model.values()]
+    labels = [label for label in found[first:] if (label.word, label.shape) in counts]
+    for before, after in zip(found[:first], found[1 : first + 1], strict=True):
+        if text[before.end : after.start].strip():
+            raise Unparsable(f"an answer, {before.word!r}, stands before the first question")
+    ends = [label.start for label in labels[1:]] + [len(text)]
     said = []
     for label, end in zip(labels, ends, strict=True):
-        word = label["role"].casefold()
-        role = "human" if word in ASKER.split() or word == "q" else "gpt"
-        said.append((role, _SEPARATOR.sub("", text[label.end() : end])))
+        others = {other.role for other in found if label.end <= other.start < end and other not in labels}
+        if others == {"human", "gpt"} or (others and label.role == "human"):
+            raise Unparsable(f"several kinds of labels in what {label.word!r} says: it cannot be told who says what")
+        value = text[label.end : end]
+        said.append((label.role, _SEPARATOR.sub("", _FAREWELL.sub("", value.rstrip()) if end == len(text) else value)))
     return said
-
-
-def _labels(text: str) -> list[re.Match]:
-    found = list(_LABEL.finditer(text))
-    kept = []
-    for words in (ASKER.split(), ANSWERER.split()):
-        mine = [label for label in found if label["role"].casefold() in words]
-        weak = bool(mine) and mine[0]["role"].casefold() in WEAK
-        kept += [label for label in mine if weak or label["role"].casefold() not in WEAK]
-    return sorted(kept, key=lambda label: label.start())
 
 
 def _from_json(text: str) -> list[tuple[str, str]]:
-    fence = _FENCE.search(text)
-    body = (fence[1] if fence else text).strip()
-    if not body.startswith(("[", "{")):
+    fences = [block for block in _FENCE.findall(text) if block.strip().startswith(("[", "{"))]
+    body = "\n".join(fences) if fences else text
+    start = re.search(r"^[ \t]*[\[{]", body, re.MULTILINE)
+    before = text[: text.index("```")] if fences else body[: start.start()] if start else ""
+    if start is None or _LABEL.search(before):
         return []
-    try:
-        content = json.loads(body)
-    except json.JSONDecodeError:
+    return [part for content in _documents(body[start.start() :]) for part in _entries(content)]
+
+
+def _documents(text: str) -> list[object]:
+    """The JSON values that follow each other in a text; what comes after them is left."""
+    decoder, found, place = json.JSONDecoder(strict=False), [], 0
+    while (more := re.compile(r"[\s,;]*(?=[\[{])").match(text, place)) is not None:
+        try:
+            content, place = decoder.raw_decode(text, more.end())
+        except json.JSONDecodeError as error:
+            if '"' in text[more.end() : more.end() + 40]:
+                raise Unparsable(f"the reply is no valid JSON ({error})") from error
+            break  # a bracket in plain text
+        found.append(content)
+    return found
+
+
+def _entries(content: object) -> list[tuple[str, str]]:
+    """What is said in a JSON value: of a list its parts, of an object its own words, else those of the lists in it."""
+    if isinstance(content, list):
+        return [part for entry in content for part in _entries(entry)]
+    if not isinstance(content, dict):
         return []
-    while isinstance(content, dict):
-        inner = next((v for v in content.values() if isinstance(v, list)), None)
-        if inner is None:
-            content = [content]
-        else:
-            content = inner
-    said: list[tuple[str, str]] = []
-    for entry in content:
-        if isinstance(entry, dict):
-            said += _entry(entry)
-    return said
+    return _entry(content) or [
+        part for inner in content.values() if isinstance(inner, list | dict) for part in _entries(inner)
+    ]
 
 
 def _entry(entry: dict) -> list[tuple[str, str]]:
-    folded = {str(k).casefold(): v for k, v in entry.items()}
+    folded = {re.sub(r"[\s_]*\d*\Z", "", str(k).casefold()) + f"#{i}": v for i, (k, v) in enumerate(entry.items())}
+    plain = {str(k).casefold(): v for k, v in entry.items()}
     for role_key, text_key in (("from", "value"), ("role", "content"), ("role", "text"), ("speaker", "text")):
-        if role_key in folded and isinstance(folded.get(text_key), str):
-            asker = str(folded[role_key]).casefold() in ASKER.split()
-            known = asker or str(folded[role_key]).casefold() in ANSWERER.split()
-            return [("human" if asker else "gpt", folded[text_key])] if known else []
+        if role_key in plain and text_key in plain:
+            return _spoken(str(plain[role_key]).casefold(), plain[text_key])
     found = []
-    for role, names in (("human", ASKER), ("gpt", ANSWERER)):
-        found += [(role, folded[n]) for n in [*names.split(), names[0]] if isinstance(folded.get(n), str)][:1]
-    return found
+    for key, value in folded.items():
+        word = key.rpartition("#")[0]
+        if word in (*ASKER, *ANSWERER, "q", "a") and isinstance(value, str):
+            found.append(("human" if word in (*ASKER, "q") else "gpt", value))
+    return sorted(found, key=lambda part: part[0], reverse=True) if len(found) == 2 else found
+
+
+def _spoken(role: str, value: object) -> list[tuple[str, str]]:
+    if role == "system":
+        return []
+    if role not in (*ASKER, *ANSWERER):
+        raise Unparsable(f"unknown role {role!r}: expected 'user' and 'assistant'")
+    if not isinstance(value, str):
+        raise Unparsable(f"what {role!r} says is no text but {type(value).__name__}")
+    return [("human" if role in ASKER else "gpt", value)]
 
 
 def _clean(value: str) -> str:

@@ -1,0 +1,172 @@
+"""A job from its parameters to its files, offline: every dataset and track, settings kept in files, choices, own data."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fake_server import FakeServer
+from retinal_lib import Job, UserError, page, paths, validate
+from retinal_lib.settings import params_file
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def params() -> Iterator[Callable[[str, str], Path]]:
+    """Writes params/<dataset>.yaml in the tests' project folder for the length of a test."""
+    written: list[Path] = []
+
+    def write(dataset: str, text: str) -> Path:
+        file = params_file(dataset)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        written.append(file)
+        return file
+
+    yield write
+    for file in written:
+        file.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(("track", "style"), [("instruction", None), ("alignment", "caption"), ("alignment", "consult")])
+@pytest.mark.parametrize("dataset", page.names())
+def test_every_dataset_runs_offline_without_a_finding(dataset: str, track: str, style: str | None, drawn: dict, tmp_path: Path) -> None:
+    job = Job.load(dataset=dataset, track=track, style=style, data_root=str(drawn[dataset]), out_dir=str(tmp_path))
+    outcome = job.run()
+    outcome.require()
+    assert outcome.counts["accepted"] == len(job.data.images) and outcome.findings == {}
+    assert validate(tmp_path / "conversations.jsonl") == []
+    for entry in lines(tmp_path / "conversations.jsonl"):
+        assert entry["image"].startswith(f"{dataset}/") and (len(entry["conversations"]) == 2) == (track == "alignment")
+    for entry in lines(tmp_path / "lineage.jsonl"):
+        files = {source["file"] for source in entry["sources"] if source["row"]}
+        assert all((job.data.root / name).is_file() for name in files)
+
+
+def test_the_same_seed_gives_the_same_files_and_another_seed_others(drawn: dict, tmp_path: Path) -> None:
+    def run(folder: str, seed: int) -> str:
+        Job.load(dataset="RFMiD", data_root=str(drawn["RFMiD"]), seed=seed, out_dir=str(tmp_path / folder)).run()
+        return (tmp_path / folder / "conversations.jsonl").read_text(encoding="utf-8")
+
+    assert run("a", 0) == run("b", 0) != run("c", 1)
+
+
+def test_what_is_passed_counts_more_than_what_is_kept(params: Callable) -> None:
+    params("ODIR", "track: alignment\nstyle: consult\nlimit: 3\nimage_prefix: my/ODIR/\nout_dir: runs/odir\n")
+    kept = Job.load(dataset="odir")
+    assert (kept.settings.track, kept.settings.style, len(kept.images), kept.prefix) == ("alignment", "consult", 3, "my/ODIR/")
+    assert kept.folder == paths.root() / "runs" / "odir"
+    assert Job.load(dataset="ODIR", track="instruction", limit=2).settings.style is None
+    assert len(Job.load(dataset="ODIR", limit=2).images) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("concurency: 4", r"params/ODIR.yaml: unknown setting 'concurency'.*did you mean 'concurrency'"),
+        ("limit: many", r"params/ODIR.yaml: limit: found 'many'"),
+        ("- a list", "expected settings such as"),
+        ("a: b: c", "not readable as YAML"),
+        ("api_key: sk-0", "unknown setting 'api_key'"),
+        ("tables: {trian: x.xlsx}", "unknown split of ODIR in tables 'trian'"),
+    ],
+)
+def test_a_wrong_settings_file_is_named(text: str, sentence: str, params: Callable) -> None:
+    params("ODIR", text)
+    with pytest.raises(UserError, match=sentence):
+        Job.load(dataset="ODIR")
+
+
+def test_a_text_of_one_s_own_is_told_and_named_as_such(params: Callable, tmp_path: Path) -> None:
+    params("ODIR", "hidden_text: The pupils were not dilated.")
+    Job.load(dataset="ODIR", limit=2, out_dir=str(tmp_path)).run()
+    for entry in lines(tmp_path / "conversations.jsonl"):
+        assert any("The pupils were not dilated" in turn["value"] for turn in entry["conversations"])
+    sources = lines(tmp_path / "lineage.jsonl")[0]["sources"]
+    assert {"file": "params/ODIR.yaml", "row": None, "columns": ["hidden_text"]} in sources
+
+
+def test_another_label_table_can_be_named(params: Callable, drawn: dict, tmp_path: Path) -> None:
+    root = tmp_path / "APTOS"
+    (root / "train_images").mkdir(parents=True)
+    for name in ("aaaaaaaaaaaa", "bbbbbbbbbbbb"):
+        Image.new("RGB", (8, 8)).save(root / "train_images" / f"{name}.png")
+    (root / "mine.csv").write_text("id_code,diagnosis\naaaaaaaaaaaa,2\n", encoding="utf-8")
+    params("APTOS", "tables: {train: mine.csv}")
+    job = Job.load(dataset="APTOS", data_root=str(root), out_dir=str(tmp_path / "run"))
+    assert job.data.images == ["aaaaaaaaaaaa.png"] and "no row for it in mine.csv" in job.data.skipped["bbbbbbbbbbbb.png"]
+    outcome = job.run()
+    assert outcome.counts == {"images": 2, "accepted": 1, "rejected": 0, "failed": 0, "skipped": 1}
+
+
+def test_a_plain_table_is_enough(tmp_path: Path) -> None:
+    for name in ("a.png", "b b.jpg", "ü.tif", "c.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    (tmp_path / "my eyes.csv").write_text(
+        "image,modality,quality,disease,vascular,notes\na.png,OCT scan,good,drusen,,\nb b.jpg,,,,AVR is 0.66,\nü.tif,,,glaucoma,,seen twice\nd.png,,,,,\n",
+        encoding="utf-8",
+    )
+    job = Job.load(dataset=str(tmp_path / "my eyes.csv"), out_dir=str(tmp_path / "run"))
+    outcome = job.run()
+    assert outcome.counts == {"images": 4, "accepted": 3, "rejected": 0, "failed": 0, "skipped": 1}
+    assert len(job.data.rows_without_image) == 1
+    texts = {e["id"]: " ".join(t["value"] for t in e["conversations"]) for e in lines(tmp_path / "run" / "conversations.jsonl")}
+    assert "an OCT scan" in texts["my_eyes-a"] and "drusen" in texts["my_eyes-a"]
+    assert "AVR is 0.66" in texts["my_eyes-b b"] and "seen twice" in texts["my_eyes-ü"]
+
+
+def test_a_run_of_which_nothing_can_be_used_is_an_error(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "own.csv").write_text("image,disease\nb.png,drusen\n", encoding="utf-8")
+    outcome = Job.load(dataset=str(tmp_path / "own.csv"), out_dir=str(tmp_path / "run")).run()
+    with pytest.raises(UserError, match=r"no conversation was written for 1 images \(1 skipped: no row for it in own.csv\)"):
+        outcome.require()
+
+
+def test_windows_of_start_and_limit_cover_a_dataset_once() -> None:
+    whole = Job.load(dataset="ODIR").images
+    pieces = [Job.load(dataset="ODIR", start=start, limit=5).images for start in range(0, len(whole), 5)]
+    assert sum(pieces, []) == whole
+
+
+def test_the_job_is_shown_whole(tmp_path: Path) -> None:
+    table = Job.load(dataset="ODIR", out_dir=str(tmp_path)).table
+    assert "…" not in repr(table) and "..." not in repr(table) and "made-up eyes" in table._repr_html_()
+
+
+FULL = """
+import resource, signal, sys
+from retinal_lib import Job, UserError
+job = Job.load(dataset="ODIR", teacher="openai", model="m", concurrency=2, out_dir=sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    job.run()
+except UserError as error:
+    print("UserError:", error)
+    sys.exit(3)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a Unix thing")
+def test_a_full_disk_ends_in_a_sentence_and_loses_nothing(server: FakeServer, tmp_path: Path) -> None:
+    def run(limit: int) -> subprocess.CompletedProcess:
+        arguments = [sys.executable, "-c", FULL, str(tmp_path / "run"), str(limit)]
+        return subprocess.run(arguments, capture_output=True, text=True, env=os.environ | {"OPENAI_BASE_URL": server.url}, timeout=60)
+
+    done = run(40_000)
+    assert done.returncode == 3 and "cannot be written" in done.stdout, done.stdout + done.stderr
+    first = len(server.asked)
+    assert 0 < first < 13
+    assert run(resource.RLIM_INFINITY).returncode == 0
+    assert len(lines(tmp_path / "run" / "conversations.jsonl")) == 13
+    assert len(server.asked) <= first + 13
