@@ -110,7 +110,7 @@ class AutoMorph:
         except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, csv.Error) as error:
             raise UserError(f"{path}: not a readable AutoMorph table ({str(error).strip()})") from error
         if len(frame) and not isinstance(frame.index, pd.RangeIndex):
-            raise UserError(f"{path}, row 2: more cells than the header has ({len(header)}); which is which cannot be told")
+            raise UserError(f"{path}, row 2: more cells than the {len(header)} of the header; which is which is not told")
         names = [_canonical().get(fold(name), name.strip()) for name in header]
         twice = next((name for name in names if name and names.count(name) > 1), None)
         if twice:
@@ -136,9 +136,10 @@ class AutoMorph:
         cells = zip(frame.index, frame[ROW], _numbers(frame["Prediction"]), _numbers(frame["softmax_bad"]), strict=True)
         for place, (key, number, prediction, bad) in enumerate(cells):
             if prediction not in (0, 1, 2) or np.isnan(bad):
-                written = " with softmax_bad ".join(str(frame[column].iloc[place]) for column in ("Prediction", "softmax_bad"))
+                written = [str(frame[column].iloc[place]) for column in ("Prediction", "softmax_bad")]
                 self.notes.append(
-                    f"{path.name}, row {number}: Prediction {written} is no quality (0, 1 or 2 with a probability); left out"
+                    f"{path.name}, row {number}: Prediction {' with softmax_bad '.join(written)} is no quality "
+                    "(0, 1 or 2 with a probability); left out"
                 )
                 continue
             # a "usable" image is still rejected by AutoMorph where it is too probably bad
@@ -167,7 +168,9 @@ class AutoMorph:
             frame = self._read(path)
             missing = [n for n in names if n not in frame.columns and n not in SPEC["extra"]]
             if missing:
-                self.notes.append(f"{path.name}: {len(missing)} of AutoMorph's 72 columns are missing, the first {missing[0]!r}")
+                self.notes.append(
+                    f"{path.name}: {len(missing)} of AutoMorph's 72 columns are missing, the first {missing[0]!r}"
+                )
             values.append(self._matrix(path, frame, names))
             keys += list(frame.index)
             sources += [(str(path), number) for number in frame[ROW]]

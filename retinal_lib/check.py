@@ -7,8 +7,9 @@ from retinal_lib.conversation import Turn
 
 TURNS = {"instruction": (3, 6), "alignment": (1, 1)}
 CONSULT_WORDS = 50
-_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w]|\.\d)")
-_GOES_ON = re.compile(r"\w|\.\d")  # what follows belongs to the same number or word
+_UNIT = r"(?:[µμu]m|mm|px|mmHg)\b"  # may stand right behind its number
+_NUMBER = re.compile(rf"(?<![\w.])\d+(?:\.\d+)?(?=(?!\w|\.\d)|{_UNIT})")
+_GOES_ON = re.compile(rf"(?!{_UNIT})\w|\.\d")  # what follows belongs to the same number or word
 _ZEROS = re.compile(r"\A\.0+(?!\d)")
 _DATA = re.compile(r"\b(hidden|the (given|provided) (facts|data|information|description)|csv|spreadsheet|dataset|instructions)\b", re.I)
 

@@ -2,15 +2,17 @@
 
 import json
 import re
+from itertools import pairwise
 from typing import NamedTuple
 
 IMAGE = "<image>"
 ASKER = ("user", "human", "patient", "layperson", "person", "question", "asker")
 ANSWERER = (
-    "assistant", "doctor", "ophthalmologist", "ai", "gpt", "chatgpt", "answer", "response", "bot", "model", "expert", "specialist",
+    "assistant", "doctor", "ophthalmologist", "ai", "gpt", "chatgpt", "answer", "response", "bot", "model", "expert",
+    "specialist",
 )
-# a label stands at the start of a line, maybe quoted, bulleted, bold, numbered or after "Turn 1", and ends in a colon; one in
-# bold or in a heading may have a line of its own instead
+# a label stands at the start of a line, maybe quoted, bulleted, bold, numbered or after "Turn 1", and ends in a colon;
+# one in bold or in a heading may have a line of its own instead
 _BEFORE = r"[ \t>#*_\[\"'•+-]*(?:\(?\d{1,2}[.):][ \t]*)?(?:turn[ \t]*\d+[ \t]*[-–:.][ \t]*)?[#*_\[\"' \t]*"
 _WORD = rf"(?P<role>{'|'.join((*ASKER, *ANSWERER))}|(?-i:[QA]))"
 _LABEL = re.compile(
@@ -20,15 +22,15 @@ _LABEL = re.compile(
     r"[ \t]*\d{0,2}[*_ \t]*$",
     re.IGNORECASE | re.MULTILINE,
 )
-_END = r"\[?end(?:[ \t]+of(?:[ \t]+the)?[ \t]+conversation)?\]?"
+_HEADING = r"(?:turn|round|exchange|q&a)[ \t]*\d+|\[end\]|\[?end of (?:the )?conversation\]?"
 _SEPARATOR = re.compile(
-    rf"(?:\s*^[ \t]*(?:[-*_=]{{3,}}|[#*_ \t]*(?:(?:turn|round|exchange|q&a)[ \t]*\d+|{_END})[#*_:. \t]*|\d{{1,2}}[.)])[ \t]*$)+\s*\Z",
+    rf"(?:\s*^[ \t]*(?:[-*_=]{{3,}}|[#*_ \t]*(?:{_HEADING})[#*_:. \t]*|\d{{1,2}}[.)])[ \t]*$)+\s*\Z",
     re.IGNORECASE | re.MULTILINE,
 )
 # a farewell of the model's own below a rule is no part of the last answer
 _FAREWELL = re.compile(
-    r"\n[ \t]*[-*_=]{3,}[ \t]*\n\s*[*_(\[]*(?:let me know|hope|i hope|feel free|would you like|please let|note:|is there anything)"
-    r"[^\n]*\Z",
+    r"\n[ \t]*[-*_=]{3,}[ \t]*\n\s*[*_(\[]*"
+    r"(?:let me know|hope|i hope|feel free|would you like|please let|note:|is there anything)[^\n]*\Z",
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"```[a-z]*[ \t]*\n?(.*?)```", re.DOTALL)
@@ -47,9 +49,9 @@ class Unparsable(ValueError):
 
 
 def parse(reply: str) -> list[Turn]:
-    """The turns of a teacher's reply: labelled in any of the ways models write them, or JSON. Answers are kept whole.
+    """The turns of a teacher's reply: labelled in any of the ways models write, or JSON. Answers are kept whole.
 
-    Unparsable: no roles, roles that do not alternate, labels of several kinds of which it cannot be told which ones count, an
+    Unparsable: no roles, roles that do not alternate, labels of several kinds of which it cannot be told which count, an
     empty question or answer, or a question without its answer.
     """
     text = _THOUGHT.sub("", reply.replace("\r\n", "\n").replace("\r", "\n")).strip()
@@ -88,8 +90,9 @@ def _labels(text: str) -> list[_Label]:
 
 
 def _from_labels(text: str) -> list[tuple[str, str]]:
-    """What each side says. Of the lines that look like labels those count that are like the first of their side, since an
-    answer may hold lines such as 'Patient: 58 years'; where they could be a turn all the same, nothing is guessed."""
+    """What each side says. Of the lines that look like labels those count that are like the first of their side, since
+    an answer may hold lines such as 'Patient: 58 years'; where they could be a turn all the same, nothing is guessed.
+    """
     found = _labels(text)
     first = next((i for i, label in enumerate(found) if label.role == "human"), None)
     if first is None:
@@ -98,7 +101,7 @@ def _from_labels(text: str) -> list[tuple[str, str]]:
     model |= {"gpt": next((label for label in found[first:] if label.role == "gpt"), None)}
     counts = [m and (m.word, m.shape) for m in model.values()]
     labels = [label for label in found[first:] if (label.word, label.shape) in counts]
-    for before, after in zip(found[:first], found[1 : first + 1], strict=True):
+    for before, after in pairwise(found[: first + 1]):
         if text[before.end : after.start].strip():
             raise Unparsable(f"an answer, {before.word!r}, stands before the first question")
     ends = [label.start for label in labels[1:]] + [len(text)]
@@ -186,7 +189,8 @@ def _pair(said: list[tuple[str, str]]) -> list[Turn]:
         expected = ("human", "gpt")[i % 2]
         name = {"human": "question", "gpt": "answer"}
         if role != expected:
-            raise Unparsable(f"turn {i // 2 + 1}: expected {'a question' if expected == 'human' else 'an answer'}, found another {name[role]}")
+            wanted = "a question" if expected == "human" else "an answer"
+            raise Unparsable(f"turn {i // 2 + 1}: expected {wanted}, found another {name[role]}")
         if not value:
             raise Unparsable(f"turn {i // 2 + 1}: the {name[role]} is empty")
     if len(said) % 2:

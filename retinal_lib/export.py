@@ -75,6 +75,16 @@ class Files:
         return self._stack.__exit__(*error)
 
 
+def check_same_run(folder: Path, title: str) -> None:
+    """UserError: the folder holds the files of another dataset or track, which this run would replace."""
+    try:
+        found = json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get("run", title)
+    except (OSError, ValueError, AttributeError):  # no run was finished here
+        return
+    if found != title:
+        raise UserError(f"{folder} holds the conversations of {found}; give {title} another out_dir")
+
+
 def write_manifest(folder: Path, manifest: dict) -> None:
     """Writes manifest.json, last of all: with it, the run's files are whole."""
     with swapped(folder / "manifest.json") as file:

@@ -73,13 +73,18 @@ class Job:
             "dataset": f"{page.name}: {page.title}",
             "data": "a sample drawn by this project, made-up eyes; pass data_root for your own copy" if self.drawn else str(self.data.root),
             "images": f"{len(self.images)} chosen, of {len(self.data.images)} usable and {len(self.data.skipped)} not usable",
-            "track": " · ".join(filter(None, [chosen.track, chosen.style])),
+            "track": " ".join(filter(None, [chosen.track, chosen.style])),
             "teacher": f"{self.teacher.name}: {self.teacher.model}" + (f" at {self.teacher.server}" if chosen.teacher == "openai" else ""),
             "images sent": "yes" if chosen.images == "send" and chosen.teacher == "openai" else "no, facts only",
             "terms": f"{page.licence}; may be sent to a remote server: {page.may_send}",
             "folder": paths.shown(self.folder),
         }
         return Shown({"": rows.values()}, index=list(rows))
+
+    @property
+    def title(self) -> str:
+        """Dataset, track and style: what a run's folder is for."""
+        return " ".join(filter(None, [self.page.name, self.settings.track, self.settings.style]))
 
     @property
     def notes(self) -> list[str]:
@@ -165,6 +170,7 @@ class Job:
         the next run goes on from there.
         """
         with locked(self.folder), Vault(self.folder) as vault:
+            export.check_same_run(self.folder, self.title)
             vault.begin()
             heavy = self.settings.images == "send" or any(isinstance(kind, Boxes) for kind in self.page.gives)
             pass_ = Direct(vault, self.teacher, self.settings.concurrency, self.settings.attempts, heavy)
@@ -200,6 +206,7 @@ class Job:
         texts = sorted(self._prompts.values())
         used = vault.prompts()
         return {
+            "run": self.title,
             "dataset": {"name": page.name, "title": page.title, "citation": page.citation, "licence": page.licence,
                         "may_send": page.may_send, "drawn_sample": self.drawn},
             "counts": outcome.counts,

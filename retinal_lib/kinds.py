@@ -1,6 +1,7 @@
 """The kinds of facts a dataset page may name: each reads cells of one image's row and says what they mean."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import ClassVar
@@ -9,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from retinal_lib.errors import unknown
-from retinal_lib.fact import Fact, Source
+from retinal_lib.fact import ASPECTS, Fact, Source
 from retinal_lib.paths import PACKAGE
 from retinal_lib.table import Table, fold
 
@@ -76,6 +77,12 @@ class Kind(BaseModel):
     def columns(self) -> list[Column]:
         """The columns that must be in a labelled table."""
         return []
+
+
+def _known_aspects(names: Iterable[str]) -> None:
+    for name in names:
+        if name not in ASPECTS:
+            raise ValueError(str(unknown("aspect", name, ASPECTS)))
 
 
 @cache
@@ -273,6 +280,10 @@ class Columns(Kind):
 
     aspects: dict[str, str]  # column -> aspect
 
+    def model_post_init(self, _context: object) -> None:
+        """An aspect that does not exist is an error of the page."""
+        _known_aspects(self.aspects.values())
+
     @property
     def gives(self) -> tuple[str, ...]:
         """The aspects that the columns are told under."""
@@ -300,6 +311,10 @@ class Say(Kind):
     words: str = ""
     source: str = ""
     only: list[str] = []
+
+    def model_post_init(self, _context: object) -> None:
+        """An aspect that does not exist is an error of the page."""
+        _known_aspects([self.aspect])
 
     @property
     def gives(self) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ class Reason(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run. `asked` counts the requests sent now, `findings` the conversations that a reader should look at,
+    """A finished run. `asked` counts the requests sent now (None: the teacher has no server), `findings` the conversations that a reader should look at,
     `tokens` those of every reply on hand."""
 
     counts: dict[str, int]
@@ -38,7 +38,7 @@ class Outcome:
     findings: dict[str, int]
     tokens: dict[str, int]
     accepted: tuple[tuple[Path, str, list[dict[str, str]]], ...]  # picture, title and turns of the first few
-    asked: int
+    asked: int | None
     stopped: str
     folder: Path
     max_failed: float
@@ -66,6 +66,8 @@ class Outcome:
         counts = dict(self.counts)
         total = counts.pop("images")
         text = f"{total} images: " + ", ".join(f"{count} {state}" for state, count in counts.items())
+        if self.asked is not None:
+            text += f"; {self.asked} requests sent now, {sum(self.tokens.values()):,} tokens for all replies on hand"
         odd = sum(self.findings.values())
         return text + (f"; {odd} findings to look at in lineage.jsonl" if odd else "")
 
@@ -115,8 +117,8 @@ class Tally:
     def outcome(self, asked: int, stopped: str) -> Outcome:
         """What came of the images added so far."""
         reasons = tuple(Reason(*group, *rest) for group, rest in self._groups.items())
-        return Outcome(dict(self._counts), reasons, dict(self._findings), dict(self._tokens), tuple(self._accepted), asked,
-                       stopped, self._job.folder, self._job.settings.max_failed)
+        return Outcome(dict(self._counts), reasons, dict(self._findings), dict(self._tokens), tuple(self._accepted),
+                       None if self._job.teacher.name == "offline" else asked, stopped, self._job.folder, self._job.settings.max_failed)
 
 
 def _alike(reason: str) -> str:

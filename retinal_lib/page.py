@@ -118,7 +118,19 @@ def _kind(entry: object) -> Kind:
         raise ValueError(str(unknown("kind of fact", name, KINDS)))
     if not isinstance(settings, dict):
         raise ValueError(f"{name} needs a mapping of settings, found {settings!r}")
-    return KINDS[name](**settings)
+    try:
+        return KINDS[name](**settings)
+    except ValidationError as error:
+        raise ValueError(f"{name}: {_first(error)}") from error
+
+
+def _first(error: ValidationError) -> str:
+    """The first of a model's errors: where, what, and what was found there."""
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    named = first["type"] in ("missing", "value_error")  # a message that says it all
+    found = "" if named else f" (found {first['input']!r})"
+    return f"{place}{': ' if place else ''}{first['msg'].removeprefix('Value error, ')}{found}"
 
 
 def load(path: Path) -> Page:
@@ -132,10 +144,7 @@ def load(path: Path) -> Page:
     try:
         return Page(**content, file=path)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the page"
-        found = "" if first["type"] == "missing" else f" (found {first['input']!r})"
-        raise UserError(f"{path}: {place}: {first['msg'].removeprefix('Value error, ')}{found}") from error
+        raise UserError(f"{path}: {_first(error)}") from error
     except re.error as error:
         raise UserError(f"{path}: {error.pattern!r} is no regular expression ({error})") from error
 

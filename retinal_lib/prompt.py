@@ -9,10 +9,9 @@ import yaml
 from retinal_lib import automorph
 from retinal_lib.errors import UserError
 from retinal_lib.fact import ASPECTS
-from retinal_lib.kinds import KINDS, AutoMorphFacts, Grade, Kind, scales
+from retinal_lib.kinds import KINDS, AutoMorphFacts, Grade, Kind, PatientLabels, Quality, Say, scales
 from retinal_lib.page import Page
 from retinal_lib.paths import PACKAGE
-
 
 
 @cache
@@ -44,10 +43,33 @@ def render(page: Page, track: str, style: str | None, aspects: Iterable[str]) ->
     slots = {
         "turns": parts["turns"][track],
         "hidden": "\n".join(f"- {_hidden(page, aspect)}" for aspect in present),
-        "coverage": "\n".join(f"- {_fill(parts['coverage'][a], eye=_eye(page))}" for a in present if a in parts["coverage"]),
-        "rules": "".join(parts["rules"][a] for a in present if a in parts["rules"]),
+        "coverage": "\n".join(_coverage(page, track, style, present)),
+        "rules": "".join(parts["rules"][rule] for rule in _rules(page, style, present)),
     }
     return _fill(_template(track, style), **slots)
+
+
+def _coverage(page: Page, track: str, style: str | None, present: list[str]) -> list[str]:
+    """What the answers must cover, as bullets; in the alignment track they stand below a bullet."""
+    wanted = _parts()["coverage"] | (_parts()["consult"] if style == "consult" else {})
+    bullet = "- " if track == "instruction" else "  - "
+    slots = {"eye": _eye(page), "stage": _parts()["stage"] if _gives(page, Grade) else ""}
+    return [bullet + _fill(wanted[aspect], **slots) for aspect in present if aspect in wanted]
+
+
+def _rules(page: Page, style: str | None, present: list[str]) -> list[str]:
+    """The parts that bind the answers: for grades, vessels, a record that speaks of both eyes, and boxes where told."""
+    binding = {
+        "grade": "disease" in present and _gives(page, Grade),
+        "vascular": "vascular" in present,
+        "patient": "patient" in present and _gives(page, PatientLabels),
+        "lesion": "lesion" in present and style != "consult",
+    }
+    return [rule for rule, binds in binding.items() if binds]
+
+
+def _gives(page: Page, kind: type[Kind]) -> bool:
+    return any(isinstance(given, kind) for given in page.gives)
 
 
 def _fill(text: str, **slots: str) -> str:
@@ -58,14 +80,18 @@ def _fill(text: str, **slots: str) -> str:
 
 
 def _eye(page: Page) -> str:
-    known = "(?P<eye>" in page.image or page.pairs is not None or isinstance(page.key, dict)
-    return _parts()["eye"] if known else ""
+    """Every image of a page that reads the eye from the name has one; a pairing table may lack some."""
+    if "(?P<eye>" in page.image or isinstance(page.key, dict):
+        return _parts()["eye"]
+    return _parts()["paired eye"] if page.pairs is not None else ""
 
 
 def _hidden(page: Page, aspect: str) -> str:
     """What a line of this page's descriptions holds, from the kinds that fill it."""
     said = [_said(kind, aspect) for kind in page.gives if aspect in kind.gives]
-    holds = {"eye": _eye(page), aspect: "; ".join(filter(None, said))}
+    # AutoMorph's verdict on the quality is told only where graders gave none
+    graded = aspect == "quality" and _gives(page, Quality)
+    holds = {"eye": _eye(page), aspect: (_parts()["or"] if graded else "; ").join(filter(None, said))}
     return _fill(_parts()["hidden"][aspect], **holds)
 
 
@@ -75,5 +101,7 @@ def _said(kind: Kind, aspect: str) -> str:
         return _fill(_parts()["grade"], of=scale["of"], title=scale["title"], top=str(max(scale["levels"])))
     if isinstance(kind, AutoMorphFacts) and aspect == "vascular":
         return " ".join(automorph.SPEC["note"].split())
+    if isinstance(kind, Say):
+        return f"{_parts()['always']}{kind.text}"
     name = next(name for name, known in KINDS.items() if known is type(kind))
     return _parts()["kinds"].get(name, {}).get(aspect, "")

@@ -1,14 +1,21 @@
-"""Which images a run takes: all of a split, or those that a list or a condition names, from `start` on, at most `limit`."""
+"""Which images a run takes: all, or those that a list or a condition names, from `start` on, at most `limit`."""
 
+import tokenize
 from pathlib import Path
 
 import pandas as pd
 
 from retinal_lib import paths
 from retinal_lib.dataset import BaseDescription
-from retinal_lib.errors import UserError, unknown
+from retinal_lib.errors import UserError
 from retinal_lib.folder import natural
 from retinal_lib.table import image_key
+
+# what pandas raises for a condition that it cannot read
+UNREADABLE = (
+    pd.errors.UndefinedVariableError, SyntaxError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError,
+    tokenize.TokenError, IndexError, ArithmeticError,
+)
 
 
 def images(data: BaseDescription, subset: str | None, start: int, limit: int | None) -> list[str]:
@@ -56,8 +63,8 @@ def _listed(data: BaseDescription, path: Path, names: list[str]) -> list[str]:
         if place.parent.name in data.page.splits:  # "test/1.png" is not the 1.png of another split
             found = [name for name in found if data.locate(name).split == place.parent.name]
         if not found:
-            raise UserError(f"{path}, line {number}: {unknown(f'image of {data.page.name}', word, names[:5])}" if len(names) < 6 else
-                            f"{path}, line {number}: {data.page.name} has no image {word!r}; names are like {names[0]}")
+            like = "" if data.page.private_names else f"; names are like {names[0]}"
+            raise UserError(f"{path}, line {number}: {data.page.name} has no image {word!r}{like}")
         if len(found) > 1:
             raise UserError(f"{path}, line {number}: {word!r} may be {' or '.join(found)}; write it so, or pass split")
         chosen[found[0]] = True
@@ -67,12 +74,18 @@ def _listed(data: BaseDescription, path: Path, names: list[str]) -> list[str]:
 def _fitting(data: BaseDescription, condition: str, names: list[str]) -> list[str]:
     labels = data.labels()
     try:
-        kept = labels.query(condition, engine="python")
-    except (pd.errors.UndefinedVariableError, SyntaxError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
-        columns = ", ".join(map(str, labels.columns))
-        raise UserError(
-            f"subset {condition!r} is neither a file nor a condition that can be read ({' '.join(str(error).split())}); "
-            f"conditions are like \"grade == 0\"; the labels are {columns}"
-        ) from error
-    chosen = set(kept["image"])
+        fits = labels.eval(condition, engine="python")
+    except UNREADABLE as error:
+        raise _no_condition(condition, labels, " ".join(str(error).split())) from error
+    # a number or a list would choose images by their place
+    if not isinstance(fits, pd.Series) or not all(isinstance(fit, bool) for fit in fits.dropna().tolist()):
+        raise _no_condition(condition, labels, "it is not true or false of each image")
+    chosen = set(labels["image"][fits.fillna(False).astype(bool)])
     return [name for name in names if name in chosen]
+
+
+def _no_condition(condition: str, labels: pd.DataFrame, why: str) -> UserError:
+    return UserError(
+        f"subset {condition!r} is neither a file nor a condition that can be read ({why}); "
+        f"conditions are like \"grade == 0\"; the labels are {', '.join(map(str, labels.columns))}"
+    )

@@ -22,8 +22,9 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 SPREADSHEETS = (".xls", ".xlsx")
 # what the two readers raise where a file is cut off or damaged: neither has one kind of error of its own
 BROKEN = (
-    xlrd.XLRDError, CompDocError, InvalidFileException, zipfile.BadZipFile, zlib.error, ParseError, struct.error, AssertionError,
-    AttributeError, TypeError, ValueError, LookupError, OSError, EOFError, OverflowError, NotImplementedError, MemoryError,
+    xlrd.XLRDError, CompDocError, InvalidFileException, zipfile.BadZipFile, zlib.error, ParseError, struct.error,
+    AssertionError, AttributeError, TypeError, ValueError, LookupError, OSError, EOFError, OverflowError, MemoryError,
+    NotImplementedError,
 )
 
 
@@ -135,7 +136,8 @@ def _text(path: Path, raw: bytes) -> list[list[str]]:
     try:
         rows += csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     except csv.Error as error:
-        raise UserError(f"{path}, row {len(rows) + 1}: not readable ({error}); look for a quote that is never closed") from error
+        place = f"{path}, row {len(rows) + 1}"
+        raise UserError(f"{place}: not readable ({error}); look for a quote that is never closed") from error
     width = next((len(row) for row in rows if row), 0)
     for number, row in enumerate(rows, start=1):
         if len(row) > width and any(cell.strip() for cell in row[width:]):

@@ -213,11 +213,30 @@ def test_changed_messages_images_models_and_options_are_new_requests(
     ask: Callable, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask(limit=1)
-    for changed in ({"model": "other"}, {"images": "send"}, {"track": "alignment"}, {"track": "alignment", "style": "consult"}):
+    for changed in ({"model": "other"}, {"images": "send"}, {"model": "other", "images": "send"}):
         assert ask(**({"limit": 1} | changed)).asked == 1, changed
     with running(FakeServer()) as other:
         monkeypatch.setenv("OPENAI_BASE_URL", other.url)
         assert ask(limit=1).asked == 1, "another server is another teacher"
+
+
+def test_requests_of_other_tracks_styles_and_options_have_other_keys(server: FakeServer) -> None:
+    def key(**parameters: object) -> str:
+        job = Job.load(dataset="ODIR", teacher="openai", model="m", **parameters)
+        return next(job.plan()).request.key(job.teacher.identity)
+
+    changed = [{}, {"track": "alignment"}, {"track": "alignment", "style": "consult"}, {"start": 1}, {"images": "send"}]
+    assert len({key(**parameters) for parameters in changed}) == 5
+    assert key(limit=3, concurrency=7) == key(), "what does not change the answer does not change the key"
+
+
+def test_the_files_of_another_run_are_not_replaced(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+    ask(limit=1)
+    before = files(tmp_path / "run")
+    for other in ({"track": "alignment"}, {"dataset": "RFMiD"}):
+        with pytest.raises(UserError, match="holds the conversations of ODIR instruction; give .* another out_dir"):
+            ask(**other)
+    assert files(tmp_path / "run") == before
 
 
 def test_a_vault_of_another_kind_is_left_alone(tmp_path: Path) -> None:

@@ -1,0 +1,1230 @@
+"""Every published layout with its quirks, laid out by hand: what is told of an image, what is not, and why not."""
+
+import csv
+import itertools
+import math
+import random
+import re
+from functools import cache
+from pathlib import Path
+
+import openpyxl
+import pytest
+import xlrd
+import xlwt
+from PIL import Image
+
+from retinal_lib import AlignDesc, APTOSDesc, ODIRDDesc, UserError, automorph, load_dataset, page, prompt
+from retinal_lib.dataset import BaseDescription
+from retinal_lib.fact import Case
+
+_shade = itertools.count()
+
+
+def picture(path: Path, size: tuple[int, int] = (8, 6)) -> Path:
+    """A picture of its own: byte-identical files count as one image."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    n = next(_shade)
+    Image.frombytes("RGB", size, random.Random(n).randbytes(size[0] * size[1] * 3)).save(path)
+    return path
+
+
+def pictures(folder: Path, *names: str) -> None:
+    for name in names:
+        picture(folder / name)
+
+
+def rows(path: Path, *lines: str, encoding: str = "utf-8", end: str = "\n") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes("".join(line + end for line in lines).encode(encoding))
+    return path
+
+
+def sheet(path: Path, *lines: list) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".xls":
+        book = xlwt.Workbook()
+        found = book.add_sheet("Feuil1")
+        for r, line in enumerate(lines):
+            for c, cell in enumerate(line):
+                found.write(r, c, cell)
+    else:
+        book = openpyxl.Workbook()
+        for line in lines:
+            book.active.append(line)
+    book.save(str(path))
+    return path
+
+
+def mask(
+    path: Path, box: tuple[int, int, int, int] | None, mode: str = "palette", size: tuple[int, int] = (8, 6)
+) -> Path:
+    """A mask with one lesion [left, top, right, bottom[ in pixels, or none; written as the datasets write theirs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    grey = Image.new("L", size)
+    if box:
+        grey.paste(255, box)
+    if mode == "palette":
+        found = grey.point(lambda value: value // 255).convert("L")
+        found.putpalette([0, 0, 0, 255, 0, 0] + [0] * 762)
+    elif mode == "RGBA":
+        zero = Image.new("L", size)
+        found = Image.merge("RGBA", (grey, zero, zero, Image.new("L", size, 255)))
+    else:
+        found = grey
+    found.save(path)
+    return path
+
+
+def told(dataset: BaseDescription, image: str) -> dict[str, object]:
+    return {fact.name: fact.value for fact in dataset.describe(image).facts}
+
+
+def said(dataset: BaseDescription, image: str) -> str:
+    assert dataset.describe(image).description == dataset.get_description(image)
+    return dataset.get_description(image)
+
+
+def reason(dataset: BaseDescription, image: str) -> str:
+    with pytest.raises(UserError, match="is not used"):
+        dataset.describe(image)
+    return dataset.skipped[image]
+
+
+# --- names of datasets ---
+
+
+@pytest.mark.parametrize("name", ["odir", "ODIR", "Odir"])
+def test_a_dataset_is_found_by_its_name_in_any_case(drawn: dict[str, Path], name: str) -> None:
+    dataset = load_dataset(name, drawn["ODIR"])
+    assert isinstance(dataset, ODIRDDesc) and dataset.page.name == "ODIR"
+
+
+def test_an_unknown_dataset_lists_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"unknown dataset 'IDRID-seg'; known: APTOS, .*did you mean 'IDRiD_seg'"):
+        load_dataset("IDRID-seg", ".")
+
+
+def test_an_unknown_split_lists_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"unknown split of IDRiD 'trian'; known: train, test \(did you mean 'train'"):
+        load_dataset("IDRiD", tmp_path, split="trian")
+
+
+def test_a_folder_that_is_not_there_or_holds_no_images_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data_root .*nowhere is not a folder"):
+        load_dataset("APTOS", tmp_path / "nowhere")
+    with pytest.raises(
+        UserError, match=r"no image of APTOS.*looked for folders 'train_images'.*there are no image files"
+    ):
+        load_dataset("APTOS", tmp_path)
+    pictures(tmp_path / "photos", "a.png")
+    with pytest.raises(UserError, match=r"image folders there: photos"):
+        load_dataset("APTOS", tmp_path)
+
+
+def test_a_table_without_its_folder_and_a_folder_without_its_table_are_refused(tmp_path: Path) -> None:
+    pictures(tmp_path / "train_images", "000c1434d8d7.png")
+    with pytest.raises(UserError, match=r"no label table of APTOS under .*looked for 'train.csv'"):
+        load_dataset("APTOS", tmp_path)
+    rows(tmp_path / "train.csv", "id_code,level", "000c1434d8d7,2")
+    with pytest.raises(UserError, match=r"train.csv: no column 'diagnosis'; the columns are 'id_code', 'level'"):
+        load_dataset("APTOS", tmp_path)
+    other = tmp_path / "other"
+    rows(other / "train.csv", "id_code,diagnosis", "000c1434d8d7,2")
+    with pytest.raises(UserError, match="no image of APTOS"):
+        load_dataset("APTOS", other)
+
+
+# --- APTOS ---
+
+
+@pytest.fixture
+def aptos(tmp_path: Path) -> BaseDescription:
+    pictures(
+        tmp_path / "train_images", "000c1434d8d7.png", "001639a390f0.png", "0024cdab0c1e.png", "00a8624548a9.png"
+    )
+    pictures(tmp_path / "test_images", "0005cfc8afb6.png")
+    train = ("000c1434d8d7,2", "001639a390f0,9", "0024cdab0c1e,", "ffffffffffff,1")
+    rows(tmp_path / "train.csv", "id_code,diagnosis", *train)
+    rows(tmp_path / "test.csv", "id_code", "0005cfc8afb6")
+    rows(tmp_path / "sample_submission.csv", "id_code,diagnosis", "0005cfc8afb6,0", "00a8624548a9,0")
+    return load_dataset("aptos", tmp_path)
+
+
+def test_a_grade_is_told_with_its_scale_and_its_cell(aptos: BaseDescription) -> None:
+    case = aptos.describe("000c1434d8d7.png")
+    (grade,) = case.about("disease")
+    assert (grade.value, grade.unit) == (2, "ICDR") and str(grade.source) == "train.csv, row 2, column 'diagnosis'"
+    assert "2 on the International Clinical Diabetic Retinopathy scale (0 to 4), meaning moderate" in said(
+        aptos, "000c1434d8d7.png"
+    )
+
+
+def test_a_test_image_without_a_label_gets_no_grade(aptos: BaseDescription) -> None:
+    case = aptos.describe("0005cfc8afb6.png")
+    assert case.about("disease") == () and case.split == "test"
+    assert any("grade" in why and "not known" in why for why in case.missing)
+    assert "sample_submission" not in " ".join(aptos.inputs)
+
+
+def test_an_empty_grade_is_not_grade_0(aptos: BaseDescription) -> None:
+    case = aptos.describe("0024cdab0c1e.png")
+    assert case.about("disease") == () and "row 4" in case.missing[0]
+
+
+def test_an_impossible_grade_and_an_image_without_a_row_are_skipped_with_the_reason(aptos: BaseDescription) -> None:
+    assert re.search(
+        r"row 3, column 'diagnosis': found '9'; expected one of 0, 1, 2, 3, 4", reason(aptos, "001639a390f0.png")
+    )
+    assert "no row for it in train.csv" in reason(aptos, "00a8624548a9.png")
+
+
+def test_a_row_without_an_image_is_listed(aptos: BaseDescription) -> None:
+    (lost,) = aptos.rows_without_image
+    assert "train.csv, row 5" in lost and "ffffffffffff" in lost and any(lost in note for note in aptos.notes)
+
+
+def test_the_re_split_copy_of_aptos_is_read_with_its_labelled_test(tmp_path: Path) -> None:
+    for n, folder in enumerate(("train_images", "val_images", "test_images")):
+        pictures(tmp_path / folder / folder, f"{n}" * 12 + ".png")
+    for n, name in enumerate(("train_1.csv", "valid.csv", "test.csv")):
+        rows(tmp_path / name, "id_code,diagnosis", f"{n}" * 12 + f",{n + 1}")
+    dataset = load_dataset("APTOS", tmp_path)
+    assert [told(dataset, f"{n}" * 12 + ".png")["grade"] for n in range(3)] == [1, 2, 3]
+
+
+def test_equal_doubled_rows_count_once_and_different_ones_not_at_all(tmp_path: Path) -> None:
+    pictures(tmp_path / "train_images", "0" * 12 + ".png", "1" * 12 + ".png")
+    rows(
+        tmp_path / "train.csv",
+        "id_code,diagnosis",
+        "0" * 12 + ",3",
+        "1" * 12 + ",3",
+        "0" * 12 + ",3",
+        "1" * 12 + ",4",
+    )
+    dataset = load_dataset("APTOS", tmp_path)
+    assert told(dataset, "0" * 12 + ".png")["grade"] == 3
+    assert re.search(r"rows disagree: .*row 3.*row 5", reason(dataset, "1" * 12 + ".png"))
+
+
+def test_byte_identical_pictures_with_different_grades_are_left_out_but_an_unlabelled_copy_is_no_other_grade(
+    tmp_path: Path,
+) -> None:
+    pictures(tmp_path / "train_images", "0" * 12 + ".png", "2" * 12 + ".png")
+    for source, copies in (("0", ("train_images/" + "1" * 12,)), ("2", ("test_images/" + "3" * 12,))):
+        for copy in copies:
+            (tmp_path / f"{copy}.png").parent.mkdir(exist_ok=True)
+            (tmp_path / f"{copy}.png").write_bytes((tmp_path / "train_images" / (source * 12 + ".png")).read_bytes())
+    rows(tmp_path / "train.csv", "id_code,diagnosis", "0" * 12 + ",0", "1" * 12 + ",2", "2" * 12 + ",2")
+    rows(tmp_path / "test.csv", "id_code", "3" * 12)
+    dataset = load_dataset("APTOS", tmp_path)
+    assert "same picture with different labels" in reason(dataset, "0" * 12 + ".png")
+    assert "same picture with different labels" in reason(dataset, "1" * 12 + ".png")
+    assert (
+        told(dataset, "2" * 12 + ".png")["grade"] == 2 and dataset.describe("3" * 12 + ".png").about("disease") == ()
+    )
+
+
+# --- EyeQ ---
+
+
+@pytest.fixture
+def eyeq(tmp_path: Path) -> BaseDescription:
+    names = ("10_left.jpeg", "10_right.jpeg", "11_left.png", "492_right.jpeg")
+    pictures(tmp_path / "train", *names, "16_left_mirror.jpeg")
+    quality = {"10_left.jpeg": "0,3", "10_right.jpeg": "2,2", "11_left.jpeg": "1,0", "492_right.jpeg": "0,0"}
+    lines = [f"{n},{name},{values}" for n, (name, values) in enumerate(quality.items())]
+    rows(tmp_path / "Label_EyeQ_train.csv", ",image,quality,DR_grade", *lines)
+    return load_dataset("EyeQ", tmp_path)
+
+
+def test_eyeq_is_read_by_column_name_past_its_unnamed_index(eyeq: BaseDescription) -> None:
+    case = eyeq.describe("10_left.jpeg")
+    assert told(eyeq, "10_left.jpeg") | {"quality": 0, "grade": 3, "eye": "left"} == told(eyeq, "10_left.jpeg")
+    assert (case.patient, case.eye) == ("10", "left")
+    assert told(eyeq, "11_left.png")["quality"] == 1, "preprocessed copies are .png, the table says .jpeg"
+
+
+def test_nothing_is_told_of_the_retina_in_a_rejected_image(eyeq: BaseDescription) -> None:
+    case = eyeq.describe("10_right.jpeg")
+    assert case.about("disease") == () and "reject" in case.description
+    assert "withheld" in case.missing[-1] and "row 3" in case.missing[-1]
+
+
+def test_unreadable_and_foreign_files_of_eyepacs_are_left_out(eyeq: BaseDescription) -> None:
+    assert "cannot be decoded" in reason(eyeq, "492_right.jpeg")
+    assert any("16_left_mirror" in note and "no images of EyeQ by name" in note for note in eyeq.notes)
+
+
+# --- IDRiD ---
+
+B = "B. Disease Grading/1. Original Images"
+HEADER = "Image name,Retinopathy grade,Risk of macular edema "
+
+
+def idrid(root: Path) -> Path:
+    pictures(root / B / "a. Training Set", "IDRiD_001.jpg", "IDRiD_021.jpg", "IDRiD_391.jpg", "IDRiD_03.jpg")
+    pictures(root / B / "b. Testing Set", "IDRiD_001.jpg")
+    place = root / "B. Disease Grading" / "2. Groundtruths"
+    train = ("IDRiD_001,3,2,,,,,,, ,,", "IDRiD_021,1,0,,,,,,,,,", "IDRiD_391,2,0,,,,,,,,,")
+    rows(place / "a. IDRiD_Disease Grading_Training Labels.csv", HEADER + ",,,,,,,,,", *train, end="\r\n")
+    rows(place / "b. IDRiD_Disease Grading_Testing Labels.csv", HEADER, "IDRiD_001,0,1", end="\r\n")
+    return root
+
+
+def test_idrid_s_numbering_restarts_in_each_split(tmp_path: Path) -> None:
+    dataset = load_dataset("IDRiD", idrid(tmp_path))
+    assert dataset.images == ["train/IDRiD_001.jpg", "test/IDRiD_001.jpg"]
+    assert (told(dataset, "train/IDRiD_001.jpg")["grade"], told(dataset, "test/IDRiD_001.jpg")["grade"]) == (3, 0)
+    ids = {dataset.describe(image).id for image in dataset.images}
+    assert ids == {"IDRiD-train-IDRiD_001", "IDRiD-test-IDRiD_001"}
+    with pytest.raises(
+        UserError, match=r"has 2 image 'IDRiD_001.jpg'; say which: train/IDRiD_001.jpg, test/IDRiD_001.jpg"
+    ):
+        dataset.describe("IDRiD_001.jpg")
+
+
+def test_one_split_of_idrid_is_named_without_prefix_but_exported_with_it(tmp_path: Path) -> None:
+    dataset = load_dataset("IDRiD", idrid(tmp_path), split="test")
+    case = dataset.describe("IDRiD_001.jpg")
+    assert dataset.images == ["IDRiD_001.jpg"] and (case.id, case.image) == (
+        "IDRiD-test-IDRiD_001",
+        "test/IDRiD_001.jpg",
+    )
+    assert dataset.rows_without_image == []
+
+
+def test_a_two_digit_name_is_no_image_of_the_grading_set(tmp_path: Path) -> None:
+    dataset = load_dataset("IDRiD", idrid(tmp_path))
+    assert any("IDRiD_03.jpg" in note for note in dataset.notes)
+    assert not any("IDRiD_03" in image for image in (*dataset.images, *dataset.skipped))
+
+
+def test_the_risk_of_macular_oedema_speaks_of_exudates_alone(tmp_path: Path) -> None:
+    dataset = load_dataset("IDRiD", idrid(tmp_path))
+    text = said(dataset, "train/IDRiD_001.jpg")
+    assert "there are hard exudates within one disc diameter of the centre of the macula" in text
+    assert not re.search("fluid|thicken|fovea", text)
+
+
+def test_idrid_s_listed_duplicates_with_different_grades_are_left_out(tmp_path: Path) -> None:
+    dataset = load_dataset("IDRiD", idrid(tmp_path))
+    assert "same picture with different labels" in reason(dataset, "train/IDRiD_021.jpg")
+    assert "same picture with different labels" in reason(dataset, "train/IDRiD_391.jpg")
+
+
+@pytest.mark.parametrize("above", ["B.%20Disease%20Grading", "B. Disease Grading", "download/unzipped", "."])
+def test_folders_that_an_unzip_tool_doubled_or_escaped_are_found(tmp_path: Path, above: str) -> None:
+    idrid(tmp_path / above)
+    assert load_dataset("IDRiD", tmp_path).images == ["train/IDRiD_001.jpg", "test/IDRiD_001.jpg"]
+
+
+def test_hidden_files_and_mac_copies_are_no_images(tmp_path: Path) -> None:
+    idrid(tmp_path)
+    pictures(tmp_path / "__MACOSX" / B / "a. Training Set", "IDRiD_002.jpg")
+    pictures(tmp_path / B / "a. Training Set", "._IDRiD_005.png")
+    assert len(load_dataset("IDRiD", tmp_path).images) == 2
+
+
+# --- IDRiD segmentation ---
+
+A = "A.%20Segmentation/A. Segmentation"
+KINDS = {"MA": "1. Microaneurysms", "HE": "2. Haemorrhages", "EX": "3. Hard Exudates", "SE": "4. Soft Exudates"}
+
+
+def segmentation(root: Path) -> Path:
+    train = root / A / "2. All Segmentation Groundtruths" / "a. Training Set"
+    test = root / A / "2. All Segmentation Groundtruths" / "b. Testing Set"
+    pictures(
+        root / A / "1. Original Images" / "a. Training Set",
+        "IDRiD_01.jpg",
+        "IDRiD_43.jpg",
+        "IDRiD_44.jpg",
+        "IDRiD_001.jpg",
+    )
+    pictures(root / A / "1. Original Images" / "b. Testing Set", "IDRiD_81.jpg")
+    for kind in ("MA", "HE"):
+        mask(train / KINDS[kind] / f"IDRiD_01_{kind}.tif", (2, 1, 4, 3))
+    mask(train / KINDS["MA"] / "IDRiD_43_MA.tif", None)
+    mask(train / "5. Optic Disc" / "IDRiD_01_OD.tif", (6, 3, 8, 6))
+    mask(test / KINDS["EX"] / "IDRiD_81_EX.tif", (0, 0, 2, 3), "RGBA")
+    return root
+
+
+def test_a_palette_mask_of_0_and_1_gives_its_lesion(tmp_path: Path) -> None:
+    dataset = load_dataset("IDRiD_seg", segmentation(tmp_path))
+    found = told(dataset, "IDRiD_01.jpg")
+    assert found["MA"] == 1 and found["MA_area"] == pytest.approx(100 * 4 / 48)
+    assert found["MA_box"] == (0.25, 0.1666, 0.5, 0.5), "rounded outwards"
+    assert found["OD_box"] == (0.75, 0.5, 1.0, 1.0)
+    assert "1 microaneurysm is marked; the microaneurysm covers 8.33 % of the image" in said(dataset, "IDRiD_01.jpg")
+
+
+def test_a_missing_mask_means_no_lesion_but_a_missing_folder_means_unknown(tmp_path: Path) -> None:
+    dataset = load_dataset("IDRiD_seg", segmentation(tmp_path))
+    found = told(dataset, "IDRiD_43.jpg")
+    assert found["HE"] == 0 and "no haemorrhages are marked" in said(dataset, "IDRiD_43.jpg")
+    assert found["MA"] == 0, "an empty mask is none as well"
+    assert "SE" not in found and "EX" not in found, "the training folders of these were not downloaded"
+
+
+def test_an_opaque_alpha_is_no_lesion(tmp_path: Path) -> None:
+    found = told(load_dataset("IDRiD_seg", segmentation(tmp_path)), "IDRiD_81.jpg")
+    assert found["EX"] == 1 and found["EX_box"] == (0.0, 0.0, 0.25, 0.5)
+
+
+def test_an_image_without_any_mask_and_a_three_digit_name_are_left_out(tmp_path: Path) -> None:
+    dataset = load_dataset("IDRiD_seg", segmentation(tmp_path))
+    assert reason(dataset, "IDRiD_44.jpg") == "no mask for it"
+    assert "IDRiD_001.jpg" not in (*dataset.images, *dataset.skipped)
+
+
+def test_a_mask_of_another_shape_or_that_cannot_be_read_is_not_told_and_said_to_be_missing(tmp_path: Path) -> None:
+    root = segmentation(tmp_path)
+    train = root / A / "2. All Segmentation Groundtruths" / "a. Training Set"
+    mask(train / KINDS["MA"] / "IDRiD_01_MA.tif", (0, 0, 3, 3), size=(6, 6))
+    (train / KINDS["HE"] / "IDRiD_01_HE.tif").write_bytes(b"no picture")
+    case = load_dataset("IDRiD_seg", root).describe("IDRiD_01.jpg")
+    assert not {"MA", "HE"} & {fact.name for fact in case.facts}
+    assert any("not the same shape" in why for why in case.missing) and any(
+        "cannot be read" in why for why in case.missing
+    )
+
+
+def test_only_the_largest_ten_boxes_are_told_of_many_lesions(tmp_path: Path) -> None:
+    root = segmentation(tmp_path)
+    path = root / A / "2. All Segmentation Groundtruths" / "a. Training Set" / KINDS["MA"] / "IDRiD_01_MA.tif"
+    grey = Image.new("L", (80, 60))
+    for n in range(12):
+        grey.paste(255, (n * 6, 0, n * 6 + 1, n + 1))
+    grey.save(path)
+    case = load_dataset("IDRiD_seg", root).describe("IDRiD_01.jpg")
+    lying = [fact.value for fact in case.facts if fact.name == "MA_box"]
+    assert told(load_dataset("IDRiD_seg", root), "IDRiD_01.jpg")["MA"] == 12
+    assert [round((y1 - y0) * 60) for _, y0, _, y1 in lying] == [12, 11, 10, 9, 8, 7, 6, 5, 4, 3]
+    assert "the 10 largest of the microaneurysms lie in the boxes [" in case.description
+
+
+# --- MMAC ---
+
+
+def test_a_mask_that_bears_its_image_s_name_is_found_by_its_folder(tmp_path: Path) -> None:
+    root = tmp_path / "2. Segmentation of Myopic Maculopathy Plus Lesions"
+    for code, folder in (("LC", "1. Lacquer Cracks"), ("FS", "3. Fuchs Spot")):
+        name = f"mmac_task_2_train_{code}_0001.png"
+        picture(root / folder / "1. Images" / "1. Training Set" / name)
+        mask(root / folder / "2. Groundtruths" / "1. Training Set" / name, (0, 0, 4, 3), "L")
+    dataset = load_dataset("MICCAI_task2", tmp_path)
+    assert told(dataset, "mmac_task_2_train_LC_0001.png")["LC"] == 1
+    assert "1 Fuchs spot is marked" in said(dataset, "mmac_task_2_train_FS_0001.png")
+    assert "FS" not in told(dataset, "mmac_task_2_train_LC_0001.png"), "nothing is known of other lesions"
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["1. Classification of Myopic Maculopathy/1. Images/1. Training Set", "1.Classification/1.Images/1.Training"],
+)
+def test_mmac_task_1_is_found_in_the_published_and_in_the_short_layout(tmp_path: Path, place: str) -> None:
+    pictures(tmp_path / place, "mmac_task_1_train_0001.png", "mmac_task_1_train_0002.png")
+    table = (
+        (tmp_path / place).parents[1]
+        / "2. Groundtruths"
+        / "1. MMAC2023_Myopic_Maculopathy_Classification_Training_Labels.csv"
+    )
+    header = "image,myopic_maculopathy_grade,age,sex,height,weight,data_center"
+    rows(
+        table,
+        header,
+        "mmac_task_1_train_0001.png,0,34,female,160,50,1",
+        "mmac_task_1_train_0002.png,4,x,Male,170,60,1",
+    )
+    dataset = load_dataset("miccai_TASK1", tmp_path)
+    assert told(dataset, "mmac_task_1_train_0001.png") | {"grade": 0, "age": 34, "sex": "female"} == told(
+        dataset, "mmac_task_1_train_0001.png"
+    )
+    assert "meaning no myopic macular lesion" in said(dataset, "mmac_task_1_train_0001.png")
+    case = dataset.describe("mmac_task_1_train_0002.png")
+    assert "age" not in told(dataset, "mmac_task_1_train_0002.png") and any("'x'" in why for why in case.missing)
+
+
+# --- Messidor ---
+
+MESSIDOR = ["Image name", "Ophthalmologic department", "Retinopathy grade", "Risk of macular edema "]
+
+
+def messidor(root: Path, **tables: list) -> BaseDescription:
+    for name in ("20051020_63045_0100_PP", "20051020_64007_0100_PP", "20051020_44400_0100_PP"):
+        picture(root / "Base11" / f"{name}.tif")
+    for name, lines in tables.items():
+        sheet(root / "Base11" / f"{name.replace('__', ' ')}.xls", MESSIDOR, *lines)
+    return load_dataset("Messidor", root)
+
+
+def line(name: str, grade: int, risk: int = 0) -> list:
+    return [f"{name}_0100_PP.tif", "Service Ophtalmologie Lariboisière", grade, risk]
+
+
+def test_messidor_s_stale_grades_are_put_right_by_its_errata(tmp_path: Path) -> None:
+    published = [line("20051020_63045", 3), line("20051020_64007", 1), line("20051020_44400", 2, 1)]
+    dataset = messidor(tmp_path, Annotation_Base11=published)
+    assert told(dataset, "20051020_63045_0100_PP.tif")["grade"] == 0
+    assert told(dataset, "20051020_64007_0100_PP.tif")["grade"] == 3
+    text = said(dataset, "20051020_44400_0100_PP.tif")
+    assert (
+        "2 on the Messidor retinopathy scale (0 to 3), meaning 6 to 14 microaneurysms or 1 to 4 haemorrhages" in text
+    )
+
+
+def test_a_newer_edition_of_a_messidor_table_counts_and_is_not_corrected_again(tmp_path: Path) -> None:
+    old = [line("20051020_63045", 3), line("20051020_64007", 1), line("20051020_44400", 0)]
+    new = [line("20051020_63045", 0), line("20051020_64007", 3), line("20051020_44400", 1)]
+    dataset = messidor(tmp_path, Annotation_Base11=old, Annotation_Base11_update20161024=new)
+    assert told(dataset, "20051020_44400_0100_PP.tif")["grade"] == 1
+    assert told(dataset, "20051020_63045_0100_PP.tif")["grade"] == 0
+    assert [Path(name).name for name in dataset.inputs] == ["Annotation_Base11_update20161024.xls"]
+
+
+def test_two_different_tables_of_one_edition_are_refused(tmp_path: Path) -> None:
+    some = [line("20051020_63045", 0), line("20051020_64007", 3), line("20051020_44400", 0)]
+    other = [*some[:2], line("20051020_44400", 2)]
+    with pytest.raises(
+        UserError, match=r"two different label tables .*Annotation Base11.xls and .*Annotation_Base11.xls"
+    ):
+        messidor(tmp_path, Annotation_Base11=some, Annotation__Base11=other)
+
+
+def test_messidor_s_two_tables_are_read_side_by_side_whatever_their_names_separate(tmp_path: Path) -> None:
+    picture(tmp_path / "Base12" / "20051116_44816_0100_PP.tif")
+    sheet(tmp_path / "Base12" / "Annotation Base12.xls", MESSIDOR, line("20051116_44816", 1))
+    dataset = messidor(tmp_path, Annotation_Base11=[line("20051020_44400", 2)])
+    assert told(dataset, "20051116_44816_0100_PP.tif")["grade"] == 1
+    assert told(dataset, "20051020_44400_0100_PP.tif")["grade"] == 2
+
+
+def test_messidor_s_listed_twins_with_different_grades_are_left_out(tmp_path: Path) -> None:
+    names = ("20051202_55626_0400_PP", "20051205_33025_0400_PP", "20051202_55582_0400_PP", "20051202_54744_0400_PP")
+    pictures(tmp_path / "Base33", *(f"{name}.tif" for name in names))
+    lines = [[f"{name}.tif", "x", grade, 0] for name, grade in zip(names, (2, 3, 1, 1), strict=True)]
+    sheet(tmp_path / "Base33" / "Annotation_Base33.xls", MESSIDOR, *lines)
+    dataset = load_dataset("Messidor", tmp_path)
+    assert "different labels" in reason(dataset, names[0] + ".tif") and "different labels" in reason(
+        dataset, names[1] + ".tif"
+    )
+    assert dataset.images == [names[3] + ".tif", names[2] + ".tif"], "twins that agree stay"
+
+
+# --- Messidor-2 ---
+
+
+@pytest.fixture
+def messidor2(tmp_path: Path) -> BaseDescription:
+    pictures(tmp_path / "IMAGES", "IM003718.JPG", "IM003719.JPG", "IM004176.JPG", "20051020_43808_0100_PP.png")
+    header = "image_id,adjudicated_dr_grade,adjudicated_dme,adjudicated_gradable"
+    lines = ("IM003718.jpg,2.0,1.0,1", "IM003719.jpg,,,0", "IM004176.jpg,0,0,1", "20051020_43808_0100_PP.png,4,0,1")
+    rows(tmp_path / "messidor_data.csv", header, *lines)
+    rows(tmp_path / "messidor-2.csv", "left;right", "IM003718.jpg;IM003719.jpg")
+    return load_dataset("messidor2", tmp_path)
+
+
+def test_messidor_2_s_small_letter_names_find_its_capital_ones(messidor2: BaseDescription) -> None:
+    assert told(messidor2, "IM003718.JPG") | {"grade": 2, "referable_dme": 1} == told(messidor2, "IM003718.JPG")
+    assert told(messidor2, "20051020_43808_0100_PP.png")["grade"] == 4
+
+
+def test_an_ungradable_image_of_messidor_2_has_no_disease(messidor2: BaseDescription) -> None:
+    case = messidor2.describe("IM003719.JPG")
+    assert case.about("disease") == () and told(messidor2, "IM003719.JPG")["ungradable"] == 0
+    assert "graded the image quality as not gradable" in said(messidor2, "IM003719.JPG")
+
+
+def test_messidor_2_s_pairs_name_patient_and_eye(messidor2: BaseDescription) -> None:
+    left, right, alone = (messidor2.describe(f"IM00{n}.JPG") for n in (3718, 3719, 4176))
+    assert (left.eye, right.eye, alone.eye) == ("left", "right", None)
+    assert left.patient == right.patient == "im003718" and alone.patient is None
+
+
+def test_the_re_upload_of_messidor_2_has_other_column_names(tmp_path: Path) -> None:
+    pictures(tmp_path / "images", "IM003718.JPG")
+    rows(
+        tmp_path / "messidor_data.csv", "id_code,diagnosis,adjudicated_dme,adjudicated_gradable", "IM003718.JPG,3,0,1"
+    )
+    assert told(load_dataset("Messidor2", tmp_path), "IM003718.JPG")["grade"] == 3
+
+
+# --- ODIR ---
+
+ODIR = [
+    "ID",
+    "Patient Age",
+    "Patient Sex",
+    "Left-Fundus",
+    "Right-Fundus",
+    "Left-Diagnostic Keywords",
+    "Right-Diagnostic Keywords",
+]
+
+
+def odir(root: Path, *people: tuple, upper: bool = False) -> BaseDescription:
+    lines = []
+    for number, (age, sex, left, right, labels) in enumerate(people):
+        for eye in ("left", "right"):
+            picture(root / "Training Images" / f"{number}_{eye.capitalize() if upper else eye}.jpg")
+        flags = [int(code in labels) for code in "NDGCAHMO"]
+        lines.append([number, age, sex, f"{number}_left.jpg", f"{number}_right.jpg", left, right, *flags])
+    sheet(root / "data.xlsx", [*ODIR, *"NDGCAHMO"], *lines)
+    return load_dataset("ODIR", root)
+
+
+def test_keywords_are_split_at_full_width_and_ascii_commas(tmp_path: Path) -> None:
+    left, right = (
+        "moderate non proliferative retinopathy，  hypertensive retinopathy，",
+        "drusen, suspected  glaucoma",
+    )
+    dataset = odir(tmp_path, (58, "Female", left, right, "DHO"))
+    assert [f.words for f in dataset.describe("0_left.jpg").about("disease")] == [
+        "moderate non-proliferative retinopathy",
+        "hypertensive retinopathy",
+    ]
+    assert [f.value for f in dataset.describe("0_right.jpg").about("disease")] == ["drusen", "suspected glaucoma"]
+    assert "，" not in said(dataset, "0_left.jpg")
+
+
+def test_what_is_no_disease_becomes_a_remark_on_quality(tmp_path: Path) -> None:
+    dataset = odir(
+        tmp_path,
+        (58, "Male", "lens dust，normal fundus", "low image quality，optic disk photographically invisible", "N"),
+    )
+    left, right = dataset.describe("0_left.jpg"), dataset.describe("0_right.jpg")
+    assert [f.name for f in left.about("disease")] == ["normal"]
+    assert "the annotators noted dust on the camera lens" in left.description
+    assert right.about("disease") == () and [f.value for f in right.about("quality")] == [
+        "low image quality",
+        "optic disk photographically invisible",
+    ]
+    assert any("names only" in why for why in right.missing)
+
+
+def test_age_1_is_no_age(tmp_path: Path) -> None:
+    dataset = odir(
+        tmp_path, (1, "Male", "normal fundus", "normal fundus", "N"), (2, "Female", "normal fundus", "drusen", "O")
+    )
+    case = dataset.describe("0_left.jpg")
+    assert "years old" not in case.description and any("'1'" in why for why in case.missing)
+    assert "2 years old" in said(dataset, "1_left.jpg")
+
+
+def test_the_patient_s_labels_are_never_told_as_the_eye_s(tmp_path: Path) -> None:
+    dataset = odir(tmp_path, (60, "Male", "normal fundus", "cataract", "C"))
+    case = dataset.describe("0_left.jpg")
+    assert [f.name for f in case.about("disease")] == ["normal"]
+    (label,) = [f for f in case.facts if f.value == 1 and f.scope == "patient"]
+    assert (label.aspect, label.name) == ("patient", "C") and "for both eyes together" in label.text
+    assert "cataract" not in "".join(f.text for f in case.facts if f.aspect != "patient")
+
+
+def test_the_eye_is_read_from_a_name_in_any_case(tmp_path: Path) -> None:
+    dataset = odir(tmp_path, (60, "Male", "drusen", "cataract", "CO"), upper=True)
+    left, right = dataset.describe("0_Left.jpg"), dataset.describe("0_Right.jpg")
+    assert (left.eye, right.eye) == ("left", "right") and left.patient == right.patient == "0"
+    assert [f.value for f in (*left.about("disease"), *right.about("disease"))] == ["drusen", "cataract"]
+
+
+def test_an_eye_that_is_both_normal_and_ill_and_a_picture_of_something_else_are_left_out(tmp_path: Path) -> None:
+    dataset = odir(tmp_path, (60, "Male", "normal fundus，cataract", "anterior segment image", "C"))
+    assert "contradicts itself: 'normal fundus' stands beside cataract" in reason(dataset, "0_left.jpg")
+    assert "anterior segment image" in reason(dataset, "0_right.jpg")
+
+
+def test_an_eye_without_keywords_has_no_diagnosis(tmp_path: Path) -> None:
+    dataset = odir(tmp_path, (60, "Male", None, "drusen", "O"))
+    case = dataset.describe("0_left.jpg")
+    assert case.about("disease") == () and "nan" not in case.description.casefold()
+    assert any("Left-Diagnostic Keywords" in why for why in case.missing)
+
+
+def test_odir_s_test_images_have_no_labels(tmp_path: Path) -> None:
+    odir(tmp_path, (60, "Male", "drusen", "drusen", "O"))
+    pictures(tmp_path / "Testing Images", "9_left.jpg")
+    assert "no label table" in reason(load_dataset("ODIR", tmp_path), "9_left.jpg")
+
+
+@pytest.mark.parametrize("name", ["training annotation (English).xlsx", "training_annotation_(English).xlsx"])
+def test_odir_is_found_in_the_layout_of_oia(tmp_path: Path, name: str) -> None:
+    pictures(tmp_path / "Training Set" / "Images", "0_left.jpg", "0_right.jpg")
+    people = [0, 60, "Male", "0_left.jpg", "0_right.jpg", "drusen", "glaucoma", 0, 0, 1, 0, 0, 0, 0, 1]
+    for title, lines in ((name, [people]), (name.replace("English", "Chinese"), [])):
+        sheet(tmp_path / "Training Set" / "Annotation" / title, [*ODIR, *"NDGCAHMO"], *lines)
+    assert told(load_dataset("ODIR", tmp_path), "0_right.jpg")["diagnosis"] == "glaucoma"
+
+
+def test_labels_of_an_eye_with_several_diagnoses_lose_none(tmp_path: Path) -> None:
+    dataset = odir(tmp_path, (60, "Male", "drusen，glaucoma", "normal fundus", "GO"))
+    labels = dataset.labels().set_index("image")
+    assert labels.loc["0_left.jpg", "diagnosis"] == "drusen, glaucoma" and labels.loc["0_right.jpg", "normal"] == 1
+
+
+# --- RFMiD ---
+
+
+def rfmid(root: Path, header: str, *lines: str) -> BaseDescription:
+    pictures(root / "Training_Set" / "Training", *(f"{line.split(',')[0]}.png" for line in lines))
+    rows(root / "Training_Set" / "RFMiD_Training_Labels.csv", header, *lines, encoding="utf-8-sig")
+    return load_dataset("RFMiD", root, split="train")
+
+
+def test_rfmid_s_codes_mean_what_its_list_says_and_its_bom_is_no_part_of_a_name(tmp_path: Path) -> None:
+    dataset = rfmid(tmp_path, "ID,Disease_Risk,DR,MH,MHL", "1,1,0,1,0", "2,1,1,0,1", "3,0,0,0,0")
+    assert [f.words for f in dataset.describe("1.png").about("disease")] == ["media haze"]
+    assert [f.words for f in dataset.describe("2.png").about("disease")] == ["diabetic retinopathy", "macular hole"]
+    assert "showing no abnormality among the 45 conditions that were looked for" in said(dataset, "3.png")
+
+
+def test_an_overall_flag_that_the_labels_contradict_excludes_the_image(tmp_path: Path) -> None:
+    dataset = rfmid(tmp_path, "ID,Disease_Risk,DR,MH", "1,0,1,0", "2,1,0,0", "3,1,2,0", "4,1,1,0")
+    assert "Disease_Risk is 0 (normal) though DR is labelled" in reason(dataset, "1.png")
+    assert "Disease_Risk is 1 (not normal) though no condition is labelled" in reason(dataset, "2.png")
+    assert "found '2'; expected one of 0, 1" in reason(dataset, "3.png")
+    assert dataset.images == ["4.png"]
+
+
+def rfmid2(root: Path, header: str, *lines: str) -> BaseDescription:
+    pictures(root / "Training_set", *(f"{line.split(',')[0]}.jpg" for line in lines))
+    rows(root / "Training_set" / "RFMiD_2_Training_labels.csv", header, *lines, encoding="cp1252")
+    return load_dataset("RFMiD2", root)
+
+
+def test_rfmid_2_is_read_in_cp1252_with_its_typo_and_its_own_codes(tmp_path: Path) -> None:
+    dataset = rfmid2(tmp_path, "ID,WNL,OPDM,CSC,ON\xa0,", "1,1,0,0,0,", "2,0,1,1,0,")
+    assert "a fundus within normal limits" in said(
+        dataset, "train/1.jpg" if "train/1.jpg" in dataset.images else "1.jpg"
+    )
+    words = [f.words for f in dataset.describe(dataset.images[1]).about("disease")]
+    assert words == ["optic disc pit maculopathy", "cysticercosis"]
+
+
+def test_a_code_without_a_confirmed_meaning_is_not_told_and_makes_no_eye_normal(tmp_path: Path) -> None:
+    dataset = rfmid2(tmp_path, "ID,WNL,DR,ON\xa0", "1,0,0,1", "2,0,1,1", "3,1,0,1")
+    case = dataset.describe("1.jpg")
+    assert case.about("disease") == () and any("ON" in why and "no confirmed meaning" in why for why in case.missing)
+    assert [f.name for f in dataset.describe("2.jpg").about("disease")] == ["DR"]
+    assert "though ON is labelled" in reason(dataset, "3.jpg")
+
+
+# --- UK Biobank ---
+
+
+def test_a_uk_biobank_eye_is_read_from_the_field_id(tmp_path: Path) -> None:
+    pictures(
+        tmp_path / "bulk", "1234567_21015_0_0.png", "1234567_21016_1_0.png", "1234567_21017_0_0.png", "photo.png"
+    )
+    dataset = load_dataset("uk", tmp_path)
+    left, right = (dataset.describe(image) for image in dataset.images)
+    assert (left.eye, right.eye, left.patient) == ("left", "right", "1234567") and dataset.page.private_names
+    assert len(dataset.images) == 2 and any("2 files are no images of UK by name" in note for note in dataset.notes)
+    assert "dementia" not in left.description and left.about("disease") == ()
+
+
+# --- names of images ---
+
+
+def test_a_name_with_dots_is_cut_at_the_last_one_alone(tmp_path: Path) -> None:
+    pictures(tmp_path, "scan.v1.left.png", "scan.v1.right.png")
+    path = rows(tmp_path / "eyes.csv", "image,notes", "scan.v1.left.png,first", "scan.v1.right,second")
+    dataset = BaseDescription(tmp_path, dataset=str(path))
+    assert [said(dataset, image).splitlines()[-1] for image in dataset.images] == ["Notes: first.", "Notes: second."]
+
+
+def test_two_different_files_of_one_id_are_left_out_and_an_equal_copy_counts_once(tmp_path: Path) -> None:
+    for place in ("train_images", "copy/train_images"):
+        (tmp_path / place).mkdir(parents=True)
+    picture(tmp_path / "train_images" / ("0" * 12 + ".png"))
+    (tmp_path / "copy/train_images" / ("0" * 12 + ".png")).write_bytes(
+        (tmp_path / "train_images" / ("0" * 12 + ".png")).read_bytes()
+    )
+    picture(tmp_path / "train_images" / ("1" * 12 + ".png"))
+    picture(tmp_path / "train_images" / ("1" * 12 + ".jpg"))
+    rows(tmp_path / "train.csv", "id_code,diagnosis", "0" * 12 + ",0", "1" * 12 + ",1")
+    dataset = load_dataset("APTOS", tmp_path)
+    assert dataset.images == ["0" * 12 + ".png"] and "2 different files bear this id" in next(
+        iter(dataset.skipped.values())
+    )
+
+
+# --- AutoMorph ---
+
+QUALITY = "Name,softmax_good,softmax_usable,softmax_bad,good_sd,usable_sd,bad_sd,Prediction"
+COLUMNS = [f.column for f in automorph.features() if f.column != "Average Branch Angle"]
+# a plausible value of each kind of measurement, in µm where it is a length
+PLAUSIBLE = {
+    "Disc_height": 1800, "Disc_width": 1700, "Cup_height": 700, "Cup_width": 650,
+    "CDR_vertical": 0.389, "CDR_horizontal": 0.382,
+    "Fractal_dimension": 1.5, "Vessel_density": 0.083, "Average_width": 45.0, "Distance_tortuosity": 3.0,
+    "Squared_curvature_tortuosity": 17.0, "Tortuosity_density": 0.72,
+    "CRAE_Hubbard": 152.0, "CRAE_Knudtson": 148.0, "CRVE_Hubbard": 233.0, "CRVE_Knudtson": 228.0,
+    "AVR_Hubbard": 0.652, "AVR_Knudtson": 0.649,
+}  # fmt: skip
+
+
+def plausible(column: str) -> float:
+    """The value of a column: no two columns share one, so that an exchange would show."""
+    bare = re.sub(r"^(Artery_|Vein_)|_zone_[bc]$", "", column)
+    return round(PLAUSIBLE[bare] * (1 + 0.0013 * COLUMNS.index(column)), 6)
+
+
+def measured(**changed: object) -> dict[str, object]:
+    return {column: plausible(column) for column in COLUMNS} | changed
+
+
+def results(
+    root: Path, measures: dict[str, dict], quality: dict[str, str] | None = None, columns: list[str] | None = None
+) -> Path:
+    """A Results folder: name -> measurements, and name -> 'softmax_bad,Prediction'."""
+    wanted = columns or COLUMNS
+    lines = [",".join([name, *(str(values.get(c, "")) for c in wanted)]) for name, values in measures.items()]
+    rows(root / "M3" / "Macular_Features.csv", ",".join(["Name", *wanted]), *lines)
+    rows(root / "M3" / "Disc_Features.csv", ",".join(["Name", *wanted]))
+    if quality is not None:
+        lines = [
+            f"../Results/M0/images/{name},0.1,0.1,{v.split(',')[0]},0,0,0,{v.split(',')[1]}"
+            for name, v in quality.items()
+        ]
+        rows(root / "M1" / "results_ensemble.csv", QUALITY, *lines)
+    return root
+
+
+def uk(root: Path, *eyes: str) -> BaseDescription:
+    pictures(root, *(f"{eye}.png" for eye in eyes))
+    return load_dataset("UK", root)
+
+
+EYE = "1234567_21015_0_0"
+EYES = [f"123456{n}_21015_0_0" for n in range(8)]
+
+
+def vessels(dataset: BaseDescription, eye: str = EYE) -> dict[str, object]:
+    said(dataset, f"{eye}.png")
+    return {fact.name: fact.value for fact in dataset.describe(f"{eye}.png").about("vascular")}
+
+
+def test_all_72_measurements_are_told_with_unit_and_zone(tmp_path: Path) -> None:
+    results(tmp_path / "Results", {f"{EYE}.png": measured()})
+    dataset = uk(tmp_path, EYE)
+    assert vessels(dataset) == measured()
+    text = said(dataset, f"{EYE}.png")
+    assert "the vertical diameter of the optic disc is 1800 µm" in text
+    assert re.search(r"absolute total curvature of the retinal arteries over the whole image is [\d.]+(;|\.)", text)
+    assert re.search(
+        r"central retinal arteriolar equivalent \(CRAE\) by Hubbard's formula in zone B is [\d.]+ µm", text
+    )
+    assert not re.search(r"demission|averge|vessels density|  |\.;|veins\.", text)
+
+
+def test_zone_densities_keep_five_digits_and_whole_image_ones_four(tmp_path: Path) -> None:
+    results(tmp_path / "Results", {EYE: measured(Vessel_density=0.08312, Artery_Vessel_density_zone_b=0.00587)})
+    text = said(uk(tmp_path, EYE), f"{EYE}.png")
+    assert "vessel density of the retinal vessels over the whole image is 0.0831" in text
+    assert "vessel density of the retinal arteries in zone B is 0.00587" in text
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_order_of_columns_changes_no_fact_and_no_vessel(tmp_path: Path, seed: int) -> None:
+    results(tmp_path / "a" / "Results", {EYE: measured()})
+    shuffled = random.Random(seed).sample(COLUMNS, len(COLUMNS))
+    results(tmp_path / "b" / "Results", {EYE: measured()}, columns=shuffled)
+    plain, permuted = uk(tmp_path / "a", EYE), uk(tmp_path / "b", EYE)
+    assert said(plain, f"{EYE}.png") == said(permuted, f"{EYE}.png")
+    for fact in permuted.describe(f"{EYE}.png").about("vascular"):
+        vessel = "arteries" if fact.name.startswith("Artery_") else "veins" if fact.name.startswith("Vein_") else None
+        assert fact.value == plausible(fact.name) and (vessel is None or vessel in fact.text)
+        assert {"arteries", "veins"} - {vessel} and not any(v in fact.text for v in {"arteries", "veins"} - {vessel})
+
+
+@pytest.mark.parametrize(
+    ("quality", "words"),
+    [
+        ("0.1,0", "called the image good"),
+        ("0.24,1", "called the image usable"),
+        ("0.25,1", "rejected the image as not gradable"),
+        ("0.4,1", "rejected the image as not gradable"),
+        ("0.9,2", "rejected the image as not gradable"),
+    ],
+)
+def test_quality_follows_automorph_s_own_rule(tmp_path: Path, quality: str, words: str) -> None:
+    results(tmp_path / "Results", {}, {f"{EYE}.png": quality})
+    assert words in said(uk(tmp_path, EYE), f"{EYE}.png")
+
+
+@pytest.mark.parametrize(
+    "name", [f"../Results/M0/images/{EYE}.png", f"C:\\out\\M0\\images\\{EYE}.PNG", f"{EYE}.png", EYE]
+)
+def test_quality_is_found_by_the_last_part_of_its_path(tmp_path: Path, name: str) -> None:
+    rows(tmp_path / "Results" / "M1" / "results_ensemble.csv", QUALITY, f"{name},0.7,0.2,0.1,0,0,0,0")
+    assert "called the image good" in said(uk(tmp_path, EYE), f"{EYE}.png")
+
+
+def test_a_quality_that_is_none_is_left_out_with_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "Results" / "M1" / "results_ensemble.csv"
+    rows(path, QUALITY, f"{EYES[0]},0,0,0.1,0,0,0,3", "", f"{EYES[1]},0,0,,0,0,0,1", f"{EYES[2]},0,0,0.1,0,0,0,0")
+    dataset = uk(tmp_path, *EYES[:3])
+    assert ["Image quality" in said(dataset, f"{eye}.png") for eye in EYES[:3]] == [False, False, True]
+    notes = [note for note in dataset.notes if "is no quality" in note]
+    assert "row 2: Prediction 3" in notes[0] and "row 4" in notes[1]
+    assert dataset.describe(f"{EYES[2]}.png").about("quality")[0].source.row == 5
+
+
+@pytest.mark.parametrize(
+    ("changed", "gone"),
+    [
+        ({"Vessel_density": -1}, {"Vessel_density"}),
+        ({"Vessel_density": ""}, {"Vessel_density"}),
+        ({"Fractal_dimension": 2.0}, {"Fractal_dimension"}),
+        ({"Fractal_dimension": "1.5x"}, {"Fractal_dimension"}),
+        ({"CDR_vertical": 1.0}, {"CDR_vertical"}),
+        ({"Distance_tortuosity": 0}, {"Distance_tortuosity", "Tortuosity_density"}),
+        ({"Tortuosity_density": 0}, set()),
+        (
+            {"Artery_Distance_tortuosity_zone_c": 0.99},
+            {"Artery_Distance_tortuosity_zone_c", "Artery_Tortuosity_density_zone_c"},
+        ),
+        (
+            {"CRAE_Hubbard_zone_b": -1, "CRVE_Hubbard_zone_b": -1, "AVR_Hubbard_zone_b": 1.0},
+            {"CRAE_Hubbard_zone_b", "CRVE_Hubbard_zone_b", "AVR_Hubbard_zone_b"},
+        ),
+        ({"CRAE_Knudtson_zone_c": "", "AVR_Knudtson_zone_c": -0.005}, {"CRAE_Knudtson_zone_c", "AVR_Knudtson_zone_c"}),
+        ({"CRVE_Knudtson_zone_c": -1, "AVR_Knudtson_zone_c": 0.65}, {"CRVE_Knudtson_zone_c", "AVR_Knudtson_zone_c"}),
+        ({"AVR_Knudtson_zone_b": 1.0}, set()),
+        ({"Artery_Vessel_density_zone_b": 0.0004}, set()),
+        ({"Disc_height": -1, "Cup_height": 700}, {"Disc_height", "Cup_height"}),
+        ({"Average_width": "inf"}, {"Average_width"}),
+    ],
+)  # fmt: skip
+def test_failures_are_left_out_each_by_its_own_rule_and_nothing_else_is(
+    tmp_path: Path, changed: dict, gone: set
+) -> None:
+    measures = {EYE: measured(**changed)} | {f"123456{n}_21016_0_0": measured() for n in range(4)}
+    results(tmp_path / "Results", measures)
+    assert set(COLUMNS) - set(vessels(uk(tmp_path, EYE))) == gone
+
+
+LENGTHS = {f.column for f in automorph.features() if f.unit == "µm"}
+HUBBARD = {c for c in COLUMNS if c.startswith("AVR_Hubbard")}
+
+
+@pytest.mark.parametrize(
+    ("factor", "unit"), [(1 / 1000, "millimetres"), (1 / 9.2, "pixels"), (1000, "a resolution of 1")]
+)
+def test_lengths_of_an_unknown_unit_are_not_told_but_ratios_without_unit_are(
+    tmp_path: Path, factor: float, unit: str
+) -> None:
+    values = {c: v * factor if c in LENGTHS else v for c, v in measured().items()}
+    results(tmp_path / "Results", {EYE: values})
+    dataset = uk(tmp_path, EYE)
+    assert set(COLUMNS) - set(vessels(dataset)) == LENGTHS | HUBBARD, f"Hubbard's formula holds in µm alone; {unit}"
+    assert any("unit could not be confirmed" in note for note in dataset.notes)
+
+
+def test_a_ratio_of_failed_lengths_is_not_told_even_where_their_unit_is_unknown(tmp_path: Path) -> None:
+    values = {c: v / 1000 if c in LENGTHS else v for c, v in measured().items()}
+    results(tmp_path / "Results", {EYE: values | {"CRAE_Knudtson_zone_b": -1, "AVR_Knudtson_zone_b": 0.7}})
+    found = vessels(uk(tmp_path, EYE))
+    assert "AVR_Knudtson_zone_b" not in found and "AVR_Knudtson_zone_c" in found
+
+
+def test_without_any_disc_the_calibres_tell_the_unit(tmp_path: Path) -> None:
+    blind = {
+        "Disc_height": "",
+        "Disc_width": "",
+        "Cup_height": "",
+        "Cup_width": "",
+        "CDR_vertical": "",
+        "CDR_horizontal": "",
+    }
+    results(tmp_path / "Results", {EYE: measured(**blind)})
+    assert vessels(uk(tmp_path, EYE))["CRAE_Knudtson_zone_b"] == plausible("CRAE_Knudtson_zone_b")
+
+
+def test_rows_of_disc_centred_images_are_told_too(tmp_path: Path) -> None:
+    results(tmp_path / "Results", {EYES[0]: measured()})
+    header, values = (
+        ",".join(["Name", *COLUMNS]),
+        ",".join(str(v) for v in measured(Fractal_dimension=1.411).values()),
+    )
+    rows(tmp_path / "Results" / "M3" / "Disc_Features.csv", header, f"{EYES[1]}.png,{values}")
+    dataset = uk(tmp_path, *EYES[:2])
+    assert vessels(dataset, EYES[1])["Fractal_dimension"] == 1.411
+    source = dataset.describe(f"{EYES[1]}.png").about("vascular")[0].source
+    assert (Path(source.file).name, source.row) == ("Disc_Features.csv", 2)
+
+
+def test_doubled_rows_count_once_where_equal_and_not_at_all_where_different(tmp_path: Path) -> None:
+    header = ",".join(["Name", *COLUMNS])
+    lines = [",".join([eye, *(str(v) for v in measured(**changed).values())]) for eye, changed in (
+        (EYES[0], {}), (EYES[0], {}), (EYES[1], {}), (EYES[1], {"Vessel_density": 0.07}),
+    )]  # fmt: skip
+    rows(tmp_path / "Results" / "M3" / "Macular_Features.csv", header, *lines)
+    dataset = uk(tmp_path, *EYES[:2])
+    assert len(vessels(dataset, EYES[0])) == 72 and vessels(dataset, EYES[1]) == {}
+    assert any(f"measured '{EYES[1]}' twice with different values; none is told" in note for note in dataset.notes)
+
+
+def test_row_numbers_count_blank_lines(tmp_path: Path) -> None:
+    values = ",".join(str(v) for v in measured().values())
+    rows(
+        tmp_path / "Results" / "M3" / "Macular_Features.csv",
+        ",".join(["Name", *COLUMNS]),
+        "",
+        "," * 72,
+        f"{EYE},{values}",
+    )
+    assert {f.source.row for f in uk(tmp_path, EYE).describe(f"{EYE}.png").about("vascular")} == {4}
+
+
+def test_columns_are_found_in_any_case(tmp_path: Path) -> None:
+    results(tmp_path / "Results", {EYE: measured()})
+    path = tmp_path / "Results" / "M3" / "Macular_Features.csv"
+    header, *body = path.read_text().splitlines()
+    rows(path, header.lower().replace("name", " name "), *body)
+    assert vessels(uk(tmp_path, EYE)) == measured()
+
+
+@pytest.mark.parametrize(
+    ("header", "line", "what"),
+    [
+        ("Name,Vessel_density,Vessel_density", f"{EYE},0.08,0.09", "the column 'Vessel_density' stands twice"),
+        ("Name,Vessel_density", f"{EYE},0.08,0.09", "more cells than the 2 of the header"),
+        ("Image,Vessel_density", f"{EYE},0.08", "no column 'Name'; the columns are 'Image', 'Vessel_density'"),
+        ("", "", "not a readable AutoMorph table|no column 'Name'"),
+    ],
+)
+def test_an_automorph_table_that_could_be_misread_is_refused(
+    tmp_path: Path, header: str, line: str, what: str
+) -> None:
+    rows(tmp_path / "Results" / "M3" / "Macular_Features.csv", header, line)
+    with pytest.raises(UserError, match=rf"Macular_Features.csv.*({what})"):
+        uk(tmp_path, EYE)
+
+
+def test_older_tables_are_read_with_the_place_of_each_cell(tmp_path: Path) -> None:
+    place = tmp_path / "Results" / "M3" / "Macular_centred"
+    whole = [c for c in COLUMNS if "zone" not in c and not re.match("Disc|Cup|CDR", c)]
+    zone = [c.removesuffix("_zone_b") for c in COLUMNS if c.endswith("_zone_b")]
+    disc = [c for c in COLUMNS if re.match("Disc|Cup|CDR", c)]
+    tables = {
+        "Macular_Measurement.csv": (whole, ""),
+        "Macular_Zone_B_Measurement.csv": (zone, "_zone_b"),
+        "Disc_cup_results.csv": (disc, ""),
+    }
+    for n, (name, (columns, suffix)) in enumerate(tables.items()):
+        lines = [",".join([eye, *(str(plausible(c + suffix)) for c in columns)]) for eye in (EYES[1], EYES[0])]
+        rows(place / name, ",".join(["Name", *columns]), *[""] * n, *lines)
+    dataset = uk(tmp_path, *EYES[:2])
+    found = dataset.describe(f"{EYES[0]}.png").about("vascular")
+    assert {f.name: f.value for f in found} == {c: plausible(c) for c in COLUMNS if not c.endswith("_zone_c")}
+    for fact in found:
+        assert cell(fact.source.file, fact.source.row, fact.source.column) == str(plausible(fact.name))
+
+
+def test_older_tables_do_not_choose_between_doubled_rows(tmp_path: Path) -> None:
+    path = tmp_path / "Results" / "M3" / "Macular_centred" / "Macular_Measurement.csv"
+    rows(path, "Name,Fractal_dimension", f"{EYES[0]},1.5", f"{EYES[0]},1.4", f"{EYES[1]},1.45")
+    dataset = uk(tmp_path, *EYES[:2])
+    assert vessels(dataset, EYES[0]) == {} and vessels(dataset, EYES[1]) == {"Fractal_dimension": 1.45}
+
+
+def test_a_measured_branch_angle_is_told_in_degrees_where_a_table_has_it(tmp_path: Path) -> None:
+    results(
+        tmp_path / "Results",
+        {EYE: measured() | {"Average Branch Angle": 71.5}},
+        columns=[*COLUMNS, "Average Branch Angle"],
+    )
+    assert "the average branching angle of the retinal vessels is 71.5 degrees" in said(
+        uk(tmp_path, EYE), f"{EYE}.png"
+    )
+
+
+def test_absent_results_are_noted_and_nothing_is_invented(tmp_path: Path) -> None:
+    dataset = uk(tmp_path, EYE)
+    assert vessels(dataset) == {} and any("no AutoMorph results" in note for note in dataset.notes)
+    with pytest.raises(UserError, match=r"automorph_root .*nowhere is not a folder"):
+        load_dataset("UK", tmp_path, automorph_root=tmp_path / "nowhere")
+
+
+def test_a_graded_quality_counts_before_automorph_s(tmp_path: Path) -> None:
+    pictures(tmp_path / "train", "10_left.jpeg", "10_right.jpeg")
+    rows(tmp_path / "Label_EyeQ_train.csv", ",image,quality,DR_grade", "0,10_left.jpeg,1,0", "1,10_right.jpeg,,0")
+    results(tmp_path / "Results", {}, {"10_left.png": "0.1,0", "10_right.png": "0.1,0"})
+    dataset = load_dataset("EyeQ", tmp_path)
+    assert "Image quality: the EyeQ graders graded the image quality as usable." in said(dataset, "10_left.jpeg")
+    assert "Image quality: AutoMorph's quality check called the image good." in said(dataset, "10_right.jpeg")
+    assert dataset.labels().set_index("image")["quality"].to_dict() == {"10_left.jpeg": 1, "10_right.jpeg": 0}
+
+
+def test_results_shared_by_splits_with_equal_names_are_told_of_neither(tmp_path: Path) -> None:
+    idrid(tmp_path)
+    results(tmp_path / "Results", {"IDRiD_001": measured()}, {"IDRiD_001.png": "0.1,0"})
+    dataset = load_dataset("IDRiD", tmp_path)
+    case = dataset.describe("train/IDRiD_001.jpg")
+    assert case.about("vascular") == () and case.about("quality") == () and "run each split alone" in case.missing[-1]
+    assert "quality" not in dataset.labels().columns, "nor is it offered for choosing images"
+    assert len(load_dataset("IDRiD", tmp_path, split="train").describe("IDRiD_001.jpg").about("vascular")) == 72
+    results(tmp_path / "Results" / "train", {"IDRiD_001": measured()})
+    assert len(load_dataset("IDRiD", tmp_path).describe("train/IDRiD_001.jpg").about("vascular")) == 72
+
+
+def test_alignment_tells_no_vessels(tmp_path: Path) -> None:
+    results(tmp_path / "Results", {EYE: measured()}, {f"{EYE}.png": "0.1,0"})
+    picture(tmp_path / f"{EYE}.png")
+    dataset = AlignDesc(tmp_path, dataset="UK")
+    assert dataset.describe(f"{EYE}.png").about("vascular") == () and "Vessels" not in dataset.get_description(
+        f"{EYE}.png"
+    )
+    assert "vascular" not in prompt.told("alignment")
+
+
+# --- a dataset of one's own ---
+
+OWN = """
+name: clinic
+title: Our clinic
+splits: {{all: {{images: [photos], tables: [labels.csv]}}}}
+key: file
+facts:
+{facts}
+"""
+
+
+def own(root: Path, facts: str, *lines: str) -> BaseDescription:
+    (root / "clinic.yaml").write_text(OWN.format(facts=facts), encoding="utf-8")
+    rows(root / "labels.csv", *lines)
+    pictures(root / "photos", *(line.split(",")[0] for line in lines[1:]))
+    return load_dataset(str(root / "clinic.yaml"), root)
+
+
+def test_a_page_of_one_s_own_needs_no_class(tmp_path: Path) -> None:
+    dataset = own(
+        tmp_path,
+        "  - grade: {column: DR, scale: ICDR}\n  - columns: {aspects: {remark: notes}}",
+        "file,DR,remark",
+        "a.png,4,after laser.",
+    )
+    assert told(dataset, "a.png")["grade"] == 4 and said(dataset, "a.png").endswith("Notes: after laser.")
+    assert dataset.describe("a.png").id == "clinic-a" and type(dataset) is BaseDescription
+
+
+@pytest.mark.parametrize(
+    ("facts", "what"),
+    [
+        ("  - grades: {column: DR, scale: ICDR}", r"unknown kind of fact 'grades'.*did you mean 'grade'"),
+        ("  - grade: {column: DR, scale: ICDRS}", r"unknown scale 'ICDRS'.*did you mean 'ICDR'"),
+        ("  - grade: {colum: DR, scale: ICDR}", r"facts: grade: column: Field required"),
+        ("  - boxes: {colum: DR}", r"facts: boxes: colum: Extra inputs"),
+        ("  - columns: {aspects: {remark: note}}", r"unknown aspect 'note'.*did you mean 'notes'"),
+        ("  - say: {aspect: Diseases, name: x, text: y}", r"unknown aspect 'Diseases'.*did you mean 'disease'"),
+        ("  - grade", r"facts: grade: column: Field required"),
+        ("key2: x", r"key2"),
+        ("  - grade: 5", r"needs a mapping"),
+        ("image: '('", r"regular expression"),
+    ],
+)
+def test_a_page_that_is_wrong_is_refused_with_its_place(tmp_path: Path, facts: str, what: str) -> None:
+    text = OWN.format(facts=facts if facts.startswith(" ") else "  - automorph\n" + facts)
+    (tmp_path / "clinic.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=rf"clinic\.yaml: .*{what}") as error:
+        load_dataset(str(tmp_path / "clinic.yaml"), tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["- a\n- b\n", "a: [", "\xff"])
+def test_a_file_that_is_no_page_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "clinic.yaml").write_bytes(content.encode("latin-1"))
+    with pytest.raises(UserError, match=r"clinic\.yaml"):
+        load_dataset(str(tmp_path / "clinic.yaml"), tmp_path)
+
+
+def test_a_plain_csv_needs_only_the_column_image(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "b.png", "c.png")
+    path = rows(tmp_path / "my eyes.csv", "image", "a.png", "b.png")
+    dataset = BaseDescription(tmp_path, dataset=str(path))
+    assert dataset.images == ["a.png", "b.png"] and said(dataset, "a.png") == "" and dataset.page.name == "my_eyes"
+    assert "no row" in reason(dataset, "c.png")
+    rows(path, "picture", "a.png")
+    with pytest.raises(UserError, match=r"my eyes.csv: no column 'image'; the columns are 'picture'"):
+        BaseDescription(tmp_path, dataset=str(path))
+
+
+def test_a_plain_csv_tells_its_cells_as_they_stand(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png")
+    cells = "OCT scan,good,drusen; a scar,AV ratio 0.7,left  eye."
+    path = rows(tmp_path / "eyes.csv", "image,Modality,QUALITY,disease,vascular,notes", f"a.png,{cells}")
+    assert said(BaseDescription(tmp_path, dataset=str(path)), "a.png") == (
+        "Image: OCT scan.\nImage quality: good.\nDisease: drusen; a scar.\n"
+        "Vessels and optic disc: AV ratio 0.7.\nNotes: left eye."
+    )
+
+
+# --- what holds for every dataset ---
+
+
+@cache
+def grid(file: str) -> tuple[tuple[str, ...], ...]:
+    """A table's cells, read without the package."""
+    path = Path(file)
+    if path.suffix == ".xlsx":
+        found = openpyxl.load_workbook(path).worksheets[0].iter_rows(values_only=True)
+        return tuple(tuple("" if c is None else str(c) for c in row) for row in found)
+    if path.suffix == ".xls":
+        found = xlrd.open_workbook(file).sheet_by_index(0)
+        return tuple(tuple(str(c) for c in found.row_values(r)) for r in range(found.nrows))
+    raw = path.read_bytes()
+    text = raw.decode("cp1252" if b"\xa0" in raw and "RFMiD_2" in path.name else "utf-8-sig")
+    rows_ = list(csv.reader(text.splitlines(), delimiter=";" if ";" in text.splitlines()[0] else ","))
+    return tuple(tuple(row) for row in rows_)
+
+
+def cell(file: str, row: int, column: str) -> str:
+    header = [name.strip().replace("\xa0", "") for name in grid(file)[0]]
+    return grid(file)[row - 1][header.index(column)].strip()
+
+
+def holds(case: Case, fact: object, dataset: BaseDescription) -> bool:
+    """Whether the cell that a fact names says what the fact says."""
+    text = cell(fact.source.file, fact.source.row, fact.source.column)
+    corrected = {
+        c.right: c.stale for c in dataset.page.corrections if c.image in case.image and c.column == fact.source.column
+    }
+    if fact.aspect == "vascular":
+        return math.isclose(float(text), fact.value, rel_tol=1e-12)
+    if fact.unit == "AutoMorph":
+        bad = float(cell(fact.source.file, fact.source.row, "softmax_bad"))
+        return fact.value == (2 if text == "1" and bad >= 0.25 else int(text))
+    if fact.name in ("normal", "diagnosis", "remark") and "Keywords" in fact.source.column:
+        words = [word.strip() for word in re.split("[，,]", text.casefold())]
+        return ("normal fundus" if fact.name == "normal" else fact.value) in words
+    if fact.name == "normal":  # an overall flag: 0 in RFMiD, 1 in RFMiD 2.0
+        return int(text) == {"Disease_Risk": 0, "WNL": 1}[fact.source.column]
+    if isinstance(fact.value, int):
+        return int(float(text)) == fact.value or corrected.get(str(fact.value)) == str(int(float(text)))
+    return text.casefold() == str(fact.value)
+
+
+@pytest.mark.parametrize("name", page.names())
+def test_every_fact_of_every_sample_stands_in_the_cell_it_names(drawn: dict[str, Path], name: str) -> None:
+    dataset = load_dataset(name, drawn[name])
+    checked = 0
+    for image in dataset.images:
+        case = dataset.describe(image)
+        assert case.description == dataset.get_description(image)
+        for fact in case.facts:
+            if fact.source.row is not None:
+                assert holds(case, fact, dataset), f"{image}: {fact}"
+                checked += 1
+            elif fact.aspect == "lesion" and fact.value:
+                assert Path(fact.source.file).is_file()
+    assert checked > 100
+
+
+def test_names_of_classes_load_the_same_as_names_of_pages(drawn: dict[str, Path]) -> None:
+    by_class, by_name = APTOSDesc(drawn["APTOS"]), load_dataset("aptos", drawn["APTOS"])
+    assert by_class.images == by_name.images and type(by_name) is APTOSDesc
+    assert by_class.get_description(by_class.images[0]) == by_name.get_description(by_name.images[0])
