@@ -20,7 +20,7 @@ class Catalogue:
         self.root, self.page, self.split = root, wanted, split
         self.notes: list[str] = []
         self.inputs: dict[str, str] = {}
-        self.tree = folder.walk(root, without=[without])
+        self.tree = folder.walk(root, without=[without, root / "Results"])
         self.tabled: dict[str, list[str]] = defaultdict(list)
         self.images = self._find_images()
         self.rows = self._find_rows(tables)

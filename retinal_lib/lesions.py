@@ -1,5 +1,6 @@
 """Lesion facts from mask files: which mask belongs to which image and type, and what its boxes say."""
 
+import math
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -100,7 +101,7 @@ def _read(path: Path, image: folder.Found, missing: list[str]) -> boxes.Lesions 
 def percent(share: float) -> str:
     """A share of the image as text with at least two digits that count."""
     value = share * 100
-    digits = 1 if value >= 10 else 2 if value >= 1 else 3 if value >= 0.1 else 4
+    digits = 1 if value >= 10 else 2 if value >= 1 else 3 if value >= 0.1 else max(4, 1 - math.floor(math.log10(value)))
     return f"{value:.{digits}f} %"
 
 

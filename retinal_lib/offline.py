@@ -229,7 +229,8 @@ class _Composer:
     def _caption(self) -> list[str]:
         order = ("image", "quality", "disease", "lesion", "patient", "notes")
         known = [name for name in order if self.case.about(name)]
-        return [text for name in known for text in getattr(self, f"_{name}")()]
+        told = [text for name in known for text in getattr(self, f"_{name}")()]
+        return told or [self.phrases.say(self.bank["disease"]["unknown"])]
 
     def _consult(self) -> list[str]:
         """Whole sentences only; where not all fit in, the least important is left out. What the image is opens the answer."""

@@ -88,7 +88,9 @@ class Page(Strict):
 
     @field_validator("facts", mode="before")
     @classmethod
-    def _known_kinds(cls, entries: list) -> list:
+    def _known_kinds(cls, entries: object) -> list:
+        if not isinstance(entries, list):
+            raise ValueError(f"a list of kinds of facts is needed, found {entries!r}")
         return [_kind(entry) for entry in entries]
 
     @model_validator(mode="after")
@@ -139,7 +141,7 @@ def load(path: Path) -> Page:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path}: not a readable dataset page ({' '.join(str(error).split())})") from error
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(f"{path}: a dataset page is a mapping of keys such as name, title, splits and facts")
     try:
         return Page(**content, file=path)

@@ -47,9 +47,11 @@ def joined(words: list[str], last: str = "and") -> str:
 
 def articled(noun: str) -> str:
     """The noun with an indefinite article, unless it has an article or a negation."""
-    if re.match(r"(an?|the|no|one|two|several|some)\b", noun, re.IGNORECASE):
+    if re.match(r"(an?|the|no|one|two|several|some)(?![\w-])", noun, re.IGNORECASE):
         return noun
     # a word in capitals is spelled out: an OCT scan, but a UWF picture
     first = noun[:1]
     vowel = first in "AEFHILMNORSX" if re.match(r"[A-Z]{2,}", noun) else first.casefold() in "aeiou"
+    # and some begin with a vowel that is spoken like a consonant: a usable picture, a unilateral finding, a one-sided view
+    vowel = vowel and not re.match(r"us[aeu]|uni[^mn]|eu|on(e|ce)\b", noun, re.IGNORECASE)
     return f"{'an' if vowel else 'a'} {noun}"

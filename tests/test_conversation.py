@@ -85,7 +85,7 @@ STYLES = {
     "a heading before": labelled("User: ", "Assistant: ", before="# Conversation\n\n---\n"),
     "a rule after": labelled("User: ", "Assistant: ", after="\n\n---\n"),
     "an end mark": labelled("User: ", "Assistant: ", after="\n\n[End of conversation]"),
-    "a farewell below a rule": labelled("User: ", "Assistant: ", after="\n\n---\n\nLet me know if you need more turns!"),
+    "a farewell below a rule": labelled("User: ", "Assistant: ", after="\n\n---\n\nLet me know if you need more!"),
     "thoughts before": labelled("User: ", "Assistant: ", before="<think>User: hm\nAssistant: well</think>\n"),
     "a code block": labelled("User: ", "Assistant: ", before="```\n", after="\n```"),
     "JSON as exported": as_json(llava),
@@ -104,7 +104,7 @@ STYLES = {
         {"speaker": "Patient", "text": t.question}, {"speaker": "Ophthalmologist", "text": t.answer},
     )]),
     "JSON numbered keys": as_json(
-        lambda turns: {key: text for n, t in enumerate(turns) for key, text in ((f"Q{n}", t.question), (f"A{n}", t.answer))}
+        lambda turns: {f"{key}{n}": text for n, t in enumerate(turns) for key, text in zip("QA", t, strict=True)}
     ),
     "JSON lines": lambda turns: "\n".join(json.dumps(part) for part in llava(turns)),
 }  # fmt: skip

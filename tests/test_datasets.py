@@ -8,13 +8,28 @@ import re
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import openpyxl
 import pytest
 import xlrd
 import xlwt
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from retinal_lib import AlignDesc, APTOSDesc, ODIRDDesc, UserError, automorph, load_dataset, page, prompt
+from retinal_lib import (
+    AlignDesc,
+    APTOSDesc,
+    ODIRDDesc,
+    UserError,
+    automorph,
+    boxes,
+    lesions,
+    load_dataset,
+    page,
+    prompt,
+)
 from retinal_lib.dataset import BaseDescription
 from retinal_lib.fact import Case
 
@@ -406,6 +421,35 @@ def test_only_the_largest_ten_boxes_are_told_of_many_lesions(tmp_path: Path) -> 
     assert "the 10 largest of the microaneurysms lie in the boxes [" in case.description
 
 
+@given(arrays.arrays(bool, st.tuples(st.integers(1, 24), st.integers(1, 24))))
+def test_boxes_hold_every_lesion_whole_and_come_largest_first(marked: np.ndarray) -> None:
+    height, width = marked.shape
+    found = boxes.find(marked)
+    assert sum(lesion.pixels for lesion in found.lesions) == marked.sum() == round(found.area * width * height)
+    assert [lesion.pixels for lesion in found.lesions] == sorted((e.pixels for e in found.lesions), reverse=True)
+    for y, x in np.argwhere(marked):
+        assert any(
+            x0 <= x / width and (x + 1) / width <= x1 and y0 <= y / height and (y + 1) / height <= y1
+            for x0, y0, x1, y1 in (lesion.box for lesion in found.lesions)
+        )
+    for lesion in found.lesions:
+        assert all(0 <= edge <= 1 and edge == round(edge, 4) for edge in lesion.box)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.123456, "12.3 %"),
+        (0.0123456, "1.23 %"),
+        (0.00251, "0.251 %"),
+        (0.000506, "0.0506 %"),
+        (1 / 12212224, "0.0000082 %"),
+    ],
+)
+def test_the_smallest_lesion_covers_more_than_nothing(share: float, text: str) -> None:
+    assert lesions.percent(share) == text
+
+
 # --- MMAC ---
 
 
@@ -446,6 +490,44 @@ def test_mmac_task_1_is_found_in_the_published_and_in_the_short_layout(tmp_path:
     assert "meaning no myopic macular lesion" in said(dataset, "mmac_task_1_train_0001.png")
     case = dataset.describe("mmac_task_1_train_0002.png")
     assert "age" not in told(dataset, "mmac_task_1_train_0002.png") and any("'x'" in why for why in case.missing)
+
+
+# --- tables and folders that do not meet ---
+
+
+def test_a_table_whose_pictures_were_not_downloaded_is_noted(tmp_path: Path) -> None:
+    idrid(tmp_path)
+    for path in (tmp_path / B / "a. Training Set").iterdir():
+        path.unlink()
+    dataset = load_dataset("IDRiD", tmp_path)
+    assert dataset.images == ["IDRiD_001.jpg"] and told(dataset, "IDRiD_001.jpg")["grade"] == 0
+    assert "no images of split train under the data root" in dataset.notes
+    assert len(dataset.rows_without_image) == 3
+    with pytest.raises(UserError, match=r"no image of IDRiD, split train"):
+        load_dataset("IDRiD", tmp_path, split="train")
+
+
+def test_a_table_of_another_name_is_taken_where_it_is_named(tmp_path: Path) -> None:
+    pictures(tmp_path / "train_images", "0" * 12 + ".png")
+    rows(tmp_path / "labels" / "mine.csv", "id_code,diagnosis", "0" * 12 + ",3")
+    dataset = APTOSDesc(tmp_path, tables={"train": "labels/mine.csv"})
+    assert told(dataset, "0" * 12 + ".png")["grade"] == 3
+    with pytest.raises(UserError, match=r"unknown split of APTOS in tables 'training'.*did you mean 'train'"):
+        APTOSDesc(tmp_path, tables={"training": "labels/mine.csv"})
+    with pytest.raises(UserError, match=r"mine2.csv: no such table"):
+        APTOSDesc(tmp_path, tables={"train": "labels/mine2.csv"})
+
+
+def test_two_different_tables_for_one_split_are_refused(tmp_path: Path) -> None:
+    pictures(tmp_path / "train_images", "0" * 12 + ".png")
+    for n, place in enumerate(("a", "b")):
+        rows(tmp_path / place / "train.csv", "id_code,diagnosis", "0" * 12 + f",{n}")
+    with pytest.raises(
+        UserError, match=r"two different label tables for split train: .*a/train.csv and .*b/train.csv; .*APTOS"
+    ):
+        load_dataset("APTOS", tmp_path)
+    rows(tmp_path / "b" / "train.csv", "id_code,diagnosis", "0" * 12 + ",0")
+    assert told(load_dataset("APTOS", tmp_path), "0" * 12 + ".png")["grade"] == 0
 
 
 # --- Messidor ---
@@ -656,6 +738,21 @@ def test_odir_is_found_in_the_layout_of_oia(tmp_path: Path, name: str) -> None:
     for title, lines in ((name, [people]), (name.replace("English", "Chinese"), [])):
         sheet(tmp_path / "Training Set" / "Annotation" / title, [*ODIR, *"NDGCAHMO"], *lines)
     assert told(load_dataset("ODIR", tmp_path), "0_right.jpg")["diagnosis"] == "glaucoma"
+
+
+def test_odir_s_table_of_one_row_an_eye_says_the_same_twice(tmp_path: Path) -> None:
+    pictures(tmp_path / "preprocessed_images", "0_left.jpg", "0_right.jpg")
+    row = "0,60,Male,0_left.jpg,0_right.jpg,drusen，glaucoma,normal fundus,0,0,1,0,0,0,0,1,../input/x.jpg"
+    header = ",".join([*ODIR, *"NDGCAHMO", "filepath", "labels", "target", "filename"])
+    rows(
+        tmp_path / "full_df.csv",
+        header,
+        f"{row},['G'],\"[0, 0, 1]\",0_left.jpg",
+        f"{row},['N'],\"[1, 0]\",0_right.jpg",
+    )
+    dataset = load_dataset("ODIR", tmp_path)
+    assert [f.value for f in dataset.describe("0_left.jpg").about("disease")] == ["drusen", "glaucoma"]
+    assert "normal" in told(dataset, "0_right.jpg") and dataset.skipped == {}
 
 
 def test_labels_of_an_eye_with_several_diagnoses_lose_none(tmp_path: Path) -> None:
@@ -891,7 +988,7 @@ def test_a_quality_that_is_none_is_left_out_with_its_row(tmp_path: Path) -> None
             {"CRAE_Hubbard_zone_b": -1, "CRVE_Hubbard_zone_b": -1, "AVR_Hubbard_zone_b": 1.0},
             {"CRAE_Hubbard_zone_b", "CRVE_Hubbard_zone_b", "AVR_Hubbard_zone_b"},
         ),
-        ({"CRAE_Knudtson_zone_c": "", "AVR_Knudtson_zone_c": -0.005}, {"CRAE_Knudtson_zone_c", "AVR_Knudtson_zone_c"}),
+        ({"CRAE_Knudtson_zone_c": "", "AVR_Knudtson_zone_c": -0.01}, {"CRAE_Knudtson_zone_c", "AVR_Knudtson_zone_c"}),
         ({"CRVE_Knudtson_zone_c": -1, "AVR_Knudtson_zone_c": 0.65}, {"CRVE_Knudtson_zone_c", "AVR_Knudtson_zone_c"}),
         ({"AVR_Knudtson_zone_b": 1.0}, set()),
         ({"Artery_Vessel_density_zone_b": 0.0004}, set()),
@@ -1050,6 +1147,14 @@ def test_absent_results_are_noted_and_nothing_is_invented(tmp_path: Path) -> Non
         load_dataset("UK", tmp_path, automorph_root=tmp_path / "nowhere")
 
 
+def test_automorph_s_own_pictures_are_no_images_of_the_dataset(tmp_path: Path) -> None:
+    picture(tmp_path / "Results" / "M0" / "images" / f"{EYE}.png")
+    (tmp_path / "elsewhere").mkdir()
+    picture(tmp_path / "bulk" / f"{EYE}.png")
+    assert load_dataset("UK", tmp_path).images == [f"{EYE}.png"]
+    assert load_dataset("UK", tmp_path, automorph_root=tmp_path / "elsewhere").images == [f"{EYE}.png"]
+
+
 def test_a_graded_quality_counts_before_automorph_s(tmp_path: Path) -> None:
     pictures(tmp_path / "train", "10_left.jpeg", "10_right.jpeg")
     rows(tmp_path / "Label_EyeQ_train.csv", ",image,quality,DR_grade", "0,10_left.jpeg,1,0", "1,10_right.jpeg,,0")
@@ -1122,7 +1227,12 @@ def test_a_page_of_one_s_own_needs_no_class(tmp_path: Path) -> None:
         ("  - columns: {aspects: {remark: note}}", r"unknown aspect 'note'.*did you mean 'notes'"),
         ("  - say: {aspect: Diseases, name: x, text: y}", r"unknown aspect 'Diseases'.*did you mean 'disease'"),
         ("  - grade", r"facts: grade: column: Field required"),
-        ("key2: x", r"key2"),
+        ("key2: x", r"key2: Extra inputs"),
+        ("1: x", r"a mapping of keys such as name"),
+        ("facts:", r"facts: a list of kinds of facts is needed, found None"),
+        ("facts: grade", r"facts: a list of kinds of facts is needed, found 'grade'"),
+        ("may_send: perhaps", r"may_send: Input should be 'yes', 'no' or 'ask' \(found 'perhaps'\)"),
+        ("masks: {name: x}", r"masks.types: Field required"),
         ("  - grade: 5", r"needs a mapping"),
         ("image: '('", r"regular expression"),
     ],

@@ -1,6 +1,6 @@
 """Every system prompt as a text to read, and that it claims what its dataset can give and nothing else.
 
-After a change to a template or a part: `python tests/test_prompts.py` writes the texts under tests/golden anew; read the diff.
+After a change to a template or a part, `python tests/test_prompts.py` writes tests/golden anew; read the diff.
 """
 
 import re
@@ -42,10 +42,6 @@ def test_there_is_a_text_for_each_prompt_and_no_other() -> None:
 @pytest.mark.parametrize(("name", "track", "style"), EVERY)
 def test_no_slot_stays_and_no_line_is_odd(name: str, track: str, style: str | None) -> None:
     text = rendered(name, track, style)
-    assert (
-        not re.search(r"\$|  \S(?<!-)|\bNone\b|: *$(?!\n *-|\n\w+: \()|\.\.|;;|,,| [;,.]", text, re.M)
-        or "  - " in text
-    )
     assert not re.search(r"\$|\bNone\b|\.\.|;;|,,| [;,.]|: ;|\n\n\n", text)
     assert not re.search(r"[^\n ] {2,}", text) and not re.search(r" $", text, re.M)
     for block in re.findall(r"(?:^ *- .*\n)+", text + "\n", re.M):

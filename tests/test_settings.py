@@ -282,7 +282,7 @@ def test_a_condition_chooses_by_labels(eyes: BaseDescription) -> None:
 @pytest.mark.parametrize(
     "condition",
     [
-        "grad == 0", "grade = 0", "grade ==", "grade == 0)", "(grade == 0", "eye == 'left", "eye", "grade", "1", "[0, 1]",
+        "grad == 0", "grade = 0", "grade ==", "grade == 0)", "(grade == 0", "eye == 'left", "eye", "grade", "1", "[0]",
         "True", "grade.sum() > 3", "eye < 3", "eye.foo()", "grade == 0\neye == 'left'", "@x == 1", "]", "all images",
     ],
 )  # fmt: skip

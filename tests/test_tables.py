@@ -116,7 +116,8 @@ def test_short_rows_are_filled_with_nothing(tmp_path: Path) -> None:
 
 @given(
     st.lists(
-        st.lists(st.text(st.characters(exclude_categories=("C", "Z")), min_size=1), min_size=3, max_size=3), min_size=1
+        st.lists(st.text(st.characters(exclude_categories=("C", "Z")), min_size=1), min_size=3, max_size=3),
+        min_size=1,
     ),
     st.sampled_from(",;\t"),
     st.sampled_from(["\n", "\r\n"]),
@@ -163,7 +164,12 @@ def test_an_error_in_an_old_spreadsheet_is_no_number(tmp_path: Path) -> None:
         return record(0x0004, struct.pack("<HH3xB", row, column, len(text)) + text.encode())
 
     error = record(0x0005, struct.pack("<HH3xBB", 1, 1, 0, 1))
-    parts = [record(0x0009, struct.pack("<HH", 7, 0x10)), label(0, 0, "image"), label(0, 1, "grade"), label(1, 0, "a")]
+    parts = [
+        record(0x0009, struct.pack("<HH", 7, 0x10)),
+        label(0, 0, "image"),
+        label(0, 1, "grade"),
+        label(1, 0, "a"),
+    ]
     path = written(tmp_path, b"".join([*parts, error, record(0x000A, b"")]), "labels.xls")
     assert table.read(path).column("grade") == ["#NULL!"]
 
