@@ -12,12 +12,18 @@ def main(arguments: list[str]) -> str:
     folder = settings.load(dataset=arguments[0] if arguments else "ODIR").folder
     file = folder / "conversations.jsonl"
     if not file.is_file():
-        raise UserError(f"no conversations in {paths.shown(folder)} yet; run papermill notebooks/generate.ipynb -p dataset {folder.name.split('-')[0]}")
+        raise UserError(
+            f"no conversations in {paths.shown(folder)} yet; run papermill notebooks/generate.ipynb -p dataset {folder.name.split('-')[0]}"
+        )
     with file.open(encoding="utf-8") as lines:
         entries = [json.loads(line) for line in lines]
     speakers = {"human": "Q", "gpt": "A"}
-    turns = [f"  {speakers[turn['from']]}: {turn['value'].removesuffix(chr(10) + '<image>')}" for turn in entries[0]["conversations"]]
-    return "\n".join([f"{len(entries)} conversations lie in {paths.shown(file)}", f"The first, about {entries[0]['image']}:", *turns])
+    turns = [
+        f"  {speakers[turn['from']]}: {turn['value'].removesuffix(chr(10) + '<image>')}" for turn in entries[0]["conversations"]
+    ]
+    return "\n".join(
+        [f"{len(entries)} conversations lie in {paths.shown(file)}", f"The first, about {entries[0]['image']}:", *turns]
+    )
 
 
 if __name__ == "__main__":

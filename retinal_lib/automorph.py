@@ -59,9 +59,7 @@ class Feature:
 def _feature(column: str, spec: dict, words: str, parents: Iterable[str] = (), where: str = "", of: str = "") -> Feature:
     digits = spec.get("zone_digits", spec["digits"]) if "_zone_" in column else spec["digits"]
     low, high = spec["valid"]
-    return Feature(
-        column, words, spec.get("unit", ""), digits, low, high, tuple(parents), where, of, spec["words"]
-    )
+    return Feature(column, words, spec.get("unit", ""), digits, low, high, tuple(parents), where, of, spec["words"])
 
 
 @cache
@@ -178,8 +176,11 @@ class AutoMorph:
 
     def _matrix(self, path: Path, frame: pd.DataFrame, names: list[str]) -> np.ndarray:
         """The cells of these columns as numbers [row, column], NaN where there is none."""
-        bad = sum(int((_numbers(frame[n]).isna() & frame[n].notna() & (frame[n].astype(str).str.strip() != "")).sum())
-                  for n in names if n in frame.columns and not pd.api.types.is_numeric_dtype(frame[n]))
+        bad = sum(
+            int((_numbers(frame[n]).isna() & frame[n].notna() & (frame[n].astype(str).str.strip() != "")).sum())
+            for n in names
+            if n in frame.columns and not pd.api.types.is_numeric_dtype(frame[n])
+        )
         if bad:
             self.notes.append(f"{path.name}: {bad} cells are not numbers; they are left out")
         return frame.reindex(columns=names).apply(_numbers).to_numpy(dtype=float).reshape(len(frame), len(names))

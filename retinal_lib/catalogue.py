@@ -121,9 +121,12 @@ class Catalogue:
         content, number, eye = row or (rows[0] if rows else (None, None, None))
         corrections = {
             table.fold(c.column): (c.stale, c.right, c.source)
-            for c in self.page.corrections if c.image.casefold() == image.stem.casefold()
+            for c in self.page.corrections
+            if c.image.casefold() == image.stem.casefold()
         }
-        record = Record(image.name, image.stem, image.split, eye, content, number, self.page.splits[image.split].unlabelled, corrections)
+        record = Record(
+            image.name, image.stem, image.split, eye, content, number, self.page.splits[image.split].unlabelled, corrections
+        )
         record.eye, record.patient = self._eye_and_patient(image, eye)
         return record
 

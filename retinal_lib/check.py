@@ -11,7 +11,9 @@ _UNIT = r"(?:[µμu]m|mm|px|mmHg)\b"  # may stand right behind its number
 _NUMBER = re.compile(rf"(?<![\w.])\d+(?:\.\d+)?(?=(?!\w|\.\d)|{_UNIT})")
 _GOES_ON = re.compile(rf"(?!{_UNIT})\w|\.\d")  # what follows belongs to the same number or word
 _ZEROS = re.compile(r"\A\.0+(?!\d)")
-_DATA = re.compile(r"\b(hidden|the (given|provided) (facts|data|information|description)|csv|spreadsheet|dataset|instructions)\b", re.I)
+_DATA = re.compile(
+    r"\b(hidden|the (given|provided) (facts|data|information|description)|csv|spreadsheet|dataset|instructions)\b", re.I
+)
 
 
 def findings(turns: list[Turn], hidden: str, track: str, style: str | None) -> list[str]:

@@ -8,7 +8,17 @@ from typing import NamedTuple
 IMAGE = "<image>"
 ASKER = ("user", "human", "patient", "layperson", "person", "question", "asker")
 ANSWERER = (
-    "assistant", "doctor", "ophthalmologist", "ai", "gpt", "chatgpt", "answer", "response", "bot", "model", "expert",
+    "assistant",
+    "doctor",
+    "ophthalmologist",
+    "ai",
+    "gpt",
+    "chatgpt",
+    "answer",
+    "response",
+    "bot",
+    "model",
+    "expert",
     "specialist",
 )
 # a label stands at the start of a line, maybe quoted, bulleted, bold, numbered or after "Turn 1", and ends in a colon;
@@ -145,9 +155,7 @@ def _entries(content: object) -> list[tuple[str, str]]:
         return [part for entry in content for part in _entries(entry)]
     if not isinstance(content, dict):
         return []
-    return _entry(content) or [
-        part for inner in content.values() if isinstance(inner, list | dict) for part in _entries(inner)
-    ]
+    return _entry(content) or [part for inner in content.values() if isinstance(inner, list | dict) for part in _entries(inner)]
 
 
 def _entry(entry: dict) -> list[tuple[str, str]]:

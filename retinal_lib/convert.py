@@ -52,7 +52,9 @@ def _parsed(path: Path, number: int, line: str) -> object:
 def _objects(path: Path) -> Iterator[tuple[int, dict]]:
     for number, entry in _entries(path):
         if not isinstance(entry, dict):
-            raise UserError(f"{path}, line {number}: expected an object with id, image and conversations, found {type(entry).__name__}")
+            raise UserError(
+                f"{path}, line {number}: expected an object with id, image and conversations, found {type(entry).__name__}"
+            )
         yield number, entry
 
 
@@ -116,7 +118,9 @@ def _lenient(path: Path) -> Iterator[tuple[int, object]]:
 def _wrong(entry: object) -> list[str]:
     if not isinstance(entry, dict):
         return [f"expected an object with id, image and conversations, found {type(entry).__name__}"]
-    found = [f"{key} is missing or not a text" for key in ("id", "image") if not isinstance(entry.get(key), str) or not entry[key]]
+    found = [
+        f"{key} is missing or not a text" for key in ("id", "image") if not isinstance(entry.get(key), str) or not entry[key]
+    ]
     return found + problems(entry.get("conversations"))
 
 

@@ -26,8 +26,14 @@ class BaseDescription:
     dataset = ""
     aspects = tuple(ASPECTS)
 
-    def __init__(self, data_root: str | Path, automorph_root: str | Path | None = None, split: str | None = None,
-                 dataset: str | Page | None = None, tables: dict[str, str] | None = None):
+    def __init__(
+        self,
+        data_root: str | Path,
+        automorph_root: str | Path | None = None,
+        split: str | None = None,
+        dataset: str | Page | None = None,
+        tables: dict[str, str] | None = None,
+    ):
         self.page = dataset if isinstance(dataset, Page) else page_of(dataset or self.dataset)
         self.root = Path(data_root).expanduser().absolute()
         if not self.root.is_dir():
@@ -59,7 +65,9 @@ class BaseDescription:
                 self.inputs |= read[place].inputs
             result[split] = read[place]
         if not result:
-            self.notes.append(f"no AutoMorph results ({self.automorph_root} is not there): no measurements, no AutoMorph quality")
+            self.notes.append(
+                f"no AutoMorph results ({self.automorph_root} is not there): no measurements, no AutoMorph quality"
+            )
         return result
 
     def _list(self) -> None:
@@ -104,8 +112,17 @@ class BaseDescription:
         facts, missing = self._withhold(facts, record.missing)
         order = {aspect: i for i, aspect in enumerate(ASPECTS)}
         facts = sorted((f for f in facts if f.aspect in self.aspects), key=lambda f: order[f.aspect])
-        return Case(self.page.name, self.id_of(found), self.relative(found), found.path, found.split, record.patient, record.eye,
-                    tuple(facts), tuple(missing))
+        return Case(
+            self.page.name,
+            self.id_of(found),
+            self.relative(found),
+            found.path,
+            found.split,
+            record.patient,
+            record.eye,
+            tuple(facts),
+            tuple(missing),
+        )
 
     def get_description(self, image: str) -> str:
         """The hidden description of an image, one line per aspect; equal to `describe(image).description`."""
@@ -135,10 +152,21 @@ class BaseDescription:
     def _basics(self, record: Record) -> list[Fact]:
         facts = []
         if self.page.modality:
-            facts.append(Fact("image", "modality", self.page.modality, "", f"this is a {self.page.modality}",
-                              Source(f"{self.page.name} page"), self.page.modality))
+            facts.append(
+                Fact(
+                    "image",
+                    "modality",
+                    self.page.modality,
+                    "",
+                    f"this is a {self.page.modality}",
+                    Source(f"{self.page.name} page"),
+                    self.page.modality,
+                )
+            )
         if record.eye:
-            facts.append(Fact("image", "eye", record.eye, "", f"it shows the {record.eye} eye", Source(record.image), record.eye, "eye"))
+            facts.append(
+                Fact("image", "eye", record.eye, "", f"it shows the {record.eye} eye", Source(record.image), record.eye, "eye")
+            )
         return facts
 
     def _row_facts(self, record: Record) -> list[Fact]:
@@ -232,7 +260,13 @@ def csv_page(path: Path) -> Page:
     """A page for a plain CSV with columns image, modality, quality, disease, vascular, notes; only `image` is required."""
     table.read(path).column("image")
     return Page(
-        name=page.own_name(path), title=path.name, licence="your own data", may_send="ask",
-        terms="confirm that these images and notes may be sent there", splits={"all": {"images": ["*"], "tables": [path.name]}},
-        key="image", facts=[{"columns": {"aspects": CSV_ASPECTS}}], file=path,
+        name=page.own_name(path),
+        title=path.name,
+        licence="your own data",
+        may_send="ask",
+        terms="confirm that these images and notes may be sent there",
+        splits={"all": {"images": ["*"], "tables": [path.name]}},
+        key="image",
+        facts=[{"columns": {"aspects": CSV_ASPECTS}}],
+        file=path,
     )

@@ -28,7 +28,8 @@ def rows_without_image(found: Catalogue) -> list[str]:
     loaded = [s for s in found.page.splits if found.split in (None, s)]
     return [
         f"{rows[0][0].source(rows[0][1])}: {key}"
-        for (split, key), rows in found.rows.items() if split in loaded and (split, key) not in used
+        for (split, key), rows in found.rows.items()
+        if split in loaded and (split, key) not in used
     ]
 
 
@@ -66,7 +67,9 @@ def _labels(found: Catalogue, image: folder.Found, row: Row | None = None) -> tu
 
 def _same_images(found: Catalogue) -> Iterator[list[folder.Found]]:
     """Groups of images that are one picture: by the page's list, and by equal bytes on disk."""
-    by_name = {f"{i.split}/{i.stem}".casefold(): i for i in found.images} | {i.stem.casefold(): i for i in found.images if not found.page.restart}
+    by_name = {f"{i.split}/{i.stem}".casefold(): i for i in found.images} | {
+        i.stem.casefold(): i for i in found.images if not found.page.restart
+    }
     for pair in found.page.same_image:
         group = [by_name[n.casefold()] for n in pair if n.casefold() in by_name]
         if len(group) > 1:

@@ -32,7 +32,9 @@ def swapped(path: Path) -> Iterator[TextIO]:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror or error}); free its place and run again: nothing is lost") from error
+        raise UserError(
+            f"{path} cannot be written ({error.strerror or error}); free its place and run again: nothing is lost"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -97,16 +99,27 @@ def _conversation(sample: Sample, prefix: str) -> dict:
 
 def _failure(sample: Sample, prefix: str) -> dict:
     return {
-        "id": sample.id, "image": f"{prefix}{sample.image}", "split": sample.split, "state": sample.state,
-        "reason": sample.reason, "attempts": sample.attempt,
+        "id": sample.id,
+        "image": f"{prefix}{sample.image}",
+        "split": sample.split,
+        "state": sample.state,
+        "reason": sample.reason,
+        "attempts": sample.attempt,
     }
 
 
 def _lineage(sample: Sample, prefix: str, origin: dict) -> dict:
     return {
-        "id": sample.id, "image": f"{prefix}{sample.image}", "split": sample.split, "sources": sample.sources,
-        "prompt_sha256": sample.prompt, **origin, "request_sha256": sample.key, "request_id": sample.request_id,
-        "attempt": sample.attempt, "findings": sample.findings,
+        "id": sample.id,
+        "image": f"{prefix}{sample.image}",
+        "split": sample.split,
+        "sources": sample.sources,
+        "prompt_sha256": sample.prompt,
+        **origin,
+        "request_sha256": sample.key,
+        "request_id": sample.request_id,
+        "attempt": sample.attempt,
+        "findings": sample.findings,
     }
 
 

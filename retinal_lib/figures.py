@@ -25,7 +25,9 @@ def cases(shown: Sequence[Case], titles: Sequence[str] | None = None) -> Figure:
     for axes, case, title in zip(rows, shown, titles or [case.id for case in shown], strict=True):
         _picture(axes[0], case.path, title)
         _boxes(axes[0], case)
-        _text(axes[1], [(ASPECTS[a], "; ".join(f.text for f in case.about(a)).replace("; [", ", [") + ".") for a in case.aspects])
+        _text(
+            axes[1], [(ASPECTS[a], "; ".join(f.text for f in case.about(a)).replace("; [", ", [") + ".") for a in case.aspects]
+        )
     return figure
 
 
@@ -39,7 +41,9 @@ def conversations(shown: Sequence[tuple[Path, str, list[dict[str, str]]]]) -> Fi
 
 
 def _rows(count: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
-    figure, axes = plt.subplots(count, 2, figsize=(12, 4.1 * count), width_ratios=(1, 1.9), squeeze=False, dpi=72, layout="constrained")
+    figure, axes = plt.subplots(
+        count, 2, figsize=(12, 4.1 * count), width_ratios=(1, 1.9), squeeze=False, dpi=72, layout="constrained"
+    )
     plt.close(figure)  # or the notebook shows it twice
     return figure, [tuple(row) for row in axes]
 

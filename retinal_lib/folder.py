@@ -44,7 +44,7 @@ def walk(root: Path, without: Iterable[Path] = ()) -> list[Folder]:
 
 def _fits(words: tuple[str, ...], pattern: str) -> bool:
     parts = [part.casefold() for part in pattern.split("/")]
-    tail = words[-len(parts):]
+    tail = words[-len(parts) :]
     return len(tail) == len(parts) and all(map(fnmatch.fnmatchcase, tail, parts))
 
 

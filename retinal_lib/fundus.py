@@ -81,9 +81,7 @@ def _choroid(canvas: Canvas, strength: float) -> None:
     x, y = canvas.x[::2, ::2] - 0.6, canvas.y[::2, ::2]  # soft enough for half the resolution
     warp = (0.25 * canvas.cloud(0.9) + 0.1 * canvas.cloud(0.3))[::2, ::2]
     texture = (
-        cv2.GaussianBlur(np.tile(canvas.rng.standard_normal((64, 64)).astype(np.float32), (3, 3)), (0, 0), 1.0)[
-            64:128, 64:128
-        ]
+        cv2.GaussianBlur(np.tile(canvas.rng.standard_normal((64, 64)).astype(np.float32), (3, 3)), (0, 0), 1.0)[64:128, 64:128]
         * 3.2
     )
     columns = (np.arctan2(y, x) / (2 * math.pi) + 0.5) * 64 + warp * 2.0
@@ -101,9 +99,7 @@ def _nerve_fibres(canvas: Canvas) -> None:
     """Faint light streaks that fan out from the disc above and below."""
     dx, dy = canvas.x - canvas.disc[0], canvas.y - canvas.disc[1]
     theta, r = np.arctan2(dy, dx), np.hypot(dx, dy)
-    lines = cv2.GaussianBlur(np.tile(canvas.rng.standard_normal((1, 720)).astype(np.float32), (1, 3)), (0, 0), 1.2)[
-        :, 720:1440
-    ]
+    lines = cv2.GaussianBlur(np.tile(canvas.rng.standard_normal((1, 720)).astype(np.float32), (1, 3)), (0, 0), 1.2)[:, 720:1440]
     at = ((theta + 0.22 * r * np.sign(dy) * np.sign(dx)) / (2 * math.pi) * 719 % 719).astype(np.float32)
     streaks = cv2.remap(lines, at, np.zeros_like(at), cv2.INTER_LINEAR)
     fan = np.exp(-(((r - 1.0) / 0.75) ** 2)) * np.abs(np.sin(theta)) ** 0.7
@@ -133,9 +129,7 @@ def _disc(canvas: Canvas, disc: Disc) -> np.ndarray:
     halo[here] = np.exp(-(((outline - 1.06) / 0.07) ** 2)) * look.uniform(0.1, 0.45) * np.clip(0.5 - dx, 0, 1)
     canvas.stain(halo, (222, 160, 92))
     rim = (
-        np.array((238, 160, 98), np.float32)
-        + eye.of("disc pallor") * np.array((10, 52, 66), np.float32)
-        + look.uniform(-8, 8)
+        np.array((238, 160, 98), np.float32) + eye.of("disc pallor") * np.array((10, 52, 66), np.float32) + look.uniform(-8, 8)
     )
     whole[here] = _step((1 - outline) / edge)
     canvas.stain(whole, tuple(rim.tolist()), 0.94)

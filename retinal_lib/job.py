@@ -71,10 +71,13 @@ class Job:
         chosen, page = self.settings, self.page
         rows = {
             "dataset": f"{page.name}: {page.title}",
-            "data": "a sample drawn by this project, made-up eyes; pass data_root for your own copy" if self.drawn else str(self.data.root),
+            "data": "a sample drawn by this project, made-up eyes; pass data_root for your own copy"
+            if self.drawn
+            else str(self.data.root),
             "images": f"{len(self.images)} chosen, of {len(self.data.images)} usable and {len(self.data.skipped)} not usable",
             "track": " ".join(filter(None, [chosen.track, chosen.style])),
-            "teacher": f"{self.teacher.name}: {self.teacher.model}" + (f" at {self.teacher.server}" if chosen.teacher == "openai" else ""),
+            "teacher": f"{self.teacher.name}: {self.teacher.model}"
+            + (f" at {self.teacher.server}" if chosen.teacher == "openai" else ""),
             "images sent": "yes" if chosen.images == "send" and chosen.teacher == "openai" else "no, facts only",
             "terms": f"{page.licence}; may be sent to a remote server: {page.may_send}",
             "folder": paths.shown(self.folder),
@@ -99,7 +102,9 @@ class Job:
         facts = [fact for fact in case.facts if fact.aspect in self._told]
         if text := self.settings.hidden_text:
             file = paths.shown(settings.params_file(self.settings.name))
-            facts.append(Fact("notes", "hidden_text", text, "", text.strip().rstrip("."), Source(file, None, "hidden_text"), text))
+            facts.append(
+                Fact("notes", "hidden_text", text, "", text.strip().rstrip("."), Source(file, None, "hidden_text"), text)
+            )
         return replace(case, facts=tuple(facts))
 
     def first(self, count: int) -> list[Case]:
@@ -207,8 +212,14 @@ class Job:
         used = vault.prompts()
         return {
             "run": self.title,
-            "dataset": {"name": page.name, "title": page.title, "citation": page.citation, "licence": page.licence,
-                        "may_send": page.may_send, "drawn_sample": self.drawn},
+            "dataset": {
+                "name": page.name,
+                "title": page.title,
+                "citation": page.citation,
+                "licence": page.licence,
+                "may_send": page.may_send,
+                "drawn_sample": self.drawn,
+            },
             "counts": outcome.counts,
             "reasons": [row._asdict() for row in outcome.reasons],
             "findings": outcome.findings,

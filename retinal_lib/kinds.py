@@ -160,7 +160,17 @@ class Flags(Kind):
             raise ExcludedImage(f"{source}: {self.overall} is {overall} (not normal) though no condition is labelled")
         record.missing += [f"the label {code} is positive but has no confirmed meaning; it is not told" for code in unexplained]
         if normal:
-            return [Fact("disease", "normal", 1, "", f"the image is labelled as showing {self.normal_words}", source, self.normal_words)]
+            return [
+                Fact(
+                    "disease",
+                    "normal",
+                    1,
+                    "",
+                    f"the image is labelled as showing {self.normal_words}",
+                    source,
+                    self.normal_words,
+                )
+            ]
         return found
 
 
@@ -191,7 +201,9 @@ class Keywords(Kind):
         remarks = [k for k in keywords if k in self.quality]
         diagnoses = [k for k in keywords if k not in self.quality]
         if self.normal in diagnoses and len(diagnoses) > 1:
-            raise ExcludedImage(f"{source} contradicts itself: {self.normal!r} stands beside {', '.join(d for d in diagnoses if d != self.normal)}")
+            raise ExcludedImage(
+                f"{source} contradicts itself: {self.normal!r} stands beside {', '.join(d for d in diagnoses if d != self.normal)}"
+            )
         if not diagnoses:
             record.missing.append(f"the diagnosis is not known: {source} names only {', '.join(remarks)}")
         facts = [self._remark(k, source) for k in remarks]
@@ -246,7 +258,18 @@ class Person(Kind):
         age, source = record.cell(self.age)
         if re.fullmatch(r"\d+(\.0*)?", age) and 0 < float(age) < 120 and int(float(age)) not in self.placeholder:
             years = int(float(age))
-            found.append(Fact("patient", "age", years, "years", f"the patient was {years} years old", source, f"{years} years old", "patient"))
+            found.append(
+                Fact(
+                    "patient",
+                    "age",
+                    years,
+                    "years",
+                    f"the patient was {years} years old",
+                    source,
+                    f"{years} years old",
+                    "patient",
+                )
+            )
         elif age:
             record.missing.append(f"the age is not known: {source} holds {age!r}, which is no usable age")
         sex, source = record.cell(self.sex)

@@ -70,10 +70,19 @@ def _lesions(kind: str, one: str, many: str, path: Path, image: folder.Found, mi
     verb = "is" if count == 1 else "are"
     found = [
         Fact("lesion", kind, count, many, f"{count} {one if count == 1 else many} {verb} marked", source, one),
-        Fact("lesion", f"{kind}_area", content.area * 100, "%",
-             f"the {one if count == 1 else many} {'covers' if count == 1 else 'cover'} {percent(content.area)} of the image", source, many),
+        Fact(
+            "lesion",
+            f"{kind}_area",
+            content.area * 100,
+            "%",
+            f"the {one if count == 1 else many} {'covers' if count == 1 else 'cover'} {percent(content.area)} of the image",
+            source,
+            many,
+        ),
     ]
-    title = f"the {NAMED} largest of the {many} lie" if count > NAMED else f"the {one} lies" if count == 1 else f"the {many} lie"
+    title = (
+        f"the {NAMED} largest of the {many} lie" if count > NAMED else f"the {one} lies" if count == 1 else f"the {many} lie"
+    )
     for i, lesion in enumerate(named):
         start = f"{title} in the box{'' if len(named) == 1 else 'es'} " if i == 0 else ""
         found.append(Fact("lesion", f"{kind}_box", lesion.box, "box", f"{start}{said(lesion.box)}", source, many))
@@ -93,7 +102,9 @@ def _read(path: Path, image: folder.Found, missing: list[str]) -> boxes.Lesions 
         missing.append(f"{image.path}: the image cannot be read ({error})")
         return None
     if abs(width / height - content.size[0] / content.size[1]) > 0.01:
-        missing.append(f"{path}: the mask is {content.size[0]} x {content.size[1]}, the image {width} x {height}; not the same shape")
+        missing.append(
+            f"{path}: the mask is {content.size[0]} x {content.size[1]}, the image {width} x {height}; not the same shape"
+        )
         return None
     return content
 

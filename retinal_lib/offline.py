@@ -149,7 +149,9 @@ class _Composer:
     def _grade(self, fact: Fact, short: bool = False) -> str:
         scale = scales()[fact.unit]
         bank = self.bank["short" if short else "disease"][scale["form"]]
-        return self.phrases.say(bank, words=fact.words, of=scale["of"], value=fact.value, title=scale["title"], top=max(scale["levels"]))
+        return self.phrases.say(
+            bank, words=fact.words, of=scale["of"], value=fact.value, title=scale["title"], top=max(scale["levels"])
+        )
 
     def _lesion(self) -> list[str]:
         facts = self.case.about("lesion")
@@ -216,13 +218,23 @@ class _Composer:
         """One topic more: an answer of several sentences in two turns, else which eye it is, else what is not known."""
         asked = [topic.question for topic in topics]
         for i, topic in enumerate(topics):
-            if topic.question == "image" and "eye" not in asked and self._facts("image", "eye") and self._facts("image", "modality"):
+            if (
+                topic.question == "image"
+                and "eye" not in asked
+                and self._facts("image", "eye")
+                and self._facts("image", "modality")
+            ):
                 eye = _Topic("eye", (self.phrases.say(self.bank["eye"], eye=self.case.eye), *topic.answer[1:]))
                 modality = _noun(self._facts("image", "modality")[0])
                 return [_Topic("image", (self.phrases.say(self.bank["image"], modality=modality),)), eye, *topics[i + 1 :]]
         for i, topic in enumerate(topics):
             if len(topic.answer) > 1:
-                return [*topics[:i], _Topic(topic.question, topic.answer[:1]), _Topic("notes", topic.answer[1:]), *topics[i + 1 :]]
+                return [
+                    *topics[:i],
+                    _Topic(topic.question, topic.answer[:1]),
+                    _Topic("notes", topic.answer[1:]),
+                    *topics[i + 1 :],
+                ]
         missing = "patient" if "patient" not in asked else "lesion" if "lesion" not in asked else "vascular"
         return [*topics, _Topic(missing, (self.phrases.say(self.bank["nothing"][missing]),))]
 

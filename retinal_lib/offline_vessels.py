@@ -9,7 +9,11 @@ from retinal_lib.phrases import Phrases, articled, joined
 _ZONES = ("", "_zone_b", "_zone_c")
 _CALIBRES = ("CRAE", "CRVE", "AVR")
 _FORMULAS = ("Hubbard", "Knudtson")
-_DISC = (("disc_size", "Disc_height", "Disc_width"), ("cup_size", "Cup_height", "Cup_width"), ("ratio", "CDR_vertical", "CDR_horizontal"))
+_DISC = (
+    ("disc_size", "Disc_height", "Disc_width"),
+    ("cup_size", "Cup_height", "Cup_width"),
+    ("ratio", "CDR_vertical", "CDR_horizontal"),
+)
 
 
 class Vessels:
@@ -66,7 +70,9 @@ class Vessels:
             return self.phrases.say(self.bank["calibre"], where=first.where, formula=f"{formula}'s", list=joined(parts))
         if columns[0].startswith("Artery_") and columns[1].startswith("Vein_"):
             a, b = map(self._value, columns)
-            return self.phrases.say(self.bank["pair"], where=first.where, measure=first.measure, one=articled(first.measure), a=a, b=b)
+            return self.phrases.say(
+                self.bank["pair"], where=first.where, measure=first.measure, one=articled(first.measure), a=a, b=b
+            )
         parts = [f"{articled(automorph.feature(c).measure)} of {self._value(c)}" for c in columns]
         return self.phrases.say(self.bank["list"], where=first.where, of=first.of, list=joined(parts))
 

@@ -86,7 +86,9 @@ class Outcome:
         if not self.counts["accepted"]:
             raise UserError(f"no conversation was written for {self.counts['images']} images ({why}); {where}")
         if bad > self.max_failed * asked:
-            raise UserError(f"{bad} of {asked} images have no conversation, more than max_failed {self.max_failed:g} allows ({why}); {where}")
+            raise UserError(
+                f"{bad} of {asked} images have no conversation, more than max_failed {self.max_failed:g} allows ({why}); {where}"
+            )
 
 
 class Tally:
@@ -117,8 +119,17 @@ class Tally:
     def outcome(self, asked: int, stopped: str) -> Outcome:
         """What came of the images added so far."""
         reasons = tuple(Reason(*group, *rest) for group, rest in self._groups.items())
-        return Outcome(dict(self._counts), reasons, dict(self._findings), dict(self._tokens), tuple(self._accepted),
-                       None if self._job.teacher.name == "offline" else asked, stopped, self._job.folder, self._job.settings.max_failed)
+        return Outcome(
+            dict(self._counts),
+            reasons,
+            dict(self._findings),
+            dict(self._tokens),
+            tuple(self._accepted),
+            None if self._job.teacher.name == "offline" else asked,
+            stopped,
+            self._job.folder,
+            self._job.settings.max_failed,
+        )
 
 
 def _alike(reason: str) -> str:

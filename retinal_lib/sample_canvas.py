@@ -159,9 +159,7 @@ class Canvas:
             return
         ink = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
         line = np.round((places - low) * 16).astype(np.int32).reshape(-1, 1, 2)
-        cv2.polylines(
-            ink, [line], False, int(255 * value * min(1.0, max(thin, 0.45))), max(1, round(thin)), cv2.LINE_AA, 4
-        )
+        cv2.polylines(ink, [line], False, int(255 * value * min(1.0, max(thin, 0.45))), max(1, round(thin)), cv2.LINE_AA, 4)
         part = layer[low[1] : high[1], low[0] : high[0]]
         np.maximum(part, ink.astype(np.float32) / 255, out=part)
 

@@ -143,8 +143,7 @@ def idrid_seg(kit: Kit) -> None:
                 if mask is not None and mask.any():
                     write = sample_tables.red_tiff if (number, code) == (81, "EX") else sample_tables.palette_tiff
                     write(
-                        kit.folder
-                        / f"A. Segmentation/2. All Segmentation Groundtruths/{folder}/{place}/{name}_{code}.tif",
+                        kit.folder / f"A. Segmentation/2. All Segmentation Groundtruths/{folder}/{place}/{name}_{code}.tif",
                         mask,
                     )
 
@@ -197,9 +196,7 @@ def messidor(kit: Kit) -> None:
         ]
         for n, (name, published, grade, risk) in enumerate(eyes):
             file = f"{name}_0100_PP.tif"
-            kit.take(
-                Shot(f"{base}/{file}", name, side_of(n), MESSIDOR_GRADES[grade] | RISK[risk], **more.get(name, {}))
-            )
+            kit.take(Shot(f"{base}/{file}", name, side_of(n), MESSIDOR_GRADES[grade] | RISK[risk], **more.get(name, {})))
             rows.append([file, "Service Ophtalmologie Lariboisière", published, risk])
         sample_tables.xls(kit.folder / base / table, rows)
 

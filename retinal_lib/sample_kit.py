@@ -101,9 +101,7 @@ def _measured(shot: Shot, drawing: Drawing) -> str:
     elif shot.failed == "artery":
         values = {c: v for c, v in values.items() if not (c.startswith("CRAE") and c.endswith("_zone_b"))}
         values |= {
-            f"AVR_{f}_zone_b": -1 / values[f"CRVE_{f}_zone_b"]
-            for f in ("Hubbard", "Knudtson")
-            if f"CRVE_{f}_zone_b" in values
+            f"AVR_{f}_zone_b": -1 / values[f"CRVE_{f}_zone_b"] for f in ("Hubbard", "Knudtson") if f"CRVE_{f}_zone_b" in values
         }
     cells = [f"{PurePosixPath(shot.path).stem}.png", *(f"{values[c]:.9g}" if c in values else "" for c in COLUMNS[1:])]
     line = io.StringIO()

@@ -51,11 +51,7 @@ def _flame(canvas: Canvas, layer: np.ndarray, x: float, y: float, size: float) -
         shift = canvas.rng.normal(0, 0.13 * size)
         length = size * canvas.rng.uniform(0.5, 1.1) * math.exp(-((shift / (0.24 * size)) ** 2))
         t = np.linspace(-0.5, 0.5, 5)[:, None] * length + canvas.rng.normal(0, 0.1 * size)
-        line = (
-            np.array((x, y))
-            + t * (math.cos(along), math.sin(along))
-            + shift * np.array((-math.sin(along), math.cos(along)))
-        )
+        line = np.array((x, y)) + t * (math.cos(along), math.sin(along)) + shift * np.array((-math.sin(along), math.cos(along)))
         canvas.stroke(layer, line, size * 0.085, canvas.rng.uniform(0.7, 1))
 
 
@@ -142,9 +138,7 @@ def _tangle(canvas: Canvas, layer: np.ndarray, x: float, y: float, size: float, 
         bend = canvas.rng.choice((-1, 1)) * canvas.rng.uniform(0.1, 0.4)
         for _ in range(24):
             heading += bend + canvas.rng.normal(0, 0.3)
-            points.append(
-                (points[-1][0] + size / 11 * math.cos(heading), points[-1][1] + size / 11 * math.sin(heading))
-            )
+            points.append((points[-1][0] + size / 11 * math.cos(heading), points[-1][1] + size / 11 * math.sin(heading)))
         canvas.stroke(layer, np.array(points), 0.012, 0.9)
 
 

@@ -55,9 +55,7 @@ def measure(
 
 def _on_grid(canvas: Canvas, mask: np.ndarray) -> np.ndarray:
     scale = SQUARE / (2 * canvas.radius)
-    move = np.float32(
-        [[scale, 0, SQUARE / 2 - scale * canvas.centre[0]], [0, scale, SQUARE / 2 - scale * canvas.centre[1]]]
-    )
+    move = np.float32([[scale, 0, SQUARE / 2 - scale * canvas.centre[0]], [0, scale, SQUARE / 2 - scale * canvas.centre[1]]])
     return cv2.warpAffine(mask.astype(np.uint8) * 255, move, (SQUARE, SQUARE), flags=cv2.INTER_LINEAR) > 127
 
 
@@ -94,9 +92,7 @@ def _measures(grid: np.ndarray, parts: list[Vessel], micron: float) -> dict[str,
     return {
         "Fractal_dimension": fractal_dimension(grid),
         "Vessel_density": float(grid.mean()),
-        "Average_width": micron
-        * sum(w * float(p.widths.mean()) for w, p in zip(lengths, parts, strict=True))
-        / sum(lengths),
+        "Average_width": micron * sum(w * float(p.widths.mean()) for w, p in zip(lengths, parts, strict=True)) / sum(lengths),
         "Distance_tortuosity": float(np.mean([n / _chord(p.points) for n, p in zip(lengths, parts, strict=True)])),
         "Squared_curvature_tortuosity": float(np.mean([abs(_turns(p.points).sum()) for p in parts])),
         "Tortuosity_density": float(np.mean([_tortuosity_density(p.points) for p in parts])),

@@ -70,9 +70,7 @@ def palette_tiff(path: Path, mask: np.ndarray) -> None:
         (279, 4, 1, len(pixels)),
         (320, 3, 6, start),
     ]
-    directory = (
-        struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + struct.pack("<I", 0)
-    )
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + struct.pack("<I", 0)
     head = struct.pack("<2sHI", b"II", 42, start + len(colours))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(head + pixels.ljust(start - 8, b"\0") + colours + directory)
@@ -95,7 +93,5 @@ def grey_png(path: Path, mask: np.ndarray) -> None:
 def picture(path: Path, image: np.ndarray) -> None:
     """A photograph, uint8 [height, width, 3], in the format that the path's suffix names."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    settings = {".png": {"compress_level": 1}, ".tif": {}}.get(
-        path.suffix.casefold(), {"quality": 92, "subsampling": 0}
-    )
+    settings = {".png": {"compress_level": 1}, ".tif": {}}.get(path.suffix.casefold(), {"quality": 92, "subsampling": 0})
     Image.fromarray(image).save(path, **settings)

@@ -171,7 +171,5 @@ def paint(canvas: Canvas, vessels: list[Vessel]) -> dict[str, np.ndarray]:
     broad = [v for v in vessels if v.widths[0] * canvas.dd > 2.6]
     for kind, gain in (("artery", 30.0), ("vein", 9.0)):  # light mirrored along the middle of the vessel
         reflex = ink(canvas, [v for v in broad if v.kind == kind], core=0.3)
-        canvas.image += (
-            cv2.GaussianBlur(reflex, (0, 0), 0.7)[..., None] * np.array((0.9, 0.75, 0.45), np.float32) * gain
-        )
+        canvas.image += cv2.GaussianBlur(reflex, (0, 0), 0.7)[..., None] * np.array((0.9, 0.75, 0.45), np.float32) * gain
     return drawn

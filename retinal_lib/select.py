@@ -13,8 +13,16 @@ from retinal_lib.table import image_key
 
 # what pandas raises for a condition that it cannot read
 UNREADABLE = (
-    pd.errors.UndefinedVariableError, SyntaxError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError,
-    tokenize.TokenError, IndexError, ArithmeticError,
+    pd.errors.UndefinedVariableError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    NotImplementedError,
+    tokenize.TokenError,
+    IndexError,
+    ArithmeticError,
 )
 
 
@@ -87,5 +95,5 @@ def _fitting(data: BaseDescription, condition: str, names: list[str]) -> list[st
 def _no_condition(condition: str, labels: pd.DataFrame, why: str) -> UserError:
     return UserError(
         f"subset {condition!r} is neither a file nor a condition that can be read ({why}); "
-        f"conditions are like \"grade == 0\"; the labels are {', '.join(map(str, labels.columns))}"
+        f'conditions are like "grade == 0"; the labels are {", ".join(map(str, labels.columns))}'
     )

@@ -22,8 +22,22 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 SPREADSHEETS = (".xls", ".xlsx")
 # what the two readers raise where a file is cut off or damaged: neither has one kind of error of its own
 BROKEN = (
-    xlrd.XLRDError, CompDocError, InvalidFileException, zipfile.BadZipFile, zlib.error, ParseError, struct.error,
-    AssertionError, AttributeError, TypeError, ValueError, LookupError, OSError, EOFError, OverflowError, MemoryError,
+    xlrd.XLRDError,
+    CompDocError,
+    InvalidFileException,
+    zipfile.BadZipFile,
+    zlib.error,
+    ParseError,
+    struct.error,
+    AssertionError,
+    AttributeError,
+    TypeError,
+    ValueError,
+    LookupError,
+    OSError,
+    EOFError,
+    OverflowError,
+    MemoryError,
     NotImplementedError,
 )
 

@@ -137,7 +137,9 @@ class OpenAITeacher:
 
     def __init__(self, model: str | None, options: dict | None = None, backoff: float = 1.0):
         if not model:
-            raise UserError("the openai teacher needs a model, such as -p model gpt-4o-mini, or the name your own server gives it")
+            raise UserError(
+                "the openai teacher needs a model, such as -p model gpt-4o-mini, or the name your own server gives it"
+            )
         self.model, self.options, self.backoff = model, options or {}, backoff
         clashing = sorted({"model", "messages", "stream", "n", "api_key", "extra_headers", "extra_query"} & set(self.options))
         if clashing:
@@ -221,9 +223,13 @@ class OpenAITeacher:
         if status in (401, 402, 403):
             raise RunStopped(f"the server refused the key ({said}); check OPENAI_API_KEY, then run again") from error
         if status == 429 and ("quota" in code or "billing" in code):
-            raise RunStopped(f"the quota is spent ({said}); top it up, then run again: nothing answered is asked again") from error
+            raise RunStopped(
+                f"the quota is spent ({said}); top it up, then run again: nothing answered is asked again"
+            ) from error
         if status == 404 or 300 <= status < 400:
-            raise RunStopped(f"{self.server} does not offer model {self.model!r} there ({said}); check OPENAI_BASE_URL and model") from error
+            raise RunStopped(
+                f"{self.server} does not offer model {self.model!r} there ({said}); check OPENAI_BASE_URL and model"
+            ) from error
         if status in (408, 409, 425, 429) or status >= 500:
             return f"the server answered {said}", _retry_after(error.response.headers)
         raise RequestFailed(f"the server refused the request ({said})") from error
@@ -292,7 +298,11 @@ def _retry_after(headers: object) -> float | None:
         if value := headers.get("retry-after-ms"):
             seconds = float(value) / 1000
         elif value := headers.get("retry-after", ""):
-            seconds = float(value) if re.fullmatch(r"[\d.]+", value) else email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+            seconds = (
+                float(value)
+                if re.fullmatch(r"[\d.]+", value)
+                else email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+            )
         else:
             return None
     except (ValueError, TypeError):

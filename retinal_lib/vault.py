@@ -75,7 +75,9 @@ def locked(folder: Path) -> Iterator[None]:
     except Timeout as error:
         raise UserError(f"another run is at work in {folder}; wait for it, or give this one another out_dir") from error
     except OSError as error:
-        raise UserError(f"the run's folder {folder} cannot be written ({error.strerror or error}); give another out_dir") from error
+        raise UserError(
+            f"the run's folder {folder} cannot be written ({error.strerror or error}); give another out_dir"
+        ) from error
     try:
         yield
     finally:
@@ -119,7 +121,9 @@ class Vault:
 
     def replies(self, key: str) -> list[Reply]:
         """The stored replies to a request, the first attempt first."""
-        rows = self._reader.execute("SELECT key, attempt, sample, raw, request_id FROM replies WHERE key = ? ORDER BY attempt", (key,))
+        rows = self._reader.execute(
+            "SELECT key, attempt, sample, raw, request_id FROM replies WHERE key = ? ORDER BY attempt", (key,)
+        )
         return [Reply(*row) for row in rows]
 
     def samples(self) -> Iterator[Sample]:

@@ -48,7 +48,9 @@ def own_dataset(folder: Path, count: int) -> Path:
     for name in names:
         (folder / f"{name}.png").write_bytes(picture + name.encode())  # equal files would be one picture
     (folder / "page.yaml").write_text(PAGE, encoding="utf-8")
-    (folder / "labels.csv").write_text("image,grade\n" + "".join(f"{n},{i % 5}\n" for i, n in enumerate(names)), encoding="utf-8")
+    (folder / "labels.csv").write_text(
+        "image,grade\n" + "".join(f"{n},{i % 5}\n" for i, n in enumerate(names)), encoding="utf-8"
+    )
     known = [f for f in automorph.features() if f.column not in automorph.SPEC["extra"]]
     middle = [(max(f.low, 0) + min(f.high, f.low + 2 if f.low >= 0 else 2)) / 2 if f.unit != "µm" else 150.0 for f in known]
     middle = [1700.0 if f.column in ("Disc_height", "Disc_width") else v for f, v in zip(known, middle, strict=True)]
@@ -92,7 +94,9 @@ def packed(folder: Path) -> None:
     from retinal_lib import Job
 
     os.environ["OPENAI_BASE_URL"] = "http://127.0.0.1:9/v1"
-    job = Job.load(dataset=str(folder / "page.yaml"), data_root=str(folder), teacher="openai", model="m", out_dir=str(folder / "run"))
+    job = Job.load(
+        dataset=str(folder / "page.yaml"), data_root=str(folder), teacher="openai", model="m", out_dir=str(folder / "run")
+    )
     start = time.perf_counter()
     count = sum(1 for entry in job.plan() if entry.request.key(job.teacher.identity))
     print(f"requests packed: {count / (time.perf_counter() - start):,.0f} per second")
@@ -126,10 +130,18 @@ def direct(folder: Path, url: str, in_flight: int, count: int) -> None:
 
     os.environ["OPENAI_BASE_URL"] = url
     out = folder / f"direct-{in_flight}"
-    job = Job.load(dataset=str(folder / "page.yaml"), data_root=str(folder), teacher="openai", model="m",
-                   concurrency=in_flight, limit=count, out_dir=str(out))
+    job = Job.load(
+        dataset=str(folder / "page.yaml"),
+        data_root=str(folder),
+        teacher="openai",
+        model="m",
+        concurrency=in_flight,
+        limit=count,
+        out_dir=str(out),
+    )
     messages = [
-        [{"role": "system", "content": e.request.system}, {"role": "user", "content": e.request.case.description}] for e in job.plan()
+        [{"role": "system", "content": e.request.system}, {"role": "user", "content": e.request.case.description}]
+        for e in job.plan()
     ]
     alone = bare(url, messages, in_flight)
     del messages
@@ -158,8 +170,10 @@ def memory(folder: Path, count: int) -> None:
     done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True)
     unit = 2**20 if sys.platform == "darwin" else 2**10
     before, after = (int(n) / unit for n in done.stdout.split()[-2:])
-    print(f"offline run of {count:,} images: {count / (time.perf_counter() - start):,.0f} per second; memory {before:.0f} MiB "
-          f"with the tables read, {after:.0f} MiB at its peak")
+    print(
+        f"offline run of {count:,} images: {count / (time.perf_counter() - start):,.0f} per second; memory {before:.0f} MiB "
+        f"with the tables read, {after:.0f} MiB at its peak"
+    )
 
 
 def main() -> None:

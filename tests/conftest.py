@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from fake_server import FakeServer, running
+
 from retinal_lib import page, paths, sample
 
 # tests and the notebooks they run have a project folder of their own: your params/ and runs stay out of it
@@ -17,7 +17,16 @@ os.environ["RETINAL_LIB_ROOT"] = str(ROOT)
 @pytest.fixture(autouse=True)
 def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test may reach a real server."""
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+    for name in (
+        "OPENAI_API_KEY",
+        "OPENAI_BASE_URL",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -42,7 +51,9 @@ def ask(tmp_path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> 
     from retinal_lib.teacher import OpenAITeacher
 
     def run(**parameters: object) -> object:
-        job = Job.load(**{"dataset": "ODIR", "teacher": "openai", "model": "m", "limit": 4, "out_dir": str(tmp_path / "run")} | parameters)
+        job = Job.load(
+            **{"dataset": "ODIR", "teacher": "openai", "model": "m", "limit": 4, "out_dir": str(tmp_path / "run")} | parameters
+        )
         assert isinstance(job.teacher, OpenAITeacher)
         job.teacher.backoff = 0.0
         return job.run()

@@ -17,8 +17,13 @@ def completion(text: str | None = GOOD, finish: str = "stop", refusal: str | Non
     message = {"role": "assistant", "content": text, "refusal": refusal}
     usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
     return web.json_response(
-        {"id": "c", "object": "chat.completion", "model": "m", "usage": usage,
-         "choices": [{"index": 0, "message": message, "finish_reason": finish}]},
+        {
+            "id": "c",
+            "object": "chat.completion",
+            "model": "m",
+            "usage": usage,
+            "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+        },
         headers={"x-request-id": "req-1"},
     )
 

@@ -30,4 +30,6 @@ def pytest_collect_file(file_path: Path) -> None:
         cells = [cell for cell in nbformat.read(file_path, 4).cells if cell.cell_type == "code"]
         unrun = [i for i, cell in enumerate(cells, start=1) if not cell.execution_count]
         if unrun:
-            raise pytest.UsageError(f"{file_path.name}: code cell {unrun[0]} has not been run; run the notebook and keep its outputs")
+            raise pytest.UsageError(
+                f"{file_path.name}: code cell {unrun[0]} has not been run; run the notebook and keep its outputs"
+            )

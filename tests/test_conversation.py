@@ -36,16 +36,12 @@ def as_json(content: Callable, before: str = "", after: str = "", indent: int | 
 
 
 def llava(turns: list[Turn]) -> list[dict]:
-    return [
-        part for t in turns for part in ({"from": "human", "value": t.question}, {"from": "gpt", "value": t.answer})
-    ]
+    return [part for t in turns for part in ({"from": "human", "value": t.question}, {"from": "gpt", "value": t.answer})]
 
 
 def chat(turns: list[Turn]) -> list[dict]:
     return [
-        part
-        for t in turns
-        for part in ({"role": "user", "content": t.question}, {"role": "assistant", "content": t.answer})
+        part for t in turns for part in ({"role": "user", "content": t.question}, {"role": "assistant", "content": t.answer})
     ]
 
 
@@ -158,9 +154,7 @@ def tame(text: str) -> bool:
 
 @given(st.lists(st.tuples(ODD, ODD), min_size=1, max_size=4), st.sampled_from(sorted(STYLES)))
 def test_any_turns_come_back_as_they_were_written(written: list[tuple[str, str]], style: str) -> None:
-    turns = [
-        Turn("w" + question.replace("\n", " ").strip() + "?", "W" + answer.strip()) for question, answer in written
-    ]
+    turns = [Turn("w" + question.replace("\n", " ").strip() + "?", "W" + answer.strip()) for question, answer in written]
     assume(all(tame(text) for turn in turns for text in turn))
     assert parse(STYLES[style](turns)) == turns
 
@@ -209,9 +203,7 @@ def test_where_it_cannot_be_told_who_speaks_the_reply_is_refused(reply: str) -> 
 )
 def test_no_line_moves_from_one_speaker_to_the_other(asker: str, answerer: str, data: st.DataObject) -> None:
     # answers may hold any line with a label: what comes back is what was said, or nothing
-    lines = st.sampled_from(
-        ["Patient: 58", "Doctor: seen", "A: arteries", "Q: why", "Answer: yes", "- User: me", "plain"]
-    )
+    lines = st.sampled_from(["Patient: 58", "Doctor: seen", "A: arteries", "Q: why", "Answer: yes", "- User: me", "plain"])
     answers = data.draw(
         st.lists(st.lists(lines, max_size=3).map(lambda some: "\n".join(["Well.", *some])), min_size=1, max_size=3)
     )

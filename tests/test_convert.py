@@ -60,8 +60,16 @@ def test_validate_finds_every_problem_with_its_line(tmp_path: Path) -> None:
     odd = entry("odd")
     odd["conversations"].append({"from": "human", "value": "And?"})
     source = put(
-        tmp_path / "a.jsonl", entry("a"), "not json\n", entry("a"), entry("b", "What?"), odd, entry("c", answer=" "), 7,
-        {"id": "d", "conversations": -1}, entry("e", "<image>\nWhat?"),
+        tmp_path / "a.jsonl",
+        entry("a"),
+        "not json\n",
+        entry("a"),
+        entry("b", "What?"),
+        odd,
+        entry("c", answer=" "),
+        7,
+        {"id": "d", "conversations": -1},
+        entry("e", "<image>\nWhat?"),
     )
     found = [str(problem) for problem in validate(source)]
     assert found[0].startswith("line 2: not JSON")

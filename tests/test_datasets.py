@@ -71,9 +71,7 @@ def sheet(path: Path, *lines: list) -> Path:
     return path
 
 
-def mask(
-    path: Path, box: tuple[int, int, int, int] | None, mode: str = "palette", size: tuple[int, int] = (8, 6)
-) -> Path:
+def mask(path: Path, box: tuple[int, int, int, int] | None, mode: str = "palette", size: tuple[int, int] = (8, 6)) -> Path:
     """A mask with one lesion [left, top, right, bottom[ in pixels, or none; written as the datasets write theirs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     grey = Image.new("L", size)
@@ -128,9 +126,7 @@ def test_an_unknown_split_lists_the_nearest(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_or_holds_no_images_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data_root .*nowhere is not a folder"):
         load_dataset("APTOS", tmp_path / "nowhere")
-    with pytest.raises(
-        UserError, match=r"no image of APTOS.*looked for folders 'train_images'.*there are no image files"
-    ):
+    with pytest.raises(UserError, match=r"no image of APTOS.*looked for folders 'train_images'.*there are no image files"):
         load_dataset("APTOS", tmp_path)
     pictures(tmp_path / "photos", "a.png")
     with pytest.raises(UserError, match=r"image folders there: photos"):
@@ -155,9 +151,7 @@ def test_a_table_without_its_folder_and_a_folder_without_its_table_are_refused(t
 
 @pytest.fixture
 def aptos(tmp_path: Path) -> BaseDescription:
-    pictures(
-        tmp_path / "train_images", "000c1434d8d7.png", "001639a390f0.png", "0024cdab0c1e.png", "00a8624548a9.png"
-    )
+    pictures(tmp_path / "train_images", "000c1434d8d7.png", "001639a390f0.png", "0024cdab0c1e.png", "00a8624548a9.png")
     pictures(tmp_path / "test_images", "0005cfc8afb6.png")
     train = ("000c1434d8d7,2", "001639a390f0,9", "0024cdab0c1e,", "ffffffffffff,1")
     rows(tmp_path / "train.csv", "id_code,diagnosis", *train)
@@ -188,9 +182,7 @@ def test_an_empty_grade_is_not_grade_0(aptos: BaseDescription) -> None:
 
 
 def test_an_impossible_grade_and_an_image_without_a_row_are_skipped_with_the_reason(aptos: BaseDescription) -> None:
-    assert re.search(
-        r"row 3, column 'diagnosis': found '9'; expected one of 0, 1, 2, 3, 4", reason(aptos, "001639a390f0.png")
-    )
+    assert re.search(r"row 3, column 'diagnosis': found '9'; expected one of 0, 1, 2, 3, 4", reason(aptos, "001639a390f0.png"))
     assert "no row for it in train.csv" in reason(aptos, "00a8624548a9.png")
 
 
@@ -236,9 +228,7 @@ def test_byte_identical_pictures_with_different_grades_are_left_out_but_an_unlab
     dataset = load_dataset("APTOS", tmp_path)
     assert "same picture with different labels" in reason(dataset, "0" * 12 + ".png")
     assert "same picture with different labels" in reason(dataset, "1" * 12 + ".png")
-    assert (
-        told(dataset, "2" * 12 + ".png")["grade"] == 2 and dataset.describe("3" * 12 + ".png").about("disease") == ()
-    )
+    assert told(dataset, "2" * 12 + ".png")["grade"] == 2 and dataset.describe("3" * 12 + ".png").about("disease") == ()
 
 
 # --- EyeQ ---
@@ -294,9 +284,7 @@ def test_idrid_s_numbering_restarts_in_each_split(tmp_path: Path) -> None:
     assert (told(dataset, "train/IDRiD_001.jpg")["grade"], told(dataset, "test/IDRiD_001.jpg")["grade"]) == (3, 0)
     ids = {dataset.describe(image).id for image in dataset.images}
     assert ids == {"IDRiD-train-IDRiD_001", "IDRiD-test-IDRiD_001"}
-    with pytest.raises(
-        UserError, match=r"has 2 image 'IDRiD_001.jpg'; say which: train/IDRiD_001.jpg, test/IDRiD_001.jpg"
-    ):
+    with pytest.raises(UserError, match=r"has 2 image 'IDRiD_001.jpg'; say which: train/IDRiD_001.jpg, test/IDRiD_001.jpg"):
         dataset.describe("IDRiD_001.jpg")
 
 
@@ -402,9 +390,7 @@ def test_a_mask_of_another_shape_or_that_cannot_be_read_is_not_told_and_said_to_
     (train / KINDS["HE"] / "IDRiD_01_HE.tif").write_bytes(b"no picture")
     case = load_dataset("IDRiD_seg", root).describe("IDRiD_01.jpg")
     assert not {"MA", "HE"} & {fact.name for fact in case.facts}
-    assert any("not the same shape" in why for why in case.missing) and any(
-        "cannot be read" in why for why in case.missing
-    )
+    assert any("not the same shape" in why for why in case.missing) and any("cannot be read" in why for why in case.missing)
 
 
 def test_only_the_largest_ten_boxes_are_told_of_many_lesions(tmp_path: Path) -> None:
@@ -472,9 +458,7 @@ def test_a_mask_that_bears_its_image_s_name_is_found_by_its_folder(tmp_path: Pat
 def test_mmac_task_1_is_found_in_the_published_and_in_the_short_layout(tmp_path: Path, place: str) -> None:
     pictures(tmp_path / place, "mmac_task_1_train_0001.png", "mmac_task_1_train_0002.png")
     table = (
-        (tmp_path / place).parents[1]
-        / "2. Groundtruths"
-        / "1. MMAC2023_Myopic_Maculopathy_Classification_Training_Labels.csv"
+        (tmp_path / place).parents[1] / "2. Groundtruths" / "1. MMAC2023_Myopic_Maculopathy_Classification_Training_Labels.csv"
     )
     header = "image,myopic_maculopathy_grade,age,sex,height,weight,data_center"
     rows(
@@ -553,9 +537,7 @@ def test_messidor_s_stale_grades_are_put_right_by_its_errata(tmp_path: Path) -> 
     assert told(dataset, "20051020_63045_0100_PP.tif")["grade"] == 0
     assert told(dataset, "20051020_64007_0100_PP.tif")["grade"] == 3
     text = said(dataset, "20051020_44400_0100_PP.tif")
-    assert (
-        "2 on the Messidor retinopathy scale (0 to 3), meaning 6 to 14 microaneurysms or 1 to 4 haemorrhages" in text
-    )
+    assert "2 on the Messidor retinopathy scale (0 to 3), meaning 6 to 14 microaneurysms or 1 to 4 haemorrhages" in text
 
 
 def test_a_newer_edition_of_a_messidor_table_counts_and_is_not_corrected_again(tmp_path: Path) -> None:
@@ -570,9 +552,7 @@ def test_a_newer_edition_of_a_messidor_table_counts_and_is_not_corrected_again(t
 def test_two_different_tables_of_one_edition_are_refused(tmp_path: Path) -> None:
     some = [line("20051020_63045", 0), line("20051020_64007", 3), line("20051020_44400", 0)]
     other = [*some[:2], line("20051020_44400", 2)]
-    with pytest.raises(
-        UserError, match=r"two different label tables .*Annotation Base11.xls and .*Annotation_Base11.xls"
-    ):
+    with pytest.raises(UserError, match=r"two different label tables .*Annotation Base11.xls and .*Annotation_Base11.xls"):
         messidor(tmp_path, Annotation_Base11=some, Annotation__Base11=other)
 
 
@@ -590,9 +570,7 @@ def test_messidor_s_listed_twins_with_different_grades_are_left_out(tmp_path: Pa
     lines = [[f"{name}.tif", "x", grade, 0] for name, grade in zip(names, (2, 3, 1, 1), strict=True)]
     sheet(tmp_path / "Base33" / "Annotation_Base33.xls", MESSIDOR, *lines)
     dataset = load_dataset("Messidor", tmp_path)
-    assert "different labels" in reason(dataset, names[0] + ".tif") and "different labels" in reason(
-        dataset, names[1] + ".tif"
-    )
+    assert "different labels" in reason(dataset, names[0] + ".tif") and "different labels" in reason(dataset, names[1] + ".tif")
     assert dataset.images == [names[3] + ".tif", names[2] + ".tif"], "twins that agree stay"
 
 
@@ -628,9 +606,7 @@ def test_messidor_2_s_pairs_name_patient_and_eye(messidor2: BaseDescription) -> 
 
 def test_the_re_upload_of_messidor_2_has_other_column_names(tmp_path: Path) -> None:
     pictures(tmp_path / "images", "IM003718.JPG")
-    rows(
-        tmp_path / "messidor_data.csv", "id_code,diagnosis,adjudicated_dme,adjudicated_gradable", "IM003718.JPG,3,0,1"
-    )
+    rows(tmp_path / "messidor_data.csv", "id_code,diagnosis,adjudicated_dme,adjudicated_gradable", "IM003718.JPG,3,0,1")
     assert told(load_dataset("Messidor2", tmp_path), "IM003718.JPG")["grade"] == 3
 
 
@@ -688,9 +664,7 @@ def test_what_is_no_disease_becomes_a_remark_on_quality(tmp_path: Path) -> None:
 
 
 def test_age_1_is_no_age(tmp_path: Path) -> None:
-    dataset = odir(
-        tmp_path, (1, "Male", "normal fundus", "normal fundus", "N"), (2, "Female", "normal fundus", "drusen", "O")
-    )
+    dataset = odir(tmp_path, (1, "Male", "normal fundus", "normal fundus", "N"), (2, "Female", "normal fundus", "drusen", "O"))
     case = dataset.describe("0_left.jpg")
     assert "years old" not in case.description and any("'1'" in why for why in case.missing)
     assert "2 years old" in said(dataset, "1_left.jpg")
@@ -793,9 +767,7 @@ def rfmid2(root: Path, header: str, *lines: str) -> BaseDescription:
 
 def test_rfmid_2_is_read_in_cp1252_with_its_typo_and_its_own_codes(tmp_path: Path) -> None:
     dataset = rfmid2(tmp_path, "ID,WNL,OPDM,CSC,ON\xa0,", "1,1,0,0,0,", "2,0,1,1,0,")
-    assert "a fundus within normal limits" in said(
-        dataset, "train/1.jpg" if "train/1.jpg" in dataset.images else "1.jpg"
-    )
+    assert "a fundus within normal limits" in said(dataset, "train/1.jpg" if "train/1.jpg" in dataset.images else "1.jpg")
     words = [f.words for f in dataset.describe(dataset.images[1]).about("disease")]
     assert words == ["optic disc pit maculopathy", "cysticercosis"]
 
@@ -812,9 +784,7 @@ def test_a_code_without_a_confirmed_meaning_is_not_told_and_makes_no_eye_normal(
 
 
 def test_a_uk_biobank_eye_is_read_from_the_field_id(tmp_path: Path) -> None:
-    pictures(
-        tmp_path / "bulk", "1234567_21015_0_0.png", "1234567_21016_1_0.png", "1234567_21017_0_0.png", "photo.png"
-    )
+    pictures(tmp_path / "bulk", "1234567_21015_0_0.png", "1234567_21016_1_0.png", "1234567_21017_0_0.png", "photo.png")
     dataset = load_dataset("uk", tmp_path)
     left, right = (dataset.describe(image) for image in dataset.images)
     assert (left.eye, right.eye, left.patient) == ("left", "right", "1234567") and dataset.page.private_names
@@ -843,9 +813,7 @@ def test_two_different_files_of_one_id_are_left_out_and_an_equal_copy_counts_onc
     picture(tmp_path / "train_images" / ("1" * 12 + ".jpg"))
     rows(tmp_path / "train.csv", "id_code,diagnosis", "0" * 12 + ",0", "1" * 12 + ",1")
     dataset = load_dataset("APTOS", tmp_path)
-    assert dataset.images == ["0" * 12 + ".png"] and "2 different files bear this id" in next(
-        iter(dataset.skipped.values())
-    )
+    assert dataset.images == ["0" * 12 + ".png"] and "2 different files bear this id" in next(iter(dataset.skipped.values()))
 
 
 # --- AutoMorph ---
@@ -883,8 +851,7 @@ def results(
     rows(root / "M3" / "Disc_Features.csv", ",".join(["Name", *wanted]))
     if quality is not None:
         lines = [
-            f"../Results/M0/images/{name},0.1,0.1,{v.split(',')[0]},0,0,0,{v.split(',')[1]}"
-            for name, v in quality.items()
+            f"../Results/M0/images/{name},0.1,0.1,{v.split(',')[0]},0,0,0,{v.split(',')[1]}" for name, v in quality.items()
         ]
         rows(root / "M1" / "results_ensemble.csv", QUALITY, *lines)
     return root
@@ -911,9 +878,7 @@ def test_all_72_measurements_are_told_with_unit_and_zone(tmp_path: Path) -> None
     text = said(dataset, f"{EYE}.png")
     assert "the vertical diameter of the optic disc is 1800 µm" in text
     assert re.search(r"absolute total curvature of the retinal arteries over the whole image is [\d.]+(;|\.)", text)
-    assert re.search(
-        r"central retinal arteriolar equivalent \(CRAE\) by Hubbard's formula in zone B is [\d.]+ µm", text
-    )
+    assert re.search(r"central retinal arteriolar equivalent \(CRAE\) by Hubbard's formula in zone B is [\d.]+ µm", text)
     assert not re.search(r"demission|averge|vessels density|  |\.;|veins\.", text)
 
 
@@ -952,9 +917,7 @@ def test_quality_follows_automorph_s_own_rule(tmp_path: Path, quality: str, word
     assert words in said(uk(tmp_path, EYE), f"{EYE}.png")
 
 
-@pytest.mark.parametrize(
-    "name", [f"../Results/M0/images/{EYE}.png", f"C:\\out\\M0\\images\\{EYE}.PNG", f"{EYE}.png", EYE]
-)
+@pytest.mark.parametrize("name", [f"../Results/M0/images/{EYE}.png", f"C:\\out\\M0\\images\\{EYE}.PNG", f"{EYE}.png", EYE])
 def test_quality_is_found_by_the_last_part_of_its_path(tmp_path: Path, name: str) -> None:
     rows(tmp_path / "Results" / "M1" / "results_ensemble.csv", QUALITY, f"{name},0.7,0.2,0.1,0,0,0,0")
     assert "called the image good" in said(uk(tmp_path, EYE), f"{EYE}.png")
@@ -996,9 +959,7 @@ def test_a_quality_that_is_none_is_left_out_with_its_row(tmp_path: Path) -> None
         ({"Average_width": "inf"}, {"Average_width"}),
     ],
 )  # fmt: skip
-def test_failures_are_left_out_each_by_its_own_rule_and_nothing_else_is(
-    tmp_path: Path, changed: dict, gone: set
-) -> None:
+def test_failures_are_left_out_each_by_its_own_rule_and_nothing_else_is(tmp_path: Path, changed: dict, gone: set) -> None:
     measures = {EYE: measured(**changed)} | {f"123456{n}_21016_0_0": measured() for n in range(4)}
     results(tmp_path / "Results", measures)
     assert set(COLUMNS) - set(vessels(uk(tmp_path, EYE))) == gone
@@ -1008,12 +969,8 @@ LENGTHS = {f.column for f in automorph.features() if f.unit == "µm"}
 HUBBARD = {c for c in COLUMNS if c.startswith("AVR_Hubbard")}
 
 
-@pytest.mark.parametrize(
-    ("factor", "unit"), [(1 / 1000, "millimetres"), (1 / 9.2, "pixels"), (1000, "a resolution of 1")]
-)
-def test_lengths_of_an_unknown_unit_are_not_told_but_ratios_without_unit_are(
-    tmp_path: Path, factor: float, unit: str
-) -> None:
+@pytest.mark.parametrize(("factor", "unit"), [(1 / 1000, "millimetres"), (1 / 9.2, "pixels"), (1000, "a resolution of 1")])
+def test_lengths_of_an_unknown_unit_are_not_told_but_ratios_without_unit_are(tmp_path: Path, factor: float, unit: str) -> None:
     values = {c: v * factor if c in LENGTHS else v for c, v in measured().items()}
     results(tmp_path / "Results", {EYE: values})
     dataset = uk(tmp_path, EYE)
@@ -1094,9 +1051,7 @@ def test_columns_are_found_in_any_case(tmp_path: Path) -> None:
         ("", "", "not a readable AutoMorph table|no column 'Name'"),
     ],
 )
-def test_an_automorph_table_that_could_be_misread_is_refused(
-    tmp_path: Path, header: str, line: str, what: str
-) -> None:
+def test_an_automorph_table_that_could_be_misread_is_refused(tmp_path: Path, header: str, line: str, what: str) -> None:
     rows(tmp_path / "Results" / "M3" / "Macular_Features.csv", header, line)
     with pytest.raises(UserError, match=rf"Macular_Features.csv.*({what})"):
         uk(tmp_path, EYE)
@@ -1135,9 +1090,7 @@ def test_a_measured_branch_angle_is_told_in_degrees_where_a_table_has_it(tmp_pat
         {EYE: measured() | {"Average Branch Angle": 71.5}},
         columns=[*COLUMNS, "Average Branch Angle"],
     )
-    assert "the average branching angle of the retinal vessels is 71.5 degrees" in said(
-        uk(tmp_path, EYE), f"{EYE}.png"
-    )
+    assert "the average branching angle of the retinal vessels is 71.5 degrees" in said(uk(tmp_path, EYE), f"{EYE}.png")
 
 
 def test_absent_results_are_noted_and_nothing_is_invented(tmp_path: Path) -> None:
@@ -1181,9 +1134,7 @@ def test_alignment_tells_no_vessels(tmp_path: Path) -> None:
     results(tmp_path / "Results", {EYE: measured()}, {f"{EYE}.png": "0.1,0"})
     picture(tmp_path / f"{EYE}.png")
     dataset = AlignDesc(tmp_path, dataset="UK")
-    assert dataset.describe(f"{EYE}.png").about("vascular") == () and "Vessels" not in dataset.get_description(
-        f"{EYE}.png"
-    )
+    assert dataset.describe(f"{EYE}.png").about("vascular") == () and "Vessels" not in dataset.get_description(f"{EYE}.png")
     assert "vascular" not in prompt.told("alignment")
 
 
@@ -1300,9 +1251,7 @@ def cell(file: str, row: int, column: str) -> str:
 def holds(case: Case, fact: object, dataset: BaseDescription) -> bool:
     """Whether the cell that a fact names says what the fact says."""
     text = cell(fact.source.file, fact.source.row, fact.source.column)
-    corrected = {
-        c.right: c.stale for c in dataset.page.corrections if c.image in case.image and c.column == fact.source.column
-    }
+    corrected = {c.right: c.stale for c in dataset.page.corrections if c.image in case.image and c.column == fact.source.column}
     if fact.aspect == "vascular":
         return math.isclose(float(text), fact.value, rel_tol=1e-12)
     if fact.unit == "AutoMorph":

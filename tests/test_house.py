@@ -58,7 +58,9 @@ def imports(module: str, top: bool = False) -> set[str]:
 
 
 def own(module: str) -> set[str]:
-    return {part for name in imports(module) if name.startswith("retinal_lib.") for part in [name.split(".")[1]] if part in MODULES}
+    return {
+        part for name in imports(module) if name.startswith("retinal_lib.") for part in [name.split(".")[1]] if part in MODULES
+    }
 
 
 def test_every_module_has_a_floor() -> None:

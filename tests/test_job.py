@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fake_server import FakeServer
 from PIL import Image
 
-from fake_server import FakeServer
 from retinal_lib import Job, UserError, page, paths, validate
 from retinal_lib.settings import params_file
 
@@ -39,7 +39,9 @@ def params() -> Iterator[Callable[[str, str], Path]]:
 
 @pytest.mark.parametrize(("track", "style"), [("instruction", None), ("alignment", "caption"), ("alignment", "consult")])
 @pytest.mark.parametrize("dataset", page.names())
-def test_every_dataset_runs_offline_without_a_finding(dataset: str, track: str, style: str | None, drawn: dict, tmp_path: Path) -> None:
+def test_every_dataset_runs_offline_without_a_finding(
+    dataset: str, track: str, style: str | None, drawn: dict, tmp_path: Path
+) -> None:
     job = Job.load(dataset=dataset, track=track, style=style, data_root=str(drawn[dataset]), out_dir=str(tmp_path))
     outcome = job.run()
     outcome.require()
@@ -161,7 +163,9 @@ except UserError as error:
 def test_a_full_disk_ends_in_a_sentence_and_loses_nothing(server: FakeServer, tmp_path: Path) -> None:
     def run(limit: int) -> subprocess.CompletedProcess:
         arguments = [sys.executable, "-c", FULL, str(tmp_path / "run"), str(limit)]
-        return subprocess.run(arguments, capture_output=True, text=True, env=os.environ | {"OPENAI_BASE_URL": server.url}, timeout=60)
+        return subprocess.run(
+            arguments, capture_output=True, text=True, env=os.environ | {"OPENAI_BASE_URL": server.url}, timeout=60
+        )
 
     done = run(40_000)
     assert done.returncode == 3 and "cannot be written" in done.stdout, done.stdout + done.stderr

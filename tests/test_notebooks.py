@@ -16,7 +16,9 @@ RUNS += [(name, "alignment", ("caption", "consult")[i % 2]) for i, name in enume
 
 
 @pytest.mark.parametrize(("dataset", "track", "style"), RUNS)
-def test_every_dataset_and_track_runs(dataset: str, track: str, style: str | None, drawn: dict[str, Path], tmp_path: Path) -> None:
+def test_every_dataset_and_track_runs(
+    dataset: str, track: str, style: str | None, drawn: dict[str, Path], tmp_path: Path
+) -> None:
     parameters = {"dataset": dataset.lower(), "track": track, "data_root": str(drawn[dataset]), "out_dir": str(tmp_path)}
     parameters |= {"style": style} if style else {}
     output = tmp_path / "generate.ipynb"

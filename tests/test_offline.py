@@ -61,9 +61,7 @@ def test_a_conversation_is_the_same_for_the_same_seed_and_parses_back(
 
 
 @pytest.mark.parametrize(("name", "track", "style"), EVERY)
-def test_the_checks_find_nothing_to_say(
-    cases: dict[str, list[Case]], name: str, track: str, style: str | None
-) -> None:
+def test_the_checks_find_nothing_to_say(cases: dict[str, list[Case]], name: str, track: str, style: str | None) -> None:
     for case, seed in itertools.product(cases[name], SEEDS):
         turns = composed(case, track, style, seed)
         assert check.findings(turns, seen(case, track).description, track, style) == []
@@ -120,9 +118,7 @@ def test_no_two_conversations_of_a_dataset_are_alike(
 
 
 @pytest.mark.parametrize(("name", "track", "style"), EVERY)
-def test_questions_hold_no_word_of_the_answer(
-    cases: dict[str, list[Case]], name: str, track: str, style: str | None
-) -> None:
+def test_questions_hold_no_word_of_the_answer(cases: dict[str, list[Case]], name: str, track: str, style: str | None) -> None:
     for case, seed in itertools.product(cases[name], SEEDS):
         turns = composed(case, track, style, seed)
         assert len({turn.question for turn in turns}) == len(turns)
@@ -133,9 +129,7 @@ def test_questions_hold_no_word_of_the_answer(
                     assert fact.words.casefold() not in turn.question.casefold()
 
 
-ODD = re.compile(
-    r"[$<>|]|  | [,;.?]|\.\.|[,;:][,;.]|\.;|\b(\w+) \1\b|\ba (?!one)[aeio]\w|\ban [^aeiouAEFHILMNORSX]", re.I
-)
+ODD = re.compile(r"[$<>|]|  | [,;.?]|\.\.|[,;:][,;.]|\.;|\b(\w+) \1\b|\ba (?!one)[aeio]\w|\ban [^aeiouAEFHILMNORSX]", re.I)
 
 
 def assert_reads_well(text: str, question: bool = False) -> None:
@@ -157,9 +151,7 @@ def test_sentences_are_whole(cases: dict[str, list[Case]], name: str, track: str
 @pytest.mark.parametrize("name", page.names())
 def test_numbers_stand_as_in_the_description_with_their_unit(cases: dict[str, list[Case]], name: str) -> None:
     for case, seed in itertools.product(cases[name], SEEDS):
-        for number in re.findall(
-            r"\d+(?:\.\d+)?(?: µm| %| degrees)?", answers(composed(case, "instruction", None, seed))
-        ):
+        for number in re.findall(r"\d+(?:\.\d+)?(?: µm| %| degrees)?", answers(composed(case, "instruction", None, seed))):
             assert re.search(rf"(?<![\d.]){re.escape(number)}(?![\d]|\.\d)", case.description), f"{case.id}: {number}"
 
 
@@ -186,9 +178,7 @@ def test_a_value_of_the_arteries_is_said_of_arteries_and_one_of_the_veins_of_vei
                 after = re.match(r" in the (arter|vein)", text[place.end() :])
                 assert (after[1] if after else before[-1]) == vessel, f"{case.id}: {column} {value}"
                 around = text[sentence_start : text.find(". ", place.end())].casefold()
-                assert feature.where.casefold() in around and feature.measure in around, (
-                    f"{case.id}: {column} {value}"
-                )
+                assert feature.where.casefold() in around and feature.measure in around, f"{case.id}: {column} {value}"
                 told += 1
     assert told > 20
 
@@ -309,9 +299,7 @@ def case(*facts: Fact, eye: str | None = None) -> Case:
 
 
 @cache
-def fact(
-    aspect: str, name: str, words: str, value: object = 1, unit: str = "", text: str = "", row: int | None = 2
-) -> Fact:
+def fact(aspect: str, name: str, words: str, value: object = 1, unit: str = "", text: str = "", row: int | None = 2) -> Fact:
     return Fact(aspect, name, value, unit, text or words, Source("own.csv", row, name), words)
 
 
@@ -383,9 +371,7 @@ def test_where_graders_could_not_judge_nothing_is_said_of_a_diagnosis() -> None:
 def test_a_consultation_opens_with_the_image_and_leaves_out_whole_sentences() -> None:
     long = [fact("notes", f"n{i}", f"remark {i} " + "of some length, " * 5 + "and an end") for i in range(4)]
     for seed in range(20):
-        text = answers(
-            composed(case(MODALITY, fact("disease", "disease", "drusen"), *long), "alignment", "consult", seed)
-        )
+        text = answers(composed(case(MODALITY, fact("disease", "disease", "drusen"), *long), "alignment", "consult", seed))
         assert "OCT scan" in text.split(". ")[0] and "drusen" in text and len(text.split()) <= 50
         assert_reads_well(text)
 
@@ -419,9 +405,7 @@ def test_words_are_joined_and_clauses_made_sentences() -> None:
 
 # --- the checks that answers are held to ---
 
-HIDDEN = (
-    "Image: this is a photograph.\nVessels and optic disc: the average width is 45.0 µm; the grade is 2 (0 to 4)."
-)
+HIDDEN = "Image: this is a photograph.\nVessels and optic disc: the average width is 45.0 µm; the grade is 2 (0 to 4)."
 
 
 @pytest.mark.parametrize("answer", ["It is 45.0 µm.", "It is 45 µm wide.", "45.0µm, grade 2.", "A 0-to-4 scale."])

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import click
 import nbformat
-import papermill as _  # first: papermill loads the plug-in, not the other way round
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
@@ -19,7 +18,10 @@ from retinal_lib import UserError
 from retinal_lib import papermill_plugin as plugin
 
 PAPERMILL = Path(sys.executable).with_name("papermill")
-META = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}, "language_info": {"name": "python"}}
+META = {
+    "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+    "language_info": {"name": "python"},
+}
 
 
 def notebook(path: Path, body: str, asks: bool = True) -> Path:
@@ -160,7 +162,9 @@ def test_parameter_files_count_less_than_single_parameters(tmp_path: Path) -> No
         plugin.passed(plugin.parsed(["n.ipynb", "-f", str(tmp_path / "none.yaml")]))
 
 
-@pytest.mark.parametrize("line", [[], ["--version"], ["n.ipynb", "--help"], ["n.ipynb", "--no-such-option"], ["none.ipynb"], ["n.ipynb", "-p", "a"]])
+@pytest.mark.parametrize(
+    "line", [[], ["--version"], ["n.ipynb", "--help"], ["n.ipynb", "--no-such-option"], ["none.ipynb"], ["n.ipynb", "-p", "a"]]
+)
 def test_what_papermill_answers_itself_is_left_alone(line: list[str]) -> None:
     assert plugin.completed(line) == line
 

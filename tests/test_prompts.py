@@ -106,9 +106,7 @@ def test_each_template_uses_the_parts_and_shows_the_form_that_is_parsed(path: Pa
     text = path.read_text(encoding="utf-8")
     slots = set(Template(text).get_identifiers())
     assert {"hidden", "coverage", "rules"} <= slots <= {"hidden", "coverage", "rules", "turns"}
-    assert text.rstrip().splitlines()[-2].startswith("User: (") and text.rstrip().splitlines()[-1].startswith(
-        "Assistant: ("
-    )
+    assert text.rstrip().splitlines()[-2].startswith("User: (") and text.rstrip().splitlines()[-1].startswith("Assistant: (")
 
 
 if __name__ == "__main__":

@@ -84,9 +84,7 @@ def test_one_number_is_two_patients_in_idrid_s_splits(grading: BaseDescription) 
     assert (test["grade"], test["macular_oedema_risk"]) == (4, 0)
 
 
-@pytest.mark.parametrize(
-    "path", sorted(MASKS.rglob("*.tif")) or [None], ids=lambda path: path.stem if path else "none"
-)
+@pytest.mark.parametrize("path", sorted(MASKS.rglob("*.tif")) or [None], ids=lambda path: path.stem if path else "none")
 def test_idrid_s_masks_mark_what_their_red_channel_marks(path: Path) -> None:
     with Image.open(path) as image:
         assert image.mode == ("RGBA" if path.stem == "IDRiD_81_EX" else "P") and image.size == (4288, 2848)
@@ -111,8 +109,7 @@ def test_rfmid_s_training_labels_hold_the_published_counts() -> None:
     positive = {name: Counter(found.column(name))["1"] for name in found.header[1:]}
     assert len(found) == 1920 and len(positive) == 46 and positive["Disease_Risk"] == 1519
     assert (
-        positive | {"DR": 376, "ARMD": 100, "MH": 317, "DN": 138, "MYA": 101, "BRVO": 73, "TSLN": 186, "ODC": 282}
-        == positive
+        positive | {"DR": 376, "ARMD": 100, "MH": 317, "DN": 138, "MYA": 101, "BRVO": 73, "TSLN": 186, "ODC": 282} == positive
     )
     assert positive["ODPM"] == positive["HR"] == 0
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from fake_server import GOOD, FakeServer, completion, error, running
+
 from retinal_lib import Job, UserError
 from retinal_lib.export import FILES
 
@@ -96,7 +96,9 @@ def test_equal_facts_get_a_conversation_each(ask: Callable, server: FakeServer, 
         (lambda: completion("User: What?\nAssistant: An eye.\nUser: And?"), "no answer"),
     ],
 )
-def test_useless_replies_are_asked_again_then_listed(reply: Callable, why: str, ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+def test_useless_replies_are_asked_again_then_listed(
+    reply: Callable, why: str, ask: Callable, server: FakeServer, tmp_path: Path
+) -> None:
     server.script = lambda number, body: reply()
     outcome = ask(limit=1)
     assert outcome.counts["rejected"] == 1 and len(server.asked) == 3
@@ -140,7 +142,9 @@ def test_a_failed_request_is_asked_again_by_the_next_run(ask: Callable, server: 
         (lambda: error(302, "over there", Location="http://127.0.0.1:9/v1"), "does not offer model 'm'"),
     ],
 )
-def test_a_hopeless_answer_stops_the_run_and_keeps_what_came(refusal: Callable, sentence: str, ask: Callable, server: FakeServer) -> None:
+def test_a_hopeless_answer_stops_the_run_and_keeps_what_came(
+    refusal: Callable, sentence: str, ask: Callable, server: FakeServer
+) -> None:
     server.script = lambda number, body: completion() if number <= 2 else refusal()
     outcome = ask(concurrency=1, limit=9)
     assert len(server.asked) == 3
@@ -171,7 +175,13 @@ def test_a_server_that_is_down_is_given_up(ask: Callable, server: FakeServer) ->
 def test_a_body_that_is_no_completion_is_rejected_with_a_reason(ask: Callable, server: FakeServer) -> None:
     from aiohttp import web
 
-    bodies = ["<html>gateway</html>", "[]", '{"choices": []}', '{"error": {"message": "overloaded"}}', '{"choices": [{"message": null}]}']
+    bodies = [
+        "<html>gateway</html>",
+        "[]",
+        '{"choices": []}',
+        '{"error": {"message": "overloaded"}}',
+        '{"choices": [{"message": null}]}',
+    ]
     images: list[str] = []
 
     def answer(number: int, body: dict) -> web.Response:
@@ -186,7 +196,9 @@ def test_a_body_that_is_no_completion_is_rejected_with_a_reason(ask: Callable, s
     assert "not JSON" in text and "no chat completion" in text and "overloaded" in text and "empty" in text
 
 
-def test_the_key_is_nowhere_in_the_files(ask: Callable, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_nowhere_in_the_files(
+    ask: Callable, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = "sk-secret-0123456789abcdef"
     monkeypatch.setenv("OPENAI_API_KEY", key)
     server.script = lambda number, body: error(400, f"the key {key} is odd") if number == 1 else completion()
@@ -265,7 +277,9 @@ def test_killed_at_any_moment_a_run_resumes_as_if_nothing_was(stop_at: int, tmp_
     def run(folder: str) -> int:
         nonlocal child
         environment = os.environ | {"OPENAI_BASE_URL": server.url}
-        child = subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path / folder)], env=environment, stderr=subprocess.DEVNULL)
+        child = subprocess.Popen(
+            [sys.executable, "-c", RUN, str(tmp_path / folder)], env=environment, stderr=subprocess.DEVNULL
+        )
         return child.wait(60)
 
     child: subprocess.Popen

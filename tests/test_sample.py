@@ -81,9 +81,7 @@ def test_automorph_rows_follow_its_own_rules(name: str, drawn: dict[str, Path]) 
                 good.add(row["Name"].rsplit("/", 1)[-1])
             doubtful += row["Prediction"] == "1" and shares[2] >= 0.25
         assert {row["Name"] for some in rows.values() for row in some} == good
-        assert all(row["Disc_height"] for row in rows["Disc"]), (
-            "without a disc a picture counts as centred on the macula"
-        )
+        assert all(row["Disc_height"] for row in rows["Disc"]), "without a disc a picture counts as centred on the macula"
         discs += len(rows["Disc"])
     assert doubtful == 1
     assert discs == (0 if name.startswith("IDRiD") else 1), "IDRiD's page calls every picture centred on the macula"
@@ -108,18 +106,14 @@ def test_measurements_lie_where_automorph_s_do() -> None:
     assert 1.4 < measures["Fractal_dimension"] < 1.65
     assert measures["Vessel_density"] > measures["Vessel_density_zone_c"] > measures["Vessel_density_zone_b"]
     assert measures["CDR_vertical"] == pytest.approx(measures["Cup_height"] / measures["Disc_height"])
-    assert measures["AVR_Knudtson_zone_b"] == pytest.approx(
-        measures["CRAE_Knudtson_zone_b"] / measures["CRVE_Knudtson_zone_b"]
-    )
+    assert measures["AVR_Knudtson_zone_b"] == pytest.approx(measures["CRAE_Knudtson_zone_b"] / measures["CRVE_Knudtson_zone_b"])
 
 
 # --- the same bytes, and nobody's files overwritten ---
 
 
 def test_the_same_seed_gives_the_same_bytes_in_another_process(drawn: dict[str, Path], tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from retinal_lib import sample; sample.draw('odir', Path(sys.argv[1]))"
-    )
+    code = "import sys; from pathlib import Path; from retinal_lib import sample; sample.draw('odir', Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "again")], check=True)
     assert digests(tmp_path / "again") == digests(drawn["ODIR"])
 
@@ -208,9 +202,7 @@ def test_idrid_tables_are_as_published(drawn: dict[str, Path]) -> None:
     assert test.startswith(b"Image name,Retinopathy grade,Risk of macular edema \r\nIDRiD_001,")
     rows = [line.split(",") for line in train.decode().split("\r\n")[1:-1]]
     assert {len(row) for row in rows} == {12} and [cell for row in rows for cell in row[3:] if cell] == [" "]
-    published = (
-        SHARED / "IDRiD" / "B. Disease Grading" / "2. Groundtruths" / "a. IDRiD_Disease Grading_Training Labels.csv"
-    )
+    published = SHARED / "IDRiD" / "B. Disease Grading" / "2. Groundtruths" / "a. IDRiD_Disease Grading_Training Labels.csv"
     if published.is_file():
         assert train.split(b"\r\n")[0] == published.read_bytes().split(b"\r\n")[0]
 
@@ -227,9 +219,7 @@ def test_idrid_masks_are_as_published(drawn: dict[str, Path]) -> None:
             else:
                 pixels = np.asarray(mask)
                 assert (
-                    (pixels[..., 3] == 255).all()
-                    and not pixels[..., 1:3].any()
-                    and set(np.unique(pixels[..., 0])) == {0, 255}
+                    (pixels[..., 3] == 255).all() and not pixels[..., 1:3].any() and set(np.unique(pixels[..., 0])) == {0, 255}
                 )
     images = [p.stem for p in (root / "1. Original Images").rglob("*.jpg")]
     for code in ("MA", "EX", "OD"):
@@ -259,9 +249,7 @@ def test_masks_are_of_their_image_s_size(drawn: dict[str, Path]) -> None:
 
 
 def test_rfmid_tables_are_as_published(drawn: dict[str, Path]) -> None:
-    ours = (
-        drawn["RFMiD"] / "A. RFMiD_All_Classes_Dataset" / "2. Groundtruths" / "a. RFMiD_Training_Labels.csv"
-    ).read_bytes()
+    ours = (drawn["RFMiD"] / "A. RFMiD_All_Classes_Dataset" / "2. Groundtruths" / "a. RFMiD_Training_Labels.csv").read_bytes()
     assert ours.startswith(b"\xef\xbb\xbfID,Disease_Risk,DR,ARMD,MH,DN,") and b"\r" not in ours
     published = SHARED / "RFMiD" / "RFMiD_Training_Labels.csv"
     if published.is_file():
@@ -382,10 +370,7 @@ def test_idrid_pictures_agree_with_both_grades(shots: object, loaded: dict) -> N
         told = values(loaded["IDRiD"].describe(f"{name}.jpg"))
         kinds = set(drawing.masks) - {"EX"}
         assert (
-            kinds
-            == {0: set(), 1: {"MA"}, 2: {"MA", "HE"}, 3: {"MA", "HE", "SE"}, 4: {"MA", "HE", "NV", "PRH"}}[
-                told["grade"]
-            ]
+            kinds == {0: set(), 1: {"MA"}, 2: {"MA", "HE"}, 3: {"MA", "HE", "SE"}, 4: {"MA", "HE", "NV", "PRH"}}[told["grade"]]
         ), name
         risk = 0 if "EX" not in drawing.masks else 2 if nearest(drawing) <= 1 else 1
         assert risk == told["macular_oedema_risk"], name

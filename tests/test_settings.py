@@ -106,9 +106,7 @@ def test_a_home_folder_and_an_absolute_path_are_understood(project: Path, monkey
 def test_a_run_s_folder_names_dataset_track_and_style(project: Path) -> None:
     place = project / "artifacts"
     assert settings.load(dataset="odir").folder == place / "ODIR-instruction"
-    assert (
-        settings.load(dataset="odir", track="alignment", style="consult").folder == place / "ODIR-alignment-consult"
-    )
+    assert settings.load(dataset="odir", track="alignment", style="consult").folder == place / "ODIR-alignment-consult"
     assert settings.folder({"dataset": "uk", "unheard": 1}) == place / "UK-instruction"
 
 
@@ -231,9 +229,7 @@ def test_a_list_of_names_is_read_with_bom_crlf_blank_lines_and_doubles(eyes: Bas
 
 def test_an_unknown_name_in_a_list_is_named_with_its_line(eyes: BaseDescription, tmp_path: Path) -> None:
     path = listed(tmp_path, f"{eyes.images[0]}\n\nnobody.png\n")
-    with pytest.raises(
-        UserError, match=rf"some.txt, line 3: EyeQ has no image 'nobody.png'; names are like {eyes.images[0]}"
-    ):
+    with pytest.raises(UserError, match=rf"some.txt, line 3: EyeQ has no image 'nobody.png'; names are like {eyes.images[0]}"):
         select.images(eyes, path, 0, None)
     with pytest.raises(UserError, match=r"subset none.txt: no such file"):
         select.images(eyes, "none.txt", 0, None)
@@ -250,9 +246,7 @@ def test_participants_names_are_not_shown_for_an_unknown_one(drawn: dict[str, Pa
 
 
 def test_a_name_that_two_splits_have_must_say_which(idrid: BaseDescription, tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"line 1: 'IDRiD_001' may be test/IDRiD_001.jpg or train/IDRiD_001.jpg; write it so"
-    ):
+    with pytest.raises(UserError, match=r"line 1: 'IDRiD_001' may be test/IDRiD_001.jpg or train/IDRiD_001.jpg; write it so"):
         select.images(idrid, listed(tmp_path, "IDRiD_001\n"), 0, None)
     for written in ("test/IDRiD_001", "test/IDRiD_001.jpg", "/data/idrid/test/IDRiD_001.jpg"):
         assert select.images(idrid, listed(tmp_path, written), 0, None) == ["test/IDRiD_001.jpg"]
@@ -287,9 +281,7 @@ def test_a_condition_chooses_by_labels(eyes: BaseDescription) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_condition_is_refused_with_the_labels_there_are(eyes: BaseDescription, condition: str) -> None:
-    with pytest.raises(
-        UserError, match=r"nor a condition .*the labels are image, split, eye, patient, quality"
-    ) as error:
+    with pytest.raises(UserError, match=r"nor a condition .*the labels are image, split, eye, patient, quality") as error:
         select.images(eyes, condition, 0, None)
     assert "\n" not in str(error.value)
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fake_server import FakeServer, completion, error, running
 from PIL import Image
 
-from fake_server import FakeServer, completion, error, running
 from retinal_lib import Job, UserError, page, picture
 from retinal_lib.teacher import OpenAITeacher, is_loopback
 
@@ -31,7 +31,9 @@ def sent(server: FakeServer) -> tuple[str, Image.Image]:
 
 
 @pytest.mark.parametrize("name", ["eye.jpg", "eye.tif", "eye.png", "eye.bmp"])
-def test_pictures_are_sent_small_as_jpeg_and_in_their_place(name: str, ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+def test_pictures_are_sent_small_as_jpeg_and_in_their_place(
+    name: str, ask: Callable, server: FakeServer, tmp_path: Path
+) -> None:
     ask(dataset=own(tmp_path, name), images="send")
     head, image = sent(server)
     assert head == "data:image/jpeg;base64" and image.format == "JPEG" and image.size == (1024, 683)
@@ -62,7 +64,9 @@ def test_a_bomb_or_a_broken_picture_is_skipped_with_a_reason(ask: Callable, serv
 def test_without_images_only_facts_are_sent(ask: Callable, server: FakeServer) -> None:
     ask(limit=1)
     messages = server.asked[0]["messages"]
-    assert [m["role"] for m in messages] == ["system", "user"] and messages[1]["content"].startswith("Image: this is a colour fundus")
+    assert [m["role"] for m in messages] == ["system", "user"] and messages[1]["content"].startswith(
+        "Image: this is a colour fundus"
+    )
     assert "base64" not in str(server.asked[0])
 
 
@@ -90,10 +94,18 @@ def test_request_options_are_passed_on_and_cannot_replace_ours(tmp_path: Path, s
 def test_terms_decide_where_data_may_go(name: str, monkeypatch: pytest.MonkeyPatch, drawn: dict[str, Path]) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "https://api.example.org/v1")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-0")
-    allowed = {"IDRiD": "yes", "IDRiD_seg": "yes", "RFMiD": "yes", "RFMiD2": "yes", "APTOS": "ask", "EyeQ": "ask"}.get(name, "no")
+    allowed = {"IDRiD": "yes", "IDRiD_seg": "yes", "RFMiD": "yes", "RFMiD2": "yes", "APTOS": "ask", "EyeQ": "ask"}.get(
+        name, "no"
+    )
     assert page.get(name).may_send == allowed
     for accepted in (False, True):
-        settings = {"dataset": name, "teacher": "openai", "model": "m", "data_root": str(drawn[name]), "terms_accepted": accepted}
+        settings = {
+            "dataset": name,
+            "teacher": "openai",
+            "model": "m",
+            "data_root": str(drawn[name]),
+            "terms_accepted": accepted,
+        }
         if allowed == "yes" or (allowed == "ask" and accepted):
             assert Job.load(**settings).images
         else:
@@ -104,9 +116,16 @@ def test_terms_decide_where_data_may_go(name: str, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("address", "here"),
     [
-        ("http://localhost:8000/v1", True), ("http://127.0.0.1/v1", True), ("http://127.9.9.9/v1", True), ("http://[::1]:8000/v1", True),
-        ("http://localhost.example.org/v1", False), ("http://192.168.0.4/v1", False), ("http://0.0.0.0:8000/v1", False),
-        ("https://api.openai.com/v1", False), ("http://127.0.0.1.example.org", False), ("http://localhost@example.org/v1", False),
+        ("http://localhost:8000/v1", True),
+        ("http://127.0.0.1/v1", True),
+        ("http://127.9.9.9/v1", True),
+        ("http://[::1]:8000/v1", True),
+        ("http://localhost.example.org/v1", False),
+        ("http://192.168.0.4/v1", False),
+        ("http://0.0.0.0:8000/v1", False),
+        ("https://api.openai.com/v1", False),
+        ("http://127.0.0.1.example.org", False),
+        ("http://localhost@example.org/v1", False),
     ],
 )
 def test_loopback_is_this_machine_only(address: str, here: bool) -> None:
@@ -150,7 +169,9 @@ def test_a_model_must_be_named() -> None:
 
 
 def test_a_wait_that_the_server_asks_for_holds_for_all(server: FakeServer, ask: Callable) -> None:
-    server.script = lambda number, body: error(429, "slow down", "rate_limit_exceeded", **{"retry-after-ms": "1"}) if number < 9 else completion()
+    server.script = lambda number, body: (
+        error(429, "slow down", "rate_limit_exceeded", **{"retry-after-ms": "1"}) if number < 9 else completion()
+    )
     assert ask(limit=4, concurrency=4).counts["accepted"] == 4
 
 
