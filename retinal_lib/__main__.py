@@ -13,7 +13,8 @@ def main(arguments: list[str]) -> str:
     file = folder / "conversations.jsonl"
     if not file.is_file():
         raise UserError(
-            f"no conversations in {paths.shown(folder)} yet; run papermill notebooks/generate.ipynb -p dataset {folder.name.split('-')[0]}"
+            f"no conversations in {paths.shown(folder)} yet; run "
+            f"papermill notebooks/generate.ipynb -p dataset {folder.name.split('-')[0]}"
         )
     with file.open(encoding="utf-8") as lines:
         entries = [json.loads(line) for line in lines]

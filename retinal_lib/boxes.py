@@ -15,7 +15,8 @@ from retinal_lib.errors import UserError
 @dataclass(frozen=True)
 class Lesion:
     """One connected lesion: its box [x_min, y_min, x_max, y_max] as fractions of the mask's width and height, with
-    4 digits, rounded outwards so that it always holds the lesion (x to the right, y down, the maximum edges exclusive), and its pixel count."""
+    4 digits, rounded outwards so that it always holds the lesion (x to the right, y down, the maximum edges exclusive),
+    and its pixel count."""
 
     box: tuple[float, float, float, float]
     pixels: int

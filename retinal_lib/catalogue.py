@@ -6,8 +6,8 @@ from pathlib import Path
 
 from retinal_lib import folder, page, table
 from retinal_lib.errors import UserError, unknown
-from retinal_lib.kinds import Record
 from retinal_lib.page import Page
+from retinal_lib.record import Record
 
 Row = tuple[table.Table, int, str | None]  # a table, a row of it, and the eye it is of where a row has two images
 
@@ -88,8 +88,8 @@ class Catalogue:
             edition = re.sub(r"[\W_]+", "", update[0].casefold()) if update else ""
             if edition in same and path.read_bytes() != same[edition].read_bytes():
                 raise UserError(
-                    f"two different label tables for split {split}: {same[edition]} and {path}; remove one, or name the right one "
-                    f"under `tables` in params/{self.page.name}.yaml"
+                    f"two different label tables for split {split}: {same[edition]} and {path}; remove one, or name the "
+                    f"right one under `tables` in params/{self.page.name}.yaml"
                 )
             same.setdefault(edition, path)
         return [same[max(same)] for same in editions.values()]

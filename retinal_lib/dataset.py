@@ -9,8 +9,9 @@ from retinal_lib import automorph, exclude, folder, lesions, page, table
 from retinal_lib.catalogue import Catalogue
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.fact import ASPECTS, Case, Fact, Source, line
-from retinal_lib.kinds import AutoMorphFacts, Boxes, Record
+from retinal_lib.kinds import AutoMorphFacts, Boxes
 from retinal_lib.page import Page
+from retinal_lib.record import Record
 
 CSV_ASPECTS = {"modality": "image", "quality": "quality", "disease": "disease", "vascular": "vascular", "notes": "notes"}
 

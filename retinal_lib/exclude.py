@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from retinal_lib import folder
 from retinal_lib.catalogue import Catalogue, Row
-from retinal_lib.kinds import ExcludedImage
 from retinal_lib.lesions import Index
+from retinal_lib.record import ExcludedImage
 
 
 def mark(found: Catalogue, masks: Index) -> None:

@@ -2,7 +2,6 @@
 
 import gc
 import json
-import os
 import platform
 from collections.abc import Iterator
 from concurrent.futures import wait
@@ -163,7 +162,7 @@ class Job:
         return [{"file": self._place(file), "row": row, "columns": list(columns)} for (file, row), columns in places.items()]
 
     def _place(self, file: str) -> str:
-        if not os.path.isabs(file):
+        if "/" not in file and "\\" not in file:  # a page or a name, and most often so
             return file
         path = Path(file)
         return path.relative_to(self.data.root).as_posix() if path.is_relative_to(self.data.root) else file

@@ -2,81 +2,16 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import cache
 from typing import ClassVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
 from retinal_lib.errors import unknown
 from retinal_lib.fact import ASPECTS, Fact, Source
 from retinal_lib.paths import PACKAGE
-from retinal_lib.table import Table, fold
-
-Column = str | list[str] | dict[str, str]  # one name, alternatives, or one per eye
-
-
-class ExcludedImage(Exception):
-    """This image must not be used; the message says why. The run goes on with the others."""
-
-
-@dataclass
-class Record:
-    """One image and its row. `missing` collects what could not be read, in sentences."""
-
-    image: str
-    stem: str
-    split: str
-    eye: str | None = None
-    table: Table | None = None
-    row: int | None = None
-    unlabelled: bool = False
-    corrections: dict[str, tuple[str, str, str]] = field(default_factory=dict)  # folded column -> stale, right, source
-    missing: list[str] = field(default_factory=list)
-
-    def cell(self, column: Column) -> tuple[str, Source]:
-        """The cell's text and place; "" where the image has no row, or an unlabelled split lacks the column."""
-        names = column[self.eye or "left"] if isinstance(column, dict) else column
-        if self.table is None or self.row is None:
-            return "", Source(self.image)
-        if self.unlabelled and self.table.find(names) is None:
-            return "", self.table.source(self.row, names if isinstance(names, str) else names[0])
-        text = self.table.column(names)[self.row]
-        found = self.table.find(names)
-        title = next(name for name in self.table.header if fold(name) == found)
-        if found in self.corrections and text == self.corrections[found][0]:
-            text = self.corrections[found][1]
-        return text, self.table.source(self.row, title)
-
-    def whole(self, column: Column, allowed: list[int], what: str) -> tuple[int | None, Source]:
-        """A whole-number cell, None (and a sentence in `missing`) where it is empty. ExcludedImage: not an allowed value."""
-        text, source = self.cell(column)
-        if not text:
-            if self.table is not None:
-                self.missing.append(f"{what} is not known: {source} is empty")
-            return None, source
-        number = re.fullmatch(r"(-?\d+)(\.0*)?", text)
-        if not number or int(number[1]) not in allowed:
-            raise ExcludedImage(f"{source}: found {text!r}; expected one of {', '.join(map(str, allowed))}")
-        return int(number[1]), source
-
-
-class Kind(BaseModel):
-    """A kind of fact with its settings; `gives` names its aspects, `label` marks kinds that must agree where an image has
-    several rows."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    label: ClassVar[bool] = True
-    gives: ClassVar[tuple[str, ...]] = ()
-
-    def facts(self, record: Record) -> list[Fact]:
-        """The facts of this kind. ExcludedImage: the cells contradict themselves or hold an impossible value."""
-        raise NotImplementedError
-
-    def columns(self) -> list[Column]:
-        """The columns that must be in a labelled table."""
-        return []
+from retinal_lib.record import Column, ExcludedImage, Kind, Record
+from retinal_lib.table import fold
 
 
 def _known_aspects(names: Iterable[str]) -> None:
@@ -152,10 +87,9 @@ class Flags(Kind):
             elif value:
                 unexplained.append(code)
         normal = overall == self.normal
-        if normal and (found or unexplained):
-            raise ExcludedImage(
-                f"{source}: {self.overall} is {overall} (normal) though {', '.join([f.name for f in found] + unexplained)} is labelled"
-            )
+        told = ", ".join([f.name for f in found] + unexplained)
+        if normal and told:
+            raise ExcludedImage(f"{source}: {self.overall} is {overall} (normal) though {told} is labelled")
         if not normal and not found and not unexplained:
             raise ExcludedImage(f"{source}: {self.overall} is {overall} (not normal) though no condition is labelled")
         record.missing += [f"the label {code} is positive but has no confirmed meaning; it is not told" for code in unexplained]
@@ -202,7 +136,8 @@ class Keywords(Kind):
         diagnoses = [k for k in keywords if k not in self.quality]
         if self.normal in diagnoses and len(diagnoses) > 1:
             raise ExcludedImage(
-                f"{source} contradicts itself: {self.normal!r} stands beside {', '.join(d for d in diagnoses if d != self.normal)}"
+                f"{source} contradicts itself: {self.normal!r} stands beside "
+                f"{', '.join(d for d in diagnoses if d != self.normal)}"
             )
         if not diagnoses:
             record.missing.append(f"the diagnosis is not known: {source} names only {', '.join(remarks)}")

@@ -30,14 +30,15 @@ class Reason(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run. `asked` counts the requests sent now (None: the teacher has no server), `findings` the conversations that a reader should look at,
-    `tokens` those of every reply on hand."""
+    """A finished run. `asked` counts the requests sent now (None: the teacher has no server), `findings` the conversations
+    that a reader should look at by kind of finding, `tokens` those of every reply on hand, `accepted` has the first few:
+    picture, title and turns."""
 
     counts: dict[str, int]
     reasons: tuple[Reason, ...]
     findings: dict[str, int]
     tokens: dict[str, int]
-    accepted: tuple[tuple[Path, str, list[dict[str, str]]], ...]  # picture, title and turns of the first few
+    accepted: tuple[tuple[Path, str, list[dict[str, str]]], ...]
     asked: int | None
     stopped: str
     folder: Path
@@ -87,7 +88,8 @@ class Outcome:
             raise UserError(f"no conversation was written for {self.counts['images']} images ({why}); {where}")
         if bad > self.max_failed * asked:
             raise UserError(
-                f"{bad} of {asked} images have no conversation, more than max_failed {self.max_failed:g} allows ({why}); {where}"
+                f"{bad} of {asked} images have no conversation, more than max_failed {self.max_failed:g} allows ({why}); "
+                f"{where}"
             )
 
 

@@ -9,8 +9,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from retinal_lib.errors import UserError, unknown
-from retinal_lib.kinds import KINDS, Kind
+from retinal_lib.kinds import KINDS
 from retinal_lib.paths import PACKAGE
+from retinal_lib.record import Kind
 
 
 class Strict(BaseModel):

@@ -9,9 +9,10 @@ import yaml
 from retinal_lib import automorph
 from retinal_lib.errors import UserError
 from retinal_lib.fact import ASPECTS
-from retinal_lib.kinds import KINDS, AutoMorphFacts, Grade, Kind, PatientLabels, Quality, Say, scales
+from retinal_lib.kinds import KINDS, AutoMorphFacts, Grade, PatientLabels, Quality, Say, scales
 from retinal_lib.page import Page
 from retinal_lib.paths import PACKAGE
+from retinal_lib.record import Kind
 
 
 @cache

@@ -32,6 +32,7 @@ from retinal_lib import (
 )
 from retinal_lib.dataset import BaseDescription
 from retinal_lib.fact import Case
+from retinal_lib.kinds import scales
 
 _shade = itertools.count()
 
@@ -308,7 +309,9 @@ def test_the_risk_of_macular_oedema_speaks_of_exudates_alone(tmp_path: Path) -> 
     dataset = load_dataset("IDRiD", idrid(tmp_path))
     text = said(dataset, "train/IDRiD_001.jpg")
     assert "there are hard exudates within one disc diameter of the centre of the macula" in text
-    assert not re.search("fluid|thicken|fovea", text)
+    for scale in ("exudate distance", "Messidor exudate distance"):
+        for words in (*scales()[scale]["levels"].values(), text):
+            assert "exudate" in words and not re.search("fluid|thicken|fovea", words)
 
 
 def test_idrid_s_listed_duplicates_with_different_grades_are_left_out(tmp_path: Path) -> None:
@@ -320,6 +323,16 @@ def test_idrid_s_listed_duplicates_with_different_grades_are_left_out(tmp_path: 
 @pytest.mark.parametrize("above", ["B.%20Disease%20Grading", "B. Disease Grading", "download/unzipped", "."])
 def test_folders_that_an_unzip_tool_doubled_or_escaped_are_found(tmp_path: Path, above: str) -> None:
     idrid(tmp_path / above)
+    assert load_dataset("IDRiD", tmp_path).images == ["train/IDRiD_001.jpg", "test/IDRiD_001.jpg"]
+
+
+@pytest.mark.parametrize("leaf", ["a. Training Set/a. Training Set", "a.%20Training%20Set", "A. TRAINING SET"])
+def test_the_innermost_folder_may_be_doubled_escaped_or_in_capitals(tmp_path: Path, leaf: str) -> None:
+    idrid(tmp_path)
+    pictures(tmp_path / B / leaf, "IDRiD_001.jpg")
+    (tmp_path / B / "a. Training Set" / "IDRiD_001.jpg").unlink()
+    for name in ("IDRiD_021.jpg", "IDRiD_391.jpg", "IDRiD_03.jpg"):
+        (tmp_path / B / "a. Training Set" / name).unlink()
     assert load_dataset("IDRiD", tmp_path).images == ["train/IDRiD_001.jpg", "test/IDRiD_001.jpg"]
 
 
@@ -937,6 +950,7 @@ def test_a_quality_that_is_none_is_left_out_with_its_row(tmp_path: Path) -> None
     ("changed", "gone"),
     [
         ({"Vessel_density": -1}, {"Vessel_density"}),
+        ({"Vein_Vessel_density_zone_b": 0}, {"Vein_Vessel_density_zone_b"}),
         ({"Vessel_density": ""}, {"Vessel_density"}),
         ({"Fractal_dimension": 2.0}, {"Fractal_dimension"}),
         ({"Fractal_dimension": "1.5x"}, {"Fractal_dimension"}),

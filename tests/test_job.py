@@ -114,7 +114,8 @@ def test_a_plain_table_is_enough(tmp_path: Path) -> None:
     for name in ("a.png", "b b.jpg", "ü.tif", "c.png"):
         Image.new("RGB", (8, 8)).save(tmp_path / name)
     (tmp_path / "my eyes.csv").write_text(
-        "image,modality,quality,disease,vascular,notes\na.png,OCT scan,good,drusen,,\nb b.jpg,,,,AVR is 0.66,\nü.tif,,,glaucoma,,seen twice\nd.png,,,,,\n",
+        "image,modality,quality,disease,vascular,notes\na.png,OCT scan,good,drusen,,\n"
+        "b b.jpg,,,,AVR is 0.66,\nü.tif,,,glaucoma,,seen twice\nd.png,,,,,\n",
         encoding="utf-8",
     )
     job = Job.load(dataset=str(tmp_path / "my eyes.csv"), out_dir=str(tmp_path / "run"))

@@ -337,6 +337,7 @@ NO_SPOT = fact("lesion", "FS", "Fuchs spot", 0, "Fuchs spots", "no Fuchs spots a
         (MODALITY, NO_SPOT),
         (fact("disease", "disease", "drusen; a scar"),),
         (fact("vascular", "vascular", "AV ratio 0.7"),),
+        (MODALITY, fact("image", "camera", "a hand-held camera was used"), EYE),
         (MODALITY, fact("image", "camera", "a hand-held camera was used"), EYE, fact("quality", "quality", "good")),
         (MODALITY, EYE, fact("patient", "age", "58 years old", 58, "years"), *SPOT, NOTE, UNGRADABLE),
     ],

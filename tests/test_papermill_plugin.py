@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import nbformat
+import papermill.engines  # noqa: F401 - first, since papermill loads the plug-in, and not the other way round
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
@@ -39,7 +40,7 @@ def small(tmp_path: Path) -> Path:
     return notebook(tmp_path / "small.ipynb", f"open({str(mark)!r}, 'a').write(f'{{dataset}} {{number}};')")
 
 
-def papermill(*arguments: object, **options: object) -> subprocess.CompletedProcess:
+def run(*arguments: object, **options: object) -> subprocess.CompletedProcess:
     settings = {"capture_output": True, "text": True, "timeout": 120, "stdin": subprocess.DEVNULL}
     if "input" in options:
         del settings["stdin"]
@@ -52,7 +53,7 @@ def digest(path: Path) -> str:
 
 def test_captured_with_one_path_the_notebook_lands_in_the_run_folder(small: Path, tmp_path: Path) -> None:
     before = digest(small)
-    done = papermill(small, "-p", "out_dir", tmp_path / "run", "-p", "number", "7")
+    done = run(small, "-p", "out_dir", tmp_path / "run", "-p", "number", "7")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "" and (tmp_path / "ran.txt").read_text() == "ODIR 7;"
     assert nbformat.read(tmp_path / "run" / "small.ipynb", 4).metadata.papermill.parameters["number"] == 7
@@ -62,7 +63,7 @@ def test_captured_with_one_path_the_notebook_lands_in_the_run_folder(small: Path
 
 def test_with_something_piped_in_the_path_is_still_the_source(small: Path, tmp_path: Path) -> None:
     before = digest(small)
-    done = papermill(small, "-p", "out_dir", tmp_path / "run", input=small.read_text())
+    done = run(small, "-p", "out_dir", tmp_path / "run", input=small.read_text())
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "small.ipynb").is_file() and digest(small) == before
 
@@ -84,7 +85,7 @@ def test_in_a_terminal_from_another_folder_and_as_a_module(small: Path, tmp_path
 
 
 def test_an_explicit_output_path_wins(small: Path, tmp_path: Path) -> None:
-    done = papermill(small, tmp_path / "mine.ipynb", "-p", "out_dir", tmp_path / "run")
+    done = run(small, tmp_path / "mine.ipynb", "-p", "out_dir", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "mine.ipynb").is_file() and not (tmp_path / "run").exists()
 
@@ -92,7 +93,7 @@ def test_an_explicit_output_path_wins(small: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("explicit", [False, True])
 def test_a_misspelt_parameter_stops_before_anything_runs(explicit: bool, small: Path, tmp_path: Path) -> None:
     output = [tmp_path / "mine.ipynb"] if explicit else []
-    done = papermill(small, *output, "-p", "datset", "ODIR", "-p", "out_dir", tmp_path / "run")
+    done = run(small, *output, "-p", "datset", "ODIR", "-p", "out_dir", tmp_path / "run")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("Error: unknown parameter 'datset'; known: dataset, track, out_dir, number")
     assert done.stderr.endswith("(did you mean 'dataset'?)\n") and "Traceback" not in done.stderr
@@ -101,7 +102,7 @@ def test_a_misspelt_parameter_stops_before_anything_runs(explicit: bool, small: 
 
 def test_a_sentence_for_the_user_is_the_last_word(tmp_path: Path) -> None:
     source = notebook(tmp_path / "bad.ipynb", "from retinal_lib import UserError\nraise UserError('row 3 is odd')")
-    done = papermill(source, "-p", "out_dir", tmp_path / "run")
+    done = run(source, "-p", "out_dir", tmp_path / "run")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "Error: row 3 is odd" and "Traceback" not in done.stderr
     saved = nbformat.read(tmp_path / "run" / "small.ipynb", 4)
@@ -110,18 +111,18 @@ def test_a_sentence_for_the_user_is_the_last_word(tmp_path: Path) -> None:
 
 def test_other_errors_keep_their_stack(tmp_path: Path) -> None:
     source = notebook(tmp_path / "bad.ipynb", "1 / 0")
-    done = papermill(source, "-p", "out_dir", tmp_path / "run")
+    done = run(source, "-p", "out_dir", tmp_path / "run")
     assert done.returncode == 1 and "ZeroDivisionError" in done.stderr and "Traceback" in done.stderr
 
 
 def test_a_notebook_that_does_not_ask_is_left_to_papermill(tmp_path: Path) -> None:
     source = notebook(tmp_path / "plain.ipynb", "print(dataset)", asks=False)
-    done = papermill(source, "-p", "unknown", "1")
+    done = run(source, "-p", "unknown", "1")
     assert done.returncode == 0 and '"cells"' in done.stdout, "papermill writes it to stdout when captured"
 
 
 def test_a_dataset_that_does_not_exist_stops_with_its_neighbours(small: Path) -> None:
-    done = papermill(small, "-p", "dataset", "ODR")
+    done = run(small, "-p", "dataset", "ODR")
     assert done.returncode == 2 and done.stderr.endswith("(did you mean 'ODIR'?)\n") and done.stderr.count("\n") == 1
 
 

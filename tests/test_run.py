@@ -122,7 +122,7 @@ def test_a_failed_request_is_asked_again_by_the_next_run(ask: Callable, server: 
     outcome = ask()
     assert outcome.counts == {"images": 4, "accepted": 2, "rejected": 0, "failed": 2, "skipped": 0}
     assert "odd image" in outcome.table.to_string()
-    with pytest.raises(UserError, match="2 of 4 images have no conversation, more than max_failed 0.05 allows"):
+    with pytest.raises(UserError, match=r"2 of 4 images have no conversation, more than max_failed 0.05 allows"):
         outcome.require()
     assert lines(tmp_path / "run" / "failures.jsonl")[0]["state"] == "failed"
     server.script = lambda number, body: completion()
@@ -246,7 +246,7 @@ def test_the_files_of_another_run_are_not_replaced(ask: Callable, server: FakeSe
     ask(limit=1)
     before = files(tmp_path / "run")
     for other in ({"track": "alignment"}, {"dataset": "RFMiD"}):
-        with pytest.raises(UserError, match="holds the conversations of ODIR instruction; give .* another out_dir"):
+        with pytest.raises(UserError, match=r"holds the conversations of ODIR instruction; give .* another out_dir"):
             ask(**other)
     assert files(tmp_path / "run") == before
 
