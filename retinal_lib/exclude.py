@@ -4,7 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
 
-from retinal_lib import folder
+from retinal_lib import folder, progress
 from retinal_lib.catalogue import Catalogue, Row
 from retinal_lib.lesions import Index
 from retinal_lib.record import ExcludedImage
@@ -12,8 +12,12 @@ from retinal_lib.record import ExcludedImage
 
 def mark(found: Catalogue, masks: Index) -> None:
     """Writes the reason into each image that must not be used."""
-    for image in found.images:
-        image.reason = image.reason or _why_not(found, masks, image)
+    with progress.bar(len(found.images), "images checked") as bar:
+        for done, image in enumerate(found.images):
+            image.reason = image.reason or _why_not(found, masks, image)
+            if done % 500 == 0:
+                bar.show(done)
+        bar.show(len(found.images))
     for group in _same_images(found):
         told = {labels for image in group if (labels := _labels(found, image))}  # an unlabelled copy says nothing else
         if len(told) > 1:

@@ -99,11 +99,9 @@ class Job:
         """All that this run's track may tell of an image. UserError: the image is unknown or skipped."""
         case = self.data.describe(image)
         facts = [fact for fact in case.facts if fact.aspect in self._told]
-        if text := self.settings.hidden_text:
+        if text := " ".join((self.settings.hidden_text or "").split()).rstrip("."):
             file = paths.shown(settings.params_file(self.settings.name))
-            facts.append(
-                Fact("notes", "hidden_text", text, "", text.strip().rstrip("."), Source(file, None, "hidden_text"), text)
-            )
+            facts.append(Fact("notes", "hidden_text", text, "", text, Source(file, None, "hidden_text"), text))
         return replace(case, facts=tuple(facts))
 
     def first(self, count: int) -> list[Case]:

@@ -110,7 +110,7 @@ class OfflineTeacher:
 
 def server() -> str:
     """The OpenAI-compatible server's address from OPENAI_BASE_URL. UserError: it is no http address."""
-    address = os.environ.get("OPENAI_BASE_URL", "").strip() or DEFAULT_SERVER
+    address = os.environ.get("OPENAI_BASE_URL", "").strip().rstrip("/") or DEFAULT_SERVER
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UserError(f"OPENAI_BASE_URL is {_without_login(address)!r}; expected an address such as http://localhost:8000/v1")
