@@ -21,7 +21,7 @@ MASKS = DATA / "IDRiD" / "A. Segmentation" / "2. All Segmentation Groundtruths"
 RFMID = DATA / "RFMiD" / "RFMiD_Training_Labels.csv"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")  # before the datasets below are loaded
 def published() -> None:
     if not DATA.is_dir():
         pytest.skip(f"the published files are not there ({DATA})")
