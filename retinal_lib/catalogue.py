@@ -117,12 +117,12 @@ class Catalogue:
 
     def record(self, image: folder.Found, row: Row | None = None) -> Record:
         """An image with its first label row, or with the given one."""
-        rows = self.rows.get((image.split, image.stem.casefold()), ())
+        rows = self.rows.get((image.split, image.key), ())
         content, number, eye = row or (rows[0] if rows else (None, None, None))
         corrections = {
             table.fold(c.column): (c.stale, c.right, c.source)
             for c in self.page.corrections
-            if c.image.casefold() == image.stem.casefold()
+            if c.image.casefold() == image.key
         }
         record = Record(
             image.name, image.stem, image.split, eye, content, number, self.page.splits[image.split].unlabelled, corrections
@@ -132,6 +132,6 @@ class Catalogue:
 
     def _eye_and_patient(self, image: folder.Found, eye: str | None) -> tuple[str | None, str | None]:
         groups = (re.search(self.page.image, image.stem, re.IGNORECASE) or re.match("", "")).groupdict()
-        paired_eye, patient = self._eyes.get(image.stem.casefold(), (None, None))
+        paired_eye, patient = self._eyes.get(image.key, (None, None))
         named = self.page.eyes.get((groups.get("eye") or "").casefold())
         return eye or named or paired_eye, groups.get("patient") or patient

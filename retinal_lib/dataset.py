@@ -109,7 +109,7 @@ class BaseDescription:
         if found.split in self._automorph and self._gives(AutoMorphFacts):
             facts += self._automorph_facts(found, facts, record)
         if self._gives(Boxes):
-            facts += lesions.facts(self._masks.get((found.split, found.stem.casefold()), {}), self.page, found, record.missing)
+            facts += lesions.facts(self._masks.get((found.split, found.key), {}), self.page, found, record.missing)
         facts, missing = self._withhold(facts, record.missing)
         order = {aspect: i for i, aspect in enumerate(ASPECTS)}
         facts = sorted((f for f in facts if f.aspect in self.aspects), key=lambda f: order[f.aspect])
@@ -175,13 +175,13 @@ class BaseDescription:
 
     def _automorph_key(self, found: folder.Found) -> str | None:
         """The name AutoMorph gave the image: its stem; M0 cuts names at the first dot, which counts where it is unique."""
-        results, stem = self._automorph[found.split], found.stem.casefold()
+        results, stem = self._automorph[found.split], found.key
         if self.page.restart and self._shares_results(found):
             return None
         if stem in results.quality_rows or stem in results.rows or "." not in stem:
             return stem
         cut = stem.split(".")[0]
-        return cut if sum(i.stem.casefold().split(".")[0] == cut for i in self._files.images) == 1 else None
+        return cut if sum(i.key.split(".")[0] == cut for i in self._files.images) == 1 else None
 
     def _shares_results(self, found: folder.Found) -> bool:
         """True where one results folder serves several loaded splits that both have this id: whose row it is cannot be told."""
@@ -189,15 +189,15 @@ class BaseDescription:
             return False
         results = self._automorph[found.split]
         return any(
-            i.split != found.split and i.stem.casefold() == found.stem.casefold() and self._automorph[i.split] is results
-            for i in self._by_stem()[found.stem.casefold()]
+            i.split != found.split and i.key == found.key and self._automorph[i.split] is results
+            for i in self._by_stem()[found.key]
         )
 
     def _by_stem(self) -> dict[str, list[folder.Found]]:
         if not hasattr(self, "_stems"):
             self._stems = defaultdict(list)
             for image in self._files.images:
-                self._stems[image.stem.casefold()].append(image)
+                self._stems[image.key].append(image)
         return self._stems
 
     def _automorph_facts(self, found: folder.Found, facts: list[Fact], record: Record) -> list[Fact]:

@@ -28,7 +28,7 @@ def mark(found: Catalogue, masks: Index) -> None:
 
 def rows_without_image(found: Catalogue) -> list[str]:
     """The label rows of the loaded splits that have no picture."""
-    used = {(i.split, i.stem.casefold()) for i in found.images}
+    used = {(i.split, i.key) for i in found.images}
     loaded = [s for s in found.page.splits if found.split in (None, s)]
     return [
         f"{rows[0][0].source(rows[0][1])}: {key}"
@@ -39,11 +39,11 @@ def rows_without_image(found: Catalogue) -> list[str]:
 
 def _why_not(found: Catalogue, masks: Index, image: folder.Found) -> str:
     listed = {name.casefold(): why for name, why in found.page.exclude.items()}
-    for name in (image.stem.casefold(), f"{image.split}/{image.stem}".casefold()):
+    for name in (image.key, f"{image.split}/{image.stem}".casefold()):
         if name in listed:
             return listed[name]
     if found.page.key is not None:
-        rows = found.rows.get((image.split, image.stem.casefold()))
+        rows = found.rows.get((image.split, image.key))
         if not rows:
             if image.split not in found.tabled:
                 return f"the split {image.split} has no label table"
@@ -53,7 +53,7 @@ def _why_not(found: Catalogue, masks: Index, image: folder.Found) -> str:
                 return f"its rows disagree: {' and '.join(str(t.source(r)) for t, r, _ in rows)}"
         except ExcludedImage as why:
             return str(why)
-    if found.page.masks and (image.split, image.stem.casefold()) not in masks:
+    if found.page.masks and (image.split, image.key) not in masks:
         return "no mask for it"
     return ""
 
@@ -72,7 +72,7 @@ def _labels(found: Catalogue, image: folder.Found, row: Row | None = None) -> tu
 def _same_images(found: Catalogue) -> Iterator[list[folder.Found]]:
     """Groups of images that are one picture: by the page's list, and by equal bytes on disk."""
     by_name = {f"{i.split}/{i.stem}".casefold(): i for i in found.images} | {
-        i.stem.casefold(): i for i in found.images if not found.page.restart
+        i.key: i for i in found.images if not found.page.restart
     }
     for pair in found.page.same_image:
         group = [by_name[n.casefold()] for n in pair if n.casefold() in by_name]

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -86,10 +87,15 @@ class Found:
     size: int
     reason: str = ""  # why it is not used, "" where it is
 
-    @property
+    @cached_property
     def stem(self) -> str:
         """The name without its last suffix."""
         return self.path.stem
+
+    @cached_property
+    def key(self) -> str:
+        """The stem as rows are found by: case folded."""
+        return self.stem.casefold()
 
 
 @dataclass

@@ -7,6 +7,7 @@ import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from xml.etree.ElementTree import ParseError
 
@@ -42,6 +43,7 @@ BROKEN = (
 )
 
 
+@lru_cache(maxsize=4096)  # the same few names, for every image again
 def fold(name: str) -> str:
     """A column name as compared: no outer white space (also no-break), inner runs collapsed, case folded."""
     return " ".join(str(name).split()).casefold()
