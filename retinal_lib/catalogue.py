@@ -120,9 +120,7 @@ class Catalogue:
         rows = self.rows.get((image.split, image.key), ())
         content, number, eye = row or (rows[0] if rows else (None, None, None))
         corrections = {
-            table.fold(c.column): (c.stale, c.right, c.source)
-            for c in self.page.corrections
-            if c.image.casefold() == image.key
+            table.fold(c.column): (c.stale, c.right, c.source) for c in self.page.corrections if c.image.casefold() == image.key
         }
         record = Record(
             image.name, image.stem, image.split, eye, content, number, self.page.splits[image.split].unlabelled, corrections

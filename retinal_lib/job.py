@@ -35,7 +35,7 @@ class Job:
         self.folder = chosen.folder
         _check_terms(page, chosen)
         self.teacher = teacher.make(chosen)
-        self.drawn = chosen.data_root is None and not _is_csv(chosen.dataset)
+        self.drawn = chosen.data_root is None and not settings.is_own(chosen.dataset)
         self.data = self._load_data()
         self.images = select.images(self.data, chosen.subset, chosen.start, chosen.limit)
         self._told = frozenset(prompt.told(chosen.track))
@@ -54,9 +54,9 @@ class Job:
         chosen = self.settings
         root, tables = chosen.data_root, chosen.tables
         if _is_csv(chosen.dataset):
-            root, tables = root or Path(chosen.dataset).parent, {"all": chosen.dataset}
-        elif root is None and self.page.file and self.page.file.parent != paths.PACKAGE / "datasets":
-            raise UserError(f"data_root is needed: the folder of the images that {self.page.file.name} describes")
+            tables = {"all": chosen.dataset}
+        if root is None and not self.drawn:
+            root = self.page.file.parent  # beside the page or table of one's own
         elif root is None:
             root = sample.draw(self.page.name, paths.root() / "artifacts" / "sample" / self.page.name)
         kind = CLASSES.get(self.page.name, BaseDescription)

@@ -87,6 +87,11 @@ class Page(Strict):
     def _yes_is_no_boolean(cls, value: object) -> object:
         return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
 
+    @field_validator("eyes")
+    @classmethod
+    def _any_case(cls, value: dict[str, str]) -> dict[str, str]:
+        return {name.casefold(): eye for name, eye in value.items()}
+
     @field_validator("facts", mode="before")
     @classmethod
     def _known_kinds(cls, entries: object) -> list:

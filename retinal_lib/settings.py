@@ -69,7 +69,7 @@ NOTEBOOK = tuple(Settings.model_fields)[: tuple(Settings.model_fields).index("im
 
 def dataset_name(dataset: str) -> str:
     """A dataset's name as in file names: the page's, or the stem of a page or CSV of the user's own."""
-    if _own(dataset):
+    if is_own(dataset):
         return page.own_name(dataset)
     folded = {name.casefold(): name for name in page.names()}
     if dataset.casefold() not in folded:
@@ -77,7 +77,8 @@ def dataset_name(dataset: str) -> str:
     return folded[dataset.casefold()]
 
 
-def _own(dataset: str) -> bool:
+def is_own(dataset: str) -> bool:
+    """True for a path to a page or table of the user's own."""
     return dataset.casefold().endswith((".csv", ".yaml", ".yml"))
 
 
@@ -92,7 +93,7 @@ def load(**parameters: object) -> Settings:
     passed = {name: value for name, value in parameters.items() if value is not None}
     if not isinstance(passed.get("dataset"), str):
         raise UserError(f"dataset must be named, such as -p dataset ODIR; known: {', '.join(page.names())}")
-    if _own(passed["dataset"]):
+    if is_own(passed["dataset"]):
         passed["dataset"] = str(paths.resolve(passed["dataset"]))
     file = params_file(dataset_name(passed["dataset"]))
     kept = _from_file(file)

@@ -127,6 +127,28 @@ def test_a_plain_table_is_enough(tmp_path: Path) -> None:
     assert "AVR is 0.66" in texts["my_eyes-b b"] and "seen twice" in texts["my_eyes-ü"]
 
 
+def test_a_page_of_one_s_own_is_read_beside_its_images(tmp_path: Path) -> None:
+    for name in ("P1_OD", "P1_OS", "P2_os"):
+        Image.new("RGB", (8, len(name) + ord(name[1]) % 7 + ord(name[3]) % 5)).save(tmp_path / f"{name}.png")
+    page_text = """
+name: clinic
+title: Our clinic
+modality: colour fundus photograph
+image: '^(?P<patient>P\\d+)_(?P<eye>OD|OS)$'
+eyes: {OD: right, OS: left}
+splits: {all: {images: ['*'], tables: [labels.csv]}}
+key: image
+facts: [{grade: {column: dr, scale: ICDR}}, {columns: {aspects: {remarks: notes}}}]
+"""
+    (tmp_path / "clinic.yaml").write_text(page_text, encoding="utf-8")
+    (tmp_path / "labels.csv").write_text("image,dr,remarks\nP1_OD,2,\nP1_OS,,\nP2_OS,0,seen twice\n", encoding="utf-8")
+    job = Job.load(dataset=str(tmp_path / "clinic.yaml"), out_dir=str(tmp_path / "run"))
+    eyes = {case.image: (case.patient, case.eye) for case in job.first(9)}
+    assert eyes == {"P1_OD.png": ("P1", "right"), "P1_OS.png": ("P1", "left"), "P2_os.png": ("P2", "left")}
+    assert [case.about("disease") != () for case in job.first(9)] == [True, False, True], "no grade is guessed"
+    assert job.run().counts["accepted"] == 3
+
+
 def test_a_run_of_which_nothing_can_be_used_is_an_error(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     (tmp_path / "own.csv").write_text("image,disease\nb.png,drusen\n", encoding="utf-8")
