@@ -56,9 +56,10 @@ class Outcome:
 
     @property
     def table(self) -> pd.DataFrame:
-        """How many images ended in each state, and why."""
+        """How many images ended in each state, and why; below them, what a reader should look at among the accepted."""
         rows = [Reason("accepted", "a conversation was written", self.counts["accepted"], "")]
         rows += sorted(self.reasons, key=lambda row: (row.state, -row.images))
+        rows += [Reason("to look at", finding, count, "") for finding, count in sorted(self.findings.items())]
         return Shown(rows, columns=["state", "reason", "images", "first image"])
 
     @property
