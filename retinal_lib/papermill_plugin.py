@@ -14,6 +14,7 @@ import binascii
 import json
 import sys
 from contextlib import chdir, nullcontext
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -110,31 +111,50 @@ def _resolved(text: str) -> object:
 
 
 def own_parameters(notebook: dict) -> dict[str, object]:
-    """The parameters of a notebook with their defaults, from its cell tagged `parameters`."""
-    cells = [cell for cell in notebook.get("cells", []) if "parameters" in cell.get("metadata", {}).get("tags", [])]
+    """The parameters of a notebook with their defaults, from its cell tagged `parameters`.
+
+    A default that is no plain value counts as None. UserError: the cell is not plain Python.
+    """
+    cells = [cell for cell in notebook.get("cells") or [] if "parameters" in (_inside(cell, "metadata", "tags") or [])]
+    try:
+        statements = ast.parse("".join(cells[0]["source"])).body if cells else []
+    except SyntaxError as error:
+        raise UserError(f"the cell tagged parameters is not plain Python: line {error.lineno}, {error.msg}") from error
     found: dict[str, object] = {}
-    for statement in ast.parse("".join(cells[0]["source"])).body if cells else []:
-        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-        for target in targets:
-            if isinstance(target, ast.Name):
-                try:
-                    found[target.id] = ast.literal_eval(statement.value)
-                except ValueError:  # not a plain value: known by name
-                    found[target.id] = None
+    for statement in statements:
+        if isinstance(statement, ast.Assign | ast.AnnAssign):
+            for target in statement.targets if isinstance(statement, ast.Assign) else [statement.target]:
+                names = [node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+                found |= dict.fromkeys(names, _plain(statement.value) if isinstance(target, ast.Name) else None)
     return found
+
+
+def _plain(value: ast.expr | None) -> object:
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, TypeError):  # computed, or not there at all
+        return None
 
 
 def check(notebook: dict, given: dict[str, object]) -> None:
     """UserError: a parameter was passed that the notebook does not have."""
     own = own_parameters(notebook)
     for name in given:
-        if name not in own and not name.startswith("PAPERMILL_"):
+        if name not in own and not str(name).startswith("PAPERMILL_"):  # YAML keys may be numbers
             raise unknown("parameter", name, own)
 
 
-def _asks(notebook: dict) -> str | None:
+def _inside(value: object, *keys: str) -> object:
+    """A value from nested mappings, None where one is missing or is none: the file may hold any JSON."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _asks(notebook: object) -> str | None:
     """The file name that a notebook asks to be executed into, or None."""
-    return (notebook.get("metadata", {}).get("retinal_lib") or {}).get("output")
+    name = _inside(notebook, "metadata", "retinal_lib", "output")
+    return name if isinstance(name, str) and name and Path(name).name == name else None
 
 
 class Engine(NBClientEngine):
@@ -148,59 +168,69 @@ class Engine(NBClientEngine):
                 check(nb, nb.metadata.get("papermill", {}).get("parameters", {}))
             except UserError as error:
                 raise Refused(str(error)) from error
+            if IN_COMMAND:
+                sys.excepthook = partial(_excepthook, nb.metadata.papermill.output_path)
             # ipykernel warns on stderr that it listens on TCP, which for a kernel on this machine helps nobody
             options = {"extra_arguments": ["--log-level=ERROR"]} | options
         return super().execute_notebook(nb, kernel_name, *arguments, **options)
 
 
 def _is_papermill() -> bool:
-    name = Path(sys.argv[0]).stem if sys.argv else ""
-    as_module = name == "-m" and "papermill" in sys.orig_argv[1:3]
-    return name == "papermill" or as_module
+    if sys.argv[:1] == ["-m"]:  # not yet replaced by the module's path; its name stands before papermill's arguments
+        return sys.orig_argv[-len(sys.argv)].removeprefix("-m") in ("papermill", "papermill.__main__")
+    return bool(sys.argv) and Path(sys.argv[0]).stem == "papermill"
 
 
 def completed(arguments: list[str]) -> list[str]:
     """The arguments with the output path where it is missing and the notebook asks for it, else as they are.
 
-    UserError: a parameter is unknown or has no meaning, so that no run's folder can be named.
+    UserError: a parameter is unknown or has no meaning, or the run's folder cannot take the executed notebook.
     """
     line = parsed(arguments)
-    if line is None or not line["paths"] or any(line[name] for name in ("help", "version", "help_notebook")):
+    if line is None or len(line["paths"]) != 1 or any(line[name] for name in ("help", "version", "help_notebook")):
         return arguments
     source = Path(line["paths"][0])
     try:
         notebook = json.loads(source.read_text(encoding="utf-8")) if source.is_file() else {}
     except (OSError, ValueError):  # papermill says what is wrong with it
         return arguments
-    if not isinstance(notebook, dict) or not (name := _asks(notebook)):
-        return arguments
-    sys.excepthook = _excepthook
-    if len(line["paths"]) > 1:
+    if not (name := _asks(notebook)):
         return arguments
     given = passed(line)
     check(notebook, given)
+    target = _folder(own_parameters(notebook) | given, line["cwd"]) / name
+    try:
+        same = target.exists() and target.samefile(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"the run's folder {target.parent} cannot be made ({error.strerror or error})") from error
+    if same:
+        raise UserError(f"{source} would be replaced by its own execution; pass another out_dir, or an output path")
+    return [*arguments, str(target).replace("{", "{{").replace("}", "}}")]  # papermill fills {names} in paths
+
+
+def _folder(parameters: dict[str, object], cwd: tuple[str, ...]) -> Path:
     from retinal_lib import settings  # here: a notebook that does not ask for it need not wait
 
-    with chdir(line["cwd"][-1]) if line["cwd"] else nullcontext():
-        folder = settings.folder(own_parameters(notebook) | given)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        with chdir(cwd[-1]) if cwd else nullcontext():  # the kernel takes relative paths from there
+            return settings.folder(parameters)
     except OSError as error:
-        raise UserError(f"the run's folder {folder} cannot be made ({error.strerror or error})") from error
-    # papermill fills {names} in paths
-    return [*arguments, str(folder / name).replace("{", "{{").replace("}", "}}")]
+        raise UserError(f"the run's folder cannot be told: {error.filename} ({error.strerror or error})") from error
 
 
-def _excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _excepthook(output: str, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """A sentence for the user is shown as such; papermill would put its own stack around it."""
     if isinstance(error, PapermillExecutionError) and error.ename == "UserError":
-        print(f"Error: {error.evalue}", file=sys.stderr)
+        place = f"The executed notebook with the error lies at {output}\n" if output != "-" else ""
+        print(f"{place}Error: {error.evalue}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
 
 
 papermill_engines.register(None, Engine)
-if _is_papermill():
+IN_COMMAND = _is_papermill()  # asked once: argv changes when papermill runs as a module
+if IN_COMMAND:
     try:
         sys.argv[1:] = completed(sys.argv[1:])
     except UserError as problem:

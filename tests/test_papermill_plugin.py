@@ -2,16 +2,16 @@
 
 import base64
 import hashlib
+import json
 import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 import nbformat
-import papermill.engines  # noqa: F401 - first, since papermill loads the plug-in, and not the other way round
+import papermill.engines  # first, since papermill loads the plug-in, and not the other way round
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
@@ -61,11 +61,13 @@ def test_captured_with_one_path_the_notebook_lands_in_the_run_folder(small: Path
     assert "WARNING" not in done.stderr
 
 
-def test_with_something_piped_in_the_path_is_still_the_source(small: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("piped", ["", "a notebook"])
+def test_with_something_piped_in_the_path_is_still_the_source(piped: str, small: Path, tmp_path: Path) -> None:
     before = digest(small)
-    done = run(small, "-p", "out_dir", tmp_path / "run", input=small.read_text())
+    done = run(small, "-p", "out_dir", tmp_path / "run", input=small.read_text() if piped else "")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "small.ipynb").is_file() and digest(small) == before
+    assert done.stdout == "" and (tmp_path / "ran.txt").is_file()
 
 
 def test_in_a_terminal_from_another_folder_and_as_a_module(small: Path, tmp_path: Path) -> None:
@@ -105,6 +107,7 @@ def test_a_sentence_for_the_user_is_the_last_word(tmp_path: Path) -> None:
     done = run(source, "-p", "out_dir", tmp_path / "run")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "Error: row 3 is odd" and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-2] == f"The executed notebook with the error lies at {tmp_path / 'run' / 'small.ipynb'}"
     saved = nbformat.read(tmp_path / "run" / "small.ipynb", 4)
     assert any(output.get("evalue") == "row 3 is odd" for cell in saved.cells for output in cell.get("outputs", []))
 
@@ -175,8 +178,74 @@ def test_braces_in_a_folder_are_no_placeholders(small: Path, tmp_path: Path) -> 
     assert output.format() == str(tmp_path / "{run}" / "small.ipynb")
 
 
-@pytest.fixture(autouse=True)
-def same_excepthook() -> Callable:
-    before = sys.excepthook
-    yield
-    sys.excepthook = before
+def test_a_notebook_is_never_replaced_by_its_own_execution(small: Path, tmp_path: Path) -> None:
+    before = digest(small)
+    done = run(small, "-p", "out_dir", tmp_path, input=small.read_text())
+    assert done.returncode == 2 and done.stderr.startswith(f"Error: {small} would be replaced") and done.stderr.count("\n") == 1
+    assert digest(small) == before
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    with pytest.raises(UserError, match="would be replaced"):
+        plugin.completed([str(tmp_path / "link" / "small.ipynb"), "-p", "out_dir", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (["-y", "{1: 2}"], "unknown parameter 1; known: dataset"),
+        (["-y", "[1]"], r"parameters '\[1\]' cannot be read"),
+        (["--cwd", "none"], r"none \(No such file"),
+    ],
+)
+def test_what_cannot_be_a_run_is_a_sentence(line: list[str], sentence: str, small: Path) -> None:
+    with pytest.raises(UserError, match=sentence):
+        plugin.completed([str(small), *line])
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [None, [], {"retinal_lib": True}, {"retinal_lib": {"output": 5}}, {"retinal_lib": {"output": "../up.ipynb"}}],
+)
+def test_metadata_that_asks_for_nothing_sensible_is_left_to_papermill(metadata: object, tmp_path: Path) -> None:
+    (tmp_path / "odd.ipynb").write_text(json.dumps({"metadata": metadata, "cells": None}), encoding="utf-8")
+    line = [str(tmp_path / "odd.ipynb")]
+    assert plugin.completed(line) == line
+
+
+def test_a_parameters_cell_may_hold_more_than_plain_values() -> None:
+    def own(source: str) -> dict:
+        return plugin.own_parameters({"cells": [{"metadata": {"tags": ["parameters"]}, "source": source}]})
+
+    lines = [
+        "a: int = -1  # x = y",
+        "b = 'p?q=1'; c: str",
+        "d, e = 1, 2",
+        "f = {[1]: 2}",
+        "g = len('x')",
+        "for i in a: pass",
+        "h.x = 1",
+    ]
+    assert own("\n".join(lines)) == {"a": -1, "b": "p?q=1"} | dict.fromkeys("cdefg")
+    assert plugin.own_parameters({"cells": []}) == {}
+    with pytest.raises(UserError, match="not plain Python: line 2, invalid syntax"):
+        own("a = 1\n%matplotlib inline")
+
+
+@pytest.mark.parametrize(
+    ("start", "script", "expected"),
+    [
+        (["python"], "/bin/papermill", True),
+        (["python"], "papermill.exe", True),
+        (["python", "-m", "papermill"], "-m", True),
+        (["python", "-u", "-X", "utf8", "-m", "papermill"], "-m", True),
+        (["python", "-mpapermill"], "-m", True),
+        (["python", "-m", "pytest"], "-m", False),
+        (["python", "-m", "ipykernel_launcher"], "/lib/ipykernel_launcher.py", False),
+    ],
+)
+def test_only_papermill_s_own_command_is_completed(
+    start: list[str], script: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [script, "papermill", "n.ipynb"])
+    monkeypatch.setattr(sys, "orig_argv", [*start, "papermill", "n.ipynb"])
+    assert plugin._is_papermill() is expected
+    assert not plugin.IN_COMMAND and papermill.engines.papermill_engines.get_engine(None) is plugin.Engine
