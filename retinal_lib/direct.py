@@ -1,36 +1,51 @@
 """Many requests now: asks a teacher with several in flight, stores each reply before it is read, settles each image."""
 
 import asyncio
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
-from retinal_lib import check, conversation
+from retinal_lib import price
+from retinal_lib.batch import Collect
+from retinal_lib.book import UNDER_WAY, Book, custom_id
 from retinal_lib.errors import UserError
+from retinal_lib.settle import Entry, take, take_known
 from retinal_lib.teacher import Request, RequestFailed, RunStopped, Teacher
 from retinal_lib.vault import Reply, Sample, Vault
 
-
-@dataclass(frozen=True)
-class Entry:
-    """One image of a plan: its state so far, and the request where it is to be asked for."""
-
-    sample: Sample
-    request: Request | None = None
+WAITS = "an answer is under way in a batch; run again with mode batch to fetch it"
 
 
 class Direct:
     """One pass over a plan. `done` counts settled images, `asked` the requests sent now, `stopped` says why no more are.
-    `heavy` says that the plan takes long over an image."""
+    `heavy` says that the plan takes long over an image, `collect` fetches what batches have under way."""
 
-    def __init__(self, vault: Vault, teacher: Teacher, concurrency: int, attempts: int, heavy: bool = False):
-        self.vault, self.teacher, self.concurrency, self.attempts = vault, teacher, concurrency, attempts
+    def __init__(
+        self,
+        vault: Vault,
+        teacher: Teacher,
+        purse: price.Purse,
+        concurrency: int,
+        attempts: int,
+        heavy: bool = False,
+        collect: Collect | None = None,
+    ):
+        self.vault, self.teacher, self.purse, self.concurrency, self.attempts = vault, teacher, purse, concurrency, attempts
         self.heavy, self.slots = heavy, asyncio.Semaphore(concurrency)
+        self.book = Book(vault) if Book(vault).batches(*UNDER_WAY) else None
+        self.collect = collect if self.book else None
         self.done = self.asked = 0
         self.stopped = ""
 
-    async def run(self, plan: Iterator[Entry]) -> None:
+    @property
+    def note(self) -> str:
+        """What it is waiting for, for the progress line."""
+        return self.teacher.note
+
+    async def run(self, plans: Callable[[], Iterator[Entry]]) -> None:
         """Settles every image of the plan. UserError: the vault cannot be written."""
-        turn = asyncio.Lock()
+        if self.collect:
+            await self.collect.collect()
+        self.vault.begin()
+        plan, turn = plans(), asyncio.Lock()
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(2 * self.concurrency):  # while some are in flight, others make ready or store what came
@@ -72,17 +87,15 @@ class Direct:
 
     async def _settle(self, sample: Sample, request: Request, known: list[Reply]) -> None:
         """Ends in one state: the first reply that holds a conversation decides; none does after all attempts: rejected."""
-        sample.state = "rejected"
-        for reply in known:
-            if self._take(sample, request, reply):
-                return
+        if take_known(sample, request, known, self.teacher):
+            return
         for attempt in range(len(known) + 1, self.attempts + 1):
+            if self.book and self.book.standing(custom_id(sample.key, attempt), 1)[0] == "under way":
+                sample.state, sample.reason = "pending", WAITS
+                return
             try:
                 async with self.slots:
-                    if self.stopped:
-                        raise RunStopped(self.stopped)
-                    self.asked += 1
-                    raw, request_id = await self.teacher.ask(request)
+                    reply = await self._ask(sample, request, attempt)
             except RequestFailed as error:
                 sample.state, sample.reason = "failed", str(error)
                 return
@@ -90,24 +103,34 @@ class Direct:
                 sample.state, sample.reason = "failed", f"not answered, the run stopped: {error}"
                 self.stopped = self.stopped or str(error)
                 return
-            reply = Reply(sample.key, attempt, sample.id, raw, request_id)
-            await self.vault.put(reply)  # on disk before anything is read from it
-            if self._take(sample, request, reply):
+            if reply is None:
+                sample.state, sample.reason = "pending", self.purse.over
+                return
+            if take(sample, request, reply, self.teacher):
                 return
 
-    def _take(self, sample: Sample, request: Request, reply: Reply) -> bool:
-        reading = self.teacher.read(reply.raw)
-        for name, count in reading.tokens.items():
-            sample.tokens[name] = sample.tokens.get(name, 0) + count
-        sample.attempt, sample.request_id = reply.attempt, reply.request_id
-        sample.reason = reading.problem
-        if reading.problem:
-            return False
+    async def _ask(self, sample: Sample, request: Request, attempt: int) -> Reply | None:
+        """A new reply, on disk before anything is read from it; None where it could pass the budget."""
+        if self.stopped:
+            raise RunStopped(self.stopped)
+        aside = self.purse.worst(self.teacher.bound(request), "direct") if self.purse.limit is not None else 0.0
+        if not await self.purse.wait(aside):
+            return None
+        paid = 0.0
         try:
-            turns = conversation.parse(reading.text)
-        except conversation.Unparsable as error:
-            sample.reason = f"the reply is no conversation: {error}"
-            return False
-        sample.state, sample.conversation = "accepted", conversation.to_llava(turns)
-        sample.findings = check.findings(turns, request.case.description, request.track, request.style)
-        return True
+            self.asked += 1
+            raw, request_id = await self.teacher.ask(request)
+            reply = Reply(sample.key, attempt, sample.id, raw, request_id, "direct", *self.teacher.origin)
+            await self.vault.put(reply)
+            paid = self._paid(raw)
+        finally:
+            self.purse.give(aside, paid)
+        return reply
+
+    def _paid(self, raw: str) -> float:
+        if self.purse.limit is None or self.purse.price is None:
+            return 0.0
+        tokens = self.teacher.read(raw).tokens
+        if "prompt" not in tokens:
+            self.stopped = self.stopped or price.UNCOUNTED
+        return self.purse.price.of(tokens, "direct")

@@ -13,14 +13,19 @@ from pathlib import Path
 import pandas as pd
 from anyio.from_thread import start_blocking_portal
 
-from retinal_lib import dataset, export, paths, picture, progress, prompt, sample, select, settings, teacher
+from retinal_lib import dataset, export, paths, picture, price, progress, prompt, sample, select, server, settings, teacher
+from retinal_lib.batch import Batches, Collect
+from retinal_lib.book import UNDER_WAY, Book
 from retinal_lib.desc import CLASSES, BaseDescription
-from retinal_lib.direct import Direct, Entry
+from retinal_lib.direct import Direct
 from retinal_lib.errors import UserError
+from retinal_lib.exchange import Packing, Unpacking, Walk
 from retinal_lib.fact import Case, Fact, Source
 from retinal_lib.kinds import Boxes
 from retinal_lib.outcome import Outcome, Tally
+from retinal_lib.pack import Pack
 from retinal_lib.page import Page
+from retinal_lib.settle import Entry
 from retinal_lib.shown import Shown
 from retinal_lib.vault import Sample, Vault, locked
 
@@ -40,6 +45,10 @@ class Job:
         self.images = select.images(self.data, chosen.subset, chosen.start, chosen.limit)
         self._told = frozenset(prompt.told(chosen.track))
         self._prompts: dict[tuple[str, ...], str] = {}  # by the aspects of an image: few, and long
+        self.limits = chosen.batch.at(self.teacher.server.name if chosen.teacher == "openai" else "")
+        self.estimate = self._estimate()  # of the latest plan
+        if chosen.budget_usd is not None:
+            _check_budget(self.teacher)
 
     @classmethod
     def load(cls, **parameters: object) -> "Job":
@@ -76,10 +85,12 @@ class Job:
             "images": f"{len(self.images)} chosen, of {len(self.data.images)} usable and {len(self.data.skipped)} not usable",
             "track": " ".join(filter(None, [chosen.track, chosen.style])),
             "teacher": f"{self.teacher.name}: {self.teacher.model}"
-            + (f" at {self.teacher.server}" if chosen.teacher == "openai" else ""),
+            + (f" at {self.teacher.server.name}" if chosen.teacher == "openai" else ""),
+            "mode": "dry run: nothing is sent" if chosen.dry_run else chosen.mode + (", waiting" if chosen.wait else ""),
             "images sent": "yes" if chosen.images == "send" and chosen.teacher == "openai" else "no, facts only",
             "terms": f"{page.licence}; may be sent to a remote server: {page.may_send}",
             "folder": paths.shown(self.folder),
+            "noticed": "; ".join(self.notes) or "nothing is missing",
         }
         return Shown({"": rows.values()}, index=list(rows))
 
@@ -127,8 +138,12 @@ class Job:
 
     def plan(self) -> Iterator[Entry]:
         """Every chosen image in order: a request, or the reason why there is none."""
+        self.estimate = self._estimate()
         for position, name in enumerate(self.images):
-            yield self._entry(position, name)
+            entry = self._entry(position, name)
+            if entry.request and self.settings.teacher == "openai":
+                self.estimate.add(entry.request.system, entry.request.case.description, entry.request.size)
+            yield entry
 
     def _entry(self, position: int, name: str) -> Entry:
         found = self.data.locate(name)
@@ -136,7 +151,7 @@ class Job:
         if found.reason:
             return Entry(row)
         try:
-            picture.check(found.path)
+            size = picture.check(found.path)
         except UserError as error:
             row.reason = str(error).replace(found.path.name, "the file", 1)  # equal reasons count together
             return Entry(row)
@@ -147,7 +162,8 @@ class Job:
         system = self.prompt(case)
         row.state, row.prompt, row.sources = "failed", export.sha256(system), self._sources(case)
         sent = found.path if self.settings.images == "send" and self.settings.teacher == "openai" else None
-        return Entry(row, teacher.Request(case, system, self.settings.track, self.settings.style, sent))
+        sized = size if sent else None
+        return Entry(row, teacher.Request(case, system, self.settings.track, self.settings.style, sent, sized))
 
     def _sources(self, case: Case) -> list[dict]:
         """The cells behind the facts, gathered by file and row."""
@@ -166,31 +182,78 @@ class Job:
         return path.relative_to(self.data.root).as_posix() if path.is_relative_to(self.data.root) else file
 
     def run(self) -> Outcome:
-        """Asks for what is not answered yet, and writes the run's files.
+        """Asks for what is not answered yet, or fetches it, and writes the run's files.
 
         UserError: another run holds the folder, or it cannot be written. Interrupted or killed, it loses no reply, and
         the next run goes on from there.
         """
         with locked(self.folder), Vault(self.folder) as vault:
             export.check_same_run(self.folder, self.title)
-            vault.begin()
-            heavy = self.settings.images == "send" or any(isinstance(kind, Boxes) for kind in self.page.gives)
-            pass_ = Direct(vault, self.teacher, self.settings.concurrency, self.settings.attempts, heavy)
+            way = self._way(vault)
             with _frozen(), progress.bar(len(self.images), "images") as bar, start_blocking_portal() as portal:
-                task = portal.start_task_soon(pass_.run, self.plan())
+                task = portal.start_task_soon(way.run, self.plan)
                 while not wait([task], timeout=0.1).done:
-                    bar.show(pass_.done, self.teacher.note)
-                bar.show(pass_.done, "")
+                    bar.show(way.done, way.note)
+                bar.show(way.done, "")
                 task.result()
-            return self._write(vault, pass_)
+            return self._write(vault, way)
 
-    def _write(self, vault: Vault, pass_: Direct) -> Outcome:
+    def _way(self, vault: Vault) -> Direct | Batches | Walk:
+        """How this run asks."""
+        chosen = self.settings
+        self.purse = self._purse(vault)
+        if chosen.dry_run:
+            return Walk(self._pack(vault, "would be asked for"), self.folder)
+        if chosen.mode == "batch":
+            return Batches(vault, self.teacher, lambda: self._pack(vault), self.limits, self.folder, chosen.wait)
+        if chosen.mode == "pack":
+            return Packing(self._pack(vault), self.folder)
+        if chosen.mode == "unpack":
+            return Unpacking(self._pack(vault, "not packed yet; run with -p mode pack"), self.folder, chosen.results)
+        heavy = chosen.images == "send" or any(isinstance(kind, Boxes) for kind in self.page.gives)
+        collect = Collect(vault, self.teacher, self.folder) if chosen.teacher == "openai" else None
+        return Direct(vault, self.teacher, self.purse, chosen.concurrency, chosen.attempts, heavy, collect)
+
+    def _pack(self, vault: Vault, held: str = "") -> Pack:
+        self.purse = self._purse(vault)
+        pack = Pack(vault, self.teacher, self.purse, self._estimate(), self.limits, self.settings.attempts)
+        pack.held = held
+        return pack
+
+    def _purse(self, vault: Vault) -> price.Purse:
+        """The budget as it now stands: what was paid, and what batches under way can cost."""
+        limit = self.settings.budget_usd
+        if limit is None:
+            return price.Purse(None, None)
+        found, spent = self.teacher.price, 0.0
+        for channel, usage, uncounted in vault.usage(*self.teacher.origin):
+            if uncounted:
+                raise UserError(price.UNCOUNTED)
+            spent += found.of(usage, channel)
+        under_way = 0.0
+        for batch in Book(vault).batches(*UNDER_WAY):
+            if (batch.server, batch.model) == self.teacher.origin:
+                answers = batch.completion_bound or batch.lines * self.teacher.answer_bound
+                under_way += found.of({"prompt": batch.prompt_bound, "completion": answers}, "batch")
+        return price.Purse(limit, found, spent, under_way)
+
+    def _estimate(self) -> price.Estimate:
+        if self.settings.teacher == "offline":
+            return price.Estimate(None, self.settings.style or self.settings.track)
+        most = price.allowed(self.settings.request)
+        return price.Estimate(self.teacher.price, self.settings.style or self.settings.track, most)
+
+    def _write(self, vault: Vault, way: Direct | Batches | Walk) -> Outcome:
         tally = Tally(self)
+        if self.settings.dry_run:  # the files stay as they are
+            for row in vault.samples():
+                tally.add(row)
+            return tally.outcome(way, Book(vault))
         with export.Files(self.folder, self.prefix, {"teacher": self.teacher.name, "model": self.teacher.model}) as files:
             for row in vault.samples():
                 files.add(row)
                 tally.add(row)
-        outcome = tally.outcome(pass_.asked, pass_.stopped)
+        outcome = tally.outcome(way, Book(vault))
         if outcome.counts["images"] != len(self.images):
             raise RuntimeError(f"{outcome.counts['images']} images have a state, {len(self.images)} were chosen")
         export.write_manifest(self.folder, self.manifest(vault, outcome))
@@ -209,6 +272,7 @@ class Job:
         used = vault.prompts()
         return {
             "run": self.title,
+            "state": outcome.state,
             "dataset": {
                 "name": page.name,
                 "title": page.title,
@@ -223,8 +287,10 @@ class Job:
             "teacher": self.teacher.name,
             "teacher_is": _TEACHERS[self.teacher.name],
             "model": self.teacher.model,
-            "server": getattr(self.teacher, "server", None),
-            "tokens": outcome.tokens,
+            "server": self.teacher.origin[0] or None,
+            "tokens": outcome.money.tokens(),
+            "cost": outcome.money.manifest(),
+            "batches": [batch._asdict() for batch in outcome.under_way],
             "stopped": outcome.stopped or None,
             "prompt_sha256": export.sha256("\n".join(texts)),
             "prompts": [{"sha256": export.sha256(t), "images": used.get(export.sha256(t), 0), "text": t} for t in texts],
@@ -252,13 +318,34 @@ _TEACHERS = {
 }
 
 
+def _check_budget(teacher_: teacher.OpenAITeacher) -> None:
+    """UserError: what a request costs at most is not known, so that a budget cannot be kept."""
+    where = paths.shown(price.prices_file())
+    if teacher_.price is None:
+        raise UserError(f"budget_usd needs a price for {teacher_.model} at {teacher_.server.name}; add it to {where}")
+    if not teacher_.answer_bound:
+        raise UserError(
+            "budget_usd needs to know how long an answer can be: set max_tokens under `request` in params/<dataset>.yaml, "
+            f"or most_output for {teacher_.model} in {where}"
+        )
+
+
 def _is_csv(dataset: str) -> bool:
     return dataset.casefold().endswith(".csv")
 
 
 def _check_terms(page: Page, chosen: settings.Settings) -> None:
     """UserError: the teacher is a remote server, and the dataset's terms do not let its data go there."""
-    if chosen.teacher == "offline" or teacher.is_loopback(teacher.server()) or page.may_send == "yes":
+    if chosen.teacher == "offline" or chosen.mode == "unpack" or page.may_send == "yes":
+        return
+    if chosen.mode == "pack" and server.unnamed():  # files of which nobody knows where they go
+        if not chosen.terms_accepted:
+            raise UserError(
+                f"request files of {page.name} would hold facts about its images ({page.licence}): {page.terms}; if they "
+                "will be answered only on machines where this data may be, pass -p terms_accepted True"
+            )
+        return
+    if server.is_loopback(server.address()):
         return
     if page.may_send == "no":
         raise UserError(f"{page.name} may not be sent to a remote server ({page.licence}): {page.terms}")

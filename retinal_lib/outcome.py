@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,12 +10,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from retinal_lib import export, paths
+from retinal_lib.book import Batch, Book
 from retinal_lib.errors import UserError
+from retinal_lib.money import Money
 from retinal_lib.shown import Shown
-from retinal_lib.vault import STATES, Sample
+from retinal_lib.vault import FINAL, Sample
 
 if TYPE_CHECKING:
+    from retinal_lib.batch import Batches
+    from retinal_lib.direct import Direct
+    from retinal_lib.exchange import Walk
     from retinal_lib.job import Job
+    from retinal_lib.settings import Settings
 
 _SHOWN = 10
 
@@ -28,21 +35,38 @@ class Reason(NamedTuple):
     first: str
 
 
+class UnderWay(NamedTuple):
+    """A batch that a server has."""
+
+    server: str
+    batch: str
+    status: str
+    requests: int
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run. `asked` counts the requests sent now (None: the teacher has no server), `findings` the conversations
-    that a reader should look at by kind of finding, `tokens` those of every reply on hand, `accepted` has the first few:
-    picture, title and turns."""
+    """What came of a run. `state` is complete, pending, over budget, stopped or dry run; `asked` counts the requests sent
+    now (None: the teacher has no server), `findings` the conversations that a reader should look at by kind of finding,
+    `accepted` has the first few: picture, title and turns; `noticed` what else there is to tell, in sentences."""
 
+    state: str
     counts: dict[str, int]
     reasons: tuple[Reason, ...]
     findings: dict[str, int]
-    tokens: dict[str, int]
+    money: Money
     accepted: tuple[tuple[Path, str, list[dict[str, str]]], ...]
     asked: int | None
     stopped: str
     folder: Path
     max_failed: float
+    under_way: tuple[UnderWay, ...] = ()
+    noticed: tuple[str, ...] = ()
+
+    @property
+    def tokens(self) -> dict[str, int]:
+        """Those of every reply on hand, as the server counted them."""
+        return self.money.tokens()
 
     def first(self, count: int) -> list[tuple[Path, str, list[dict[str, str]]]]:
         """Picture, title and turns of the first accepted images."""
@@ -64,14 +88,15 @@ class Outcome:
 
     @property
     def summary(self) -> str:
-        """The counts in one sentence."""
+        """The counts in one sentence; below it what is under way, and what to do next."""
         counts = dict(self.counts)
         total = counts.pop("images")
         text = f"{total} images: " + ", ".join(f"{count} {state}" for state, count in counts.items())
         if self.asked is not None:
             text += f"; {self.asked} requests sent now, {sum(self.tokens.values()):,} tokens for all replies on hand"
         odd = sum(self.findings.values())
-        return text + (f"; {odd} findings to look at in lineage.jsonl" if odd else "")
+        text += f"; {odd} findings to look at in lineage.jsonl" if odd else ""
+        return "\n".join([text, *self.noticed])
 
     @property
     def files(self) -> pd.DataFrame:
@@ -80,7 +105,12 @@ class Outcome:
         return Shown({"holds": [export.FILES[n] for n in names]}, index=[paths.shown(self.folder / n) for n in names])
 
     def require(self) -> None:
-        """UserError: no conversation was written, or a larger share of the asked images failed than `max_failed` allows."""
+        """UserError: the run stopped, no conversation was written, or a larger share of the asked images failed than
+        `max_failed` allows. A run whose answers are under way is no failure, nor is one that ended at its budget."""
+        if self.stopped and (pending := self.counts.get("pending")):
+            raise UserError(f"the run stopped: {self.stopped}; {pending} images wait; run again to go on")
+        if self.state in ("dry run", "pending") or (self.state == "over budget" and self.counts["accepted"]):
+            return
         bad = self.counts["rejected"] + self.counts["failed"]
         asked = self.counts["images"] - self.counts["skipped"]
         why = "; ".join(f"{row.images} {row.state}: {row.reason}" for row in self.reasons)
@@ -99,17 +129,19 @@ class Tally:
 
     def __init__(self, job: "Job"):
         self._job = job
-        self._counts = Counter(dict.fromkeys(("images", *STATES), 0))
+        self._counts = Counter(dict.fromkeys(("images", *FINAL), 0))
         self._groups: dict[tuple[str, str], tuple[int, str]] = {}
         self._findings: Counter[str] = Counter()
-        self._tokens: Counter[str] = Counter(prompt=0, completion=0)
+        asks = job.settings.teacher == "openai"
+        self._money = Money(job.teacher.origin[0], job.estimate if asks else None)
         self._accepted: list[tuple[Path, str, list[dict[str, str]]]] = []
 
     def add(self, sample: Sample) -> None:
         """Counts one image."""
         private = self._job.page.private_names
         self._counts.update(("images", sample.state))
-        self._tokens.update(sample.tokens)
+        if self._money.estimate is not None:
+            self._money.add(sample.usage)
         self._findings.update({_alike(finding) for finding in sample.findings})
         if sample.state != "accepted":
             group = sample.state, _alike(sample.reason)
@@ -119,20 +151,54 @@ class Tally:
             title = f"image {len(self._accepted) + 1}" if private else sample.id
             self._accepted.append((self._job.data.locate(sample.image).path, title, sample.conversation))
 
-    def outcome(self, asked: int, stopped: str) -> Outcome:
+    def outcome(self, way: "Direct | Batches | Walk", book: Book) -> Outcome:
         """What came of the images added so far."""
-        reasons = tuple(Reason(*group, *rest) for group, rest in self._groups.items())
+        chosen, pending = self._job.settings, self._counts["pending"]
+        batches = book.batches("creating", "open")
+        self._money.accepted = self._counts["accepted"]
+        state = "stopped" if way.stopped else "pending" if pending else "complete"
+        if self._job.purse.over and not batches and not way.stopped:
+            state = "over budget"
+        if chosen.dry_run:
+            state, self._money.to_ask = "dry run", way.pack.estimate if self._money.estimate else None
         return Outcome(
+            state,
             dict(self._counts),
-            reasons,
+            tuple(Reason(*group, *rest) for group, rest in self._groups.items()),
             dict(self._findings),
-            dict(self._tokens),
+            self._money,
             tuple(self._accepted),
-            None if self._job.teacher.name == "offline" else asked,
-            stopped,
+            None if self._job.teacher.name == "offline" else way.asked,
+            way.stopped,
             self._job.folder,
-            self._job.settings.max_failed,
+            chosen.max_failed,
+            tuple(UnderWay(b.server, b.batch_id, b.status or "validating", b.lines) for b in batches),
+            tuple(_noticed(way, chosen, batches, pending, state)),
         )
+
+
+def _noticed(
+    way: "Direct | Batches | Walk", chosen: "Settings", batches: list[Batch], pending: int, state: str
+) -> Iterator[str]:
+    """What there is to tell beside the counts."""
+    if state == "dry run":
+        yield "Dry run: nothing was sent, and the run's files are as they were."
+        return
+    if way.stopped:
+        yield f"The run stopped: {way.stopped}"
+    if batches:
+        yield f"{sum(b.lines for b in batches):,} requests are under way in {len(batches)} batches:"
+        yield from (f"  {b.batch_id or b.file} at {b.server}: {b.status or 'validating'}" for b in batches)
+        yield "Run the same command again to fetch the answers; a batch may take up to 24 hours."
+    elif state == "over budget":
+        yield f"The budget of {chosen.budget_usd:g} USD is reached: {pending} images are not asked. Raise budget_usd to go on."
+    elif pending and chosen.mode in ("pack", "unpack"):
+        yield from way.told()
+    if unknown := getattr(way, "unknown", None):
+        first = ", ".join(f"{name} ({place}, line {line})" for name, place, line in unknown[:3])
+        yield f"{len(unknown)} answers belong to no request of this run and were not taken, the first: {first}"
+    if broken := getattr(way, "broken", None):
+        yield f"{len(broken)} lines of the result files cannot be read, the first: {'; '.join(broken[:3])}"
 
 
 def _alike(reason: str) -> str:

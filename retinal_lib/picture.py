@@ -63,10 +63,12 @@ def as_sent(path: Path) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def check(path: Path) -> None:
-    """UserError: the file is no image by its first bytes, or has too many pixels (they are not read)."""
-    with _opened(path):
-        pass
+def check(path: Path) -> tuple[int, int]:
+    """Width and height of the picture as sent. UserError: the file is no image by its first bytes, or has too many pixels
+    (they are not read)."""
+    with _opened(path) as image:
+        scale = min(1, SENT_SIDE / max(image.size))
+        return max(1, round(image.width * scale)), max(1, round(image.height * scale))
 
 
 def fingerprint(path: Path) -> str:

@@ -1,7 +1,9 @@
 """What a run is asked to do: the notebook's parameters, over params/<dataset>.yaml, over the defaults."""
 
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -10,7 +12,7 @@ from retinal_lib import page, paths
 from retinal_lib.errors import UserError, unknown
 
 STYLES: dict[str, tuple[str, ...]] = {"instruction": (), "alignment": ("caption", "consult")}
-PATHS = ("data_root", "automorph_root", "out_dir")
+PATHS = ("data_root", "automorph_root", "results", "out_dir")
 
 
 def _no_boolean(value: object) -> object:
@@ -23,6 +25,31 @@ Whole = Annotated[int, BeforeValidator(_no_boolean)]
 Number = Annotated[float, BeforeValidator(_no_boolean)]
 
 
+class BatchSettings(BaseModel):
+    """Limits of mode batch; None: what servers.yaml says of the server. `requests` and `bytes` are for one file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    requests: Whole | None = Field(None, ge=1)
+    bytes: Whole | None = Field(None, ge=10_000)
+    enqueued_tokens: Whole | None = Field(None, ge=1)  # prompt tokens that may be under way at once
+    poll_seconds: Number = Field(60, ge=0)  # between two looks, with wait
+    resubmissions: Whole = Field(2, ge=0, le=20)  # how often a request that failed through no fault of its own is sent again
+
+    def at(self, address: str) -> "BatchSettings":
+        """With the documented limits of a server where none is set."""
+        host = urlsplit(address).hostname or ""
+        kinds = servers().values()
+        kind = next((k for k in kinds if any(f".{host}".endswith(f".{name}") for name in k["hosts"])), servers()["other"])
+        limits = {name: kind[name] for name in ("requests", "bytes", "enqueued_tokens") if getattr(self, name) is None}
+        return self.model_copy(update=limits)
+
+
+@cache
+def servers() -> dict[str, dict]:
+    """The kinds of servers that have a batch form, with their limits."""
+    return yaml.safe_load((paths.PACKAGE / "servers.yaml").read_text(encoding="utf-8"))
+
+
 class Settings(BaseModel):
     """One run. The first block are the notebook's parameters, the second stands in params/<dataset>.yaml only."""
 
@@ -30,7 +57,7 @@ class Settings(BaseModel):
     dataset: str
     track: Literal["instruction", "alignment"] = "instruction"
     style: Literal["caption", "consult"] | None = None
-    mode: Literal["direct"] = "direct"
+    mode: Literal["direct", "batch", "pack", "unpack"] = "direct"
     teacher: Literal["offline", "openai"] = "offline"
     model: str | None = None
     data_root: Path | None = None
@@ -41,6 +68,10 @@ class Settings(BaseModel):
     limit: Whole | None = Field(None, ge=1)
     images: Literal["none", "send"] = "none"
     concurrency: Whole = Field(10, ge=1, le=1000)
+    wait: bool = False
+    results: Path | None = None
+    dry_run: bool = False
+    budget_usd: Number | None = Field(None, gt=0)
     max_failed: Number = Field(0.05, ge=0, le=1)
     terms_accepted: bool = False
     seed: Whole = 0
@@ -51,11 +82,17 @@ class Settings(BaseModel):
     hidden_text: str | None = None  # a sentence of your own that is told of every image
     attempts: Whole = Field(3, ge=1, le=10)  # how often an image is asked for in all, where the reply cannot be used
     request: dict[str, Any] = {}  # passed on with each request, such as temperature
+    batch: BatchSettings = BatchSettings()
 
     @property
     def name(self) -> str:
         """The dataset's name as in file names."""
         return dataset_name(self.dataset)
+
+    @property
+    def by_hand(self) -> bool:
+        """True where no server is called: requests leave as files, or not at all."""
+        return self.mode in ("pack", "unpack") or self.dry_run
 
     @property
     def folder(self) -> Path:
@@ -101,11 +138,27 @@ def load(**parameters: object) -> Settings:
         if isinstance(passed.get(name), str | Path):
             passed[name] = paths.resolve(passed[name])
     settings = _valid(kept, passed, file)
-    if settings.track == "instruction" and settings.style is not None:
-        raise UserError(f"style {settings.style!r} belongs to the alignment track; leave style out, or pass -p track alignment")
+    _check(settings)
     if settings.track == "alignment" and settings.style is None:
         settings = settings.model_copy(update={"style": STYLES["alignment"][0]})
     return settings
+
+
+def _check(chosen: Settings) -> None:
+    """UserError: two settings do not go together."""
+    if chosen.track == "instruction" and chosen.style is not None:
+        raise UserError(f"style {chosen.style!r} belongs to the alignment track; leave style out, or pass -p track alignment")
+    if chosen.teacher == "offline":
+        for name, value, plain in (("mode", chosen.mode, "direct"), ("budget_usd", chosen.budget_usd, None)):
+            if value != plain:
+                raise UserError(
+                    f"{name} {value!r} is for a server that answers later or for money, the offline teacher does neither: "
+                    "pass -p teacher openai and -p model"
+                )
+    if chosen.wait and chosen.mode != "batch":
+        raise UserError(f"wait belongs to -p mode batch, found mode {chosen.mode!r}; leave it out")
+    if chosen.results and chosen.mode != "unpack":
+        raise UserError(f"results belongs to -p mode unpack, found mode {chosen.mode!r}; leave it out")
 
 
 def params_file(name: str) -> Path:
@@ -142,7 +195,7 @@ def _valid(kept: dict[str, object], passed: dict[str, object], file: Path) -> Se
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        place = f"parameter {name}" if name in passed else f"{paths.shown(file)}: {name}"
+        place = f"parameter {name}" if name in passed else f"{paths.shown(file)}: {' > '.join(map(str, first['loc']))}"
         allowed = (first.get("ctx") or {}).get("expected")
         wanted = f"expected {allowed}" if allowed else first["msg"].removeprefix("Value error, ").lower()
         raise UserError(f"{place}: found {first['input']!r}; {wanted}") from error

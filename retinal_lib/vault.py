@@ -3,7 +3,8 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,19 +13,42 @@ from filelock import FileLock, Timeout
 
 from retinal_lib.errors import UserError
 
-STATES = ("accepted", "rejected", "failed", "skipped")
-_VERSION = 1
-# replies are never changed or deleted: they were paid for. samples are the latest run's view, made anew by each run.
-_SCHEMA = """
+FINAL = ("accepted", "rejected", "failed", "skipped")  # the states of a run that is complete
+# besides them, pending: an answer is under way, or is still to be asked for
+_VERSION = 2
+# replies are never changed or deleted: they were paid for. batches and lines say what was packed, handed to a server and
+# came back (see book.py). samples are the latest run's view, made anew by each run.
+_REPLIES = """
 CREATE TABLE replies (
   key TEXT NOT NULL, attempt INTEGER NOT NULL, sample TEXT NOT NULL, raw TEXT NOT NULL, request_id TEXT NOT NULL,
+  channel TEXT NOT NULL DEFAULT 'direct', server TEXT NOT NULL DEFAULT '', model TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (key, attempt)
 ) WITHOUT ROWID;
+"""
+_SINCE_1 = """
+ALTER TABLE replies ADD COLUMN channel TEXT NOT NULL DEFAULT 'direct';
+ALTER TABLE replies ADD COLUMN server TEXT NOT NULL DEFAULT '';
+ALTER TABLE replies ADD COLUMN model TEXT NOT NULL DEFAULT '';
+DROP TABLE samples;
+"""
+_SCHEMA = """
 CREATE TABLE samples (
   position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, image TEXT NOT NULL, split TEXT NOT NULL, state TEXT NOT NULL,
   reason TEXT NOT NULL, key TEXT NOT NULL, attempt INTEGER NOT NULL, request_id TEXT NOT NULL, prompt TEXT NOT NULL,
-  conversation TEXT NOT NULL, findings TEXT NOT NULL, sources TEXT NOT NULL, tokens TEXT NOT NULL
+  conversation TEXT NOT NULL, findings TEXT NOT NULL, sources TEXT NOT NULL, usage TEXT NOT NULL
 );
+CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE batches (
+  number INTEGER PRIMARY KEY, state TEXT NOT NULL, server TEXT NOT NULL, model TEXT NOT NULL, file TEXT NOT NULL,
+  sha256 TEXT NOT NULL, lines INTEGER NOT NULL, bytes INTEGER NOT NULL, tokens INTEGER NOT NULL,
+  prompt_bound INTEGER NOT NULL, completion_bound INTEGER NOT NULL, file_id TEXT NOT NULL, batch_id TEXT NOT NULL,
+  status TEXT NOT NULL, begun REAL NOT NULL, looks INTEGER NOT NULL
+);
+CREATE TABLE lines (
+  custom_id TEXT NOT NULL, batch INTEGER NOT NULL, key TEXT NOT NULL, attempt INTEGER NOT NULL, sample TEXT NOT NULL,
+  state TEXT NOT NULL, problem TEXT NOT NULL, PRIMARY KEY (custom_id, batch)
+) WITHOUT ROWID;
+CREATE INDEX lines_of_batch ON lines (batch, state);
 """
 
 
@@ -37,6 +61,9 @@ class Reply:
     sample: str
     raw: str
     request_id: str = ""
+    channel: str = "direct"  # direct or batch: they have different prices
+    server: str = ""
+    model: str = ""
 
 
 @dataclass
@@ -56,12 +83,14 @@ class Sample:
     conversation: list[dict[str, str]] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     sources: list[dict] = field(default_factory=list)
-    tokens: dict[str, int] = field(default_factory=dict)  # of all its replies, as the server counted them
+    usage: list[dict] = field(default_factory=list)  # of each of its replies: channel, tokens as counted, whether used
 
 
 _COLUMNS = [f.name for f in fields(Sample)]
-_NESTED = ("conversation", "findings", "sources", "tokens")
-_PUT_REPLY = "INSERT INTO replies VALUES (?, ?, ?, ?, ?)"
+_NESTED = ("conversation", "findings", "sources", "usage")
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
+_REPLY = [f.name for f in fields(Reply)]
+_PUT_REPLY = f"INSERT OR IGNORE INTO replies ({', '.join(_REPLY)}) VALUES ({', '.join('?' * len(_REPLY))})"
 _PUT_SAMPLE = f"INSERT INTO samples ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 
 
@@ -94,21 +123,23 @@ class Vault:
         self._reader = self._open()
         self._pending: list[tuple[str, tuple, asyncio.Future | None]] = []
         self._broken: UserError | None = None
+        self._lock = threading.Lock()  # one transaction at a time
         self._flushing: asyncio.Task | None = None
 
     def _open(self) -> sqlite3.Connection:
         try:
             connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=30)
-            connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")  # a reply that was stored outlives a power cut
             version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+            if version in (0, 1):
+                made = _SINCE_1 if version else _REPLIES
+                connection.executescript(f"BEGIN; {made} {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+            connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
             raise UserError(f"{self.path} cannot be opened ({error}); give the run another out_dir") from error
         except sqlite3.DatabaseError as error:
             raise UserError(f"{self.path}: not a readable vault ({error}); move it away, and the run begins anew") from error
-        if version not in (0, _VERSION):
+        if version not in (0, 1, _VERSION):
             raise UserError(f"{self.path}: written by another version of retinal_lib; give the run another out_dir")
         return connection
 
@@ -121,10 +152,28 @@ class Vault:
 
     def replies(self, key: str) -> list[Reply]:
         """The stored replies to a request, the first attempt first."""
-        rows = self._reader.execute(
-            "SELECT key, attempt, sample, raw, request_id FROM replies WHERE key = ? ORDER BY attempt", (key,)
-        )
+        rows = self._reader.execute(f"SELECT {', '.join(_REPLY)} FROM replies WHERE key = ? ORDER BY attempt", (key,))
         return [Reply(*row) for row in rows]
+
+    def rows(self, query: str, *values: object) -> Iterator[tuple]:
+        """What a query finds, row by row."""
+        return self._reader.execute(query, values)
+
+    def write(self, *changes: tuple[str, Iterable[tuple]]) -> None:
+        """Carries out statements, each with its rows, in one transaction; it is on disk when this returns.
+
+        UserError: it cannot be written.
+        """
+        if broken := self._transact(changes):
+            raise broken
+
+    def store(self, replies: Iterable[Reply], *changes: tuple[str, Iterable[tuple]]) -> None:
+        """Stores replies together with other changes; a reply that is there already stays as it is. UserError: as `write`."""
+        self.write((_PUT_REPLY, [_values(reply) for reply in replies]), *changes)
+
+    def settle_all(self, samples: Iterable[Sample]) -> None:
+        """Stores the states of images; returns when they are on disk. UserError: as `write`."""
+        self.write((_PUT_SAMPLE, [_row(sample) for sample in samples]))
 
     def samples(self) -> Iterator[Sample]:
         """The latest run's images in order, read one by one."""
@@ -136,21 +185,30 @@ class Vault:
         """How many images were asked for with each system prompt, by its sha256."""
         return dict(self._reader.execute("SELECT prompt, count(*) FROM samples WHERE prompt != '' GROUP BY prompt").fetchall())
 
+    def usage(self, server: str, model: str) -> list[tuple[str, dict[str, int], int]]:
+        """What all replies of a model took: (channel, tokens, replies whose tokens were not counted) for each channel."""
+        names = ("prompt_tokens", "prompt_tokens_details.cached_tokens", "completion_tokens")
+        sums = ", ".join(f"coalesce(sum(json_extract(raw, '$.usage.{name}')), 0)" for name in names)
+        query = (
+            f"SELECT channel, {sums}, sum(json_extract(raw, '$.usage.prompt_tokens') IS NULL) FROM replies "
+            "WHERE server IN (?, '') AND model IN (?, '') AND json_valid(raw) GROUP BY channel"
+        )
+        rows = self._reader.execute(query, (server, model))
+        return [(channel, {"prompt": p, "cached": c, "completion": o}, uncounted) for channel, p, c, o, uncounted in rows]
+
     def begin(self) -> None:
         """Forgets the last run's view of the images; replies stay."""
-        self._writer.execute("DELETE FROM samples")
+        self.write(("DELETE FROM samples", [()]))
 
     async def put(self, reply: Reply) -> None:
         """Stores a reply; returns when it is on disk."""
         done = asyncio.get_running_loop().create_future()
-        self._queue(_PUT_REPLY, (reply.key, reply.attempt, reply.sample, reply.raw, reply.request_id), done)
+        self._queue(_PUT_REPLY, _values(reply), done)
         await done
 
     def settle(self, sample: Sample) -> None:
         """Stores an image's state, with the next transaction: should it be lost, the next run makes it anew."""
-        values = [vars(sample)[name] for name in _COLUMNS]
-        values[-len(_NESTED) :] = [json.dumps(value, ensure_ascii=False) for value in values[-len(_NESTED) :]]
-        self._queue(_PUT_SAMPLE, tuple(values), None)
+        self._queue(_PUT_SAMPLE, _row(sample), None)
 
     async def settled(self) -> None:
         """Returns when everything is on disk. UserError: it cannot be written."""
@@ -177,13 +235,31 @@ class Vault:
                     done.set_result(None) if outcome is None else done.set_exception(outcome)
 
     def _commit(self, batch: list[tuple[str, tuple, asyncio.Future | None]]) -> UserError | None:
-        try:
-            self._writer.execute("BEGIN")
-            for statement in (_PUT_REPLY, _PUT_SAMPLE):
-                self._writer.executemany(statement, [values for same, values, _ in batch if same is statement])
-            self._writer.execute("COMMIT")
-        except sqlite3.Error as error:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
-            return UserError(f"{self.path} cannot be written ({error}); free some space and run again: nothing stored is lost")
+        return self._transact(
+            (statement, [values for same, values, _ in batch if same is statement]) for statement in (_PUT_REPLY, _PUT_SAMPLE)
+        )
+
+    def _transact(self, changes: Iterable[tuple[str, Iterable[tuple]]]) -> UserError | None:
+        with self._lock:
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+                for statement, rows in changes:
+                    self._writer.executemany(statement, rows)
+                self._writer.execute("COMMIT")
+            except sqlite3.Error as error:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                return UserError(
+                    f"{self.path} cannot be written ({error}); free some space and run again: nothing stored is lost"
+                )
         return None
+
+
+def _values(reply: Reply) -> tuple:
+    return tuple(vars(reply)[name] for name in _REPLY)
+
+
+def _row(sample: Sample) -> tuple:
+    values = [vars(sample)[name] for name in _COLUMNS]
+    values[-len(_NESTED) :] = [_ENCODE(value) if value else "[]" for value in values[-len(_NESTED) :]]
+    return tuple(values)

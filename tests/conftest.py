@@ -55,7 +55,7 @@ def ask(tmp_path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> 
             **{"dataset": "ODIR", "teacher": "openai", "model": "m", "limit": 4, "out_dir": str(tmp_path / "run")} | parameters
         )
         assert isinstance(job.teacher, OpenAITeacher)
-        job.teacher.backoff = 0.0
+        job.teacher.server.backoff = 0.0
         return job.run()
 
     return run

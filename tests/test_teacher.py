@@ -11,7 +11,8 @@ from fake_server import FakeServer, completion, error, running
 from PIL import Image
 
 from retinal_lib import Job, UserError, page, picture
-from retinal_lib.teacher import OpenAITeacher, is_loopback
+from retinal_lib.server import is_loopback
+from retinal_lib.teacher import OpenAITeacher
 
 
 def own(folder: Path, picture_name: str, **save: object) -> str:

@@ -1,0 +1,264 @@
+"""Walks over a plan: settles each image as far as replies allow, and writes what is still to be asked into request files."""
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from retinal_lib import price, tokens
+from retinal_lib.book import Batch, Book, Line, custom_id
+from retinal_lib.errors import UserError
+from retinal_lib.settings import BatchSettings
+from retinal_lib.settle import Entry, take_known
+from retinal_lib.teacher import Request, RequestFailed, Teacher
+from retinal_lib.vault import Sample, Vault
+
+URL = "/v1/chat/completions"
+_WORKERS = os.cpu_count() or 1
+_ROWS = 500  # images and lines that go into the vault at once
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
+STANDING = {
+    "under way": "an answer is under way in a batch",
+    "by hand": "packed in a request file; its answer is not here yet",
+}
+
+
+class Item(NamedTuple):
+    """A request that is to be packed. `line` may still be in the making."""
+
+    sample: Sample
+    request: Request
+    attempt: int
+    prompt: tokens.Span
+    line: bytes | Future
+
+
+def line(name: str, body: dict) -> bytes:
+    """A request as a line of a file, in the form of the Batch API."""
+    return _ENCODE({"custom_id": name, "method": "POST", "url": URL, "body": body}).encode() + b"\n"
+
+
+class File:
+    """A request file that is being written; it takes its name when it is whole. UserError: it cannot be written."""
+
+    def __init__(self, path: Path):
+        self.path, self.part, self.hash = path, path.with_name(f".{path.name}.part"), hashlib.sha256()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.part.open("wb", buffering=1 << 20)
+        except OSError as error:
+            raise self._problem(error) from error
+
+    def add(self, text: bytes) -> None:
+        """Appends a line."""
+        self.hash.update(text)
+        try:
+            self._file.write(text)
+        except OSError as error:
+            raise self._problem(error) from error
+
+    def close(self) -> None:
+        """Puts the file on disk under its name."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self.part.replace(self.path)
+        except OSError as error:
+            raise self._problem(error) from error
+
+    def drop(self) -> None:
+        """Leaves nothing behind."""
+        self._file.close()
+        self.part.unlink(missing_ok=True)
+
+    def _problem(self, error: OSError) -> UserError:
+        return UserError(
+            f"{self.path} cannot be written ({error.strerror or error}); free its place and run again: nothing is lost"
+        )
+
+
+class Pack:
+    """One walk over a plan. `files` gives request files one by one; when it ends, every image has a state. `room` says how
+    many prompt tokens may be under way at once (None: no limit), `held` why nothing more is packed, `halt` ends it early.
+    """
+
+    def __init__(
+        self, vault: Vault, teacher: Teacher, purse: price.Purse, estimate: price.Estimate, limits: BatchSettings, attempts: int
+    ):
+        self.vault, self.book, self.teacher, self.purse, self.estimate = vault, Book(vault), teacher, purse, estimate
+        self.limits, self.attempts = limits, attempts
+        self.room: float | None = None
+        self.held, self.halt, self.done, self.packed = "", False, 0, 0
+        self.sending = STANDING["under way"]  # what is told of an image whose request was packed
+        self._window: deque[Item] = deque()
+        self._settled: list[Sample] = []
+        self._lines: list[Line] = []
+
+    def files(self, plan: Iterator[Entry], folder: Path, name: str) -> Iterator[Batch]:
+        """Whole request files below the folder, recorded in the vault in state packing. UserError: as `File`, `Vault`."""
+        self.vault.begin()
+        with ThreadPoolExecutor(_WORKERS) as workers:
+            while not self.halt and (first := self._next(plan, workers)):
+                self._window.appendleft(first)
+                batch = self._file(plan, workers, folder, name)
+                if batch is not None:
+                    yield batch
+        self._flush()
+
+    def _file(self, plan: Iterator[Entry], workers: ThreadPoolExecutor, folder: Path, name: str) -> Batch | None:
+        """The next request file; None where nothing more may be packed."""
+        batch = file = None
+        try:
+            while not self.halt and (item := self._next(plan, workers)):
+                text = self._text(item)
+                if text is None:
+                    continue
+                if batch and self._full(batch, item, len(text)):
+                    self._window.appendleft(item._replace(line=text))
+                    break
+                if not self._fits(batch, item, len(text)):
+                    continue
+                if batch is None:
+                    batch = self.book.begin(*self.teacher.origin, name)
+                    file = File(folder / batch.file)
+                self._add(batch, file, item, text)
+            if batch is None or self.halt:
+                return None
+            self._flush()
+            file.close()
+            batch.sha256 = file.hash.hexdigest()
+            self.book.save(batch)
+            return batch
+        except UserError:
+            if file is not None:
+                file.drop()
+            raise
+
+    # --- which requests ---------------------------------------------------------------------------------------------
+
+    def _next(self, plan: Iterator[Entry], workers: ThreadPoolExecutor) -> Item | None:
+        """The next request to pack; a few more are made ready behind it. Images that need none are settled in passing."""
+        while len(self._window) < 2 * _WORKERS and (entry := next(plan, None)) is not None:
+            item = self._wanted(entry, workers)
+            if item is None:
+                self._settle(entry.sample)
+            else:
+                self._window.append(item)
+            if self.halt:
+                return None
+        return self._window.popleft() if self._window else None
+
+    def _wanted(self, entry: Entry, workers: ThreadPoolExecutor) -> Item | None:
+        """The request for an image, or None where it has its state."""
+        sample, request = entry.sample, entry.request
+        if request is None:
+            return None
+        try:
+            sample.key = request.key(self.teacher.identity)
+        except UserError as error:  # the picture to be sent cannot be read
+            sample.state, sample.reason = "failed", str(error)
+            return None
+        known = self.vault.replies(sample.key)
+        if take_known(sample, request, known, self.teacher) or len(known) >= self.attempts:
+            return None
+        standing, why = self.book.standing(custom_id(sample.key, len(known) + 1), 1 + self.limits.resubmissions)
+        if standing:
+            sample.state = "failed" if standing == "failed" else "pending"
+            sample.reason = why or STANDING[standing]
+            return None
+        prompt = self.estimate.add(request.system, request.case.description, request.size)
+        if self.held:
+            sample.state, sample.reason = "pending", self.held
+            return None
+        name = custom_id(sample.key, len(known) + 1)
+        make = lambda: line(name, self.teacher.body(request))  # noqa: E731
+        # pictures are scaled side by side; texts are quicker than handing them over
+        return Item(sample, request, len(known) + 1, prompt, workers.submit(make) if request.picture else make())
+
+    def _text(self, item: Item) -> bytes | None:
+        """The request's line; None where it cannot be made: its image then has failed."""
+        try:
+            text = item.line if isinstance(item.line, bytes) else item.line.result()
+        except RequestFailed as error:
+            return self._fail(item, str(error))
+        if len(text) > self.limits.bytes:
+            return self._fail(item, f"its request has {len(text):,} bytes, more than a file may have ({self.limits.bytes:,})")
+        return text
+
+    def _fail(self, item: Item, why: str) -> None:
+        item.sample.state, item.sample.reason = "failed", why
+        self._settle(item.sample)
+
+    # --- limits -----------------------------------------------------------------------------------------------------
+
+    def _bound(self, item: Item, size: int) -> price.Bound:
+        if item.request.picture:
+            return self.teacher.bound(item.request)
+        return price.Bound(size, self.teacher.answer_bound)  # no tokenizer makes more tokens than a text has bytes
+
+    def _tokens(self, item: Item) -> int:
+        seen = self.estimate.price.image if self.estimate.price else None
+        unknown = item.request.picture and tokens.picture(item.request.size, seen) is None
+        return int(item.prompt.high) + (tokens.picture_for_queue(item.request.size, None) if unknown else 0)
+
+    def _full(self, batch: Batch, item: Item, size: int) -> bool:
+        """The file ends before this request."""
+        return (
+            batch.lines >= self.limits.requests
+            or batch.bytes + size > self.limits.bytes
+            or (self.room is not None and batch.tokens + self._tokens(item) > self.room)
+        )
+
+    def _fits(self, batch: Batch | None, item: Item, size: int) -> bool:
+        """The request may be asked now; else its image is settled, and where that holds for all that follow, `held` is
+        set."""
+        if self.held:
+            item.sample.state, item.sample.reason = "pending", self.held
+        elif batch is None and self.room is not None and (wanted := self._tokens(item)) > self.room:
+            if self.room >= (self.limits.enqueued_tokens or 0):
+                return bool(self._fail(item, f"its {wanted:,} tokens are more than may be under way at once"))
+            self.held = "waits for its turn: as many tokens are under way as the server lets"
+            item.sample.state, item.sample.reason = "pending", self.held
+        elif not self.purse.take(self.purse.worst(self._bound(item, size), "batch")):
+            self.purse.close()
+            self.held = item.sample.reason = self.purse.over
+            item.sample.state = "pending"
+        else:
+            return True
+        self._settle(item.sample)
+        return False
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def _add(self, batch: Batch, file: File, item: Item, text: bytes) -> None:
+        bound = self._bound(item, len(text))
+        batch.lines += 1
+        batch.bytes += len(text)
+        batch.tokens += self._tokens(item)
+        batch.prompt_bound += bound.prompt
+        batch.completion_bound += bound.completion
+        file.add(text)
+        sample = item.sample
+        name = custom_id(sample.key, item.attempt)
+        self._lines.append(Line(name, batch.number, sample.key, item.attempt, sample.id))
+        sample.state, sample.reason = "pending", self.sending
+        self.packed += 1
+        self._settle(sample)
+
+    def _settle(self, sample: Sample) -> None:
+        self.done += 1
+        self._settled.append(sample)
+        if len(self._settled) >= _ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        lines, self._lines = self._lines, []
+        settled, self._settled = self._settled, []
+        if lines:
+            self.book.add(lines)
+        self.vault.settle_all(settled)

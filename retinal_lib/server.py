@@ -1,0 +1,202 @@
+"""The door to OpenAI-compatible servers: address, key, and the one place where a call is tried again."""
+
+import asyncio
+import email.utils
+import os
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import openai
+
+from retinal_lib.errors import UserError
+
+RETRIES = 6  # tries of one call while the server cannot answer: about half a minute in all
+RATE_RETRIES = 30  # tries of one call while the server only asks for patience
+LONGEST_PAUSE = 120.0  # seconds
+DEFAULT_SERVER = "https://api.openai.com/v1"
+NOWHERE = "files that are carried by hand"  # the server's name where requests leave as files and no address is set
+T = TypeVar("T")
+
+
+class RequestFailed(Exception):
+    """This request got no answer; the message says why. It is asked again in the next run."""
+
+
+class Missing(RequestFailed):
+    """The server knows nothing at that address (404), or sends elsewhere."""
+
+
+class Unsure(RequestFailed):
+    """The call may have reached the server or not: nothing says which."""
+
+
+class RunStopped(Exception):
+    """No request can be answered any more (a bad key, a spent quota, no server); the message says why."""
+
+
+def address() -> str:
+    """The OpenAI-compatible server's address from OPENAI_BASE_URL. UserError: it is no http address."""
+    found = os.environ.get("OPENAI_BASE_URL", "").strip().rstrip("/") or DEFAULT_SERVER
+    parts = urlsplit(found)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UserError(f"OPENAI_BASE_URL is {without_login(found)!r}; expected an address such as http://localhost:8000/v1")
+    return found
+
+
+def unnamed() -> bool:
+    """True where no address is set, so that files carried by hand may go anywhere."""
+    return not os.environ.get("OPENAI_BASE_URL", "").strip()
+
+
+def is_loopback(address: str) -> bool:
+    """True where the address can only be this machine."""
+    host = urlsplit(address).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def without_login(address: str) -> str:
+    """The address without a user's name and password."""
+    return re.sub(r"//[^/@]*@", "//", address)
+
+
+class Server:
+    """One server; the key comes from OPENAI_API_KEY alone. With `by_hand` it is never called: requests leave as files, and
+    only an address that is set in the environment names it. `note` says what it is waiting for, for the progress line.
+
+    UserError: no address, or no key for a server elsewhere.
+    """
+
+    def __init__(self, by_hand: bool = False, backoff: float = 1.0):
+        self._address, self.backoff, self.note = address(), backoff, ""
+        self.local = is_loopback(self._address)
+        self._key = os.environ.get("OPENAI_API_KEY", "").strip()
+        self.name = NOWHERE if by_hand and unnamed() else without_login(self._address)
+        if not self._key and not self.local and not by_hand:
+            raise UserError(f"no key for {self.name}: set OPENAI_API_KEY in the environment")
+        self._resume = 0.0  # no call leaves before this moment (monotonic seconds)
+        self._dead = 0  # calls in a row that the server did not answer
+        self._client: openai.AsyncOpenAI | None = None
+
+    def _connect(self) -> openai.AsyncOpenAI:
+        # built inside the running loop: a client of one loop fails in the next. Redirects are not followed and, on this
+        # machine, no proxy is used: both would carry the data to another place than the one that was allowed.
+        if self._client is None:
+            http = openai.DefaultAioHttpClient(follow_redirects=False, trust_env=not self.local)
+            self._client = openai.AsyncOpenAI(
+                api_key=self._key or "none", base_url=self._address, max_retries=0, http_client=http
+            )
+        return self._client
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def call(self, send: Callable[[openai.AsyncOpenAI], Awaitable[T]], once: bool = False, patient: bool = False) -> T:
+        """What `send` makes of the client, tried again while the server cannot answer.
+
+        `once`: the call costs money, so that it is not sent again where it may have arrived: Unsure. `patient`: what the
+        server does not know yet is asked for again. RequestFailed, Missing, RunStopped.
+        """
+        trial, limit = 0, RETRIES
+        while trial < limit:
+            trial += 1
+            if (wait := self._resume - time.monotonic()) > 0:
+                await asyncio.sleep(wait + random.uniform(0, self.backoff))  # not all at once
+            try:
+                answer = await send(self._connect())
+            except openai.APIStatusError as error:
+                reason, pause = self._refused(error, patient)
+                if once and error.status_code != 429:
+                    raise Unsure(reason) from error
+                limit = RATE_RETRIES if error.status_code == 429 else RETRIES
+            except openai.APIConnectionError as error:
+                reason, pause = self.clean(f"the server could not be reached ({_cause(error)})"), None
+                if once:
+                    raise Unsure(reason) from error
+            else:
+                self._dead, self.note = 0, ""
+                return answer
+            if trial < limit:
+                await self._wait(trial, reason, pause)
+        self._dead += 1
+        if self._dead >= 5:
+            raise RunStopped(f"{self._dead} requests in a row got no answer after {trial} tries each; the last: {reason}")
+        raise RequestFailed(f"{reason}; tried {trial} times")
+
+    async def pause(self, trial: int) -> None:
+        """Waits a little longer with each trial (from 1)."""
+        await asyncio.sleep(min(LONGEST_PAUSE, self.backoff * 2 ** (trial - 1)) * random.uniform(0.5, 1))
+
+    async def _wait(self, trial: int, reason: str, pause: float | None) -> None:
+        self.note = f"waiting: {reason[:80]}"
+        if pause is not None:  # the server said how long: that holds for all calls
+            self._resume = max(self._resume, time.monotonic() + pause)
+            return
+        await self.pause(trial)
+
+    def _refused(self, error: openai.APIStatusError, patient: bool) -> tuple[str, float | None]:
+        """The reason, and the pause the server asked for, of a refusal that may pass. RequestFailed, Missing, RunStopped."""
+        status, code = error.status_code, str(error.code or error.type or "")
+        said = self.clean(f"{status} {_said(error)}")
+        if status in (401, 402, 403):
+            raise RunStopped(f"the server refused the key ({said}); check OPENAI_API_KEY, then run again") from error
+        if status == 429 and ("quota" in code or "billing" in code):
+            raise RunStopped(
+                f"the quota is spent ({said}); top it up, then run again: nothing answered is asked again"
+            ) from error
+        if status in (408, 409, 425, 429) or status >= 500 or (patient and status == 404):
+            return f"the server answered {said}", _retry_after(error.response.headers)
+        if status == 404 or 300 <= status < 400:
+            raise Missing(said) from error
+        raise RequestFailed(f"the server refused the request ({said})") from error
+
+    def clean(self, text: str) -> str:
+        """Text for people to see: one line, without the key."""
+        text = " ".join(text.split())
+        if self._key:
+            text = text.replace(self._key, "[key]")
+        return without_login(re.sub(r"\b(sk-|Bearer )[\w*.-]{8,}", r"\1[key]", text))[:300]
+
+
+def _said(error: openai.APIStatusError) -> str:
+    body = error.body if isinstance(error.body, dict) else {}
+    return str(body.get("message") or _text(error) or error.response.reason_phrase)[:200]
+
+
+def _text(error: openai.APIStatusError) -> str:
+    # the answer to a streamed download is not read where it is a refusal
+    return error.response.text if error.response.is_stream_consumed else ""
+
+
+def _cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+def _retry_after(headers: object) -> float | None:
+    """Seconds to wait as the server asks, in any of the three forms; None where it asks for nothing usable."""
+    try:
+        if value := headers.get("retry-after-ms"):
+            seconds = float(value) / 1000
+        elif value := headers.get("retry-after", ""):
+            seconds = (
+                float(value)
+                if re.fullmatch(r"[\d.]+", value)
+                else email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+            )
+        else:
+            return None
+    except (ValueError, TypeError):
+        return None
+    return min(max(seconds, 0.0), LONGEST_PAUSE)
