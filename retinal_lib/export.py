@@ -19,6 +19,11 @@ FILES = {
     "manifest.json": "the whole run: counts, inputs, prompts, versions",
     "vault.sqlite": "every raw reply; with it, running again asks for nothing twice",
 }
+AT_TIMES = {
+    "unknown.jsonl": "answers that belong to no request of this run, and were not taken",
+    "requests": "request files for another machine",
+    "batches": "request files of batches that are under way",
+}
 
 
 @contextmanager
@@ -85,6 +90,16 @@ def check_same_run(folder: Path, title: str) -> None:
         return
     if found != title:
         raise UserError(f"{folder} holds the conversations of {found}; give {title} another out_dir")
+
+
+def write_unknown(folder: Path, unknown: list[tuple[str, str, int]]) -> None:
+    """Writes unknown.jsonl, one line an answer; without any, there is no such file."""
+    if not unknown:
+        (folder / "unknown.jsonl").unlink(missing_ok=True)
+        return
+    with swapped(folder / "unknown.jsonl") as file:
+        for name, place, line in unknown:
+            file.write(dump({"custom_id": name, "file": place, "line": line}) + "\n")
 
 
 def write_manifest(folder: Path, manifest: dict) -> None:

@@ -256,6 +256,7 @@ class Job:
         outcome = tally.outcome(way, Book(vault))
         if outcome.counts["images"] != len(self.images):
             raise RuntimeError(f"{outcome.counts['images']} images have a state, {len(self.images)} were chosen")
+        export.write_unknown(self.folder, getattr(way, "unknown", []))
         export.write_manifest(self.folder, self.manifest(vault, outcome))
         return outcome
 

@@ -1,5 +1,6 @@
 """What came of a run: each image in one state, by reason, and where everything lies."""
 
+import datetime
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -101,8 +102,9 @@ class Outcome:
     @property
     def files(self) -> pd.DataFrame:
         """The run's files and what each holds."""
-        names = [name for name in export.FILES if (self.folder / name).is_file()]
-        return Shown({"holds": [export.FILES[n] for n in names]}, index=[paths.shown(self.folder / n) for n in names])
+        known = export.FILES | export.AT_TIMES
+        names = [name for name in known if (path := self.folder / name).is_file() or (path.is_dir() and any(path.iterdir()))]
+        return Shown({"holds": [known[n] for n in names]}, index=[paths.shown(self.folder / n) for n in names])
 
     def require(self) -> None:
         """UserError: the run stopped, no conversation was written, or a larger share of the asked images failed than
@@ -187,8 +189,8 @@ def _noticed(
     if way.stopped:
         yield f"The run stopped: {way.stopped}"
     if batches:
-        yield f"{sum(b.lines for b in batches):,} requests are under way in {len(batches)} batches:"
-        yield from (f"  {b.batch_id or b.file} at {b.server}: {b.status or 'validating'}" for b in batches)
+        yield f"{sum(b.lines for b in batches):,} requests are under way in {len(batches)} batch{'es' * (len(batches) > 1)}:"
+        yield from (f"  {b.batch_id or b.file} at {b.server}: {b.status or 'validating'}; {_due(b)}" for b in batches)
         yield "Run the same command again to fetch the answers; a batch may take up to 24 hours."
     elif state == "over budget":
         yield f"The budget of {chosen.budget_usd:g} USD is reached: {pending} images are not asked. Raise budget_usd to go on."
@@ -196,9 +198,16 @@ def _noticed(
         yield from way.told()
     if unknown := getattr(way, "unknown", None):
         first = ", ".join(f"{name} ({place}, line {line})" for name, place, line in unknown[:3])
-        yield f"{len(unknown)} answers belong to no request of this run and were not taken, the first: {first}"
+        plural = "answer belongs" if len(unknown) == 1 else "answers belong"
+        told = "was" if len(unknown) == 1 else "were"
+        yield f"{len(unknown)} {plural} to no request of this run and {told} not taken (unknown.jsonl), the first: {first}"
     if broken := getattr(way, "broken", None):
         yield f"{len(broken)} lines of the result files cannot be read, the first: {'; '.join(broken[:3])}"
+
+
+def _due(batch: Batch) -> str:
+    when = datetime.datetime.fromtimestamp(batch.begun + 24 * 3600).astimezone()
+    return f"due by {when:%d %b %H:%M}"
 
 
 def _alike(reason: str) -> str:

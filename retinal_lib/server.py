@@ -7,6 +7,7 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 from ipaddress import ip_address
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -21,6 +22,8 @@ LONGEST_PAUSE = 120.0  # seconds
 DEFAULT_SERVER = "https://api.openai.com/v1"
 NOWHERE = "files that are carried by hand"  # the server's name where requests leave as files and no address is set
 T = TypeVar("T")
+# a download that breaks off tells so in the terms of the SDK's transport, which is httpx or, in newer versions, httpx2
+BrokenOff = import_module(openai.DefaultAioHttpClient.__mro__[-2].__module__.split(".")[0]).TransportError
 
 
 class RequestFailed(Exception):
@@ -119,7 +122,7 @@ class Server:
                 if once and error.status_code != 429:
                     raise Unsure(reason) from error
                 limit = RATE_RETRIES if error.status_code == 429 else RETRIES
-            except openai.APIConnectionError as error:
+            except (openai.APIConnectionError, BrokenOff) as error:
                 reason, pause = self.clean(f"the server could not be reached ({_cause(error)})"), None
                 if once:
                     raise Unsure(reason) from error

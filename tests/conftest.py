@@ -59,3 +59,19 @@ def ask(tmp_path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> 
         return job.run()
 
     return run
+
+
+@pytest.fixture
+def prices() -> Iterator[Callable[[str, str], Path]]:
+    """Writes params/prices.yaml in the tests' project folder, for one server, for the length of a test."""
+    from retinal_lib.price import prices_file
+
+    file = prices_file()
+
+    def write(server: str, models: str) -> Path:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"as_of: 2026-01-31\nservers:\n  {server}:\n    {models}\n", encoding="utf-8")
+        return file
+
+    yield write
+    file.unlink(missing_ok=True)

@@ -66,6 +66,10 @@ class FakeServer:
             return web.Response()
         return answer
 
+    def routes(self, router: web.UrlDispatcher) -> None:
+        """What it answers at all."""
+        router.add_post("/v1/chat/completions", self.handle)
+
     def users(self) -> list[str]:
         """The text of each request's user message."""
         contents = [body["messages"][1]["content"] for body in self.asked]
@@ -73,16 +77,16 @@ class FakeServer:
 
 
 @contextmanager
-def running(server: FakeServer) -> Iterator[FakeServer]:
-    """Serves on a free port of 127.0.0.1 in a thread."""
+def running(server: FakeServer, port: int = 0) -> Iterator[FakeServer]:
+    """Serves on a port of 127.0.0.1, by default a free one, in a thread; what the server remembers outlives it."""
     loop, ready = asyncio.new_event_loop(), threading.Event()
 
     async def start() -> web.AppRunner:
-        app = web.Application(client_max_size=64 << 20)
-        app.router.add_post("/v1/chat/completions", server.handle)
+        app = web.Application(client_max_size=256 << 20)
+        server.routes(app.router)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
+        site = web.TCPSite(runner, "127.0.0.1", port, backlog=1024, reuse_address=True)
         await site.start()
         server.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}/v1"
         ready.set()

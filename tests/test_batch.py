@@ -1,0 +1,574 @@
+"""Batch mode: half the price, nothing lost, nothing paid twice, every answer on its own image."""
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from fake_batches import FakeBatches, Made, answer, failure, mark, told
+from fake_server import completion, error, running
+
+from retinal_lib import Job, UserError
+from retinal_lib.export import FILES
+from retinal_lib.outcome import Outcome
+
+EXPORTS = [name for name in FILES if name != "vault.sqlite"]
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBatches]:
+    """A server with files and batches that the openai teacher finds in the environment."""
+    with running(FakeBatches()) as fake:
+        monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
+        yield fake
+
+
+@pytest.fixture
+def run(tmp_path: Path, batches: FakeBatches) -> Callable[..., Outcome]:
+    """Runs ODIR's sample in batch mode to its end, unless told otherwise; nothing waits."""
+
+    def run(**parameters: object) -> Outcome:
+        given = {"dataset": "ODIR", "teacher": "openai", "model": "m", "mode": "batch", "out_dir": str(tmp_path / "run")}
+        limits = parameters.pop("batch", {})
+        if given.get("mode") == parameters.get("mode", "batch"):
+            given["wait"] = True
+        job = Job.load(**given | parameters)
+        job.limits = job.limits.model_copy(update={"poll_seconds": 0, **limits})
+        job.teacher.server.backoff = 0.0
+        return job.run()
+
+    return run
+
+
+def check_every_answer(folder: Path, images: int) -> None:
+    """Each image is in one state, and each conversation holds the mark of its own image's facts."""
+    found = lines(folder / "conversations.jsonl")
+    failures = lines(folder / "failures.jsonl")
+    names = [entry["id"] for entry in (*found, *failures)]
+    assert len(names) == len(set(names)) == images
+    with sqlite3.connect(folder / "vault.sqlite") as vault:
+        keys = dict(vault.execute("SELECT id, key FROM samples"))
+    for entry in found:
+        assert entry["conversations"][1]["value"] == f"It is {marks(folder)[entry['id']]}.", entry["id"]
+    assert all(keys[entry["id"]] for entry in found)
+
+
+def marks(folder: Path) -> dict[str, str]:
+    """The mark of each image's facts, by its id, read anew from the dataset."""
+    if folder not in _MARKS:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["settings"]
+        kept = {name: manifest[name] for name in ("dataset", "data_root", "limit", "track", "style") if manifest[name]}
+        job = Job.load(**kept)
+        cases = [job.case(name) for name in job.images if name not in job.data.skipped]
+        _MARKS[folder] = {case.id: mark(case.description) for case in cases}
+    return _MARKS[folder]
+
+
+_MARKS: dict[Path, dict[str, str]] = {}
+
+
+# --- the notebook's way: submit, come back, collect ---------------------------------------------------------------------
+
+
+def test_without_wait_a_run_submits_then_says_what_is_under_way_then_collects(
+    run: Callable, batches: FakeBatches, tmp_path: Path
+) -> None:
+    first = run(wait=False)
+    first.require()
+    assert first.state == "pending" and first.counts["pending"] == 13 and first.asked == 13
+    assert "13 requests are under way in 1 batch" in first.summary and "batch_1" in first.summary
+    assert "Run the same command again" in first.summary and "due by" in first.summary
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["state"] == "pending" and manifest["batches"][0]["batch"] == "batch_1"
+    assert {entry["state"] for entry in lines(tmp_path / "run" / "failures.jsonl")} == {"pending", "skipped"}
+    states = []
+    while (outcome := run(wait=False)).state == "pending":
+        states.append(outcome.under_way[0].status.split(",")[0])
+        assert outcome.asked == 0
+    assert states == ["validating", "in_progress", "in_progress", "finalizing"]
+    assert outcome.state == "complete" and outcome.counts["accepted"] == 13
+    assert batches.calls["create"] == 1 and set(batches.billed.values()) == {1}
+    check_every_answer(tmp_path / "run", 14)
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))["state"] == "complete"
+    assert not list((tmp_path / "run" / "batches").iterdir()), "request and result files are gone once all is in the vault"
+
+
+def test_with_wait_one_run_does_it_all_and_the_next_asks_nothing(run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
+    assert run().counts["accepted"] == 13
+    calls = sum(batches.calls.values())
+    assert run().counts["accepted"] == 13 and sum(batches.calls.values()) == calls
+
+
+def test_request_files_hold_what_the_api_takes(run: Callable, batches: FakeBatches) -> None:
+    run(images="send", limit=3, batch={"requests": 2})
+    assert [len(batches.files[made.file].splitlines()) for made in batches.batches.values()] == [2, 1]
+    for line in batches.uploaded:
+        assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", line["custom_id"])
+        assert (line["method"], line["url"], line["body"]["model"]) == ("POST", "/v1/chat/completions", "m")
+        text, picture = line["body"]["messages"][1]["content"]
+        assert text["type"] == "text" and picture["image_url"]["url"].startswith("data:image/jpeg;base64,/9j/")
+        assert set(line["body"]["messages"][1]) == {"role", "content"}
+    for made in batches.batches.values():
+        assert set(made.metadata) == {"retinal_lib_run", "retinal_lib_file", "sha256"}
+
+
+@pytest.mark.parametrize(
+    ("limits", "files"),
+    [({"requests": 5}, 3), ({"bytes": 40_000}, 3), ({"enqueued_tokens": 12_000}, 3)],
+)
+def test_files_end_at_each_limit(limits: dict, files: int, run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
+    assert run(batch=limits).counts["accepted"] == 13
+    sizes = [batches.files[made.file] for made in batches.batches.values()]
+    assert len(sizes) >= files and all(len(data) <= limits.get("bytes", 10**9) for data in sizes)
+    assert max(len(data.splitlines()) for data in sizes) <= limits.get("requests", 13)
+    assert set(batches.billed.values()) == {1}
+    check_every_answer(tmp_path / "run", 14)
+
+
+def test_ids_differ_across_datasets_splits_tracks_and_attempts(batches: FakeBatches, drawn: dict, tmp_path: Path) -> None:
+    seen: Counter[str] = Counter()
+    for name in ("RFMiD", "IDRiD", "IDRiD_seg"):
+        for track in ("instruction", "alignment"):
+            job = Job.load(dataset=name, track=track, teacher="openai", model="m", mode="batch", data_root=str(drawn[name]),
+                           out_dir=str(tmp_path / f"{name}-{track}"))  # fmt: skip
+            job.run()
+            seen.update(line["custom_id"] for line in batches.uploaded)
+            batches.batches.clear()
+    assert set(seen.values()) == {1} and len(seen) > 60
+
+
+def test_waves_follow_the_enqueued_token_limit(run: Callable, batches: FakeBatches) -> None:
+    outcome = run(wait=False, batch={"enqueued_tokens": 12_000})
+    assert 0 < outcome.asked < 13 and "waits for its turn" in outcome.table.to_string()
+    first = outcome.asked
+    for _ in range(4):
+        assert run(wait=False, batch={"enqueued_tokens": 12_000}).asked == 0, "nothing is sent while the first wave is under way"
+    assert run(wait=False, batch={"enqueued_tokens": 12_000}).asked > 0
+    assert len(batches.billed) == first
+
+
+def test_a_refusal_for_too_many_tokens_is_heeded(run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
+    batches.most_tokens, batches.weight = 4, 2300
+    outcome = run(batch={"requests": 6})
+    assert outcome.counts["accepted"] == 13 and set(batches.billed.values()) == {1}
+    refused = [made for made in batches.batches.values() if made.errors]
+    assert refused and all(made.errors[0]["code"] == "token_limit_exceeded" for made in refused)
+    check_every_answer(tmp_path / "run", 14)
+
+
+# --- the ways in which other tools lose data (failures 1 to 9) -------------------------------------------------------------
+
+
+def test_failure_1_a_failed_line_shifts_no_answer(run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
+    broken: list[str] = []
+
+    def line(name: str, body: dict) -> dict | None:
+        broken.append(name) if not broken else None
+        return failure(400, "odd request", "invalid_request") if name == broken[0] else None
+
+    batches.line = line
+    outcome = run(limit=6)
+    assert outcome.counts == {"images": 6, "accepted": 5, "rejected": 0, "failed": 1, "skipped": 0}
+    failed = lines(tmp_path / "run" / "failures.jsonl")
+    assert [entry["reason"] for entry in failed] == ["the server refused the request (400 invalid_request odd request)"]
+    check_every_answer(tmp_path / "run", 6)
+    assert batches.calls["create"] == 1, "what the server refuses is not sent again"
+
+
+def test_failure_2_an_expired_shard_keeps_its_finished_lines(run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
+    batches.ends = lambda made: "expired" if made.number == 2 else "completed"
+    outcome = run(batch={"requests": 5})
+    assert outcome.counts["accepted"] == 13 and set(batches.billed.values()) == {1}
+    assert len(batches.batches) == 4, "three files, and one for the expired lines"
+    check_every_answer(tmp_path / "run", 14)
+
+
+@pytest.mark.parametrize("end", ["expired", "cancelled"])
+def test_what_never_finishes_is_sent_again_a_stated_number_of_times(
+    end: str, run: Callable, batches: FakeBatches, tmp_path: Path
+) -> None:
+    batches.ends = lambda made: end
+    outcome = run(limit=4, batch={"resubmissions": 1})
+    assert outcome.counts["accepted"] == 3 and outcome.counts["failed"] == 1, "of 4 lines 2 are done, then of 2 one"
+    assert f"batch_{end} not run); sent 2 times" in outcome.table.to_string()
+    assert run(limit=4, batch={"resubmissions": 1}).asked == 0
+    assert run(limit=4, batch={"resubmissions": 2}).asked == 1
+    check_every_answer(tmp_path / "run", 4)
+
+
+def test_failure_3_a_batch_whose_id_was_lost_is_adopted(run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
+    batches.lost["create"] = 1
+    assert run().counts["accepted"] == 13
+    assert batches.calls["create"] == 1 and len(batches.batches) == 1 and set(batches.billed.values()) == {1}
+
+
+@pytest.mark.parametrize("form", ["openai", "groq", "bare"])
+def test_failure_3_adoption_reads_every_page_of_a_list(
+    form: str, run: Callable, batches: FakeBatches, tmp_path: Path
+) -> None:
+    batches.form = form
+    run(wait=False, limit=5, batch={"requests": 1})
+    with sqlite3.connect(tmp_path / "run" / "vault.sqlite") as vault:  # as after a kill before the first id was kept
+        vault.execute("UPDATE batches SET state = 'creating', batch_id = '' WHERE number = 1")
+    assert run(limit=5).counts["accepted"] == 5
+    assert batches.calls["create"] == 5 and set(batches.billed.values()) == {1}
+
+
+def test_failure_3_where_batches_cannot_be_listed_nothing_is_paid_twice(
+    run: Callable, batches: FakeBatches, tmp_path: Path
+) -> None:
+    batches.listed = False
+    batches.lost["create"] = 1
+    outcome = run(limit=3)
+    assert outcome.state == "stopped" and "it cannot be told whether the server made a batch" in outcome.stopped
+    with pytest.raises(UserError, match="3 images wait"):
+        outcome.require()
+    assert run(limit=3).asked == 0 and batches.calls["create"] == 1
+    batches.listed = True
+    assert run(limit=3).counts["accepted"] == 3 and batches.calls["create"] == 1
+
+
+def test_failure_4_results_are_counted_by_id(run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
+    def torn(name: str, number: int, data: bytes) -> bytes:  # a repeated line hides a missing one
+        rows = data.splitlines(keepends=True)
+        return b"".join([rows[0], *rows[:-1]]) if number < 2 else data
+
+    batches.torn, batches.whole_length = torn, False
+    assert run().counts["accepted"] == 13 and set(batches.billed.values()) == {1}
+    assert batches.calls["download file-output-1"] == 3
+    check_every_answer(tmp_path / "run", 14)
+
+
+def test_failure_5_replies_are_stored_before_they_are_read_and_paid_tokens_counted(
+    run: Callable, batches: FakeBatches, tmp_path: Path, prices: Callable
+) -> None:
+    prices(batches.url, "m: {input: 2, output: 10, batch: 0.5}")
+    odd: list[str] = []
+
+    def line(name: str, body: dict) -> str | None:
+        odd.extend([told(body)] if not odd else [])
+        return "no conversation at all" if told(body) == odd[0] else None
+
+    batches.line = line
+    outcome = run(limit=3)
+    assert outcome.counts["accepted"] == 2 and outcome.counts["rejected"] == 1
+    with sqlite3.connect(tmp_path / "run" / "vault.sqlite") as vault:
+        assert vault.execute("SELECT count(*) FROM replies").fetchone()[0] == 5, "three answers, and two more tries of one"
+    cost = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))["cost"]
+    one = (100 * 2 + 20 * 10) / 2 / 1e6
+    assert cost["actual"] == {"replies": 5, "uncounted": 0, "prompt": 500, "completion": 100, "usd": pytest.approx(5 * one)}
+    assert cost["lost"] == {"prompt": 300, "completion": 60, "usd": pytest.approx(3 * one)}
+    assert cost["per_accepted_usd"] == pytest.approx(5 * one / 2)
+    assert set(batches.billed.values()) == {1}, "each attempt has an id of its own"
+
+
+def test_failure_6_what_changes_the_answer_changes_the_id(
+    run: Callable, batches: FakeBatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for changed in ({}, {"model": "other"}, {"images": "send"}):
+        run(limit=1, wait=False, **changed)
+    names = {line["custom_id"] for line in batches.uploaded}
+    assert len(names) == 3
+    with running(FakeBatches()) as other:
+        monkeypatch.setenv("OPENAI_BASE_URL", other.url)
+        run(limit=1, wait=False)
+        assert not names & {line["custom_id"] for line in other.uploaded}, "another server is another teacher"
+
+
+@pytest.mark.parametrize("name", ["eye.tif", "eye.png", "eye.jpg"])
+def test_failure_7_pictures_are_parts_of_their_true_type(
+    name: str, run: Callable, batches: FakeBatches, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    (tmp_path / "own").mkdir()
+    Image.linear_gradient("L").resize((3000, 2000)).convert("RGB").save(tmp_path / "own" / name)
+    (tmp_path / "own" / "own.csv").write_text(f"image,disease\n{name},mild cataract\n", encoding="utf-8")
+    outcome = run(dataset=str(tmp_path / "own" / "own.csv"), images="send")
+    assert outcome.counts["accepted"] == 1, "the server refuses what the real one refuses"
+    entry = lines(tmp_path / "run" / "conversations.jsonl")[0]
+    assert entry["image"] == f"own/{name}", "the original name and extension return"
+
+
+def test_failure_8_errors_are_seen_and_answers_kept_whole_and_running_twice_doubles_nothing(
+    run: Callable, batches: FakeBatches, tmp_path: Path
+) -> None:
+    long = "User: What?\nAssistant: First line.\n\n- second\n- third\nUser: Ill?\nAssistant: No.\nUser: Sure?\nAssistant: Yes."
+    batches.line = lambda name, body: failure(500, "down") if "64 years" in told(body) else long
+    outcome = run()
+    failed = outcome.counts["failed"]
+    assert failed and "the server could not answer (500 error down); sent 3 times" in outcome.table.to_string()
+    before = (tmp_path / "run" / "conversations.jsonl").read_text(encoding="utf-8")
+    entries = lines(tmp_path / "run" / "conversations.jsonl")
+    assert all(entry["conversations"][1]["value"] == "First line.\n\n- second\n- third" for entry in entries)
+    run()
+    assert (tmp_path / "run" / "conversations.jsonl").read_text(encoding="utf-8") == before
+
+
+def test_failure_9_the_key_is_in_no_file(
+    run: Callable, batches: FakeBatches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "sk-secret-0123456789abcdef"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    bad: list[str] = []
+
+    def line(name: str, body: dict) -> dict | None:
+        bad.extend([name] if not bad else [])
+        return failure(400, f"Authorization: Bearer {key} is odd") if name == bad[0] else None
+
+    batches.line = line
+    outcome = run(limit=3)
+    assert batches.headers[0]["Authorization"] == f"Bearer {key}" and outcome.counts["failed"] == 1
+    for path in (tmp_path / "run").rglob("*"):
+        assert not path.is_file() or key.encode() not in path.read_bytes(), path.name
+    assert key not in outcome.summary + outcome.table.to_string()
+
+
+# --- a server's moods ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "status"),
+    [("upload", 502), ("file", 404), ("create", 404), ("create", 500), ("create", 429), ("look", 404), ("look", 503),
+     ("download", 502), ("download", 404)],
+)  # fmt: skip
+def test_passing_faults_are_tried_again(
+    call: str, status: int, run: Callable, batches: FakeBatches, tmp_path: Path
+) -> None:
+    batches.faults = lambda name, number: error(status, "not yet") if name == call and number <= 2 else None
+    assert run().counts["accepted"] == 13 and set(batches.billed.values()) == {1} and len(batches.batches) == 1
+    check_every_answer(tmp_path / "run", 14)
+
+
+def test_a_file_that_the_server_cannot_find_yet_is_waited_for(run: Callable, batches: FakeBatches) -> None:
+    batches.faults = lambda name, n: error(400, "Invalid file: file-1 not found") if name == "create" and n <= 3 else None
+    assert run().counts["accepted"] == 13 and len(batches.batches) == 1
+
+
+@pytest.mark.parametrize("told_length", [True, False])
+@pytest.mark.parametrize("at", ["in a line", "between lines"])
+def test_torn_downloads_are_noticed(
+    told_length: bool, at: str, run: Callable, batches: FakeBatches, tmp_path: Path
+) -> None:
+    def torn(name: str, number: int, data: bytes) -> bytes:
+        half = data[: len(data) // 2]
+        return data if number >= 3 else half if at == "in a line" else half[: half.rindex(b"\n") + 1]
+
+    batches.torn, batches.whole_length = torn, told_length
+    assert run().counts["accepted"] == 13
+    assert batches.calls["create"] == 1 and set(batches.billed.values()) == {1}
+    check_every_answer(tmp_path / "run", 14)
+
+
+def test_a_result_file_that_stays_short_is_looked_at_again_before_anything_is_paid_again(
+    run: Callable, batches: FakeBatches, tmp_path: Path
+) -> None:
+    batches.torn = lambda name, number, data: data[: data.index(b"\n") + 1] if name == "file-output-1" else data
+    batches.whole_length = False
+    for _ in range(5):
+        run(wait=False)
+    for _ in range(4):
+        outcome = run(wait=False)
+        assert outcome.state == "pending" and "its results are not whole yet: 1 of 13" in outcome.summary
+        assert outcome.counts["accepted"] == 1, "what came is taken at once"
+        assert batches.calls["create"] == 1
+    assert run().counts["accepted"] == 13
+    assert sum(batches.billed.values()) == 25, "the server's own loss: it answered 13, and 12 of them again"
+
+
+def test_completed_without_an_output_file_is_all_failed(run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
+    batches.line = lambda name, body: failure(400, "no")
+    outcome = run(limit=4)
+    assert outcome.counts["failed"] == 4 and batches.calls["create"] == 1
+    with pytest.raises(UserError, match="no conversation was written"):
+        outcome.require()
+
+
+def test_a_batch_that_failed_for_one_named_line_goes_without_it(run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
+    kept = batches._invalid
+    batches._invalid = lambda made, given: kept(made, given) or (
+        [{"code": "invalid_request", "line": 3, "message": "odd line", "param": None}] if len(given) == 5 else []
+    )
+    outcome = run(limit=5)
+    assert outcome.counts["accepted"] == 4 and outcome.counts["failed"] == 1
+    assert "the server refused the request (invalid_request odd line)" in outcome.table.to_string()
+    check_every_answer(tmp_path / "run", 5)
+
+
+def test_a_batch_refused_as_a_whole_stops_the_run(run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
+    batches.ends = lambda made: "failed: model_not_found"
+    outcome = run(limit=5)
+    assert outcome.state == "stopped" and "model_not_found happened" in outcome.stopped and batches.calls["create"] == 1
+    with pytest.raises(UserError, match="the run stopped: the server refused the batch of 5 requests"):
+        outcome.require()
+    batches.ends = lambda made: "completed"
+    assert run(limit=5).counts["accepted"] == 5
+
+
+@pytest.mark.parametrize("call", ["upload", "create", "look", "download"])
+def test_a_refused_key_stops_the_run_and_nothing_is_lost(
+    call: str, run: Callable, batches: FakeBatches, tmp_path: Path
+) -> None:
+    batches.faults = lambda name, number: error(401, "wrong key", "invalid_api_key") if name == call else None
+    outcome = run()
+    assert outcome.state == "stopped" and "refused the key" in outcome.stopped
+    with pytest.raises(UserError, match="the run stopped: the server refused the key"):
+        outcome.require()
+    batches.faults = lambda name, number: None
+    assert run().counts["accepted"] == 13 and set(batches.billed.values()) == {1}
+    check_every_answer(tmp_path / "run", 14)
+
+
+def test_a_server_that_goes_away_and_comes_back(run: Callable, batches: FakeBatches, tmp_path: Path, monkeypatch) -> None:
+    with running(FakeBatches()) as other:
+        port = int(other.url.rsplit(":", 1)[1].split("/")[0])
+        monkeypatch.setenv("OPENAI_BASE_URL", other.url)
+        run(wait=False)
+    outcome = run(wait=False)
+    assert outcome.state == "stopped" and "could not be reached" in outcome.stopped and outcome.under_way
+    with running(other, port):
+        assert run().counts["accepted"] == 13
+    assert len(other.batches) == 1 and set(other.billed.values()) == {1}
+
+
+def test_answers_that_belong_to_no_request_are_listed_not_taken(
+    run: Callable, batches: FakeBatches, tmp_path: Path
+) -> None:
+    def strange(name: str, number: int, data: bytes) -> bytes:
+        first = json.loads(data.splitlines()[0])
+        return json.dumps(first | {"custom_id": "somebody-else"}).encode() + b"\n" + data
+
+    batches.torn, batches.whole_length = strange, False
+    outcome = run()
+    assert outcome.counts["accepted"] == 13
+    assert "1 answer belongs to no request of this run and was not taken" in outcome.summary
+    assert lines(tmp_path / "run" / "unknown.jsonl") == [{"custom_id": "somebody-else", "file": "batch_1", "line": 1}]
+
+
+# --- direct and batch together ---------------------------------------------------------------------------------------------
+
+
+def test_a_run_begun_in_batch_mode_can_be_finished_directly(run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
+    run(limit=6, wait=False)
+    batches.script = lambda number, body: completion(answer(body))
+    outcome = run(mode="direct")
+    assert outcome.asked == 7 and outcome.counts["accepted"] == 7 and outcome.counts["pending"] == 6
+    assert "an answer is under way in a batch" in outcome.table.to_string()
+    for _ in range(6):
+        outcome = run(mode="direct")
+    assert outcome.counts["accepted"] == 13 and len(batches.asked) == 7, "direct runs fetch what batches answered"
+    check_every_answer(tmp_path / "run", 14)
+
+
+def test_a_run_begun_directly_can_be_finished_in_batch_mode(run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
+    batches.script = lambda number, body: completion(answer(body) if number <= 4 else "nothing of use")
+    outcome = run(mode="direct", limit=6)
+    assert outcome.counts["accepted"] == 4 and outcome.counts["rejected"] == 2
+    outcome = run()
+    assert outcome.counts["accepted"] == 11 and outcome.counts["rejected"] == 2 and outcome.asked == 7
+    check_every_answer(tmp_path / "run", 14)
+
+
+# --- killed between any two steps --------------------------------------------------------------------------------------------
+
+RUN = """
+import sys
+from retinal_lib import Job
+job = Job.load(dataset="ODIR", teacher="openai", model="m", mode="batch", wait=True, out_dir=sys.argv[1])
+job.limits = job.limits.model_copy(update={"poll_seconds": 0, "requests": 5})
+job.teacher.server.backoff = 0.0
+job.run()
+"""
+
+
+def _scripted(fake: FakeBatches) -> None:
+    """Some lines fail for good, some for once, one file expires; the same however often it is asked."""
+    tries: Counter[str] = Counter()
+
+    def line(name: str, body: dict) -> dict | str | None:
+        tries[name] += 1
+        last = mark(told(body))[0]
+        if last in "ab":
+            return failure(400, "odd", "invalid_request")
+        if last in "cd" and tries[name] == 1:
+            return failure(500, "busy")
+        return "no conversation" if last in "ef" and name.endswith("-1") else None
+
+    fake.line = line
+    fake.ends = lambda made: "expired" if made.number == 2 else "completed"
+
+
+def _files(folder: Path) -> dict[str, str]:
+    return {name: (folder / name).read_text(encoding="utf-8") for name in EXPORTS}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], int, Counter]:
+    """Files, number of calls and bills of a run that nobody kills."""
+    folder, fake = tmp_path_factory.mktemp("whole"), FakeBatches()
+    _scripted(fake)
+    with running(fake, 0):
+        environment = os.environ | {"OPENAI_BASE_URL": fake.url}
+        subprocess.run([sys.executable, "-c", RUN, str(folder / "run")], env=environment, check=True, timeout=120)
+    return _files(folder / "run"), len(fake.seen), fake.billed
+
+
+@pytest.mark.parametrize("after", [True, False])
+@pytest.mark.parametrize("part", range(12))
+def test_killed_between_any_two_steps_a_run_ends_the_same_and_pays_once(
+    after: bool, part: int, undisturbed: tuple, tmp_path: Path
+) -> None:
+    """Killed before a call is carried out, or after it was but before its answer arrives; then run to its end."""
+    whole, calls, bills = undisturbed
+    point = 1 + part * (calls - 1) // 11
+    fake, child = FakeBatches(), None
+    _scripted(fake)
+
+    def kill() -> None:
+        if child is not None and len(fake.seen) == point and child.poll() is None:
+            os.kill(child.pid, signal.SIGKILL)
+
+    guard = fake._guard
+
+    def guarded(name: str, handler: Callable) -> Callable:
+        async def before(request: web.Request) -> web.StreamResponse:
+            if not after:
+                kill()
+            made = await handler(request)
+            if after:
+                kill()
+            return made
+
+        return guard(name, before)
+
+    fake._guard = guarded
+    with running(fake):
+        environment = os.environ | {"OPENAI_BASE_URL": fake.url}
+        for _ in range(2):
+            child = subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path / "run")], env=environment)
+            if child.wait(120) == 0:
+                break
+    assert set(fake.billed.values()) == {1} and sum(fake.billed.values()) == sum(bills.values())
+    here = {name: text.replace(fake.url, "URL") for name, text in _files(tmp_path / "run").items()}
+    assert _comparable(here) == _comparable(whole)
+
+
+def _comparable(files: dict[str, str]) -> dict[str, str]:
+    """Files without the server's port, which is another one for each server, and the keys and ids that follow from it."""
+    plain = {}
+    for name, text in files.items():
+        text = re.sub(r"http://127\.0\.0\.1:\d+/v1|URL", "URL", text)
+        plain[name] = re.sub(r'"(request_sha256|request_id)": "[^"]*"', r'"\1": ""', text)
+    return plain
