@@ -1,20 +1,14 @@
-"""Many requests later: request files handed to a server's Batch API, looked at, and fetched, so that nothing is paid twice.
+"""Many requests later: request files handed to a server's Batch API so that nothing is paid twice.
 
-What costs money, the making of a batch, is written down before it is done. A batch that was made while nobody could write
-down its id is found again by listing. What came back counts by the ids of its lines, never by their number.
+What costs money, the making of a batch, is written down before it is done.
 """
 
 import asyncio
-import re
 from collections.abc import Callable, Iterator
-from itertools import islice
 from pathlib import Path
 
-import openai
-
-from retinal_lib import unpack
-from retinal_lib.book import Answer, Batch, Book, Line, now
-from retinal_lib.errors import UserError
+from retinal_lib.book import Batch, now
+from retinal_lib.collect import FOLDER, TRIES, Collect
 from retinal_lib.pack import URL, Pack
 from retinal_lib.server import Missing, RequestFailed, RunStopped, Unsure
 from retinal_lib.settings import BatchSettings
@@ -22,267 +16,7 @@ from retinal_lib.settle import Entry
 from retinal_lib.teacher import OpenAITeacher
 from retinal_lib.vault import Vault
 
-TRIES = 6  # of what a server shows only after a while: a file, a batch in a list, a whole result file
-LOOKS = 5  # looks at a finished batch whose results stay short, before what is missing counts as failed
-FRESH = 600.0  # seconds in which a server may not know its new batch yet
-FORGOTTEN = 48 * 3600.0  # seconds after which a batch that a server does not know cannot be under way any more
 WINDOW = "24h"
-FOLDER = "batches"
-_ENDS = {
-    "completed": "the server's results lack it",
-    "expired": "the batch expired before it was answered",
-    "cancelled": "the batch was cancelled before it was answered",
-    "canceled": "the batch was cancelled before it was answered",
-    "failed": "the batch failed before it was answered",
-}
-_CROWDED = re.compile(r"token_limit_exceeded|enqueued tokens?", re.IGNORECASE)
-_LIMIT = re.compile(r"limit(?: of|:)? ([\d,.]+\d)([KM]?)\b", re.IGNORECASE)
-_CHUNK = 500  # results stored in one transaction
-
-
-class Unknown(list):
-    """Answers that belong to no request of this run: (id, file, line) each."""
-
-
-class Collect:
-    """What is fetched of batches that are under way: direct runs do this too, so that both modes fill one vault."""
-
-    def __init__(self, vault: Vault, teacher: OpenAITeacher, folder: Path):
-        self.vault, self.book, self.teacher, self.server = vault, Book(vault), teacher, teacher.server
-        self.folder, self.unknown, self.stopped = folder, Unknown(), ""
-
-    def open(self) -> list[Batch]:
-        """The batches that this server has under way."""
-        return [batch for batch in self.book.batches("open") if batch.server == self.server.name]
-
-    def stop(self, error: Exception) -> None:
-        """Nothing more is sent; the first reason is kept."""
-        self.stopped = self.stopped or str(error)
-
-    async def collect(self) -> bool:
-        """Finds what a killed run left, and fetches what is there. True where something came."""
-        try:
-            await self._recover()
-            return await self.look()
-        except (RunStopped, RequestFailed) as error:
-            self.stop(error)
-            return False
-
-    # --- after a crash ----------------------------------------------------------------------------------------------
-
-    async def _recover(self) -> None:
-        for batch in self.book.batches("packing"):  # it never left this machine
-            self._unlink(batch)
-            self.book.drop(batch)
-        for batch in self.book.batches("creating"):
-            if batch.server == self.server.name:
-                await self._recreate(batch)
-
-    async def _recreate(self, batch: Batch) -> None:
-        """A batch of which only the intent is known: adopted where the server has it, else forgotten and packed anew."""
-        found = await self._adopt(batch)
-        if found is not None:
-            self._opened(batch, found)
-            return
-        self._unlink(batch)
-        self.book.void(batch)
-
-    async def _adopt(self, batch: Batch) -> dict | None:
-        """The server's batch for this file, None where it has none. RunStopped: it cannot be told."""
-        for trial in range(1, TRIES + 1):
-            try:
-                async for found in self._listed():
-                    if self._is(batch, found):
-                        return found
-            except (Missing, RequestFailed) as error:
-                if now() - batch.begun > FORGOTTEN:
-                    return None
-                raise RunStopped(
-                    f"it cannot be told whether the server made a batch of {FOLDER}/{batch.file} when an earlier run was cut "
-                    f"off: its batches cannot be listed ({error}); nothing of it is asked again for two days"
-                ) from error
-            if trial < TRIES:
-                await self.server.pause(trial)
-        return None
-
-    async def _listed(self) -> Iterator[dict]:
-        """The server's batches, page by page."""
-        place: dict[str, object] | None = {}
-        while place is not None:
-            query = {"limit": 100, **place}
-            page = await self.server.call(lambda client, q=query: client.get("/batches", cast_to=object, options={"params": q}))
-            page = page if isinstance(page, dict) else {"data": page}
-            found = [entry for entry in page.get("data") or page.get("value") or [] if isinstance(entry, dict)]
-            for entry in found:
-                yield entry
-            cursor = (page.get("paging") or {}).get("next_cursor")  # Groq's form
-            following = (
-                {"cursor": cursor} if cursor else {"after": found[-1].get("id")} if page.get("has_more") and found else None
-            )
-            place = None if following == place else following
-
-    def _is(self, batch: Batch, found: dict) -> bool:
-        tags = found.get("metadata") or {}
-        ours = self.tags(batch)
-        return found.get("input_file_id") == batch.file_id or all(tags.get(name) == value for name, value in ours.items())
-
-    def tags(self, batch: Batch) -> dict[str, str]:
-        """The metadata by which a batch is known again."""
-        return {"retinal_lib_run": self.book.run, "retinal_lib_file": str(batch.number), "sha256": batch.sha256}
-
-    def _opened(self, batch: Batch, found: dict) -> None:
-        batch.state, batch.batch_id, batch.status = "open", str(found["id"]), str(found.get("status") or "")
-        self.book.save(batch)
-
-    # --- fetching ---------------------------------------------------------------------------------------------------
-
-    async def look(self) -> bool:
-        """Looks at each batch once; True where one has ended. RunStopped, RequestFailed."""
-        ended = False
-        for batch in self.open():
-            ended |= await self._look_at(batch)
-        return ended
-
-    async def _look_at(self, batch: Batch) -> bool:
-        path = f"/batches/{batch.batch_id}"
-        try:
-            fresh = now() - batch.begun < FRESH
-            found = await self.server.call(lambda client: client.get(path, cast_to=object), patient=fresh)
-        except Missing as error:
-            if now() - batch.begun < FORGOTTEN:
-                raise RequestFailed(f"the server does not know batch {batch.batch_id} ({error})") from error
-            self._done(batch, "the server no longer knows its batch")
-            return True
-        status, counts = str(found.get("status") or "").casefold(), found.get("request_counts") or {}
-        batch.status = status
-        if counts.get("total"):
-            batch.status += f", {(counts.get('completed') or 0) + (counts.get('failed') or 0):,} of {counts['total']:,} done"
-        self.book.save(batch)
-        if status not in _ENDS:
-            return False
-        if short := await self._fetch(batch, found, status):
-            batch.looks += 1
-            batch.status = f"{status}, but its results are not whole yet: {short}"
-            self.book.save(batch)
-            if batch.looks < LOOKS:
-                return False
-        self._end(batch, found, status)
-        return True
-
-    async def _fetch(self, batch: Batch, found: dict, status: str) -> str:
-        """Takes every answer that is there; what is still short of the whole, in words, or nothing."""
-        counts = found.get("request_counts") or {}
-        known = (counts.get("completed") or 0) + (counts.get("failed") or 0)
-        whole = batch.lines if status == "completed" else min(known, batch.lines)
-        short = ""
-        for trial in range(1, TRIES + 1):
-            try:
-                broken = 0
-                for kind in ("output", "error"):
-                    if file_id := found.get(f"{kind}_file_id"):
-                        broken += await self._take(batch, str(file_id), kind)
-            except RequestFailed as error:
-                short = str(error)
-            else:
-                have = batch.lines - self.book.missing(batch)
-                if not broken and have >= whole:
-                    return ""
-                short = f"{have:,} of {whole:,}" + (f", {broken} lines cannot be read" if broken else "")
-            if trial < TRIES:
-                await self.server.pause(trial)
-        return short
-
-    async def _take(self, batch: Batch, file_id: str, kind: str) -> int:
-        """Downloads a result file and stores its answers; the number of lines that cannot be read. RequestFailed."""
-        path = self.folder / FOLDER / f"{batch.file.removesuffix('.jsonl')}-{kind}.jsonl"
-
-        async def download(client: openai.AsyncOpenAI) -> None:
-            async with client.files.with_streaming_response.content(file_id) as answer:
-                with path.open("wb") as file:
-                    async for part in answer.iter_bytes(1 << 20):
-                        file.write(part)
-
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            await self.server.call(download, patient=True)
-            return await asyncio.to_thread(self._store, batch, path)
-        except OSError as error:
-            raise UserError(f"{path} cannot be written ({error.strerror or error}); free its place and run again") from error
-        finally:
-            path.unlink(missing_ok=True)  # what it says is in the vault
-
-    def _store(self, batch: Batch, path: Path) -> int:
-        broken, lines = 0, unpack.lines(path)
-        while some := list(islice(lines, _CHUNK)):
-            taken: list[tuple[Line, Answer]] = []
-            for number, text in some:
-                try:
-                    answer = unpack.read(text)
-                except unpack.NoResult:
-                    broken += 1
-                    continue
-                line = self.book.line(batch, answer.custom_id)
-                if line is None:
-                    self.unknown.append((answer.custom_id, batch.batch_id, number))
-                elif line.state == "open":
-                    taken.append((line, answer._replace(problem=self.server.clean(answer.problem))))
-            self.book.take(taken, batch.server, batch.model)
-        return broken
-
-    # --- the end of a batch -----------------------------------------------------------------------------------------
-
-    def _end(self, batch: Batch, found: dict, status: str) -> None:
-        """Everything is fetched: what has no answer failed, or is packed anew. RunStopped: the server refused the file."""
-        errors = found.get("errors")
-        errors = (errors.get("data") or []) if isinstance(errors, dict) else errors or []
-        errors = [entry for entry in errors if isinstance(entry, dict)]
-        said = self.server.clean("; ".join(f"{entry.get('code')}: {entry.get('message')}" for entry in errors[:3]))
-        named = self._refuse(batch, errors)
-        crowded = status == "failed" and _CROWDED.search(said)
-        passing = any(e.get("code") in unpack.PASSING_CODES or "not found" in str(e.get("message")).casefold() for e in errors)
-        if crowded:
-            self._learn(said)
-        elif status != "failed" or not errors or (passing and not named):
-            self._done(batch, f"the batch failed ({said})" if errors and status == "failed" else _ENDS[status])
-            return
-        self._unlink(batch)
-        self.book.void(batch)  # nothing of it ran
-        if not named and not crowded:
-            raise RunStopped(f"the server refused the batch of {batch.lines:,} requests ({said})")
-
-    def _refuse(self, batch: Batch, errors: list[dict]) -> bool:
-        """Requests that the server names by their line in the file are refused for good."""
-        wrong = {e["line"]: e for e in errors if isinstance(e.get("line"), int) and e.get("code") not in unpack.PASSING_CODES}
-        path, taken = self.folder / FOLDER / batch.file, []
-        if wrong and path.is_file():
-            for number, text in unpack.lines(path):
-                if entry := wrong.get(number):
-                    said = self.server.clean(f"{entry.get('code')} {entry.get('message')}")
-                    answer = Answer(unpack.name(text), None, "", f"the server refused the request ({said})")
-                    taken.append((self.book.line(batch, answer.custom_id), answer))
-        self.book.take(taken, batch.server, batch.model)
-        return bool(taken)
-
-    def _learn(self, said: str) -> None:
-        """The server lets fewer tokens be under way than were: as many as it says, or half of them, from now on."""
-        together = sum(other.tokens for other in self.open())  # the refused one among them
-        told = _LIMIT.search(said)
-        limit = (
-            int(float(told[1].replace(",", "")) * {"k": 1000, "m": 1_000_000}.get((told[2] or "").casefold(), 1)) if told else 0
-        )
-        self.book.keep(self._limit_name, str(limit if 0 < limit < together else max(1, together // 2)))
-
-    @property
-    def _limit_name(self) -> str:
-        return f"tokens under way at {self.server.name} for {self.teacher.model}"
-
-    def _done(self, batch: Batch, problem: str) -> None:
-        self.book.finish(batch, problem)
-        self._unlink(batch)
-
-    def _unlink(self, batch: Batch) -> None:
-        for path in (self.folder / FOLDER / batch.file, self.folder / FOLDER / f".{batch.file}.part"):
-            path.unlink(missing_ok=True)
 
 
 class Batches(Collect):
@@ -298,6 +32,11 @@ class Batches(Collect):
         self.new_pack, self.limits, self.wait = pack, limits, wait
         self.pack = pack()
         self.asked, self._note = 0, ""
+
+    @property
+    def over(self) -> str:
+        """Why the budget lets nothing more be asked, or nothing."""
+        return self.pack.purse.over
 
     @property
     def done(self) -> int:
@@ -379,15 +118,9 @@ class Batches(Collect):
             raise
 
     async def _upload(self, batch: Batch) -> str:
-        path = self.folder / FOLDER / batch.file
-
-        async def upload(client: openai.AsyncOpenAI) -> dict:
-            with path.open("rb") as file:
-                return await client.files.create(file=(batch.file, file, "application/jsonl"), purpose="batch")
-
-        file_id = (await self.server.call(upload)).id
+        file_id = await self.server.upload(self.folder / FOLDER / batch.file)
         for trial in range(1, TRIES + 1):
-            found = await self.server.call(lambda client: client.get(f"/files/{file_id}", cast_to=object), patient=True)
+            found = await self.server.get(f"/files/{file_id}", patient=True)
             status = str(found.get("status") or "").casefold()
             if status == "error":
                 raise RequestFailed(f"the server cannot use the request file: {found.get('status_details') or status}")

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 from retinal_lib import price
-from retinal_lib.batch import Collect
 from retinal_lib.book import UNDER_WAY, Book, custom_id
+from retinal_lib.collect import Collect
 from retinal_lib.errors import UserError
 from retinal_lib.settle import Entry, take, take_known
 from retinal_lib.teacher import Request, RequestFailed, RunStopped, Teacher
@@ -17,6 +17,8 @@ WAITS = "an answer is under way in a batch; run again with mode batch to fetch i
 class Direct:
     """One pass over a plan. `done` counts settled images, `asked` the requests sent now, `stopped` says why no more are.
     `heavy` says that the plan takes long over an image, `collect` fetches what batches have under way."""
+
+    broken: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -39,6 +41,16 @@ class Direct:
     def note(self) -> str:
         """What it is waiting for, for the progress line."""
         return self.teacher.note
+
+    @property
+    def over(self) -> str:
+        """Why the budget lets nothing more be asked, or nothing."""
+        return self.purse.over
+
+    @property
+    def unknown(self) -> list[tuple[str, str, int]]:
+        """Answers in batches that belong to no request of this run."""
+        return self.collect.unknown if self.collect else []
 
     async def run(self, plans: Callable[[], Iterator[Entry]]) -> None:
         """Settles every image of the plan. UserError: the vault cannot be written."""

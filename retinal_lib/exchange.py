@@ -20,11 +20,12 @@ _CHUNK = 500
 class Walk:
     """One pass over a plan that sends nothing: what is still to be asked waits for the reason that its pack holds."""
 
-    note, asked, stopped = "", 0, ""
+    note, asked, stopped, over = "", 0, "", ""
 
     def __init__(self, pack: Pack, folder: Path):
         self.pack, self.book, self.folder = pack, pack.book, folder
         self.unknown: list[tuple[str, str, int]] = []
+        self.broken: list[str] = []
 
     @property
     def done(self) -> int:
@@ -73,7 +74,6 @@ class Unpacking(Walk):
     def __init__(self, pack: Pack, folder: Path, results: Path | None):
         super().__init__(pack, folder)
         self.results = results or folder / RESULTS
-        self.broken: list[str] = []
         self.taken = 0
 
     def told(self) -> Iterator[str]:

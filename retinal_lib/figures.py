@@ -33,10 +33,19 @@ def cases(shown: Sequence[Case], titles: Sequence[str] | None = None) -> Figure:
 
 def conversations(shown: Sequence[tuple[Path, str, list[dict[str, str]]]]) -> Figure:
     """Pictures (path, title, turns as exported), each beside its conversation (shortened)."""
+    if not shown:
+        return _nothing("no conversation is accepted yet")
     figure, rows = _rows(len(shown))
     for axes, (path, title, turns) in zip(rows, shown, strict=True):
         _picture(axes[0], path, title)
         _text(axes[1], [("Q" if t["from"] == "human" else "A", t["value"].replace(f"\n{IMAGE}", "")) for t in turns])
+    return figure
+
+
+def _nothing(why: str) -> Figure:
+    figure = plt.figure(figsize=(12, 0.6), dpi=72)
+    figure.text(0.01, 0.4, why, fontsize=10, family="monospace")
+    plt.close(figure)
     return figure
 
 

@@ -13,17 +13,12 @@ from pathlib import Path
 import pandas as pd
 from anyio.from_thread import start_blocking_portal
 
-from retinal_lib import dataset, export, paths, picture, price, progress, prompt, sample, select, server, settings, teacher
-from retinal_lib.batch import Batches, Collect
-from retinal_lib.book import UNDER_WAY, Book
+from retinal_lib import dataset, export, paths, picture, price, progress, prompt, sample, select, settings, teacher, ways
+from retinal_lib.book import Book
 from retinal_lib.desc import CLASSES, BaseDescription
-from retinal_lib.direct import Direct
 from retinal_lib.errors import UserError
-from retinal_lib.exchange import Packing, Unpacking, Walk
 from retinal_lib.fact import Case, Fact, Source
-from retinal_lib.kinds import Boxes
 from retinal_lib.outcome import Outcome, Tally
-from retinal_lib.pack import Pack
 from retinal_lib.page import Page
 from retinal_lib.settle import Entry
 from retinal_lib.shown import Shown
@@ -38,7 +33,7 @@ class Job:
     def __init__(self, chosen: settings.Settings, page: Page):
         self.settings, self.page = chosen, page
         self.folder = chosen.folder
-        _check_terms(page, chosen)
+        ways.check_terms(page, chosen)
         self.teacher = teacher.make(chosen)
         self.drawn = chosen.data_root is None and not settings.is_own(chosen.dataset)
         self.data = self._load_data()
@@ -46,9 +41,9 @@ class Job:
         self._told = frozenset(prompt.told(chosen.track))
         self._prompts: dict[tuple[str, ...], str] = {}  # by the aspects of an image: few, and long
         self.limits = chosen.batch.at(self.teacher.server.name if chosen.teacher == "openai" else "")
-        self.estimate = self._estimate()  # of the latest plan
+        self.estimate = self.new_estimate()  # of the latest plan
         if chosen.budget_usd is not None:
-            _check_budget(self.teacher)
+            ways.check_budget(self.teacher)
 
     @classmethod
     def load(cls, **parameters: object) -> "Job":
@@ -138,7 +133,7 @@ class Job:
 
     def plan(self) -> Iterator[Entry]:
         """Every chosen image in order: a request, or the reason why there is none."""
-        self.estimate = self._estimate()
+        self.estimate = self.new_estimate()
         for position, name in enumerate(self.images):
             entry = self._entry(position, name)
             if entry.request and self.settings.teacher == "openai":
@@ -189,7 +184,7 @@ class Job:
         """
         with locked(self.folder), Vault(self.folder) as vault:
             export.check_same_run(self.folder, self.title)
-            way = self._way(vault)
+            way = ways.way(self, vault)
             with _frozen(), progress.bar(len(self.images), "images") as bar, start_blocking_portal() as portal:
                 task = portal.start_task_soon(way.run, self.plan)
                 while not wait([task], timeout=0.1).done:
@@ -198,52 +193,14 @@ class Job:
                 task.result()
             return self._write(vault, way)
 
-    def _way(self, vault: Vault) -> Direct | Batches | Walk:
-        """How this run asks."""
-        chosen = self.settings
-        self.purse = self._purse(vault)
-        if chosen.dry_run:
-            return Walk(self._pack(vault, "would be asked for"), self.folder)
-        if chosen.mode == "batch":
-            return Batches(vault, self.teacher, lambda: self._pack(vault), self.limits, self.folder, chosen.wait)
-        if chosen.mode == "pack":
-            return Packing(self._pack(vault), self.folder)
-        if chosen.mode == "unpack":
-            return Unpacking(self._pack(vault, "not packed yet; run with -p mode pack"), self.folder, chosen.results)
-        heavy = chosen.images == "send" or any(isinstance(kind, Boxes) for kind in self.page.gives)
-        collect = Collect(vault, self.teacher, self.folder) if chosen.teacher == "openai" else None
-        return Direct(vault, self.teacher, self.purse, chosen.concurrency, chosen.attempts, heavy, collect)
-
-    def _pack(self, vault: Vault, held: str = "") -> Pack:
-        self.purse = self._purse(vault)
-        pack = Pack(vault, self.teacher, self.purse, self._estimate(), self.limits, self.settings.attempts)
-        pack.held = held
-        return pack
-
-    def _purse(self, vault: Vault) -> price.Purse:
-        """The budget as it now stands: what was paid, and what batches under way can cost."""
-        limit = self.settings.budget_usd
-        if limit is None:
-            return price.Purse(None, None)
-        found, spent = self.teacher.price, 0.0
-        for channel, usage, uncounted in vault.usage(*self.teacher.origin):
-            if uncounted:
-                raise UserError(price.UNCOUNTED)
-            spent += found.of(usage, channel)
-        under_way = 0.0
-        for batch in Book(vault).batches(*UNDER_WAY):
-            if (batch.server, batch.model) == self.teacher.origin:
-                answers = batch.completion_bound or batch.lines * self.teacher.answer_bound
-                under_way += found.of({"prompt": batch.prompt_bound, "completion": answers}, "batch")
-        return price.Purse(limit, found, spent, under_way)
-
-    def _estimate(self) -> price.Estimate:
+    def new_estimate(self) -> price.Estimate:
+        """An account of what requests would take, empty."""
         if self.settings.teacher == "offline":
             return price.Estimate(None, self.settings.style or self.settings.track)
         most = price.allowed(self.settings.request)
         return price.Estimate(self.teacher.price, self.settings.style or self.settings.track, most)
 
-    def _write(self, vault: Vault, way: Direct | Batches | Walk) -> Outcome:
+    def _write(self, vault: Vault, way: ways.Way) -> Outcome:
         tally = Tally(self)
         if self.settings.dry_run:  # the files stay as they are
             for row in vault.samples():
@@ -256,7 +213,7 @@ class Job:
         outcome = tally.outcome(way, Book(vault))
         if outcome.counts["images"] != len(self.images):
             raise RuntimeError(f"{outcome.counts['images']} images have a state, {len(self.images)} were chosen")
-        export.write_unknown(self.folder, getattr(way, "unknown", []))
+        export.write_unknown(self.folder, way.unknown)
         export.write_manifest(self.folder, self.manifest(vault, outcome))
         return outcome
 
@@ -319,39 +276,5 @@ _TEACHERS = {
 }
 
 
-def _check_budget(teacher_: teacher.OpenAITeacher) -> None:
-    """UserError: what a request costs at most is not known, so that a budget cannot be kept."""
-    where = paths.shown(price.prices_file())
-    if teacher_.price is None:
-        raise UserError(f"budget_usd needs a price for {teacher_.model} at {teacher_.server.name}; add it to {where}")
-    if not teacher_.answer_bound:
-        raise UserError(
-            "budget_usd needs to know how long an answer can be: set max_tokens under `request` in params/<dataset>.yaml, "
-            f"or most_output for {teacher_.model} in {where}"
-        )
-
-
 def _is_csv(dataset: str) -> bool:
     return dataset.casefold().endswith(".csv")
-
-
-def _check_terms(page: Page, chosen: settings.Settings) -> None:
-    """UserError: the teacher is a remote server, and the dataset's terms do not let its data go there."""
-    if chosen.teacher == "offline" or chosen.mode == "unpack" or page.may_send == "yes":
-        return
-    if chosen.mode == "pack" and server.unnamed():  # files of which nobody knows where they go
-        if not chosen.terms_accepted:
-            raise UserError(
-                f"request files of {page.name} would hold facts about its images ({page.licence}): {page.terms}; if they "
-                "will be answered only on machines where this data may be, pass -p terms_accepted True"
-            )
-        return
-    if server.is_loopback(server.address()):
-        return
-    if page.may_send == "no":
-        raise UserError(f"{page.name} may not be sent to a remote server ({page.licence}): {page.terms}")
-    if not chosen.terms_accepted:
-        raise UserError(
-            f"{page.name} may be sent to a remote server only with leave ({page.licence}): {page.terms}; "
-            "with that leave, pass -p terms_accepted True"
-        )

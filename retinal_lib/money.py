@@ -50,7 +50,7 @@ class Money:
     def table(self) -> pd.DataFrame:
         """Tokens and USD, estimated and paid."""
         if self.estimate is None:
-            return Shown({"": ["the offline teacher asks no server and costs nothing"]}, index=["cost"])
+            return Shown({"": ["nothing: the offline teacher composes on this machine"]}, index=["cost"])
         rows: dict[str, tuple[str, str, str]] = {}
         for channel in price.CHANNELS:
             rows[f"estimated for all {self.estimate.requests:,} requests, {channel}"] = _estimated(self.estimate, channel)
@@ -68,7 +68,7 @@ class Money:
     def note(self) -> str:
         """Where the prices come from, or why there are none."""
         if self.estimate is None:
-            return ""
+            return "No server was asked."
         if self.estimate.price is None:
             return (
                 f"The cost is unknown: params/{price.prices_file().name} has no price for this model at {self.server}. "

@@ -18,11 +18,9 @@ from retinal_lib.shown import Shown
 from retinal_lib.vault import FINAL, Sample
 
 if TYPE_CHECKING:
-    from retinal_lib.batch import Batches
-    from retinal_lib.direct import Direct
-    from retinal_lib.exchange import Walk
     from retinal_lib.job import Job
     from retinal_lib.settings import Settings
+    from retinal_lib.ways import Way
 
 _SHOWN = 10
 
@@ -77,7 +75,8 @@ class Outcome:
     def example(self) -> str:
         """The first conversation as text."""
         turns = self.accepted[0][2] if self.accepted else []
-        return "\n".join(f"{'Q' if turn['from'] == 'human' else 'A'}: {turn['value']}" for turn in turns)
+        text = "\n".join(f"{'Q' if turn['from'] == 'human' else 'A'}: {turn['value']}" for turn in turns)
+        return text or "no conversation is accepted yet"
 
     @property
     def table(self) -> pd.DataFrame:
@@ -153,13 +152,13 @@ class Tally:
             title = f"image {len(self._accepted) + 1}" if private else sample.id
             self._accepted.append((self._job.data.locate(sample.image).path, title, sample.conversation))
 
-    def outcome(self, way: "Direct | Batches | Walk", book: Book) -> Outcome:
+    def outcome(self, way: "Way", book: Book) -> Outcome:
         """What came of the images added so far."""
         chosen, pending = self._job.settings, self._counts["pending"]
         batches = book.batches("creating", "open")
         self._money.accepted = self._counts["accepted"]
         state = "stopped" if way.stopped else "pending" if pending else "complete"
-        if self._job.purse.over and not batches and not way.stopped:
+        if way.over and not batches and not way.stopped:
             state = "over budget"
         if chosen.dry_run:
             state, self._money.to_ask = "dry run", way.pack.estimate if self._money.estimate else None
@@ -179,9 +178,7 @@ class Tally:
         )
 
 
-def _noticed(
-    way: "Direct | Batches | Walk", chosen: "Settings", batches: list[Batch], pending: int, state: str
-) -> Iterator[str]:
+def _noticed(way: "Way", chosen: "Settings", batches: list[Batch], pending: int, state: str) -> Iterator[str]:
     """What there is to tell beside the counts."""
     if state == "dry run":
         yield "Dry run: nothing was sent, and the run's files are as they were."
@@ -196,13 +193,13 @@ def _noticed(
         yield f"The budget of {chosen.budget_usd:g} USD is reached: {pending} images are not asked. Raise budget_usd to go on."
     elif pending and chosen.mode in ("pack", "unpack"):
         yield from way.told()
-    if unknown := getattr(way, "unknown", None):
+    if unknown := way.unknown:
         first = ", ".join(f"{name} ({place}, line {line})" for name, place, line in unknown[:3])
         plural = "answer belongs" if len(unknown) == 1 else "answers belong"
         told = "was" if len(unknown) == 1 else "were"
         yield f"{len(unknown)} {plural} to no request of this run and {told} not taken (unknown.jsonl), the first: {first}"
-    if broken := getattr(way, "broken", None):
-        yield f"{len(broken)} lines of the result files cannot be read, the first: {'; '.join(broken[:3])}"
+    if way.broken:
+        yield f"{len(way.broken)} lines of the result files cannot be read, the first: {'; '.join(way.broken[:3])}"
 
 
 def _due(batch: Batch) -> str:

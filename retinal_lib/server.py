@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -135,6 +136,31 @@ class Server:
         if self._dead >= 5:
             raise RunStopped(f"{self._dead} requests in a row got no answer after {trial} tries each; the last: {reason}")
         raise RequestFailed(f"{reason}; tried {trial} times")
+
+    async def get(self, path: str, patient: bool = False, **query: object) -> object:
+        """The JSON at a path, as `call` gets it."""
+        options = {"params": query} if query else {}
+        return await self.call(lambda client: client.get(path, cast_to=object, options=options), patient=patient)
+
+    async def upload(self, path: Path) -> str:
+        """The id of a request file that was uploaded for a batch; the file is read as it is sent."""
+
+        async def send(client: openai.AsyncOpenAI) -> str:
+            with path.open("rb") as file:
+                return (await client.files.create(file=(path.name, file, "application/jsonl"), purpose="batch")).id
+
+        return await self.call(send)
+
+    async def download(self, file_id: str, path: Path) -> None:
+        """Writes a result file as it comes. RequestFailed: it broke off each time; OSError: the disk is full."""
+
+        async def send(client: openai.AsyncOpenAI) -> None:
+            async with client.files.with_streaming_response.content(file_id) as answer:
+                with path.open("wb") as file:
+                    async for part in answer.iter_bytes(1 << 20):
+                        file.write(part)
+
+        await self.call(send, patient=True)
 
     async def pause(self, trial: int) -> None:
         """Waits a little longer with each trial (from 1)."""

@@ -36,7 +36,9 @@ def told(body: dict) -> str:
 
 def answer(body: dict) -> str:
     """A conversation that is told apart by its request's facts."""
-    return f"User: What is this?\nAssistant: It is {mark(told(body))}.\nUser: Ill?\nAssistant: No.\nUser: Sure?\nAssistant: Yes."
+    return (
+        f"User: What is this?\nAssistant: It is {mark(told(body))}.\nUser: Ill?\nAssistant: No.\nUser: Sure?\nAssistant: Yes."
+    )
 
 
 def reply(body: dict, text: str | None = None) -> dict:
@@ -202,7 +204,9 @@ class FakeBatches(FakeServer):
         if self.form == "bare":
             return web.json_response([self._batch(made) for made in every])
         if self.form == "groq":
-            return web.json_response({"object": "list", "data": page, "paging": {"next_cursor": page[-1]["id"] if more else None}})
+            return web.json_response(
+                {"object": "list", "data": page, "paging": {"next_cursor": page[-1]["id"] if more else None}}
+            )
         return web.json_response({"object": "list", "data": page, "has_more": more})
 
     async def look(self, request: web.Request) -> web.Response:
@@ -268,7 +272,9 @@ class FakeBatches(FakeServer):
             said = failure(400, why, "invalid_request") if (why := refusal(body)) else self.line(name, body)
             response = {"request_id": f"req-{name[:8]}"}
             if isinstance(said, dict):
-                failed.append(entry | {"response": response | {"status_code": said["status"], "body": {"error": said["error"]}}})
+                failed.append(
+                    entry | {"response": response | {"status_code": said["status"], "body": {"error": said["error"]}}}
+                )
                 continue
             self.billed[name] += 1
             output.append(entry | {"response": response | {"status_code": 200, "body": reply(body, said)}})

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import signal
 import sqlite3
@@ -10,10 +11,11 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from aiohttp import web
-from fake_batches import FakeBatches, Made, answer, failure, mark, told
+from fake_batches import FakeBatches, answer, failure, mark, told
 from fake_server import completion, error, running
 
 from retinal_lib import Job, UserError
@@ -154,7 +156,9 @@ def test_waves_follow_the_enqueued_token_limit(run: Callable, batches: FakeBatch
     assert 0 < outcome.asked < 13 and "waits for its turn" in outcome.table.to_string()
     first = outcome.asked
     for _ in range(4):
-        assert run(wait=False, batch={"enqueued_tokens": 12_000}).asked == 0, "nothing is sent while the first wave is under way"
+        assert run(wait=False, batch={"enqueued_tokens": 12_000}).asked == 0, (
+            "nothing is sent while the first wave is under way"
+        )
     assert run(wait=False, batch={"enqueued_tokens": 12_000}).asked > 0
     assert len(batches.billed) == first
 
@@ -215,9 +219,7 @@ def test_failure_3_a_batch_whose_id_was_lost_is_adopted(run: Callable, batches: 
 
 
 @pytest.mark.parametrize("form", ["openai", "groq", "bare"])
-def test_failure_3_adoption_reads_every_page_of_a_list(
-    form: str, run: Callable, batches: FakeBatches, tmp_path: Path
-) -> None:
+def test_failure_3_adoption_reads_every_page_of_a_list(form: str, run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
     batches.form = form
     run(wait=False, limit=5, batch={"requests": 1})
     with sqlite3.connect(tmp_path / "run" / "vault.sqlite") as vault:  # as after a kill before the first id was kept
@@ -344,9 +346,7 @@ def test_failure_9_the_key_is_in_no_file(
     [("upload", 502), ("file", 404), ("create", 404), ("create", 500), ("create", 429), ("look", 404), ("look", 503),
      ("download", 502), ("download", 404)],
 )  # fmt: skip
-def test_passing_faults_are_tried_again(
-    call: str, status: int, run: Callable, batches: FakeBatches, tmp_path: Path
-) -> None:
+def test_passing_faults_are_tried_again(call: str, status: int, run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
     batches.faults = lambda name, number: error(status, "not yet") if name == call and number <= 2 else None
     assert run().counts["accepted"] == 13 and set(batches.billed.values()) == {1} and len(batches.batches) == 1
     check_every_answer(tmp_path / "run", 14)
@@ -359,9 +359,7 @@ def test_a_file_that_the_server_cannot_find_yet_is_waited_for(run: Callable, bat
 
 @pytest.mark.parametrize("told_length", [True, False])
 @pytest.mark.parametrize("at", ["in a line", "between lines"])
-def test_torn_downloads_are_noticed(
-    told_length: bool, at: str, run: Callable, batches: FakeBatches, tmp_path: Path
-) -> None:
+def test_torn_downloads_are_noticed(told_length: bool, at: str, run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
     def torn(name: str, number: int, data: bytes) -> bytes:
         half = data[: len(data) // 2]
         return data if number >= 3 else half if at == "in a line" else half[: half.rindex(b"\n") + 1]
@@ -398,8 +396,9 @@ def test_completed_without_an_output_file_is_all_failed(run: Callable, batches: 
 
 def test_a_batch_that_failed_for_one_named_line_goes_without_it(run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
     kept = batches._invalid
-    batches._invalid = lambda made, given: kept(made, given) or (
-        [{"code": "invalid_request", "line": 3, "message": "odd line", "param": None}] if len(given) == 5 else []
+    batches._invalid = lambda made, given: (
+        kept(made, given)
+        or ([{"code": "invalid_request", "line": 3, "message": "odd line", "param": None}] if len(given) == 5 else [])
     )
     outcome = run(limit=5)
     assert outcome.counts["accepted"] == 4 and outcome.counts["failed"] == 1
@@ -443,9 +442,7 @@ def test_a_server_that_goes_away_and_comes_back(run: Callable, batches: FakeBatc
     assert len(other.batches) == 1 and set(other.billed.values()) == {1}
 
 
-def test_answers_that_belong_to_no_request_are_listed_not_taken(
-    run: Callable, batches: FakeBatches, tmp_path: Path
-) -> None:
+def test_answers_that_belong_to_no_request_are_listed_not_taken(run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
     def strange(name: str, number: int, data: bytes) -> bytes:
         first = json.loads(data.splitlines()[0])
         return json.dumps(first | {"custom_id": "somebody-else"}).encode() + b"\n" + data
@@ -483,92 +480,166 @@ def test_a_run_begun_directly_can_be_finished_in_batch_mode(run: Callable, batch
 
 # --- killed between any two steps --------------------------------------------------------------------------------------------
 
-RUN = """
-import sys
+# forks a run for each line of "folder address step", which ends itself at that step: before or after a transaction, at a
+# file that is opened, renamed or removed; 0 is never. Prints the run's process and, when it is over, how it ended.
+DRIVER = """
+import os, signal, sys
 from retinal_lib import Job
-job = Job.load(dataset="ODIR", teacher="openai", model="m", mode="batch", wait=True, out_dir=sys.argv[1])
-job.limits = job.limits.model_copy(update={"poll_seconds": 0, "requests": 5})
-job.teacher.server.backoff = 0.0
-job.run()
+from retinal_lib.vault import Vault
+
+def run(folder, last):
+    count = 0
+    def step(*event):
+        nonlocal count
+        if event and (event[0] not in ("open", "os.rename", "os.remove") or folder not in str(event[1][0])):
+            return
+        count += 1
+        if count == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+    carry_out = Vault._transact
+    def counted(self, changes):
+        step()
+        done = carry_out(self, changes)
+        step()
+        return done
+    Vault._transact = counted
+    sys.addaudithook(step)
+    job = Job.load(dataset="ODIR", teacher="openai", model="m", mode="batch", wait=True, out_dir=folder)
+    job.limits = job.limits.model_copy(update={"poll_seconds": 0, "requests": 5})
+    job.teacher.server.backoff = 0.0
+    job.run()
+    return count
+
+for line in sys.stdin:
+    folder, os.environ["OPENAI_BASE_URL"], last = line.split()
+    read, write = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            os.write(write, b"%d" % run(folder, int(last)))
+        finally:
+            os._exit(0)
+    print(child, flush=True)
+    _, status = os.waitpid(child, 0)
+    os.close(write)
+    print(status, os.read(read, 20).decode() or 0, flush=True)
+    os.close(read)
 """
 
 
-def _scripted(fake: FakeBatches) -> None:
-    """Some lines fail for good, some for once, one file expires; the same however often it is asked."""
+class Driver:
+    """Runs in processes of their own, without the time that an import takes."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", DRIVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.child = 0
+
+    def run(self, folder: Path, url: str, last: int = 0) -> tuple[int, int]:
+        """The signal that ended the run (0: none), and the number of its steps where it came to its end."""
+        self.process.stdin.write(f"{folder} {url} {last}\n")
+        self.process.stdin.flush()
+        self.child = int(self.process.stdout.readline())
+        status, steps = map(int, self.process.stdout.readline().split())
+        self.child = 0
+        return os.waitstatus_to_exitcode(status), steps
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Driver]:
+    """One for all runs that are killed."""
+    made = Driver()
+    yield made
+    made.process.kill()
+    made.process.communicate()
+
+
+def _scripted() -> FakeBatches:
+    """Some lines fail for good, some once, some hold no conversation at first, one file expires; always the same."""
     tries: Counter[str] = Counter()
 
     def line(name: str, body: dict) -> dict | str | None:
         tries[name] += 1
-        last = mark(told(body))[0]
-        if last in "ab":
+        first = mark(told(body))[0]
+        if first in "ab":
             return failure(400, "odd", "invalid_request")
-        if last in "cd" and tries[name] == 1:
+        if first in "cde" and tries[name] == 1:
             return failure(500, "busy")
-        return "no conversation" if last in "ef" and name.endswith("-1") else None
+        return "no conversation" if first in "fgh" and name.endswith("-1") else None
 
-    fake.line = line
-    fake.ends = lambda made: "expired" if made.number == 2 else "completed"
+    return FakeBatches(line=line, ends=lambda made: "expired" if made.number == 2 else "completed")
 
 
 def _files(folder: Path) -> dict[str, str]:
-    return {name: (folder / name).read_text(encoding="utf-8") for name in EXPORTS}
+    """The run's files without the server's port, which differs, and the keys that follow from it."""
+    found = {}
+    for name in EXPORTS:
+        text = re.sub(r"http://127\.0\.0\.1:\d+/v1", "URL", (folder / name).read_text(encoding="utf-8"))
+        found[name] = re.sub(r'"(request_sha256|request_id)": "[^"]*"', r'"\1": ""', text)
+    return found
+
+
+class Whole(NamedTuple):
+    """A run that nobody kills: its files, calls, steps and bills by the attempt they paid."""
+
+    files: dict[str, str]
+    calls: int
+    steps: int
+    bills: int
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], int, Counter]:
-    """Files, number of calls and bills of a run that nobody kills."""
-    folder, fake = tmp_path_factory.mktemp("whole"), FakeBatches()
-    _scripted(fake)
-    with running(fake, 0):
-        environment = os.environ | {"OPENAI_BASE_URL": fake.url}
-        subprocess.run([sys.executable, "-c", RUN, str(folder / "run")], env=environment, check=True, timeout=120)
-    return _files(folder / "run"), len(fake.seen), fake.billed
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, driver: Driver) -> Whole:
+    """What each killed run must end like."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    with running(_scripted()) as fake:
+        code, steps = driver.run(folder, fake.url)
+    found = _files(folder)
+    counts = json.loads(found["manifest.json"])["counts"]
+    assert code == 0 and counts["failed"] and counts["accepted"] and set(fake.billed.values()) == {1}
+    assert fake.calls["create"] >= 5 and steps > 40, "there is something to interrupt"
+    return Whole(found, len(fake.seen), steps, sum(fake.billed.values()))
 
 
-@pytest.mark.parametrize("after", [True, False])
-@pytest.mark.parametrize("part", range(12))
-def test_killed_between_any_two_steps_a_run_ends_the_same_and_pays_once(
-    after: bool, part: int, undisturbed: tuple, tmp_path: Path
+def _ends_the_same(folder: Path, fake: FakeBatches, whole: Whole) -> None:
+    assert _files(folder) == whole.files
+    assert set(fake.billed.values()) == {1} and sum(fake.billed.values()) == whole.bills
+
+
+@pytest.mark.parametrize("part", range(20))
+def test_killed_at_any_step_of_its_own_a_run_ends_the_same_and_pays_once(
+    part: int, driver: Driver, undisturbed: Whole, tmp_path: Path
 ) -> None:
-    """Killed before a call is carried out, or after it was but before its answer arrives; then run to its end."""
-    whole, calls, bills = undisturbed
-    point = 1 + part * (calls - 1) // 11
-    fake, child = FakeBatches(), None
-    _scripted(fake)
+    """At random steps, the same in each test run: between two transactions, two files, or both."""
+    last = random.Random(part).randint(1 + part * undisturbed.steps // 20, (part + 1) * undisturbed.steps // 20)
+    with running(_scripted()) as fake:
+        assert driver.run(tmp_path / "run", fake.url, last)[0] == -signal.SIGKILL
+        assert driver.run(tmp_path / "run", fake.url)[0] == 0
+    _ends_the_same(tmp_path / "run", fake, undisturbed)
 
-    def kill() -> None:
-        if child is not None and len(fake.seen) == point and child.poll() is None:
-            os.kill(child.pid, signal.SIGKILL)
 
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("part", range(8))
+def test_killed_at_any_call_a_run_ends_the_same_and_pays_once(
+    part: int, after: bool, driver: Driver, undisturbed: Whole, tmp_path: Path
+) -> None:
+    """Before a call is carried out, or after it was and before its answer arrives."""
+    point = 1 + part * (undisturbed.calls - 1) // 7
+    fake = _scripted()
     guard = fake._guard
 
     def guarded(name: str, handler: Callable) -> Callable:
-        async def before(request: web.Request) -> web.StreamResponse:
-            if not after:
-                kill()
-            made = await handler(request)
-            if after:
-                kill()
-            return made
+        async def watched(request: web.Request) -> web.StreamResponse:
+            made = await handler(request) if after else None
+            if len(fake.seen) == point:
+                os.kill(driver.child, signal.SIGKILL)
+            return made or await handler(request)
 
-        return guard(name, before)
+        return guard(name, watched)
 
     fake._guard = guarded
     with running(fake):
-        environment = os.environ | {"OPENAI_BASE_URL": fake.url}
-        for _ in range(2):
-            child = subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path / "run")], env=environment)
-            if child.wait(120) == 0:
-                break
-    assert set(fake.billed.values()) == {1} and sum(fake.billed.values()) == sum(bills.values())
-    here = {name: text.replace(fake.url, "URL") for name, text in _files(tmp_path / "run").items()}
-    assert _comparable(here) == _comparable(whole)
-
-
-def _comparable(files: dict[str, str]) -> dict[str, str]:
-    """Files without the server's port, which is another one for each server, and the keys and ids that follow from it."""
-    plain = {}
-    for name, text in files.items():
-        text = re.sub(r"http://127\.0\.0\.1:\d+/v1|URL", "URL", text)
-        plain[name] = re.sub(r'"(request_sha256|request_id)": "[^"]*"', r'"\1": ""', text)
-    return plain
+        assert driver.run(tmp_path / "run", fake.url)[0] == -signal.SIGKILL
+        point = 0
+        assert driver.run(tmp_path / "run", fake.url)[0] == 0
+    _ends_the_same(tmp_path / "run", fake, undisturbed)

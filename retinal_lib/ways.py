@@ -1,0 +1,95 @@
+"""How a run asks: the way that its mode takes, where its data may go, and what it may cost."""
+
+from typing import TYPE_CHECKING
+
+from retinal_lib import paths, price, server
+from retinal_lib.batch import Batches
+from retinal_lib.book import UNDER_WAY, Book
+from retinal_lib.collect import Collect
+from retinal_lib.direct import Direct
+from retinal_lib.errors import UserError
+from retinal_lib.exchange import Packing, Unpacking, Walk
+from retinal_lib.kinds import Boxes
+from retinal_lib.pack import Pack
+from retinal_lib.page import Page
+from retinal_lib.settings import Settings
+from retinal_lib.teacher import OpenAITeacher
+from retinal_lib.vault import Vault
+
+if TYPE_CHECKING:
+    from retinal_lib.job import Job
+
+Way = Direct | Batches | Walk
+
+
+def way(job: "Job", vault: Vault) -> Way:
+    """What carries out a job. UserError: its budget cannot be kept."""
+    chosen, purse = job.settings, _purse(job, vault)
+    if chosen.dry_run:
+        return Walk(_pack(job, vault, "would be asked for"), job.folder)
+    if chosen.mode == "batch":
+        return Batches(vault, job.teacher, lambda: _pack(job, vault), job.limits, job.folder, chosen.wait)
+    if chosen.mode == "pack":
+        return Packing(_pack(job, vault), job.folder)
+    if chosen.mode == "unpack":
+        return Unpacking(_pack(job, vault, "not packed yet; run with -p mode pack"), job.folder, chosen.results)
+    heavy = chosen.images == "send" or any(isinstance(kind, Boxes) for kind in job.page.gives)
+    collect = Collect(vault, job.teacher, job.folder) if chosen.teacher == "openai" else None
+    return Direct(vault, job.teacher, purse, chosen.concurrency, chosen.attempts, heavy, collect)
+
+
+def _pack(job: "Job", vault: Vault, held: str = "") -> Pack:
+    pack = Pack(vault, job.teacher, _purse(job, vault), job.new_estimate(), job.limits, job.settings.attempts)
+    pack.held = held
+    return pack
+
+
+def _purse(job: "Job", vault: Vault) -> price.Purse:
+    """The budget as it now stands: what was paid, and what batches under way can cost."""
+    limit = job.settings.budget_usd
+    if limit is None or job.settings.dry_run:
+        return price.Purse(None, None)
+    found, spent, under_way = job.teacher.price, 0.0, 0.0
+    for channel, usage, uncounted in vault.usage(*job.teacher.origin):
+        if uncounted:
+            raise UserError(price.UNCOUNTED)
+        spent += found.of(usage, channel)
+    for batch in Book(vault).batches(*UNDER_WAY):
+        if (batch.server, batch.model) == job.teacher.origin:
+            answers = batch.completion_bound or batch.lines * job.teacher.answer_bound
+            under_way += found.of({"prompt": batch.prompt_bound, "completion": answers}, "batch")
+    return price.Purse(limit, found, spent, under_way)
+
+
+def check_terms(page: Page, chosen: Settings) -> None:
+    """UserError: the teacher is a remote server, and the dataset's terms do not let its data go there."""
+    if chosen.teacher == "offline" or chosen.mode == "unpack" or page.may_send == "yes":
+        return
+    if chosen.mode == "pack" and server.unnamed():  # files of which nobody knows where they go
+        if not chosen.terms_accepted:
+            raise UserError(
+                f"request files of {page.name} would hold facts about its images ({page.licence}): {page.terms}; if they "
+                "will be answered only on machines where this data may be, pass -p terms_accepted True"
+            )
+        return
+    if server.is_loopback(server.address()):
+        return
+    if page.may_send == "no":
+        raise UserError(f"{page.name} may not be sent to a remote server ({page.licence}): {page.terms}")
+    if not chosen.terms_accepted:
+        raise UserError(
+            f"{page.name} may be sent to a remote server only with leave ({page.licence}): {page.terms}; "
+            "with that leave, pass -p terms_accepted True"
+        )
+
+
+def check_budget(teacher: OpenAITeacher) -> None:
+    """UserError: what a request costs at most is not known, so that a budget cannot be kept."""
+    where = paths.shown(price.prices_file())
+    if teacher.price is None:
+        raise UserError(f"budget_usd needs a price for {teacher.model} at {teacher.server.name}; add it to {where}")
+    if not teacher.answer_bound:
+        raise UserError(
+            "budget_usd needs to know how long an answer can be: set max_tokens under `request` in params/<dataset>.yaml, "
+            f"or most_output for {teacher.model} in {where}"
+        )
