@@ -38,6 +38,7 @@ class Collect:
     """What is fetched of batches that are under way: direct runs do this too, so that both modes fill one vault."""
 
     broken: tuple[str, ...] = ()
+    vain = ""
 
     def __init__(self, vault: Vault, teacher: OpenAITeacher, folder: Path):
         self.vault, self.book, self.teacher, self.server = vault, Book(vault), teacher, teacher.server

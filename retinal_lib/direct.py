@@ -19,6 +19,7 @@ class Direct:
     `heavy` says that the plan takes long over an image, `collect` fetches what batches have under way."""
 
     broken: tuple[str, ...] = ()
+    vain = ""
 
     def __init__(
         self,

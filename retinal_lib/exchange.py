@@ -20,7 +20,7 @@ _CHUNK = 500
 class Walk:
     """One pass over a plan that sends nothing: what is still to be asked waits for the reason that its pack holds."""
 
-    note, asked, stopped, over = "", 0, "", ""
+    note, asked, stopped, over, vain = "", 0, "", "", ""
 
     def __init__(self, pack: Pack, folder: Path):
         self.pack, self.book, self.folder = pack, pack.book, folder
@@ -53,7 +53,8 @@ class Packing(Walk):
     def told(self) -> Iterator[str]:
         """What to do with the files."""
         files = self.book.batches("exchange")
-        yield f"{self.pack.packed:,} requests are packed in {len(files)} files in {paths.shown(self.folder / REQUESTS)}."
+        count = f"{len(files)} file{'s' * (len(files) > 1)}"
+        yield f"{self.pack.packed:,} requests are packed in {count} in {paths.shown(self.folder / REQUESTS)}."
         yield f"Have them answered, put the result files into {paths.shown(self.folder / RESULTS)}, run with -p mode unpack."
 
     def _walk(self, plans: Callable[[], Iterator[Entry]]) -> None:
@@ -80,11 +81,16 @@ class Unpacking(Walk):
         """What was taken."""
         yield f"{self.taken:,} answers were taken from {paths.shown(self.results)}; -p mode pack packs what is missing."
 
+    @property
+    def vain(self) -> str:
+        """Why the run came to nothing, or nothing."""
+        return "" if self.taken else f"no answer in {paths.shown(self.results)} belongs to a request of this run"
+
     def _walk(self, plans: Callable[[], Iterator[Entry]]) -> None:
-        paths = sorted(self.results.rglob("*.jsonl")) if self.results.is_dir() else []
-        if not paths:
+        found = sorted(self.results.rglob("*.jsonl")) if self.results.is_dir() else []
+        if not found:
             raise UserError(f"no result files (*.jsonl) in {self.results}; put them there, or pass -p results <folder>")
-        for path in paths:
+        for path in found:
             self._take(path)
         super()._walk(plans)
 

@@ -47,7 +47,8 @@ class UnderWay(NamedTuple):
 class Outcome:
     """What came of a run. `state` is complete, pending, over budget, stopped or dry run; `asked` counts the requests sent
     now (None: the teacher has no server), `findings` the conversations that a reader should look at by kind of finding,
-    `accepted` has the first few: picture, title and turns; `noticed` what else there is to tell, in sentences."""
+    `accepted` has the first few: picture, title and turns; `noticed` what else there is to tell, in sentences; `vain` why the
+    run came to nothing."""
 
     state: str
     counts: dict[str, int]
@@ -61,6 +62,7 @@ class Outcome:
     max_failed: float
     under_way: tuple[UnderWay, ...] = ()
     noticed: tuple[str, ...] = ()
+    vain: str = ""
 
     @property
     def tokens(self) -> dict[str, int]:
@@ -108,6 +110,8 @@ class Outcome:
     def require(self) -> None:
         """UserError: the run stopped, no conversation was written, or a larger share of the asked images failed than
         `max_failed` allows. A run whose answers are under way is no failure, nor is one that ended at its budget."""
+        if self.vain:
+            raise UserError(self.vain)
         if self.stopped and (pending := self.counts.get("pending")):
             raise UserError(f"the run stopped: {self.stopped}; {pending} images wait; run again to go on")
         if self.state in ("dry run", "pending") or (self.state == "over budget" and self.counts["accepted"]):
@@ -175,6 +179,7 @@ class Tally:
             chosen.max_failed,
             tuple(UnderWay(b.server, b.batch_id, b.status or "validating", b.lines) for b in batches),
             tuple(_noticed(way, chosen, batches, pending, state)),
+            way.vain if pending and not self._counts["accepted"] else "",
         )
 
 

@@ -167,6 +167,8 @@ class Pack:
         if take_known(sample, request, known, self.teacher) or len(known) >= self.attempts:
             return None
         standing, why = self.book.standing(custom_id(sample.key, len(known) + 1), 1 + self.limits.resubmissions)
+        if standing == "by hand" and not self.held:  # its file is with the user, who now has it asked here
+            standing = ""
         if standing:
             sample.state = "failed" if standing == "failed" else "pending"
             sample.reason = why or STANDING[standing]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fake_batches import FakeBatches
 from fake_server import FakeServer, running
 
 from retinal_lib import page, paths, sample
@@ -75,3 +76,30 @@ def prices() -> Iterator[Callable[[str, str], Path]]:
 
     yield write
     file.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBatches]:
+    """A server with files and batches that the openai teacher finds in the environment."""
+    with running(FakeBatches()) as fake:
+        monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
+        yield fake
+
+
+@pytest.fixture
+def run(tmp_path: Path, batches: FakeBatches) -> Callable:
+    """Runs ODIR's sample in batch mode to its end, unless told otherwise; nothing waits."""
+
+    from retinal_lib import Job
+
+    def run(**parameters: object) -> object:
+        given = {"dataset": "ODIR", "teacher": "openai", "model": "m", "mode": "batch", "out_dir": str(tmp_path / "run")}
+        limits = parameters.pop("batch", {})
+        if given.get("mode") == parameters.get("mode", "batch"):
+            given["wait"] = True
+        job = Job.load(**given | parameters)
+        job.limits = job.limits.model_copy(update={"poll_seconds": 0, **limits})
+        job.teacher.server.backoff = 0.0
+        return job.run()
+
+    return run

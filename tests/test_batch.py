@@ -15,70 +15,14 @@ from typing import NamedTuple
 
 import pytest
 from aiohttp import web
+from answers import check_every_answer, lines
 from fake_batches import FakeBatches, answer, failure, mark, told
 from fake_server import completion, error, running
 
 from retinal_lib import Job, UserError
 from retinal_lib.export import FILES
-from retinal_lib.outcome import Outcome
 
 EXPORTS = [name for name in FILES if name != "vault.sqlite"]
-
-
-def lines(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-@pytest.fixture
-def batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBatches]:
-    """A server with files and batches that the openai teacher finds in the environment."""
-    with running(FakeBatches()) as fake:
-        monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
-        yield fake
-
-
-@pytest.fixture
-def run(tmp_path: Path, batches: FakeBatches) -> Callable[..., Outcome]:
-    """Runs ODIR's sample in batch mode to its end, unless told otherwise; nothing waits."""
-
-    def run(**parameters: object) -> Outcome:
-        given = {"dataset": "ODIR", "teacher": "openai", "model": "m", "mode": "batch", "out_dir": str(tmp_path / "run")}
-        limits = parameters.pop("batch", {})
-        if given.get("mode") == parameters.get("mode", "batch"):
-            given["wait"] = True
-        job = Job.load(**given | parameters)
-        job.limits = job.limits.model_copy(update={"poll_seconds": 0, **limits})
-        job.teacher.server.backoff = 0.0
-        return job.run()
-
-    return run
-
-
-def check_every_answer(folder: Path, images: int) -> None:
-    """Each image is in one state, and each conversation holds the mark of its own image's facts."""
-    found = lines(folder / "conversations.jsonl")
-    failures = lines(folder / "failures.jsonl")
-    names = [entry["id"] for entry in (*found, *failures)]
-    assert len(names) == len(set(names)) == images
-    with sqlite3.connect(folder / "vault.sqlite") as vault:
-        keys = dict(vault.execute("SELECT id, key FROM samples"))
-    for entry in found:
-        assert entry["conversations"][1]["value"] == f"It is {marks(folder)[entry['id']]}.", entry["id"]
-    assert all(keys[entry["id"]] for entry in found)
-
-
-def marks(folder: Path) -> dict[str, str]:
-    """The mark of each image's facts, by its id, read anew from the dataset."""
-    if folder not in _MARKS:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["settings"]
-        kept = {name: manifest[name] for name in ("dataset", "data_root", "limit", "track", "style") if manifest[name]}
-        job = Job.load(**kept)
-        cases = [job.case(name) for name in job.images if name not in job.data.skipped]
-        _MARKS[folder] = {case.id: mark(case.description) for case in cases}
-    return _MARKS[folder]
-
-
-_MARKS: dict[Path, dict[str, str]] = {}
 
 
 # --- the notebook's way: submit, come back, collect ---------------------------------------------------------------------

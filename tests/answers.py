@@ -1,0 +1,34 @@
+"""Whether each conversation of a run belongs to its own image, told by marks that the servers of the tests leave."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+from fake_batches import mark
+
+from retinal_lib import Job
+
+
+def lines(path: Path) -> list[dict]:
+    """The entries of a file of JSON lines."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def check_every_answer(folder: Path, images: int) -> None:
+    """Each image is in one state, and each conversation holds the mark of its own image's facts."""
+    found = lines(folder / "conversations.jsonl")
+    failures = lines(folder / "failures.jsonl")
+    names = [entry["id"] for entry in (*found, *failures)]
+    assert len(names) == len(set(names)) == images
+    for entry in found:
+        assert entry["conversations"][1]["value"] == f"It is {marks(folder)[entry['id']]}.", entry["id"]
+
+
+@cache
+def marks(folder: Path) -> dict[str, str]:
+    """The mark of each image's facts, by its id, read anew from the dataset."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["settings"]
+    kept = {name: manifest[name] for name in ("dataset", "data_root", "limit", "track", "style") if manifest[name]}
+    job = Job.load(**kept)
+    cases = [job.case(name) for name in job.images if name not in job.data.skipped]
+    return {case.id: mark(case.description) for case in cases}

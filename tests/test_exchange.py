@@ -1,0 +1,159 @@
+"""Requests that leave as files and answers that come back as files: in any order, repeated, mixed or partial."""
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from answers import check_every_answer, lines
+from fake_batches import FakeBatches, reply
+
+from retinal_lib import Job, UserError
+
+GIVEN = {"teacher": "openai", "model": "m", "terms_accepted": True}
+
+
+def exchange(mode: str, folder: Path, **parameters: object) -> object:
+    """A run in mode pack or unpack, over ODIR's sample, without a server."""
+    return Job.load(**{"dataset": "ODIR", "mode": mode, "out_dir": str(folder)} | GIVEN | parameters).run()
+
+
+def run_batch(source: Path, target: Path, skip: Callable[[int], bool] = lambda place: False) -> None:
+    """Answers a request file as vLLM's run_batch does: failures stand among the answers."""
+    rows = []
+    for place, line in enumerate(lines(source)):
+        if skip(place):
+            continue
+        response = {"status_code": 200, "request_id": f"vllm-{place}", "body": reply(line["body"])}
+        rows.append({"id": f"vllm-{place}", "custom_id": line["custom_id"], "response": response, "error": None})
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def test_packed_answered_and_unpacked(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    outcome = exchange("pack", folder)
+    outcome.require()
+    assert outcome.state == "pending" and outcome.counts["pending"] == 13
+    assert "13 requests are packed in 1 file in" in outcome.summary and "-p mode unpack" in outcome.summary
+    [file] = (folder / "requests").iterdir()
+    run_batch(file, folder / "results" / "answers.jsonl")
+    outcome = exchange("unpack", folder)
+    outcome.require()
+    assert outcome.state == "complete" and outcome.counts["accepted"] == 13
+    assert lines(folder / "conversations.jsonl")[0]["image"] == "ODIR/11_left.jpg", "the original name returns"
+    check_every_answer(folder, 14)
+
+
+def test_no_server_and_no_key_is_needed_or_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://api.openai.com/v1")
+    with pytest.raises(UserError, match="may not be sent to a remote server"):
+        exchange("pack", tmp_path / "run")
+    outcome = exchange("pack", tmp_path / "run", dataset="RFMiD", limit=2)
+    assert outcome.counts["pending"] == 2
+
+
+def test_results_in_any_order_repeated_mixed_and_partial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run"
+    job = Job.load(dataset="ODIR", mode="pack", out_dir=str(folder), **GIVEN)
+    job.limits = job.limits.model_copy(update={"requests": 4})
+    job.run()
+    files = sorted((folder / "requests").iterdir())
+    assert [len(lines(file)) for file in files] == [4, 4, 4, 1]
+    results = folder / "results"
+    run_batch(files[3], results / "z.jsonl")
+    run_batch(files[1], results / "deep" / "a.jsonl", skip=lambda place: place == 2)
+    whole = (results / "deep" / "a.jsonl").read_text(encoding="utf-8")
+    rows = whole.splitlines() * 2 + (results / "z.jsonl").read_text(encoding="utf-8").splitlines()
+    random.Random(1).shuffle(rows)
+    (results / "mixed.jsonl").write_text("\n".join(rows) + '\n\n{"custom_id": "cut off', encoding="utf-8")
+    outcome = exchange("unpack", folder)
+    assert outcome.counts["accepted"] == 4 and outcome.counts["pending"] == 9
+    assert "1 lines of the result files cannot be read, the first: mixed.jsonl, line" in outcome.summary
+    check_every_answer(folder, 14)
+
+    exchange("pack", folder)  # only what is missing, and the old files are gone
+    [rest] = (folder / "requests").iterdir()
+    assert len(lines(rest)) == 9
+    run_batch(files[0] if files[0].exists() else rest, results / "rest.jsonl")
+    outcome = exchange("unpack", folder)
+    assert outcome.counts["accepted"] == 13 and "pending" not in outcome.counts
+    check_every_answer(folder, 14)
+
+
+def test_answers_to_files_of_an_earlier_packing_still_count(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    exchange("pack", folder)
+    [old] = (folder / "requests").iterdir()
+    shutil.copy(old, tmp_path / "old.jsonl")
+    exchange("pack", folder)
+    run_batch(tmp_path / "old.jsonl", folder / "results" / "old.jsonl")
+    assert exchange("unpack", folder).counts["accepted"] == 13
+
+
+def test_ids_that_the_run_does_not_know_are_listed_not_taken(tmp_path: Path) -> None:
+    folder, other = tmp_path / "run", tmp_path / "other"
+    exchange("pack", folder)
+    exchange("pack", other, track="alignment")
+    for place in (folder, other):
+        [file] = (place / "requests").iterdir()
+        run_batch(file, folder / "results" / f"{place.name}.jsonl")
+    outcome = exchange("unpack", folder)
+    assert outcome.counts["accepted"] == 13
+    assert "13 answers belong to no request of this run and were not taken (unknown.jsonl)" in outcome.summary
+    unknown = lines(folder / "unknown.jsonl")
+    assert len(unknown) == 13 and {entry["file"] for entry in unknown} == {"other.jsonl"}
+    assert not {entry["custom_id"] for entry in unknown} & {
+        line["custom_id"] for line in lines(folder / "results" / "run.jsonl")
+    }
+    check_every_answer(folder, 14)
+
+
+def test_failed_lines_are_told_and_packed_again_where_they_may_pass(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    exchange("pack", folder, limit=4)
+    [file] = (folder / "requests").iterdir()
+    names = [line["custom_id"] for line in lines(file)]
+    rows = [
+        {"custom_id": names[0], "response": {"status_code": 400, "request_id": "r", "body": None}, "error": "too long"},
+        {"custom_id": names[1], "response": {"status_code": 500, "body": {"error": {"message": "down"}}}, "error": None},
+        {"custom_id": names[2], "response": None, "error": {"code": "batch_expired", "message": "late"}},
+    ]
+    (folder / "results").mkdir()
+    (folder / "results" / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    outcome = exchange("unpack", folder, limit=4)
+    assert outcome.counts["failed"] == 1 and outcome.counts["pending"] == 3
+    assert "the server refused the request (400 too long)" in outcome.table.to_string()
+    exchange("pack", folder, limit=4)
+    [file] = (folder / "requests").iterdir()
+    assert {line["custom_id"] for line in lines(file)} == set(names[1:])
+
+
+def test_an_empty_folder_or_request_files_for_results_end_in_a_sentence(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    exchange("pack", folder, limit=4)
+    with pytest.raises(UserError, match=r"no result files \(\*.jsonl\) in .*results; put them there, or pass -p results"):
+        exchange("unpack", folder, limit=4)
+    outcome = exchange("unpack", folder, limit=4, results=str(folder / "requests"))
+    assert outcome.counts["pending"] == 4 and "a request, not a result" in outcome.summary
+    with pytest.raises(UserError, match="no answer"):
+        outcome.require()
+
+
+def test_terms_are_asked_for_before_anything_is_packed(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"request files of ODIR would hold facts.*pass -p terms_accepted True"):
+        exchange("pack", tmp_path / "run", terms_accepted=False)
+    assert not (tmp_path / "run").exists()
+    assert exchange("pack", tmp_path / "run", dataset="RFMiD", terms_accepted=False, limit=2).counts["pending"] == 2
+
+
+def test_what_was_packed_for_a_server_is_finished_by_it(tmp_path: Path, batches: FakeBatches, run: Callable) -> None:
+    exchange("pack", tmp_path / "run", limit=4)
+    [file] = (tmp_path / "run" / "requests").iterdir()
+    run_batch(file, tmp_path / "run" / "results" / "r.jsonl", skip=lambda place: place == 0)
+    assert exchange("unpack", tmp_path / "run", limit=4).counts["accepted"] == 3
+    outcome = run(limit=4)
+    assert outcome.counts["accepted"] == 4 and outcome.asked == 1, "one vault for all modes"
+    check_every_answer(tmp_path / "run", 4)
