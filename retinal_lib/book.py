@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -129,15 +129,19 @@ class Book:
 
     # --- what came back ---------------------------------------------------------------------------------------------
 
-    def known(self, custom_id: str) -> Line | None:
-        """The latest packing of a request; None where this run never packed it."""
-        query = "SELECT * FROM lines WHERE custom_id = ? ORDER BY batch DESC LIMIT 1"
-        return next((Line(*row) for row in self.vault.rows(query, custom_id)), None)
+    def known(self, names: Iterable[str], batch: Batch | None = None) -> dict[str, Line]:
+        """The latest packing of each of these requests, or the one in a batch; those that were never packed are left out."""
+        found: dict[str, Line] = {}
+        for line in self._lines(names):
+            if batch is None or line.batch == batch.number:
+                found[line.custom_id] = line
+        return found
 
-    def line(self, batch: Batch, custom_id: str) -> Line | None:
-        """A request of a batch; None where it is not in it."""
-        query = "SELECT * FROM lines WHERE custom_id = ? AND batch = ?"
-        return next((Line(*row) for row in self.vault.rows(query, custom_id, batch.number)), None)
+    def _lines(self, names: Iterable[str]) -> Iterator[Line]:
+        names = list(names)
+        marks = ", ".join("?" * len(names))
+        rows = self.vault.rows(f"SELECT * FROM lines WHERE custom_id IN ({marks}) ORDER BY custom_id, batch", *names)
+        return (Line(*row) for row in rows)
 
     def take(self, answers: Iterable[tuple[Line, Answer]], server: str, model: str) -> None:
         """Stores replies as they came, and marks their lines, in one transaction. What was taken before stays."""
@@ -162,25 +166,25 @@ class Book:
         query = "SELECT count(*) FROM lines WHERE batch = ? AND state = 'open'"
         return next(self.vault.rows(query, batch.number))[0]
 
-    def standing(self, custom_id: str, most: int) -> tuple[str, str]:
-        """Where a request stands: ("under way" or "by hand", ""), ("failed", why), or ("", "") where it is to be sent.
+    def standing(self, names: Iterable[str], most: int) -> dict[str, tuple[str, str]]:
+        """Where requests stand: ("under way" or "by hand", ""), or ("failed", why); those to be sent are left out.
 
-        `most` says how often it may be sent in all.
+        `most` says how often one may be sent in all.
         """
-        query = (
-            "SELECT lines.state, problem, batches.state FROM lines JOIN batches ON number = batch "
-            "WHERE custom_id = ? AND lines.state != 'void' ORDER BY batch"
-        )
-        found = list(self.vault.rows(query, custom_id))
-        for state, problem, kind in found:
-            if state == "open":
-                return ("by hand" if kind == "exchange" else "under way"), ""
-            if state == "final":
-                return "failed", problem
-        failures = [problem for state, problem, _ in found if state == "passing"]
-        if len(failures) >= most:
-            return "failed", f"{failures[-1]}; sent {len(failures)} times"
-        return "", ""
+        kinds = {batch.number: batch.state for batch in self.batches("exchange")}
+        found: dict[str, tuple[str, str]] = {}
+        failures: dict[str, list[str]] = {}
+        for line in self._lines(names):
+            if line.state == "open":
+                found[line.custom_id] = ("by hand" if line.batch in kinds else "under way"), ""
+            elif line.state == "final":
+                found.setdefault(line.custom_id, ("failed", line.problem))
+            elif line.state == "passing":
+                failures.setdefault(line.custom_id, []).append(line.problem)
+        for name, problems in failures.items():
+            if len(problems) >= most:
+                found.setdefault(name, ("failed", f"{problems[-1]}; sent {len(problems)} times"))
+        return found
 
     def not_sent(self, batch: Batch, why: str) -> None:
         """The images of a batch that could not be handed over, in the view of this run, wait for this reason."""

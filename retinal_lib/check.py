@@ -8,12 +8,15 @@ from retinal_lib.conversation import Turn
 TURNS = {"instruction": (3, 6), "alignment": (1, 1)}
 CONSULT_WORDS = 50
 _UNIT = r"(?:[µμu]m|mm|px|mmHg)\b"  # may stand right behind its number
-_NUMBER = re.compile(rf"(?<![\w.])\d+(?:\.\d+)?(?=(?!\w|\.\d)|{_UNIT})")
+_NUMBER = re.compile(rf"[^\w.]([0-9]+(?:\.[0-9]+)?)(?=(?!\w|\.\d)|{_UNIT})")  # in a text that begins with a space
 _GOES_ON = re.compile(rf"(?!{_UNIT})\w|\.\d")  # what follows belongs to the same number or word
 _ZEROS = re.compile(r"\A\.0+(?!\d)")
 _DATA = re.compile(
     r"\b(hidden|the (given|provided) (facts|data|information|description)|csv|spreadsheet|dataset|instructions)\b", re.I
 )
+
+_ENDS = (" ", ";", "%")
+_WORDS = ("hidden", "the given", "the provided", "csv", "spreadsheet", "dataset", "instructions")  # one of them is in each
 
 
 def findings(turns: list[Turn], hidden: str, track: str, style: str | None) -> list[str]:
@@ -25,6 +28,8 @@ def findings(turns: list[Turn], hidden: str, track: str, style: str | None) -> l
     if style == "consult" and (words := len(turns[0].answer.split())) > CONSULT_WORDS:
         found.append(f"{words} words, expected at most {CONSULT_WORDS}")
     known = _Known(hidden)
+    if _clean(turns, known):  # as nearly always: then no turn need be looked at by itself
+        return found
     for place, turn in enumerate(turns, start=1):
         found += [f"turn {place}: {n} stands in no hidden fact" for n in numbers([turn.answer]) if n not in known]
         asked = [n for n in numbers([turn.question]) if n in known]
@@ -35,16 +40,32 @@ def findings(turns: list[Turn], hidden: str, track: str, style: str | None) -> l
     return found
 
 
+def _clean(turns: list[Turn], known: "_Known") -> bool:
+    """Nothing is odd in any turn."""
+    questions, answers = "\n".join(t.question for t in turns), "\n".join(t.answer for t in turns)
+    lower = f"{questions}\n{answers}".casefold()
+    return (
+        not any(word in lower for word in _WORDS)
+        and all(known.as_written(number) or _plain(number) in known for number in _NUMBER.findall(f" {answers}"))
+        and not any(number in known for number in numbers([questions]))
+    )
+
+
 class _Known:
     """The numbers that a text holds. Looked for one by one: a description has hundreds, an answer a few."""
 
     def __init__(self, text: str):
         self._text = text
 
+    def as_written(self, number: str) -> bool:
+        """True where the first place that has these digits has the number by itself: the quick way for most."""
+        place = self._text.find(number)
+        return place > 0 and self._text[place - 1] == " " and self._text[place + len(number) : place + len(number) + 1] in _ENDS
+
     def __contains__(self, number: str) -> bool:
-        fraction, place = "." in number, -1
+        fraction, place, size = "." in number, -1, len(number)
         while (place := self._text.find(number, place + 1)) >= 0:
-            rest = self._text[place + len(number) : place + len(number) + 12]
+            rest = self._text[place + size : place + size + 12]
             rest = rest.lstrip("0") if fraction else _ZEROS.sub("", rest)
             before = self._text[place - 1] if place else " "
             if not (before.isalnum() or before in "._") and not _GOES_ON.match(rest):
@@ -54,7 +75,7 @@ class _Known:
 
 def numbers(texts: Iterable[str]) -> list[str]:
     """The numbers of texts as written, without trailing zeros after the point: 12, 0.4312."""
-    return [_plain(n) for text in texts for n in _NUMBER.findall(text)]
+    return [_plain(number) for text in texts for number in _NUMBER.findall(f" {text}")]
 
 
 def _plain(number: str) -> str:

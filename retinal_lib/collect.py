@@ -31,7 +31,7 @@ _ENDS = {
 }
 _CROWDED = re.compile(r"token_limit_exceeded|enqueued tokens?", re.IGNORECASE)
 _LIMIT = re.compile(r"limit(?: of|:)? ([\d,.]+\d)([KM]?)\b", re.IGNORECASE)
-_CHUNK = 500  # results stored in one transaction
+_CHUNK = 2000  # results stored in one transaction
 
 
 class Collect:
@@ -200,17 +200,21 @@ class Collect:
         broken, lines = 0, unpack.lines(path)
         while some := list(islice(lines, _CHUNK)):
             taken: list[tuple[Line, Answer]] = []
+            answers: list[tuple[int, Answer]] = []
             for number, text in some:
                 try:
-                    answer = unpack.read(text)
+                    answers.append((number, unpack.read(text)))
                 except unpack.NoResult:
                     broken += 1
-                    continue
-                line = self.book.line(batch, answer.custom_id)
+            known = self.book.known({answer.custom_id for _, answer in answers}, batch)
+            for number, answer in answers:
+                line = known.get(answer.custom_id)
                 if line is None:
                     self.unknown.append((answer.custom_id, batch.batch_id, number))
                 elif line.state == "open":
-                    taken.append((line, answer._replace(problem=self.server.clean(answer.problem))))
+                    taken.append(
+                        (line, answer._replace(problem=self.server.clean(answer.problem)) if answer.problem else answer)
+                    )
             self.book.take(taken, batch.server, batch.model)
         return broken
 
@@ -244,7 +248,7 @@ class Collect:
                 if entry := wrong.get(number):
                     said = self.server.clean(f"{entry.get('code')} {entry.get('message')}")
                     answer = Answer(unpack.name(text), None, "", f"the server refused the request ({said})")
-                    taken.append((self.book.line(batch, answer.custom_id), answer))
+                    taken.append((self.book.known([answer.custom_id], batch)[answer.custom_id], answer))
         self.book.take(taken, batch.server, batch.model)
         return bool(taken)
 

@@ -44,6 +44,8 @@ _FAREWELL = re.compile(
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"```[a-z]*[ \t]*\n?(.*?)```", re.DOTALL)
+_RULE = re.compile(r"[-*_=#\d\[]|turn\b|round\b|exchange\b|q&a|end of", re.IGNORECASE)  # how a separator may begin
+_PLAIN = ("User: ", "Assistant: ")
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 
 
@@ -64,6 +66,8 @@ def parse(reply: str) -> list[Turn]:
     Unparsable: no roles, roles that do not alternate, labels of several kinds of which it cannot be told which count, an
     empty question or answer, or a question without its answer.
     """
+    if plain := _plain(reply):
+        return plain
     text = _THOUGHT.sub("", reply.replace("\r\n", "\n").replace("\r", "\n")).strip()
     if not text:
         raise Unparsable("the reply is empty")
@@ -71,6 +75,23 @@ def parse(reply: str) -> list[Turn]:
     if not said:
         raise Unparsable("no roles found: expected lines that begin with 'User:' and 'Assistant:'")
     return _pair([(role, _clean(value)) for role, value in said])
+
+
+def _plain(reply: str) -> list[Turn]:
+    """The turns of a reply in exactly the form that prompts ask for, a line each; else nothing: the long way tells then.
+
+    Most replies are of that form, and this takes a tenth of the time. What it gives, the long way gives too.
+    """
+    if "<" in reply or "**" in reply or "\r" in reply or "```" in reply:
+        return []
+    said = []
+    for line in filter(None, map(str.strip, reply.strip().split("\n"))):
+        label = _PLAIN[len(said) % 2]
+        value = line[len(label) :].strip()
+        if not line.startswith(label) or not value or _RULE.match(value):
+            return []
+        said.append(value)
+    return [] if len(said) % 2 else [Turn(q, a) for q, a in zip(said[::2], said[1::2], strict=True)]
 
 
 def _unfenced(text: str) -> str:

@@ -103,7 +103,7 @@ class Direct:
         if take_known(sample, request, known, self.teacher):
             return
         for attempt in range(len(known) + 1, self.attempts + 1):
-            if self.book and self.book.standing(custom_id(sample.key, attempt), 1)[0] == "under way":
+            if self.book and self._under_way(custom_id(sample.key, attempt)):
                 sample.state, sample.reason = "pending", WAITS
                 return
             try:
@@ -121,6 +121,9 @@ class Direct:
                 return
             if take(sample, request, reply, self.teacher):
                 return
+
+    def _under_way(self, name: str) -> bool:
+        return self.book.standing([name], 1).get(name, ("",))[0] == "under way"
 
     async def _ask(self, sample: Sample, request: Request, attempt: int) -> Reply | None:
         """A new reply, on disk before anything is read from it; None where it could pass the budget."""

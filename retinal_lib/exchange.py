@@ -14,7 +14,7 @@ from retinal_lib.settle import Entry
 
 REQUESTS = "requests"
 RESULTS = "results"
-_CHUNK = 500
+_CHUNK = 2000
 
 
 class Walk:
@@ -98,13 +98,15 @@ class Unpacking(Walk):
         lines = unpack.lines(path)
         while some := list(islice(lines, _CHUNK)):
             taken: list[tuple[Line, Answer]] = []
+            answers: list[tuple[int, Answer]] = []
             for number, text in some:
                 try:
-                    answer = unpack.read(text)
+                    answers.append((number, unpack.read(text)))
                 except unpack.NoResult as error:
                     self.broken.append(f"{path.name}, line {number}: {error}")
-                    continue
-                line = self.book.known(answer.custom_id)
+            known = self.book.known({answer.custom_id for _, answer in answers})
+            for number, answer in answers:
+                line = known.get(answer.custom_id)
                 if line is None:
                     self.unknown.append((answer.custom_id, path.name, number))
                 elif line.state != "answered" and (answer.raw is not None or line.state == "open"):

@@ -1,13 +1,15 @@
 """Walks over a plan: settles each image as far as replies allow, and writes what is still to be asked into request files."""
 
 import hashlib
-import json
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
+
+import orjson
 
 from retinal_lib import price, tokens
 from retinal_lib.book import Batch, Book, Line, custom_id
@@ -15,12 +17,13 @@ from retinal_lib.errors import UserError
 from retinal_lib.settings import BatchSettings
 from retinal_lib.settle import Entry, take_known
 from retinal_lib.teacher import Request, RequestFailed, Teacher
-from retinal_lib.vault import Sample, Vault
+from retinal_lib.vault import Reply, Sample, Vault
 
 URL = "/v1/chat/completions"
 _WORKERS = os.cpu_count() or 1
-_ROWS = 500  # images and lines that go into the vault at once
-_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
+_ROWS = 2000  # images and lines that go into the vault at once
+_BLOCK = 4 << 20  # bytes written at once: few, since each waits for the interpreter's lock
+_LOOKED_UP = 128  # images whose replies are looked up at once
 STANDING = {
     "under way": "an answer is under way in a batch",
     "by hand": "packed in a request file; its answer is not here yet",
@@ -39,32 +42,69 @@ class Item(NamedTuple):
 
 def line(name: str, body: dict) -> bytes:
     """A request as a line of a file, in the form of the Batch API."""
-    return _ENCODE({"custom_id": name, "method": "POST", "url": URL, "body": body}).encode() + b"\n"
+    return orjson.dumps({"custom_id": name, "method": "POST", "url": URL, "body": body}) + b"\n"
+
+
+class Behind:
+    """Carries out work in one thread behind the caller, in order, a few pieces at most waiting. What fails there is raised
+    by the next call."""
+
+    def __init__(self) -> None:
+        self._worker, self._waiting = ThreadPoolExecutor(1), deque()
+
+    def do(self, work: Callable, *arguments: object) -> None:
+        """Hands over a piece of work."""
+        self._waiting.append(self._worker.submit(work, *arguments))
+        while len(self._waiting) > 2:
+            self._waiting.popleft().result()
+
+    def settle(self) -> None:
+        """Returns when all is done."""
+        while self._waiting:
+            self._waiting.popleft().result()
+
+    def close(self) -> None:
+        """Ends the thread, whatever came of its work."""
+        self._worker.shutdown()
 
 
 class File:
-    """A request file that is being written; it takes its name when it is whole. UserError: it cannot be written."""
+    """A request file that is being written, `behind` the caller; it takes its name when it is whole. UserError: it cannot
+    be written."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, behind: Behind):
         self.path, self.part, self.hash = path, path.with_name(f".{path.name}.part"), hashlib.sha256()
+        self._behind, self._block, self._size = behind, [], 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.part.open("wb", buffering=1 << 20)
+            self._file = self.part.open("wb", buffering=0)
         except OSError as error:
             raise self._problem(error) from error
 
     def add(self, text: bytes) -> None:
         """Appends a line."""
-        self.hash.update(text)
+        self._block.append(text)
+        self._size += len(text)
+        if self._size >= _BLOCK:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        data, self._block, self._size = memoryview(b"".join(self._block)), [], 0
+        self._behind.do(self._write, data)
+
+    def _write(self, data: memoryview) -> None:
+        self.hash.update(data)
         try:
-            self._file.write(text)
+            while data:
+                data = data[self._file.write(data) :]
         except OSError as error:
             raise self._problem(error) from error
 
     def close(self) -> None:
         """Puts the file on disk under its name."""
+        self._hand_over()
+        self._behind.settle()
         try:
-            self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
             self.part.replace(self.path)
@@ -98,23 +138,33 @@ class Pack:
         self._window: deque[Item] = deque()
         self._settled: list[Sample] = []
         self._lines: list[Line] = []
+        self._behind = Behind()
+        self._asked: Iterator[tuple[Sample, Request, int]] = iter(())
+        self._answered = self._sent = True
 
     def files(self, plan: Iterator[Entry], folder: Path, name: str) -> Iterator[Batch]:
         """Whole request files below the folder, recorded in the vault in state packing. UserError: as `File`, `Vault`."""
         self.vault.begin()
-        with ThreadPoolExecutor(_WORKERS) as workers:
-            while not self.halt and (first := self._next(plan, workers)):
-                self._window.appendleft(first)
-                batch = self._file(plan, workers, folder, name)
-                if batch is not None:
-                    yield batch
-        self._flush()
+        # a new vault need not be asked again and again
+        self._answered = any(self.vault.rows("SELECT 1 FROM replies LIMIT 1"))
+        self._sent = any(self.vault.rows("SELECT 1 FROM lines LIMIT 1"))
+        try:
+            with ThreadPoolExecutor(_WORKERS) as workers:
+                self._asked = self._unsettled(plan)
+                while first := self._next(workers):
+                    self._window.appendleft(first)
+                    batch = self._file(workers, folder, name)
+                    if batch is not None:
+                        yield batch
+            self._flush()
+        finally:
+            self._behind.close()
 
-    def _file(self, plan: Iterator[Entry], workers: ThreadPoolExecutor, folder: Path, name: str) -> Batch | None:
+    def _file(self, workers: ThreadPoolExecutor, folder: Path, name: str) -> Batch | None:
         """The next request file; None where nothing more may be packed."""
         batch = file = None
         try:
-            while not self.halt and (item := self._next(plan, workers)):
+            while item := self._next(workers):
                 text = self._text(item)
                 if text is None:
                     continue
@@ -125,7 +175,7 @@ class Pack:
                     continue
                 if batch is None:
                     batch = self.book.begin(*self.teacher.origin, name)
-                    file = File(folder / batch.file)
+                    file = File(folder / batch.file, self._behind)
                 self._add(batch, file, item, text)
             if batch is None or self.halt:
                 return None
@@ -141,46 +191,63 @@ class Pack:
 
     # --- which requests ---------------------------------------------------------------------------------------------
 
-    def _next(self, plan: Iterator[Entry], workers: ThreadPoolExecutor) -> Item | None:
-        """The next request to pack; a few more are made ready behind it. Images that need none are settled in passing."""
-        while len(self._window) < 2 * _WORKERS and (entry := next(plan, None)) is not None:
-            item = self._wanted(entry, workers)
-            if item is None:
-                self._settle(entry.sample)
-            else:
-                self._window.append(item)
-            if self.halt:
-                return None
-        return self._window.popleft() if self._window else None
+    def _next(self, workers: ThreadPoolExecutor) -> Item | None:
+        """The next request to pack; a few more are made ready behind it, pictures side by side."""
+        while len(self._window) < 2 * _WORKERS and (asked := next(self._asked, None)) is not None:
+            sample, request, attempt = asked
+            prompt = self.estimate.add(request.system, request.case.description, request.size)
+            if self.held:
+                sample.state, sample.reason = "pending", self.held
+                self._settle(sample)
+                continue
+            name = custom_id(sample.key, attempt)
+            text = workers.submit(self._line, name, request) if request.picture else self._line(name, request)
+            self._window.append(Item(sample, request, attempt, prompt, text))
+        return self._window.popleft() if self._window and not self.halt else None
 
-    def _wanted(self, entry: Entry, workers: ThreadPoolExecutor) -> Item | None:
-        """The request for an image, or None where it has its state."""
-        sample, request = entry.sample, entry.request
-        if request is None:
-            return None
+    def _unsettled(self, plan: Iterator[Entry]) -> Iterator[tuple[Sample, Request, int]]:
+        """The images to ask for, each with the number of the attempt; the others are settled in passing. What is known of
+        them is looked up for many at once."""
+        while not self.halt and (block := list(islice(plan, _LOOKED_UP))):
+            keyed = [entry for entry in block if entry.request and self._keyed(entry)]
+            keys = [entry.sample.key for entry in keyed]
+            replies = self.vault.replies_to(keys) if self._answered else {}
+            names = [custom_id(key, len(replies.get(key, ())) + 1) for key in keys]
+            standing = self.book.standing(names, 1 + self.limits.resubmissions) if self._sent else {}
+            open_ = {}
+            for entry, name in zip(keyed, names, strict=True):
+                known = replies.get(entry.sample.key, [])
+                if not self._told(entry, known, *standing.get(name, ("", ""))):
+                    open_[entry.sample.position] = len(known) + 1
+            for entry in block:
+                if attempt := open_.get(entry.sample.position):
+                    yield entry.sample, entry.request, attempt
+                else:
+                    self._settle(entry.sample)
+
+    def _keyed(self, entry: Entry) -> bool:
+        """False where the picture to be sent cannot be read; the image then has failed."""
         try:
-            sample.key = request.key(self.teacher.identity)
-        except UserError as error:  # the picture to be sent cannot be read
-            sample.state, sample.reason = "failed", str(error)
-            return None
-        known = self.vault.replies(sample.key)
-        if take_known(sample, request, known, self.teacher) or len(known) >= self.attempts:
-            return None
-        standing, why = self.book.standing(custom_id(sample.key, len(known) + 1), 1 + self.limits.resubmissions)
+            entry.sample.key = entry.request.key(self.teacher.identity)
+        except UserError as error:
+            entry.sample.state, entry.sample.reason = "failed", str(error)
+            return False
+        return True
+
+    def _told(self, entry: Entry, known: list[Reply], standing: str, why: str) -> bool:
+        """Gives an image its state as far as replies and batches under way tell; False where it is to be asked for."""
+        sample = entry.sample
+        if take_known(sample, entry.request, known, self.teacher) or len(known) >= self.attempts:
+            return True
         if standing == "by hand" and not self.held:  # its file is with the user, who now has it asked here
-            standing = ""
+            return False
         if standing:
             sample.state = "failed" if standing == "failed" else "pending"
             sample.reason = why or STANDING[standing]
-            return None
-        prompt = self.estimate.add(request.system, request.case.description, request.size)
-        if self.held:
-            sample.state, sample.reason = "pending", self.held
-            return None
-        name = custom_id(sample.key, len(known) + 1)
-        make = lambda: line(name, self.teacher.body(request))  # noqa: E731
-        # pictures are scaled side by side; texts are quicker than handing them over
-        return Item(sample, request, len(known) + 1, prompt, workers.submit(make) if request.picture else make())
+        return bool(standing)
+
+    def _line(self, name: str, request: Request) -> bytes:
+        return line(name, self.teacher.body(request))
 
     def _text(self, item: Item) -> bytes | None:
         """The request's line; None where it cannot be made: its image then has failed."""
@@ -254,6 +321,8 @@ class Pack:
 
     def _settle(self, sample: Sample) -> None:
         self.done += 1
+        if sample.state != "accepted":
+            sample.sources = []  # they stand in lineage.jsonl, which has accepted images alone
         self._settled.append(sample)
         if len(self._settled) >= _ROWS:
             self._flush()

@@ -89,22 +89,34 @@ class Estimate:
     kind: str  # of answer: a key of tokens.ANSWERS
     most: int | None = None  # tokens of an answer that the request allows
     requests: int = 0
-    prompt: Span = tokens.NONE
-    completion: Span = tokens.NONE
+    low: float = 0.0  # tokens of the prompts
+    high: float = 0.0
     pictures: int = 0
     _gauge: tokens.Gauge = field(default_factory=tokens.Gauge)
 
     def add(self, system: str, text: str, size: tuple[int, int] | None) -> Span:
         """Counts one request, and returns the tokens of its prompt."""
         self.requests += 1
-        prompt = tokens.count(system) + self._gauge(text)
+        fixed, told = tokens.count(system), self._gauge(text)
+        image = 0
         if size is not None:
             known = tokens.picture(size, self.price.image if self.price else None)
             self.pictures += known is None
-            prompt += Span(known or 0, known or 0)
-        self.prompt += prompt
-        self.completion += self.answer
+            image = known or 0
+        prompt = Span(fixed.low + told.low + image, fixed.high + told.high + image)
+        self.low += prompt.low
+        self.high += prompt.high
         return prompt
+
+    @property
+    def prompt(self) -> Span:
+        """Tokens of all prompts."""
+        return Span(self.low, self.high)
+
+    @property
+    def completion(self) -> Span:
+        """Tokens of all answers."""
+        return self.answer.times(self.requests)
 
     @property
     def answer(self) -> Span:
@@ -144,7 +156,7 @@ class Purse:
 
     def worst(self, bound: Bound, channel: str) -> float:
         """USD that a request can cost at most."""
-        if self.price is None:
+        if self.price is None or self.limit is None:
             return 0.0
         return self.price.of({"prompt": bound.prompt, "completion": bound.completion}, channel)
 

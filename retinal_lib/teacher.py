@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import orjson
+
 from retinal_lib import offline, picture, price, tokens
 from retinal_lib.errors import UserError
 from retinal_lib.fact import Case
 from retinal_lib.price import Bound
 from retinal_lib.server import Missing, RequestFailed, RunStopped, Server
 
+# reasoning models of some servers put their thoughts before the answer
+_THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _RAW = {"headers": {"X-Stainless-Raw-Response": "true"}}  # the SDK then returns the answer as it came
 
 
@@ -34,12 +38,11 @@ class Request:
         image = picture.fingerprint(self.picture) if self.picture else ""
         short = [self.case.id, self.track, self.style, image, identity]
         # each part has a length or an end of its own, so that no two requests give the same bytes
-        digest = hashlib.sha256(json.dumps(short, sort_keys=True).encode())
+        parts = [json.dumps(short, sort_keys=True).encode()]
         for text in (self.system, self.case.description):
             encoded = text.encode()
-            digest.update(b"\n%d\n" % len(encoded))
-            digest.update(encoded)
-        return digest.hexdigest()
+            parts += [b"\n%d\n" % len(encoded), encoded]
+        return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,8 @@ class OpenAITeacher:
         self.identity = {"teacher": self.name, "server": self.server.name, "model": model, "request": self.options}
         self.origin = (self.server.name, model)
         self.price = price.find(*self.origin)
+        # the tokens that an answer can come to at most; 0 where neither the options nor the prices file tell
+        self.answer_bound = price.allowed(self.options) or (self.price.most_output if self.price else None) or 0
 
     @property
     def note(self) -> str:
@@ -141,11 +146,6 @@ class OpenAITeacher:
             prompt += tokens.picture_for_queue(request.size, self.price.image if self.price else None)
         return Bound(prompt, self.answer_bound)
 
-    @property
-    def answer_bound(self) -> int:
-        """The tokens that an answer can come to at most; 0 where neither the options nor the prices file tell."""
-        return price.allowed(self.options) or (self.price.most_output if self.price else None) or 0
-
     async def ask(self, request: Request) -> tuple[str, str]:
         """The body of the server's answer and its request id."""
         body = await asyncio.to_thread(self.body, request) if request.picture else self.body(request)
@@ -164,8 +164,8 @@ class OpenAITeacher:
     def read(self, raw: str) -> Reading:
         """The text of a chat completion, or what makes it useless: cut, refused, empty, or no completion at all."""
         try:
-            body = json.loads(raw)
-        except json.JSONDecodeError:
+            body = orjson.loads(raw)
+        except orjson.JSONDecodeError:
             return Reading(problem="the reply is not JSON")
         if not isinstance(body, dict):
             return Reading(problem="the reply is no chat completion")
@@ -191,8 +191,9 @@ class OpenAITeacher:
 def _text(content: object) -> str:
     if isinstance(content, list):  # some servers answer in parts
         content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
-    # reasoning models of some servers put their thoughts before the answer
-    return re.sub(r"\A\s*<think>.*?</think>", "", content, flags=re.DOTALL).strip() if isinstance(content, str) else ""
+    if not isinstance(content, str):
+        return ""
+    return (_THOUGHTS.sub("", content) if "<think>" in content else content).strip()
 
 
 def _tokens(usage: object) -> dict[str, int]:

@@ -20,15 +20,9 @@ class Span(NamedTuple):
     low: float
     high: float
 
-    def __add__(self, other: "Span") -> "Span":
-        return Span(self.low + other.low, self.high + other.high)
-
     def times(self, factor: float) -> "Span":
         """Both ends times a factor."""
         return Span(self.low * factor, self.high * factor)
-
-
-NONE = Span(0, 0)
 
 
 @lru_cache(maxsize=256)
@@ -52,16 +46,17 @@ class Gauge:
     to the same at a tenth of the time."""
 
     def __init__(self) -> None:
-        self._letters, self._seen, self._found = 0, 0, NONE
+        self._letters, self._seen, self._low, self._high = 0, 0, 0.0, 0.0
 
     def __call__(self, text: str) -> Span:
         if self._seen < _COUNTED or not self._letters:
             self._seen += 1
             self._letters += len(text)
             counted = count.__wrapped__(text)
-            self._found += counted
+            self._low, self._high = self._low + counted.low, self._high + counted.high
             return counted
-        return self._found.times(len(text) / self._letters)
+        share = len(text) / self._letters
+        return Span(self._low * share, self._high * share)
 
 
 def picture(size: tuple[int, int], rule: dict | None) -> int | None:

@@ -1,8 +1,9 @@
 """Result files read: what each line says of its request, in every shape that servers write."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
+
+import orjson
 
 from retinal_lib.book import Answer
 from retinal_lib.errors import UserError
@@ -23,7 +24,6 @@ PASSING_CODES = {
     "service_unavailable",
     "overloaded",
 }
-_DUMP = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class NoResult(ValueError):
@@ -33,7 +33,7 @@ class NoResult(ValueError):
 def read(text: str | bytes) -> Answer:
     """What a line says. NoResult: it is no JSON object with a custom_id."""
     try:
-        found = json.loads(text)
+        found = orjson.loads(text)
     except ValueError as error:
         raise NoResult("no JSON") from error
     name = found.get("custom_id") if isinstance(found, dict) else None
@@ -49,14 +49,18 @@ def read(text: str | bytes) -> Answer:
     done = status is None or (isinstance(status, int) and 200 <= status < 300)
     if given and done and not failure:
         request_id = response.get("request_id")
-        return Answer(name, body if isinstance(body, str) else _DUMP(body), request_id if isinstance(request_id, str) else "")
+        return Answer(
+            name,
+            body if isinstance(body, str) else orjson.dumps(body).decode(),
+            request_id if isinstance(request_id, str) else "",
+        )
     inner = body.get("error", body) if isinstance(body, dict) else body
     return Answer(name, None, "", *_failed(status, failure or inner))
 
 
 def name(text: str | bytes) -> str:
     """The custom_id of a line that this package wrote."""
-    return json.loads(text)["custom_id"]
+    return orjson.loads(text)["custom_id"]
 
 
 def _failed(status: object, failure: object) -> tuple[str, bool]:

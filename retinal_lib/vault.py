@@ -1,14 +1,16 @@
 """The run's SQLite file: every raw reply, kept for good, and the state of each image in the latest run."""
 
 import asyncio
-import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from pathlib import Path
+from typing import NamedTuple
 
+import orjson
 from filelock import FileLock, Timeout
 
 from retinal_lib.errors import UserError
@@ -23,7 +25,7 @@ CREATE TABLE replies (
   key TEXT NOT NULL, attempt INTEGER NOT NULL, sample TEXT NOT NULL, raw TEXT NOT NULL, request_id TEXT NOT NULL,
   channel TEXT NOT NULL DEFAULT 'direct', server TEXT NOT NULL DEFAULT '', model TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (key, attempt)
-) WITHOUT ROWID;
+);
 """
 _SINCE_1 = """
 ALTER TABLE replies ADD COLUMN channel TEXT NOT NULL DEFAULT 'direct';
@@ -47,13 +49,11 @@ CREATE TABLE batches (
 CREATE TABLE lines (
   custom_id TEXT NOT NULL, batch INTEGER NOT NULL, key TEXT NOT NULL, attempt INTEGER NOT NULL, sample TEXT NOT NULL,
   state TEXT NOT NULL, problem TEXT NOT NULL, PRIMARY KEY (custom_id, batch)
-) WITHOUT ROWID;
-CREATE INDEX lines_of_batch ON lines (batch, state);
+);
 """
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """A raw reply as it came, before anything was read from it."""
 
     key: str
@@ -88,8 +88,7 @@ class Sample:
 
 _COLUMNS = [f.name for f in fields(Sample)]
 _NESTED = ("conversation", "findings", "sources", "usage")
-_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
-_REPLY = [f.name for f in fields(Reply)]
+_REPLY = Reply._fields
 _PUT_REPLY = f"INSERT OR IGNORE INTO replies ({', '.join(_REPLY)}) VALUES ({', '.join('?' * len(_REPLY))})"
 _PUT_SAMPLE = f"INSERT INTO samples ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 
@@ -135,6 +134,8 @@ class Vault:
                 made = _SINCE_1 if version else _REPLIES
                 connection.executescript(f"BEGIN; {made} {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
             connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA wal_autocheckpoint = 8000")  # pages: many replies at once are copied once
+            connection.execute("PRAGMA cache_size = -32000")  # KiB: the index of many replies fits in
         except sqlite3.OperationalError as error:
             raise UserError(f"{self.path} cannot be opened ({error}); give the run another out_dir") from error
         except sqlite3.DatabaseError as error:
@@ -152,8 +153,16 @@ class Vault:
 
     def replies(self, key: str) -> list[Reply]:
         """The stored replies to a request, the first attempt first."""
-        rows = self._reader.execute(f"SELECT {', '.join(_REPLY)} FROM replies WHERE key = ? ORDER BY attempt", (key,))
-        return [Reply(*row) for row in rows]
+        return self.replies_to([key]).get(key, [])
+
+    def replies_to(self, keys: Iterable[str]) -> dict[str, list[Reply]]:
+        """As `replies`, for many requests at once; those without any are left out."""
+        keys, found = list(keys), {}
+        marks = ", ".join("?" * len(keys))
+        query = f"SELECT {', '.join(_REPLY)} FROM replies WHERE key IN ({marks}) ORDER BY key, attempt"
+        for row in self._reader.execute(query, keys):
+            found.setdefault(row[0], []).append(Reply(*row))
+        return found
 
     def rows(self, query: str, *values: object) -> Iterator[tuple]:
         """What a query finds, row by row."""
@@ -169,7 +178,7 @@ class Vault:
 
     def store(self, replies: Iterable[Reply], *changes: tuple[str, Iterable[tuple]]) -> None:
         """Stores replies together with other changes; a reply that is there already stays as it is. UserError: as `write`."""
-        self.write((_PUT_REPLY, [_values(reply) for reply in replies]), *changes)
+        self.write((_PUT_REPLY, replies), *changes)
 
     def settle_all(self, samples: Iterable[Sample]) -> None:
         """Stores the states of images; returns when they are on disk. UserError: as `write`."""
@@ -179,7 +188,7 @@ class Vault:
         """The latest run's images in order, read one by one."""
         for row in self._reader.execute(f"SELECT {', '.join(_COLUMNS)} FROM samples ORDER BY position"):
             plain = len(row) - len(_NESTED)
-            yield Sample(*row[:plain], *map(json.loads, row[plain:]))
+            yield Sample(*row[:plain], *map(orjson.loads, row[plain:]))
 
     def prompts(self) -> dict[str, int]:
         """How many images were asked for with each system prompt, by its sha256."""
@@ -203,7 +212,7 @@ class Vault:
     async def put(self, reply: Reply) -> None:
         """Stores a reply; returns when it is on disk."""
         done = asyncio.get_running_loop().create_future()
-        self._queue(_PUT_REPLY, _values(reply), done)
+        self._queue(_PUT_REPLY, reply, done)
         await done
 
     def settle(self, sample: Sample) -> None:
@@ -255,11 +264,8 @@ class Vault:
         return None
 
 
-def _values(reply: Reply) -> tuple:
-    return tuple(vars(reply)[name] for name in _REPLY)
+_plain, _nested = attrgetter(*_COLUMNS[: -len(_NESTED)]), attrgetter(*_NESTED)
 
 
 def _row(sample: Sample) -> tuple:
-    values = [vars(sample)[name] for name in _COLUMNS]
-    values[-len(_NESTED) :] = [_ENCODE(value) if value else "[]" for value in values[-len(_NESTED) :]]
-    return tuple(values)
+    return (*_plain(sample), *(orjson.dumps(value).decode() if value else "[]" for value in _nested(sample)))
