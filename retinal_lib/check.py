@@ -43,7 +43,7 @@ def findings(turns: list[Turn], hidden: str, track: str, style: str | None) -> l
 def _clean(turns: list[Turn], known: "_Known") -> bool:
     """Nothing is odd in any turn."""
     questions, answers = "\n".join(t.question for t in turns), "\n".join(t.answer for t in turns)
-    lower = f"{questions}\n{answers}".casefold()
+    lower = f"{questions}\n{answers}".lower()
     return (
         not any(word in lower for word in _WORDS)
         and all(known.as_written(number) or _plain(number) in known for number in _NUMBER.findall(f" {answers}"))

@@ -107,8 +107,7 @@ class Direct:
                 sample.state, sample.reason = "pending", WAITS
                 return
             try:
-                async with self.slots:
-                    reply = await self._ask(sample, request, attempt)
+                reply = await self._ask(sample, request, attempt)
             except RequestFailed as error:
                 sample.state, sample.reason = "failed", str(error)
                 return
@@ -127,15 +126,18 @@ class Direct:
 
     async def _ask(self, sample: Sample, request: Request, attempt: int) -> Reply | None:
         """A new reply, on disk before anything is read from it; None where it could pass the budget."""
-        if self.stopped:
-            raise RunStopped(self.stopped)
-        aside = self.purse.worst(self.teacher.bound(request), "direct") if self.purse.limit is not None else 0.0
-        if not await self.purse.wait(aside):
-            return None
-        paid = 0.0
+        aside, paid = 0.0, 0.0
         try:
-            self.asked += 1
-            raw, request_id = await self.teacher.ask(request)
+            async with self.slots:  # while one is stored, the next is in flight
+                if self.stopped:
+                    raise RunStopped(self.stopped)
+                if self.purse.limit is not None:
+                    worst = self.purse.worst(self.teacher.bound(request), "direct")
+                    if not await self.purse.wait(worst):
+                        return None
+                    aside = worst
+                self.asked += 1
+                raw, request_id = await self.teacher.ask(request)
             reply = Reply(sample.key, attempt, sample.id, raw, request_id, "direct", *self.teacher.origin)
             await self.vault.put(reply)
             paid = self._paid(raw)

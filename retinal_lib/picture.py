@@ -23,7 +23,9 @@ def upright(path: Path, side: int) -> Image.Image:
     """The picture as RGB, turned as its camera meant it, at most `side` pixels long. UserError: it cannot be read."""
     with _opened(path) as image:
         image.draft("RGB", (side, side))  # lets JPEG files decode at a fraction of their size
-        picture = _rgb(ImageOps.exif_transpose(image))
+        ImageOps.exif_transpose(image, in_place=True)
+        image.load()
+        picture = image if image.mode == "RGB" else _rgb(image)  # a copy of millions of pixels takes its time
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         return picture
 

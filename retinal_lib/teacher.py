@@ -18,6 +18,7 @@ from retinal_lib.server import Missing, RequestFailed, RunStopped, Server
 
 # reasoning models of some servers put their thoughts before the answer
 _THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+_SORTED = json.JSONEncoder(sort_keys=True).encode
 _RAW = {"headers": {"X-Stainless-Raw-Response": "true"}}  # the SDK then returns the answer as it came
 
 
@@ -38,7 +39,7 @@ class Request:
         image = picture.fingerprint(self.picture) if self.picture else ""
         short = [self.case.id, self.track, self.style, image, identity]
         # each part has a length or an end of its own, so that no two requests give the same bytes
-        parts = [json.dumps(short, sort_keys=True).encode()]
+        parts = [_SORTED(short).encode()]
         for text in (self.system, self.case.description):
             encoded = text.encode()
             parts += [b"\n%d\n" % len(encoded), encoded]

@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import bench_batch
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
@@ -195,6 +196,7 @@ def main() -> None:
             server.kill()
         memory(small, 5000)
         memory(large, 20000)
+        bench_batch.main(small / "page.yaml")
 
 
 if __name__ == "__main__":
