@@ -62,7 +62,8 @@ class Batches(Collect):
 
     async def _pause(self) -> None:
         batches = self.open()
-        self._note = f"{len(batches)} batches under way, the first: {batches[0].status}"
+        count = f"{len(batches)} batch{'es' * (len(batches) > 1)}"
+        self._note = f"{count} under way, the first: {batches[0].status or 'validating'}"
         await asyncio.sleep(self.limits.poll_seconds)
 
     async def _walk(self, plans: Callable[[], Iterator[Entry]]) -> None:

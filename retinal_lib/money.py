@@ -61,7 +61,7 @@ class Money:
         rows[f"paid for {self.replies:,} replies"] = self._paid(None, 1)
         if self.accepted:
             rows["per accepted conversation"] = self._paid(None, self.accepted)
-        rows["lost on replies without a conversation"] = self._paid(False, 1) if lost else ("0", "0", "0")
+        rows["lost on replies without a conversation"] = self._paid(False, 1) if lost else ("0", "0", _dollars(0))
         return Shown(list(rows.values()), columns=["prompt tokens", "answer tokens", "USD"], index=list(rows))
 
     @property
@@ -121,7 +121,7 @@ def _range(span: Span, shown: object) -> str:
 
 
 def _dollars(usd: float) -> str:
-    return f"{usd:,.2f}" if usd >= 1 else f"{usd:.4f}" if usd >= 0.001 else f"{usd:.2g}"
+    return f"{usd:,.2f}" if usd >= 1 else f"{usd:.4f}" if usd >= 0.001 or not usd else f"{usd:.6f}"
 
 
 def _ends(span: Span | None, digits: int) -> list[float] | str:

@@ -186,7 +186,7 @@ class Tally:
 def _noticed(way: "Way", chosen: "Settings", batches: list[Batch], pending: int, state: str) -> Iterator[str]:
     """What there is to tell beside the counts."""
     if state == "dry run":
-        yield "Dry run: nothing was sent, and the run's files are as they were."
+        yield f"Dry run: nothing was sent, {pending} requests would be; the run's files are as they were."
         return
     if way.stopped:
         yield f"The run stopped: {way.stopped}"

@@ -18,6 +18,7 @@ from aiohttp import web
 from answers import check_every_answer, lines
 from fake_batches import FakeBatches, answer, failure, mark, told
 from fake_server import completion, error, running
+from PIL import Image
 
 from retinal_lib import Job, UserError
 from retinal_lib.export import FILES
@@ -420,6 +421,59 @@ def test_a_run_begun_directly_can_be_finished_in_batch_mode(run: Callable, batch
     outcome = run()
     assert outcome.counts["accepted"] == 11 and outcome.counts["rejected"] == 2 and outcome.asked == 7
     check_every_answer(tmp_path / "run", 14)
+
+
+# --- a whole dataset -------------------------------------------------------------------------------------------------------
+
+CLINIC = """
+name: clinic
+title: a clinic
+may_send: 'yes'
+modality: colour fundus photograph
+image: '^eye-[a-z]+$'
+splits: {train: {images: ['*'], tables: [labels.csv]}}
+key: image
+facts:
+  - grade: {column: grade, scale: ICDR}
+  - columns: {aspects: {remark: notes}}
+"""
+
+
+def test_three_thousand_images_with_failing_lines_and_an_expired_file(
+    run: Callable, batches: FakeBatches, tmp_path: Path
+) -> None:
+    """5 % of the lines fail, half of them for good, and one file of six expires half-way: every image in its right state,
+    every answer on its own image, nothing answered twice."""
+    root, names = tmp_path / "clinic", [f"eye-{mark(str(i))}" for i in range(3000)]
+    root.mkdir()
+    Image.new("RGB", (8, 8)).save(root / "one.png")
+    pixels = (root / "one.png").read_bytes()
+    (root / "one.png").unlink()
+    for name in names:
+        (root / f"{name}.png").write_bytes(pixels + name.encode())  # equal files would be one picture
+    rows = "".join(f"{name},{i % 5},no. {mark(name)}\n" for i, name in enumerate(names))
+    (root / "labels.csv").write_text(f"image,grade,remark\n{rows}", encoding="utf-8")
+    (root / "clinic.yaml").write_text(CLINIC, encoding="utf-8")
+
+    tries: Counter[str] = Counter()
+
+    def line(name: str, body: dict) -> dict | None:
+        tries[name] += 1
+        chance = int(name[:4], 16) / 0x10000
+        if chance < 0.025:
+            return failure(400, "odd", "invalid_request")
+        return failure(500, "busy") if chance < 0.05 and tries[name] == 1 else None
+
+    batches.line, batches.ends = line, lambda made: "expired" if made.number == 3 else "completed"
+    outcome = run(dataset=str(root / "clinic.yaml"), batch={"requests": 500})
+    outcome.require()
+    refused = sum(int(name[:4], 16) / 0x10000 < 0.025 for name in tries)
+    again = sum(0.025 <= int(name[:4], 16) / 0x10000 < 0.05 for name in tries)
+    assert 50 < refused < 100 and 50 < again < 100
+    assert outcome.counts == {"images": 3000, "accepted": 3000 - refused, "rejected": 0, "failed": refused, "skipped": 0}
+    assert set(batches.billed.values()) == {1} and len(batches.billed) == 3000 - refused
+    assert batches.calls["create"] == 8, "six files, one for what failed or expired, one for what did both"
+    check_every_answer(tmp_path / "run", 3000)
 
 
 # --- killed between any two steps --------------------------------------------------------------------------------------------

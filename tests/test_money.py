@@ -62,7 +62,7 @@ def test_a_dry_run_needs_no_key_and_counts_what_is_answered(
 def test_an_unknown_model_costs_unknown_and_never_a_guess(run: Callable, batches: FakeBatches, prices: Callable) -> None:
     prices(batches.url, "other: {input: 1, output: 1}")
     outcome = run(mode="direct", dry_run=True)
-    assert set(outcome.money.table["USD"]) == {"unknown", "0"}
+    assert set(outcome.money.table["USD"]) == {"unknown", "0.0000"}
     assert "The cost is unknown: params/prices.yaml has no price for this model at http://127.0.0.1" in outcome.money.note
     outcome = run(mode="direct", dry_run=True, images="send")
     assert outcome.money.table.iloc[0]["prompt tokens"] == "unknown", "no rule tells what a picture takes"

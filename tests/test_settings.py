@@ -289,3 +289,30 @@ def test_what_is_no_condition_is_refused_with_the_labels_there_are(eyes: BaseDes
 def test_a_condition_that_fits_nothing_is_refused(eyes: BaseDescription) -> None:
     with pytest.raises(UserError, match=r"no image fits subset 'grade == 0 and grade == 1'"):
         select.images(eyes, "grade == 0 and grade == 1", 0, None)
+
+
+def test_the_readme_s_table_of_servers_is_what_the_limits_say() -> None:
+    from retinal_lib.settings import servers
+
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+    for kind in servers().values():
+        tokens = f"{kind['enqueued_tokens']:,}" if kind["enqueued_tokens"] else "no limit known"
+        cells = [kind["title"], kind["fits"], f"{kind['requests']:,}", f"{kind['bytes'] // 1_000_000:,}", tokens, kind["note"]]
+        assert f"| {' | '.join(cells)} |".replace("|  |", "| |") in readme, kind["title"]
+
+
+@pytest.mark.parametrize(
+    ("address", "requests"),
+    [
+        ("https://api.openai.com/v1", 50_000),
+        ("https://mine.openai.azure.com/openai/v1", 100_000),
+        ("https://api.siliconflow.cn/v1", 5_000),
+        ("https://api.openai.com.example.org/v1", 50_000),
+    ],
+)
+def test_limits_follow_the_server_unless_they_are_set(address: str, requests: int) -> None:
+    from retinal_lib.settings import BatchSettings
+
+    assert BatchSettings().at(address).requests == requests
+    assert BatchSettings(requests=7).at(address).requests == 7
+    assert BatchSettings().at("https://api.openai.com.example.org/v1").bytes == 100_000_000
