@@ -69,7 +69,7 @@ class Batches(Collect):
     async def _walk(self, plans: Callable[[], Iterator[Entry]]) -> None:
         """One pass over the plan: each image is settled or packed, each full file submitted."""
         self.pack = pack = self.new_pack()
-        pack.room = self._room()
+        pack.room, pack.alone = self._room(), not self.open()
         if self.stopped:
             pack.held = f"not asked, the run stopped: {self.stopped}"
         files = pack.files(plans(), self.folder / FOLDER, "{}.jsonl")
@@ -82,7 +82,7 @@ class Batches(Collect):
                 self.book.not_sent(batch, pack.held)
             else:
                 self.asked += batch.lines
-            pack.room = self._room()
+            pack.room, pack.alone = self._room(), not self.open()
 
     async def _in_thread(self, pack: Pack, work: Callable[[], Batch | None]) -> Batch | None:
         """Packing in a thread, which is seen to its end where the run is interrupted: the vault is about to close."""

@@ -133,6 +133,7 @@ class Pack:
         self.vault, self.book, self.teacher, self.purse, self.estimate = vault, Book(vault), teacher, purse, estimate
         self.limits, self.attempts = limits, attempts
         self.room: float | None = None
+        self.alone = True  # nothing is under way, so that waiting would not help
         self.held, self.halt, self.done, self.packed = "", False, 0, 0
         self.sending = STANDING["under way"]  # what is told of an image whose request was packed
         self._window: deque[Item] = deque()
@@ -289,7 +290,7 @@ class Pack:
         if self.held:
             item.sample.state, item.sample.reason = "pending", self.held
         elif batch is None and self.room is not None and (wanted := self._tokens(item)) > self.room:
-            if self.room >= (self.limits.enqueued_tokens or 0):
+            if self.alone:
                 return bool(self._fail(item, f"its {wanted:,} tokens are more than may be under way at once"))
             self.held = "waits for its turn: as many tokens are under way as the server lets"
             item.sample.state, item.sample.reason = "pending", self.held

@@ -73,17 +73,17 @@ def without_login(address: str) -> str:
 
 class Server:
     """One server; the key comes from OPENAI_API_KEY alone. With `by_hand` it is never called: requests leave as files, and
-    only an address that is set in the environment names it. `note` says what it is waiting for, for the progress line.
+    only an address that is set in the environment names it; `silent` says that it is not called either. `note` says what it is waiting for, for the progress line.
 
     UserError: no address, or no key for a server elsewhere.
     """
 
-    def __init__(self, by_hand: bool = False, backoff: float = 1.0):
+    def __init__(self, by_hand: bool = False, silent: bool = False, backoff: float = 1.0):
         self._address, self.backoff, self.note = address(), backoff, ""
         self.local = is_loopback(self._address)
         self._key = os.environ.get("OPENAI_API_KEY", "").strip()
         self.name = NOWHERE if by_hand and unnamed() else without_login(self._address)
-        if not self._key and not self.local and not by_hand:
+        if not self._key and not self.local and not by_hand and not silent:
             raise UserError(f"no key for {self.name}: set OPENAI_API_KEY in the environment")
         self._resume = 0.0  # no call leaves before this moment (monotonic seconds)
         self._dead = 0  # calls in a row that the server did not answer

@@ -91,8 +91,8 @@ class Settings(BaseModel):
 
     @property
     def by_hand(self) -> bool:
-        """True where no server is called: requests leave as files, or not at all."""
-        return self.mode in ("pack", "unpack") or self.dry_run
+        """True where requests leave as files, so that no server is called."""
+        return self.mode in ("pack", "unpack")
 
     @property
     def folder(self) -> Path:

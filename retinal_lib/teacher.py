@@ -104,12 +104,12 @@ class OpenAITeacher:
 
     name = "openai"
 
-    def __init__(self, model: str | None, options: dict | None = None, by_hand: bool = False):
+    def __init__(self, model: str | None, options: dict | None = None, by_hand: bool = False, silent: bool = False):
         if not model:
             raise UserError(
                 "the openai teacher needs a model, such as -p model gpt-4o-mini, or the name your own server gives it"
             )
-        self.model, self.options, self.server = model, options or {}, Server(by_hand)
+        self.model, self.options, self.server = model, options or {}, Server(by_hand, silent)
         clashing = sorted({"model", "messages", "stream", "n", "api_key", "extra_headers", "extra_query"} & set(self.options))
         if clashing:
             raise UserError(f"request options {', '.join(clashing)} are set by the run and cannot stand under `request`")
@@ -210,4 +210,4 @@ def make(settings: object) -> Teacher:
     """The teacher that the settings name. UserError: no model, or no key for a server elsewhere."""
     if settings.teacher == "offline":
         return OfflineTeacher(settings.seed)
-    return OpenAITeacher(settings.model, settings.request, by_hand=settings.by_hand)
+    return OpenAITeacher(settings.model, settings.request, settings.by_hand, settings.dry_run)

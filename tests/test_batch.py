@@ -117,6 +117,16 @@ def test_a_refusal_for_too_many_tokens_is_heeded(run: Callable, batches: FakeBat
     check_every_answer(tmp_path / "run", 14)
 
 
+def test_a_request_larger_than_what_may_ever_be_under_way_fails_with_a_reason(run: Callable, batches: FakeBatches) -> None:
+    batches.most_tokens, batches.weight = 0, 1
+    batches._invalid = lambda made, given: [
+        {"code": "token_limit_exceeded", "message": "Limit: 500 enqueued tokens.", "line": None, "param": None}
+    ]
+    outcome = run(limit=2)
+    assert outcome.state == "complete" and outcome.counts["failed"] == 2
+    assert "tokens are more than may be under way at once" in outcome.table.to_string()
+
+
 # --- the ways in which other tools lose data (failures 1 to 9) -------------------------------------------------------------
 
 

@@ -155,6 +155,14 @@ def test_cached_tokens_have_their_own_price() -> None:
     assert found.of({"prompt": 100, "completion": 10}, "batch") == pytest.approx((200 + 100) / 2e6)
 
 
+def test_a_dry_run_without_an_address_is_about_openai(
+    monkeypatch: pytest.MonkeyPatch, prices: Callable, tmp_path: Path
+) -> None:
+    prices("https://api.openai.com/v1", "m: {input: 2, output: 10}")
+    job = Job.load(dataset="RFMiD", teacher="openai", model="m", dry_run=True, out_dir=str(tmp_path / "run"))
+    assert "unknown" not in job.run().money.table.to_string()
+
+
 # --- what was paid -----------------------------------------------------------------------------------------------------------
 
 
