@@ -73,7 +73,8 @@ def without_login(address: str) -> str:
 
 class Server:
     """One server; the key comes from OPENAI_API_KEY alone. With `by_hand` it is never called: requests leave as files, and
-    only an address that is set in the environment names it; `silent` says that it is not called either. `note` says what it is waiting for, for the progress line.
+    only an address that is set in the environment names it; `silent` says that it is not called either. `note` says what
+    it is waiting for, for the progress line.
 
     UserError: no address, or no key for a server elsewhere.
     """
