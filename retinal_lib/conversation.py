@@ -44,7 +44,7 @@ _FAREWELL = re.compile(
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"```[a-z]*[ \t]*\n?(.*?)```", re.DOTALL)
-_RULE = re.compile(r"[-*_=#\d\[]|turn\b|round\b|exchange\b|q&a|end of", re.IGNORECASE)  # how a separator may begin
+_RULE = re.compile(r"[-*_=#\d\[]|turn|round|exchange|q&a|end of", re.IGNORECASE)  # how a separator may begin
 _PLAIN = ("User: ", "Assistant: ")
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 
