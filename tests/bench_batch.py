@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -104,16 +105,14 @@ def results(teacher: OpenAITeacher, first: list[Request], folder: Path, batches:
     """A result file for each request file."""
     replies = [offline.compose(request.case, "instruction", None, i) for i, request in enumerate(first)]
     usage = {"prompt_tokens": 1500, "completion_tokens": 300, "prompt_tokens_details": {"cached_tokens": 0}}
+    turns = cycle(replies)  # each reply belongs to its request, so that the check finds what it looks for
     for batch in batches:
         batch.state = "open"
         Book(vault).save(batch)
         with (folder / batch.file).open("rb") as requests, (folder / f"{batch.number}-results").open("wb") as file:
-            for i, line in enumerate(requests):
-                choice = {
-                    "index": 0,
-                    "message": {"role": "assistant", "content": replies[i % DIFFERENT]},
-                    "finish_reason": "stop",
-                }
+            for line in requests:
+                message = {"role": "assistant", "content": next(turns)}
+                choice = {"index": 0, "message": message, "finish_reason": "stop"}
                 body = {"id": "c", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage}
                 response = {"status_code": 200, "request_id": "r", "body": body}
                 entry = {"id": "b", "custom_id": orjson.loads(line)["custom_id"], "response": response, "error": None}
