@@ -73,7 +73,7 @@ class Batches(Collect):
         if self.stopped:
             pack.held = f"not asked, the run stopped: {self.stopped}"
         files = pack.files(plans(), self.folder / FOLDER, "{}.jsonl")
-        while batch := await self._in_thread(pack, lambda: next(files, None)):
+        while batch := await self.in_thread(lambda: next(files, None)):
             try:
                 await self._submit(batch)
             except (RunStopped, RequestFailed) as error:
@@ -84,15 +84,9 @@ class Batches(Collect):
                 self.asked += batch.lines
             pack.room, pack.alone = self._room(), not self.open()
 
-    async def _in_thread(self, pack: Pack, work: Callable[[], Batch | None]) -> Batch | None:
-        """Packing in a thread, which is seen to its end where the run is interrupted: the vault is about to close."""
-        task = asyncio.ensure_future(asyncio.to_thread(work))
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            pack.halt = True
-            await asyncio.wait([task])
-            raise
+    def halt(self) -> None:
+        """Ends packing early."""
+        self.pack.halt = True
 
     def _room(self) -> float | None:
         """Tokens that may still be put under way; None where no limit is known."""

@@ -6,9 +6,9 @@ its lines, never by their number.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from itertools import islice
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TypeVar
 
 from retinal_lib import unpack
 from retinal_lib.book import Answer, Batch, Book, Line, now
@@ -22,6 +22,7 @@ LOOKS = 5  # looks at a finished batch whose results stay short, before what is 
 FRESH = 600.0  # seconds in which a server may not know its new batch yet
 FORGOTTEN = 48 * 3600.0  # seconds after which a batch that a server does not know cannot be under way any more
 FOLDER = "batches"
+T = TypeVar("T")
 _ENDS = {
     "completed": "the server's results lack it",
     "expired": "the batch expired before it was answered",
@@ -31,7 +32,6 @@ _ENDS = {
 }
 _CROWDED = re.compile(r"token_limit_exceeded|enqueued tokens?", re.IGNORECASE)
 _LIMIT = re.compile(r"limit(?: of|:)? ([\d,.]+\d)([KM]?)\b", re.IGNORECASE)
-_CHUNK = 2000  # results stored in one transaction
 
 
 class Collect:
@@ -43,11 +43,24 @@ class Collect:
     def __init__(self, vault: Vault, teacher: OpenAITeacher, folder: Path):
         self.vault, self.book, self.teacher, self.server = vault, Book(vault), teacher, teacher.server
         self.folder, self.stopped = folder, ""
-        self.unknown: list[tuple[str, str, int]] = []  # answers to no request of this run: id, batch, line
+        self.unknown: dict[tuple[str, str, int], None] = {}  # answers to no request of this run: id, batch, line
 
     def open(self) -> list[Batch]:
         """The batches that this server has under way."""
         return [batch for batch in self.book.batches("open") if batch.server == self.server.name]
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Work in a thread, which is seen to its end where the run is interrupted: the vault is about to close."""
+        task = asyncio.ensure_future(asyncio.to_thread(work))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self.halt()
+            await asyncio.wait([task])
+            raise
+
+    def halt(self) -> None:
+        """Lets work in a thread end early, where it can."""
 
     def stop(self, error: Exception) -> None:
         """Nothing more is sent; the first reason is kept."""
@@ -190,31 +203,26 @@ class Collect:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             await self.server.download(file_id, path)
-            return await asyncio.to_thread(self._store, batch, path)
+            return await self.in_thread(lambda: self._store(batch, path))
         except OSError as error:
             raise UserError(f"{path} cannot be written ({error.strerror or error}); free its place and run again") from error
         finally:
             path.unlink(missing_ok=True)  # what it says is in the vault
 
     def _store(self, batch: Batch, path: Path) -> int:
-        broken, lines = 0, unpack.lines(path)
-        while some := list(islice(lines, _CHUNK)):
-            taken: list[tuple[Line, Answer]] = []
-            answers: list[tuple[int, Answer]] = []
-            for number, text in some:
-                try:
-                    answers.append((number, unpack.read(text)))
-                except unpack.NoResult:
-                    broken += 1
+        broken = 0
+        for answers, wrong in unpack.answers(path):
+            broken += len(wrong)
             known = self.book.known({answer.custom_id for _, answer in answers}, batch)
+            taken: list[tuple[Line, Answer]] = []
             for number, answer in answers:
                 line = known.get(answer.custom_id)
                 if line is None:
-                    self.unknown.append((answer.custom_id, batch.batch_id, number))
+                    self.unknown[answer.custom_id, batch.batch_id, number] = None
                 elif line.state == "open":
-                    taken.append(
-                        (line, answer._replace(problem=self.server.clean(answer.problem)) if answer.problem else answer)
-                    )
+                    if answer.problem:
+                        answer = answer._replace(problem=self.server.clean(answer.problem))
+                    taken.append((line, answer))
             self.book.take(taken, batch.server, batch.model)
         return broken
 

@@ -49,9 +49,9 @@ class Direct:
         return self.purse.over
 
     @property
-    def unknown(self) -> list[tuple[str, str, int]]:
+    def unknown(self) -> dict[tuple[str, str, int], None]:
         """Answers in batches that belong to no request of this run."""
-        return self.collect.unknown if self.collect else []
+        return self.collect.unknown if self.collect else {}
 
     async def run(self, plans: Callable[[], Iterator[Entry]]) -> None:
         """Settles every image of the plan. UserError: the vault cannot be written."""

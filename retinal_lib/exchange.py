@@ -3,7 +3,6 @@ vLLM's run_batch."""
 
 import asyncio
 from collections.abc import Callable, Iterator
-from itertools import islice
 from pathlib import Path
 
 from retinal_lib import paths, unpack
@@ -14,7 +13,6 @@ from retinal_lib.settle import Entry
 
 REQUESTS = "requests"
 RESULTS = "results"
-_CHUNK = 2000
 
 
 class Walk:
@@ -24,7 +22,7 @@ class Walk:
 
     def __init__(self, pack: Pack, folder: Path):
         self.pack, self.book, self.folder = pack, pack.book, folder
-        self.unknown: list[tuple[str, str, int]] = []
+        self.unknown: dict[tuple[str, str, int], None] = {}
         self.broken: list[str] = []
 
     @property
@@ -95,20 +93,14 @@ class Unpacking(Walk):
         super()._walk(plans)
 
     def _take(self, path: Path) -> None:
-        lines = unpack.lines(path)
-        while some := list(islice(lines, _CHUNK)):
-            taken: list[tuple[Line, Answer]] = []
-            answers: list[tuple[int, Answer]] = []
-            for number, text in some:
-                try:
-                    answers.append((number, unpack.read(text)))
-                except unpack.NoResult as error:
-                    self.broken.append(f"{path.name}, line {number}: {error}")
+        for answers, wrong in unpack.answers(path):
+            self.broken += wrong
             known = self.book.known({answer.custom_id for _, answer in answers})
+            taken: list[tuple[Line, Answer]] = []
             for number, answer in answers:
                 line = known.get(answer.custom_id)
                 if line is None:
-                    self.unknown.append((answer.custom_id, path.name, number))
+                    self.unknown[answer.custom_id, path.name, number] = None
                 elif line.state != "answered" and (answer.raw is not None or line.state == "open"):
                     taken.append((line, answer))
                     self.taken += answer.raw is not None

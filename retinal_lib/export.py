@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -92,7 +92,7 @@ def check_same_run(folder: Path, title: str) -> None:
         raise UserError(f"{folder} holds the conversations of {found}; give {title} another out_dir")
 
 
-def write_unknown(folder: Path, unknown: list[tuple[str, str, int]]) -> None:
+def write_unknown(folder: Path, unknown: Iterable[tuple[str, str, int]]) -> None:
     """Writes unknown.jsonl, one line an answer; without any, there is no such file."""
     if not unknown:
         (folder / "unknown.jsonl").unlink(missing_ok=True)

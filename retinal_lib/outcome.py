@@ -199,7 +199,7 @@ def _noticed(way: "Way", chosen: "Settings", batches: list[Batch], pending: int,
     elif pending and chosen.mode in ("pack", "unpack"):
         yield from way.told()
     if unknown := way.unknown:
-        first = ", ".join(f"{name} ({place}, line {line})" for name, place, line in unknown[:3])
+        first = ", ".join(f"{name} ({place}, line {line})" for name, place, line in list(unknown)[:3])
         plural = "answer belongs" if len(unknown) == 1 else "answers belong"
         told = "was" if len(unknown) == 1 else "were"
         yield f"{len(unknown)} {plural} to no request of this run and {told} not taken (unknown.jsonl), the first: {first}"

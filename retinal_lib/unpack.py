@@ -1,6 +1,7 @@
 """Result files read: what each line says of its request, in every shape that servers write."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import orjson
@@ -8,6 +9,7 @@ import orjson
 from retinal_lib.book import Answer
 from retinal_lib.errors import UserError
 
+_CHUNK = 2000  # lines taken in at once
 _PASSING = {408, 409, 425, 429}
 # what a line, or a batch as a whole, may fail of that is not the request's fault
 PASSING_CODES = {
@@ -84,3 +86,19 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
                     yield number, text.removeprefix(b"\xef\xbb\xbf") if number == 1 else text
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def answers(path: Path) -> Iterator[tuple[list[tuple[int, Answer]], list[str]]]:
+    """A file's answers with the numbers of their lines, many at a time, and what is wrong with lines that hold none.
+
+    UserError: it cannot be read.
+    """
+    rest = lines(path)
+    while some := list(islice(rest, _CHUNK)):
+        found, broken = [], []
+        for number, text in some:
+            try:
+                found.append((number, read(text)))
+            except NoResult as error:
+                broken.append(f"{path.name}, line {number}: {error}")
+        yield found, broken
