@@ -7,16 +7,18 @@ import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from retinal_lib.book import Batch, now
+from retinal_lib import shown
+from retinal_lib.book import UNDER_WAY, Batch, now
 from retinal_lib.collect import FOLDER, TRIES, Collect
-from retinal_lib.pack import URL, Pack
-from retinal_lib.server import Missing, RequestFailed, RunStopped, Unsure
+from retinal_lib.pack import URL, WAITS, Pack
+from retinal_lib.server import Missing, RequestFailed, RunStopped, Unclear, Unsure
 from retinal_lib.settings import BatchSettings
 from retinal_lib.settle import Entry
 from retinal_lib.teacher import OpenAITeacher
 from retinal_lib.vault import Vault
 
 WINDOW = "24h"
+PATIENCE = 60  # looks in a row that meet with trouble, before a run that waits gives up
 
 
 class Batches(Collect):
@@ -50,51 +52,69 @@ class Batches(Collect):
 
     async def run(self, plans: Callable[[], Iterator[Entry]]) -> None:
         """Settles every image of the plan. UserError: the vault or a file cannot be written."""
+        rounds = 0
         try:
             await self.collect()
             await self._walk(plans)
-            while self.wait and self.open() and not self.stopped:
+            while self.wait and not self.stopped and rounds < PATIENCE and self._more():
                 await self._pause()
-                if await self.collect():
+                again = self.crowded
+                if await self.collect() or again:
                     await self._walk(plans)
+                rounds = rounds + 1 if self.trouble else 0
         finally:
             await self.server.close()
+        if self.trouble:
+            self.stop(RequestFailed("; ".join(self.trouble)))
+
+    def _more(self) -> bool:
+        """Something is under way, or waits for room in the server's queue."""
+        return self.crowded or any(batch.server == self.server.name for batch in self.book.batches(*UNDER_WAY))
 
     async def _pause(self) -> None:
         batches = self.open()
-        count = f"{len(batches)} batch{'es' * (len(batches) > 1)}"
-        self._note = f"{count} under way, the first: {batches[0].status or 'validating'}"
+        first = f", the first: {batches[0].status or 'validating'}" if batches else ""
+        trouble = f"; {self.trouble[0]}" if self.trouble else ""
+        self._note = f"{shown.count(len(batches), 'batch')} under way{first}{trouble}"[:120]
         await asyncio.sleep(self.limits.poll_seconds)
 
     async def _walk(self, plans: Callable[[], Iterator[Entry]]) -> None:
         """One pass over the plan: each image is settled or packed, each full file submitted."""
         self.pack = pack = self.new_pack()
-        pack.room, pack.alone = self._room(), not self.open()
+        self._make_room(pack)
         if self.stopped:
             pack.held = f"not asked, the run stopped: {self.stopped}"
+        elif self.crowded:
+            pack.held = "waits for its turn: the server's queue is full"
         files = pack.files(plans(), self.folder / FOLDER, "{}.jsonl")
         while batch := await self.in_thread(lambda: next(files, None)):
             try:
                 await self._submit(batch)
+            except Unclear as error:
+                self.trouble.append(str(error))
+                self.book.not_sent(batch, "it is not known whether the server has it in a batch")
             except (RunStopped, RequestFailed) as error:
                 self.stop(error)
                 pack.held = f"not asked, the run stopped: {self.stopped}"
                 self.book.not_sent(batch, pack.held)
             else:
                 self.asked += batch.lines
-            pack.room, pack.alone = self._room(), not self.open()
+            self._make_room(pack)
+        if pack.held == WAITS and not self.open():
+            self.forget()  # what was guessed lets nothing through
 
     def halt(self) -> None:
         """Ends packing early."""
         self.pack.halt = True
 
-    def _room(self) -> float | None:
-        """Tokens that may still be put under way; None where no limit is known."""
-        learned = self.book.note(self._limit_name)
-        limits = [n for n in (self.limits.enqueued_tokens, int(learned) if learned else None) if n is not None]
-        if not limits:
-            return None
-        return min(limits) - sum(batch.tokens for batch in self.open() if batch.model == self.teacher.model)
+    def _make_room(self, pack: Pack) -> None:
+        """Tokens that may still be put under way, and whether more could never be."""
+        learned, told = self.learned()
+        limits = [n for n in (self.limits.enqueued_tokens, learned) if n is not None]
+        taken = sum(batch.tokens for batch in self.open() if batch.model == self.teacher.model)
+        pack.room = min(limits) - taken if limits else None
+        guessed = learned is not None and not told and learned == min(limits)
+        pack.alone = not taken and not guessed
 
     # --- submitting -------------------------------------------------------------------------------------------------
 
@@ -105,7 +125,7 @@ class Batches(Collect):
             batch.state, batch.begun = "creating", now()
             self.book.save(batch)  # before the call that costs money
             self._opened(batch, await self._create(batch))
-        except RunStopped:
+        except (RunStopped, Unclear):
             raise  # whether it was made is told by the next run
         except RequestFailed:
             self._unlink(batch)
@@ -134,11 +154,13 @@ class Batches(Collect):
         last: Exception | None = None
         for trial in range(1, TRIES + 1):
             try:
-                return await self.server.call(lambda client: client.post("/batches", body=body, cast_to=object), once=True)
+                return await self.server.create("/batches", body)
             except Unsure as error:  # it may have arrived
                 last = error
                 if found := await self._adopt(batch):
                     return found
+            except Unclear:
+                raise
             except RequestFailed as error:
                 if not isinstance(error, Missing) and "not found" not in str(error) and "not exist" not in str(error):
                     raise

@@ -143,15 +143,20 @@ class Book:
         rows = self.vault.rows(f"SELECT * FROM lines WHERE custom_id IN ({marks}) ORDER BY custom_id, batch", *names)
         return (Line(*row) for row in rows)
 
-    def take(self, answers: Iterable[tuple[Line, Answer]], server: str, model: str) -> None:
+    def origins(self) -> dict[int, tuple[str, str]]:
+        """Server and model of each batch, by its number."""
+        rows = self.vault.rows("SELECT number, server, model FROM batches")
+        return {number: (server, model) for number, server, model in rows}
+
+    def take(self, answers: Iterable[tuple[Line, Answer]]) -> None:
         """Stores replies as they came, and marks their lines, in one transaction. What was taken before stays."""
-        replies, marks = [], []
+        replies, marks, origins = [], [], self.origins()
         for line, answer in answers:
             state = "passing" if answer.passing else "final"
             if answer.raw is not None:
                 state = "answered"
                 replies.append(
-                    Reply(line.key, line.attempt, line.sample, answer.raw, answer.request_id, "batch", server, model)
+                    Reply(line.key, line.attempt, line.sample, answer.raw, answer.request_id, "batch", *origins[line.batch])
                 )
             marks.append((state, answer.problem, line.custom_id, line.batch))
         self.vault.store(replies, (_MARK, marks))
@@ -183,7 +188,8 @@ class Book:
                 failures.setdefault(line.custom_id, []).append(line.problem)
         for name, problems in failures.items():
             if len(problems) >= most:
-                found.setdefault(name, ("failed", f"{problems[-1]}; sent {len(problems)} times"))
+                why = f"{problems[-1]}; sent {len(problems)} times: raise batch: resubmissions, or use -p mode direct"
+                found.setdefault(name, ("failed", why))
         return found
 
     def not_sent(self, batch: Batch, why: str) -> None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from retinal_lib import unpack
 from retinal_lib.book import Answer, Batch, Book, Line, now
 from retinal_lib.errors import UserError
-from retinal_lib.server import Missing, RequestFailed, RunStopped
+from retinal_lib.server import Missing, RequestFailed, RunStopped, Unclear, Unreachable
 from retinal_lib.teacher import OpenAITeacher
 from retinal_lib.vault import Vault
 
@@ -30,6 +30,7 @@ _ENDS = {
     "canceled": "the batch was cancelled before it was answered",
     "failed": "the batch failed before it was answered",
 }
+_RUNNING = {"validating", "in_progress", "finalizing", "cancelling"}
 _CROWDED = re.compile(r"token_limit_exceeded|enqueued tokens?", re.IGNORECASE)
 _LIMIT = re.compile(r"limit(?: of|:)? ([\d,.]+\d)([KM]?)\b", re.IGNORECASE)
 
@@ -43,6 +44,8 @@ class Collect:
     def __init__(self, vault: Vault, teacher: OpenAITeacher, folder: Path):
         self.vault, self.book, self.teacher, self.server = vault, Book(vault), teacher, teacher.server
         self.folder, self.stopped = folder, ""
+        self.trouble: list[str] = []  # what went wrong with single batches in the latest round
+        self.crowded = False  # the server's queue is full with what is not ours
         self.unknown: dict[tuple[str, str, int], None] = {}  # answers to no request of this run: id, batch, line
 
     def open(self) -> list[Batch]:
@@ -67,13 +70,21 @@ class Collect:
         self.stopped = self.stopped or str(error)
 
     async def collect(self) -> bool:
-        """Finds what a killed run left, and fetches what is there. True where something came."""
+        """Finds what a killed run left, and fetches what is there. True where a batch has ended. One batch's trouble does not
+        keep the others from being fetched."""
+        self.trouble, self.crowded, ended = [], False, False
         try:
             await self._recover()
-            return await self.look()
-        except (RunStopped, RequestFailed) as error:
+            for batch in self.open():
+                try:
+                    ended |= await self._look_at(batch)
+                except RequestFailed as error:
+                    self.trouble.append(f"batch {batch.batch_id}: {error}")
+        except Unreachable as error:
+            self.trouble.append(str(error))
+        except RunStopped as error:
             self.stop(error)
-            return False
+        return ended
 
     # --- after a crash ----------------------------------------------------------------------------------------------
 
@@ -83,7 +94,10 @@ class Collect:
             self.book.drop(batch)
         for batch in self.book.batches("creating"):
             if batch.server == self.server.name:
-                await self._recreate(batch)
+                try:
+                    await self._recreate(batch)
+                except RequestFailed as error:
+                    self.trouble.append(str(error))
 
     async def _recreate(self, batch: Batch) -> None:
         """A batch of which only the intent is known: adopted where the server has it, else forgotten and packed anew."""
@@ -95,18 +109,18 @@ class Collect:
         self.book.void(batch)
 
     async def _adopt(self, batch: Batch) -> dict | None:
-        """The server's batch for this file, None where it has none. RunStopped: it cannot be told."""
+        """The server's batch for this file, None where it has none. Unclear: it cannot be told."""
         for trial in range(1, TRIES + 1):
             try:
                 async for found in self._listed():
                     if self._is(batch, found):
                         return found
-            except (Missing, RequestFailed) as error:
+            except RequestFailed as error:
                 if now() - batch.begun > FORGOTTEN:
                     return None
-                raise RunStopped(
-                    f"it cannot be told whether the server made a batch of {FOLDER}/{batch.file} when an earlier run was cut "
-                    f"off: its batches cannot be listed ({error}); nothing of it is asked again for two days"
+                raise Unclear(
+                    f"it cannot be told whether the server made a batch of {FOLDER}/{batch.file}: its batches cannot be listed "
+                    f"({error}); its {batch.lines:,} requests are not sent again for two days"
                 ) from error
             if trial < TRIES:
                 await self.server.pause(trial)
@@ -117,7 +131,6 @@ class Collect:
         place: dict[str, object] | None = {}
         while place is not None:
             page = await self.server.get("/batches", limit=100, **place)
-            page = page if isinstance(page, dict) else {"data": page}
             found = [entry for entry in page.get("data") or page.get("value") or [] if isinstance(entry, dict)]
             for entry in found:
                 yield entry
@@ -142,14 +155,8 @@ class Collect:
 
     # --- fetching ---------------------------------------------------------------------------------------------------
 
-    async def look(self) -> bool:
-        """Looks at each batch once; True where one has ended. RunStopped, RequestFailed."""
-        ended = False
-        for batch in self.open():
-            ended |= await self._look_at(batch)
-        return ended
-
     async def _look_at(self, batch: Batch) -> bool:
+        """True where the batch has ended. RunStopped, RequestFailed."""
         try:
             found = await self.server.get(f"/batches/{batch.batch_id}", patient=now() - batch.begun < FRESH)
         except Missing as error:
@@ -162,7 +169,8 @@ class Collect:
         if counts.get("total"):
             batch.status += f", {(counts.get('completed') or 0) + (counts.get('failed') or 0):,} of {counts['total']:,} done"
         self.book.save(batch)
-        if status not in _ENDS:
+        late = status not in _RUNNING and now() - batch.begun > FORGOTTEN  # an end that nobody told of
+        if status not in _ENDS and not late:
             return False
         if short := await self._fetch(batch, found, status):
             batch.looks += 1
@@ -223,7 +231,7 @@ class Collect:
                     if answer.problem:
                         answer = answer._replace(problem=self.server.clean(answer.problem))
                     taken.append((line, answer))
-            self.book.take(taken, batch.server, batch.model)
+            self.book.take(taken)
         return broken
 
     # --- the end of a batch -----------------------------------------------------------------------------------------
@@ -240,7 +248,8 @@ class Collect:
         if crowded:
             self._learn(said)
         elif status != "failed" or not errors or (passing and not named):
-            self._done(batch, f"the batch failed ({said})" if errors and status == "failed" else _ENDS[status])
+            ended = _ENDS.get(status, f"the batch ended as {status!r}")
+            self._done(batch, f"the batch failed ({said})" if errors and status == "failed" else ended)
             return
         self._unlink(batch)
         self.book.void(batch)  # nothing of it ran
@@ -249,7 +258,8 @@ class Collect:
 
     def _refuse(self, batch: Batch, errors: list[dict]) -> bool:
         """Requests that the server names by their line in the file are refused for good."""
-        wrong = {e["line"]: e for e in errors if isinstance(e.get("line"), int) and e.get("code") not in unpack.PASSING_CODES}
+        others = unpack.PASSING_CODES | unpack.WHOLE_CODES
+        wrong = {e["line"]: e for e in errors if isinstance(e.get("line"), int) and e.get("code") not in others}
         path, taken = self.folder / FOLDER / batch.file, []
         if wrong and path.is_file():
             for number, text in unpack.lines(path):
@@ -257,17 +267,30 @@ class Collect:
                     said = self.server.clean(f"{entry.get('code')} {entry.get('message')}")
                     answer = Answer(unpack.name(text), None, "", f"the server refused the request ({said})")
                     taken.append((self.book.known([answer.custom_id], batch)[answer.custom_id], answer))
-        self.book.take(taken, batch.server, batch.model)
+        self.book.take(taken)
         return bool(taken)
 
     def _learn(self, said: str) -> None:
-        """The server lets fewer tokens be under way than were: as many as it says, or half of them, from now on."""
+        """The server lets fewer tokens be under way than were: as many as it says, or half of them, for a day. Where it lets
+        more than are ours, others fill its queue, and waiting helps."""
         together = sum(other.tokens for other in self.open())  # the refused one among them
-        told = _LIMIT.search(said)
-        limit = (
-            int(float(told[1].replace(",", "")) * {"k": 1000, "m": 1_000_000}.get((told[2] or "").casefold(), 1)) if told else 0
-        )
-        self.book.keep(self._limit_name, str(limit if 0 < limit < together else max(1, together // 2)))
+        if told := _LIMIT.search(said):
+            factor = {"k": 1000, "m": 1_000_000}.get(told[2].casefold(), 1)
+            limit = int(float(told[1].replace(",", "")) * factor)
+            self.crowded = limit >= together
+        else:
+            limit = max(1, together // 2)
+        if not self.crowded:
+            self.book.keep(self._limit_name, f"{limit} {'told' if told else 'guessed'} {now():.0f}")
+
+    def learned(self) -> tuple[int | None, bool]:
+        """Tokens that the server lets be under way, as far as a refusal told within a day, and whether it said so."""
+        limit, kind, when = (self.book.note(self._limit_name) or "0 none 0").split()
+        return (int(limit) if now() - float(when) < 24 * 3600 else None), kind == "told"
+
+    def forget(self) -> None:
+        """Forgets what a refusal told."""
+        self.book.keep(self._limit_name, "0 none 0")
 
     @property
     def _limit_name(self) -> str:

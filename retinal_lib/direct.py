@@ -49,6 +49,11 @@ class Direct:
         return self.purse.over
 
     @property
+    def trouble(self) -> list[str]:
+        """What kept batches from being fetched."""
+        return [*self.collect.trouble, *filter(None, [self.collect.stopped])] if self.collect else []
+
+    @property
     def unknown(self) -> dict[tuple[str, str, int], None]:
         """Answers in batches that belong to no request of this run."""
         return self.collect.unknown if self.collect else {}

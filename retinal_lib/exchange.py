@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from retinal_lib import paths, unpack
+from retinal_lib import paths, shown, unpack
 from retinal_lib.book import Answer, Line
 from retinal_lib.errors import UserError
 from retinal_lib.pack import STANDING, Pack
@@ -18,7 +18,7 @@ RESULTS = "results"
 class Walk:
     """One pass over a plan that sends nothing: what is still to be asked waits for the reason that its pack holds."""
 
-    note, asked, stopped, over, vain = "", 0, "", "", ""
+    note, asked, stopped, over, vain, trouble = "", 0, "", "", "", ()
 
     def __init__(self, pack: Pack, folder: Path):
         self.pack, self.book, self.folder = pack, pack.book, folder
@@ -51,8 +51,9 @@ class Packing(Walk):
     def told(self) -> Iterator[str]:
         """What to do with the files."""
         files = self.book.batches("exchange")
-        count = f"{len(files)} file{'s' * (len(files) > 1)}"
-        yield f"{self.pack.packed:,} requests are packed in {count} in {paths.shown(self.folder / REQUESTS)}."
+        count = shown.count(len(files), "file")
+        requests = f"{shown.count(self.pack.packed, 'request')} {shown.are(self.pack.packed)}"
+        yield f"{requests} packed in {count} in {paths.shown(self.folder / REQUESTS)}."
         yield f"Have them answered, put the result files into {paths.shown(self.folder / RESULTS)}, run with -p mode unpack."
 
     def _walk(self, plans: Callable[[], Iterator[Entry]]) -> None:
@@ -73,10 +74,12 @@ class Unpacking(Walk):
     def __init__(self, pack: Pack, folder: Path, results: Path | None):
         super().__init__(pack, folder)
         self.results = results or folder / RESULTS
-        self.taken = 0
+        self.taken, self.models = 0, set()
 
     def told(self) -> Iterator[str]:
         """What was taken."""
+        if others := sorted(self.models - {self.pack.teacher.model}):
+            yield f"Answers of {', '.join(others)} were among them; this run is of {self.pack.teacher.model}: pass -p model."
         yield f"{self.taken:,} answers were taken from {paths.shown(self.results)}; -p mode pack packs what is missing."
 
     @property
@@ -93,6 +96,7 @@ class Unpacking(Walk):
         super()._walk(plans)
 
     def _take(self, path: Path) -> None:
+        origins = self.book.origins()
         for answers, wrong in unpack.answers(path):
             self.broken += wrong
             known = self.book.known({answer.custom_id for _, answer in answers})
@@ -104,4 +108,5 @@ class Unpacking(Walk):
                 elif line.state != "answered" and (answer.raw is not None or line.state == "open"):
                     taken.append((line, answer))
                     self.taken += answer.raw is not None
-            self.book.take(taken, *self.pack.teacher.origin)
+                    self.models.add(origins[line.batch][1])
+            self.book.take(taken)

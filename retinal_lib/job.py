@@ -43,7 +43,7 @@ class Job:
         self.limits = chosen.batch.at(self.teacher.server.name if chosen.teacher == "openai" else "")
         self.estimate = self.new_estimate()  # of the latest plan
         if chosen.budget_usd is not None:
-            ways.check_budget(self.teacher)
+            ways.check_budget(self.teacher, chosen.images == "send")
 
     @classmethod
     def load(cls, **parameters: object) -> "Job":

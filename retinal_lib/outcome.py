@@ -14,7 +14,7 @@ from retinal_lib import export, paths
 from retinal_lib.book import Batch, Book
 from retinal_lib.errors import UserError
 from retinal_lib.money import Money
-from retinal_lib.shown import Shown
+from retinal_lib.shown import Shown, are, count
 from retinal_lib.vault import FINAL, Sample
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Outcome:
     under_way: tuple[UnderWay, ...] = ()
     noticed: tuple[str, ...] = ()
     vain: str = ""
+    again: str = "run again to ask for what failed"
 
     @property
     def tokens(self) -> dict[str, int]:
@@ -95,7 +96,7 @@ class Outcome:
         total = counts.pop("images")
         text = f"{total} images: " + ", ".join(f"{count} {state}" for state, count in counts.items())
         if self.asked is not None:
-            text += f"; {self.asked} requests sent now, {sum(self.tokens.values()):,} tokens for all replies on hand"
+            text += f"; {count(self.asked, 'request')} sent now, {sum(self.tokens.values()):,} tokens for all replies on hand"
         odd = sum(self.findings.values())
         text += f"; {odd} findings to look at in lineage.jsonl" if odd else ""
         return "\n".join([text, *self.noticed])
@@ -113,13 +114,13 @@ class Outcome:
         if self.vain:
             raise UserError(self.vain)
         if self.stopped and (pending := self.counts.get("pending")):
-            raise UserError(f"the run stopped: {self.stopped}; {pending} images wait; run again to go on")
+            raise UserError(f"the run stopped: {self.stopped}; {count(pending, 'image')} wait; run again to go on")
         if self.state in ("dry run", "pending") or (self.state == "over budget" and self.counts["accepted"]):
             return
         bad = self.counts["rejected"] + self.counts["failed"]
         asked = self.counts["images"] - self.counts["skipped"]
         why = "; ".join(f"{row.images} {row.state}: {row.reason}" for row in self.reasons)
-        where = f"every one is listed in {paths.shown(self.folder / 'failures.jsonl')}; run again to ask for what failed"
+        where = f"every one is listed in {paths.shown(self.folder / 'failures.jsonl')}; {self.again}"
         if not self.counts["accepted"]:
             raise UserError(f"no conversation was written for {self.counts['images']} images ({why}); {where}")
         if bad > self.max_failed * asked:
@@ -178,23 +179,32 @@ class Tally:
             self._job.folder,
             chosen.max_failed,
             tuple(UnderWay(b.server, b.batch_id, b.status or "validating", b.lines) for b in batches),
-            tuple(_noticed(way, chosen, batches, pending, state)),
+            tuple(_noticed(way, chosen, batches, self._job.teacher.origin[0], pending, state)),
             way.vain if pending and not self._counts["accepted"] else "",
+            "run with -p mode direct to ask again for what failed" if chosen.mode == "batch" else Outcome.again,
         )
 
 
-def _noticed(way: "Way", chosen: "Settings", batches: list[Batch], pending: int, state: str) -> Iterator[str]:
+def _noticed(way: "Way", chosen: "Settings", batches: list[Batch], book_server: str, pending: int, state: str) -> Iterator[str]:
     """What there is to tell beside the counts."""
     if state == "dry run":
         yield f"Dry run: nothing was sent, {pending} requests would be; the run's files are as they were."
         return
     if way.stopped:
         yield f"The run stopped: {way.stopped}"
-    if batches:
-        yield f"{sum(b.lines for b in batches):,} requests are under way in {len(batches)} batch{'es' * (len(batches) > 1)}:"
-        yield from (f"  {b.batch_id or b.file} at {b.server}: {b.status or 'validating'}; {_due(b)}" for b in batches)
+    elif way.trouble:
+        yield f"Not everything could be fetched: {'; '.join(way.trouble)}"
+    here = [batch for batch in batches if batch.server == book_server]
+    for server in dict.fromkeys(batch.server for batch in batches):
+        theirs = [batch for batch in batches if batch.server == server]
+        number = sum(batch.lines for batch in theirs)
+        yield f"{count(number, 'request')} {are(number)} under way in {count(len(theirs), 'batch')} at {server}:"
+        yield from (f"  {batch.batch_id or batch.file}: {_status(batch)}" for batch in theirs)
+        if server != book_server:
+            yield f"Set OPENAI_BASE_URL to {server} and run again to fetch them."
+    if here and chosen.mode in ("batch", "direct"):
         yield "Run the same command again to fetch the answers; a batch may take up to 24 hours."
-    elif state == "over budget":
+    if state == "over budget":
         yield f"The budget of {chosen.budget_usd:g} USD is reached: {pending} images are not asked. Raise budget_usd to go on."
     elif pending and chosen.mode in ("pack", "unpack"):
         yield from way.told()
@@ -204,16 +214,19 @@ def _noticed(way: "Way", chosen: "Settings", batches: list[Batch], pending: int,
         told = "was" if len(unknown) == 1 else "were"
         yield f"{len(unknown)} {plural} to no request of this run and {told} not taken (unknown.jsonl), the first: {first}"
     if way.broken:
-        yield f"{len(way.broken)} lines of the result files cannot be read, the first: {'; '.join(way.broken[:3])}"
+        yield f"{count(len(way.broken), 'line')} of the result files cannot be read, the first: {'; '.join(way.broken[:3])}"
 
 
-def _due(batch: Batch) -> str:
+def _status(batch: Batch) -> str:
+    if batch.state == "creating":
+        return "it is not known whether the server has made it"
     when = datetime.datetime.fromtimestamp(batch.begun + 24 * 3600).astimezone()
-    return f"due by {when:%d %b %H:%M}"
+    return f"{batch.status or 'validating'}; due by {when:%d %b %H:%M}"
 
 
 def _alike(reason: str) -> str:
     """A reason without what differs from image to image, so that equal ones count together."""
     reason = re.sub(r"\brow \d+", "row …", reason)
+    reason = re.sub(r"\bits [\d,]+ (?=tokens|bytes)", "its … ", reason)
     reason = re.sub(r"\d+(\.\d+)? stands in no hidden fact", "a number stands in no hidden fact", reason)
     return re.sub(r"^turn \d+: ", "", reason)

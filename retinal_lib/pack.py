@@ -24,6 +24,7 @@ _WORKERS = os.cpu_count() or 1
 _ROWS = 2000  # images and lines that go into the vault at once
 _BLOCK = 4 << 20  # bytes written at once: few, since each waits for the interpreter's lock
 _LOOKED_UP = 128  # images whose replies are looked up at once
+WAITS = "waits for its turn: as many tokens are under way as the server lets"
 STANDING = {
     "under way": "an answer is under way in a batch",
     "by hand": "packed in a request file; its answer is not here yet",
@@ -292,7 +293,7 @@ class Pack:
         elif batch is None and self.room is not None and (wanted := self._tokens(item)) > self.room:
             if self.alone:
                 return bool(self._fail(item, f"its {wanted:,} tokens are more than may be under way at once"))
-            self.held = "waits for its turn: as many tokens are under way as the server lets"
+            self.held = WAITS
             item.sample.state, item.sample.reason = "pending", self.held
         elif not self.purse.take(self.purse.worst(self._bound(item, size), "batch")):
             self.purse.close()

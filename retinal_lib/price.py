@@ -195,6 +195,7 @@ class Purse:
 def allowed(options: dict[str, Any]) -> int | None:
     """Tokens of an answer that the request's options allow, None where they set no limit."""
     for name in ("max_completion_tokens", "max_tokens"):
-        if isinstance(options.get(name), int):
-            return options[name]
+        found = options.get(name)
+        if isinstance(found, int) and not isinstance(found, bool) and found > 0:  # some servers take -1 for "no limit"
+            return found
     return None

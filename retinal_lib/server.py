@@ -2,6 +2,7 @@
 
 import asyncio
 import email.utils
+import json
 import os
 import random
 import re
@@ -23,6 +24,7 @@ LONGEST_PAUSE = 120.0  # seconds
 DEFAULT_SERVER = "https://api.openai.com/v1"
 NOWHERE = "files that are carried by hand"  # the server's name where requests leave as files and no address is set
 T = TypeVar("T")
+STRANGE = "the server answered with something else than the API does; check OPENAI_BASE_URL (does it end in /v1?)"
 # a download that breaks off tells so in the terms of the SDK's transport, which is httpx or, in newer versions, httpx2
 BrokenOff = import_module(openai.DefaultAioHttpClient.__mro__[-2].__module__.split(".")[0]).TransportError
 
@@ -39,8 +41,16 @@ class Unsure(RequestFailed):
     """The call may have reached the server or not: nothing says which."""
 
 
+class Unclear(RequestFailed):
+    """A call that costs money may have been carried out, and the server does not tell."""
+
+
 class RunStopped(Exception):
     """No request can be answered any more (a bad key, a spent quota, no server); the message says why."""
+
+
+class Unreachable(RunStopped):
+    """The server did not answer many calls in a row."""
 
 
 def address() -> str:
@@ -67,8 +77,8 @@ def is_loopback(address: str) -> bool:
 
 
 def without_login(address: str) -> str:
-    """The address without a user's name and password."""
-    return re.sub(r"//[^/@]*@", "//", address)
+    """The address, or a text with addresses, without a user's name and password and without what follows a question mark."""
+    return re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", re.sub(r"//[^/@]*@", "//", address))
 
 
 class Server:
@@ -128,6 +138,10 @@ class Server:
                 reason, pause = self.clean(f"the server could not be reached ({_cause(error)})"), None
                 if once:
                     raise Unsure(reason) from error
+            except json.JSONDecodeError as error:
+                reason, pause = "the server's answer is no JSON", None
+                if once:
+                    raise Unsure(reason) from error
             else:
                 self._dead, self.note = 0, ""
                 return answer
@@ -135,22 +149,36 @@ class Server:
                 await self._wait(trial, reason, pause)
         self._dead += 1
         if self._dead >= 5:
-            raise RunStopped(f"{self._dead} requests in a row got no answer after {trial} tries each; the last: {reason}")
+            raise Unreachable(f"{self._dead} requests in a row got no answer after {trial} tries each; the last: {reason}")
         raise RequestFailed(f"{reason}; tried {trial} times")
 
-    async def get(self, path: str, patient: bool = False, **query: object) -> object:
-        """The JSON at a path, as `call` gets it."""
+    async def get(self, path: str, patient: bool = False, **query: object) -> dict:
+        """The JSON object at a path, as `call` gets it; a bare list stands under `data`."""
         options = {"params": query} if query else {}
-        return await self.call(lambda client: client.get(path, cast_to=object, options=options), patient=patient)
+        found = await self.call(lambda client: client.get(path, cast_to=object, options=options), patient=patient)
+        found = {"data": found} if isinstance(found, list) else found
+        if not isinstance(found, dict):
+            raise RequestFailed(STRANGE)
+        return found
+
+    async def create(self, path: str, body: dict) -> dict:
+        """What a call makes that costs money, sent once. Unsure: it may have been made."""
+        found = await self.call(lambda client: client.post(path, body=body, cast_to=object), once=True)
+        if not isinstance(found, dict) or not isinstance(found.get("id"), str):
+            raise Unsure(STRANGE)
+        return found
 
     async def upload(self, path: Path) -> str:
         """The id of a request file that was uploaded for a batch; the file is read as it is sent."""
 
         async def send(client: openai.AsyncOpenAI) -> str:
             with path.open("rb") as file:
-                return (await client.files.create(file=(path.name, file, "application/jsonl"), purpose="batch")).id
+                found = await client.files.create(file=(path.name, file, "application/jsonl"), purpose="batch")
+            return getattr(found, "id", None) or ""
 
-        return await self.call(send)
+        if not (file_id := await self.call(send)):
+            raise RequestFailed(STRANGE)
+        return file_id
 
     async def download(self, file_id: str, path: Path) -> None:
         """Writes a result file as it comes. RequestFailed: it broke off each time; OSError: the disk is full."""

@@ -5,6 +5,17 @@ import pandas as pd
 _WHOLE = ("display.max_colwidth", None, "display.max_rows", 200)
 
 
+def count(number: int, noun: str) -> str:
+    """A number with its noun: 1 batch, 2 batches, 3,000 requests."""
+    plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def are(number: int) -> str:
+    """The verb to a number."""
+    return "is" if number == 1 else "are"
+
+
 class Shown(pd.DataFrame):
     """A DataFrame that notebooks show whole."""
 

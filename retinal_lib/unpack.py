@@ -10,7 +10,19 @@ from retinal_lib.book import Answer
 from retinal_lib.errors import UserError
 
 _CHUNK = 2000  # lines taken in at once
-_PASSING = {408, 409, 425, 429}
+_PASSING = {401, 403, 404, 408, 409, 425, 429}  # none of these is the request's own fault
+# what a batch as a whole is refused for, even where a line is named
+WHOLE_CODES = {
+    "model_not_found",
+    "mismatched_model",
+    "model_mismatch",
+    "url_mismatch",
+    "invalid_method",
+    "too_many_tasks",
+    "empty_file",
+    "empty_batch",
+    "input_no_permissions",
+}
 # what a line, or a batch as a whole, may fail of that is not the request's fault
 PASSING_CODES = {
     "batch_expired",
@@ -47,9 +59,12 @@ def read(text: str | bytes) -> Answer:
     if not isinstance(response, dict):
         return Answer(name, None, "", *_failed(None, failure))
     status, body = response.get("status_code"), response.get("body")
-    given = isinstance(body, dict | str) and bool(body)
+    status = int(status) if isinstance(status, str) and status.isdecimal() else status
+    if isinstance(failure, dict) and not any(failure.values()):
+        failure = None
     done = status is None or (isinstance(status, int) and 200 <= status < 300)
-    if given and done and not failure:
+    answered = isinstance(body, dict) and "choices" in body  # paid for, whatever stands beside it
+    if done and body and isinstance(body, dict | str) and (answered or not failure):
         request_id = response.get("request_id")
         return Answer(
             name,

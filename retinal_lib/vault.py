@@ -194,16 +194,17 @@ class Vault:
         """How many images were asked for with each system prompt, by its sha256."""
         return dict(self._reader.execute("SELECT prompt, count(*) FROM samples WHERE prompt != '' GROUP BY prompt").fetchall())
 
-    def usage(self, server: str, model: str) -> list[tuple[str, dict[str, int], int]]:
-        """What all replies of a model took: (channel, tokens, replies whose tokens were not counted) for each channel."""
+    def usage(self) -> list[tuple[str, str, str, dict[str, int], int]]:
+        """What all replies of servers took: (server, model, channel, tokens, replies whose tokens were not counted)."""
         names = ("prompt_tokens", "prompt_tokens_details.cached_tokens", "completion_tokens")
         sums = ", ".join(f"coalesce(sum(json_extract(raw, '$.usage.{name}')), 0)" for name in names)
         query = (
-            f"SELECT channel, {sums}, sum(json_extract(raw, '$.usage.prompt_tokens') IS NULL) FROM replies "
-            "WHERE server IN (?, '') AND model IN (?, '') AND json_valid(raw) GROUP BY channel"
+            f"SELECT server, model, channel, {sums}, sum(json_extract(raw, '$.usage.prompt_tokens') IS NULL) FROM replies "
+            "WHERE json_valid(raw) GROUP BY server, model, channel"
         )
-        rows = self._reader.execute(query, (server, model))
-        return [(channel, {"prompt": p, "cached": c, "completion": o}, uncounted) for channel, p, c, o, uncounted in rows]
+        return [
+            (*row[:3], dict(zip(("prompt", "cached", "completion"), row[3:6], strict=True)), row[6]) for row in self.rows(query)
+        ]
 
     def begin(self) -> None:
         """Forgets the last run's view of the images; replies stay."""

@@ -49,16 +49,26 @@ def _purse(job: "Job", vault: Vault) -> price.Purse:
     limit = job.settings.budget_usd
     if limit is None or job.settings.dry_run:
         return price.Purse(None, None)
-    found, spent, under_way = job.teacher.price, 0.0, 0.0
-    for channel, usage, uncounted in vault.usage(*job.teacher.origin):
+    spent = under_way = 0.0
+    for server_, model, channel, usage, uncounted in vault.usage():
         if uncounted:
             raise UserError(price.UNCOUNTED)
-        spent += found.of(usage, channel)
+        spent += _price(job, server_, model).of(usage, channel)
     for batch in Book(vault).batches(*UNDER_WAY):
-        if (batch.server, batch.model) == job.teacher.origin:
-            answers = batch.completion_bound or batch.lines * job.teacher.answer_bound
-            under_way += found.of({"prompt": batch.prompt_bound, "completion": answers}, "batch")
-    return price.Purse(limit, found, spent, under_way)
+        answers = batch.completion_bound or batch.lines * job.teacher.answer_bound
+        under_way += _price(job, batch.server, batch.model).of({"prompt": batch.prompt_bound, "completion": answers}, "batch")
+    return price.Purse(limit, job.teacher.price, spent, under_way)
+
+
+def _price(job: "Job", server_: str, model: str) -> price.Price:
+    """The price of what lies in a run's folder. UserError: it is not known, so that a budget cannot be kept."""
+    found = price.find(server_, model) if server_ else job.teacher.price  # the first version did not keep the server
+    if found is None:
+        raise UserError(
+            f"budget_usd needs a price for {model} at {server_} too, whose replies lie in {paths.shown(job.folder)}; add it to "
+            f"{paths.shown(price.prices_file())}"
+        )
+    return found
 
 
 def check_terms(page: Page, chosen: Settings) -> None:
@@ -83,11 +93,13 @@ def check_terms(page: Page, chosen: Settings) -> None:
         )
 
 
-def check_budget(teacher: OpenAITeacher) -> None:
+def check_budget(teacher: OpenAITeacher, pictures: bool) -> None:
     """UserError: what a request costs at most is not known, so that a budget cannot be kept."""
     where = paths.shown(price.prices_file())
     if teacher.price is None:
         raise UserError(f"budget_usd needs a price for {teacher.model} at {teacher.server.name}; add it to {where}")
+    if pictures and teacher.price.image is None:
+        raise UserError(f"budget_usd needs to know what a picture takes: add image for {teacher.model} to {where}")
     if not teacher.answer_bound:
         raise UserError(
             "budget_usd needs to know how long an answer can be: set max_tokens under `request` in params/<dataset>.yaml, "

@@ -1,5 +1,6 @@
 """Batch mode: half the price, nothing lost, nothing paid twice, every answer on its own image."""
 
+import hashlib
 import json
 import os
 import random
@@ -409,6 +410,115 @@ def test_answers_that_belong_to_no_request_are_listed_not_taken(run: Callable, b
     assert lines(tmp_path / "run" / "unknown.jsonl") == [{"custom_id": "somebody-else", "file": "batch_1", "line": 1}]
 
 
+def test_a_queue_that_others_fill_is_waited_for(run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
+    text = "Enqueued token limit reached for m in organization o. Limit: 2,000,000 enqueued tokens. Please try again."
+    kept = batches._invalid
+    batches._invalid = lambda made, given: (
+        [{"code": "token_limit_exceeded", "line": None, "message": text}] if made.number <= 4 else kept(made, given)
+    )
+    tables = [run(wait=False).table.to_string() for _ in range(6)]
+    assert any("the server's queue is full" in table for table in tables)
+    assert run().counts["accepted"] == 13 and len(batches.batches) == 5
+
+
+def test_an_untold_limit_that_lets_nothing_through_is_forgotten(run: Callable, batches: FakeBatches) -> None:
+    kept = batches._invalid
+    batches._invalid = lambda made, given: (
+        [{"code": "token_limit_exceeded", "line": None, "message": "too many"}] if made.number <= 6 else kept(made, given)
+    )
+    for _ in range(8):
+        run(wait=False)
+    assert run().counts["accepted"] == 13 and set(batches.billed.values()) == {1}
+
+
+def test_one_batch_s_trouble_does_not_keep_the_others(run: Callable, batches: FakeBatches) -> None:
+    run(wait=False, batch={"requests": 4})
+    batches.batches.pop("batch_2")
+    for _ in range(6):
+        outcome = run(wait=False, batch={"requests": 4})
+    assert outcome.counts["accepted"] == 9 and outcome.counts["pending"] == 4
+    assert outcome.state == "stopped" and "batch batch_2: the server answered 404 No batch found" in outcome.stopped
+    with pytest.raises(UserError, match="4 images wait"):
+        outcome.require()
+
+
+def test_an_unclear_batch_does_not_keep_the_others(run: Callable, batches: FakeBatches) -> None:
+    batches.listed = False
+    batches.faults = lambda name, number: error(500, "x") if name == "create" and number == 2 else None
+    run(wait=False, batch={"requests": 4})
+    for _ in range(6):
+        outcome = run(wait=False, batch={"requests": 4})
+    assert outcome.counts["accepted"] == 9 and outcome.counts["pending"] == 4 and batches.calls["create"] == 4
+    assert "it is not known whether the server has made it" in outcome.summary
+    batches.listed = True
+    assert run().counts["accepted"] == 13 and set(batches.billed.values()) == {1}
+
+
+def test_a_run_that_waits_outlasts_an_outage(run: Callable, batches: FakeBatches) -> None:
+    batches.faults = lambda name, number: error(502, "bad gateway") if name == "look" and 3 <= number < 60 else None
+    assert run().counts["accepted"] == 13
+
+
+def test_an_end_that_nobody_told_of_is_an_end_after_two_days(run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
+    batches.ends = lambda made: "errored" if made.number == 1 else "completed"
+    run(limit=2, wait=False)
+    for _ in range(6):
+        outcome = run(limit=2, wait=False)
+    assert outcome.state == "pending" and "errored" in outcome.summary
+    with sqlite3.connect(tmp_path / "run" / "vault.sqlite") as vault:
+        vault.execute("UPDATE batches SET begun = begun - 3 * 86400")
+    assert run(limit=2).counts["accepted"] == 2
+
+
+def test_a_refusal_of_the_whole_file_that_names_a_line_refuses_no_image(run: Callable, batches: FakeBatches) -> None:
+    kept = batches._invalid
+    batches._invalid = lambda made, given: [{"code": "model_not_found", "line": 1, "message": "no such model"}]
+    outcome = run()
+    assert outcome.state == "stopped" and "no such model" in outcome.stopped and len(batches.batches) == 1
+    batches._invalid = kept
+    assert run().counts["accepted"] == 13
+
+
+@pytest.mark.parametrize("call", ["upload", "file", "create", "look", "list"])
+@pytest.mark.parametrize("text", ["<html>login</html>", '{"id": "x", "sta', '{"object": "x"}', "null"])
+def test_answers_that_are_no_api_s_end_in_a_sentence(call: str, text: str, run: Callable, batches: FakeBatches) -> None:
+    kind = "text/html" if "<" in text else "application/json"
+
+    def strange(name: str, number: int) -> web.Response | None:
+        if call == "list" and name == "create" and number == 1:
+            return error(500, "busy")
+        return web.Response(text=text, content_type=kind) if name == call else None
+
+    batches.faults = strange
+    for _ in range(2):
+        outcome = run(limit=2, wait=False)
+        assert outcome.counts["accepted"] == 0 and outcome.counts["pending"] == 2
+    batches.faults = lambda name, number: None
+    assert run(limit=2).counts["accepted"] == 2 and set(batches.billed.values()) == {1}
+
+
+@pytest.mark.parametrize("odd", [{"status_code": "200"}, {"error": {"code": None, "message": None}}, {"status_code": None}])
+def test_an_answer_that_is_there_is_taken_whatever_stands_beside_it(odd: dict, run: Callable, batches: FakeBatches) -> None:
+    def bent(name: str, number: int, data: bytes) -> bytes:
+        rows = [json.loads(row) for row in data.splitlines()]
+        for row in rows:
+            row["error"] = odd.get("error")
+            row["response"] |= {key: value for key, value in odd.items() if key != "error"}
+        return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+    batches.torn, batches.whole_length = bent, False
+    assert run(limit=3).counts["accepted"] == 3 and set(batches.billed.values()) == {1}
+
+
+def test_batches_at_another_server_are_told_of(run: Callable, batches: FakeBatches, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(limit=2, wait=False)
+    with running(FakeBatches()) as other:
+        monkeypatch.setenv("OPENAI_BASE_URL", other.url)
+        outcome = run(limit=2)
+    assert outcome.state == "complete"
+    assert f"Set OPENAI_BASE_URL to {batches.url} and run again" in outcome.summary and "same command" not in outcome.summary
+
+
 # --- direct and batch together ---------------------------------------------------------------------------------------------
 
 
@@ -467,18 +577,20 @@ def test_three_thousand_images_with_failing_lines_and_an_expired_file(
 
     tries: Counter[str] = Counter()
 
+    def chance(text: str) -> float:  # the same in each test run
+        return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 2**32
+
     def line(name: str, body: dict) -> dict | None:
-        tries[name] += 1
-        chance = int(name[:4], 16) / 0x10000
-        if chance < 0.025:
+        tries[told(body)] += 1
+        if chance(told(body)) < 0.025:
             return failure(400, "odd", "invalid_request")
-        return failure(500, "busy") if chance < 0.05 and tries[name] == 1 else None
+        return failure(500, "busy") if chance(told(body)) < 0.05 and tries[told(body)] == 1 else None
 
     batches.line, batches.ends = line, lambda made: "expired" if made.number == 3 else "completed"
     outcome = run(dataset=str(root / "clinic.yaml"), batch={"requests": 500})
     outcome.require()
-    refused = sum(int(name[:4], 16) / 0x10000 < 0.025 for name in tries)
-    again = sum(0.025 <= int(name[:4], 16) / 0x10000 < 0.05 for name in tries)
+    refused = sum(chance(text) < 0.025 for text in tries)
+    again = sum(0.025 <= chance(text) < 0.05 for text in tries)
     assert 50 < refused < 100 and 50 < again < 100
     assert outcome.counts == {"images": 3000, "accepted": 3000 - refused, "rejected": 0, "failed": refused, "skipped": 0}
     assert set(batches.billed.values()) == {1} and len(batches.billed) == 3000 - refused

@@ -71,7 +71,7 @@ def test_results_in_any_order_repeated_mixed_and_partial(tmp_path: Path, monkeyp
     (results / "mixed.jsonl").write_text("\n".join(rows) + '\n\n{"custom_id": "cut off', encoding="utf-8")
     outcome = exchange("unpack", folder)
     assert outcome.counts["accepted"] == 4 and outcome.counts["pending"] == 9
-    assert "1 lines of the result files cannot be read, the first: mixed.jsonl, line" in outcome.summary
+    assert "1 line of the result files cannot be read, the first: mixed.jsonl, line" in outcome.summary
     check_every_answer(folder, 14)
 
     exchange("pack", folder)  # only what is missing, and the old files are gone

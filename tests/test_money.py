@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from answers import lines
-from fake_batches import FakeBatches, answer, failure
+from fake_batches import FakeBatches, answer, failure, mark, told
 from fake_server import completion, error
 from hypothesis import given
 from hypothesis import strategies as st
@@ -275,6 +275,25 @@ def test_a_budget_needs_a_price_and_a_longest_answer(run: Callable, batches: Fak
         Job.load(dataset="ODIR", budget_usd=1)
 
 
+def test_a_budget_counts_all_models_and_needs_a_picture_s_tokens(run: Callable, batches: FakeBatches, prices: Callable) -> None:
+    prices(batches.url, EXPENSIVE + "\n    n: {input: 20000, output: 100000, most_output: 100}")
+    batches.script = lambda number, body: completion(answer(body))
+    worst = max(len(json.dumps(body)) + 200 for body in _bodies(run, batches)) * 20000 / 1e6 + 100 * 100000 / 1e6
+    budget = 1.1 * worst
+    run(mode="direct", budget_usd=budget)
+    assert 0 < len(batches.asked) * ONE <= budget
+    assert run(mode="direct", budget_usd=budget, model="n").asked == 0
+    with pytest.raises(UserError, match="budget_usd needs to know what a picture takes: add image for m to"):
+        run(mode="direct", budget_usd=budget, images="send")
+    prices(batches.url, "n: {input: 20000, output: 100000, most_output: 100}")
+    with pytest.raises(UserError, match=r"budget_usd needs a price for m at http.* too, whose replies lie in"):
+        run(mode="direct", budget_usd=budget, model="n")
+
+
+def test_only_a_positive_limit_bounds_an_answer() -> None:
+    assert [price.allowed({"max_tokens": n}) for n in (-1, 0, True, 50)] == [None, None, None, 50]
+
+
 def test_a_server_that_counts_no_tokens_ends_a_run_with_a_budget(run: Callable, batches: FakeBatches, prices: Callable) -> None:
     from aiohttp import web
 
@@ -301,7 +320,7 @@ def test_failed_requests_give_back_what_was_set_aside(run: Callable, batches: Fa
 
 def test_failed_lines_of_a_batch_give_back_what_was_set_aside(run: Callable, batches: FakeBatches, prices: Callable) -> None:
     prices(batches.url, EXPENSIVE)
-    batches.line = lambda name, body: failure(400, "odd") if int(name[0], 16) < 8 else None
+    batches.line = lambda name, body: failure(400, "odd") if mark(told(body))[0] < "f" else None
     outcome = run(budget_usd=300)
     assert outcome.counts["failed"] > 2 and outcome.counts["accepted"] + outcome.counts["failed"] == 13
 
