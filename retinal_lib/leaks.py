@@ -1,0 +1,179 @@
+"""Questions that give away what only the facts tell: values, labels, boxes, jargon, and answers put into the asker's mouth."""
+
+import re
+
+from retinal_lib import amounts, automorph, vocabulary
+from retinal_lib.amounts import Amount
+from retinal_lib.circumstances import sides
+from retinal_lib.finding import ERROR, Finding
+from retinal_lib.ledger import Ledger
+from retinal_lib.profile import YES, Profile
+from retinal_lib.vocabulary import WORDS, Reading, Term, implied
+
+_CODE = re.compile(r"\b[A-Za-z]+(?:_[A-Za-z0-9]+)+\b")
+_ASKS = frozenset(
+    "is are do does did can could has have would will was were any whether if what which how where who when should may might".split()
+)
+_PRESUMES = frozenset("given since because as considering knowing seeing despite although though with why".split())
+_TAG = re.compile(r"(?:isn't it|aren't they|doesn't it|don't they|right|correct|is it not|am i right|isn't that so|no)\s*\?\s*$", re.I)
+_OPEN = frozenset("any sign evidence whether if possible".split())
+
+
+class Leaks:
+    """The questions of one conversation, in order; `hear` each answer in between: what it tells may be asked after."""
+
+    def __init__(self, profile: Profile, ledger: Ledger):
+        self.profile, self.ledger = profile, ledger
+        self.told: set[object] = set()
+        self.numbers: set[float] = set()
+
+    def hear(self, answer: Reading) -> None:
+        """Remembers what an answer tells."""
+        for term in answer.terms:
+            for value in term.values:
+                self.told.add((term.kind, value))
+                if term.kind == "conditions":
+                    self.told |= {("conditions", parent) for parent in implied(str(value))}
+            self.told.add(" ".join(answer.words[term.first : term.last]))
+        for amount in amounts.read(answer):
+            self.numbers |= {amount.low, amount.high, *amount.edges}
+        self.told |= {("side", side) for side, _ in sides(answer, True)}
+
+    def question(self, turn: int, text: Reading) -> list[Finding]:
+        """What a question gives away."""
+        self._turn, self._text, self._found = turn, text, []
+        self._tagged = bool(_TAG.search(text.text))
+        self._codes()
+        self._values()
+        self._labels()
+        self._answers()
+        self._jargon()
+        return self._found
+
+    def _add(self, kind: str, span: tuple[int, int], text: str, fact: object = None) -> None:
+        self._found.append(Finding(kind, ERROR, self._turn, span, text, fact, "question"))
+
+    def _at(self, term: Term) -> tuple[int, int]:
+        return self._text.span(term.first, term.last)
+
+    def _codes(self) -> None:
+        for found in _CODE.finditer(self._text.text):
+            if found[0] in automorph.columns() or "zone" in found[0].lower() or found[0] in self.profile.facts:
+                self._add("leak_jargon", found.span(), f"the question uses the column name {found[0]!r}")
+
+    # --- values -------------------------------------------------------------------------------------------------------
+
+    def _values(self) -> None:
+        for amount in amounts.read(self._text):
+            said = self._text.said(amount.first, amount.last)
+            span = self._text.span(amount.first, amount.last)
+            if {amount.low, amount.high, *amount.edges} <= self.numbers:
+                continue
+            if amount.edges:
+                self._add("leak_box", span, f"the question gives the box {said}, which no answer told before")
+            elif (fact := self._held(amount)) is not None:
+                self._add("leak_value", span, f"the question gives {said!r}, which only the facts tell: {fact.text}", fact)
+            elif not amount.whole and not amount.spelled:
+                self._add("leak_value", span, f"the question gives the value {said!r}, which no answer told before")
+
+    def _held(self, amount: Amount) -> object | None:
+        """The fact that holds a number of a question, where the words around it are of that fact."""
+        kinds = {t.kind for t in self._text.terms}
+        measures = {v for t in self._text.terms if t.kind == "measures" for v in t.values}
+        for quantity in self.ledger.valued(amount):
+            if quantity.measure in ("count", "distance", "edge"):
+                fits = "conditions" in kinds or "disorder" in kinds
+            elif quantity.measure == "grade":
+                fits = "grade" in measures
+            else:
+                fits = quantity.measure in measures or bool(amount.unit) or not amount.whole
+            if fits:
+                return quantity.fact
+        return None
+
+    # --- labels -------------------------------------------------------------------------------------------------------
+
+    def _labels(self) -> None:
+        for term in self._text.terms:
+            if term.kind == "conditions":
+                self._label(term, str(term.values[0]))
+            elif term.kind == "lay" and self._presumed(term):
+                known = next((c for c in term.values[0] if c in self.profile.yes), None)
+                if known and not any(("conditions", c) in self.told for c in term.values[0]):
+                    self._tell("leak_answer", term, self.profile.yes[known])
+            elif term.kind == "severity" and ("severity", term.value) not in self.told and self.profile.severity:
+                after = [t for t in self._text.terms if t.kind == "conditions" and 0 <= t.first - term.last <= 1]
+                if after and self.profile.severity[0] == term.value:
+                    self._tell("leak_label", term, self.profile.severity[1])
+
+    def _label(self, term: Term, condition: str) -> None:
+        if ("conditions", condition) in self.told:
+            return
+        stance, fact = self.profile.stance(condition)
+        fact = fact or self.profile.patient.get(condition)
+        if self._presumed(term):
+            self._tell("leak_label", term, fact)
+        elif stance == YES and condition not in WORDS["asked_openly"]:
+            self._tell("leak_label", term, fact)
+
+    def _tell(self, kind: str, term: Term, fact: object) -> None:
+        said = self._text.said(term.first, term.last)
+        reason = f": {fact.text}" if fact else ""
+        self._add(kind, self._at(term), f"the question takes {said!r} as known, which no answer told before{reason}", fact)
+
+    def _presumed(self, term: Term) -> bool:
+        """Whether what is named is taken as known rather than asked for."""
+        text, words = self._text, self._text.words
+        sentence = next((s for s in text.sentences if s.start <= term.first < s.stop), range(0, len(words)))
+        if self._tagged and sentence == text.sentences[-1]:
+            return True
+        before = [words[k] for k in range(sentence.start, term.first)]
+        if _OPEN & set(before):
+            return False
+        if _PRESUMES & set(before[:3]) and not {"is", "does", "can"} & set(before[:1]):
+            return True
+        near = before[-3:]
+        if {"the", "this", "these", "those", "my", "that"} & set(near) and not (before[:1] and before[0] in ("is", "are", "do", "does") and self._asked_for(before)):
+            return True
+        return not any(w in _ASKS for w in [*before, *[words[k] for k in sentence]]) 
+
+    @staticmethod
+    def _asked_for(before: list[str]) -> bool:
+        return before[:2] in (["is", "this"], ["is", "that"], ["does", "this"], ["are", "these"], ["is", "it"], ["does", "the"], ["do", "i"], ["is", "there"], ["are", "there"])
+
+    # --- answers in the question --------------------------------------------------------------------------------------
+
+    def _answers(self) -> None:
+        text = self._text
+        told = sides(text)
+        if len({side for side, _ in told} & {"left", "right"}) == 1:
+            for side, term in told:
+                if side != "both" and ("side", side) not in self.told:
+                    self._add("leak_answer", self._at(term), f"the question tells that it is the {side} eye, which no answer told before", self.profile.facts.get("eye"))
+        levels = {v for t in text.terms if t.kind == "quality" for v in t.values}
+        for term in text.terms:
+            if term.kind == "quality" and len(levels) == 1 and ("quality", term.value) not in self.told and self._presumed(term):
+                self._add("leak_answer", self._at(term), f"the question judges the image quality ({text.said(term.first, term.last)!r}) before any answer did")
+            elif term.kind == "normal" and self._supposed(term) and ("normal", term.value) not in self.told and not self._limits(term):
+                self._add("leak_answer", self._at(term), f"the question takes {text.said(term.first, term.last)!r} as known before any answer told it")
+
+    def _supposed(self, term: Term) -> bool:
+        """Whether a question supposes normality rather than asks for it."""
+        words = self._text.words
+        sentence = next((s for s in self._text.sentences if s.start <= term.first < s.stop), range(0, len(words)))
+        said = [words[k] for k in sentence]
+        return self._tagged or said[0] in _PRESUMES or not any(w in _ASKS for w in said)
+
+    def _limits(self, term: Term) -> bool:
+        return self._text.words[term.last : term.last + 1] in (["range"], ["value"], ["person"], ["eye"])
+
+    def _jargon(self) -> None:
+        for term in self._text.terms:
+            if term.kind != "jargon":
+                continue
+            phrase = " ".join(self._text.words[term.first : term.last])
+            if phrase not in self.told and ("jargon", term.value) not in self.told:
+                said = self._text.said(term.first, term.last)
+                self._add("leak_jargon", self._at(term), f"the question says {said!r}, which a person who sees only the picture would not know")
+
+

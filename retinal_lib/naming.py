@@ -1,0 +1,158 @@
+"""Which words of a text name a number: its measure, vessels, zone, formula, direction and lesion."""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+from retinal_lib.amounts import Amount
+from retinal_lib.vocabulary import Reading, Term
+
+KINDS = ("measures", "vessels", "zones", "formulas", "orientations", "conditions")
+_DIVIDERS = frozenset(", ; : and but while whereas versus vs compared than – — / plus with against &".split())
+_PREPOSITIONS = frozenset("in for of at over on across within by along".split())
+_JOINED = frozenset("and or , versus vs / & – — to µm ; respectively mm %".split())
+_LISTED = frozenset("and or , / & versus vs to the in of for zone both".split())
+
+
+class Named(NamedTuple):
+    """The values of each kind that a number's own words give (`own`) and that its sentence gave before (`before`)."""
+
+    own: dict[str, frozenset]
+    before: dict[str, frozenset]
+
+
+def name(text: Reading, found: list[Amount]) -> list[Named]:
+    """What names each amount of a text."""
+    named: dict[int, Named] = {}
+    for sentence in text.sentences:
+        inside = [a for a in found if sentence.start <= a.first < sentence.stop]
+        if inside:
+            terms = [t for t in text.terms if t.kind in KINDS and sentence.start <= t.first < sentence.stop]
+            terms = [t for t in terms if not any(a.first <= t.first < a.last and t.first != a.first for a in inside)]
+            named |= _Sentence(text, sentence, inside, terms).named()
+    return [named.get(a.first, Named({}, {})) for a in found]
+
+
+class _Sentence:
+    def __init__(self, text: Reading, sentence: range, found: list[Amount], terms: list[Term]):
+        self.words, self.sentence, self.found, self.terms = text.words, sentence, found, terms
+
+    def named(self) -> dict[int, Named]:
+        """By the first token of each amount."""
+        posts = [self._post(i) for i in range(len(self.found))]
+        listed = self._listed(posts)
+        result, before = {}, {}
+        start = self.sentence.start
+        for i, amount in enumerate(self.found):
+            own: dict[str, frozenset] = {}
+            for kind in KINDS:
+                values = listed.get((i, kind)) or self._own(kind, start, amount, posts[i])
+                if values:
+                    own[kind] = values
+            result[amount.first] = Named(own, dict(before))
+            before |= own
+            for kind in KINDS:  # what stands by the way counts for later numbers too
+                more = frozenset(v for t in self._between(kind, start, posts[i]) for v in t.values)
+                if more and kind not in own:
+                    before[kind] = more
+            start = posts[i]
+        return result
+
+    def _between(self, kind: str, first: int, last: int) -> list[Term]:
+        return [t for t in self.terms if t.kind == kind and first <= t.first and t.last <= last]
+
+    def _post(self, i: int) -> int:
+        """The token up to which what follows an amount belongs to it."""
+        amount = self.found[i]
+        stop = self.found[i + 1].first if i + 1 < len(self.found) else self.sentence.stop
+        at, seen = amount.last, False
+        depth = 0
+        while at < stop:
+            word = self.words[at]
+            if word == "(":
+                close = next((k for k in range(at, self.sentence.stop) if self.words[k] == ")"), stop)
+                if close >= stop:
+                    return at
+                depth += 1
+            elif word == ")":
+                depth -= 1
+                if depth < 0:
+                    return at
+            elif word in _DIVIDERS and depth == 0 and not (word == "with" and not seen):
+                return self._coordinated(at, stop)
+            seen = seen or word not in _PREPOSITIONS
+            at += 1
+        return at
+
+    def _coordinated(self, at: int, stop: int) -> int:
+        """Beyond a divider where what stands before and after it are listed together: in arteries and veins."""
+        before = [t for t in self.terms if t.last == at]
+        after = [t for t in self.terms if t.first == at + 1 and any(t.kind == b.kind for b in before)]
+        if self.words[at] in ("and", "/", "&") and after and after[0].last >= min(stop, self.sentence.stop):
+            return after[0].last
+        return at
+
+    def _own(self, kind: str, start: int, amount: Amount, post: int) -> frozenset:
+        """The nearest words: those after the amount, else those of its clause before it, else of the words since the last."""
+        after = self._between(kind, amount.last, post)
+        before = self._between(kind, start, amount.first)
+        inside = [t for t in self.terms if t.kind == kind and amount.first <= t.first < amount.last]
+        if kind == "measures":
+            return frozenset(v for t in [*after, *before, *inside] for v in t.values)
+        if after:
+            return frozenset(v for t in after for v in t.values)
+        if not before:
+            return frozenset()
+        clause = self._clause(start, amount.first)
+        near = [t for t in before if t.first >= clause]
+        chosen = near or before
+        last = chosen[-1]
+        group = [t for t in before if t is last or self._together(kind, t, last)]
+        return frozenset(v for t in ([*group, *near] if near else chosen) for v in t.values)
+
+    def _clause(self, start: int, stop: int) -> int:
+        """Where the clause before an amount begins."""
+        for k in range(stop - 1, start - 1, -1):
+            if self.words[k] in _DIVIDERS and self.words[k] not in ("/", ":", "with") and any(k < t.first < stop for t in self.terms):
+                return k + 1
+        return start
+
+    def _together(self, kind: str, one: Term, other: Term) -> bool:
+        """Whether two terms of a kind are listed together: vertical and horizontal."""
+        if one.last > other.first:
+            return False
+        chain = [t for t in self.terms if t.kind == kind and one.first <= t.first <= other.first]
+        return all(all(self.words[k] in _LISTED for k in range(a.last, b.first)) for a, b in pairwise(chain))
+
+    def _runs(self) -> list[list[int]]:
+        """Amounts that follow each other with nothing but commas and the like between."""
+        runs = [[0]]
+        for i, (a, b) in enumerate(pairwise(self.found), start=1):
+            if all(self.words[k] in _JOINED or self.words[k] in ("(", ")") for k in range(a.last, b.first)):
+                runs[-1].append(i)
+            else:
+                runs.append([i])
+        return [run for run in runs if len(run) > 1]
+
+    def _listed(self, posts: list[int]) -> dict[tuple[int, str], frozenset]:
+        """Values given to the amounts of a run one by one: '0.42 and 0.40 for the vertical and horizontal ratio'."""
+        given: dict[tuple[int, str], frozenset] = {}
+        for run in self._runs():
+            first = self.found[run[0]].first
+            start = posts[run[0] - 1] if run[0] else self.sentence.start
+            stop = self.found[run[-1] + 1].first if run[-1] + 1 < len(self.found) else self.sentence.stop
+            for kind in KINDS:
+                for terms in (self._between(kind, start, first), self._between(kind, self.found[run[-1]].last, stop)):
+                    chosen = self._distinct(terms)
+                    if len(chosen) >= len(run):
+                        chosen = chosen[-len(run) :] if terms and terms[-1].last <= first else chosen[: len(run)]
+                        given |= {(i, kind): frozenset(t.values) for i, t in zip(run, chosen, strict=True)}
+                        break
+        return given
+
+    @staticmethod
+    def _distinct(terms: list[Term]) -> list[Term]:
+        chosen: list[Term] = []
+        for term in terms:
+            if all(set(term.values).isdisjoint(other.values) for other in chosen):
+                chosen.append(term)
+        return chosen

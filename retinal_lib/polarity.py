@@ -1,0 +1,128 @@
+"""Whether a text says a thing is there, is not there, or leaves it open."""
+
+from typing import NamedTuple
+
+from retinal_lib.vocabulary import Reading, Term
+
+_BACK_STOPS = frozenset(";")
+_AFTER = frozenset("not none no never absent isn't aren't wasn't weren't negative zero 0".split())
+_LINKS = frozenset("and or , nor / & is are was were be been can could has have do does : ( clearly also currently here definitely".split())
+
+
+class Mention(NamedTuple):
+    """A condition that is named, with the sentence it stands in: yes, no, or open."""
+
+    condition: str
+    term: Term
+    polarity: str
+    sentence: range
+
+
+class Cues:
+    """The cues of one text, by the token they begin at."""
+
+    def __init__(self, text: Reading):
+        self.text = text
+        self.at: dict[int, Term] = {t.first: t for t in text.terms if t.kind == "cues"}
+        self.conditions = {t.first: t for t in text.terms if t.kind == "conditions"}
+        self.generic = [t.first for t in text.terms if t.kind == "generic"]
+        self._ends = {t.last: t for t in (*self.at.values(), *self.conditions.values())}
+
+    def polarity(self, term: Term, sentence: range) -> str:
+        """yes, no or open for what is named by a term."""
+        if any(sentence.start <= g < sentence.stop for g in self.generic):
+            return "open"
+        return self._after(term.last, sentence.stop) or self._before(term.first, sentence.start) or "yes"
+
+    def _before(self, at: int, start: int) -> str | None:
+        """What the words before say; a negation ends with its clause."""
+        words, k = self.text.words, at
+        if k > start and words[k - 1][0].isdigit():
+            return "no" if words[k - 1] == "0" else None
+        verb = False
+        while k > start:
+            term = self._ends.get(k)
+            size = 1 if term is None else term.last - term.first
+            k -= size
+            if term is None:
+                if words[k] == ";" or (words[k] == ":" and (verb or self._normal(k, start))):
+                    return None
+                if words[k] == "," and verb:
+                    return None
+                continue
+            if term.kind == "conditions":
+                if verb:  # another clause
+                    return None
+                continue
+            values = term.values
+            if "break" in values:
+                return None
+            if "neg" in values:
+                return None if self._particle(k, start) else "no"
+            if "open" in values:
+                return "open"
+            verb = verb or "verb" in values
+        return None
+
+
+    def _normal(self, stop: int, start: int) -> bool:
+        """Whether what stands before token `stop` is about normality: it is not normal: ..."""
+        return any(t.kind in ("normal", "disorder") and start <= t.first < stop for t in self.text.terms)
+
+    def _particle(self, k: int, start: int) -> bool:
+        """Whether the negation at token k answers a question by itself: No, ..."""
+        words = self.text.words
+        return k == start and words[k] in ("no", "not") and k + 1 < len(words) and words[k + 1] in (",", "–", "—", ":", ";")
+
+    def _after(self, at: int, stop: int) -> str | None:
+        """What the words after say: 'is not seen', 'cannot be judged', ': none'."""
+        words, k = self.text.words, at
+        while k < min(stop, at + 14):
+            term = self.at.get(k)
+            if term is not None:
+                values = term.values
+                if "after_open" in values or ("open" in values and words[k] != "if"):
+                    return "open"
+                if "after_neg" in values or ("neg" in values and self._denies(k)):
+                    return "no" if self._linked(at, k) else None
+                if "break" in values or "neg" in values:
+                    return None
+                k = term.last
+                continue
+            if k in self.conditions:
+                k = self.conditions[k].last
+                continue
+            if words[k] in ";.":
+                return None
+            k += 1
+        return None
+
+    def _denies(self, k: int) -> bool:
+        """Whether the negation at token k denies what stands before it: 'are not', 'aren't', ': none'."""
+        word, before = self.text.words[k], self.text.words[k - 1]
+        return "n't" in word or (word in _AFTER and before in ("is", "are", "was", "were", "be", "been", ":", "does", "do", "remain"))
+
+    def _linked(self, at: int, k: int) -> bool:
+        """Whether nothing but a verb or further members of a list lie between."""
+        i = at
+        while i < k:
+            if i in self.conditions:
+                i = self.conditions[i].last
+            elif self.text.words[i] in _LINKS:
+                i += 1
+            else:
+                return i > at and any(self.text.words[j] in ("is", "are", "was", "were") for j in range(i, k)) and "," not in self.text.words[at:k]
+        return True
+
+
+def mentions(text: Reading) -> list[Mention]:
+    """The conditions that a text names, each with its polarity."""
+    terms = [t for t in text.terms if t.kind == "conditions"]
+    if not terms:
+        return []
+    cues, found = Cues(text), []
+    for term in terms:
+        sentence = next((s for s in text.sentences if s.start <= term.first < s.stop), range(0, len(text.words)))
+        polarity = cues.polarity(term, sentence)
+        found += [Mention(str(term.values[0]), term, polarity, sentence)]
+    return found
