@@ -14,7 +14,7 @@ SPELLED = {
 } | {"thirty": 30, "forty": 40, "fifty": 50, "single": 1, "dozen": 12, "half": 0.5}
 ROMAN = {"i": 1, "ii": 2, "iii": 3, "iv": 4}
 _DASH = re.compile(r"\s*[-–—]\s*")
-_NUMBER = re.compile(r"[\d.]")
+_STARTS = frozenset("0123456789.[(")
 
 
 class Amount(NamedTuple):
@@ -38,11 +38,23 @@ class Amount(NamedTuple):
 
 def read(text: Reading) -> list[Amount]:
     """The numbers of a text, in order. Numbers that only order (first, 1., Figure 2) are none."""
-    words, found, i = text.words, [], 0
-    cues, units = _cues(text.terms)
-    decades = {t.first: float(t.values[0]) for t in text.terms if t.kind == "ages"}
-    taken = {k for t in text.terms for k in range(t.first, t.last) if t.last - t.first > 1 and t.kind != "units"}
-    while i < len(words):
+    if text._amounts is None:
+        text._amounts = _read(text)
+    return text._amounts
+
+
+def _read(text: Reading) -> list[Amount]:
+    words, found, done = text.words, [], 0
+    places = [i for i, word in enumerate(words) if word[0] in _STARTS or word in SPELLED or word in ROMAN]
+    places += [t.first for t in text.of("ages")]
+    if not places:
+        return found
+    cues, units = _cues(text)
+    decades = {t.first: float(t.values[0]) for t in text.of("ages")}
+    taken = {k for t in text.terms if t.last - t.first > 1 and t.kind != "units" for k in range(t.first, t.last)}
+    for i in sorted(places):
+        if i < done:
+            continue
         word = words[i]
         amount = None
         if word in "[(" and len(word) == 1:
@@ -58,11 +70,9 @@ def read(text: Reading) -> list[Amount]:
         elif word in SPELLED and _quantifies(text, i):
             value = float(SPELLED[word])
             amount = Amount(i, i + 1, i + 1, value, value, 0.0, True, spelled=True)
-        if amount is None:
-            i += 1
-            continue
-        found.append(_with_cue(amount, cues, units))
-        i = found[-1].last
+        if amount is not None:
+            found.append(_with_cue(amount, cues, units))
+            done = found[-1].last
     return found
 
 
@@ -70,16 +80,9 @@ def _is_digit(word: str) -> bool:
     return word[0].isdigit() or (word[0] == "." and len(word) > 1)
 
 
-def _cues(terms: list[Term]) -> tuple[dict[int, set[str]], dict[int, Term]]:
+def _cues(text: Reading) -> tuple[dict[int, tuple], dict[int, Term]]:
     """The cues that end before a token, and the units that begin at one."""
-    cues: dict[int, set[str]] = {}
-    units: dict[int, Term] = {}
-    for term in terms:
-        if term.kind == "cues":
-            cues.setdefault(term.last, set()).update(term.values)
-        elif term.kind == "units":
-            units.setdefault(term.first, term)
-    return cues, units
+    return {t.last: t.values for t in text.of("cues")}, {t.first: t for t in text.of("units")}
 
 
 def _digits(text: Reading, i: int, units: dict[int, Term]) -> Amount:

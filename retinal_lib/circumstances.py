@@ -6,6 +6,7 @@ from retinal_lib.polarity import Cues
 from retinal_lib.profile import Profile
 from retinal_lib.vocabulary import Reading, Term
 
+_SIDES = frozenset("left right both od os ou".split())
 _OF_EYE = frozenset("eye fundus retina eyeball globe".split())
 _SEX = {"man": "male", "male": "male", "gentleman": "male", "boy": "male", "woman": "female", "female": "female", "lady": "female", "girl": "female"}
 _PLACES = frozenset("side of edge corner half quadrant quarter part upper lower border third margin portion area away now hand".split())
@@ -16,8 +17,8 @@ _WISHED = frozenset("would could need should might additional further instead un
 def sides(text: Reading, asked: bool = False) -> list[tuple[str, Term]]:
     """(left, right or both, where) for each word that names an eye; `asked`: the question was which eye it is."""
     found, words = [], text.words
-    for i, word in enumerate(words):
-        raw = text.text[text.starts[i] : text.ends[i]]
+    for i in [i for i, word in enumerate(words) if word in _SIDES]:
+        word, raw = words[i], text.said(i, i + 1)
         if raw in ("OD", "OS", "OU"):
             found.append(({"OD": "right", "OS": "left", "OU": "both"}[raw], Term(i, i + 1, "side", ())))
         elif word in ("left", "right") and _is_side(words, i, asked):
@@ -66,10 +67,7 @@ class Circumstances:
         self._findings.append(Finding(kind, ERROR, self._turn, self._text.span(term.first, term.last), text, fact))
 
     def _said(self, term: Term) -> str:
-        return self._cues.polarity(term, self._sentence(term))
-
-    def _sentence(self, term: Term) -> range:
-        return next((s for s in self._text.sentences if s.start <= term.first < s.stop), range(0, len(self._text.words)))
+        return self._cues.polarity(term, self._text.sentence(term))
 
     def _trace(self, term: Term, fact: object) -> None:
         self._traces.append(Trace(self._turn, self._text.span(term.first, term.last), self._text.said(term.first, term.last), "claim", fact))
@@ -79,9 +77,9 @@ class Circumstances:
         told = sides(self._text, asked)
         by_sentence: dict[range, set[str]] = {}
         for side, term in told:
-            by_sentence.setdefault(self._sentence(term), set()).add(side)
+            by_sentence.setdefault(self._text.sentence(term), set()).add(side)
         for side, term in told:
-            both = len(by_sentence[self._sentence(term)] & {"left", "right"}) == 2
+            both = len(by_sentence[self._text.sentence(term)] & {"left", "right"}) == 2
             said = self._said(term)
             if both or said == "open" or (said == "no" and side != self.eye):
                 continue
@@ -98,11 +96,13 @@ class Circumstances:
                 self._add("side", term, f"the {side} eye is told, {known}", self.eye_fact)
 
     def _quality(self) -> None:
+        if not (self._text.of("quality") or self._text.of("gradable")):
+            return
         levels = self.profile.levels
         facts = self.profile.quality
         graded = [f for f in facts if f.name != "remark"]
-        for term in self._text.terms:
-            if term.kind not in ("quality", "gradable") or (said := self._said(term)) == "open":
+        for term in (*self._text.of("quality"), *self._text.of("gradable")):
+            if (said := self._said(term)) == "open":
                 continue
             words = self._text.said(term.first, term.last)
             if not facts:
@@ -122,14 +122,12 @@ class Circumstances:
 
     def _modality(self) -> None:
         fact = self.profile.facts.get("modality")
-        for term in self._text.terms:
-            if term.kind != "modalities":
-                continue
+        for term in self._text.of("modalities"):
             if "fundus" in term.values:
                 if fact is not None:
                     self._trace(term, fact)
                 continue
-            sentence = {self._text.words[k] for k in self._sentence(term)}
+            sentence = {self._text.words[k] for k in self._text.sentence(term)}
             held = fact is not None and self._text.said(term.first, term.last).casefold() in fact.text.casefold()
             if self._said(term) == "yes" and not held and sentence & _SHOWN and not sentence & _WISHED:
                 known = f"but {fact.text}" if fact else "but no fact says so"

@@ -68,7 +68,7 @@ class Claims:
     def _of_patient(self, mention: Mention, said: str) -> None:
         """A label of both eyes together may be told as that alone."""
         fact = self.profile.patient[mention.condition]
-        cues = [t for t in self._text.terms if t.kind == "cues" and "patient_scope" in t.values]
+        cues = [t for t in self._text.of("cues") if "patient_scope" in t.values]
         if any(mention.sentence.start <= t.first < mention.sentence.stop for t in cues) or mention.condition in ("diabetes", "hypertension"):
             self._trace(mention.term, fact)
         else:
@@ -92,7 +92,7 @@ class Claims:
         first = text.sentences[0]
         if any(m.sentence == first for m in mentioned) or len(first) > 6:
             return
-        asked = [t for t in question.terms if t.kind == "conditions"]
+        asked = question.of("conditions")
         for term in asked[:1] if len(asked) == 1 else ():
             stance, fact = self.profile.stance(str(term.values[0]))
             said = text.words[0]
@@ -104,12 +104,12 @@ class Claims:
     # --- grades in words ----------------------------------------------------------------------------------------------
 
     def _severities(self, text: Reading, mentioned: list[Mention]) -> None:
-        terms = [t for t in text.terms if t.kind == "severity"]
+        terms = text.of("severity")
         if not terms:
             return
         known, cues = self.profile.severity, Cues(text)
         for term in terms:
-            sentence = next(s for s in text.sentences if s.start <= term.first < s.stop)
+            sentence = text.sentence(term)
             if not self._of_retinopathy(term, sentence, mentioned) or cues.polarity(term, sentence) != "yes":
                 continue
             if text.words[term.first - 1 : term.first] and text.words[term.first - 1] in ("than", "between", "from", "to", "or") :
@@ -130,17 +130,17 @@ class Claims:
         if following not in _GRADED:
             return False
         before = [m for m in near if m.term.last <= term.first]
-        graded = any(t.kind == "measures" and "grade" in t.values and t.first in sentence for t in self._text.terms)
+        graded = any("grade" in t.values and t.first in sentence for t in self._text.of("measures"))
         return before[-1].condition in _RETINOPATHY if before else graded and bool(self.profile.severity)
 
     def _scales(self, text: Reading) -> None:
         held = {f.unit for f in self.profile.grades}
-        for term in text.terms:
-            if term.kind != "scales" or not held.isdisjoint(term.values):
+        for term in text.of("scales"):
+            if not held.isdisjoint(term.values):
                 continue
             if any("exudate" in str(v) for v in term.values) and any("exudate" in unit for unit in held):
                 continue
-            sentence = next((s for s in text.sentences if s.start <= term.first < s.stop), range(0))
+            sentence = text.sentence(term)
             if Cues(text).polarity(term, sentence) != "yes":
                 continue
             fact = self.profile.grades[0] if self.profile.grades else None
@@ -150,10 +150,10 @@ class Claims:
     def _distances(self, text: Reading) -> None:
         """Exudates within or beyond one disc diameter of the macula, against the graded distance."""
         fact = next((f for f in self.profile.grades if "exudate distance" in f.unit), None)
-        for term in text.terms:
-            if term.kind != "units" or "dd" not in term.values or fact is None:
+        for term in text.of("units") if fact is not None else ():
+            if "dd" not in term.values:
                 continue
-            sentence = next((s for s in text.sentences if s.start <= term.first < s.stop), range(0))
+            sentence = text.sentence(term)
             before = [text.words[k] for k in range(max(sentence.start, term.first - 6), term.first)]
             near = bool({"within", "inside"} & set(before)) or before[-3:-1] == ["less", "than"]
             far = bool({"beyond", "outside", "farther", "further", "more", "over"} & set(before))
@@ -167,11 +167,10 @@ class Claims:
     # --- normality ----------------------------------------------------------------------------------------------------
 
     def _normality(self, text: Reading) -> None:
-        cues = Cues(text)
-        for term in text.terms:
-            if term.kind not in ("normal", "disorder"):
-                continue
-            sentence = next((s for s in text.sentences if s.start <= term.first < s.stop), range(0))
+        terms = [*text.of("normal"), *text.of("disorder")]
+        cues = Cues(text) if terms else None
+        for term in terms:
+            sentence = text.sentence(term)
             said = cues.polarity(term, sentence)
             if said == "open" or self._is_modifier(text, term):
                 continue

@@ -24,6 +24,10 @@ _DATA = re.compile(
     r"|hidden|csv|spreadsheet|the dataset|label file|ground[- ]truth|metadata)\b",
     re.I,
 )
+# one of these is in every text that the two find something in
+_HINTS = ("model", " ai ", "assistant", "artificial", " ai,", " ai.", "given", "provided", "hidden", "supplied", "available", "listed", "underlying", "structured",
+    "above", "attached", "following", "accompanying", "input", "data", "fact", "annotation", "description", "csv", "table", "spreadsheet", "label", "instruction",
+    "prompt", "truth", "information", "measurement", "context", "details", "json", "image")
 _FUNCTION = frozenset("the of a an and is are with in to for or by at than from that which as was were on about its this shows".split())
 _ENDED = re.compile(r"[.!?:)\]\"'’”*`%|]\s*\Z")
 _ITEM = re.compile(r"\s*(?:[-*•+]|\d+[.)]|#|\||\*\*)")
@@ -40,7 +44,8 @@ def check(parts: list[tuple[str, str]], track: str | None, style: str | None) ->
         if not text.strip():
             found.append(Finding("form_empty", ERROR, turn, (0, 0), f"the {part} of turn {turn} is empty", None, part))
             continue
-        for kind, pattern, says in (("form_machine", _MACHINE, "speaks as a machine"), ("form_data", _DATA, "speaks of the data behind the image")):
+        lower = value.lower()
+        for kind, pattern, says in ([] if not any(w in lower for w in _HINTS) else (("form_machine", _MACHINE, "speaks as a machine"), ("form_data", _DATA, "speaks of the data behind the image"))):
             if said := pattern.search(value):
                 found.append(Finding(kind, ERROR, turn, said.span(), f"{said[0]!r} {says}", None, part))
         if who == "gpt" and _cut(text.rstrip()):

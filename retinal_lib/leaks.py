@@ -79,7 +79,7 @@ class Leaks:
     def _held(self, amount: Amount) -> object | None:
         """The fact that holds a number of a question, where the words around it are of that fact."""
         kinds = {t.kind for t in self._text.terms}
-        measures = {v for t in self._text.terms if t.kind == "measures" for v in t.values}
+        measures = {v for t in self._text.of("measures") for v in t.values}
         for quantity in self.ledger.valued(amount):
             if quantity.measure in ("count", "distance", "edge"):
                 fits = "conditions" in kinds or "disorder" in kinds
@@ -124,7 +124,7 @@ class Leaks:
     def _presumed(self, term: Term) -> bool:
         """Whether what is named is taken as known rather than asked for."""
         text, words = self._text, self._text.words
-        sentence = next((s for s in text.sentences if s.start <= term.first < s.stop), range(0, len(words)))
+        sentence = text.sentence(term)
         if self._tagged and sentence == text.sentences[-1]:
             return True
         before = [words[k] for k in range(sentence.start, term.first)]
@@ -150,7 +150,7 @@ class Leaks:
             for side, term in told:
                 if side != "both" and ("side", side) not in self.told:
                     self._add("leak_answer", self._at(term), f"the question tells that it is the {side} eye, which no answer told before", self.profile.facts.get("eye"))
-        levels = {v for t in text.terms if t.kind == "quality" for v in t.values}
+        levels = {v for t in text.of("quality") for v in t.values}
         for term in text.terms:
             if term.kind == "quality" and len(levels) == 1 and ("quality", term.value) not in self.told and self._presumed(term):
                 self._add("leak_answer", self._at(term), f"the question judges the image quality ({text.said(term.first, term.last)!r}) before any answer did")
@@ -160,7 +160,7 @@ class Leaks:
     def _supposed(self, term: Term) -> bool:
         """Whether a question supposes normality rather than asks for it."""
         words = self._text.words
-        sentence = next((s for s in self._text.sentences if s.start <= term.first < s.stop), range(0, len(words)))
+        sentence = self._text.sentence(term)
         said = [words[k] for k in sentence]
         return self._tagged or said[0] in _PRESUMES or not any(w in _ASKS for w in said)
 
@@ -168,9 +168,7 @@ class Leaks:
         return self._text.words[term.last : term.last + 1] in (["range"], ["value"], ["person"], ["eye"])
 
     def _jargon(self) -> None:
-        for term in self._text.terms:
-            if term.kind != "jargon":
-                continue
+        for term in self._text.of("jargon"):
             phrase = " ".join(self._text.words[term.first : term.last])
             if phrase not in self.told and ("jargon", term.value) not in self.told:
                 said = self._text.said(term.first, term.last)

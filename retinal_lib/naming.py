@@ -26,7 +26,7 @@ def name(text: Reading, found: list[Amount]) -> list[Named]:
     for sentence in text.sentences:
         inside = [a for a in found if sentence.start <= a.first < sentence.stop]
         if inside:
-            terms = [t for t in text.terms if t.kind in KINDS and sentence.start <= t.first < sentence.stop]
+            terms = [t for kind in KINDS for t in text.of(kind) if sentence.start <= t.first < sentence.stop]
             terms = [t for t in terms if not any(a.first <= t.first < a.last and t.first != a.first for a in inside)]
             named |= _Sentence(text, sentence, inside, terms).named()
     return [named.get(a.first, Named({}, {})) for a in found]
@@ -35,6 +35,8 @@ def name(text: Reading, found: list[Amount]) -> list[Named]:
 class _Sentence:
     def __init__(self, text: Reading, sentence: range, found: list[Amount], terms: list[Term]):
         self.words, self.sentence, self.found, self.terms = text.words, sentence, found, terms
+        self.kinds = {kind: [t for t in terms if t.kind == kind] for kind in KINDS}
+        self.spoken = [kind for kind in KINDS if self.kinds[kind]]
 
     def named(self) -> dict[int, Named]:
         """By the first token of each amount."""
@@ -44,13 +46,13 @@ class _Sentence:
         start = self.sentence.start
         for i, amount in enumerate(self.found):
             own: dict[str, frozenset] = {}
-            for kind in KINDS:
+            for kind in self.spoken:
                 values = listed.get((i, kind)) or self._own(kind, start, amount, posts[i])
                 if values:
                     own[kind] = values
             result[amount.first] = Named(own, dict(before))
             before |= own
-            for kind in KINDS:  # what stands by the way counts for later numbers too
+            for kind in self.spoken:  # what stands by the way counts for later numbers too
                 more = frozenset(v for t in self._between(kind, start, posts[i]) for v in t.values)
                 if more and kind not in own:
                     before[kind] = more
@@ -58,7 +60,7 @@ class _Sentence:
         return result
 
     def _between(self, kind: str, first: int, last: int) -> list[Term]:
-        return [t for t in self.terms if t.kind == kind and first <= t.first and t.last <= last]
+        return [t for t in self.kinds[kind] if first <= t.first and t.last <= last]
 
     def _post(self, i: int) -> int:
         """The token up to which what follows an amount belongs to it."""
@@ -95,7 +97,7 @@ class _Sentence:
         """The nearest words: those after the amount, else those of its clause before it, else of the words since the last."""
         after = self._between(kind, amount.last, post)
         before = self._between(kind, start, amount.first)
-        inside = [t for t in self.terms if t.kind == kind and amount.first <= t.first < amount.last]
+        inside = [t for t in self.kinds[kind] if amount.first <= t.first < amount.last]
         if kind == "measures":
             return frozenset(v for t in [*after, *before, *inside] for v in t.values)
         if after:
@@ -120,7 +122,7 @@ class _Sentence:
         """Whether two terms of a kind are listed together: vertical and horizontal."""
         if one.last > other.first:
             return False
-        chain = [t for t in self.terms if t.kind == kind and one.first <= t.first <= other.first]
+        chain = [t for t in self.kinds[kind] if one.first <= t.first <= other.first]
         return all(all(self.words[k] in _LISTED for k in range(a.last, b.first)) for a, b in pairwise(chain))
 
     def _runs(self) -> list[list[int]]:
@@ -140,7 +142,7 @@ class _Sentence:
             first = self.found[run[0]].first
             start = posts[run[0] - 1] if run[0] else self.sentence.start
             stop = self.found[run[-1] + 1].first if run[-1] + 1 < len(self.found) else self.sentence.stop
-            for kind in KINDS:
+            for kind in self.spoken:
                 for terms in (self._between(kind, start, first), self._between(kind, self.found[run[-1]].last, stop)):
                     chosen = self._distinct(terms)
                     if len(chosen) >= len(run):

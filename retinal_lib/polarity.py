@@ -23,9 +23,9 @@ class Cues:
 
     def __init__(self, text: Reading):
         self.text = text
-        self.at: dict[int, Term] = {t.first: t for t in text.terms if t.kind == "cues"}
-        self.conditions = {t.first: t for t in text.terms if t.kind == "conditions"}
-        self.generic = [t.first for t in text.terms if t.kind == "generic"]
+        self.at: dict[int, Term] = {t.first: t for t in text.of("cues")}
+        self.conditions = {t.first: t for t in text.of("conditions")}
+        self.generic = [t.first for t in text.of("generic")]
         self._ends = {t.last: t for t in (*self.at.values(), *self.conditions.values())}
 
     def polarity(self, term: Term, sentence: range) -> str:
@@ -67,7 +67,7 @@ class Cues:
 
     def _normal(self, stop: int, start: int) -> bool:
         """Whether what stands before token `stop` is about normality: it is not normal: ..."""
-        return any(t.kind in ("normal", "disorder") and start <= t.first < stop for t in self.text.terms)
+        return any(start <= t.first < stop for kind in ("normal", "disorder") for t in self.text.of(kind))
 
     def _particle(self, k: int, start: int) -> bool:
         """Whether the negation at token k answers a question by itself: No, ..."""
@@ -117,12 +117,12 @@ class Cues:
 
 def mentions(text: Reading) -> list[Mention]:
     """The conditions that a text names, each with its polarity."""
-    terms = [t for t in text.terms if t.kind == "conditions"]
+    terms = text.of("conditions")
     if not terms:
         return []
     cues, found = Cues(text), []
     for term in terms:
-        sentence = next((s for s in text.sentences if s.start <= term.first < s.stop), range(0, len(text.words)))
+        sentence = text.sentence(term)
         polarity = cues.polarity(term, sentence)
         found += [Mention(str(term.values[0]), term, polarity, sentence)]
     return found

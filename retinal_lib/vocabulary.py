@@ -34,25 +34,33 @@ class Term(NamedTuple):
 class Reading:
     """A text as tokens (`words`, normalised, with their spans) and `terms`, in order; `sentences` are ranges of tokens."""
 
-    __slots__ = ("ends", "sentences", "starts", "terms", "text", "words")
+    __slots__ = ("_amounts", "_kinds", "ends", "sentences", "starts", "terms", "text", "words")
 
     def __init__(self, text: str):
         self.text = text
-        self.starts: list[int] = []
-        self.ends: list[int] = []
-        self.words: list[str] = []
-        for found in _TOKEN.finditer(text):
-            self.starts.append(found.start())
-            self.ends.append(found.end())
-            self.words.append(_word(found[0]))
+        spans = [found.span() for found in _TOKEN.finditer(text)]
+        self.starts = [start for start, _ in spans]
+        self.ends = [end for _, end in spans]
+        self.words = [_word(text[start:end]) for start, end in spans]
         self.terms = _terms(self.words)
         self.sentences = self._sentences()
+        self._kinds: dict[str, list[Term]] = {}
+        for term in self.terms:
+            self._kinds.setdefault(term.kind, []).append(term)
+        self._amounts: list | None = None  # kept by `amounts`
+
+    def of(self, kind: str) -> list[Term]:
+        """The terms of one kind."""
+        return self._kinds.get(kind, [])
+
+    def sentence(self, term: Term) -> range:
+        """The sentence that a term stands in."""
+        return next((s for s in self.sentences if s.start <= term.first < s.stop), range(0, len(self.words)))
 
     def _sentences(self) -> list[range]:
         found, first, words = [], 0, self.words
-        for i, word in enumerate(words):
-            if word not in _END:
-                continue
+        for i in [i for i, word in enumerate(words) if word in _END]:
+            word = words[i]
             if word == "." and not self._stops(i):
                 continue
             if i > first:
