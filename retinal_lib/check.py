@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from retinal_lib import form
+from retinal_lib import form, vocabulary
 from retinal_lib.audit import Auditor
 from retinal_lib.circumstances import Circumstances
 from retinal_lib.claims import Claims
@@ -83,10 +83,19 @@ def _coverage(
     spoken = set().union(*touched)
     if "lesion" not in spoken and any(t.fact.aspect == "lesion" for t in traces):
         spoken.add("lesion")
-    last = len(touched)
-    missing = [aspect for aspect in _DEMANDED if aspect in case.aspects and aspect not in spoken]
+    last, words = len(touched), {word for answer in readings[1::2] for word in answer.words}
+    missing = [a for a in _DEMANDED if a in case.aspects and a not in spoken and not _worded(case, a, words)]
     found = [Finding("coverage_missing", WARNING, last, (0, 0), f"nothing is said of the aspect {a!r}, which has facts") for a in missing]
     return found + _twice(traces, readings)
+
+
+def _worded(case: Case, aspect: str, words: set[str]) -> bool:
+    """Whether an answer has most of the words of a fact of an aspect, as where facts are free text."""
+    for fact in case.about(aspect):
+        told = {word for word in vocabulary.read(fact.words or fact.text).words if len(word) > 2}
+        if told and len(told & words) > 0.6 * len(told):
+            return True
+    return False
 
 
 def _twice(traces: list[Trace], readings: list[Reading]) -> list[Finding]:

@@ -172,7 +172,7 @@ class Claims:
         for term in terms:
             sentence = text.sentence(term)
             said = cues.polarity(term, sentence)
-            if said == "open" or self._is_modifier(text, term):
+            if said == "open" or self._is_modifier(text, term) or self._unmarked(text, term):
                 continue
             if term.kind == "normal" and said == "yes":
                 self._normal(term, sentence)
@@ -197,6 +197,11 @@ class Claims:
         before = text.words[max(0, term.first - 3) : term.first]
         return bool(_RANGE & set(following)) or "other" in before or "further" in before or "additional" in before
 
+    def _unmarked(self, text: Reading, term: Term) -> bool:
+        """'No lesions are marked' tells of marks, which there may be none of because none were made."""
+        marked = _MARKED & set(text.words[term.last : term.last + 4])
+        return bool(marked) and not any(fact.aspect == "lesion" for fact in self.profile.yes.values())
+
     def _normal(self, term: Term, sentence: range) -> None:
         words = [self._text.words[k] for k in sentence]
         said = self._text.said(term.first, term.last)
@@ -216,6 +221,7 @@ class Claims:
             self._add("ungrounded", term, f"{said!r} says more than the facts: {fact.text}", fact, WARNING)
 
 
+_MARKED = frozenset("marked outlined recorded annotated labelled listed noted segmented delineated".split())
 _FILLERS = frozenset(
     "sign evidence of any visible clear obvious apparent eye retinal such significant detectable the indication kind a see show suggestion retina".split()
 )

@@ -347,7 +347,7 @@ def test_a_case_of_few_facts_still_makes_a_whole_conversation(facts: tuple, trac
     for seed in range(20):
         turns = composed(case(*facts, eye="left" if EYE in facts else None), track, style, seed)
         assert 3 <= len(turns) <= 6 if track == "instruction" else len(turns) == 1
-        assert check.check(to_llava(turns), case(*facts, eye="left" if EYE in facts else None), track, style) == []
+        assert check.check(to_llava(turns), seen(case(*facts, eye="left" if EYE in facts else None), track), track, style) == []
         for turn in turns:
             assert_reads_well(turn.question, question=True)
             assert_reads_well(turn.answer)
