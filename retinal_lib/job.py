@@ -22,6 +22,7 @@ from retinal_lib.outcome import Outcome, Tally
 from retinal_lib.page import Page
 from retinal_lib.settle import Entry
 from retinal_lib.shown import Shown
+from retinal_lib.splits import write_run
 from retinal_lib.vault import Sample, Vault, locked
 
 VERSIONED = ("retinal_lib", "numpy", "opencv-python-headless", "openai", "pandas", "pillow")
@@ -213,6 +214,7 @@ class Job:
         outcome = tally.outcome(way, Book(vault))
         if outcome.counts["images"] != len(self.images):
             raise RuntimeError(f"{outcome.counts['images']} images have a state, {len(self.images)} were chosen")
+        write_run(self.folder, self.data, self.images, self.prefix)
         export.write_unknown(self.folder, way.unknown)
         export.write_manifest(self.folder, self.manifest(vault, outcome))
         return outcome
