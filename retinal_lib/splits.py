@@ -70,22 +70,30 @@ class Place(NamedTuple):
         return f"{self.page.name}-{self.split}-{self.stem}" if self.page.restart else f"{self.page.name}-{self.stem}"
 
 
-def member(data: "BaseDescription", image: str, prefix: str) -> Member:
-    """An image of a dataset with what ties it to others; `prefix` stands before its name in exported files.
+def members(data: "BaseDescription", images: Iterable[str], prefix: str) -> Iterator[Member]:
+    """Images of a dataset with what ties each to others; `prefix` stands before their names in exported files.
 
     UserError: the dataset has no such image.
     """
-    found, record = data.locate(image), data.record(image)
-    where = f"{data.page.name}/{found.split}" if data.page.restart else data.page.name
-    ties = [f"patient:{quote(f'{where}/{record.patient}')}"] if record.patient else []
-    cells = [record.cell(column)[0] for column in data.page.same_person if record.table and record.table.find(column)]
-    if cells and all(cells) and len(cells) == len(data.page.same_person):
-        ties.append(f"person:{quote('/'.join([data.page.name, *(re.sub(r'[.]0*$', '', cell) for cell in cells)]))}")
-    for same in _same_pictures(Place(data.page, found.split, found.stem)):
-        ties.append(f"same:{same.page.role(same.split)}:{quote(same.id)}")
-    ties += _bytes(found.path, found.size)
-    official = data.page.role(found.split)
-    return Member(data.page.name, data.id_of(found), f"{prefix}{data.relative(found)}", official, tuple(sorted(ties)))
+    own = _both_ways(_page_pairs(data.page))
+    for image in images:
+        found = data.locate(image)
+        place = Place(data.page, found.split, found.stem)
+        same = [f"same:{other.page.role(other.split)}:{quote(other.id)}" for other in _same_pictures(place, own)]
+        ties = sorted([*_persons(data, image, found.split), *same, *_bytes(found.path, found.size)])
+        official = data.page.role(found.split)
+        yield Member(data.page.name, data.id_of(found), f"{prefix}{data.relative(found)}", official, tuple(ties))
+
+
+def _persons(data: "BaseDescription", image: str, split: str) -> Iterator[str]:
+    """Whose eye an image shows: by name or table, or by cells that together tell a person, where none of them is empty."""
+    record, wanted = data.record(image), data.page.same_person
+    if record.patient:
+        where = f"{data.page.name}/{split}" if data.page.restart else data.page.name
+        yield f"patient:{quote(f'{where}/{record.patient}')}"
+    cells = [record.cell(column)[0] for column in wanted if record.table and record.table.find(column)]
+    if cells and all(cells) and len(cells) == len(wanted):
+        yield f"person:{quote('/'.join([data.page.name, *(re.sub(r'[.]0*$', '', cell) for cell in cells)]))}"
 
 
 def _bytes(path: Path, size: int) -> list[str]:
@@ -141,9 +149,9 @@ def _namesakes(place: Place) -> Iterator[Place]:
             yield from (Place(page.get(name), split, place.stem) for name, split in spots if name != place.page.name)
 
 
-def _same_pictures(place: Place) -> list[Place]:
-    """All other places of a picture, by what is published and by the page of its own dataset."""
-    published, own = _published_pairs(), _both_ways(_page_pairs(place.page))
+def _same_pictures(place: Place, own: dict[str, list[Place]]) -> list[Place]:
+    """All other places of a picture, by what is published and by the pairs of its own dataset's page."""
+    published = _published_pairs()
     known, todo = {place.id.casefold(): place}, [place]
     while todo:
         here = todo.pop()
@@ -257,7 +265,7 @@ def write(target: Path, rows: Iterable[Placed]) -> None:
 
 def write_run(folder: Path, data: "BaseDescription", images: Iterable[str], prefix: str) -> None:
     """Writes a run's splits.csv: all of its images, whatever became of them. UserError: it cannot be written."""
-    write(folder / FILE, divide(member(data, image, prefix) for image in images))
+    write(folder / FILE, divide(members(data, images, prefix)))
 
 
 def _line(cells: Iterable[str]) -> str:

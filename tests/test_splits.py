@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from retinal_lib import Job, UserError, load_dataset, page, splits
 from retinal_lib.__main__ import main
-from retinal_lib.splits import Member, Placed, divide, member, read, write
+from retinal_lib.splits import Member, Placed, divide, members, read, write
 
 GOLDEN = Path(__file__).parent / "golden_exports" / "splits.csv"
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "IDRiD"
@@ -28,7 +28,7 @@ NAMES = st.sampled_from([*"abcdefgh", ODD])
 
 
 @st.composite
-def members(draw: Callable) -> list[Member]:
+def images(draw: Callable) -> list[Member]:
     """Images of one or two datasets with ties among them, some to images that are not at hand."""
     found = {}
     for name in draw(st.lists(NAMES, unique=True, min_size=1)):
@@ -43,10 +43,10 @@ def rank(split: str) -> int:
     return ["", *splits.SPLITS].index(split)
 
 
-@given(members())
-def test_no_group_stands_in_two_splits_and_ties_stay_within_a_group(images: list[Member]) -> None:
-    rows = divide(images)
-    assert len(rows) == len(images) and {row.split for row in rows} <= set(splits.SPLITS)
+@given(images())
+def test_no_group_stands_in_two_splits_and_ties_stay_within_a_group(some: list[Member]) -> None:
+    rows = divide(some)
+    assert len(rows) == len(some) and {row.split for row in rows} <= set(splits.SPLITS)
     by_group, by_tie = defaultdict(set), defaultdict(set)
     for row in rows:
         by_group[row.group].add(row.split)
@@ -56,9 +56,9 @@ def test_no_group_stands_in_two_splits_and_ties_stay_within_a_group(images: list
     assert all(len(found) == 1 for found in by_tie.values())
 
 
-@given(members())
-def test_a_group_goes_where_its_most_protective_image_belongs(images: list[Member]) -> None:
-    rows = divide(images)
+@given(images())
+def test_a_group_goes_where_its_most_protective_image_belongs(some: list[Member]) -> None:
+    rows = divide(some)
     for row in rows:
         known = [row.official_split, *(tie.split(":")[1] for tie in row.ties.split() if tie.startswith("same:"))]
         known += [other.official_split for other in rows if other.group == row.group]
@@ -68,16 +68,16 @@ def test_a_group_goes_where_its_most_protective_image_belongs(images: list[Membe
         assert row.why != "drawn" or not any(known)
 
 
-@given(members(), st.randoms())
-def test_the_same_images_in_any_order_give_the_same_splits(images: list[Member], random: object) -> None:
-    shuffled = list(images)
+@given(images(), st.randoms())
+def test_the_same_images_in_any_order_give_the_same_splits(some: list[Member], random: object) -> None:
+    shuffled = list(some)
     random.shuffle(shuffled)
-    assert sorted(divide(images)) == sorted(divide(shuffled)) == sorted(divide(shuffled + images))
+    assert sorted(divide(some)) == sorted(divide(shuffled)) == sorted(divide(shuffled + some))
 
 
-@given(members())
-def test_a_file_keeps_every_letter_and_gives_the_same_again(tmp_path_factory: pytest.TempPathFactory, images: list) -> None:
-    folder, rows = tmp_path_factory.mktemp("run"), divide(images)
+@given(images())
+def test_a_file_keeps_every_letter_and_gives_the_same_again(tmp_path_factory: pytest.TempPathFactory, some: list) -> None:
+    folder, rows = tmp_path_factory.mktemp("run"), divide(some)
     write(folder / "splits.csv", rows)
     assert read(folder / "splits.csv") == rows == splits.together([folder, folder])
 
@@ -105,7 +105,7 @@ def rows_of(drawn: dict[str, Path], *names: str) -> list[Placed]:
     found = []
     for name in names:
         data = load_dataset(name, drawn[name])
-        found += [member(data, image, f"{name}/") for image in (*data.images, *data.skipped)]
+        found += members(data, (*data.images, *data.skipped), f"{name}/")
     return divide(found)
 
 
@@ -155,13 +155,15 @@ def test_mmac_s_hidden_pairs_need_all_four_cells(tmp_path: Path, drawn: dict[str
     lines[3] = lines[3] + ".0"
     table.write_text("\n".join(lines) + "\n", encoding="utf-8")
     data = load_dataset("MICCAI_task1", root)
-    kinds = [[tie.partition(":")[0] for tie in member(data, image, "").ties] for image in data.images[:2]]
+    found = list(members(data, data.images, ""))
+    kinds = [[tie.partition(":")[0] for tie in one.ties] for one in found[:2]]
     assert kinds == [["bytes"], ["bytes", "person"]]
-    assert member(data, data.images[2], "").ties[1] == member(data, data.images[3], "").ties[1]
+    assert found[2].ties[1] == found[3].ties[1]
     table.write_text("\n".join(line.rsplit(",", 1)[0] for line in lines) + "\n", encoding="utf-8")
     data = load_dataset("MICCAI_task1", root)
     assert any("no column 'weight': which eyes are one person's" in note for note in data.notes)
-    assert [tie for tie in member(data, data.images[2], "").ties if tie.startswith("person")] == []
+    first = next(members(data, data.images, ""))
+    assert [tie for tie in first.ties if tie.startswith("person")] == []
 
 
 def test_messidor_and_messidor_2_stay_together_by_name(drawn: dict[str, Path]) -> None:
@@ -177,7 +179,7 @@ def test_messidor_and_messidor_2_stay_together_by_name(drawn: dict[str, Path]) -
 
 
 def test_a_duplicate_of_messidor_s_errata_is_known_in_messidor_2() -> None:
-    found = splits._same_pictures(splits.Place(page.get("Messidor2"), "all", "20051202_55582_0400_pp"))
+    found = splits._same_pictures(splits.Place(page.get("Messidor2"), "all", "20051202_55582_0400_pp"), {})
     assert {place.id.casefold() for place in found} == {
         f"{name}_0400_pp" for name in ("messidor-20051202_55582", "messidor-20051202_54744", "messidor2-20051202_54744")
     }
@@ -189,7 +191,9 @@ def test_a_test_image_of_one_dataset_is_no_training_image_of_another(drawn: dict
     row = both["IDRiD_seg-IDRiD_22"]
     assert (row.split, row.official_split, row.why) == ("test", "train", "with IDRiD-test-IDRiD_088, official test")
     assert alone["IDRiD_seg-IDRiD_22"] == row, "whether the other dataset is at hand or not"
-    places = {place.id: place.split for place in splits._same_pictures(splits.Place(page.get("IDRiD"), "train", "IDRiD_356"))}
+    places = {
+        place.id: place.split for place in splits._same_pictures(splits.Place(page.get("IDRiD"), "train", "IDRiD_356"), {})
+    }
     assert places == {"IDRiD_seg-IDRiD_58": "test"}
 
 
@@ -199,7 +203,7 @@ def test_the_published_files_agree_with_what_is_said_of_them() -> None:
     rows = {}
     for name in ("IDRiD", "IDRiD_seg"):
         data = load_dataset(name, PUBLISHED)
-        rows |= {m.id: m for m in (member(data, image, "") for image in (*data.images, *data.skipped))}
+        rows |= {found.id: found for found in members(data, (*data.images, *data.skipped), "")}
     same_bytes = defaultdict(set)
     for found in rows.values():
         same_bytes[next(tie for tie in found.ties if tie.startswith("bytes:"))].add(found.id)
@@ -232,7 +236,7 @@ def clinic(root: Path, *, restart: bool = False) -> Path:
 
 def test_a_page_of_your_own_names_the_role_of_its_splits(tmp_path: Path) -> None:
     data = load_dataset(str(clinic(tmp_path)), tmp_path)
-    rows = {row.id: row for row in divide(member(data, image, "c/") for image in data.images)}
+    rows = {row.id: row for row in divide(members(data, data.images, "c/"))}
     assert rows["clinic-5_left"].why == "with clinic-5_right, official test"
     assert rows["clinic-7_left"].group == rows["clinic-6_left"].group, "the same bytes"
     assert rows["clinic-7_left"].split == "test" and rows["clinic-7_left"].official_split == ""
@@ -242,7 +246,7 @@ def test_a_page_of_your_own_names_the_role_of_its_splits(tmp_path: Path) -> None
 
 def test_where_numbering_restarts_a_number_is_another_patient(tmp_path: Path) -> None:
     data = load_dataset(str(clinic(tmp_path, restart=True)), tmp_path)
-    rows = {row.id: row for row in divide(member(data, image, "c/") for image in data.images)}
+    rows = {row.id: row for row in divide(members(data, data.images, "c/"))}
     assert rows["clinic-teach-5_left"].group != rows["clinic-holdout-5_right"].group
 
 
@@ -256,7 +260,8 @@ def test_an_unknown_role_is_refused(tmp_path: Path) -> None:
 def test_a_picture_that_is_gone_has_no_bytes(tmp_path: Path) -> None:
     data = load_dataset(str(clinic(tmp_path)), tmp_path)
     (tmp_path / "holdout" / "6_left.png").unlink()
-    assert [tie.partition(":")[0] for tie in member(data, "6_left.png", "").ties] == ["patient"]
+    (found,) = members(data, ["6_left.png"], "")
+    assert [tie.partition(":")[0] for tie in found.ties] == ["patient"]
 
 
 # --- runs and the command --------------------------------------------------------------------------------------------
