@@ -16,6 +16,7 @@ FILES = {
     "conversations.json": "the same as one JSON list, as LLaVA's training reads it",
     "failures.jsonl": "every image without a conversation, and why",
     "lineage.jsonl": "where each conversation comes from, number by number: cells, prompt, teacher, findings, repairs",
+    "splits.csv": "train, validation and test for every image: a person's eyes and equal pictures together",
     "manifest.json": "the whole run: counts, inputs, prompts, versions",
     "vault.sqlite": "every raw reply; with it, running again asks for nothing twice",
 }
@@ -24,6 +25,7 @@ AT_TIMES = {
     "unknown.jsonl": "answers that belong to no request of this run, and were not taken",
     "requests": "request files for another machine",
     "batches": "request files of batches that are under way",
+    "exports": "the conversations in the forms that trainers read",
 }
 
 

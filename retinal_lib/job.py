@@ -23,6 +23,7 @@ from retinal_lib.page import Page
 from retinal_lib.recheck import Rechecking
 from retinal_lib.settle import Entry
 from retinal_lib.shown import Shown
+from retinal_lib.splits import write_run
 from retinal_lib.vault import Sample, Vault, locked
 
 VERSIONED = ("retinal_lib", "numpy", "opencv-python-headless", "openai", "pandas", "pillow")
@@ -218,6 +219,7 @@ class Job:
             raise RuntimeError(f"{outcome.counts['images']} images have a state, {len(self.images)} were chosen")
         if again:
             again.write()
+        write_run(self.folder, self.data, self.images, self.prefix)
         export.write_unknown(self.folder, way.unknown)
         export.write_manifest(self.folder, self.manifest(vault, outcome))
         return outcome

@@ -31,10 +31,10 @@ FLOORS = [
     "catalogue offline".split(),
     "exclude teacher figures".split(),
     "dataset settle export".split(),
-    "pack".split(),
+    "pack splits".split(),
     "collect exchange".split(),
     "recheck".split(),
-    "desc select convert direct batch".split(),
+    "desc select convert direct batch trainers".split(),
     "ways".split(),
     "outcome".split(),
     "job papermill_plugin __init__ __main__".split(),
@@ -51,6 +51,7 @@ DOORS = {
     "xlrd": ["table"],
     "torch": ["inference"],
     "transformers": ["inference"],
+    "datasets": ["trainers"],
     "IPython": [],
 }
 
