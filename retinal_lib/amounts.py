@@ -29,7 +29,7 @@ class Amount(NamedTuple):
     step: float
     whole: bool
     unit: str = ""
-    bound: str = ""
+    bound: str = ""  # more, less, least or most
     about: bool = False
     spelled: bool = False
     edges: tuple[float, ...] = ()
@@ -61,7 +61,7 @@ def _read(text: Reading) -> list[Amount]:
             amount = _box(words, i)
         elif i in decades:
             amount = Amount(i, i + 1, i + 1, decades[i], decades[i] + 9, 0.5, True, "years", spelled=True)
-        elif word in ROMAN and i and words[i - 1] in _LEVEL and text.said(i, i + 1).isupper():
+        elif word in ROMAN and i and text.said(i, i + 1).isupper() and (words[i - 1] in _LEVEL or _ends_scale(words, i, found)):
             amount = Amount(i, i + 1, i + 1, ROMAN[word], ROMAN[word], 0.0, True)
         elif i in taken and not _is_digit(word):
             pass
@@ -69,7 +69,7 @@ def _read(text: Reading) -> list[Amount]:
             amount = None if _only_orders(text, i) else _digits(text, i, units)
         elif word in SPELLED and _quantifies(text, i):
             value = float(SPELLED[word])
-            amount = Amount(i, i + 1, i + 1, value, value, 0.0, True, spelled=True)
+            amount = Amount(i, i + 1, i + 1, value, value, 0.05 if value == 0.5 else 0.0, value != 0.5, spelled=True)
         if amount is not None:
             found.append(_with_cue(amount, cues, units))
             done = found[-1].last
@@ -129,7 +129,7 @@ def _with_cue(amount: Amount, cues: dict[int, set[str]], units: dict[int, Term])
     if last in units:
         unit, last = str(units[last].value), units[last].last
     said = cues.get(amount.first, ()) 
-    about, bound = "approx" in said, "more" if "more" in said else "less" if "less" in said else ""
+    about, bound = "approx" in said, next((b for b in ("more", "less", "least", "most") if b in said), "")
     step = amount.step
     if amount.whole and about and not amount.spelled:
         text = f"{amount.low:.0f}"
@@ -158,14 +158,21 @@ def _only_orders(text: Reading, i: int) -> bool:
     return bool(re.match(r"(st|nd|rd|th|D)\b", after)) or (i > 0 and words[i - 1] in ("turn", "step", "figure", "question", "formula"))
 
 
+def _ends_scale(words: list[str], i: int, found: list[Amount]) -> bool:
+    """Whether the Roman numeral at token i is the end of a scale: grade II of IV."""
+    return bool(found) and words[found[-1].last : i] in (["of"], ["out", "of"], ["/"])
+
+
 def _quantifies(text: Reading, i: int) -> bool:
     """Whether a spelled-out number counts something that the facts may count, or is a level."""
     word, words = text.words[i], text.words
     before = words[i - 1] if i else ""
     if before in _LEVEL or (before == "(" and i > 1 and words[i - 2] in _LEVEL):
         return True
-    if word == "half":
-        return False
+    if word == "half":  # about half, just over half
+        return any(t.last == i and {"approx", "more", "less", "verb"} & set(t.values) for t in text.of("cues")) and bool(text.of("measures"))
+    if any(t.first == i + 1 and "years" in t.values for t in text.of("units")):
+        return True
     near = {t.kind for t in text.terms if i < t.first <= i + 3 and t.kind in ("conditions", "units", "disorder", "measures")}
     if word in ("one", "single"):  # one of them, one eye, one can see
         after = words[i + 1] if i + 1 < len(words) else ""

@@ -39,6 +39,13 @@ class Auditor:
             seen = 0
             for i, (amount, names) in enumerate(zip(found, named, strict=True)):
                 seen = self._remember(text, seen, amount.first)
+                graded = bound[i - 1] if i and i - 1 in bound and self._follows(text, found[i - 1], amount) else None
+                if graded is not None and graded.top:
+                    if amount.low != graded.top:
+                        said = text.said(amount.first, amount.last)
+                        fault = f"the scale is told to reach to {said!r}, it reaches to {graded.top}: {graded.fact.text}"
+                        findings.append(Finding("wrong_grade", ERROR, turn, text.span(amount.first, amount.last), fault, graded.fact))
+                    continue
                 quantity = self._bind(amount, names)
                 if quantity is not None:
                     bound[i] = quantity
@@ -49,6 +56,11 @@ class Auditor:
                     findings.append(self._fault(turn, text, amount, names))
         self.hear(text)
         return findings, traces
+
+    @staticmethod
+    def _follows(text: Reading, one: Amount, other: Amount) -> bool:
+        """Whether an amount is told as the end of the scale of another: 2 of 4, 2/4, 2 out of 4."""
+        return text.words[one.last : other.first] in (["of"], ["/"], ["out", "of"])
 
     def _remember(self, text: Reading, seen: int, upto: int) -> int:
         for term in text.terms:
@@ -77,6 +89,12 @@ class Auditor:
             return amount.unit == "years" or "age" in own
         if measure == "box":
             return bool(amount.edges) or "box" in own or "box" in names.before.get("measures", ()) or "box" in self.known["measures"]
+        if quantity.excess:  # a path 3 % longer than its chord
+            return amount.unit == "%" and bool({"tortuosity"} & (own | names.before.get("measures", frozenset()) | self.known["measures"]))
+        if amount.unit == "%" and measure == "density" and own <= {"area", "box"}:
+            return bool(self.known["vessels"] or names.own.get("vessels"))
+        if measure == "cdr" and "cup" in own and (amount.unit == "%" or amount.spelled):
+            return True
         if measure == "area":
             return amount.unit == "%" or "area" in own
         if quantity.measure == "distance":
@@ -96,7 +114,7 @@ class Auditor:
     def _subject(self, quantity: Quantity, names: Named) -> bool:
         """Whether the lesion or disease that is named is the quantity's."""
         if not quantity.subjects:
-            return True
+            return quantity.measure != "count" or not names.own.get("conditions")
         named = names.own.get("conditions") or names.before.get("conditions") or frozenset()
         wide = quantity.subjects | {parent for s in quantity.subjects for parent in implied(s)}
         every = self.ledger.subjects | {parent for s in self.ledger.subjects for parent in implied(s)}
@@ -134,8 +152,10 @@ class Auditor:
             return True
         if amount.whole and amount.low in tops and (before in ("/", "of", "to") or words[amount.first - 2 : amount.first] == ["out", "of"]):
             return True
-        if amount.whole and amount.low in {0, *tops} and before not in _LEVEL and ("scale" in words or "grade" in words):
+        if amount.whole and amount.low == amount.high and amount.low in {0, *tops} and before not in _LEVEL and ("scale" in words or "grade" in words):
             return i > 0 or len(found) > 1
+        if amount.low in (1, 2) and "fractal" in self.known["measures"] and {1.0, 2.0} <= {e for a in found for e in (a.low, a.high)}:
+            return True  # between what values a fractal dimension lies
         return self.ledger.vascular and amount.unit == "dd" and {amount.low, amount.high} <= {0.5, 1.0, 2.0}
 
     # --- what is wrong ------------------------------------------------------------------------------------------------

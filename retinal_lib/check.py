@@ -84,7 +84,8 @@ def _coverage(
     if "lesion" not in spoken and any(t.fact.aspect == "lesion" for t in traces):
         spoken.add("lesion")
     last, words = len(touched), {word for answer in readings[1::2] for word in answer.words}
-    missing = [a for a in _DEMANDED if a in case.aspects and a not in spoken and not _worded(case, a, words)]
+    demanded = _DEMANDED if last > 1 else _DEMANDED[:-1]  # the alignment track tells no measurements
+    missing = [a for a in demanded if a in case.aspects and a not in spoken and not _worded(case, a, words)]
     found = [Finding("coverage_missing", WARNING, last, (0, 0), f"nothing is said of the aspect {a!r}, which has facts") for a in missing]
     return found + _twice(traces, readings)
 

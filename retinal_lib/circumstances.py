@@ -10,6 +10,8 @@ _SIDES = frozenset("left right both od os ou".split())
 _OF_EYE = frozenset("eye fundus retina eyeball globe".split())
 _SEX = {"man": "male", "male": "male", "gentleman": "male", "boy": "male", "woman": "female", "female": "female", "lady": "female", "girl": "female"}
 _PLACES = frozenset("side of edge corner half quadrant quarter part upper lower border third margin portion area away now hand".split())
+_SIGHT = frozenset("sight vision eyesight seeing read reading".split())
+_PICTURED = frozenset("image picture photograph quality it this shot scan graded rated judged called grader graders check".split())
 _SHOWN = frozenset("this image picture photograph it scan taken shown shows here".split())
 _WISHED = frozenset("would could need should might additional further instead unlike other".split())
 
@@ -26,6 +28,12 @@ def sides(text: Reading, asked: bool = False) -> list[tuple[str, Term]]:
         elif word == "both" and words[i + 1 : i + 2] == ["eye"]:
             found.append(("both", Term(i, i + 2, "side", ())))
     return found
+
+
+def of_picture(text: Reading, term: Term) -> bool:
+    """Whether a word of quality is said of the picture: not of the person's sight."""
+    said = {text.words[k] for k in text.sentence(term)}
+    return not said & _SIGHT and (term.last - term.first > 1 or bool(said & _PICTURED))
 
 
 def _is_side(words: list[str], i: int, asked: bool) -> bool:
@@ -85,6 +93,9 @@ class Circumstances:
                 continue
             words = self._text.words
             if side == "both":
+                shown = {words[k] for k in self._text.sentence(term)} & {"image", "picture", "photograph", "show"}
+                if said == "yes" and shown and words[max(0, term.first - 3)] not in ("for", "of", "together", "record"):
+                    self._add("side", term, "both eyes are told of one picture", self.eye_fact)
                 continue
             if side == self.eye and said == "yes":
                 if self.eye_fact:
@@ -102,9 +113,11 @@ class Circumstances:
         facts = self.profile.quality
         graded = [f for f in facts if f.name != "remark"]
         for term in (*self._text.of("quality"), *self._text.of("gradable")):
-            if (said := self._said(term)) == "open":
+            if (said := self._cues.polarity(term, self._text.sentence(term), 4)) == "open":
                 continue
             words = self._text.said(term.first, term.last)
+            if not of_picture(self._text, term):
+                continue
             if not facts:
                 self._add("quality", term, f"{words!r} tells the image quality, but no fact does")
                 continue

@@ -40,8 +40,8 @@ class Claims:
     # --- conditions ---------------------------------------------------------------------------------------------------
 
     def _mention(self, mention: Mention) -> None:
-        condition, term = mention.condition, mention.term
-        stance, fact = self.profile.stance(condition)
+        condition, term = mention.conditions[0], mention.term
+        stance, fact = self.profile.stance_of(mention.conditions)
         said = self._text.said(term.first, term.last)
         if mention.polarity == "open":
             return
@@ -67,9 +67,9 @@ class Claims:
 
     def _of_patient(self, mention: Mention, said: str) -> None:
         """A label of both eyes together may be told as that alone."""
-        fact = self.profile.patient[mention.condition]
+        fact = self.profile.patient[mention.conditions[0]]
         cues = [t for t in self._text.of("cues") if "patient_scope" in t.values]
-        if any(mention.sentence.start <= t.first < mention.sentence.stop for t in cues) or mention.condition in ("diabetes", "hypertension"):
+        if any(mention.sentence.start <= t.first < mention.sentence.stop for t in cues) or mention.conditions[0] in ("diabetes", "hypertension"):
             self._trace(mention.term, fact)
         else:
             self._add("unsupported_disease", mention.term, f"{said!r} is told of this eye, but {fact.text}", fact)
@@ -78,7 +78,8 @@ class Claims:
         """Whether a condition is named as what a grade of 0, told beside it, is a grade of: retinopathy is graded 0."""
         if condition == "dme_risk":
             return any(condition in WORDS["subjects"].get(f.unit, ()) for f in self.profile.grades)
-        zero = any(self._text.words[k] in ("0", "zero") for k in sentence)
+        words = self._text.words
+        zero = any(words[k] in ("0", "zero") and words[k + 1 : k + 2] not in (["to"], ["–"], ["through"]) for k in sentence)
         return zero and any(f.value == 0 and condition in WORDS["subjects"].get(f.unit, ()) for f in self.profile.grades)
 
     def _trace(self, term: Term, fact: Fact) -> None:
@@ -94,7 +95,7 @@ class Claims:
             return
         asked = question.of("conditions")
         for term in asked[:1] if len(asked) == 1 else ():
-            stance, fact = self.profile.stance(str(term.values[0]))
+            stance, fact = self.profile.stance_of(term.values)
             said = text.words[0]
             if (said == "no" and stance == YES) or (said == "yes" and stance in (NO, None)):
                 kind = "denied_disease" if said == "no" else "unsupported_disease"
@@ -116,7 +117,7 @@ class Claims:
                 continue
             if known is None and self.profile.stance("diabetic_retinopathy")[0] == YES:
                 self._add("wrong_grade", term, f"{text.said(term.first, term.last)!r} is told of diabetic retinopathy, but no fact says how severe it is")
-            elif known is not None and known[0] != term.value:
+            elif known is not None and known[0] not in term.values:
                 self._add("wrong_grade", term, f"{text.said(term.first, term.last)!r} is told of diabetic retinopathy, but {known[1].text}", known[1])
 
     def _of_retinopathy(self, term: Term, sentence: range, mentioned: list[Mention]) -> bool:
@@ -124,14 +125,14 @@ class Claims:
         near = [m for m in mentioned if m.sentence == sentence]
         after = next((m for m in near if m.term.first >= term.last), None)
         if after is not None and after.term.first - term.last <= 2:
-            return after.condition in _RETINOPATHY
+            return after.conditions[0] in _RETINOPATHY
         words = self._text.words
         following = words[term.last] if term.last < len(words) else "."
         if following not in _GRADED:
             return False
         before = [m for m in near if m.term.last <= term.first]
         graded = any("grade" in t.values and t.first in sentence for t in self._text.of("measures"))
-        return before[-1].condition in _RETINOPATHY if before else graded and bool(self.profile.severity)
+        return before[-1].conditions[0] in _RETINOPATHY if before else graded and bool(self.profile.severity)
 
     def _scales(self, text: Reading) -> None:
         held = {f.unit for f in self.profile.grades}

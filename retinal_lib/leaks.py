@@ -4,7 +4,7 @@ import re
 
 from retinal_lib import amounts, automorph, vocabulary
 from retinal_lib.amounts import Amount
-from retinal_lib.circumstances import sides
+from retinal_lib.circumstances import of_picture, sides
 from retinal_lib.finding import ERROR, Finding
 from retinal_lib.ledger import Ledger
 from retinal_lib.profile import YES, Profile
@@ -15,7 +15,7 @@ _ASKS = frozenset(
     "is are do does did can could has have would will was were any whether if what which how where who when should may might".split()
 )
 _PRESUMES = frozenset("given since because as considering knowing seeing despite although though with why".split())
-_TAG = re.compile(r"(?:isn't it|aren't they|doesn't it|don't they|right|correct|is it not|am i right|isn't that so|no)\s*\?\s*$", re.I)
+_TAG = re.compile(r"(?:isn't it|aren't they|doesn't it|don't they|, right|, correct|is it not|am i right|isn't that so|, no)\s*\?\s*$", re.I)
 _OPEN = frozenset("any sign evidence whether if possible".split())
 
 
@@ -103,13 +103,13 @@ class Leaks:
                     self._tell("leak_answer", term, self.profile.yes[known])
             elif term.kind == "severity" and ("severity", term.value) not in self.told and self.profile.severity:
                 after = [t for t in self._text.terms if t.kind == "conditions" and 0 <= t.first - term.last <= 1]
-                if after and self.profile.severity[0] == term.value:
+                if after and self.profile.severity[0] in term.values:
                     self._tell("leak_label", term, self.profile.severity[1])
 
     def _label(self, term: Term, condition: str) -> None:
-        if ("conditions", condition) in self.told:
+        if any(("conditions", each) in self.told for each in term.values):
             return
-        stance, fact = self.profile.stance(condition)
+        stance, fact = self.profile.stance_of(term.values)
         fact = fact or self.profile.patient.get(condition)
         if self._presumed(term):
             self._tell("leak_label", term, fact)
@@ -132,14 +132,10 @@ class Leaks:
             return False
         if _PRESUMES & set(before[:3]) and not {"is", "does", "can"} & set(before[:1]):
             return True
-        near = before[-3:]
-        if {"the", "this", "these", "those", "my", "that"} & set(near) and not (before[:1] and before[0] in ("is", "are", "do", "does") and self._asked_for(before)):
+        if term.kind in ("conditions", "lay") and {"the", "these", "those", "my", "its"} & set(before[-2:]):
             return True
-        return not any(w in _ASKS for w in [*before, *[words[k] for k in sentence]]) 
-
-    @staticmethod
-    def _asked_for(before: list[str]) -> bool:
-        return before[:2] in (["is", "this"], ["is", "that"], ["does", "this"], ["are", "these"], ["is", "it"], ["does", "the"], ["do", "i"], ["is", "there"], ["are", "there"])
+        said = [words[k] for k in sentence]
+        return not any(w in _ASKS for w in said) and not ("or" in said and len(said) < 9)
 
     # --- answers in the question --------------------------------------------------------------------------------------
 
@@ -152,7 +148,7 @@ class Leaks:
                     self._add("leak_answer", self._at(term), f"the question tells that it is the {side} eye, which no answer told before", self.profile.facts.get("eye"))
         levels = {v for t in text.of("quality") for v in t.values}
         for term in text.terms:
-            if term.kind == "quality" and len(levels) == 1 and ("quality", term.value) not in self.told and self._presumed(term):
+            if term.kind == "quality" and of_picture(text, term) and len(levels) == 1 and ("quality", term.value) not in self.told and self._presumed(term):
                 self._add("leak_answer", self._at(term), f"the question judges the image quality ({text.said(term.first, term.last)!r}) before any answer did")
             elif term.kind == "normal" and self._supposed(term) and ("normal", term.value) not in self.told and not self._limits(term):
                 self._add("leak_answer", self._at(term), f"the question takes {text.said(term.first, term.last)!r} as known before any answer told it")

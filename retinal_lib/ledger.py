@@ -47,6 +47,7 @@ class Quantity(NamedTuple):
     subjects: frozenset[str] = frozenset()
     edges: tuple[float, ...] = ()
     top: int = 0  # of a grade: the scale's highest level
+    excess: bool = False  # what a ratio has above 1
 
 
 @cache
@@ -86,7 +87,10 @@ class Ledger:
         for fact in case.facts:
             if fact.aspect == "vascular" and fact.name in columns:
                 value = float(fact.value)
-                self.quantities.append(Quantity(value, round(value, _digits(fact.name)), fact.unit, fact, **_static(fact.name)))
+                shown, named = round(value, _digits(fact.name)), _static(fact.name)
+                self.quantities.append(Quantity(value, shown, fact.unit, fact, **named))
+                if named["measure"] == "tortuosity":
+                    self.quantities.append(Quantity(value - 1, shown - 1, "", fact, **named, excess=True))
             elif fact.unit in scales and isinstance(fact.value, int):
                 self._grade(fact, scales[fact.unit])
             elif fact.aspect == "lesion":
@@ -174,13 +178,17 @@ def holds(amount: Amount, quantity: Quantity) -> bool:
     value, shown = quantity.value * factor, quantity.shown * factor
     step = amount.step * 1.0001 + 1e-12
     if amount.low != amount.high:
+        if quantity.unit == "grade":
+            return False
         return amount.low - step <= value <= amount.high + step
     if quantity.unit == "count" and not amount.about and not amount.bound:
         return value == amount.low
-    if amount.bound == "more":
+    if amount.bound and quantity.unit == "count":
+        return {"more": value > amount.low, "less": value < amount.low, "least": value >= amount.low, "most": value <= amount.low}[amount.bound]
+    if amount.bound in ("more", "least"):
         close = value <= amount.low + 2 * amount.step if amount.about else value <= max(2 * amount.low, amount.low + 1)
         return value > amount.low - 1e-9 and close
-    if amount.bound == "less":
+    if amount.bound:
         close = value >= amount.low - 2 * amount.step if amount.about else value >= 0.5 * amount.low
         return value < amount.low + 1e-9 and close
     return abs(value - amount.low) <= step or abs(shown - amount.low) <= step

@@ -1,5 +1,6 @@
 """Which words of a text name a number: its measure, vessels, zone, formula, direction and lesion."""
 
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -9,8 +10,8 @@ from retinal_lib.vocabulary import Reading, Term
 KINDS = ("measures", "vessels", "zones", "formulas", "orientations", "conditions")
 _DIVIDERS = frozenset(", ; : and but while whereas versus vs compared than – — / plus with against &".split())
 _PREPOSITIONS = frozenset("in for of at over on across within by along".split())
-_JOINED = frozenset("and or , versus vs / & – — to µm ; respectively mm %".split())
-_LISTED = frozenset("and or , / & versus vs to the in of for zone both".split())
+_JOINED = frozenset("and or , versus vs / & – — to µm respectively mm % by x × against degree µ".split())
+_LISTED = frozenset("and or by x × , / & versus vs to the in of for zone both".split())
 
 
 class Named(NamedTuple):
@@ -36,6 +37,7 @@ class _Sentence:
     def __init__(self, text: Reading, sentence: range, found: list[Amount], terms: list[Term]):
         self.words, self.sentence, self.found, self.terms = text.words, sentence, found, terms
         self.kinds = {kind: [t for t in terms if t.kind == kind] for kind in KINDS}
+        self._taken: set[int] = set()
         self.spoken = [kind for kind in KINDS if self.kinds[kind]]
 
     def named(self) -> dict[int, Named]:
@@ -50,6 +52,8 @@ class _Sentence:
                 values = listed.get((i, kind)) or self._own(kind, start, amount, posts[i])
                 if values:
                     own[kind] = values
+            for kind, values in self._paired(i, own, result).items():
+                own[kind] = values
             result[amount.first] = Named(own, dict(before))
             before |= own
             for kind in self.spoken:  # what stands by the way counts for later numbers too
@@ -125,6 +129,23 @@ class _Sentence:
         chain = [t for t in self.kinds[kind] if one.first <= t.first <= other.first]
         return all(all(self.words[k] in _LISTED for k in range(a.last, b.first)) for a, b in pairwise(chain))
 
+    def _paired(self, i: int, own: dict[str, frozenset], result: dict[int, Named]) -> dict[str, frozenset]:
+        """What a run of numbers takes in order from as many before it: 0.64 in zone B and 0.67 in zone C; then 0.80 and 0.81."""
+        run = next((run for run in self._runs if i in run), [])
+        size = len(run)
+        if not size or run[0] < size:
+            return {}
+        given = {}
+        for kind in ("vessels", "zones", "formulas", "orientations"):
+            if kind in own or any(kind in result.get(self.found[j].first, Named({}, {})).own for j in run if j < i and j not in self._taken):
+                continue
+            earlier = [result[self.found[j].first].own.get(kind) for j in range(run[0] - size, run[0])]
+            if all(earlier) and len(set(earlier)) == size:
+                given[kind] = earlier[run.index(i)]
+                self._taken.add(i)
+        return given
+
+    @cached_property
     def _runs(self) -> list[list[int]]:
         """Amounts that follow each other with nothing but commas and the like between."""
         runs = [[0]]
@@ -138,7 +159,7 @@ class _Sentence:
     def _listed(self, posts: list[int]) -> dict[tuple[int, str], frozenset]:
         """Values given to the amounts of a run one by one: '0.42 and 0.40 for the vertical and horizontal ratio'."""
         given: dict[tuple[int, str], frozenset] = {}
-        for run in self._runs():
+        for run in self._runs:
             first = self.found[run[0]].first
             start = posts[run[0] - 1] if run[0] else self.sentence.start
             stop = self.found[run[-1] + 1].first if run[-1] + 1 < len(self.found) else self.sentence.stop

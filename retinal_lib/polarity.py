@@ -6,13 +6,14 @@ from retinal_lib.vocabulary import Reading, Term
 
 _BACK_STOPS = frozenset(";")
 _AFTER = frozenset("not none no never absent isn't aren't wasn't weren't negative zero 0".split())
+_KNOWING = frozenset("known judged graded determined assessed told read available possible stated evaluated established".split())
 _LINKS = frozenset("and or , nor / & is are was were be been can could has have do does : ( clearly also currently here definitely".split())
 
 
 class Mention(NamedTuple):
-    """A condition that is named, with the sentence it stands in: yes, no, or open."""
+    """A condition that is named (several where the name fits several), with the sentence it stands in: yes, no, or open."""
 
-    condition: str
+    conditions: tuple[str, ...]
     term: Term
     polarity: str
     sentence: range
@@ -28,11 +29,24 @@ class Cues:
         self.generic = [t.first for t in text.of("generic")]
         self._ends = {t.last: t for t in (*self.at.values(), *self.conditions.values())}
 
-    def polarity(self, term: Term, sentence: range) -> str:
-        """yes, no or open for what is named by a term."""
+    def polarity(self, term: Term, sentence: range, reach: int = 99) -> str:
+        """yes, no or open for what is named by a term; `reach` says how many words before it may negate it."""
         if any(sentence.start <= g < sentence.stop for g in self.generic):
             return "open"
-        return self._after(term.last, sentence.stop) or self._before(term.first, sentence.start) or "yes"
+        after = self._after(term.last, sentence.stop)
+        before = None if after == "open" else self._before(term.first, max(sentence.start, term.first - reach))
+        if before == "no" and self._unknown(term.last, sentence.stop):
+            return "open"
+        return after or before or "yes"
+
+    def _unknown(self, at: int, stop: int) -> bool:
+        """Whether a negation is of knowledge: neither retinopathy nor oedema could be graded, no grade is available."""
+        for k in range(at, min(stop, at + 9)):
+            if self.text.words[k] in _KNOWING:
+                return True
+            if self.text.words[k] in (";", ":") or (k in self.at and "break" in self.at[k].values):
+                return False
+        return False
 
     def _before(self, at: int, start: int) -> str | None:
         """What the words before say; a negation ends with its clause."""
@@ -100,6 +114,8 @@ class Cues:
     def _denies(self, k: int) -> bool:
         """Whether the negation at token k denies what stands before it: 'are not', 'aren't', ': none'."""
         word, before = self.text.words[k], self.text.words[k - 1]
+        if before == ":" and self.text.words[k + 1 : k + 2] not in ([], ["."], [","], [";"], [")"], ["\n"]):
+            return False
         return "n't" in word or (word in _AFTER and before in ("is", "are", "was", "were", "be", "been", ":", "does", "do", "remain"))
 
     def _linked(self, at: int, k: int) -> bool:
@@ -124,5 +140,5 @@ def mentions(text: Reading) -> list[Mention]:
     for term in terms:
         sentence = text.sentence(term)
         polarity = cues.polarity(term, sentence)
-        found += [Mention(str(term.values[0]), term, polarity, sentence)]
+        found.append(Mention(term.values, term, polarity, sentence))
     return found

@@ -28,14 +28,14 @@ def _stances(aspect: str, name: str, value: object, unit: str, words: str, text:
             return ()
         return tuple((c, YES) for c in vocabulary.conditions(words))
     if aspect in ("notes", "quality", "image", "vascular"):
-        return tuple((m.condition, {"yes": YES, "no": NO}.get(m.polarity, MAY)) for m in polarity.mentions(vocabulary.read(text)))
+        return tuple((c, {"yes": YES, "no": NO}.get(m.polarity, MAY)) for m in polarity.mentions(vocabulary.read(text)) for c in m.conditions)
     return ()
 
 
 @lru_cache(maxsize=4096)
 def _severity(words: str) -> int:
     """How severe a diagnosis in words calls diabetic retinopathy; 0 where it does not say."""
-    found = {t.value for t in vocabulary.read(words).terms if t.kind == "severity"}
+    found = {t.value for t in vocabulary.read(words).of("severity") if len(t.values) == 1}
     return found.pop() if len(found) == 1 else 0
 
 
@@ -82,10 +82,8 @@ class Profile:
                     self.patient.update({c: fact for c in (condition, *implied(condition))})
                 continue
             if stance == YES:
-                for each in (condition, *implied(condition)):
+                for each in (condition, *implied(condition), *beside(condition)):
                     self.yes.setdefault(each, fact)
-                for each in beside(condition):
-                    self.may.setdefault(each, fact)
             elif stance == NO:
                 self.no.setdefault(condition, fact)
             else:
@@ -100,6 +98,11 @@ class Profile:
             if each in self.no:
                 return NO, self.no[each]
         return None, None
+
+    def stance_of(self, conditions: tuple[str, ...]) -> tuple[str | None, Fact | None]:
+        """As `stance`, of a name that fits several: the one that the facts know."""
+        found = [self.stance(condition) for condition in conditions]
+        return next((known for wanted in (YES, MAY, NO) for known in found if known[0] == wanted), (None, None))
 
     @property
     def diseased(self) -> Fact | None:

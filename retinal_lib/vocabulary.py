@@ -13,7 +13,7 @@ _TOKEN = re.compile(
     r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+\.\d+|(?<![\w.])\.\d+|\d+|[^\W\d_]+(?:['’][a-z]{1,2}\b)?|[^\w\s*_`#\"“”-]|[–—]|\n|[¼½¾]"
 )
 _END = frozenset(".!?\n")
-_ABBREVIATED = frozenset("vs approx eg ie ca dr e i g e.g fig no cf".split())
+_ABBREVIATED = frozenset("vs approx eg ie ca dr e i g e.g fig cf".split())
 _MEASURE_PARTS = ("vessels", "orientations", "zones", "formulas")
 
 
@@ -145,7 +145,7 @@ def _index() -> dict[str, list[tuple[tuple[str, ...], tuple[tuple[str, tuple], .
             phrases.setdefault(tokens(name), {}).setdefault(kind, []).append(name)
     for kind in ("ages", "severity", "lay"):
         for name, value in WORDS[kind].items():
-            phrases.setdefault(tokens(name), {}).setdefault(kind, []).append(tuple(value) if isinstance(value, list) else value)
+            phrases.setdefault(tokens(name), {}).setdefault(kind, []).extend([tuple(value)] if kind == "lay" else value if isinstance(value, list) else [value])
     index: dict[str, list] = {}
     for phrase, kinds in phrases.items():
         index.setdefault(phrase[0], []).append((phrase, tuple((kind, tuple(dict.fromkeys(values))) for kind, values in kinds.items())))
