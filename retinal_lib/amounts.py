@@ -46,11 +46,11 @@ def read(text: Reading) -> list[Amount]:
 def _read(text: Reading) -> list[Amount]:
     words, found, done = text.words, [], 0
     places = [i for i, word in enumerate(words) if word[0] in _STARTS or word in SPELLED or word in ROMAN]
-    places += [t.first for t in text.of("ages")]
+    places += [t.first for t in text.of("ages") if text.said(t.first, t.last)[-1] == "s"]
     if not places:
         return found
     cues, units = _cues(text)
-    decades = {t.first: float(t.values[0]) for t in text.of("ages")}
+    decades = {t.first: float(t.values[0]) for t in text.of("ages") if text.said(t.first, t.last)[-1] == "s"}
     taken = {k for t in text.terms if t.last - t.first > 1 and t.kind != "units" for k in range(t.first, t.last)}
     for i in sorted(places):
         if i < done:
@@ -69,6 +69,7 @@ def _read(text: Reading) -> list[Amount]:
             amount = None if _only_orders(text, i) else _digits(text, i, units)
         elif word in SPELLED and _quantifies(text, i):
             value = float(SPELLED[word])
+            value *= 0.5 if words[max(0, i - 2) : i] == ["half", "a"] else 2 if word == "dozen" and words[i - 1] == "two" else 1
             amount = Amount(i, i + 1, i + 1, value, value, 0.05 if value == 0.5 else 0.0, value != 0.5, spelled=True)
         if amount is not None:
             found.append(_with_cue(amount, cues, units))
@@ -155,7 +156,7 @@ def _only_orders(text: Reading, i: int) -> bool:
     line = not text.text[: text.starts[i]].rpartition("\n")[2].strip(" *#>(-")
     if line and re.match(r"[.):](\s|\*|$)", after) and "." not in words[i]:
         return True
-    return bool(re.match(r"(st|nd|rd|th|D)\b", after)) or (i > 0 and words[i - 1] in ("turn", "step", "figure", "question", "formula"))
+    return bool(re.match(r"(st|nd|rd|th|D)\b", after)) or (i > 0 and words[i - 1] in ("turn", "step", "figure"))
 
 
 def _ends_scale(words: list[str], i: int, found: list[Amount]) -> bool:
@@ -169,6 +170,8 @@ def _quantifies(text: Reading, i: int) -> bool:
     before = words[i - 1] if i else ""
     if before in _LEVEL or (before == "(" and i > 1 and words[i - 2] in _LEVEL):
         return True
+    if word in ("half", "two") and "dozen" in words[i + 1 : i + 3]:
+        return False
     if word == "half":  # about half, just over half
         return any(t.last == i and {"approx", "more", "less", "verb"} & set(t.values) for t in text.of("cues")) and bool(text.of("measures"))
     if any(t.first == i + 1 and "years" in t.values for t in text.of("units")):
@@ -182,4 +185,4 @@ def _quantifies(text: Reading, i: int) -> bool:
 
 
 _LEVEL = frozenset("grade stage level category class score".split())
-_COUNTED = frozenset("lesion spot box cluster patch area year region more".split())
+_COUNTED = frozenset("lesion spot box cluster patch area region more dot line mark crack streak".split())

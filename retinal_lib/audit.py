@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable
 
+from itertools import combinations
+
 from retinal_lib import amounts, naming
 from retinal_lib.amounts import Amount
 from retinal_lib.finding import ERROR, Finding, Trace
-from retinal_lib.ledger import Ledger, Quantity
+from retinal_lib.ledger import Ledger, Quantity, holds
 from retinal_lib.naming import Named
-from retinal_lib.vocabulary import Reading, implied
+from retinal_lib.vocabulary import Reading, Term, implied
 
 _FIELD = {"vessels": "vessel", "zones": "zone", "formulas": "formula", "orientations": "orientation"}
+_ANY = frozenset(["area", "box", "count", "age"])  # words that leave the measure as it was
 _DEFAULT = {"vessels": "all", "zones": "whole"}
 
 
@@ -26,8 +29,11 @@ class Auditor:
         for term in text.terms:
             if term.kind in self.known:
                 self.known[term.kind].update(term.values)
-                if term.kind == "measures":
-                    self.latest = frozenset(term.values)
+                self._note(term)
+
+    def _note(self, term: Term) -> None:
+        if term.kind == "measures" and not _ANY >= set(term.values):
+            self.latest = frozenset(term.values)
 
     def answer(self, turn: int, text: Reading) -> tuple[list[Finding], list[Trace]]:
         """What the numbers of an answer come to."""
@@ -52,6 +58,8 @@ class Auditor:
                     traces.append(Trace(turn, text.span(amount.first, amount.last), text.said(amount.first, amount.last), "number", quantity.fact))
                 elif (fact := self._other(text, found, i, bound)) is not None:
                     traces.append(Trace(turn, text.span(amount.first, amount.last), text.said(amount.first, amount.last), "number", fact))
+                elif (apart := self._difference(text, amount, names)) is not None:
+                    traces.append(Trace(turn, text.span(amount.first, amount.last), text.said(amount.first, amount.last), "number", apart.fact))
                 elif not self._of_scale(text, found, i):
                     findings.append(self._fault(turn, text, amount, names))
         self.hear(text)
@@ -66,8 +74,7 @@ class Auditor:
         for term in text.terms:
             if seen <= term.first < upto and term.kind in self.known:
                 self.known[term.kind].update(term.values)
-                if term.kind == "measures":
-                    self.latest = frozenset(term.values)
+                self._note(term)
         return upto
 
     # --- binding ------------------------------------------------------------------------------------------------------
@@ -86,14 +93,14 @@ class Auditor:
         own = names.own.get("measures", frozenset())
         measure = {"edge": "box", "distance": "count"}.get(quantity.measure, quantity.measure)
         if measure == "age":
-            return amount.unit == "years" or "age" in own
+            return amount.unit == "years" or "age" in own or (amount.whole and not amount.unit and not own)
         if measure == "box":
             return bool(amount.edges) or "box" in own or "box" in names.before.get("measures", ()) or "box" in self.known["measures"]
         if quantity.excess:  # a path 3 % longer than its chord
             return amount.unit == "%" and bool({"tortuosity"} & (own | names.before.get("measures", frozenset()) | self.known["measures"]))
         if amount.unit == "%" and measure == "density" and own <= {"area", "box"}:
-            return bool(self.known["vessels"] or names.own.get("vessels"))
-        if measure == "cdr" and "cup" in own and (amount.unit == "%" or amount.spelled):
+            return bool(self.known["vessels"] or names.own.get("vessels") or "density" in self.known["measures"])
+        if measure == "cdr" and ("cup" in own and (amount.unit == "%" or amount.spelled) or not own and {"cup", "disc"} <= self.known["measures"]):
             return True
         if measure == "area":
             return amount.unit == "%" or "area" in own
@@ -109,6 +116,10 @@ class Auditor:
         if measure == "grade":
             return "grade" in names.before.get("measures", ()) or "grade" in self.known["measures"] and amount.whole
         allowed = names.before.get("measures") or self.latest
+        if measure in ("crae", "crve") and allowed & {"crae", "crve"} and (vessels := names.own.get("vessels") or self.known["vessels"]):
+            return ("artery" if measure == "crae" else "vein") in vessels
+        if measure == "avr" and amount.spelled and "avr" in self.known["measures"]:
+            return True
         return measure in allowed or not allowed or (measure in self.known["measures"] and not names.before.get("measures"))
 
     def _subject(self, quantity: Quantity, names: Named) -> bool:
@@ -154,9 +165,26 @@ class Auditor:
             return True
         if amount.whole and amount.low == amount.high and amount.low in {0, *tops} and before not in _LEVEL and ("scale" in words or "grade" in words):
             return i > 0 or len(found) > 1
+        if amount.whole and amount.bound and amount.low in (0, 1):
+            return True  # a value below 1 means ...
+        after = words[amount.last] if amount.last < len(words) else ""
+        if amount.whole and before in _LEVEL and after in ("is", "means", "would", "stands", "mean", "stand", "="):
+            return True  # what a level stands for; the claims hold it against what it is
         if amount.low in (1, 2) and "fractal" in self.known["measures"] and {1.0, 2.0} <= {e for a in found for e in (a.low, a.high)}:
             return True  # between what values a fractal dimension lies
         return self.ledger.vascular and amount.unit == "dd" and {amount.low, amount.high} <= {0.5, 1.0, 2.0}
+
+    def _difference(self, text: Reading, amount: Amount, names: Named) -> Quantity | None:
+        """The first of two quantities of one measure that the amount is the difference of, in words such as 5 µm wider."""
+        if not _DIFFERS & set(text.words):
+            return None
+        measures = names.own.get("measures", frozenset()) | names.before.get("measures", frozenset()) | self.latest
+        named = [q for q in self.ledger.quantities if q.measure in measures and not q.excess]
+        for one, other in combinations(named, 2):
+            value, shown = abs(one.value - other.value), abs(one.shown - other.shown)
+            if one.measure == other.measure and value and holds(amount, one._replace(value=value, shown=shown)):
+                return one
+        return None
 
     # --- what is wrong ------------------------------------------------------------------------------------------------
 
@@ -186,6 +214,7 @@ class Auditor:
         return bool(names.own.get("measures") or names.before.get("measures")) and self._called(quantity, amount, names)
 
 
+_DIFFERS = frozenset("higher lower wider narrower difference differ larger smaller thinner thicker denser longer shorter less by apart gap".split())
 _LEVEL = frozenset("grade graded stage level category score scored class".split())
 
 

@@ -103,16 +103,20 @@ def _twice(traces: list[Trace], readings: list[Reading]) -> list[Finding]:
     """Turns whose question is nearly that of an earlier one, or whose answer rests on the very facts of an earlier one."""
     found = []
     asked = [frozenset(q.words) for q in readings[::2]]
-    held = [frozenset(t.fact for t in traces if t.turn == turn and t.fact.aspect != "image") for turn in range(1, len(asked) + 1)]
+    asked = [words - _COMMON for words in asked]
+    held = [frozenset(t.fact for t in traces if t.turn == turn and t.kind == "number") for turn in range(1, len(asked) + 1)]
     for later in range(1, len(asked)):
         for earlier in range(later):
             both = len(asked[later] & asked[earlier]) / (len(asked[later] | asked[earlier]) or 1)
-            same = held[later] and held[later] == held[earlier]
-            if both > 0.8 or same:
+            same = held[later] and held[later] <= held[earlier]
+            if both > 0.6 or (same and both > 0.25):
                 text = f"turn {later + 1} asks what turn {earlier + 1} asked"
                 found.append(Finding("coverage_twice", WARNING, later + 1, (0, 0), text, None, "question"))
                 break
     return found
+
+
+_COMMON = frozenset("is are the a an what how which does do it this there of in any and , ? ! . can you \n please".split() + ["\n"])
 
 
 def errors(findings: Iterable[Finding]) -> list[Finding]:

@@ -13,7 +13,7 @@ _PLACES = frozenset("side of edge corner half quadrant quarter part upper lower 
 _SIGHT = frozenset("sight vision eyesight seeing read reading".split())
 _PICTURED = frozenset("image picture photograph quality it this shot scan graded rated judged called grader graders check".split())
 _SHOWN = frozenset("this image picture photograph it scan taken shown shows here".split())
-_WISHED = frozenset("would could need should might additional further instead unlike other".split())
+_WISHED = frozenset("would could need should might additional further instead unlike other may might help confirm confirmed examination recommended".split())
 
 
 def sides(text: Reading, asked: bool = False) -> list[tuple[str, Term]]:

@@ -31,6 +31,7 @@ class Claims:
         self._scales(text)
         self._distances(text)
         self._normality(text)
+        self._parts(text)
         return self._findings, self._traces
 
     def _add(self, kind: str, term: Term, text: str, fact: Fact | None = None, severity: str = ERROR) -> None:
@@ -43,7 +44,7 @@ class Claims:
         condition, term = mention.conditions[0], mention.term
         stance, fact = self.profile.stance_of(mention.conditions)
         said = self._text.said(term.first, term.last)
-        if mention.polarity == "open":
+        if mention.polarity == "open" or self._defined(mention):
             return
         if mention.polarity == "no":
             if stance == YES:
@@ -64,6 +65,14 @@ class Claims:
         else:
             reason = f"but {fact.text}" if fact else "but no fact says so"
             self._add("unsupported_disease", term, f"{said!r} is told as present, {reason}", fact)
+
+    def _defined(self, mention: Mention) -> bool:
+        """Whether a sentence tells what another level of a scale stands for: grade 4 is proliferative retinopathy."""
+        words = self._text.words
+        for k in mention.sentence:
+            if words[k] in ("grade", "level", "stage") and words[k + 2 : k + 3] and words[k + 2] in ("is", "means", "mean", "would", "stand", "stands", "="):
+                return any(words[k + 1].isdigit() and int(words[k + 1]) != f.value for f in self.profile.grades)
+        return False
 
     def _of_patient(self, mention: Mention, said: str) -> None:
         """A label of both eyes together may be told as that alone."""
@@ -198,10 +207,31 @@ class Claims:
         before = text.words[max(0, term.first - 3) : term.first]
         return bool(_RANGE & set(following)) or "other" in before or "further" in before or "additional" in before
 
+    def _parts(self, text: Reading) -> None:
+        """Parts of the eye that are described though the image cannot be graded."""
+        if self.profile.rejected is None:
+            return
+        for sentence in text.sentences:
+            words = [text.words[k] for k in sentence]
+            part = next((k for k in sentence if text.words[k] in _SEEN), None)
+            if part is None or _BESIDE & set(words) or any(w[0].isdigit() for w in words) or not _STATING & set(words) or any(t.first in sentence for t in self._withheld):
+                continue
+            if not any(t.span[0] >= text.starts[sentence.start] and t.span[1] <= text.ends[sentence.stop - 1] for t in self._traces):
+                said = Term(part, part + 1, "part", ())
+                self._add("ungradable", said, f"{text.said(part, part + 1)!r} is described, but {self.profile.rejected.text}", self.profile.rejected)
+
+    @property
+    def _withheld(self) -> list[Term]:
+        """The cues that leave something open or deny it, and words on people in general."""
+        cues = [t for t in self._text.of("cues") if {"neg", "open", "after_neg", "after_open"} & set(t.values)]
+        return [*cues, *self._text.of("generic")]
+
     def _unmarked(self, text: Reading, term: Term) -> bool:
         """'No lesions are marked' tells of marks, which there may be none of because none were made."""
-        marked = _MARKED & set(text.words[term.last : term.last + 4])
-        return bool(marked) and not any(fact.aspect == "lesion" for fact in self.profile.yes.values())
+        following = set(text.words[term.last : term.last + 4])
+        if self.profile.rejected and following & _TOLD:
+            return True
+        return bool(following & _MARKED) and not any(fact.aspect == "lesion" for fact in self.profile.yes.values())
 
     def _normal(self, term: Term, sentence: range) -> None:
         words = [self._text.words[k] for k in sentence]
@@ -223,7 +253,11 @@ class Claims:
 
 
 _MARKED = frozenset("marked outlined recorded annotated labelled listed noted segmented delineated".split())
+_TOLD = frozenset("given told described reported made itself".split())
 _FILLERS = frozenset(
     "sign evidence of any visible clear obvious apparent eye retinal such significant detectable the indication kind a see show suggestion retina".split()
 )
+_SEEN = frozenset("disc macula fovea artery vein vessel arteriole venule cup retina".split())
+_BESIDE = frozenset("centred photograph examination direct new again if".split())
+_STATING = frozenset("is are look looks appear appears show shows seem seems lie lies".split())
 _GRADED = frozenset(". , ; ) and or on in according by grade stage form level degree category severity ( \n".split() + ["\n"])

@@ -16,6 +16,15 @@ _ASKS = frozenset(
 )
 _PRESUMES = frozenset("given since because as considering knowing seeing despite although though with why".split())
 _TAG = re.compile(r"(?:isn't it|aren't they|doesn't it|don't they|, right|, correct|is it not|am i right|isn't that so|, no)\s*\?\s*$", re.I)
+_AUXILIARY = frozenset("is are do does did can could has have would will was were any should may might isn't aren't doesn't don't".split())
+_LEADING = frozenset("and so but ok okay doctor please also then well hello hi , now".split())
+_MARKS = frozenset("spot dot line mark patch streak point fleck blot crack".split())
+_DEFINITE = frozenset("the these those my its".split())
+_PLACES = frozenset("macula eye retina disc vessel artery vein patient picture image photograph person lens vision sight show see".split())
+_TECHNICAL = frozenset("fractal tortuosity curvature tort_density crae crve angle".split())
+_DAMAGE = frozenset("damage harm change swelling effect".split())
+_NEGATED = frozenset("isn't aren't doesn't don't wasn't".split())
+_THIS = frozenset(["this is", "that is", "these are", "those are", "are those", "are these", "is this", "is that"])
 _OPEN = frozenset("any sign evidence whether if possible".split())
 
 
@@ -67,7 +76,7 @@ class Leaks:
         for amount in amounts.read(self._text):
             said = self._text.said(amount.first, amount.last)
             span = self._text.span(amount.first, amount.last)
-            if {amount.low, amount.high, *amount.edges} <= self.numbers:
+            if {amount.low, amount.high, *amount.edges} <= self.numbers or (amount.whole and amount.bound and amount.low <= 1):
                 continue
             if amount.edges:
                 self._add("leak_box", span, f"the question gives the box {said}, which no answer told before")
@@ -82,7 +91,7 @@ class Leaks:
         measures = {v for t in self._text.of("measures") for v in t.values}
         for quantity in self.ledger.valued(amount):
             if quantity.measure in ("count", "distance", "edge"):
-                fits = "conditions" in kinds or "disorder" in kinds
+                fits = "conditions" in kinds or "disorder" in kinds or bool(_MARKS & set(self._text.words))
             elif quantity.measure == "grade":
                 fits = "grade" in measures
             else:
@@ -111,10 +120,23 @@ class Leaks:
             return
         stance, fact = self.profile.stance_of(term.values)
         fact = fact or self.profile.patient.get(condition)
-        if self._presumed(term):
+        if self._text.of("generic") or (condition == "dme_risk" and not self._tagged):
+            return
+        if self._presumed(term) and (fact is not None or not self._own(term)):
             self._tell("leak_label", term, fact)
-        elif stance == YES and condition not in WORDS["asked_openly"]:
+        elif stance == YES and self._identified(term):
             self._tell("leak_label", term, fact)
+
+    def _own(self, term: Term) -> bool:
+        """Whether the asker tells something of their own: my son has diabetes."""
+        return bool({"has", "have", "had"} & set(self._text.words[max(0, term.first - 3) : term.first]))
+
+    def _identified(self, term: Term) -> bool:
+        """Whether a question puts a name to what is seen: are those spots drusen?"""
+        sentence = self._text.sentence(term)
+        before = [self._text.words[k] for k in range(sentence.start, term.first)]
+        named = bool(_THIS & {" ".join(before[k : k + 2]) for k in range(len(before))})
+        return named and "or" not in [self._text.words[k] for k in sentence]
 
     def _tell(self, kind: str, term: Term, fact: object) -> None:
         said = self._text.said(term.first, term.last)
@@ -127,20 +149,35 @@ class Leaks:
         sentence = text.sentence(term)
         if self._tagged and sentence == text.sentences[-1]:
             return True
-        before = [words[k] for k in range(sentence.start, term.first)]
-        if _OPEN & set(before):
+        before, said = [words[k] for k in range(sentence.start, term.first)], [words[k] for k in sentence]
+        if "or" in said and said[0] in _AUXILIARY:
             return False
-        if _PRESUMES & set(before[:3]) and not {"is", "does", "can"} & set(before[:1]):
+        if term.kind in ("conditions", "lay", "severity") and self._definite(before):
             return True
-        if term.kind in ("conditions", "lay") and {"the", "these", "those", "my", "its"} & set(before[-2:]):
+        if _PRESUMES & set(said[:2]):
             return True
-        said = [words[k] for k in sentence]
-        return not any(w in _ASKS for w in said) and not ("or" in said and len(said) < 9)
+        if said[0] in _NEGATED:
+            return True
+        if _OPEN & set(before) or said[0] in _AUXILIARY or (len(said) > 1 and said[0] in _LEADING and said[1] in _AUXILIARY):
+            return False
+        verbless = not {"is", "are", "was", "do", "does", "has", "have", "show", "describe", "make", "makes", "look", "looks"} & set(said)
+        return not (verbless and len(said) < 8)
+
+    @staticmethod
+    def _definite(before: list[str]) -> bool:
+        """Whether what follows is spoken of as known: the haemorrhages, the damage by ..."""
+        if before[-1:] and before[-1] in _DEFINITE:
+            return True
+        if before[-2:-1] and before[-2] in _DEFINITE and before[-1] not in _PLACES:
+            return True
+        return bool(_DAMAGE & set(before[-3:])) and bool(_DEFINITE & set(before[-5:]))
 
     # --- answers in the question --------------------------------------------------------------------------------------
 
     def _answers(self) -> None:
         text = self._text
+        if self.profile.rejected and "why" in text.words[:3] and {"can't", "cannot", "impossible", "unable"} & set(text.words) and not self.told:
+            self._add("leak_answer", (0, len(text.text)), "the question takes as known that nothing can be told of the image", self.profile.rejected)
         told = sides(text)
         if len({side for side, _ in told} & {"left", "right"}) == 1:
             for side, term in told:
@@ -150,21 +187,30 @@ class Leaks:
         for term in text.terms:
             if term.kind == "quality" and of_picture(text, term) and len(levels) == 1 and ("quality", term.value) not in self.told and self._presumed(term):
                 self._add("leak_answer", self._at(term), f"the question judges the image quality ({text.said(term.first, term.last)!r}) before any answer did")
-            elif term.kind == "normal" and self._supposed(term) and ("normal", term.value) not in self.told and not self._limits(term):
+            elif (term.kind == "normal" or (term.kind == "disorder" and self._denied(term))) and self._supposed(term) and ("normal", term.value) not in self.told and not self._limits(term):
                 self._add("leak_answer", self._at(term), f"the question takes {text.said(term.first, term.last)!r} as known before any answer told it")
 
     def _supposed(self, term: Term) -> bool:
         """Whether a question supposes normality rather than asks for it."""
         words = self._text.words
         sentence = self._text.sentence(term)
-        said = [words[k] for k in sentence]
-        return self._tagged or said[0] in _PRESUMES or not any(w in _ASKS for w in said)
+        said = [words[k] for k in sentence if words[k] not in _LEADING]
+        if self._tagged or "don't you think" in self._text.text:
+            return True
+        if not said or said[0] in _PRESUMES or said[0] not in _ASKS:
+            return bool(said) and len(said) > 2
+        return {"my", "this", "the"} & set(words[term.first - 1 : term.first]) != set()
+
+    def _denied(self, term: Term) -> bool:
+        """Whether a question says that there is no disease."""
+        return bool({"no", "without", "free"} & set(self._text.words[max(0, term.first - 3) : term.first]))
 
     def _limits(self, term: Term) -> bool:
-        return self._text.words[term.last : term.last + 1] in (["range"], ["value"], ["person"], ["eye"])
+        return self._text.words[term.last : term.last + 1] in (["range"], ["value"], ["person"])
 
     def _jargon(self) -> None:
-        for term in self._text.of("jargon"):
+        technical = [t for t in self._text.of("measures") if t.last - t.first > 1 and _TECHNICAL & set(t.values)]
+        for term in [*self._text.of("jargon"), *technical, *self._text.of("scales")]:
             phrase = " ".join(self._text.words[term.first : term.last])
             if phrase not in self.told and ("jargon", term.value) not in self.told:
                 said = self._text.said(term.first, term.last)

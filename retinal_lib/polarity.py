@@ -6,6 +6,10 @@ from retinal_lib.vocabulary import Reading, Term
 
 _BACK_STOPS = frozenset(";")
 _AFTER = frozenset("not none no never absent isn't aren't wasn't weren't negative zero 0".split())
+_MODAL = frozenset("may might can could should would".split())
+_TOLD = frozenset(
+    "have be indicate represent suggest show see point reflect contain exist not appear correspond mean confirm find identify make say detect count well report".split()
+)
 _KNOWING = frozenset("known judged graded determined assessed told read available possible stated evaluated established".split())
 _LINKS = frozenset("and or , nor / & is are was were be been can could has have do does : ( clearly also currently here definitely".split())
 
@@ -33,11 +37,37 @@ class Cues:
         """yes, no or open for what is named by a term; `reach` says how many words before it may negate it."""
         if any(sentence.start <= g < sentence.stop for g in self.generic):
             return "open"
+        if self._supposed(term, sentence):
+            return "open"
         after = self._after(term.last, sentence.stop)
         before = None if after == "open" else self._before(term.first, max(sentence.start, term.first - reach))
         if before == "no" and self._unknown(term.last, sentence.stop):
             return "open"
         return after or before or "yes"
+
+    def _supposed(self, term: Term, sentence: range) -> bool:
+        """Whether a sentence tells what may come or what is so in general: new vessels may grow, they can bleed. What may be,
+        may show or may point to something is told of this eye."""
+        words = self.text.words
+        if term.first > sentence.start and words[term.first - 1] in ("the", "this", "these", "your"):
+            return False
+        for k in range(max(sentence.start, term.first - 12), min(sentence.stop, term.last + 10)):
+            if words[k] in _MODAL and k + 1 < len(words) and k not in range(term.first, term.last):
+                following = words[k + 1] if words[k + 1] not in ("also", "then", "still", "even", "later") else words[min(k + 2, len(words) - 1)]
+                before = words[k - 1] if k else ""
+                if (following not in _TOLD or words[k] in ("should", "would")) and before not in ("i", "you", "one", "we") and not self._parted(k, term):
+                    return True
+        return False
+
+    def _parted(self, k: int, term: Term) -> bool:
+        """Whether a divider lies between the modal verb at token k and a condition."""
+        low, high = (k, term.first) if k < term.first else (term.last, k)
+        words, starts = self.text.words, self.conditions
+        for i in range(low, high):
+            listed = words[i] == "," and (i + 1 in starts or i in self._ends or words[i + 1 : i + 2] in (["and"], ["or"]) or k > term.first)
+            if words[i] in (";", ":", "but") or (words[i] == "," and not listed) or "break" in getattr(self.at.get(i), "values", ()):
+                return True
+        return False
 
     def _unknown(self, at: int, stop: int) -> bool:
         """Whether a negation is of knowledge: neither retinopathy nor oedema could be graded, no grade is available."""

@@ -123,6 +123,11 @@ class Profile:
         return found
 
     @property
+    def rejected(self) -> Fact | None:
+        """The fact that graders or AutoMorph held the image not fit to be judged."""
+        return next((f for f in self.quality if _LEVELS.get(f.words) == 2), None)
+
+    @property
     def ungradable(self) -> Fact | None:
         """The fact that nothing can be told of the image, where there is one."""
         return next((f for f in self.quality if f.name == "ungradable"), None)
