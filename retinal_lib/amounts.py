@@ -70,6 +70,10 @@ def _read(text: Reading) -> list[Amount]:
         elif word in SPELLED and _quantifies(text, i):
             value = float(SPELLED[word])
             value *= 0.5 if words[max(0, i - 2) : i] == ["half", "a"] else 2 if word == "dozen" and words[i - 1] == "two" else 1
+            if words[i + 1 : i + 2] == ["to"] and words[i + 2 : i + 3] and SPELLED.get(words[i + 2], 0) > value:
+                found.append(_with_cue(Amount(i, i + 3, i + 3, value, float(SPELLED[words[i + 2]]), 0.0, True, spelled=True), cues, units))
+                done = i + 3
+                continue
             amount = Amount(i, i + 1, i + 1, value, value, 0.05 if value == 0.5 else 0.0, value != 0.5, spelled=True)
         if amount is not None:
             found.append(_with_cue(amount, cues, units))
@@ -168,7 +172,9 @@ def _quantifies(text: Reading, i: int) -> bool:
     """Whether a spelled-out number counts something that the facts may count, or is a level."""
     word, words = text.words[i], text.words
     before = words[i - 1] if i else ""
-    if before in _LEVEL or (before == "(" and i > 1 and words[i - 2] in _LEVEL):
+    if words[i + 1 : i + 2] == ["to"] and words[i + 2 : i + 3] and words[i + 2] in SPELLED:
+        return any(w in _COUNTED for w in words[i + 3 : i + 7]) or any(i < t.first <= i + 5 for t in text.of("conditions"))
+    if before in _LEVEL or before in ("aged", "age") or (before == "(" and i > 1 and words[i - 2] in _LEVEL):
         return True
     if word in ("half", "two") and "dozen" in words[i + 1 : i + 3]:
         return False

@@ -115,17 +115,19 @@ class Auditor:
             return False
         if measure == "grade":
             return "grade" in names.before.get("measures", ()) or "grade" in self.known["measures"] and amount.whole
-        allowed = names.before.get("measures") or self.latest
+        allowed = names.before.get("measures", frozenset()) - _ANY or self.latest
+        if measure in allowed:
+            return True
         if measure in ("crae", "crve") and allowed & {"crae", "crve"} and (vessels := names.own.get("vessels") or self.known["vessels"]):
             return ("artery" if measure == "crae" else "vein") in vessels
         if measure == "avr" and amount.spelled and "avr" in self.known["measures"]:
             return True
-        return measure in allowed or not allowed or (measure in self.known["measures"] and not names.before.get("measures"))
+        return not allowed or (measure in self.known["measures"] and not names.before.get("measures"))
 
     def _subject(self, quantity: Quantity, names: Named) -> bool:
         """Whether the lesion or disease that is named is the quantity's."""
         if not quantity.subjects:
-            return quantity.measure != "count" or not names.own.get("conditions")
+            return quantity.measure not in ("count", "area") or not names.own.get("conditions")
         named = names.own.get("conditions") or names.before.get("conditions") or frozenset()
         wide = quantity.subjects | {parent for s in quantity.subjects for parent in implied(s)}
         every = self.ledger.subjects | {parent for s in self.ledger.subjects for parent in implied(s)}
@@ -148,9 +150,13 @@ class Auditor:
 
     def _other(self, text: Reading, found: list[Amount], i: int, bound: dict[int, Quantity]) -> object | None:
         """The fact whose words hold the amount: a scale's criteria, an angle of view, a note."""
-        amount = found[i]
+        amount, words = found[i], text.words
+        if amount.bound or (amount.first and words[amount.first - 1] in _LEVEL):
+            return None
         for loose, fact in self.ledger.loose:
-            if (loose.low, loose.high) == (amount.low, amount.high) and (loose.unit == amount.unit or not amount.unit):
+            if (loose.low, loose.high) != (amount.low, amount.high) or (fact.aspect == "lesion" and not _LARGEST & set(words)):
+                continue
+            if loose.unit == amount.unit or (not amount.unit and loose.unit == "degrees"):
                 return fact
         return None
 
@@ -176,7 +182,8 @@ class Auditor:
 
     def _difference(self, text: Reading, amount: Amount, names: Named) -> Quantity | None:
         """The first of two quantities of one measure that the amount is the difference of, in words such as 5 µm wider."""
-        if not _DIFFERS & set(text.words):
+        near = set(text.words[max(0, amount.first - 4) : amount.last + 4])
+        if amount.bound or not (_DIFFERS & near or "by" in text.words[max(0, amount.first - 2) : amount.first]):
             return None
         measures = names.own.get("measures", frozenset()) | names.before.get("measures", frozenset()) | self.latest
         named = [q for q in self.ledger.quantities if q.measure in measures and not q.excess]
@@ -214,7 +221,8 @@ class Auditor:
         return bool(names.own.get("measures") or names.before.get("measures")) and self._called(quantity, amount, names)
 
 
-_DIFFERS = frozenset("higher lower wider narrower difference differ larger smaller thinner thicker denser longer shorter less by apart gap".split())
+_LARGEST = frozenset("largest biggest named listed".split())
+_DIFFERS = frozenset("higher lower wider narrower difference differ larger smaller thinner thicker denser longer shorter apart gap".split())
 _LEVEL = frozenset("grade graded stage level category score scored class".split())
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from retinal_lib import form, vocabulary
+from retinal_lib import compare, form, vocabulary
 from retinal_lib.audit import Auditor
 from retinal_lib.circumstances import Circumstances
 from retinal_lib.claims import Claims
@@ -57,6 +57,7 @@ def examine(conversation: Sequence[dict[str, str]], case: Case, track: str | Non
             findings, bound = reader.answer(*arguments)
             found += findings
             here += bound
+        found += compare.check(turn, text, ledger)
         leaks.hear(text)
         traces += here
         touched.append({trace.fact.aspect for trace in here} | _spoken_of(text))

@@ -105,7 +105,8 @@ class _Sentence:
             seen = seen or word not in _PREPOSITIONS
             at += 1
         if at < self.sentence.stop and at > amount.last and self.words[at - 1] in _LEADING:
-            return amount.last  # what leads to the next amount names that
+            counted = (t.last for t in self.kinds["conditions"] if amount.last <= t.first <= amount.last + 2 and t.last <= at)
+            return next(counted, amount.last)  # what leads to the next amount names that
         return at
 
     def _coordinated(self, at: int, stop: int) -> int:
@@ -171,6 +172,8 @@ class _Sentence:
         for kind in ("measures", "vessels", "zones", "formulas", "orientations"):
             if kind in own or any(kind in result.get(self.found[j].first, Named({}, {})).own for j in run if j < i and (j, kind) not in self._taken):
                 continue
+            if kind == "measures" and ";" not in self.words[self.found[run[0] - 1].last : self.found[run[0]].first]:
+                continue
             earlier = [result[self.found[j].first].own.get(kind) for j in range(run[0] - size, run[0])]
             if all(earlier) and len(set(earlier)) == size:
                 given[kind] = earlier[run.index(i)]
@@ -220,7 +223,8 @@ class _Sentence:
         runs = [[0]]
         for i, (a, b) in enumerate(pairwise(self.found), start=1):
             between = self.words[a.last : b.first]
-            if all(word in _JOINED for word in between) or (len(between) < 4 and _CONTRASTS & set(between)):
+            named = any(a.last <= t.first < b.first for t in self.terms)
+            if all(word in _JOINED for word in between) or (len(between) < 4 and _CONTRASTS & set(between) and not named):
                 runs[-1].append(i)
             else:
                 runs.append([i])

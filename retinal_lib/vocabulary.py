@@ -162,7 +162,7 @@ def _terms(words: list[str]) -> list[Term]:
             if size == 1 or tuple(words[i : i + size]) == phrase:
                 for kind, values in kinds:
                     found.append(Term(i, i + size, kind, values))
-                    if size > 1 and kind in ("measures", "quality", "jargon"):
+                    if size > 1 and "than" not in phrase and kind in ("measures", "quality", "jargon"):
                         found += _inner(phrase, i)
                     elif kind == "zones" and size > 1:
                         found += _more_zones(words, i + size)

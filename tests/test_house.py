@@ -24,7 +24,7 @@ FLOORS = [
     "folder record automorph book".split(),
     "kinds unpack money naming".split(),
     "page ledger profile".split(),
-    "audit claims circumstances".split(),
+    "audit claims circumstances compare".split(),
     "leaks".split(),
     "check".split(),
     "lesions settings prompt offline_vessels".split(),
