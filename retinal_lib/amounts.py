@@ -69,14 +69,18 @@ def _read(text: Reading) -> list[Amount]:
             amount = None if _only_orders(text, i) else _digits(text, i, units)
         elif word in SPELLED and _quantifies(text, i):
             value = float(SPELLED[word])
+            if value >= 20 and words[i + 1 : i + 2] and 0 < SPELLED.get(words[i + 1], 0) < 10:  # twenty-three
+                found.append(_with_cue(Amount(i, i + 2, i + 2, value + SPELLED[words[i + 1]], value + SPELLED[words[i + 1]], 0.0, True, spelled=True), cues, units, words))
+                done = i + 2
+                continue
             value *= 0.5 if words[max(0, i - 2) : i] == ["half", "a"] else 2 if word == "dozen" and words[i - 1] == "two" else 1
             if words[i + 1 : i + 2] == ["to"] and words[i + 2 : i + 3] and SPELLED.get(words[i + 2], 0) > value:
-                found.append(_with_cue(Amount(i, i + 3, i + 3, value, float(SPELLED[words[i + 2]]), 0.0, True, spelled=True), cues, units))
+                found.append(_with_cue(Amount(i, i + 3, i + 3, value, float(SPELLED[words[i + 2]]), 0.0, True, spelled=True), cues, units, words))
                 done = i + 3
                 continue
             amount = Amount(i, i + 1, i + 1, value, value, 0.05 if value == 0.5 else 0.0, value != 0.5, spelled=True)
         if amount is not None:
-            found.append(_with_cue(amount, cues, units))
+            found.append(_with_cue(amount, cues, units, words))
             done = found[-1].last
     return found
 
@@ -128,13 +132,17 @@ def _value(word: str) -> tuple[float, float, bool]:
     return float(plain), 0.5 * 10.0**-digits, "." not in plain
 
 
-def _with_cue(amount: Amount, cues: dict[int, set[str]], units: dict[int, Term]) -> Amount:
+def _with_cue(amount: Amount, cues: dict[int, tuple], units: dict[int, Term], words: list[str]) -> Amount:
     """The amount with the unit after it, and with what 'about', 'more than' and their like before it say."""
     unit, last = amount.unit, amount.last
     if last in units:
         unit, last = str(units[last].value), units[last].last
     said = cues.get(amount.first, ()) 
     about, bound = "approx" in said, next((b for b in ("more", "less", "least", "most") if b in said), "")
+    if not bound:  # 15 or more, fifteen-plus
+        after = words[last : last + 2]
+        bound = "least" if after in (["or", "more"], ["or", "greater"]) or after[:1] == ["plus"] else bound
+        bound = "most" if after in (["or", "fewer"], ["or", "less"]) else bound
     step = amount.step
     if amount.whole and about and not amount.spelled:
         text = f"{amount.low:.0f}"
@@ -191,4 +199,4 @@ def _quantifies(text: Reading, i: int) -> bool:
 
 
 _LEVEL = frozenset("grade stage level category class score".split())
-_COUNTED = frozenset("lesion spot box cluster patch area region more dot line mark crack streak".split())
+_COUNTED = frozenset("lesion spot box cluster patch area region dot line mark crack streak".split())

@@ -47,7 +47,7 @@ class Auditor:
                 seen = self._remember(text, seen, amount.first)
                 graded = bound[i - 1] if i and i - 1 in bound and self._follows(text, found[i - 1], amount) else None
                 if graded is not None and graded.top:
-                    if amount.low != graded.top:
+                    if amount.high != graded.top or amount.low not in (0, graded.top):
                         said = text.said(amount.first, amount.last)
                         fault = f"the scale is told to reach to {said!r}, it reaches to {graded.top}: {graded.fact.text}"
                         findings.append(Finding("wrong_grade", ERROR, turn, text.span(amount.first, amount.last), fault, graded.fact))
@@ -96,11 +96,13 @@ class Auditor:
             return amount.unit == "years" or "age" in own or (amount.whole and not amount.unit and not own)
         if measure == "box":
             return bool(amount.edges) or "box" in own or "box" in names.before.get("measures", ()) or "box" in self.known["measures"]
+        if measure == "avr" and amount.spelled and "avr" in self.known["measures"]:
+            return True
         if quantity.excess:  # a path 3 % longer than its chord
             return amount.unit == "%" and bool({"tortuosity"} & (own | names.before.get("measures", frozenset()) | self.known["measures"]))
-        if amount.unit == "%" and measure == "density" and own <= {"area", "box"}:
+        if measure == "density" and own <= {"area", "box"} and (own or amount.unit == "%"):
             return bool(self.known["vessels"] or names.own.get("vessels") or "density" in self.known["measures"])
-        if measure == "cdr" and ("cup" in own and (amount.unit == "%" or amount.spelled) or not own and {"cup", "disc"} <= self.known["measures"]):
+        if measure == "cdr" and ("cup" in own and (amount.unit == "%" or amount.spelled or amount.low < 1) or not own and {"cup", "disc"} <= self.known["measures"]):
             return True
         if measure == "area":
             return amount.unit == "%" or "area" in own
@@ -113,6 +115,8 @@ class Auditor:
             return True
         if own - {"area", "box", "count", "age"} and not (measure == "grade" and own <= {"disc", "cup", "width"}):
             return False
+        if measure == "grade" and not own and amount.whole and quantity.subjects & names.own.get("conditions", frozenset()):
+            return True
         if measure == "grade":
             return "grade" in names.before.get("measures", ()) or "grade" in self.known["measures"] and amount.whole
         allowed = names.before.get("measures", frozenset()) - _ANY or self.latest
@@ -120,12 +124,12 @@ class Auditor:
             return True
         if measure in ("crae", "crve") and allowed & {"crae", "crve"} and (vessels := names.own.get("vessels") or self.known["vessels"]):
             return ("artery" if measure == "crae" else "vein") in vessels
-        if measure == "avr" and amount.spelled and "avr" in self.known["measures"]:
-            return True
         return not allowed or (measure in self.known["measures"] and not names.before.get("measures"))
 
     def _subject(self, quantity: Quantity, names: Named) -> bool:
         """Whether the lesion or disease that is named is the quantity's."""
+        if quantity.edges and not names.own.get("conditions") and {"disc", "cup"} & names.own.get("measures", frozenset()):
+            return not quantity.subjects  # the disc's box, not a lesion's
         if not quantity.subjects:
             return quantity.measure not in ("count", "area") or not names.own.get("conditions")
         named = names.own.get("conditions") or names.before.get("conditions") or frozenset()
@@ -151,10 +155,10 @@ class Auditor:
     def _other(self, text: Reading, found: list[Amount], i: int, bound: dict[int, Quantity]) -> object | None:
         """The fact whose words hold the amount: a scale's criteria, an angle of view, a note."""
         amount, words = found[i], text.words
-        if amount.bound or (amount.first and words[amount.first - 1] in _LEVEL):
+        if amount.first and words[amount.first - 1] in _LEVEL:
             return None
         for loose, fact in self.ledger.loose:
-            if (loose.low, loose.high) != (amount.low, amount.high) or (fact.aspect == "lesion" and not _LARGEST & set(words)):
+            if (loose.low, loose.high, loose.bound) != (amount.low, amount.high, amount.bound) or (fact.aspect == "lesion" and not _LARGEST & set(words)):
                 continue
             if loose.unit == amount.unit or (not amount.unit and loose.unit == "degrees"):
                 return fact
@@ -171,8 +175,10 @@ class Auditor:
             return True
         if amount.whole and amount.low == amount.high and amount.low in {0, *tops} and before not in _LEVEL and ("scale" in words or "grade" in words):
             return i > 0 or len(found) > 1
-        if amount.whole and amount.bound and amount.low in (0, 1):
+        if amount.whole and amount.bound and amount.low in (0, 1) and not amount.unit:
             return True  # a value below 1 means ...
+        if amount.low == 1 and "tortuosity" in self.known["measures"] and {"straight", "line"} & set(words):
+            return True  # the tortuosity of a straight line
         after = words[amount.last] if amount.last < len(words) else ""
         if amount.whole and before in _LEVEL and after in ("is", "means", "would", "stands", "mean", "stand", "="):
             return True  # what a level stands for; the claims hold it against what it is

@@ -11,7 +11,7 @@ _OF_EYE = frozenset("eye fundus retina eyeball globe".split())
 _SEX = {"man": "male", "male": "male", "gentleman": "male", "boy": "male", "woman": "female", "female": "female", "lady": "female", "girl": "female"}
 _PLACES = frozenset("side of edge corner half quadrant quarter part upper lower border third margin portion area away now hand".split())
 _SIGHT = frozenset("sight vision eyesight seeing read reading".split())
-_PICTURED = frozenset("image picture photograph quality it this shot scan graded rated judged called grader graders check".split())
+_PICTURED = frozenset("image picture photograph quality it everything this shot scan graded rated judged called grader graders check".split())
 _SHOWN = frozenset("this image picture photograph it scan taken shown shows here".split())
 _WISHED = frozenset("would could need should might additional further instead unlike other may might help confirm confirmed examination recommended".split())
 

@@ -7,7 +7,7 @@ from retinal_lib.amounts import Amount
 from retinal_lib.circumstances import of_picture, sides
 from retinal_lib.finding import ERROR, Finding
 from retinal_lib.ledger import Ledger
-from retinal_lib.profile import YES, Profile
+from retinal_lib.profile import NO, YES, Profile
 from retinal_lib.vocabulary import WORDS, Reading, Term, implied
 
 _CODE = re.compile(r"\b[A-Za-z]+(?:_[A-Za-z0-9]+)+\b")
@@ -24,7 +24,7 @@ _PLACES = frozenset("macula eye retina disc vessel artery vein patient picture i
 _TECHNICAL = frozenset("fractal tortuosity curvature tort_density crae crve angle".split())
 _DAMAGE = frozenset("damage harm change swelling effect".split())
 _NEGATED = frozenset("isn't aren't doesn't don't wasn't".split())
-_THIS = frozenset(["this is", "that is", "these are", "those are", "are those", "are these", "is this", "is that"])
+_THIS = frozenset(["it's", "it is", "is it", "this is", "that is", "these are", "those are", "are those", "are these", "is this", "is that"])
 _OPEN = frozenset("any sign evidence whether if possible".split())
 
 
@@ -98,7 +98,8 @@ class Leaks:
                 fits = quantity.measure in measures or bool(amount.unit) or not amount.whole
             if fits:
                 return quantity.fact
-        return None
+        loose = ((known, fact) for known, fact in self.ledger.loose if (known.low, known.high) == (amount.low, amount.high))
+        return next((fact for known, fact in loose if known.low != known.high), None)
 
     # --- labels -------------------------------------------------------------------------------------------------------
 
@@ -122,20 +123,21 @@ class Leaks:
         fact = fact or self.profile.patient.get(condition)
         if self._text.of("generic") or (condition == "dme_risk" and not self._tagged):
             return
-        if self._presumed(term) and (fact is not None or not self._own(term)):
+        graded = {"grade", "stage", "level", "sign", "degree"} & set(self._text.words[max(0, term.first - 2) : term.first])
+        if graded and condition in WORDS["asked_openly"] and not self._tagged:
+            return
+        denied = stance == NO and not {"without", "no"} & set(self._text.words[max(0, term.first - 2) : term.first])
+        if self._presumed(term) and fact is not None and not denied:
             self._tell("leak_label", term, fact)
-        elif stance == YES and self._identified(term):
+        elif stance == YES and condition not in WORDS["asked_openly"] and self._identified(term):
             self._tell("leak_label", term, fact)
-
-    def _own(self, term: Term) -> bool:
-        """Whether the asker tells something of their own: my son has diabetes."""
-        return bool({"has", "have", "had"} & set(self._text.words[max(0, term.first - 3) : term.first]))
 
     def _identified(self, term: Term) -> bool:
         """Whether a question puts a name to what is seen: are those spots drusen?"""
         sentence = self._text.sentence(term)
         before = [self._text.words[k] for k in range(sentence.start, term.first)]
-        named = bool(_THIS & {" ".join(before[k : k + 2]) for k in range(len(before))})
+        named = bool(_THIS & {*before, *(" ".join(before[k : k + 2]) for k in range(len(before)))})
+        named = named or before[-1:] == ["it"]
         return named and "or" not in [self._text.words[k] for k in sentence]
 
     def _tell(self, kind: str, term: Term, fact: object) -> None:
@@ -206,7 +208,7 @@ class Leaks:
         return bool({"no", "without", "free"} & set(self._text.words[max(0, term.first - 3) : term.first]))
 
     def _limits(self, term: Term) -> bool:
-        return self._text.words[term.last : term.last + 1] in (["range"], ["value"], ["person"])
+        return self._text.words[term.last : term.last + 1] in (["range"], ["value"], ["person"], ["vessel"])
 
     def _jargon(self) -> None:
         technical = [t for t in self._text.of("measures") if t.last - t.first > 1 and _TECHNICAL & set(t.values)]

@@ -126,8 +126,9 @@ class _Sentence:
         inside = [t for t in self.kinds[kind] if amount.first <= t.first < amount.last]
         if kind == "measures":
             leading = self._run_lead(start, amount)
+            after = [] if amount.edges else after
             return frozenset(v for t in [*after, *before, *inside, *leading] for v in t.values)
-        if after:
+        if after and not (amount.edges and kind == "conditions"):
             return frozenset(v for t in after for v in t.values)
         if not before:
             return frozenset()
@@ -224,7 +225,8 @@ class _Sentence:
         for i, (a, b) in enumerate(pairwise(self.found), start=1):
             between = self.words[a.last : b.first]
             named = any(a.last <= t.first < b.first for t in self.terms)
-            if all(word in _JOINED for word in between) or (len(between) < 4 and _CONTRASTS & set(between) and not named):
+            same = bool(a.edges) == bool(b.edges) and (not a.unit or a.unit == b.unit)
+            if (same and all(word in _JOINED for word in between)) or (len(between) < 4 and _CONTRASTS & set(between) and not named):
                 runs[-1].append(i)
             else:
                 runs.append([i])
