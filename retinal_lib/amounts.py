@@ -190,12 +190,14 @@ def _quantifies(text: Reading, i: int) -> bool:
         return any(t.last == i and {"approx", "more", "less", "verb"} & set(t.values) for t in text.of("cues")) and bool(text.of("measures"))
     if any(t.first == i + 1 and "years" in t.values for t in text.of("units")):
         return True
-    near = {t.kind for t in text.terms if i < t.first <= i + 3 and t.kind in ("conditions", "units", "disorder", "measures")}
     if word in ("one", "single"):  # one of them, one eye, one can see
         after = words[i + 1] if i + 1 < len(words) else ""
         first = next((t for t in text.terms if t.first > i), None)
         return first is not None and first.kind == "conditions" and first.first <= i + 2 and after not in ("of", "can", "or")
-    return bool(near & {"conditions"}) or any(w in _COUNTED for w in words[i + 1 : i + 4])
+    following = words[i + 1 : i + 4]
+    stop = next((k for k, w in enumerate(following) if w in (",", ":", ";", ".", "finding")), len(following))
+    near = any(t.first <= i + stop for t in text.of("conditions") if i < t.first <= i + 3)
+    return near or any(w in _COUNTED for w in following[:stop])
 
 
 _LEVEL = frozenset("grade stage level category class score".split())

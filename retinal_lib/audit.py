@@ -12,6 +12,7 @@ from retinal_lib.naming import Named
 from retinal_lib.vocabulary import Reading, Term, implied
 
 _FIELD = {"vessels": "vessel", "zones": "zone", "formulas": "formula", "orientations": "orientation"}
+_BY_THE_WAY = frozenset("disc cup width box area".split())
 _ANY = frozenset(["area", "box", "count", "age"])  # words that leave the measure as it was
 _DEFAULT = {"vessels": "all", "zones": "whole"}
 
@@ -115,7 +116,7 @@ class Auditor:
             return True
         if own - {"area", "box", "count", "age"} and not (measure == "grade" and own <= {"disc", "cup", "width"}):
             return False
-        if measure == "grade" and not own and amount.whole and quantity.subjects & names.own.get("conditions", frozenset()):
+        if measure == "grade" and own <= _BY_THE_WAY and amount.whole and not amount.unit and quantity.subjects & names.own.get("conditions", frozenset()):
             return True
         if measure == "grade":
             return "grade" in names.before.get("measures", ()) or "grade" in self.known["measures"] and amount.whole
@@ -128,7 +129,7 @@ class Auditor:
 
     def _subject(self, quantity: Quantity, names: Named) -> bool:
         """Whether the lesion or disease that is named is the quantity's."""
-        if quantity.edges and not names.own.get("conditions") and {"disc", "cup"} & names.own.get("measures", frozenset()):
+        if quantity.edges and not names.own.get("conditions") and "disc" in (own := names.own.get("measures", frozenset())) and "cup" not in own:
             return not quantity.subjects  # the disc's box, not a lesion's
         if not quantity.subjects:
             return quantity.measure not in ("count", "area") or not names.own.get("conditions")
@@ -177,7 +178,7 @@ class Auditor:
             return i > 0 or len(found) > 1
         if amount.whole and amount.bound and amount.low in (0, 1) and not amount.unit:
             return True  # a value below 1 means ...
-        if amount.low == 1 and "tortuosity" in self.known["measures"] and {"straight", "line"} & set(words):
+        if amount.low == 1 and {"straight", "line"} & set(words):
             return True  # the tortuosity of a straight line
         after = words[amount.last] if amount.last < len(words) else ""
         if amount.whole and before in _LEVEL and after in ("is", "means", "would", "stands", "mean", "stand", "="):

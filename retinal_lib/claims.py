@@ -122,7 +122,7 @@ class Claims:
             sentence = text.sentence(term)
             if not self._of_retinopathy(term, sentence, mentioned) or cues.polarity(term, sentence) != "yes":
                 continue
-            if text.words[term.first - 1 : term.first] and text.words[term.first - 1] in ("than", "between", "from", "to", "or") :
+            if text.words[term.first - 1 : term.first] and text.words[term.first - 1] in ("how", "than", "between", "from", "to", "or") :
                 continue
             if known is None and self.profile.stance("diabetic_retinopathy")[0] == YES:
                 self._add("wrong_grade", term, f"{text.said(term.first, term.last)!r} is told of diabetic retinopathy, but no fact says how severe it is")
@@ -182,6 +182,8 @@ class Claims:
         for term in terms:
             sentence = text.sentence(term)
             said = cues.polarity(term, sentence)
+            if term.kind == "disorder" and "other" in text.words[max(0, term.first - 3) : term.first] and not self.profile.listed and self._free_of(text, term, sentence):
+                self._add("ungrounded_denial", term, f"other {text.said(term.first, term.last)!r} is denied, but no fact says that it was looked for", None, WARNING)
             if said == "open" or self._is_modifier(text, term) or self._unmarked(text, term):
                 continue
             if term.kind == "normal" and said == "yes":
@@ -229,7 +231,7 @@ class Claims:
     def _unmarked(self, text: Reading, term: Term) -> bool:
         """'No lesions are marked' tells of marks, which there may be none of because none were made."""
         following = set(text.words[term.last : term.last + 4])
-        if self.profile.rejected and following & _TOLD:
+        if (self.profile.rejected or not self.profile.yes) and following & _TOLD:
             return True
         return bool(following & _MARKED) and not any(fact.aspect == "lesion" for fact in self.profile.yes.values())
 
@@ -253,9 +255,9 @@ class Claims:
 
 
 _MARKED = frozenset("marked outlined recorded annotated labelled listed noted segmented delineated".split())
-_TOLD = frozenset("given told described reported made itself".split())
+_TOLD = frozenset("recorded given told described reported made itself".split())
 _FILLERS = frozenset(
-    "sign evidence of any visible clear obvious apparent eye retinal such significant detectable the indication kind a see show suggestion retina".split()
+    "are there other further sign evidence of any visible clear obvious apparent eye retinal such significant detectable the indication kind a see show suggestion retina".split()
 )
 _SEEN = frozenset("disc macula fovea artery vein vessel arteriole venule cup retina".split())
 _BESIDE = frozenset("centred photograph examination direct new again if".split())

@@ -69,7 +69,7 @@ def placed(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
         return
     cues = Cues(text)
     for k, word in enumerate(text.words):
-        if word not in _REGION:
+        if word not in _REGION or {"number", "fraction", "counted", "bracket"} & {text.words[i] for i in text.sentence(Term(k, k + 1, "", ()))}:
             continue
         near = set(text.words[max(0, k - 3) : k])
         if not near & (_UP | _DOWN | _LEFT | _RIGHT) or near & {"superior", "inferior"}:

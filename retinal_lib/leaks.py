@@ -93,7 +93,7 @@ class Leaks:
             if quantity.measure in ("count", "distance", "edge"):
                 fits = "conditions" in kinds or "disorder" in kinds or bool(_MARKS & set(self._text.words))
             elif quantity.measure == "grade":
-                fits = "grade" in measures
+                fits = "grade" in measures or self._text.words[amount.last : amount.last + 1] == ["of"] or self._text.words[amount.last : amount.last + 2] == ["out", "of"]
             else:
                 fits = quantity.measure in measures or bool(amount.unit) or not amount.whole
             if fits:
@@ -189,7 +189,7 @@ class Leaks:
         for term in text.terms:
             if term.kind == "quality" and of_picture(text, term) and len(levels) == 1 and ("quality", term.value) not in self.told and self._presumed(term):
                 self._add("leak_answer", self._at(term), f"the question judges the image quality ({text.said(term.first, term.last)!r}) before any answer did")
-            elif (term.kind == "normal" or (term.kind == "disorder" and self._denied(term))) and self._supposed(term) and ("normal", term.value) not in self.told and not self._limits(term):
+            elif (term.kind == "normal" or (term.kind == "disorder" and self._denied(term))) and self._supposed(term) and not self._spoken_of and not self._limits(term):
                 self._add("leak_answer", self._at(term), f"the question takes {text.said(term.first, term.last)!r} as known before any answer told it")
 
     def _supposed(self, term: Term) -> bool:
@@ -202,6 +202,11 @@ class Leaks:
         if not said or said[0] in _PRESUMES or said[0] not in _ASKS:
             return bool(said) and len(said) > 2
         return {"my", "this", "the"} & set(words[term.first - 1 : term.first]) != set()
+
+    @property
+    def _spoken_of(self) -> bool:
+        """Whether an answer told of disease or of health."""
+        return any(isinstance(each, tuple) and each[0] in ("normal", "disorder", "conditions") for each in self.told)
 
     def _denied(self, term: Term) -> bool:
         """Whether a question says that there is no disease."""

@@ -78,6 +78,10 @@ class _Sentence:
                 held.append(dict(before))
             elif self.words[k] == ")" and held:
                 before = held.pop()
+            elif self.words[k] == ";":  # a new clause may be of all vessels, and of the whole image, again
+                for kind, whole in (("vessels", "all"), ("zones", "whole")):
+                    if kind in before:
+                        before = {**before, kind: before[kind] | {whole}}
         return before
 
     def _between(self, kind: str, first: int, last: int) -> list[Term]:
@@ -87,7 +91,7 @@ class _Sentence:
         """The token up to which what follows an amount belongs to it."""
         amount = self.found[i]
         stop = self.found[i + 1].first if i + 1 < len(self.found) else self.sentence.stop
-        at, seen = amount.last, False
+        at, seen, closed = amount.last, False, amount.last
         depth = 0
         while at < stop:
             word = self.words[at]
@@ -100,13 +104,14 @@ class _Sentence:
                 depth -= 1
                 if depth < 0:
                     return at
+                closed = at + 1
             elif word in _DIVIDERS and depth == 0 and not (word == "with" and not seen):
                 return self._coordinated(at, stop)
             seen = seen or word not in _PREPOSITIONS
             at += 1
         if at < self.sentence.stop and at > amount.last and self.words[at - 1] in _LEADING:
             counted = (t.last for t in self.kinds["conditions"] if amount.last <= t.first <= amount.last + 2 and t.last <= at)
-            return next(counted, amount.last)  # what leads to the next amount names that
+            return next(counted, closed)  # what leads to the next amount names that
         return at
 
     def _coordinated(self, at: int, stop: int) -> int:
@@ -130,6 +135,8 @@ class _Sentence:
             return frozenset(v for t in [*after, *before, *inside, *leading] for v in t.values)
         if after and not (amount.edges and kind == "conditions"):
             return frozenset(v for t in after for v in t.values)
+        if kind == "vessels" and {"former", "latter"} & set(self.words[start : amount.first]):
+            return frozenset(["artery", "vein"])
         if not before:
             return frozenset()
         clause = self._clause(start, amount.first)
