@@ -190,11 +190,13 @@ class Auditor:
     def _difference(self, text: Reading, amount: Amount, names: Named) -> Quantity | None:
         """The first of two quantities of one measure that the amount is the difference of, in words such as 5 µm wider."""
         near = set(text.words[max(0, amount.first - 4) : amount.last + 4])
-        if amount.bound or not (_DIFFERS & near or "by" in text.words[max(0, amount.first - 2) : amount.first]):
+        if (amount.bound and not amount.spelled) or not (amount.spelled or _DIFFERS & near or "by" in text.words[max(0, amount.first - 2) : amount.first]):
             return None
         measures = names.own.get("measures", frozenset()) | names.before.get("measures", frozenset()) | self.latest
         named = [q for q in self.ledger.quantities if q.measure in measures and not q.excess]
         for one, other in combinations(named, 2):
+            if one.measure == other.measure and (amount.unit == "%" or amount.spelled) and _apart(one, other, amount):
+                return one
             value, shown = abs(one.value - other.value), abs(one.shown - other.shown)
             if one.measure == other.measure and value and holds(amount, one._replace(value=value, shown=shown)):
                 return one
@@ -226,6 +228,16 @@ class Auditor:
 
     def _named_so(self, quantity: Quantity, amount: Amount, names: Named) -> bool:
         return bool(names.own.get("measures") or names.before.get("measures")) and self._called(quantity, amount, names)
+
+
+def _apart(one: Quantity, other: Quantity, amount: Amount) -> bool:
+    """Whether an amount tells by what share one value is larger or smaller than another, or what part it is of it."""
+    low, high = sorted((one.value, other.value))
+    if low <= 0:
+        return False
+    if amount.spelled:
+        return abs(low / high - amount.low) <= 0.06
+    return min(abs(high / low - 1 - amount.low / 100), abs(1 - low / high - amount.low / 100)) <= max(amount.step, 0.5) * 1.01 / 100
 
 
 _LARGEST = frozenset("largest biggest named listed".split())

@@ -69,7 +69,10 @@ class Claims:
     def _defined(self, mention: Mention) -> bool:
         """Whether a sentence tells what another level of a scale stands for: grade 4 is proliferative retinopathy."""
         words = self._text.words
+        grades = {f.value for f in self.profile.grades}
         for k in mention.sentence:
+            if words[k].isdigit() and words[k + 1 : k + 2] in (["means"], ["mean"], ["stand"]) and 0 < mention.term.first - k < 6:
+                return int(words[k]) not in grades
             if words[k] in ("grade", "level", "stage") and words[k + 2 : k + 3] and words[k + 2] in ("is", "means", "mean", "would", "stand", "stands", "="):
                 return any(words[k + 1].isdigit() and int(words[k + 1]) != f.value for f in self.profile.grades)
         return False
@@ -169,7 +172,8 @@ class Claims:
             far = bool({"beyond", "outside", "farther", "further", "more", "over"} & set(before))
             if near == far or "zone" in text.words[sentence.start : sentence.stop]:
                 continue
-            denied = any(w in ("no", "none", "not", "without") for w in (text.words[k] for k in sentence if k < term.first))
+            told = [t for t in text.of("conditions") if t.first in sentence and {"hard_exudate", "exudate"} & set(t.values)]
+            denied = bool(told) and Cues(text).polarity(told[-1], sentence) == "no"
             wrong = (fact.value == 2) == (far if not denied else near) if fact.value else not denied
             if wrong:
                 self._add("wrong_grade", term, f"{' '.join(before[-3:])} {text.said(term.first, term.last)} is told of exudates, but {fact.text}", fact)

@@ -12,6 +12,7 @@ _DIVIDERS = frozenset(", ; : and but while whereas versus vs compared than – �
 _PREPOSITIONS = frozenset("in for of at over on across within by along".split())
 _JOINED = frozenset("and or , versus vs / & – — to µm respectively mm % by x × against degree µ".split())
 _LEADING = frozenset("of is are was were at to about approximately around roughly reach reaches measure measures average".split())
+_EVERYWHERE = frozenset(["area", "box", "count", "age", "grade"])
 _CONTRASTS = frozenset("against versus vs compared than".split())
 _PAIRS = {
     "vessels": {"artery": "vein", "vein": "artery"},
@@ -109,6 +110,8 @@ class _Sentence:
                 return self._coordinated(at, stop)
             seen = seen or word not in _PREPOSITIONS
             at += 1
+        if at < self.sentence.stop and at > amount.last + 1 and self.words[at - 1] == "to":
+            return at - 1
         if at < self.sentence.stop and at > amount.last and self.words[at - 1] in _LEADING:
             counted = (t.last for t in self.kinds["conditions"] if amount.last <= t.first <= amount.last + 2 and t.last <= at)
             return next(counted, closed)  # what leads to the next amount names that
@@ -192,6 +195,10 @@ class _Sentence:
         """The formula and zone that stand once, after the last of several numbers: CRAE 178 and CRVE 198 with Hubbard's."""
         group = self._group(self.found[i].first)
         given = {}
+        if "measures" not in own and not any(t.first < self.found[i].first for t in self.kinds["measures"]):
+            later = next((t for t in self.kinds["measures"] if t.first in group), None)
+            if later is not None and not _EVERYWHERE >= set(later.values):
+                given["measures"] = frozenset(later.values)
         for kind in ("formulas", "zones"):
             if kind in own or any(t.first in range(group.start, self.found[i].first) for t in self.kinds[kind]):
                 continue
@@ -275,6 +282,8 @@ class _Sentence:
     def _shared(self, kind: str, run: list[int], start: int, posts: list[int]) -> dict[tuple[int, str], frozenset]:
         """What follows a run names each of its numbers, where nothing before it does: from 171 to 166 µm by Hubbard."""
         last = self.found[run[-1]]
+        if _CONTRASTS & set(self.words[self.found[run[0]].last : last.first]):
+            return {}
         after = self._between(kind, last.last, posts[run[-1]])
         stop = self.found[run[-1] + 1].first if run[-1] + 1 < len(self.found) else self.sentence.stop
         if not after and self.words[last.last : last.last + 1] == ["("] :

@@ -85,6 +85,9 @@ class Cues:
             return "no" if words[k - 1] == "0" else None
         verb = False
         while k > start:
+            if words[k - 1] == ")" and "(" in words[start : k - 1]:  # what stands in brackets reaches no further
+                k = max(i for i in range(start, k - 1) if words[i] == "(")
+                continue
             term = self._ends.get(k)
             size = 1 if term is None else term.last - term.first
             k -= size

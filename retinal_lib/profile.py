@@ -114,8 +114,9 @@ class Profile:
         """The levels of image quality that the quality facts tell: 0 good, 1 usable, 2 not gradable; 3: gradable alone."""
         found = set()
         for fact in self.quality:
-            if fact.words in _LEVELS:
-                found.add(_LEVELS[fact.words])
+            parts = [part.strip() for part in fact.words.replace(";", ",").split(",")]
+            if known := {_LEVELS[part] for part in parts if part in _LEVELS}:
+                found |= known
                 continue
             terms = vocabulary.read(fact.words or fact.text).terms
             found |= {int(v) for t in terms if t.kind == "quality" for v in t.values}
