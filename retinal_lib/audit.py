@@ -61,7 +61,7 @@ class Auditor:
                     traces.append(Trace(turn, text.span(amount.first, amount.last), text.said(amount.first, amount.last), "number", fact))
                 elif (apart := self._difference(text, amount, names)) is not None:
                     traces.append(Trace(turn, text.span(amount.first, amount.last), text.said(amount.first, amount.last), "number", apart.fact))
-                elif not self._of_scale(text, found, i):
+                elif not self._of_scale(text, found, i, bound):
                     findings.append(self._fault(turn, text, amount, names))
         self.hear(text)
         return findings, traces
@@ -165,13 +165,14 @@ class Auditor:
                 return fact
         return None
 
-    def _of_scale(self, text: Reading, found: list[Amount], i: int) -> bool:
+    def _of_scale(self, text: Reading, found: list[Amount], i: int, bound: dict[int, Quantity]) -> bool:
         """Whether the amount tells how far a scale reaches, or how a zone is defined."""
         amount, words = found[i], text.words
         tops = {q.top for q in self.ledger.quantities if q.top}
         before = words[amount.first - 1] if amount.first else ""
         if amount.low == 0 and amount.high in tops:
-            return True
+            here = i and not {".", ";"} & set(words[found[i - 1].last : amount.first])
+            return not (here and i - 1 in bound and bound[i - 1].top not in (0, amount.high))
         if amount.whole and amount.low in tops and (before in ("/", "of", "to") or words[amount.first - 2 : amount.first] == ["out", "of"]):
             return True
         if amount.whole and amount.low == amount.high and amount.low in {0, *tops} and before not in _LEVEL and ("scale" in words or "grade" in words):
@@ -192,15 +193,23 @@ class Auditor:
         near = set(text.words[max(0, amount.first - 4) : amount.last + 4])
         if (amount.bound and not amount.spelled) or not (amount.spelled or _DIFFERS & near or "by" in text.words[max(0, amount.first - 2) : amount.first]):
             return None
-        measures = names.own.get("measures", frozenset()) | names.before.get("measures", frozenset()) | self.latest
+        measures = names.own.get("measures", frozenset()) | names.before.get("measures", frozenset()) | self.known["measures"]
+        compared = amount.spelled and (amount.ratio or text.words[amount.last : amount.last + 1] in (["that"], ["as"]) or self._of_vessels(text, amount))
         named = [q for q in self.ledger.quantities if q.measure in measures and not q.excess]
         for one, other in combinations(named, 2):
-            if one.measure == other.measure and (amount.unit == "%" or amount.spelled) and _apart(one, other, amount):
+            if sum(getattr(one, f) != getattr(other, f) for f in (*_FIELD.values(), "subjects")) != 1:
+                continue
+            if one.measure == other.measure and (amount.unit == "%" or compared) and _apart(one, other, amount):
                 return one
             value, shown = abs(one.value - other.value), abs(one.shown - other.shown)
             if one.measure == other.measure and value and holds(amount, one._replace(value=value, shown=shown)):
                 return one
         return None
+
+    @staticmethod
+    def _of_vessels(text: Reading, amount: Amount) -> bool:
+        """Whether a part is told of what other vessels have: three quarters of the veins' width."""
+        return text.words[amount.last : amount.last + 1] == ["of"] and any(amount.last < t.first <= amount.last + 2 for t in text.of("vessels"))
 
     # --- what is wrong ------------------------------------------------------------------------------------------------
 
@@ -235,6 +244,8 @@ def _apart(one: Quantity, other: Quantity, amount: Amount) -> bool:
     low, high = sorted((one.value, other.value))
     if low <= 0:
         return False
+    if amount.ratio:
+        return abs(high / low - amount.low) <= amount.step
     if amount.spelled:
         return abs(low / high - amount.low) <= 0.06
     return min(abs(high / low - 1 - amount.low / 100), abs(1 - low / high - amount.low / 100)) <= max(amount.step, 0.5) * 1.01 / 100

@@ -140,6 +140,9 @@ class Circumstances:
         for term in self._text.of("artefacts"):
             said = self._text.said(term.first, term.last)
             word = self._text.words[term.last - 1]
+            known = next((f for f in self.profile.quality if word in vocabulary.read(f.text).words or (word == "artefact" and f.name == "remark")), None)
+            if self._said(term) == "no" and known is not None:
+                self._add("quality", term, f"{said!r} is denied, but {known.text}", known)
             if self._said(term) == "yes" and not any(word in vocabulary.read(f.text).words for f in self.profile.case.facts if f.aspect != "vascular"):
                 self._add("quality", term, f"{said!r} is told of the picture, but no fact says so")
 

@@ -71,7 +71,7 @@ class Claims:
         words = self._text.words
         grades = {f.value for f in self.profile.grades}
         for k in mention.sentence:
-            if words[k].isdigit() and words[k + 1 : k + 2] in (["means"], ["mean"], ["stand"]) and 0 < mention.term.first - k < 6:
+            if words[k].isdigit() and words[k + 1 : k + 2] in (["means"], ["mean"], ["stand"], ["("]) and 0 < mention.term.first - k < 6:
                 return int(words[k]) not in grades
             if words[k] in ("grade", "level", "stage") and words[k + 2 : k + 3] and words[k + 2] in ("is", "means", "mean", "would", "stand", "stands", "="):
                 return any(words[k + 1].isdigit() and int(words[k + 1]) != f.value for f in self.profile.grades)
@@ -154,7 +154,7 @@ class Claims:
             if any("exudate" in str(v) for v in term.values) and any("exudate" in unit for unit in held):
                 continue
             sentence = text.sentence(term)
-            if Cues(text).polarity(term, sentence) != "yes":
+            if Cues(text).polarity(term, sentence, 4) != "yes":
                 continue
             fact = self.profile.grades[0] if self.profile.grades else None
             reason = f"but {fact.text}" if fact else "but no fact is a grade on it"
@@ -169,11 +169,14 @@ class Claims:
             sentence = text.sentence(term)
             before = [text.words[k] for k in range(max(sentence.start, term.first - 6), term.first)]
             near = bool({"within", "inside"} & set(before)) or before[-3:-1] == ["less", "than"]
+            if ["not", "more", "than"] == before[-4:-1]:
+                near, before = True, before[:-4]
             far = bool({"beyond", "outside", "farther", "further", "more", "over"} & set(before))
             if near == far or "zone" in text.words[sentence.start : sentence.stop]:
                 continue
             told = [t for t in text.of("conditions") if t.first in sentence and {"hard_exudate", "exudate"} & set(t.values)]
-            denied = bool(told) and Cues(text).polarity(told[-1], sentence) == "no"
+            negated = any(t.last <= term.first and "neg" in t.values and (not told or t.first > told[-1].first) for t in text.of("cues") if t.first in sentence)
+            denied = negated or (bool(told) and Cues(text).polarity(told[-1], sentence) == "no")
             wrong = (fact.value == 2) == (far if not denied else near) if fact.value else not denied
             if wrong:
                 self._add("wrong_grade", term, f"{' '.join(before[-3:])} {text.said(term.first, term.last)} is told of exudates, but {fact.text}", fact)

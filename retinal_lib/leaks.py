@@ -15,7 +15,7 @@ _ASKS = frozenset(
     "is are do does did can could has have would will was were any whether if what which how where who when should may might".split()
 )
 _PRESUMES = frozenset("given since because as considering knowing seeing despite although though with why".split())
-_TAG = re.compile(r"(?:isn't it|aren't they|doesn't it|don't they|, right|, correct|is it not|am i right|isn't that so|, no)\s*\?\s*$", re.I)
+_TAG = re.compile(r"(?:isn't it|aren't they|doesn't it|don't they|, right|, correct|is it not|am i right|isn't that so|, no|i take it|i suppose|i guess|i assume|i think)\s*\?\s*$", re.I)
 _AUXILIARY = frozenset("is are do does did can could has have would will was were any should may might isn't aren't doesn't don't".split())
 _LEADING = frozenset("and so but ok okay doctor please also then well hello hi , now".split())
 _MARKS = frozenset("spot dot line mark patch streak point fleck blot crack".split())
@@ -95,9 +95,15 @@ class Leaks:
             elif quantity.measure == "grade":
                 fits = "grade" in measures or self._text.words[amount.last : amount.last + 1] == ["of"] or self._text.words[amount.last : amount.last + 2] == ["out", "of"]
             else:
-                fits = quantity.measure in measures or bool(amount.unit) or not amount.whole
+                fits = quantity.measure in measures or bool(amount.unit) or not amount.whole or amount.spelled
             if fits:
                 return quantity.fact
+        if amount.whole and self._text.words[amount.first - 1 : amount.first] in (["i'm"], ["am"], ["aged"]):
+            ages = (q.fact for q in self.ledger.valued(amount) if q.measure == "age")
+            if fact := next(ages, None):
+                return fact
+        if amount.unit == "degrees":
+            return next((fact for known, fact in self.ledger.loose if (known.low, known.unit) == (amount.low, "degrees")), None)
         loose = ((known, fact) for known, fact in self.ledger.loose if (known.low, known.high) == (amount.low, amount.high))
         return next((fact for known, fact in loose if known.low != known.high), None)
 
@@ -129,16 +135,8 @@ class Leaks:
         denied = stance == NO and not {"without", "no"} & set(self._text.words[max(0, term.first - 2) : term.first])
         if self._presumed(term) and fact is not None and not denied:
             self._tell("leak_label", term, fact)
-        elif stance == YES and condition not in WORDS["asked_openly"] and self._identified(term):
+        elif stance == YES and condition not in WORDS["asked_openly"] and len(term.values) == 1:
             self._tell("leak_label", term, fact)
-
-    def _identified(self, term: Term) -> bool:
-        """Whether a question puts a name to what is seen: are those spots drusen?"""
-        sentence = self._text.sentence(term)
-        before = [self._text.words[k] for k in range(sentence.start, term.first)]
-        named = bool(_THIS & {*before, *(" ".join(before[k : k + 2]) for k in range(len(before)))})
-        named = named or before[-1:] == ["it"]
-        return named and "or" not in [self._text.words[k] for k in sentence]
 
     def _tell(self, kind: str, term: Term, fact: object) -> None:
         said = self._text.said(term.first, term.last)
@@ -178,7 +176,7 @@ class Leaks:
 
     def _answers(self) -> None:
         text = self._text
-        if self.profile.rejected and "why" in text.words[:3] and {"can't", "cannot", "impossible", "unable"} & set(text.words) and not self.told:
+        if self.profile.rejected and ({"why"} & set(text.words)) and {"can't", "cannot", "impossible", "unable"} & set(text.words) and not any(isinstance(t, tuple) and t[0] == "quality" for t in self.told):
             self._add("leak_answer", (0, len(text.text)), "the question takes as known that nothing can be told of the image", self.profile.rejected)
         told = sides(text)
         if len({side for side, _ in told} & {"left", "right"}) == 1:
@@ -189,6 +187,10 @@ class Leaks:
         for term in text.terms:
             if term.kind == "quality" and of_picture(text, term) and len(levels) == 1 and ("quality", term.value) not in self.told and self._presumed(term):
                 self._add("leak_answer", self._at(term), f"the question judges the image quality ({text.said(term.first, term.last)!r}) before any answer did")
+            elif term.kind == "artefacts" and {"the", "this"} & set(text.words[max(0, term.first - 1) : term.first]) and ("artefacts", term.value) not in self.told:
+                self._add("leak_answer", self._at(term), f"the question takes {text.said(term.first, term.last)!r} as known before any answer told it")
+            elif term.kind == "quality" and text.words[term.first] == "too" and 2 in self.profile.levels and ("quality", 2) not in self.told:
+                self._add("leak_answer", self._at(term), f"the question judges the image quality ({text.said(term.first, term.last)!r}) before any answer did")
             elif (term.kind == "normal" or (term.kind == "disorder" and self._denied(term))) and self._supposed(term) and not self._spoken_of and not self._limits(term):
                 self._add("leak_answer", self._at(term), f"the question takes {text.said(term.first, term.last)!r} as known before any answer told it")
 
@@ -197,7 +199,7 @@ class Leaks:
         words = self._text.words
         sentence = self._text.sentence(term)
         said = [words[k] for k in sentence if words[k] not in _LEADING]
-        if self._tagged or "don't you think" in self._text.text:
+        if self._tagged or "don't you think" in self._text.text or words[term.first - 1 : term.first] == ["perfectly"]:
             return True
         if not said or said[0] in _PRESUMES or said[0] not in _ASKS:
             return bool(said) and len(said) > 2

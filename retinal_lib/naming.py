@@ -13,6 +13,7 @@ _PREPOSITIONS = frozenset("in for of at over on across within by along".split())
 _JOINED = frozenset("and or , versus vs / & – — to µm respectively mm % by x × against degree µ".split())
 _LEADING = frozenset("of is are was were at to about approximately around roughly reach reaches measure measures average".split())
 _EVERYWHERE = frozenset(["area", "box", "count", "age", "grade"])
+_COMPARED = frozenset("wider narrower thicker thinner denser".split())
 _CONTRASTS = frozenset("against versus vs compared than".split())
 _PAIRS = {
     "vessels": {"artery": "vein", "vein": "artery"},
@@ -196,7 +197,8 @@ class _Sentence:
         group = self._group(self.found[i].first)
         given = {}
         if "measures" not in own and not any(t.first < self.found[i].first for t in self.kinds["measures"]):
-            later = next((t for t in self.kinds["measures"] if t.first in group), None)
+            last = self.found[-1].first
+            later = next((t for t in self.kinds["measures"] if t.first in group and (t.first > last or self.words[t.first] in _COMPARED)), None)
             if later is not None and not _EVERYWHERE >= set(later.values):
                 given["measures"] = frozenset(later.values)
         for kind in ("formulas", "zones"):
@@ -282,7 +284,7 @@ class _Sentence:
     def _shared(self, kind: str, run: list[int], start: int, posts: list[int]) -> dict[tuple[int, str], frozenset]:
         """What follows a run names each of its numbers, where nothing before it does: from 171 to 166 µm by Hubbard."""
         last = self.found[run[-1]]
-        if _CONTRASTS & set(self.words[self.found[run[0]].last : last.first]):
+        if kind == "vessels" and _CONTRASTS & set(self.words[self.found[run[0]].last : last.first]):
             return {}
         after = self._between(kind, last.last, posts[run[-1]])
         stop = self.found[run[-1] + 1].first if run[-1] + 1 < len(self.found) else self.sentence.stop
