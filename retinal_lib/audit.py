@@ -97,7 +97,9 @@ class Auditor:
             return amount.unit == "years" or "age" in own or (amount.whole and not amount.unit and not own)
         if measure == "box":
             return bool(amount.edges) or "box" in own or "box" in names.before.get("measures", ()) or "box" in self.known["measures"]
-        if measure == "avr" and amount.spelled and "avr" in self.known["measures"]:
+        if measure == "width" and amount.unit == "µm" and not own and names.own.get("vessels", frozenset()) & {"artery", "vein"}:
+            return True
+        if measure == "avr" and (amount.spelled or amount.unit == "%") and "avr" in self.known["measures"]:
             return True
         if quantity.excess:  # a path 3 % longer than its chord
             return amount.unit == "%" and bool({"tortuosity"} & (own | names.before.get("measures", frozenset()) | self.known["measures"]))

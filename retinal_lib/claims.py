@@ -246,6 +246,8 @@ class Claims:
         words = [self._text.words[k] for k in sentence]
         said = self._text.said(term.first, term.last)
         disease = self.profile.diseased
+        if {"quality", "picture", "photograph"} & set(words) and term.kind == "normal" and words[0] == "it":
+            return  # the picture is fine
         if self.profile.normal is not None and disease is None:
             self._trace(term, self.profile.normal)
         elif _PARTS & set(words):

@@ -201,6 +201,8 @@ class Leaks:
         said = [words[k] for k in sentence if words[k] not in _LEADING]
         if self._tagged or "don't you think" in self._text.text or words[term.first - 1 : term.first] == ["perfectly"]:
             return True
+        if said[:2] == ["all", "right"] and len(said) > 2:
+            return False  # All right, and what ...
         if not said or said[0] in _PRESUMES or said[0] not in _ASKS:
             return bool(said) and len(said) > 2
         return {"my", "this", "the"} & set(words[term.first - 1 : term.first]) != set()

@@ -137,6 +137,8 @@ class _Sentence:
             leading = self._run_lead(start, amount)
             after = [] if amount.edges else after
             return frozenset(v for t in [*after, *before, *inside, *leading] for v in t.values)
+        if kind == "vessels" and before and {v for t in after for v in t.values} == {"all"} and before[-1].first >= self._clause(start, amount.first):
+            after = []  # arteries average 45 µm overall
         if after and not (amount.edges and kind == "conditions"):
             return frozenset(v for t in after for v in t.values)
         if kind == "vessels" and {"former", "latter"} & set(self.words[start : amount.first]):
@@ -196,7 +198,10 @@ class _Sentence:
         """The formula and zone that stand once, after the last of several numbers: CRAE 178 and CRVE 198 with Hubbard's."""
         group = self._group(self.found[i].first)
         given = {}
-        if "measures" not in own and not any(t.first < self.found[i].first for t in self.kinds["measures"]):
+        nearby = range(self.found[i].last, min(self.found[i].last + 5, self.sentence.stop))
+        if "measures" not in own and any(self.words[k] in _COMPARED for k in nearby):
+            given["measures"] = frozenset(["density"] if "denser" in (self.words[k] for k in nearby) else ["width"])
+        elif "measures" not in own and not any(t.first < self.found[i].first for t in self.kinds["measures"]):
             last = self.found[-1].first
             later = next((t for t in self.kinds["measures"] if t.first in group and (t.first > last or self.words[t.first] in _COMPARED)), None)
             if later is not None and not _EVERYWHERE >= set(later.values):
