@@ -215,7 +215,7 @@ def _quantifies(text: Reading, i: int) -> bool:
     if word in ("one", "single"):  # one of them, one eye, one can see
         after = words[i + 1] if i + 1 < len(words) else ""
         first = next((t for t in text.terms if t.first > i), None)
-        return first is not None and first.kind == "conditions" and first.first <= i + 2 and after not in ("of", "can", "or")
+        return first is not None and first.kind == "conditions" and first.first <= i + 2 and after not in ("of", "can", "or", ":", ",", "-")
     following = words[i + 1 : i + 4]
     stop = next((k for k, w in enumerate(following) if w in (",", ":", ";", ".", "finding")), len(following))
     near = any(t.first <= i + stop for t in text.of("conditions") if i < t.first <= i + 3)

@@ -107,6 +107,8 @@ class Auditor:
             return bool(self.known["vessels"] or names.own.get("vessels") or "density" in self.known["measures"])
         if measure == "cdr" and ("cup" in own and (amount.unit == "%" or amount.spelled or amount.low < 1) or not own and {"cup", "disc"} <= self.known["measures"]):
             return True
+        if measure == "cdr" and own <= {"cup", "disc"} and "cup" in self.known["measures"] and not amount.unit and amount.low < 1:
+            return True
         if measure == "area":
             return amount.unit == "%" or "area" in own
         if quantity.measure == "distance":
@@ -197,6 +199,8 @@ class Auditor:
             return None
         measures = names.own.get("measures", frozenset()) | names.before.get("measures", frozenset()) | self.known["measures"]
         compared = amount.spelled and (amount.ratio or text.words[amount.last : amount.last + 1] in (["that"], ["as"]) or self._of_vessels(text, amount))
+        if amount.ratio and any(q.measure == "avr" and abs(1 / q.value - amount.low) <= amount.step for q in self.ledger.quantities):
+            return next(q for q in self.ledger.quantities if q.measure == "avr")
         named = [q for q in self.ledger.quantities if q.measure in measures and not q.excess]
         for one, other in combinations(named, 2):
             if sum(getattr(one, f) != getattr(other, f) for f in (*_FIELD.values(), "subjects")) != 1:

@@ -46,6 +46,8 @@ def _is_side(words: list[str], i: int, asked: bool) -> bool:
     if after[:1] and after[0] in _PLACES:
         return False
     before = words[max(0, i - 6) : i]
+    if after[:1] == ["one"] and "eye" in words[max(0, i - 9) : i]:
+        return True
     if after[:1] == ["one"] or after[:1] in (["or"], ["and"], ["/"]):
         return "eye" in words[i : i + 5] or asked
     return "eye" in before and before[-1] in ("the", "is", ":", "a", "patient", "their", "patient's", "your") or (asked and before[-1:] != ["that's"])
@@ -69,6 +71,7 @@ class Circumstances:
         self._side(question)
         self._quality()
         self._artefacts()
+        self._graders()
         self._modality()
         self._sex()
         return self._findings, self._traces
@@ -135,6 +138,17 @@ class Circumstances:
             elif said == "yes" or (fits and len(told) == 1):
                 self._add("quality", term, f"{words!r} is told of the image quality, but {fact.text}", fact)
 
+    def _graders(self) -> None:
+        """Who judged the image quality, against who did."""
+        units = {fact.unit.split()[0].casefold() for fact in self.profile.quality if fact.unit}
+        for name in ("automorph", "eyeq"):
+            if units and name not in units and name in self._text.words:
+                k = self._text.words.index(name)
+                near = self._text.sentence(Term(k, k + 1, "", ()))
+                if any(t.first in near for t in (*self._text.of("quality"), *self._text.of("gradable"))):
+                    fact = self.profile.quality[0]
+                    self._add("quality", Term(k, k + 1, "grader", ()), f"{self._text.said(k, k + 1)!r} is told to have judged the quality, but {fact.text}", fact)
+
     def _artefacts(self) -> None:
         """Dust, lashes and glare in the picture, which only annotators could tell."""
         for term in self._text.of("artefacts"):
@@ -149,7 +163,9 @@ class Circumstances:
     def _modality(self) -> None:
         fact = self.profile.facts.get("modality")
         for term in self._text.of("modalities"):
-            if "fundus" in term.values:
+            if "fundus" in term.values and fact is not None and self._cues.polarity(term, self._text.sentence(term), 3) == "no":
+                self._add("modality", term, f"{self._text.said(term.first, term.last)!r} is denied, but {fact.text}", fact)
+            elif "fundus" in term.values:
                 if fact is not None:
                     self._trace(term, fact)
                 continue

@@ -204,10 +204,15 @@ class Claims:
     @staticmethod
     def _free_of(text: Reading, term: Term, sentence: range) -> bool:
         """Whether a negation is of the disorder itself: no sign of any disease."""
-        k = term.first - 1
-        while k >= sentence.start and text.words[k] in _FILLERS:
+        ends = {t.last for t in text.of("cues") if "neg" in t.values}
+        k = term.first
+        while k > sentence.start:
+            if k in ends:
+                return True
+            if text.words[k - 1] not in _FILLERS:
+                return False
             k -= 1
-        return k >= sentence.start and any(t.last == k + 1 and t.kind == "cues" and "neg" in t.values for t in text.terms)
+        return False
 
     @staticmethod
     def _is_modifier(text: Reading, term: Term) -> bool:
@@ -246,7 +251,7 @@ class Claims:
         words = [self._text.words[k] for k in sentence]
         said = self._text.said(term.first, term.last)
         disease = self.profile.diseased
-        if {"quality", "picture", "photograph"} & set(words) and term.kind == "normal" and words[0] == "it":
+        if {"quality", "picture", "photograph"} & set(words) and said.lower().endswith(("fine", "right", "order")):
             return  # the picture is fine
         if self.profile.normal is not None and disease is None:
             self._trace(term, self.profile.normal)

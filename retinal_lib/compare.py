@@ -3,6 +3,7 @@ picture that a lesion lies in."""
 
 from collections.abc import Iterator
 
+from retinal_lib import amounts
 from retinal_lib.fact import Fact
 from retinal_lib.finding import ERROR, Finding
 from retinal_lib.ledger import Ledger, Quantity
@@ -23,6 +24,7 @@ _REGION = frozenset("corner quarter quadrant part half third area side edge marg
 def compared(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
     """Which of arteries and veins is told to have more, against the measurements."""
     words, vessels = text.words, [t for t in text.of("vessels") if t.values[0] != "all"]
+    yield from _alone(turn, text, ledger, vessels)
     for k in [k for k, word in enumerate(words) if word == "than"] if len(vessels) > 1 else ():
         before = [t for t in vessels if t.last <= k and k - t.last < 7]
         after = [t for t in vessels if t.first > k and t.first - k < 4]
@@ -42,6 +44,20 @@ def compared(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
                 span = text.span(before[-1].first, after[0].last)
                 told = text.said(before[-1].first, after[0].last)
                 yield Finding("misattributed", ERROR, turn, span, f"{told!r} is not so: {one.fact.text}, {known[0][1].fact.text}", one.fact)
+
+
+def _alone(turn: int, text: Reading, ledger: Ledger, vessels: list[Term]) -> Iterator[Finding]:
+    """The arteries are the wider ones."""
+    for term in vessels:
+        after = text.words[term.last : term.last + 4]
+        for measure in _GREATER:
+            sign = bool(set(after) & _GREATER[measure]) - bool(set(after) & _LESSER[measure])
+            if not sign or after[:2] not in (["are", "the"], ["is", "the"]) or "than" in text.words[term.last : term.last + 6]:
+                continue
+            one, other = (_of(ledger, measure, v, "whole") for v in (term.value, "vein" if term.value == "artery" else "artery"))
+            if one and other and (one.value - other.value) * sign < 0:
+                said = text.said(term.first, term.last + 4)
+                yield Finding("misattributed", ERROR, turn, text.span(term.first, term.last), f"{said!r} is not so: {one.fact.text}, {other.fact.text}", one.fact)
 
 
 def _of(ledger: Ledger, measure: str, vessel: object, zone: str) -> Quantity | None:
@@ -69,9 +85,10 @@ def placed(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
         return
     cues = Cues(text)
     for k, word in enumerate(text.words):
-        if word not in _REGION or {"number", "fraction", "counted", "bracket"} & {text.words[i] for i in text.sentence(Term(k, k + 1, "", ()))}:
+        alone = word in ("bottom", "top") and text.words[k - 1 : k] == ["the"] and text.words[k + 1 : k + 2] not in (["left"], ["right"])
+        if (word not in _REGION and not alone) or {"number", "fraction", "counted", "bracket"} & {text.words[i] for i in text.sentence(Term(k, k + 1, "", ()))}:
             continue
-        near = set(text.words[max(0, k - 3) : k])
+        near = {word} if alone else set(text.words[max(0, k - 3) : k])
         if not near & (_UP | _DOWN | _LEFT | _RIGHT) or near & {"superior", "inferior"}:
             continue
         spot = Term(k, k + 1, "region", ())
@@ -80,7 +97,8 @@ def placed(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
         near_by = [t for t in every if t.first in sentence] or [t for t in every if t.last <= sentence.start][-1:]
         named = [t for t in near_by if cues.polarity(t, text.sentence(t)) == "yes"]
         boxes = [q for q in ledger.boxes if any(q.subjects & _family(t) for t in named)]
-        if boxes and not any(_lies(q.edges, near) for q in boxes):
+        given = [a.edges for a in amounts.read(text) if a.edges and a.first in sentence]
+        if boxes and not any(_lies(edges, near) for edges in given or [q.edges for q in boxes]):
             fact: Fact = boxes[0].fact
             yield Finding("box", ERROR, turn, text.span(max(0, k - 2), k + 1), f"{text.said(max(0, k - 2), k + 1)!r} holds no box of it: {fact.text}", fact)
 

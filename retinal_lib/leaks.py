@@ -15,7 +15,7 @@ _ASKS = frozenset(
     "is are do does did can could has have would will was were any whether if what which how where who when should may might".split()
 )
 _PRESUMES = frozenset("given since because as considering knowing seeing despite although though with why".split())
-_TAG = re.compile(r"(?:isn't it|aren't they|doesn't it|don't they|, right|, correct|is it not|am i right|isn't that so|, no|i take it|i suppose|i guess|i assume|i think)\s*\?\s*$", re.I)
+_TAG = re.compile(r"(?:isn't it|aren't they|doesn't it|don't they|, right|, correct|is it not|am i right|isn't that so|, no|i take it|as it (?:looks|seems)|i suppose|i guess|i assume|i think)\s*\?\s*$", re.I)
 _AUXILIARY = frozenset("is are do does did can could has have would will was were any should may might isn't aren't doesn't don't".split())
 _LEADING = frozenset("and so but ok okay doctor please also then well hello hi , now".split())
 _MARKS = frozenset("spot dot line mark patch streak point fleck blot crack".split())
@@ -102,6 +102,10 @@ class Leaks:
             ages = (q.fact for q in self.ledger.valued(amount) if q.measure == "age")
             if fact := next(ages, None):
                 return fact
+        if amount.whole and amount.low > 12 and not amount.unit and "disorder" not in measures:
+            loose = (fact for known, fact in self.ledger.loose if known.low == known.high == amount.low and not known.unit)
+            if fact := next(loose, None):
+                return fact
         if amount.unit == "degrees":
             return next((fact for known, fact in self.ledger.loose if (known.low, known.unit) == (amount.low, "degrees")), None)
         loose = ((known, fact) for known, fact in self.ledger.loose if (known.low, known.high) == (amount.low, amount.high))
@@ -176,6 +180,9 @@ class Leaks:
 
     def _answers(self) -> None:
         text = self._text
+        compared = {"wider", "thinner", "narrower", "thicker", "denser"} & set(text.words)
+        if compared and "why" in text.words and not any(isinstance(t, tuple) and t[0] == "measures" for t in self.told):
+            self._add("leak_answer", (0, len(text.text)), f"the question takes as known that vessels are {compared.pop()}, which no answer told before")
         if self.profile.rejected and ({"why"} & set(text.words)) and {"can't", "cannot", "impossible", "unable"} & set(text.words) and not any(isinstance(t, tuple) and t[0] == "quality" for t in self.told):
             self._add("leak_answer", (0, len(text.text)), "the question takes as known that nothing can be told of the image", self.profile.rejected)
         told = sides(text)
@@ -187,7 +194,7 @@ class Leaks:
         for term in text.terms:
             if term.kind == "quality" and of_picture(text, term) and len(levels) == 1 and ("quality", term.value) not in self.told and self._presumed(term):
                 self._add("leak_answer", self._at(term), f"the question judges the image quality ({text.said(term.first, term.last)!r}) before any answer did")
-            elif term.kind == "artefacts" and {"the", "this"} & set(text.words[max(0, term.first - 1) : term.first]) and ("artefacts", term.value) not in self.told:
+            elif term.kind == "artefacts" and self._noted(term) and ("artefacts", term.value) not in self.told:
                 self._add("leak_answer", self._at(term), f"the question takes {text.said(term.first, term.last)!r} as known before any answer told it")
             elif term.kind == "quality" and text.words[term.first] == "too" and 2 in self.profile.levels and ("quality", 2) not in self.told:
                 self._add("leak_answer", self._at(term), f"the question judges the image quality ({text.said(term.first, term.last)!r}) before any answer did")
@@ -199,11 +206,13 @@ class Leaks:
         words = self._text.words
         sentence = self._text.sentence(term)
         said = [words[k] for k in sentence if words[k] not in _LEADING]
+        if {"isn't", "not", "aren't"} & set(words[max(0, term.first - 2) : term.first]) and not self._tagged:
+            return False  # anything that is not normal?
         if self._tagged or "don't you think" in self._text.text or words[term.first - 1 : term.first] == ["perfectly"]:
             return True
         if said[:2] == ["all", "right"] and len(said) > 2:
             return False  # All right, and what ...
-        if not said or said[0] in _PRESUMES or said[0] not in _ASKS:
+        if not said or said[0] in _PRESUMES or said[0] not in _ASKS or "confirm" in said:
             return bool(said) and len(said) > 2
         return {"my", "this", "the"} & set(words[term.first - 1 : term.first]) != set()
 
@@ -211,6 +220,12 @@ class Leaks:
     def _spoken_of(self) -> bool:
         """Whether an answer told of disease or of health."""
         return any(isinstance(each, tuple) and each[0] in ("normal", "disorder", "conditions") for each in self.told)
+
+    def _noted(self, term: Term) -> bool:
+        """Whether annotators noted what a question asks after, or it is spoken of as known."""
+        word = self._text.words[term.last - 1]
+        noted = any(f.name == "remark" and (word in vocabulary.read(f.text).words or word == "dirt") for f in self.profile.quality)
+        return noted or bool({"the", "this"} & set(self._text.words[max(0, term.first - 1) : term.first]))
 
     def _denied(self, term: Term) -> bool:
         """Whether a question says that there is no disease."""

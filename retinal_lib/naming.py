@@ -40,6 +40,12 @@ def name(text: Reading, found: list[Amount]) -> list[Named]:
     return [named.get(a.first, Named({}, {})) for a in found]
 
 
+def _united(terms: list[Term]) -> frozenset:
+    """What several names of measures may mean together: 'the optic cup is 700 µm high' is of the cup, though discs are high."""
+    sure = {t.values[0] for t in terms if len(t.values) == 1}
+    return frozenset(v for t in terms for v in (sure & set(t.values) or t.values))
+
+
 class _Sentence:
     def __init__(self, text: Reading, sentence: range, found: list[Amount], terms: list[Term]):
         self.words, self.sentence, self.found, self.terms = text.words, sentence, found, terms
@@ -136,7 +142,7 @@ class _Sentence:
         if kind == "measures":
             leading = self._run_lead(start, amount)
             after = [] if amount.edges else after
-            return frozenset(v for t in [*after, *before, *inside, *leading] for v in t.values)
+            return _united([*after, *before, *inside, *leading])
         if kind == "vessels" and before and {v for t in after for v in t.values} == {"all"} and before[-1].first >= self._clause(start, amount.first):
             after = []  # arteries average 45 µm overall
         if after and not (amount.edges and kind == "conditions"):
@@ -188,17 +194,26 @@ class _Sentence:
                 continue
             if kind == "measures" and ";" not in self.words[self.found[run[0] - 1].last : self.found[run[0]].first]:
                 continue
-            earlier = [result[self.found[j].first].own.get(kind) for j in range(run[0] - size, run[0])]
+            outside = [j for j in range(run[0]) if not self._bracketed_at(self.found[j].first)]
+            if len(outside) < size:
+                continue
+            earlier = [result[self.found[j].first].own.get(kind) for j in outside[-size:]]
             if all(earlier) and len(set(earlier)) == size:
                 given[kind] = earlier[run.index(i)]
                 self._taken.add((i, kind))
         return given
 
+    def _bracketed_at(self, at: int) -> bool:
+        """Whether a token stands in brackets."""
+        before = self.words[self.sentence.start : at]
+        return before.count("(") > before.count(")")
+
     def _ahead(self, i: int, own: dict[str, frozenset], posts: list[int]) -> dict[str, frozenset]:
         """The formula and zone that stand once, after the last of several numbers: CRAE 178 and CRVE 198 with Hubbard's."""
         group = self._group(self.found[i].first)
         given = {}
-        nearby = range(self.found[i].last, min(self.found[i].last + 5, self.sentence.stop))
+        end = min(self.found[i].last + 5, self.sentence.stop)
+        nearby = range(self.found[i].last, next((k for k in range(self.found[i].last, end) if self.words[k] in (",", "and", ";")), end))
         if "measures" not in own and any(self.words[k] in _COMPARED for k in nearby):
             given["measures"] = frozenset(["density"] if "denser" in (self.words[k] for k in nearby) else ["width"])
         elif "measures" not in own and not any(t.first < self.found[i].first for t in self.kinds["measures"]):
@@ -245,8 +260,8 @@ class _Sentence:
         runs = [[0]]
         for i, (a, b) in enumerate(pairwise(self.found), start=1):
             between = self.words[a.last : b.first]
-            named = any(a.last <= t.first < b.first for t in self.terms)
-            same = bool(a.edges) == bool(b.edges) and (not a.unit or a.unit == b.unit)
+            named = any(a.last <= t.first < b.first for t in self.terms if t.kind != "measures")
+            same = bool(a.edges) == bool(b.edges) and (not a.unit or a.unit == b.unit or not b.whole)
             if (same and all(word in _JOINED for word in between)) or (len(between) < 4 and _CONTRASTS & set(between) and not named):
                 runs[-1].append(i)
             else:
@@ -293,7 +308,7 @@ class _Sentence:
             return {}
         after = self._between(kind, last.last, posts[run[-1]])
         stop = self.found[run[-1] + 1].first if run[-1] + 1 < len(self.found) else self.sentence.stop
-        if not after and self.words[last.last : last.last + 1] == ["("] :
+        if not after and self.words[last.last : last.last + 1] == ["("] and ")" in self.words[last.last : stop]:
             after = self._between(kind, last.last, stop)
         if len(self._distinct(after)) != 1 or self._between(kind, start, self.found[run[0]].first):
             return {}

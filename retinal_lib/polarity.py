@@ -37,6 +37,8 @@ class Cues:
         """yes, no or open for what is named by a term; `reach` says how many words before it may negate it."""
         if any(sentence.start <= g < sentence.stop for g in self.generic):
             return "open"
+        if len(sentence) < 6 and self.text.words[sentence.start] == "for":
+            return "open"  # For hard exudates.
         if self._supposed(term, sentence):
             return "open"
         after = self._after(term.last, sentence.stop)
@@ -150,6 +152,8 @@ class Cues:
     def _denies(self, k: int) -> bool:
         """Whether the negation at token k denies what stands before it: 'are not', 'aren't', ': none'."""
         word, before = self.text.words[k], self.text.words[k - 1]
+        if before == ":" and word == "not":
+            return True
         if before == ":" and self.text.words[k + 1 : k + 2] not in ([], ["."], [","], [";"], [")"], ["\n"]):
             return False
         return "n't" in word or (word in _AFTER and before in ("is", "are", "was", "were", "be", "been", ":", "does", "do", "remain"))
