@@ -212,6 +212,8 @@ def _quantifies(text: Reading, i: int) -> bool:
         return any(t.last == i and {"approx", "more", "less", "verb"} & set(t.values) for t in text.of("cues")) and bool(text.of("measures"))
     if any(t.first == i + 1 and "years" in t.values for t in text.of("units")):
         return True
+    if word in ("one", "single") and (words[i + 1 : i + 2] in (["percent"], ["per"]) or (before in ("that", "the") and words[i + 1 : i + 2] and words[i + 1] in _COUNTED)):
+        return True
     if word in ("one", "single"):  # one of them, one eye, one can see
         after = words[i + 1] if i + 1 < len(words) else ""
         first = next((t for t in text.terms if t.first > i), None)

@@ -8,6 +8,7 @@ from retinal_lib.profile import Profile
 from retinal_lib.vocabulary import Reading, Term
 
 _SIDES = frozenset("left right both od os ou".split())
+_EITHER = frozenset("or whether record records other fellow both together neither than".split())
 _OF_EYE = frozenset("eye fundus retina eyeball globe".split())
 _SEX = {"man": "male", "male": "male", "gentleman": "male", "boy": "male", "woman": "female", "female": "female", "lady": "female", "girl": "female"}
 _PLACES = frozenset("side of edge corner half quadrant quarter part upper lower border third margin portion area away now hand".split())
@@ -93,6 +94,7 @@ class Circumstances:
             by_sentence.setdefault(self._text.sentence(term), set()).add(side)
         for side, term in told:
             both = len(by_sentence[self._text.sentence(term)] & {"left", "right"}) == 2
+            both = both and bool(_EITHER & {self._text.words[k] for k in self._text.sentence(term)})
             said = self._said(term)
             if both or said == "open" or (said == "no" and side != self.eye):
                 continue

@@ -20,6 +20,11 @@ _AUXILIARY = frozenset("is are do does did can could has have would will was wer
 _LEADING = frozenset("and so but ok okay doctor please also then well hello hi , now".split())
 _MARKS = frozenset("spot dot line mark patch streak point fleck blot crack".split())
 _DEFINITE = frozenset("the these those my its".split())
+# words that people without training use for conditions
+_PLAIN = frozenset(
+    "swelling swollen bleeding bleed blood scar scarring detached floater tumour blocked blockage laser lens pressure pale twisted tear hole "
+    "inflammation inflamed damage clouding cloudy short near".split()
+)
 _PLACES = frozenset("macula eye retina disc vessel artery vein patient picture image photograph person lens vision sight show see".split())
 _TECHNICAL = frozenset("fractal tortuosity curvature tort_density crae crve angle".split())
 _DAMAGE = frozenset("damage harm change swelling effect".split())
@@ -117,7 +122,7 @@ class Leaks:
         for term in self._text.terms:
             if term.kind == "conditions":
                 self._label(term, str(term.values[0]))
-            elif term.kind == "lay" and self._presumed(term):
+            elif term.kind == "lay" and (term.last - term.first > 1 or self._presumed(term)):
                 known = next((c for c in term.values[0] if c in self.profile.yes), None)
                 if known and not any(("conditions", c) in self.told for c in term.values[0]):
                     self._tell("leak_answer", term, self.profile.yes[known])
@@ -139,8 +144,9 @@ class Leaks:
         denied = stance == NO and not {"without", "no"} & set(self._text.words[max(0, term.first - 2) : term.first])
         if self._presumed(term) and fact is not None and not denied:
             self._tell("leak_label", term, fact)
-        elif stance == YES and condition not in WORDS["asked_openly"] and len(term.values) == 1:
-            self._tell("leak_label", term, fact)
+        elif condition not in WORDS["asked_openly"] and len(term.values) == 1 and not _PLAIN & set(self._text.words[term.first : term.last]):
+            if stance == YES:
+                self._tell("leak_label", term, fact)
 
     def _tell(self, kind: str, term: Term, fact: object) -> None:
         said = self._text.said(term.first, term.last)

@@ -179,7 +179,7 @@ def holds(amount: Amount, quantity: Quantity) -> bool:
     value, shown = quantity.value * factor, quantity.shown * factor
     step = amount.step * 1.0001 + 1e-12
     if amount.low != amount.high:
-        if quantity.unit == "grade" or (amount.whole and quantity.unit == ""):
+        if quantity.unit == "grade" or (amount.whole and quantity.unit == "" and not amount.unit):
             return False
         return amount.low - step <= value <= amount.high + step
     if quantity.unit == "count" and not amount.about and not amount.bound:

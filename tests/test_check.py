@@ -27,7 +27,7 @@ def found(case: Case, *said: str) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize("group", corpus.AIMS)
 def test_planted_faults_are_found(group: str) -> None:
-    assert corpus.measured().recall(group) >= corpus.AIMS[group] - (0.02 if group == "leak" else 0)
+    assert corpus.measured().recall(group) >= corpus.AIMS[group] 
 
 
 def test_clean_conversations_raise_no_alarm() -> None:

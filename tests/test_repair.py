@@ -39,10 +39,11 @@ def test_an_error_is_put_to_the_teacher_in_one_more_turn(ask: Callable, server: 
     assert [m["role"] for m in second] == ["system", "user", "assistant", "user"] and second[2]["content"] == WRONG
     assert "turn 1, answer: 'retinal detachment' is told as present" in second[3]["content"] and len(first) == 2
     assert (outcome.checks.repaired, outcome.checks.rejected) == (2, 0)
-    assert outcome.checks.before == {("unsupported_disease", "error"): 2} and not outcome.checks.after
+    errors = {kind: n for kind, n in outcome.checks.before.items() if kind[1] == "error"}
+    assert errors == {("unsupported_disease", "error"): 2} and not {s for _, s in outcome.checks.after} & {"error"}
     lineage = lines(tmp_path / "run" / "lineage.jsonl")[0]
-    assert lineage["attempt"] == 2 and lineage["repairs"][0]["attempt"] == 1 and lineage["findings"] == []
-    assert lineage["repairs"][0]["findings"][0]["kind"] == "unsupported_disease" and lineage["model_returned"] == "m"
+    assert lineage["attempt"] == 2 and lineage["repairs"][0]["attempt"] == 1 and {f["severity"] for f in lineage["findings"]} == {"warning"}
+    assert "unsupported_disease" in [f["kind"] for f in lineage["repairs"][0]["findings"]] and lineage["model_returned"] == "m"
 
 
 @pytest.mark.parametrize(("repairs", "asked", "accepted"), [(0, 1, 0), (1, 2, 0), (2, 3, 1), (3, 3, 1)])
@@ -55,7 +56,7 @@ def test_findings_go_back_so_many_times(
     if not accepted:
         failure = lines(tmp_path / "run" / "failures.jsonl")[0]
         assert failure["state"] == "rejected" and failure["reason"] == "the checks found unsupported_disease"
-        assert failure["findings"][0]["text"].startswith("'retinal detachment' is told as present")
+        assert any(f["text"].startswith("'retinal detachment' is told as present") for f in failure["findings"])
     assert ask(limit=1, max_repairs=repairs).asked == 0, "all replies are kept"
 
 
@@ -66,7 +67,7 @@ def test_useless_replies_count_apart_from_repairs(ask: Callable, server: FakeSer
 
 
 def test_a_hallucinating_teacher_leaves_no_planted_fault(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
-    server.script = teacher = Hallucinator(truths(), 0.6, 0.4)
+    server.script = teacher = Hallucinator(truths(), 0.6, 0.3)
     outcome = ask(limit=None)
     assert teacher.planted > 5 and outcome.checks.repaired > 0 and outcome.counts["accepted"] > 0
     assert not faulty((tmp_path / "run" / "conversations.jsonl").read_text(encoding="utf-8"))
@@ -130,11 +131,11 @@ def test_each_number_s_cell_stands_in_the_lineage(tmp_path: Path) -> None:
 
 
 def test_in_batches_findings_go_back_with_the_next_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fake_batches import FakeBatches, reply
+    from fake_batches import FakeBatches
     from fake_server import running
 
-    def answer(name: str, body: dict) -> dict:
-        return reply(body, WRONG if len(body["messages"]) == 2 else RIGHT)
+    def answer(name: str, body: dict) -> str:
+        return WRONG if len(body["messages"]) == 2 else RIGHT
 
     with running(FakeBatches(line=answer)) as fake:
         monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
