@@ -45,7 +45,9 @@ def read(text: Reading) -> list[Amount]:
 
 def _read(text: Reading) -> list[Amount]:
     words, found, done = text.words, [], 0
-    places = [i for i, word in enumerate(words) if word[0] in _STARTS or word in SPELLED or word in ROMAN or word in ("a", "twice")]
+    places = [
+        i for i, word in enumerate(words) if word[0] in _STARTS or word in SPELLED or word in ROMAN or word in ("a", "twice")
+    ]
     places += [t.first for t in text.of("ages") if text.said(t.first, t.last)[-1] == "s"]
     if not places:
         return found
@@ -72,12 +74,35 @@ def _read(text: Reading) -> list[Amount]:
         elif word in SPELLED and _quantifies(text, i):
             value = float(SPELLED[word])
             if value >= 20 and words[i + 1 : i + 2] and 0 < SPELLED.get(words[i + 1], 0) < 10:  # twenty-three
-                found.append(_with_cue(Amount(i, i + 2, i + 2, value + SPELLED[words[i + 1]], value + SPELLED[words[i + 1]], 0.0, True, spelled=True), cues, units, words))
+                found.append(
+                    _with_cue(
+                        Amount(
+                            i,
+                            i + 2,
+                            i + 2,
+                            value + SPELLED[words[i + 1]],
+                            value + SPELLED[words[i + 1]],
+                            0.0,
+                            True,
+                            spelled=True,
+                        ),
+                        cues,
+                        units,
+                        words,
+                    )
+                )
                 done = i + 2
                 continue
             value *= 0.5 if words[max(0, i - 2) : i] == ["half", "a"] else 2 if word == "dozen" and words[i - 1] == "two" else 1
             if words[i + 1 : i + 2] == ["to"] and words[i + 2 : i + 3] and SPELLED.get(words[i + 2], 0) > value:
-                found.append(_with_cue(Amount(i, i + 3, i + 3, value, float(SPELLED[words[i + 2]]), 0.0, True, spelled=True), cues, units, words))
+                found.append(
+                    _with_cue(
+                        Amount(i, i + 3, i + 3, value, float(SPELLED[words[i + 2]]), 0.0, True, spelled=True),
+                        cues,
+                        units,
+                        words,
+                    )
+                )
                 done = i + 3
                 continue
             amount = Amount(i, i + 1, i + 1, value, value, 0.05 if value == 0.5 else 0.0, value != 0.5, spelled=True)
@@ -139,7 +164,7 @@ def _with_cue(amount: Amount, cues: dict[int, tuple], units: dict[int, Term], wo
     unit, last = amount.unit, amount.last
     if last in units:
         unit, last = str(units[last].value), units[last].last
-    said = cues.get(amount.first, ()) 
+    said = cues.get(amount.first, ())
     about, bound = "approx" in said, next((b for b in ("more", "less", "least", "most") if b in said), "")
     if not bound:  # 15 or more, fifteen-plus
         after = words[last : last + 2]
@@ -209,15 +234,25 @@ def _quantifies(text: Reading, i: int) -> bool:
     if word in ("half", "two") and "dozen" in words[i + 1 : i + 3]:
         return False
     if word == "half":  # about half, just over half
-        return any(t.last == i and {"approx", "more", "less", "verb"} & set(t.values) for t in text.of("cues")) and bool(text.of("measures"))
+        return any(t.last == i and {"approx", "more", "less", "verb"} & set(t.values) for t in text.of("cues")) and bool(
+            text.of("measures")
+        )
     if any(t.first == i + 1 and "years" in t.values for t in text.of("units")):
         return True
-    if word in ("one", "single") and (words[i + 1 : i + 2] in (["percent"], ["per"]) or (before in ("that", "the") and words[i + 1 : i + 2] and words[i + 1] in _COUNTED)):
+    if word in ("one", "single") and (
+        words[i + 1 : i + 2] in (["percent"], ["per"])
+        or (before in ("that", "the") and words[i + 1 : i + 2] and words[i + 1] in _COUNTED)
+    ):
         return True
     if word in ("one", "single"):  # one of them, one eye, one can see
         after = words[i + 1] if i + 1 < len(words) else ""
         first = next((t for t in text.terms if t.first > i), None)
-        return first is not None and first.kind == "conditions" and first.first <= i + 2 and after not in ("of", "can", "or", ":", ",", "-")
+        return (
+            first is not None
+            and first.kind == "conditions"
+            and first.first <= i + 2
+            and after not in ("of", "can", "or", ":", ",", "-")
+        )
     following = words[i + 1 : i + 4]
     stop = next((k for k, w in enumerate(following) if w in (",", ":", ";", ".", "finding")), len(following))
     near = any(t.first <= i + stop for t in text.of("conditions") if i < t.first <= i + 3)

@@ -1,6 +1,5 @@
 """The numbers of answers against the ledger: which fact holds each, and what is wrong with those that none holds."""
 
-from collections.abc import Iterable
 
 from itertools import combinations
 
@@ -33,7 +32,7 @@ class Auditor:
                 self._note(term)
 
     def _note(self, term: Term) -> None:
-        if term.kind == "measures" and not _ANY >= set(term.values):
+        if term.kind == "measures" and not set(term.values) <= _ANY:
             self.latest = frozenset(term.values)
 
     def answer(self, turn: int, text: Reading) -> tuple[list[Finding], list[Trace]]:
@@ -51,16 +50,36 @@ class Auditor:
                     if amount.high != graded.top or amount.low not in (0, graded.top):
                         said = text.said(amount.first, amount.last)
                         fault = f"the scale is told to reach to {said!r}, it reaches to {graded.top}: {graded.fact.text}"
-                        findings.append(Finding("wrong_grade", ERROR, turn, text.span(amount.first, amount.last), fault, graded.fact))
+                        findings.append(
+                            Finding("wrong_grade", ERROR, turn, text.span(amount.first, amount.last), fault, graded.fact)
+                        )
                     continue
                 quantity = self._bind(amount, names)
                 if quantity is not None:
                     bound[i] = quantity
-                    traces.append(Trace(turn, text.span(amount.first, amount.last), text.said(amount.first, amount.last), "number", quantity.fact))
+                    traces.append(
+                        Trace(
+                            turn,
+                            text.span(amount.first, amount.last),
+                            text.said(amount.first, amount.last),
+                            "number",
+                            quantity.fact,
+                        )
+                    )
                 elif (fact := self._other(text, found, i, bound)) is not None:
-                    traces.append(Trace(turn, text.span(amount.first, amount.last), text.said(amount.first, amount.last), "number", fact))
+                    traces.append(
+                        Trace(turn, text.span(amount.first, amount.last), text.said(amount.first, amount.last), "number", fact)
+                    )
                 elif (apart := self._difference(text, amount, names)) is not None:
-                    traces.append(Trace(turn, text.span(amount.first, amount.last), text.said(amount.first, amount.last), "number", apart.fact))
+                    traces.append(
+                        Trace(
+                            turn,
+                            text.span(amount.first, amount.last),
+                            text.said(amount.first, amount.last),
+                            "number",
+                            apart.fact,
+                        )
+                    )
                 elif not self._of_scale(text, found, i, bound):
                     findings.append(self._fault(turn, text, amount, names))
         self.hear(text)
@@ -86,8 +105,10 @@ class Auditor:
 
     def _called(self, quantity: Quantity, amount: Amount, names: Named) -> bool:
         """Whether a quantity goes by the name that an amount is given."""
-        return self._measured(quantity, amount, names) and self._subject(quantity, names) and all(
-            self._attribute(quantity, kind, names) for kind in _FIELD
+        return (
+            self._measured(quantity, amount, names)
+            and self._subject(quantity, names)
+            and all(self._attribute(quantity, kind, names) for kind in _FIELD)
         )
 
     def _measured(self, quantity: Quantity, amount: Amount, names: Named) -> bool:
@@ -96,18 +117,41 @@ class Auditor:
         if measure == "age":
             return amount.unit == "years" or "age" in own or (amount.whole and not amount.unit and not own)
         if measure == "box":
-            return bool(amount.edges) or "box" in own or "box" in names.before.get("measures", ()) or "box" in self.known["measures"]
-        if measure == "width" and amount.unit == "µm" and not own and names.own.get("vessels", frozenset()) & {"artery", "vein"}:
+            return (
+                bool(amount.edges)
+                or "box" in own
+                or "box" in names.before.get("measures", ())
+                or "box" in self.known["measures"]
+            )
+        if (
+            measure == "width"
+            and amount.unit == "µm"
+            and not own
+            and names.own.get("vessels", frozenset()) & {"artery", "vein"}
+        ):
             return True
         if measure == "avr" and (amount.spelled or amount.unit == "%") and "avr" in self.known["measures"]:
             return True
         if quantity.excess:  # a path 3 % longer than its chord
-            return amount.unit == "%" and bool({"tortuosity"} & (own | names.before.get("measures", frozenset()) | self.known["measures"]))
+            return amount.unit == "%" and bool(
+                {"tortuosity"} & (own | names.before.get("measures", frozenset()) | self.known["measures"])
+            )
         if measure == "density" and own <= {"area", "box"} and (own or amount.unit == "%"):
             return bool(self.known["vessels"] or names.own.get("vessels") or "density" in self.known["measures"])
-        if measure == "cdr" and ("cup" in own and (amount.unit == "%" or amount.spelled or amount.low < 1) or not own and {"cup", "disc"} <= self.known["measures"]):
+        if measure == "cdr" and (
+            ("cup" in own
+            and (amount.unit == "%" or amount.spelled or amount.low < 1))
+            or (not own
+            and {"cup", "disc"} <= self.known["measures"])
+        ):
             return True
-        if measure == "cdr" and own <= {"cup", "disc"} and "cup" in self.known["measures"] and not amount.unit and amount.low < 1:
+        if (
+            measure == "cdr"
+            and own <= {"cup", "disc"}
+            and "cup" in self.known["measures"]
+            and not amount.unit
+            and amount.low < 1
+        ):
             return True
         if measure == "area":
             return amount.unit == "%" or "area" in own
@@ -120,20 +164,35 @@ class Auditor:
             return True
         if own - {"area", "box", "count", "age"} and not (measure == "grade" and own <= {"disc", "cup", "width"}):
             return False
-        if measure == "grade" and own <= _BY_THE_WAY and amount.whole and not amount.unit and quantity.subjects & names.own.get("conditions", frozenset()):
+        if (
+            measure == "grade"
+            and own <= _BY_THE_WAY
+            and amount.whole
+            and not amount.unit
+            and quantity.subjects & names.own.get("conditions", frozenset())
+        ):
             return True
         if measure == "grade":
-            return "grade" in names.before.get("measures", ()) or "grade" in self.known["measures"] and amount.whole
+            return "grade" in names.before.get("measures", ()) or ("grade" in self.known["measures"] and amount.whole)
         allowed = names.before.get("measures", frozenset()) - _ANY or self.latest
         if measure in allowed:
             return True
-        if measure in ("crae", "crve") and allowed & {"crae", "crve"} and (vessels := names.own.get("vessels") or self.known["vessels"]):
+        if (
+            measure in ("crae", "crve")
+            and allowed & {"crae", "crve"}
+            and (vessels := names.own.get("vessels") or self.known["vessels"])
+        ):
             return ("artery" if measure == "crae" else "vein") in vessels
         return not allowed or (measure in self.known["measures"] and not names.before.get("measures"))
 
     def _subject(self, quantity: Quantity, names: Named) -> bool:
         """Whether the lesion or disease that is named is the quantity's."""
-        if quantity.edges and not names.own.get("conditions") and "disc" in (own := names.own.get("measures", frozenset())) and "cup" not in own:
+        if (
+            quantity.edges
+            and not names.own.get("conditions")
+            and "disc" in (own := names.own.get("measures", frozenset()))
+            and "cup" not in own
+        ):
             return not quantity.subjects  # the disc's box, not a lesion's
         if not quantity.subjects:
             return quantity.measure not in ("count", "area") or not names.own.get("conditions")
@@ -163,7 +222,9 @@ class Auditor:
         if amount.first and words[amount.first - 1] in _LEVEL:
             return None
         for loose, fact in self.ledger.loose:
-            if (loose.low, loose.high, loose.bound) != (amount.low, amount.high, amount.bound) or (fact.aspect == "lesion" and not _LARGEST & set(words)):
+            if (loose.low, loose.high, loose.bound) != (amount.low, amount.high, amount.bound) or (
+                fact.aspect == "lesion" and not _LARGEST & set(words)
+            ):
                 continue
             if loose.unit == amount.unit or (not amount.unit and loose.unit == "degrees"):
                 return fact
@@ -177,9 +238,19 @@ class Auditor:
         if amount.low == 0 and amount.high in tops:
             here = i and not {".", ";"} & set(words[found[i - 1].last : amount.first])
             return not (here and i - 1 in bound and bound[i - 1].top not in (0, amount.high))
-        if amount.whole and amount.low in tops and (before in ("/", "of", "to") or words[amount.first - 2 : amount.first] == ["out", "of"]):
+        if (
+            amount.whole
+            and amount.low in tops
+            and (before in ("/", "of", "to") or words[amount.first - 2 : amount.first] == ["out", "of"])
+        ):
             return True
-        if amount.whole and amount.low == amount.high and amount.low in {0, *tops} and before not in _LEVEL and ("scale" in words or "grade" in words):
+        if (
+            amount.whole
+            and amount.low == amount.high
+            and amount.low in {0, *tops}
+            and before not in _LEVEL
+            and ("scale" in words or "grade" in words)
+        ):
             return i > 0 or len(found) > 1
         if amount.whole and amount.bound and amount.low in (0, 1) and not amount.unit:
             return True  # a value below 1 means ...
@@ -188,18 +259,28 @@ class Auditor:
         after = words[amount.last] if amount.last < len(words) else ""
         if amount.whole and before in _LEVEL and after in ("is", "means", "would", "stands", "mean", "stand", "="):
             return True  # what a level stands for; the claims hold it against what it is
-        if amount.low in (1, 2) and "fractal" in self.known["measures"] and {1.0, 2.0} <= {e for a in found for e in (a.low, a.high)}:
+        if (
+            amount.low in (1, 2)
+            and "fractal" in self.known["measures"]
+            and {1.0, 2.0} <= {e for a in found for e in (a.low, a.high)}
+        ):
             return True  # between what values a fractal dimension lies
         return self.ledger.vascular and amount.unit == "dd" and {amount.low, amount.high} <= {0.5, 1.0, 2.0}
 
     def _difference(self, text: Reading, amount: Amount, names: Named) -> Quantity | None:
         """The first of two quantities of one measure that the amount is the difference of, in words such as 5 µm wider."""
         near = set(text.words[max(0, amount.first - 4) : amount.last + 4])
-        if (amount.bound and not amount.spelled) or not (amount.spelled or _DIFFERS & near or "by" in text.words[max(0, amount.first - 2) : amount.first]):
+        if (amount.bound and not amount.spelled) or not (
+            amount.spelled or _DIFFERS & near or "by" in text.words[max(0, amount.first - 2) : amount.first]
+        ):
             return None
         measures = names.own.get("measures", frozenset()) | names.before.get("measures", frozenset()) | self.known["measures"]
-        compared = amount.spelled and (amount.ratio or text.words[amount.last : amount.last + 1] in (["that"], ["as"]) or self._of_vessels(text, amount))
-        if amount.ratio and any(q.measure == "avr" and abs(1 / q.value - amount.low) <= amount.step for q in self.ledger.quantities):
+        compared = amount.spelled and (
+            amount.ratio or text.words[amount.last : amount.last + 1] in (["that"], ["as"]) or self._of_vessels(text, amount)
+        )
+        if amount.ratio and any(
+            q.measure == "avr" and abs(1 / q.value - amount.low) <= amount.step for q in self.ledger.quantities
+        ):
             return next(q for q in self.ledger.quantities if q.measure == "avr")
         named = [q for q in self.ledger.quantities if q.measure in measures and not q.excess]
         for one, other in combinations(named, 2):
@@ -215,7 +296,9 @@ class Auditor:
     @staticmethod
     def _of_vessels(text: Reading, amount: Amount) -> bool:
         """Whether a part is told of what other vessels have: three quarters of the veins' width."""
-        return text.words[amount.last : amount.last + 1] == ["of"] and any(amount.last < t.first <= amount.last + 2 for t in text.of("vessels"))
+        return text.words[amount.last : amount.last + 1] == ["of"] and any(
+            amount.last < t.first <= amount.last + 2 for t in text.of("vessels")
+        )
 
     # --- what is wrong ------------------------------------------------------------------------------------------------
 
@@ -223,17 +306,23 @@ class Auditor:
         said = text.said(amount.first, amount.last)
         span = text.span(amount.first, amount.last)
         if amount.edges:
-            return Finding("box", ERROR, turn, span, f"the box {said} is none of the boxes that are marked{_closest(self.ledger, amount)}")
+            return Finding(
+                "box", ERROR, turn, span, f"the box {said} is none of the boxes that are marked{_closest(self.ledger, amount)}"
+            )
         if "grade" in names.own.get("measures", ()) and amount.whole:
             right = next((q for q in self.ledger.quantities if q.measure == "grade" and self._subject(q, names)), None)
             if right is not None:
-                return Finding("wrong_grade", ERROR, turn, span, f"{said!r} is told as the grade, but {right.fact.text}", right.fact)
+                return Finding(
+                    "wrong_grade", ERROR, turn, span, f"{said!r} is told as the grade, but {right.fact.text}", right.fact
+                )
         same = self.ledger.valued(amount)
         if same and (len(said.strip("0.")) > 1 or any(q.measure == "count" for q in same)):
             fact = same[0].fact
             return Finding("misattributed", ERROR, turn, span, f"{said!r} is told of something else: {fact.text}", fact)
         called = [q for q in self.ledger.quantities if self._named_so(q, amount, names)]
-        slipped = [q for q in self.ledger.slipped(amount) if q in called] or (self.ledger.slipped(amount) if len(said) > 3 else [])
+        slipped = [q for q in self.ledger.slipped(amount) if q in called] or (
+            self.ledger.slipped(amount) if len(said) > 3 else []
+        )
         if slipped:
             fact = slipped[0].fact
             return Finding("unit", ERROR, turn, span, f"{said!r} has a wrong unit or is at a wrong scale: {fact.text}", fact)
@@ -254,16 +343,19 @@ def _apart(one: Quantity, other: Quantity, amount: Amount) -> bool:
         return abs(high / low - amount.low) <= amount.step
     if amount.spelled:
         return abs(low / high - amount.low) <= 0.06
-    return min(abs(high / low - 1 - amount.low / 100), abs(1 - low / high - amount.low / 100)) <= max(amount.step, 0.5) * 1.01 / 100
+    return (
+        min(abs(high / low - 1 - amount.low / 100), abs(1 - low / high - amount.low / 100))
+        <= max(amount.step, 0.5) * 1.01 / 100
+    )
 
 
 _LARGEST = frozenset("largest biggest named listed".split())
-_DIFFERS = frozenset("higher lower wider narrower difference differ larger smaller thinner thicker denser longer shorter apart gap".split())
+_DIFFERS = frozenset(
+    "higher lower wider narrower difference differ larger smaller thinner thicker denser longer shorter apart gap".split()
+)
 _LEVEL = frozenset("grade graded stage level category score scored class".split())
 
 
 def _closest(ledger: Ledger, amount: Amount) -> str:
     boxes = sorted(ledger.boxes, key=lambda q: sum(abs(a - b) for a, b in zip(q.edges, amount.edges, strict=True)))
     return f"; the closest is {list(boxes[0].edges)}" if boxes else ""
-
-

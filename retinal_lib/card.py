@@ -66,7 +66,10 @@ def _body(manifest: dict, folder: Path, pictures: dict[str, str]) -> list[str]:
     if dataset["drawn_sample"]:
         lines += ["**Made from a drawn sample: the eyes are made up, and nothing here is about a patient.**", ""]
     track = manifest["settings"]["track"]
-    lines += [f"{manifest['counts']['accepted']} conversations: {_TRACKS[track]}. Made by {manifest['teacher_is']} ({manifest['model']}).", ""]
+    lines += [
+        f"{manifest['counts']['accepted']} conversations: {_TRACKS[track]}. Made by {manifest['teacher_is']} ({manifest['model']}).",
+        "",
+    ]
     lines += ["## Source, licence, attribution", ""]
     lines += [f"- Images and labels: {dataset['title']}; {dataset['citation']}", f"- Licence: {dataset['licence']}"]
     lines += [f"- May be sent to a remote server: {dataset['may_send']}; terms: {_terms(dataset['name'])}"]
@@ -104,19 +107,38 @@ def _told(manifest: dict, pictures: dict[str, str]) -> list[str]:
     lines += [f"| turns | {', '.join(f'{n} with {t}' for t, n in survey['turns'].items())} |"]
     lines += [f"| questions that stood before, numbers and small words aside | {survey['repeated']['questions']:.1%} |"]
     lines += [f"| answers that stood before | {survey['repeated']['answers']:.1%} |"]
-    lines += [f"| different first questions | {survey['openings']['different']}; the most common begins {survey['openings']['most common']:.1%} |"]
+    lines += [
+        f"| different first questions | {survey['openings']['different']}; the most common begins {survey['openings']['most common']:.1%} |"
+    ]
     lines += [f"| distinct {name} | {share:.3f} |" for name, share in survey["distinct_n"].items()]
     lines += [f"| sentences without a number or claim that a fact holds | {survey['sentences_without_fact']:.1%} |"]
     if survey["blind_guess"]:
-        lines += ["", "What a reader who sees no picture would guess, per kind of question:", "", "| asked after | questions | most common answer | right |", "|---|---|---|---|"]
-        lines += [f"| {k} | {g['questions']} | {g['most common answer']} | {g['share']:.0%} |" for k, g in survey["blind_guess"].items()]
+        lines += [
+            "",
+            "What a reader who sees no picture would guess, per kind of question:",
+            "",
+            "| asked after | questions | most common answer | right |",
+            "|---|---|---|---|",
+        ]
+        lines += [
+            f"| {k} | {g['questions']} | {g['most common answer']} | {g['share']:.0%} |"
+            for k, g in survey["blind_guess"].items()
+        ]
     return lines
 
 
 def _checks(manifest: dict) -> list[str]:
     checks = manifest["checks"]
-    lines = ["", "## Checks", "", f"Each number and claim was held against the cell it comes from (checks version {checks['version']}); errors went back to the teacher,"]
-    lines += [f"{checks['repaired']} conversations were put right, {checks['rejected']} rejected for what remained. `lineage.jsonl` names the cell of each number.", ""]
+    lines = [
+        "",
+        "## Checks",
+        "",
+        f"Each number and claim was held against the cell it comes from (checks version {checks['version']}); errors went back to the teacher,",
+    ]
+    lines += [
+        f"{checks['repaired']} conversations were put right, {checks['rejected']} rejected for what remained. `lineage.jsonl` names the cell of each number.",
+        "",
+    ]
     rows = {(r["kind"], r["severity"]): r["conversations"] for r in checks["before_repair"]}
     after = {(r["kind"], r["severity"]): r["conversations"] for r in checks["after_repair"]}
     if not rows:

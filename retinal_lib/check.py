@@ -17,7 +17,14 @@ from retinal_lib.vocabulary import Reading
 
 VERSION = 2  # rises with every change of what is found; a run records it
 _DEMANDED = ("image", "quality", "disease", "lesion", "vascular")
-_TOUCHED = {"quality": "quality", "gradable": "quality", "conditions": "disease", "normal": "disease", "disorder": "disease", "modalities": "image"}
+_TOUCHED = {
+    "quality": "quality",
+    "gradable": "quality",
+    "conditions": "disease",
+    "normal": "disease",
+    "disorder": "disease",
+    "modalities": "image",
+}
 
 
 class Checked(NamedTuple):
@@ -28,7 +35,9 @@ class Checked(NamedTuple):
     touched: list[set[str]]
 
 
-def check(conversation: Sequence[dict[str, str]], case: Case, track: str | None = None, style: str | None = None) -> list[Finding]:
+def check(
+    conversation: Sequence[dict[str, str]], case: Case, track: str | None = None, style: str | None = None
+) -> list[Finding]:
     """What is wrong with a conversation ([{"from": "human" or "gpt", "value": text}, ...]), in order of turns; nothing where
     all is well. Without `track` the number of turns is not judged, without `style` the length is not."""
     return examine(conversation, case, track, style).findings
@@ -87,7 +96,10 @@ def _coverage(
     last, words = len(touched), {word for answer in readings[1::2] for word in answer.words}
     demanded = _DEMANDED if last > 1 else _DEMANDED[:-1]  # the alignment track tells no measurements
     missing = [a for a in demanded if a in case.aspects and a not in spoken and not _worded(case, a, words)]
-    found = [Finding("coverage_missing", WARNING, last, (0, 0), f"nothing is said of the aspect {a!r}, which has facts") for a in missing]
+    found = [
+        Finding("coverage_missing", WARNING, last, (0, 0), f"nothing is said of the aspect {a!r}, which has facts")
+        for a in missing
+    ]
     return found + _twice(traces, readings)
 
 
@@ -111,18 +123,18 @@ def _twice(traces: list[Trace], readings: list[Reading]) -> list[Finding]:
         for earlier in range(later):
             both = len(asked[later] & asked[earlier]) / (len(asked[later] | asked[earlier]) or 1)
             same = held[later] and held[later] <= held[earlier]
-            if both > 0.6 or (same and (both > 0.25 or after[later] & after[earlier])):
+            if (both > 0.6 and (same or not held[later])) or (same and (both > 0.25 or after[later] & after[earlier])):
                 text = f"turn {later + 1} asks what turn {earlier + 1} asked"
                 found.append(Finding("coverage_twice", WARNING, later + 1, (0, 0), text, None, "question"))
                 break
     return found
 
 
-_COMMON = frozenset("is are the a an what how which does do it this there of in any and , ? ! . can you \n please".split() + ["\n"])
+_COMMON = frozenset(
+    "is are the a an what how which does do it this there of in any and , ? ! . can you \n please".split() + ["\n"]
+)
 
 
 def errors(findings: Iterable[Finding]) -> list[Finding]:
     """The findings that keep a conversation out."""
     return [finding for finding in findings if finding.severity == ERROR]
-
-

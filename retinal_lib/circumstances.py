@@ -1,7 +1,6 @@
 """Eye side, image quality, kind of picture and the person's sex told in answers, against the facts."""
 
 from retinal_lib import vocabulary
-from retinal_lib import vocabulary
 from retinal_lib.finding import ERROR, Finding, Trace
 from retinal_lib.polarity import Cues
 from retinal_lib.profile import Profile
@@ -10,12 +9,27 @@ from retinal_lib.vocabulary import Reading, Term
 _SIDES = frozenset("left right both od os ou".split())
 _EITHER = frozenset("or whether record records other fellow both together neither than".split())
 _OF_EYE = frozenset("eye fundus retina eyeball globe".split())
-_SEX = {"man": "male", "male": "male", "gentleman": "male", "boy": "male", "woman": "female", "female": "female", "lady": "female", "girl": "female"}
-_PLACES = frozenset("side of edge corner half quadrant quarter part upper lower border third margin portion area away now hand".split())
+_SEX = {
+    "man": "male",
+    "male": "male",
+    "gentleman": "male",
+    "boy": "male",
+    "woman": "female",
+    "female": "female",
+    "lady": "female",
+    "girl": "female",
+}
+_PLACES = frozenset(
+    "side of edge corner half quadrant quarter part upper lower border third margin portion area away now hand".split()
+)
 _SIGHT = frozenset("sight vision eyesight seeing read reading".split())
-_PICTURED = frozenset("image picture photograph quality it everything this shot scan graded rated judged called grader graders check".split())
+_PICTURED = frozenset(
+    "image picture photograph quality it everything this shot scan graded rated judged called grader graders check".split()
+)
 _SHOWN = frozenset("this image picture photograph it scan taken shown shows here".split())
-_WISHED = frozenset("would could need should might additional further instead unlike other may might help confirm confirmed examination recommended".split())
+_WISHED = frozenset(
+    "would could need should might additional further instead unlike other may might help confirm confirmed examination recommended".split()
+)
 
 
 def sides(text: Reading, asked: bool = False) -> list[tuple[str, Term]]:
@@ -51,7 +65,11 @@ def _is_side(words: list[str], i: int, asked: bool) -> bool:
         return True
     if after[:1] == ["one"] or after[:1] in (["or"], ["and"], ["/"]):
         return "eye" in words[i : i + 5] or asked
-    return "eye" in before and before[-1] in ("the", "is", ":", "a", "patient", "their", "patient's", "your") or (asked and before[-1:] != ["that's"])
+    return (
+        ("eye" in before
+        and before[-1] in ("the", "is", ":", "a", "patient", "their", "patient's", "your"))
+        or (asked and before[-1:] != ["that's"])
+    )
 
 
 class Circumstances:
@@ -84,7 +102,9 @@ class Circumstances:
         return self._cues.polarity(term, self._text.sentence(term))
 
     def _trace(self, term: Term, fact: object) -> None:
-        self._traces.append(Trace(self._turn, self._text.span(term.first, term.last), self._text.said(term.first, term.last), "claim", fact))
+        self._traces.append(
+            Trace(self._turn, self._text.span(term.first, term.last), self._text.said(term.first, term.last), "claim", fact)
+        )
 
     def _side(self, question: Reading) -> None:
         asked = "eye" in question.words and ("which" in question.words or "left" in question.words)
@@ -132,7 +152,7 @@ class Circumstances:
             told = {0, 1, 3} if term.kind == "gradable" else {int(v) for v in term.values}
             if told == {1} and "usable" not in words.lower():
                 told = {0, 1}
-            if told == {1} and 3 in levels or (told == {0} and "enough" in words.lower()):
+            if (told == {1} and 3 in levels) or (told == {0} and "enough" in words.lower()):
                 told = {0, 1, 3}
             fits = bool(told & levels)
             if fits == (said == "yes"):
@@ -149,17 +169,31 @@ class Circumstances:
                 near = self._text.sentence(Term(k, k + 1, "", ()))
                 if any(t.first in near for t in (*self._text.of("quality"), *self._text.of("gradable"))):
                     fact = self.profile.quality[0]
-                    self._add("quality", Term(k, k + 1, "grader", ()), f"{self._text.said(k, k + 1)!r} is told to have judged the quality, but {fact.text}", fact)
+                    self._add(
+                        "quality",
+                        Term(k, k + 1, "grader", ()),
+                        f"{self._text.said(k, k + 1)!r} is told to have judged the quality, but {fact.text}",
+                        fact,
+                    )
 
     def _artefacts(self) -> None:
         """Dust, lashes and glare in the picture, which only annotators could tell."""
         for term in self._text.of("artefacts"):
             said = self._text.said(term.first, term.last)
             word = self._text.words[term.last - 1]
-            known = next((f for f in self.profile.quality if word in vocabulary.read(f.text).words or (word == "artefact" and f.name == "remark")), None)
+            known = next(
+                (
+                    f
+                    for f in self.profile.quality
+                    if word in vocabulary.read(f.text).words or (word == "artefact" and f.name == "remark")
+                ),
+                None,
+            )
             if self._said(term) == "no" and known is not None:
                 self._add("quality", term, f"{said!r} is denied, but {known.text}", known)
-            if self._said(term) == "yes" and not any(word in vocabulary.read(f.text).words for f in self.profile.case.facts if f.aspect != "vascular"):
+            if self._said(term) == "yes" and not any(
+                word in vocabulary.read(f.text).words for f in self.profile.case.facts if f.aspect != "vascular"
+            ):
                 self._add("quality", term, f"{said!r} is told of the picture, but no fact says so")
 
     def _modality(self) -> None:
@@ -175,7 +209,12 @@ class Circumstances:
             held = fact is not None and self._text.said(term.first, term.last).casefold() in fact.text.casefold()
             if self._said(term) == "yes" and not held and sentence & _SHOWN and not sentence & _WISHED:
                 known = f"but {fact.text}" if fact else "but no fact says so"
-                self._add("modality", term, f"{self._text.said(term.first, term.last)!r} is told as the kind of picture, {known}", fact)
+                self._add(
+                    "modality",
+                    term,
+                    f"{self._text.said(term.first, term.last)!r} is told as the kind of picture, {known}",
+                    fact,
+                )
 
     def _sex(self) -> None:
         fact = self.profile.facts.get("sex")

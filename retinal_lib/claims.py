@@ -1,6 +1,6 @@
 """Diseases, lesions, grades and normality told in answers against what the facts say."""
 
-from retinal_lib import polarity, vocabulary
+from retinal_lib import polarity
 from retinal_lib.fact import Fact
 from retinal_lib.finding import ERROR, WARNING, Finding, Trace
 from retinal_lib.polarity import Cues, Mention
@@ -50,7 +50,9 @@ class Claims:
             if stance == YES:
                 self._add("denied_disease", term, f"{said!r} is denied, but {fact.text}", fact)
             elif stance is None and not self.profile.listed and not self._is_subject(condition, mention.sentence):
-                self._add("ungrounded_denial", term, f"{said!r} is denied, but no fact says that it was looked for", None, WARNING)
+                self._add(
+                    "ungrounded_denial", term, f"{said!r} is denied, but no fact says that it was looked for", None, WARNING
+                )
             elif fact is not None:
                 self._trace(term, fact)
             return
@@ -71,9 +73,17 @@ class Claims:
         words = self._text.words
         grades = {f.value for f in self.profile.grades}
         for k in mention.sentence:
-            if words[k].isdigit() and words[k + 1 : k + 2] in (["means"], ["mean"], ["stand"], ["("]) and 0 < mention.term.first - k < 6:
+            if (
+                words[k].isdigit()
+                and words[k + 1 : k + 2] in (["means"], ["mean"], ["stand"], ["("])
+                and 0 < mention.term.first - k < 6
+            ):
                 return int(words[k]) not in grades
-            if words[k] in ("grade", "level", "stage") and words[k + 2 : k + 3] and words[k + 2] in ("is", "means", "mean", "would", "stand", "stands", "="):
+            if (
+                words[k] in ("grade", "level", "stage")
+                and words[k + 2 : k + 3]
+                and words[k + 2] in ("is", "means", "mean", "would", "stand", "stands", "=")
+            ):
                 return any(words[k + 1].isdigit() and int(words[k + 1]) != f.value for f in self.profile.grades)
         return False
 
@@ -81,7 +91,10 @@ class Claims:
         """A label of both eyes together may be told as that alone."""
         fact = self.profile.patient[mention.conditions[0]]
         cues = [t for t in self._text.of("cues") if "patient_scope" in t.values]
-        if any(mention.sentence.start <= t.first < mention.sentence.stop for t in cues) or mention.conditions[0] in ("diabetes", "hypertension"):
+        if any(mention.sentence.start <= t.first < mention.sentence.stop for t in cues) or mention.conditions[0] in (
+            "diabetes",
+            "hypertension",
+        ):
             self._trace(mention.term, fact)
         else:
             self._add("unsupported_disease", mention.term, f"{said!r} is told of this eye, but {fact.text}", fact)
@@ -112,7 +125,12 @@ class Claims:
             if (said == "no" and stance == YES) or (said == "yes" and stance in (NO, None)):
                 kind = "denied_disease" if said == "no" else "unsupported_disease"
                 reason = f"but {fact.text}" if fact else "but no fact says so"
-                self._add(kind, Term(0, 1, "reply", ()), f"{said!r} answers whether there is {question.said(term.first, term.last)!r}, {reason}", fact)
+                self._add(
+                    kind,
+                    Term(0, 1, "reply", ()),
+                    f"{said!r} answers whether there is {question.said(term.first, term.last)!r}, {reason}",
+                    fact,
+                )
 
     # --- grades in words ----------------------------------------------------------------------------------------------
 
@@ -125,12 +143,28 @@ class Claims:
             sentence = text.sentence(term)
             if not self._of_retinopathy(term, sentence, mentioned) or cues.polarity(term, sentence) != "yes":
                 continue
-            if text.words[term.first - 1 : term.first] and text.words[term.first - 1] in ("how", "than", "between", "from", "to", "or") :
+            if text.words[term.first - 1 : term.first] and text.words[term.first - 1] in (
+                "how",
+                "than",
+                "between",
+                "from",
+                "to",
+                "or",
+            ):
                 continue
             if known is None and self.profile.stance("diabetic_retinopathy")[0] == YES:
-                self._add("wrong_grade", term, f"{text.said(term.first, term.last)!r} is told of diabetic retinopathy, but no fact says how severe it is")
+                self._add(
+                    "wrong_grade",
+                    term,
+                    f"{text.said(term.first, term.last)!r} is told of diabetic retinopathy, but no fact says how severe it is",
+                )
             elif known is not None and known[0] not in term.values:
-                self._add("wrong_grade", term, f"{text.said(term.first, term.last)!r} is told of diabetic retinopathy, but {known[1].text}", known[1])
+                self._add(
+                    "wrong_grade",
+                    term,
+                    f"{text.said(term.first, term.last)!r} is told of diabetic retinopathy, but {known[1].text}",
+                    known[1],
+                )
 
     def _of_retinopathy(self, term: Term, sentence: range, mentioned: list[Mention]) -> bool:
         """Whether a word of severity says how severe diabetic retinopathy is."""
@@ -169,17 +203,26 @@ class Claims:
             sentence = text.sentence(term)
             before = [text.words[k] for k in range(max(sentence.start, term.first - 6), term.first)]
             near = bool({"within", "inside"} & set(before)) or before[-3:-1] == ["less", "than"]
-            if ["not", "more", "than"] == before[-4:-1]:
+            if before[-4:-1] == ["not", "more", "than"]:
                 near, before = True, before[:-4]
             far = bool({"beyond", "outside", "farther", "further", "more", "over"} & set(before))
             if near == far or "zone" in text.words[sentence.start : sentence.stop]:
                 continue
             told = [t for t in text.of("conditions") if t.first in sentence and {"hard_exudate", "exudate"} & set(t.values)]
-            negated = any(t.last <= term.first and "neg" in t.values and (not told or t.first > told[-1].first) for t in text.of("cues") if t.first in sentence)
+            negated = any(
+                t.last <= term.first and "neg" in t.values and (not told or t.first > told[-1].first)
+                for t in text.of("cues")
+                if t.first in sentence
+            )
             denied = negated or (bool(told) and Cues(text).polarity(told[-1], sentence) == "no")
             wrong = (fact.value == 2) == (far if not denied else near) if fact.value else not denied
             if wrong:
-                self._add("wrong_grade", term, f"{' '.join(before[-3:])} {text.said(term.first, term.last)} is told of exudates, but {fact.text}", fact)
+                self._add(
+                    "wrong_grade",
+                    term,
+                    f"{' '.join(before[-3:])} {text.said(term.first, term.last)} is told of exudates, but {fact.text}",
+                    fact,
+                )
 
     # --- normality ----------------------------------------------------------------------------------------------------
 
@@ -189,17 +232,32 @@ class Claims:
         for term in terms:
             sentence = text.sentence(term)
             said = cues.polarity(term, sentence)
-            if term.kind == "disorder" and "other" in text.words[max(0, term.first - 3) : term.first] and not self.profile.listed and self._free_of(text, term, sentence):
-                self._add("ungrounded_denial", term, f"other {text.said(term.first, term.last)!r} is denied, but no fact says that it was looked for", None, WARNING)
+            if (
+                term.kind == "disorder"
+                and "other" in text.words[max(0, term.first - 3) : term.first]
+                and not self.profile.listed
+                and self._free_of(text, term, sentence)
+            ):
+                self._add(
+                    "ungrounded_denial",
+                    term,
+                    f"other {text.said(term.first, term.last)!r} is denied, but no fact says that it was looked for",
+                    None,
+                    WARNING,
+                )
             if said == "open" or self._is_modifier(text, term) or self._unmarked(text, term):
                 continue
-            if term.kind == "normal" and said == "yes":
+            if (term.kind == "normal" and said == "yes") or (term.kind == "disorder" and self._free_of(text, term, sentence)):
                 self._normal(term, sentence)
-            elif term.kind == "disorder" and self._free_of(text, term, sentence):
-                self._normal(term, sentence)
-            elif self.profile.normal is not None and said != ("yes" if term.kind == "normal" else "no") and text.words[term.first] != "finding":
+            elif (
+                self.profile.normal is not None
+                and said != ("yes" if term.kind == "normal" else "no")
+                and text.words[term.first] != "finding"
+            ):
                 if term.kind == "normal":
-                    self._add("unsupported_disease", term, f"normality is denied, but {self.profile.normal.text}", self.profile.normal)
+                    self._add(
+                        "unsupported_disease", term, f"normality is denied, but {self.profile.normal.text}", self.profile.normal
+                    )
 
     @staticmethod
     def _free_of(text: Reading, term: Term, sentence: range) -> bool:
@@ -228,11 +286,24 @@ class Claims:
         for sentence in text.sentences:
             words = [text.words[k] for k in sentence]
             part = next((k for k in sentence if text.words[k] in _SEEN), None)
-            if part is None or _BESIDE & set(words) or any(w[0].isdigit() for w in words) or not _STATING & set(words) or any(t.first in sentence for t in self._withheld):
+            if (
+                part is None
+                or _BESIDE & set(words)
+                or any(w[0].isdigit() for w in words)
+                or not _STATING & set(words)
+                or any(t.first in sentence for t in self._withheld)
+            ):
                 continue
-            if not any(t.span[0] >= text.starts[sentence.start] and t.span[1] <= text.ends[sentence.stop - 1] for t in self._traces):
+            if not any(
+                t.span[0] >= text.starts[sentence.start] and t.span[1] <= text.ends[sentence.stop - 1] for t in self._traces
+            ):
                 said = Term(part, part + 1, "part", ())
-                self._add("ungradable", said, f"{text.said(part, part + 1)!r} is described, but {self.profile.rejected.text}", self.profile.rejected)
+                self._add(
+                    "ungradable",
+                    said,
+                    f"{text.said(part, part + 1)!r} is described, but {self.profile.rejected.text}",
+                    self.profile.rejected,
+                )
 
     @property
     def _withheld(self) -> list[Term]:

@@ -15,7 +15,11 @@ _GREATER = {
     "density": frozenset(["denser"]),
     "fractal": frozenset(["complex"]),
 }
-_LESSER = {"width": frozenset("narrower thinner smaller finer slimmer".split()), "density": frozenset(["sparser"]), "fractal": frozenset()}
+_LESSER = {
+    "width": frozenset("narrower thinner smaller finer slimmer".split()),
+    "density": frozenset(["sparser"]),
+    "fractal": frozenset(),
+}
 _MANY = frozenset("multiple several many numerous countless".split())
 _UP, _DOWN, _LEFT, _RIGHT = (frozenset(w.split()) for w in ("upper top", "lower bottom", "left", "right"))
 _REGION = frozenset("corner quarter quadrant part half third area side edge margin".split())
@@ -43,7 +47,14 @@ def compared(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
                 one = known[0][0]
                 span = text.span(before[-1].first, after[0].last)
                 told = text.said(before[-1].first, after[0].last)
-                yield Finding("misattributed", ERROR, turn, span, f"{told!r} is not so: {one.fact.text}, {known[0][1].fact.text}", one.fact)
+                yield Finding(
+                    "misattributed",
+                    ERROR,
+                    turn,
+                    span,
+                    f"{told!r} is not so: {one.fact.text}, {known[0][1].fact.text}",
+                    one.fact,
+                )
 
 
 def _alone(turn: int, text: Reading, ledger: Ledger, vessels: list[Term]) -> Iterator[Finding]:
@@ -54,10 +65,19 @@ def _alone(turn: int, text: Reading, ledger: Ledger, vessels: list[Term]) -> Ite
             sign = bool(set(after) & _GREATER[measure]) - bool(set(after) & _LESSER[measure])
             if not sign or after[:2] not in (["are", "the"], ["is", "the"]) or "than" in text.words[term.last : term.last + 6]:
                 continue
-            one, other = (_of(ledger, measure, v, "whole") for v in (term.value, "vein" if term.value == "artery" else "artery"))
+            one, other = (
+                _of(ledger, measure, v, "whole") for v in (term.value, "vein" if term.value == "artery" else "artery")
+            )
             if one and other and (one.value - other.value) * sign < 0:
                 said = text.said(term.first, term.last + 4)
-                yield Finding("misattributed", ERROR, turn, text.span(term.first, term.last), f"{said!r} is not so: {one.fact.text}, {other.fact.text}", one.fact)
+                yield Finding(
+                    "misattributed",
+                    ERROR,
+                    turn,
+                    text.span(term.first, term.last),
+                    f"{said!r} is not so: {one.fact.text}, {other.fact.text}",
+                    one.fact,
+                )
 
 
 def _of(ledger: Ledger, measure: str, vessel: object, zone: str) -> Quantity | None:
@@ -72,7 +92,14 @@ def counted(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
             fact = next((q.fact for q in counts if q.subjects & _family(term)), None)
             if fact is not None:
                 span = text.span(term.first, term.last)
-                yield Finding("unsupported", ERROR, turn, span, f"several {text.said(term.first, term.last)!r} are told, but {fact.text}", fact)
+                yield Finding(
+                    "unsupported",
+                    ERROR,
+                    turn,
+                    span,
+                    f"several {text.said(term.first, term.last)!r} are told, but {fact.text}",
+                    fact,
+                )
 
 
 def _family(term: Term) -> frozenset[str]:
@@ -85,8 +112,14 @@ def placed(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
         return
     cues = Cues(text)
     for k, word in enumerate(text.words):
-        alone = word in ("bottom", "top") and text.words[k - 1 : k] == ["the"] and text.words[k + 1 : k + 2] not in (["left"], ["right"])
-        if (word not in _REGION and not alone) or {"number", "fraction", "counted", "bracket"} & {text.words[i] for i in text.sentence(Term(k, k + 1, "", ()))}:
+        alone = (
+            word in ("bottom", "top")
+            and text.words[k - 1 : k] == ["the"]
+            and text.words[k + 1 : k + 2] not in (["left"], ["right"])
+        )
+        if (word not in _REGION and not alone) or {"number", "fraction", "counted", "bracket"} & {
+            text.words[i] for i in text.sentence(Term(k, k + 1, "", ()))
+        }:
             continue
         near = {word} if alone else set(text.words[max(0, k - 3) : k])
         if not near & (_UP | _DOWN | _LEFT | _RIGHT) or near & {"superior", "inferior"}:
@@ -100,7 +133,14 @@ def placed(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
         given = [a.edges for a in amounts.read(text) if a.edges and a.first in sentence]
         if boxes and not any(_lies(edges, near) for edges in given or [q.edges for q in boxes]):
             fact: Fact = boxes[0].fact
-            yield Finding("box", ERROR, turn, text.span(max(0, k - 2), k + 1), f"{text.said(max(0, k - 2), k + 1)!r} holds no box of it: {fact.text}", fact)
+            yield Finding(
+                "box",
+                ERROR,
+                turn,
+                text.span(max(0, k - 2), k + 1),
+                f"{text.said(max(0, k - 2), k + 1)!r} holds no box of it: {fact.text}",
+                fact,
+            )
 
 
 def _lies(edges: tuple[float, ...], near: set[str]) -> bool:

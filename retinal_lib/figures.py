@@ -57,6 +57,7 @@ def bars(title: str, counts: dict[str, int]) -> Figure:
     axes.set_title(title, loc="left", fontsize=11)
     return figure
 
+
 def _nothing(why: str) -> Figure:
     figure = plt.figure(figsize=(12, 0.6), dpi=72)
     figure.text(0.01, 0.4, why, fontsize=10, family="monospace")

@@ -27,10 +27,49 @@ _DATA = re.compile(
     re.I,
 )
 # one of these is in every text that the two find something in
-_HINTS = ("model", " ai ", "assistant", "artificial", " ai,", " ai.", "given", "provided", "hidden", "supplied", "available", "listed", "underlying", "structured",
-    "above", "attached", "following", "accompanying", "input", "data", "fact", "annotation", "description", "csv", "table", "spreadsheet", "label", "instruction",
-    "training", "chat", "prompt", "truth", "information", "measurement", "context", "details", "json", "image")
-_FUNCTION = frozenset("the of a an and is are with in to for or by at than from that which as was were on about its this shows".split())
+_HINTS = (
+    "model",
+    " ai ",
+    "assistant",
+    "artificial",
+    " ai,",
+    " ai.",
+    "given",
+    "provided",
+    "hidden",
+    "supplied",
+    "available",
+    "listed",
+    "underlying",
+    "structured",
+    "above",
+    "attached",
+    "following",
+    "accompanying",
+    "input",
+    "data",
+    "fact",
+    "annotation",
+    "description",
+    "csv",
+    "table",
+    "spreadsheet",
+    "label",
+    "instruction",
+    "training",
+    "chat",
+    "prompt",
+    "truth",
+    "information",
+    "measurement",
+    "context",
+    "details",
+    "json",
+    "image",
+)
+_FUNCTION = frozenset(
+    "the of a an and is are with in to for or by at than from that which as was were on about its this shows".split()
+)
 _ENDED = re.compile(r"[.!?:)\]\"'’”*`%|]\s*\Z")
 _ITEM = re.compile(r"\s*(?:[-*•+]|\d+[.)]|#|\||\*\*)")
 
@@ -47,11 +86,26 @@ def check(parts: list[tuple[str, str]], track: str | None, style: str | None) ->
             found.append(Finding("form_empty", ERROR, turn, (0, 0), f"the {part} of turn {turn} is empty", None, part))
             continue
         lower = value.lower()
-        for kind, pattern, says in ([] if not any(w in lower for w in _HINTS) else (("form_machine", _MACHINE, "speaks as a machine"), ("form_data", _DATA, "speaks of the data behind the image"))):
+        for kind, pattern, says in (
+            []
+            if not any(w in lower for w in _HINTS)
+            else (
+                ("form_machine", _MACHINE, "speaks as a machine"),
+                ("form_data", _DATA, "speaks of the data behind the image"),
+            )
+        ):
             if said := pattern.search(value):
                 found.append(Finding(kind, ERROR, turn, said.span(), f"{said[0]!r} {says}", None, part))
         if who == "gpt" and _cut(text.rstrip()):
-            found.append(Finding("form_cut", ERROR, turn, (max(0, len(value) - 20), len(value)), f"the answer of turn {turn} breaks off: …{value[-30:]!r}"))
+            found.append(
+                Finding(
+                    "form_cut",
+                    ERROR,
+                    turn,
+                    (max(0, len(value) - 20), len(value)),
+                    f"the answer of turn {turn} breaks off: …{value[-30:]!r}",
+                )
+            )
     return [*found, *_length(parts, style)]
 
 
@@ -60,7 +114,11 @@ def _order(parts: list[tuple[str, str]]) -> list[Finding]:
         expected = "gpt" if i % 2 else "human"
         if who != expected:
             part = "question" if who == "human" else "answer"
-            return [Finding("form_order", ERROR, i // 2 + 1, (0, 0), f"part {i + 1} is from {who!r}, expected {expected!r}", None, part)]
+            return [
+                Finding(
+                    "form_order", ERROR, i // 2 + 1, (0, 0), f"part {i + 1} is from {who!r}, expected {expected!r}", None, part
+                )
+            ]
     if len(parts) % 2:
         return [Finding("form_order", ERROR, len(parts) // 2 + 1, (0, 0), "the last question has no answer", None, "question")]
     return []
@@ -89,7 +147,9 @@ def _turns(parts: list[tuple[str, str]], track: str | None) -> list[Finding]:
         return []
     severity = ERROR if high == 1 or count == 1 else WARNING
     wanted = str(low) if low == high else f"{low} to {high}"
-    return [Finding("form_turns", severity, max(1, min(count, high)), (0, 0), f"{count} turns, expected {wanted}", None, "question")]
+    return [
+        Finding("form_turns", severity, max(1, min(count, high)), (0, 0), f"{count} turns, expected {wanted}", None, "question")
+    ]
 
 
 def _length(parts: list[tuple[str, str]], style: str | None) -> list[Finding]:

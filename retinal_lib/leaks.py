@@ -15,8 +15,13 @@ _ASKS = frozenset(
     "is are do does did can could has have would will was were any whether if what which how where who when should may might".split()
 )
 _PRESUMES = frozenset("given since because as considering knowing seeing despite although though with why".split())
-_TAG = re.compile(r"(?:isn't it|aren't they|doesn't it|don't they|, right|, correct|is it not|am i right|isn't that so|, no|i take it|as it (?:looks|seems)|i suppose|i guess|i assume|i think)\s*\?\s*$", re.I)
-_AUXILIARY = frozenset("is are do does did can could has have would will was were any should may might isn't aren't doesn't don't".split())
+_TAG = re.compile(
+    r"(?:isn't it|aren't they|doesn't it|don't they|, right|, correct|is it not|am i right|isn't that so|, no|i take it|as it (?:looks|seems)|i suppose|i guess|i assume|i think)\s*\?\s*$",
+    re.I,
+)
+_AUXILIARY = frozenset(
+    "is are do does did can could has have would will was were any should may might isn't aren't doesn't don't".split()
+)
 _LEADING = frozenset("and so but ok okay doctor please also then well hello hi , now".split())
 _MARKS = frozenset("spot dot line mark patch streak point fleck blot crack".split())
 _DEFINITE = frozenset("the these those my its".split())
@@ -25,11 +30,15 @@ _PLAIN = frozenset(
     "swelling swollen bleeding bleed blood scar scarring detached floater tumour blocked blockage laser lens pressure pale twisted tear hole "
     "inflammation inflamed damage clouding cloudy short near".split()
 )
-_PLACES = frozenset("macula eye retina disc vessel artery vein patient picture image photograph person lens vision sight show see".split())
+_PLACES = frozenset(
+    "macula eye retina disc vessel artery vein patient picture image photograph person lens vision sight show see".split()
+)
 _TECHNICAL = frozenset("fractal tortuosity curvature tort_density crae crve angle".split())
 _DAMAGE = frozenset("damage harm change swelling effect".split())
 _NEGATED = frozenset("isn't aren't doesn't don't wasn't".split())
-_THIS = frozenset(["it's", "it is", "is it", "this is", "that is", "these are", "those are", "are those", "are these", "is this", "is that"])
+_THIS = frozenset(
+    ["it's", "it is", "is it", "this is", "that is", "these are", "those are", "are those", "are these", "is this", "is that"]
+)
 _OPEN = frozenset("any sign evidence whether if possible".split())
 
 
@@ -98,7 +107,11 @@ class Leaks:
             if quantity.measure in ("count", "distance", "edge"):
                 fits = "conditions" in kinds or "disorder" in kinds or bool(_MARKS & set(self._text.words))
             elif quantity.measure == "grade":
-                fits = "grade" in measures or self._text.words[amount.last : amount.last + 1] == ["of"] or self._text.words[amount.last : amount.last + 2] == ["out", "of"]
+                fits = (
+                    "grade" in measures
+                    or self._text.words[amount.last : amount.last + 1] == ["of"]
+                    or self._text.words[amount.last : amount.last + 2] == ["out", "of"]
+                )
             else:
                 fits = quantity.measure in measures or bool(amount.unit) or not amount.whole or amount.spelled
             if fits:
@@ -144,7 +157,11 @@ class Leaks:
         denied = stance == NO and not {"without", "no"} & set(self._text.words[max(0, term.first - 2) : term.first])
         if self._presumed(term) and fact is not None and not denied:
             self._tell("leak_label", term, fact)
-        elif condition not in WORDS["asked_openly"] and len(term.values) == 1 and not _PLAIN & set(self._text.words[term.first : term.last]):
+        elif (
+            condition not in WORDS["asked_openly"]
+            and len(term.values) == 1
+            and not _PLAIN & set(self._text.words[term.first : term.last])
+        ):
             if stance == YES:
                 self._tell("leak_label", term, fact)
 
@@ -170,7 +187,21 @@ class Leaks:
             return True
         if _OPEN & set(before) or said[0] in _AUXILIARY or (len(said) > 1 and said[0] in _LEADING and said[1] in _AUXILIARY):
             return False
-        verbless = not {"is", "are", "was", "do", "does", "has", "have", "show", "describe", "make", "makes", "look", "looks"} & set(said)
+        verbless = not {
+            "is",
+            "are",
+            "was",
+            "do",
+            "does",
+            "has",
+            "have",
+            "show",
+            "describe",
+            "make",
+            "makes",
+            "look",
+            "looks",
+        } & set(said)
         return not (verbless and len(said) < 8)
 
     @staticmethod
@@ -188,24 +219,75 @@ class Leaks:
         text = self._text
         compared = {"wider", "thinner", "narrower", "thicker", "denser"} & set(text.words)
         if compared and "why" in text.words and not any(isinstance(t, tuple) and t[0] == "measures" for t in self.told):
-            self._add("leak_answer", (0, len(text.text)), f"the question takes as known that vessels are {compared.pop()}, which no answer told before")
-        if self.profile.rejected and ({"why"} & set(text.words)) and {"can't", "cannot", "impossible", "unable"} & set(text.words) and not any(isinstance(t, tuple) and t[0] == "quality" for t in self.told):
-            self._add("leak_answer", (0, len(text.text)), "the question takes as known that nothing can be told of the image", self.profile.rejected)
+            self._add(
+                "leak_answer",
+                (0, len(text.text)),
+                f"the question takes as known that vessels are {compared.pop()}, which no answer told before",
+            )
+        if (
+            self.profile.rejected
+            and ({"why"} & set(text.words))
+            and {"can't", "cannot", "impossible", "unable"} & set(text.words)
+            and not any(isinstance(t, tuple) and t[0] == "quality" for t in self.told)
+        ):
+            self._add(
+                "leak_answer",
+                (0, len(text.text)),
+                "the question takes as known that nothing can be told of the image",
+                self.profile.rejected,
+            )
         told = sides(text)
         if len({side for side, _ in told} & {"left", "right"}) == 1:
             for side, term in told:
                 if side != "both" and ("side", side) not in self.told:
-                    self._add("leak_answer", self._at(term), f"the question tells that it is the {side} eye, which no answer told before", self.profile.facts.get("eye"))
+                    self._add(
+                        "leak_answer",
+                        self._at(term),
+                        f"the question tells that it is the {side} eye, which no answer told before",
+                        self.profile.facts.get("eye"),
+                    )
         levels = {v for t in text.of("quality") for v in t.values}
         for term in text.terms:
-            if term.kind == "quality" and of_picture(text, term) and len(levels) == 1 and ("quality", term.value) not in self.told and self._presumed(term):
-                self._add("leak_answer", self._at(term), f"the question judges the image quality ({text.said(term.first, term.last)!r}) before any answer did")
+            if (
+                term.kind == "quality"
+                and of_picture(text, term)
+                and len(levels) == 1
+                and ("quality", term.value) not in self.told
+                and self._presumed(term)
+            ):
+                self._add(
+                    "leak_answer",
+                    self._at(term),
+                    f"the question judges the image quality ({text.said(term.first, term.last)!r}) before any answer did",
+                )
             elif term.kind == "artefacts" and self._noted(term) and ("artefacts", term.value) not in self.told:
-                self._add("leak_answer", self._at(term), f"the question takes {text.said(term.first, term.last)!r} as known before any answer told it")
-            elif term.kind == "quality" and text.words[term.first] == "too" and 2 in self.profile.levels and ("quality", 2) not in self.told:
-                self._add("leak_answer", self._at(term), f"the question judges the image quality ({text.said(term.first, term.last)!r}) before any answer did")
-            elif (term.kind == "normal" or (term.kind == "disorder" and self._denied(term))) and self._supposed(term) and not self._spoken_of and not self._limits(term):
-                self._add("leak_answer", self._at(term), f"the question takes {text.said(term.first, term.last)!r} as known before any answer told it")
+                self._add(
+                    "leak_answer",
+                    self._at(term),
+                    f"the question takes {text.said(term.first, term.last)!r} as known before any answer told it",
+                )
+            elif (
+                term.kind == "quality"
+                and text.words[term.first] == "too"
+                and 2 in self.profile.levels
+                and ("quality", 2) not in self.told
+            ):
+                self._add(
+                    "leak_answer",
+                    self._at(term),
+                    f"the question judges the image quality ({text.said(term.first, term.last)!r}) before any answer did",
+                )
+            elif (
+                (term.kind == "normal" or (term.kind == "disorder" and self._denied(term)))
+                and self._supposed(term)
+                and not self._spoken_of
+                and not self._limits(term)
+            ):
+                self._add(
+                    "leak_answer",
+                    self._at(term),
+                    f"the question takes {text.said(term.first, term.last)!r} as known before any answer told it",
+                )
 
     def _supposed(self, term: Term) -> bool:
         """Whether a question supposes normality rather than asks for it."""
@@ -230,7 +312,9 @@ class Leaks:
     def _noted(self, term: Term) -> bool:
         """Whether annotators noted what a question asks after, or it is spoken of as known."""
         word = self._text.words[term.last - 1]
-        noted = any(f.name == "remark" and (word in vocabulary.read(f.text).words or word == "dirt") for f in self.profile.quality)
+        noted = any(
+            f.name == "remark" and (word in vocabulary.read(f.text).words or word == "dirt") for f in self.profile.quality
+        )
         return noted or bool({"the", "this"} & set(self._text.words[max(0, term.first - 1) : term.first]))
 
     def _denied(self, term: Term) -> bool:
@@ -248,6 +332,8 @@ class Leaks:
                 continue
             if phrase not in self.told and ("jargon", term.value) not in self.told:
                 said = self._text.said(term.first, term.last)
-                self._add("leak_jargon", self._at(term), f"the question says {said!r}, which a person who sees only the picture would not know")
-
-
+                self._add(
+                    "leak_jargon",
+                    self._at(term),
+                    f"the question says {said!r}, which a person who sees only the picture would not know",
+                )

@@ -100,7 +100,9 @@ class Ledger:
                 self.quantities.append(Quantity(fact.value, fact.value, "years", fact, "age"))
             else:
                 if isinstance(fact.value, int) and fact.aspect == "quality":
-                    self.quantities.append(Quantity(fact.value, fact.value, "grade", fact, "grade", subjects=frozenset(["quality"])))
+                    self.quantities.append(
+                        Quantity(fact.value, fact.value, "grade", fact, "grade", subjects=frozenset(["quality"]))
+                    )
                 self.loose += [(amount, fact) for amount in _loose(fact.text)]
         self._total()
         self.boxes = [q for q in self.quantities if q.edges]
@@ -144,7 +146,11 @@ class Ledger:
     def valued(self, amount: Amount) -> list[Quantity]:
         """The quantities whose value the amount tells rightly, in its unit, whatever they are called."""
         if amount.edges:
-            return [q for q in self.boxes if all(abs(a - b) <= amount.step * 1.001 for a, b in zip(q.edges, amount.edges, strict=True))]
+            return [
+                q
+                for q in self.boxes
+                if all(abs(a - b) <= amount.step * 1.001 for a, b in zip(q.edges, amount.edges, strict=True))
+            ]
         if amount.bound or amount.low != amount.high:
             return [q for q in self.quantities if not q.edges and holds(amount, q)]
         return [q for q in self._near(amount) if holds(amount, q)]
@@ -185,7 +191,12 @@ def holds(amount: Amount, quantity: Quantity) -> bool:
     if quantity.unit == "count" and not amount.about and not amount.bound:
         return value == amount.low
     if amount.bound and quantity.unit == "count":
-        return {"more": value > amount.low, "less": value < amount.low, "least": value >= amount.low, "most": value <= amount.low}[amount.bound]
+        return {
+            "more": value > amount.low,
+            "less": value < amount.low,
+            "least": value >= amount.low,
+            "most": value <= amount.low,
+        }[amount.bound]
     if amount.bound in ("more", "least"):
         close = value <= amount.low + 2 * amount.step if amount.about else value <= max(2 * amount.low, amount.low + 1)
         return value > amount.low - 1e-9 and close
@@ -193,5 +204,7 @@ def holds(amount: Amount, quantity: Quantity) -> bool:
         close = value >= amount.low - 2 * amount.step if amount.about else value >= 0.5 * amount.low
         return value < amount.low + 1e-9 and close
     if not amount.spelled and quantity.unit in ("", "µm", "%", "degrees"):
-        step = min(step, (1.6 if amount.about else 1) * _COARSEST * value + 1e-12)  # 0.4 for 0.37 is no rounding that tells anything
+        step = min(
+            step, (1.6 if amount.about else 1) * _COARSEST * value + 1e-12
+        )  # 0.4 for 0.37 is no rounding that tells anything
     return abs(value - amount.low) <= step or abs(shown - amount.low) <= step

@@ -11,7 +11,9 @@ KINDS = ("measures", "vessels", "zones", "formulas", "orientations", "conditions
 _DIVIDERS = frozenset(", ; : and but while whereas versus vs compared than – — / plus with against &".split())
 _PREPOSITIONS = frozenset("in for of at over on across within by along".split())
 _JOINED = frozenset("and or , versus vs / & – — to µm respectively mm % by x × against degree µ".split())
-_LEADING = frozenset("of is are was were at to about approximately around roughly reach reaches measure measures average".split())
+_LEADING = frozenset(
+    "of is are was were at to about approximately around roughly reach reaches measure measures average".split()
+)
 _EVERYWHERE = frozenset(["area", "box", "count", "age", "grade"])
 _COMPARED = frozenset("wider narrower thicker thinner denser".split())
 _CONTRASTS = frozenset("against versus vs compared than".split())
@@ -128,8 +130,10 @@ class _Sentence:
         """Beyond a divider where what stands before and after it are listed together: in arteries and veins."""
         before = [t for t in self.terms if t.last == at]
         after = [t for t in self.terms if t.first == at + 1 and any(t.kind == b.kind for b in before)]
-        if self.words[at] in ("and", "/", "&") and after and (
-            after[0].last >= self.sentence.stop or self.words[after[0].last] in (",", ";", ":", ")", "(", "respectively")
+        if (
+            self.words[at] in ("and", "/", "&")
+            and after
+            and (after[0].last >= self.sentence.stop or self.words[after[0].last] in (",", ";", ":", ")", "(", "respectively"))
         ):
             return after[0].last
         return at
@@ -143,7 +147,12 @@ class _Sentence:
             leading = self._run_lead(start, amount)
             after = [] if amount.edges else after
             return _united([*after, *before, *inside, *leading])
-        if kind == "vessels" and before and {v for t in after for v in t.values} == {"all"} and before[-1].first >= self._clause(start, amount.first):
+        if (
+            kind == "vessels"
+            and before
+            and {v for t in after for v in t.values} == {"all"}
+            and before[-1].first >= self._clause(start, amount.first)
+        ):
             after = []  # arteries average 45 µm overall
         if after and not (amount.edges and kind == "conditions"):
             return frozenset(v for t in after for v in t.values)
@@ -171,7 +180,11 @@ class _Sentence:
     def _clause(self, start: int, stop: int) -> int:
         """Where the clause before an amount begins."""
         for k in range(stop - 1, start - 1, -1):
-            if self.words[k] in _DIVIDERS and self.words[k] not in ("/", ":", "with") and any(k < t.first < stop for t in self.terms):
+            if (
+                self.words[k] in _DIVIDERS
+                and self.words[k] not in ("/", ":", "with")
+                and any(k < t.first < stop for t in self.terms)
+            ):
                 return k + 1
         return start
 
@@ -190,7 +203,11 @@ class _Sentence:
             return {}
         given = {}
         for kind in ("measures", "vessels", "zones", "formulas", "orientations"):
-            if kind in own or any(kind in result.get(self.found[j].first, Named({}, {})).own for j in run if j < i and (j, kind) not in self._taken):
+            if kind in own or any(
+                kind in result.get(self.found[j].first, Named({}, {})).own
+                for j in run
+                if j < i and (j, kind) not in self._taken
+            ):
                 continue
             if kind == "measures" and ";" not in self.words[self.found[run[0] - 1].last : self.found[run[0]].first]:
                 continue
@@ -213,13 +230,22 @@ class _Sentence:
         group = self._group(self.found[i].first)
         given = {}
         end = min(self.found[i].last + 5, self.sentence.stop)
-        nearby = range(self.found[i].last, next((k for k in range(self.found[i].last, end) if self.words[k] in (",", "and", ";")), end))
+        nearby = range(
+            self.found[i].last, next((k for k in range(self.found[i].last, end) if self.words[k] in (",", "and", ";")), end)
+        )
         if "measures" not in own and any(self.words[k] in _COMPARED for k in nearby):
             given["measures"] = frozenset(["density"] if "denser" in (self.words[k] for k in nearby) else ["width"])
         elif "measures" not in own and not any(t.first < self.found[i].first for t in self.kinds["measures"]):
             last = self.found[-1].first
-            later = next((t for t in self.kinds["measures"] if t.first in group and (t.first > last or self.words[t.first] in _COMPARED)), None)
-            if later is not None and not _EVERYWHERE >= set(later.values):
+            later = next(
+                (
+                    t
+                    for t in self.kinds["measures"]
+                    if t.first in group and (t.first > last or self.words[t.first] in _COMPARED)
+                ),
+                None,
+            )
+            if later is not None and not set(later.values) <= _EVERYWHERE:
                 given["measures"] = frozenset(later.values)
         for kind in ("formulas", "zones"):
             if kind in own or any(t.first in range(group.start, self.found[i].first) for t in self.kinds[kind]):
@@ -237,7 +263,10 @@ class _Sentence:
     def _group(self, at: int) -> range:
         """The part of the sentence between semicolons, colons and brackets that a token stands in."""
         ends = [k for k in self.sentence if self.words[k] in (";", ":", "(", ")")]
-        return range(max([k + 1 for k in ends if k < at], default=self.sentence.start), min([k for k in ends if k > at], default=self.sentence.stop))
+        return range(
+            max([k + 1 for k in ends if k < at], default=self.sentence.start),
+            min([k for k in ends if k > at], default=self.sentence.stop),
+        )
 
     def _other(self, i: int, own: dict[str, frozenset], result: dict[int, Named]) -> dict[str, frozenset]:
         """What a number that another is compared with is of: 49.0 µm in veins, compared with 41.9 µm, is of arteries."""
@@ -262,7 +291,9 @@ class _Sentence:
             between = self.words[a.last : b.first]
             named = any(a.last <= t.first < b.first for t in self.terms if t.kind != "measures")
             same = bool(a.edges) == bool(b.edges) and (not a.unit or a.unit == b.unit or not b.whole)
-            if (same and all(word in _JOINED for word in between)) or (len(between) < 4 and _CONTRASTS & set(between) and not named):
+            if (same and all(word in _JOINED for word in between)) or (
+                len(between) < 4 and _CONTRASTS & set(between) and not named
+            ):
                 runs[-1].append(i)
             else:
                 runs.append([i])
@@ -279,7 +310,10 @@ class _Sentence:
                 before = self._compared(kind, run, self._between(kind, start, first), given)
                 if before is None:
                     continue
-                for terms in (before, self._between(kind, self.found[run[-1]].last, self._list_end(self.found[run[-1]].last, stop))):
+                for terms in (
+                    before,
+                    self._between(kind, self.found[run[-1]].last, self._list_end(self.found[run[-1]].last, stop)),
+                ):
                     chosen = self._distinct(terms)
                     if len(chosen) >= len(run):
                         chosen = chosen[-len(run) :] if terms and terms[-1].last <= first else chosen[: len(run)]
@@ -293,7 +327,12 @@ class _Sentence:
         """The terms before a run; None where they are what its first number is compared with: narrower than the veins, 36
         against 52, which gives both their names."""
         pairs = _PAIRS.get(kind, {})
-        if len(run) == 2 and len(terms) == 1 and terms[0].value in pairs and "than" in self.words[max(0, terms[0].first - 2) : terms[0].first]:
+        if (
+            len(run) == 2
+            and len(terms) == 1
+            and terms[0].value in pairs
+            and "than" in self.words[max(0, terms[0].first - 2) : terms[0].first]
+        ):
             given |= {(run[0], kind): frozenset((pairs[terms[0].value],)), (run[1], kind): frozenset(terms[0].values)}
             return None
         return terms

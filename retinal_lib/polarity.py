@@ -10,8 +10,12 @@ _MODAL = frozenset("may might can could should would".split())
 _TOLD = frozenset(
     "have be indicate represent suggest show see point reflect contain exist not appear correspond mean confirm find identify make say detect count well report".split()
 )
-_KNOWING = frozenset("known judged graded determined assessed told read available possible stated evaluated established".split())
-_LINKS = frozenset("and or , nor / & is are was were be been can could has have do does : ( clearly also currently here definitely".split())
+_KNOWING = frozenset(
+    "known judged graded determined assessed told read available possible stated evaluated established".split()
+)
+_LINKS = frozenset(
+    "and or , nor / & is are was were be been can could has have do does : ( clearly also currently here definitely".split()
+)
 
 
 class Mention(NamedTuple):
@@ -55,9 +59,17 @@ class Cues:
             return False
         for k in range(max(sentence.start, term.first - 12), min(sentence.stop, term.last + 10)):
             if words[k] in _MODAL and k + 1 < len(words) and k not in range(term.first, term.last):
-                following = words[k + 1] if words[k + 1] not in ("also", "then", "still", "even", "later") else words[min(k + 2, len(words) - 1)]
+                following = (
+                    words[k + 1]
+                    if words[k + 1] not in ("also", "then", "still", "even", "later")
+                    else words[min(k + 2, len(words) - 1)]
+                )
                 before = words[k - 1] if k else ""
-                if (following not in _TOLD or words[k] in ("should", "would")) and before not in ("i", "you", "one", "we") and not self._parted(k, term):
+                if (
+                    (following not in _TOLD or words[k] in ("should", "would"))
+                    and before not in ("i", "you", "one", "we")
+                    and not self._parted(k, term)
+                ):
                     return True
         return False
 
@@ -66,8 +78,14 @@ class Cues:
         low, high = (k, term.first) if k < term.first else (term.last, k)
         words, starts = self.text.words, self.conditions
         for i in range(low, high):
-            listed = words[i] == "," and (i + 1 in starts or i in self._ends or words[i + 1 : i + 2] in (["and"], ["or"]) or k > term.first)
-            if words[i] in (";", ":", "but") or (words[i] == "," and not listed) or "break" in getattr(self.at.get(i), "values", ()):
+            listed = words[i] == "," and (
+                i + 1 in starts or i in self._ends or words[i + 1 : i + 2] in (["and"], ["or"]) or k > term.first
+            )
+            if (
+                words[i] in (";", ":", "but")
+                or (words[i] == "," and not listed)
+                or "break" in getattr(self.at.get(i), "values", ())
+            ):
                 return True
         return False
 
@@ -113,7 +131,6 @@ class Cues:
             verb = verb or "verb" in values
         return None
 
-
     def _normal(self, stop: int, start: int) -> bool:
         """Whether what stands before token `stop` is about normality: it is not normal: ..."""
         return any(start <= t.first < stop for kind in ("normal", "disorder") for t in self.text.of(kind))
@@ -156,7 +173,9 @@ class Cues:
             return True
         if before == ":" and self.text.words[k + 1 : k + 2] not in ([], ["."], [","], [";"], [")"], ["\n"]):
             return False
-        return "n't" in word or (word in _AFTER and before in ("is", "are", "was", "were", "be", "been", ":", "does", "do", "remain"))
+        return "n't" in word or (
+            word in _AFTER and before in ("is", "are", "was", "were", "be", "been", ":", "does", "do", "remain")
+        )
 
     def _linked(self, at: int, k: int) -> bool:
         """Whether nothing but a verb or further members of a list lie between."""
@@ -167,7 +186,11 @@ class Cues:
             elif self.text.words[i] in _LINKS:
                 i += 1
             else:
-                return i > at and any(self.text.words[j] in ("is", "are", "was", "were") for j in range(i, k)) and "," not in self.text.words[at:k]
+                return (
+                    i > at
+                    and any(self.text.words[j] in ("is", "are", "was", "were") for j in range(i, k))
+                    and "," not in self.text.words[at:k]
+                )
         return True
 
 

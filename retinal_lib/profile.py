@@ -28,7 +28,11 @@ def _stances(aspect: str, name: str, value: object, unit: str, words: str, text:
             return ()
         return tuple((c, YES) for c in vocabulary.conditions(words))
     if aspect in ("notes", "quality", "image", "vascular"):
-        return tuple((c, {"yes": YES, "no": NO}.get(m.polarity, MAY)) for m in polarity.mentions(vocabulary.read(text)) for c in m.conditions)
+        return tuple(
+            (c, {"yes": YES, "no": NO}.get(m.polarity, MAY))
+            for m in polarity.mentions(vocabulary.read(text))
+            for c in m.conditions
+        )
     return ()
 
 
@@ -76,10 +80,12 @@ class Profile:
             self.normal = fact
 
     def _take(self, fact: Fact) -> None:
-        for condition, stance in _stances(fact.aspect, fact.name, fact.value if not isinstance(fact.value, tuple) else None, fact.unit, fact.words, fact.text):
+        for condition, stance in _stances(
+            fact.aspect, fact.name, fact.value if not isinstance(fact.value, tuple) else None, fact.unit, fact.words, fact.text
+        ):
             if fact.scope == "patient":
                 if stance == YES:
-                    self.patient.update({c: fact for c in (condition, *implied(condition))})
+                    self.patient.update(dict.fromkeys((condition, *implied(condition)), fact))
                 continue
             if stance == YES:
                 for each in (condition, *implied(condition), *beside(condition)):

@@ -32,7 +32,9 @@ class Checks:
     def table(self) -> pd.DataFrame:
         """Kinds of findings, the most frequent first: in how many conversations before and after repair."""
         kinds = sorted({*self.before, *self.after}, key=lambda kind: (-self.before[kind], kind))
-        return Shown([(*kind, self.before[kind], self.after[kind]) for kind in kinds], columns=["finding", "severity", "before", "after"])
+        return Shown(
+            [(*kind, self.before[kind], self.after[kind]) for kind in kinds], columns=["finding", "severity", "before", "after"]
+        )
 
     @property
     def summary(self) -> str:

@@ -107,9 +107,7 @@ def _plain(raw: str) -> str:
         return word
     if len(word) > 4 and word.endswith("ies"):
         word = word[:-3] + "y"
-    elif len(word) > 3 and word[-1] == "s" and word[-2] not in "sui":
-        word = word[:-1]
-    elif word in ("sees", "shows"):
+    elif (len(word) > 3 and word[-1] == "s" and word[-2] not in "sui") or word in ("sees", "shows"):
         word = word[:-1]
     return WORDS["spelling"].get(word, word)
 
@@ -135,7 +133,20 @@ def tokens(phrase: str) -> tuple[str, ...]:
 def _index() -> dict[str, list[tuple[tuple[str, ...], tuple[tuple[str, tuple], ...]]]]:
     """First token -> the phrases that begin with it, the longest first, each with the kinds and values it may mean."""
     phrases: dict[tuple[str, ...], dict[str, list]] = {}
-    for kind in ("conditions", "asks", "scales", "measures", "vessels", "zones", "formulas", "orientations", "units", "quality", "modalities", "cues"):
+    for kind in (
+        "conditions",
+        "asks",
+        "scales",
+        "measures",
+        "vessels",
+        "zones",
+        "formulas",
+        "orientations",
+        "units",
+        "quality",
+        "modalities",
+        "cues",
+    ):
         for value, names in WORDS[kind].items():
             for name in names:
                 if not name.startswith(("< ", "~ ")):
@@ -145,10 +156,14 @@ def _index() -> dict[str, list[tuple[tuple[str, ...], tuple[tuple[str, tuple], .
             phrases.setdefault(tokens(name), {}).setdefault(kind, []).append(name)
     for kind in ("ages", "severity", "lay"):
         for name, value in WORDS[kind].items():
-            phrases.setdefault(tokens(name), {}).setdefault(kind, []).extend([tuple(value)] if kind == "lay" else value if isinstance(value, list) else [value])
+            phrases.setdefault(tokens(name), {}).setdefault(kind, []).extend(
+                [tuple(value)] if kind == "lay" else value if isinstance(value, list) else [value]
+            )
     index: dict[str, list] = {}
     for phrase, kinds in phrases.items():
-        index.setdefault(phrase[0], []).append((phrase, tuple((kind, tuple(dict.fromkeys(values))) for kind, values in kinds.items())))
+        index.setdefault(phrase[0], []).append(
+            (phrase, tuple((kind, tuple(dict.fromkeys(values))) for kind, values in kinds.items()))
+        )
     for found in index.values():
         found.sort(key=lambda item: -len(item[0]))
     return index
@@ -177,7 +192,13 @@ def _terms(words: list[str]) -> list[Term]:
 
 @lru_cache(maxsize=4096)
 def _inside(phrase: tuple[str, ...]) -> tuple[Term, ...]:
-    inner = [t for k in range(len(phrase)) for t in _terms([phrase[k]]) if t.kind in _MEASURE_PARTS and t.values != ("all",) for t in [Term(k, k + 1, t.kind, t.values)]]
+    inner = [
+        t
+        for k in range(len(phrase))
+        for t in _terms([phrase[k]])
+        if t.kind in _MEASURE_PARTS and t.values != ("all",)
+        for t in [Term(k, k + 1, t.kind, t.values)]
+    ]
     return tuple(inner)
 
 

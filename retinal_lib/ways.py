@@ -9,10 +9,10 @@ from retinal_lib.collect import Collect
 from retinal_lib.direct import Direct
 from retinal_lib.errors import UserError
 from retinal_lib.exchange import Packing, Unpacking, Walk
-from retinal_lib.recheck import Rechecking
 from retinal_lib.kinds import Boxes
 from retinal_lib.pack import Pack
 from retinal_lib.page import Page
+from retinal_lib.recheck import Rechecking
 from retinal_lib.settings import Settings
 from retinal_lib.settle import Limits
 from retinal_lib.teacher import OpenAITeacher

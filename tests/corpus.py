@@ -40,13 +40,17 @@ def cases() -> dict[str, Case]:
     found = {}
     for line in (HERE / "cases.jsonl").read_text(encoding="utf-8").splitlines():
         kept = json.loads(line)
-        facts = [Fact(*f[:2], tuple(f[2]) if isinstance(f[2], list) else f[2], *f[3:5], Source(*f[5]), *f[6:]) for f in kept["facts"]]
+        facts = [
+            Fact(*f[:2], tuple(f[2]) if isinstance(f[2], list) else f[2], *f[3:5], Source(*f[5]), *f[6:]) for f in kept["facts"]
+        ]
         for name, value in kept["measurements"].items():
             feature, source = automorph.feature(name), Source(*kept["measured_in"], name)
             facts.append(Fact("vascular", name, value, feature.unit, feature.template % value, source, feature.words))
         names = [kept[name] for name in ("dataset", "id", "image")]
         path = Path(kept["image"])
-        found[kept["case"]] = Case(*names, path, kept["split"], kept["patient"], kept["eye"], tuple(facts), tuple(kept["missing"]))
+        found[kept["case"]] = Case(
+            *names, path, kept["split"], kept["patient"], kept["eye"], tuple(facts), tuple(kept["missing"])
+        )
     return found
 
 
@@ -116,12 +120,16 @@ def main() -> None:
         for (_, fault), n in sorted(item for item in result.planted.items() if item[0][0] == group):
             print(f"  {fault:30} {n:8} {result.found[group, fault]:6} {result.found[group, fault] / n:7.3f}")
         aim = f"   (aim {AIMS[group]})" if group in AIMS else ""
-        print(f"{group:32} {sum(n for (g, _), n in result.planted.items() if g == group):8} {'':6} {result.recall(group):7.3f}{aim}")
+        print(
+            f"{group:32} {sum(n for (g, _), n in result.planted.items() if g == group):8} {'':6} {result.recall(group):7.3f}{aim}"
+        )
     print(f"\n{'finding':32} {'told':>8} {'right':>6} {'precision':>9}")
     for kind, n in sorted(result.told.items()):
         print(f"  {kind:30} {n:8} {result.right[kind]:6} {result.right[kind] / n:9.3f}")
     share = len(result.alarmed) / result.clean
-    print(f"\nfalse alarms: {len(result.alarmed)} of {result.clean} clean conversations, {share:.2%} (aim at most {FALSE_ALARMS:.0%})")
+    print(
+        f"\nfalse alarms: {len(result.alarmed)} of {result.clean} clean conversations, {share:.2%} (aim at most {FALSE_ALARMS:.0%})"
+    )
     if "-v" in sys.argv:
         for entry in result.missed:
             print(f"missed: {entry.fault} in turn {entry.turn} of {entry.case.id}: {entry.said!r}")

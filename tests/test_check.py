@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from retinal_lib import automorph, check, kinds, page, vocabulary
 from retinal_lib.fact import Case, Fact
-from retinal_lib.kinds import Flags, Keywords, PatientLabels
+from retinal_lib.kinds import Flags, PatientLabels
 
 
 def talk(*said: str) -> list[dict[str, str]]:
@@ -27,7 +27,7 @@ def found(case: Case, *said: str) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize("group", corpus.AIMS)
 def test_planted_faults_are_found(group: str) -> None:
-    assert corpus.measured().recall(group) >= corpus.AIMS[group] 
+    assert corpus.measured().recall(group) >= corpus.AIMS[group]
 
 
 def test_clean_conversations_raise_no_alarm() -> None:
@@ -75,7 +75,11 @@ def test_relations_of_conditions_lead_to_conditions() -> None:
 # --- properties: facts in any phrasing, and what mutations make of them ---
 
 MEASURED = [case for case in corpus.cases().values() if sum(f.aspect == "vascular" for f in case.facts) > 60]
-VESSELS = {"artery": ["the arteries", "arteries", "the retinal arteries"], "vein": ["the veins", "the retinal veins"], "all": ["all vessels"]}
+VESSELS = {
+    "artery": ["the arteries", "arteries", "the retinal arteries"],
+    "vein": ["the veins", "the retinal veins"],
+    "all": ["all vessels"],
+}
 ZONES = {"whole": ["over the whole image", "in the image as a whole"], "b": ["in zone B"], "c": ["in zone C"]}
 FRAMES = [
     "{Zone}, {vessel} have {article} {measure} of {value}.",
@@ -115,13 +119,21 @@ def test_measurements_pass_in_any_frame_and_fail_under_another_name(case: Case, 
     told = figures(case)
     fact, measure, vessel, zone = draw.choice(told)
     assert found(case, "What do you see?", phrase(draw, fact, measure, vessel, zone)) == []
-    others = [t for t in told if t[1] == measure and (t[2], t[3]) != (vessel, zone) and abs(t[0].value - fact.value) > 0.06 * fact.value]
+    others = [
+        t
+        for t in told
+        if t[1] == measure and (t[2], t[3]) != (vessel, zone) and abs(t[0].value - fact.value) > 0.06 * fact.value
+    ]
     if others:
         other = draw.choice(others)
         wrong = phrase(draw, other[0], measure, vessel, zone)
         value = automorph.feature(fact.name).say(float(other[0].value))
         if value.split()[0] != automorph.feature(fact.name).say(float(fact.value)).split()[0]:
-            assert [kind for kind, _ in found(case, "What do you see?", wrong)] in (["misattributed"], ["unsupported"], ["unit"]), wrong
+            assert [kind for kind, _ in found(case, "What do you see?", wrong)] in (
+                ["misattributed"],
+                ["unsupported"],
+                ["unit"],
+            ), wrong
 
 
 @settings(max_examples=60, deadline=None)
@@ -133,7 +145,9 @@ def test_rounding_holds_at_the_digits_said(case: Case, seed: int, digits: int) -
     where = ZONES[zone][0]
     assert found(case, "What?", f"{VESSELS[vessel][0].capitalize()} are about {said} µm wide on average {where}.") == []
     wrong = float(said) + draw.choice([-1, 1]) * (3 if digits else 8)
-    kinds_found = [kind for kind, _ in found(case, "What?", f"{VESSELS[vessel][0].capitalize()} are {wrong:g} µm wide on average {where}.")]
+    kinds_found = [
+        kind for kind, _ in found(case, "What?", f"{VESSELS[vessel][0].capitalize()} are {wrong:g} µm wide on average {where}.")
+    ]
     assert kinds_found in (["unsupported"], ["misattributed"], ["unit"]), (said, wrong)
 
 

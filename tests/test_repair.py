@@ -42,7 +42,11 @@ def test_an_error_is_put_to_the_teacher_in_one_more_turn(ask: Callable, server: 
     errors = {kind: n for kind, n in outcome.checks.before.items() if kind[1] == "error"}
     assert errors == {("unsupported_disease", "error"): 2} and not {s for _, s in outcome.checks.after} & {"error"}
     lineage = lines(tmp_path / "run" / "lineage.jsonl")[0]
-    assert lineage["attempt"] == 2 and lineage["repairs"][0]["attempt"] == 1 and {f["severity"] for f in lineage["findings"]} == {"warning"}
+    assert (
+        lineage["attempt"] == 2
+        and lineage["repairs"][0]["attempt"] == 1
+        and {f["severity"] for f in lineage["findings"]} == {"warning"}
+    )
     assert "unsupported_disease" in [f["kind"] for f in lineage["repairs"][0]["findings"]] and lineage["model_returned"] == "m"
 
 
