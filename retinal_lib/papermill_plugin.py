@@ -12,6 +12,7 @@ import ast
 import base64
 import binascii
 import json
+import os
 import sys
 from contextlib import chdir, nullcontext
 from functools import partial
@@ -25,6 +26,7 @@ from papermill.exceptions import PapermillException, PapermillExecutionError
 from papermill.iorw import NoDatesSafeLoader, read_yaml_file
 
 from retinal_lib.errors import UserError, unknown
+from retinal_lib.paths import HEADLESS
 
 # papermill's options: names, and how many values each takes; its own command cannot be imported this early. A test
 # compares this with papermill's.
@@ -172,6 +174,7 @@ class Engine(NBClientEngine):
                 sys.excepthook = partial(_excepthook, nb.metadata.papermill.output_path)
             # ipykernel warns on stderr that it listens on TCP, which for a kernel on this machine helps nobody
             options = {"extra_arguments": ["--log-level=ERROR"]} | options
+            os.environ.setdefault(HEADLESS, "1")  # kernels inherit it
         return super().execute_notebook(nb, kernel_name, *arguments, **options)
 
 
