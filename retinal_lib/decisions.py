@@ -217,11 +217,12 @@ def together(verdicts: Iterable[Verdict]) -> Verdict:
     comments = [text for verdict in verdicts for text in verdict.comments]
     if not votes:
         return Verdict(comments=comments)
-    first = replace(votes[0], comments=comments)
-    same = all(
-        (v.state, v.state == "fixed" and v.fixes) == (first.state, first.state == "fixed" and first.fixes) for v in votes
-    )
-    return first if same else Verdict("disputed", {}, comments)
+    alike = all(_vote(verdict) == _vote(votes[0]) for verdict in votes)
+    return replace(votes[0], comments=comments) if alike else Verdict("disputed", {}, comments)
+
+
+def _vote(verdict: Verdict) -> tuple:
+    return verdict.state, verdict.fixes if verdict.state == "fixed" else {}
 
 
 def fixed(conversation: list[dict[str, str]], fixes: dict[tuple[int, str], str]) -> list[dict[str, str]]:

@@ -8,7 +8,6 @@ from retinal_lib.review import Review
 from retinal_lib.shown import Shown, count
 
 VIEWS = ("widgets", "sheet")
-SHEET = "review.html"
 
 
 def show(review: Review, view: str | None = None, limit: int | None = None) -> object:
@@ -17,7 +16,7 @@ def show(review: Review, view: str | None = None, limit: int | None = None) -> o
     if view not in (None, *VIEWS):
         raise unknown("view", view, VIEWS)
     if (view or ("sheet" if os.environ.get(paths.HEADLESS) else "widgets")) == "sheet":
-        file = review.runs[0].folder / SHEET
+        file = review.runs[0].folder / markup.SHEET
         shown, whole = markup.sheet(review, file, limit)
         return Shown({"holds": [f"{count(shown, 'sample')} of {whole:,}, to look at in a browser"]}, index=[paths.shown(file)])
     try:

@@ -26,7 +26,6 @@ AT_TIMES = {
     "requests": "request files for another machine",
     "batches": "request files of batches that are under way",
     "reviews.jsonl": "what reviewers decided, line by line; running again leaves it as it is",
-    "review.html": "samples with their pictures, to look at in a browser",
     "exports": "the conversations in the forms that trainers read",
 }
 

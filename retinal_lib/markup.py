@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Iterable
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 
 from retinal_lib import overlay
@@ -13,6 +14,7 @@ from retinal_lib.review import Page, Review
 from retinal_lib.shown import count
 
 CSS = (Path(__file__).parent / "reviewer.css").read_text(encoding="utf-8")
+SHEET = "review.html"
 PARTS = ("question", "answer")
 _MOST = 200  # samples of a contact sheet: a browser must open it
 _SMALL = 420
@@ -56,7 +58,7 @@ def _text(text: str, traces: list[dict], findings: list[dict]) -> str:
         edges |= {edge for edge in mark["span"] if 0 < edge < len(text)}
     edges = sorted(edges)
     pieces = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         held = [t for t in traces if t["span"][0] <= start and end <= t["span"][1]]
         wrong = [f for f in findings if f["span"][0] <= start and end <= f["span"][1]]
         pieces.append(_piece(text[start:end], held, wrong))
@@ -106,10 +108,10 @@ def sheet(review: Review, file: Path, limit: int | None = None) -> tuple[int, in
         title = escape(", ".join(dict.fromkeys(run.name for run in review.runs)))
         page.write(f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>')
         page.write(f'<meta http-equiv="Content-Security-Policy" content="{rules}"><style>{CSS}</style></head>')
-        page.write(
-            f'<body class="rl-sheet"><h1>{title}</h1><p>{count(len(shown), "sample")} of {len(chosen):,}. Hold the pointer over '
+        told = (
+            f"{count(len(shown), 'sample')} of {len(chosen):,}. Hold the pointer over a marked number or claim to see its cell."
         )
-        page.write("a marked number or claim to see the cell that it comes from.</p>")
+        page.write(f'<body class="rl-sheet"><h1>{title}</h1><p>{told}</p>')
         for item in shown:
             page.write(_row(review, item))
         page.write("</body></html>\n")

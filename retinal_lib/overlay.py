@@ -55,11 +55,9 @@ def drawn(pixels: Image.Image, boxes: list[Fact], lit: Iterable[tuple[float, ...
         colour = next((of[fact.words] for fact in boxes if tuple(fact.value) == box), COLOURS[0])
         pen.rectangle((left - 6, top - 6, right + 6, bottom + 6), outline=_LIT, width=3)
         pen.rectangle((left - 3, top - 3, right + 3, bottom + 3), outline=colour, width=3)
-        for line in (
-            (0, (top + bottom) / 2, left - 6, (top + bottom) / 2),
-            ((left + right) / 2, 0, (left + right) / 2, top - 6),
-        ):
-            pen.line(line, fill=_LIT, width=1)
+        across, down = (left + right) / 2, (top + bottom) / 2
+        pen.line((0, down, left - 6, down), fill=_LIT)
+        pen.line((across, 0, across, top - 6), fill=_LIT)
     file = io.BytesIO()
     copy.save(file, "JPEG", quality=_QUALITY)
     return file.getvalue()

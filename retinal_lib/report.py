@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from retinal_lib import chance, convert, decisions, paths
+from retinal_lib import chance, convert, decisions, export, markup, paths
 from retinal_lib.chance import Agreement
 from retinal_lib.decisions import FILE, STATES, Verdict
 from retinal_lib.errors import UserError
@@ -32,7 +32,7 @@ def states(review: Review) -> pd.DataFrame:
     """How many of the samples under review are in each state, by this reviewer and by all together."""
     mine = Counter(review.mine(item).state for item in review.drawn)
     final = Counter(review.final(item).state for item in review.drawn)
-    return Shown({review.who: [mine[s] for s in STATES], "all reviewers": [final[s] for s in STATES]}, index=list(STATES))
+    return Shown({"you": [mine[s] for s in STATES], "all reviewers": [final[s] for s in STATES]}, index=list(STATES))
 
 
 def rates(review: Review) -> pd.DataFrame:
@@ -67,6 +67,13 @@ def agreement(review: Review) -> pd.DataFrame:
     rows = [(one, other, told.both, str(told)) for (one, other), told in found.items()]
     none = [("", "", 0, "no two reviewers have judged the same sample yet")]
     return Shown(rows or none, columns=["", "and", "both", "agreement"])
+
+
+def files(review: Review) -> pd.DataFrame:
+    """What reviewing has left in the runs' folders."""
+    known = {FILE: export.AT_TIMES[FILE], markup.SHEET: "samples with their pictures, to look at in a browser"}
+    found = {paths.shown(f): what for run in review.runs for name, what in known.items() if (f := run.folder / name).is_file()}
+    return Shown({"holds": list(found.values())}, index=list(found))
 
 
 def lines(review: Review) -> list[str]:

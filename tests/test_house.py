@@ -39,7 +39,8 @@ FLOORS = [
     "outcome".split(),
     "job papermill_plugin __init__ __main__".split(),
     "review".split(),
-    "markup report".split(),
+    "markup".split(),
+    "report".split(),
     "reviewer".split(),
     "desk".split(),
 ]
