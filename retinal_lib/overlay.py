@@ -17,12 +17,15 @@ COLOURS = ("#1f9bcf", "#f2a900", "#d1495b", "#4caf50", "#9b5de5", "#ff7fbf")
 _LIT = "#ffffff"
 _KEPT = 12  # pictures in memory
 _QUALITY = 85
+_CLOSE = 360  # pixels of a closer look
+_LEAST = 24  # pixels: a smaller lesion is shown with more around it
 _ROOM = 3  # pixels between a lesion and its line
 
 
 class Ready(NamedTuple):
-    """A picture as shown: its pixels, its boxes as facts, and the JPEG with all of them drawn in."""
+    """A picture as shown: its file, its pixels, its boxes as facts, and the JPEG with all of them drawn in."""
 
+    path: Path
     pixels: Image.Image
     boxes: list[Fact]
     jpeg: bytes
@@ -39,7 +42,7 @@ def prepare(path: Path, boxes: list[Fact], side: int = SIDE) -> Ready:
     pixels = picture.upright(path, side)
     bare = Image.new("RGB", pixels.size)  # without what the file says of itself
     bare.paste(pixels)
-    return Ready(bare, boxes, drawn(bare, boxes))
+    return Ready(path, bare, boxes, drawn(bare, boxes))
 
 
 def drawn(pixels: Image.Image, boxes: list[Fact], lit: Iterable[tuple[float, ...]] = ()) -> bytes:
@@ -60,6 +63,18 @@ def drawn(pixels: Image.Image, boxes: list[Fact], lit: Iterable[tuple[float, ...
         pen.line((across, 0, across, top - 6), fill=_LIT)
     file = io.BytesIO()
     copy.save(file, "JPEG", quality=_QUALITY)
+    return file.getvalue()
+
+
+def closer(path: Path, box: tuple[float, ...]) -> bytes:
+    """What lies in a box and around it at full resolution, as JPEG, enlarged where it is small. UserError: as `prepare`."""
+    pixels = picture.upright(path, picture.MOST_PIXELS)
+    left, top, right, bottom = (edge * pixels.size[place % 2] for place, edge in enumerate(box))
+    half = max(right - left, bottom - top, _LEAST) * 1.5
+    across, down = (left + right) / 2, (top + bottom) / 2
+    cut = pixels.crop(tuple(round(edge) for edge in (across - half, down - half, across + half, down + half)))
+    file = io.BytesIO()
+    cut.resize((_CLOSE, _CLOSE), Image.Resampling.BICUBIC).save(file, "JPEG", quality=_QUALITY)
     return file.getvalue()
 
 

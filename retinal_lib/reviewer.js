@@ -1,6 +1,6 @@
 // The conversation of a sample: tells the kernel which key was pressed and which box was clicked. Loads nothing.
 const KEYS = {
-  a: "accept", r: "reject", u: "undo", n: "unreviewed", ArrowRight: "next", ArrowLeft: "back", c: "comment", f: "fix",
+  a: "accept", r: "reject", u: "undo", n: "unreviewed", ArrowRight: "next", ArrowLeft: "back", c: "comment", f: "fix", b: "boxes",
 };
 const TYPING = "input, textarea, select, [contenteditable]";
 

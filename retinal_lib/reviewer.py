@@ -1,7 +1,7 @@
 """The reviewer in JupyterLab: picture and conversation side by side, decisions by button or key. No network, no build step."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 
 import anywidget
@@ -19,8 +19,9 @@ EVERY = "all"
 _AHEAD = 3  # pictures made ready before they are asked for
 HELP = (
     "Keys, once the conversation was clicked: <b>a</b> accept, <b>r</b> reject (with the comment typed before), <b>c</b> "
-    "comment, <b>f</b> fix, <b>Esc</b> out of a field, <b>→ ←</b> next and back, <b>n</b> next unreviewed, <b>u</b> undo. "
-    "Hold the pointer over a marked number or claim to see its cell; click a box to find it in the picture."
+    "comment, <b>f</b> fix, <b>Esc</b> out of a field, <b>→ ←</b> next and back, <b>n</b> next unreviewed, <b>u</b> undo, "
+    "<b>b</b> boxes on and off. Hold the pointer over a marked number or claim to see its cell; click a box to find it in "
+    "the picture and see it closer."
 )
 
 
@@ -38,6 +39,7 @@ class Reviewer:
     def __init__(self, review: Review):
         self.review, self.item = review, None
         self.shelf = Shelf(self._make)
+        self.boxed = True
         self._page: Page | None = None
         self._ready: Ready | None = None
         self.actions: dict[str, Callable[[], None]] = {
@@ -50,6 +52,7 @@ class Reviewer:
             "comment": self._comment,
             "save": self._save,
             "reset": self._show_part,
+            "boxes": self._toggle_boxes,
         }
         self._build()
         self._wire()
@@ -66,18 +69,25 @@ class Reviewer:
             self.filters[name].value = value or EVERY
         words = {"back": "← back", "next": "next →", "unreviewed": "next unreviewed", "save": "save the fix"}
         styles = {"accept": "success", "reject": "danger", "undo": "warning"}
+        tips = {"accept": "key a", "reject": "key r", "undo": "key u", "back": "key ←", "next": "key →", "unreviewed": "key n"}
+        tips |= {"comment": "key c goes to the field", "boxes": "key b: with or without boxes"}
         self.buttons = {
-            name: widgets.Button(description=words.get(name, name), button_style=styles.get(name, ""), layout={"width": "auto"})
+            name: widgets.Button(
+                description=words.get(name, name),
+                button_style=styles.get(name, ""),
+                tooltip=tips.get(name, ""),
+                layout={"width": "auto"},
+            )
             for name in self.actions
         }
         self.bar = widgets.IntProgress(min=0, max=1, layout={"width": "160px"})
         self.place, self.info, self.stand = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.image = widgets.Image(format="jpeg", layout={"max_width": "100%"})
-        self.legend = widgets.HTML()
+        self.legend, self.closer = widgets.HTML(), widgets.Image(format="jpeg", layout={"max_width": "100%"})
         self.pane = Pane()
-        self.say = widgets.Text(placeholder="comment", layout={"width": "100%"})
+        self.say = widgets.Text(placeholder="comment", layout={"width": "auto"})
         self.part = widgets.Dropdown(options=[("", None)], layout={"width": "150px"})
-        self.text = widgets.Textarea(rows=4, layout={"width": "100%"})
+        self.text = widgets.Textarea(rows=4, layout={"width": "auto"})
         self.say.add_class("rl-say")
         self.text.add_class("rl-text")
         self.box = self._laid_out()
@@ -87,10 +97,10 @@ class Reviewer:
         flow, of = {"flex_flow": "row wrap", "align_items": "center"}, self.buttons
         sides = {"flex_flow": "row wrap", "align_items": "flex-start"}
         half = {"flex": "1 1 380px", "min_width": "0"}
-        left = widgets.VBox([self.image, self.legend], layout=half)
+        left = widgets.VBox([self.image, self.legend, self.closer], layout=half)
         fix = widgets.VBox([widgets.HBox([self.part, of["save"], of["reset"]], layout=flow), self.text])
         right = widgets.VBox([self.pane, self.say, fix], layout=half)
-        deciding = [of[name] for name in ("back", "next", "unreviewed", "accept", "reject", "comment", "undo")]
+        deciding = [of[name] for name in ("back", "next", "unreviewed", "accept", "reject", "comment", "undo", "boxes")]
         return widgets.VBox(
             [
                 widgets.HBox(list(self.filters.values()), layout=flow),
@@ -158,8 +168,23 @@ class Reviewer:
         try:
             self._ready = self.shelf.take(_key(item), map(_key, self._likely()))
         finally:  # the picture of another sample must not stand beside this one
-            self.image.value = self._ready.jpeg if self._ready else b""
-            self.legend.value = markup.legend(self._ready.boxes) if self._ready else ""
+            self._show_picture()
+
+    def _show_picture(self, lit: Sequence[tuple[float, ...]] = ()) -> None:
+        """The picture with or without its boxes; one that is lit up stands out, and is shown closer below."""
+        ready = self._ready
+        boxes = ready.boxes if ready and self.boxed else []
+        self.legend.value = markup.legend(boxes)
+        if ready is None or (not lit and self.boxed):
+            self.image.value = ready.jpeg if ready else b""
+        else:
+            self.image.value = overlay.drawn(ready.pixels, boxes, lit)
+        self.closer.value = overlay.closer(ready.path, lit[0]) if lit else b""
+        self.closer.layout.display = "" if lit else "none"
+
+    def _toggle_boxes(self) -> None:
+        self.boxed = not self.boxed
+        self._show_picture()
 
     def _likely(self) -> list[Item]:
         """What may be asked for next."""
@@ -200,7 +225,7 @@ class Reviewer:
             self.actions[content["key"]]()
         elif "box" in content and self._ready is not None:
             box = tuple(float(edge) for edge in content["box"].split())
-            self.image.value = overlay.drawn(self._ready.pixels, self._ready.boxes, [box] if box else ())
+            self._show_picture([box] if box else [])
 
     def _step(self, by: int) -> None:
         place = self.queue.index(self.item) + by if self.item in self.queue else 0
