@@ -62,18 +62,19 @@ def _text(text: str, traces: list[dict], findings: list[dict]) -> str:
         held = [t for t in traces if t["span"][0] <= start and end <= t["span"][1]]
         wrong = [f for f in findings if f["span"][0] <= start and end <= f["span"][1]]
         pieces.append(_piece(text[start:end], held, wrong))
-    return "".join(pieces).replace("\n", "<br>")
+    return "".join(pieces)
 
 
 def _piece(text: str, held: list[dict], wrong: list[dict]) -> str:
+    shown = escape(text).replace("\n", "<br>")
     if not held and not wrong:
-        return escape(text)
+        return shown
     kinds = [f"rl-{'number' if any(t['is'] == 'number' for t in held) else 'claim'}"] if held else []
     kinds += ["rl-wrong"] if wrong else []
     hover = "\n".join(dict.fromkeys([source(t) for t in held] + [f["text"] for f in wrong]))
     boxes = [t["value"] for t in held if is_box(t)]
     at = f' data-box="{escape(" ".join(map(str, boxes[0])))}"' if boxes else ""
-    return f'<span class="{" ".join(kinds)}{" rl-box" if boxes else ""}" title="{escape(hover)}"{at}>{escape(text)}</span>'
+    return f'<span class="{" ".join(kinds)}{" rl-box" if boxes else ""}" title="{escape(hover)}"{at}>{shown}</span>'
 
 
 def is_box(trace: dict) -> bool:

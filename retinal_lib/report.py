@@ -40,7 +40,7 @@ def rates(review: Review) -> pd.DataFrame:
     fixed, or that reviewers dispute. It holds for samples that were drawn, not for ones that were picked out."""
     whole = review.sizes
     wrong, seen = Counter(), Counter()
-    for item in review.drawn:
+    for item in review.judged:
         state = review.final(item).state
         seen[item.stratum(review.by)] += state != "unreviewed"
         wrong[item.stratum(review.by)] += state not in ("unreviewed", "accepted")
@@ -63,7 +63,7 @@ def agreements(judged: Iterable[dict[str, Verdict]]) -> dict[tuple[str, str], Ag
 
 def agreement(review: Review) -> pd.DataFrame:
     """How far each two reviewers agree."""
-    found = agreements(review.verdicts(item) for item in review.drawn)
+    found = agreements(review.verdicts(item) for item in review.judged)
     rows = [(one, other, told.both, str(told)) for (one, other), told in found.items()]
     none = [("", "", 0, "no two reviewers have judged the same sample yet")]
     return Shown(rows or none, columns=["", "and", "both", "agreement"])
@@ -82,7 +82,7 @@ def lines(review: Review) -> list[str]:
     if not done:
         return []
     told = rates(review)
-    found = agreements(review.verdicts(item) for item in review.drawn)
+    found = agreements(review.verdicts(item) for item in review.judged)
     return [f"Errors: {told.iloc[-1]['errors']}"] + [f"{one} and {other}: {said}" for (one, other), said in found.items()]
 
 

@@ -133,6 +133,7 @@ class Review:
         self.drawn, self.by = self.all, "dataset"
         self.sizes = Counter(item.dataset for item in self.all)  # of the strata, before anything was drawn
         self.filters: dict[str, str | None] = {}
+        self._within: tuple[list[Item], set[tuple[int, str]]] = [], set()
 
     @classmethod
     def load(
@@ -319,8 +320,14 @@ class Review:
     @property
     def progress(self) -> tuple[int, int]:
         """How many of the drawn samples have a verdict of this reviewer, and how many there are."""
-        mine = {key for key in self._made if (found := self._found.get(key)) and self.mine(found).state != "unreviewed"}
-        return sum(1 for item in self.drawn if (item.run, item.id) in mine) if mine else 0, len(self.drawn)
+        return sum(self.mine(item).state != "unreviewed" for item in self.judged), len(self.drawn)
+
+    @property
+    def judged(self) -> list[Item]:
+        """Those of the drawn samples that any reviewer said something of."""
+        if self._within[0] is not self.drawn:
+            self._within = self.drawn, {(item.run, item.id) for item in self.drawn}
+        return [self._found[key] for key in self._made if key in self._within[1]]
 
 
 def _login() -> str:
