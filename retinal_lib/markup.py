@@ -78,9 +78,10 @@ def _piece(text: str, held: list[dict], wrong: list[dict]) -> str:
 
 
 def is_box(trace: dict) -> bool:
-    """Whether a trace is of a box: four shares of the picture."""
+    """Whether a trace is of one box, four shares of the picture; a count of boxes ("the 10 largest") is not."""
     value = trace["value"]
-    return isinstance(value, list) and len(value) == 4 and all(isinstance(edge, int | float) for edge in value)
+    four = isinstance(value, list) and len(value) == 4 and all(isinstance(edge, int | float) for edge in value)
+    return four and not trace["said"].strip().isdigit()
 
 
 def source(trace: dict) -> str:

@@ -14,7 +14,8 @@ import binascii
 import json
 import os
 import sys
-from contextlib import chdir, nullcontext
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -174,8 +175,21 @@ class Engine(NBClientEngine):
                 sys.excepthook = partial(_excepthook, nb.metadata.papermill.output_path)
             # ipykernel warns on stderr that it listens on TCP, which for a kernel on this machine helps nobody
             options = {"extra_arguments": ["--log-level=ERROR"]} | options
-            os.environ.setdefault(HEADLESS, "1")  # kernels inherit it
-        return super().execute_notebook(nb, kernel_name, *arguments, **options)
+        with _environment(HEADLESS, "1"):  # kernels inherit it
+            return super().execute_notebook(nb, kernel_name, *arguments, **options)
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """An environment variable, for a block of work."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 def _is_papermill() -> bool:

@@ -83,7 +83,7 @@ class Reviewer:
         self.bar = widgets.IntProgress(min=0, max=1, layout={"width": "160px"})
         self.place, self.info, self.stand = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.image = widgets.Image(format="jpeg", layout={"max_width": "100%"})
-        self.legend, self.closer = widgets.HTML(), widgets.Image(format="jpeg", layout={"max_width": "100%"})
+        self.legend, self.closer = widgets.HTML(), widgets.Image(format="jpeg", layout={"width": "360px"})
         self.pane = Pane()
         self.say = widgets.Text(placeholder="comment", layout={"width": "auto"})
         self.part = widgets.Dropdown(options=[("", None)], layout={"width": "150px"})

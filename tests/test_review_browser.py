@@ -177,6 +177,7 @@ def test_a_box_lights_up_where_it_is_clicked(desk: object) -> None:
     desk.locator(".rl-pane .rl-box").nth(3).click()
     until(desk, f"document.querySelector('.rl-reviewer img').src != {before!r}")
     assert desk.locator(".rl-pane .rl-lit").count() == 1
+    until(desk, "[...document.querySelectorAll('.rl-reviewer img')].at(-1).naturalWidth == 360")
     shot(desk, "lit")
     assert ".tif" in desk.locator(".rl-pane .rl-box").nth(3).get_attribute("title")
 
