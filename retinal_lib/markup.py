@@ -8,9 +8,10 @@ from pathlib import Path
 
 from retinal_lib import overlay
 from retinal_lib.conversation import IMAGE
+from retinal_lib.errors import UserError
 from retinal_lib.export import swapped
 from retinal_lib.fact import Fact
-from retinal_lib.review import Page, Review
+from retinal_lib.review import Item, Page, Review
 from retinal_lib.shown import count
 
 CSS = (Path(__file__).parent / "reviewer.css").read_text(encoding="utf-8")
@@ -120,12 +121,18 @@ def sheet(review: Review, file: Path, limit: int | None = None) -> tuple[int, in
     return len(shown), len(chosen)
 
 
-def _row(review: Review, item: object) -> str:
+def _row(review: Review, item: Item) -> str:
     said = conversation(review.page(item), item.title)
-    path, boxes = review.picture(item)
-    ready = overlay.prepare(path, boxes, _SMALL)
-    data = base64.b64encode(ready.jpeg).decode()
-    left = (
-        f'<div class="rl-left"><img alt="{escape(item.title)}" src="data:image/jpeg;base64,{data}"><p>{legend(boxes)}</p></div>'
+    return (
+        f'<section class="rl-row"><div class="rl-left">{_small(review, item)}</div><div class="rl-right">{said}</div></section>'
     )
-    return f'<section class="rl-row">{left}<div class="rl-right">{said}</div></section>'
+
+
+def _small(review: Review, item: Item) -> str:
+    try:
+        path, boxes = review.picture(item)
+        ready = overlay.prepare(path, boxes, _SMALL)
+    except UserError as error:  # one lost picture is no reason to show none
+        return f'<p class="rl-problem">{escape(str(error))}</p>'
+    data = base64.b64encode(ready.jpeg).decode()
+    return f'<img alt="{escape(item.title)}" src="data:image/jpeg;base64,{data}"><p>{legend(boxes)}</p>'

@@ -110,7 +110,7 @@ class Shelf:
         except BaseException:
             self._made.pop(key, None)  # the file may be mended
             raise
-        for other in reversed(list(then)):
+        for other in then:
             self.order(other)
         return found
 

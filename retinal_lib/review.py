@@ -73,7 +73,13 @@ class Run:
         chosen = settings.Settings(**kept | offline | every | given)
         self.job = Job(chosen, dataset.page_of(chosen.dataset))
         self.name = self.job.page.name
-        self.items = list(self._read())
+        try:
+            self.items = list(self._read())
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{paths.shown(folder)}: conversations.jsonl and lineage.jsonl are not whole, or of an earlier version; run "
+                "generate.ipynb again, which asks for nothing twice"
+            ) from error
         self.known, self.broken = decisions.read(folder / FILE)
 
     def _read(self) -> Iterator[Item]:
@@ -85,7 +91,7 @@ class Run:
             for number, (line, whence) in enumerate(zip(said, lineage, strict=True), start=1):
                 entry, origin = orjson.loads(line), orjson.loads(whence)
                 if entry["id"] != origin["id"]:
-                    raise UserError(f"{paths.shown(self.folder)}: lineage.jsonl is not of conversations.jsonl; run it again")
+                    raise ValueError("not the same order")
                 self._places.append(tuple(places))
                 places = [places[0] + len(line), places[1] + len(whence)]
                 lesions = tuple(types[code][1] for code in types if any(_tells(trace, code) for trace in origin["traces"]))

@@ -97,6 +97,20 @@ def test_filters(made: dict[str, Path], folder: Path) -> None:
 def test_what_is_not_there_is_told(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(UserError, match="no finished run"):
         load(tmp_path / "none", data_root=str(tmp_path))
+    lineage = folder / "lineage.jsonl"
+    whole = lineage.read_bytes()
+    for broken in (
+        whole[: len(whole) // 2],
+        b"",
+        b"".join(reversed(whole.splitlines(True))),
+        whole.replace(b'"traces"', b'"old"'),
+    ):
+        lineage.write_bytes(broken)
+        with pytest.raises(UserError, match="not whole"):
+            load(folder)
+    lineage.unlink()
+    with pytest.raises(UserError, match="not whole"):
+        load(folder)
     (folder / "manifest.json").write_text("[]")
     with pytest.raises(UserError, match="no finished run"):
         load(folder)
@@ -388,6 +402,9 @@ def test_a_picture_that_cannot_be_read_is_told(folder: Path, drawn: dict[str, Pa
     whole = path.read_bytes()
     path.write_bytes(b"no picture")
     at = Reviewer(review)
+    desk.show(review, "sheet")
+    page = (tmp_path / "odir" / "review.html").read_text(encoding="utf-8")
+    assert page.count("<img") == 2 and page.count("is not a readable image") == 1 and page.count("<section") == 3
     at.buttons["next"].click()
     assert "not a readable image" in problem(at) and at.image.value == b"" and at.item.id in at.pane.html
     path.write_bytes(whole)
