@@ -1,6 +1,7 @@
 """Eye side, image quality, kind of picture and the person's sex told in answers, against the facts."""
 
 from retinal_lib import vocabulary
+from retinal_lib import vocabulary
 from retinal_lib.finding import ERROR, Finding, Trace
 from retinal_lib.polarity import Cues
 from retinal_lib.profile import Profile
@@ -11,7 +12,7 @@ _OF_EYE = frozenset("eye fundus retina eyeball globe".split())
 _SEX = {"man": "male", "male": "male", "gentleman": "male", "boy": "male", "woman": "female", "female": "female", "lady": "female", "girl": "female"}
 _PLACES = frozenset("side of edge corner half quadrant quarter part upper lower border third margin portion area away now hand".split())
 _SIGHT = frozenset("sight vision eyesight seeing read reading".split())
-_PICTURED = frozenset("image picture photograph quality it this shot scan graded rated judged called grader graders check".split())
+_PICTURED = frozenset("image picture photograph quality it everything this shot scan graded rated judged called grader graders check".split())
 _SHOWN = frozenset("this image picture photograph it scan taken shown shows here".split())
 _WISHED = frozenset("would could need should might additional further instead unlike other may might help confirm confirmed examination recommended".split())
 
@@ -67,6 +68,7 @@ class Circumstances:
         self._cues = Cues(text)
         self._side(question)
         self._quality()
+        self._artefacts()
         self._modality()
         self._sex()
         return self._findings, self._traces
@@ -132,6 +134,17 @@ class Circumstances:
                 self._trace(term, fact)
             elif said == "yes" or (fits and len(told) == 1):
                 self._add("quality", term, f"{words!r} is told of the image quality, but {fact.text}", fact)
+
+    def _artefacts(self) -> None:
+        """Dust, lashes and glare in the picture, which only annotators could tell."""
+        for term in self._text.of("artefacts"):
+            said = self._text.said(term.first, term.last)
+            word = self._text.words[term.last - 1]
+            known = next((f for f in self.profile.quality if word in vocabulary.read(f.text).words or (word == "artefact" and f.name == "remark")), None)
+            if self._said(term) == "no" and known is not None:
+                self._add("quality", term, f"{said!r} is denied, but {known.text}", known)
+            if self._said(term) == "yes" and not any(word in vocabulary.read(f.text).words for f in self.profile.case.facts if f.aspect != "vascular"):
+                self._add("quality", term, f"{said!r} is told of the picture, but no fact says so")
 
     def _modality(self) -> None:
         fact = self.profile.facts.get("modality")

@@ -69,14 +69,16 @@ def placed(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
         return
     cues = Cues(text)
     for k, word in enumerate(text.words):
-        if word not in _REGION:
+        if word not in _REGION or {"number", "fraction", "counted", "bracket"} & {text.words[i] for i in text.sentence(Term(k, k + 1, "", ()))}:
             continue
         near = set(text.words[max(0, k - 3) : k])
         if not near & (_UP | _DOWN | _LEFT | _RIGHT) or near & {"superior", "inferior"}:
             continue
         spot = Term(k, k + 1, "region", ())
         sentence = text.sentence(spot)
-        named = [t for t in text.of("conditions") if t.first in sentence and cues.polarity(t, sentence) == "yes"]
+        every = text.of("conditions")
+        near_by = [t for t in every if t.first in sentence] or [t for t in every if t.last <= sentence.start][-1:]
+        named = [t for t in near_by if cues.polarity(t, text.sentence(t)) == "yes"]
         boxes = [q for q in ledger.boxes if any(q.subjects & _family(t) for t in named)]
         if boxes and not any(_lies(q.edges, near) for q in boxes):
             fact: Fact = boxes[0].fact

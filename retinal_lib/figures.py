@@ -42,6 +42,21 @@ def conversations(shown: Sequence[tuple[Path, str, list[dict[str, str]]]]) -> Fi
     return figure
 
 
+def bars(title: str, counts: dict[str, int]) -> Figure:
+    """Counts as horizontal bars, in the given order, each with its number."""
+    figure, axes = plt.subplots(figsize=(7, 0.9 + 0.28 * len(counts)), dpi=72, layout="constrained")
+    plt.close(figure)
+    names = [textwrap.shorten(name, 60, placeholder="…") for name in counts]
+    drawn = axes.barh(range(len(counts)), list(counts.values()), color=_COLOURS[0], height=0.7)
+    axes.bar_label(drawn, padding=3, fontsize=9)
+    axes.set_yticks(range(len(counts)), names, fontsize=9)
+    axes.invert_yaxis()
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    axes.xaxis.set_visible(False)
+    axes.margins(x=0.12)
+    axes.set_title(title, loc="left", fontsize=11)
+    return figure
+
 def _nothing(why: str) -> Figure:
     figure = plt.figure(figsize=(12, 0.6), dpi=72)
     figure.text(0.01, 0.4, why, fontsize=10, family="monospace")

@@ -10,7 +10,7 @@ CONSULT_WORDS = 50
 _SPARE = 10  # words beyond which a short answer is no longer let pass
 _MACHINE = re.compile(
     r"\b(?:as an? (?:\w+ )?(?:ai|artificial intelligence|language model|assistant)\b|(?:large )?language model|i(?:'m| am) an? (?:ai|assistant|language model)"
-    r"|(?:virtual|digital|ai|automated|computer) assistant|my training(?: data)?\b"
+    r"|(?:virtual|digital|ai|automated|computer) assistant|chat ?bot|my training(?: data)?\b"
     r"|i (?:cannot|can't|am unable to|do not have the ability to) (?:actually |really |directly )?(?:view|see|open|access|process) (?:the |this |your )?(?:actual )?(?:image|picture|photo|photograph)s?\b)",
     re.I,
 )
@@ -29,7 +29,7 @@ _DATA = re.compile(
 # one of these is in every text that the two find something in
 _HINTS = ("model", " ai ", "assistant", "artificial", " ai,", " ai.", "given", "provided", "hidden", "supplied", "available", "listed", "underlying", "structured",
     "above", "attached", "following", "accompanying", "input", "data", "fact", "annotation", "description", "csv", "table", "spreadsheet", "label", "instruction",
-    "training", "prompt", "truth", "information", "measurement", "context", "details", "json", "image")
+    "training", "chat", "prompt", "truth", "information", "measurement", "context", "details", "json", "image")
 _FUNCTION = frozenset("the of a an and is are with in to for or by at than from that which as was were on about its this shows".split())
 _ENDED = re.compile(r"[.!?:)\]\"'’”*`%|]\s*\Z")
 _ITEM = re.compile(r"\s*(?:[-*•+]|\d+[.)]|#|\||\*\*)")

@@ -85,6 +85,9 @@ class Cues:
             return "no" if words[k - 1] == "0" else None
         verb = False
         while k > start:
+            if words[k - 1] == ")" and "(" in words[start : k - 1]:  # what stands in brackets reaches no further
+                k = max(i for i in range(start, k - 1) if words[i] == "(")
+                continue
             term = self._ends.get(k)
             size = 1 if term is None else term.last - term.first
             k -= size
@@ -116,7 +119,10 @@ class Cues:
     def _particle(self, k: int, start: int) -> bool:
         """Whether the negation at token k answers a question by itself: No, ..."""
         words = self.text.words
-        return k == start and words[k] in ("no", "not") and k + 1 < len(words) and words[k + 1] in (",", "–", "—", ":", ";")
+        stops = {",", "–", "—", ":", ";"}
+        if k != start or words[k] not in ("no", "not"):
+            return False
+        return bool(stops & set(words[k + 1 : k + 2])) or (words[k] == "not" and bool(stops & set(words[k + 2 : k + 3])))
 
     def _after(self, at: int, stop: int) -> str | None:
         """What the words after say: 'is not seen', 'cannot be judged', ': none'."""
