@@ -1,7 +1,8 @@
 """`python -m retinal_lib ODIR`: where the latest conversations of a dataset lie, and one of them; beside that, commands.
 
 `splits` writes one splits.csv for several runs, `export` their conversations in the forms that trainers read, `survey` tells
-how varied and balanced they are, `card` writes a run's dataset card; each tells its arguments with --help.
+how varied and balanced they are, `card` writes a run's dataset card, `review` tells what reviewers came to; each tells its
+arguments with --help.
 """
 
 import json
@@ -11,7 +12,7 @@ from importlib import import_module
 from retinal_lib import paths, settings
 from retinal_lib.errors import UserError
 
-COMMANDS = {"splits": "splits", "export": "trainers", "survey": "survey", "card": "card"}  # each the `main` of a module
+COMMANDS = {name: name for name in ("splits", "survey", "card")} | {"export": "trainers", "review": "report"}  # by module
 
 
 def main(arguments: list[str]) -> str:

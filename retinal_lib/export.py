@@ -26,6 +26,7 @@ AT_TIMES = {
     "unknown.jsonl": "answers that belong to no request of this run, and were not taken",
     "requests": "request files for another machine",
     "batches": "request files of batches that are under way",
+    "reviews.jsonl": "what reviewers decided, line by line; running again leaves it as it is",
     "exports": "the conversations in the forms that trainers read",
 }
 

@@ -12,8 +12,10 @@ import ast
 import base64
 import binascii
 import json
+import os
 import sys
-from contextlib import chdir, nullcontext
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +27,7 @@ from papermill.exceptions import PapermillException, PapermillExecutionError
 from papermill.iorw import NoDatesSafeLoader, read_yaml_file
 
 from retinal_lib.errors import UserError, unknown
+from retinal_lib.paths import HEADLESS
 
 # papermill's options: names, and how many values each takes; its own command cannot be imported this early. A test
 # compares this with papermill's.
@@ -172,7 +175,21 @@ class Engine(NBClientEngine):
                 sys.excepthook = partial(_excepthook, nb.metadata.papermill.output_path)
             # ipykernel warns on stderr that it listens on TCP, which for a kernel on this machine helps nobody
             options = {"extra_arguments": ["--log-level=ERROR"]} | options
-        return super().execute_notebook(nb, kernel_name, *arguments, **options)
+        with _environment(HEADLESS, "1"):  # kernels inherit it
+            return super().execute_notebook(nb, kernel_name, *arguments, **options)
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """An environment variable, for a block of work."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 def _is_papermill() -> bool:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+HEADLESS = "RETINAL_LIB_HEADLESS"  # an environment variable, set where no one looks on
 
 
 def root() -> Path:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from retinal_lib import convert, paths, splits
+from retinal_lib import convert, decisions, paths, splits
 from retinal_lib.conversation import IMAGE
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.export import dump, swapped
@@ -58,23 +58,29 @@ def export(
     out: str | Path | None = None,
     division: str | Path | None = None,
     images: str | Path | None = None,
+    reviewed: str | None = None,
 ) -> dict[Path, int]:
     """Writes the accepted conversations of finished runs in one of FORMS, and returns each file with their number.
 
     One file for each split that has any: by the run's splits.csv, for several runs by all of theirs together, or by
     `division`, a splits.csv of your own; `all` where the runs have none. Files lie in `out` (`exports/<form>` of the run,
-    where it is one). With `images`, each picture's path begins with that folder, where it must lie.
+    where it is one). With `images`, each picture's path begins with that folder, where it must lie. With `reviewed`
+    (accepted or unrejected, see decisions.REVIEWED), reviews.jsonl decides too: what reviewers rejected or dispute stays out,
+    and their fixes are put in.
     UserError: an unknown form, no conversations, an image that no splits.csv places, or a picture that is not there.
     """
     if form not in FORMS:
         raise unknown("form", form, FORMS)
+    if reviewed not in (None, *decisions.REVIEWED):
+        raise unknown("choice of reviewed", reviewed, decisions.REVIEWED)
     folders = [paths.resolve(folder) for folder in folders]
     if out is None and len(folders) > 1:
         raise UserError(f"{count(len(folders), 'run')} give one export; say with --out in which folder")
     target = paths.resolve(out) if out else folders[0] / "exports" / form
-    entries = [entry for folder in folders for entry in _entries(folder)]
+    entries = [entry for folder in folders for entry in _entries(folder, reviewed)]
     if not entries:
-        raise UserError(f"{', '.join(map(paths.shown, folders))}: no conversation was accepted, there is nothing to export")
+        names, whose = ", ".join(map(paths.shown, folders)), " by a reviewer" if reviewed else ""
+        raise UserError(f"{names}: no conversation was accepted{whose}, there is nothing to export")
     if images is not None:
         entries = _with_pictures(entries, paths.resolve(images))
     shares = _shares(entries, _places(folders, division))
@@ -88,11 +94,12 @@ def export(
     return written
 
 
-def _entries(folder: Path) -> Iterator[dict]:
+def _entries(folder: Path, reviewed: str | None) -> Iterator[dict]:
     file = folder / "conversations.jsonl"
     if not file.is_file():
         raise UserError(f"{paths.shown(folder)} holds no conversations.jsonl; name the folder of a finished run")
-    return convert.checked(file)
+    entries = convert.checked(file)
+    return decisions.reviewed(folder, entries, reviewed) if reviewed else entries
 
 
 def _with_pictures(entries: list[dict], root: Path) -> list[dict]:
@@ -195,6 +202,11 @@ def main(arguments: list[str]) -> str:
     parser.add_argument("--out", help="the folder to write to (RUN_FOLDER/exports/<form>)")
     parser.add_argument("--splits", help="a splits.csv that decides instead of the runs' own")
     parser.add_argument("--images", help="the folder under which the pictures lie; without it, paths stay as in the run")
+    ways = "; ".join(f"{name}: {what}" for name, what in decisions.REVIEWED.items())
+    parser.add_argument("--reviewed", help=f"heed {decisions.FILE}: rejected and disputed samples out, fixes in. {ways}")
     chosen = parser.parse_args(arguments)
-    written = export(chosen.folders, chosen.form, chosen.out, chosen.splits, chosen.images)
-    return "\n".join(f"{count(number, 'conversation'):>20} in {paths.shown(path)}" for path, number in written.items())
+    written = export(chosen.folders, chosen.form, chosen.out, chosen.splits, chosen.images, chosen.reviewed)
+    told = [f"{count(number, 'conversation'):>20} in {paths.shown(path)}" for path, number in written.items()]
+    unheeded = [] if chosen.reviewed else [f for f in map(paths.resolve, chosen.folders) if (f / decisions.FILE).is_file()]
+    told += [f"{paths.shown(folder / decisions.FILE)} was not heeded; --reviewed does that" for folder in unheeded]
+    return "\n".join(told)

@@ -10,6 +10,7 @@ from nbval.kernel import RunningKernel
 # kernels inherit these: a project folder of their own, no keys, one order of sets
 os.environ["RETINAL_LIB_ROOT"] = str(Path(__file__).resolve().parents[1] / "artifacts" / "tests")
 os.environ["PYTHONHASHSEED"] = "0"
+os.environ["RETINAL_LIB_HEADLESS"] = "1"
 for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
     os.environ.pop(name, None)
 

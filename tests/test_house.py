@@ -18,7 +18,7 @@ PACKAGE = ROOT / "retinal_lib"
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 # modules by floor, the lowest first: imports go down, or sideways within a floor
 FLOORS = [
-    "errors paths fact conversation phrases progress shown tokens finding".split(),
+    "errors paths fact conversation phrases progress shown tokens finding chance".split(),
     "boxes picture table vault server price vocabulary form".split(),
     "amounts polarity verdicts".split(),
     "folder record automorph book".split(),
@@ -31,13 +31,18 @@ FLOORS = [
     "catalogue offline".split(),
     "exclude teacher figures".split(),
     "dataset settle export".split(),
-    "pack splits".split(),
+    "pack splits decisions overlay".split(),
     "collect exchange".split(),
     "recheck survey".split(),
     "desc select convert direct batch trainers card".split(),
     "ways".split(),
     "outcome".split(),
     "job papermill_plugin __init__ __main__".split(),
+    "review".split(),
+    "markup".split(),
+    "report".split(),
+    "reviewer".split(),
+    "desk".split(),
 ]
 SAMPLE = [name for name in MODULES if name.startswith("sample") or name == "fundus"]  # stands aside, used by job
 DOORS = {
@@ -45,13 +50,15 @@ DOORS = {
     "matplotlib": ["figures"],
     "sqlite3": ["vault"],
     "cv2": ["boxes", *SAMPLE],
-    "PIL": ["boxes", "lesions", "picture", *SAMPLE],
+    "PIL": ["boxes", "lesions", "overlay", "picture", *SAMPLE],
     "papermill": ["papermill_plugin"],
     "openpyxl": ["table", *SAMPLE],
     "xlrd": ["table"],
     "torch": ["inference"],
     "transformers": ["inference"],
     "datasets": ["trainers"],
+    "ipywidgets": ["reviewer"],
+    "anywidget": ["reviewer"],
     "IPython": [],
 }
 

@@ -1,0 +1,530 @@
+"""The reviewer without a browser: samples, filters, decisions by clicks, exports, the page, the notebook."""
+
+import json
+import logging
+import shutil
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+from PIL import Image
+
+from retinal_lib import Job, Review, UserError, decisions, desk, markup, overlay, paths, report, trainers
+from retinal_lib.__main__ import main
+from retinal_lib.reviewer import Reviewer
+
+NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "review.ipynb"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Finished runs of drawn eyes."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("IDRiD_seg", "ODIR", "UK"):
+        Job.load(dataset=name, out_dir=str(folder / name)).run()
+    return {name: folder / name for name in ("IDRiD_seg", "ODIR", "UK")}
+
+
+@pytest.fixture
+def folder(made: dict[str, Path], tmp_path: Path) -> Path:
+    """A run of eyes with lesions, to be reviewed."""
+    return shutil.copytree(made["IDRiD_seg"], tmp_path / "run")
+
+
+def load(folder: Path, reviewer: str = "Ada", dataset: str = "IDRiD_seg", **parameters: object) -> Review:
+    return Review.load(dataset=dataset, out_dir=str(folder), reviewer=reviewer, **parameters)
+
+
+def lines(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "reviews.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def spoil(folder: Path, change: object) -> None:
+    """Changes the first line of lineage.jsonl and of conversations.jsonl."""
+    pairs = []
+    for name in ("conversations.jsonl", "lineage.jsonl"):
+        entries = [json.loads(line) for line in (folder / name).read_text(encoding="utf-8").splitlines()]
+        pairs.append(entries)
+    change(pairs[0][0], pairs[1][0])
+    for name, entries in zip(("conversations.jsonl", "lineage.jsonl"), pairs, strict=True):
+        (folder / name).write_text("".join(json.dumps(e, ensure_ascii=False) + "\n" for e in entries), encoding="utf-8")
+
+
+def tell(said: dict, origin: dict) -> None:
+    """A conversation and a finding that would break a page that does not escape."""
+    said["conversations"][1]["value"] = "<script>alert(1)</script> & 'so' \"on\"\nnext"
+    origin["traces"] = [
+        {
+            "turn": 1,
+            "span": [3, 12],
+            "said": "",
+            "is": "claim",
+            "fact": "<i>",
+            "file": 'a"><b>.csv',
+            "row": 3,
+            "column": "<c>",
+            "value": '"><img src=x>',
+        }
+    ]
+    finding = {"kind": "leak<b>", "severity": "warning", "turn": 1, "part": "answer", "span": [1, 7], "text": "<u>odd</u>"}
+    origin["findings"] = [finding]
+
+
+# --- samples ---------------------------------------------------------------------------------------------------------
+
+
+def test_filters(made: dict[str, Path], folder: Path) -> None:
+    spoil(folder, tell)
+    review = load(folder, also=str(made["ODIR"]))
+    assert len(review.chosen) == len(review.all) == 25
+    assert review.options["dataset"] == ("IDRiD_seg", "ODIR")
+    assert [len(review.filter(dataset=name)) for name in ("IDRiD_seg", "ODIR", None)] == [12, 13, 25]
+    assert 0 < len(review.filter(lesion="haemorrhages")) < 12
+    assert all("haemorrhages" in item.lesions for item in review.chosen)
+    review.filter(lesion=None, finding="leak<b>")
+    assert [item.kinds for item in review.chosen] == [("leak<b>",)]
+    review.reject(review.chosen[0])
+    assert review.filter(finding=None, state="rejected") == [review.all[0]]
+    assert len(review.filter(state="unreviewed")) == 24
+    for wrong, told in ({"state": "good"}, "unknown state 'good'"), ({"eye": "left"}, "unknown filter 'eye'"):
+        with pytest.raises(UserError, match=told):
+            review.filter(**wrong)
+
+
+def test_what_is_not_there_is_told(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(UserError, match="no finished run"):
+        load(tmp_path / "none", data_root=str(tmp_path))
+    lineage = folder / "lineage.jsonl"
+    whole = lineage.read_bytes()
+    for broken in (
+        whole[: len(whole) // 2],
+        b"",
+        b"".join(reversed(whole.splitlines(True))),
+        whole.replace(b'"traces"', b'"old"'),
+    ):
+        lineage.write_bytes(broken)
+        with pytest.raises(UserError, match="not whole"):
+            load(folder)
+    lineage.unlink()
+    with pytest.raises(UserError, match="not whole"):
+        load(folder)
+    (folder / "manifest.json").write_text("[]")
+    with pytest.raises(UserError, match="no finished run"):
+        load(folder)
+
+
+def test_a_dataset_that_was_moved_is_asked_for(made: dict[str, Path], tmp_path: Path, drawn: dict[str, Path]) -> None:
+    data = shutil.copytree(drawn["ODIR"], tmp_path / "data")
+    Job.load(dataset="ODIR", data_root=str(data), out_dir=str(tmp_path / "run"), limit=3).run()
+    data.rename(tmp_path / "moved")
+    with pytest.raises(UserError, match="data_root"):
+        load(tmp_path / "run", dataset="ODIR")
+    review = load(tmp_path / "run", dataset="ODIR", data_root=str(tmp_path / "moved"))
+    assert review.picture(review.all[0])[0].is_file()
+
+
+def test_limit_split_and_draw(made: dict[str, Path]) -> None:
+    assert len(load(made["IDRiD_seg"], limit=5).drawn) == 5
+    tests = load(made["IDRiD_seg"], split="test").drawn
+    assert 0 < len(tests) < 12 and {item.split for item in tests} == {"test"}
+    review = load(made["IDRiD_seg"]).draw(2, "split", seed=4)
+    assert len(review.drawn) == 4 == len(load(made["IDRiD_seg"], reviewer="Bob").draw(2, "split", seed=4).drawn)
+    assert {item.id for item in review.drawn} == {i.id for i in load(made["IDRiD_seg"]).draw(2, "split", seed=4).drawn}
+    with pytest.raises(UserError, match="unknown stratum 'eye'"):
+        review.draw(2, "eye")
+
+
+def test_without_any_run_the_drawn_sample_is_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RETINAL_LIB_ROOT", str(tmp_path))
+    assert len(Review.load(dataset="APTOS", reviewer="Ada").all) >= 12
+    assert (tmp_path / "artifacts" / "APTOS-instruction" / "manifest.json").is_file()
+
+
+# --- decisions -------------------------------------------------------------------------------------------------------
+
+
+def test_decisions_are_on_disk_and_come_back(folder: Path) -> None:
+    review = load(folder)
+    one, two, three = review.all[:3]
+    review.accept(one)
+    review.reject(two, " no disc ")
+    review.comment(three, "odd")
+    again = load(folder)
+    assert [again.mine(i).state for i in (one, two, three)] == ["accepted", "rejected", "unreviewed"]
+    assert again.mine(two).comments == ["no disc"]
+    assert [line["sha256"] for line in lines(folder)] == [one.sha256, two.sha256, three.sha256]
+    assert {line["who"] for line in lines(folder)} == {"Ada"} and again.progress == (2, 12)
+    assert again.next_unreviewed(again.chosen, one) == three
+    assert again.undo() == three and again.undo() == two and load(folder).mine(two).state == "unreviewed"
+    again.undo()
+    with pytest.raises(UserError, match="nothing to undo"):
+        again.undo()
+    with pytest.raises(UserError, match="needs a text"):
+        review.comment(one, " ")
+
+
+def test_a_conversation_that_changed_is_unreviewed_again(folder: Path) -> None:
+    review = load(folder)
+    review.accept(review.all[0])
+    spoil(folder, lambda said, origin: said["conversations"][1].update(value="Another answer."))
+    with pytest.raises(UserError, match="made anew"):
+        review.page(review.all[0])
+    again = load(folder)
+    assert again.mine(again.all[0]).state == "unreviewed"
+    assert "1 sample changed since a review" in main(["review", str(folder)])
+    with pytest.raises(UserError, match="nothing to undo"):
+        again.undo()
+
+
+def test_a_fix_is_checked_again(folder: Path) -> None:
+    review = load(folder)
+    item = review.all[0]
+    with pytest.raises(UserError, match="97"):
+        review.fix(item, 2, "answer", "97 microaneurysms are marked.")
+    assert not (folder / "reviews.jsonl").exists()
+    before = review.page(item)
+    with pytest.raises(UserError, match="as it was"):
+        review.fix(item, 1, "answer", before.turns[1]["value"])
+    with pytest.raises(UserError, match="turn 9"):
+        review.fix(item, 9, "answer", "words")
+    said = "AutoMorph's quality check called it: the quality is good."
+    turn = next(i // 2 + 1 for i, part in enumerate(before.turns) if "quality is good" in part["value"])
+    kept = review.fix(item, turn, "answer", said)
+    assert kept.checks and review.mine(item).state == "fixed"
+    after = review.page(item)
+    assert after.turns[2 * turn - 1]["value"] == said
+    traced = [t for t in after.traces if t["turn"] == turn and t["said"] == "quality is good"]
+    assert traced and traced[0]["span"][0] == said.index("quality is good"), "traces are of the words as they are now"
+    assert "fixed" in markup.conversation(after)
+
+
+def test_exports_heed_reviews(folder: Path, tmp_path: Path) -> None:
+    review = load(folder)
+    accepted, rejected, fixed, disputed, commented = review.all[:5]
+    review.accept(accepted)
+    review.reject(rejected)
+    said = review.page(fixed).turns
+    review.fix(fixed, 1, "question", "What kind of picture is this, please?")
+    review.accept(disputed)
+    review.comment(commented, "hm")
+    load(folder, "Bob").reject(disputed)
+
+    def export(*more: str) -> dict[str, dict]:
+        told = main(["export", str(folder), "--form", "llava", "--out", str(tmp_path / "out"), *more])
+        files = (tmp_path / "out").glob("*.json")
+        found = {entry["id"]: entry for file in files for entry in json.loads(file.read_text(encoding="utf-8"))}
+        assert ("was not heeded" in told) == (not more)
+        return found
+
+    assert len(export()) == 12
+    only = export("--reviewed", "accepted")
+    assert set(only) == {accepted.id, fixed.id}
+    assert only[fixed.id]["conversations"][0]["value"] == "What kind of picture is this, please?\n<image>"
+    assert only[fixed.id]["conversations"][1:] == said[1:]
+    assert set(export("--reviewed", "unrejected")) == {item.id for item in review.all} - {rejected.id, disputed.id}
+    with pytest.raises(UserError, match="unknown choice of reviewed 'all'"):
+        trainers.export([folder], "llava", reviewed="all")
+    review.reject(accepted)
+    review.reject(fixed)
+    with pytest.raises(UserError, match="accepted by a reviewer"):
+        export("--reviewed", "accepted")
+
+
+def test_two_reviewers_are_merged_and_agree(folder: Path, made: dict[str, Path], tmp_path: Path) -> None:
+    other = shutil.copytree(made["IDRiD_seg"], tmp_path / "other")
+    ada, bob = load(folder), load(other, "Bob")
+    for place, item in enumerate(ada.all):
+        ada.reject(item) if place < 4 else ada.accept(item)
+        bob.reject(item) if place < 3 else bob.accept(item)
+    assert report.agreement(ada)["both"].tolist() == [0]
+    told = main(["review", str(folder), "--merge", str(other / "reviews.jsonl")])
+    assert "24 decisions are in" in told and "8 accepted, 0 fixed, 3 rejected, 1 disputed" in told
+    assert "Ada and Bob: 92 % of 12 equal, Cohen's kappa 0.80" in told
+    assert main(["review", str(folder), "--merge", str(other / "reviews.jsonl")]) == told
+    again = load(folder)
+    assert report.states(again).loc["disputed", "all reviewers"] == 1
+    assert report.rates(again)["errors"].tolist() == ["4 errors in 12: 33 %, 9.9 % to 65 % at 95 %"]
+    with pytest.raises(UserError, match="found 2 folders"):
+        main(["review", str(folder), str(other), "--merge", str(other / "reviews.jsonl")])
+
+
+def test_rates_by_stratum(made: dict[str, Path], folder: Path) -> None:
+    review = load(folder, also=str(made["ODIR"])).draw(4, "dataset", 1)
+    for item in review.drawn:
+        if item.run == 0:
+            review.accept(item)
+    rows = report.rates(review)
+    assert rows["samples"].tolist() == [12, 13, 25]
+    assert rows["errors"].tolist()[:2] == ["0 errors in 4: at most 53 % at 95 %", "nothing was looked at yet"]
+
+
+# --- clicks ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def desk_of(folder: Path, caplog: pytest.LogCaptureFixture) -> Reviewer:
+    """A reviewer's desk; an error that a widget would swallow fails the test."""
+    found = Reviewer(load(folder))
+    yield found
+    found.shelf.close()
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING], caplog.text
+
+
+def press(at: Reviewer, **content: str) -> None:
+    at.pane._handle_custom_msg(content, [])
+
+
+def problem(at: Reviewer) -> str:
+    return at.info.value if "rl-problem" in at.info.value else ""
+
+
+def test_next_and_back_by_click_and_key(desk_of: Reviewer) -> None:
+    first, picture = desk_of.item, desk_of.image.value
+    assert Image.open(BytesIO(picture)).format == "JPEG"
+    desk_of.buttons["next"].click()
+    assert desk_of.item != first and desk_of.image.value != picture and desk_of.item.id in desk_of.pane.html
+    press(desk_of, key="back")
+    assert desk_of.item == first and desk_of.image.value == picture and not problem(desk_of)
+    desk_of.buttons["back"].click()
+    assert "first sample" in problem(desk_of) and desk_of.item == first
+
+
+def test_accept_and_reject_move_on(desk_of: Reviewer, folder: Path) -> None:
+    first = desk_of.item
+    desk_of.buttons["accept"].click()
+    second = desk_of.item
+    desk_of.say.value = "wrong eye"
+    press(desk_of, key="reject")
+    assert first != second != desk_of.item and desk_of.say.value == ""
+    assert [(d["id"], d["what"], d.get("text")) for d in lines(folder)] == [
+        (first.id, "accept", None),
+        (second.id, "reject", "wrong eye"),
+    ]
+    assert (desk_of.bar.value, desk_of.bar.max) == (2, 12)
+    desk_of.buttons["undo"].click()
+    assert desk_of.item == second and "rejected" not in desk_of.pane.html and desk_of.bar.value == 1
+    assert "1" in desk_of.stand.value and "0 errors in 1" in desk_of.stand.value
+
+
+def test_all_reviewed(desk_of: Reviewer) -> None:
+    for _ in range(12):
+        desk_of.buttons["accept"].click()
+    assert desk_of.bar.value == 12 and "is reviewed" in desk_of.info.value
+    desk_of.filters["state"].value = "unreviewed"
+    assert "no sample passes" in problem(desk_of)
+    desk_of.filters["state"].value = "accepted"
+    assert not problem(desk_of) and len(desk_of.queue) == 12
+
+
+def test_filters_by_choice(desk_of: Reviewer) -> None:
+    desk_of.filters["lesion"].value = "haemorrhages"
+    assert all("haemorrhages" in item.lesions for item in desk_of.queue) and desk_of.item in desk_of.queue
+    desk_of.filters["lesion"].value = "all"
+    assert len(desk_of.queue) == 12
+
+
+def test_a_typed_comment_is_never_lost(desk_of: Reviewer, folder: Path) -> None:
+    first = desk_of.item
+    desk_of.say.value = "look again"
+    desk_of.buttons["next"].click()
+    assert (lines(folder)[0]["id"], lines(folder)[0]["text"], desk_of.say.value) == (first.id, "look again", "")
+    desk_of.buttons["comment"].click()
+    assert "needs a text" in problem(desk_of)
+    desk_of.say.value = "<b>"
+    desk_of.buttons["comment"].click()
+    assert "&lt;b&gt;" in desk_of.pane.html
+
+
+def test_fix_by_click(desk_of: Reviewer, folder: Path) -> None:
+    first = desk_of.item
+    desk_of.part.value = 0
+    assert "<image>" not in desk_of.text.value
+    desk_of.text.value = "Would you please describe this picture?"
+    for name in ("next", "accept", "unreviewed"):
+        desk_of.buttons[name].click()
+        assert "not saved" in problem(desk_of) and desk_of.item == first, "nothing typed is lost"
+    desk_of.buttons["save"].click()
+    assert not problem(desk_of) and lines(folder)[0]["what"] == "fix" and "describe this picture" in desk_of.pane.html
+    desk_of.part.value = 1
+    desk_of.text.value = "The image shows 97 drusen."
+    desk_of.buttons["save"].click()
+    assert "97" in problem(desk_of) and len(lines(folder)) == 1
+    desk_of.buttons["reset"].click()
+    desk_of.buttons["undo"].click()
+    assert "describe this picture" not in desk_of.pane.html and not problem(desk_of)
+
+
+def test_a_box_lights_up(desk_of: Reviewer) -> None:
+    plain = desk_of.image.value
+    box = next(t["value"] for t in desk_of._page.traces if markup.is_box(t))
+    marked = f'data-box="{" ".join(map(str, box))}"'
+    assert marked in desk_of.pane.html
+    press(desk_of, box=" ".join(map(str, box)))
+    assert desk_of.image.value != plain and Image.open(BytesIO(desk_of.closer.value)).size == (360, 360)
+    press(desk_of, box="")
+    assert desk_of.image.value == plain and desk_of.closer.value == b""
+    press(desk_of, key="boxes")
+    assert desk_of.image.value != plain and desk_of.legend.value == ""
+    press(desk_of, key="boxes")
+    assert desk_of.image.value == plain and not problem(desk_of)
+
+
+def test_errors_in_callbacks_are_shown(desk_of: Reviewer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("<surprise>")
+
+    monkeypatch.setattr(desk_of.review, "accept", broken)
+    desk_of.buttons["accept"].click()
+    assert "KeyError" in problem(desk_of) and "&lt;surprise&gt;" in problem(desk_of) and "in broken" in problem(desk_of)
+    press(desk_of, key="no such key")
+    assert "KeyError" in problem(desk_of)
+    press(desk_of, box="a b c d")
+    assert "ValueError" in problem(desk_of)
+    desk_of.buttons["next"].click()
+    assert not desk_of.info.value, "the next action clears it"
+
+
+def test_a_full_disk_is_shown_and_nothing_counts(desk_of: Reviewer, folder: Path) -> None:
+    (folder / "reviews.jsonl").mkdir()
+    first = desk_of.item
+    desk_of.buttons["accept"].click()
+    assert "cannot be written" in problem(desk_of) and desk_of.item == first and desk_of.bar.value == 0
+
+
+def test_a_picture_that_cannot_be_read_is_told(folder: Path, drawn: dict[str, Path], tmp_path: Path) -> None:
+    data = shutil.copytree(drawn["ODIR"], tmp_path / "data")
+    Job.load(dataset="ODIR", data_root=str(data), out_dir=str(tmp_path / "odir"), limit=3).run()
+    review = load(tmp_path / "odir", dataset="ODIR")
+    path, _ = review.picture(review.all[1])
+    whole = path.read_bytes()
+    path.write_bytes(b"no picture")
+    at = Reviewer(review)
+    desk.show(review, "sheet")
+    page = (tmp_path / "odir" / "review.html").read_text(encoding="utf-8")
+    assert page.count("<img") == 2 and page.count("is not a readable image") == 1 and page.count("<section") == 3
+    at.buttons["next"].click()
+    assert "not a readable image" in problem(at) and at.image.value == b"" and at.item.id in at.pane.html
+    path.write_bytes(whole)
+    at.buttons["back"].click()
+    at.buttons["next"].click()
+    assert not problem(at) and at.image.value
+    at.shelf.close()
+
+
+def test_others_are_told_only_after_one_s_own_verdict(folder: Path) -> None:
+    bob = load(folder, "Bob <b>")
+    bob.reject(bob.all[0], "the <i>disc</i>")
+    at = Reviewer(load(folder))
+    assert "Bob" not in at.pane.html
+    at.buttons["accept"].click()
+    at.buttons["back"].click()
+    assert "Bob &lt;b&gt;" in at.pane.html and "the &lt;i&gt;disc" in at.pane.html
+    at.shelf.close()
+
+
+# --- pages -----------------------------------------------------------------------------------------------------------
+
+
+class Tags(HTMLParser):
+    """The tags of a page, with the text that people read."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.tags, self.hovers, self.text = set(), [], ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        """Notes a tag."""
+        self.tags.add(tag)
+        self.hovers += [value for name, value in attributes if name == "title"]
+
+    def handle_data(self, data: str) -> None:
+        """Notes a text."""
+        self.text += data
+
+
+def test_everything_is_escaped(folder: Path) -> None:
+    spoil(folder, tell)
+    review = load(folder)
+    found = Tags(markup.conversation(review.page(review.all[0]), "<h1>"))
+    assert found.tags <= {"h3", "div", "span", "b", "p", "i", "br"}
+    assert "<script>alert(1)</script> & 'so' \"on\"" in found.text and "<u>odd</u> (leak<b>)" in found.text
+    assert "<h1>" in found.text
+    assert any("<i> = \"><img src=x>\na\"><b>.csv, row 3, column '<c>'" in hover for hover in found.hovers)
+
+
+def test_every_number_and_claim_shows_its_cell(made: dict[str, Path]) -> None:
+    review = load(made["ODIR"], dataset="ODIR")
+    page = review.page(review.all[0])
+    found = Tags(markup.conversation(page))
+    for trace in page.traces:
+        assert any(markup.source(trace) in hover for hover in found.hovers)
+    assert any(h == "Disc_height = 1775.7856\nMacular_Features.csv, row 2, column 'Disc_height'" for h in found.hovers)
+
+
+def test_the_sheet_needs_no_network(folder: Path) -> None:
+    spoil(folder, tell)
+    review = load(folder)
+    shown = desk.show(review, "sheet", limit=3)
+    page = (folder / "review.html").read_text(encoding="utf-8")
+    assert "3 samples of 12" in shown["holds"].iloc[0]
+    assert page.count('src="data:image/jpeg;base64,') == 3 == page.count("<section")
+    assert "http:" not in page and "https:" not in page and "<script" not in page and "default-src 'none'" in page
+    with pytest.raises(UserError, match="unknown view 'both'"):
+        desk.show(review, "both")
+
+
+def test_participants_names_stay_out(made: dict[str, Path]) -> None:
+    review = load(made["UK"], dataset="UK")
+    html = "".join(markup.conversation(review.page(item), item.title) for item in review.all)
+    for item in review.all:
+        assert Path(item.image).stem not in html and item.title.startswith("image ")
+
+
+def test_boxes_are_drawn_where_they_are() -> None:
+    from retinal_lib.fact import Fact, Source
+
+    pixels = Image.new("RGB", (400, 200))
+    box = Fact("lesion", "MA_box", (0.25, 0.25, 0.5, 0.75), "box", "", Source("mask"), "microaneurysms")
+    found = Image.open(BytesIO(overlay.drawn(pixels, [box])))
+    for x, y, inked in (
+        (97, 100, True),
+        (203, 100, True),
+        (150, 47, True),
+        (150, 153, True),
+        (150, 100, False),
+        (50, 100, False),
+    ):
+        near = [sum(found.getpixel((x + i, y + j))) for i in range(-2, 3) for j in range(-2, 3)]
+        assert (max(near) > 150) == inked, (x, y)
+
+
+def test_the_notebook_writes_the_sheet_where_no_one_looks_on(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "review.ipynb"
+    parameters = {"dataset": "IDRiD_seg", "out_dir": str(folder), "draw": 2, "stratum": "split", "reviewer": "Ada"}
+    papermill.execute_notebook(str(NOTEBOOK), str(output), parameters, progress_bar=False)
+    executed = nbformat.read(output, 4)
+    outputs = [out for cell in executed.cells for out in cell.get("outputs", [])]
+    assert not [out for out in outputs if out.output_type in ("stream", "error")]
+    assert (folder / "review.html").read_text(encoding="utf-8").count("<section") == 4
+    assert "widgets" not in executed.metadata and output.stat().st_size < 60_000
+
+
+def test_the_notebook_s_parameters_are_explained() -> None:
+    from papermill.inspection import inspect_notebook
+
+    found = inspect_notebook(str(NOTEBOOK))
+    assert all(parameter["help"] for parameter in found.values()) and len(found) == 14
+
+
+def test_without_widgets_the_way_out_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "retinal_lib.reviewer", None)
+    monkeypatch.delattr("retinal_lib.reviewer", raising=False)
+    with pytest.raises(UserError, match="pass -p view sheet"):
+        desk.show(load(folder), "widgets")
+    assert paths.HEADLESS and decisions.STATES
