@@ -109,7 +109,7 @@ def _same(row: dict, entry: Entry) -> bool:
 def _stamp(model: Answerer, options: Options) -> str:
     """What decides the answers: a file of one run is not taken up with another model or other options."""
     given = {name: value for name, value in options.given.items() if name != "batch_size"}
-    return json.dumps({"model": model.name, **given}) + "\n"
+    return json.dumps({"model": model.identity, **given}) + "\n"
 
 
 def _kept(file: Path, stamp: str) -> dict[str, dict]:

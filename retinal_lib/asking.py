@@ -57,6 +57,7 @@ class Answerer(Protocol):
     """What can answer: a model on this machine, or a server in its place."""
 
     name: str
+    identity: str  # what tells it from other models
     place: str
     noticed: dict[str, str]
 

@@ -94,6 +94,8 @@ class Infer:
 
     def answer(self) -> Answered:
         """Asks all entries and writes the answers file; what it holds already is not asked again."""
+        if self.drawn:  # noise need not be kept
+            self.answers_file.unlink(missing_ok=True)
         return answers.answer(self.model, self.entries, self.answers_file, self.max_failed, **self.options.given)
 
 

@@ -89,6 +89,7 @@ class Model:
         self.llava, self.tokenizer, self.preparation = llava, tokenizer, preparation
         self.name, self.patches, self.start_end = found.folder.name, found.patches, found.start_end
         self.dtype, self.device = llava.dtype, llava.device
+        self.identity = f"{self.name} {found.fingerprint}"
         self.place = f"{llava.device.type}, {str(llava.dtype).removeprefix('torch.')}"
         self.select_layer = found.select_layer
         eos = found.text.get("eos_token_id")

@@ -1,5 +1,6 @@
 """A model on disk or on the hub: which files it has, which are missing, and what its config says."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -49,6 +50,12 @@ class Found:
     def start_end(self) -> bool:
         """Whether an image's tokens stand between marks."""
         return bool(self.config.get("mm_use_im_start_end", False))
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this model from another: its config, and its files with their sizes."""
+        sizes = [(path.name, path.stat().st_size) for path in self.files]
+        return hashlib.sha256(json.dumps([self.config, sizes], sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -121,7 +121,7 @@ def test_answers_are_cut_as_the_script_cuts_them() -> None:
 class Parrot:
     """Answers with the question, without any model; some questions break it."""
 
-    name, place = "parrot", "nowhere"
+    name, identity, place = "parrot", "parrot", "nowhere"
 
     def __init__(self):
         self.noticed: dict[str, str] = {}
