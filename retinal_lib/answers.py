@@ -75,7 +75,7 @@ def answer(
     file.parent.mkdir(parents=True, exist_ok=True)
     file.with_name(f"{file.name}.options").write_text(stamp, encoding="utf-8")
     had = len(done)
-    _rewrite(file, list(done.values()))
+    write(file, list(done.values()))
     with file.open("a", encoding="utf-8") as lines, progress.bar(len(entries), "images") as bar:
 
         def put(row: dict) -> None:
@@ -90,7 +90,7 @@ def answer(
         for key, found in run(model, asked, chosen):
             put(_row(by_id[key], str(found) if isinstance(found, UserError) else found))
     rows = [done[entry.id] for entry in entries]
-    _rewrite(file, rows)
+    write(file, rows)
     return Answered(file, tuple(rows), len(rows) - had, max_failed, tuple(model.noticed.values()))
 
 
@@ -144,10 +144,12 @@ def load(file: str | Path) -> list[dict]:
     return rows
 
 
-def _rewrite(file: Path, rows: list[dict]) -> None:
-    """Puts the rows into the file, whole or not at all."""
+def write(file: Path, rows: list[dict]) -> Path:
+    """Puts rows into a file, whole or not at all, and returns it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
     with os.fdopen(handle, "w", encoding="utf-8") as lines:
         lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     Path(name).chmod(0o644)
     Path(name).replace(file)
+    return file

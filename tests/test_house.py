@@ -19,29 +19,32 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 # modules by floor, the lowest first: imports go down, or sideways within a floor
 FLOORS = [
     "errors paths fact conversation phrases progress shown tokens dialogue".split(),
-    "boxes check picture table vault server price questions asking".split(),
+    "boxes check picture table vault server price questions asking answer_parser scores".split(),
     "llava_folder llava_weights llava_tokenizer llava_pixels llava_decoder".split(),
-    "llava_convert llava_memory answers".split(),
+    "llava_convert llava_memory answers marked score_figures".split(),
     "folder record automorph book".split(),
     "kinds unpack money".split(),
     "page".split(),
     "lesions settings prompt offline_vessels".split(),
     "catalogue offline".split(),
-    "exclude teacher figures inference stand_in".split(),
+    "exclude teacher figures inference stand_in pretend".split(),
     "dataset settle export".split(),
     "pack".split(),
     "collect exchange".split(),
     "desc select convert direct batch".split(),
     "ways".split(),
     "outcome".split(),
-    "job infer papermill_plugin __init__ __main__".split(),
+    "label_questions evaluate".split(),
+    "job infer evaluation papermill_plugin __init__ __main__".split(),
 ]
 SAMPLE = [name for name in MODULES if name.startswith("sample") or name == "fundus"]  # stands aside, used by job
 # the model's modules: torch is used there, and they are reached through inference alone
 MODEL = "inference llava_convert llava_decoder llava_memory llava_weights sample_model".split()
 DOORS = {
     "openai": ["server"],
-    "matplotlib": ["figures"],
+    "matplotlib": ["figures", "score_figures"],
+    "sklearn": ["scores"],
+    "scipy": ["scores"],
     "sqlite3": ["vault"],
     "cv2": ["boxes", *SAMPLE],
     "PIL": ["boxes", "inference", "lesions", "llava_pixels", "picture", *SAMPLE],
@@ -133,7 +136,7 @@ def test_the_notebook_s_parameters_are_the_settings() -> None:
     assert all(parameter["help"] for parameter in found.values()), "each is explained"
 
 
-@pytest.mark.parametrize(("notebook", "module"), [("infer", "infer")])
+@pytest.mark.parametrize(("notebook", "module"), [("infer", "infer"), ("evaluate", "evaluation")])
 def test_the_other_notebooks_parameters_are_their_modules(notebook: str, module: str) -> None:
     from importlib import import_module
 
