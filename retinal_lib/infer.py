@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from retinal_lib import answers, paths, questions, sample
+from retinal_lib import answers, page, paths, questions, sample
 from retinal_lib.answers import Answered
 from retinal_lib.asking import Options
 from retinal_lib.dialogue import DEFAULT_QUESTION
@@ -67,6 +67,7 @@ class Infer:
             raise UserError(f"max_failed is {share!r}; expected a share from 0 to 1")
         asked = str(given.get("question", DEFAULT_QUESTION))
         model = _model(given)
+        _check_terms(model, entries)
         return cls(model, "model_name" not in given, image, asked, tuple(entries), answers_file, options, share)
 
     @property
@@ -123,6 +124,16 @@ def _entries(given: dict[str, object]) -> Sequence[Entry]:
         raise UserError(f"image_folder {where} has no images ({', '.join(_IMAGES)})")
     asked = f"{given.get('question', DEFAULT_QUESTION)} {given.get('append', '')}".strip()
     return [Entry(Path(name).stem, name, where / name, (asked,)) for name in names]
+
+
+def _check_terms(model: object, entries: Sequence[Entry]) -> None:
+    """UserError: images would go to a remote server that their dataset's terms keep from it."""
+    if not getattr(model, "remote", False):
+        return
+    for name in dict.fromkeys(entry.dataset for entry in entries):
+        found = page.get(name) if name in page.names() else None
+        if found is not None and found.may_send != "yes":
+            raise UserError(f"{found.name}: {found.terms}; {model.name} is on {model.place}")
 
 
 def _names(where: Path) -> list[str]:

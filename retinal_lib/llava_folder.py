@@ -13,6 +13,12 @@ from retinal_lib.errors import UserError
 _SMALL = ("*.json", "tokenizer.model", "*.jinja")
 _NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.(bin|safetensors)")
 _LLAMA = {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size"}
+# towers that models bring without their config
+_LARGE = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16, "patch_size": 14}
+_KNOWN = {
+    "clip-vit-large-patch14": _LARGE | {"image_size": 224, "projection_dim": 768, "hidden_act": "quick_gelu"},
+    "clip-vit-large-patch14-336": _LARGE | {"image_size": 336, "projection_dim": 768, "hidden_act": "quick_gelu"},
+}
 _CLIP = {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "image_size", "patch_size"}
 
 
@@ -84,8 +90,9 @@ def find(model_name: str | Path, vision_tower: str | Path | None = None, mm_proj
     if "biomedclip" in str(name).casefold():
         raise UserError(f"the vision tower {name} is a BiomedCLIP, whose form differs; only CLIP towers can be used")
     inside = vision_tower is None and any("vision_tower" in key for key in _named(folder))
-    tower = None if inside and _inside_config(folder) else _tower(name, folder)
-    held = read_config(tower) if tower else _inside_config(folder)
+    own = _inside_config(folder) or _KNOWN.get(Path(str(name)).name, {}) if inside else {}
+    tower = None if own else _tower(name, folder)
+    held = read_config(tower) if tower else own
     held = held.get("vision_config", held) | ({} if "vision_config" not in held else {"model_type": "clip_vision_model"})
     if wanted := sorted(_CLIP - set(held)):
         raise UserError(f"{tower or folder}: the vision tower's config does not say {', '.join(wanted)}; is it a CLIP tower?")

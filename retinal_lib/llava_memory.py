@@ -46,14 +46,14 @@ def check_quantize(quantize: str | None, place: torch.device) -> None:
     if quantize not in QUANTIZE:
         raise unknown("quantize", quantize, QUANTIZE)
     if not has_bitsandbytes():
-        raise UserError("quantize='4bit' needs bitsandbytes, which is not installed: pip install bitsandbytes")
+        raise UserError("quantize='4bit' needs bitsandbytes and accelerate: pip install bitsandbytes accelerate")
     if place.type != "cuda":
         raise UserError(f"quantize='4bit' is for a GPU, the device is {place}; pass dtype='float16' to halve the memory there")
 
 
 def has_bitsandbytes() -> bool:
     """Whether 4-bit weights can be had."""
-    return find_spec("bitsandbytes") is not None
+    return find_spec("bitsandbytes") is not None and find_spec("accelerate") is not None
 
 
 def free(place: torch.device) -> int:
@@ -88,7 +88,9 @@ def _advice(numbers: int, place: torch.device, kind: torch.dtype) -> str:
     if kind == torch.float32 and half <= free(place):
         ways.append(f"dtype='float16' ({gigabytes(half)})")
     if place.type == "cuda" and four <= free(place):
-        ways.append(f"quantize='4bit' ({gigabytes(four)}; {'' if has_bitsandbytes() else 'pip install '}bitsandbytes)")
+        ways.append(
+            f"quantize='4bit' ({gigabytes(four)}; {'' if has_bitsandbytes() else 'pip install '}bitsandbytes, accelerate)"
+        )
     if place.type == "cuda" and half <= free(torch.device("cpu")):
         ways.append(f"device='cpu', dtype='float16' ({gigabytes(half)}, slow)")
     return f"what fits: {', '.join(ways)}" if ways else "nothing fits here: a 24 GB GPU holds a 7B model in half precision"

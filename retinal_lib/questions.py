@@ -20,6 +20,7 @@ class Entry:
     path: Path | None
     questions: tuple[str, ...]
     error: str = ""
+    dataset: str = ""  # whose terms hold for the image, where the file says so
 
 
 def read(
@@ -92,7 +93,7 @@ def _entry(number: int, held: object, folder: Path, most: int | None, append: st
     except UserError as error:
         return Entry(name, "", None, (), str(error))
     asked = [f"{text} {append}".strip() if append else text for text in asked[:most]]
-    return Entry(name, image, folder / image, tuple(asked))
+    return Entry(name, image, folder / image, tuple(asked), dataset=str(held.get("dataset") or ""))
 
 
 def _image(held: dict) -> str:

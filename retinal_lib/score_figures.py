@@ -21,7 +21,7 @@ def confusions(groups: dict[str, Sequence[Mark]]) -> Figure:
         return _nothing("no single answers to compare")
     columns = min(3, len(groups))
     rows = -(-len(groups) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(4.2 * columns, 3.9 * rows), squeeze=False, dpi=72, layout="constrained")
+    figure, axes = plt.subplots(rows, columns, figsize=(4.2 * columns, 3.2 * rows), squeeze=False, dpi=72, layout="constrained")
     plt.close(figure)
     for place, (title, held) in zip(axes.flat, groups.items(), strict=False):
         _matrix(place, title, held)
@@ -58,7 +58,7 @@ def gallery(wrong: Sequence[Mark]) -> Figure:
     if not wrong:
         return _nothing("nothing was answered wrongly")
     rows = -(-len(wrong) // _COLUMNS)
-    figure, axes = plt.subplots(rows, _COLUMNS, figsize=(13, 3.9 * rows), squeeze=False, dpi=72, layout="constrained")
+    figure, axes = plt.subplots(rows, _COLUMNS, figsize=(13, 3.1 * rows), squeeze=False, dpi=72, layout="constrained")
     plt.close(figure)
     for place in axes.flat:
         place.axis("off")

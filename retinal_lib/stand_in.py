@@ -25,6 +25,7 @@ class StandIn:
             raise UserError("model_name 'openai:' lacks the model's name, such as openai:gpt-4o-mini")
         self.name, self._server = f"openai:{name}", Server()
         self._model, self.noticed = name, dict[str, str]()
+        self.remote = not self._server.local
         self.identity = f"{name} at {self._server.name}"
         self.place = f"{self._server.name}; the images are sent there"
 

@@ -256,6 +256,27 @@ def test_one_file_is_in_memory_at_a_time(drawn: Path, tmp_path: Path, monkeypatc
     assert most == 1
 
 
+def test_a_hub_id_brings_only_what_is_needed(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    wanted: dict[str, dict] = {}
+    places = {"lab/model": drawn, "lab/tower": drawn.parent / "vision-tower"}
+    files = [
+        type("File", (), {"rfilename": name, "size": 10}) for name in ("config.json", "model.safetensors", "pytorch_model.bin")
+    ]
+
+    def download(name: str, **options: object) -> str:
+        wanted[name] = options
+        return str(places[name])
+
+    api = type("Api", (), {"model_info": lambda self, name, **_: type("Info", (), {"siblings": files})})
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub, "HfApi", api)
+    assert load_model("lab/model", vision_tower="lab/tower", device="cpu").patches == 16
+    assert set(wanted) == set(places) and "*.safetensors" in wanted["lab/model"]["allow_patterns"]
+    assert not any(pattern.endswith((".bin", ".py")) for pattern in wanted["lab/model"]["allow_patterns"])
+
+
 def test_an_unknown_hub_model_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
