@@ -56,7 +56,8 @@ class Form:
             turns += [(self.roles[1], answers[i])] if i < len(answers) else []
         text = self.system + self.between
         for role, said in turns:
-            text += f"{role}: {said}{self.between if role == self.roles[0] else self.stop}"
+            # the released code writes an empty answer without its mark
+            text += f"{role}: {said}{self.between if role == self.roles[0] else self.stop}" if said else f"{role}:"
         return f"{text}{self.roles[1]}:" if self.opened else text
 
 

@@ -92,8 +92,7 @@ class Model:
         self.identity = f"{self.name} {found.fingerprint}"
         self.place = f"{llava.device.type}, {str(llava.dtype).removeprefix('torch.')}"
         self.select_layer = found.select_layer
-        eos = found.text.get("eos_token_id")
-        self.eos = set(eos if isinstance(eos, list) else [] if eos is None else [eos])
+        self.eos = found.eos
         self._decoder = Decoder(llava, tokenizer.token_to_id(dialogue.IMAGE_PATCH), llava_convert.pad_id(tokenizer))
         self._features: OrderedDict[object, torch.Tensor] = OrderedDict()
         self._hashes = {i for piece, i in tokenizer.get_vocab().items() if "#" in piece}  # what may end an answer

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -114,7 +115,7 @@ def _weights(found: Found, made: Path) -> None:
         if not held:
             continue
         name = f"part-{len(written) + 1:05d}.safetensors"
-        held = {key: tensor.detach().clone().contiguous() for key, tensor in held.items()}  # saved tensors may share memory
+        held = _apart(held)
         save_file(held, str(made / name), metadata={"format": "pt"})
         size += sum(tensor.numel() * tensor.element_size() for tensor in held.values())
         weight_map |= dict.fromkeys(held, name)
@@ -125,6 +126,13 @@ def _weights(found: Found, made: Path) -> None:
         (made / name).rename(made / to)
     weight_map = {key: final[name] for key, name in weight_map.items()}
     (made / "model.safetensors.index.json").write_text(llava_weights.index(weight_map, size), encoding="utf-8")
+
+
+def _apart(held: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors, those that share memory with others copied: they cannot be saved side by side."""
+    places = Counter(tensor.untyped_storage().data_ptr() for tensor in held.values())
+    shared = {key for key, tensor in held.items() if places[tensor.untyped_storage().data_ptr()] > 1}
+    return {key: tensor.clone() if key in shared else tensor.contiguous() for key, tensor in held.items()}
 
 
 def _words(found: Found, tokenizer, made: Path, bos: str) -> None:
@@ -144,7 +152,7 @@ def _words(found: Found, tokenizer, made: Path, bos: str) -> None:
         "processor_class": "LlavaProcessor",
         "chat_template": template,
     }
-    eos = held["text_config"]["eos_token_id"]
+    eos = sorted(found.eos)
     processor = {
         "processor_class": "LlavaProcessor",
         "image_token": dialogue.IMAGE_PATCH,

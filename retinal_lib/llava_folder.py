@@ -53,6 +53,14 @@ class Found:
         return self.config.get(key, -2 if self.converted else -1)
 
     @property
+    def eos(self) -> frozenset[int]:
+        """The ids that end what the model writes: generation_config.json goes before the config, as in `generate`."""
+        file = self.folder / "generation_config.json"
+        held = _read_json(file).get("eos_token_id") if file.is_file() else None
+        held = self.text.get("eos_token_id") if held is None else held
+        return frozenset(held if isinstance(held, list) else [] if held is None else [held])
+
+    @property
     def start_end(self) -> bool:
         """Whether an image's tokens stand between marks."""
         return bool(self.config.get("mm_use_im_start_end", False))
@@ -102,11 +110,15 @@ def find(model_name: str | Path, vision_tower: str | Path | None = None, mm_proj
 def read_config(folder: Path) -> dict:
     """A folder's config.json. UserError: it is not there or not readable."""
     file = folder / "config.json"
+    if not file.is_file():
+        raise UserError(f"{folder} has no config.json; it is no model's folder, or its download is not complete")
+    return _read_json(file)
+
+
+def _read_json(file: Path) -> dict:
     try:
         held = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{folder} has no config.json; it is no model's folder, or its download is not complete") from error
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{file} is not readable as JSON ({error})") from error
     if not isinstance(held, dict):
         raise UserError(f"{file}: expected a mapping")
