@@ -30,9 +30,9 @@ $(VENV)/.%: pyproject.toml constraints.txt
 
 # torch by pip even where uv is there: uv does not heed pip's settings, which may name a smaller build
 $(VENV)/.torch: $(VENV)/.test
-	@echo "setting up torch and transformers in $(VENV) (once; make test TORCH=no does without them)"
+	@echo "setting up torch, transformers and ray in $(VENV) (once; make test TORCH=no does without them)"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || uv pip install --quiet --python $(BIN)/python pip
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[inference]"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[inference,scale]"
 	@touch $@
 
 $(VENV)/.run: SPEC = .

@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +58,12 @@ class Answered:
 
 
 def answer(
-    model: Answerer, entries: Sequence[Entry], file: str | Path, max_failed: float = 0.05, **options: object
+    model: Answerer,
+    entries: Sequence[Entry],
+    file: str | Path,
+    max_failed: float = 0.05,
+    ask: Callable[..., Iterable[tuple[object, list[str] | UserError]]] = run,
+    **options: object,
 ) -> Answered:
     """Asks the model and writes `{"id", "image", "qa_pairs": [{"question", "answer"}]}` for each entry, a line each.
 
@@ -87,7 +92,7 @@ def answer(
         for entry in [entry for entry in todo if entry.error]:
             put(_row(entry, entry.error))
         asked = [Asked(entry.id, entry.path, entry.questions) for entry in todo if not entry.error]
-        for key, found in run(model, asked, chosen):
+        for key, found in ask(model, asked, chosen):
             put(_row(by_id[key], str(found) if isinstance(found, UserError) else found))
     rows = [done[entry.id] for entry in entries]
     write(file, rows)

@@ -150,10 +150,37 @@ def _first(entries: Sequence[Entry]) -> Path:
 
 def _model(given: dict[str, object]) -> object:
     name = given.get("model_name")
-    if str(name).startswith("openai:"):
+    if name is None:
+        _inference()
+        from retinal_lib import sample_model
+
+        name = sample_model.draw(paths.root() / "artifacts" / "sample" / "model")
+    return load(str(name), {key: given[key] for key in _LOADING if key in given})
+
+
+def load(model_name: str, loading: dict[str, object]) -> object:
+    """The model of that name: a folder as typed, a hub id, or a server. UserError: as `load_model`, or torch is missing."""
+    if model_name.startswith("openai:"):
         from retinal_lib.stand_in import StandIn
 
-        return StandIn(str(name).removeprefix("openai:"))
+        return StandIn(model_name.removeprefix("openai:"))
+    return _inference().load_model(_place(model_name), **loading)
+
+
+def identity(model_name: str, loading: dict[str, object]) -> str:
+    """What tells a model from others, as the loaded model has it, without loading it."""
+    if model_name.startswith("openai:"):
+        return load(model_name, {}).identity
+    return _inference().identity(_place(model_name), loading.get("vision_tower"), loading.get("mm_projector"))
+
+
+def _place(model_name: str) -> str | Path:
+    if Path(model_name).expanduser().is_dir() or model_name.count("/") != 1:
+        return paths.resolve(model_name)
+    return model_name
+
+
+def _inference() -> object:
     try:
         from retinal_lib import inference
     except ModuleNotFoundError as error:
@@ -161,10 +188,4 @@ def _model(given: dict[str, object]) -> object:
             f"{error.name} is not installed, which a model on this machine needs: pip install -e '.[inference]'; "
             "or pass model_name openai:<name> to ask a server"
         ) from error
-    if name is None:
-        from retinal_lib import sample_model
-
-        name = sample_model.draw(paths.root() / "artifacts" / "sample" / "model")
-    elif Path(str(name)).expanduser().is_dir() or str(name).count("/") != 1:
-        name = paths.resolve(str(name))
-    return inference.load_model(name, **{key: given[key] for key in _LOADING if key in given})
+    return inference

@@ -56,6 +56,12 @@ def load_model(
     return Model(llava, tokenizer, llava_convert.preparation(found), found)
 
 
+def identity(model_name: str | Path, vision_tower: str | Path | None = None, mm_projector: str | Path | None = None) -> str:
+    """What tells a model from others, from its files alone."""
+    found = llava_folder.find(model_name, vision_tower, mm_projector)
+    return f"{found.folder.name} {found.fingerprint}"
+
+
 def _loaded(found, tokenizer, place: torch.device, kind: torch.dtype, quantize: str | None) -> LlavaForConditionalGeneration:
     config = LlavaConfig(**{k: v for k, v in llava_convert.config(found, tokenizer).items() if k != "retinal_lib"})
     options = {}

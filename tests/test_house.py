@@ -35,7 +35,7 @@ FLOORS = [
     "ways".split(),
     "outcome".split(),
     "label_questions evaluate".split(),
-    "job infer evaluation papermill_plugin __init__ __main__".split(),
+    "job infer evaluation scale papermill_plugin __init__ __main__".split(),
 ]
 SAMPLE = [name for name in MODULES if name.startswith("sample") or name == "fundus"]  # stands aside, used by job
 # the model's modules: torch is used there, and they are reached through inference alone
@@ -43,6 +43,7 @@ MODEL = "inference llava_convert llava_decoder llava_memory llava_weights sample
 DOORS = {
     "openai": ["server"],
     "matplotlib": ["figures", "score_figures"],
+    "ray": [],  # scale takes it where it is used
     "sklearn": ["scores"],
     "scipy": ["scores"],
     "sqlite3": ["vault"],
