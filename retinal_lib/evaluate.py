@@ -142,7 +142,7 @@ class Tables:
         for (model, dataset, kind), held in _by(self.marks, lambda m: (m.model, m.dataset, m.kind)).items():
             for subject, part in _by(held, _subject).items() if kind == "grade" else [(kind, held)]:
                 rows.setdefault(model, {})[f"{dataset}: {subject}"] = _percent(kind, part)
-        return Shown.from_dict(rows, orient="index")
+        return Shown.from_dict(rows, orient="index") if rows else Shown([])
 
     def blinded(self, without: Sequence[Mark]) -> Shown:
         """The same questions with and without the right image: a model that looks does worse without, and answers otherwise."""

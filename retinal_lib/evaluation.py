@@ -42,14 +42,15 @@ class Evaluation:
     tables: Tables
     without: tuple[Mark, ...]
     made_up: bool
+    waiting: str  # what to do next, where there are no answers yet
     max_unread: float
 
     @classmethod
     def load(cls, **given: object) -> "Evaluation":
         """From the notebook's parameters; None counts as not passed.
 
-        Without `answers_files`, questions on your own data are written and the sentence says how to have them answered; those
-        on drawn samples are answered by made-up answers. UserError: besides that, what is wrong with files or parameters.
+        Without `answers_files`, questions on your own data are written, and `waiting` says how to have them answered; those
+        on drawn samples are answered by made-up answers. UserError: what is wrong with files or parameters.
         """
         for name in given:
             if name not in PARAMETERS:
@@ -61,15 +62,15 @@ class Evaluation:
         blind_file = _blind(given, file, place)
         drawn = "question_file" not in given and "data_root" not in given
         files = _files(given.get("answers_files"))
-        if not files and not drawn:
-            raise UserError(_next_step(file, blind_file, len(asked)))
-        made_up = not files
+        waiting = _next_step(file, blind_file, len(asked)) if not files and not drawn else ""
+        made_up = not files and drawn
         if made_up:
             files = {MADE_UP: pretend.write(asked, place / "answers.jsonl")}
         found = [mark for name, path in files.items() for mark in marked.marks(name, asked, path)]
         without = [m for name, path in _files(given.get("blind_answers")).items() for m in marked.marks(name, asked, path)]
         tables = Tables(found, int(given.get("resamples", 50 if made_up else 200)), int(given.get("seed", 0)))
-        return cls(place, file, tuple(asked), files, tables, tuple(without), made_up, float(given.get("max_unread", 0.5)))
+        least = float(given.get("max_unread", 0.5))
+        return cls(place, file, tuple(asked), files, tables, tuple(without), made_up, waiting, least)
 
     @property
     def table(self) -> Shown:
@@ -77,8 +78,10 @@ class Evaluation:
         rows = {
             "questions": f"{len(self.asked)} in {paths.shown(self.question_file)}",
             "datasets": ", ".join(dict.fromkeys(entry["dataset"] for entry in self.asked)),
-            "models": ", ".join(self.files),
+            "models": ", ".join(self.files) or "none yet",
         }
+        if self.waiting:
+            rows["next"] = self.waiting
         if self.made_up:
             rows["note"] = "the eyes are drawn and the answers are made up, wrong in a known share: the numbers mean nothing"
         return Shown({"": rows.values()}, index=list(rows))
@@ -116,7 +119,10 @@ class Evaluation:
         return self.tables.blinded(self.without)
 
     def save(self) -> list[str]:
-        """Writes every table as CSV and every mark as a JSON line into the run's folder; returns the files' names."""
+        """Writes every table as CSV and every mark as a JSON line into the run's folder; returns the files' names, or what to do
+        next where there are no answers yet."""
+        if self.waiting:
+            return [self.waiting]
         self.folder.mkdir(parents=True, exist_ok=True)
         names = ("states", "single", "diseases", "labels", "boxes", "measurements", "unread", "layout")
         held = {f"{name}.csv": getattr(self.tables, name) for name in names}

@@ -6,6 +6,7 @@ where it was. On a cluster, pass `address="auto"` (see the README for Slurm).
 """
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -194,6 +195,7 @@ def _ray(workers: int, address: str | None) -> Iterator[object]:
         raise UserError(
             f"{error.name} is not installed, which several workers need: pip install -e '.[scale]'; or pass workers=1"
         ) from error
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported from here
     running = ray.is_initialized()
     if not running:
         here = {} if address else {"num_cpus": workers, "include_dashboard": False}

@@ -18,7 +18,7 @@ _SIDE, _COLUMNS = 220, 4
 def confusions(groups: dict[str, Sequence[Mark]]) -> Figure:
     """A confusion matrix for each group of single answers; the last column counts what has no answer."""
     if not groups:
-        return _nothing("no single answers to compare")
+        return _nothing("no grades or other single answers to compare")
     columns = min(3, len(groups))
     rows = -(-len(groups) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(4.2 * columns, 3.2 * rows), squeeze=False, dpi=72, layout="constrained")
@@ -56,7 +56,7 @@ def _matrix(axes: Axes, title: str, held: Sequence[Mark]) -> None:
 def gallery(wrong: Sequence[Mark]) -> Figure:
     """Images with what was asked, wanted and answered. An image that cannot be read is left blank."""
     if not wrong:
-        return _nothing("nothing was answered wrongly")
+        return _nothing("no wrong answer to show")
     rows = -(-len(wrong) // _COLUMNS)
     figure, axes = plt.subplots(rows, _COLUMNS, figsize=(13, 3.1 * rows), squeeze=False, dpi=72, layout="constrained")
     plt.close(figure)

@@ -1,6 +1,7 @@
 """Evaluation: answers read, scored and compared; nothing here needs torch."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -262,8 +263,10 @@ def test_an_evaluation_of_two_models_from_files(drawn: dict[str, Path], tmp_path
     pretend.write(asked, tmp_path / "good.jsonl", wrong=0)
     pretend.write(asked[:-3], tmp_path / "bad.jsonl", wrong=0.9)
     given = {"question_file": str(file), "resamples": 20, "out_dir": str(tmp_path / "run"), "blind": "blank"}
-    with pytest.raises(UserError, match=r"have them answered with papermill notebooks/infer.ipynb .* and the same for .*blank"):
-        Evaluation.load(**given)
+    first = Evaluation.load(**given)
+    assert re.search(r"have them answered with papermill notebooks/infer.ipynb .* and the same for .*blank", first.save()[0])
+    assert first.tables.layout.empty and first.blinded.empty and first.first.empty and first.confusions and first.gallery()
+    first.require()
     found = Evaluation.load(**given, answers_files=f"better={tmp_path / 'good.jsonl'}, worse={tmp_path / 'bad.jsonl'}")
     assert list(found.tables.layout.index) == ["better", "worse"] and not found.made_up
     assert float(found.tables.layout["IDRiD: grade (ICDR)"]["better"]) > float(

@@ -1,6 +1,7 @@
 """Work spread over two workers gives what one process gives, and goes on where it was stopped."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ WORKERS = [1, 2]
 def cluster():
     """Ray on this machine, started once."""
     ray = pytest.importorskip("ray", reason="ray is not installed")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     yield ray
     ray.shutdown()
