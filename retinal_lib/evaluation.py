@@ -119,8 +119,8 @@ class Evaluation:
         return self.tables.blinded(self.without)
 
     def save(self) -> list[str]:
-        """Writes every table as CSV and every mark as a JSON line into the run's folder; returns the files' names, or what to do
-        next where there are no answers yet."""
+        """Writes every table as CSV and every mark as a JSON line into the run's folder; returns the files' names, or what
+        to do next where there are no answers yet."""
         if self.waiting:
             return [self.waiting]
         self.folder.mkdir(parents=True, exist_ok=True)

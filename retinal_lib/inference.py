@@ -73,7 +73,7 @@ def _loaded(found, tokenizer, place: torch.device, kind: torch.dtype, quantize: 
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=kind, llm_int8_skip_modules=keep
         )
         options["device_map"] = {"": place}
-    before = logging.get_verbosity()
+    before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
@@ -82,6 +82,8 @@ def _loaded(found, tokenizer, place: torch.device, kind: torch.dtype, quantize: 
         )
     finally:
         logging.set_verbosity(before)
+        if bar:
+            logging.enable_progress_bar()
     if lost := [*told["missing_keys"], *told["unexpected_keys"], *told["mismatched_keys"]]:
         raise UserError(f"{found.folder}: transformers has no place for, or no value of, {lost[0]} and {len(lost) - 1} others")
     return llava.eval() if quantize else llava.to(place).eval()

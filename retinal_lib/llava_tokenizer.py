@@ -104,14 +104,13 @@ def _probe(made, path: Path) -> None:
 
 
 def _add(made, folder: Path, vocab_size: int, trained: bool) -> None:
-    """Adds the tokens of added_tokens.json and the image's where they are missing, as special: they are never spelled out."""
+    """Adds the tokens of added_tokens.json, or LLaVA's own where there is none, as special: they are never spelled out."""
     from tokenizers import AddedToken
 
     added = _json(folder / "added_tokens.json")
     names = sorted(added, key=added.get)
-    for name in ("[PAD]", IMAGE_PATCH, IMAGE_START, IMAGE_END):
-        if name not in names and made.token_to_id(name) is None and made.get_vocab_size() + len(names) < vocab_size:
-            names.append(name)
+    if IMAGE_PATCH not in names and made.token_to_id(IMAGE_PATCH) is None:
+        names += _own_names(vocab_size - made.get_vocab_size() - sum(made.token_to_id(n) is None for n in names), folder)
     missing = [name for name in names if made.token_to_id(name) is None]
     special = [name for name in (*names, IMAGE_PATCH, IMAGE_START, IMAGE_END) if name in names or made.token_to_id(name)]
     made.add_special_tokens(
@@ -126,6 +125,18 @@ def _add(made, folder: Path, vocab_size: int, trained: bool) -> None:
         )
 
 
+def _own_names(room: int, folder: Path) -> list[str]:
+    """The tokens that LLaVA adds to LLaMA's, in order, for a number of embeddings that no piece uses."""
+    known = {1: [IMAGE_PATCH], 2: ["[PAD]", IMAGE_PATCH], 4: ["[PAD]", IMAGE_PATCH, IMAGE_START, IMAGE_END]}
+    if room not in known:
+        raise UserError(
+            f"{folder}: the model has {room} embeddings more than the tokenizer has pieces, and no added_tokens.json says whose "
+            f"they are (LLaVA adds 1, 2 or 4, {IMAGE_PATCH} among them); copy it from the model's repository, or this is the "
+            "tokenizer of another model"
+        )
+    return known[room]
+
+
 def _begin_with(made, token: str) -> None:
     from tokenizers import processors
 
@@ -135,8 +146,6 @@ def _begin_with(made, token: str) -> None:
 
 
 def _check(made, vocab_size: int, folder: Path) -> None:
-    if made.token_to_id(IMAGE_PATCH) is None:
-        raise UserError(f"{folder}: the tokenizer has no {IMAGE_PATCH}, and {vocab_size} embeddings leave no room for it")
     highest = max(made.get_vocab(with_added_tokens=True).values())
     if highest >= vocab_size:
         raise UserError(

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from retinal_lib.evaluate import Tables, blind, questions
 from retinal_lib.evaluation import PARAMETERS, Evaluation
 from retinal_lib.kinds import scales
 
+NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "evaluate.ipynb"
 SCALES = list(scales())
 LEVELS = [(scale, level) for scale in SCALES for level in scales()[scale]["levels"]]
 LABELS = ("diabetic retinopathy", "drusen", "macular hole", "optic disc oedema", "branch retinal vein occlusion")
@@ -282,6 +285,14 @@ def test_an_evaluation_of_two_models_from_files(drawn: dict[str, Path], tmp_path
     found.require()
     with pytest.raises(UserError, match="are missing or could not be read"):
         Evaluation.load(**given, answers_files=[str(tmp_path / "bad.jsonl")], max_unread=0.0).require()
+
+
+def test_the_notebook_runs_as_typed(tmp_path: Path) -> None:
+    command = [Path(sys.executable).with_name("papermill"), NOTEBOOK, "-p", "dataset", "MICCAI_task1", "-p", "kinds", "grade"]
+    command += ["-p", "out_dir", tmp_path / "run", "--no-progress-bar"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=200, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    assert {"evaluate.ipynb", "questions.jsonl", "single.csv", "marks.jsonl"} <= {p.name for p in (tmp_path / "run").iterdir()}
 
 
 @pytest.mark.parametrize(

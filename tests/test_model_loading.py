@@ -75,6 +75,12 @@ def test_every_form_is_loaded_and_converted_to_the_same(name: str, image: Path, 
     assert (out / "model.safetensors.index.json").is_file() and not list(out.glob("*.py"))
 
 
+def test_missing_added_tokens_are_those_that_llava_adds(drawn: Path) -> None:
+    wanted = load_model(drawn, device="cpu").ids("Human: ?\n<im_start><im_patch><im_end>###")
+    (drawn / "added_tokens.json").unlink()
+    assert load_model(drawn, device="cpu").ids("Human: ?\n<im_start><im_patch><im_end>###") == wanted
+
+
 def test_old_pickles_without_an_archive_are_read(drawn: Path) -> None:
     for path in drawn.glob("*.bin"):
         torch.save(torch.load(path, weights_only=True), path, _use_new_zipfile_serialization=False)
@@ -149,6 +155,13 @@ def lists_of_bytes(name: str, content: bytes):
     return lambda folder: (folder / name).write_bytes(content)
 
 
+def smaller_tokenizer(folder: Path) -> None:
+    """The tokenizer of a smaller model, without its added tokens."""
+    smaller = sample_model.draw(folder.parents[1] / "smaller", Shape(vocab=375))
+    shutil.copy(smaller / "tokenizer.model", folder / "tokenizer.model")
+    (folder / "added_tokens.json").unlink()
+
+
 DAMAGE = {
     "a shard is missing": (lambda f: (f / "pytorch_model-00002-of-00003.bin").unlink(), "1 of 3 weight files are missing"),
     "no weights": (lambda f: [p.unlink() for p in f.glob("pytorch*")], "has no weights: expected model.safetensors"),
@@ -164,6 +177,7 @@ DAMAGE = {
     "no tokenizer": (lambda f: (f / "tokenizer.model").unlink(), "has no tokenizer: expected tokenizer.model"),
     "tokenizer is no model": (lists_of_bytes("tokenizer.model", b"version https://git-lfs"), "not readable as a sentencepiece"),
     "tokenizer of another model": (other_tokenizer, "of different models|tokenizer of another model"),
+    "a smaller tokenizer": (smaller_tokenizer, "has 13 embeddings more than the tokenizer has pieces"),
     "no tower": (
         lambda f: shutil.rmtree(f.parent / "vision-tower"),
         "vision tower vision-tower is not there.*pass vision_tower",
