@@ -8,7 +8,7 @@ from retinal_lib.dialogue import IMAGE_END, IMAGE_PATCH, IMAGE_START
 from retinal_lib.errors import UserError, unknown
 
 BOS = ("script", "training")
-_PROBES = ("Is there any sign of diabetic retinopathy?", "The vessel density is 0.0712 (zone B).", "  two  spaces\n\tµm é")
+_PROBES = ("Is there any sign of diabetic retinopathy?", "The vessel density is 0.0712 (zone B).")
 
 
 def files(folder: Path) -> dict[str, Path]:
@@ -126,12 +126,13 @@ def _add(made, folder: Path, vocab_size: int, trained: bool) -> None:
 
 
 def _own_names(room: int, folder: Path) -> list[str]:
-    """The tokens that LLaVA adds to LLaMA's, in order, for a number of embeddings that no piece uses."""
-    known = {1: [IMAGE_PATCH], 2: ["[PAD]", IMAGE_PATCH], 4: ["[PAD]", IMAGE_PATCH, IMAGE_START, IMAGE_END]}
+    """The tokens that LLaVA adds to LLaMA's, in order, for a number of embeddings that no piece or token uses yet."""
+    image = [IMAGE_PATCH, IMAGE_START, IMAGE_END]
+    known = {1: image[:1], 2: ["[PAD]", *image[:1]], 3: image, 4: ["[PAD]", *image]}
     if room not in known:
         raise UserError(
             f"{folder}: the model has {room} embeddings more than the tokenizer has pieces, and no added_tokens.json says whose "
-            f"they are (LLaVA adds 1, 2 or 4, {IMAGE_PATCH} among them); copy it from the model's repository, or this is the "
+            f"they are (LLaVA adds 1 to 4, {IMAGE_PATCH} among them); copy it from the model's repository, or this is the "
             "tokenizer of another model"
         )
     return known[room]

@@ -77,6 +77,8 @@ def test_every_form_is_loaded_and_converted_to_the_same(name: str, image: Path, 
 
 def test_missing_added_tokens_are_those_that_llava_adds(drawn: Path) -> None:
     wanted = load_model(drawn, device="cpu").ids("Human: ?\n<im_start><im_patch><im_end>###")
+    (drawn / "added_tokens.json").write_text('{"[PAD]": 384}', encoding="utf-8")
+    assert load_model(drawn, device="cpu").ids("Human: ?\n<im_start><im_patch><im_end>###") == wanted
     (drawn / "added_tokens.json").unlink()
     assert load_model(drawn, device="cpu").ids("Human: ?\n<im_start><im_patch><im_end>###") == wanted
 
