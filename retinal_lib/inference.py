@@ -281,6 +281,8 @@ class Chat:
 
     def ask(self, question: str, **options: object) -> str:
         """The answer to the next question; options hold for this one."""
+        if "conv_mode" in options:
+            raise UserError("conv_mode is of a whole conversation: pass it to `chat`")
         self._talk.options = Options.of(**(self.options.given | options))
         self.questions.append(question)
         prompt = self.model.prompt(self.questions, self.answers, self.options.conv_mode)

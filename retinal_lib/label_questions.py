@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from retinal_lib import answer_parser, page, paths, picture, questions, sample
@@ -57,14 +58,31 @@ def _chosen(kinds: Sequence[str] | str | None) -> tuple[str, ...]:
 
 def _entries(data: BaseDescription, kinds: Sequence[str], measures: object, limit: int | None, seed: int) -> Iterator[dict]:
     cases = [data.describe(name) for name in data.images[:limit]]
-    labels = _labels(data, cases)
+    wanted = _Wanted.of(data, cases, measures)
     for case in cases:
         for kind in kinds:
-            for subject, reference, more in _MAKERS[kind](case, labels, measures):
+            for subject, reference, more in _MAKERS[kind](case, wanted):
                 entry = {"id": f"{case.id}-{kind}-{subject}".replace(" ", "_"), "image": str(case.path)}
                 said = _phrasing(kind, f"{seed} {entry['id']}", more.pop("slots", {}))
                 entry |= {"question": said, "dataset": case.dataset, "kind": kind, "subject": subject}
                 yield entry | {"reference": reference, **more}
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a dataset is asked for: its conditions, the names of the facts that tell them, and the measurements."""
+
+    labels: tuple[str, ...]
+    names: frozenset[str]
+    measures: object
+
+    @classmethod
+    def of(cls, data: BaseDescription, cases: Sequence[Case], measures: object) -> "_Wanted":
+        """Of a dataset: every condition that its page declares or that an image has. Free text names none."""
+        declared = {code: words for kind in data.page.gives if isinstance(kind, Flags) for code, words in kind.labels.items()}
+        names = frozenset(["diagnosis", *declared])
+        seen = sorted({f.words for case in cases for f in case.about("disease") if f.name in names})
+        return cls(tuple(dict.fromkeys([*declared.values(), *seen])), names, measures)
 
 
 def _phrasing(kind: str, key: str, slots: dict[str, object]) -> str:
@@ -76,7 +94,7 @@ def _phrasing(kind: str, key: str, slots: dict[str, object]) -> str:
 Made = Iterator[tuple[str, object, dict]]
 
 
-def _grades(case: Case, labels: list[str], measures: object) -> Made:
+def _grades(case: Case, wanted: _Wanted) -> Made:
     for fact in case.about("disease"):
         if fact.unit in scales():
             scale = scales()[fact.unit]
@@ -84,44 +102,33 @@ def _grades(case: Case, labels: list[str], measures: object) -> Made:
             yield fact.name, fact.value, {"scale": fact.unit, "levels": list(scale["levels"]), "slots": slots}
 
 
-def _labels(data: BaseDescription, cases: Sequence[Case]) -> list[str]:
-    """Every condition that the dataset's labels may name."""
-    declared = [words for kind in data.page.gives if isinstance(kind, Flags) for words in kind.labels.values()]
-    seen = sorted({fact.words for case in cases for fact in _conditions(case)})
-    return list(dict.fromkeys([*declared, *seen]))
-
-
-def _conditions(case: Case) -> list[Fact]:
-    return [f for f in case.about("disease") if not f.unit and f.name != "normal" and f.source.row is not None]
-
-
-def _diseases(case: Case, labels: list[str], measures: object) -> Made:
+def _diseases(case: Case, wanted: _Wanted) -> Made:
     normal = any(fact.name == "normal" for fact in case.about("disease"))
-    found = [fact.words for fact in _conditions(case)]
+    found = [fact.words for fact in case.about("disease") if fact.name in wanted.names]
     if found or normal:
-        yield "diseases", found, {"labels": labels}
+        yield "diseases", found, {"labels": list(wanted.labels)}
 
 
-def _quality(case: Case, labels: list[str], measures: object) -> Made:
+def _quality(case: Case, wanted: _Wanted) -> Made:
     for fact in case.about("quality"):
         if fact.name in ("quality", "ungradable") and fact.value in answer_parser.words()["quality"]:
             yield "quality", fact.value, {}
             return
 
 
-def _modality(case: Case, labels: list[str], measures: object) -> Made:
+def _modality(case: Case, wanted: _Wanted) -> Made:
     for fact in case.about("image"):
         found = answer_parser.modality(str(fact.value)) if fact.name == "modality" else None
         if found and found.value:
             yield "modality", found.value, {}
 
 
-def _eye(case: Case, labels: list[str], measures: object) -> Made:
+def _eye(case: Case, wanted: _Wanted) -> Made:
     if case.eye:
         yield "eye", case.eye, {}
 
 
-def _boxes(case: Case, labels: list[str], measures: object) -> Made:
+def _boxes(case: Case, wanted: _Wanted) -> Made:
     lesions = case.about("lesion")
     for fact in lesions:
         if fact.name.endswith("_area") or (fact.name.endswith("_box") and fact.unit == "box" and _is_lesion(fact, lesions)):
@@ -137,9 +144,9 @@ def _is_lesion(fact: Fact, lesions: Sequence[Fact]) -> bool:
     return any(other.name == fact.name.removesuffix("_box") for other in lesions)
 
 
-def _measurements(case: Case, labels: list[str], measures: object) -> Made:
+def _measurements(case: Case, wanted: _Wanted) -> Made:
     for fact in case.about("vascular"):
-        if isinstance(fact.value, int | float) and (measures == "all" or fact.name in measures):
+        if isinstance(fact.value, int | float) and (wanted.measures == "all" or fact.name in wanted.measures):
             unit = f" in {fact.unit}" if fact.unit else ""
             yield fact.name, fact.value, {"unit": fact.unit, "slots": {"words": fact.words, "unit": unit}}
 

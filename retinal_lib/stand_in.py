@@ -39,6 +39,10 @@ class StandIn:
         """The answer to one question."""
         return self.answer([question], [image], **options)[0]
 
+    def chat(self, image: str | Path, **options: object) -> "StandInChat":
+        """A conversation about an image."""
+        return StandInChat(self, Path(image), Options.of(**options))
+
     def length(self, asked: Asked, options: Options) -> int:
         """Requests keep their order: a server makes its own batches."""
         return 0
@@ -67,14 +71,24 @@ class StandIn:
                 raise error
         return found
 
+    def said(self, messages: list[dict], options: Options) -> str:
+        """The server's answer to a conversation so far. UserError: there is none."""
+
+        async def once() -> str:
+            try:
+                return await self._said(messages, options)
+            finally:
+                await self._server.close()
+
+        with start_blocking_portal() as portal:
+            return portal.call(once)
+
     async def _one(self, asked: Asked, options: Options) -> list[str]:
         url = await asyncio.to_thread(picture.as_sent, Path(asked.image))
         messages: list[dict] = []
         answers = []
-        for i, question in enumerate(asked.questions):
-            text = {"type": "text", "text": plain(question)}
-            image = {"type": "image_url", "image_url": {"url": url}}
-            messages.append({"role": "user", "content": [text, image] if i == 0 else [text]})
+        for question in asked.questions:
+            messages.append(_message(question, "" if messages else url))
             said = await self._said(messages, options)
             messages.append({"role": "assistant", "content": said})
             answers.append(said)
@@ -95,3 +109,24 @@ class StandIn:
         if not isinstance(said, str):
             raise UserError("the server's answer holds no text")
         return answer(said, "###")
+
+
+def _message(question: str, url: str) -> dict:
+    """A user's message, with the image where there is one."""
+    content = [{"type": "text", "text": plain(question)}]
+    return {"role": "user", "content": [*content, {"type": "image_url", "image_url": {"url": url}}] if url else content}
+
+
+class StandInChat:
+    """A conversation about one image; the server is told all of it each time."""
+
+    def __init__(self, model: StandIn, image: Path, options: Options):
+        self.model, self.options = model, options
+        self._url, self._messages = picture.as_sent(image), list[dict]()
+
+    def ask(self, question: str, **options: object) -> str:
+        """The answer to the next question; options hold for this one."""
+        asked = _message(question, "" if self._messages else self._url)
+        said = self.model.said([*self._messages, asked], Options.of(**(self.options.given | options)))
+        self._messages += [asked, {"role": "assistant", "content": said}]
+        return said

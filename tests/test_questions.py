@@ -208,6 +208,15 @@ def test_a_server_answers_turn_by_turn(server: FakeServer, eye: Path) -> None:
     assert body["messages"][1] == {"role": "assistant", "content": "Answer 1"}
 
 
+def test_a_chat_with_a_server_keeps_its_turns(server: FakeServer, eye: Path) -> None:
+    server.script = lambda number, body: completion(f"Answer {number}")
+    chat = StandIn("m").chat(eye)
+    assert [chat.ask("a"), chat.ask("b", max_new_tokens=3)] == ["Answer 1", "Answer 2"]
+    assert [m["role"] for m in server.asked[1]["messages"]] == ["user", "assistant", "user"] and server.asked[1][
+        "max_tokens"
+    ] == 3
+
+
 def test_a_refused_request_is_one_entry_and_a_refused_key_the_end(server: FakeServer, eye: Path, tmp_path: Path) -> None:
     asked = entries(tmp_path, ("eye.png", "fine"), ("eye.png", "awful"), ("gone.png", "fine"))
     refuse = error(400, "too awful")
