@@ -131,9 +131,8 @@ def _own_names(room: int, folder: Path) -> list[str]:
     known = {1: image[:1], 2: ["[PAD]", *image[:1]], 3: image, 4: ["[PAD]", *image]}
     if room not in known:
         raise UserError(
-            f"{folder}: the model has {room} embeddings more than the tokenizer has pieces, and added_tokens.json does not say whose "
-            f"they are (LLaVA adds 1 to 4); copy it from the model's repository, or this is the "
-            "tokenizer of another model"
+            f"{folder}: the model has {room} embeddings more than the tokenizer has pieces, and added_tokens.json does not "
+            "say whose they are (LLaVA adds 1 to 4); copy it from the model's repository, or this is the tokenizer of another model"
         )
     return known[room]
 
