@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from retinal_lib import answer_parser, page, paths, picture, questions, sample
+from retinal_lib import answer_parser, page, paths, questions, sample
 from retinal_lib.dataset import BaseDescription
 from retinal_lib.desc import load_dataset
 from retinal_lib.errors import UserError, unknown
@@ -171,7 +171,9 @@ def blind(question_file: str | Path, out: str | Path, way: str = "swap", seed: i
         raise unknown("blind test", way, ("swap", "blank"))
     entries, out = load(question_file), Path(out)
     if way == "blank":
-        grey = str(picture.blank(out.parent / "blank.png"))
+        from retinal_lib import score_figures  # brings matplotlib, which questions alone do not need
+
+        grey = str(score_figures.blank(out.parent / "blank.png"))
         other = {entry["image"]: grey for entry in entries}
     else:
         other = _swapped(entries, seed)

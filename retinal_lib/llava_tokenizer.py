@@ -132,7 +132,7 @@ def _own_names(room: int, folder: Path) -> list[str]:
     if room not in known:
         raise UserError(
             f"{folder}: the model has {room} embeddings more than the tokenizer has pieces, and added_tokens.json does not "
-            "say whose they are (LLaVA adds 1 to 4); copy it from the model's repository, or this is the tokenizer of another model"
+            "say whose they are (LLaVA adds 1 to 4); copy it from the model's repository, or this is another model's tokenizer"
         )
     return known[room]
 

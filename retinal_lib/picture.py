@@ -73,13 +73,6 @@ def check(path: Path) -> tuple[int, int]:
         return max(1, round(image.width * scale)), max(1, round(image.height * scale))
 
 
-def blank(path: Path, side: int = 512) -> Path:
-    """Writes a grey picture without anything on it and returns its path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (side, side), (128, 128, 128)).save(path)
-    return path
-
-
 def fingerprint(path: Path) -> str:
     """What decides the image as sent: the file's sha256 and how it is encoded. UserError: it cannot be read."""
     try:

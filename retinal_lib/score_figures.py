@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -71,6 +72,13 @@ def gallery(wrong: Sequence[Mark]) -> Figure:
         told = [f"{mark.model}: {mark.dataset}, {mark.subject}", f"wanted: {mark.reference}", *said]
         place.set_title("\n".join(told), fontsize=8, loc="left", parse_math=False)
     return figure
+
+
+def blank(path: Path, side: int = 512) -> Path:
+    """Writes a grey picture without anything on it and returns its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plt.imsave(path, np.full((side, side, 3), 128, np.uint8))
+    return path
 
 
 def _nothing(why: str) -> Figure:
