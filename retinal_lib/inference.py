@@ -103,7 +103,9 @@ class Model:
         self.eos = found.eos
         self._decoder = Decoder(llava, tokenizer.token_to_id(dialogue.IMAGE_PATCH), llava_convert.pad_id(tokenizer))
         self._features: OrderedDict[object, torch.Tensor] = OrderedDict()
-        self._hashes = {i for piece, i in tokenizer.get_vocab().items() if "#" in piece}  # what may end an answer
+        self._hashes = {
+            i for piece, i in tokenizer.get_vocab().items() if "#" in piece or piece == "<0x23>"
+        }  # may end an answer
         self.encoded = 0  # images that went through the tower
         self.noticed: dict[str, str] = {}  # image -> what is done to it that its owner may not want
 
@@ -127,7 +129,7 @@ class Model:
     @torch.inference_mode()
     def features(self, images: Sequence[Picture]) -> list[torch.Tensor]:
         """Images as the language model sees them: [patches, hidden] each; each is encoded once. UserError: as `pixels`."""
-        keys = [str(image) if isinstance(image, str | Path) else id(image) for image in images]
+        keys = [_key(image) for image in images]
         new = {key: image for key, image in zip(keys, images, strict=True) if key not in self._features}
         if new:
             pixels = torch.from_numpy(np.stack([self.pixels(image) for image in new.values()]))
@@ -257,6 +259,14 @@ def _greedy(logits: torch.Tensor) -> torch.Tensor:
 
 def _name(image: Picture) -> str:
     return Path(image).name if isinstance(image, str | Path) else ""
+
+
+def _key(image: Picture) -> object:
+    """What tells an image from others: a file by its path and state, a Pillow image by itself."""
+    if isinstance(image, Image.Image):
+        return id(image)
+    path = Path(image).expanduser()
+    return (str(path), path.stat().st_mtime_ns) if path.is_file() else (str(path), None)
 
 
 def _seed(*parts: object) -> int:

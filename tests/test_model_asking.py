@@ -96,6 +96,15 @@ def test_each_image_is_encoded_once(model: Model, pictures: list[Path]) -> None:
     assert model.encoded - before == 3
 
 
+def test_a_file_that_changed_is_read_anew(model: Model, pictures: list[Path], tmp_path: Path) -> None:
+    eye = tmp_path / "eye.png"
+    answers_ = []
+    for picture in pictures[-2:]:
+        Image.open(picture).convert("RGB").resize((60, 60)).save(eye)
+        answers_.append(model.ask(eye, "Which eye?", max_new_tokens=16))
+    assert answers_[0] != answers_[1] == model.ask(Image.open(eye), "Which eye?", max_new_tokens=16)
+
+
 def test_sampling_follows_its_seed_and_no_batch(model: Model, pictures: list[Path]) -> None:
     options = {"temperature": 0.8, "max_new_tokens": 20}
     first = model.answer([LONG] * 4, pictures[:4], seed=1, **options)
