@@ -6,7 +6,7 @@ from html import escape
 from itertools import pairwise
 from pathlib import Path
 
-from retinal_lib import overlay
+from retinal_lib import shelf
 from retinal_lib.conversation import IMAGE
 from retinal_lib.errors import UserError
 from retinal_lib.export import swapped
@@ -97,7 +97,7 @@ def source(trace: dict) -> str:
 
 def legend(boxes: Iterable[Fact]) -> str:
     """The lesion types and the colours of their boxes."""
-    of = overlay.colours(boxes).items()
+    of = shelf.colours(boxes).items()
     return " ".join(f'<span class="rl-key" style="border-color:{colour}">{escape(name)}</span>' for name, colour in of)
 
 
@@ -131,7 +131,7 @@ def _row(review: Review, item: Item) -> str:
 def _small(review: Review, item: Item) -> str:
     try:
         path, boxes = review.picture(item)
-        ready = overlay.prepare(path, boxes, _SMALL)
+        ready = shelf.prepare(path, boxes, _SMALL)
     except UserError as error:  # one lost picture is no reason to show none
         return f'<p class="rl-problem">{escape(str(error))}</p>'
     data = base64.b64encode(ready.jpeg).decode()

@@ -4,8 +4,8 @@ papermill demands an OUTPUT path in a terminal, writes the notebook to stdout wh
 the output when something is piped in. It loads its engines before it reads its command line, so this engine's module
 fills in the missing path first. That is a side effect at import; it happens only in the papermill command itself, and only
 for notebooks that ask for it by metadata such as {"retinal_lib": {"output": "generate.ipynb"}}: the file's name in the
-run's folder. Such notebooks also refuse parameters that they do not have, which papermill merely warns of. Anything else
-is left to papermill.
+run's folder, which `settings.folder` tells, or that of the module named under "folder". Such notebooks also refuse
+parameters that they do not have, which papermill merely warns of. Anything else is left to papermill.
 """
 
 import ast
@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager, nullcontext
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 
@@ -59,6 +60,8 @@ OPTIONS: dict[tuple[str, ...], int] = {
     ("--version",): 0,
     ("--help", "-h"): 0,
 }
+
+HOMES = {"infer": "infer", "evaluation": "evaluation"}  # what metadata may name -> the module whose `folder` is asked
 
 
 class Refused(click.ClickException):
@@ -215,7 +218,8 @@ def completed(arguments: list[str]) -> list[str]:
         return arguments
     given = passed(line)
     check(notebook, given)
-    target = _folder(own_parameters(notebook) | given, line["cwd"]) / name
+    home = _inside(notebook, "metadata", "retinal_lib", "folder")
+    target = _folder(own_parameters(notebook) | given, line["cwd"], HOMES.get(home, "settings")) / name
     try:
         same = target.exists() and target.samefile(source)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -226,9 +230,8 @@ def completed(arguments: list[str]) -> list[str]:
     return [*arguments, str(target).replace("{", "{{").replace("}", "}}")]  # papermill fills {names} in paths
 
 
-def _folder(parameters: dict[str, object], cwd: tuple[str, ...]) -> Path:
-    from retinal_lib import settings  # here: a notebook that does not ask for it need not wait
-
+def _folder(parameters: dict[str, object], cwd: tuple[str, ...], home: str) -> Path:
+    settings = import_module(f"retinal_lib.{home}")  # here: a notebook that does not ask for it need not wait
     try:
         with chdir(cwd[-1]) if cwd else nullcontext():  # the kernel takes relative paths from there
             return settings.folder(parameters)

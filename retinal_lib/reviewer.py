@@ -8,12 +8,12 @@ import anywidget
 import ipywidgets as widgets
 import traitlets
 
-from retinal_lib import markup, overlay, report
+from retinal_lib import markup, report, shelf
 from retinal_lib.conversation import IMAGE
 from retinal_lib.errors import UserError
-from retinal_lib.overlay import Ready, Shelf
 from retinal_lib.paths import PACKAGE
 from retinal_lib.review import Item, Page, Review
+from retinal_lib.shelf import Ready, Shelf
 
 EVERY = "all"
 _AHEAD = 3  # pictures made ready before they are asked for
@@ -140,7 +140,7 @@ class Reviewer:
     # --- what is shown --------------------------------------------------------------------------------------------------
 
     def _make(self, key: tuple[int, str]) -> Ready:
-        return overlay.prepare(*self.review.picture(self.review.find(*key)))
+        return shelf.prepare(*self.review.picture(self.review.find(*key)))
 
     def _filter(self) -> None:
         wanted = {name: None if chosen.value == EVERY else chosen.value for name, chosen in self.filters.items()}
@@ -178,8 +178,8 @@ class Reviewer:
         if ready is None or (not lit and self.boxed):
             self.image.value = ready.jpeg if ready else b""
         else:
-            self.image.value = overlay.drawn(ready.pixels, boxes, lit)
-        self.closer.value = overlay.closer(ready.path, lit[0]) if lit else b""
+            self.image.value = shelf.drawn(ready.pixels, boxes, lit)
+        self.closer.value = shelf.closer(ready.path, lit[0]) if lit else b""
         self.closer.layout.display = "" if lit else "none"
 
     def _toggle_boxes(self) -> None:

@@ -18,9 +18,11 @@ PACKAGE = ROOT / "retinal_lib"
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 # modules by floor, the lowest first: imports go down, or sideways within a floor
 FLOORS = [
-    "errors paths fact conversation phrases progress shown tokens finding chance".split(),
-    "boxes picture table vault server price vocabulary form".split(),
+    "errors paths fact conversation phrases progress shown tokens finding chance dialogue".split(),
+    "boxes picture table vault server price vocabulary form questions asking answer_parser scores".split(),
     "amounts polarity verdicts".split(),
+    "llava_folder llava_weights llava_tokenizer llava_pixels llava_decoder".split(),
+    "llava_convert llava_memory answers marking score_figures".split(),
     "folder record automorph book".split(),
     "kinds unpack money naming".split(),
     "page ledger profile".split(),
@@ -29,15 +31,16 @@ FLOORS = [
     "check".split(),
     "lesions settings prompt offline_vessels".split(),
     "catalogue offline".split(),
-    "exclude teacher figures".split(),
+    "exclude teacher figures inference stand_in pretend".split(),
     "dataset settle export".split(),
-    "pack splits decisions overlay".split(),
+    "pack splits decisions shelf".split(),
     "collect exchange".split(),
     "recheck survey".split(),
     "desc select convert direct batch trainers card".split(),
     "ways".split(),
     "outcome".split(),
-    "job papermill_plugin __init__ __main__".split(),
+    "label_questions evaluate".split(),
+    "job infer evaluation scale papermill_plugin __init__ __main__".split(),
     "review".split(),
     "markup".split(),
     "report".split(),
@@ -45,20 +48,26 @@ FLOORS = [
     "desk".split(),
 ]
 SAMPLE = [name for name in MODULES if name.startswith("sample") or name == "fundus"]  # stands aside, used by job
+# the model's modules: torch is used there, and they are reached through inference alone
+MODEL = "inference llava_convert llava_decoder llava_memory llava_weights sample_model".split()
 DOORS = {
     "openai": ["server"],
-    "matplotlib": ["figures"],
+    "matplotlib": ["figures", "score_figures"],
+    "ray": [],  # scale takes it where it is used
+    "sklearn": ["scores"],
+    "scipy": ["scores"],
     "sqlite3": ["vault"],
     "cv2": ["boxes", *SAMPLE],
-    "PIL": ["boxes", "lesions", "overlay", "picture", *SAMPLE],
+    "PIL": ["boxes", "inference", "lesions", "llava_pixels", "picture", "shelf", *SAMPLE],
     "papermill": ["papermill_plugin"],
     "openpyxl": ["table", *SAMPLE],
     "xlrd": ["table"],
-    "torch": ["inference"],
+    "torch": MODEL,
     "transformers": ["inference"],
     "datasets": ["trainers"],
     "ipywidgets": ["reviewer"],
     "anywidget": ["reviewer"],
+    "safetensors": MODEL,
     "IPython": [],
 }
 
@@ -141,6 +150,17 @@ def test_the_notebook_s_parameters_are_the_settings() -> None:
     assert all(parameter["help"] for parameter in found.values()), "each is explained"
 
 
+@pytest.mark.parametrize(("notebook", "module"), [("infer", "infer"), ("evaluate", "evaluation")])
+def test_the_other_notebooks_parameters_are_their_modules(notebook: str, module: str) -> None:
+    from importlib import import_module
+
+    from papermill.inspection import inspect_notebook
+
+    found = inspect_notebook(str(ROOT / "notebooks" / f"{notebook}.ipynb"))
+    assert set(found) == set(import_module(f"retinal_lib.{module}").PARAMETERS)
+    assert all(parameter["help"] for parameter in found.values()), "each is explained"
+
+
 def test_notebook_cells_are_short() -> None:
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         cells = [c for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
@@ -155,6 +175,13 @@ def test_every_dataset_says_what_it_is() -> None:
     for name in page.names():
         found = page.get(name)
         assert found.title and found.citation and found.licence and found.terms and found.modality, name
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m not in MODEL and not m.startswith("llava_")])
+def test_torch_is_reached_through_inference_alone(module: str) -> None:
+    tops = {part for name in imports(module, top=True) for part in name.split(".")}
+    assert not tops & {*MODEL, *(m for m in MODULES if m.startswith("llava_"))}
+    assert not own(module) & {m for m in MODULES if m.startswith("llava_")}
 
 
 def test_the_package_is_quick_to_import_and_needs_no_torch() -> None:

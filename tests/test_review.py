@@ -12,7 +12,7 @@ import papermill
 import pytest
 from PIL import Image
 
-from retinal_lib import Job, Review, UserError, decisions, desk, markup, overlay, paths, report, trainers
+from retinal_lib import Job, Review, UserError, decisions, desk, markup, paths, report, shelf, trainers
 from retinal_lib.__main__ import main
 from retinal_lib.reviewer import Reviewer
 
@@ -489,7 +489,7 @@ def test_boxes_are_drawn_where_they_are() -> None:
 
     pixels = Image.new("RGB", (400, 200))
     box = Fact("lesion", "MA_box", (0.25, 0.25, 0.5, 0.75), "box", "", Source("mask"), "microaneurysms")
-    found = Image.open(BytesIO(overlay.drawn(pixels, [box])))
+    found = Image.open(BytesIO(shelf.drawn(pixels, [box])))
     for x, y, inked in (
         (97, 100, True),
         (203, 100, True),

@@ -1,0 +1,116 @@
+"""What a LLaVA-v0 model is told and what its words mean: prompts by conversation form, and the answers in what it writes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from retinal_lib.errors import unknown
+
+IMAGE_PATCH, IMAGE_START, IMAGE_END = "<im_patch>", "<im_start>", "<im_end>"
+RESERVED = (IMAGE_PATCH, IMAGE_START, IMAGE_END, "<image>")
+DEFAULT_QUESTION = "Please describe this retinal image in detail."
+_LEADING = ("###", "Assistant:", "Response:")  # what the model may write before its answer
+_HI = (("Human", "Hi!"), ("Assistant", "Hi there!  How can I help you today?\n"))
+_HI_LEGACY = (("Human", "Hi!\n\n### Response:"), _HI[1])
+
+
+def _polite(person: str) -> str:
+    return (
+        f"A chat between a curious {person} and an artificial intelligence assistant. "
+        f"The assistant gives helpful, detailed, and polite answers to the {person}'s questions."
+    )
+
+
+_LLAVA = "You are LLaVA, a large language and vision assistant trained by UW Madison WAIV Lab."
+_SEES = (
+    "You are able to understand the visual content that the user provides, "
+    "and assist the user with a variety of tasks using natural language."
+)
+_LEGACY = (
+    "You are LLaVA, a large language model trained by UW Madison WAIV Lab."
+    "You are designed to assist human with a variety of tasks using natural language."
+)
+_CARE = "Follow the instructions carefully"
+
+
+@dataclass(frozen=True)
+class Form:
+    """A conversation form: the words that a checkpoint was trained with, which no other words can replace.
+
+    `stop` ends an answer. With `opened` the prompt ends with the assistant's role; without, the model writes it itself.
+    """
+
+    system: str
+    roles: tuple[str, str] = ("Human", "Assistant")
+    before: tuple[tuple[str, str], ...] = ()
+    between: str = "###"
+    stop: str = "###"
+    suffix: str = ""
+    opened: bool = False
+
+    def prompt(self, questions: Sequence[str], answers: Sequence[str], image: str) -> str:
+        """The text of a conversation up to its latest question; `image` are the image's tokens, told in the first."""
+        turns = list(self.before)
+        for i, question in enumerate(questions):
+            asked = plain(question) + self.suffix
+            turns.append((self.roles[0], f"{asked}\n{image}" if i == 0 and image else asked))
+            turns += [(self.roles[1], answers[i])] if i < len(answers) else []
+        text = self.system + self.between
+        for role, said in turns:
+            # the released code writes an empty answer without its mark
+            text += f"{role}: {said}{self.between if role == self.roles[0] else self.stop}" if said else f"{role}:"
+        return f"{text}{self.roles[1]}:" if self.opened else text
+
+
+FORMS = {
+    "simple": Form(_polite("human"), before=_HI),
+    "simple_legacy": Form(f"{_LEGACY}{_CARE}.", before=_HI_LEGACY, suffix="\n\n### Response:"),
+    "multimodal": Form(f"{_LLAVA}{_SEES}{_CARE} and explain your answers in detail.", before=_HI),
+    "v1": Form(_polite("human")),
+    "llava_v1": Form(
+        f"{_LLAVA}{_SEES}{_CARE} and explain your answers in detail.", ("USER", "ASSISTANT"), (), " ", "</s>", opened=True
+    ),
+    "vicuna_v1_1": Form(_polite("user"), ("USER", "ASSISTANT"), (), " ", "</s>", opened=True),
+}
+
+
+def form(conv_mode: str) -> Form:
+    """The conversation form of that name. UserError: there is none."""
+    if conv_mode not in FORMS:
+        raise unknown("conv_mode", conv_mode, FORMS)
+    return FORMS[conv_mode]
+
+
+def plain(question: str) -> str:
+    """A question without the words that stand for an image: within a question they would change the count of image tokens."""
+    before = None
+    while before != question:  # what is left when one is taken out may be another
+        before = question
+        for word in RESERVED:
+            question = question.replace(word, "")
+    return question.strip()
+
+
+def image_tokens(count: int, start_end: bool) -> str:
+    """The text of an image of `count` patches."""
+    return f"{IMAGE_START}{IMAGE_PATCH * count}{IMAGE_END}" if start_end else IMAGE_PATCH * count
+
+
+def opened(text: str) -> str:
+    """What the model wrote without the marks and roles that it puts before an answer."""
+    length = None
+    while length != len(text):
+        length = len(text)
+        text = text.strip()
+        for mark in _LEADING:
+            text = text.removeprefix(mark).strip()
+    return text
+
+
+def is_complete(text: str, stop: str) -> bool:
+    """Whether an answer has ended: its stop mark stands behind what comes first."""
+    return stop in opened(text)
+
+
+def answer(text: str, stop: str) -> str:
+    """The answer in what the model wrote: between the leading marks and the stop mark."""
+    return opened(text).split(stop)[0].strip()

@@ -1,0 +1,310 @@
+"""Evaluation: answers read, scored and compared; nothing here needs torch."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retinal_lib import UserError, answer_parser, label_questions, marking, pretend, scores
+from retinal_lib.answer_parser import ABSTAINED, ANSWERED, UNREADABLE
+from retinal_lib.evaluate import Tables, blind, questions
+from retinal_lib.evaluation import PARAMETERS, Evaluation
+from retinal_lib.kinds import scales
+
+NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "evaluate.ipynb"
+SCALES = list(scales())
+LEVELS = [(scale, level) for scale in SCALES for level in scales()[scale]["levels"]]
+LABELS = ("diabetic retinopathy", "drusen", "macular hole", "optic disc oedema", "branch retinal vein occlusion")
+FORMS = (
+    "{}",
+    "Grade {}.",
+    "**Grade: {}**",
+    "The grade is {}.",
+    "stage {}",
+    "Level {}",
+    "I would grade this as {}.",
+    "The grade of {of} is {} on the {title} (0 to {top}).",
+    "It is {} on the {title}.",
+    "{}/{top}",
+    "The answer is {}.",
+    "I cannot be certain, but I would say grade {}.",
+    "It is not grade 9, but grade {}.",
+    "No drusen, grade {}.",
+)
+
+
+def read_grade(text: str, scale: str) -> answer_parser.Read:
+    """A grade, with the scale's levels."""
+    return answer_parser.grade(text, scale, scales()[scale]["levels"])
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("scale", "level"), LEVELS)
+def test_every_grade_is_read_in_every_form(form: str, scale: str, level: int) -> None:
+    held = scales()[scale]
+    text = form.format(level, of=held["of"], title=held["title"], top=max(held["levels"]))
+    assert read_grade(text, scale) == (ANSWERED, level, ""), text
+    if "{}" in form and level in (1, 2, 3):
+        words = form.format(("one", "two", "three")[level - 1], of=held["of"], title=held["title"], top=max(held["levels"]))
+        assert "/" in form or " on the" in form or read_grade(words, scale).value == level
+
+
+@pytest.mark.parametrize(("scale", "level"), [(s, level) for s, level in LEVELS if s in ("ICDR", "META-PM")])
+def test_grades_are_read_by_name(scale: str, level: int) -> None:
+    words = scales()[scale]["levels"][level]
+    for text in (words, f"This image shows {words}.", f"{words.capitalize()}, grade {level}.", f"I see signs of {words}"):
+        if "signs of no" not in text:
+            assert read_grade(text, scale).value == level, text
+    other = next(n for n in scales()[scale]["levels"] if n != level)
+    assert read_grade(f"Grade {other}: {words}.", scale).state == UNREADABLE
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("moderate NPDR", 2),
+        ("Mild nonproliferative diabetic retinopathy", 1),
+        ("No signs of diabetic retinopathy are visible.", 0),
+        ("The fundus looks normal.", 0),
+        ("There is no evidence of proliferative diabetic retinopathy; it is moderate NPDR", 2),
+        ("Severe", 3),
+        ("PDR", 4),
+        ("There are mild haemorrhages. Grade 3.", 3),
+    ],
+)
+def test_what_people_write_of_grades(text: str, value: int) -> None:
+    assert read_grade(text, "ICDR").value == value
+
+
+@pytest.mark.parametrize(
+    "text", ["I cannot tell.", "It can't be determined from this image.", "Unable to assess the grade.", "Unknown"]
+)
+@pytest.mark.parametrize("kind", ["grade", "diseases", "modality", "eye", "boxes", "measurement"])
+def test_who_cannot_tell_abstains(text: str, kind: str) -> None:
+    entry = {"scale": "ICDR", "levels": [0, 1, 2, 3, 4], "labels": LABELS, "unit": "µm"}
+    assert marking.read(kind, text, entry).state == ABSTAINED
+
+
+@pytest.mark.parametrize("text", ["", "grade 2 or grade 3", "The retina is in the eye.", "7", "grade 9", "###"])
+def test_what_is_not_clear_is_no_grade(text: str) -> None:
+    assert read_grade(text, "ICDR").state == UNREADABLE
+
+
+def test_sides_modalities_and_quality() -> None:
+    assert [answer_parser.side(t).value for t in ("Left.", "the right eye", "OS", "not the left but the right eye")] == [
+        "left",
+        "right",
+        "left",
+        "right",
+    ]
+    assert answer_parser.side("left or right").state == UNREADABLE
+    assert answer_parser.side("the optic disc is on the left side").state == UNREADABLE
+    assert answer_parser.modality("a color fundus photo, not OCT").value == "fundus"
+    assert answer_parser.modality("Optical coherence tomography").value == "oct"
+    texts = ("Good quality", "it is usable", "not gradable", "ungradeable", "poor", "It cannot be graded.", "acceptable")
+    assert [answer_parser.quality(t).value for t in texts] == [0, 1, 2, 2, 2, 2, 1]
+
+
+@given(st.sets(st.sampled_from(LABELS), min_size=1), st.sets(st.sampled_from(LABELS)))
+def test_conditions_are_read_with_their_denials(has: set[str], lacks: set[str]) -> None:
+    lacks -= has
+    text = f"This eye shows {' and '.join(sorted(has))}" + (f", but no {' or '.join(sorted(lacks))}" if lacks else "") + "."
+    assert set(answer_parser.conditions(text, LABELS).value) == has
+    assert answer_parser.conditions(text.replace("oedema", "edema").upper(), LABELS).value is not None
+
+
+def test_conditions_by_other_names_and_none_at_all() -> None:
+    assert answer_parser.conditions("Signs of BRVO and a macular hole", LABELS).value == (
+        "macular hole",
+        "branch retinal vein occlusion",
+    )
+    for text in ("The fundus looks normal.", "No abnormality.", "Healthy", "no drusen"):
+        assert answer_parser.conditions(text, LABELS) == (ANSWERED, (), "")
+    assert answer_parser.conditions("A retina.", LABELS).state == UNREADABLE
+
+
+EDGE = st.integers(0, 9999).map(lambda n: n / 10000)
+
+
+@given(st.lists(st.tuples(EDGE, EDGE, EDGE, EDGE), min_size=1, max_size=6), st.sampled_from(["[{}]", "({})", "box [{}];"]))
+def test_boxes_come_back_as_they_were_written(edges: list, form: str) -> None:
+    wanted = [(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in edges]
+    wanted = list(dict.fromkeys(box for box in wanted if box[0] < box[2] and box[1] < box[3]))
+    text = " and ".join(form.format(", ".join(f"{edge:.4f}" for edge in box)) for box in wanted)
+    found = answer_parser.boxes(f"They lie in {text}")
+    assert found.value == (tuple(wanted) if wanted else None)
+
+
+def test_boxes_in_percent_pixels_and_letters() -> None:
+    wanted = ((0.1, 0.2, 0.3, 0.4),)
+    assert answer_parser.boxes("(10%, 20%, 30%, 40%)").value == wanted
+    assert answer_parser.boxes("[100, 100, 300, 200]", (1000, 500)).value == wanted
+    assert answer_parser.boxes("x_min: 0.1, y_min: 0.2, x_max: 0.3, y_max: 0.4").value == wanted
+    assert answer_parser.boxes("[100, 100, 300, 200]").state == UNREADABLE
+    assert answer_parser.boxes("[0.5, 0.5, 0.1, 0.1]").state == UNREADABLE
+    assert answer_parser.boxes("There are none.").value == ()
+
+
+@given(st.floats(0.001, 5000, allow_nan=False), st.sampled_from(["", "µm", "degrees"]))
+def test_numbers_come_back_as_they_were_written(value: float, unit: str) -> None:
+    said = f"{value:.4f}"
+    for form in (
+        "{}",
+        "It is {}.",
+        "about {}",
+        "The width in zone B is approximately {}.",
+        "{} (the normal range is 0.3 to 0.5)",
+    ):
+        assert answer_parser.number(form.format(f"{said} {unit}".strip()), unit).value == pytest.approx(float(said))
+
+
+def test_numbers_in_other_units() -> None:
+    assert answer_parser.number("0.15 mm", "µm").value == pytest.approx(150)
+    assert answer_parser.number("7 %").value == pytest.approx(0.07)
+    assert answer_parser.number("between 0.3 and 0.4").state == UNREADABLE
+
+
+@settings(max_examples=300)
+@given(st.text(max_size=120))
+def test_no_text_breaks_the_parser(text: str) -> None:
+    entry = {"scale": "ICDR", "levels": [0, 1, 2, 3, 4], "labels": LABELS, "unit": "µm"}
+    for kind in label_questions.KINDS:
+        found = marking.read(kind, text, entry)
+        assert (found.value is not None) == (found.state == ANSWERED)
+
+
+# --- scores ----------------------------------------------------------------------------------------------------------------
+
+
+def test_metrics_on_small_cases() -> None:
+    truth, found = np.array([0, 0, 1, 2], object), np.array([0, 1, 1, None], object)
+    assert scores.accuracy(truth, found) == 0.5
+    assert scores.balanced(truth, found) == 0.75 and scores.kappa(truth, found) == pytest.approx(0.4)
+    assert scores.confusion(truth, found, [0, 1, 2]).tolist() == [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
+    assert np.isnan(scores.kappa(np.array([1, 1], object), np.array([1, 1], object)))
+    rows = scores.per_label([["a"], ["a", "b"], []], [["a"], ["b"], ["c"]], ["a", "b", "c", "d"])
+    assert [(r[0], r[1], r[2]) for r in rows] == [("a", 1, 0.5), ("b", 1, 1), ("c", 0, 0)]
+    assert scores.iou((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3) and scores.iou((0, 0, 1, 1), (1, 1, 2, 2)) == 0
+    assert scores.matched([(0, 0, 1, 1), (2, 2, 3, 3)], [(2, 2, 3, 3)]) == [0, 1]
+    assert scores.absolute_error([1, 2], [2, 2]) == 0.5 and scores.relative_error([0, 2], [1, 3]) == 0.5
+    assert scores.rank_correlation([1, 2, 3], [10, 20, 30]) == pytest.approx(1) and np.isnan(
+        scores.rank_correlation([1, 2], [1, 2])
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4) | st.none()), min_size=1, max_size=40), st.integers(0, 9))
+def test_an_interval_holds_its_number_and_follows_its_seed(pairs: list, seed: int) -> None:
+    truth, found = (np.array(side, object) for side in zip(*pairs, strict=True))
+    groups = [i // 2 for i in range(len(pairs))]
+    first = scores.bootstrap(lambda rows: scores.accuracy(truth[rows], found[rows]), groups, 60, seed)
+    assert first == scores.bootstrap(lambda rows: scores.accuracy(truth[rows], found[rows]), groups, 60, seed)
+    assert 0 <= first.low <= first.high <= 1 and 0 <= first.value <= 1
+
+
+# --- questions from labels ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "dataset", ["IDRiD", "IDRiD_seg", "RFMiD", "MICCAI_task1", "ODIR", "EyeQ", "Messidor2", "MICCAI_task2"]
+)
+def test_a_perfect_answerer_gets_everything_right(dataset: str, drawn: dict[str, Path], tmp_path: Path) -> None:
+    file = questions(dataset, drawn[dataset], tmp_path / "q.jsonl", measures="all" if dataset == "IDRiD" else None)
+    asked = label_questions.load(file)
+    assert len({entry["id"] for entry in asked}) == len(asked)
+    out = pretend.write(asked, tmp_path / "a.jsonl", wrong=0, silent=0)
+    for mark in marking.marks("m", asked, out):
+        if mark.text.startswith(("The retina is a light", "Please see")):
+            assert mark.read.state == UNREADABLE
+        elif mark.kind in ("grade", "quality", "modality", "eye"):
+            assert mark.right, mark
+        elif mark.kind == "diseases":
+            assert set(mark.value) == set(mark.reference), mark
+        elif mark.kind == "measurement":
+            assert mark.value == pytest.approx(mark.reference, rel=0.3), mark
+        else:
+            assert min(scores.matched(mark.reference, mark.value), default=1) > 0.3, mark
+
+
+def test_phrasings_vary_with_the_seed_and_references_do_not(drawn: dict[str, Path], tmp_path: Path) -> None:
+    first, same, other = (
+        label_questions.load(questions("IDRiD", drawn["IDRiD"], tmp_path / f"{i}.jsonl", kinds="grade", seed=seed))
+        for i, seed in enumerate((0, 0, 1))
+    )
+    assert first == same and [e["question"] for e in first] != [e["question"] for e in other]
+    assert [e["reference"] for e in first] == [e["reference"] for e in other]
+    assert len({e["question"] for e in first if e["scale"] == "ICDR"}) > 1
+    with pytest.raises(UserError, match="did you mean 'grade'"):
+        questions("IDRiD", drawn["IDRiD"], tmp_path / "x.jsonl", kinds="grades")
+    with pytest.raises(UserError, match="answer no question of the kinds boxes"):
+        questions("IDRiD", drawn["IDRiD"], tmp_path / "x.jsonl", kinds="boxes")
+
+
+@pytest.mark.parametrize("way", ["swap", "blank"])
+def test_the_blind_test_shows_who_does_not_look(way: str, drawn: dict[str, Path], tmp_path: Path) -> None:
+    file = questions("IDRiD", drawn["IDRiD"], tmp_path / "q.jsonl", kinds=["grade", "quality"])
+    asked = label_questions.load(file)
+    hidden = label_questions.load(blind(file, tmp_path / "b.jsonl", way))
+    assert [e["id"] for e in hidden] == [e["id"] for e in asked]
+    assert all(a["image"] != b["image"] and Path(b["image"]).is_file() for a, b in zip(asked, hidden, strict=True))
+    seen = pretend.write(asked, tmp_path / "seen.jsonl", wrong=0, silent=0)
+    marks = marking.marks("m", asked, seen)
+    same = Tables(marks).blinded(marks)
+    assert list(same["same answer"]) == [1.0, 1.0] and list(same["without"]) == list(same["accuracy with its image"])
+    with pytest.raises(UserError, match="unknown blind test 'squint'"):
+        blind(file, tmp_path / "c.jsonl", "squint")
+
+
+def test_an_evaluation_of_two_models_from_files(drawn: dict[str, Path], tmp_path: Path) -> None:
+    file = questions("IDRiD", drawn["IDRiD"], tmp_path / "q.jsonl", limit=8)
+    asked = label_questions.load(file)
+    pretend.write(asked, tmp_path / "good.jsonl", wrong=0)
+    pretend.write(asked[:-3], tmp_path / "bad.jsonl", wrong=0.9)
+    given = {"question_file": str(file), "resamples": 20, "out_dir": str(tmp_path / "run"), "blind": "blank"}
+    first = Evaluation.load(**given)
+    assert re.search(r"have them answered with papermill notebooks/infer.ipynb .* and the same for .*blank", first.save()[0])
+    assert first.tables.layout.empty and first.blinded.empty and first.first.empty and first.confusions and first.gallery()
+    first.require()
+    found = Evaluation.load(**given, answers_files=f"better={tmp_path / 'good.jsonl'}, worse={tmp_path / 'bad.jsonl'}")
+    assert list(found.tables.layout.index) == ["better", "worse"] and not found.made_up
+    assert float(found.tables.layout["IDRiD: grade (ICDR)"]["better"]) > float(
+        found.tables.layout["IDRiD: grade (ICDR)"]["worse"]
+    )
+    assert sum(why == "was not asked" for why in found.tables.unread["why"]) == 3
+    names = found.save()
+    assert sorted(names) == sorted(
+        p.name for p in (tmp_path / "run").iterdir() if p.suffix in (".csv", ".jsonl") and "questions" not in p.name
+    )
+    rows = [json.loads(line) for line in (tmp_path / "run" / "marks.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == 2 * len(asked) and {"reference", "value", "state", "why"} <= set(rows[0])
+    found.require()
+    with pytest.raises(UserError, match="are missing or could not be read"):
+        Evaluation.load(**given, answers_files=[str(tmp_path / "bad.jsonl")], max_unread=0.0).require()
+
+
+def test_the_notebook_runs_as_typed(tmp_path: Path) -> None:
+    command = [Path(sys.executable).with_name("papermill"), NOTEBOOK, "-p", "dataset", "MICCAI_task1", "-p", "kinds", "grade"]
+    command += ["-p", "out_dir", tmp_path / "run", "--no-progress-bar"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=200, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    assert {"evaluate.ipynb", "questions.jsonl", "single.csv", "marks.jsonl"} <= {p.name for p in (tmp_path / "run").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"datset": "IDRiD"}, "did you mean 'dataset'"),
+        ({"question_file": "nowhere.jsonl"}, "cannot be read"),
+        ({"answers_files": "nowhere.jsonl", "dataset": "IDRiD"}, "nowhere.jsonl is not there"),
+        ({"dataset": "IDRiD, RFMiD", "data_root": "."}, "data_root is of one dataset"),
+    ],
+)
+def test_wrong_parameters_are_told(given: dict, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=said):
+        Evaluation.load(**{"out_dir": str(tmp_path)} | given)
+    assert len(set(PARAMETERS)) == len(PARAMETERS)

@@ -1,0 +1,264 @@
+"""Question files in all their forms, answers files, and a server in the model's place; no torch is needed here."""
+
+import json
+from pathlib import Path
+
+import pytest
+from fake_server import FakeServer, completion, error
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from retinal_lib import UserError, answers, dialogue, questions
+from retinal_lib.asking import Asked, Options
+from retinal_lib.infer import PARAMETERS, Infer
+from retinal_lib.stand_in import StandIn
+
+DEFAULT = (dialogue.DEFAULT_QUESTION,)
+
+
+def write(folder: Path, content: object, name: str = "q.json") -> Path:
+    """A question file."""
+    file = folder / name
+    file.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"id": 1, "image": "a.png"}, {"id": "b", "image": "b.png", "question": "Q?"}],
+        {"data": [{"id": 1, "image": "a.png"}, {"id": "b", "image": "b.png", "question": "Q?"}]},
+        '{"id": 1, "image": "a.png"}\n\n{"id": "b", "image": "b.png", "question": "Q?"}\n',
+        '\ufeff{"id": 1, "image": "a.png"}\n{"id": "b", "images": ["b.png"], "questions": ["<image>\\nQ?"]}',
+    ],
+)
+def test_every_file_form_is_read(content: object, tmp_path: Path) -> None:
+    found = questions.read(write(tmp_path, content), tmp_path / "images")
+    assert [(e.id, e.image, e.questions) for e in found] == [("1", "a.png", DEFAULT), ("b", "b.png", ("Q?",))]
+    assert found[0].path == tmp_path / "images" / "a.png"
+
+
+@pytest.mark.parametrize(
+    ("entry", "asked"),
+    [
+        ({"image": "a"}, DEFAULT),
+        ({"image": "a", "question": "<image>\nQ"}, ("Q",)),
+        ({"image": "a", "questions": ["Q", "R"]}, ("Q", "R")),
+        (
+            {
+                "images": [{"path": "a"}],
+                "messages": [{"role": "user", "content": "<image>Q"}, {"role": "assistant", "content": "A"}],
+            },
+            ("Q",),
+        ),
+        ({"image": "a", "messages": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Q"}]}]}, ("Q",)),
+        (
+            {"image": "a", "conversations": [{"from": "human", "value": "Q\n<image>"}, {"from": "gpt", "value": "A"}] * 2},
+            ("Q", "Q"),
+        ),
+        ({"image": "a", "questions": []}, DEFAULT),
+    ],
+)
+def test_questions_are_found_wherever_they_stand(entry: dict, asked: tuple[str, ...], tmp_path: Path) -> None:
+    assert questions.read(write(tmp_path, entry))[0].questions == asked
+    assert questions.read(write(tmp_path, [entry]), max_questions=1)[0].questions == asked[:1]
+    assert questions.read(write(tmp_path, [entry]), append="Be brief.")[0].questions[0] == f"{asked[0]} Be brief."
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"question": "Q"}, "names no image"),
+        ({"images": ["a", "b"]}, "has 2 images, the model takes one"),
+        ({"image": 3}, "names no image"),
+        ({"image": "a", "questions": 5}, "questions are int"),
+        ({"image": "a", "questions": ["Q", None]}, "is no text"),
+        ({"image": "a", "messages": "Q"}, "no list of turns"),
+        ("text", "is no object but str"),
+    ],
+)
+def test_a_bad_entry_keeps_its_place_with_the_reason(entry: object, said: str, tmp_path: Path) -> None:
+    found = questions.read(write(tmp_path, [entry, {"image": "fine"}]))
+    assert len(found) == 2 and said in found[0].error and not found[1].error
+
+
+@pytest.mark.parametrize("content", ['{"id": 1,\n', "[1, 2", "3", '[{"id": 1, "image": "a"}, {"id": "1", "image": "b"}]'])
+def test_a_file_that_cannot_be_asked_is_refused(content: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"not readable|expected a list|stands there twice"):
+        questions.read(write(tmp_path, content))
+    with pytest.raises(UserError, match="cannot be read"):
+        questions.read(tmp_path / "nowhere.json")
+
+
+@given(total=st.integers(1, 40), chunks=st.integers(1, 12))
+def test_chunks_are_the_whole(total: int, chunks: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = write(tmp_path_factory.mktemp("c"), [{"id": i, "image": "a"} for i in range(total)])
+    parts = [questions.read(file, num_chunks=chunks, chunk_idx=i) for i in range(chunks)]
+    assert [e.id for part in parts for e in part] == [str(i) for i in range(total)]
+    with pytest.raises(UserError, match="chunk_idx"):
+        questions.read(file, num_chunks=chunks, chunk_idx=chunks)
+
+
+@given(st.lists(st.sampled_from(["<im_", "start>", "patch>", "end>", "<image>", " x ", "<im_patch>"]), max_size=12))
+def test_no_mark_of_an_image_is_left_in_a_question(parts: list[str]) -> None:
+    assert not any(word in dialogue.plain("".join(parts)) for word in dialogue.RESERVED)
+
+
+@given(st.text(alphabet="#ab :AsitnR\n", max_size=40), st.text(alphabet="#ab ", max_size=10))
+def test_an_answer_holds_no_mark_and_what_follows_does_not_count(text: str, more: str) -> None:
+    found = dialogue.answer(text, "###")
+    assert "###" not in found and found == found.strip()
+    if dialogue.is_complete(text, "###"):
+        assert dialogue.answer(text + more, "###") == found
+
+
+def test_answers_are_cut_as_the_script_cuts_them() -> None:
+    for text in ("Yes.", "###Assistant: Yes.###Human: b", "Assistant: Yes.", " ### Response: Yes. ###", "###Assistant:###Yes."):
+        assert dialogue.answer(text, "###") == "Yes."
+
+
+class Parrot:
+    """Answers with the question, without any model; some questions break it."""
+
+    name, identity, place = "parrot", "parrot", "nowhere"
+
+    def __init__(self):
+        self.noticed: dict[str, str] = {}
+        self.asked: list[str] = []
+
+    def length(self, asked: Asked, options: Options) -> int:
+        return len(asked.questions[0])
+
+    def check(self, asked: Asked) -> None:
+        if "bad" in str(asked.image):
+            raise UserError("the image is bad")
+
+    def is_out(self, error: BaseException) -> bool:
+        return False
+
+    def converse(self, batch: list[Asked], options: Options) -> list[list[str]]:
+        for asked in batch:
+            self.check(asked)
+            if "crash" in asked.questions:
+                raise KeyboardInterrupt
+        self.asked += [str(asked.key) for asked in batch]
+        return [[q.upper() for q in asked.questions] for asked in batch]
+
+
+def entries(folder: Path, *asked: tuple[str, str]) -> list[questions.Entry]:
+    """Entries of a question file, by image and question."""
+    return questions.read(write(folder, [{"id": f"{i}", "image": im, "question": q} for i, (im, q) in enumerate(asked)]))
+
+
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    asked = entries(tmp_path, ("a", "a longer question"), ("bad", "x"), ("b", "crash"), ("c", "q"))
+    out, parrot = tmp_path / "out" / "answers.jsonl", Parrot()
+    with pytest.raises(KeyboardInterrupt):
+        answers.answer(parrot, asked, out, batch_size=1)
+    assert [row["id"] for row in answers.load(out)] == ["0"]
+    with out.open("a", encoding="utf-8") as file:
+        file.write('{"id": "3", "ima')  # torn
+    asked[2] = questions.Entry("2", "b", tmp_path / "b", ("fine now",))
+    found = answers.answer(parrot, asked, out, batch_size=2, max_failed=0.3)
+    assert parrot.asked == ["0", "2", "3"] and [row["id"] for row in found.rows] == ["0", "1", "2", "3"]
+    assert found.rows[1] == {"id": "1", "image": "bad", "qa_pairs": [], "error": "the image is bad"}
+    assert found.rows[2]["qa_pairs"] == [{"question": "fine now", "answer": "FINE NOW"}]
+    assert found.summary == "4 images: 3 answered, 1 failed, 1 of them were there already"
+    found.require()
+    assert list(found.table["answer"])[1] == "error: the image is bad"
+    strict = answers.answer(parrot, asked, out, max_failed=0.2)
+    with pytest.raises(
+        UserError, match=r"1 of 4 images have no answer \(max_failed allows 20%\); the first, 1: the image is bad"
+    ):
+        strict.require()
+
+
+def test_a_changed_question_is_asked_again(tmp_path: Path) -> None:
+    out, parrot = tmp_path / "answers.jsonl", Parrot()
+    answers.answer(parrot, entries(tmp_path, ("a", "q"), ("b", "r")), out)
+    answers.answer(parrot, entries(tmp_path, ("a", "q"), ("b", "other")), out)
+    assert parrot.asked == ["0", "1", "1"]
+
+
+def test_a_broken_answers_file_is_told(tmp_path: Path) -> None:
+    out = write(tmp_path, '{"id": "0"}\n{"id": "1", "image": "a", "qa_pairs": []}\n', "answers.jsonl")
+    with pytest.raises(UserError, match="line 1: expected an object with id, image and qa_pairs"):
+        answers.load(out)
+
+
+# --- a server in the model's place -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def eye(tmp_path: Path) -> Path:
+    """A picture."""
+    Image.new("RGB", (40, 30), (200, 80, 20)).save(tmp_path / "eye.png")
+    return tmp_path / "eye.png"
+
+
+def test_a_server_answers_turn_by_turn(server: FakeServer, eye: Path) -> None:
+    server.script = lambda number, body: completion(f"### Answer {len(body['messages'])} ### Human: more")
+    model = StandIn("gpt-x")
+    assert model.answer([["a", "b<image>"], "c"], eye, max_new_tokens=7) == [["Answer 1", "Answer 3"], "Answer 1"]
+    body = next(b for b in server.asked if len(b["messages"]) == 3)
+    assert body["model"] == "gpt-x" and body["max_tokens"] == 7 and body["temperature"] == 0
+    assert body["messages"][0]["content"][1]["image_url"]["url"].startswith("data:image/jpeg;base64,")
+    assert body["messages"][2]["content"] == [{"type": "text", "text": "b"}]
+    assert body["messages"][1] == {"role": "assistant", "content": "Answer 1"}
+
+
+def test_a_chat_with_a_server_keeps_its_turns(server: FakeServer, eye: Path) -> None:
+    server.script = lambda number, body: completion(f"Answer {number}")
+    chat = StandIn("m").chat(eye)
+    assert [chat.ask("a"), chat.ask("b", max_new_tokens=3)] == ["Answer 1", "Answer 2"]
+    assert [m["role"] for m in server.asked[1]["messages"]] == ["user", "assistant", "user"] and server.asked[1][
+        "max_tokens"
+    ] == 3
+
+
+def test_a_refused_request_is_one_entry_and_a_refused_key_the_end(server: FakeServer, eye: Path, tmp_path: Path) -> None:
+    asked = entries(tmp_path, ("eye.png", "fine"), ("eye.png", "awful"), ("gone.png", "fine"))
+    refuse = error(400, "too awful")
+    server.script = lambda number, body: refuse if "awful" in json.dumps(body) else completion("Yes.")
+    found = answers.answer(StandIn("m"), asked, tmp_path / "a.jsonl")
+    assert [bool(row.get("error")) for row in found.rows] == [False, True, True] and "too awful" in found.rows[1]["error"]
+    server.script = lambda number, body: error(401, "who are you")
+    with pytest.raises(UserError, match="refused the key"):
+        answers.answer(StandIn("m"), asked, tmp_path / "b.jsonl")
+
+
+def test_the_notebook_s_parameters_work_with_a_server(server: FakeServer, eye: Path, tmp_path: Path) -> None:
+    server.script = lambda number, body: completion("Left.")
+    job = Infer.load(model_name="openai:m", image_folder=str(eye.parent), question="Which eye?", out_dir=str(tmp_path / "run"))
+    assert job.ask()[0][2][1] == {"from": "gpt", "value": "Left."}
+    done = job.answer()
+    done.require()
+    assert done.file == tmp_path / "run" / "answers.jsonl" and "images are sent there" in str(job.table)
+
+
+def test_images_that_may_not_be_sent_stay_here(eye: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path, [{"id": "1", "image": "eye.png", "question": "Q", "dataset": "ODIR"}])
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://models.example.org/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    with pytest.raises(UserError, match="ODIR: the challenge's terms are not confirmed"):
+        Infer.load(model_name="openai:m", question_file=str(file), out_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"question_fil": "x"}, "did you mean 'question_file'"),
+        ({"image_folder": "nowhere"}, "is not a folder"),
+        ({"question_file": "nowhere.json"}, "cannot be read"),
+        ({"image_file": "nowhere.png"}, "nowhere.png is not a file"),
+        ({"limit": 0}, "limit is 0"),
+        ({"max_failed": 2}, "max_failed is 2"),
+        ({"conv_mode": "x"}, "unknown conv_mode 'x'; known: simple"),
+        ({"model_name": "openai:"}, "lacks the model's name"),
+    ],
+)
+def test_wrong_parameters_are_told_before_a_model_is_loaded(given: dict, said: str, server: FakeServer, eye: Path) -> None:
+    with pytest.raises(UserError, match=said):
+        Infer.load(**{"model_name": "openai:m", "image_folder": str(eye.parent)} | given)
+    assert len(set(PARAMETERS)) == len(PARAMETERS)
