@@ -125,7 +125,9 @@ def clusters(found: Lesions, gap: float) -> tuple[list[Cluster], np.ndarray]:
     first = _largest_first(pixels, edges)
     rank = np.empty(len(first), np.int64)
     rank[first] = np.arange(len(first))
-    columns = zip(found.shares(edges[first]), lesions[first].tolist(), pixels[first].tolist(), fill[first].tolist(), strict=True)
+    columns = zip(
+        found.shares(edges[first]), lesions[first].tolist(), pixels[first].tolist(), fill[first].tolist(), strict=True
+    )
     return [Cluster(box, n, area, round(share, 4)) for box, n, area, share in columns], rank[owners]
 
 

@@ -91,4 +91,4 @@ def listed(counts: dict[str, int], words: str, frame: str) -> Iterable[tuple[str
         elif len(counts) > 1:
             yield quadrant, n, f"{n} of the {words} {'lies' if n == 1 else 'lie'} {where} {frame}"
         else:
-            yield quadrant, n, f"{'all' if total > 1 else 'it'} {'lie' if total > 1 else 'lies'} {where} {frame}"
+            yield quadrant, n, f"{'all of them lie' if total > 1 else 'it lies'} {where} {frame}"

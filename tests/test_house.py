@@ -18,12 +18,12 @@ PACKAGE = ROOT / "retinal_lib"
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 # modules by floor, the lowest first: imports go down, or sideways within a floor
 FLOORS = [
-    "errors paths fact conversation phrases progress shown tokens".split(),
-    "boxes check picture table vault server price".split(),
-    "folder record automorph book".split(),
+    "errors paths fact conversation phrases progress shown tokens runs".split(),
+    "masks boxes places telling check picture table vault server price".split(),
+    "folder record automorph crops book".split(),
     "kinds unpack money".split(),
     "page".split(),
-    "lesions settings prompt offline_vessels".split(),
+    "marked lesions settings prompt offline_vessels".split(),
     "catalogue offline".split(),
     "exclude teacher figures".split(),
     "dataset settle export".split(),
@@ -39,8 +39,8 @@ DOORS = {
     "openai": ["server"],
     "matplotlib": ["figures"],
     "sqlite3": ["vault"],
-    "cv2": ["boxes", *SAMPLE],
-    "PIL": ["boxes", "lesions", "picture", *SAMPLE],
+    "cv2": [*SAMPLE],
+    "PIL": ["masks", "picture", *SAMPLE],
     "papermill": ["papermill_plugin"],
     "openpyxl": ["table", *SAMPLE],
     "xlrd": ["table"],
