@@ -198,7 +198,7 @@ def completed(arguments: list[str]) -> list[str]:
         return arguments
     given = passed(line)
     check(notebook, given)
-    target = _folder(own_parameters(notebook) | given, line["cwd"]) / name
+    target = _folder(own_parameters(notebook) | given, line["cwd"], Path(name).stem) / name
     try:
         same = target.exists() and target.samefile(source)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -209,12 +209,12 @@ def completed(arguments: list[str]) -> list[str]:
     return [*arguments, str(target).replace("{", "{{").replace("}", "}}")]  # papermill fills {names} in paths
 
 
-def _folder(parameters: dict[str, object], cwd: tuple[str, ...]) -> Path:
+def _folder(parameters: dict[str, object], cwd: tuple[str, ...], notebook: str) -> Path:
     from retinal_lib import settings  # here: a notebook that does not ask for it need not wait
 
     try:
         with chdir(cwd[-1]) if cwd else nullcontext():  # the kernel takes relative paths from there
-            return settings.folder(parameters)
+            return settings.folder(parameters, notebook)
     except OSError as error:
         raise UserError(f"the run's folder cannot be told: {error.filename} ({error.strerror or error})") from error
 

@@ -201,7 +201,12 @@ def _valid(kept: dict[str, object], passed: dict[str, object], file: Path) -> Se
         raise UserError(f"{place}: found {first['input']!r}; {wanted}") from error
 
 
-def folder(parameters: dict[str, object]) -> Path:
-    """The absolute folder of the run that a notebook with these parameters makes. UserError: as in `load`."""
+def notebook_folder(chosen: Settings, notebook: str) -> Path:
+    """The absolute folder that a notebook such as boxes or explore writes into; generate's is the run's."""
+    return chosen.folder if notebook == "generate" else chosen.out_dir or paths.root() / "artifacts" / f"{chosen.name}-{notebook}"
+
+
+def folder(parameters: dict[str, object], notebook: str = "generate") -> Path:
+    """The absolute folder of what a notebook with these parameters makes. UserError: as in `load`."""
     known = {name: value for name, value in parameters.items() if name in NOTEBOOK}
-    return load(**known).folder
+    return notebook_folder(load(**known), notebook)
