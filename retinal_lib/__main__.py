@@ -1,14 +1,23 @@
-"""`python -m retinal_lib ODIR`: where the latest conversations of a dataset lie, and one of them."""
+"""`python -m retinal_lib ODIR`: where the latest conversations of a dataset lie, and one of them; beside that, commands.
+
+`splits` writes one splits.csv for several runs, `export` their conversations in the forms that trainers read; each tells
+its arguments with --help.
+"""
 
 import json
 import sys
+from importlib import import_module
 
 from retinal_lib import paths, settings
 from retinal_lib.errors import UserError
 
+COMMANDS = {"splits": "splits", "export": "trainers"}  # each the `main` of a module
+
 
 def main(arguments: list[str]) -> str:
-    """The text to print. UserError: no such dataset, or it has no conversations yet."""
+    """The text to print. UserError: no such dataset, or it has no conversations yet; or as the command says."""
+    if arguments and arguments[0] in COMMANDS:
+        return import_module(f"retinal_lib.{COMMANDS[arguments[0]]}").main(arguments[1:])
     folder = settings.load(dataset=arguments[0] if arguments else "ODIR").folder
     file = folder / "conversations.jsonl"
     if not file.is_file():

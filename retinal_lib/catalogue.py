@@ -65,6 +65,8 @@ class Catalogue:
                 self.inputs[str(path)] = content.sha256
                 self._check_columns(content, spec)
                 self.tabled[split].append(path.name)
+                if lacking := [name for name in self.page.same_person if content.find(name) is None]:
+                    self.notes.append(f"{path.name} has no column {lacking[0]!r}: which eyes are one person's cannot be told")
                 for eye, column in self._keys():
                     for row, cell in enumerate(content.column(column)):
                         if cell:

@@ -1,82 +1,127 @@
-"""What is odd about a conversation, in short sentences: its form, and numbers that the hidden facts do not hold."""
+"""A conversation read against its case: what is supported, by which fact, and what is not."""
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from retinal_lib.conversation import Turn
+from retinal_lib import compare, form, vocabulary
+from retinal_lib.audit import Auditor
+from retinal_lib.circumstances import Circumstances
+from retinal_lib.claims import Claims
+from retinal_lib.conversation import IMAGE
+from retinal_lib.fact import Case
+from retinal_lib.finding import ERROR, WARNING, Finding, Trace
+from retinal_lib.leaks import Leaks
+from retinal_lib.ledger import Ledger
+from retinal_lib.profile import Profile
+from retinal_lib.vocabulary import Reading
 
-TURNS = {"instruction": (3, 6), "alignment": (1, 1)}
-CONSULT_WORDS = 50
-_UNIT = r"(?:[µμu]m|mm|px|mmHg)\b"  # may stand right behind its number
-_NUMBER = re.compile(rf"[^\w.]([0-9]+(?:\.[0-9]+)?)(?=(?!\w|\.\d)|{_UNIT})")  # in a text that begins with a space
-_GOES_ON = re.compile(rf"(?!{_UNIT})\w|\.\d")  # what follows belongs to the same number or word
-_ZEROS = re.compile(r"\A\.0+(?!\d)")
-_DATA = re.compile(
-    r"\b(hidden|the (given|provided) (facts|data|information|description)|csv|spreadsheet|dataset|instructions)\b", re.I
-)
-
-_ENDS = (" ", ";", "%")
-_WORDS = ("hidden", "the given", "the provided", "csv", "spreadsheet", "dataset", "instructions")  # one of them is in each
+VERSION = 2  # rises with every change of what is found; a run records it
+_DEMANDED = ("image", "quality", "disease", "lesion", "vascular")
+_TOUCHED = {"quality": "quality", "gradable": "quality", "conditions": "disease", "normal": "disease", "disorder": "disease", "modalities": "image"}
 
 
-def findings(turns: list[Turn], hidden: str, track: str, style: str | None) -> list[str]:
-    """What a reader should know before using a conversation; none where all is well. `hidden` is the description."""
-    low, high = TURNS[track]
+class Checked(NamedTuple):
+    """What a reading of a conversation comes to; `touched` are the aspects that each turn speaks of."""
+
+    findings: list[Finding]
+    traces: list[Trace]
+    touched: list[set[str]]
+
+
+def check(conversation: Sequence[dict[str, str]], case: Case, track: str | None = None, style: str | None = None) -> list[Finding]:
+    """What is wrong with a conversation ([{"from": "human" or "gpt", "value": text}, ...]), in order of turns; nothing where
+    all is well. Without `track` the number of turns is not judged, without `style` the length is not."""
+    return examine(conversation, case, track, style).findings
+
+
+def examine(conversation: Sequence[dict[str, str]], case: Case, track: str | None = None, style: str | None = None) -> Checked:
+    """As `check`, with what was traced to facts."""
+    parts = [(part["from"], part["value"]) for part in conversation]
+    found = form.check(parts, track, style)
+    profile, ledger = Profile(case), Ledger(case)
+    auditor, claims, around, leaks = Auditor(ledger), Claims(profile), Circumstances(profile), Leaks(profile, ledger)
+    traces: list[Trace] = []
+    touched: list[set[str]] = []
+    readings: list[Reading] = []
+    question = Reading("")
+    for i, (who, value) in enumerate(parts):
+        turn = i // 2 + 1
+        text = Reading(value.replace(IMAGE, " " * len(IMAGE)))
+        if who == "human":
+            question = text
+            found += leaks.question(turn, text)
+            auditor.hear(text)
+            continue
+        here: list[Trace] = []
+        for reader, arguments in ((auditor, (turn, text)), (claims, (turn, text, question)), (around, (turn, text, question))):
+            findings, bound = reader.answer(*arguments)
+            found += findings
+            here += bound
+        found += compare.check(turn, text, ledger)
+        leaks.hear(text)
+        traces += here
+        touched.append({trace.fact.aspect for trace in here} | _spoken_of(text))
+        readings += [question, text]
+    found += _coverage(case, touched, traces, readings, track, style)
+    return Checked(sorted(found, key=lambda f: (f.turn, f.part != "question", f.span)), traces, touched)
+
+
+def _spoken_of(text: Reading) -> set[str]:
+    """The aspects that an answer speaks of, whether or not a fact holds what it says."""
+    found = {_TOUCHED[t.kind] for t in text.terms if t.kind in _TOUCHED}
+    if any(t.kind == "measures" and not {"grade", "count", "area", "box", "age"} & set(t.values) for t in text.terms):
+        found.add("vascular")
+    words = set(text.words)
+    return found | ({"quality"} if "quality" in words else set()) | ({"image"} if words & {"fundus", "photograph"} else set())
+
+
+def _coverage(
+    case: Case, touched: list[set[str]], traces: list[Trace], readings: list[Reading], track: str | None, style: str | None
+) -> list[Finding]:
+    """Aspects that the facts allow but no answer speaks of, and aspects that are asked twice."""
+    if style == "consult" or not touched or (track is None and len(touched) == 1):
+        return []
+    spoken = set().union(*touched)
+    if "lesion" not in spoken and any(t.fact.aspect == "lesion" for t in traces):
+        spoken.add("lesion")
+    last, words = len(touched), {word for answer in readings[1::2] for word in answer.words}
+    demanded = _DEMANDED if last > 1 else _DEMANDED[:-1]  # the alignment track tells no measurements
+    missing = [a for a in demanded if a in case.aspects and a not in spoken and not _worded(case, a, words)]
+    found = [Finding("coverage_missing", WARNING, last, (0, 0), f"nothing is said of the aspect {a!r}, which has facts") for a in missing]
+    return found + _twice(traces, readings)
+
+
+def _worded(case: Case, aspect: str, words: set[str]) -> bool:
+    """Whether an answer has most of the words of a fact of an aspect, as where facts are free text."""
+    for fact in case.about(aspect):
+        told = {word for word in vocabulary.read(fact.words or fact.text).words if len(word) > 2}
+        if told and len(told & words) > 0.6 * len(told):
+            return True
+    return False
+
+
+def _twice(traces: list[Trace], readings: list[Reading]) -> list[Finding]:
+    """Turns whose question is nearly that of an earlier one, or whose answer rests on the very facts of an earlier one."""
     found = []
-    if not low <= len(turns) <= high:
-        found.append(f"{len(turns)} turns, expected {low if low == high else f'{low} to {high}'}")
-    if style == "consult" and (words := len(turns[0].answer.split())) > CONSULT_WORDS:
-        found.append(f"{words} words, expected at most {CONSULT_WORDS}")
-    known = _Known(hidden)
-    if _clean(turns, known):  # as nearly always: then no turn need be looked at by itself
-        return found
-    for place, turn in enumerate(turns, start=1):
-        found += [f"turn {place}: {n} stands in no hidden fact" for n in numbers([turn.answer]) if n not in known]
-        asked = [n for n in numbers([turn.question]) if n in known]
-        found += [f"turn {place}: the question names the hidden value {n}" for n in asked]
-        said = _DATA.search(f"{turn.question}\n{turn.answer}")
-        if said and said[0].casefold() not in hidden.casefold():
-            found.append(f"turn {place}: speaks of {said[0].casefold()!r}")
+    asked = [frozenset(q.words) for q in readings[::2]]
+    asked = [words - _COMMON for words in asked]
+    held = [frozenset(t.fact for t in traces if t.turn == turn and t.kind == "number") for turn in range(1, len(asked) + 1)]
+    for later in range(1, len(asked)):
+        for earlier in range(later):
+            both = len(asked[later] & asked[earlier]) / (len(asked[later] | asked[earlier]) or 1)
+            same = held[later] and held[later] <= held[earlier]
+            if both > 0.6 or (same and both > 0.25):
+                text = f"turn {later + 1} asks what turn {earlier + 1} asked"
+                found.append(Finding("coverage_twice", WARNING, later + 1, (0, 0), text, None, "question"))
+                break
     return found
 
 
-def _clean(turns: list[Turn], known: "_Known") -> bool:
-    """Nothing is odd in any turn."""
-    questions, answers = "\n".join(t.question for t in turns), "\n".join(t.answer for t in turns)
-    lower = f"{questions}\n{answers}".lower()
-    return (
-        not any(word in lower for word in _WORDS)
-        and all(known.as_written(number) or _plain(number) in known for number in _NUMBER.findall(f" {answers}"))
-        and not any(number in known for number in numbers([questions]))
-    )
+_COMMON = frozenset("is are the a an what how which does do it this there of in any and , ? ! . can you \n please".split() + ["\n"])
 
 
-class _Known:
-    """The numbers that a text holds. Looked for one by one: a description has hundreds, an answer a few."""
-
-    def __init__(self, text: str):
-        self._text = text
-
-    def as_written(self, number: str) -> bool:
-        """True where the first place that has these digits has the number by itself: the quick way for most."""
-        place = self._text.find(number)
-        return place > 0 and self._text[place - 1] == " " and self._text[place + len(number) : place + len(number) + 1] in _ENDS
-
-    def __contains__(self, number: str) -> bool:
-        fraction, place, size = "." in number, -1, len(number)
-        while (place := self._text.find(number, place + 1)) >= 0:
-            rest = self._text[place + size : place + size + 12]
-            rest = rest.lstrip("0") if fraction else _ZEROS.sub("", rest)
-            before = self._text[place - 1] if place else " "
-            if not (before.isalnum() or before in "._") and not _GOES_ON.match(rest):
-                return True
-        return False
+def errors(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings that keep a conversation out."""
+    return [finding for finding in findings if finding.severity == ERROR]
 
 
-def numbers(texts: Iterable[str]) -> list[str]:
-    """The numbers of texts as written, without trailing zeros after the point: 12, 0.4312."""
-    return [_plain(number) for text in texts for number in _NUMBER.findall(f" {text}")]
-
-
-def _plain(number: str) -> str:
-    return number.rstrip("0").rstrip(".") if "." in number else number.lstrip("0") or "0"

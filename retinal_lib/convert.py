@@ -49,6 +49,14 @@ def _parsed(path: Path, number: int, line: str) -> object:
         raise UserError(f"{path}, line {number}: not JSON ({error.msg} at column {error.colno})") from error
 
 
+def checked(path: Path) -> Iterator[dict]:
+    """The entries of a conversation file, as long as each can be trained on. UserError: the first that cannot, by its line."""
+    for number, entry in _objects(path):
+        if wrong := _wrong(entry):
+            raise UserError(f"{path}, line {number}: {wrong[0]}")
+        yield entry
+
+
 def _objects(path: Path) -> Iterator[tuple[int, dict]]:
     for number, entry in _entries(path):
         if not isinstance(entry, dict):

@@ -94,6 +94,10 @@ class BaseDescription:
             found = matching[0]
         return found
 
+    def record(self, image: str) -> Record:
+        """An image's label row, eye and patient, whether it can be used or not. UserError: there is no such image."""
+        return self._files.record(self.locate(image))
+
     def find(self, image: str) -> folder.Found:
         """The image of that name. UserError: there is none, or it is skipped (the reason is told)."""
         found = self.locate(image)

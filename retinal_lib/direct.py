@@ -7,7 +7,7 @@ from retinal_lib import price
 from retinal_lib.book import UNDER_WAY, Book, custom_id
 from retinal_lib.collect import Collect
 from retinal_lib.errors import UserError
-from retinal_lib.settle import Entry, take, take_known
+from retinal_lib.settle import Entry, Limits, Settling
 from retinal_lib.teacher import Request, RequestFailed, RunStopped, Teacher
 from retinal_lib.vault import Reply, Sample, Vault
 
@@ -27,11 +27,11 @@ class Direct:
         teacher: Teacher,
         purse: price.Purse,
         concurrency: int,
-        attempts: int,
+        limits: Limits,
         heavy: bool = False,
         collect: Collect | None = None,
     ):
-        self.vault, self.teacher, self.purse, self.concurrency, self.attempts = vault, teacher, purse, concurrency, attempts
+        self.vault, self.teacher, self.purse, self.concurrency, self.limits = vault, teacher, purse, concurrency, limits
         self.heavy, self.slots = heavy, asyncio.Semaphore(concurrency)
         self.book = Book(vault) if Book(vault).batches(*UNDER_WAY) else None
         self.collect = collect if self.book else None
@@ -104,15 +104,14 @@ class Direct:
         return entry, self.vault.replies(entry.sample.key)
 
     async def _settle(self, sample: Sample, request: Request, known: list[Reply]) -> None:
-        """Ends in one state: the first reply that holds a conversation decides; none does after all attempts: rejected."""
-        if take_known(sample, request, known, self.teacher):
-            return
-        for attempt in range(len(known) + 1, self.attempts + 1):
-            if self.book and self._under_way(custom_id(sample.key, attempt)):
+        """Ends in one state: the first reply that stands up to the checks decides; none does after all attempts: rejected."""
+        settling = Settling(sample, request, self.teacher, self.limits).take_all(known)
+        while settling.open:
+            if self.book and self._under_way(custom_id(sample.key, settling.attempt)):
                 sample.state, sample.reason = "pending", WAITS
                 return
             try:
-                reply = await self._ask(sample, request, attempt)
+                reply = await self._ask(sample, settling.request, settling.attempt)
             except RequestFailed as error:
                 sample.state, sample.reason = "failed", str(error)
                 return
@@ -123,8 +122,7 @@ class Direct:
             if reply is None:
                 sample.state, sample.reason = "pending", self.purse.over
                 return
-            if take(sample, request, reply, self.teacher):
-                return
+            settling.take(reply)
 
     def _under_way(self, name: str) -> bool:
         return self.book.standing([name], 1).get(name, ("",))[0] == "under way"

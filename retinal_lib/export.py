@@ -15,14 +15,17 @@ FILES = {
     "conversations.jsonl": "the conversations, one line an image",
     "conversations.json": "the same as one JSON list, as LLaVA's training reads it",
     "failures.jsonl": "every image without a conversation, and why",
-    "lineage.jsonl": "where each conversation comes from: cells, prompt, teacher, findings",
+    "lineage.jsonl": "where each conversation comes from, number by number: cells, prompt, teacher, findings, repairs",
+    "splits.csv": "train, validation and test for every image: a person's eyes and equal pictures together",
     "manifest.json": "the whole run: counts, inputs, prompts, versions",
     "vault.sqlite": "every raw reply; with it, running again asks for nothing twice",
 }
 AT_TIMES = {
+    "changes.jsonl": "images whose state another check changed, and why",
     "unknown.jsonl": "answers that belong to no request of this run, and were not taken",
     "requests": "request files for another machine",
     "batches": "request files of batches that are under way",
+    "exports": "the conversations in the forms that trainers read",
 }
 
 
@@ -120,6 +123,8 @@ def _failure(sample: Sample, prefix: str) -> dict:
         "state": sample.state,
         "reason": sample.reason,
         "attempts": sample.attempt,
+        "findings": sample.findings,
+        "repairs": sample.repairs,
     }
 
 
@@ -131,10 +136,13 @@ def _lineage(sample: Sample, prefix: str, origin: dict) -> dict:
         "sources": sample.sources,
         "prompt_sha256": sample.prompt,
         **origin,
+        "model_returned": sample.model,
         "request_sha256": sample.key,
         "request_id": sample.request_id,
         "attempt": sample.attempt,
+        "traces": sample.traces,
         "findings": sample.findings,
+        "repairs": sample.repairs,
     }
 
 

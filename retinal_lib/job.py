@@ -13,14 +13,16 @@ from pathlib import Path
 import pandas as pd
 from anyio.from_thread import start_blocking_portal
 
-from retinal_lib import dataset, export, opened, paths, picture, price, progress, prompt, select, settings, teacher, ways
+from retinal_lib import check, dataset, export, opened, paths, picture, price, progress, prompt, select, settings, teacher, ways
 from retinal_lib.book import Book
 from retinal_lib.errors import UserError
 from retinal_lib.fact import Case, Fact, Source
 from retinal_lib.outcome import Outcome, Tally
 from retinal_lib.page import Page
+from retinal_lib.recheck import Rechecking
 from retinal_lib.settle import Entry
 from retinal_lib.shown import Shown
+from retinal_lib.splits import write_run
 from retinal_lib.vault import Sample, Vault, locked
 
 VERSIONED = ("retinal_lib", "numpy", "opencv-python-headless", "openai", "pandas", "pillow")
@@ -187,21 +189,32 @@ class Job:
         return price.Estimate(self.teacher.price, self.settings.style or self.settings.track, most)
 
     def _write(self, vault: Vault, way: ways.Way) -> Outcome:
-        tally = Tally(self)
+        tally, again = Tally(self), way if isinstance(way, Rechecking) else None
         if self.settings.dry_run:  # the files stay as they are
             for row in vault.samples():
                 tally.add(row)
             return tally.outcome(way, Book(vault))
-        with export.Files(self.folder, self.prefix, {"teacher": self.teacher.name, "model": self.teacher.model}) as files:
+        with export.Files(self.folder, self.prefix, self.origin) as files:
             for row in vault.samples():
                 files.add(row)
                 tally.add(row)
+                if again:
+                    again.compare(row)
         outcome = tally.outcome(way, Book(vault))
         if outcome.counts["images"] != len(self.images):
             raise RuntimeError(f"{outcome.counts['images']} images have a state, {len(self.images)} were chosen")
+        if again:
+            again.write()
+        write_run(self.folder, self.data, self.images, self.prefix)
         export.write_unknown(self.folder, way.unknown)
         export.write_manifest(self.folder, self.manifest(vault, outcome))
         return outcome
+
+    @property
+    def origin(self) -> dict[str, object]:
+        """What stands in each line of lineage."""
+        page = {"page": self.page.name, "page_sha256": export.sha256(self.page.model_dump_json())}
+        return {**page, "teacher": self.teacher.name, "model": self.teacher.model, "checks": check.VERSION}
 
     @property
     def prefix(self) -> str:
@@ -227,7 +240,7 @@ class Job:
             },
             "counts": outcome.counts,
             "reasons": [row._asdict() for row in outcome.reasons],
-            "findings": outcome.findings,
+            "checks": outcome.checks.manifest(),
             "teacher": self.teacher.name,
             "teacher_is": _TEACHERS[self.teacher.name],
             "model": self.teacher.model,

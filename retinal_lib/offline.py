@@ -10,7 +10,7 @@ from functools import cache
 import yaml
 
 from retinal_lib import offline_vessels as vessels
-from retinal_lib.check import CONSULT_WORDS
+from retinal_lib.form import CONSULT_WORDS
 from retinal_lib.fact import Case, Fact
 from retinal_lib.kinds import scales
 from retinal_lib.paths import PACKAGE

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from retinal_lib import export, paths
+from retinal_lib import check, export, paths
 from retinal_lib.book import Batch, Book
 from retinal_lib.errors import UserError
 from retinal_lib.money import Money
 from retinal_lib.shown import Shown, are, count
 from retinal_lib.vault import FINAL, Sample
+from retinal_lib.verdicts import Checks
 
 if TYPE_CHECKING:
     from retinal_lib.job import Job
@@ -46,14 +47,13 @@ class UnderWay(NamedTuple):
 @dataclass(frozen=True)
 class Outcome:
     """What came of a run. `state` is complete, pending, over budget, stopped or dry run; `asked` counts the requests sent
-    now (None: the teacher has no server), `findings` the conversations that a reader should look at by kind of finding,
-    `accepted` has the first few: picture, title and turns; `noticed` what else there is to tell, in sentences; `vain` why the
+    now (None: the teacher has no server), `checks` what the checks found, `accepted` has the first few: picture, title and turns; `noticed` what else there is to tell, in sentences; `vain` why the
     run came to nothing."""
 
     state: str
     counts: dict[str, int]
     reasons: tuple[Reason, ...]
-    findings: dict[str, int]
+    checks: Checks
     money: Money
     accepted: tuple[tuple[Path, str, list[dict[str, str]]], ...]
     asked: int | None
@@ -83,10 +83,9 @@ class Outcome:
 
     @property
     def table(self) -> pd.DataFrame:
-        """How many images ended in each state, and why; below them, what a reader should look at among the accepted."""
+        """How many images ended in each state, and why."""
         rows = [Reason("accepted", "a conversation was written", self.counts["accepted"], "")]
         rows += sorted(self.reasons, key=lambda row: (row.state, -row.images))
-        rows += [Reason("to look at", finding, count, "") for finding, count in sorted(self.findings.items())]
         return Shown(rows, columns=["state", "reason", "images", "first image"])
 
     @property
@@ -97,9 +96,8 @@ class Outcome:
         text = f"{total} images: " + ", ".join(f"{count} {state}" for state, count in counts.items())
         if self.asked is not None:
             text += f"; {count(self.asked, 'request')} sent now, {sum(self.tokens.values()):,} tokens for all replies on hand"
-        odd = sum(self.findings.values())
-        text += f"; {odd} findings to look at in lineage.jsonl" if odd else ""
-        return "\n".join([text, *self.noticed])
+        told = [self.checks.summary] if self.checks.before else []
+        return "\n".join([text, *told, *self.noticed])
 
     @property
     def files(self) -> pd.DataFrame:
@@ -137,7 +135,7 @@ class Tally:
         self._job = job
         self._counts = Counter(dict.fromkeys(("images", *FINAL), 0))
         self._groups: dict[tuple[str, str], tuple[int, str]] = {}
-        self._findings: Counter[str] = Counter()
+        self._checks = Checks(check.VERSION)
         asks = job.settings.teacher == "openai"
         self._money = Money(job.teacher.origin[0], job.estimate if asks else None)
         self._accepted: list[tuple[Path, str, list[dict[str, str]]]] = []
@@ -148,7 +146,7 @@ class Tally:
         self._counts.update(("images", sample.state))
         if self._money.estimate is not None:
             self._money.add(sample.usage)
-        self._findings.update({_alike(finding) for finding in sample.findings})
+        self._checks.add(sample)
         if sample.state != "accepted":
             group = sample.state, _alike(sample.reason)
             count, first = self._groups.get(group, (0, "" if private else sample.image))
@@ -171,7 +169,7 @@ class Tally:
             state,
             dict(self._counts),
             tuple(Reason(*group, *rest) for group, rest in self._groups.items()),
-            dict(self._findings),
+            self._checks,
             self._money,
             tuple(self._accepted),
             None if self._job.teacher.name == "offline" else way.asked,
@@ -190,6 +188,8 @@ def _noticed(way: "Way", chosen: "Settings", batches: list[Batch], book_server: 
     if state == "dry run":
         yield f"Dry run: nothing was sent, {pending} requests would be; the run's files are as they were."
         return
+    if chosen.mode == "recheck":
+        yield from way.told()
     if way.stopped:
         yield f"The run stopped: {way.stopped}"
     elif way.trouble:
@@ -228,5 +228,4 @@ def _alike(reason: str) -> str:
     """A reason without what differs from image to image, so that equal ones count together."""
     reason = re.sub(r"\brow \d+", "row …", reason)
     reason = re.sub(r"\bits [\d,]+ (?=tokens|bytes)", "its … ", reason)
-    reason = re.sub(r"\d+(\.\d+)? stands in no hidden fact", "a number stands in no hidden fact", reason)
-    return re.sub(r"^turn \d+: ", "", reason)
+    return reason

@@ -15,9 +15,9 @@ from retinal_lib import price, tokens
 from retinal_lib.book import Batch, Book, Line, custom_id
 from retinal_lib.errors import UserError
 from retinal_lib.settings import BatchSettings
-from retinal_lib.settle import Entry, take_known
+from retinal_lib.settle import Entry, Limits, Settling
 from retinal_lib.teacher import Request, RequestFailed, Teacher
-from retinal_lib.vault import Reply, Sample, Vault
+from retinal_lib.vault import Sample, Vault
 
 URL = "/v1/chat/completions"
 _WORKERS = os.cpu_count() or 1
@@ -129,10 +129,10 @@ class Pack:
     """
 
     def __init__(
-        self, vault: Vault, teacher: Teacher, purse: price.Purse, estimate: price.Estimate, limits: BatchSettings, attempts: int
+        self, vault: Vault, teacher: Teacher, purse: price.Purse, estimate: price.Estimate, limits: BatchSettings, rules: Limits
     ):
         self.vault, self.book, self.teacher, self.purse, self.estimate = vault, Book(vault), teacher, purse, estimate
-        self.limits, self.attempts = limits, attempts
+        self.limits, self.rules = limits, rules
         self.room: float | None = None
         self.alone = True  # nothing is under way, so that waiting would not help
         self.held, self.halt, self.done, self.packed = "", False, 0, 0
@@ -197,7 +197,7 @@ class Pack:
         """The next request to pack; a few more are made ready behind it, pictures side by side."""
         while len(self._window) < 2 * _WORKERS and (asked := next(self._asked, None)) is not None:
             sample, request, attempt = asked
-            prompt = self.estimate.add(request.system, request.case.description, request.size)
+            prompt = self.estimate.add(request.system, request.told, request.size)
             if self.held:
                 sample.state, sample.reason = "pending", self.held
                 self._settle(sample)
@@ -219,11 +219,12 @@ class Pack:
             open_ = {}
             for entry, name in zip(keyed, names, strict=True):
                 known = replies.get(entry.sample.key, [])
-                if not self._told(entry, known, *standing.get(name, ("", ""))):
-                    open_[entry.sample.position] = len(known) + 1
+                settling = Settling(entry.sample, entry.request, self.teacher, self.rules).take_all(known)
+                if not self._told(settling, *standing.get(name, ("", ""))):
+                    open_[entry.sample.position] = settling.request, len(known) + 1
             for entry in block:
-                if attempt := open_.get(entry.sample.position):
-                    yield entry.sample, entry.request, attempt
+                if asked := open_.get(entry.sample.position):
+                    yield entry.sample, *asked
                 else:
                     self._settle(entry.sample)
 
@@ -236,10 +237,10 @@ class Pack:
             return False
         return True
 
-    def _told(self, entry: Entry, known: list[Reply], standing: str, why: str) -> bool:
+    def _told(self, settling: Settling, standing: str, why: str) -> bool:
         """Gives an image its state as far as replies and batches under way tell; False where it is to be asked for."""
-        sample = entry.sample
-        if take_known(sample, entry.request, known, self.teacher) or len(known) >= self.attempts:
+        sample = settling.sample
+        if not settling.open:
             return True
         if standing == "by hand" and not self.held:  # its file is with the user, who now has it asked here
             return False
@@ -324,7 +325,7 @@ class Pack:
     def _settle(self, sample: Sample) -> None:
         self.done += 1
         if sample.state != "accepted":
-            sample.sources = []  # they stand in lineage.jsonl, which has accepted images alone
+            sample.sources, sample.traces = [], []  # they stand in lineage.jsonl, which has accepted images alone
         self._settled.append(sample)
         if len(self._settled) >= _ROWS:
             self._flush()

@@ -27,6 +27,7 @@ class Split(Strict):
     tables: list[str] = []
     masks: list[str] = []
     unlabelled: bool = False  # the split's table may lack the label columns
+    role: Literal["train", "validation", "test"] | None = None  # what it is officially, where its name does not begin so
 
 
 class Masks(Strict):
@@ -83,6 +84,7 @@ class Page(Strict):
     masks: Masks | None = None
     corrections: list[Correction] = []
     same_image: list[tuple[str, str]] = []  # two names of one picture, from the dataset's errata
+    same_person: list[str] = []  # columns that together tell a person, where no name does
     exclude: dict[str, str] = {}  # image -> why it is never used
     facts: list[Kind]
     file: Path | None = Field(None, exclude=True)
@@ -114,6 +116,12 @@ class Page(Strict):
     def image_prefix(self) -> str:
         """What stands before an image's name in exported files."""
         return self.prefix or f"{self.name}/"
+
+    def role(self, split: str) -> str:
+        """What a split is officially: train, validation, test, or "" where the dataset does not say."""
+        told = self.splits[split].role if split in self.splits else None
+        begins = {"train": "train", "val": "validation", "dev": "validation", "test": "test"}
+        return told or next((role for start, role in begins.items() if split.casefold().startswith(start)), "")
 
     @property
     def gives(self) -> tuple[Kind, ...]:

@@ -57,7 +57,7 @@ class Settings(BaseModel):
     dataset: str
     track: Literal["instruction", "alignment"] = "instruction"
     style: Literal["caption", "consult"] | None = None
-    mode: Literal["direct", "batch", "pack", "unpack"] = "direct"
+    mode: Literal["direct", "batch", "pack", "unpack", "recheck"] = "direct"
     teacher: Literal["offline", "openai"] = "offline"
     model: str | None = None
     data_root: Path | None = None
@@ -73,6 +73,7 @@ class Settings(BaseModel):
     dry_run: bool = False
     budget_usd: Number | None = Field(None, gt=0)
     max_failed: Number = Field(0.05, ge=0, le=1)
+    max_repairs: Whole = Field(1, ge=0, le=5)
     terms_accepted: bool = False
     seed: Whole = 0
     out_dir: Path | None = None
@@ -92,7 +93,7 @@ class Settings(BaseModel):
     @property
     def by_hand(self) -> bool:
         """True where requests leave as files, so that no server is called."""
-        return self.mode in ("pack", "unpack")
+        return self.mode in ("pack", "unpack", "recheck")
 
     @property
     def folder(self) -> Path:
@@ -150,7 +151,7 @@ def _check(chosen: Settings) -> None:
         raise UserError(f"style {chosen.style!r} belongs to the alignment track; leave style out, or pass -p track alignment")
     if chosen.teacher == "offline":
         for name, value, plain in (("mode", chosen.mode, "direct"), ("budget_usd", chosen.budget_usd, None)):
-            if value != plain:
+            if value not in (plain, "recheck"):
                 raise UserError(
                     f"{name} {value!r} is for a server that answers later or for money, the offline teacher does neither: "
                     "pass -p teacher openai and -p model"

@@ -1,8 +1,14 @@
-"""What replies make of an image: the one state it ends in. Both ways of asking, now and later, end here."""
+"""What replies make of an image: the one state it ends in. All ways of asking, now and later, end here."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import cache
+from string import Template
+from typing import NamedTuple
 
 from retinal_lib import check, conversation
+from retinal_lib.finding import ERROR, Finding, Trace
+from retinal_lib.paths import PACKAGE
 from retinal_lib.teacher import Request, Teacher
 from retinal_lib.vault import Reply, Sample
 
@@ -15,26 +21,91 @@ class Entry:
     request: Request | None = None
 
 
-def take(sample: Sample, request: Request, reply: Reply, teacher: Teacher) -> bool:
-    """Reads a reply into its image's state: accepted, or rejected with the reason. True where it is accepted."""
-    reading = teacher.read(reply.raw)
-    bill = {"channel": reply.channel, **reading.tokens, "used": False}
-    sample.usage.append(bill)
-    sample.state, sample.reason = "rejected", reading.problem
-    sample.attempt, sample.request_id = reply.attempt, reply.request_id
-    if reading.problem:
-        return False
-    try:
-        turns = conversation.parse(reading.text)
-    except conversation.Unparsable as error:
-        sample.reason = f"the reply is no conversation: {error}"
-        return False
-    sample.state, bill["used"] = "accepted", True
-    sample.conversation = conversation.to_llava(turns)
-    sample.findings = check.findings(turns, request.case.description, request.track, request.style)
-    return True
+class Limits(NamedTuple):
+    """How often an image is asked for where replies cannot be used, and how often findings are sent back."""
+
+    attempts: int
+    repairs: int
 
 
-def take_known(sample: Sample, request: Request, known: list[Reply], teacher: Teacher) -> bool:
-    """As `take`, over the replies on hand, in order, until one is accepted."""
-    return any(take(sample, request, reply, teacher) for reply in known)
+class Settling:
+    """Reads the replies of one image in order; `request` is what is to be asked next, as long as it is `open`."""
+
+    def __init__(self, sample: Sample, request: Request, teacher: Teacher, limits: Limits):
+        self.sample, self.request, self.teacher, self.limits = sample, request, teacher, limits
+        self.accepted = False
+        self._unusable = self._faulty = self._read = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether another reply may change the image's state."""
+        return not self.accepted and self._unusable < self.limits.attempts and self._faulty <= self.limits.repairs
+
+    @property
+    def attempt(self) -> int:
+        """The number of the next reply."""
+        return self._read + 1
+
+    def take_all(self, known: list[Reply]) -> "Settling":
+        """Reads the replies on hand, until one is accepted."""
+        for reply in known:
+            self.take(reply)
+            if self.accepted:
+                break
+        return self
+
+    def take(self, reply: Reply) -> None:
+        """Reads a reply into its image's state: accepted, or rejected with the reason."""
+        sample, reading = self.sample, self.teacher.read(reply.raw)
+        bill = {"channel": reply.channel, **reading.tokens, "used": False}
+        sample.usage.append(bill)
+        sample.state, sample.reason, self._read = "rejected", reading.problem, reply.attempt
+        sample.attempt, sample.request_id, sample.model = reply.attempt, reply.request_id, reading.model
+        try:
+            turns = [] if reading.problem else conversation.parse(reading.text)
+        except conversation.Unparsable as error:
+            sample.reason = f"the reply is no conversation: {error}"
+        if sample.reason:
+            self._unusable += 1
+            return
+        said = conversation.to_llava(turns)
+        checked = check.examine(said, self.request.case, self.request.track, self.request.style)
+        sample.findings = [_kept(finding) for finding in checked.findings]
+        if wrong := check.errors(checked.findings):
+            self._fault(reading.text, wrong)
+            return
+        sample.state, bill["used"], self.accepted = "accepted", True, True
+        sample.conversation, sample.traces = said, [_traced(trace) for trace in checked.traces]
+
+    def _fault(self, text: str, wrong: list[Finding]) -> None:
+        """Keeps what is wrong, and puts it to the teacher in one more turn."""
+        self._faulty += 1
+        sample = self.sample
+        sample.repairs.append({"attempt": sample.attempt, "findings": sample.findings})
+        sample.reason = "the checks found " + ", ".join(f"{kind}" for kind in sorted(Counter(f.kind for f in wrong)))
+        told = "\n".join(dict.fromkeys(f"- turn {f.turn}, {f.part}: {f.text}" for f in wrong))
+        turn = (text, Template(_repair()).substitute(findings=told).strip())
+        self.request = replace(self.request, turns=(*self.request.turns, turn))
+
+
+@cache
+def _repair() -> str:
+    return (PACKAGE / "prompts" / "repair.txt").read_text(encoding="utf-8")
+
+
+def _kept(finding: Finding) -> dict:
+    kept = {"kind": finding.kind, "severity": finding.severity, "turn": finding.turn, "part": finding.part}
+    return {**kept, "span": list(finding.span), "text": finding.text}
+
+
+def _traced(trace: Trace) -> dict:
+    """A number or claim with the cell that holds it and what stands there."""
+    fact = trace.fact
+    value = fact.value if isinstance(fact.value, str | int | float) else list(fact.value)
+    kept = {"turn": trace.turn, "span": list(trace.span), "said": trace.said, "is": trace.kind, "fact": fact.name}
+    return {**kept, "file": fact.source.file, "row": fact.source.row, "column": fact.source.column, "value": value}
+
+
+def is_error(finding: dict) -> bool:
+    """Whether a finding as kept is an error."""
+    return finding["severity"] == ERROR

@@ -32,9 +32,16 @@ class Request:
     style: str | None
     picture: Path | None = None
     size: tuple[int, int] | None = None  # pixels of the picture as sent
+    turns: tuple[tuple[str, str], ...] = ()  # earlier replies, each with what it was answered with
+
+    @property
+    def told(self) -> str:
+        """All that is said besides the system prompt."""
+        return "\n".join([self.case.description, *(text for turn in self.turns for text in turn)])
 
     def key(self, identity: dict) -> str:
-        """sha256 over everything that changes the answer: messages, image, teacher. The id keeps two images that have
+        """sha256 over everything that changes the first answer: messages, image, teacher; later turns follow from the
+        replies. The id keeps two images that have
         the same facts apart, so that each gets an answer of its own."""
         image = picture.fingerprint(self.picture) if self.picture else ""
         short = [self.case.id, self.track, self.style, image, identity]
@@ -48,10 +55,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Reading:
-    """A raw reply as read: the text, or the problem that makes it useless; tokens as the server counted them."""
+    """A raw reply as read: the text, or the problem that makes it useless; model and tokens as the server told them."""
 
     text: str = ""
     problem: str = ""
+    model: str = ""  # as the server named it
     tokens: dict[str, int] = field(default_factory=dict)
 
 
@@ -93,7 +101,7 @@ class OfflineTeacher:
 
     def read(self, raw: str) -> Reading:
         """The reply as it stands."""
-        return Reading(raw)
+        return Reading(raw, model=self.model)
 
     async def close(self) -> None:
         """Nothing to let go of."""
@@ -138,11 +146,13 @@ class OpenAITeacher:
                 raise RequestFailed(str(error)) from error
             content = [{"type": "text", "text": content}, {"type": "image_url", "image_url": {"url": url}}]
         messages = [{"role": "system", "content": request.system}, {"role": "user", "content": content}]
+        for reply, answer in request.turns:
+            messages += [{"role": "assistant", "content": reply}, {"role": "user", "content": answer}]
         return {"model": self.model, "messages": messages, **self.options}
 
     def bound(self, request: Request) -> Bound:
         """The tokens that a request and its answer can come to at most, as far as the prices file and options tell."""
-        prompt = tokens.bound(request.system, request.case.description)
+        prompt = tokens.bound(request.system, request.told)
         if request.picture:
             prompt += tokens.picture_for_queue(request.size, self.price.image if self.price else None)
         return Bound(prompt, self.answer_bound)
@@ -170,11 +180,11 @@ class OpenAITeacher:
             return Reading(problem="the reply is not JSON")
         if not isinstance(body, dict):
             return Reading(problem="the reply is no chat completion")
-        counted = _tokens(body.get("usage"))
+        counted, model = _tokens(body.get("usage")), str(body.get("model") or "")
         choices = body.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             said = self.server.clean(json.dumps(body["error"])) if body.get("error") else "it has no choices"
-            return Reading(problem=f"the reply is no chat completion: {said}", tokens=counted)
+            return Reading(problem=f"the reply is no chat completion: {said}", model=model, tokens=counted)
         message = choices[0].get("message") or {}
         text, finish = _text(message.get("content")), choices[0].get("finish_reason")
         problem = ""
@@ -186,7 +196,7 @@ class OpenAITeacher:
             problem = "the reply is cut (finish_reason content_filter)"
         elif not text:
             problem = "the reply is empty"
-        return Reading(text, problem, counted)
+        return Reading(text, problem, model, counted)
 
 
 def _text(content: object) -> str:

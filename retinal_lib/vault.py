@@ -17,7 +17,7 @@ from retinal_lib.errors import UserError
 
 FINAL = ("accepted", "rejected", "failed", "skipped")  # the states of a run that is complete
 # besides them, pending: an answer is under way, or is still to be asked for
-_VERSION = 2
+_VERSION = 3
 # replies are never changed or deleted: they were paid for. batches and lines say what was packed, handed to a server and
 # came back (see book.py). samples are the latest run's view, made anew by each run.
 _REPLIES = """
@@ -33,11 +33,17 @@ ALTER TABLE replies ADD COLUMN server TEXT NOT NULL DEFAULT '';
 ALTER TABLE replies ADD COLUMN model TEXT NOT NULL DEFAULT '';
 DROP TABLE samples;
 """
+_SINCE_2 = """
+ALTER TABLE samples ADD COLUMN model TEXT NOT NULL DEFAULT '';
+ALTER TABLE samples ADD COLUMN repairs TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE samples ADD COLUMN traces TEXT NOT NULL DEFAULT '[]';
+"""
 _SCHEMA = """
 CREATE TABLE samples (
   position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, image TEXT NOT NULL, split TEXT NOT NULL, state TEXT NOT NULL,
   reason TEXT NOT NULL, key TEXT NOT NULL, attempt INTEGER NOT NULL, request_id TEXT NOT NULL, prompt TEXT NOT NULL,
-  conversation TEXT NOT NULL, findings TEXT NOT NULL, sources TEXT NOT NULL, usage TEXT NOT NULL
+  conversation TEXT NOT NULL, findings TEXT NOT NULL, sources TEXT NOT NULL, usage TEXT NOT NULL,
+  model TEXT NOT NULL DEFAULT '', repairs TEXT NOT NULL DEFAULT '[]', traces TEXT NOT NULL DEFAULT '[]'
 );
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE batches (
@@ -80,14 +86,17 @@ class Sample:
     attempt: int = 0
     request_id: str = ""
     prompt: str = ""  # sha256 of the system prompt
+    model: str = ""  # as the server named it
     conversation: list[dict[str, str]] = field(default_factory=list)
-    findings: list[str] = field(default_factory=list)
+    findings: list[dict] = field(default_factory=list)  # of the reply that decided: kind, severity, turn, part, span, text
+    repairs: list[dict] = field(default_factory=list)  # of each reply that the checks sent back: attempt, findings
+    traces: list[dict] = field(default_factory=list)  # of each number and claim: where it is said, and the cell that holds it
     sources: list[dict] = field(default_factory=list)
     usage: list[dict] = field(default_factory=list)  # of each of its replies: channel, tokens as counted, whether used
 
 
 _COLUMNS = [f.name for f in fields(Sample)]
-_NESTED = ("conversation", "findings", "sources", "usage")
+_NESTED = ("conversation", "findings", "repairs", "traces", "sources", "usage")
 _REPLY = Reply._fields
 _PUT_REPLY = f"INSERT OR IGNORE INTO replies ({', '.join(_REPLY)}) VALUES ({', '.join('?' * len(_REPLY))})"
 _PUT_SAMPLE = f"INSERT INTO samples ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
@@ -130,9 +139,9 @@ class Vault:
             connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=30)
             connection.execute("PRAGMA synchronous = FULL")  # a reply that was stored outlives a power cut
             version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version in (0, 1):
-                made = _SINCE_1 if version else _REPLIES
-                connection.executescript(f"BEGIN; {made} {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+            if version < _VERSION:
+                made = (_REPLIES + _SCHEMA, _SINCE_1 + _SCHEMA, _SINCE_2)[version]
+                connection.executescript(f"BEGIN; {made} PRAGMA user_version = {_VERSION}; COMMIT;")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA wal_autocheckpoint = 8000")  # pages: many replies at once are copied once
             connection.execute("PRAGMA cache_size = -32000")  # KiB: the index of many replies fits in
@@ -140,7 +149,7 @@ class Vault:
             raise UserError(f"{self.path} cannot be opened ({error}); give the run another out_dir") from error
         except sqlite3.DatabaseError as error:
             raise UserError(f"{self.path}: not a readable vault ({error}); move it away, and the run begins anew") from error
-        if version not in (0, 1, _VERSION):
+        if version > _VERSION:
             raise UserError(f"{self.path}: written by another version of retinal_lib; give the run another out_dir")
         return connection
 

@@ -9,10 +9,12 @@ from retinal_lib.collect import Collect
 from retinal_lib.direct import Direct
 from retinal_lib.errors import UserError
 from retinal_lib.exchange import Packing, Unpacking, Walk
+from retinal_lib.recheck import Rechecking
 from retinal_lib.kinds import Boxes
 from retinal_lib.pack import Pack
 from retinal_lib.page import Page
 from retinal_lib.settings import Settings
+from retinal_lib.settle import Limits
 from retinal_lib.teacher import OpenAITeacher
 from retinal_lib.vault import Vault
 
@@ -33,15 +35,23 @@ def way(job: "Job", vault: Vault) -> Way:
         return Packing(_pack(job, vault), job.folder)
     if chosen.mode == "unpack":
         return Unpacking(_pack(job, vault, "not packed yet; run with -p mode pack"), job.folder, chosen.results)
+    if chosen.mode == "recheck":
+        return Rechecking(_pack(job, vault, "not asked: this run only checks again what is on hand"), job.folder)
     heavy = chosen.images == "send" or any(isinstance(kind, Boxes) for kind in job.page.gives)
     collect = Collect(vault, job.teacher, job.folder) if chosen.teacher == "openai" else None
-    return Direct(vault, job.teacher, purse, chosen.concurrency, chosen.attempts, heavy, collect)
+    return Direct(vault, job.teacher, purse, chosen.concurrency, _rules(chosen), heavy, collect)
 
 
 def _pack(job: "Job", vault: Vault, held: str = "") -> Pack:
-    pack = Pack(vault, job.teacher, _purse(job, vault), job.new_estimate(), job.limits, job.settings.attempts)
+    pack = Pack(vault, job.teacher, _purse(job, vault), job.new_estimate(), job.limits, _rules(job.settings))
     pack.held = held
     return pack
+
+
+def _rules(chosen: Settings) -> Limits:
+    """How often an image is asked for. The offline teacher would say the same again."""
+    repairs = 0 if chosen.mode == "recheck" or chosen.teacher == "offline" else chosen.max_repairs
+    return Limits(chosen.attempts, repairs)
 
 
 def _purse(job: "Job", vault: Vault) -> price.Purse:
@@ -73,7 +83,7 @@ def _price(job: "Job", server_: str, model: str) -> price.Price:
 
 def check_terms(page: Page, chosen: Settings) -> None:
     """UserError: the teacher is a remote server, and the dataset's terms do not let its data go there."""
-    if chosen.teacher == "offline" or chosen.mode == "unpack" or page.may_send == "yes":
+    if chosen.teacher == "offline" or chosen.mode in ("unpack", "recheck") or page.may_send == "yes":
         return
     if chosen.mode == "pack" and server.unnamed():  # files of which nobody knows where they go
         if not chosen.terms_accepted:

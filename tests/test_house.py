@@ -18,19 +18,24 @@ PACKAGE = ROOT / "retinal_lib"
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 # modules by floor, the lowest first: imports go down, or sideways within a floor
 FLOORS = [
-    "errors paths fact conversation phrases progress shown tokens runs".split(),
-    "masks boxes places telling check picture table vault server price".split(),
+    "errors paths fact conversation phrases progress shown tokens finding runs".split(),
+    "masks boxes places telling picture table vault server price vocabulary form".split(),
+    "amounts polarity verdicts".split(),
     "folder record automorph crops book".split(),
-    "kinds unpack money".split(),
-    "page".split(),
+    "kinds unpack money naming".split(),
+    "page ledger profile".split(),
+    "audit claims circumstances compare".split(),
+    "leaks".split(),
+    "check".split(),
     "marked lesions settings prompt offline_vessels".split(),
     "catalogue offline".split(),
     "exclude teacher figures".split(),
     "dataset settle export".split(),
-    "pack".split(),
+    "pack splits".split(),
     "collect exchange".split(),
-    "desc select convert direct batch".split(),
-    "ways".split(),
+    "recheck".split(),
+    "desc select convert direct batch trainers".split(),
+    "ways opened".split(),
     "outcome".split(),
     "job papermill_plugin __init__ __main__".split(),
 ]
@@ -46,6 +51,7 @@ DOORS = {
     "xlrd": ["table"],
     "torch": ["inference"],
     "transformers": ["inference"],
+    "datasets": ["trainers"],
     "IPython": [],
 }
 

@@ -27,7 +27,7 @@ def test_every_dataset_and_track_runs(
     counts = manifest["counts"]
     assert counts["accepted"] >= 12 and counts["images"] == sum(counts.values()) - counts["images"]
     assert validate(tmp_path / "conversations.jsonl") == [] == validate(tmp_path / "conversations.json")
-    assert manifest["findings"] == {}
+    assert manifest["checks"]["before_repair"] == []
     executed = nbformat.read(output, 4)
     outputs = [out for cell in executed.cells for out in cell.get("outputs", [])]
     assert not [out for out in outputs if out.output_type == "stream" and out.name == "stderr"]

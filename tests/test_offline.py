@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retinal_lib import automorph, check, load_dataset, offline, page, paths, prompt, telling
-from retinal_lib.conversation import Turn, parse
+from retinal_lib.conversation import Turn, parse, to_llava
 from retinal_lib.fact import Case, Fact, Source
 from retinal_lib.kinds import scales
 from retinal_lib.phrases import Phrases, articled, joined, sentence
@@ -64,7 +64,7 @@ def test_a_conversation_is_the_same_for_the_same_seed_and_parses_back(
 def test_the_checks_find_nothing_to_say(cases: dict[str, list[Case]], name: str, track: str, style: str | None) -> None:
     for case, seed in itertools.product(cases[name], SEEDS):
         turns = composed(case, track, style, seed)
-        assert check.findings(turns, seen(case, track).description, track, style) == []
+        assert check.check(to_llava(turns), seen(case, track), track, style) == []
         assert 3 <= len(turns) <= 6 if track == "instruction" else len(turns) == 1
         assert style != "consult" or len(turns[0].answer.split()) <= 50
 
@@ -349,7 +349,7 @@ def test_a_case_of_few_facts_still_makes_a_whole_conversation(facts: tuple, trac
     for seed in range(20):
         turns = composed(case(*facts, eye="left" if EYE in facts else None), track, style, seed)
         assert 3 <= len(turns) <= 6 if track == "instruction" else len(turns) == 1
-        assert check.findings(turns, case(*facts).description, track, style) == []
+        assert check.check(to_llava(turns), seen(case(*facts, eye="left" if EYE in facts else None), track), track, style) == []
         for turn in turns:
             assert_reads_well(turn.question, question=True)
             assert_reads_well(turn.answer)
@@ -404,32 +404,3 @@ def test_a_noun_gets_the_article_that_is_spoken(noun: str, told: str) -> None:
 def test_words_are_joined_and_clauses_made_sentences() -> None:
     assert [joined(list("abc")[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
     assert sentence(" it is.") == "It is." and sentence("is it?") == "Is it?"
-
-
-# --- the checks that answers are held to ---
-
-HIDDEN = "Image: this is a photograph.\nVessels and optic disc: the average width is 45.0 µm; the grade is 2 (0 to 4)."
-
-
-@pytest.mark.parametrize("answer", ["It is 45.0 µm.", "It is 45 µm wide.", "45.0µm, grade 2.", "A 0-to-4 scale."])
-def test_numbers_of_the_facts_pass_however_they_end(answer: str) -> None:
-    turns = [Turn("What is it?", answer)]
-    assert check.findings(turns, HIDDEN, "alignment", "caption") == []
-
-
-@pytest.mark.parametrize(
-    ("question", "answer", "what"),
-    [
-        ("What is it?", "It is 46.0 µm.", "46 stands in no hidden fact"),
-        ("What is it?", "It is 46.0µm.", "46 stands in no hidden fact"),
-        ("What is it?", "It is 5.0 µm.", "5 stands in no hidden fact"),
-        ("What is it?", "Grade 3.", "3 stands in no hidden fact"),
-        ("Why is it 45.0 µm?", "It is.", "the question names the hidden value 45"),
-        ("What is it?", "The provided data say so.", "speaks of 'the provided data'"),
-        ("What is it?", "In this dataset, yes.", "speaks of 'dataset'"),
-        ("What is it?", "word " * 51, "51 words, expected at most 50"),
-    ],
-)
-def test_what_a_reader_should_know_of_a_conversation_is_found(question: str, answer: str, what: str) -> None:
-    assert any(what in each for each in check.findings([Turn(question, answer)], HIDDEN, "alignment", "consult"))
-    assert check.findings([Turn("a?", "b.")] * 2, HIDDEN, "instruction", None) == ["2 turns, expected 3 to 6"]

@@ -299,21 +299,6 @@ def test_killed_at_any_moment_a_run_resumes_as_if_nothing_was(stop_at: int, tmp_
     assert files(tmp_path / "killed") == undisturbed
 
 
-def test_what_a_reader_should_look_at_is_counted_and_listed(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
-    odd = GOOD.replace("An eye.", "The AVR is 0.999 at 46.7µm.").replace("Is it ill?", "Is the patient 58 years old?")
-    server.script = lambda number, body: completion(odd)
-    outcome = ask(limit=2)
-    assert outcome.counts["accepted"] == 2 and "4 findings to look at in lineage.jsonl" in outcome.summary
-    assert outcome.findings == {"a number stands in no hidden fact": 2, "the question names the hidden value 58": 2}
-    found = lines(tmp_path / "run" / "lineage.jsonl")[0]["findings"]
-    assert found == [
-        "turn 1: 0.999 stands in no hidden fact",
-        "turn 1: 46.7 stands in no hidden fact",
-        "turn 2: the question names the hidden value 58",
-    ]
-    assert "a number stands in no hidden fact" in outcome.table.to_string()
-
-
 def test_only_what_is_chosen_is_in_the_files_and_replies_stay(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
     ask(limit=4)
     ask(limit=2)

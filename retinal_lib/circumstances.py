@@ -1,0 +1,160 @@
+"""Eye side, image quality, kind of picture and the person's sex told in answers, against the facts."""
+
+from retinal_lib import vocabulary
+from retinal_lib.finding import ERROR, Finding, Trace
+from retinal_lib.polarity import Cues
+from retinal_lib.profile import Profile
+from retinal_lib.vocabulary import Reading, Term
+
+_SIDES = frozenset("left right both od os ou".split())
+_OF_EYE = frozenset("eye fundus retina eyeball globe".split())
+_SEX = {"man": "male", "male": "male", "gentleman": "male", "boy": "male", "woman": "female", "female": "female", "lady": "female", "girl": "female"}
+_PLACES = frozenset("side of edge corner half quadrant quarter part upper lower border third margin portion area away now hand".split())
+_SIGHT = frozenset("sight vision eyesight seeing read reading".split())
+_PICTURED = frozenset("image picture photograph quality it this shot scan graded rated judged called grader graders check".split())
+_SHOWN = frozenset("this image picture photograph it scan taken shown shows here".split())
+_WISHED = frozenset("would could need should might additional further instead unlike other may might help confirm confirmed examination recommended".split())
+
+
+def sides(text: Reading, asked: bool = False) -> list[tuple[str, Term]]:
+    """(left, right or both, where) for each word that names an eye; `asked`: the question was which eye it is."""
+    found, words = [], text.words
+    for i in [i for i, word in enumerate(words) if word in _SIDES]:
+        word, raw = words[i], text.said(i, i + 1)
+        if raw in ("OD", "OS", "OU"):
+            found.append(({"OD": "right", "OS": "left", "OU": "both"}[raw], Term(i, i + 1, "side", ())))
+        elif word in ("left", "right") and _is_side(words, i, asked):
+            found.append((word, Term(i, i + 1, "side", ())))
+        elif word == "both" and words[i + 1 : i + 2] == ["eye"]:
+            found.append(("both", Term(i, i + 2, "side", ())))
+    return found
+
+
+def of_picture(text: Reading, term: Term) -> bool:
+    """Whether a word of quality is said of the picture: not of the person's sight."""
+    said = {text.words[k] for k in text.sentence(term)}
+    return not said & _SIGHT and (term.last - term.first > 1 or bool(said & _PICTURED))
+
+
+def _is_side(words: list[str], i: int, asked: bool) -> bool:
+    after = words[i + 1 : i + 3]
+    if after[:1] and after[0] in _OF_EYE:
+        return True
+    if after[:1] == ["optic"] or after[:1] == ["human"]:
+        return True
+    if after[:1] and after[0] in _PLACES:
+        return False
+    before = words[max(0, i - 6) : i]
+    if after[:1] == ["one"] or after[:1] in (["or"], ["and"], ["/"]):
+        return "eye" in words[i : i + 5] or asked
+    return "eye" in before and before[-1] in ("the", "is", ":", "a", "patient", "their", "patient's", "your") or (asked and before[-1:] != ["that's"])
+
+
+class Circumstances:
+    """What answers tell beside measurements and diseases."""
+
+    def __init__(self, profile: Profile):
+        self.profile = profile
+        case = profile.case
+        self.eye = case.eye
+        self.eye_fact = profile.facts.get("eye")
+
+    def answer(self, turn: int, text: Reading, question: Reading) -> tuple[list[Finding], list[Trace]]:
+        """What an answer's words on side, quality, picture and person come to."""
+        self._turn, self._text = turn, text
+        self._findings: list[Finding] = []
+        self._traces: list[Trace] = []
+        self._cues = Cues(text)
+        self._side(question)
+        self._quality()
+        self._modality()
+        self._sex()
+        return self._findings, self._traces
+
+    def _add(self, kind: str, term: Term, text: str, fact: object = None) -> None:
+        self._findings.append(Finding(kind, ERROR, self._turn, self._text.span(term.first, term.last), text, fact))
+
+    def _said(self, term: Term) -> str:
+        return self._cues.polarity(term, self._text.sentence(term))
+
+    def _trace(self, term: Term, fact: object) -> None:
+        self._traces.append(Trace(self._turn, self._text.span(term.first, term.last), self._text.said(term.first, term.last), "claim", fact))
+
+    def _side(self, question: Reading) -> None:
+        asked = "eye" in question.words and ("which" in question.words or "left" in question.words)
+        told = sides(self._text, asked)
+        by_sentence: dict[range, set[str]] = {}
+        for side, term in told:
+            by_sentence.setdefault(self._text.sentence(term), set()).add(side)
+        for side, term in told:
+            both = len(by_sentence[self._text.sentence(term)] & {"left", "right"}) == 2
+            said = self._said(term)
+            if both or said == "open" or (said == "no" and side != self.eye):
+                continue
+            words = self._text.words
+            if side == "both":
+                shown = {words[k] for k in self._text.sentence(term)} & {"image", "picture", "photograph", "show"}
+                if said == "yes" and shown and words[max(0, term.first - 3)] not in ("for", "of", "together", "record"):
+                    self._add("side", term, "both eyes are told of one picture", self.eye_fact)
+                continue
+            if side == self.eye and said == "yes":
+                if self.eye_fact:
+                    self._trace(term, self.eye_fact)
+            elif {"fellow", "other", "opposite"} & set(words[max(0, term.first - 3) : term.last + 2]):
+                continue
+            else:
+                known = f"but it is the {self.eye} eye" if self.eye else "but no fact says which eye it is"
+                self._add("side", term, f"the {side} eye is told, {known}", self.eye_fact)
+
+    def _quality(self) -> None:
+        if not (self._text.of("quality") or self._text.of("gradable")):
+            return
+        levels = self.profile.levels
+        facts = self.profile.quality
+        graded = [f for f in facts if f.name != "remark"]
+        for term in (*self._text.of("quality"), *self._text.of("gradable")):
+            if (said := self._cues.polarity(term, self._text.sentence(term), 4)) == "open":
+                continue
+            words = self._text.said(term.first, term.last)
+            if not of_picture(self._text, term):
+                continue
+            if not facts:
+                self._add("quality", term, f"{words!r} tells the image quality, but no fact does")
+                continue
+            fact = (graded or facts)[0]
+            told = {0, 1, 3} if term.kind == "gradable" else {int(v) for v in term.values}
+            if told == {1} and "usable" not in words.lower():
+                told = {0, 1}
+            if told == {1} and 3 in levels or (told == {0} and "enough" in words.lower()):
+                told = {0, 1, 3}
+            fits = bool(told & levels)
+            if fits == (said == "yes"):
+                self._trace(term, fact)
+            elif said == "yes" or (fits and len(told) == 1):
+                self._add("quality", term, f"{words!r} is told of the image quality, but {fact.text}", fact)
+
+    def _modality(self) -> None:
+        fact = self.profile.facts.get("modality")
+        for term in self._text.of("modalities"):
+            if "fundus" in term.values:
+                if fact is not None:
+                    self._trace(term, fact)
+                continue
+            sentence = {self._text.words[k] for k in self._text.sentence(term)}
+            held = fact is not None and self._text.said(term.first, term.last).casefold() in fact.text.casefold()
+            if self._said(term) == "yes" and not held and sentence & _SHOWN and not sentence & _WISHED:
+                known = f"but {fact.text}" if fact else "but no fact says so"
+                self._add("modality", term, f"{self._text.said(term.first, term.last)!r} is told as the kind of picture, {known}", fact)
+
+    def _sex(self) -> None:
+        fact = self.profile.facts.get("sex")
+        told = [(i, _SEX[w]) for i, w in enumerate(self._text.words) if w in _SEX]
+        for i, sex in told:
+            term = Term(i, i + 1, "sex", ())
+            if len({s for _, s in told}) > 1 or self._said(term) != "yes":
+                continue
+            if fact is None or fact.value != sex:
+                known = f"but {fact.text}" if fact else "but no fact says so"
+                self._add("sex", term, f"{self._text.said(i, i + 1)!r} is told of the person, {known}", fact)
+            else:
+                self._trace(term, fact)
