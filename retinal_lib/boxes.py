@@ -85,7 +85,10 @@ def find(mask: np.ndarray) -> Lesions:
 
 
 def _found(bits: np.ndarray, size: tuple[int, int]) -> Lesions:
-    lines, extents = runs.lesions(bits, size[0])
+    return _ranked(size, *runs.lesions(bits, size[0]))
+
+
+def _ranked(size: tuple[int, int], lines: runs.Runs, extents: runs.Extents) -> Lesions:
     order = _largest_first(extents.pixels, extents.boxes)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
@@ -201,3 +204,14 @@ class Crop:
     @staticmethod
     def _clipped(edge: float, most: int) -> float:
         return min(max(edge, 0.0), float(most))
+
+    def cut(self, found: Lesions) -> Lesions:
+        """What the crop holds of the lesions of a whole picture, in the crop's pixels; a lesion that its edge parts in two
+        stays one."""
+        rows, starts, ends, owners = found.runs
+        starts = np.clip(starts - self.left, 0, self.width) + self.right
+        ends = np.clip(ends - self.left, 0, self.width) + self.right
+        held = (rows >= self.top) & (rows < self.top + self.height) & (starts < ends)
+        owners = np.unique(owners[held], return_inverse=True)[1]
+        lines = runs.Runs(rows[held] - self.top + self.down, starts[held], ends[held], owners)
+        return _ranked((self.side, self.side), lines, runs.extents(lines))

@@ -2,7 +2,6 @@
 
 import re
 from collections import defaultdict
-from functools import partial
 from pathlib import Path
 
 from retinal_lib import folder, marked
@@ -60,13 +59,12 @@ def facts(
             type_ = Type(
                 kind, one, many, path, content, page.masks.gap, told.places(content.size), kind in page.masks.near_fovea
             )
-            found += type_.facts(most, partial(told.follow, size=content.size))
+            found += type_.facts(most)
         elif kind in told.types:
             source = Source(str(path) if path else f"no {kind} mask of {image.stem}")
             found.append(Fact("lesion", kind, 0, many, f"no {many} are marked", source, one))
     for words, mark in told.marks.items():
-        if box := told.follow(mark.at.box, mark.size):
-            text = f"the {words} lies in the box {said(box)}"
-            found.append(Fact("lesion", f"{mark.kind}_box", box, "box", text, Source(str(mark.path)), words))
+        text = f"the {words} lies in the box {said(mark.at.box)}"
+        found.append(Fact("lesion", f"{mark.kind}_box", mark.at.box, "box", text, Source(str(mark.path)), words))
     missing += dict.fromkeys(told.missing)
     return found

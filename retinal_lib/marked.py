@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from retinal_lib import boxes, folder, masks, places
-from retinal_lib.boxes import Box, Crop, Landmark, Lesions
+from retinal_lib.boxes import Crop, Landmark, Lesions
 from retinal_lib.errors import UserError
 from retinal_lib.page import Page
 
@@ -33,7 +33,6 @@ class Marked:
     image: Size
     eye: str | None
     macula_centred: bool
-    cut: Cut | None
     missing: list[str]
 
     @property
@@ -46,14 +45,6 @@ class Marked:
         """How to tell places in a mask of `size`."""
         told = {words: _scaled(mark, size) for words, mark in self.marks.items()}
         return places.places(size, told, self.eye, self.macula_centred, self.missing)
-
-    def follow(self, box: Box, size: Size) -> Box | None:
-        """A box of a mask of `size` as one of the picture: the same, unless the picture is AutoMorph's crop; None: the crop
-        does not hold it."""
-        if _alike(size, self.image):
-            return box
-        inside = Crop.around(size, *self.cut).into(box)
-        return boxes.rounded(inside) if inside else None
 
 
 def _scaled(mark: Mark, size: Size) -> Landmark:
@@ -74,19 +65,17 @@ def read(
     cut: Cut | None = None,
     remember: bool = True,
 ) -> Marked:
-    """Reads an image's mask files (type -> file, None: no lesion). A mask that cannot be read, or that is neither of the
-    picture's shape nor of one that AutoMorph cut it from, is left out and told in `missing`."""
+    """Reads an image's mask files (type -> file, None: no lesion). Where the picture is what AutoMorph cut out by `cut`, so
+    are the masks, and everything is told of that part alone. A mask that cannot be read, or that fits the picture in neither
+    way, is left out and told in `missing`."""
     missing: list[str] = []
     try:
         size = masks.size(image.path)
     except UserError as error:
-        return Marked({}, {}, (1, 1), eye, False, cut, [str(error)])
-    found = Marked({}, {}, size, eye, page.masks.centred == "macula", cut, missing)
-    for kind, path, content in _contents(files, page, remember, missing):
-        if content is not None and not _fits(content.size, size, cut):
-            by = " x ".join(map(str, content.size))
-            missing.append(f"{path}: the mask is {by}, the image {size[0]} x {size[1]}; not the same shape")
-        elif kind in page.masks.types:
+        return Marked({}, {}, (1, 1), eye, False, [str(error)])
+    found = Marked({}, {}, size, eye, page.masks.centred == "macula", missing)
+    for kind, path, content in _contents(files, page, remember, found, cut):
+        if kind in page.masks.types:
             found.types[kind] = (path, content)
         elif content is not None and (mark := boxes.landmark(content)):
             found.marks[page.masks.landmarks[kind]] = Mark(kind, path, mark, content.size)
@@ -94,20 +83,27 @@ def read(
 
 
 def _contents(
-    files: dict[str, Path | None], page: Page, remember: bool, missing: list[str]
+    files: dict[str, Path | None], page: Page, remember: bool, found: Marked, cut: Cut | None
 ) -> Iterator[tuple[str, Path | None, Lesions | None]]:
     for kind in (*page.masks.types, *page.masks.landmarks):
         if kind not in files:
             continue
         try:
             path = files[kind]
-            yield kind, path, (boxes.read if remember else boxes.load)(path) if path else None
+            yield kind, path, _fitted((boxes.read if remember else boxes.load)(path), path, found, cut) if path else None
         except UserError as error:
-            missing.append(str(error))
+            found.missing.append(str(error))
 
 
-def _fits(mask: Size, image: Size, cut: Cut | None) -> bool:
-    if _alike(mask, image):
-        return True
-    crop = Crop.around(mask, *cut) if cut else None
-    return crop is not None and image == (crop.side, crop.side)
+def _fitted(content: Lesions, path: Path, found: Marked, cut: Cut | None) -> Lesions:
+    """A mask's content as the picture shows it. UserError: the mask is not of its shape."""
+    crop = Crop.around(content.size, *cut) if cut and content.size != found.image else None
+    if crop and found.image == (crop.side, crop.side):
+        inside = crop.cut(content)
+        if lost := len(content.pixels) - len(inside.pixels):
+            found.missing.append(f"{path}: {lost} of {len(content.pixels)} marks lie outside AutoMorph's crop of the picture")
+        return inside
+    if _alike(content.size, found.image):
+        return content
+    by = " x ".join(map(str, content.size))
+    raise UserError(f"{path}: the mask is {by}, the image {found.image[0]} x {found.image[1]}; not the same shape")

@@ -34,10 +34,9 @@ def lesions(bits: np.ndarray, width: int) -> tuple[Runs, Extents]:
     """The 8-connected lesions of a mask of `width` pixels, its rows given as bits (see `packed`; those beyond the width
     do not count), numbered in reading order of their first pixel."""
     rows, starts, ends = _runs(bits, width)
-    if not len(rows):
-        return Runs(rows, starts, ends, rows), Extents(np.empty((0, 4), np.int64), rows)
     owners = groups(len(rows), *_touching(rows, starts, ends, width))
-    return Runs(rows, starts, ends, owners), _extents(rows, starts, ends, owners)
+    found = Runs(rows, starts, ends, owners)
+    return found, extents(found)
 
 
 def _runs(bits: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -88,7 +87,11 @@ def groups(count: int, one: np.ndarray, other: np.ndarray) -> np.ndarray:
             root = above
 
 
-def _extents(rows: np.ndarray, starts: np.ndarray, ends: np.ndarray, owners: np.ndarray) -> Extents:
+def extents(found: Runs) -> Extents:
+    """The box and pixels of each lesion."""
+    rows, starts, ends, owners = found
+    if not len(rows):
+        return Extents(np.empty((0, 4), np.int64), np.empty(0, np.int64))
     order = np.argsort(owners, kind="stable")
     cut = np.flatnonzero(np.diff(owners[order], prepend=-1))
     rows, starts, ends = rows[order], starts[order], ends[order]

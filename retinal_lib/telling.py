@@ -1,7 +1,6 @@
 """Lesion facts in words: how many, how much of the image, where, in which boxes, and what the boxes leave out."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +34,10 @@ class Type:
     places: places.Places
     near_fovea: bool = False
 
-    def facts(self, most: int, follow: Callable[[Box], Box | None]) -> list[Fact]:
-        """Its facts in the order of telling, with boxes for at most `most` clusters, the largest first; `follow` makes a
-        box of the mask one of the picture (None: the picture does not hold it)."""
+    def facts(self, most: int) -> list[Fact]:
+        """Its facts in the order of telling, with boxes for at most `most` clusters, the largest first."""
         groups, owners = boxes.clusters(self.found, self.gap)
-        return [*self._counted(len(groups)), *self._where(), *self._boxes(groups, most, follow), *self._rest(owners, most)]
+        return [*self._counted(len(groups)), *self._where(), *self._boxes(groups, most), *self._rest(owners, most)]
 
     @property
     def _count(self) -> int:
@@ -84,8 +82,8 @@ class Type:
             self._fact(ending, n, self.many, text, f"{name} {frame}") for name, n, text in places.listed(counts, words, frame)
         ]
 
-    def _boxes(self, groups: list[boxes.Cluster], most: int, follow: Callable[[Box], Box | None]) -> list[Fact]:
-        shown = [box for cluster in groups[:most] if (box := follow(cluster.box))]
+    def _boxes(self, groups: list[boxes.Cluster], most: int) -> list[Fact]:
+        shown = [cluster.box for cluster in groups[:most]]
         clustered = len(groups) < self._count
         things = "clusters" if clustered else self.many
         if len(groups) > most:
