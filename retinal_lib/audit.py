@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from itertools import combinations
 
-from retinal_lib import amounts, naming
+from retinal_lib import amounts, naming, whereabouts
 from retinal_lib.amounts import Amount
 from retinal_lib.finding import ERROR, Finding, Trace
 from retinal_lib.ledger import Ledger, Quantity, holds
@@ -38,6 +38,7 @@ class Auditor:
     def answer(self, turn: int, text: Reading) -> tuple[list[Finding], list[Trace]]:
         """What the numbers of an answer come to."""
         found = amounts.read(text)
+        self._text, self._found = text, found
         findings, traces = [], []
         if found:
             named = naming.name(text, found)
@@ -58,7 +59,7 @@ class Auditor:
                     traces.append(Trace(turn, text.span(amount.first, amount.last), text.said(amount.first, amount.last), "number", quantity.fact))
                 elif (fact := self._other(text, found, i, bound)) is not None:
                     traces.append(Trace(turn, text.span(amount.first, amount.last), text.said(amount.first, amount.last), "number", fact))
-                elif (apart := self._difference(text, amount, names)) is not None:
+                elif (apart := self._difference(text, amount, names) or self._together(text, amount)) is not None:
                     traces.append(Trace(turn, text.span(amount.first, amount.last), text.said(amount.first, amount.last), "number", apart.fact))
                 elif not self._of_scale(text, found, i):
                     findings.append(self._fault(turn, text, amount, names))
@@ -85,9 +86,21 @@ class Auditor:
 
     def _called(self, quantity: Quantity, amount: Amount, names: Named) -> bool:
         """Whether a quantity goes by the name that an amount is given."""
-        return self._measured(quantity, amount, names) and self._subject(quantity, names) and all(
+        return self._measured(quantity, amount, names) and self._subject(quantity, names) and self._parted(quantity, amount) and all(
             self._attribute(quantity, kind, names) for kind in _FIELD
         )
+
+    def _parted(self, quantity: Quantity, amount: Amount) -> bool:
+        """Whether the words from the amount before an amount to the one after it tell the part that a quantity is of."""
+        wanted = _PARTS.get(quantity.part)
+        if wanted is None:
+            return True
+        words = self._text.words
+        i = self._found.index(amount)
+        first = self._found[i - 1].last if i else 0
+        last = self._found[i + 1].first if i + 1 < len(self._found) else len(words)
+        sentence = self._text.sentence(Term(amount.first, amount.last, "number", ()))
+        return bool(wanted & set(words[max(first, sentence.start) : min(last, sentence.stop)]))
 
     def _measured(self, quantity: Quantity, amount: Amount, names: Named) -> bool:
         own = names.own.get("measures", frozenset())
@@ -178,7 +191,7 @@ class Auditor:
             return True  # what a level stands for; the claims hold it against what it is
         if amount.low in (1, 2) and "fractal" in self.known["measures"] and {1.0, 2.0} <= {e for a in found for e in (a.low, a.high)}:
             return True  # between what values a fractal dimension lies
-        return self.ledger.vascular and amount.unit == "dd" and {amount.low, amount.high} <= {0.5, 1.0, 2.0}
+        return bool(self.ledger.vascular or self.ledger.placed) and amount.unit == "dd" and {amount.low, amount.high} <= {0.5, 1.0, 2.0}
 
     def _difference(self, text: Reading, amount: Amount, names: Named) -> Quantity | None:
         """The first of two quantities of one measure that the amount is the difference of, in words such as 5 µm wider."""
@@ -192,6 +205,11 @@ class Auditor:
             if one.measure == other.measure and value and holds(amount, one._replace(value=value, shown=shown)):
                 return one
         return None
+
+    def _together(self, text: Reading, amount: Amount) -> Quantity | None:
+        """A quantity of the lesions that an amount counts in several quadrants together."""
+        counts = amount.whole and not (amount.unit or amount.edges or amount.bound)
+        return whereabouts.together(text, amount, self.ledger) if counts else None
 
     # --- what is wrong ------------------------------------------------------------------------------------------------
 
@@ -221,6 +239,13 @@ class Auditor:
         return bool(names.own.get("measures") or names.before.get("measures")) and self._called(quantity, amount, names)
 
 
+_BEYOND = frozenset("more other further additional remaining rest beyond left outside smaller another they it hold".split())
+_PARTS = {
+    "clusters": frozenset("cluster clustered group grouped".split()),
+    "place": whereabouts.WORDS,
+    "rest": _BEYOND,
+    "rest place": whereabouts.WORDS,
+}
 _LARGEST = frozenset("largest biggest named listed".split())
 _DIFFERS = frozenset("higher lower wider narrower difference differ larger smaller thinner thicker denser longer shorter apart gap".split())
 _LEVEL = frozenset("grade graded stage level category score scored class".split())

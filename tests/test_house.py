@@ -24,7 +24,7 @@ FLOORS = [
     "folder record automorph crops book".split(),
     "kinds unpack money naming".split(),
     "page ledger profile".split(),
-    "audit claims circumstances compare".split(),
+    "whereabouts audit claims circumstances compare".split(),
     "leaks".split(),
     "check".split(),
     "marked lesions settings prompt offline_vessels".split(),
