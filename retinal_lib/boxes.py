@@ -99,7 +99,7 @@ def _largest_first(pixels: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return np.lexsort((edges[:, 3], edges[:, 2], edges[:, 1], edges[:, 0], -pixels))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def read(path: Path) -> Lesions:
     """The lesions of a mask file, remembered, since a mask is described, checked and drawn in turn. UserError: it cannot be
     read."""
@@ -111,27 +111,53 @@ def load(path: Path) -> Lesions:
     return _found(*masks.read(path))
 
 
-def clusters(found: Lesions, gap: float) -> tuple[list[Cluster], np.ndarray]:
+def clusters(found: Lesions, gap: float, fill: float = 0.0) -> tuple[list[Cluster], np.ndarray]:
     """The clusters of a mask's lesions, those with most pixels first, and the number of each lesion's cluster, int64 [n].
 
     Two lesions belong to one cluster where their boxes are at most `gap` apart, across and down, as a share of the mask's
-    longer side; so does whatever is near one of them. Each lesion is in exactly one cluster."""
+    longer side; so does whatever is near one of them. A cluster that fills less than `fill` of its box is parted: at half
+    the gap, a quarter, an eighth, where boxes touch, and at last into single lesions. Each lesion is in exactly one."""
     if not len(found.pixels):
         return [], np.empty(0, np.int64)
-    owners = runs.near(found.edges, gap * max(found.size))
-    order = np.argsort(owners, kind="stable")
-    cut = np.flatnonzero(np.diff(owners[order], prepend=-1))
-    low = np.minimum.reduceat(found.edges[order, :2], cut)
-    edges = np.hstack([low, np.maximum.reduceat(found.edges[order, 2:], cut)])
-    pixels, lesions = np.add.reduceat(found.pixels[order], cut), np.diff(cut, append=len(order))
-    fill = pixels / ((edges[:, 2] - edges[:, 0]) * (edges[:, 3] - edges[:, 1]))
+    owners = _dense(found, gap * max(found.size), fill)
+    edges, pixels, lesions = _around(found, owners)
+    shares = pixels / _areas(edges)
     first = _largest_first(pixels, edges)
     rank = np.empty(len(first), np.int64)
     rank[first] = np.arange(len(first))
     columns = zip(
-        found.shares(edges[first]), lesions[first].tolist(), pixels[first].tolist(), fill[first].tolist(), strict=True
+        found.shares(edges[first]), lesions[first].tolist(), pixels[first].tolist(), shares[first].tolist(), strict=True
     )
     return [Cluster(box, n, area, round(share, 4)) for box, n, area, share in columns], rank[owners]
+
+
+def _dense(found: Lesions, gap: float, fill: float) -> np.ndarray:
+    """The number of each lesion's cluster, int64 [n], with `gap` in pixels."""
+    owners, left, taken = np.empty(len(found.pixels), np.int64), np.arange(len(found.pixels)), 0
+    for apart in (gap, gap / 2, gap / 4, gap / 8, 0):
+        near = runs.near(found.edges[left], apart)
+        edges, pixels, lesions = _around(found, near, left)
+        whole = ((pixels >= fill * _areas(edges)) | (lesions == 1))[near]
+        owners[left[whole]] = taken + near[whole]
+        left, taken = left[~whole], taken + len(pixels)
+        if not len(left):
+            break
+    owners[left] = taken + np.arange(len(left))
+    return np.unique(owners, return_inverse=True)[1]
+
+
+def _around(found: Lesions, owners: np.ndarray, chosen: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Box in pixels [n, 4], pixels and lesions of each group of lesions (all, or those at the places `chosen`)."""
+    edges, sizes = (found.edges, found.pixels) if chosen is None else (found.edges[chosen], found.pixels[chosen])
+    order = np.argsort(owners, kind="stable")
+    cut = np.flatnonzero(np.diff(owners[order], prepend=-1))
+    low = np.minimum.reduceat(edges[order, :2], cut)
+    boxes = np.hstack([low, np.maximum.reduceat(edges[order, 2:], cut)])
+    return boxes, np.add.reduceat(sizes[order], cut), np.diff(cut, append=len(order))
+
+
+def _areas(edges: np.ndarray) -> np.ndarray:
+    return (edges[:, 2] - edges[:, 0]) * (edges[:, 3] - edges[:, 1])
 
 
 def rounded(box: Box) -> Box:

@@ -56,9 +56,8 @@ def facts(
     for kind, (one, many) in page.masks.types.items():
         path, content = told.types.get(kind, (None, None))
         if content is not None and len(content.pixels):
-            type_ = Type(
-                kind, one, many, path, content, page.masks.gap, told.places(content.size), kind in page.masks.near_fovea
-            )
+            where, near = told.places(content.size), kind in page.masks.near_fovea
+            type_ = Type(kind, one, many, path, content, page.masks.gap, page.masks.fill, where, near)
             found += type_.facts(most)
         elif kind in told.types:
             source = Source(str(path) if path else f"no {kind} mask of {image.stem}")

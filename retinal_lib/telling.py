@@ -21,8 +21,8 @@ def is_count(fact: Fact) -> bool:
 
 @dataclass(frozen=True)
 class Type:
-    """One lesion type of an image: its code, what one and many are called, its mask and lesions (one at least), the gap of
-    clusters (see `boxes.clusters`), how places are told, and whether it is told that a lesion is within one disc diameter
+    """One lesion type of an image: its code, what one and many are called, its mask and lesions (one at least), the gap and
+    fill of clusters (see `boxes.clusters`), how places are told, and whether it is told that a lesion is within one disc diameter
     of the fovea, as matters for exudates."""
 
     kind: str
@@ -31,12 +31,13 @@ class Type:
     path: Path
     found: Lesions
     gap: float
+    fill: float
     places: places.Places
     near_fovea: bool = False
 
     def facts(self, most: int) -> list[Fact]:
         """Its facts in the order of telling, with boxes for at most `most` clusters, the largest first."""
-        groups, owners = boxes.clusters(self.found, self.gap)
+        groups, owners = boxes.clusters(self.found, self.gap, self.fill)
         return [*self._counted(len(groups)), *self._where(), *self._boxes(groups, most), *self._rest(owners, most)]
 
     @property
