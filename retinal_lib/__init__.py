@@ -15,6 +15,7 @@ _HOMES = {
     "errors": "UserError",
     "convert": "jsonl_to_json json_to_jsonl validate repair merge",
     "job": "Job",
+    "boxjob": "BoxJob",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 __all__ = sorted(_HOME)

@@ -35,7 +35,7 @@ FLOORS = [
     "collect exchange".split(),
     "recheck".split(),
     "desc select convert direct batch trainers".split(),
-    "ways opened".split(),
+    "ways opened boxjob".split(),
     "outcome".split(),
     "job papermill_plugin __init__ __main__".split(),
 ]
