@@ -48,6 +48,7 @@ lab: $(VENV)/.lab ## open the notebooks in JupyterLab
 
 bench: $(VENV)/.test ## speed and memory, as ratios measured in one run
 	@$(BIN)/python tests/bench.py
+	@$(BIN)/python tests/bench_boxes.py
 
 clean: ## remove the environment, the drawn samples and caches; runs under artifacts/ stay
 	rm -rf $(VENV) artifacts/sample .pytest_cache .ruff_cache .hypothesis retinal_lib.egg-info

@@ -146,7 +146,7 @@ class BoxJob(Opened):
     def table(self) -> pd.DataFrame:
         """The job at a glance, one row each."""
         masks = self.page.masks
-        near = f"at most {masks.gap:.1%} of the picture's longer side apart"
+        near = f"at most {masks.gap * 100:g} % of the picture's longer side apart"
         return self.glance(
             lesions=", ".join(many for _, many in masks.types.values()),
             landmarks=", ".join(masks.landmarks.values()) or "none",
@@ -179,9 +179,7 @@ class BoxJob(Opened):
     def _task(self, name: str) -> _Task:
         found, record = self.data.find(name), self.data.record(name)
         files, cut = self.data.masks_of(found), self.data.cut_of(found)
-        return _Task(
-            self.data.relative(found), lambda: marked.read(files, self.page, found, record.eye, cut, remember=False)
-        )
+        return _Task(self.data.relative(found), lambda: marked.read(files, self.page, found, record.eye, cut, remember=False))
 
     def _lesions(self, found: marked.Marked, sums: dict[str, Sums]) -> dict[str, dict[str, object]]:
         told = {}

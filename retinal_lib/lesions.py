@@ -21,14 +21,16 @@ def index(tree: list[folder.Folder], page: Page, notes: list[str]) -> Index:
     seen: dict[str, set[str]] = defaultdict(set)
     strange = []
     for split, spec in page.splits.items():
-        for found in [f for p in spec.masks for f in folder.folders(tree, [p], page.masks.name)]:
+        by_folder = "/" in page.masks.name
+        for found in [f for p in spec.masks for f in folder.folders(tree, [p], "" if by_folder else page.masks.name)]:
             for name in folder.images(found):
-                match = re.search(page.masks.name, Path(name).stem, re.IGNORECASE)
+                stem = Path(name).stem
+                match = re.search(page.masks.name, f"{found.path.name}/{stem}" if by_folder else stem, re.IGNORECASE)
                 if not match:
                     strange.append(str(found.path / name))
                     continue
                 kind = match["type"].upper()
-                image = match.groupdict().get("image") or Path(name).stem
+                image = match.groupdict().get("image") or stem
                 result[split, image.casefold()][kind] = found.path / name
                 seen[split].add(kind)
     if strange:
