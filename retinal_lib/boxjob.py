@@ -1,18 +1,16 @@
 """Boxes for every lesion of a dataset: boxes.json, and how well its boxes hold what the masks mark."""
 
 import argparse
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 import pandas as pd
 
-from retinal_lib import boxes, marked, page, paths, progress
+from retinal_lib import boxes, folder, marked, page, paths, progress, spread
 from retinal_lib.boxes import Cluster, Lesions
 from retinal_lib.errors import UserError
 from retinal_lib.export import dump, swapped
@@ -22,6 +20,7 @@ from retinal_lib.opened import Opened
 from retinal_lib.shown import Shown, count
 
 FILE = "boxes.json"
+_FEW = 40  # images that are done before helper processes would have begun
 CONVENTION = (
     "[x_min, y_min, x_max, y_max] as fractions of the picture's width and height, counted from its top left corner; "
     "rounded outwards, so that each box holds its lesions whole"
@@ -53,6 +52,11 @@ class Sums:
         self.named += sum(cluster.pixels for cluster in groups[:most])
         edges = [cluster.box for cluster in groups[:most]]
         self.named_boxes += sum((x1 - x0) * width * (y1 - y0) * height for x0, y0, x1, y1 in edges)
+
+    def add(self, other: "Sums") -> None:
+        """Adds other sums to these."""
+        for name in ("images", "lesions", "clusters", "pixels", "held", "named", "named_boxes"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     @property
     def row(self) -> dict[str, object]:
@@ -121,10 +125,39 @@ class Measured:
 
 @dataclass(frozen=True)
 class _Task:
-    """One image to be measured: its picture, masks, eye and crop."""
+    """One image to be measured: its name, file, masks, eye and crop."""
 
     image: str
-    read: Callable[[], marked.Marked] = field(repr=False)
+    found: folder.Found
+    files: dict[str, Path | None]
+    eye: str | None
+    cut: marked.Cut | None
+
+
+@dataclass(frozen=True)
+class _Measuring:
+    """The work on one image: its entry in boxes.json, its sums by lesion type, and what could not be used."""
+
+    page: page.Page
+    most: int
+
+    def __call__(self, task: _Task) -> tuple[dict[str, object], dict[str, Sums], list[str]]:
+        found = marked.read(task.files, self.page, task.found, task.eye, task.cut, remember=False)
+        sums: dict[str, Sums] = {}
+        told = {kind: self._lesions(kind, content, sums) for kind, (_, content) in found.types.items()}
+        return {"size": found.image, "landmarks": _landmarks(found), "lesions": told}, sums, list(dict.fromkeys(found.missing))
+
+    def _lesions(self, kind: str, content: Lesions | None, sums: dict[str, Sums]) -> dict[str, object]:
+        groups: list[Cluster] = []
+        if content is not None and len(content.pixels):
+            groups, owners = boxes.clusters(content, self.page.masks.gap, self.page.masks.fill)
+            sums[kind] = Sums("")
+            sums[kind].take(content, groups, owners, self.most)
+        return {
+            "lesions": len(content.pixels) if content else 0,
+            "area": round(content.area, 8) if content else 0.0,
+            "boxes": [{"box": c.box, "lesions": c.lesions, "pixels": c.pixels, "fill": c.fill} for c in groups],
+        }
 
 
 class BoxJob(Opened):
@@ -146,7 +179,7 @@ class BoxJob(Opened):
     def table(self) -> pd.DataFrame:
         """The job at a glance, one row each."""
         masks = self.page.masks
-        near = f"at most {masks.gap * 100:g} % of the picture's longer side apart"
+        near = f"at most {masks.gap * 100:g} % of the picture's longer side apart that fill {masks.fill:.0%} of it or more"
         return self.glance(
             lesions=", ".join(many for _, many in masks.types.values()),
             landmarks=", ".join(masks.landmarks.values()) or "none",
@@ -154,46 +187,35 @@ class BoxJob(Opened):
         )
 
     def first(self, number: int) -> list[Case]:
-        """The first images that have a lesion's box, with their facts."""
+        """The first images that have a lesion's box, with what is told of their lesions."""
         usable = (self.data.describe(name) for name in self.images if name not in self.data.skipped)
         boxed = (case for case in usable if any(fact.name.endswith("_box") for fact in case.facts))
-        return [case for case, _ in zip(boxed, range(number), strict=False)]
+        return [replace(case, facts=tuple(case.about("lesion"))) for case, _ in zip(boxed, range(number), strict=False)]
 
     def run(self, workers: int | None = None) -> Measured:
-        """Writes boxes.json, `workers` masks at a time (as many as there are cores). A mask that cannot be used is listed,
+        """Writes boxes.json, `workers` images at a time (as many as there are cores). A mask that cannot be used is listed,
         and the rest goes on. UserError: the file cannot be written."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        masks = self.page.masks
-        sums = {kind: Sums(many) for kind, (_, many) in masks.types.items()}
+        sums = {kind: Sums(many) for kind, (_, many) in self.page.masks.types.items()}
         failures = [(name, self.why_not(name)) for name in self.images if name in self.data.skipped]
-        tasks = [self._task(name) for name in self.images if name not in self.data.skipped]
-        with _written(self.folder / FILE, self.page) as write, progress.bar(len(tasks), "images") as bar:
-            for done, (task, found) in enumerate(_each(tasks, workers or _cores()), start=1):
-                entry = {"size": found.image, "landmarks": _landmarks(found), "lesions": self._lesions(found, sums)}
+        names = [name for name in self.images if name not in self.data.skipped]
+        if workers is None:
+            workers = spread.cores() if len(names) >= _FEW else 1
+        work = _Measuring(self.page, self.most)
+        with _written(self.folder / FILE, self.page) as write, progress.bar(len(names), "images") as bar:
+            for done, (task, found) in enumerate(spread.each(work, map(self._task, names), workers), start=1):
+                entry, added, missing = found
                 write(task.image, entry)
-                failures += [(task.image, why) for why in dict.fromkeys(found.missing)]
+                for kind, more in added.items():
+                    sums[kind].add(more)
+                failures += [(task.image, why) for why in missing]
                 bar.show(done)
             write("", [{"image": image, "reason": why} for image, why in failures])
-        return Measured(len(tasks), sums, tuple(failures), self.folder / FILE, self.settings.max_failed)
+        return Measured(len(names), sums, tuple(failures), self.folder / FILE, self.settings.max_failed)
 
     def _task(self, name: str) -> _Task:
         found, record = self.data.find(name), self.data.record(name)
-        files, cut = self.data.masks_of(found), self.data.cut_of(found)
-        return _Task(self.data.relative(found), lambda: marked.read(files, self.page, found, record.eye, cut, remember=False))
-
-    def _lesions(self, found: marked.Marked, sums: dict[str, Sums]) -> dict[str, dict[str, object]]:
-        told = {}
-        for kind, (_, content) in found.types.items():
-            groups: list[Cluster] = []
-            if content is not None and len(content.pixels):
-                groups, owners = boxes.clusters(content, self.page.masks.gap)
-                sums[kind].take(content, groups, owners, self.most)
-            told[kind] = {
-                "lesions": len(content.pixels) if content else 0,
-                "area": round(content.area, 8) if content else 0.0,
-                "boxes": [{"box": c.box, "lesions": c.lesions, "pixels": c.pixels, "fill": c.fill} for c in groups],
-            }
-        return told
+        return _Task(self.data.relative(found), found, self.data.masks_of(found), record.eye, self.data.cut_of(found))
 
 
 def _landmarks(found: marked.Marked) -> dict[str, dict[str, object]]:
@@ -206,29 +228,10 @@ def _landmarks(found: marked.Marked) -> dict[str, dict[str, object]]:
     return told
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _each(tasks: list[_Task], workers: int) -> Iterator[tuple[_Task, marked.Marked]]:
-    """Each task with what was read, in order. Decoding and finding lesions leave the interpreter to other threads."""
-    pool = ThreadPoolExecutor(workers)
-    try:
-        waiting: list = []
-        for task in tasks:  # few ahead, so that memory does not grow with the dataset
-            waiting.append((task, pool.submit(task.read)))
-            if len(waiting) > 2 * workers:
-                first, future = waiting.pop(0)
-                yield first, future.result()
-        yield from ((task, future.result()) for task, future in waiting)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
 @contextmanager
 def _written(path: Path, of: page.Page) -> Iterator[Callable[[str, object], None]]:
     """Writes boxes.json image by image; the image "" stands for the failures, which end it."""
-    head = {"dataset": of.name, "box": CONVENTION, "gap": of.masks.gap}
+    head = {"dataset": of.name, "box": CONVENTION, "gap": of.masks.gap, "fill": of.masks.fill}
     with swapped(path) as file:
         file.write(dump(head)[:-1] + ', "images": {')
         writer = _Writer(file)

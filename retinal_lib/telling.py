@@ -22,8 +22,8 @@ def is_count(fact: Fact) -> bool:
 @dataclass(frozen=True)
 class Type:
     """One lesion type of an image: its code, what one and many are called, its mask and lesions (one at least), the gap and
-    fill of clusters (see `boxes.clusters`), how places are told, and whether it is told that a lesion is within one disc diameter
-    of the fovea, as matters for exudates."""
+    fill of clusters (see `boxes.clusters`), how places are told, and whether it is told that a lesion is within one disc
+    diameter of the fovea, as matters for exudates."""
 
     kind: str
     one: str

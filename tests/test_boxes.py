@@ -1,6 +1,7 @@
 """Boxes: clusters, AutoMorph's crops, places in words, and masks as they are published."""
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from retinal_lib import boxes, crops, load_dataset, masks, page, places, runs
+from retinal_lib import boxes, crops, load_dataset, masks, page, places, runs, spread
 from retinal_lib.boxes import Crop, Landmark
 from retinal_lib.errors import UserError
 from retinal_lib.fact import Case
@@ -358,7 +359,10 @@ def described(root: Path, layout: str, image: str = "P1.png") -> Case:
 def test_masks_of_one_s_own_are_found_flat_or_nested(layout: str, tmp_path: Path) -> None:
     case = described(tmp_path, layout)
     assert {f.name: f.value for f in case.facts if f.name in ("MA", "EX")} == {"MA": 2, "EX": 1}
-    assert {f.name: f.value for f in described(tmp_path, layout, "P2.png").facts if f.name in ("MA", "EX")} == {"MA": 2, "EX": 0}
+    assert {f.name: f.value for f in described(tmp_path, layout, "P2.png").facts if f.name in ("MA", "EX")} == {
+        "MA": 2,
+        "EX": 0,
+    }
 
 
 def test_places_are_facts_of_the_lesions_with_their_mask_as_source(tmp_path: Path) -> None:
@@ -408,4 +412,23 @@ def test_gap_and_fill_stand_on_each_page_with_masks() -> None:
     for name in page.names():
         found = page.get(name)
         if found.masks:
-            assert 0 < found.masks.gap <= 0.002 and found.masks.fill == 0.4
+            assert 0 < found.masks.gap <= 0.002 and found.masks.fill == 0.2
+
+
+# --- helper processes ---
+
+
+def test_helper_processes_give_what_one_process_gives_in_order(tmp_path: Path) -> None:
+    paths = [saved(tmp_path / f"{n:02d}.png", np.eye(8 + n, dtype=bool), "grey 0/255") for n in range(9)]
+    alone, helped = (list(spread.each(masks.size, paths, workers)) for workers in (1, 3))
+    assert alone == helped == [(path, (8 + n, 8 + n)) for n, path in enumerate(paths)]
+
+
+def test_what_a_helper_process_raises_is_raised_here(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="none.png"):
+        list(spread.each(masks.size, [tmp_path / "none.png"] * 3, 2))
+
+
+def test_a_helper_process_that_is_killed_is_told() -> None:
+    with pytest.raises(UserError, match="a helper process ended by itself"):
+        list(spread.each(os._exit, [3], 2))

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "retinal_lib"
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 # modules by floor, the lowest first: imports go down, or sideways within a floor
 FLOORS = [
-    "errors paths fact conversation phrases progress shown tokens finding runs".split(),
+    "errors paths spread fact conversation phrases progress shown tokens finding runs".split(),
     "masks boxes places telling picture table vault server price vocabulary form".split(),
     "amounts polarity verdicts".split(),
     "folder record automorph crops book".split(),
