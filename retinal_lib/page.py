@@ -41,7 +41,7 @@ class Masks(Strict):
     landmarks: dict[str, str] = {}
     absent: Literal["none", "unknown"] = "unknown"  # what a missing mask file says where the type's folder has others
     gap: float = Field(0.00025, ge=0, lt=1)
-    fill: float = Field(0.4, ge=0, le=1)
+    fill: float = Field(0.2, ge=0, le=1)
     centred: Literal["macula", "not said"] = "not said"  # macula: every picture is, so that the disc's side tells the nose's
     near_fovea: list[str] = []  # types of which it is told where they come within one disc diameter of the fovea
 
