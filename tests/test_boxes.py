@@ -425,7 +425,7 @@ def test_helper_processes_give_what_one_process_gives_in_order(tmp_path: Path) -
 
 
 def test_what_a_helper_process_raises_is_raised_here(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="none.png"):
+    with pytest.raises(UserError, match=r"none\.png"):
         list(spread.each(masks.size, [tmp_path / "none.png"] * 3, 2))
 
 
