@@ -103,7 +103,7 @@ def boxes(axes: Axes, edges: Sequence[Sequence[float]], hue: Hue, width: float =
     drawn = LineCollection(lines, colors=hue.colour, linewidths=width, capstyle="projecting", joinstyle="miter", gid=name)
     if hue.dashes:
         drawn.set_linestyle((0, hue.dashes))
-    drawn.set_path_effects([withStroke(linewidth=width + 0.7, foreground=(0, 0, 0, 0.55))])
+    drawn.set_path_effects([withStroke(linewidth=width * 1.6 + 0.1, foreground=(0, 0, 0, 0.6))])
     axes.add_collection(drawn, autolim=False)
 
 
@@ -125,6 +125,27 @@ def tag(axes: Axes, x: float, y: float, text: str, **more: object) -> None:
     drawn.set_path_effects([withStroke(linewidth=1.6, foreground=(0, 0, 0, 0.8))])
 
 
+def point(axes: Axes, x: float, y: float, text: str) -> None:
+    """A letter beside a place in the axes' data, with a short line to it, so that the place itself stays free."""
+    middle = np.mean(axes.get_xlim())
+    side = -1 if x > middle else 1  # inwards
+    edge = [withStroke(linewidth=1.8, foreground=(0, 0, 0, 0.8))]
+    drawn = axes.annotate(
+        text,
+        (x, y),
+        (side * 9, 9),
+        textcoords="offset points",
+        color="white",
+        fontsize=6.5,
+        fontweight="bold",
+        ha="center",
+        va="center",
+        arrowprops={"arrowstyle": "-", "color": "white", "linewidth": 0.6, "shrinkA": 2, "shrinkB": 1.5},
+    )
+    drawn.set_path_effects(edge)
+    drawn.arrow_patch.set_path_effects(edge)
+
+
 def ruler(axes: Axes, length: float, text: str) -> None:
     """A scale bar of `length` in the axes' data, at the lower left."""
     left, right = sorted(axes.get_xlim())
@@ -139,7 +160,8 @@ def legend(made: Figure, entries: Iterable[tuple[str, Hue]], note: str = "") -> 
     """The colours and what they stand for, under a figure; `note` follows."""
     handles, names = [], []
     for words, hue in entries:
-        line = Line2D([], [], color=hue.colour, linewidth=2.2, linestyle=(0, hue.dashes) if hue.dashes else "-")
+        dashes = tuple(part * 0.7 for part in hue.dashes)  # a legend's line is thick, and dashes grow with it
+        line = Line2D([], [], color=hue.colour, linewidth=2.2, linestyle=(0, dashes) if dashes else "-")
         line.set_path_effects([withStroke(linewidth=3.4, foreground=(0, 0, 0, 0.8))])
         handles.append(line)
         names.append(words)

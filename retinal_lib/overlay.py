@@ -16,6 +16,7 @@ from retinal_lib.palette import Hue
 
 RIM = 0.015  # a box this near the end of the picture's round field, as a share of the picture's width, touches the rim
 _DARK = 24  # no channel of a pixel outside the field is brighter, of 255
+_NEAR = 0.06  # of the picture: lesions nearer to each other are not both enlarged
 _SIDE = 256  # pixels of the picture that the field is looked for in
 
 
@@ -97,12 +98,12 @@ class Overlay:
         return square
 
     def smallest(self, count: int) -> list[tuple[Layer, Lesion]]:
-        """The smallest lesions, the types in turn, each with its box as a fraction of the picture."""
-        turns = [iter(self._upwards(layer, count)) for layer in self.layers]
+        """The smallest lesions, the types in turn, none close to another, each with its box as a fraction of the picture."""
+        turns = [self._upwards(layer, 10 * count) for layer in self.layers]
         found: list[tuple[Layer, Lesion]] = []
         while turns and len(found) < count:
             for turn in list(turns):
-                pair = next(turn, None)
+                pair = next((pair for pair in turn if all(_apart(pair[1], other) for _, other in found)), None)
                 if pair is None:
                     turns.remove(turn)
                 elif len(found) < count:
@@ -114,6 +115,10 @@ class Overlay:
         for lesion in heapq.nsmallest(count, found.lesions, key=lambda lesion: lesion.pixels):
             if box := _follow(lesion.box, found.size, self.size, self.cut):
                 yield layer, Lesion(box, lesion.pixels)
+
+
+def _apart(one: Lesion, other: Lesion) -> bool:
+    return any(abs(a - b) > _NEAR for a, b in zip(one.box[:2], other.box[:2], strict=True))
 
 
 def _follow(box: Box, size: tuple[int, int], image: tuple[int, int], cut: tuple[int, int, int] | None) -> Box | None:

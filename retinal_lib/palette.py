@@ -10,8 +10,8 @@ LANDMARK = "#ffffff"
 INK, FAINT, ALARM = "#1a1a1a", "#8a8a8a", "#c1121f"  # text and axes, what stands back, what is not plausible
 BAR = "#3b6ea5"
 _DASHES = ((), (4, 1.5), (1.2, 1.2))
-# published types keep their colour whatever else an image has
-_KNOWN = {"MA": 0, "HE": 1, "EX": 2, "SE": 3, "LC": 0, "CNV": 1, "FS": 2}
+# published types keep their colour whatever else an image has; exudates are yellow and blood is not, as one expects
+_KNOWN = {"MA": 1, "HE": 2, "EX": 0, "SE": 3, "LC": 1, "CNV": 2, "FS": 0}
 
 
 class Hue(NamedTuple):

@@ -14,7 +14,7 @@ from retinal_lib.palette import Hue
 _SIDE = 1200  # pixels of a picture in panels: at 2.4 inches more than 300 to the inch hold nothing
 _THUMB = 480  # of a contact sheet
 _INSETS = 6
-_LEAST = 72  # pixels of the picture that an inset shows at least
+_LEAST = 96  # pixels of the picture that an inset shows at least
 _CLEAR = 0.12  # coverage from which a cell of a mask is drawn as marked: the smallest lesions stay visible
 
 
@@ -24,9 +24,9 @@ def panels(shown: Overlay, insets: int = _INSETS) -> Figure:
     with drawing.style():
         small = shown.smallest(insets)
         ratio = shown.size[1] / shown.size[0] if shown.layers else 0.7
-        high = drawing.WIDTH / 3 * ratio + 0.2
-        figure = drawing.figure(high + (drawing.WIDTH / insets + 0.2 if small else 0) + 0.3)
-        parts = figure.subfigures(2, 1, height_ratios=(high, drawing.WIDTH / insets + 0.2)) if small else [figure]
+        high = drawing.WIDTH / 3 * ratio + 0.16
+        figure = drawing.figure(high + (drawing.WIDTH / insets + 0.1 if small else 0) + 0.3)
+        parts = figure.subfigures(2, 1, height_ratios=(high, drawing.WIDTH / insets + 0.1)) if small else [figure]
         pixels = np.asarray(picture.upright(shown.path, _SIDE))
         axes = parts[0].subplots(1, 3)
         drawing.show(axes[0], pixels, shown.title)
@@ -36,7 +36,7 @@ def panels(shown: Overlay, insets: int = _INSETS) -> Figure:
         if small:
             places = _enlarge(parts[1].subplots(1, insets, squeeze=False)[0], shown, small)
             for letter, (x, y) in zip(ascii_lowercase, places, strict=False):
-                drawing.tag(axes[2], x * pixels.shape[1], y * pixels.shape[0], letter, ha="center", va="center")
+                drawing.point(axes[2], x * pixels.shape[1], y * pixels.shape[0], letter)
         drawing.legend(figure, _entries([shown], counted=True))
     return figure
 
