@@ -13,7 +13,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Ellipse
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 
 from retinal_lib.palette import FAINT, INK, Hue
 
@@ -154,6 +156,21 @@ def ruler(axes: Axes, length: float, text: str) -> None:
     edge = [withStroke(linewidth=3, foreground=(0, 0, 0, 0.7))]
     axes.plot([x, x + length], [y, y], color="white", linewidth=1.6, solid_capstyle="butt", path_effects=edge)
     tag(axes, x, y + 0.03 * (top - bottom), text, va="bottom", ha="left")
+
+
+def ring(axes: Axes, x: float, y: float, wide: float, high: float) -> None:
+    """A thin dark ellipse around a place in the axes' data."""
+    axes.add_patch(Ellipse((x, y), wide, high, fill=False, edgecolor=INK, linewidth=0.8))
+
+
+def whole_numbers(most: int) -> MaxNLocator:
+    """Ticks at whole numbers, about `most` of them."""
+    return MaxNLocator(most, integer=True)
+
+
+def some_numbers(most: int) -> MaxNLocator:
+    """About `most` ticks at round numbers."""
+    return MaxNLocator(most)
 
 
 def legend(made: Figure, entries: Iterable[tuple[str, Hue]], note: str = "") -> None:

@@ -48,7 +48,7 @@ class Layer:
 @dataclass(frozen=True)
 class Overlay:
     """One image and what lies over it. `title` is what it is called where people look, `size` its (width, height) in
-    pixels, `named` how many boxes of a type a description names, `landmarks` are boxes by their words, `missing` says
+    pixels, `nasal` 1 where the nose is on the right, -1 on the left and 0 where that is not known, `named` how many boxes of a type a description names, `landmarks` are boxes by their words, `missing` says
     what could not be used. Masks are read again where they are drawn, so that many overlays take little memory."""
 
     title: str
@@ -58,6 +58,7 @@ class Overlay:
     landmarks: dict[str, Box]
     named: int
     cut: tuple[int, int, int] | None = None
+    nasal: int = 0
     missing: tuple[str, ...] = ()
 
     @property
@@ -125,14 +126,14 @@ def _follow(box: Box, size: tuple[int, int], image: tuple[int, int], cut: tuple[
     return marked.Marked({}, {}, image, None, False, cut, []).follow(box, size)
 
 
-def read(data: BaseDescription, image: str, title: str = "") -> Overlay:
-    """The overlay of an image of a dataset; `title` where its name is not to be shown. UserError: there is no such image, or
-    it is not used."""
+def read(data: BaseDescription, image: str, title: str = "", eye: str | None = None) -> Overlay:
+    """The overlay of an image of a dataset; `title` where its name is not to be shown, `eye` left or right where it is known.
+    UserError: there is no such image, or it is not used."""
     found, page = data.find(image), data.page
     if not page.masks:
         return Overlay(title or image, found.path, (1, 1), (), {}, 0)
     cut = data.cut_of(found)
-    told = marked.read(data.masks_of(found), page, found, None, cut)
+    told = marked.read(data.masks_of(found), page, found, eye, cut)
     hues = palette.hues(page.masks.types)
     layers = []
     for kind, (path, content) in told.types.items():
@@ -144,8 +145,9 @@ def read(data: BaseDescription, image: str, title: str = "") -> Overlay:
     marks = {words: told.follow(mark.at.box, mark.size) for words, mark in told.marks.items()}
     marks = {words: box for words, box in marks.items() if box}
     most = next((kind.max_boxes for kind in page.gives if isinstance(kind, Boxes)), 0)
+    nasal = told.places(told.size).nasal  # before `missing` is taken: it adds to it where eye and disc disagree
     drawn = tuple(layer for layer in layers if layer.clusters)
-    return Overlay(title or image, found.path, told.image, drawn, marks, most, cut, tuple(told.missing))
+    return Overlay(title or image, found.path, told.image, drawn, marks, most, cut, nasal, tuple(told.missing))
 
 
 def raster(found: Lesions) -> np.ndarray:

@@ -80,7 +80,7 @@ def draw(axes: Axes, shown: Overlay, width: float = 0.8) -> None:
         drawing.boxes(axes, [box], Hue(palette.LANDMARK, (1.5, 1.5)), width * 0.8, words)
     for layer in shown.layers:
         found = [cluster.box for cluster in layer.clusters]
-        drawing.boxes(axes, found[shown.named :], layer.hue, width * 0.45, layer.kind)
+        drawing.boxes(axes, found[shown.named :], layer.hue, width * 0.55, layer.kind)
         drawing.boxes(axes, found[: shown.named], layer.hue, width, layer.kind)
 
 
