@@ -10,7 +10,7 @@ from retinal_lib import drawing, palette, picture
 from retinal_lib.automorph import Feature
 from retinal_lib.drawing import Axes, Figure
 from retinal_lib.errors import UserError
-from retinal_lib.heat import Heat, smooth
+from retinal_lib.heat import Heat
 from retinal_lib.measured import range_of
 
 _THUMB = 240  # pixels of an example
@@ -24,22 +24,23 @@ def bars(groups: dict[str, list[tuple[str, int]]], total: int) -> Figure:
         return drawing.sentence("no image has a label")
     shown = {title: _cut(classes) for title, classes in groups.items()}
     with drawing.style():
-        heights = [len(classes) + 2.2 for classes in shown.values()]
-        figure = drawing.figure(0.16 * sum(heights) + 0.1)
-        axes = figure.subplots(len(shown), 1, squeeze=False, height_ratios=heights)[:, 0]
-        most = max(n for classes in shown.values() for _, n in classes)
-        for place, (title, classes) in zip(axes, shown.items(), strict=True):
-            names = [textwrap.shorten(name, _LETTERS, placeholder=" …") for name, _ in classes]
+        lines = sum(len(classes) + 1.7 for classes in shown.values())
+        figure, axes = drawing.grid(1, 1, 0.15 * lines + 0.1)
+        place, y, ticks = axes[0, 0], 0.0, {}
+        for title, classes in shown.items():
+            place.text(0, y, title, fontweight="bold", va="center", fontsize=7.5)
+            at = [y + 1 + i for i in range(len(classes))]
             numbers = [n for _, n in classes]
-            drawn = place.barh(range(len(classes)), numbers, color=palette.BAR, height=0.72)
-            place.bar_label(drawn, [f"{n:,}  {n / total:.0%}" for n in numbers], padding=3, fontsize=6.5)
-            place.set_yticks(range(len(classes)), names)
-            place.set_ylim(len(classes) - 0.4, -0.6)
-            place.set_xlim(0, most * 1.12)
-            place.set_title(title, fontweight="bold")
-            place.set_xticks([])
-            place.spines["bottom"].set_visible(False)
-            place.tick_params(axis="y", length=0)
+            drawn = place.barh(at, numbers, color=palette.BAR, height=0.72)
+            place.bar_label(drawn, [f"{n:,}  ({n / total:.0%})" for n in numbers], padding=3, fontsize=6.5)
+            ticks |= dict(zip(at, [textwrap.shorten(name, _LETTERS, placeholder=" …") for name, _ in classes], strict=True))
+            y = at[-1] + 1.7
+        place.set_yticks(list(ticks), list(ticks.values()))
+        place.set_ylim(y - 1, -0.6)
+        place.set_xlim(0, 1.12 * max(n for classes in shown.values() for _, n in classes))
+        place.set_xticks([])
+        place.spines[["left", "bottom"]].set_visible(False)
+        place.tick_params(axis="y", length=0)
     return figure
 
 
@@ -58,7 +59,7 @@ def histograms(found: Sequence[tuple[Feature, np.ndarray, np.ndarray]], columns:
         return drawing.sentence("there are no AutoMorph measurements")
     rows = -(-len(found) // columns)
     with drawing.style():
-        figure, axes = drawing.grid(rows, columns, 1.25 * rows)
+        figure, axes = drawing.grid(rows, columns, 1.6 * rows)
         for place, (feature, values, outside) in zip(axes.flat, found, strict=False):
             _histogram(place, feature, values, outside)
         for place in axes.flat[len(found) :]:
@@ -67,9 +68,9 @@ def histograms(found: Sequence[tuple[Feature, np.ndarray, np.ndarray]], columns:
 
 
 def _histogram(axes: Axes, feature: Feature, values: np.ndarray, outside: np.ndarray) -> None:
-    title = "\n".join(textwrap.wrap(feature.words, 44)[:2])
+    title = "\n".join(textwrap.wrap(feature.words.replace(" over the whole image", ""), 44)[:2])
     unit = f"{feature.unit}, " if feature.unit else ""
-    axes.set_title(title, fontsize=6.5)
+    drawing.headline(axes, title, lines=2, fontsize=6.5)
     axes.set_xlabel(f"{unit}plausible {range_of(feature)}; {len(values)} images", fontsize=6)
     low, high = (values.min(), values.max()) if len(values) else (feature.low, feature.high)
     margin = 0.18 * (high - low) or 0.1 * abs(high) or 0.1
@@ -86,9 +87,10 @@ def _histogram(axes: Axes, feature: Feature, values: np.ndarray, outside: np.nda
     for beyond, x, align in ((outside <= feature.low, 0.03, "left"), (outside >= feature.high, 0.97, "right")):
         if n := int(beyond.sum()):
             text = f"× {n} below" if align == "left" else f"{n} above ×"
-            axes.text(x, 0.93, text, transform=axes.transAxes, color=palette.ALARM, fontsize=6.5, ha=align, va="top")
-    near = outside[(outside > left) & (outside < right)]
-    axes.plot(near, np.full(len(near), 0.04), "x", color=palette.ALARM, markersize=4, transform=inside, clip_on=False)
+            said = axes.text(x, 0.93, text, transform=axes.transAxes, color=palette.ALARM, fontsize=6.5, ha=align, va="top")
+            said.set_in_layout(False)
+    if len(near := outside[(outside > left) & (outside < right)]):
+        axes.plot(near, np.full(len(near), 0.04), "x", color=palette.ALARM, markersize=4, transform=inside)
     axes.yaxis.set_major_locator(drawing.whole_numbers(3))
     axes.xaxis.set_major_locator(drawing.some_numbers(4))
 
@@ -96,25 +98,42 @@ def _histogram(axes: Axes, feature: Feature, values: np.ndarray, outside: np.nda
 def examples(rows: dict[str, list[tuple[str, Path]]], columns: int) -> Figure:
     """Pictures (title, path) of each class in rows of `columns`, the class above its first; a picture that cannot be read
     says so."""
-    lines = [(name if not i else "", found[i : i + columns]) for name, found in rows.items() for i in range(0, len(found), columns)]
-    if not lines:
+    if not any(rows.values()):
         return drawing.sentence("there is no image to show")
-    pictures = {path: _thumb(path) for _, found in lines for _, path in found}
+    lines = _flowing(rows, columns)
+    pictures = {path: _thumb(path) for found in rows.values() for _, path in found}
     ratio = max([p.shape[0] / p.shape[1] for p in pictures.values() if p is not None] or [1])
     with drawing.style():
-        figure, axes = drawing.grid(len(lines), columns, (drawing.WIDTH / columns * ratio + 0.36) * len(lines))
-        for places, (name, found) in zip(axes, lines, strict=True):
-            for place, (title, path) in zip(places, found, strict=False):
-                _example(place, title, pictures[path])
-            for place in places[len(found) :]:
+        figure, axes = drawing.grid(len(lines), columns, (drawing.WIDTH / columns * ratio + 0.45) * len(lines))
+        for places, line in zip(axes, lines, strict=True):
+            at = 0
+            for name, found in line:
+                for place, (title, path) in zip(places[at:], found, strict=False):
+                    _example(place, title, pictures[path])
+                letters = 21 * len(found)
+                named = textwrap.wrap(textwrap.shorten(name, 2 * letters - 8, placeholder=" …"), letters)
+                drawing.headline(places[at], "\n".join(named), fontsize=6.5, fontweight="bold")
+                at += len(found)
+            for place in places[at:]:
                 place.axis("off")
-            places[0].set_title(textwrap.shorten(name, 110, placeholder=" …"), fontsize=7, fontweight="bold")
     return figure
 
 
+def _flowing(rows: dict[str, list], columns: int) -> list[list[tuple[str, list]]]:
+    """Lines of (class, pictures): a class follows another on its line where it fits whole."""
+    lines: list[list[tuple[str, list]]] = []
+    for name, found in rows.items():
+        for i in range(0, len(found), columns):
+            part = found[i : i + columns]
+            if not lines or sum(len(other) for _, other in lines[-1]) + len(part) > columns:
+                lines.append([])
+            lines[-1].append((name if not i else "", part))
+    return lines
+
+
 def _example(axes: Axes, title: str, pixels: np.ndarray | None) -> None:
-    short = title if len(title) < 27 else f"{title[:12]}…{title[-12:]}"
-    drawing.show(axes, np.full((3, 4, 3), 230, np.uint8) if pixels is None else pixels, "", short)
+    grey = np.full((3, 4, 3), 230, np.uint8)
+    drawing.show(axes, grey if pixels is None else pixels, "", drawing.short(title, 27))
     axes.xaxis.label.set_fontsize(5.5)
     if pixels is None:
         axes.text(0.5, 0.5, "cannot be read", transform=axes.transAxes, ha="center", va="center")
@@ -128,7 +147,7 @@ def _thumb(path: Path) -> np.ndarray | None:
 
 
 def heat(found: Heat) -> Figure:
-    """A map of each lesion type: in what share of the images such a lesion lies there."""
+    """A map of each lesion type: in what share of the images such a lesion lies within 3 % of the width of each place."""
     if not found.types:
         return drawing.sentence("there are no lesion masks")
     count = len(found.types)
@@ -138,8 +157,9 @@ def heat(found: Heat) -> Figure:
         high = drawing.WIDTH / max(columns, 3) * found.ratio
         figure, axes = drawing.grid(rows, columns, (high + 0.55) * rows + 0.2)
         for place, spread in zip(axes.flat, found.types.values(), strict=False):
-            cells = 100 * smooth(spread.cells / found.images)
-            drawn = place.imshow(cells, extent=(0, 1, found.ratio, 0), cmap=drawing.HEAT, vmin=0, vmax=max(cells.max(), 1e-9))
+            share = 100 * spread.near / found.images
+            look = {"cmap": drawing.HEAT, "vmin": 0, "vmax": max(share.max(), 1e-9), "interpolation": "bilinear"}
+            drawn = place.imshow(share, extent=(0, 1, found.ratio, 0), **look)
             if found.disc:
                 x0, y0, x1, y1 = found.disc
                 drawing.ring(place, (x0 + x1) / 2, (y0 + y1) / 2 * found.ratio, x1 - x0, (y1 - y0) * found.ratio)
@@ -150,7 +170,7 @@ def heat(found: Heat) -> Figure:
             bar = figure.colorbar(drawn, ax=place, orientation="horizontal", shrink=0.9, aspect=28, pad=0.02)
             bar.ax.xaxis.set_major_locator(drawing.some_numbers(4))
             bar.outline.set_visible(False)
-            bar.set_label("% of images with one here", fontsize=6)
+            bar.set_label("% of images with one at or near here", fontsize=6)
         for place in axes.flat[count:]:
             place.axis("off")
         figure.supxlabel(found.note + ("; ring: mean optic disc" if found.disc else ""), fontsize=6.5, x=0.01, ha="left")

@@ -83,13 +83,28 @@ def sentence(text: str) -> Figure:
 def show(axes: Axes, pixels: np.ndarray, title: str = "", below: str = "") -> None:
     """A picture [height, width, 3] with a title above and a line below, without axes."""
     axes.imshow(pixels, interpolation="antialiased")
-    axes.set_title(title, fontsize=7)
-    axes.set_anchor("N")
+    headline(axes, title)
+    axes.set_anchor("NW")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     if below:
         axes.set_xlabel(below, fontsize=6.5, color=INK, labelpad=2)
+
+
+def headline(axes: Axes, text: str, lines: int = 0, **more: object) -> None:
+    """A title at the upper left that may be wider than its axes; room is kept for at least so many lines."""
+    font = {"fontsize": 7} | more
+    lines = max(lines, text.count("\n") + 1 if text else 0)
+    axes.set_title("\n".join([" "] * lines), fontsize=font["fontsize"])  # a title proper would push the axes about
+    said = axes.annotate(text, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", va="bottom", **font)
+    said.set_in_layout(False)
+
+
+def short(text: str, most: int) -> str:
+    """A name of at most `most` letters, cut in its middle."""
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
 
 
 def boxes(axes: Axes, edges: Sequence[Sequence[float]], hue: Hue, width: float = 0.8, name: str = "boxes") -> None:

@@ -51,7 +51,7 @@ def _rows(count: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
 
 def _picture(axes: Axes, path: Path, title: str) -> None:
     drawing.show(axes, np.asarray(picture.upright(path, _SIDE)))
-    axes.set_title(title, fontsize=10)
+    drawing.headline(axes, title, fontsize=10)
 
 
 def _kind(name: str) -> str:

@@ -12,16 +12,18 @@ from retinal_lib.palette import Hue
 from retinal_lib.shown import Shown
 
 CELLS = 64  # of the map, across and down
+_NEAR = 2  # cells: 3 % of the picture
 
 
 @dataclass
 class Spread:
-    """One lesion type: `cells` [CELLS, CELLS] counts the images that have such a lesion there, `counts` and `areas` hold
-    each of these images' lesions and their share of it (0 to 1)."""
+    """One lesion type: `cells` [CELLS, CELLS] counts the images that have such a lesion there, `near` those that have one
+    there or within 3 % of the picture; `counts` and `areas` hold each of these images' lesions and their share of it (0 to 1)."""
 
     many: str
     hue: Hue
     cells: np.ndarray = field(default_factory=lambda: np.zeros((CELLS, CELLS)))
+    near: np.ndarray = field(default_factory=lambda: np.zeros((CELLS, CELLS)))
     counts: list[int] = field(default_factory=list)
     areas: list[float] = field(default_factory=list)
 
@@ -48,7 +50,9 @@ class Heat:
         for layer in shown.layers:
             found = self.types.setdefault(layer.kind, Spread(layer.many, layer.hue))
             cells = overlay.shares(shown.marked(layer), (CELLS, CELLS)) > 0
-            found.cells += cells[:, ::-1] if shown.nasal < 0 else cells
+            cells = cells[:, ::-1] if shown.nasal < 0 else cells
+            found.cells += cells
+            found.near += widened(cells)
             found.counts.append(layer.lesions)
             found.areas.append(layer.area)
         if (box := shown.landmarks.get("optic disc")) and shown.nasal:
@@ -99,11 +103,8 @@ def collect(overlays: Iterable[Overlay]) -> Heat:
     return found
 
 
-def smooth(cells: np.ndarray, spread: float = 1.3) -> np.ndarray:
-    """A map [rows, columns] blurred by a Gaussian of `spread` cells; what would lie outside counts as empty."""
-    reach = round(3 * spread)
-    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / spread) ** 2)
-    weights /= weights.sum()
-    for axis in (0, 1):
-        cells = np.apply_along_axis(np.convolve, axis, cells, weights, mode="same")
-    return cells
+def widened(cells: np.ndarray) -> np.ndarray:
+    """True cells and those within _NEAR cells of one, bool [rows, columns]."""
+    padded, reach = np.pad(cells, _NEAR), range(-_NEAR, _NEAR + 1)
+    steps = [(x, y) for x in reach for y in reach if x * x + y * y <= _NEAR * _NEAR + 1]
+    return np.any([np.roll(padded, step, (1, 0)) for step in steps], axis=0)[_NEAR:-_NEAR, _NEAR:-_NEAR]

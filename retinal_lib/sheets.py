@@ -53,7 +53,7 @@ def contact(overlays: Sequence[Overlay], columns: int = 4, order: bool = True) -
     with drawing.style():
         figure, axes = drawing.grid(rows, columns, high * rows + 0.3)
         for place, shown, pixels in zip(axes.flat, chosen, pictures, strict=False):
-            drawing.show(place, pixels, shown.title, shown.caption)
+            drawing.show(place, pixels, drawing.short(shown.title, 128 // columns), shown.caption)
             draw(place, shown, 0.6)
         for place in axes.flat[len(chosen) :]:
             place.axis("off")

@@ -18,8 +18,8 @@ PACKAGE = ROOT / "retinal_lib"
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 # modules by floor, the lowest first: imports go down, or sideways within a floor
 FLOORS = [
-    "errors paths fact conversation phrases progress shown tokens runs".split(),
-    "masks boxes places telling check picture table vault server price".split(),
+    "errors paths fact conversation phrases progress shown tokens runs palette".split(),
+    "masks boxes places telling check picture table vault server price drawing".split(),
     "folder record automorph crops book".split(),
     "kinds unpack money".split(),
     "page".split(),
@@ -27,17 +27,17 @@ FLOORS = [
     "catalogue offline".split(),
     "exclude teacher figures".split(),
     "dataset settle export".split(),
-    "pack".split(),
-    "collect exchange".split(),
-    "desc select convert direct batch".split(),
-    "ways".split(),
-    "outcome".split(),
+    "pack overlay measured".split(),
+    "collect exchange sheets heat".split(),
+    "desc select convert direct batch handout charts".split(),
+    "ways opened".split(),
+    "outcome explore".split(),
     "job papermill_plugin __init__ __main__".split(),
 ]
 SAMPLE = [name for name in MODULES if name.startswith("sample") or name == "fundus"]  # stands aside, used by job
 DOORS = {
     "openai": ["server"],
-    "matplotlib": ["figures"],
+    "matplotlib": ["drawing"],
     "sqlite3": ["vault"],
     "cv2": [*SAMPLE],
     "PIL": ["masks", "picture", *SAMPLE],
