@@ -1,7 +1,6 @@
 """The one hand that all figures are drawn with: sizes, lines, letters, and files to print. The only door to matplotlib."""
 
 import io
-import os
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,7 +75,9 @@ def sentence(text: str) -> Figure:
     """A figure that says why there is nothing to see."""
     with style():
         made = figure(0.35)
-        made.text(0.005, 0.5, text, va="center", fontsize=8)
+        axes = made.subplots()  # a notebook shows no figure without axes
+        axes.axis("off")
+        axes.text(0, 0.5, text, va="center", fontsize=8, transform=axes.transAxes)
     return made
 
 
@@ -216,7 +217,7 @@ def save(made: Figure, stem: Path, kinds: Sequence[str] = ("png", "pdf")) -> lis
         bare = {"CreationDate": None, "Creator": None, "Producer": None} if kind == "pdf" else {"Software": None}
         with style():
             made.savefig(part, format=kind, dpi=PRINT, metadata=bare)
-        os.replace(part, path)
+        part.replace(path)
         written.append(path)
     return written
 
@@ -225,5 +226,5 @@ def jpeg(made: Figure, dpi: int) -> bytes:
     """A figure as a JPEG file's bytes."""
     file = io.BytesIO()
     with style():
-        made.savefig(file, format="jpeg", dpi=dpi, pil_kwargs={"quality": 85, "optimize": True})
+        made.savefig(file, format="jpeg", dpi=dpi, pil_kwargs={"quality": 88, "optimize": True, "subsampling": 0})
     return file.getvalue()

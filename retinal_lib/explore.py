@@ -3,14 +3,12 @@
 import re
 from collections import Counter, defaultdict
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from retinal_lib import charts, drawing, heat, measured, overlay, paths, progress
-from retinal_lib.errors import UserError
-from retinal_lib.fact import Case, Fact
+from retinal_lib import charts, drawing, measured, overlay, paths, progress
+from retinal_lib.fact import Fact
 from retinal_lib.heat import Heat
 from retinal_lib.kinds import scales
 from retinal_lib.measured import Measured
@@ -274,7 +272,8 @@ def _label(fact: Fact) -> tuple[str, str, str] | None:
     if fact.aspect == "lesion":
         return (_LESIONS, "", fact.unit) if is_count(fact) and fact.value else None
     if fact.aspect == "quality":
-        return ("remarks on quality", "", fact.words) if fact.name == "remark" else ("image quality", str(fact.value), fact.words)
+        remark = fact.name == "remark"
+        return ("remarks on quality", "", fact.words) if remark else ("image quality", str(fact.value), fact.words)
     if fact.aspect == "patient":
         if fact.name == "age":
             return "age of the patient", f"{fact.value // 10 * 10} to {fact.value // 10 * 10 + 9}", "years"

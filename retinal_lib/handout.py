@@ -2,7 +2,6 @@
 
 import base64
 import html
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from retinal_lib.overlay import Overlay
 
 _DOTS = 100  # of a card 8 inches wide
 _STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 2rem auto; max-width: 1240px; padding: 0 1rem }
+body { font: 15px/1.45 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 2rem auto;
+  max-width: 1240px; padding: 0 1rem }
 h1 { font-size: 1.4rem; margin: 0 0 .3rem }
 p { margin: .2rem 0 .8rem; max-width: 75ch }
 ul.key { list-style: none; padding: 0; margin: 0 0 1.2rem; display: flex; flex-wrap: wrap; gap: .3rem 1.2rem }
@@ -49,7 +49,7 @@ def write(overlays: Sequence[Overlay], file: Path, title: str, note: str = "", o
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.part")
     part.write_text(_page(chosen, cards, unread, title, note), encoding="utf-8")
-    os.replace(part, file)
+    part.replace(file)
     return file
 
 

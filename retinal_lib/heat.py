@@ -18,7 +18,8 @@ _NEAR = 2  # cells: 3 % of the picture
 @dataclass
 class Spread:
     """One lesion type: `cells` [CELLS, CELLS] counts the images that have such a lesion there, `near` those that have one
-    there or within 3 % of the picture; `counts` and `areas` hold each of these images' lesions and their share of it (0 to 1)."""
+    there or within 3 % of the picture; `counts` and `areas` hold each of these images' lesions and their share of it, 0 to
+    1."""
 
     many: str
     hue: Hue

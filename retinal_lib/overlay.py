@@ -48,8 +48,9 @@ class Layer:
 @dataclass(frozen=True)
 class Overlay:
     """One image and what lies over it. `title` is what it is called where people look, `size` its (width, height) in
-    pixels, `nasal` 1 where the nose is on the right, -1 on the left and 0 where that is not known, `named` how many boxes of a type a description names, `landmarks` are boxes by their words, `missing` says
-    what could not be used. Masks are read again where they are drawn, so that many overlays take little memory."""
+    pixels, `landmarks` are boxes by their words, `named` is how many boxes of a type a description names, `cut` what
+    AutoMorph cropped the picture by, `nasal` 1 where the nose is on the right, -1 on the left, 0 where that is not known,
+    `missing` what could not be used. Masks are read again where they are drawn: many overlays take little memory."""
 
     title: str
     path: Path

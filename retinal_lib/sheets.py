@@ -70,7 +70,7 @@ def card(shown: Overlay) -> Figure:
         axes = figure.subplots(1, 2)
         for place in axes:
             drawing.show(place, pixels)
-        draw(axes[1], shown, 0.7)
+        draw(axes[1], shown, 1.1)
     return figure
 
 
