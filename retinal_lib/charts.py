@@ -163,7 +163,8 @@ def heat(found: Heat) -> Figure:
             if found.disc:
                 x0, y0, x1, y1 = found.disc
                 drawing.ring(place, (x0 + x1) / 2, (y0 + y1) / 2 * found.ratio, x1 - x0, (y1 - y0) * found.ratio)
-            place.set_title(f"{spread.many.split(' (')[0]}: {len(spread.counts)} of {found.images} images", fontsize=6.5)
+            said = f"{spread.many.split(' (')[0]}: {len(spread.counts)} of {found.images} images"
+            drawing.headline(place, "\n".join(textwrap.wrap(said, 132 // max(columns, 3))), fontsize=6.5)
             place.set_xticks([])
             place.set_yticks([])
             place.spines[:].set_visible(True)

@@ -97,7 +97,8 @@ def headline(axes: Axes, text: str, lines: int = 0, **more: object) -> None:
     """A title at the upper left that may be wider than its axes; room is kept for at least so many lines."""
     font = {"fontsize": 7} | more
     lines = max(lines, text.count("\n") + 1 if text else 0)
-    axes.set_title("\n".join([" "] * lines), fontsize=font["fontsize"])  # a title proper would push the axes about
+    # keeps the room; a title proper would push the axes about where it is wide
+    axes.set_title("\n".join(["|"] * lines), fontsize=font["fontsize"], color="none")
     said = axes.annotate(text, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", va="bottom", **font)
     said.set_in_layout(False)
 

@@ -305,7 +305,7 @@ def _group(title: str, classes: dict[tuple[str, str], list[str]]) -> Group:
 
 def _named(key: tuple[str, str], group: Group) -> str:
     value, meaning = key
-    return f"{value}  {meaning}" if value and not group.several else meaning
+    return f"{value}: {meaning}" if value and not group.several else meaning
 
 
 def _share(part: int, total: int) -> str:

@@ -20,14 +20,14 @@ _LINES = 26
 def cases(shown: Sequence[Case], titles: Sequence[str] | None = None) -> Figure:
     """Pictures with the boxes of their lesions, each beside its hidden facts (shortened; `description` has them whole)."""
     with drawing.style():
-        figure, rows = _rows(len(shown))
         hues, words = _hues(shown), {}
+        figure, rows = _rows(len(shown), 0.4 if hues else 0)
         for axes, case, title in zip(rows, shown, titles or [case.id for case in shown], strict=True):
             _picture(axes[0], case.path, title)
             words |= _boxes(axes[0], case, hues)
             parts = [(ASPECTS[a], "; ".join(f.text for f in case.about(a)).replace("; [", ", [") + ".") for a in case.aspects]
             _text(axes[1], parts)
-        drawing.legend(figure, [(words[kind], hues[kind]) for kind in words])
+        drawing.legend(figure, [(words[kind], hue) for kind, hue in hues.items()])
     return figure
 
 
@@ -43,8 +43,8 @@ def conversations(shown: Sequence[tuple[Path, str, list[dict[str, str]]]]) -> Fi
     return figure
 
 
-def _rows(count: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
-    figure = drawing.figure(4.1 * count, 12, dpi=72)
+def _rows(count: int, more: float = 0) -> tuple[Figure, list[tuple[Axes, Axes]]]:
+    figure = drawing.figure(4.1 * count + more, 12, dpi=72)
     axes = figure.subplots(count, 2, width_ratios=(1, 1.9), squeeze=False)
     return figure, [tuple(row) for row in axes]
 
