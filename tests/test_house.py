@@ -18,8 +18,8 @@ PACKAGE = ROOT / "retinal_lib"
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 # modules by floor, the lowest first: imports go down, or sideways within a floor
 FLOORS = [
-    "errors paths spread fact conversation phrases progress shown tokens finding runs".split(),
-    "masks boxes places telling picture table vault server price vocabulary form".split(),
+    "errors paths spread fact conversation phrases progress shown tokens finding runs palette".split(),
+    "masks boxes places telling picture table vault server price vocabulary form drawing".split(),
     "amounts polarity verdicts".split(),
     "folder record automorph crops book".split(),
     "kinds unpack money naming".split(),
@@ -31,18 +31,18 @@ FLOORS = [
     "catalogue offline".split(),
     "exclude teacher figures".split(),
     "dataset settle export".split(),
-    "pack splits".split(),
-    "collect exchange".split(),
+    "pack splits overlay measured".split(),
+    "collect exchange sheets heat".split(),
     "recheck".split(),
-    "desc select convert direct batch trainers".split(),
+    "desc select convert direct batch trainers handout charts".split(),
     "ways opened boxjob".split(),
-    "outcome".split(),
+    "outcome explore".split(),
     "job papermill_plugin __init__ __main__".split(),
 ]
 SAMPLE = [name for name in MODULES if name.startswith("sample") or name == "fundus"]  # stands aside, used by job
 DOORS = {
     "openai": ["server"],
-    "matplotlib": ["figures"],
+    "matplotlib": ["drawing"],
     "sqlite3": ["vault"],
     "cv2": [*SAMPLE],
     "PIL": ["masks", "picture", *SAMPLE],
