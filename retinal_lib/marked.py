@@ -95,15 +95,18 @@ def _contents(
             found.missing.append(str(error))
 
 
+def shown(content: Lesions, image: Size, cut: Cut | None) -> Lesions:
+    """What a picture of size `image` shows of a mask: all, or where the picture is AutoMorph's crop by `cut`, what is in it."""
+    crop = Crop.around(content.size, *cut) if cut and content.size != image else None
+    return crop.cut(content) if crop and image == (crop.side, crop.side) else content
+
+
 def _fitted(content: Lesions, path: Path, found: Marked, cut: Cut | None) -> Lesions:
     """A mask's content as the picture shows it. UserError: the mask is not of its shape."""
-    crop = Crop.around(content.size, *cut) if cut and content.size != found.image else None
-    if crop and found.image == (crop.side, crop.side):
-        inside = crop.cut(content)
-        if lost := len(content.pixels) - len(inside.pixels):
-            found.missing.append(f"{path}: {lost} of {len(content.pixels)} marks lie outside AutoMorph's crop of the picture")
+    inside = shown(content, found.image, cut)
+    if lost := len(content.pixels) - len(inside.pixels):
+        found.missing.append(f"{path}: {lost} of {len(content.pixels)} marks lie outside AutoMorph's crop of the picture")
+    if _alike(inside.size, found.image):
         return inside
-    if _alike(content.size, found.image):
-        return content
     by = " x ".join(map(str, content.size))
     raise UserError(f"{path}: the mask is {by}, the image {found.image[0]} x {found.image[1]}; not the same shape")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from retinal_lib import boxes, marked, palette, picture
-from retinal_lib.boxes import Box, Cluster, Crop, Lesion, Lesions
+from retinal_lib.boxes import Box, Cluster, Lesion, Lesions
 from retinal_lib.dataset import BaseDescription
 from retinal_lib.kinds import Boxes
 from retinal_lib.palette import Hue
@@ -89,15 +89,10 @@ class Overlay:
 
     def marked(self, layer: Layer) -> np.ndarray:
         """The mask of a layer as the picture shows it, bool [height, width]: cut where the picture is AutoMorph's crop."""
-        found = boxes.read(layer.path)
-        whole = raster(found)
-        if abs(found.size[0] / found.size[1] - self.size[0] / self.size[1]) <= 0.01 or self.cut is None:
-            return whole
-        crop = Crop.around(found.size, *self.cut)
-        square = np.zeros((crop.side, crop.side), bool)
-        part = whole[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
-        square[crop.down : crop.down + crop.height, crop.right : crop.right + crop.width] = part
-        return square
+        return raster(self._content(layer))
+
+    def _content(self, layer: Layer) -> Lesions:
+        return marked.shown(boxes.read(layer.path), self.size, self.cut)
 
     def smallest(self, count: int) -> list[tuple[Layer, Lesion]]:
         """The smallest lesions, the types in turn, none close to another, each with its box as a fraction of the picture."""
@@ -113,18 +108,12 @@ class Overlay:
         return found
 
     def _upwards(self, layer: Layer, count: int) -> Iterator[tuple[Layer, Lesion]]:
-        found = boxes.read(layer.path)
-        for lesion in heapq.nsmallest(count, found.lesions, key=lambda lesion: lesion.pixels):
-            if box := _follow(lesion.box, found.size, self.size, self.cut):
-                yield layer, Lesion(box, lesion.pixels)
+        for lesion in heapq.nsmallest(count, self._content(layer).lesions, key=lambda lesion: lesion.pixels):
+            yield layer, lesion
 
 
 def _apart(one: Lesion, other: Lesion) -> bool:
     return any(abs(a - b) > _NEAR for a, b in zip(one.box[:2], other.box[:2], strict=True))
-
-
-def _follow(box: Box, size: tuple[int, int], image: tuple[int, int], cut: tuple[int, int, int] | None) -> Box | None:
-    return marked.Marked({}, {}, image, None, False, cut, []).follow(box, size)
 
 
 def read(data: BaseDescription, image: str, title: str = "", eye: str | None = None) -> Overlay:
@@ -139,12 +128,10 @@ def read(data: BaseDescription, image: str, title: str = "", eye: str | None = N
     layers = []
     for kind, (path, content) in told.types.items():
         if content is not None and len(content.pixels):
-            groups, _ = boxes.clusters(content, page.masks.gap)
-            shown = [Cluster(box, c.lesions, c.pixels, c.fill) for c in groups if (box := told.follow(c.box, content.size))]
+            groups, _ = boxes.clusters(content, page.masks.gap, page.masks.fill)
             one, many = page.masks.types[kind]
-            layers.append(Layer(kind, one, many, hues[kind], path, tuple(shown), len(content.pixels), content.area))
-    marks = {words: told.follow(mark.at.box, mark.size) for words, mark in told.marks.items()}
-    marks = {words: box for words, box in marks.items() if box}
+            layers.append(Layer(kind, one, many, hues[kind], path, tuple(groups), len(content.pixels), content.area))
+    marks = {words: mark.at.box for words, mark in told.marks.items()}
     most = next((kind.max_boxes for kind in page.gives if isinstance(kind, Boxes)), 0)
     nasal = told.places(told.size).nasal  # before `missing` is taken: it adds to it where eye and disc disagree
     drawn = tuple(layer for layer in layers if layer.clusters)
