@@ -98,7 +98,7 @@ def headline(axes: Axes, text: str, lines: int = 0, **more: object) -> None:
     font = {"fontsize": 7} | more
     lines = max(lines, text.count("\n") + 1 if text else 0)
     # keeps the room; a title proper would push the axes about where it is wide
-    axes.set_title("\n".join(["|"] * lines), fontsize=font["fontsize"], color="none")
+    axes.set_title("\n".join(["|"] * lines), fontsize=font["fontsize"], color="none", pad=3 + 0.3 * font["fontsize"])
     said = axes.annotate(text, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", va="bottom", **font)
     said.set_in_layout(False)
 
