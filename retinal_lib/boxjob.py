@@ -1,11 +1,11 @@
 """Boxes for every lesion of a dataset: boxes.json, and how well its boxes hold what the masks mark."""
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,6 @@ from retinal_lib import boxes, folder, marked, page, paths, progress, spread
 from retinal_lib.boxes import Cluster, Lesions
 from retinal_lib.errors import UserError
 from retinal_lib.export import dump, swapped
-from retinal_lib.fact import Case
 from retinal_lib.kinds import Boxes
 from retinal_lib.opened import Opened
 from retinal_lib.shown import Shown, count
@@ -30,7 +29,7 @@ CONVENTION = (
 @dataclass
 class Sums:
     """What the masks of one lesion type come to, over all images: pixels `held` by some box, by a box that a description
-    names (`named`), and the pixels of these `named_boxes` (of each box, also where two share them)."""
+    names (`named`), and the pixels of these `named_boxes` and of `all_boxes` (of each box, also where two share them)."""
 
     words: str
     images: int = 0
@@ -40,6 +39,7 @@ class Sums:
     held: int = 0
     named: int = 0
     named_boxes: float = 0.0
+    all_boxes: float = 0.0
 
     def take(self, found: Lesions, groups: list[Cluster], owners: np.ndarray, most: int) -> None:
         """Adds one mask with its clusters, of which a description names at most `most`."""
@@ -52,10 +52,11 @@ class Sums:
         self.named += sum(cluster.pixels for cluster in groups[:most])
         edges = [cluster.box for cluster in groups[:most]]
         self.named_boxes += sum((x1 - x0) * width * (y1 - y0) * height for x0, y0, x1, y1 in edges)
+        self.all_boxes += sum(cluster.pixels / cluster.fill for cluster in groups)
 
     def add(self, other: "Sums") -> None:
         """Adds other sums to these."""
-        for name in ("images", "lesions", "clusters", "pixels", "held", "named", "named_boxes"):
+        for name in list(vars(self))[1:]:  # all but the words
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     @property
@@ -78,19 +79,36 @@ def _held(found: Lesions, groups: list[Cluster], owners: np.ndarray) -> np.ndarr
     return ((outer[:, :2] <= inner[:, :2] + slack) & (outer[:, 2:] >= inner[:, 2:] - slack)).all(axis=1)
 
 
+class Boxed(NamedTuple):
+    """How many boxes an image has, and the share of their pixels that is lesion."""
+
+    image: str
+    boxes: int
+    fill: float
+
+
 @dataclass(frozen=True)
 class Measured:
-    """What came of a run: sums by lesion type, what could not be used as (image, reason), and the file."""
+    """What came of a run: its images, sums by lesion type, what could not be used as (image, reason), and the file. A dataset
+    without masks has none of them, and `note` says so."""
 
-    images: int
+    boxed: tuple[Boxed, ...]
     sums: dict[str, Sums]
     failures: tuple[tuple[str, str], ...]
     file: Path
     max_failed: float
+    note: str = ""
+
+    @property
+    def images(self) -> int:
+        """How many images were measured."""
+        return len(self.boxed)
 
     @property
     def summary(self) -> str:
         """The counts in one sentence."""
+        if self.note:
+            return self.note
         lesions, clusters = (sum(getattr(s, name) for s in self.sums.values()) for name in ("lesions", "clusters"))
         lost = len({image for image, _ in self.failures})
         trouble = f"; {count(lost, 'image')} could not be used whole, see the failures" if lost else ""
@@ -106,14 +124,11 @@ class Measured:
         """The images or masks that could not be used, and why."""
         return Shown(self.failures, columns=["image", "reason"])
 
-    @property
-    def files(self) -> pd.DataFrame:
-        """What was written."""
-        return Shown({"holds": ["every lesion's box, by image and lesion type"]}, index=[paths.shown(self.file)])
-
     def require(self) -> None:
         """UserError: nothing was measured, or a larger share of images failed than `max_failed` allows."""
         lost = len({image for image, _ in self.failures})
+        if self.note:
+            return
         if not self.images:
             raise UserError(f"no image could be measured; {self.failures[0][0]}: {self.failures[0][1]}")
         if lost > self.max_failed * (self.images + lost):
@@ -161,23 +176,31 @@ class _Measuring:
 
 
 class BoxJob(Opened):
-    """Measures every mask of a dataset and writes boxes.json. UserError of `load`: the dataset has no lesion masks."""
+    """Measures every mask of a dataset and writes boxes.json; where a dataset has no masks, it says so and writes nothing."""
 
     notebook = "boxes"
 
-    def __init__(self, chosen: object):
-        super().__init__(chosen)
-        if self.page.masks is None:
-            having = ", ".join(name for name in page.names() if page.get(name).masks)
-            raise UserError(
-                f"{self.page.name} has no lesion masks, so there are no boxes to make; datasets with masks: {having}, "
-                "or a page of your own that names them under `masks`"
-            )
-        self.most = next(kind.max_boxes for kind in self.page.gives if isinstance(kind, Boxes))
+    @property
+    def most(self) -> int:
+        """How many boxes of a type a description names at most."""
+        return next((kind.max_boxes for kind in self.page.gives if isinstance(kind, Boxes)), 0)
+
+    @property
+    def none(self) -> str:
+        """Why there are no boxes to make; "" where there are."""
+        if self.page.masks:
+            return ""
+        having = ", ".join(name for name in page.names() if page.get(name).masks)
+        return (
+            f"{self.page.name} has no lesion masks, so there are no boxes to make; datasets with masks: {having}, "
+            "or a page of your own that names them under `masks`"
+        )
 
     @property
     def table(self) -> pd.DataFrame:
         """The job at a glance, one row each."""
+        if self.none:
+            return self.glance(boxes=self.none)
         masks = self.page.masks
         near = f"at most {masks.gap * 100:g} % of the picture's longer side apart that fill {masks.fill:.0%} of it or more"
         return self.glance(
@@ -186,36 +209,39 @@ class BoxJob(Opened):
             boxes=f"one for every cluster of lesions {near}; a description names the {self.most} largest of a type",
         )
 
-    def first(self, number: int) -> list[Case]:
-        """The first images that have a lesion's box, with what is told of their lesions."""
-        usable = (self.data.describe(name) for name in self.images if name not in self.data.skipped)
-        boxed = (case for case in usable if any(fact.name.endswith("_box") for fact in case.facts))
-        return [replace(case, facts=tuple(case.about("lesion"))) for case, _ in zip(boxed, range(number), strict=False)]
-
     def run(self, workers: int | None = None) -> Measured:
         """Writes boxes.json, `workers` images at a time (as many as there are cores). A mask that cannot be used is listed,
         and the rest goes on. UserError: the file cannot be written."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.none:
+            return Measured((), {}, (), self.folder / FILE, self.settings.max_failed, self.none)
         sums = {kind: Sums(many) for kind, (_, many) in self.page.masks.types.items()}
         failures = [(name, self.why_not(name)) for name in self.images if name in self.data.skipped]
         names = [name for name in self.images if name not in self.data.skipped]
         if workers is None:
             workers = spread.cores() if len(names) >= _FEW else 1
-        work = _Measuring(self.page, self.most)
+        work, boxed = _Measuring(self.page, self.most), []
         with _written(self.folder / FILE, self.page) as write, progress.bar(len(names), "images") as bar:
-            for done, (task, found) in enumerate(spread.each(work, map(self._task, names), workers), start=1):
-                entry, added, missing = found
+            for name, (task, (entry, added, missing)) in zip(
+                names, spread.each(work, map(self._task, names), workers), strict=True
+            ):
                 write(task.image, entry)
+                boxed.append(_boxed(name, added.values()))
                 for kind, more in added.items():
                     sums[kind].add(more)
                 failures += [(task.image, why) for why in missing]
-                bar.show(done)
+                bar.show(len(boxed))
             write("", [{"image": image, "reason": why} for image, why in failures])
-        return Measured(len(names), sums, tuple(failures), self.folder / FILE, self.settings.max_failed)
+        return Measured(tuple(boxed), sums, tuple(failures), self.folder / FILE, self.settings.max_failed)
 
     def _task(self, name: str) -> _Task:
         found, record = self.data.find(name), self.data.record(name)
         return _Task(self.data.relative(found), found, self.data.masks_of(found), record.eye, self.data.cut_of(found))
+
+
+def _boxed(image: str, sums: Collection[Sums]) -> Boxed:
+    area = sum(s.all_boxes for s in sums)
+    return Boxed(image, sum(s.clusters for s in sums), sum(s.pixels for s in sums) / area if area else 1.0)
 
 
 def _landmarks(found: marked.Marked) -> dict[str, dict[str, object]]:
@@ -265,6 +291,8 @@ def main(arguments: list[str]) -> str:
         parser.add_argument(f"--{name.replace('_', '-')}", help=text)
     parser.add_argument("--limit", type=int, help="how many images at most")
     measured = BoxJob.load(**vars(parser.parse_args(arguments))).run()
+    if measured.note:
+        raise UserError(measured.note)
     measured.require()
     parts = [measured.summary, measured.table.to_string(), *([measured.failed.to_string()] if measured.failures else [])]
     return "\n".join([*parts, f"written to {paths.shown(measured.file)}"])

@@ -226,6 +226,6 @@ def save(made: Figure, stem: Path, kinds: Sequence[str] = ("png", "pdf")) -> lis
 def jpeg(made: Figure, dpi: int) -> bytes:
     """A figure as a JPEG file's bytes."""
     file = io.BytesIO()
-    with style():
-        made.savefig(file, format="jpeg", dpi=dpi, pil_kwargs={"quality": 88, "optimize": True, "subsampling": 0})
+    with style():  # not optimised: Pillow then gives a noisy picture too little room, and fails
+        made.savefig(file, format="jpeg", dpi=dpi, pil_kwargs={"quality": 88, "subsampling": 0})
     return file.getvalue()

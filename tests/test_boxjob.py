@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from retinal_lib import BoxJob, UserError, boxes, crops, load_dataset, telling
+from retinal_lib import BoxJob, UserError, boxes, boxjob, boxlook, crops, load_dataset, page, paths, telling
 from retinal_lib.boxes import Crop
 from retinal_lib.places import Places
 
@@ -160,9 +160,42 @@ def test_a_mask_that_cannot_be_used_is_listed_and_the_rest_goes_on(tmp_path: Pat
         measured.require()
 
 
-def test_a_dataset_without_masks_is_told_which_have_them() -> None:
-    with pytest.raises(UserError, match=r"APTOS has no lesion masks.*IDRiD_seg, MICCAI_task2"):
-        BoxJob.load(dataset="APTOS")
+@pytest.mark.parametrize("dataset", [name for name in page.names() if not page.get(name).masks])
+def test_a_dataset_without_masks_says_which_have_them(dataset: str, drawn: dict[str, Path], tmp_path: Path) -> None:
+    opened = BoxJob.load(dataset=dataset, data_root=str(drawn[dataset]), out_dir=str(tmp_path / "out"))
+    measured = opened.run()
+    measured.require()
+    assert f"{dataset} has no lesion masks" in measured.summary and "IDRiD_seg, MICCAI_task2" in measured.summary
+    assert "no lesion masks" in str(opened.table) and len(measured.table) == len(measured.failed) == 0
+    seen = boxlook.look(opened, measured)
+    assert len(seen.table) == len(seen.smallest) == len(seen.save()) == 0
+    assert seen.sheet.get_size_inches()[1] < 1 and seen.panels.get_size_inches()[1] < 1, "a sentence alone"
+    with pytest.raises(UserError, match=f"{dataset} has no lesion masks"):
+        boxjob.main([dataset, "--data-root", str(drawn[dataset]), "--out-dir", str(tmp_path / "out")])
+
+
+# --- a second look ---
+
+
+def test_what_wants_a_second_look_comes_first_and_broken_pictures_are_passed_over(tmp_path: Path) -> None:
+    root = clinic(tmp_path)
+    eye(root, 0, MA=[])
+    for n in range(1, 8):
+        eye(root, n, MA=[(8 * i, 8 * (i % 5), 8 * i + 2, 8 * (i % 5) + 2) for i in range(1, n + 1)], EX=[(40, 40, 50, 50)])
+    whole = (root / "images" / "eye6.png").read_bytes()
+    (root / "images" / "eye6.png").write_bytes(whole[: len(whole) // 2])
+    opened = job(root)
+    measured = opened.run()
+    assert [boxed.boxes for boxed in measured.boxed] == [0, 2, 3, 4, 5, 6, 7, 8]
+    assert all(boxed.fill == 1 for boxed in measured.boxed)
+    seen = boxlook.look(opened, measured, 3)
+    assert [shown.title for shown in seen.shown] == ["eye7.png", "eye5.png", "eye4.png"]
+    assert list(seen.table["boxes"]) == [8, 6, 5] and list(seen.table["microaneurysms"]) == [7, 5, 4]
+    assert list(seen.smallest["pixels of the mask"]) == [4, 100, 4, 4, 4, 4]
+    listed = seen.save()
+    assert all((paths.root() / name).is_file() for name in listed.index)
+    html = (root / "out" / "sheet.html").read_text(encoding="utf-8")
+    assert "eye7.png" in html and "eye1.png" not in html and "http" not in html.replace("http-equiv", "")
 
 
 def test_memory_does_not_grow_with_the_number_of_masks(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ FLOORS = [
     "recheck".split(),
     "desc select convert direct batch trainers handout charts".split(),
     "ways opened boxjob".split(),
-    "outcome explore".split(),
+    "outcome explore boxlook".split(),
     "job papermill_plugin __init__ __main__".split(),
 ]
 SAMPLE = [name for name in MODULES if name.startswith("sample") or name == "fundus"]  # stands aside, used by job
