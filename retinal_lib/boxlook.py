@@ -15,6 +15,7 @@ from retinal_lib.telling import said
 
 _MORE = 3  # times as many images as are shown are looked at for boxes at the rim
 _INSETS = 6
+_DOTS = 150  # to the inch in the notebook: the smallest lesions are to be seen
 _NONE = "no image has a lesion to show"
 
 
@@ -28,7 +29,7 @@ class Look:
     @property
     def sheet(self) -> Figure:
         """All of them on one sheet."""
-        return sheets.contact(self.shown, order=False) if self.shown else drawing.sentence(_NONE)
+        return _large(sheets.contact(self.shown, order=False)) if self.shown else drawing.sentence(_NONE)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -50,7 +51,7 @@ class Look:
     @property
     def panels(self) -> Figure:
         """The first image, its mask and its boxes, and its smallest lesions enlarged."""
-        return sheets.panels(self.shown[0], _INSETS) if self.shown else drawing.sentence(_NONE)
+        return _large(sheets.panels(self.shown[0], _INSETS)) if self.shown else drawing.sentence(_NONE)
 
     @property
     def smallest(self) -> pd.DataFrame:
@@ -70,6 +71,11 @@ class Look:
             file = handout.write(self.shown, folder / "sheet.html", page.title, source, order=False)
             told.append((file, "the sheet as a page to send, its pictures inside"))
         return Shown({"holds": [what for _, what in told]}, index=[paths.shown(path) for path, _ in told])
+
+
+def _large(figure: Figure) -> Figure:
+    figure.set_dpi(_DOTS)
+    return figure
 
 
 def look(job: BoxJob, measured: Measured, number: int = 12) -> Look:
