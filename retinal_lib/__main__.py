@@ -1,7 +1,8 @@
 """`python -m retinal_lib ODIR`: where the latest conversations of a dataset lie, and one of them; beside that, commands.
 
-`splits` writes one splits.csv for several runs, `export` their conversations in the forms that trainers read, `boxes` a box
-for every lesion of a dataset; each tells its arguments with --help.
+`splits` writes one splits.csv for several runs, `export` their conversations in the forms that trainers read, `survey` tells
+how varied and balanced they are, `card` writes a run's dataset card, `boxes` a box for every lesion of a dataset; each tells
+its arguments with --help.
 """
 
 import json
@@ -11,7 +12,8 @@ from importlib import import_module
 from retinal_lib import paths, settings
 from retinal_lib.errors import UserError
 
-COMMANDS = {"splits": "splits", "export": "trainers", "boxes": "boxjob"}  # each the `main` of a module
+# each the `main` of a module
+COMMANDS = {"splits": "splits", "export": "trainers", "survey": "survey", "card": "card", "boxes": "boxjob"}
 
 
 def main(arguments: list[str]) -> str:

@@ -45,7 +45,7 @@ def read(text: Reading) -> list[Amount]:
 
 def _read(text: Reading) -> list[Amount]:
     words, found, done = text.words, [], 0
-    places = [i for i, word in enumerate(words) if word[0] in _STARTS or word in SPELLED or word in ROMAN]
+    places = [i for i, word in enumerate(words) if word[0] in _STARTS or word in SPELLED or word in ROMAN or word in ("a", "twice")]
     places += [t.first for t in text.of("ages") if text.said(t.first, t.last)[-1] == "s"]
     if not places:
         return found
@@ -63,20 +63,26 @@ def _read(text: Reading) -> list[Amount]:
             amount = Amount(i, i + 1, i + 1, decades[i], decades[i] + 9, 0.5, True, "years", spelled=True)
         elif word in ROMAN and i and text.said(i, i + 1).isupper() and (words[i - 1] in _LEVEL or _ends_scale(words, i, found)):
             amount = Amount(i, i + 1, i + 1, ROMAN[word], ROMAN[word], 0.0, True)
-        elif i in taken and not _is_digit(word):
+        elif i in taken and not _is_digit(word) and word != "a":
             pass
         elif _is_digit(word):
             amount = None if _only_orders(text, i) else _digits(text, i, units)
+        elif (part := _fraction(words, i)) is not None:
+            amount = part
         elif word in SPELLED and _quantifies(text, i):
             value = float(SPELLED[word])
+            if value >= 20 and words[i + 1 : i + 2] and 0 < SPELLED.get(words[i + 1], 0) < 10:  # twenty-three
+                found.append(_with_cue(Amount(i, i + 2, i + 2, value + SPELLED[words[i + 1]], value + SPELLED[words[i + 1]], 0.0, True, spelled=True), cues, units, words))
+                done = i + 2
+                continue
             value *= 0.5 if words[max(0, i - 2) : i] == ["half", "a"] else 2 if word == "dozen" and words[i - 1] == "two" else 1
             if words[i + 1 : i + 2] == ["to"] and words[i + 2 : i + 3] and SPELLED.get(words[i + 2], 0) > value:
-                found.append(_with_cue(Amount(i, i + 3, i + 3, value, float(SPELLED[words[i + 2]]), 0.0, True, spelled=True), cues, units))
+                found.append(_with_cue(Amount(i, i + 3, i + 3, value, float(SPELLED[words[i + 2]]), 0.0, True, spelled=True), cues, units, words))
                 done = i + 3
                 continue
             amount = Amount(i, i + 1, i + 1, value, value, 0.05 if value == 0.5 else 0.0, value != 0.5, spelled=True)
         if amount is not None:
-            found.append(_with_cue(amount, cues, units))
+            found.append(_with_cue(amount, cues, units, words))
             done = found[-1].last
     return found
 
@@ -128,13 +134,17 @@ def _value(word: str) -> tuple[float, float, bool]:
     return float(plain), 0.5 * 10.0**-digits, "." not in plain
 
 
-def _with_cue(amount: Amount, cues: dict[int, set[str]], units: dict[int, Term]) -> Amount:
+def _with_cue(amount: Amount, cues: dict[int, tuple], units: dict[int, Term], words: list[str]) -> Amount:
     """The amount with the unit after it, and with what 'about', 'more than' and their like before it say."""
     unit, last = amount.unit, amount.last
     if last in units:
         unit, last = str(units[last].value), units[last].last
     said = cues.get(amount.first, ()) 
     about, bound = "approx" in said, next((b for b in ("more", "less", "least", "most") if b in said), "")
+    if not bound:  # 15 or more, fifteen-plus
+        after = words[last : last + 2]
+        bound = "least" if after in (["or", "more"], ["or", "greater"]) or after[:1] == ["plus"] else bound
+        bound = "most" if after in (["or", "fewer"], ["or", "less"]) else bound
     step = amount.step
     if amount.whole and about and not amount.spelled:
         text = f"{amount.low:.0f}"
@@ -163,6 +173,20 @@ def _only_orders(text: Reading, i: int) -> bool:
     return bool(re.match(r"(st|nd|rd|th|D)\b", after)) or (i > 0 and words[i - 1] in ("turn", "step", "figure"))
 
 
+def _fraction(words: list[str], i: int) -> Amount | None:
+    """A third, two thirds, three quarters; twice."""
+    if words[i] == "twice":
+        return Amount(i, i + 1, i + 1, 2.0, 2.0, 0.2, False, spelled=True, ratio=True)
+    if words[i + 1 : i + 2] == ["time"] and words[i] in SPELLED:
+        value = float(SPELLED[words[i]])
+        return Amount(i, i + 2, i + 2, value, value, 0.1 * value, False, spelled=True, ratio=True)
+    part = {"third": 1 / 3, "quarter": 0.25}.get(words[i + 1] if i + 1 < len(words) else "")
+    times = {"a": 1, "one": 1, "two": 2, "three": 3}.get(words[i])
+    if part is None or times is None or words[i + 2 : i + 3] not in (["of"], ["the"], ["as"], [":"], ["."], [","]):
+        return None
+    return Amount(i, i + 2, i + 2, times * part, times * part, 0.05, False, spelled=True)
+
+
 def _ends_scale(words: list[str], i: int, found: list[Amount]) -> bool:
     """Whether the Roman numeral at token i is the end of a scale: grade II of IV."""
     return bool(found) and words[found[-1].last : i] in (["of"], ["out", "of"], ["/"])
@@ -172,6 +196,12 @@ def _quantifies(text: Reading, i: int) -> bool:
     """Whether a spelled-out number counts something that the facts may count, or is a level."""
     word, words = text.words[i], text.words
     before = words[i - 1] if i else ""
+    if words[i + 1 : i + 2] and words[i + 1] in ("largest", "biggest", "smallest", "main", "kind", "measure", "formula"):
+        return False
+    if word == "dozen" and before not in ("the", "per"):
+        return True
+    if word not in ("one", "single", "half") and any(0 <= i - t.last < 3 for t in text.of("conditions")):
+        return True
     if words[i + 1 : i + 2] == ["to"] and words[i + 2 : i + 3] and words[i + 2] in SPELLED:
         return any(w in _COUNTED for w in words[i + 3 : i + 7]) or any(i < t.first <= i + 5 for t in text.of("conditions"))
     if before in _LEVEL or before in ("aged", "age") or (before == "(" and i > 1 and words[i - 2] in _LEVEL):
@@ -182,13 +212,15 @@ def _quantifies(text: Reading, i: int) -> bool:
         return any(t.last == i and {"approx", "more", "less", "verb"} & set(t.values) for t in text.of("cues")) and bool(text.of("measures"))
     if any(t.first == i + 1 and "years" in t.values for t in text.of("units")):
         return True
-    near = {t.kind for t in text.terms if i < t.first <= i + 3 and t.kind in ("conditions", "units", "disorder", "measures")}
     if word in ("one", "single"):  # one of them, one eye, one can see
         after = words[i + 1] if i + 1 < len(words) else ""
         first = next((t for t in text.terms if t.first > i), None)
-        return first is not None and first.kind == "conditions" and first.first <= i + 2 and after not in ("of", "can", "or")
-    return bool(near & {"conditions"}) or any(w in _COUNTED for w in words[i + 1 : i + 4])
+        return first is not None and first.kind == "conditions" and first.first <= i + 2 and after not in ("of", "can", "or", ":", ",", "-")
+    following = words[i + 1 : i + 4]
+    stop = next((k for k, w in enumerate(following) if w in (",", ":", ";", ".", "finding")), len(following))
+    near = any(t.first <= i + stop for t in text.of("conditions") if i < t.first <= i + 3)
+    return near or any(w in _COUNTED for w in following[:stop])
 
 
 _LEVEL = frozenset("grade stage level category class score".split())
-_COUNTED = frozenset("lesion spot box cluster patch area region more dot line mark crack streak".split())
+_COUNTED = frozenset("lesion spot box cluster patch area region branch dot line mark crack streak".split())

@@ -105,12 +105,13 @@ def _twice(traces: list[Trace], readings: list[Reading]) -> list[Finding]:
     found = []
     asked = [frozenset(q.words) for q in readings[::2]]
     asked = [words - _COMMON for words in asked]
-    held = [frozenset(t.fact for t in traces if t.turn == turn and t.kind == "number") for turn in range(1, len(asked) + 1)]
+    after = [{v for t in q.of("asks") for v in t.values} for q in readings[::2]]
+    held = [frozenset(t.fact for t in traces if t.turn == turn) for turn in range(1, len(asked) + 1)]
     for later in range(1, len(asked)):
         for earlier in range(later):
             both = len(asked[later] & asked[earlier]) / (len(asked[later] | asked[earlier]) or 1)
             same = held[later] and held[later] <= held[earlier]
-            if both > 0.6 or (same and both > 0.25):
+            if both > 0.6 or (same and (both > 0.25 or after[later] & after[earlier])):
                 text = f"turn {later + 1} asks what turn {earlier + 1} asked"
                 found.append(Finding("coverage_twice", WARNING, later + 1, (0, 0), text, None, "question"))
                 break

@@ -1,6 +1,7 @@
 """Eye side, image quality, kind of picture and the person's sex told in answers, against the facts."""
 
 from retinal_lib import vocabulary
+from retinal_lib import vocabulary
 from retinal_lib.finding import ERROR, Finding, Trace
 from retinal_lib.polarity import Cues
 from retinal_lib.profile import Profile
@@ -11,7 +12,7 @@ _OF_EYE = frozenset("eye fundus retina eyeball globe".split())
 _SEX = {"man": "male", "male": "male", "gentleman": "male", "boy": "male", "woman": "female", "female": "female", "lady": "female", "girl": "female"}
 _PLACES = frozenset("side of edge corner half quadrant quarter part upper lower border third margin portion area away now hand".split())
 _SIGHT = frozenset("sight vision eyesight seeing read reading".split())
-_PICTURED = frozenset("image picture photograph quality it this shot scan graded rated judged called grader graders check".split())
+_PICTURED = frozenset("image picture photograph quality it everything this shot scan graded rated judged called grader graders check".split())
 _SHOWN = frozenset("this image picture photograph it scan taken shown shows here".split())
 _WISHED = frozenset("would could need should might additional further instead unlike other may might help confirm confirmed examination recommended".split())
 
@@ -45,6 +46,8 @@ def _is_side(words: list[str], i: int, asked: bool) -> bool:
     if after[:1] and after[0] in _PLACES:
         return False
     before = words[max(0, i - 6) : i]
+    if after[:1] == ["one"] and "eye" in words[max(0, i - 9) : i]:
+        return True
     if after[:1] == ["one"] or after[:1] in (["or"], ["and"], ["/"]):
         return "eye" in words[i : i + 5] or asked
     return "eye" in before and before[-1] in ("the", "is", ":", "a", "patient", "their", "patient's", "your") or (asked and before[-1:] != ["that's"])
@@ -67,6 +70,8 @@ class Circumstances:
         self._cues = Cues(text)
         self._side(question)
         self._quality()
+        self._artefacts()
+        self._graders()
         self._modality()
         self._sex()
         return self._findings, self._traces
@@ -133,10 +138,34 @@ class Circumstances:
             elif said == "yes" or (fits and len(told) == 1):
                 self._add("quality", term, f"{words!r} is told of the image quality, but {fact.text}", fact)
 
+    def _graders(self) -> None:
+        """Who judged the image quality, against who did."""
+        units = {fact.unit.split()[0].casefold() for fact in self.profile.quality if fact.unit}
+        for name in ("automorph", "eyeq"):
+            if units and name not in units and name in self._text.words:
+                k = self._text.words.index(name)
+                near = self._text.sentence(Term(k, k + 1, "", ()))
+                if any(t.first in near for t in (*self._text.of("quality"), *self._text.of("gradable"))):
+                    fact = self.profile.quality[0]
+                    self._add("quality", Term(k, k + 1, "grader", ()), f"{self._text.said(k, k + 1)!r} is told to have judged the quality, but {fact.text}", fact)
+
+    def _artefacts(self) -> None:
+        """Dust, lashes and glare in the picture, which only annotators could tell."""
+        for term in self._text.of("artefacts"):
+            said = self._text.said(term.first, term.last)
+            word = self._text.words[term.last - 1]
+            known = next((f for f in self.profile.quality if word in vocabulary.read(f.text).words or (word == "artefact" and f.name == "remark")), None)
+            if self._said(term) == "no" and known is not None:
+                self._add("quality", term, f"{said!r} is denied, but {known.text}", known)
+            if self._said(term) == "yes" and not any(word in vocabulary.read(f.text).words for f in self.profile.case.facts if f.aspect != "vascular"):
+                self._add("quality", term, f"{said!r} is told of the picture, but no fact says so")
+
     def _modality(self) -> None:
         fact = self.profile.facts.get("modality")
         for term in self._text.of("modalities"):
-            if "fundus" in term.values:
+            if "fundus" in term.values and fact is not None and self._cues.polarity(term, self._text.sentence(term), 3) == "no":
+                self._add("modality", term, f"{self._text.said(term.first, term.last)!r} is denied, but {fact.text}", fact)
+            elif "fundus" in term.values:
                 if fact is not None:
                     self._trace(term, fact)
                 continue

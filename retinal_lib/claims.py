@@ -71,7 +71,10 @@ class Claims:
     def _defined(self, mention: Mention) -> bool:
         """Whether a sentence tells what another level of a scale stands for: grade 4 is proliferative retinopathy."""
         words = self._text.words
+        grades = {f.value for f in self.profile.grades}
         for k in mention.sentence:
+            if words[k].isdigit() and words[k + 1 : k + 2] in (["means"], ["mean"], ["stand"], ["("]) and 0 < mention.term.first - k < 6:
+                return int(words[k]) not in grades
             if words[k] in ("grade", "level", "stage") and words[k + 2 : k + 3] and words[k + 2] in ("is", "means", "mean", "would", "stand", "stands", "="):
                 return any(words[k + 1].isdigit() and int(words[k + 1]) != f.value for f in self.profile.grades)
         return False
@@ -124,7 +127,7 @@ class Claims:
             sentence = text.sentence(term)
             if not self._of_retinopathy(term, sentence, mentioned) or cues.polarity(term, sentence) != "yes":
                 continue
-            if text.words[term.first - 1 : term.first] and text.words[term.first - 1] in ("than", "between", "from", "to", "or") :
+            if text.words[term.first - 1 : term.first] and text.words[term.first - 1] in ("how", "than", "between", "from", "to", "or") :
                 continue
             if known is None and self.profile.stance("diabetic_retinopathy")[0] == YES:
                 self._add("wrong_grade", term, f"{text.said(term.first, term.last)!r} is told of diabetic retinopathy, but no fact says how severe it is")
@@ -153,7 +156,7 @@ class Claims:
             if any("exudate" in str(v) for v in term.values) and any("exudate" in unit for unit in held):
                 continue
             sentence = text.sentence(term)
-            if Cues(text).polarity(term, sentence) != "yes":
+            if Cues(text).polarity(term, sentence, 4) != "yes":
                 continue
             fact = self.profile.grades[0] if self.profile.grades else None
             reason = f"but {fact.text}" if fact else "but no fact is a grade on it"
@@ -168,10 +171,14 @@ class Claims:
             sentence = text.sentence(term)
             before = [text.words[k] for k in range(max(sentence.start, term.first - 6), term.first)]
             near = bool({"within", "inside"} & set(before)) or before[-3:-1] == ["less", "than"]
+            if ["not", "more", "than"] == before[-4:-1]:
+                near, before = True, before[:-4]
             far = bool({"beyond", "outside", "farther", "further", "more", "over"} & set(before))
             if near == far or "zone" in text.words[sentence.start : sentence.stop]:
                 continue
-            denied = any(w in ("no", "none", "not", "without") for w in (text.words[k] for k in sentence if k < term.first))
+            told = [t for t in text.of("conditions") if t.first in sentence and {"hard_exudate", "exudate"} & set(t.values)]
+            negated = any(t.last <= term.first and "neg" in t.values and (not told or t.first > told[-1].first) for t in text.of("cues") if t.first in sentence)
+            denied = negated or (bool(told) and Cues(text).polarity(told[-1], sentence) == "no")
             wrong = (fact.value == 2) == (far if not denied else near) if fact.value else not denied
             if wrong:
                 self._add("wrong_grade", term, f"{' '.join(before[-3:])} {text.said(term.first, term.last)} is told of exudates, but {fact.text}", fact)
@@ -184,6 +191,8 @@ class Claims:
         for term in terms:
             sentence = text.sentence(term)
             said = cues.polarity(term, sentence)
+            if term.kind == "disorder" and "other" in text.words[max(0, term.first - 3) : term.first] and not self.profile.listed and self._free_of(text, term, sentence):
+                self._add("ungrounded_denial", term, f"other {text.said(term.first, term.last)!r} is denied, but no fact says that it was looked for", None, WARNING)
             if said == "open" or self._is_modifier(text, term) or self._unmarked(text, term):
                 continue
             if term.kind == "normal" and said == "yes":
@@ -197,10 +206,15 @@ class Claims:
     @staticmethod
     def _free_of(text: Reading, term: Term, sentence: range) -> bool:
         """Whether a negation is of the disorder itself: no sign of any disease."""
-        k = term.first - 1
-        while k >= sentence.start and text.words[k] in _FILLERS:
+        ends = {t.last for t in text.of("cues") if "neg" in t.values}
+        k = term.first
+        while k > sentence.start:
+            if k in ends:
+                return True
+            if text.words[k - 1] not in _FILLERS:
+                return False
             k -= 1
-        return k >= sentence.start and any(t.last == k + 1 and t.kind == "cues" and "neg" in t.values for t in text.terms)
+        return False
 
     @staticmethod
     def _is_modifier(text: Reading, term: Term) -> bool:
@@ -231,7 +245,7 @@ class Claims:
     def _unmarked(self, text: Reading, term: Term) -> bool:
         """'No lesions are marked' tells of marks, which there may be none of because none were made."""
         following = set(text.words[term.last : term.last + 4])
-        if self.profile.rejected and following & _TOLD:
+        if (self.profile.rejected or not self.profile.yes) and following & _TOLD:
             return True
         return bool(following & _MARKED) and not any(fact.aspect == "lesion" for fact in self.profile.yes.values())
 
@@ -239,6 +253,8 @@ class Claims:
         words = [self._text.words[k] for k in sentence]
         said = self._text.said(term.first, term.last)
         disease = self.profile.diseased
+        if {"quality", "picture", "photograph"} & set(words) and said.lower().endswith(("fine", "right", "order")):
+            return  # the picture is fine
         if self.profile.normal is not None and disease is None:
             self._trace(term, self.profile.normal)
         elif _PARTS & set(words):
@@ -255,9 +271,9 @@ class Claims:
 
 
 _MARKED = frozenset("marked outlined recorded annotated labelled listed noted segmented delineated".split())
-_TOLD = frozenset("given told described reported made itself".split())
+_TOLD = frozenset("recorded given told described reported made itself".split())
 _FILLERS = frozenset(
-    "sign evidence of any visible clear obvious apparent eye retinal such significant detectable the indication kind a see show suggestion retina".split()
+    "are there other further sign evidence of any visible clear obvious apparent eye retinal such significant detectable the indication kind a see show suggestion retina".split()
 )
 _SEEN = frozenset("disc macula fovea artery vein vessel arteriole venule cup retina".split())
 _BESIDE = frozenset("centred photograph examination direct new again if".split())

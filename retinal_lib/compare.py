@@ -20,6 +20,7 @@ _MANY = frozenset("multiple several many numerous countless".split())
 def compared(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
     """Which of arteries and veins is told to have more, against the measurements."""
     words, vessels = text.words, [t for t in text.of("vessels") if t.values[0] != "all"]
+    yield from _alone(turn, text, ledger, vessels)
     for k in [k for k, word in enumerate(words) if word == "than"] if len(vessels) > 1 else ():
         before = [t for t in vessels if t.last <= k and k - t.last < 7]
         after = [t for t in vessels if t.first > k and t.first - k < 4]
@@ -39,6 +40,20 @@ def compared(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
                 span = text.span(before[-1].first, after[0].last)
                 told = text.said(before[-1].first, after[0].last)
                 yield Finding("misattributed", ERROR, turn, span, f"{told!r} is not so: {one.fact.text}, {known[0][1].fact.text}", one.fact)
+
+
+def _alone(turn: int, text: Reading, ledger: Ledger, vessels: list[Term]) -> Iterator[Finding]:
+    """The arteries are the wider ones."""
+    for term in vessels:
+        after = text.words[term.last : term.last + 4]
+        for measure in _GREATER:
+            sign = bool(set(after) & _GREATER[measure]) - bool(set(after) & _LESSER[measure])
+            if not sign or after[:2] not in (["are", "the"], ["is", "the"]) or "than" in text.words[term.last : term.last + 6]:
+                continue
+            one, other = (_of(ledger, measure, v, "whole") for v in (term.value, "vein" if term.value == "artery" else "artery"))
+            if one and other and (one.value - other.value) * sign < 0:
+                said = text.said(term.first, term.last + 4)
+                yield Finding("misattributed", ERROR, turn, text.span(term.first, term.last), f"{said!r} is not so: {one.fact.text}, {other.fact.text}", one.fact)
 
 
 def _of(ledger: Ledger, measure: str, vessel: object, zone: str) -> Quantity | None:

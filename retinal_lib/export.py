@@ -21,6 +21,7 @@ FILES = {
     "vault.sqlite": "every raw reply; with it, running again asks for nothing twice",
 }
 AT_TIMES = {
+    "card.md": "the dataset card: sources, licences, counts, checks, limits; read it before you train or pass on",
     "changes.jsonl": "images whose state another check changed, and why",
     "unknown.jsonl": "answers that belong to no request of this run, and were not taken",
     "requests": "request files for another machine",

@@ -9,8 +9,8 @@ TURNS = {"instruction": (3, 6), "alignment": (1, 1)}
 CONSULT_WORDS = 50
 _SPARE = 10  # words beyond which a short answer is no longer let pass
 _MACHINE = re.compile(
-    r"\b(?:as an? (?:\w+ )?(?:ai|artificial intelligence|language model|assistant)\b|(?:large )?language model|i(?:'m| am) an? (?:ai|assistant|language model)"
-    r"|(?:virtual|digital|ai|automated|computer) assistant|my training(?: data)?\b"
+    r"\b(?:as an? (?:\w+ )?(?:ai|artificial intelligence|language model|assistant)\b|(?:large )?language model|i(?:'m| am) (?:an? )?(?:ai|artificial intelligence|assistant|language model)"
+    r"|(?:virtual|digital|ai|automated|computer) assistant|chat ?bot|my training(?: data)?\b"
     r"|i (?:cannot|can't|am unable to|do not have the ability to) (?:actually |really |directly )?(?:view|see|open|access|process) (?:the |this |your )?(?:actual )?(?:image|picture|photo|photograph)s?\b)",
     re.I,
 )
@@ -22,14 +22,14 @@ _STORE = (
 _DATA = re.compile(
     rf"\b(?:(?:{_HANDED}) {_STORE}|{_STORE} (?:that )?(?:you |i )?(?:was |were |have been |had been )?(?:given|provided|supplied|shared|gave|listed)"
     rf"|(?:according to|based on|per|from|in) the (?:data|facts|annotations?|metadata|csv|table|spreadsheet|dataset|labels?|description|instructions|prompt|label file|ground truth)\b"
-    r"|the (?:description|annotations?|metadata|record sheet|data|facts|prompt|input|file) (?:says?|states?|notes?|mentions?|lists?|shows?|gives?|tells?|indicates?)|my instructions"
+    r"|the (?:description|annotations?|metadata|record sheet|data|facts|prompt|input|file) (?:says?|states?|notes?|mentions?|lists?|shows?|gives?|tells?|indicates?)|(?:my|the|your) instructions"
     r"|hidden|csv|spreadsheet|the dataset|label file|ground[- ]truth|metadata)\b",
     re.I,
 )
 # one of these is in every text that the two find something in
 _HINTS = ("model", " ai ", "assistant", "artificial", " ai,", " ai.", "given", "provided", "hidden", "supplied", "available", "listed", "underlying", "structured",
     "above", "attached", "following", "accompanying", "input", "data", "fact", "annotation", "description", "csv", "table", "spreadsheet", "label", "instruction",
-    "training", "prompt", "truth", "information", "measurement", "context", "details", "json", "image")
+    "training", "chat", "prompt", "truth", "information", "measurement", "context", "details", "json", "image")
 _FUNCTION = frozenset("the of a an and is are with in to for or by at than from that which as was were on about its this shows".split())
 _ENDED = re.compile(r"[.!?:)\]\"'’”*`%|]\s*\Z")
 _ITEM = re.compile(r"\s*(?:[-*•+]|\d+[.)]|#|\||\*\*)")

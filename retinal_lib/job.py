@@ -23,6 +23,7 @@ from retinal_lib.recheck import Rechecking
 from retinal_lib.settle import Entry
 from retinal_lib.shown import Shown
 from retinal_lib.splits import write_run
+from retinal_lib.survey import Survey
 from retinal_lib.vault import Sample, Vault, locked
 
 VERSIONED = ("retinal_lib", "numpy", "opencv-python-headless", "openai", "pandas", "pillow")
@@ -189,7 +190,7 @@ class Job:
         return price.Estimate(self.teacher.price, self.settings.style or self.settings.track, most)
 
     def _write(self, vault: Vault, way: ways.Way) -> Outcome:
-        tally, again = Tally(self), way if isinstance(way, Rechecking) else None
+        tally, looked, again = Tally(self), Survey(), way if isinstance(way, Rechecking) else None
         if self.settings.dry_run:  # the files stay as they are
             for row in vault.samples():
                 tally.add(row)
@@ -198,6 +199,8 @@ class Job:
             for row in vault.samples():
                 files.add(row)
                 tally.add(row)
+                if row.state == "accepted":
+                    looked.add(row.conversation, row.traces)
                 if again:
                     again.compare(row)
         outcome = tally.outcome(way, Book(vault))
@@ -207,7 +210,7 @@ class Job:
             again.write()
         write_run(self.folder, self.data, self.images, self.prefix)
         export.write_unknown(self.folder, way.unknown)
-        export.write_manifest(self.folder, self.manifest(vault, outcome))
+        export.write_manifest(self.folder, self.manifest(vault, outcome) | {"survey": looked.report()})
         return outcome
 
     @property

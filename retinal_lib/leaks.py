@@ -7,7 +7,7 @@ from retinal_lib.amounts import Amount
 from retinal_lib.circumstances import of_picture, sides
 from retinal_lib.finding import ERROR, Finding
 from retinal_lib.ledger import Ledger
-from retinal_lib.profile import YES, Profile
+from retinal_lib.profile import NO, YES, Profile
 from retinal_lib.vocabulary import WORDS, Reading, Term, implied
 
 _CODE = re.compile(r"\b[A-Za-z]+(?:_[A-Za-z0-9]+)+\b")
@@ -15,7 +15,7 @@ _ASKS = frozenset(
     "is are do does did can could has have would will was were any whether if what which how where who when should may might".split()
 )
 _PRESUMES = frozenset("given since because as considering knowing seeing despite although though with why".split())
-_TAG = re.compile(r"(?:isn't it|aren't they|doesn't it|don't they|, right|, correct|is it not|am i right|isn't that so|, no)\s*\?\s*$", re.I)
+_TAG = re.compile(r"(?:isn't it|aren't they|doesn't it|don't they|, right|, correct|is it not|am i right|isn't that so|, no|i take it|as it (?:looks|seems)|i suppose|i guess|i assume|i think)\s*\?\s*$", re.I)
 _AUXILIARY = frozenset("is are do does did can could has have would will was were any should may might isn't aren't doesn't don't".split())
 _LEADING = frozenset("and so but ok okay doctor please also then well hello hi , now".split())
 _MARKS = frozenset("spot dot line mark patch streak point fleck blot crack".split())
@@ -24,7 +24,7 @@ _PLACES = frozenset("macula eye retina disc vessel artery vein patient picture i
 _TECHNICAL = frozenset("fractal tortuosity curvature tort_density crae crve angle".split())
 _DAMAGE = frozenset("damage harm change swelling effect".split())
 _NEGATED = frozenset("isn't aren't doesn't don't wasn't".split())
-_THIS = frozenset(["this is", "that is", "these are", "those are", "are those", "are these", "is this", "is that"])
+_THIS = frozenset(["it's", "it is", "is it", "this is", "that is", "these are", "those are", "are those", "are these", "is this", "is that"])
 _OPEN = frozenset("any sign evidence whether if possible".split())
 
 
@@ -93,12 +93,23 @@ class Leaks:
             if quantity.measure in ("count", "distance", "edge"):
                 fits = "conditions" in kinds or "disorder" in kinds or bool(_MARKS & set(self._text.words))
             elif quantity.measure == "grade":
-                fits = "grade" in measures
+                fits = "grade" in measures or self._text.words[amount.last : amount.last + 1] == ["of"] or self._text.words[amount.last : amount.last + 2] == ["out", "of"]
             else:
-                fits = quantity.measure in measures or bool(amount.unit) or not amount.whole
+                fits = quantity.measure in measures or bool(amount.unit) or not amount.whole or amount.spelled
             if fits:
                 return quantity.fact
-        return None
+        if amount.whole and self._text.words[amount.first - 1 : amount.first] in (["i'm"], ["am"], ["aged"]):
+            ages = (q.fact for q in self.ledger.valued(amount) if q.measure == "age")
+            if fact := next(ages, None):
+                return fact
+        if amount.whole and amount.low > 12 and not amount.unit and "disorder" not in measures:
+            loose = (fact for known, fact in self.ledger.loose if known.low == known.high == amount.low and not known.unit)
+            if fact := next(loose, None):
+                return fact
+        if amount.unit == "degrees":
+            return next((fact for known, fact in self.ledger.loose if (known.low, known.unit) == (amount.low, "degrees")), None)
+        loose = ((known, fact) for known, fact in self.ledger.loose if (known.low, known.high) == (amount.low, amount.high))
+        return next((fact for known, fact in loose if known.low != known.high), None)
 
     # --- labels -------------------------------------------------------------------------------------------------------
 
@@ -122,21 +133,14 @@ class Leaks:
         fact = fact or self.profile.patient.get(condition)
         if self._text.of("generic") or (condition == "dme_risk" and not self._tagged):
             return
-        if self._presumed(term) and (fact is not None or not self._own(term)):
+        graded = {"grade", "stage", "level", "sign", "degree"} & set(self._text.words[max(0, term.first - 2) : term.first])
+        if graded and condition in WORDS["asked_openly"] and not self._tagged:
+            return
+        denied = stance == NO and not {"without", "no"} & set(self._text.words[max(0, term.first - 2) : term.first])
+        if self._presumed(term) and fact is not None and not denied:
             self._tell("leak_label", term, fact)
-        elif stance == YES and self._identified(term):
+        elif stance == YES and condition not in WORDS["asked_openly"] and len(term.values) == 1:
             self._tell("leak_label", term, fact)
-
-    def _own(self, term: Term) -> bool:
-        """Whether the asker tells something of their own: my son has diabetes."""
-        return bool({"has", "have", "had"} & set(self._text.words[max(0, term.first - 3) : term.first]))
-
-    def _identified(self, term: Term) -> bool:
-        """Whether a question puts a name to what is seen: are those spots drusen?"""
-        sentence = self._text.sentence(term)
-        before = [self._text.words[k] for k in range(sentence.start, term.first)]
-        named = bool(_THIS & {" ".join(before[k : k + 2]) for k in range(len(before))})
-        return named and "or" not in [self._text.words[k] for k in sentence]
 
     def _tell(self, kind: str, term: Term, fact: object) -> None:
         said = self._text.said(term.first, term.last)
@@ -176,7 +180,10 @@ class Leaks:
 
     def _answers(self) -> None:
         text = self._text
-        if self.profile.rejected and "why" in text.words[:3] and {"can't", "cannot", "impossible", "unable"} & set(text.words) and not self.told:
+        compared = {"wider", "thinner", "narrower", "thicker", "denser"} & set(text.words)
+        if compared and "why" in text.words and not any(isinstance(t, tuple) and t[0] == "measures" for t in self.told):
+            self._add("leak_answer", (0, len(text.text)), f"the question takes as known that vessels are {compared.pop()}, which no answer told before")
+        if self.profile.rejected and ({"why"} & set(text.words)) and {"can't", "cannot", "impossible", "unable"} & set(text.words) and not any(isinstance(t, tuple) and t[0] == "quality" for t in self.told):
             self._add("leak_answer", (0, len(text.text)), "the question takes as known that nothing can be told of the image", self.profile.rejected)
         told = sides(text)
         if len({side for side, _ in told} & {"left", "right"}) == 1:
@@ -187,7 +194,11 @@ class Leaks:
         for term in text.terms:
             if term.kind == "quality" and of_picture(text, term) and len(levels) == 1 and ("quality", term.value) not in self.told and self._presumed(term):
                 self._add("leak_answer", self._at(term), f"the question judges the image quality ({text.said(term.first, term.last)!r}) before any answer did")
-            elif (term.kind == "normal" or (term.kind == "disorder" and self._denied(term))) and self._supposed(term) and ("normal", term.value) not in self.told and not self._limits(term):
+            elif term.kind == "artefacts" and self._noted(term) and ("artefacts", term.value) not in self.told:
+                self._add("leak_answer", self._at(term), f"the question takes {text.said(term.first, term.last)!r} as known before any answer told it")
+            elif term.kind == "quality" and text.words[term.first] == "too" and 2 in self.profile.levels and ("quality", 2) not in self.told:
+                self._add("leak_answer", self._at(term), f"the question judges the image quality ({text.said(term.first, term.last)!r}) before any answer did")
+            elif (term.kind == "normal" or (term.kind == "disorder" and self._denied(term))) and self._supposed(term) and not self._spoken_of and not self._limits(term):
                 self._add("leak_answer", self._at(term), f"the question takes {text.said(term.first, term.last)!r} as known before any answer told it")
 
     def _supposed(self, term: Term) -> bool:
@@ -195,23 +206,40 @@ class Leaks:
         words = self._text.words
         sentence = self._text.sentence(term)
         said = [words[k] for k in sentence if words[k] not in _LEADING]
-        if self._tagged or "don't you think" in self._text.text:
+        if {"isn't", "not", "aren't"} & set(words[max(0, term.first - 2) : term.first]) and not self._tagged:
+            return False  # anything that is not normal?
+        if self._tagged or "don't you think" in self._text.text or words[term.first - 1 : term.first] == ["perfectly"]:
             return True
-        if not said or said[0] in _PRESUMES or said[0] not in _ASKS:
+        if said[:2] == ["all", "right"] and len(said) > 2:
+            return False  # All right, and what ...
+        if not said or said[0] in _PRESUMES or said[0] not in _ASKS or "confirm" in said:
             return bool(said) and len(said) > 2
         return {"my", "this", "the"} & set(words[term.first - 1 : term.first]) != set()
+
+    @property
+    def _spoken_of(self) -> bool:
+        """Whether an answer told of disease or of health."""
+        return any(isinstance(each, tuple) and each[0] in ("normal", "disorder", "conditions") for each in self.told)
+
+    def _noted(self, term: Term) -> bool:
+        """Whether annotators noted what a question asks after, or it is spoken of as known."""
+        word = self._text.words[term.last - 1]
+        noted = any(f.name == "remark" and (word in vocabulary.read(f.text).words or word == "dirt") for f in self.profile.quality)
+        return noted or bool({"the", "this"} & set(self._text.words[max(0, term.first - 1) : term.first]))
 
     def _denied(self, term: Term) -> bool:
         """Whether a question says that there is no disease."""
         return bool({"no", "without", "free"} & set(self._text.words[max(0, term.first - 3) : term.first]))
 
     def _limits(self, term: Term) -> bool:
-        return self._text.words[term.last : term.last + 1] in (["range"], ["value"], ["person"])
+        return self._text.words[term.last : term.last + 1] in (["range"], ["value"], ["person"], ["vessel"])
 
     def _jargon(self) -> None:
         technical = [t for t in self._text.of("measures") if t.last - t.first > 1 and _TECHNICAL & set(t.values)]
         for term in [*self._text.of("jargon"), *technical, *self._text.of("scales")]:
             phrase = " ".join(self._text.words[term.first : term.last])
+            if phrase.startswith("zone") and any(isinstance(each, tuple) and each[0] == "zones" for each in self.told):
+                continue
             if phrase not in self.told and ("jargon", term.value) not in self.told:
                 said = self._text.said(term.first, term.last)
                 self._add("leak_jargon", self._at(term), f"the question says {said!r}, which a person who sees only the picture would not know")

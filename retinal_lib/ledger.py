@@ -40,6 +40,7 @@ PARTS = {
     "_rest_share": "rest",
     "_rest_place": "rest place",
 }
+_COARSEST = 0.065  # of the value: how far a rounded number may lie from it
 _SLIPS = (1, 100, 0.01, 1000, 0.001, 10, 0.1)
 
 
@@ -195,7 +196,7 @@ def holds(amount: Amount, quantity: Quantity) -> bool:
     value, shown = quantity.value * factor, quantity.shown * factor
     step = amount.step * 1.0001 + 1e-12
     if amount.low != amount.high:
-        if quantity.unit == "grade":
+        if quantity.unit == "grade" or (amount.whole and quantity.unit == ""):
             return False
         return amount.low - step <= value <= amount.high + step
     if quantity.unit == "count" and not amount.about and not amount.bound:
@@ -208,4 +209,6 @@ def holds(amount: Amount, quantity: Quantity) -> bool:
     if amount.bound:
         close = value >= amount.low - 2 * amount.step if amount.about else value >= 0.5 * amount.low
         return value < amount.low + 1e-9 and close
+    if not amount.spelled and quantity.unit in ("", "µm", "%", "degrees"):
+        step = min(step, (1.6 if amount.about else 1) * _COARSEST * value + 1e-12)  # 0.4 for 0.37 is no rounding that tells anything
     return abs(value - amount.low) <= step or abs(shown - amount.low) <= step

@@ -12,6 +12,8 @@ _DIVIDERS = frozenset(", ; : and but while whereas versus vs compared than – �
 _PREPOSITIONS = frozenset("in for of at over on across within by along".split())
 _JOINED = frozenset("and or , versus vs / & – — to µm respectively mm % by x × against degree µ".split())
 _LEADING = frozenset("of is are was were at to about approximately around roughly reach reaches measure measures average".split())
+_EVERYWHERE = frozenset(["area", "box", "count", "age", "grade"])
+_COMPARED = frozenset("wider narrower thicker thinner denser".split())
 _CONTRASTS = frozenset("against versus vs compared than".split())
 _PAIRS = {
     "vessels": {"artery": "vein", "vein": "artery"},
@@ -36,6 +38,12 @@ def name(text: Reading, found: list[Amount]) -> list[Named]:
             terms = [t for t in terms if not any(a.first <= t.first < a.last and t.first != a.first for a in inside)]
             named |= _Sentence(text, sentence, inside, terms).named()
     return [named.get(a.first, Named({}, {})) for a in found]
+
+
+def _united(terms: list[Term]) -> frozenset:
+    """What several names of measures may mean together: 'the optic cup is 700 µm high' is of the cup, though discs are high."""
+    sure = {t.values[0] for t in terms if len(t.values) == 1}
+    return frozenset(v for t in terms for v in (sure & set(t.values) or t.values))
 
 
 class _Sentence:
@@ -78,6 +86,10 @@ class _Sentence:
                 held.append(dict(before))
             elif self.words[k] == ")" and held:
                 before = held.pop()
+            elif self.words[k] == ";":  # a new clause may be of all vessels, and of the whole image, again
+                for kind, whole in (("vessels", "all"), ("zones", "whole")):
+                    if kind in before:
+                        before = {**before, kind: before[kind] | {whole}}
         return before
 
     def _between(self, kind: str, first: int, last: int) -> list[Term]:
@@ -87,7 +99,7 @@ class _Sentence:
         """The token up to which what follows an amount belongs to it."""
         amount = self.found[i]
         stop = self.found[i + 1].first if i + 1 < len(self.found) else self.sentence.stop
-        at, seen = amount.last, False
+        at, seen, closed = amount.last, False, amount.last
         depth = 0
         while at < stop:
             word = self.words[at]
@@ -100,13 +112,16 @@ class _Sentence:
                 depth -= 1
                 if depth < 0:
                     return at
+                closed = at + 1
             elif word in _DIVIDERS and depth == 0 and not (word == "with" and not seen):
                 return self._coordinated(at, stop)
             seen = seen or word not in _PREPOSITIONS
             at += 1
+        if at < self.sentence.stop and at > amount.last + 1 and self.words[at - 1] == "to":
+            return at - 1
         if at < self.sentence.stop and at > amount.last and self.words[at - 1] in _LEADING:
             counted = (t.last for t in self.kinds["conditions"] if amount.last <= t.first <= amount.last + 2 and t.last <= at)
-            return next(counted, amount.last)  # what leads to the next amount names that
+            return next(counted, closed)  # what leads to the next amount names that
         return at
 
     def _coordinated(self, at: int, stop: int) -> int:
@@ -126,9 +141,14 @@ class _Sentence:
         inside = [t for t in self.kinds[kind] if amount.first <= t.first < amount.last]
         if kind == "measures":
             leading = self._run_lead(start, amount)
-            return frozenset(v for t in [*after, *before, *inside, *leading] for v in t.values)
-        if after:
+            after = [] if amount.edges else after
+            return _united([*after, *before, *inside, *leading])
+        if kind == "vessels" and before and {v for t in after for v in t.values} == {"all"} and before[-1].first >= self._clause(start, amount.first):
+            after = []  # arteries average 45 µm overall
+        if after and not (amount.edges and kind == "conditions"):
             return frozenset(v for t in after for v in t.values)
+        if kind == "vessels" and {"former", "latter"} & set(self.words[start : amount.first]):
+            return frozenset(["artery", "vein"])
         if not before:
             return frozenset()
         clause = self._clause(start, amount.first)
@@ -174,16 +194,33 @@ class _Sentence:
                 continue
             if kind == "measures" and ";" not in self.words[self.found[run[0] - 1].last : self.found[run[0]].first]:
                 continue
-            earlier = [result[self.found[j].first].own.get(kind) for j in range(run[0] - size, run[0])]
+            outside = [j for j in range(run[0]) if not self._bracketed_at(self.found[j].first)]
+            if len(outside) < size:
+                continue
+            earlier = [result[self.found[j].first].own.get(kind) for j in outside[-size:]]
             if all(earlier) and len(set(earlier)) == size:
                 given[kind] = earlier[run.index(i)]
                 self._taken.add((i, kind))
         return given
 
+    def _bracketed_at(self, at: int) -> bool:
+        """Whether a token stands in brackets."""
+        before = self.words[self.sentence.start : at]
+        return before.count("(") > before.count(")")
+
     def _ahead(self, i: int, own: dict[str, frozenset], posts: list[int]) -> dict[str, frozenset]:
         """The formula and zone that stand once, after the last of several numbers: CRAE 178 and CRVE 198 with Hubbard's."""
         group = self._group(self.found[i].first)
         given = {}
+        end = min(self.found[i].last + 5, self.sentence.stop)
+        nearby = range(self.found[i].last, next((k for k in range(self.found[i].last, end) if self.words[k] in (",", "and", ";")), end))
+        if "measures" not in own and any(self.words[k] in _COMPARED for k in nearby):
+            given["measures"] = frozenset(["density"] if "denser" in (self.words[k] for k in nearby) else ["width"])
+        elif "measures" not in own and not any(t.first < self.found[i].first for t in self.kinds["measures"]):
+            last = self.found[-1].first
+            later = next((t for t in self.kinds["measures"] if t.first in group and (t.first > last or self.words[t.first] in _COMPARED)), None)
+            if later is not None and not _EVERYWHERE >= set(later.values):
+                given["measures"] = frozenset(later.values)
         for kind in ("formulas", "zones"):
             if kind in own or any(t.first in range(group.start, self.found[i].first) for t in self.kinds[kind]):
                 continue
@@ -223,8 +260,9 @@ class _Sentence:
         runs = [[0]]
         for i, (a, b) in enumerate(pairwise(self.found), start=1):
             between = self.words[a.last : b.first]
-            named = any(a.last <= t.first < b.first for t in self.terms)
-            if all(word in _JOINED for word in between) or (len(between) < 4 and _CONTRASTS & set(between) and not named):
+            named = any(a.last <= t.first < b.first for t in self.terms if t.kind != "measures")
+            same = bool(a.edges) == bool(b.edges) and (not a.unit or a.unit == b.unit or not b.whole)
+            if (same and all(word in _JOINED for word in between)) or (len(between) < 4 and _CONTRASTS & set(between) and not named):
                 runs[-1].append(i)
             else:
                 runs.append([i])
@@ -266,9 +304,11 @@ class _Sentence:
     def _shared(self, kind: str, run: list[int], start: int, posts: list[int]) -> dict[tuple[int, str], frozenset]:
         """What follows a run names each of its numbers, where nothing before it does: from 171 to 166 µm by Hubbard."""
         last = self.found[run[-1]]
+        if kind == "vessels" and _CONTRASTS & set(self.words[self.found[run[0]].last : last.first]):
+            return {}
         after = self._between(kind, last.last, posts[run[-1]])
         stop = self.found[run[-1] + 1].first if run[-1] + 1 < len(self.found) else self.sentence.stop
-        if not after and self.words[last.last : last.last + 1] == ["("] :
+        if not after and self.words[last.last : last.last + 1] == ["("] and ")" in self.words[last.last : stop]:
             after = self._between(kind, last.last, stop)
         if len(self._distinct(after)) != 1 or self._between(kind, start, self.found[run[0]].first):
             return {}

@@ -37,6 +37,8 @@ class Cues:
         """yes, no or open for what is named by a term; `reach` says how many words before it may negate it."""
         if any(sentence.start <= g < sentence.stop for g in self.generic):
             return "open"
+        if len(sentence) < 6 and self.text.words[sentence.start] == "for":
+            return "open"  # For hard exudates.
         if self._supposed(term, sentence):
             return "open"
         after = self._after(term.last, sentence.stop)
@@ -85,6 +87,9 @@ class Cues:
             return "no" if words[k - 1] == "0" else None
         verb = False
         while k > start:
+            if words[k - 1] == ")" and "(" in words[start : k - 1]:  # what stands in brackets reaches no further
+                k = max(i for i in range(start, k - 1) if words[i] == "(")
+                continue
             term = self._ends.get(k)
             size = 1 if term is None else term.last - term.first
             k -= size
@@ -116,7 +121,10 @@ class Cues:
     def _particle(self, k: int, start: int) -> bool:
         """Whether the negation at token k answers a question by itself: No, ..."""
         words = self.text.words
-        return k == start and words[k] in ("no", "not") and k + 1 < len(words) and words[k + 1] in (",", "–", "—", ":", ";")
+        stops = {",", "–", "—", ":", ";"}
+        if k != start or words[k] not in ("no", "not"):
+            return False
+        return bool(stops & set(words[k + 1 : k + 2])) or (words[k] == "not" and bool(stops & set(words[k + 2 : k + 3])))
 
     def _after(self, at: int, stop: int) -> str | None:
         """What the words after say: 'is not seen', 'cannot be judged', ': none'."""
@@ -144,6 +152,8 @@ class Cues:
     def _denies(self, k: int) -> bool:
         """Whether the negation at token k denies what stands before it: 'are not', 'aren't', ': none'."""
         word, before = self.text.words[k], self.text.words[k - 1]
+        if before == ":" and word == "not":
+            return True
         if before == ":" and self.text.words[k + 1 : k + 2] not in ([], ["."], [","], [";"], [")"], ["\n"]):
             return False
         return "n't" in word or (word in _AFTER and before in ("is", "are", "was", "were", "be", "been", ":", "does", "do", "remain"))

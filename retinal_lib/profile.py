@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from retinal_lib import kinds, polarity, vocabulary
+from retinal_lib import automorph, kinds, polarity, vocabulary
 from retinal_lib.fact import Case, Fact
 from retinal_lib.telling import ENDINGS
 from retinal_lib.vocabulary import WORDS, beside, implied
@@ -55,9 +55,9 @@ class Profile:
         self.quality: list[Fact] = []
         self.facts: dict[str, Fact] = {}
         self.listed = False  # what is not labelled was looked for and not found
-        scales = kinds.scales()
+        scales, columns = kinds.scales(), automorph.columns()
         for fact in case.facts:
-            if fact.aspect == "vascular":
+            if fact.aspect == "vascular" and fact.unit in ("", "µm", "degrees") and fact.name in columns:
                 continue
             self.facts.setdefault(fact.name, fact)
             if fact.unit in scales:
@@ -115,8 +115,9 @@ class Profile:
         """The levels of image quality that the quality facts tell: 0 good, 1 usable, 2 not gradable; 3: gradable alone."""
         found = set()
         for fact in self.quality:
-            if fact.words in _LEVELS:
-                found.add(_LEVELS[fact.words])
+            parts = [part.strip() for part in fact.words.replace(";", ",").split(",")]
+            if known := {_LEVELS[part] for part in parts if part in _LEVELS}:
+                found |= known
                 continue
             terms = vocabulary.read(fact.words or fact.text).terms
             found |= {int(v) for t in terms if t.kind == "quality" for v in t.values}

@@ -103,6 +103,8 @@ def _traced(trace: Trace) -> dict:
     fact = trace.fact
     value = fact.value if isinstance(fact.value, str | int | float) else list(fact.value)
     kept = {"turn": trace.turn, "span": list(trace.span), "said": trace.said, "is": trace.kind, "fact": fact.name}
+    if trace.kind == "claim":
+        kept["label"] = fact.words or fact.text
     return {**kept, "file": fact.source.file, "row": fact.source.row, "column": fact.source.column, "value": value}
 
 

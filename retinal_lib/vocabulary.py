@@ -135,12 +135,12 @@ def tokens(phrase: str) -> tuple[str, ...]:
 def _index() -> dict[str, list[tuple[tuple[str, ...], tuple[tuple[str, tuple], ...]]]]:
     """First token -> the phrases that begin with it, the longest first, each with the kinds and values it may mean."""
     phrases: dict[tuple[str, ...], dict[str, list]] = {}
-    for kind in ("conditions", "scales", "measures", "vessels", "zones", "formulas", "orientations", "units", "quality", "modalities", "cues"):
+    for kind in ("conditions", "asks", "scales", "measures", "vessels", "zones", "formulas", "orientations", "units", "quality", "modalities", "cues"):
         for value, names in WORDS[kind].items():
             for name in names:
                 if not name.startswith(("< ", "~ ")):
                     phrases.setdefault(tokens(name), {}).setdefault(kind, []).append(value)
-    for kind in ("not_conditions", "gradable", "normal", "disorder", "beyond", "jargon", "usual", "generic"):
+    for kind in ("not_conditions", "gradable", "normal", "disorder", "beyond", "jargon", "artefacts", "generic"):
         for name in WORDS.get(kind, ()):
             phrases.setdefault(tokens(name), {}).setdefault(kind, []).append(name)
     for kind in ("ages", "severity", "lay"):
@@ -164,6 +164,8 @@ def _terms(words: list[str]) -> list[Term]:
                     found.append(Term(i, i + size, kind, values))
                     if size > 1 and "than" not in phrase and kind in ("measures", "quality", "jargon"):
                         found += _inner(phrase, i)
+                    elif kind == "scales" and "grade" in phrase:
+                        found.append(Term(i + phrase.index("grade"), i + size, "measures", ("grade",)))
                     elif kind == "zones" and size > 1:
                         found += _more_zones(words, i + size)
                 i += size

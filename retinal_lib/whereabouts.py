@@ -24,7 +24,7 @@ _LYING = frozenset(
     "of the them these those all it its lie lying are is be sit located situated found marked seen visible present fall in "
     "within inside at on around there and ( more other further remaining one mark spot lesion here each with centre".split()
 )
-_CONVENTION = frozenset("fraction coordinate origin normalised".split())  # of how boxes are written: from the top left corner
+_CONVENTION = frozenset("fraction coordinate origin normalised number counted bracket".split())  # of how boxes are written: from the top left corner
 _MOST = frozenset("most mostly mainly predominantly majority chiefly largely primarily".split())
 _REST = frozenset("more other further additional remaining rest beyond smaller".split())
 _ALL = frozenset("all only entirely exclusively solely every".split())
@@ -74,6 +74,8 @@ def _region(words: list[str], k: int) -> Region | None:
         return Region(k, k + 2, _VERTICAL[following], word)
     if (word in _VERTICAL or word in _SIDES) and following in REGION:
         return Region(k, k + 1, _VERTICAL.get(word, ""), _SIDES.get(word, ""))
+    if word in ("top", "bottom") and k and words[k - 1] == "the":
+        return Region(k, k + 1, _VERTICAL[word], "")
     return None
 
 
@@ -191,6 +193,9 @@ def _misplaced(text: Reading, group: list[Region], sentence: range, told: Told, 
     before = words[max(sentence.start, first - 8) : first]
     divided = max((k for k, word in enumerate(before) if word in (",", ";", "but")), default=-1)
     denied = bool({"no", "none", "not", "without", "neither"} & set(before[divided + 1 :]))
+    given = [a.edges for a in amounts.read(text) if a.edges and a.first in sentence]
+    if given and not told.places:
+        told = told._replace(boxes=tuple(q for q in told.boxes if q.edges in given) or told.boxes)
     lying = [told.lies(region) for region in group]
     if denied:
         return f"is told to hold none, but {told.fact.text}" if all(lying) and told.places else ""

@@ -1,0 +1,147 @@
+"""Errors go back to the teacher once, what remains is rejected with its reasons, and a newer check can look again."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fake_server import FakeServer, completion
+from hallucinator import Hallucinator, faulty
+
+from retinal_lib import Job, check, offline, settle
+from retinal_lib.finding import WARNING
+
+WRONG = "User: What is this?\nAssistant: A retinal detachment.\nUser: Ill?\nAssistant: Unknown.\nUser: All?\nAssistant: Yes."
+RIGHT = "User: What is this?\nAssistant: An eye.\nUser: Ill?\nAssistant: Unknown.\nUser: All?\nAssistant: Yes."
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def truths(dataset: str = "ODIR") -> dict[str, str]:
+    """By the facts of each image of a drawn sample, a true conversation."""
+    job = Job.load(dataset=dataset)
+    cases = [job.case(name) for name in job.images if name not in job.data.skipped]
+    return {case.description: offline.compose(case, "instruction", None, 0) for case in cases}
+
+
+def mending(wrong: int) -> Callable:
+    """A script that answers each image wrongly so many times."""
+    return lambda number, body: completion(WRONG if len(body["messages"]) // 2 <= wrong else RIGHT)
+
+
+def test_an_error_is_put_to_the_teacher_in_one_more_turn(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+    server.script = mending(1)
+    outcome = ask(limit=2)
+    assert outcome.counts["accepted"] == 2 and len(server.asked) == 4
+    first, second = (body["messages"] for body in sorted(server.asked, key=lambda body: len(body["messages"]))[::3])
+    assert [m["role"] for m in second] == ["system", "user", "assistant", "user"] and second[2]["content"] == WRONG
+    assert "turn 1, answer: 'retinal detachment' is told as present" in second[3]["content"] and len(first) == 2
+    assert (outcome.checks.repaired, outcome.checks.rejected) == (2, 0)
+    assert outcome.checks.before == {("unsupported_disease", "error"): 2} and not outcome.checks.after
+    lineage = lines(tmp_path / "run" / "lineage.jsonl")[0]
+    assert lineage["attempt"] == 2 and lineage["repairs"][0]["attempt"] == 1 and lineage["findings"] == []
+    assert lineage["repairs"][0]["findings"][0]["kind"] == "unsupported_disease" and lineage["model_returned"] == "m"
+
+
+@pytest.mark.parametrize(("repairs", "asked", "accepted"), [(0, 1, 0), (1, 2, 0), (2, 3, 1), (3, 3, 1)])
+def test_findings_go_back_so_many_times(
+    repairs: int, asked: int, accepted: int, ask: Callable, server: FakeServer, tmp_path: Path
+) -> None:
+    server.script = mending(2)
+    outcome = ask(limit=1, max_repairs=repairs)
+    assert (len(server.asked), outcome.counts["accepted"]) == (asked, accepted)
+    if not accepted:
+        failure = lines(tmp_path / "run" / "failures.jsonl")[0]
+        assert failure["state"] == "rejected" and failure["reason"] == "the checks found unsupported_disease"
+        assert failure["findings"][0]["text"].startswith("'retinal detachment' is told as present")
+    assert ask(limit=1, max_repairs=repairs).asked == 0, "all replies are kept"
+
+
+def test_useless_replies_count_apart_from_repairs(ask: Callable, server: FakeServer) -> None:
+    said = ["no conversation", WRONG, "again none", RIGHT]
+    server.script = lambda number, body: completion(said[number - 1])
+    assert ask(limit=1).counts["accepted"] == 1 and len(server.asked) == 4
+
+
+def test_a_hallucinating_teacher_leaves_no_planted_fault(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+    server.script = teacher = Hallucinator(truths(), 0.6, 0.4)
+    outcome = ask(limit=None)
+    assert teacher.planted > 5 and outcome.checks.repaired > 0 and outcome.counts["accepted"] > 0
+    assert not faulty((tmp_path / "run" / "conversations.jsonl").read_text(encoding="utf-8"))
+    assert outcome.counts["accepted"] + outcome.counts["rejected"] == 13
+
+
+def test_a_repaired_run_is_made_anew_without_asking(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+    server.script = Hallucinator(truths(), 0.6, 0.3)
+    ask(limit=None)
+    before = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "run").glob("*.json*")}
+    assert ask(limit=None).asked == 0
+    assert {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "run").glob("*.json*")} == before
+
+
+def test_checking_again_asks_nothing_and_says_what_changed(
+    ask: Callable, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.script = lambda number, body: completion(RIGHT)
+    ask(limit=3)
+    asked = len(server.asked)
+    examine = check.examine
+
+    def stricter(conversation: list, case: object, *more: object) -> check.Checked:
+        found = examine(conversation, case, *more)
+        if case.eye == "left":
+            finding = check.Finding("new_kind", "error", 1, (0, 2), "An eye is too little said")
+            return found._replace(findings=[finding, *found.findings])
+        return found
+
+    monkeypatch.setattr(settle.check, "examine", stricter)
+    outcome = ask(limit=3, mode="recheck")
+    changed = lines(tmp_path / "run" / "changes.jsonl")
+    assert len(server.asked) == asked and outcome.counts["rejected"] == len(changed) > 0
+    assert {(c["before"], c["after"], c["why"]) for c in changed} == {("accepted", "rejected", "An eye is too little said")}
+    assert f"{len(changed)} image" in outcome.summary and "changes.jsonl" in outcome.summary
+    monkeypatch.undo()
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    again = ask(limit=3, mode="recheck")
+    assert again.counts["rejected"] == 0 and {c["after"] for c in lines(tmp_path / "run" / "changes.jsonl")} == {"accepted"}
+    assert "no image changed" in ask(limit=3, mode="recheck").summary and not (tmp_path / "run" / "changes.jsonl").exists()
+
+
+def test_warnings_stay_with_the_sample(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+    server.script = lambda number, body: completion(RIGHT)
+    outcome = ask(limit=1)
+    kept = lines(tmp_path / "run" / "lineage.jsonl")[0]["findings"]
+    assert kept and {f["severity"] for f in kept} == {WARNING} and outcome.counts["accepted"] == 1
+    assert "to look at in lineage.jsonl" in outcome.summary and len(outcome.checks.table) == len(outcome.checks.after)
+
+
+def test_each_number_s_cell_stands_in_the_lineage(tmp_path: Path) -> None:
+    job = Job.load(dataset="ODIR", out_dir=str(tmp_path), limit=4)
+    job.run()
+    for entry, kept in zip(lines(tmp_path / "conversations.jsonl"), lines(tmp_path / "lineage.jsonl"), strict=True):
+        answers = [part["value"] for part in entry["conversations"][1::2]]
+        assert kept["traces"] and kept["page"] == "ODIR" and kept["checks"] == check.VERSION
+        for trace in kept["traces"]:
+            assert answers[trace["turn"] - 1][slice(*trace["span"])] == trace["said"] and trace["file"]
+        numbers = [t for t in kept["traces"] if t["is"] == "number" and t["column"] == "CDR_vertical"]
+        assert all(abs(float(t["said"]) - t["value"]) < 0.005 for t in numbers)
+
+
+def test_in_batches_findings_go_back_with_the_next_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fake_batches import FakeBatches, reply
+    from fake_server import running
+
+    def answer(name: str, body: dict) -> dict:
+        return reply(body, WRONG if len(body["messages"]) == 2 else RIGHT)
+
+    with running(FakeBatches(line=answer)) as fake:
+        monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
+        job = {"dataset": "ODIR", "teacher": "openai", "model": "m", "limit": 3, "mode": "batch", "out_dir": str(tmp_path)}
+        outcome = None
+        for _ in range(20):
+            outcome = Job.load(**job).run()
+            if outcome.state == "complete":
+                break
+        assert outcome.state == "complete" and outcome.counts["accepted"] == 3 and outcome.checks.repaired == 3
