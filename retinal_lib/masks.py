@@ -1,5 +1,8 @@
 """Mask files as published, read to bits: one place that knows palettes, channels and packed pixels."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ _BAND = 1 << 18  # pixels taken together
 def size(path: Path) -> tuple[int, int]:
     """Width and height of an image file, its pixels not read. UserError: it cannot be read."""
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             return image.size
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: the image cannot be read ({error})") from error
@@ -28,7 +31,7 @@ def read(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
     RGBA masks whose alpha is opaque everywhere (IDRiD_81_EX.tif), of which any other channel or a threshold at 127 fails.
     """
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             red = _red(image)
             bits = _as_stored(image, path)
             if bits is None:
@@ -36,6 +39,15 @@ def read(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
             return (bits if red is None else _mapped(bits, red)), image.size
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: the mask cannot be read ({error})") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The file as an image, its pixels not read yet. What Pillow warns of is either an error soon after, or nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path) as image:
+            yield image
 
 
 def _decoded(image: Image.Image, red: list[bool] | None) -> np.ndarray:
