@@ -61,6 +61,7 @@ lab: $(VENV)/.lab ## open the notebooks in JupyterLab
 
 bench: $(VENV)/.test ## speed and memory, as ratios measured in one run
 	@$(BIN)/python tests/bench.py
+	@$(BIN)/python tests/bench_boxes.py
 	@if $(BIN)/python -c 'import torch' 2>/dev/null; then $(BIN)/python tests/bench_model.py; else echo "no torch here: the model is not measured"; fi
 
 clean: ## remove the environment, the drawn samples and caches; runs under artifacts/ stay

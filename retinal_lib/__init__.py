@@ -16,6 +16,7 @@ _HOMES = {
     "convert": "jsonl_to_json json_to_jsonl validate repair merge",
     "job": "Job",
     "review": "Review",
+    "boxjob": "BoxJob",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 __all__ = sorted(_HOME)

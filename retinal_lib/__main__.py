@@ -1,8 +1,8 @@
 """`python -m retinal_lib ODIR`: where the latest conversations of a dataset lie, and one of them; beside that, commands.
 
 `splits` writes one splits.csv for several runs, `export` their conversations in the forms that trainers read, `survey` tells
-how varied and balanced they are, `card` writes a run's dataset card, `review` tells what reviewers came to; each tells its
-arguments with --help.
+how varied and balanced they are, `card` writes a run's dataset card, `boxes` a box for every lesion of a dataset, `review` tells
+what reviewers came to; each tells its arguments with --help.
 """
 
 import json
@@ -12,7 +12,8 @@ from importlib import import_module
 from retinal_lib import paths, settings
 from retinal_lib.errors import UserError
 
-COMMANDS = {name: name for name in ("splits", "survey", "card")} | {"export": "trainers", "review": "report"}  # by module
+COMMANDS = {name: name for name in ("splits", "survey", "card")}  # each the `main` of a module
+COMMANDS |= {"export": "trainers", "review": "report", "boxes": "boxjob"}
 
 
 def main(arguments: list[str]) -> str:

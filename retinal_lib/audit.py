@@ -1,9 +1,8 @@
 """The numbers of answers against the ledger: which fact holds each, and what is wrong with those that none holds."""
 
-
 from itertools import combinations
 
-from retinal_lib import amounts, naming
+from retinal_lib import amounts, naming, whereabouts
 from retinal_lib.amounts import Amount
 from retinal_lib.finding import ERROR, Finding, Trace
 from retinal_lib.ledger import Ledger, Quantity, holds
@@ -38,6 +37,7 @@ class Auditor:
     def answer(self, turn: int, text: Reading) -> tuple[list[Finding], list[Trace]]:
         """What the numbers of an answer come to."""
         found = amounts.read(text)
+        self._text, self._found = text, found
         findings, traces = [], []
         if found:
             named = naming.name(text, found)
@@ -70,7 +70,7 @@ class Auditor:
                     traces.append(
                         Trace(turn, text.span(amount.first, amount.last), text.said(amount.first, amount.last), "number", fact)
                     )
-                elif (apart := self._difference(text, amount, names)) is not None:
+                elif (apart := self._difference(text, amount, names) or self._together(text, amount)) is not None:
                     traces.append(
                         Trace(
                             turn,
@@ -108,8 +108,21 @@ class Auditor:
         return (
             self._measured(quantity, amount, names)
             and self._subject(quantity, names)
+            and self._parted(quantity, amount)
             and all(self._attribute(quantity, kind, names) for kind in _FIELD)
         )
+
+    def _parted(self, quantity: Quantity, amount: Amount) -> bool:
+        """Whether the words from the amount before an amount to the one after it tell the part that a quantity is of."""
+        wanted = _PARTS.get(quantity.part)
+        if wanted is None:
+            return True
+        words = self._text.words
+        i = self._found.index(amount)
+        first = self._found[i - 1].last if i else 0
+        last = self._found[i + 1].first if i + 1 < len(self._found) else len(words)
+        sentence = self._text.sentence(Term(amount.first, amount.last, "number", ()))
+        return bool(wanted & set(words[max(first, sentence.start) : min(last, sentence.stop)]))
 
     def _measured(self, quantity: Quantity, amount: Amount, names: Named) -> bool:
         own = names.own.get("measures", frozenset())
@@ -139,10 +152,8 @@ class Auditor:
         if measure == "density" and own <= {"area", "box"} and (own or amount.unit == "%"):
             return bool(self.known["vessels"] or names.own.get("vessels") or "density" in self.known["measures"])
         if measure == "cdr" and (
-            ("cup" in own
-            and (amount.unit == "%" or amount.spelled or amount.low < 1))
-            or (not own
-            and {"cup", "disc"} <= self.known["measures"])
+            ("cup" in own and (amount.unit == "%" or amount.spelled or amount.low < 1))
+            or (not own and {"cup", "disc"} <= self.known["measures"])
         ):
             return True
         if (
@@ -265,7 +276,11 @@ class Auditor:
             and {1.0, 2.0} <= {e for a in found for e in (a.low, a.high)}
         ):
             return True  # between what values a fractal dimension lies
-        return self.ledger.vascular and amount.unit == "dd" and {amount.low, amount.high} <= {0.5, 1.0, 2.0}
+        return (
+            bool(self.ledger.vascular or self.ledger.placed)
+            and amount.unit == "dd"
+            and {amount.low, amount.high} <= {0.5, 1.0, 2.0}
+        )
 
     def _difference(self, text: Reading, amount: Amount, names: Named) -> Quantity | None:
         """The first of two quantities of one measure that the amount is the difference of, in words such as 5 µm wider."""
@@ -292,6 +307,11 @@ class Auditor:
             if one.measure == other.measure and value and holds(amount, one._replace(value=value, shown=shown)):
                 return one
         return None
+
+    def _together(self, text: Reading, amount: Amount) -> Quantity | None:
+        """A quantity of the lesions that an amount counts in several quadrants together."""
+        counts = amount.whole and not (amount.unit or amount.edges or amount.bound)
+        return whereabouts.together(text, amount, self.ledger) if counts else None
 
     @staticmethod
     def _of_vessels(text: Reading, amount: Amount) -> bool:
@@ -332,6 +352,15 @@ class Auditor:
 
     def _named_so(self, quantity: Quantity, amount: Amount, names: Named) -> bool:
         return bool(names.own.get("measures") or names.before.get("measures")) and self._called(quantity, amount, names)
+
+
+_BEYOND = frozenset("more other further additional remaining rest beyond left outside smaller another they it hold".split())
+_PARTS = {
+    "clusters": frozenset("cluster clustered group grouped".split()),
+    "place": whereabouts.WORDS,
+    "rest": _BEYOND,
+    "rest place": whereabouts.WORDS,
+}
 
 
 def _apart(one: Quantity, other: Quantity, amount: Amount) -> bool:

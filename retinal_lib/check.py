@@ -15,7 +15,7 @@ from retinal_lib.ledger import Ledger
 from retinal_lib.profile import Profile
 from retinal_lib.vocabulary import Reading
 
-VERSION = 2  # rises with every change of what is found; a run records it
+VERSION = 3  # rises with every change of what is found; a run records it
 _DEMANDED = ("image", "quality", "disease", "lesion", "vascular")
 _TOUCHED = {
     "quality": "quality",

@@ -1,6 +1,6 @@
 """Diseases, lesions, grades and normality told in answers against what the facts say."""
 
-from retinal_lib import polarity
+from retinal_lib import polarity, whereabouts
 from retinal_lib.fact import Fact
 from retinal_lib.finding import ERROR, WARNING, Finding, Trace
 from retinal_lib.polarity import Cues, Mention
@@ -47,7 +47,9 @@ class Claims:
         if mention.polarity == "open" or self._defined(mention):
             return
         if mention.polarity == "no":
-            if stance == YES:
+            if stance == YES and fact.aspect == "lesion" and whereabouts.somewhere(self._text, term, mention.sentence):
+                self._trace(term, fact)
+            elif stance == YES:
                 self._add("denied_disease", term, f"{said!r} is denied, but {fact.text}", fact)
             elif stance is None and not self.profile.listed and not self._is_subject(condition, mention.sentence):
                 self._add(

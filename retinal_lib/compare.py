@@ -1,13 +1,11 @@
-"""Claims that need a look at several facts: arteries wider than veins, several lesions where one is marked, and the part of the
-picture that a lesion lies in."""
+"""Claims that need a look at several facts: arteries wider than veins, several lesions where one is marked, and where lesions
+lie."""
 
 from collections.abc import Iterator
 
-from retinal_lib import amounts
-from retinal_lib.fact import Fact
+from retinal_lib import whereabouts
 from retinal_lib.finding import ERROR, Finding
 from retinal_lib.ledger import Ledger, Quantity
-from retinal_lib.polarity import Cues
 from retinal_lib.vocabulary import Reading, Term, implied
 
 _GREATER = {
@@ -21,8 +19,6 @@ _LESSER = {
     "fractal": frozenset(),
 }
 _MANY = frozenset("multiple several many numerous countless".split())
-_UP, _DOWN, _LEFT, _RIGHT = (frozenset(w.split()) for w in ("upper top", "lower bottom", "left", "right"))
-_REGION = frozenset("corner quarter quadrant part half third area side edge margin".split())
 
 
 def compared(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
@@ -86,7 +82,7 @@ def _of(ledger: Ledger, measure: str, vessel: object, zone: str) -> Quantity | N
 
 def counted(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
     """Several lesions of a type of which one is marked."""
-    counts = [q for q in ledger.quantities if q.measure == "count" and q.value == 1 and q.subjects and "_" not in q.fact.name]
+    counts = [q for q in ledger.quantities if q.measure == "count" and q.value == 1 and q.subjects and not q.part]
     for term in text.of("conditions") if counts else ():
         if _MANY & set(text.words[max(0, term.first - 3) : term.first]):
             fact = next((q.fact for q in counts if q.subjects & _family(term)), None)
@@ -106,51 +102,6 @@ def _family(term: Term) -> frozenset[str]:
     return frozenset(str(v) for v in term.values) | {c for v in term.values for c in implied(str(v))}
 
 
-def placed(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
-    """The part of the picture that a lesion is told to lie in, against its boxes."""
-    if not ledger.boxes or not text.of("conditions"):
-        return
-    cues = Cues(text)
-    for k, word in enumerate(text.words):
-        alone = (
-            word in ("bottom", "top")
-            and text.words[k - 1 : k] == ["the"]
-            and text.words[k + 1 : k + 2] not in (["left"], ["right"])
-        )
-        if (word not in _REGION and not alone) or {"number", "fraction", "counted", "bracket"} & {
-            text.words[i] for i in text.sentence(Term(k, k + 1, "", ()))
-        }:
-            continue
-        near = {word} if alone else set(text.words[max(0, k - 3) : k])
-        if not near & (_UP | _DOWN | _LEFT | _RIGHT) or near & {"superior", "inferior"}:
-            continue
-        spot = Term(k, k + 1, "region", ())
-        sentence = text.sentence(spot)
-        every = text.of("conditions")
-        near_by = [t for t in every if t.first in sentence] or [t for t in every if t.last <= sentence.start][-1:]
-        named = [t for t in near_by if cues.polarity(t, text.sentence(t)) == "yes"]
-        boxes = [q for q in ledger.boxes if any(q.subjects & _family(t) for t in named)]
-        given = [a.edges for a in amounts.read(text) if a.edges and a.first in sentence]
-        if boxes and not any(_lies(edges, near) for edges in given or [q.edges for q in boxes]):
-            fact: Fact = boxes[0].fact
-            yield Finding(
-                "box",
-                ERROR,
-                turn,
-                text.span(max(0, k - 2), k + 1),
-                f"{text.said(max(0, k - 2), k + 1)!r} holds no box of it: {fact.text}",
-                fact,
-            )
-
-
-def _lies(edges: tuple[float, ...], near: set[str]) -> bool:
-    """Whether a box reaches into the half that words name."""
-    left, top, right, bottom = edges
-    x, y = (left + right) / 2, (top + bottom) / 2
-    sides = ((_UP, y < 0.5), (_DOWN, y > 0.5), (_LEFT, x < 0.5), (_RIGHT, x > 0.5))
-    return all(holds for words, holds in sides if words & near)
-
-
 def check(turn: int, text: Reading, ledger: Ledger) -> list[Finding]:
     """All of these, of one answer."""
-    return [*compared(turn, text, ledger), *counted(turn, text, ledger), *placed(turn, text, ledger)]
+    return [*compared(turn, text, ledger), *counted(turn, text, ledger), *whereabouts.check(turn, text, ledger)]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from retinal_lib import automorph, exclude, folder, lesions, page, table
+from retinal_lib import automorph, crops, exclude, folder, lesions, page, table
 from retinal_lib.catalogue import Catalogue
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.fact import ASPECTS, Case, Fact, Source, line
@@ -113,7 +113,8 @@ class BaseDescription:
         if found.split in self._automorph and self._gives(AutoMorphFacts):
             facts += self._automorph_facts(found, facts, record)
         if self._gives(Boxes):
-            facts += lesions.facts(self._masks.get((found.split, found.key), {}), self.page, found, record.missing)
+            files = self.masks_of(found)
+            facts += lesions.facts(files, self.page, found, record.missing, record.eye, self.cut_of(found))
         facts, missing = self._withhold(facts, record.missing)
         order = {aspect: i for i, aspect in enumerate(ASPECTS)}
         facts = sorted((f for f in facts if f.aspect in self.aspects), key=lambda f: order[f.aspect])
@@ -128,6 +129,15 @@ class BaseDescription:
             tuple(facts),
             tuple(missing),
         )
+
+    def masks_of(self, found: folder.Found) -> dict[str, Path | None]:
+        """The mask file of each type of an image; None: its absence means that there is no such lesion."""
+        return self._masks.get((found.split, found.key), {})
+
+    def cut_of(self, found: folder.Found) -> tuple[int, int, int] | None:
+        """Row, column and radius that AutoMorph cropped an image by, or None where its results do not tell."""
+        key = self._automorph_key(found) if found.split in self._automorph else None
+        return crops.read(self._automorph[found.split].root).get(key) if key else None
 
     def get_description(self, image: str) -> str:
         """The hidden description of an image, one line per aspect; equal to `describe(image).description`."""

@@ -4,50 +4,51 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+import numpy as np
 
-from retinal_lib import picture
+from retinal_lib import drawing, palette, picture
 from retinal_lib.conversation import IMAGE
+from retinal_lib.drawing import Axes, Figure
 from retinal_lib.fact import ASPECTS, Case
+from retinal_lib.palette import Hue
 
 _SIDE = 360  # pixels of a shown picture: enough to recognise an eye, small enough to keep in a notebook
 _COLUMNS = 92  # letters in a line of text beside it
 _LINES = 26
-_COLOURS = ("#1f9bcf", "#f2a900", "#d1495b", "#4caf50", "#9b5de5", "#ffffff")
 
 
 def cases(shown: Sequence[Case], titles: Sequence[str] | None = None) -> Figure:
     """Pictures with the boxes of their lesions, each beside its hidden facts (shortened; `description` has them whole)."""
-    figure, rows = _rows(len(shown))
-    for axes, case, title in zip(rows, shown, titles or [case.id for case in shown], strict=True):
-        _picture(axes[0], case.path, title)
-        _boxes(axes[0], case)
-        _text(
-            axes[1], [(ASPECTS[a], "; ".join(f.text for f in case.about(a)).replace("; [", ", [") + ".") for a in case.aspects]
-        )
+    with drawing.style():
+        hues, words = _hues(shown), {}
+        figure, rows = _rows(len(shown), 0.4 if hues else 0)
+        for axes, case, title in zip(rows, shown, titles or [case.id for case in shown], strict=True):
+            _picture(axes[0], case.path, title)
+            words |= _boxes(axes[0], case, hues)
+            parts = [(ASPECTS[a], "; ".join(f.text for f in case.about(a)).replace("; [", ", [") + ".") for a in case.aspects]
+            _text(axes[1], parts)
+        drawing.legend(figure, [(words[kind], hue) for kind, hue in hues.items()])
     return figure
 
 
 def conversations(shown: Sequence[tuple[Path, str, list[dict[str, str]]]]) -> Figure:
     """Pictures (path, title, turns as exported), each beside its conversation (shortened)."""
     if not shown:
-        return _nothing("no conversation is accepted yet")
-    figure, rows = _rows(len(shown))
-    for axes, (path, title, turns) in zip(rows, shown, strict=True):
-        _picture(axes[0], path, title)
-        _text(axes[1], [("Q" if t["from"] == "human" else "A", t["value"].replace(f"\n{IMAGE}", "")) for t in turns])
+        return drawing.sentence("no conversation is accepted yet")
+    with drawing.style():
+        figure, rows = _rows(len(shown))
+        for axes, (path, title, turns) in zip(rows, shown, strict=True):
+            _picture(axes[0], path, title)
+            _text(axes[1], [("Q" if t["from"] == "human" else "A", t["value"].replace(f"\n{IMAGE}", "")) for t in turns])
     return figure
 
 
 def bars(title: str, counts: dict[str, int]) -> Figure:
     """Counts as horizontal bars, in the given order, each with its number."""
-    figure, axes = plt.subplots(figsize=(7, 0.9 + 0.28 * len(counts)), dpi=72, layout="constrained")
-    plt.close(figure)
+    figure = drawing.figure(0.9 + 0.28 * len(counts), 7, dpi=72)
+    axes = figure.subplots()
     names = [textwrap.shorten(name, 60, placeholder="…") for name in counts]
-    drawn = axes.barh(range(len(counts)), list(counts.values()), color=_COLOURS[0], height=0.7)
+    drawn = axes.barh(range(len(counts)), list(counts.values()), color=palette.BAR, height=0.7)
     axes.bar_label(drawn, padding=3, fontsize=9)
     axes.set_yticks(range(len(counts)), names, fontsize=9)
     axes.invert_yaxis()
@@ -58,43 +59,41 @@ def bars(title: str, counts: dict[str, int]) -> Figure:
     return figure
 
 
-def _nothing(why: str) -> Figure:
-    figure = plt.figure(figsize=(12, 0.6), dpi=72)
-    figure.text(0.01, 0.4, why, fontsize=10, family="monospace")
-    plt.close(figure)
-    return figure
-
-
-def _rows(count: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
-    figure, axes = plt.subplots(
-        count, 2, figsize=(12, 4.1 * count), width_ratios=(1, 1.9), squeeze=False, dpi=72, layout="constrained"
-    )
-    plt.close(figure)  # or the notebook shows it twice
+def _rows(count: int, more: float = 0) -> tuple[Figure, list[tuple[Axes, Axes]]]:
+    figure = drawing.figure(4.1 * count + more, 12, dpi=72)
+    axes = figure.subplots(count, 2, width_ratios=(1, 1.9), squeeze=False)
     return figure, [tuple(row) for row in axes]
 
 
 def _picture(axes: Axes, path: Path, title: str) -> None:
-    axes.imshow(picture.upright(path, _SIDE))
-    axes.set_title(title, fontsize=10)
-    axes.set_anchor("N")
-    axes.axis("off")
+    drawing.show(axes, np.asarray(picture.upright(path, _SIDE)))
+    drawing.headline(axes, title, fontsize=10)
 
 
-def _boxes(axes: Axes, case: Case) -> None:
-    """The lesion boxes over the picture, a colour for each type, named beneath it."""
-    width, height = axes.images[0].get_size()[1], axes.images[0].get_size()[0]
-    names = list(dict.fromkeys(f.words for f in case.about("lesion") if f.name.endswith("_box")))
+def _kind(name: str) -> str:
+    return name.removesuffix("_box")
+
+
+def _hues(shown: Sequence[Case]) -> dict[str, Hue]:
+    """A hue for each lesion type of these cases; landmarks, which no fact counts, are white."""
+    lesions = [f for case in shown for f in case.about("lesion")]
+    counted = {f.name for f in lesions}
+    kinds = [_kind(f.name) for f in lesions if f.name.endswith("_box")]
+    white = {kind: Hue(palette.LANDMARK) for kind in kinds if kind not in counted}
+    return palette.hues(kind for kind in kinds if kind in counted) | white
+
+
+def _boxes(axes: Axes, case: Case, hues: dict[str, Hue]) -> dict[str, str]:
+    """The lesion boxes over the picture; returns what each kind is called."""
+    found: dict[str, list] = {}
+    words = {}
     for fact in case.about("lesion"):
-        if not fact.name.endswith("_box"):
-            continue
-        left, top, right, bottom = fact.value
-        colour = _COLOURS[names.index(fact.words) % len(_COLOURS)]
-        corner = (left * width - 0.5, top * height - 0.5)
-        size = ((right - left) * width, (bottom - top) * height)
-        axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=1))
-    handles = [Rectangle((0, 0), 1, 1, color=_COLOURS[i % len(_COLOURS)]) for i in range(len(names))]
-    if names:
-        axes.legend(handles, names, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, facecolor="0.5")
+        if fact.name.endswith("_box"):
+            found.setdefault(_kind(fact.name), []).append(fact.value)
+            words[_kind(fact.name)] = fact.words
+    for kind, edges in found.items():
+        drawing.boxes(axes, edges, hues[kind], width=1)
+    return words
 
 
 def _text(axes: Axes, parts: list[tuple[str, str]]) -> None:

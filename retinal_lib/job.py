@@ -13,9 +13,8 @@ from pathlib import Path
 import pandas as pd
 from anyio.from_thread import start_blocking_portal
 
-from retinal_lib import check, dataset, export, paths, picture, price, progress, prompt, sample, select, settings, teacher, ways
+from retinal_lib import check, dataset, export, opened, paths, picture, price, progress, prompt, select, settings, teacher, ways
 from retinal_lib.book import Book
-from retinal_lib.desc import CLASSES, BaseDescription
 from retinal_lib.errors import UserError
 from retinal_lib.fact import Case, Fact, Source
 from retinal_lib.outcome import Outcome, Tally
@@ -38,8 +37,7 @@ class Job:
         self.folder = chosen.folder
         ways.check_terms(page, chosen)
         self.teacher = teacher.make(chosen)
-        self.drawn = chosen.data_root is None and not settings.is_own(chosen.dataset)
-        self.data = self._load_data()
+        self.data, self.drawn = opened.data(chosen, page)
         self.images = select.images(self.data, chosen.subset, chosen.start, chosen.limit)
         self._told = frozenset(prompt.told(chosen.track))
         self._prompts: dict[tuple[str, ...], str] = {}  # by the aspects of an image: few, and long
@@ -56,18 +54,6 @@ class Job:
         """
         chosen = settings.load(**parameters)
         return cls(chosen, dataset.page_of(chosen.dataset))
-
-    def _load_data(self) -> BaseDescription:
-        chosen = self.settings
-        root, tables = chosen.data_root, chosen.tables
-        if _is_csv(chosen.dataset):
-            tables = {"all": chosen.dataset}
-        if root is None and not self.drawn:
-            root = self.page.file.parent  # beside the page or table of one's own
-        elif root is None:
-            root = sample.draw(self.page.name, paths.root() / "artifacts" / "sample" / self.page.name)
-        kind = CLASSES.get(self.page.name, BaseDescription)
-        return kind(root, chosen.automorph_root, chosen.split, dataset=self.page, tables=tables)
 
     # --- what is shown before anything is asked -------------------------------------------------------------------
 
@@ -294,7 +280,3 @@ _TEACHERS = {
     "offline": "retinal_lib's own composer: sentences put together from the facts, no language model was asked",
     "openai": "a language model behind an OpenAI-compatible server, told the facts in `prompts`",
 }
-
-
-def _is_csv(dataset: str) -> bool:
-    return dataset.casefold().endswith(".csv")

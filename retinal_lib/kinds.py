@@ -296,9 +296,10 @@ class AutoMorphFacts(Kind):
 
 
 class Boxes(Kind):
-    """Lesion boxes from the masks that the page declares."""
+    """Lesion boxes from the masks that the page declares; a description names at most `max_boxes` per lesion type."""
 
     label: ClassVar[bool] = False
+    max_boxes: int = 10
     gives: ClassVar[tuple[str, ...]] = ("lesion",)
 
     def facts(self, record: Record) -> list[Fact]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from retinal_lib import amounts, automorph, kinds, vocabulary
 from retinal_lib.amounts import Amount
 from retinal_lib.fact import Case, Fact
+from retinal_lib.telling import ENDINGS
 
 DIMENSIONS = ("measures", "vessels", "zones", "formulas", "orientations", "conditions")
 _MEASURES = {
@@ -29,6 +30,16 @@ _UNITS: dict[str, dict[str, float]] = {
     "disc diameters": {"": 1, "dd": 1},
     "box": {"": 1, "%": 100},
 }
+# what the endings of a lesion fact's name say that it tells a part of
+PARTS = {
+    "_clusters": "clusters",
+    "_place": "place",
+    "_fovea": "fovea",
+    "_disc": "disc",
+    "_rest": "rest",
+    "_rest_share": "rest",
+    "_rest_place": "rest place",
+}
 _COARSEST = 0.065  # of the value: how far a rounded number may lie from it
 _SLIPS = (1, 100, 0.01, 1000, 0.001, 10, 0.1)
 
@@ -49,6 +60,7 @@ class Quantity(NamedTuple):
     edges: tuple[float, ...] = ()
     top: int = 0  # of a grade: the scale's highest level
     excess: bool = False  # what a ratio has above 1
+    part: str = ""  # of a lesion type: the quadrant, the rest or the landmark that it tells of; nothing of the whole
 
 
 @cache
@@ -84,6 +96,7 @@ class Ledger:
     def __init__(self, case: Case):
         self.quantities: list[Quantity] = []
         self.loose: list[tuple[Amount, Fact]] = []
+        self._kinds: dict[str, frozenset[str]] = {}  # lesion types by their codes
         columns, scales = automorph.columns(), kinds.scales()
         for fact in case.facts:
             if fact.aspect == "vascular" and fact.name in columns:
@@ -106,6 +119,7 @@ class Ledger:
                 self.loose += [(amount, fact) for amount in _loose(fact.text)]
         self._total()
         self.boxes = [q for q in self.quantities if q.edges]
+        self.placed = [q for q in self.quantities if q.edges or q.part in ("place", "rest place", "fovea", "disc")]
         self.vascular = any(q.fact.aspect == "vascular" for q in self.quantities)
         self.subjects = frozenset(s for q in self.quantities for s in q.subjects)
         self.by_value = sorted(self.quantities, key=lambda q: q.value)
@@ -118,9 +132,11 @@ class Ledger:
         self.loose += [(amount, fact) for amount in _loose(fact.words)]
 
     def _lesion(self, fact: Fact) -> None:
-        subjects = frozenset(vocabulary.conditions(fact.words))
-        if not subjects:
-            subjects = frozenset(vocabulary.conditions(fact.text))
+        ending = next((e for e in sorted(ENDINGS, key=len, reverse=True) if fact.name.endswith(e)), "")
+        of = self._kinds.get(fact.name.removesuffix(ending)) if ending in PARTS else None
+        subjects = of or frozenset(vocabulary.conditions(fact.words)) or frozenset(vocabulary.conditions(fact.text))
+        if not ending:
+            self._kinds[fact.name] = subjects
         if fact.unit == "box":
             edges = tuple(float(e) for e in fact.value)
             self.quantities.append(Quantity(edges[0], edges[0], "box", fact, "box", subjects=subjects, edges=edges))
@@ -130,11 +146,12 @@ class Ledger:
             unit = fact.unit if fact.unit in _UNITS else "count"
             measure = {"%": "area", "disc diameters": "distance"}.get(unit, "count")
             shown = _loose(fact.text)[0].low if unit != "count" and _loose(fact.text) else fact.value
-            self.quantities.append(Quantity(fact.value, shown, unit, fact, measure, subjects=subjects))
+            part = PARTS.get(ending, "")
+            self.quantities.append(Quantity(fact.value, shown, unit, fact, measure, subjects=subjects, part=part))
 
     def _total(self) -> None:
         """All marked lesions together may be told as well."""
-        counts = [q for q in self.quantities if q.measure == "count" and "_" not in q.fact.name]
+        counts = [q for q in self.quantities if q.measure == "count" and not q.part]
         if len(counts) > 1:
             total = sum(q.value for q in counts)
             self.quantities.append(Quantity(total, total, "count", counts[0].fact, "count"))

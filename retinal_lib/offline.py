@@ -13,9 +13,9 @@ from retinal_lib import offline_vessels as vessels
 from retinal_lib.fact import Case, Fact
 from retinal_lib.form import CONSULT_WORDS
 from retinal_lib.kinds import scales
-from retinal_lib.lesions import NAMED, said
 from retinal_lib.paths import PACKAGE
 from retinal_lib.phrases import Phrases, articled, joined, sentence
+from retinal_lib.telling import ENDINGS, is_count, said
 
 _BANK = PACKAGE / "prompts" / "offline.yaml"
 # the turns of an instruction conversation follow one of these orders; the image itself always comes first
@@ -155,26 +155,29 @@ class _Composer:
 
     def _lesion(self) -> list[str]:
         facts = self.case.about("lesion")
-        told, boxes = [], 0
-        for count in [f for f in facts if not f.name.endswith(("_box", "_area"))]:
-            lying = [f for f in facts if f.name == f"{count.name}_box"]
-            boxes += len(lying)
-            told.append(self._lesion_type(count, lying))
-        marks = [f for f in facts if f.name.endswith("_box") and not any(c.name == f.name[:-4] for c in facts)]
+        counts = [f for f in facts if is_count(f)]
+        told = [text for count in counts for text in self._lesion_type(count)]
+        marks = [f for f in facts if f.name.endswith("_box") and not any(c.name == f.name[:-4] for c in counts)]
         for fact in marks:
             told.append(self.phrases.say(self.bank["lesion"]["landmark"], words=fact.words, list=said(fact.value)))
-        return [*told, self.phrases.say(self.bank["lesion"]["frame"])] if boxes + len(marks) else told
+        boxes = any(f.name.endswith("_box") for f in facts)
+        return [*told, self.phrases.say(self.bank["lesion"]["frame"])] if boxes else told
 
-    def _lesion_type(self, count: Fact, boxes: list[Fact]) -> str:
+    def _lesion_type(self, count: Fact) -> list[str]:
+        """How many and in which boxes in one sentence, then where they lie, then what the boxes leave out."""
         bank = self.bank["lesion"]
         if not count.value:
-            return self.phrases.say(bank["none"], many=count.unit)
-        area = next(f for f in self.case.about("lesion") if f.name == f"{count.name}_area")
-        places = joined([said(f.value) for f in boxes])
-        where = self._raw(bank["largest" if count.value > NAMED else "all"], list=places, count=len(boxes)) if boxes else ""
+            return [self.phrases.say(bank["none"], many=count.unit)]
+        of = {ending: self._facts("lesion", f"{count.name}{ending}") for ending in ENDINGS}
+        list_, clustered = [said(f.value) for f in of["_box"]], bool(of["_clusters"])
+        things = {"count": len(list_), "things": " clusters" if clustered else "", "list": joined(list_) if list_ else ""}
+        where = self._raw(bank["largest" if of["_rest"] else "clusters" if clustered else "all"], **things) if list_ else ""
         counted = f"{count.value} {count.words if count.value == 1 else count.unit}"
-        share = re.search(r"[\d.]+ %", area.text)[0]
-        return self.phrases.say(bank["one" if count.value == 1 else "some"], counted=counted, area=share, boxes=where)
+        share = re.search(r"[\d.]+ %", of["_area"][0].text)[0] if of["_area"] else ""
+        first = self.phrases.say(bank["one" if count.value == 1 else "some"], counted=counted, area=share, boxes=where)
+        parts = (("_clusters",), ("_place",), ("_fovea", "_disc"), ("_rest", "_rest_share"), ("_rest_place",))
+        texts = [[f.text for ending in part for f in of[ending]] for part in parts]
+        return [first, *(sentence(joined(part)) for part in texts if part)]
 
     def _raw(self, templates: list[str], **slots: object) -> str:
         text = self.phrases.say(templates, **slots)  # a piece inside a sentence
@@ -259,7 +262,7 @@ class _Composer:
         return told or [self.phrases.say(self.bank["disease"]["unknown"])]
 
     def _counted(self) -> list[str]:
-        counts = [f for f in self.case.about("lesion") if not f.name.endswith(("_box", "_area"))]
+        counts = [f for f in self.case.about("lesion") if is_count(f)]
         words = [f"{f.value or 'no'} {f.words if f.value == 1 else f.unit}" for f in counts]
         return [self.phrases.say(self.bank["short"]["some"], list=joined(words))] if words else []
 

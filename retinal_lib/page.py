@@ -31,12 +31,19 @@ class Split(Strict):
 
 
 class Masks(Strict):
-    """How a mask's name tells its image (group `image`, else the whole stem) and its lesion type (group `type`)."""
+    """How a mask's name tells its image (group `image`, else the whole stem) and its lesion type (group `type`): its stem, or
+    where `name` holds a slash, its folder's name and its stem, as in MA/eye1; `gap` is how
+    far apart, as a share of the mask's longer side, lesions of one cluster may lie, `fill` the share of its box that a cluster
+    fills at least (see `boxes.clusters`). Places are told from the landmarks that are called "optic disc" and "fovea"."""
 
     name: str
     types: dict[str, tuple[str, str]]  # type -> (singular, plural)
     landmarks: dict[str, str] = {}
     absent: Literal["none", "unknown"] = "unknown"  # what a missing mask file says where the type's folder has others
+    gap: float = Field(0.00025, ge=0, lt=1)
+    fill: float = Field(0.2, ge=0, le=1)
+    centred: Literal["macula", "not said"] = "not said"  # macula: every picture is, so that the disc's side tells the nose's
+    near_fovea: list[str] = []  # types of which it is told where they come within one disc diameter of the fovea
 
 
 class Pairs(Strict):

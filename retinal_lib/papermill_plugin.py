@@ -219,7 +219,7 @@ def completed(arguments: list[str]) -> list[str]:
     given = passed(line)
     check(notebook, given)
     home = _inside(notebook, "metadata", "retinal_lib", "folder")
-    target = _folder(own_parameters(notebook) | given, line["cwd"], HOMES.get(home, "settings")) / name
+    target = _folder(own_parameters(notebook) | given, line["cwd"], HOMES.get(home, "settings"), Path(name).stem) / name
     try:
         same = target.exists() and target.samefile(source)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -230,11 +230,12 @@ def completed(arguments: list[str]) -> list[str]:
     return [*arguments, str(target).replace("{", "{{").replace("}", "}}")]  # papermill fills {names} in paths
 
 
-def _folder(parameters: dict[str, object], cwd: tuple[str, ...], home: str) -> Path:
-    settings = import_module(f"retinal_lib.{home}")  # here: a notebook that does not ask for it need not wait
+def _folder(parameters: dict[str, object], cwd: tuple[str, ...], home: str, notebook: str) -> Path:
+    asked = import_module(f"retinal_lib.{home}")  # here: a notebook that does not ask for it need not wait
+    more = (notebook,) if home == "settings" else ()
     try:
         with chdir(cwd[-1]) if cwd else nullcontext():  # the kernel takes relative paths from there
-            return settings.folder(parameters)
+            return asked.folder(parameters, *more)
     except OSError as error:
         raise UserError(f"the run's folder cannot be told: {error.filename} ({error.strerror or error})") from error
 

@@ -4,6 +4,7 @@ from functools import lru_cache
 
 from retinal_lib import automorph, kinds, polarity, vocabulary
 from retinal_lib.fact import Case, Fact
+from retinal_lib.telling import ENDINGS
 from retinal_lib.vocabulary import WORDS, beside, implied
 
 YES, NO, MAY = "yes", "no", "may"
@@ -18,9 +19,9 @@ def _stances(aspect: str, name: str, value: object, unit: str, words: str, text:
         level = WORDS["levels"][unit].get(value, {})
         return tuple((condition, stance) for stance in (YES, NO, MAY) for condition in level.get(stance, ()))
     if aspect == "lesion":
-        if name.endswith(("_area", "_box")) or not isinstance(value, int | float):
+        if name.endswith(ENDINGS) or not isinstance(value, int | float):
             return ()
-        return tuple((c, YES if value else NO) for c in vocabulary.conditions(words)) if "_" not in name else ()
+        return tuple((c, YES if value else NO) for c in vocabulary.conditions(words))
     if name == "normal" or (aspect == "patient" and words == "normal"):
         return ((EVERYTHING, NO),)
     if aspect == "disease" or (aspect == "patient" and name not in ("age", "sex")):

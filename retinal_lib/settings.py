@@ -202,7 +202,14 @@ def _valid(kept: dict[str, object], passed: dict[str, object], file: Path) -> Se
         raise UserError(f"{place}: found {first['input']!r}; {wanted}") from error
 
 
-def folder(parameters: dict[str, object]) -> Path:
-    """The absolute folder of the run that a notebook with these parameters makes. UserError: as in `load`."""
+def notebook_folder(chosen: Settings, notebook: str) -> Path:
+    """The absolute folder that a notebook writes into: boxes and explore have one of their own, others are about the run's."""
+    if notebook not in ("boxes", "explore"):
+        return chosen.folder
+    return chosen.out_dir or paths.root() / "artifacts" / f"{chosen.name}-{notebook}"
+
+
+def folder(parameters: dict[str, object], notebook: str = "generate") -> Path:
+    """The absolute folder of what a notebook with these parameters makes. UserError: as in `load`."""
     known = {name: value for name, value in parameters.items() if name in NOTEBOOK}
-    return load(**known).folder
+    return notebook_folder(load(**known), notebook)

@@ -23,6 +23,10 @@ def keep(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    os.environ |= {"RETINAL_LIB_ROOT": str(HERE.parent / "artifacts" / "tests"), "PYTHONHASHSEED": "0", "RETINAL_LIB_HEADLESS": "1"}
+    os.environ |= {
+        "RETINAL_LIB_ROOT": str(HERE.parent / "artifacts" / "tests"),
+        "PYTHONHASHSEED": "0",
+        "RETINAL_LIB_HEADLESS": "1",
+    }
     for name in sys.argv[1:]:
         keep(Path(name).resolve())

@@ -25,10 +25,10 @@ from retinal_lib import (
     UserError,
     automorph,
     boxes,
-    lesions,
     load_dataset,
     page,
     prompt,
+    telling,
 )
 from retinal_lib.dataset import BaseDescription
 from retinal_lib.fact import Case
@@ -446,7 +446,7 @@ def test_boxes_hold_every_lesion_whole_and_come_largest_first(marked: np.ndarray
     ],
 )
 def test_the_smallest_lesion_covers_more_than_nothing(share: float, text: str) -> None:
-    assert lesions.percent(share) == text
+    assert telling.percent(share) == text
 
 
 # --- MMAC ---

@@ -1,4 +1,4 @@
-"""generate.ipynb, run by papermill for every dataset and track, as at night."""
+"""The notebooks, run by papermill for every dataset that they are for, as at night."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,10 @@ import nbformat
 import papermill
 import pytest
 
-from retinal_lib import page, validate
+from retinal_lib import page, paths, settings, validate
 
-NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "generate.ipynb"
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+NOTEBOOK = NOTEBOOKS / "generate.ipynb"
 # each dataset in both tracks, the styles in turn: a kernel takes seconds (test_job.py runs all of them without one)
 RUNS = [(name, "instruction", None) for name in page.names()]
 RUNS += [(name, "alignment", ("caption", "consult")[i % 2]) for i, name in enumerate(page.names())]
@@ -36,3 +37,34 @@ def test_every_dataset_and_track_runs(
     if page.get(dataset).private_names:
         first = json.loads((tmp_path / "conversations.jsonl").read_text(encoding="utf-8").splitlines()[0])["image"]
         assert Path(first).stem not in output.read_text(encoding="utf-8"), "participants' names stay out of notebooks"
+
+
+@pytest.mark.parametrize("dataset", [name for name in page.names() if page.get(name).masks])
+def test_boxes_are_made_for_every_dataset_with_masks(dataset: str, drawn: dict[str, Path], tmp_path: Path) -> None:
+    parameters = {"dataset": dataset.lower(), "data_root": str(drawn[dataset]), "out_dir": str(tmp_path)}
+    output = tmp_path / "boxes.ipynb"
+    papermill.execute_notebook(str(NOTEBOOKS / "boxes.ipynb"), str(output), parameters, progress_bar=False)
+    found = json.loads((tmp_path / "boxes.json").read_text(encoding="utf-8"))
+    assert len(found["images"]) == 12 and found["failures"] == []
+    outputs = [out for cell in nbformat.read(output, 4).cells for out in cell.get("outputs", [])]
+    assert not [out for out in outputs if out.output_type == "stream" and out.name == "stderr"]
+    assert sum("image/jpeg" in out.get("data", {}) for out in outputs) == 2
+    assert output.stat().st_size < 500_000
+    made = {path.name for path in tmp_path.iterdir()}
+    assert made == {"boxes.ipynb", "boxes.json", "first.pdf", "first.png", "sheet.html", "sheet.pdf", "sheet.png"}
+
+
+def test_a_dataset_without_masks_goes_through_the_boxes_notebook_and_says_so(drawn: dict[str, Path], tmp_path: Path) -> None:
+    parameters = {"dataset": "APTOS", "data_root": str(drawn["APTOS"]), "out_dir": str(tmp_path)}
+    output = tmp_path / "boxes.ipynb"
+    papermill.execute_notebook(str(NOTEBOOKS / "boxes.ipynb"), str(output), parameters, progress_bar=False)
+    text = output.read_text(encoding="utf-8")
+    assert "APTOS has no lesion masks" in text and "IDRiD_seg, MICCAI_task2" in text
+    assert [path.name for path in tmp_path.iterdir()] == ["boxes.ipynb"]
+
+
+def test_the_boxes_notebook_has_its_folder_and_the_parameters_of_generate() -> None:
+    own = papermill.inspect_notebook(str(NOTEBOOKS / "boxes.ipynb"))
+    assert list(own) == ["dataset", "data_root", "out_dir", "automorph_root", "split", "limit"]
+    assert set(own) <= set(settings.NOTEBOOK) and all(parameter["help"] for parameter in own.values())
+    assert settings.folder({"dataset": "idrid_seg"}, "boxes") == paths.root() / "artifacts" / "IDRiD_seg-boxes"

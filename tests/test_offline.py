@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retinal_lib import automorph, check, lesions, load_dataset, offline, page, paths, prompt
+from retinal_lib import automorph, check, load_dataset, offline, page, paths, prompt, telling
 from retinal_lib.conversation import Turn, parse, to_llava
 from retinal_lib.fact import Case, Fact, Source
 from retinal_lib.kinds import scales
@@ -74,9 +74,11 @@ def pieces(fact: Fact) -> list[str]:
     if fact.unit in scales():
         return [str(fact.value), fact.words, scales()[fact.unit]["title"]]
     if fact.name.endswith("_box"):
-        return [lesions.said(fact.value)]
+        return [telling.said(fact.value)]
     if fact.name.endswith("_area"):
         return [re.search(r"[\d.]+ %", fact.text)[0]]
+    if fact.aspect == "lesion" and not telling.is_count(fact):
+        return [fact.text]
     if fact.aspect == "lesion":
         return [f"{fact.value} {fact.words if fact.value == 1 else fact.unit}" if fact.value else f"no {fact.unit}"]
     if fact.unit == "AutoMorph":
@@ -103,7 +105,7 @@ def test_a_consultation_tells_the_disease_or_that_none_is_known(cases: dict[str,
         text = answers(composed(case, "alignment", "consult", seed)).casefold()
         for fact in case.about("disease"):
             assert fact.words.casefold() in text, f"{case.id}: {fact.text}"
-        counts = [f for f in case.about("lesion") if f.value and not f.name.endswith(("_box", "_area"))]
+        counts = [f for f in case.about("lesion") if f.value and telling.is_count(f)]
         silent = not case.about("disease") and not counts and not any(f.name == "ungradable" for f in case.facts)
         assert ("no diagnosis" in text) == silent
 
@@ -228,7 +230,7 @@ SLOTS = {
     "modality": "a colour fundus photograph", "eye": "left", "by": "EyeQ graders", "words": "drusen", "value": "2",
     "of": "diabetic retinopathy", "title": "International Clinical Diabetic Retinopathy scale", "top": "4",
     "counted": "3 drusen", "area": "0.251 %", "boxes": ", at [0.1, 0.2, 0.3, 0.4]", "many": "haemorrhages",
-    "list": "[0.1, 0.2, 0.3, 0.4]", "count": "10",
+    "list": "[0.1, 0.2, 0.3, 0.4]", "count": "10", "things": " clusters",
     "a": "1800 µm", "b": "1700 µm", "where": "in zone B", "measure": "average width", "one": "an average width",
     "formula": "Hubbard's", "age": "58 years old", "sex": "male",
 }  # fmt: skip
@@ -264,7 +266,7 @@ def expansions(place: str, template: str) -> list[str]:
 @pytest.mark.parametrize(("place", "template"), list(leaves(bank())))
 def test_every_way_to_say_a_phrase_reads_well(place: str, template: str) -> None:
     for text in expansions(place, template):
-        if place in ("lesion.all", "lesion.largest"):
+        if place in ("lesion.all", "lesion.clusters", "lesion.largest"):
             text = f"I see drusen{text if text[0] in ',;' else ' ' + text}."
         assert_reads_well(text, question=place.startswith("questions."))
     if place.startswith("questions."):

@@ -1,0 +1,231 @@
+"""The one hand that all figures are drawn with: sizes, lines, letters, and files to print. The only door to matplotlib."""
+
+import io
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Ellipse
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+
+from retinal_lib.palette import FAINT, INK, Hue
+
+WIDTH = 7.2  # inches: two columns of a journal
+SCREEN, PRINT = 100, 300  # dots per inch in a notebook, and in files
+_STYLE = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters everywhere
+    "font.size": 7,
+    "axes.titlesize": 7.5,
+    "axes.titlepad": 3,
+    "axes.labelsize": 7,
+    "axes.edgecolor": FAINT,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "pdf.fonttype": 42,  # letters stay letters in a PDF
+    "text.parse_math": False,  # a dollar sign in a name is no formula
+    "figure.facecolor": "white",
+    "legend.frameon": False,
+    "legend.fontsize": 7,
+}
+HEAT = LinearSegmentedColormap.from_list("heat", ["#ffffff", "#fde0a6", "#f19a5b", "#c8485a", "#6d2368", "#1c1044"])
+
+
+@contextmanager
+def style():
+    """Within it, everything is drawn in one manner."""
+    with plt.rc_context(_STYLE):
+        yield
+
+
+def figure(height: float, width: float = WIDTH, dpi: int = SCREEN) -> Figure:
+    """An empty figure of so many inches, closed, so that a notebook shows it once."""
+    made = plt.figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    made.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    plt.close(made)
+    return made
+
+
+def grid(rows: int, columns: int, height: float, **more: object) -> tuple[Figure, np.ndarray]:
+    """A figure with rows x columns axes [rows, columns], `height` in inches."""
+    made = figure(height)
+    return made, made.subplots(rows, columns, squeeze=False, **more)
+
+
+def sentence(text: str) -> Figure:
+    """A figure that says why there is nothing to see."""
+    with style():
+        made = figure(0.35)
+        axes = made.subplots()  # a notebook shows no figure without axes
+        axes.axis("off")
+        axes.text(0, 0.5, text, va="center", fontsize=8, transform=axes.transAxes)
+    return made
+
+
+def show(axes: Axes, pixels: np.ndarray, title: str = "", below: str = "") -> None:
+    """A picture [height, width, 3] with a title above and a line below, without axes."""
+    axes.imshow(pixels, interpolation="antialiased")
+    headline(axes, title)
+    axes.set_anchor("NW")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    if below:
+        axes.set_xlabel(below, fontsize=6.5, color=INK, labelpad=2)
+
+
+def headline(axes: Axes, text: str, lines: int = 0, **more: object) -> None:
+    """A title at the upper left that may be wider than its axes; room is kept for at least so many lines."""
+    font = {"fontsize": 7} | more
+    lines = max(lines, text.count("\n") + 1 if text else 0)
+    # keeps the room; a title proper would push the axes about where it is wide
+    axes.set_title("\n".join(["|"] * lines), fontsize=font["fontsize"], color="none", pad=3 + 0.3 * font["fontsize"])
+    said = axes.annotate(text, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", va="bottom", **font)
+    said.set_in_layout(False)
+
+
+def short(text: str, most: int) -> str:
+    """A name of at most `most` letters, cut in its middle."""
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
+
+
+def boxes(axes: Axes, edges: Sequence[Sequence[float]], hue: Hue, width: float = 0.8, name: str = "boxes") -> None:
+    """Boxes [n, 4] (fractions) over the picture in `axes`: thin, just outside what they hold, dark-edged to be seen on bright
+    and dark ground alike."""
+    if not len(edges):
+        return
+    high, wide = axes.images[0].get_size()
+    x0, y0, x1, y1 = (np.asarray(edges, float) * (wide, high, wide, high)).T - 0.5
+    gap = max(high, wide) / 600 * width  # the line lies beside the lesion, not on it
+    x0, y0, x1, y1 = x0 - gap, y0 - gap, x1 + gap, y1 + gap
+    lines = np.stack([np.stack(p, 1) for p in ((x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0))], 1)
+    drawn = LineCollection(lines, colors=hue.colour, linewidths=width, capstyle="projecting", joinstyle="miter", gid=name)
+    if hue.dashes:
+        drawn.set_linestyle((0, hue.dashes))
+    drawn.set_path_effects([withStroke(linewidth=width * 1.6 + 0.1, foreground=(0, 0, 0, 0.6))])
+    axes.add_collection(drawn, autolim=False)
+
+
+def outline(axes: Axes, mask: np.ndarray, hue: Hue, extent: Sequence[float]) -> None:
+    """The outline of what is marked in a part of a mask, laid over `extent` (left, right, bottom, top)."""
+    if mask.any() and not mask.all():
+        padded = np.pad(mask.astype(np.float32), 1)
+        high, wide = mask.shape
+        left, right, bottom, top = extent
+        x = left + (np.arange(-1, wide + 1) + 0.5) * (right - left) / wide
+        y = top + (np.arange(-1, high + 1) + 0.5) * (bottom - top) / high
+        drawn = axes.contour(x, y, padded, [0.5], colors=hue.colour, linewidths=0.9)
+        drawn.set_path_effects([withStroke(linewidth=1.6, foreground=(0, 0, 0, 0.55))])
+
+
+def tag(axes: Axes, x: float, y: float, text: str, **more: object) -> None:
+    """A small white mark with a dark edge at a place in the axes' data."""
+    drawn = axes.text(x, y, text, color="white", fontsize=6.5, fontweight="bold", **more)
+    drawn.set_path_effects([withStroke(linewidth=1.6, foreground=(0, 0, 0, 0.8))])
+
+
+def point(axes: Axes, x: float, y: float, text: str) -> None:
+    """A letter beside a place in the axes' data, with a short line to it, so that the place itself stays free."""
+    middle = np.mean(axes.get_xlim())
+    side = -1 if x > middle else 1  # inwards
+    edge = [withStroke(linewidth=1.8, foreground=(0, 0, 0, 0.8))]
+    drawn = axes.annotate(
+        text,
+        (x, y),
+        (side * 9, 9),
+        textcoords="offset points",
+        color="white",
+        fontsize=6.5,
+        fontweight="bold",
+        ha="center",
+        va="center",
+        arrowprops={"arrowstyle": "-", "color": "white", "linewidth": 0.6, "shrinkA": 2, "shrinkB": 1.5},
+    )
+    drawn.set_path_effects(edge)
+    drawn.arrow_patch.set_path_effects(edge)
+
+
+def ruler(axes: Axes, length: float, text: str) -> None:
+    """A scale bar of `length` in the axes' data, at the lower left."""
+    left, right = sorted(axes.get_xlim())
+    bottom, top = axes.get_ylim()
+    x, y = left + 0.06 * (right - left), bottom + 0.08 * (top - bottom)
+    edge = [withStroke(linewidth=3, foreground=(0, 0, 0, 0.7))]
+    axes.plot([x, x + length], [y, y], color="white", linewidth=1.6, solid_capstyle="butt", path_effects=edge)
+    tag(axes, x, y + 0.03 * (top - bottom), text, va="bottom", ha="left")
+
+
+def ring(axes: Axes, x: float, y: float, wide: float, high: float) -> None:
+    """A thin dark ellipse around a place in the axes' data."""
+    axes.add_patch(Ellipse((x, y), wide, high, fill=False, edgecolor=INK, linewidth=0.8))
+
+
+def whole_numbers(most: int) -> MaxNLocator:
+    """Ticks at whole numbers, about `most` of them."""
+    return MaxNLocator(most, integer=True)
+
+
+def some_numbers(most: int) -> MaxNLocator:
+    """About `most` ticks at round numbers."""
+    return MaxNLocator(most)
+
+
+def legend(made: Figure, entries: Iterable[tuple[str, Hue]], note: str = "") -> None:
+    """The colours and what they stand for, under a figure; `note` follows."""
+    handles, names = [], []
+    for words, hue in entries:
+        dashes = tuple(part * 0.7 for part in hue.dashes)  # a legend's line is thick, and dashes grow with it
+        line = Line2D([], [], color=hue.colour, linewidth=2.2, linestyle=(0, dashes) if dashes else "-")
+        line.set_path_effects([withStroke(linewidth=3.4, foreground=(0, 0, 0, 0.8))])
+        handles.append(line)
+        names.append(words)
+    if note:
+        handles.append(Line2D([], [], linestyle="none"))
+        names.append(note)
+    if handles:
+        columns = len(handles) if sum(map(len, names)) < 105 else 2
+        made.legend(handles, names, loc="outside lower left", ncols=columns, handlelength=1.6, columnspacing=1.4)
+
+
+def save(made: Figure, stem: Path, kinds: Sequence[str] = ("png", "pdf")) -> list[Path]:
+    """Writes a figure to `stem`.png and `stem`.pdf at print quality, whole or not at all; the same figure gives the same
+    bytes. Returns the files."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    written = []
+    for kind in kinds:
+        path = stem.with_name(f"{stem.name}.{kind}")
+        part = path.with_name(f".{path.name}.part")
+        bare = {"CreationDate": None, "Creator": None, "Producer": None} if kind == "pdf" else {"Software": None}
+        with style():
+            made.savefig(part, format=kind, dpi=PRINT, metadata=bare)
+        part.replace(path)
+        written.append(path)
+    return written
+
+
+def jpeg(made: Figure, dpi: int) -> bytes:
+    """A figure as a JPEG file's bytes."""
+    file = io.BytesIO()
+    with style():  # not optimised: Pillow then gives a noisy picture too little room, and fails
+        made.savefig(file, format="jpeg", dpi=dpi, pil_kwargs={"quality": 88, "subsampling": 0})
+    return file.getvalue()

@@ -1,0 +1,434 @@
+"""Boxes: clusters, AutoMorph's crops, places in words, and masks as they are published."""
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from retinal_lib import boxes, crops, load_dataset, masks, page, places, runs, spread
+from retinal_lib.boxes import Crop, Landmark
+from retinal_lib.errors import UserError
+from retinal_lib.fact import Case
+
+MARKED = arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.booleans(), fill=st.just(False))
+
+
+def flooded(mask: np.ndarray) -> list[frozenset]:
+    """The 8-connected parts, found pixel by pixel."""
+    left, found = {(int(y), int(x)) for y, x in np.argwhere(mask)}, []
+    while left:
+        part, edge = set(), [left.pop()]
+        while edge:
+            y, x = edge.pop()
+            part.add((y, x))
+            near = {(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)} & left
+            left -= near
+            edge += near
+        found.append(frozenset(part))
+    return found
+
+
+def holds(outer: boxes.Box, inner: np.ndarray, size: tuple[int, int]) -> bool:
+    x0, y0, x1, y1 = np.array(outer) * (*size, *size)
+    return x0 <= inner[0] + 1e-6 and y0 <= inner[1] + 1e-6 and inner[2] <= x1 + 1e-6 and inner[3] <= y1 + 1e-6
+
+
+# --- lesions and clusters ---
+
+
+@given(MARKED)
+def test_lesions_are_the_connected_parts(mask: np.ndarray) -> None:
+    found = boxes.find(mask)
+    parts = flooded(mask)
+    expected = sorted((len(p), min(x for _, x in p), min(y for y, _ in p), max(x for _, x in p) + 1) for p in parts)
+    edges = found.edges.tolist()
+    assert sorted((n, e[0], e[1], e[2]) for n, e in zip(found.pixels.tolist(), edges, strict=True)) == expected
+    for n, (x, y) in enumerate(found.centres):
+        own = [p for p in parts if len(p) == found.pixels[n] and min(q for _, q in p) == edges[n][0]]
+        assert any(math.isclose(x, np.mean([q + 0.5 for _, q in p])) for p in own)
+        assert any(math.isclose(y, np.mean([q + 0.5 for q, _ in p])) for p in own)
+
+
+@given(MARKED, st.floats(0, 0.5), st.floats(0, 1))
+def test_every_lesion_is_held_whole_by_the_box_of_exactly_one_cluster(mask: np.ndarray, gap: float, fill: float) -> None:
+    found = boxes.find(mask)
+    groups, owners = boxes.clusters(found, gap, fill)
+    assert len(owners) == len(found.pixels) and sorted(set(owners.tolist())) == list(range(len(groups)))
+    assert [c.pixels for c in groups] == sorted((c.pixels for c in groups), reverse=True)
+    assert sum(c.pixels for c in groups) == mask.sum() and sum(c.lesions for c in groups) == len(found.pixels)
+    for lesion, owner in enumerate(owners.tolist()):
+        assert holds(groups[owner].box, found.edges[lesion], found.size)
+    for cluster in groups:
+        assert cluster.lesions == 1 or cluster.fill >= fill - 1e-4, "sparse clusters are parted"
+
+
+@given(MARKED, st.floats(0, 0.5))
+def test_clusters_are_what_is_near_step_by_step(mask: np.ndarray, gap: float) -> None:
+    found = boxes.find(mask)
+    _, owners = boxes.clusters(found, gap)
+    reach = gap * max(found.size)
+
+    def near(a: int, b: int) -> bool:
+        one, other = found.edges[a], found.edges[b]
+        return all(max(one[i], other[i]) - min(one[i + 2], other[i + 2]) <= reach for i in (0, 1))
+
+    for a in range(len(owners)):
+        assert all(owners[a] == owners[b] for b in range(a) if near(a, b))
+    for cluster in set(owners.tolist()):
+        inside = np.flatnonzero(owners == cluster).tolist()
+        seen, edge = {inside[0]}, [inside[0]]
+        while edge:
+            more = {b for b in inside if b not in seen and near(edge[-1], b)}
+            edge.pop()
+            seen |= more
+            edge += more
+        assert seen == set(inside), "nothing far away is in it"
+
+
+@given(MARKED, st.randoms())
+def test_boxes_do_not_depend_on_order(mask: np.ndarray, random: object) -> None:
+    once, again = boxes.find(mask), boxes.find(mask.copy())
+    assert boxes.clusters(once, 0.05, 0.4)[0] == boxes.clusters(again, 0.05, 0.4)[0]
+    mirrored = boxes.find(mask[:, ::-1])
+    assert sorted(c.pixels for c in boxes.clusters(mirrored, 0.05)[0]) == sorted(
+        c.pixels for c in boxes.clusters(once, 0.05)[0]
+    )
+
+
+def test_an_empty_mask_has_neither_lesions_nor_clusters() -> None:
+    found = boxes.find(np.zeros((5, 9), bool))
+    assert found.lesions == () and found.area == 0
+    groups, owners = boxes.clusters(found, 0.1, 0.5)
+    assert groups == [] and len(owners) == 0
+
+
+def test_a_ring_of_grains_is_parted_where_a_box_around_it_would_be_empty() -> None:
+    mask = np.zeros((100, 100), bool)
+    for n in range(12):
+        y, x = round(50 + 30 * math.sin(n * math.pi / 6)), round(50 + 30 * math.cos(n * math.pi / 6))
+        mask[y : y + 3, x : x + 3] = True
+    found = boxes.find(mask)
+    (ring,), _ = boxes.clusters(found, 0.2)
+    assert ring.lesions == 12 and ring.fill < 0.03
+    parted, _ = boxes.clusters(found, 0.2, 0.4)
+    assert len(parted) == 12 and all(c.fill == 1 for c in parted)
+
+
+def test_near_lesions_that_fill_their_box_stay_one_cluster() -> None:
+    mask = np.zeros((50, 50), bool)
+    mask[10:20, 10:20] = mask[10:20, 22:30] = True
+    (cluster,), _ = boxes.clusters(boxes.find(mask), 0.05, 0.4)
+    assert cluster == boxes.Cluster((0.2, 0.2, 0.6, 0.4), 2, 180, 0.9)
+
+
+# --- AutoMorph's crops ---
+
+
+@st.composite
+def cropped(draw: st.DrawFn) -> tuple[Crop, tuple[int, int]]:
+    size = draw(st.tuples(st.integers(4, 300), st.integers(4, 300)))
+    column, row = draw(st.integers(0, size[0] - 1)), draw(st.integers(0, size[1] - 1))
+    return Crop.around(size, row, column, draw(st.integers(1, 200))), size
+
+
+@given(cropped(), st.tuples(*[st.floats(0, 1)] * 4))
+def test_a_box_inside_a_crop_comes_back_as_it_was(given_: tuple, shares: tuple) -> None:
+    crop, (width, height) = given_
+    (a, b), (c, d) = sorted(shares[:2]), sorted(shares[2:])
+    box = (
+        (crop.left + a * crop.width) / width,
+        (crop.top + c * crop.height) / height,
+        (crop.left + b * crop.width) / width,
+        (crop.top + d * crop.height) / height,
+    )
+    inside = crop.into(box)
+    if b - a < 1e-9 or d - c < 1e-9:
+        return
+    assert inside is not None and crop.back(inside) == pytest.approx(box, abs=1e-9)
+    assert all(-1e-9 <= edge <= 1 + 1e-9 for edge in inside)
+
+
+@given(cropped(), st.tuples(*[st.floats(0, 1)] * 4))
+def test_a_crop_holds_what_its_frame_holds_and_no_more(given_: tuple, shares: tuple) -> None:
+    crop, (width, height) = given_
+    (x0, x1), (y0, y1) = sorted(shares[:2]), sorted(shares[2:])
+    inside = crop.into((x0, y0, x1, y1))
+    left, right = max(x0 * width, crop.left), min(x1 * width, crop.left + crop.width)
+    top, bottom = max(y0 * height, crop.top), min(y1 * height, crop.top + crop.height)
+    if inside is None:
+        assert left >= right - 1e-6 or top >= bottom - 1e-6
+    else:
+        back = np.array(crop.back(inside)) * (width, height, width, height)
+        assert back == pytest.approx([left, top, right, bottom], abs=1e-6)
+
+
+@given(MARKED, st.data())
+def test_a_cropped_mask_is_what_the_cropped_picture_shows(mask: np.ndarray, data: st.DataObject) -> None:
+    height, width = mask.shape
+    row, column = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    crop = Crop.around((width, height), row, column, data.draw(st.integers(1, 30)))
+    square = np.zeros((crop.side, crop.side), bool)
+    part = mask[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+    square[crop.down : crop.down + crop.height, crop.right : crop.right + crop.width] = part
+    cut, whole = crop.cut(boxes.find(mask)), boxes.find(square)
+    assert cut.size == whole.size and cut.pixels.sum() == whole.pixels.sum()
+    drawn = np.zeros_like(square)
+    for y, x0, x1 in zip(*cut.runs[:3], strict=True):
+        drawn[y, x0:x1] = True
+    assert (drawn == square).all() and len(cut.pixels) <= len(whole.pixels), "an edge parts no lesion in two"
+
+
+def test_automorph_s_own_arithmetic() -> None:
+    """A 4288 x 2848 picture whose field of radius 1700 reaches beyond its upper and lower edge."""
+    crop = Crop.around((4288, 2848), 1424, 2144, 1700)
+    assert (crop.left, crop.top, crop.width, crop.height, crop.side) == (444, 0, 3400, 2848, 3400)
+    assert (crop.right, crop.down) == (0, 276)
+    assert crop.into((0.5, 0.5, 0.6, 0.6)) == pytest.approx((0.5, 0.5, 0.6261, 0.5838), abs=1e-4)
+    assert crop.into((0.0, 0.0, 0.1, 0.1)) is None, "black corner"
+
+
+def test_crop_info_is_read_with_its_names_the_wrong_way_round(tmp_path: Path) -> None:
+    (tmp_path / "M0").mkdir()
+    lines = ["Name,centre_w,centre_h,radius,Scale,Scale_resolution", "a.png,1424,2144,1700,3.7,1", "b.png,x,1,1,1,1"]
+    lines += ["c.png,1,1,1,1,1", "c.png,2,1,1,1,1", "d.png,9.0,8,7,1,1"]
+    (tmp_path / "M0" / "crop_info.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert crops.read(tmp_path) == {"a": (1424, 2144, 1700), "d": (9, 8, 7)}
+
+
+# --- masks as published ---
+
+
+def saved(path: Path, mask: np.ndarray, form: str) -> Path:
+    """A mask written the way a dataset publishes it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if form == "grey 0/255":
+        Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+    elif form == "grey 0/1":
+        Image.fromarray(mask.astype(np.uint8)).save(path)
+    elif form == "one bit":
+        Image.fromarray(mask).save(path)
+    elif form == "palette":
+        made = Image.fromarray(mask.astype(np.uint8)).convert("P")
+        made.putpalette([0, 0, 0, 255, 0, 0])
+        made.save(path)
+    elif form == "RGBA":
+        pixels = np.zeros((*mask.shape, 4), np.uint8)
+        pixels[..., 0], pixels[..., 3] = mask * 200, 255
+        Image.fromarray(pixels).save(path)
+    elif form == "RGB":
+        Image.fromarray(np.repeat(mask[..., None].astype(np.uint8) * 255, 3, axis=2)).save(path)
+    else:
+        Image.fromarray(mask.astype(np.uint16) * 65535).save(path)
+    return path
+
+
+FORMS = ["grey 0/255", "grey 0/1", "one bit", "palette", "RGBA", "RGB", "deep grey"]
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_a_mask_marks_the_same(form: str, suffix: str, tmp_path: Path) -> None:
+    mask = np.random.default_rng(1).random((37, 53)) < 0.2
+    bits, size = masks.read(saved(tmp_path / f"mask{suffix}", mask, form))
+    assert size == (53, 37) and (np.unpackbits(bits, axis=1)[:, :53].astype(bool) == mask).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"II*\0\x08\0\0\0", b"\x89PNG\r\n\x1a\n"])
+def test_a_mask_that_is_none_says_so(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "mask.tif").write_bytes(content)
+    with pytest.raises(UserError, match=r"mask.tif: the mask cannot be read"):
+        boxes.load(tmp_path / "mask.tif")
+
+
+@pytest.mark.parametrize("form", ["palette", "grey 0/255"])
+def test_a_mask_that_was_cut_off_while_copying_says_so(form: str, tmp_path: Path) -> None:
+    path = saved(tmp_path / "mask.tif", np.ones((200, 200), bool), form)
+    path.write_bytes(path.read_bytes()[:-300] if form == "palette" else path.read_bytes()[:4000])
+    with pytest.raises(UserError, match="the mask cannot be read"):
+        boxes.load(path)
+
+
+@given(MARKED)
+def test_packed_rows_find_the_same_as_pixels(mask: np.ndarray) -> None:
+    lines, _ = runs.lesions(runs.packed(mask), mask.shape[1])
+    drawn = np.zeros_like(mask)
+    for y, x0, x1 in zip(*lines[:3], strict=True):
+        drawn[y, x0:x1] = True
+    assert (drawn == mask).all()
+
+
+# --- places in words ---
+
+
+def dots(*at: tuple[int, int], size: tuple[int, int] = (1000, 800)) -> boxes.Lesions:
+    mask = np.zeros((size[1], size[0]), bool)
+    for x, y in at:
+        mask[y - 2 : y + 2, x - 2 : x + 2] = True
+    return boxes.find(mask)
+
+
+def at(x: float, y: float, diameter: float = 100) -> Landmark:
+    return Landmark((0, 0, 1, 1), (x, y), diameter)
+
+
+@pytest.mark.parametrize(
+    ("eye", "disc_x", "upper_left"),
+    [("right", 800, "superotemporal quadrant"), ("left", 200, "superonasal quadrant"), (None, 800, "superotemporal quadrant")],
+)
+def test_the_nose_s_side_is_told_by_the_eye_or_the_disc(eye: str | None, disc_x: int, upper_left: str) -> None:
+    missing: list[str] = []
+    where = places.places((1000, 800), {"optic disc": at(disc_x, 400)}, eye, True, missing)
+    assert where.quadrants(dots((300, 200), (300, 210), (700, 600))) == {
+        upper_left: 2,
+        "inferonasal quadrant" if "temporal" in upper_left else "inferotemporal quadrant": 1,
+    }
+    assert not missing and where.frame == "of the image"
+
+
+def test_an_eye_that_its_disc_contradicts_has_no_nose() -> None:
+    missing: list[str] = []
+    where = places.places((1000, 800), {"optic disc": at(200, 400)}, "right", True, missing)
+    assert where.quadrants(dots((300, 200))) == {"upper left quarter": 1}
+    assert len(missing) == 1 and "temporal and nasal are not told" in missing[0]
+
+
+def test_without_eye_or_disc_the_part_of_the_image_is_told() -> None:
+    where = places.places((1000, 800), {}, None, False, [])
+    assert where.quadrants(dots((900, 700))) == {"lower right quarter": 1}
+    assert where.nearest(dots((900, 700)), where.fovea) is None
+
+
+def test_distances_are_in_disc_diameters_and_to_the_nearest_pixel() -> None:
+    where = places.places((1000, 800), {"optic disc": at(800, 400), "fovea": at(400, 400, 20)}, None, False, [])
+    assert where.frame == "around the fovea" and where.nasal == 1
+    assert where.nearest(dots((502, 400), (900, 700)), where.fovea) == pytest.approx(1.0)
+    assert where.nearest(dots((400, 400)), where.fovea) == 0
+
+
+OWN = """
+name: clinic
+title: Our clinic
+licence: internal
+may_send: 'no'
+modality: colour fundus photograph
+image: '^P\\d+$'
+splits: {all: {images: [images], masks: [MASKS]}}
+masks:
+  name: 'NAME'
+  types: {MA: [microaneurysm, microaneurysms], EX: [hard exudate, hard exudates]}
+  landmarks: {OD: optic disc, FO: fovea}
+  absent: none
+  near_fovea: [EX]
+facts: [boxes]
+"""
+
+
+def clinic(root: Path, layout: str = "flat") -> Path:
+    """Two eyes with plain 0/255 masks: `flat` in one folder, `nested` in one a type, or in a folder `named` by the type."""
+    wanted = {"flat": ("masks", "{}_{}"), "nested": ("masks/*", "{}_{}"), "named": ("masks/*", "{}")}[layout]
+    patterns = {"flat": r"^(?P<image>P\d+)_(?P<type>[A-Z]{2})$", "named": r"^(?P<type>[A-Z]{2})/(?P<image>P\d+)$"}
+    root.mkdir(parents=True, exist_ok=True)
+    pattern = patterns.get(layout, patterns["flat"])
+    (root / "clinic.yaml").write_text(OWN.replace("MASKS", f"'{wanted[0]}'").replace("NAME", pattern), encoding="utf-8")
+    found = {"MA": dots((300, 200), (700, 200)), "EX": dots((480, 400)), "OD": dots((800, 400)), "FO": dots((400, 400))}
+    for name in ("P1", "P2"):
+        (root / "images").mkdir(exist_ok=True)
+        Image.new("RGB", (1000, 800), (120, 60, int(name[1]))).save(root / "images" / f"{name}.png")
+        for kind in found if name == "P1" else ("MA",):
+            mask = np.zeros((800, 1000), bool)
+            for x0, y0, x1, y1 in found[kind].edges:
+                mask[y0:y1, x0:x1] = True
+            if kind == "OD":
+                mask[350:450, 750:850] = True
+            folder = root / "masks" if layout == "flat" else root / "masks" / kind
+            saved(folder / f"{wanted[1].format(name, kind)}.png", mask, "grey 0/255")
+    return root / "clinic.yaml"
+
+
+def described(root: Path, layout: str, image: str = "P1.png") -> Case:
+    return load_dataset(str(clinic(root, layout)), root).describe(image)
+
+
+@pytest.mark.parametrize("layout", ["flat", "nested", "named"])
+def test_masks_of_one_s_own_are_found_flat_or_nested(layout: str, tmp_path: Path) -> None:
+    case = described(tmp_path, layout)
+    assert {f.name: f.value for f in case.facts if f.name in ("MA", "EX")} == {"MA": 2, "EX": 1}
+    assert {f.name: f.value for f in described(tmp_path, layout, "P2.png").facts if f.name in ("MA", "EX")} == {
+        "MA": 2,
+        "EX": 0,
+    }
+
+
+def test_places_are_facts_of_the_lesions_with_their_mask_as_source(tmp_path: Path) -> None:
+    case = described(tmp_path, "flat")
+    told = {f.name: f for f in case.facts if f.name.startswith("MA")}
+    assert told["MA_place"].aspect == "lesion" and Path(told["MA_place"].source.file).name == "P1_MA.png"
+    assert "1 of the microaneurysms lies in the superotemporal quadrant around the fovea" in case.description
+    assert "1 in the superonasal quadrant" in case.description
+    inner = 2 * math.sqrt(100 * 100 / math.pi)
+    near = next(f for f in case.facts if f.name == "EX_fovea")
+    assert near.value == pytest.approx(78 / inner, abs=0.01)
+    assert f"the hard exudate lies {78 / inner:.2f} disc diameters from the fovea, within one disc diameter of it" in near.text
+
+
+def test_what_the_named_boxes_leave_out_is_counted(tmp_path: Path) -> None:
+    page_file = clinic(tmp_path, "flat")
+    mask = np.zeros((800, 1000), bool)
+    for n in range(13):
+        mask[100 : 120 - n, 40 + 60 * n : 40 + 60 * n + 10] = True
+    saved(tmp_path / "masks" / "P1_MA.png", mask, "grey 0/255")
+    case = load_dataset(str(page_file), tmp_path).describe("P1.png")
+    rest = {f.name: f for f in case.facts if f.name.startswith("MA_rest")}
+    total, left = sum(20 - n for n in range(13)), sum(20 - n for n in (10, 11, 12))
+    assert rest["MA_rest"].value == 3 and rest["MA_rest_share"].value == pytest.approx(100 * left / total)
+    assert "3 more microaneurysms lie beyond these boxes" in case.description
+    assert sum(f.value for f in case.facts if f.name == "MA_rest_place") == 3
+    assert sum(f.name == "MA_box" for f in case.facts) == 10
+
+
+def test_boxes_follow_automorph_s_crop(tmp_path: Path) -> None:
+    page_file = clinic(tmp_path, "flat")
+    before = {f.name: f.value for f in load_dataset(str(page_file), tmp_path).describe("P1.png").facts}
+    (tmp_path / "Results" / "M0").mkdir(parents=True)
+    info = "Name,centre_w,centre_h,radius,Scale,Scale_resolution\nP1.png,400,600,350,1,1\n"
+    (tmp_path / "Results" / "M0" / "crop_info.csv").write_text(info, encoding="utf-8")
+    Image.new("RGB", (700, 700), (9, 9, 9)).save(tmp_path / "images" / "P1.png")
+    case = load_dataset(str(page_file), tmp_path).describe("P1.png")
+    after = {f.name: f.value for f in case.facts}
+    crop = Crop.around((1000, 800), 400, 600, 350)
+    assert after["EX_box"] == boxes.rounded(crop.into(before["EX_box"])) or after["EX_box"] == pytest.approx(
+        crop.into(before["EX_box"]), abs=2e-4
+    )
+    assert after["MA"] == before["MA"] and after["MA_area"] > before["MA_area"], "the area's whole is the crop"
+
+
+def test_gap_and_fill_stand_on_each_page_with_masks() -> None:
+    for name in page.names():
+        found = page.get(name)
+        if found.masks:
+            assert 0 < found.masks.gap <= 0.002 and found.masks.fill == 0.2
+
+
+# --- helper processes ---
+
+
+def test_helper_processes_give_what_one_process_gives_in_order(tmp_path: Path) -> None:
+    paths = [saved(tmp_path / f"{n:02d}.png", np.eye(8 + n, dtype=bool), "grey 0/255") for n in range(9)]
+    alone, helped = (list(spread.each(masks.size, paths, workers)) for workers in (1, 3))
+    assert alone == helped == [(path, (8 + n, 8 + n)) for n, path in enumerate(paths)]
+
+
+def test_what_a_helper_process_raises_is_raised_here(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.png"):
+        list(spread.each(masks.size, [tmp_path / "none.png"] * 3, 2))
+
+
+def test_a_helper_process_that_is_killed_is_told() -> None:
+    with pytest.raises(UserError, match="a helper process ended by itself"):
+        list(spread.each(os._exit, [3], 2))

@@ -1,0 +1,205 @@
+"""Figures: colours that can be told apart, boxes that fall on their lesions, and files to print and to send."""
+
+import itertools
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from retinal_lib import boxes, drawing, figures, handout, load_dataset, overlay, palette, picture, sheets
+from retinal_lib.boxes import Cluster
+from retinal_lib.dataset import BaseDescription
+from retinal_lib.overlay import Layer, Overlay
+
+# linear RGB as seen by eyes without red, green or blue cones (Machado et al. 2009, severity 1)
+EYES = {
+    "all": np.eye(3),
+    "no red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "no green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "no blue": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+FUNDUS = [(185, 92, 28), (245, 163, 69), (199, 110, 33), (143, 63, 21), (166, 80, 30)]  # of IDRiD_03, five means
+
+
+def lab(colour: np.ndarray, eye: str) -> np.ndarray:
+    """CIE L*a*b* of an RGB colour (0 to 255) as an eye sees it."""
+    share = np.asarray(colour, float) / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.array(EYES[eye]) @ linear, 0, 1)
+    x, y, z = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ seen
+    f = [np.cbrt(v) if v > 0.008856 else 7.787 * v + 16 / 116 for v in (x / 0.9505, y, z / 1.089)]
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_the_colours_are_told_apart_by_every_eye(eye: str) -> None:
+    seen = {name: lab(sheets.rgb(name), eye) for name in palette.COLOURS}
+    for one, other in itertools.combinations(seen, 2):
+        assert np.linalg.norm(seen[one] - seen[other]) >= 30, (one, other)
+    for name, ground in itertools.product(seen, FUNDUS):
+        assert np.linalg.norm(seen[name] - lab(ground, eye)) >= 24, (name, ground)
+
+
+def test_a_type_keeps_its_colour_and_many_types_differ() -> None:
+    assert palette.hues(["MA", "HE", "EX", "SE"])["EX"] == palette.hues(["EX"])["EX"]
+    assert len(set(palette.hues(["MA", "HE", "EX", "SE"]).values())) == 4
+    own = palette.hues([f"type {i}" for i in range(15)] + ["EX"])
+    assert len(set(own.values())) == len(own) or len(own) > 15
+    assert len(set(list(own.values())[:9])) == 9
+
+
+# --- what lies over a picture ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def idrid(drawn: dict[str, Path]) -> BaseDescription:
+    return load_dataset("IDRiD_seg", drawn["IDRiD_seg"])
+
+
+@pytest.fixture(scope="module")
+def seen(idrid: BaseDescription) -> list[Overlay]:
+    return [overlay.read(idrid, image) for image in idrid.images[:6]]
+
+
+def test_an_overlay_holds_every_cluster(idrid: BaseDescription, seen: list[Overlay]) -> None:
+    for image, shown in zip(idrid.images, seen, strict=False):
+        files = idrid.masks_of(idrid.find(image))
+        for layer in shown.layers:
+            found = boxes.read(files[layer.kind])
+            assert sum(c.lesions for c in layer.clusters) == layer.lesions == len(found.pixels)
+            assert sum(c.pixels for c in layer.clusters) == found.pixels.sum()
+            assert np.array_equal(shown.marked(layer), np.asarray(Image.open(files[layer.kind]).convert("RGB"))[:, :, 0] > 0)
+        assert set(shown.landmarks) == {"optic disc"} and shown.nasal
+
+
+def test_the_smallest_lesions_are_taken_in_turn_and_apart(seen: list[Overlay]) -> None:
+    found = seen[0].smallest(6)
+    assert len(found) == 6
+    kinds = [layer.kind for layer, _ in found]
+    assert kinds[: len(set(kinds))] == list(dict.fromkeys(kinds))
+    first = {kind: next(lesion for layer, lesion in found if layer.kind == kind) for kind in kinds}
+    for layer in seen[0].layers:
+        if layer.kind == kinds[0]:
+            assert first[layer.kind].pixels == boxes.read(layer.path).pixels.min()
+
+
+def test_boxes_at_the_rim_are_known() -> None:
+    y, x = np.mgrid[:100, :150]
+    field = np.where(np.hypot(x - 75, y - 50) < 60, 120, 5).astype(np.uint8)  # cut above and below, round at the sides
+    pixels = np.stack([field] * 3, axis=2)
+    middle, side, top, outside = (0.45, 0.4, 0.5, 0.5), (0.105, 0.48, 0.12, 0.52), (0.5, 0.0, 0.55, 0.05), (0.0, 0.4, 0.05, 0.5)
+    assert overlay.touching(pixels, np.array([middle, side, top, outside])).tolist() == [False, True, True, True]
+    assert overlay.touching(pixels * 0, np.array([middle, top])).tolist() == [False, True]
+
+
+def fake(title: str, count: int, fill: float) -> Overlay:
+    clusters = tuple(Cluster((0.4, 0.4, 0.5, 0.5), 1, 10, fill) for _ in range(count))
+    layers = (Layer("EX", "exudate", "exudates", palette.Hue("#e6e600"), Path("no"), clusters, count, 0.1),) if count else ()
+    shown = Overlay(title, Path("no"), (10, 10), layers, {}, 10)
+    shown.__dict__["at_rim"] = 0
+    return shown
+
+
+def test_the_worst_come_first() -> None:
+    given = [fake("none", 0, 1), fake("clean", 1, 0.9), fake("many", 40, 0.5), fake("worst", 40, 0.1), fake("sparse", 3, 0.2)]
+    assert [shown.title for shown in overlay.worst(given)] == ["worst", "many", "sparse", "clean", "none"]
+    assert overlay.worst([]) == []
+
+
+def test_shares_are_those_of_the_mask() -> None:
+    mask = np.zeros((10, 12), bool)
+    mask[:5, :6] = True
+    assert overlay.shares(mask, (2, 2)).tolist() == [[1, 0], [0, 0]]
+    assert overlay.shares(mask, (1, 1)).tolist() == [[0.25]]
+
+
+# --- figures -----------------------------------------------------------------------------------------------------
+
+
+def pixels_of(axes: object, gid: str) -> np.ndarray:
+    """The corners of the boxes drawn for one lesion type, [n, 5, 2] in the picture's pixels."""
+    return np.array([p.vertices for c in axes.collections if c.get_gid() == gid for p in c.get_paths()])
+
+
+def test_panels_draw_every_box_around_its_lesions(seen: list[Overlay]) -> None:
+    made = sheets.panels(seen[0])
+    axes = made.subfigs[0].axes
+    assert len(axes) == 3 and len(made.subfigs[1].axes) == 6
+    high, wide = axes[2].images[0].get_size()
+    for layer in seen[0].layers:
+        drawn = pixels_of(axes[2], layer.kind)
+        assert len(drawn) == len(layer.clusters)
+        edges = np.array([c.box for c in layer.clusters]) * (wide, high, wide, high) - 0.5
+        order = np.argsort([c.box for c in layer.clusters], axis=0)[:, 0]
+        found = np.sort(drawn[:, :, 0].min(axis=1))
+        assert np.all(found <= edges[order, 0]) and np.all(edges[order, 0] - found < wide / 100), "just outside"
+    names = [text.get_text() for text in made.legends[0].get_texts()]
+    assert names == [layer.told for layer in seen[0].layers] + ["optic disc"]
+
+
+def test_the_mask_panel_shows_every_type_in_its_colour(seen: list[Overlay]) -> None:
+    found = sheets.masks(seen[0], (300, 200))
+    assert found.shape == (200, 300, 3)
+    for layer in seen[0].layers:
+        cover = overlay.shares(seen[0].marked(layer), (300, 200)) > 0
+        assert (found[cover].max(axis=1) > 60).all(), "the smallest lesion stays visible"
+    assert not found[~np.any([overlay.shares(seen[0].marked(layer), (300, 200)) > 0 for layer in seen[0].layers], axis=0)].any()
+
+
+def test_figures_are_saved_to_print_and_the_same_each_time(seen: list[Overlay], tmp_path: Path) -> None:
+    made = [drawing.save(sheets.contact(seen[:2]), tmp_path / name / "sheet") for name in "ab"]
+    assert [path.name for path in made[0]] == ["sheet.png", "sheet.pdf"]
+    assert [path.read_bytes() for path in made[0]] == [path.read_bytes() for path in made[1]]
+    with Image.open(made[0][0]) as image:
+        assert image.width == round(drawing.WIDTH * drawing.PRINT) and round(image.info["dpi"][0]) == 300
+    assert made[0][1].read_bytes().startswith(b"%PDF")
+    assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".part")]
+
+
+def test_nothing_to_show_is_said() -> None:
+    for made in (sheets.contact([]), figures.conversations([])):
+        assert made.axes[0].texts
+
+
+def test_a_dataset_without_masks_has_pictures_all_the_same(drawn: dict[str, Path], tmp_path: Path) -> None:
+    data = load_dataset("APTOS", drawn["APTOS"])
+    shown = overlay.read(data, data.images[0], "image 1")
+    assert shown.caption == "no lesion is marked" and not shown.boxes
+    drawing.save(sheets.panels(shown), tmp_path / "one", ("png",))
+    assert len(sheets.contact([shown]).axes) == 4
+
+
+def test_cases_have_the_same_colours(idrid: BaseDescription) -> None:
+    made = figures.cases([idrid.describe(image) for image in idrid.images[:2]])
+    entries = zip(made.legends[0].get_texts(), made.legends[0].get_lines(), strict=True)
+    names = {text.get_text(): line.get_color() for text, line in entries}
+    assert names["microaneurysms"] == palette.hues(["MA"])["MA"].colour and names["optic disc"] == palette.LANDMARK
+
+
+# --- a page to send ----------------------------------------------------------------------------------------------
+
+
+def test_the_handout_needs_no_network_and_no_script(seen: list[Overlay], tmp_path: Path) -> None:
+    lost = Overlay("lost <1>", tmp_path / "lost.jpg", (1, 1), seen[0].layers, {}, 10)
+    file = handout.write([*seen[:2], lost], tmp_path / "new" / "sheet.html", "A & B", "Porwal et al., 2018")
+    text = file.read_text(encoding="utf-8")
+    assert "A &amp; B" in text and "Porwal" in text and "default-src 'none'" in text
+    assert not re.search(r"<script|https?:|src=\"(?!data:image/jpeg)|url\(|<link", text)
+    assert text.count("<img ") == 2 == text.count("alt=")
+    assert "lost.jpg" in text and "Not shown" in text
+    titles = re.findall(r"<b>(.*?)</b>", text)
+    assert titles == [shown.title for shown in overlay.worst(seen[:2])]
+    for layer in seen[0].layers:
+        assert layer.hue.colour in text and layer.told in text
+    assert file.stat().st_size < 600_000 and json.dumps(titles)
+
+
+def test_the_picture_lies_under_its_boxes(seen: list[Overlay]) -> None:
+    shown = seen[0]
+    made = sheets.card(shown)
+    thumb = np.asarray(picture.upright(shown.path, 480))
+    assert np.array_equal(made.axes[0].images[0].get_array(), thumb)
+    assert not made.axes[0].collections and made.axes[1].collections
