@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from retinal_lib import answer_parser, page, paths, questions, sample
+from retinal_lib import answer_parser, page, paths, questions, sample, telling
 from retinal_lib.dataset import BaseDescription
 from retinal_lib.desc import load_dataset
 from retinal_lib.errors import UserError, unknown
@@ -131,7 +131,7 @@ def _eye(case: Case, wanted: _Wanted) -> Made:
 def _boxes(case: Case, wanted: _Wanted) -> Made:
     lesions = case.about("lesion")
     for fact in lesions:
-        if fact.name.endswith("_area") or (fact.name.endswith("_box") and fact.unit == "box" and _is_lesion(fact, lesions)):
+        if fact.name.endswith(_PARTS) or (fact.name.endswith("_box") and fact.unit == "box" and _is_lesion(fact, lesions)):
             continue
         kind = fact.name.removesuffix("_box")
         found = [f.value for f in lesions if f.name == f"{kind}_box"]
@@ -150,6 +150,8 @@ def _measurements(case: Case, wanted: _Wanted) -> Made:
             unit = f" in {fact.unit}" if fact.unit else ""
             yield fact.name, fact.value, {"unit": fact.unit, "slots": {"words": fact.words, "unit": unit}}
 
+
+_PARTS = tuple(ending for ending in telling.ENDINGS if ending != "_box")  # they tell more of a type that is asked for
 
 _MAKERS = {
     "grade": _grades,

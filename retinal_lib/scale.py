@@ -52,7 +52,7 @@ class Boxing:
         from retinal_lib import boxes
 
         try:
-            found = boxes.find(boxes.load_mask(Path(item["mask"])))
+            found = boxes.load(Path(item["mask"]))
         except UserError as error:
             return item | {"error": str(error)}
         lesions = [{"box": list(lesion.box), "pixels": lesion.pixels} for lesion in found.lesions]
