@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from retinal_lib import compare, form, vocabulary
 from retinal_lib.audit import Auditor
+from retinal_lib.beyond import Beyond
 from retinal_lib.circumstances import Circumstances
 from retinal_lib.claims import Claims
 from retinal_lib.conversation import IMAGE
@@ -49,6 +50,7 @@ def examine(conversation: Sequence[dict[str, str]], case: Case, track: str | Non
     found = form.check(parts, track, style)
     profile, ledger = Profile(case), Ledger(case)
     auditor, claims, around, leaks = Auditor(ledger), Claims(profile), Circumstances(profile), Leaks(profile, ledger)
+    more = Beyond(profile, ledger)
     traces: list[Trace] = []
     touched: list[set[str]] = []
     readings: list[Reading] = []
@@ -67,6 +69,7 @@ def examine(conversation: Sequence[dict[str, str]], case: Case, track: str | Non
             found += findings
             here += bound
         found += compare.check(turn, text, ledger)
+        found += more.answer(turn, text)
         leaks.hear(text)
         traces += here
         touched.append({trace.fact.aspect for trace in here} | _spoken_of(text))

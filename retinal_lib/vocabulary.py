@@ -151,7 +151,7 @@ def _index() -> dict[str, list[tuple[tuple[str, ...], tuple[tuple[str, tuple], .
             for name in names:
                 if not name.startswith(("< ", "~ ")):
                     phrases.setdefault(tokens(name), {}).setdefault(kind, []).append(value)
-    for kind in ("not_conditions", "gradable", "normal", "disorder", "beyond", "jargon", "artefacts", "generic"):
+    for kind in ("not_conditions", "gradable", "normal", "disorder", "jargon", "artefacts", "generic", "history", "treatment", "meaning", "no diagnosis"):
         for name in WORDS.get(kind, ()):
             phrases.setdefault(tokens(name), {}).setdefault(kind, []).append(name)
     for kind in ("ages", "severity", "lay"):
