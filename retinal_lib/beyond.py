@@ -11,7 +11,8 @@ from retinal_lib.polarity import Cues
 from retinal_lib.profile import Profile
 from retinal_lib.vocabulary import WORDS, Reading, Term, implied
 
-_GRADERS = frozenset("grader graders human ophthalmologist ophthalmologists panel reader readers expert experts colleague colleagues ourselves".split())
+_GRADERS = frozenset("reading grader graders human ophthalmologist ophthalmologists panel reader readers expert experts colleague colleagues ourselves".split())
+_SHAPES = frozenset("flame dot blot".split())
 _JUDGING = frozenset("quality rated graded judged called found marked check rate rejected".split())
 
 
@@ -36,6 +37,10 @@ class Beyond:
         """Words that tell how far a condition has gone or what it looks like: early drusen, circinate exudates."""
         details = WORDS["details"]
         for term in self._text.of("conditions"):
+            inside = next((k for k in range(term.first, term.last) if self._text.words[k] in _SHAPES), None)
+            if inside is not None and self._text.words[inside] not in self._known and self._labelled(term):
+                yield self._finding("unsupported_detail", term.first, term.last, "tells more of it than any fact")
+                continue
             for k in range(max(0, term.first - 2), term.first):
                 word = self._text.words[k]
                 asked = self._text.words[max(0, k - 1)] == "how"
