@@ -254,6 +254,12 @@ def conditions(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(t.values[0] for t in read(text).terms if t.kind == "conditions"))
 
 
+def means_one(text: str) -> bool:
+    """Whether a text is the name of one condition alone, and may not mean others."""
+    terms = read(text).of("conditions")
+    return len(terms) == 1 and len(terms[0].values) == 1
+
+
 def name(condition: str) -> str:
     """What a condition is called in a finding."""
     names = WORDS["conditions"].get(condition)
