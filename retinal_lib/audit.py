@@ -1,6 +1,5 @@
 """The numbers of answers against the ledger: which fact holds each, and what is wrong with those that none holds."""
 
-
 from itertools import combinations
 
 from retinal_lib import amounts, naming
@@ -139,10 +138,8 @@ class Auditor:
         if measure == "density" and own <= {"area", "box"} and (own or amount.unit == "%"):
             return bool(self.known["vessels"] or names.own.get("vessels") or "density" in self.known["measures"])
         if measure == "cdr" and (
-            ("cup" in own
-            and (amount.unit == "%" or amount.spelled or amount.low < 1))
-            or (not own
-            and {"cup", "disc"} <= self.known["measures"])
+            ("cup" in own and (amount.unit == "%" or amount.spelled or amount.low < 1))
+            or (not own and {"cup", "disc"} <= self.known["measures"])
         ):
             return True
         if (

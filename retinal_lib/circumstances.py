@@ -65,10 +65,8 @@ def _is_side(words: list[str], i: int, asked: bool) -> bool:
         return True
     if after[:1] == ["one"] or after[:1] in (["or"], ["and"], ["/"]):
         return "eye" in words[i : i + 5] or asked
-    return (
-        ("eye" in before
-        and before[-1] in ("the", "is", ":", "a", "patient", "their", "patient's", "your"))
-        or (asked and before[-1:] != ["that's"])
+    return ("eye" in before and before[-1] in ("the", "is", ":", "a", "patient", "their", "patient's", "your")) or (
+        asked and before[-1:] != ["that's"]
     )
 
 
