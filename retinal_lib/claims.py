@@ -295,7 +295,7 @@ class Claims:
             ):
                 continue
             if not any(
-                t.span[0] >= text.starts[sentence.start] and t.span[1] <= text.ends[sentence.stop - 1] for t in self._traces
+                t.span[0] >= text.starts[sentence.start] and t.span[1] <= text.end(sentence.stop - 1) for t in self._traces
             ):
                 said = Term(part, part + 1, "part", ())
                 self._add(

@@ -20,8 +20,8 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 FLOORS = [
     "errors paths fact conversation phrases progress shown tokens finding".split(),
     "boxes picture table vault server price vocabulary form".split(),
-    "amounts polarity verdicts".split(),
-    "folder record automorph book".split(),
+    "spelled polarity verdicts".split(),
+    "amounts folder record automorph book".split(),
     "kinds unpack money naming".split(),
     "page ledger profile".split(),
     "audit claims circumstances compare".split(),
