@@ -26,6 +26,8 @@ FLOORS = [
     "listing".split(),
     "naming".split(),
     "page ledger profile".split(),
+    "binding".split(),
+    "unheld faults".split(),
     "audit claims circumstances compare".split(),
     "leaks".split(),
     "check".split(),
