@@ -131,7 +131,7 @@ def _twice(traces: list[Trace], readings: list[Reading]) -> list[Finding]:
 
 
 _COMMON = frozenset(
-    "is are the a an what how which does do it this there of in any and , ? ! . can you \n please".split() + ["\n"]
+    [*"is are the a an what how which does do it this there of in any and , ? ! . can you \n please".split(), "\n"]
 )
 
 

@@ -253,11 +253,10 @@ class Claims:
                 self.profile.normal is not None
                 and said != ("yes" if term.kind == "normal" else "no")
                 and text.words[term.first] != "finding"
-            ):
-                if term.kind == "normal":
-                    self._add(
-                        "unsupported_disease", term, f"normality is denied, but {self.profile.normal.text}", self.profile.normal
-                    )
+            ) and term.kind == "normal":
+                self._add(
+                    "unsupported_disease", term, f"normality is denied, but {self.profile.normal.text}", self.profile.normal
+                )
 
     @staticmethod
     def _free_of(text: Reading, term: Term, sentence: range) -> bool:
@@ -347,4 +346,4 @@ _FILLERS = frozenset(
 _SEEN = frozenset("disc macula fovea artery vein vessel arteriole venule cup retina".split())
 _BESIDE = frozenset("centred photograph examination direct new again if".split())
 _STATING = frozenset("is are look looks appear appears show shows seem seems lie lies".split())
-_GRADED = frozenset(". , ; ) and or on in according by grade stage form level degree category severity ( \n".split() + ["\n"])
+_GRADED = frozenset([*". , ; ) and or on in according by grade stage form level degree category severity ( \n".split(), "\n"])

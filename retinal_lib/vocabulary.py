@@ -34,10 +34,10 @@ class Term(NamedTuple):
 
 
 class Reading:
-    """A text as tokens (`words`, normalised) and `terms`, in order; `sentences` are ranges of tokens; `kept` holds what other
+    """A text as tokens (`words`, normalised) and `terms`, in order and `by_kind`; `sentences` are ranges of tokens; `kept` holds what other
     readers made of it, by their name, so that it is made once."""
 
-    __slots__ = ("_distinct", "_kinds", "_raw", "_starts", "kept", "sentences", "terms", "text", "words")
+    __slots__ = ("_distinct", "_raw", "_starts", "by_kind", "kept", "sentences", "terms", "text", "words")
 
     def __init__(self, text: str):
         self.text = text
@@ -46,15 +46,15 @@ class Reading:
         self.words = [_NORMAL[raw] for raw in self._raw]
         self._distinct = frozenset(self.words)
         self.terms = _terms(self.words)
-        self._kinds: dict[str, list[Term]] = {}
+        self.by_kind: dict[str, list[Term]] = {}
         for term in self.terms:
-            self._kinds.setdefault(term.kind, []).append(term)
+            self.by_kind.setdefault(term.kind, []).append(term)
         self.sentences = self._sentences()
         self.kept: dict[str, object] = {}
 
     def of(self, kind: str) -> Sequence[Term]:
         """The terms of one kind."""
-        return self._kinds.get(kind, ())
+        return self.by_kind.get(kind, ())
 
     def has(self, words: frozenset[str]) -> bool:
         """Whether any of these words occurs."""
@@ -70,7 +70,7 @@ class Reading:
 
     def within(self, kind: str, tokens: range) -> list[Term]:
         """The terms of one kind that begin within a range of tokens."""
-        return [t for t in self._kinds.get(kind, ()) if tokens.start <= t.first < tokens.stop]
+        return [t for t in self.by_kind.get(kind, ()) if tokens.start <= t.first < tokens.stop]
 
     def _sentences(self) -> list[range]:
         found, first, words = [], 0, self.words

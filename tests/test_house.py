@@ -29,6 +29,7 @@ FLOORS = [
     "binding".split(),
     "unheld faults".split(),
     "audit claims circumstances compare".split(),
+    "presumed".split(),
     "leaks".split(),
     "check".split(),
     "lesions settings prompt offline_vessels".split(),
