@@ -2,7 +2,7 @@
 
 from retinal_lib import vocabulary
 from retinal_lib.finding import ERROR, Finding, Trace
-from retinal_lib.polarity import Cues
+from retinal_lib.polarity import cues
 from retinal_lib.profile import Profile
 from retinal_lib.vocabulary import Reading, Term
 
@@ -84,7 +84,7 @@ class Circumstances:
         self._turn, self._text = turn, text
         self._findings: list[Finding] = []
         self._traces: list[Trace] = []
-        self._cues = Cues(text)
+        self._cues = cues(text)
         self._side(question)
         self._quality()
         self._artefacts()

@@ -7,7 +7,7 @@ from retinal_lib import amounts
 from retinal_lib.fact import Fact
 from retinal_lib.finding import ERROR, Finding
 from retinal_lib.ledger import Ledger, Quantity
-from retinal_lib.polarity import Cues
+from retinal_lib.polarity import cues
 from retinal_lib.vocabulary import Reading, Term, implied
 
 _GREATER = {
@@ -22,14 +22,19 @@ _LESSER = {
 }
 _MANY = frozenset("multiple several many numerous countless".split())
 _UP, _DOWN, _LEFT, _RIGHT = (frozenset(w.split()) for w in ("upper top", "lower bottom", "left", "right"))
+_THAN = frozenset(["than"])
 _REGION = frozenset("corner quarter quadrant part half third area side edge margin".split())
+_PLACED = _REGION | {"bottom", "top"}
+_COMPARES = frozenset().union(*_GREATER.values(), *_LESSER.values())
 
 
 def compared(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
     """Which of arteries and veins is told to have more, against the measurements."""
+    if not text.has(_COMPARES):
+        return
     words, vessels = text.words, [t for t in text.of("vessels") if t.values[0] != "all"]
     yield from _alone(turn, text, ledger, vessels)
-    for k in [k for k, word in enumerate(words) if word == "than"] if len(vessels) > 1 else ():
+    for k in [k for k, word in enumerate(words) if word == "than"] if len(vessels) > 1 and text.has(_THAN) else ():
         before = [t for t in vessels if t.last <= k and k - t.last < 7]
         after = [t for t in vessels if t.first > k and t.first - k < 4]
         said = set(words[max(0, k - 4) : k])
@@ -86,7 +91,9 @@ def _of(ledger: Ledger, measure: str, vessel: object, zone: str) -> Quantity | N
 
 def counted(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
     """Several lesions of a type of which one is marked."""
-    counts = [q for q in ledger.quantities if q.measure == "count" and q.value == 1 and q.subjects and "_" not in q.fact.name]
+    if not text.has(_MANY):
+        return
+    counts = [q for q in ledger.of("count") if q.value == 1 and q.subjects and "_" not in q.fact.name]
     for term in text.of("conditions") if counts else ():
         if _MANY & set(text.words[max(0, term.first - 3) : term.first]):
             fact = next((q.fact for q in counts if q.subjects & _family(term)), None)
@@ -108,9 +115,8 @@ def _family(term: Term) -> frozenset[str]:
 
 def placed(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
     """The part of the picture that a lesion is told to lie in, against its boxes."""
-    if not ledger.boxes or not text.of("conditions"):
+    if not ledger.boxes or not text.of("conditions") or not text.has(_PLACED):
         return
-    cues = Cues(text)
     for k, word in enumerate(text.words):
         alone = (
             word in ("bottom", "top")
@@ -128,7 +134,7 @@ def placed(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
         sentence = text.sentence(spot)
         every = text.of("conditions")
         near_by = [t for t in every if t.first in sentence] or [t for t in every if t.last <= sentence.start][-1:]
-        named = [t for t in near_by if cues.polarity(t, text.sentence(t)) == "yes"]
+        named = [t for t in near_by if cues(text).polarity(t, text.sentence(t)) == "yes"]
         boxes = [q for q in ledger.boxes if any(q.subjects & _family(t) for t in named)]
         given = [a.edges for a in amounts.read(text) if a.edges and a.first in sentence]
         if boxes and not any(_lies(edges, near) for edges in given or [q.edges for q in boxes]):
