@@ -10,8 +10,9 @@ import yaml
 from retinal_lib.paths import PACKAGE
 
 WORDS: dict = yaml.safe_load((PACKAGE / "vocabulary.yaml").read_text(encoding="utf-8"))
-_TOKEN = re.compile(
-    r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+\.\d+|(?<![\w.])\.\d+|\d+|[^\W\d_]+(?:['’][a-z]{1,2}\b)?|[^\w\s*_`#\"“”-]|[–—]|\n|[¼½¾]"
+_TOKEN = re.compile(  # words, numbers, marks, line ends; words come first, as they are the most
+    r"[^\W\d_]+(?:['’][a-z]{1,2}\b)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+\.\d+|(?<![\w.])\.\d+|\d+"
+    r"|[^\w\s*_`#\"“”-]|[–—]|\n|[¼½¾]"
 )
 _END = frozenset(".!?\n")
 _ABBREVIATED = frozenset("vs approx eg ie ca dr e i g e.g fig cf".split())
@@ -48,7 +49,10 @@ class Reading:
         self.terms = _terms(self.words)
         self.by_kind: dict[str, list[Term]] = {}
         for term in self.terms:
-            self.by_kind.setdefault(term.kind, []).append(term)
+            if term.kind in self.by_kind:
+                self.by_kind[term.kind].append(term)
+            else:
+                self.by_kind[term.kind] = [term]
         self.sentences = self._sentences()
         self.kept: dict[str, object] = {}
 
