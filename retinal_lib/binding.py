@@ -12,6 +12,7 @@ _AREA = frozenset(["area", "box"])
 _CUP_DISC = frozenset(["cup", "disc"])
 _BESIDE_GRADE = frozenset(["disc", "cup", "width"])
 _ALIKE = {"edge": "box", "distance": "count"}  # measures that go by the words of another
+_ZONED = ("crae", "crve", "avr")  # measures that have a zone always
 _EQUIVALENTS = {"crae": "artery", "crve": "vein"}
 
 
@@ -104,7 +105,8 @@ class Binder:
         if measure in allowed:
             return True
         if measure in _EQUIVALENTS and not allowed.isdisjoint(_EQUIVALENTS):
-            if vessels := names.own.get("vessels") or self.known["vessels"]:
+            vessels = names.own.get("vessels") or self.known["vessels"]
+            if vessels:
                 return _EQUIVALENTS[measure] in vessels
         return not allowed or (measure in self.known["measures"] and not before)
 
@@ -132,9 +134,10 @@ class Binder:
             if named := own.get(kind) or before.get(kind):
                 if value not in named:
                     return False
-            elif kind == "vessels" or (kind == "zones" and quantity.measure not in ("crae", "crve", "avr")):
-                if value not in ("all", "whole") and value not in self.known[kind]:  # what nothing is said of is of all
-                    return False
+            elif kind in ("formulas", "orientations") or (kind == "zones" and quantity.measure in _ZONED):
+                continue
+            elif value not in ("all", "whole") and value not in self.known[kind]:  # what nothing is said of is of all
+                return False
         return True
 
 

@@ -106,7 +106,8 @@ class Leaks:
                 return quantity.fact
         loose, words = self.ledger.loose, self._text.words
         if amount.whole and words[amount.first - 1 : amount.first] in (["i'm"], ["am"], ["aged"]):
-            if fact := next((q.fact for q in valued if q.measure == "age"), None):
+            fact = next((q.fact for q in valued if q.measure == "age"), None)
+            if fact is not None:
                 return fact
         if amount.whole and amount.low > 12 and not amount.unit:
             same = (fact for known, fact in loose if known.low == known.high == amount.low and not known.unit)
@@ -159,11 +160,10 @@ class Leaks:
         stance, fact = self.profile.stance_of(term.values)
         fact = fact or self.profile.patient.get(condition)
         denied = stance == NO and "without" not in before and "no" not in before
-        if fact is not None and not denied and self._presumed(term):
+        if (fact is not None and not denied and self._presumed(term)) or (
+            stance == YES and not openly and len(term.values) == 1 and _PLAIN.isdisjoint(text.words[term.first : term.last])
+        ):
             self._tell("leak_label", term, fact)
-        elif stance == YES and not openly and len(term.values) == 1:
-            if _PLAIN.isdisjoint(text.words[term.first : term.last]):
-                self._tell("leak_label", term, fact)
 
     def _presumed(self, term: Term) -> bool:
         return presumed(self._text, term, self._tagged)
@@ -213,9 +213,9 @@ class Leaks:
     def _rated(self, term: Term) -> bool:
         """Whether a word of quality is taken as known, or tells that the picture is too poor, which it is."""
         text = self._text
-        if of_picture(text, term) and self._untold("quality", term.values[:1]) and self._presumed(term):
-            if len({v for t in text.of("quality") for v in t.values}) == 1:
-                return True
+        one = len({v for t in text.of("quality") for v in t.values}) == 1
+        if one and of_picture(text, term) and self._untold("quality", term.values[:1]) and self._presumed(term):
+            return True
         return text.words[term.first] == "too" and 2 in self.profile.levels and self._untold("quality", (2,))
 
     def _normal(self, term: Term) -> bool:

@@ -200,7 +200,7 @@ class _Names:
         return given
 
     def _measure_ahead(self, i: int) -> frozenset:
-        """The measure that a comparison after an amount tells, or that stands once after all amounts of a part of a sentence."""
+        """The measure that a comparison after an amount tells, or that stands once after all amounts of a clause."""
         first, last = self.found[i].first, self.found[i].last
         if self.compared:
             end = min(last + 5, self.sentence.sentence.stop)

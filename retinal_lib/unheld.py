@@ -49,9 +49,9 @@ def _of_level(text: Reading, amount: Amount, tops: set[int], among: bool) -> boo
     before, after = words[amount.first - 1] if amount.first else "", words[amount.last : amount.last + 1]
     if amount.low in tops and (before in ("/", "of", "to") or words[amount.first - 2 : amount.first] == ["out", "of"]):
         return True
-    if among and amount.low == amount.high and (amount.low in tops or amount.low == 0):
-        if before not in _LEVELS and text.has(_SCALED):
-            return True
+    ends = amount.low == amount.high and (amount.low in tops or amount.low == 0)
+    if among and ends and before not in _LEVELS and text.has(_SCALED):
+        return True
     if amount.bound and amount.low in (0, 1) and not amount.unit:
         return True  # a value below 1 means ...
     return before in _LEVELS and not _MEANS.isdisjoint(after)  # the claims hold it against what it is

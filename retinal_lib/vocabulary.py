@@ -35,8 +35,8 @@ class Term(NamedTuple):
 
 
 class Reading:
-    """A text as tokens (`words`, normalised) and `terms`, in order and `by_kind`; `sentences` are ranges of tokens; `kept` holds what other
-    readers made of it, by their name, so that it is made once."""
+    """A text as tokens (`words`, normalised) and `terms`, in order and `by_kind`; `sentences` are ranges of tokens;
+    `kept` holds what other readers made of it, by their name, so that it is made once."""
 
     __slots__ = ("_distinct", "_raw", "_starts", "by_kind", "kept", "sentences", "terms", "text", "words")
 
@@ -97,7 +97,7 @@ class Reading:
 
     @property
     def starts(self) -> list[int]:
-        """Where each token begins in the text. Between tokens there is nothing that begins one, so that each is the next find."""
+        """Where each token begins in the text. Nothing between tokens begins one, so each is the next find."""
         if self._starts is None:
             at, find, self._starts = 0, self.text.find, []
             for raw in self._raw:

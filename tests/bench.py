@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import bench_batch
+import bench_check
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
@@ -197,6 +198,7 @@ def main() -> None:
         memory(small, 5000)
         memory(large, 20000)
         bench_batch.main(small / "page.yaml")
+    bench_check.main()
 
 
 if __name__ == "__main__":
