@@ -1,8 +1,8 @@
 """`python -m retinal_lib ODIR`: where the latest conversations of a dataset lie, and one of them; beside that, commands.
 
 `splits` writes one splits.csv for several runs, `export` their conversations in the forms that trainers read, `survey` tells
-how varied and balanced they are, `card` writes a run's dataset card, `boxes` a box for every lesion of a dataset, `review` tells
-what reviewers came to; each tells its arguments with --help.
+how varied and balanced they are, `card` writes a run's dataset card, `boxes` a box for every lesion of a dataset, `review`
+tells what reviewers came to; each tells its arguments with --help.
 """
 
 import json

@@ -11,7 +11,7 @@ from retinal_lib.polarity import Cues
 from retinal_lib.profile import Profile
 from retinal_lib.vocabulary import WORDS, Reading, Term, implied
 
-_GRADERS = frozenset("reading grader graders human ophthalmologist ophthalmologists panel reader readers expert experts colleague colleagues ourselves".split())
+_GRADERS = frozenset("reading grader human ophthalmologist panel reader expert colleague ourselves".split())
 _SHAPES = frozenset("flame dot blot".split())
 _JUDGING = frozenset("quality rated graded judged called found marked check rate rejected".split())
 
@@ -81,7 +81,11 @@ class Beyond:
         cues = Cues(self._text)
         for term in (*self._text.of("history"), *self._text.of("treatment"), *self._text.of("meaning")):
             said = cues.polarity(term, self._text.sentence(term), 8)
-            if said == "open" or (said == "no" and term.kind == "meaning") or all(w in self._known for w in self._text.words[term.first : term.last]):
+            if (
+                said == "open"
+                or (said == "no" and term.kind == "meaning")
+                or all(w in self._known for w in self._text.words[term.first : term.last])
+            ):
                 continue
             yield self._finding("beyond", term.first, term.last, "is said, but no fact says so")
         known = next((f for f in self.profile.case.facts if f.aspect == "disease"), None)
@@ -95,13 +99,21 @@ class Beyond:
             if word != "than" or not {"disc", "cup"} & set(words[max(0, k - 6) : k]):
                 continue
             first = next((w for w in reversed(words[max(0, k - 3) : k]) if w in _WAYS), None)
-            second = next((w for w in words[k + 1 : k + 5] if w in _WAYS.values() or w in ("high", "wide", "tall", "broad")), None)
+            second = next(
+                (w for w in words[k + 1 : k + 5] if w in _WAYS.values() or w in ("high", "wide", "tall", "broad")), None
+            )
             part = "disc" if "disc" in words[max(0, k - 6) : k] else "cup"
             high, wide = (self._length(part, way) for way in ("vertical", "horizontal"))
             if first is None or second is None or high is None or wide is None:
                 continue
             if (_WAYS[first] == "wide") != (wide.value > high.value):
-                yield self._finding("misattributed", max(0, k - 1), k + 1, f"is told of the {part}: {high.fact.text}, {wide.fact.text}", high.fact)
+                yield self._finding(
+                    "misattributed",
+                    max(0, k - 1),
+                    k + 1,
+                    f"is told of the {part}: {high.fact.text}, {wide.fact.text}",
+                    high.fact,
+                )
 
     def _length(self, part: str, way: str) -> Quantity | None:
         return next((q for q in self.ledger.quantities if q.measure == part and q.orientation == way), None)

@@ -67,7 +67,8 @@ def _body(manifest: dict, folder: Path, pictures: dict[str, str]) -> list[str]:
         lines += ["**Made from a drawn sample: the eyes are made up, and nothing here is about a patient.**", ""]
     track = manifest["settings"]["track"]
     lines += [
-        f"{manifest['counts']['accepted']} conversations: {_TRACKS[track]}. Made by {manifest['teacher_is']} ({manifest['model']}).",
+        f"{manifest['counts']['accepted']} conversations: {_TRACKS[track]}. "
+        f"Made by {manifest['teacher_is']} ({manifest['model']}).",
         "",
     ]
     lines += ["## Source, licence, attribution", ""]
@@ -108,7 +109,8 @@ def _told(manifest: dict, pictures: dict[str, str]) -> list[str]:
     lines += [f"| questions that stood before, numbers and small words aside | {survey['repeated']['questions']:.1%} |"]
     lines += [f"| answers that stood before | {survey['repeated']['answers']:.1%} |"]
     lines += [
-        f"| different first questions | {survey['openings']['different']}; the most common begins {survey['openings']['most common']:.1%} |"
+        f"| different first questions | {survey['openings']['different']}; "
+        f"the most common begins {survey['openings']['most common']:.1%} |"
     ]
     lines += [f"| distinct {name} | {share:.3f} |" for name, share in survey["distinct_n"].items()]
     lines += [f"| sentences without a number or claim that a fact holds | {survey['sentences_without_fact']:.1%} |"]
@@ -133,10 +135,12 @@ def _checks(manifest: dict) -> list[str]:
         "",
         "## Checks",
         "",
-        f"Each number and claim was held against the cell it comes from (checks version {checks['version']}); errors went back to the teacher,",
+        f"Each number and claim was held against the cell it comes from (checks version {checks['version']}); "
+        "errors went back to the teacher,",
     ]
     lines += [
-        f"{checks['repaired']} conversations were put right, {checks['rejected']} rejected for what remained. `lineage.jsonl` names the cell of each number.",
+        f"{checks['repaired']} conversations were put right, {checks['rejected']} rejected for what remained. "
+        "`lineage.jsonl` names the cell of each number.",
         "",
     ]
     rows = {(r["kind"], r["severity"]): r["conversations"] for r in checks["before_repair"]}

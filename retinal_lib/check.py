@@ -9,14 +9,14 @@ from retinal_lib.beyond import Beyond
 from retinal_lib.circumstances import Circumstances
 from retinal_lib.claims import Claims
 from retinal_lib.conversation import IMAGE
-from retinal_lib.fact import Case
+from retinal_lib.fact import Case, Fact
 from retinal_lib.finding import ERROR, WARNING, Finding, Trace
 from retinal_lib.leaks import Leaks
 from retinal_lib.ledger import Ledger
 from retinal_lib.profile import Profile
 from retinal_lib.vocabulary import Reading
 
-VERSION = 3  # rises with every change of what is found; a run records it
+VERSION = 4  # rises with every change of what is found; a run records it
 _DEMANDED = ("image", "quality", "disease", "lesion", "vascular")
 _TOUCHED = {
     "quality": "quality",
@@ -26,6 +26,14 @@ _TOUCHED = {
     "disorder": "disease",
     "modalities": "image",
 }
+
+_NOTHING, _BLANK = Reading(""), " " * len(IMAGE)
+# words that make no question like another
+_COMMON = frozenset("is are the a an what how which does do it this there of in any and , ? ! . can you please".split()) | {
+    "\n"
+}
+_NOT_VASCULAR = frozenset("grade count area box age".split())  # measures of something else than vessels and disc
+_QUALITY, _PICTURED = frozenset(["quality"]), frozenset(["fundus", "photograph"])
 
 
 class Checked(NamedTuple):
@@ -54,20 +62,18 @@ def examine(conversation: Sequence[dict[str, str]], case: Case, track: str | Non
     traces: list[Trace] = []
     touched: list[set[str]] = []
     readings: list[Reading] = []
-    question = Reading("")
+    question = _NOTHING
     for i, (who, value) in enumerate(parts):
         turn = i // 2 + 1
-        text = Reading(value.replace(IMAGE, " " * len(IMAGE)))
+        text = Reading(value.replace(IMAGE, _BLANK) if IMAGE in value else value)
         if who == "human":
             question = text
             found += leaks.question(turn, text)
             auditor.hear(text)
             continue
-        here: list[Trace] = []
-        for reader, arguments in ((auditor, (turn, text)), (claims, (turn, text, question)), (around, (turn, text, question))):
-            findings, bound = reader.answer(*arguments)
-            found += findings
-            here += bound
+        said = [auditor.answer(turn, text), claims.answer(turn, text, question), around.answer(turn, text, question)]
+        here = [trace for _, bound in said for trace in bound]
+        found += [finding for findings, _ in said for finding in findings]
         found += compare.check(turn, text, ledger)
         found += more.answer(turn, text)
         leaks.hear(text)
@@ -80,11 +86,14 @@ def examine(conversation: Sequence[dict[str, str]], case: Case, track: str | Non
 
 def _spoken_of(text: Reading) -> set[str]:
     """The aspects that an answer speaks of, whether or not a fact holds what it says."""
-    found = {_TOUCHED[t.kind] for t in text.terms if t.kind in _TOUCHED}
-    if any(t.kind == "measures" and not {"grade", "count", "area", "box", "age"} & set(t.values) for t in text.terms):
+    found = {_TOUCHED[kind] for kind in text.by_kind if kind in _TOUCHED}
+    if any(_NOT_VASCULAR.isdisjoint(t.values) for t in text.of("measures")):
         found.add("vascular")
-    words = set(text.words)
-    return found | ({"quality"} if "quality" in words else set()) | ({"image"} if words & {"fundus", "photograph"} else set())
+    if text.has(_QUALITY):
+        found.add("quality")
+    if text.has(_PICTURED):
+        found.add("image")
+    return found
 
 
 def _coverage(
@@ -96,18 +105,19 @@ def _coverage(
     spoken = set().union(*touched)
     if "lesion" not in spoken and any(t.fact.aspect == "lesion" for t in traces):
         spoken.add("lesion")
-    last, words = len(touched), {word for answer in readings[1::2] for word in answer.words}
+    last, present = len(touched), {fact.aspect for fact in case.facts}
     demanded = _DEMANDED if last > 1 else _DEMANDED[:-1]  # the alignment track tells no measurements
-    missing = [a for a in demanded if a in case.aspects and a not in spoken and not _worded(case, a, words)]
-    found = [
-        Finding("coverage_missing", WARNING, last, (0, 0), f"nothing is said of the aspect {a!r}, which has facts")
-        for a in missing
-    ]
-    return found + _twice(traces, readings)
+    found = []
+    for aspect in demanded:
+        if aspect in present and aspect not in spoken and not _worded(case, aspect, readings[1::2]):
+            says = f"nothing is said of the aspect {aspect!r}, which has facts"
+            found.append(Finding("coverage_missing", WARNING, last, (0, 0), says))
+    return [*found, *_twice(traces, readings)]
 
 
-def _worded(case: Case, aspect: str, words: set[str]) -> bool:
-    """Whether an answer has most of the words of a fact of an aspect, as where facts are free text."""
+def _worded(case: Case, aspect: str, answers: list[Reading]) -> bool:
+    """Whether the answers have most of the words of a fact of an aspect, as where facts are free text."""
+    words = {word for answer in answers for word in answer.words}
     for fact in case.about(aspect):
         told = {word for word in vocabulary.read(fact.words or fact.text).words if len(word) > 2}
         if told and len(told & words) > 0.6 * len(told):
@@ -118,10 +128,11 @@ def _worded(case: Case, aspect: str, words: set[str]) -> bool:
 def _twice(traces: list[Trace], readings: list[Reading]) -> list[Finding]:
     """Turns whose question is nearly that of an earlier one, or whose answer rests on the very facts of an earlier one."""
     found = []
-    asked = [frozenset(q.words) for q in readings[::2]]
-    asked = [words - _COMMON for words in asked]
+    asked = [frozenset(q.words) - _COMMON for q in readings[::2]]
     after = [{v for t in q.of("asks") for v in t.values} for q in readings[::2]]
-    held = [frozenset(t.fact for t in traces if t.turn == turn) for turn in range(1, len(asked) + 1)]
+    held: dict[int, set[Fact]] = {turn: set() for turn in range(len(asked))}
+    for trace in traces:
+        held.setdefault(trace.turn - 1, set()).add(trace.fact)
     for later in range(1, len(asked)):
         for earlier in range(later):
             both = len(asked[later] & asked[earlier]) / (len(asked[later] | asked[earlier]) or 1)
@@ -131,11 +142,6 @@ def _twice(traces: list[Trace], readings: list[Reading]) -> list[Finding]:
                 found.append(Finding("coverage_twice", WARNING, later + 1, (0, 0), text, None, "question"))
                 break
     return found
-
-
-_COMMON = frozenset(
-    "is are the a an what how which does do it this there of in any and , ? ! . can you \n please".split() + ["\n"]
-)
 
 
 def errors(findings: Iterable[Finding]) -> list[Finding]:

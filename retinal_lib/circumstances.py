@@ -1,12 +1,12 @@
 """Eye side, image quality, kind of picture and the person's sex told in answers, against the facts."""
 
 from retinal_lib import vocabulary
-from retinal_lib.finding import ERROR, Finding, Trace
-from retinal_lib.polarity import Cues
+from retinal_lib.finding import Finding, Trace
+from retinal_lib.heard import Heard
 from retinal_lib.profile import Profile
 from retinal_lib.vocabulary import Reading, Term
 
-_SIDES = frozenset("left right both od os ou".split())
+SIDES = frozenset("left right both od os ou".split())
 _EITHER = frozenset("or whether record records other fellow both together neither than".split())
 _OF_EYE = frozenset("eye fundus retina eyeball globe".split())
 _SEX = {
@@ -28,14 +28,19 @@ _PICTURED = frozenset(
 )
 _SHOWN = frozenset("this image picture photograph it scan taken shown shows here".split())
 _WISHED = frozenset(
-    "would could need should might additional further instead unlike other may might help confirm confirmed examination recommended".split()
+    "would could need should might additional further instead unlike other may help confirm confirmed examination "
+    "recommended".split()
 )
+_GRADERS = frozenset(["automorph", "eyeq"])
+_SEXED = frozenset(_SEX)
 
 
 def sides(text: Reading, asked: bool = False) -> list[tuple[str, Term]]:
     """(left, right or both, where) for each word that names an eye; `asked`: the question was which eye it is."""
+    if not text.has(SIDES):
+        return []
     found, words = [], text.words
-    for i in [i for i, word in enumerate(words) if word in _SIDES]:
+    for i in [i for i, word in enumerate(words) if word in SIDES]:
         word, raw = words[i], text.said(i, i + 1)
         if raw in ("OD", "OS", "OU"):
             found.append(({"OD": "right", "OS": "left", "OU": "both"}[raw], Term(i, i + 1, "side", ())))
@@ -81,70 +86,58 @@ class Circumstances:
 
     def answer(self, turn: int, text: Reading, question: Reading) -> tuple[list[Finding], list[Trace]]:
         """What an answer's words on side, quality, picture and person come to."""
-        self._turn, self._text = turn, text
-        self._findings: list[Finding] = []
-        self._traces: list[Trace] = []
-        self._cues = Cues(text)
-        self._side(question)
-        self._quality()
-        self._artefacts()
-        self._graders()
-        self._modality()
-        self._sex()
-        return self._findings, self._traces
+        heard = Heard(turn, text)
+        if text.has(SIDES):
+            self._side(heard, question)
+        if text.of("quality") or text.of("gradable"):
+            self._quality(heard)
+        self._artefacts(heard)
+        if text.has(_GRADERS):
+            self._graders(heard)
+        self._modality(heard)
+        if text.has(_SEXED):
+            self._sex(heard)
+        return heard.findings, heard.traces
 
-    def _add(self, kind: str, term: Term, text: str, fact: object = None) -> None:
-        self._findings.append(Finding(kind, ERROR, self._turn, self._text.span(term.first, term.last), text, fact))
-
-    def _said(self, term: Term) -> str:
-        return self._cues.polarity(term, self._text.sentence(term))
-
-    def _trace(self, term: Term, fact: object) -> None:
-        self._traces.append(
-            Trace(self._turn, self._text.span(term.first, term.last), self._text.said(term.first, term.last), "claim", fact)
-        )
-
-    def _side(self, question: Reading) -> None:
+    def _side(self, heard: Heard, question: Reading) -> None:
         asked = "eye" in question.words and ("which" in question.words or "left" in question.words)
-        told = sides(self._text, asked)
+        told = sides(heard.text, asked)
         by_sentence: dict[range, set[str]] = {}
         for side, term in told:
-            by_sentence.setdefault(self._text.sentence(term), set()).add(side)
+            by_sentence.setdefault(heard.text.sentence(term), set()).add(side)
         for side, term in told:
-            both = len(by_sentence[self._text.sentence(term)] & {"left", "right"}) == 2
-            both = both and bool(_EITHER & {self._text.words[k] for k in self._text.sentence(term)})
-            said = self._said(term)
+            both = len(by_sentence[heard.text.sentence(term)] & {"left", "right"}) == 2
+            both = both and bool(_EITHER & {heard.words[k] for k in heard.text.sentence(term)})
+            said = heard.polarity(term)
             if both or said == "open" or (said == "no" and side != self.eye):
                 continue
-            words = self._text.words
+            words = heard.words
             if side == "both":
-                shown = {words[k] for k in self._text.sentence(term)} & {"image", "picture", "photograph", "show"}
+                shown = {words[k] for k in heard.text.sentence(term)} & {"image", "picture", "photograph", "show"}
                 if said == "yes" and shown and words[max(0, term.first - 3)] not in ("for", "of", "together", "record"):
-                    self._add("side", term, "both eyes are told of one picture", self.eye_fact)
+                    heard.add("side", term, "both eyes are told of one picture", self.eye_fact)
                 continue
             if side == self.eye and said == "yes":
                 if self.eye_fact:
-                    self._trace(term, self.eye_fact)
+                    heard.trace(term, self.eye_fact)
             elif {"fellow", "other", "opposite"} & set(words[max(0, term.first - 3) : term.last + 2]):
                 continue
             else:
                 known = f"but it is the {self.eye} eye" if self.eye else "but no fact says which eye it is"
-                self._add("side", term, f"the {side} eye is told, {known}", self.eye_fact)
+                heard.add("side", term, f"the {side} eye is told, {known}", self.eye_fact)
 
-    def _quality(self) -> None:
-        if not (self._text.of("quality") or self._text.of("gradable")):
-            return
+    def _quality(self, heard: Heard) -> None:
         levels = self.profile.levels
         facts = self.profile.quality
         graded = [f for f in facts if f.name != "remark"]
-        for term in (*self._text.of("quality"), *self._text.of("gradable")):
-            if (said := self._cues.polarity(term, self._text.sentence(term), 4)) == "open":
+        for term in (*heard.text.of("quality"), *heard.text.of("gradable")):
+            if (said := heard.polarity(term, 4)) == "open":
                 continue
-            words = self._text.said(term.first, term.last)
-            if not of_picture(self._text, term):
+            words = heard.said(term)
+            if not of_picture(heard.text, term):
                 continue
             if not facts:
-                self._add("quality", term, f"{words!r} tells the image quality, but no fact does")
+                heard.add("quality", term, f"{words!r} tells the image quality, but no fact does")
                 continue
             fact = (graded or facts)[0]
             told = {0, 1, 3} if term.kind == "gradable" else {int(v) for v in term.values}
@@ -154,31 +147,31 @@ class Circumstances:
                 told = {0, 1, 3}
             fits = bool(told & levels)
             if fits == (said == "yes"):
-                self._trace(term, fact)
+                heard.trace(term, fact)
             elif said == "yes" or (fits and len(told) == 1):
-                self._add("quality", term, f"{words!r} is told of the image quality, but {fact.text}", fact)
+                heard.add("quality", term, f"{words!r} is told of the image quality, but {fact.text}", fact)
 
-    def _graders(self) -> None:
+    def _graders(self, heard: Heard) -> None:
         """Who judged the image quality, against who did."""
         units = {fact.unit.split()[0].casefold() for fact in self.profile.quality if fact.unit}
         for name in ("automorph", "eyeq"):
-            if units and name not in units and name in self._text.words:
-                k = self._text.words.index(name)
-                near = self._text.sentence(Term(k, k + 1, "", ()))
-                if any(t.first in near for t in (*self._text.of("quality"), *self._text.of("gradable"))):
+            if units and name not in units and name in heard.words:
+                k = heard.words.index(name)
+                near = heard.text.sentence(Term(k, k + 1, "", ()))
+                if any(t.first in near for t in (*heard.text.of("quality"), *heard.text.of("gradable"))):
                     fact = self.profile.quality[0]
-                    self._add(
+                    heard.add(
                         "quality",
                         Term(k, k + 1, "grader", ()),
-                        f"{self._text.said(k, k + 1)!r} is told to have judged the quality, but {fact.text}",
+                        f"{heard.text.said(k, k + 1)!r} is told to have judged the quality, but {fact.text}",
                         fact,
                     )
 
-    def _artefacts(self) -> None:
+    def _artefacts(self, heard: Heard) -> None:
         """Dust, lashes and glare in the picture, which only annotators could tell."""
-        for term in self._text.of("artefacts"):
-            said = self._text.said(term.first, term.last)
-            word = self._text.words[term.last - 1]
+        for term in heard.text.of("artefacts"):
+            said = heard.said(term)
+            word = heard.words[term.last - 1]
             known = next(
                 (
                     f
@@ -187,42 +180,42 @@ class Circumstances:
                 ),
                 None,
             )
-            if self._said(term) == "no" and known is not None:
-                self._add("quality", term, f"{said!r} is denied, but {known.text}", known)
-            if self._said(term) == "yes" and not any(
+            if heard.polarity(term) == "no" and known is not None:
+                heard.add("quality", term, f"{said!r} is denied, but {known.text}", known)
+            if heard.polarity(term) == "yes" and not any(
                 word in vocabulary.read(f.text).words for f in self.profile.case.facts if f.aspect != "vascular"
             ):
-                self._add("quality", term, f"{said!r} is told of the picture, but no fact says so")
+                heard.add("quality", term, f"{said!r} is told of the picture, but no fact says so")
 
-    def _modality(self) -> None:
+    def _modality(self, heard: Heard) -> None:
         fact = self.profile.facts.get("modality")
-        for term in self._text.of("modalities"):
-            if "fundus" in term.values and fact is not None and self._cues.polarity(term, self._text.sentence(term), 3) == "no":
-                self._add("modality", term, f"{self._text.said(term.first, term.last)!r} is denied, but {fact.text}", fact)
+        for term in heard.text.of("modalities"):
+            if "fundus" in term.values and fact is not None and heard.polarity(term, 3) == "no":
+                heard.add("modality", term, f"{heard.said(term)!r} is denied, but {fact.text}", fact)
             elif "fundus" in term.values:
                 if fact is not None:
-                    self._trace(term, fact)
+                    heard.trace(term, fact)
                 continue
-            sentence = {self._text.words[k] for k in self._text.sentence(term)}
-            held = fact is not None and self._text.said(term.first, term.last).casefold() in fact.text.casefold()
-            if self._said(term) == "yes" and not held and sentence & _SHOWN and not sentence & _WISHED:
+            sentence = {heard.words[k] for k in heard.text.sentence(term)}
+            held = fact is not None and heard.said(term).casefold() in fact.text.casefold()
+            if heard.polarity(term) == "yes" and not held and sentence & _SHOWN and not sentence & _WISHED:
                 known = f"but {fact.text}" if fact else "but no fact says so"
-                self._add(
+                heard.add(
                     "modality",
                     term,
-                    f"{self._text.said(term.first, term.last)!r} is told as the kind of picture, {known}",
+                    f"{heard.said(term)!r} is told as the kind of picture, {known}",
                     fact,
                 )
 
-    def _sex(self) -> None:
+    def _sex(self, heard: Heard) -> None:
         fact = self.profile.facts.get("sex")
-        told = [(i, _SEX[w]) for i, w in enumerate(self._text.words) if w in _SEX]
+        told = [(i, _SEX[w]) for i, w in enumerate(heard.words) if w in _SEX]
         for i, sex in told:
             term = Term(i, i + 1, "sex", ())
-            if len({s for _, s in told}) > 1 or self._said(term) != "yes":
+            if len({s for _, s in told}) > 1 or heard.polarity(term) != "yes":
                 continue
             if fact is None or fact.value != sex:
                 known = f"but {fact.text}" if fact else "but no fact says so"
-                self._add("sex", term, f"{self._text.said(i, i + 1)!r} is told of the person, {known}", fact)
+                heard.add("sex", term, f"{heard.text.said(i, i + 1)!r} is told of the person, {known}", fact)
             else:
-                self._trace(term, fact)
+                heard.trace(term, fact)

@@ -19,13 +19,17 @@ _LESSER = {
     "fractal": frozenset(),
 }
 _MANY = frozenset("multiple several many numerous countless".split())
+_THAN = frozenset(["than"])
+_COMPARES = frozenset().union(*_GREATER.values(), *_LESSER.values())
 
 
 def compared(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
     """Which of arteries and veins is told to have more, against the measurements."""
+    if not text.has(_COMPARES):
+        return
     words, vessels = text.words, [t for t in text.of("vessels") if t.values[0] != "all"]
     yield from _alone(turn, text, ledger, vessels)
-    for k in [k for k, word in enumerate(words) if word == "than"] if len(vessels) > 1 else ():
+    for k in [k for k, word in enumerate(words) if word == "than"] if len(vessels) > 1 and text.has(_THAN) else ():
         before = [t for t in vessels if t.last <= k and k - t.last < 7]
         after = [t for t in vessels if t.first > k and t.first - k < 4]
         said = set(words[max(0, k - 4) : k])
@@ -82,7 +86,9 @@ def _of(ledger: Ledger, measure: str, vessel: object, zone: str) -> Quantity | N
 
 def counted(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
     """Several lesions of a type of which one is marked."""
-    counts = [q for q in ledger.quantities if q.measure == "count" and q.value == 1 and q.subjects and not q.part]
+    if not text.has(_MANY):
+        return
+    counts = [q for q in ledger.of("count") if q.value == 1 and q.subjects and not q.part]
     for term in text.of("conditions") if counts else ():
         if _MANY & set(text.words[max(0, term.first - 3) : term.first]):
             fact = next((q.fact for q in counts if q.subjects & _family(term)), None)

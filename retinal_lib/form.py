@@ -1,4 +1,4 @@
-"""The form of a conversation: who speaks when, the image's place, turns, length, cut answers, and words that break the scene."""
+"""The form of a conversation: who speaks when, the image's place, turns, length, cut answers, words that break the scene."""
 
 import re
 
@@ -9,68 +9,45 @@ TURNS = {"instruction": (3, 6), "alignment": (1, 1)}
 CONSULT_WORDS = 50
 _SPARE = 10  # words beyond which a short answer is no longer let pass
 _MACHINE = re.compile(
-    r"\b(?:as an? (?:\w+ )?(?:ai|artificial intelligence|language model|assistant)\b|(?:large )?language model|i(?:'m| am) (?:an? )?(?:ai|artificial intelligence|assistant|language model)"
+    r"\b(?:as an? (?:\w+ )?(?:ai|artificial intelligence|language model|assistant)\b|(?:large )?language model"
+    r"|i(?:'m| am) (?:an? )?(?:ai|artificial intelligence|assistant|language model)"
     r"|(?:virtual|digital|ai|automated|computer) assistant|chat ?bot|my training(?: data)?\b"
-    r"|i (?:cannot|can't|am unable to|do not have the ability to) (?:actually |really |directly )?(?:view|see|open|access|process) (?:the |this |your )?(?:actual )?(?:image|picture|photo|photograph)s?\b)",
+    r"|i (?:cannot|can't|am unable to|do not have the ability to) (?:actually |really |directly )?"
+    r"(?:view|see|open|access|process) (?:the |this |your )?(?:actual )?(?:image|picture|photo|photograph)s?\b)",
     re.I,
 )
-_HANDED = r"(?:given|provided|hidden|supplied|available|input|listed|accompanying|underlying|structured|above|attached|dataset's|following)"
+# one of these is in every text that the pattern finds something in; to look for them first is many times as fast
+_MACHINE_HINTS = (" ai", "model", "assistant", "artificial", "training", "chat", "ability", "cannot", "can't", "unable")
+_HANDED = (
+    r"(?:given|provided|hidden|supplied|available|input|listed|accompanying|underlying|structured|above|attached|"
+    r"dataset's|following)"
+)
 _STORE = (
     r"(?:data|facts?|information|description|annotations?|metadata|meta-data|csv|table|spreadsheet|dataset|label file|labels|"
     r"measurements|ground truth|instructions|prompt|context|details|json)"
 )
 _DATA = re.compile(
-    rf"\b(?:(?:{_HANDED}) {_STORE}|{_STORE} (?:that )?(?:you |i )?(?:was |were |have been |had been )?(?:given|provided|supplied|shared|gave|listed)"
-    rf"|(?:according to|based on|per|from|in) the (?:data|facts|annotations?|metadata|csv|table|spreadsheet|dataset|labels?|description|instructions|prompt|label file|ground truth)\b"
-    r"|the (?:description|annotations?|metadata|record sheet|data|facts|prompt|input|file) (?:says?|states?|notes?|mentions?|lists?|shows?|gives?|tells?|indicates?)|(?:my|the|your) instructions"
+    rf"\b(?:(?:{_HANDED}) {_STORE}"
+    rf"|{_STORE} (?:that )?(?:you |i )?(?:was |were |have been |had been )?(?:given|provided|supplied|shared|gave|listed)"
+    r"|(?:according to|based on|per|from|in) the (?:data|facts|annotations?|metadata|csv|table|spreadsheet|dataset|labels?|"
+    r"description|instructions|prompt|label file|ground truth)\b"
+    r"|the (?:description|annotations?|metadata|record sheet|data|facts|prompt|input|file) "
+    r"(?:says?|states?|notes?|mentions?|lists?|shows?|gives?|tells?|indicates?)|(?:my|the|your) instructions"
     r"|hidden|csv|spreadsheet|the dataset|label file|ground[- ]truth|metadata)\b",
     re.I,
 )
-# one of these is in every text that the two find something in
-_HINTS = (
-    "model",
-    " ai ",
-    "assistant",
-    "artificial",
-    " ai,",
-    " ai.",
-    "given",
-    "provided",
-    "hidden",
-    "supplied",
-    "available",
-    "listed",
-    "underlying",
-    "structured",
-    "above",
-    "attached",
-    "following",
-    "accompanying",
-    "input",
-    "data",
-    "fact",
-    "annotation",
-    "description",
-    "csv",
-    "table",
-    "spreadsheet",
-    "label",
-    "instruction",
-    "training",
-    "chat",
-    "prompt",
-    "truth",
-    "information",
-    "measurement",
-    "context",
-    "details",
-    "json",
-    "image",
+_DATA_HINTS = (
+    *("data", "fact", "information", "description", "annotation", "csv", "table", "spreadsheet", "label", "measurement"),
+    *("truth", "instruction", "prompt", "context", "details", "json", "record sheet", "input", "file", "hidden"),
+)
+_SPOKEN = (
+    ("form_machine", _MACHINE, _MACHINE_HINTS, "speaks as a machine"),
+    ("form_data", _DATA, _DATA_HINTS, "speaks of the data behind the image"),
 )
 _FUNCTION = frozenset(
     "the of a an and is are with in to for or by at than from that which as was were on about its this shows".split()
 )
-_ENDED = re.compile(r"[.!?:)\]\"'’”*`%|]\s*\Z")
+_ENDS = tuple(".!?:)]\"'’”*`%|")
 _ITEM = re.compile(r"\s*(?:[-*•+]|\d+[.)]|#|\||\*\*)")
 
 
@@ -85,27 +62,13 @@ def check(parts: list[tuple[str, str]], track: str | None, style: str | None) ->
         if not text.strip():
             found.append(Finding("form_empty", ERROR, turn, (0, 0), f"the {part} of turn {turn} is empty", None, part))
             continue
-        lower = value.lower()
-        for kind, pattern, says in (
-            []
-            if not any(w in lower for w in _HINTS)
-            else (
-                ("form_machine", _MACHINE, "speaks as a machine"),
-                ("form_data", _DATA, "speaks of the data behind the image"),
-            )
-        ):
-            if said := pattern.search(value):
+        holds = value.lower().__contains__
+        for kind, pattern, hints, says in _SPOKEN:
+            if any(map(holds, hints)) and (said := pattern.search(value)):
                 found.append(Finding(kind, ERROR, turn, said.span(), f"{said[0]!r} {says}", None, part))
         if who == "gpt" and _cut(text.rstrip()):
-            found.append(
-                Finding(
-                    "form_cut",
-                    ERROR,
-                    turn,
-                    (max(0, len(value) - 20), len(value)),
-                    f"the answer of turn {turn} breaks off: …{value[-30:]!r}",
-                )
-            )
+            span, says = (max(0, len(value) - 20), len(value)), f"the answer of turn {turn} breaks off: …{value[-30:]!r}"
+            found.append(Finding("form_cut", ERROR, turn, span, says))
     return [*found, *_length(parts, style)]
 
 
@@ -163,7 +126,7 @@ def _cut(text: str) -> bool:
     """Whether an answer breaks off: no end of a sentence, though it is no short phrase and no list."""
     if text.endswith(("...", "…")) or text.count("[") > text.count("]") or text.count("(") > text.count(")"):
         return True
-    if _ENDED.search(text):
+    if text.endswith(_ENDS):
         return False
     last = text.rpartition("\n")[2]
     words = last.split()

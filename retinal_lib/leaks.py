@@ -1,45 +1,31 @@
 """Questions that give away what only the facts tell: values, labels, boxes, jargon, and answers put into the asker's mouth."""
 
 import re
+from collections.abc import Iterable
 
 from retinal_lib import amounts, automorph, vocabulary
 from retinal_lib.amounts import Amount
 from retinal_lib.circumstances import of_picture, sides
+from retinal_lib.fact import Fact
 from retinal_lib.finding import ERROR, Finding
-from retinal_lib.ledger import Ledger
+from retinal_lib.ledger import Ledger, Quantity
+from retinal_lib.presumed import presumed, supposed, tagged
 from retinal_lib.profile import NO, YES, Profile
 from retinal_lib.vocabulary import WORDS, Reading, Term, implied
 
 _CODE = re.compile(r"\b[A-Za-z]+(?:_[A-Za-z0-9]+)+\b")
-_ASKS = frozenset(
-    "is are do does did can could has have would will was were any whether if what which how where who when should may might".split()
-)
-_PRESUMES = frozenset("given since because as considering knowing seeing despite although though with why".split())
-_TAG = re.compile(
-    r"(?:isn't it|aren't they|doesn't it|don't they|, right|, correct|is it not|am i right|isn't that so|, no|i take it|as it (?:looks|seems)|i suppose|i guess|i assume|i think)\s*\?\s*$",
-    re.I,
-)
-_AUXILIARY = frozenset(
-    "is are do does did can could has have would will was were any should may might isn't aren't doesn't don't".split()
-)
-_LEADING = frozenset("and so but ok okay doctor please also then well hello hi , now".split())
-_MARKS = frozenset("spot dot line mark patch streak point fleck blot crack".split())
-_DEFINITE = frozenset("the these those my its".split())
+_MARKS = frozenset("spot dot line mark patch streak point fleck blot crack".split())  # what lesions look like
 # words that people without training use for conditions
 _PLAIN = frozenset(
-    "swelling swollen bleeding bleed blood scar scarring detached floater tumour blocked blockage laser lens pressure pale twisted tear hole "
-    "inflammation inflamed damage clouding cloudy short near".split()
+    "swelling swollen bleeding bleed blood scar scarring detached floater tumour blocked blockage laser lens pressure pale "
+    "twisted tear hole inflammation inflamed damage clouding cloudy short near".split()
 )
-_PLACES = frozenset(
-    "macula eye retina disc vessel artery vein patient picture image photograph person lens vision sight show see".split()
-)
-_TECHNICAL = frozenset("fractal tortuosity curvature tort_density crae crve angle".split())
-_DAMAGE = frozenset("damage harm change swelling effect".split())
-_NEGATED = frozenset("isn't aren't doesn't don't wasn't".split())
-_THIS = frozenset(
-    ["it's", "it is", "is it", "this is", "that is", "these are", "those are", "are those", "are these", "is this", "is that"]
-)
-_OPEN = frozenset("any sign evidence whether if possible".split())
+_TECHNICAL = frozenset("fractal tortuosity curvature tort_density crae crve angle".split())  # measures nobody sees
+_GRADED = frozenset("grade stage level sign degree".split())  # what one may ask a condition's
+_COMPARED = frozenset("wider thinner narrower thicker denser".split())
+_UNABLE = frozenset("can't cannot impossible unable".split())
+_WHY = frozenset(["why"])
+_LIMITS = ("range", "value", "person", "vessel")  # after 'normal': what is usual, not what is so here
 
 
 class Leaks:
@@ -47,37 +33,50 @@ class Leaks:
 
     def __init__(self, profile: Profile, ledger: Ledger):
         self.profile, self.ledger = profile, ledger
-        self.told: set[object] = set()
+        self.told: dict[str, set] = {}  # the values that answers told, by kind
         self.numbers: set[float] = set()
+        self._heard: list[Reading] = []
 
     def hear(self, answer: Reading) -> None:
         """Remembers what an answer tells."""
-        for term in answer.terms:
-            for value in term.values:
-                self.told.add((term.kind, value))
-                if term.kind == "conditions":
-                    self.told |= {("conditions", parent) for parent in implied(str(value))}
-            self.told.add(" ".join(answer.words[term.first : term.last]))
+        self._heard.append(answer)
+        for kind, terms in answer.by_kind.items():
+            told = self.told.setdefault(kind, set())
+            for term in terms:
+                told.update(term.values)
+        if "conditions" in answer.by_kind:
+            told = self.told["conditions"]
+            told.update([parent for term in answer.of("conditions") for value in term.values for parent in implied(value)])
         for amount in amounts.read(answer):
-            self.numbers |= {amount.low, amount.high, *amount.edges}
-        self.told |= {("side", side) for side, _ in sides(answer, True)}
+            self.numbers.update((amount.low, amount.high, *amount.edges))
+        self.told.setdefault("side", set()).update([side for side, _ in sides(answer, True)])
 
     def question(self, turn: int, text: Reading) -> list[Finding]:
         """What a question gives away."""
         self._turn, self._text, self._found = turn, text, []
-        self._tagged = bool(_TAG.search(text.text))
-        self._codes()
+        self._tagged = tagged(text)
+        if "_" in text.text:
+            self._codes()
         self._values()
         self._labels()
-        self._answers()
+        self._reasons()
+        self._sides()
+        self._judged()
         self._jargon()
         return self._found
 
-    def _add(self, kind: str, span: tuple[int, int], text: str, fact: object = None) -> None:
+    def _add(self, kind: str, span: tuple[int, int], text: str, fact: Fact | None = None) -> None:
         self._found.append(Finding(kind, ERROR, self._turn, span, text, fact, "question"))
 
     def _at(self, term: Term) -> tuple[int, int]:
         return self._text.span(term.first, term.last)
+
+    def _said(self, term: Term) -> str:
+        return self._text.said(term.first, term.last)
+
+    def _untold(self, kind: str, values: Iterable[object]) -> bool:
+        """Whether no answer told any of these values."""
+        return self.told.get(kind, frozenset()).isdisjoint(values)
 
     def _codes(self) -> None:
         for found in _CODE.finditer(self._text.text):
@@ -99,35 +98,35 @@ class Leaks:
             elif not amount.whole and not amount.spelled:
                 self._add("leak_value", span, f"the question gives the value {said!r}, which no answer told before")
 
-    def _held(self, amount: Amount) -> object | None:
+    def _held(self, amount: Amount) -> Fact | None:
         """The fact that holds a number of a question, where the words around it are of that fact."""
-        kinds = {t.kind for t in self._text.terms}
-        measures = {v for t in self._text.of("measures") for v in t.values}
-        for quantity in self.ledger.valued(amount):
-            if quantity.measure in ("count", "distance", "edge"):
-                fits = "conditions" in kinds or "disorder" in kinds or bool(_MARKS & set(self._text.words))
-            elif quantity.measure == "grade":
-                fits = (
-                    "grade" in measures
-                    or self._text.words[amount.last : amount.last + 1] == ["of"]
-                    or self._text.words[amount.last : amount.last + 2] == ["out", "of"]
-                )
-            else:
-                fits = quantity.measure in measures or bool(amount.unit) or not amount.whole or amount.spelled
-            if fits:
+        valued = self.ledger.valued(amount)
+        for quantity in valued:
+            if self._fits(quantity, amount):
                 return quantity.fact
-        if amount.whole and self._text.words[amount.first - 1 : amount.first] in (["i'm"], ["am"], ["aged"]):
-            ages = (q.fact for q in self.ledger.valued(amount) if q.measure == "age")
-            if fact := next(ages, None):
+        loose, words = self.ledger.loose, self._text.words
+        if amount.whole and words[amount.first - 1 : amount.first] in (["i'm"], ["am"], ["aged"]):
+            fact = next((q.fact for q in valued if q.measure == "age"), None)
+            if fact is not None:
                 return fact
-        if amount.whole and amount.low > 12 and not amount.unit and "disorder" not in measures:
-            loose = (fact for known, fact in self.ledger.loose if known.low == known.high == amount.low and not known.unit)
-            if fact := next(loose, None):
+        if amount.whole and amount.low > 12 and not amount.unit:
+            same = (fact for known, fact in loose if known.low == known.high == amount.low and not known.unit)
+            if fact := next(same, None):
                 return fact
         if amount.unit == "degrees":
-            return next((fact for known, fact in self.ledger.loose if (known.low, known.unit) == (amount.low, "degrees")), None)
-        loose = ((known, fact) for known, fact in self.ledger.loose if (known.low, known.high) == (amount.low, amount.high))
-        return next((fact for known, fact in loose if known.low != known.high), None)
+            return next((fact for known, fact in loose if (known.low, known.unit) == (amount.low, "degrees")), None)
+        ranges = (fact for known, fact in loose if known.low != known.high and known[3:5] == amount[3:5])
+        return next(ranges, None)
+
+    def _fits(self, quantity: Quantity, amount: Amount) -> bool:
+        """Whether a question that has a number of a quantity's value is about that quantity."""
+        words, measures = self._text.words, {v for t in self._text.of("measures") for v in t.values}
+        if quantity.measure in ("count", "distance", "edge"):
+            return bool(self._text.of("conditions") or self._text.of("disorder")) or self._text.has(_MARKS)
+        if quantity.measure == "grade":
+            after = words[amount.last : amount.last + 2]
+            return "grade" in measures or after[:1] == ["of"] or after == ["out", "of"]
+        return quantity.measure in measures or bool(amount.unit) or not amount.whole or amount.spelled
 
     # --- labels -------------------------------------------------------------------------------------------------------
 
@@ -135,179 +134,100 @@ class Leaks:
         for term in self._text.terms:
             if term.kind == "conditions":
                 self._label(term, str(term.values[0]))
-            elif term.kind == "lay" and (term.last - term.first > 1 or self._presumed(term)):
-                known = next((c for c in term.values[0] if c in self.profile.yes), None)
-                if known and not any(("conditions", c) in self.told for c in term.values[0]):
-                    self._tell("leak_answer", term, self.profile.yes[known])
-            elif term.kind == "severity" and ("severity", term.value) not in self.told and self.profile.severity:
-                after = [t for t in self._text.terms if t.kind == "conditions" and 0 <= t.first - term.last <= 1]
+            elif term.kind == "lay":
+                self._lay(term)
+            elif term.kind == "severity" and self.profile.severity and self._untold("severity", term.values[:1]):
+                after = any(0 <= t.first - term.last <= 1 for t in self._text.of("conditions"))
                 if after and self.profile.severity[0] in term.values:
                     self._tell("leak_label", term, self.profile.severity[1])
 
+    def _lay(self, term: Term) -> None:
+        """A lay word for a condition that the eye has."""
+        conditions = term.values[0]
+        known = next((c for c in conditions if c in self.profile.yes), None)
+        if known and self._untold("conditions", conditions) and (term.last - term.first > 1 or self._presumed(term)):
+            self._tell("leak_answer", term, self.profile.yes[known])
+
     def _label(self, term: Term, condition: str) -> None:
-        if any(("conditions", each) in self.told for each in term.values):
+        text, openly = self._text, condition in WORDS["asked_openly"]
+        if text.of("generic") or (condition == "dme_risk" and not self._tagged):
+            return
+        if not self._untold("conditions", term.values):
+            return
+        before = text.words[max(0, term.first - 2) : term.first]
+        if openly and not self._tagged and not _GRADED.isdisjoint(before):
             return
         stance, fact = self.profile.stance_of(term.values)
         fact = fact or self.profile.patient.get(condition)
-        if self._text.of("generic") or (condition == "dme_risk" and not self._tagged):
-            return
-        graded = {"grade", "stage", "level", "sign", "degree"} & set(self._text.words[max(0, term.first - 2) : term.first])
-        if graded and condition in WORDS["asked_openly"] and not self._tagged:
-            return
-        denied = stance == NO and not {"without", "no"} & set(self._text.words[max(0, term.first - 2) : term.first])
-        if self._presumed(term) and fact is not None and not denied:
-            self._tell("leak_label", term, fact)
-        elif (
-            condition not in WORDS["asked_openly"]
-            and len(term.values) == 1
-            and not _PLAIN & set(self._text.words[term.first : term.last])
+        denied = stance == NO and "without" not in before and "no" not in before
+        if (fact is not None and not denied and self._presumed(term)) or (
+            stance == YES and not openly and len(term.values) == 1 and _PLAIN.isdisjoint(text.words[term.first : term.last])
         ):
-            if stance == YES:
-                self._tell("leak_label", term, fact)
+            self._tell("leak_label", term, fact)
 
-    def _tell(self, kind: str, term: Term, fact: object) -> None:
+    def _presumed(self, term: Term) -> bool:
+        return presumed(self._text, term, self._tagged)
+
+    def _tell(self, kind: str, term: Term, fact: Fact | None) -> None:
         said = self._text.said(term.first, term.last)
         reason = f": {fact.text}" if fact else ""
         self._add(kind, self._at(term), f"the question takes {said!r} as known, which no answer told before{reason}", fact)
 
-    def _presumed(self, term: Term) -> bool:
-        """Whether what is named is taken as known rather than asked for."""
-        text, words = self._text, self._text.words
-        sentence = text.sentence(term)
-        if self._tagged and sentence == text.sentences[-1]:
-            return True
-        before, said = [words[k] for k in range(sentence.start, term.first)], [words[k] for k in sentence]
-        if "or" in said and said[0] in _AUXILIARY:
-            return False
-        if term.kind in ("conditions", "lay", "severity") and self._definite(before):
-            return True
-        if _PRESUMES & set(said[:2]):
-            return True
-        if said[0] in _NEGATED:
-            return True
-        if _OPEN & set(before) or said[0] in _AUXILIARY or (len(said) > 1 and said[0] in _LEADING and said[1] in _AUXILIARY):
-            return False
-        verbless = not {
-            "is",
-            "are",
-            "was",
-            "do",
-            "does",
-            "has",
-            "have",
-            "show",
-            "describe",
-            "make",
-            "makes",
-            "look",
-            "looks",
-        } & set(said)
-        return not (verbless and len(said) < 8)
-
-    @staticmethod
-    def _definite(before: list[str]) -> bool:
-        """Whether what follows is spoken of as known: the haemorrhages, the damage by ..."""
-        if before[-1:] and before[-1] in _DEFINITE:
-            return True
-        if before[-2:-1] and before[-2] in _DEFINITE and before[-1] not in _PLACES:
-            return True
-        return bool(_DAMAGE & set(before[-3:])) and bool(_DEFINITE & set(before[-5:]))
-
     # --- answers in the question --------------------------------------------------------------------------------------
 
-    def _answers(self) -> None:
+    def _reasons(self) -> None:
+        """Questions for the reason of what no answer told."""
         text = self._text
-        compared = {"wider", "thinner", "narrower", "thicker", "denser"} & set(text.words)
-        if compared and "why" in text.words and not any(isinstance(t, tuple) and t[0] == "measures" for t in self.told):
-            self._add(
-                "leak_answer",
-                (0, len(text.text)),
-                f"the question takes as known that vessels are {compared.pop()}, which no answer told before",
-            )
-        if (
-            self.profile.rejected
-            and ({"why"} & set(text.words))
-            and {"can't", "cannot", "impossible", "unable"} & set(text.words)
-            and not any(isinstance(t, tuple) and t[0] == "quality" for t in self.told)
-        ):
-            self._add(
-                "leak_answer",
-                (0, len(text.text)),
-                "the question takes as known that nothing can be told of the image",
-                self.profile.rejected,
-            )
-        told = sides(text)
-        if len({side for side, _ in told} & {"left", "right"}) == 1:
-            for side, term in told:
-                if side != "both" and ("side", side) not in self.told:
-                    self._add(
-                        "leak_answer",
-                        self._at(term),
-                        f"the question tells that it is the {side} eye, which no answer told before",
-                        self.profile.facts.get("eye"),
-                    )
-        levels = {v for t in text.of("quality") for v in t.values}
-        for term in text.terms:
-            if (
-                term.kind == "quality"
-                and of_picture(text, term)
-                and len(levels) == 1
-                and ("quality", term.value) not in self.told
-                and self._presumed(term)
-            ):
-                self._add(
-                    "leak_answer",
-                    self._at(term),
-                    f"the question judges the image quality ({text.said(term.first, term.last)!r}) before any answer did",
-                )
-            elif term.kind == "artefacts" and self._noted(term) and ("artefacts", term.value) not in self.told:
-                self._add(
-                    "leak_answer",
-                    self._at(term),
-                    f"the question takes {text.said(term.first, term.last)!r} as known before any answer told it",
-                )
-            elif (
-                term.kind == "quality"
-                and text.words[term.first] == "too"
-                and 2 in self.profile.levels
-                and ("quality", 2) not in self.told
-            ):
-                self._add(
-                    "leak_answer",
-                    self._at(term),
-                    f"the question judges the image quality ({text.said(term.first, term.last)!r}) before any answer did",
-                )
-            elif (
-                (term.kind == "normal" or (term.kind == "disorder" and self._denied(term)))
-                and self._supposed(term)
-                and not self._spoken_of
-                and not self._limits(term)
-            ):
-                self._add(
-                    "leak_answer",
-                    self._at(term),
-                    f"the question takes {text.said(term.first, term.last)!r} as known before any answer told it",
-                )
+        if not text.has(_WHY):
+            return
+        if text.has(_COMPARED) and not self.told.get("measures"):
+            said = next(word for word in text.words if word in _COMPARED)
+            says = f"the question takes as known that vessels are {said}, which no answer told before"
+            self._add("leak_answer", (0, len(text.text)), says)
+        if self.profile.rejected and text.has(_UNABLE) and not self.told.get("quality"):
+            says = "the question takes as known that nothing can be told of the image"
+            self._add("leak_answer", (0, len(text.text)), says, self.profile.rejected)
 
-    def _supposed(self, term: Term) -> bool:
-        """Whether a question supposes normality rather than asks for it."""
-        words = self._text.words
-        sentence = self._text.sentence(term)
-        said = [words[k] for k in sentence if words[k] not in _LEADING]
-        if {"isn't", "not", "aren't"} & set(words[max(0, term.first - 2) : term.first]) and not self._tagged:
-            return False  # anything that is not normal?
-        if self._tagged or "don't you think" in self._text.text or words[term.first - 1 : term.first] == ["perfectly"]:
+    def _sides(self) -> None:
+        found = [(side, term) for side, term in sides(self._text) if side != "both"]
+        if len({side for side, _ in found}) != 1:
+            return
+        for side, term in found:
+            if self._untold("side", (side,)):
+                says = f"the question tells that it is the {side} eye, which no answer told before"
+                self._add("leak_answer", self._at(term), says, self.profile.facts.get("eye"))
+
+    def _judged(self) -> None:
+        """Image quality, artefacts and normality that are judged before any answer did."""
+        for term in self._text.terms:
+            if term.kind == "quality":
+                if self._rated(term):
+                    says = f"the question judges the image quality ({self._said(term)!r}) before any answer did"
+                    self._add("leak_answer", self._at(term), says)
+            elif (term.kind == "artefacts" and self._noted(term) and self._untold("artefacts", term.values[:1])) or (
+                term.kind in ("normal", "disorder") and self._normal(term)
+            ):
+                says = f"the question takes {self._said(term)!r} as known before any answer told it"
+                self._add("leak_answer", self._at(term), says)
+
+    def _rated(self, term: Term) -> bool:
+        """Whether a word of quality is taken as known, or tells that the picture is too poor, which it is."""
+        text = self._text
+        one = len({v for t in text.of("quality") for v in t.values}) == 1
+        if one and of_picture(text, term) and self._untold("quality", term.values[:1]) and self._presumed(term):
             return True
-        if said[:2] == ["all", "right"] and len(said) > 2:
-            return False  # All right, and what ...
-        if not said or said[0] in _PRESUMES or said[0] not in _ASKS or "confirm" in said:
-            return bool(said) and len(said) > 2
-        return {"my", "this", "the"} & set(words[term.first - 1 : term.first]) != set()
+        return text.words[term.first] == "too" and 2 in self.profile.levels and self._untold("quality", (2,))
 
-    @property
-    def _spoken_of(self) -> bool:
-        """Whether an answer told of disease or of health."""
-        return any(isinstance(each, tuple) and each[0] in ("normal", "disorder", "conditions") for each in self.told)
+    def _normal(self, term: Term) -> bool:
+        """Whether a question supposes that the eye is normal before an answer told of health or disease."""
+        if term.kind == "disorder":
+            before = self._text.words[max(0, term.first - 3) : term.first]
+            if {"no", "without", "free"}.isdisjoint(before):
+                return False
+        if any(self.told.get(kind) for kind in ("normal", "disorder", "conditions")):
+            return False
+        after = self._text.words[term.last : term.last + 1]
+        return not (after and after[0] in _LIMITS) and supposed(self._text, term, self._tagged)
 
     def _noted(self, term: Term) -> bool:
         """Whether annotators noted what a question asks after, or it is spoken of as known."""
@@ -317,23 +237,19 @@ class Leaks:
         )
         return noted or bool({"the", "this"} & set(self._text.words[max(0, term.first - 1) : term.first]))
 
-    def _denied(self, term: Term) -> bool:
-        """Whether a question says that there is no disease."""
-        return bool({"no", "without", "free"} & set(self._text.words[max(0, term.first - 3) : term.first]))
-
-    def _limits(self, term: Term) -> bool:
-        return self._text.words[term.last : term.last + 1] in (["range"], ["value"], ["person"], ["vessel"])
-
     def _jargon(self) -> None:
-        technical = [t for t in self._text.of("measures") if t.last - t.first > 1 and _TECHNICAL & set(t.values)]
-        for term in [*self._text.of("jargon"), *technical, *self._text.of("scales")]:
-            phrase = " ".join(self._text.words[term.first : term.last])
-            if phrase.startswith("zone") and any(isinstance(each, tuple) and each[0] == "zones" for each in self.told):
+        text = self._text
+        technical = [t for t in text.of("measures") if t.last - t.first > 1 and not _TECHNICAL.isdisjoint(t.values)]
+        found = [*text.of("jargon"), *technical, *text.of("scales")]
+        phrases = self._phrases() if found else frozenset()
+        for term in found:
+            phrase = " ".join(text.words[term.first : term.last])
+            if phrase in phrases or (phrase.startswith("zone") and self.told.get("zones")):
                 continue
-            if phrase not in self.told and ("jargon", term.value) not in self.told:
-                said = self._text.said(term.first, term.last)
-                self._add(
-                    "leak_jargon",
-                    self._at(term),
-                    f"the question says {said!r}, which a person who sees only the picture would not know",
-                )
+            if self._untold("jargon", term.values[:1]):
+                says = f"the question says {self._said(term)!r}, which a person who sees only the picture would not know"
+                self._add("leak_jargon", self._at(term), says)
+
+    def _phrases(self) -> set[str]:
+        """The names that answers used."""
+        return {" ".join(text.words[t.first : t.last]) for text in self._heard for t in text.terms}

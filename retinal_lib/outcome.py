@@ -47,7 +47,8 @@ class UnderWay(NamedTuple):
 @dataclass(frozen=True)
 class Outcome:
     """What came of a run. `state` is complete, pending, over budget, stopped or dry run; `asked` counts the requests sent
-    now (None: the teacher has no server), `checks` what the checks found, `accepted` has the first few: picture, title and turns; `noticed` what else there is to tell, in sentences; `vain` why the
+    now (None: the teacher has no server), `checks` what the checks found, `accepted` has the first few:
+    picture, title and turns; `noticed` what else there is to tell, in sentences; `vain` why the
     run came to nothing."""
 
     state: str

@@ -4,15 +4,21 @@ from typing import NamedTuple
 
 from retinal_lib.vocabulary import Reading, Term
 
-_BACK_STOPS = frozenset(";")
+# negations that follow what they deny
 _AFTER = frozenset("not none no never absent isn't aren't wasn't weren't negative zero 0".split())
+# verbs that tell what may come or what is so in general
 _MODAL = frozenset("may might can could should would".split())
-_TOLD = frozenset(
-    "have be indicate represent suggest show see point reflect contain exist not appear correspond mean confirm find identify make say detect count well report".split()
+_ADVERBS = ("also", "then", "still", "even", "later")
+_PERSONS = ("i", "you", "one", "we")
+_TOLD = frozenset(  # after 'may': told of this eye all the same
+    "have be indicate represent suggest show see point reflect contain exist not appear correspond mean confirm find identify "
+    "make say detect count well report".split()
 )
+# what a negation may be of instead of the thing itself
 _KNOWING = frozenset(
     "known judged graded determined assessed told read available possible stated evaluated established".split()
 )
+# what may lie between a thing and the negation after it
 _LINKS = frozenset(
     "and or , nor / & is are was were be been can could has have do does : ( clearly also currently here definitely".split()
 )
@@ -35,6 +41,7 @@ class Cues:
         self.at: dict[int, Term] = {t.first: t for t in text.of("cues")}
         self.conditions = {t.first: t for t in text.of("conditions")}
         self.generic = [t.first for t in text.of("generic")]
+        self.modal = text.has(_MODAL)
         self._ends = {t.last: t for t in (*self.at.values(), *self.conditions.values())}
 
     def polarity(self, term: Term, sentence: range, reach: int = 99) -> str:
@@ -57,20 +64,14 @@ class Cues:
         words = self.text.words
         if term.first > sentence.start and words[term.first - 1] in ("the", "this", "these", "your"):
             return False
-        for k in range(max(sentence.start, term.first - 12), min(sentence.stop, term.last + 10)):
-            if words[k] in _MODAL and k + 1 < len(words) and k not in range(term.first, term.last):
-                following = (
-                    words[k + 1]
-                    if words[k + 1] not in ("also", "then", "still", "even", "later")
-                    else words[min(k + 2, len(words) - 1)]
-                )
-                before = words[k - 1] if k else ""
-                if (
-                    (following not in _TOLD or words[k] in ("should", "would"))
-                    and before not in ("i", "you", "one", "we")
-                    and not self._parted(k, term)
-                ):
-                    return True
+        if not self.modal:
+            return False
+        for k in range(max(sentence.start, term.first - 12), min(sentence.stop, term.last + 10, len(words) - 1)):
+            if words[k] not in _MODAL or term.first <= k < term.last or (k and words[k - 1] in _PERSONS):
+                continue
+            following = words[k + 1] if words[k + 1] not in _ADVERBS else words[min(k + 2, len(words) - 1)]
+            if (following not in _TOLD or words[k] in ("should", "would")) and not self._parted(k, term):
+                return True
         return False
 
     def _parted(self, k: int, term: Term) -> bool:
@@ -194,14 +195,22 @@ class Cues:
         return True
 
 
+def cues(text: Reading) -> Cues:
+    """The cues of a text, kept with it."""
+    found = text.kept.get("cues")
+    if found is None:
+        found = text.kept["cues"] = Cues(text)
+    return found
+
+
 def mentions(text: Reading) -> list[Mention]:
     """The conditions that a text names, each with its polarity."""
     terms = text.of("conditions")
     if not terms:
         return []
-    cues, found = Cues(text), []
+    of_text, found = cues(text), []
     for term in terms:
         sentence = text.sentence(term)
-        polarity = cues.polarity(term, sentence)
+        polarity = of_text.polarity(term, sentence)
         found.append(Mention(term.values, term, polarity, sentence))
     return found

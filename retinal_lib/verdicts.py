@@ -41,7 +41,8 @@ class Checks:
         """The checks in one sentence."""
         if not self.before:
             return "The checks found nothing."
-        text = f"{count(self.repaired, 'conversation')} put right after a corrective turn, {self.rejected:,} rejected for what remained"
+        text = f"{count(self.repaired, 'conversation')} put right after a corrective turn, "
+        text += f"{self.rejected:,} rejected for what remained"
         warned = sum(n for (_, severity), n in self.after.items() if severity == "warning")
         return text + (f"; {count(warned, 'warning')} to look at in lineage.jsonl." if warned else ".")
 

@@ -1,6 +1,7 @@
 """Text read for what it names: conditions, measures, vessels, zones, units, image quality and the cues of grammar."""
 
 import re
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -9,11 +10,13 @@ import yaml
 from retinal_lib.paths import PACKAGE
 
 WORDS: dict = yaml.safe_load((PACKAGE / "vocabulary.yaml").read_text(encoding="utf-8"))
-_TOKEN = re.compile(
-    r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+\.\d+|(?<![\w.])\.\d+|\d+|[^\W\d_]+(?:['’][a-z]{1,2}\b)?|[^\w\s*_`#\"“”-]|[–—]|\n|[¼½¾]"
+_TOKEN = re.compile(  # words, numbers, marks, line ends; words come first, as they are the most
+    r"[^\W\d_]+(?:['’][a-z]{1,2}\b)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+\.\d+|(?<![\w.])\.\d+|\d+"
+    r"|[^\w\s*_`#\"“”-]|[–—]|\n|[¼½¾]"
 )
 _END = frozenset(".!?\n")
 _ABBREVIATED = frozenset("vs approx eg ie ca dr e i g e.g fig cf".split())
+_MANY = 65536  # normalised tokens kept at most
 _MEASURE_PARTS = ("vessels", "orientations", "zones", "formulas")
 
 
@@ -32,36 +35,51 @@ class Term(NamedTuple):
 
 
 class Reading:
-    """A text as tokens (`words`, normalised, with their spans) and `terms`, in order; `sentences` are ranges of tokens."""
+    """A text as tokens (`words`, normalised) and `terms`, in order and `by_kind`; `sentences` are ranges of tokens;
+    `kept` holds what other readers made of it, by their name, so that it is made once."""
 
-    __slots__ = ("_amounts", "_kinds", "ends", "sentences", "starts", "terms", "text", "words")
+    __slots__ = ("_distinct", "_raw", "_starts", "by_kind", "kept", "sentences", "terms", "text", "words")
 
     def __init__(self, text: str):
         self.text = text
-        spans = [found.span() for found in _TOKEN.finditer(text)]
-        self.starts = [start for start, _ in spans]
-        self.ends = [end for _, end in spans]
-        self.words = [_word(text[start:end]) for start, end in spans]
+        self._raw = _TOKEN.findall(text)
+        self._starts: list[int] | None = None
+        self.words = [_NORMAL[raw] for raw in self._raw]
+        self._distinct = frozenset(self.words)
         self.terms = _terms(self.words)
-        self.sentences = self._sentences()
-        self._kinds: dict[str, list[Term]] = {}
+        self.by_kind: dict[str, list[Term]] = {}
         for term in self.terms:
-            self._kinds.setdefault(term.kind, []).append(term)
-        self._amounts: list | None = None  # kept by `amounts`
+            if term.kind in self.by_kind:
+                self.by_kind[term.kind].append(term)
+            else:
+                self.by_kind[term.kind] = [term]
+        self.sentences = self._sentences()
+        self.kept: dict[str, object] = {}
 
-    def of(self, kind: str) -> list[Term]:
+    def of(self, kind: str) -> Sequence[Term]:
         """The terms of one kind."""
-        return self._kinds.get(kind, [])
+        return self.by_kind.get(kind, ())
+
+    def has(self, words: frozenset[str]) -> bool:
+        """Whether any of these words occurs."""
+        return not words.isdisjoint(self._distinct)
 
     def sentence(self, term: Term) -> range:
         """The sentence that a term stands in."""
-        return next((s for s in self.sentences if s.start <= term.first < s.stop), range(0, len(self.words)))
+        first = term.first
+        for sentence in self.sentences:
+            if first < sentence.stop:
+                return sentence if first >= sentence.start else range(0, len(self.words))
+        return range(0, len(self.words))
+
+    def within(self, kind: str, tokens: range) -> list[Term]:
+        """The terms of one kind that begin within a range of tokens."""
+        return [t for t in self.by_kind.get(kind, ()) if tokens.start <= t.first < tokens.stop]
 
     def _sentences(self) -> list[range]:
         found, first, words = [], 0, self.words
-        for i in [i for i, word in enumerate(words) if word in _END]:
-            word = words[i]
-            if word == "." and not self._stops(i):
+        for i in [i for i, word in enumerate(words) if word in _END] if self.has(_END) else ():
+            if words[i] == "." and not self._stops(i):
                 continue
             if i > first:
                 found.append(range(first, i))
@@ -72,19 +90,52 @@ class Reading:
 
     def _stops(self, i: int) -> bool:
         """Whether the full stop at token i ends a sentence."""
-        after = self.text[self.ends[i] : self.ends[i] + 1]
-        return (not after or not after.isalnum()) and not (i and self.words[i - 1] in _ABBREVIATED)
+        if i + 1 == len(self.words):
+            return not (i and self.words[i - 1] in _ABBREVIATED)
+        end = self.starts[i] + 1
+        return not self.text[end : end + 1].isalnum() and not (i and self.words[i - 1] in _ABBREVIATED)
+
+    @property
+    def starts(self) -> list[int]:
+        """Where each token begins in the text. Nothing between tokens begins one, so each is the next find."""
+        if self._starts is None:
+            at, find, self._starts = 0, self.text.find, []
+            for raw in self._raw:
+                at = find(raw, at)
+                self._starts.append(at)
+                at += len(raw)
+        return self._starts
+
+    def end(self, i: int) -> int:
+        """Where token i ends in the text."""
+        return self.starts[i] + len(self._raw[i])
+
+    def raw(self, i: int) -> str:
+        """Token i as it is written."""
+        return self._raw[i]
 
     def said(self, first: int, last: int) -> str:
         """The text of the tokens first to last (exclusive)."""
-        return self.text[self.starts[first] : self.ends[last - 1]]
+        return self._raw[first] if last == first + 1 else self.text[self.starts[first] : self.end(last - 1)]
 
     def span(self, first: int, last: int) -> tuple[int, int]:
         """Where the tokens first to last (exclusive) stand in the text."""
-        return self.starts[first], self.ends[last - 1]
+        return self.starts[first], self.end(last - 1)
 
 
-@lru_cache(maxsize=65536)
+class _Normal(dict[str, str]):
+    """Tokens as written -> normalised, each made once; forgotten when there are very many, as numbers are without end."""
+
+    def __missing__(self, raw: str) -> str:
+        if len(self) >= _MANY:
+            self.clear()
+        word = self[raw] = _word(raw)
+        return word
+
+
+_NORMAL = _Normal()
+
+
 def _word(raw: str) -> str:
     if not raw[0].isalpha():
         return raw
@@ -95,7 +146,6 @@ def _word(raw: str) -> str:
     return _plain(raw)
 
 
-@lru_cache(maxsize=65536)
 def _plain(raw: str) -> str:
     """A word in British spelling, singular, without possessive."""
     word = raw.lower().replace("’", "'").replace("μ", "µ")
@@ -126,85 +176,98 @@ def _names(kind: str) -> list[str]:
 
 def tokens(phrase: str) -> tuple[str, ...]:
     """A phrase as normalised tokens."""
-    return tuple(_word(found) for found in _TOKEN.findall(phrase))
+    return tuple(_NORMAL[found] for found in _TOKEN.findall(phrase))
 
 
-@cache
-def _index() -> dict[str, list[tuple[tuple[str, ...], tuple[tuple[str, tuple], ...]]]]:
-    """First token -> the phrases that begin with it, the longest first, each with the kinds and values it may mean."""
-    phrases: dict[tuple[str, ...], dict[str, list]] = {}
-    for kind in (
-        "conditions",
-        "asks",
-        "scales",
-        "measures",
-        "vessels",
-        "zones",
-        "formulas",
-        "orientations",
-        "units",
-        "quality",
-        "modalities",
-        "cues",
-    ):
+class _Phrase(NamedTuple):
+    """A phrase of the vocabulary: its tokens, and for each term it makes the place in it, the kind and the values."""
+
+    tokens: tuple[str, ...]
+    terms: tuple[tuple[int, int, str, tuple], ...]
+
+
+_BY_VALUE = (  # kinds whose names stand under what they mean
+    *("conditions", "asks", "scales", "measures", "vessels", "zones"),
+    *("formulas", "orientations", "units", "quality", "modalities", "cues"),
+)
+_BY_NAME = ("not_conditions", "gradable", "normal", "disorder", "jargon", "artefacts", "generic", "history", "treatment")
+_BY_NAME += ("meaning", "no diagnosis")
+_VALUED = ("ages", "severity", "lay")  # kinds whose names stand before what they mean
+
+
+def _phrases() -> dict[tuple[str, ...], dict[str, list]]:
+    """The phrases of the vocabulary as tokens, each with the kinds and values it may mean."""
+    found: dict[tuple[str, ...], dict[str, list]] = {}
+    for kind in _BY_VALUE:
         for value, names in WORDS[kind].items():
             for name in names:
                 if not name.startswith(("< ", "~ ")):
-                    phrases.setdefault(tokens(name), {}).setdefault(kind, []).append(value)
-    for kind in ("not_conditions", "gradable", "normal", "disorder", "jargon", "artefacts", "generic", "history", "treatment", "meaning", "no diagnosis"):
+                    found.setdefault(tokens(name), {}).setdefault(kind, []).append(value)
+    for kind in _BY_NAME:
         for name in WORDS.get(kind, ()):
-            phrases.setdefault(tokens(name), {}).setdefault(kind, []).append(name)
-    for kind in ("ages", "severity", "lay"):
+            found.setdefault(tokens(name), {}).setdefault(kind, []).append(name)
+    for kind in _VALUED:
         for name, value in WORDS[kind].items():
-            phrases.setdefault(tokens(name), {}).setdefault(kind, []).extend(
-                [tuple(value)] if kind == "lay" else value if isinstance(value, list) else [value]
-            )
-    index: dict[str, list] = {}
-    for phrase, kinds in phrases.items():
-        index.setdefault(phrase[0], []).append(
-            (phrase, tuple((kind, tuple(dict.fromkeys(values))) for kind, values in kinds.items()))
-        )
-    for found in index.values():
-        found.sort(key=lambda item: -len(item[0]))
-    return index
-
-
-def _terms(words: list[str]) -> list[Term]:
-    index, found, i, n = _index(), [], 0, len(words)
-    while i < n:
-        for phrase, kinds in index.get(words[i], ()):
-            size = len(phrase)
-            if size == 1 or tuple(words[i : i + size]) == phrase:
-                for kind, values in kinds:
-                    found.append(Term(i, i + size, kind, values))
-                    if size > 1 and "than" not in phrase and kind in ("measures", "quality", "jargon"):
-                        found += _inner(phrase, i)
-                    elif kind == "scales" and "grade" in phrase:
-                        found.append(Term(i + phrase.index("grade"), i + size, "measures", ("grade",)))
-                    elif kind == "zones" and size > 1:
-                        found += _more_zones(words, i + size)
-                i += size
-                break
-        else:
-            i += 1
+            values = [tuple(value)] if kind == "lay" else value if isinstance(value, list) else [value]
+            found.setdefault(tokens(name), {}).setdefault(kind, []).extend(values)
     return found
 
 
-@lru_cache(maxsize=4096)
-def _inside(phrase: tuple[str, ...]) -> tuple[Term, ...]:
-    inner = [
-        t
-        for k in range(len(phrase))
-        for t in _terms([phrase[k]])
-        if t.kind in _MEASURE_PARTS and t.values != ("all",)
-        for t in [Term(k, k + 1, t.kind, t.values)]
-    ]
-    return tuple(inner)
+@cache
+def _index() -> dict[str, dict[str, list[_Phrase]]]:
+    """First token -> second token -> the phrases that begin with them, the longest first; single words under no second."""
+    phrases = _phrases()
+    index: dict[str, dict[str, list[_Phrase]]] = {}
+    for phrase, kinds in phrases.items():
+        size, terms = len(phrase), []
+        for kind, values in kinds.items():
+            terms.append((0, size, kind, tuple(dict.fromkeys(values))))
+            if size > 1 and "than" not in phrase and kind in ("measures", "quality", "jargon"):
+                terms += _inside(phrase, phrases)
+            elif kind == "scales" and "grade" in phrase:
+                terms.append((phrase.index("grade"), size, "measures", ("grade",)))
+        by_second = index.setdefault(phrase[0], {})
+        by_second.setdefault(phrase[1] if size > 1 else "", []).append(_Phrase(phrase, tuple(terms)))
+    for by_second in index.values():
+        for found in by_second.values():
+            found.sort(key=lambda item: -len(item.tokens))
+    return index
 
 
-def _inner(phrase: tuple[str, ...], at: int) -> list[Term]:
+def _inside(phrase: tuple[str, ...], phrases: dict[tuple[str, ...], dict[str, list]]) -> list[tuple[int, int, str, tuple]]:
     """What a measure's name holds besides: the vein of 'vein equivalent'."""
-    return [Term(t.first + at, t.last + at, t.kind, t.values) for t in _inside(phrase)]
+    found = []
+    for k, word in enumerate(phrase):
+        for kind, values in phrases.get((word,), {}).items():
+            if kind in _MEASURE_PARTS and values != ["all"]:
+                found.append((k, k + 1, kind, tuple(dict.fromkeys(values))))
+    return found
+
+
+def _terms(words: list[str]) -> list[Term]:
+    index, found, done = _index(), [], 0
+    for i in [i for i, word in enumerate(words) if word in index]:
+        if i < done:
+            continue
+        phrase = _longest(index[words[i]], words, i)
+        if phrase is not None:
+            done = i + len(phrase.tokens)
+            for first, last, kind, values in phrase.terms:
+                found.append(Term(i + first, i + last, kind, values))
+                if kind == "zones" and last == done - i > 1 and first == 0:
+                    found += _more_zones(words, done)
+    return found
+
+
+def _longest(by_second: dict[str, list[_Phrase]], words: list[str], i: int) -> _Phrase | None:
+    """The longest phrase at token i."""
+    if i + 1 < len(words) and words[i + 1] in by_second:
+        for phrase in by_second[words[i + 1]]:
+            size = len(phrase.tokens)
+            if size == 2 or tuple(words[i : i + size]) == phrase.tokens:
+                return phrase
+    single = by_second.get("")
+    return single[0] if single else None
 
 
 def _more_zones(words: list[str], at: int) -> list[Term]:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import bench_batch
+import bench_check
 import bench_review
 from PIL import Image
 
@@ -198,6 +199,7 @@ def main() -> None:
         memory(small, 5000)
         memory(large, 20000)
         bench_batch.main(small / "page.yaml")
+    bench_check.main()
     bench_review.main()
 
 

@@ -1,7 +1,7 @@
 """The labelled corpus of the checks: conversations written by hand over twelve datasets and a table of one's own.
 
-`python tests/corpus.py` prints recall and precision per kind of fault, and false alarms on clean conversations. A fault is found
-where its question-and-answer pair has a finding (for form and coverage: where the conversation has one of that kind).
+`python tests/corpus.py` prints recall and precision per kind of fault, and false alarms on clean conversations. A fault is
+found where its question-and-answer pair has a finding (for form and coverage: where the conversation has one of that kind).
 """
 
 import json
@@ -120,15 +120,15 @@ def main() -> None:
         for (_, fault), n in sorted(item for item in result.planted.items() if item[0][0] == group):
             print(f"  {fault:30} {n:8} {result.found[group, fault]:6} {result.found[group, fault] / n:7.3f}")
         aim = f"   (aim {AIMS[group]})" if group in AIMS else ""
-        print(
-            f"{group:32} {sum(n for (g, _), n in result.planted.items() if g == group):8} {'':6} {result.recall(group):7.3f}{aim}"
-        )
+        planted = sum(n for (g, _), n in result.planted.items() if g == group)
+        print(f"{group:32} {planted:8} {'':6} {result.recall(group):7.3f}{aim}")
     print(f"\n{'finding':32} {'told':>8} {'right':>6} {'precision':>9}")
     for kind, n in sorted(result.told.items()):
         print(f"  {kind:30} {n:8} {result.right[kind]:6} {result.right[kind] / n:9.3f}")
     share = len(result.alarmed) / result.clean
     print(
-        f"\nfalse alarms: {len(result.alarmed)} of {result.clean} clean conversations, {share:.2%} (aim at most {FALSE_ALARMS:.0%})"
+        f"\nfalse alarms: {len(result.alarmed)} of {result.clean} clean conversations, "
+        f"{share:.2%} (aim at most {FALSE_ALARMS:.0%})"
     )
     if "-v" in sys.argv:
         for entry in result.missed:

@@ -140,7 +140,7 @@ def test_measurements_pass_in_any_frame_and_fail_under_another_name(case: Case, 
 @given(st.sampled_from(MEASURED), st.integers(0, 2**32), st.sampled_from([0, 1, 2, 3]))
 def test_rounding_holds_at_the_digits_said(case: Case, seed: int, digits: int) -> None:
     draw = random.Random(seed)
-    fact, measure, vessel, zone = draw.choice([f for f in figures(case) if f[1] == "average width"])
+    fact, _, vessel, zone = draw.choice([f for f in figures(case) if f[1] == "average width"])
     said = f"{float(fact.value):.{min(digits, 1)}f}"
     where = ZONES[zone][0]
     assert found(case, "What?", f"{VESSELS[vessel][0].capitalize()} are about {said} µm wide on average {where}.") == []
