@@ -69,6 +69,7 @@ class _Numbers:
         self.units = {t.first: t for t in text.of("units")}
         self.decades = {t.first: float(t.values[0]) for t in text.of("ages") if text.said(t.first, t.last)[-1] == "s"}
         self.found: list[Amount] = []
+        self.named: set[int] | None = None  # the tokens of longer names, once they are asked for
 
     def at(self, places: list[int]) -> list[Amount]:
         """The numbers at these tokens."""
@@ -105,7 +106,10 @@ class _Numbers:
 
     def _within_a_name(self, i: int) -> bool:
         """Whether token i is a word of a longer name, such as 'one thing'; units may hold numbers."""
-        return any(t.first <= i < t.last and t.last - t.first > 1 and t.kind != "units" for t in self.text.terms)
+        if self.named is None:
+            names = [t for t in self.text.terms if t.last - t.first > 1 and t.kind != "units"]
+            self.named = {k for t in names for k in range(t.first, t.last)}
+        return i in self.named
 
 
 def _in_words(i: int, said: Spelled) -> Amount:

@@ -131,6 +131,11 @@ def clusters(found: Lesions, gap: float, fill: float = 0.0) -> tuple[list[Cluste
     return [Cluster(box, n, area, round(share, 4)) for box, n, area, share in columns], rank[owners]
 
 
+def of(path: Path, gap: float, fill: float) -> list[Cluster]:
+    """The clusters of a mask file. UserError: it cannot be read."""
+    return clusters(load(path), gap, fill)[0]
+
+
 def _dense(found: Lesions, gap: float, fill: float) -> np.ndarray:
     """The number of each lesion's cluster, int64 [n], with `gap` in pixels."""
     owners, left, taken = np.empty(len(found.pixels), np.int64), np.arange(len(found.pixels)), 0

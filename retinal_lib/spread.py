@@ -17,6 +17,9 @@ from retinal_lib.paths import PACKAGE
 Item, Result = TypeVar("Item"), TypeVar("Result")
 _CODE = "import sys; sys.path[:] = sys.argv[1:]; from retinal_lib import spread; spread.serve()"
 
+# glibc gives large blocks back at once; to ask for them again for each picture costs half as much as the work itself
+_KEEP = {"MALLOC_MMAP_THRESHOLD_": str(1 << 25), "MALLOC_TRIM_THRESHOLD_": str(1 << 28)}
+
 
 def cores() -> int:
     """How many cores this process may use."""
@@ -62,7 +65,8 @@ class _Helper:
     def __init__(self, work: Callable):
         command = [sys.executable, "-c", _CODE, str(PACKAGE.parent), *sys.path]
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
+        environment = os.environ | _KEEP
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment)
         self._first: list[object] = [work]
 
     def ask(self, item: object) -> object:

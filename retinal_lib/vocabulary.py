@@ -120,7 +120,8 @@ class Reading:
 
     def span(self, first: int, last: int) -> tuple[int, int]:
         """Where the tokens first to last (exclusive) stand in the text."""
-        return self.starts[first], self.end(last - 1)
+        starts = self.starts
+        return starts[first], starts[last - 1] + len(self._raw[last - 1])
 
 
 class _Normal(dict[str, str]):
@@ -249,7 +250,9 @@ def _terms(words: list[str]) -> list[Term]:
     for i in [i for i, word in enumerate(words) if word in index]:
         if i < done:
             continue
-        phrase = _longest(index[words[i]], words, i)
+        by_second = index[words[i]]
+        after = words[i + 1] if i + 1 < len(words) else ""
+        phrase = _longest(by_second, words, i) if after in by_second else by_second[""][0] if "" in by_second else None
         if phrase is not None:
             done = i + len(phrase.tokens)
             for first, last, kind, values in phrase.terms:
@@ -260,12 +263,11 @@ def _terms(words: list[str]) -> list[Term]:
 
 
 def _longest(by_second: dict[str, list[_Phrase]], words: list[str], i: int) -> _Phrase | None:
-    """The longest phrase at token i."""
-    if i + 1 < len(words) and words[i + 1] in by_second:
-        for phrase in by_second[words[i + 1]]:
-            size = len(phrase.tokens)
-            if size == 2 or tuple(words[i : i + size]) == phrase.tokens:
-                return phrase
+    """The longest phrase at token i, where one begins with it and the next."""
+    for phrase in by_second[words[i + 1]] if i + 1 < len(words) else ():
+        size = len(phrase.tokens)
+        if size == 2 or tuple(words[i : i + size]) == phrase.tokens:
+            return phrase
     single = by_second.get("")
     return single[0] if single else None
 

@@ -8,7 +8,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,7 +22,7 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SIZE = (4288, 2848)
 MOST = 10
 CLUSTERS = (page.get("IDRiD_seg").masks.gap, page.get("IDRiD_seg").masks.fill)
-MANY = 200  # masks for which helper processes are started
+SECONDS = 6  # of work for one core: what helper processes are started for
 Edges = tuple[int, int, int, int]
 
 
@@ -151,36 +153,32 @@ def decode(path: Path) -> int:
         return int(np.asarray(image).shape[0])
 
 
-def find(path: Path) -> int:
-    """All that is done to a mask."""
-    return len(boxes.clusters(boxes.load(path), *CLUSTERS)[0])
+find = partial(boxes.of, gap=CLUSTERS[0], fill=CLUSTERS[1])  # all that is done to a mask
 
 
-def rate(work: Callable[[Path], int], paths: list[Path], workers: int, clock: Callable[[], float]) -> float:
-    """Masks in a second."""
-    start = clock()
+class Rates(NamedTuple):
+    """Masks in a second by the clock, and in a second of work that cores did for this process and its helpers."""
+
+    clock: float
+    work: float
+
+
+def rate(work: Callable[[Path], object], paths: list[Path], workers: int) -> Rates:
+    """How fast so many workers are, with the start of their processes."""
+    clock, worked = time.perf_counter(), sum(os.times()[:4])
     for _ in spread.each(work, paths, workers):
         pass
-    return len(paths) / (clock() - start)
-
-
-def spent() -> float:
-    """Seconds of work that cores have done for this process and its finished helpers."""
-    return sum(os.times()[:4])
+    return Rates(len(paths) / (time.perf_counter() - clock), len(paths) / (sum(os.times()[:4]) - worked))
 
 
 def speed(paths: list[Path], title: str) -> None:
-    """Rates of decoding alone and of finding boxes: on one core by the time that it was given, since other work may share
-    the machine, the best of five; on two by the clock, with the start of the processes, the best of three pairs. Where other
-    work holds the second core, the clock cannot tell; then the work that two do in all for what one does tells how near they
-    come to twice as fast."""
-    plain, ours = (max(rate(work, paths, 1, time.process_time) for _ in range(5)) for work in (decode, find))
-    import bench_boxes  # under its own name, as helper processes know it
-
-    many = (paths * (MANY // len(paths) + 1))[:MANY]
-    pairs = [(rate(bench_boxes.find, many, 2, time.perf_counter), rate(find, many, 1, time.perf_counter)) for _ in range(3)]
-    works = [(rate(find, many, 1, spent), rate(bench_boxes.find, many, 2, spent)) for _ in range(2)]
-    gain, more = max(two / one for two, one in pairs), min(one / two for one, two in works)
+    """Rates of decoding alone and of finding boxes: on one core by the work, since others may share the machine, the best of
+    five; on two by the clock, the best of three pairs over some seconds' masks. Where other work holds the second core, the
+    clock cannot tell; then how much work two do for what one does tells how near they come to twice as fast."""
+    plain, ours = (max(rate(work, paths, 1).work for _ in range(5)) for work in (decode, find))
+    many = (paths * (int(ours * SECONDS) // len(paths) + 1))[: int(ours * SECONDS)]
+    pairs = [(rate(find, many, 2), rate(find, many, 1)) for _ in range(3)]
+    gain, more = max(two.clock / one.clock for two, one in pairs), min(one.work / two.work for two, one in pairs)
     share = f"{ours:.0f} masks/s on one core, {ours / plain:.2f} of decoding alone ({plain:.0f}/s)"
     print(f"{title}: {share}; two processes {gain:.2f} times one by the clock, {more:.2f} times its work in all")
 

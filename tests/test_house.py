@@ -37,7 +37,7 @@ FLOORS = [
     "leaks".split(),
     "check".split(),
     "marked lesions settings prompt offline_vessels".split(),
-    "catalogue offline".split(),
+    "catalogue offline boxed".split(),
     "exclude teacher figures inference stand_in pretend".split(),
     "dataset settle export".split(),
     "pack splits decisions shelf overlay measured".split(),
