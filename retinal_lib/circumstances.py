@@ -26,7 +26,7 @@ _SIGHT = frozenset("sight vision eyesight seeing read reading".split())
 _PICTURED = frozenset(
     "image picture photograph quality it everything this shot scan graded rated judged called grader graders check".split()
 )
-_SHOWN = frozenset("this image picture photograph it scan taken shown shows here".split())
+_SHOWN = frozenset("see what you eye this image picture photograph it scan taken shown shows here".split())
 _WISHED = frozenset(
     "would could need should might additional further instead unlike other may help confirm confirmed examination "
     "recommended".split()

@@ -1,5 +1,7 @@
 """Diseases and lesions told in answers against what the facts say."""
 
+from itertools import pairwise
+
 from retinal_lib import grades, normality, polarity, whereabouts
 from retinal_lib.finding import WARNING, Finding, Trace
 from retinal_lib.heard import Heard
@@ -10,6 +12,7 @@ from retinal_lib.vocabulary import WORDS, Reading, Term
 _LEVELS = frozenset(["grade", "level", "stage"])
 _STANDS_FOR = ("is", "means", "mean", "would", "stand", "stands", "=")
 _DEFINED = (["means"], ["mean"], ["stand"], ["("])
+_PARTING = frozenset(", ; : meaning means mean that which it shows show find".split())  # between a grade and another claim
 _ON_FILE = ("diabetes", "hypertension")  # conditions of a person, not of an eye
 _RANGED = (["to"], ["–"], ["through"])  # after 0: the scale's start, not the grade
 
@@ -41,7 +44,7 @@ class Claims:
                 heard.trace(term, fact)
             elif stance == YES:
                 heard.add("denied_disease", term, f"{said!r} is denied, but {fact.text}", fact)
-            elif stance is None and not self.profile.listed and not self._is_subject(heard.words, condition, mention.sentence):
+            elif stance is None and not self.profile.listed and not self._is_subject(heard.words, mention):
                 says = f"{said!r} is denied, but no fact says that it was looked for"
                 heard.add("ungrounded_denial", term, says, None, WARNING)
             elif fact is not None:
@@ -49,7 +52,7 @@ class Claims:
             return
         if stance in (YES, MAY):
             heard.trace(term, fact)
-        elif self._is_subject(heard.words, condition, mention.sentence):
+        elif self._is_subject(heard.words, mention):
             pass
         elif condition in self.profile.patient:
             self._of_patient(heard, mention, said)
@@ -74,17 +77,31 @@ class Claims:
         """A label of both eyes together may be told as that alone."""
         fact = self.profile.patient[mention.conditions[0]]
         cues = any("patient_scope" in t.values for t in heard.text.within("cues", mention.sentence))
-        if cues or mention.conditions[0] in _ON_FILE:
+        words = heard.words[mention.sentence.start : mention.sentence.stop]
+        of_eye = any(pair in (("this", "eye"), ("both", "eye")) for pair in pairwise(words))
+        if cues or (mention.conditions[0] in _ON_FILE and not of_eye):
             heard.trace(mention.term, fact)
         else:
             heard.add("unsupported_disease", mention.term, f"{said!r} is told of this eye, but {fact.text}", fact)
 
-    def _is_subject(self, words: list[str], condition: str, sentence: range) -> bool:
+    def _is_subject(self, words: list[str], mention: Mention) -> bool:
         """Whether a condition is named as what a grade of 0, told beside it, is a grade of: retinopathy is graded 0."""
-        if condition == "dme_risk":
-            return any(condition in WORDS["subjects"].get(f.unit, ()) for f in self.profile.grades)
-        zero = any(words[k] in ("0", "zero") and words[k + 1 : k + 2] not in _RANGED for k in sentence)
-        return zero and any(f.value == 0 and condition in WORDS["subjects"].get(f.unit, ()) for f in self.profile.grades)
+        graded = [f for f in self.profile.grades if set(mention.conditions) & set(WORDS["subjects"].get(f.unit, ()))]
+        if "dme_risk" in mention.conditions:
+            return bool(graded)
+        if "hard_exudate" in mention.conditions or not any(f.value == 0 for f in graded):
+            return False
+        first, last, sentence = mention.term.first, mention.term.last, mention.sentence
+        if first - 2 >= sentence.start and words[first - 1] == "of" and words[first - 2] in _LEVELS:
+            return True  # the grade of retinopathy is 0
+        if words[last : last + 1] and words[last] in _LEVELS and {"0", "zero"} & set(words[last : sentence.stop]):
+            return True  # the retinopathy grade is 0
+        after, before = words[last : min(last + 6, sentence.stop)], words[max(first - 9, sentence.start) : first]
+        for said in (after, before[::-1]):
+            k = next((k for k, word in enumerate(said) if word in ("0", "zero")), None)
+            if k is not None and (_PARTING - {","} if said is after else _PARTING).isdisjoint(said[:k]):
+                return True
+        return False
 
     def _replied(self, heard: Heard, question: Reading, mentioned: list[Mention]) -> None:
         """A bare yes or no to a question that names a condition."""

@@ -77,7 +77,16 @@ def _distance(heard: Heard, fact: Fact, term: Term) -> None:
     if before[-4:-1] == ["not", "more", "than"]:
         near, before = True, before[:-4]
     far = not _FAR.isdisjoint(before)
-    if near == far or not _ZONE.isdisjoint(heard.words[sentence.start : sentence.stop]):
+    if not _ZONE.isdisjoint(heard.words[sentence.start : sentence.stop]):
+        return
+    beyond = heard.words[term.last : min(term.last + 9, sentence.stop)]
+    if "disc" in beyond and not {"macula", "fovea"} & set(beyond):
+        heard.add("wrong_grade", term, f"{heard.said(term)} from the optic disc is told, but {fact.text}", fact)
+        return
+    if fact.value == 1 and "most" in before:
+        heard.add("wrong_grade", term, f"most exudates are told to lie so, but {fact.text}", fact)
+        return
+    if near == far:
         return
     exudates = [t for t in text.within("conditions", sentence) if not _EXUDATES.isdisjoint(t.values)]
     denied = any(

@@ -9,6 +9,7 @@ _PARTS = frozenset("disc vessel artery vein macula fovea rest periphery nerve cu
 _USUAL = frozenset("range limit value person eyesight vision".split())  # after 'normal': not said of what is seen
 _FURTHER = frozenset("other further additional".split())
 _PICTURE = frozenset("quality picture photograph".split())
+_FINDS = frozenset("show find see is has".split())
 _FINE = ("fine", "right", "order")
 _MARKED = frozenset("marked outlined recorded annotated labelled listed noted segmented delineated".split())
 _TOLD = frozenset("recorded given told described reported made itself".split())
@@ -35,6 +36,10 @@ def told(heard: Heard, profile: Profile) -> None:
                 heard.add("unsupported_disease", term, says, profile.normal)
     for term in heard.text.of("disorder"):
         if not _free_of(heard.text, term):
+            if profile.normal is not None and heard.polarity(term) == "yes" and _found(heard, term):
+                heard.add(
+                    "unsupported_disease", term, f"{heard.said(term)!r} is told, but {profile.normal.text}", profile.normal
+                )
             continue
         if not profile.listed and "other" in heard.words[max(0, term.first - 3) : term.first]:
             says = f"other {heard.said(term)!r} is denied, but no fact says that it was looked for"
@@ -43,6 +48,11 @@ def told(heard: Heard, profile: Profile) -> None:
             _normal(heard, profile, term)
     if profile.rejected is not None:
         _parts(heard, profile)
+
+
+def _found(heard: Heard, term: Term) -> bool:
+    """Whether a disorder is told as found: the image shows an abnormality."""
+    return not _FINDS.isdisjoint(heard.words[max(heard.text.sentence(term).start, term.first - 3) : term.first])
 
 
 def _free_of(text: Reading, term: Term) -> bool:
@@ -75,7 +85,7 @@ def _normal(heard: Heard, profile: Profile, term: Term) -> None:
         return  # the picture is fine
     if profile.normal is not None and disease is None:
         heard.trace(term, profile.normal)
-    elif not _PARTS.isdisjoint(words):
+    elif _of_part(heard, term, sentence):
         heard.add("ungrounded", term, f"{said!r} is told of a part of the eye, but no fact says so", None, WARNING)
     elif disease is not None:
         heard.add("normal_beside_disease", term, f"{said!r} is told as normal, but {disease.text}", disease)
@@ -85,7 +95,14 @@ def _normal(heard: Heard, profile: Profile, term: Term) -> None:
         heard.add("unsupported_normal", term, f"{said!r} is told as normal, but no fact says so")
     else:
         fact = next(iter(profile.no.values()))
-        heard.add("ungrounded", term, f"{said!r} says more than the facts: {fact.text}", fact, WARNING)
+        heard.add("unsupported_normal", term, f"{said!r} says more than the facts: {fact.text}", fact)
+
+
+def _of_part(heard: Heard, term: Term, sentence: range) -> bool:
+    """Whether a part of the eye alone is called normal: the disc is normal, normal vessels."""
+    named = {k for t in heard.text.within("conditions", sentence) for k in range(t.first, t.last)}
+    near = range(max(sentence.start, term.first - 6), min(sentence.stop, term.last + 3))
+    return any(heard.words[k] in _PARTS for k in near if k not in named)
 
 
 def _parts(heard: Heard, profile: Profile) -> None:

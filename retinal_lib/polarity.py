@@ -7,6 +7,7 @@ from retinal_lib.vocabulary import Reading, Term
 # negations that follow what they deny
 _AFTER = frozenset("not none no never absent isn't aren't wasn't weren't negative zero 0".split())
 # verbs that tell what may come or what is so in general
+_TOPIC = frozenset([("regard", "to"), ("respect", "to"), ("as", "to"), ("as", "for"), ("checked", "for"), ("looked", "for")])
 _MODAL = frozenset("may might can could should would".split())
 _ADVERBS = ("also", "then", "still", "even", "later")
 _PERSONS = ("i", "you", "one", "we")
@@ -50,6 +51,8 @@ class Cues:
             return "open"
         if len(sentence) < 6 and self.text.words[sentence.start] == "for":
             return "open"  # For hard exudates.
+        if tuple(self.text.words[max(0, term.first - 2) : term.first]) in _TOPIC:
+            return "open"  # With regard to retinopathy, I find none
         if self._supposed(term, sentence):
             return "open"
         after = self._after(term.last, sentence.stop)

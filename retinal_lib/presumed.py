@@ -43,6 +43,8 @@ def presumed(text: Reading, term: Term, tag: bool) -> bool:
         return False
     if term.kind in ("conditions", "lay", "severity") and _definite(before):
         return True
+    if term.kind == "quality" and before[-1:] == ["the"] and words[term.first] not in _PLACES:
+        return True  # did the good quality help?
     if not _PRESUMES.isdisjoint(said[:2]) or said[0] in _NEGATED:
         return True
     if said[0] in _AUXILIARY or not _OPEN.isdisjoint(before):

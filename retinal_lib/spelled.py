@@ -78,7 +78,7 @@ def quantifies(text: Reading, i: int) -> bool:
         return False
     if word == "half":
         return _half(text, i)
-    if any(t.first == i + 1 and "years" in t.values for t in text.of("units")):
+    if any(t.first == i + 1 for t in text.of("units")) and (word != "one" or after not in ("degree", "pixel")):
         return True
     return _one(text, i, before, after) if word in ("one", "single") else _several(text, i)
 

@@ -11,6 +11,8 @@ from retinal_lib.vocabulary import Reading
 
 _LEVELS = LEVEL | {"graded", "scored"}  # a number after one of these is a level, not how far a scale reaches
 _MEANS = frozenset("is means would stands mean stand =".split())  # after a level: what it stands for is told
+_REACHES = frozenset("end ends start starts stop stops begin begins".split())
+_ENDED = frozenset("possible or from between where with and highest lowest top bottom".split())  # before the end of a scale
 _LARGEST = frozenset("largest biggest named listed".split())  # a lesion's size is told of the largest alone
 _DIFFERS = frozenset(
     "higher lower wider narrower difference differ larger smaller thinner thicker denser longer shorter apart gap".split()
@@ -51,7 +53,13 @@ def _of_level(text: Reading, amount: Amount, tops: set[int], among: bool) -> boo
     if amount.low in tops and (before in ("/", "of", "to") or words[amount.first - 2 : amount.first] == ["out", "of"]):
         return True
     ends = amount.low == amount.high and (amount.low in tops or amount.low == 0)
-    if among and ends and before not in _LEVELS and text.has(_SCALED):
+    explained = (
+        before in _ENDED
+        or (before == "at" and words[amount.first - 2] in _REACHES)
+        or after == ["("]
+        or not _MEANS.isdisjoint(after)
+    )
+    if among and ends and explained and before not in _LEVELS and text.has(_SCALED):
         return True
     if amount.bound and amount.low in (0, 1) and not amount.unit:
         return True  # a value below 1 means ...

@@ -225,8 +225,8 @@ def _index() -> dict[str, dict[str, list[_Phrase]]]:
             terms.append((0, size, kind, tuple(dict.fromkeys(values))))
             if size > 1 and "than" not in phrase and kind in ("measures", "quality", "jargon"):
                 terms += _inside(phrase, phrases)
-            elif kind == "scales" and "grade" in phrase:
-                terms.append((phrase.index("grade"), size, "measures", ("grade",)))
+            elif kind == "scales" and (named := {"grade", "scale"} & set(phrase)):
+                terms.append((phrase.index(named.pop()), size, "measures", ("grade",)))
         by_second = index.setdefault(phrase[0], {})
         by_second.setdefault(phrase[1] if size > 1 else "", []).append(_Phrase(phrase, tuple(terms)))
     for by_second in index.values():
