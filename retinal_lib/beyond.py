@@ -21,7 +21,9 @@ class Beyond:
 
     def __init__(self, profile: Profile, ledger: Ledger):
         self.profile, self.ledger = profile, ledger
-        texts = " ".join(f"{fact.words} {fact.text}" for fact in profile.case.facts if fact.aspect != "vascular").casefold()
+        texts = " ".join(
+            f"{fact.words} {fact.text} {fact.unit}" for fact in profile.case.facts if fact.aspect != "vascular"
+        ).casefold()
         self._known = frozenset(re.findall(r"[^\W\d_]+", texts)) | frozenset(vocabulary.tokens(texts))
 
     def answer(self, turn: int, text: Reading) -> list[Finding]:

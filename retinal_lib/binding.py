@@ -94,7 +94,8 @@ class Binder:
             return amount.unit == "years" or "age" in own or (amount.whole and not amount.unit and not own)
         if measure == "box":
             before = names.before.get("measures", _NONE)
-            return bool(amount.edges) or "box" in own or "box" in before or "box" in self.known["measures"]
+            spans = amount.low != amount.high and amount.step < 0.001  # from 0.3500 to 0.5304 of the width
+            return spans or bool(amount.edges) or "box" in own or "box" in before or "box" in self.known["measures"]
         if measure == "area":
             return amount.unit == "%" or "area" in own
         if quantity.measure == "distance":

@@ -87,7 +87,8 @@ class Claims:
     def _is_subject(self, words: list[str], mention: Mention) -> bool:
         """Whether a condition is named as what a grade of 0, told beside it, is a grade of: retinopathy is graded 0."""
         graded = [f for f in self.profile.grades if set(mention.conditions) & set(WORDS["subjects"].get(f.unit, ()))]
-        if "dme_risk" in mention.conditions:
+        risk = "risk" in words[max(mention.sentence.start, mention.term.first - 5) : mention.term.last + 4]
+        if "dme_risk" in mention.conditions or (risk and "macular_oedema" in mention.conditions):
             return bool(graded)
         if "hard_exudate" in mention.conditions or not any(f.value == 0 for f in graded):
             return False

@@ -160,8 +160,13 @@ class Leaks:
         stance, fact = self.profile.stance_of(term.values)
         fact = fact or self.profile.patient.get(condition)
         denied = stance == NO and "without" not in before and "no" not in before
-        if (fact is not None and not denied and self._presumed(term)) or (
-            stance == YES and not openly and len(term.values) == 1 and _PLAIN.isdisjoint(text.words[term.first : term.last])
+        freed = stance == NO and "free" in before  # is it free of ...?
+        if (
+            freed
+            or (fact is not None and not denied and self._presumed(term))
+            or (
+                stance == YES and not openly and len(term.values) == 1 and _PLAIN.isdisjoint(text.words[term.first : term.last])
+            )
         ):
             self._tell("leak_label", term, fact)
 
@@ -222,12 +227,16 @@ class Leaks:
         """Whether a question supposes that the eye is normal before an answer told of health or disease."""
         if term.kind == "disorder":
             before = self._text.words[max(0, term.first - 3) : term.first]
-            if {"no", "without", "free"}.isdisjoint(before):
+            if not self._given(term) and {"no", "without", "free"}.isdisjoint(before):
                 return False
         if any(self.told.get(kind) for kind in ("normal", "disorder", "conditions")):
             return False
         after = self._text.words[term.last : term.last + 1]
-        return not (after and after[0] in _LIMITS) and supposed(self._text, term, self._tagged)
+        return not (after and after[0] in _LIMITS) and (self._given(term) or supposed(self._text, term, self._tagged))
+
+    def _given(self, term: Term) -> bool:
+        """Whether a question gives a reason for what it takes as known: since it is badly diseased."""
+        return not {"since", "because", "given"}.isdisjoint(self._text.words[max(0, term.first - 6) : term.first])
 
     def _noted(self, term: Term) -> bool:
         """Whether annotators noted what a question asks after, or it is spoken of as known."""

@@ -119,7 +119,8 @@ class _Names:
         if at < end and at > last + 1 and words[at - 1] == "to":
             return at - 1
         if at < end and at > last and words[at - 1] in _LEADING:
-            counted = (t.last for t in self.kinds["conditions"] if last <= t.first <= last + 2 and t.last <= at)
+            named = (*self.kinds["orientations"], *self.kinds["conditions"])
+            counted = (t.last for t in named if last <= t.first <= last + 2 and t.last <= at)
             return next(counted, closed)  # what leads to the next amount names that
         return at
 

@@ -15,7 +15,7 @@ ROMAN = {"i": 1, "ii": 2, "iii": 3, "iv": 4}
 LEVEL = frozenset("grade stage level category class score".split())  # a number after one of these is a level of a scale
 # what lesions are called when they are counted
 _COUNTED = frozenset("lesion spot box cluster patch area region branch dot line mark crack streak".split())
-_ORDERED = frozenset("largest biggest smallest main kind measure formula".split())  # two of these count no lesions
+_ORDERED = frozenset("eye largest biggest smallest main kind measure formula".split())  # two of these count no lesions
 _PAUSES = frozenset([",", ":", ";", ".", "finding"])
 _NOT_COUNTED = frozenset(["of", "can", "or", ":", ",", "-"])  # one of them, one can see
 _PARTS = {"third": 1 / 3, "quarter": 0.25}
