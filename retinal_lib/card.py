@@ -23,7 +23,7 @@ _TRACKS = {
 _LIMITS = (
     "Answers rest on labels and automatic measurements, not on another look at the image. A label's error is an error here.",
     "AutoMorph's measurements are estimates; they are no reference values, and no normal range is told.",
-    "The checks read words: what they do not know as a claim, such as a symptom or advice, they do not hold against a fact.",
+    "The checks read words: a claim in words that they do not know is not held against a fact, and general advice is let pass.",
     "Not for use in patients: neither these conversations nor a model trained on them is a medical device.",
 )
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
