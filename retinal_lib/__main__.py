@@ -18,6 +18,8 @@ COMMANDS |= {"export": "trainers", "review": "report", "boxes": "boxjob"}
 
 def main(arguments: list[str]) -> str:
     """The text to print. UserError: no such dataset, or it has no conversations yet; or as the command says."""
+    if arguments and arguments[0] in ("-h", "--help"):
+        return str(__doc__).strip()
     if arguments and arguments[0] in COMMANDS:
         return import_module(f"retinal_lib.{COMMANDS[arguments[0]]}").main(arguments[1:])
     folder = settings.load(dataset=arguments[0] if arguments else "ODIR").folder

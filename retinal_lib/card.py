@@ -16,6 +16,8 @@ from retinal_lib.errors import UserError
 from retinal_lib.export import swapped
 from retinal_lib.splits import FILE as SPLITS
 
+_GRAMS = {"1": "words", "2": "pairs of words"}
+_SHOWN = 20  # bars of a figure
 _TRACKS = {
     "instruction": "several question-and-answer pairs about each image, for the second stage of training (instruction tuning)",
     "alignment": "one question and answer about each image, for the first stage of training (feature alignment)",
@@ -112,12 +114,13 @@ def _told(manifest: dict, pictures: dict[str, str]) -> list[str]:
         f"| different first questions | {survey['openings']['different']}; "
         f"the most common begins {survey['openings']['most common']:.1%} |"
     ]
-    lines += [f"| distinct {name} | {share:.3f} |" for name, share in survey["distinct_n"].items()]
+    grams = survey["distinct_n"].items()
+    lines += [f"| different {_GRAMS[name[-1]]} among all, {name[:-2]} | {share:.3f} |" for name, share in grams]
     lines += [f"| sentences without a number or claim that a fact holds | {survey['sentences_without_fact']:.1%} |"]
     if survey["blind_guess"]:
         lines += [
             "",
-            "What a reader who sees no picture would guess, per kind of question:",
+            "What a reader who sees no picture would guess, for questions after one thing whose answer holds a label:",
             "",
             "| asked after | questions | most common answer | right |",
             "|---|---|---|---|",
@@ -168,11 +171,12 @@ def _pictures(folder: Path, manifest: dict) -> dict[str, str]:
     """Distributions as PNG files beside the card: title -> file name."""
     survey, made = manifest["survey"], {}
     for title, counts, name in (
-        ("What the images are told to show", survey["claims"], "card-claims.png"),
+        ("What the eyes are told to show", survey["claims"], "card-claims.png"),
         ("Question-and-answer pairs of a conversation", survey["turns"], "card-turns.png"),
     ):
         if counts:
-            figures.bars(title, {str(k): v for k, v in list(counts.items())[:20]}).savefig(folder / name, dpi=110)
+            more = f", the {_SHOWN} most frequent of {len(counts)}" if len(counts) > _SHOWN else ""
+            figures.bars(title + more, {str(k): v for k, v in list(counts.items())[:_SHOWN]}).savefig(folder / name, dpi=110)
             made[title] = name
     return made
 

@@ -92,6 +92,7 @@ class Circumstances:
         if text.of("quality") or text.of("gradable"):
             self._quality(heard)
         self._artefacts(heard)
+        self._centre(heard)
         if text.has(_GRADERS):
             self._graders(heard)
         self._modality(heard)
@@ -186,6 +187,18 @@ class Circumstances:
                 word in vocabulary.read(f.text).words for f in self.profile.case.facts if f.aspect != "vascular"
             ):
                 heard.add("quality", term, f"{said!r} is told of the picture, but no fact says so")
+
+    def _centre(self, heard: Heard) -> None:
+        """What the picture is centred on, where a fact says so."""
+        fact = self.profile.facts.get("modality")
+        if fact is None or "macula" not in fact.text or "centred" not in heard.words:
+            return
+        k = heard.words.index("centred")
+        on = heard.words[k + 1 : k + 5]
+        if "disc" in on and "macula" not in on:
+            heard.add(
+                "modality", Term(k, k + 1, "centre", ()), f"the picture is told centred on the disc, but {fact.text}", fact
+            )
 
     def _modality(self, heard: Heard) -> None:
         fact = self.profile.facts.get("modality")

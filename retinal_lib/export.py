@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -56,10 +56,11 @@ def dump(entry: object) -> str:
 
 class Files:
     """The files of a run, one image after the other. `origin` stands in each lineage line; the same images give the same
-    bytes. All files take their places together when the block ends well."""
+    bytes; `place` makes the file of a cell one that holds on every machine. All files take their places together when the
+    block ends well."""
 
-    def __init__(self, folder: Path, prefix: str, origin: dict):
-        self._folder, self._prefix, self._origin, self._first = folder, prefix, origin, True
+    def __init__(self, folder: Path, prefix: str, origin: dict, place: Callable[[str], str] = str):
+        self._folder, self._prefix, self._origin, self._place, self._first = folder, prefix, origin, place, True
         self._stack = ExitStack()
 
     def __enter__(self) -> "Files":
@@ -78,7 +79,7 @@ class Files:
         line = dump(_conversation(sample, self._prefix))
         self._lines.write(line + "\n")
         self._list.write(("\n" if self._first else ",\n") + line)
-        self._lineage.write(dump(_lineage(sample, self._prefix, self._origin)) + "\n")
+        self._lineage.write(dump(_lineage(sample, self._prefix, self._origin, self._place)) + "\n")
         self._first = False
 
     def __exit__(self, *error: object) -> bool | None:
@@ -130,7 +131,7 @@ def _failure(sample: Sample, prefix: str) -> dict:
     }
 
 
-def _lineage(sample: Sample, prefix: str, origin: dict) -> dict:
+def _lineage(sample: Sample, prefix: str, origin: dict, place: Callable[[str], str]) -> dict:
     return {
         "id": sample.id,
         "image": f"{prefix}{sample.image}",
@@ -142,7 +143,7 @@ def _lineage(sample: Sample, prefix: str, origin: dict) -> dict:
         "request_sha256": sample.key,
         "request_id": sample.request_id,
         "attempt": sample.attempt,
-        "traces": sample.traces,
+        "traces": [trace | {"file": place(trace["file"])} for trace in sample.traces],
         "findings": sample.findings,
         "repairs": sample.repairs,
     }

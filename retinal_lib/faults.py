@@ -39,7 +39,7 @@ def _fault(binder: Binder, said: str, amount: Amount, names: Named) -> tuple[str
     measured = names.own.get("measures") or names.before.get("measures")
     called = [q for q in ledger.quantities if binder.called(q, amount, names)] if measured else []
     slips = ledger.slipped(amount)
-    slipped = [q for q in slips if q in called] or (slips if len(said) > 3 else [])
+    slipped = [q for q in slips if q in called]
     if slipped:
         return "unit", f"{said!r} has a wrong unit or is at a wrong scale: {slipped[0].fact.text}", slipped[0].fact
     fact = min(called, key=lambda q: abs(q.value - amount.low)).fact if called else None

@@ -171,6 +171,8 @@ class Job:
         UserError: another run holds the folder, or it cannot be written. Interrupted or killed, it loses no reply, and
         the next run goes on from there.
         """
+        if self.settings.mode == "recheck" and not (self.folder / "vault.sqlite").is_file():
+            raise UserError(f"there is no run in {paths.shown(self.folder)} to check again; give the out_dir of one")
         with locked(self.folder), Vault(self.folder) as vault:
             export.check_same_run(self.folder, self.title)
             way = ways.way(self, vault)
@@ -195,7 +197,7 @@ class Job:
             for row in vault.samples():
                 tally.add(row)
             return tally.outcome(way, Book(vault))
-        with export.Files(self.folder, self.prefix, self.origin) as files:
+        with export.Files(self.folder, self.prefix, self.origin, self._place) as files:
             for row in vault.samples():
                 files.add(row)
                 tally.add(row)

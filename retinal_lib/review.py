@@ -151,7 +151,12 @@ class Review:
         """
         parameters = {name: value for name, value in parameters.items() if value is not None}
         chosen = settings.load(**parameters)
-        drawn = chosen.teacher == "offline" and chosen.data_root is None and not settings.is_own(chosen.dataset)
+        drawn = (
+            "out_dir" not in parameters
+            and chosen.teacher == "offline"
+            and chosen.data_root is None
+            and not settings.is_own(chosen.dataset)
+        )
         if drawn and not (chosen.folder / "manifest.json").is_file():
             Job.load(**parameters).run().require()
         moved = {name: paths.resolve(parameters[name]) for name in ("data_root", "automorph_root") if name in parameters}

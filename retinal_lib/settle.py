@@ -104,7 +104,7 @@ def _traced(trace: Trace) -> dict:
     value = fact.value if isinstance(fact.value, str | int | float) else list(fact.value)
     kept = {"turn": trace.turn, "span": list(trace.span), "said": trace.said, "is": trace.kind, "fact": fact.name}
     if trace.kind == "claim":
-        kept["label"] = fact.words or fact.text
+        kept |= {"label": fact.words or fact.text, "aspect": fact.aspect}
     return {**kept, "file": fact.source.file, "row": fact.source.row, "column": fact.source.column, "value": value}
 
 

@@ -64,6 +64,8 @@ def quantifies(text: Reading, i: int) -> bool:
     words, word = text.words, text.words[i]
     before, after = words[i - 1] if i else "", words[i + 1] if i + 1 < len(words) else ""
     conditions = text.of("conditions")
+    if SPELLED[word] >= 20 and 0 < SPELLED.get(after, 0) < 10:
+        return quantifies(text, i + 1)  # fifty-nine
     if after in _ORDERED:
         return False
     if word == "dozen" and before not in ("the", "per"):

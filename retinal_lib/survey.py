@@ -83,7 +83,7 @@ class Survey:
         seen = set()
         for turn, question in enumerate(questions, start=1):
             for trace in by_turn[turn]:
-                if trace["is"] == "claim" and "label" in trace:
+                if trace["is"] == "claim" and trace.get("aspect") in ("disease", "lesion"):
                     seen.add(trace["label"])
             asked = {v for t in vocabulary.read(question).of("asks") for v in t.values} & set(_ASKED)
             told = sorted({t["label"] for t in by_turn[turn] if t["is"] == "claim" and "label" in t})

@@ -8,7 +8,7 @@ import pytest
 from fake_server import FakeServer, completion
 from hallucinator import Hallucinator, faulty
 
-from retinal_lib import Job, check, offline, settle
+from retinal_lib import Job, UserError, check, offline, settle
 from retinal_lib.finding import WARNING
 
 WRONG = "User: What is this?\nAssistant: A retinal detachment.\nUser: Ill?\nAssistant: Unknown.\nUser: All?\nAssistant: Yes."
@@ -150,3 +150,15 @@ def test_in_batches_findings_go_back_with_the_next_batch(tmp_path: Path, monkeyp
             if outcome.state == "complete":
                 break
         assert outcome.state == "complete" and outcome.counts["accepted"] == 3 and outcome.checks.repaired == 3
+
+
+def test_there_must_be_a_run_to_check_again(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no run in .* to check again"):
+        Job.load(dataset="ODIR", mode="recheck", out_dir=str(tmp_path / "none")).run()
+    assert not (tmp_path / "none").exists()
+
+
+def test_lineage_names_files_as_they_lie_below_the_dataset(tmp_path: Path) -> None:
+    Job.load(dataset="ODIR", out_dir=str(tmp_path), limit=2).run()
+    for kept in lines(tmp_path / "lineage.jsonl"):
+        assert not any(Path(trace["file"]).is_absolute() for trace in kept["traces"])
