@@ -98,6 +98,14 @@ def check_same_run(folder: Path, title: str) -> None:
         raise UserError(f"{folder} holds the conversations of {found}; give {title} another out_dir")
 
 
+def images_before(folder: Path) -> int:
+    """How many images the files of a folder are about; 0 where no run was finished there."""
+    try:
+        return int(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["counts"]["images"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
 def write_unknown(folder: Path, unknown: Iterable[tuple[str, str, int]]) -> None:
     """Writes unknown.jsonl, one line an answer; without any, there is no such file."""
     if not unknown:

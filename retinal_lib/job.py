@@ -205,7 +205,13 @@ class Job:
                     looked.add(row.conversation, row.traces)
                 if again:
                     again.compare(row)
-        outcome = tally.outcome(way, Book(vault))
+        outcome, before = tally.outcome(way, Book(vault)), export.images_before(self.folder)
+        if before > len(self.images):
+            fewer = (
+                f"The files are about {len(self.images)} images now; before this run they were about {before}. "
+                "Run again with what was chosen then to have those back: nothing is asked twice."
+            )
+            outcome = replace(outcome, noticed=(fewer, *outcome.noticed))
         if outcome.counts["images"] != len(self.images):
             raise RuntimeError(f"{outcome.counts['images']} images have a state, {len(self.images)} were chosen")
         if again:

@@ -301,7 +301,7 @@ def test_killed_at_any_moment_a_run_resumes_as_if_nothing_was(stop_at: int, tmp_
 
 def test_only_what_is_chosen_is_in_the_files_and_replies_stay(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
     ask(limit=4)
-    ask(limit=2)
+    assert "about 2 images now; before this run they were about 4" in ask(limit=2).summary
     assert len(lines(tmp_path / "run" / "conversations.jsonl")) == 2
     assert ask(limit=4).asked == 0
 
