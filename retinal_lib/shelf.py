@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
-from retinal_lib import picture
+from retinal_lib import palette, picture, vocabulary
 from retinal_lib.fact import Fact
 
 SIDE = 1000  # longest side of a shown picture, in pixels
-COLOURS = ("#1f9bcf", "#f2a900", "#d1495b", "#4caf50", "#9b5de5", "#ff7fbf")
 _LIT = "#ffffff"
 _KEPT = 12  # pictures in memory
 _QUALITY = 85
@@ -32,9 +31,11 @@ class Ready(NamedTuple):
 
 
 def colours(boxes: Iterable[Fact]) -> dict[str, str]:
-    """Lesion type -> the colour of its boxes, in the order of the facts."""
-    names = dict.fromkeys(fact.words for fact in boxes)
-    return {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(names)}
+    """Lesion type in words -> the colour of its boxes, as in the figures; landmarks are white."""
+    kinds = {fact.name.removesuffix("_box"): fact.words for fact in boxes}
+    lesions = [kind for kind, words in kinds.items() if vocabulary.conditions(words)]
+    hues = palette.hues(lesions)
+    return {words: hues[kind].colour if kind in hues else palette.LANDMARK for kind, words in kinds.items()}
 
 
 def prepare(path: Path, boxes: list[Fact], side: int = SIDE) -> Ready:
@@ -55,7 +56,7 @@ def drawn(pixels: Image.Image, boxes: list[Fact], lit: Iterable[tuple[float, ...
             pen.rectangle(_edges(fact.value, copy.size), outline=of[fact.words], width=2)
     for box in lit:
         left, top, right, bottom = _edges(box, copy.size)
-        colour = next((of[fact.words] for fact in boxes if tuple(fact.value) == box), COLOURS[0])
+        colour = next((of[fact.words] for fact in boxes if tuple(fact.value) == box), palette.COLOURS[0])
         pen.rectangle((left - 6, top - 6, right + 6, bottom + 6), outline=_LIT, width=3)
         pen.rectangle((left - 3, top - 3, right + 3, bottom + 3), outline=colour, width=3)
         across, down = (left + right) / 2, (top + bottom) / 2
