@@ -199,9 +199,11 @@ def test_an_upright_picture_of_every_kind_can_be_shown(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_lets_go_and_goes_on_later(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
     import _thread
+    import signal
 
     server.script = lambda number, body: completion()
     server.hold = threading.Event()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
     def interrupt() -> None:
         server.reached.acquire(timeout=10)
@@ -211,6 +213,7 @@ def test_an_interrupted_run_lets_go_and_goes_on_later(ask: Callable, server: Fak
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         ask(concurrency=2)
+    signal.signal(signal.SIGINT, before)
     thread.join()
     server.hold.set()
     assert ask().counts["accepted"] == 4
