@@ -141,10 +141,11 @@ def test_no_file_names_a_registry_or_a_machine_s_folders() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split("\n")
     if tracked == [""]:
         pytest.skip("not a git checkout")
+    texts = (".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".ipynb", ".json", ".jsonl", ".csv", ".css", ".js", "")
     hosts = re.compile(r"pypi\.org|pythonhosted|anaconda\.org|registry\.npmjs|(?<![\w.])/(?:root|home|tmp|opt)/\w")
     for name in tracked:
         path = ROOT / name
-        if name and path.is_file() and path.suffix in (".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".ipynb", ""):
+        if name and path.is_file() and path.suffix in texts:
             found = hosts.search(path.read_text(encoding="utf-8"))
             assert found is None or path == Path(__file__), f"{name}: {found[0]}"
 
