@@ -6,7 +6,7 @@ from retinal_lib.binding import Binder, follows
 from retinal_lib.fact import Fact
 from retinal_lib.finding import Finding, Trace
 from retinal_lib.ledger import Ledger, Quantity
-from retinal_lib.naming import Named
+from retinal_lib.listing import Named
 from retinal_lib.vocabulary import Reading
 
 

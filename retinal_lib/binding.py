@@ -3,7 +3,8 @@
 from retinal_lib import whereabouts
 from retinal_lib.amounts import Amount
 from retinal_lib.ledger import Ledger, Quantity
-from retinal_lib.naming import KINDS, Named
+from retinal_lib.listing import Named
+from retinal_lib.sentences import KINDS
 from retinal_lib.vocabulary import Reading, Term, implied
 
 _NONE: frozenset[str] = frozenset()

@@ -14,7 +14,6 @@ _STANDS_FOR = ("is", "means", "mean", "would", "stand", "stands", "=")
 _DEFINED = (["means"], ["mean"], ["stand"], ["("])
 _PARTING = frozenset(", ; : meaning means mean that which it shows show find".split())  # between a grade and another claim
 _ON_FILE = ("diabetes", "hypertension")  # conditions of a person, not of an eye
-_RANGED = (["to"], ["–"], ["through"])  # after 0: the scale's start, not the grade
 
 
 class Claims:

@@ -5,7 +5,7 @@ from retinal_lib.binding import Binder
 from retinal_lib.fact import Fact
 from retinal_lib.finding import ERROR, Finding
 from retinal_lib.ledger import Ledger, Quantity
-from retinal_lib.naming import Named
+from retinal_lib.listing import Named
 from retinal_lib.vocabulary import Reading
 
 

@@ -10,7 +10,6 @@ from retinal_lib.amounts import Amount
 from retinal_lib.fact import Case, Fact
 from retinal_lib.telling import ENDINGS
 
-DIMENSIONS = ("measures", "vessels", "zones", "formulas", "orientations", "conditions")
 _MEASURES = {
     "Fractal_dimension": "fractal",
     "Vessel_density": "density",

@@ -5,10 +5,8 @@ from itertools import pairwise
 from retinal_lib import listing
 from retinal_lib.amounts import Amount
 from retinal_lib.listing import Named
-from retinal_lib.sentences import KINDS, Sentence
+from retinal_lib.sentences import Sentence
 from retinal_lib.vocabulary import Reading, Term
-
-__all__ = ["KINDS", "Named", "name"]
 
 # what ends the words that belong to a number
 _DIVIDERS = frozenset(", ; : and but while whereas versus vs compared than – — / plus with against &".split())

@@ -211,7 +211,6 @@ class Reviewer:
         return self._page.turns[self.part.value]["value"].removesuffix(f"\n{IMAGE}")
 
     def _show_part(self) -> None:
-        self._shown_part = self.part.value
         self.text.value = self._said()
 
     def _unsaved(self) -> bool:

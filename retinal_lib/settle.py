@@ -1,6 +1,5 @@
 """What replies make of an image: the one state it ends in. All ways of asking, now and later, end here."""
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
 from string import Template
@@ -82,7 +81,7 @@ class Settling:
         self._faulty += 1
         sample = self.sample
         sample.repairs.append({"attempt": sample.attempt, "findings": sample.findings})
-        sample.reason = "the checks found " + ", ".join(f"{kind}" for kind in sorted(Counter(f.kind for f in wrong)))
+        sample.reason = "the checks found " + ", ".join(sorted({f.kind for f in wrong}))
         told = "\n".join(dict.fromkeys(f"- turn {f.turn}, {f.part}: {f.text}" for f in wrong))
         turn = (text, Template(_repair()).substitute(findings=told).strip())
         self.request = replace(self.request, turns=(*self.request.turns, turn))

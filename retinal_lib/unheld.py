@@ -5,7 +5,7 @@ from retinal_lib.amounts import Amount
 from retinal_lib.binding import Binder
 from retinal_lib.fact import Fact
 from retinal_lib.ledger import Ledger, Quantity, holds
-from retinal_lib.naming import Named
+from retinal_lib.listing import Named
 from retinal_lib.spelled import LEVEL
 from retinal_lib.vocabulary import Reading
 
