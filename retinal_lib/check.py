@@ -11,6 +11,7 @@ from retinal_lib.claims import Claims
 from retinal_lib.conversation import IMAGE
 from retinal_lib.fact import Case, Fact
 from retinal_lib.finding import ERROR, WARNING, Finding, Trace
+from retinal_lib.heard import Heard
 from retinal_lib.leaks import Leaks
 from retinal_lib.ledger import Ledger
 from retinal_lib.profile import Profile
@@ -74,8 +75,10 @@ def examine(conversation: Sequence[dict[str, str]], case: Case, track: str | Non
         said = [auditor.answer(turn, text), claims.answer(turn, text, question), around.answer(turn, text, question)]
         here = [trace for _, bound in said for trace in bound]
         found += [finding for findings, _ in said for finding in findings]
-        found += compare.check(turn, text, ledger)
-        found += more.answer(turn, text)
+        heard = Heard(turn, text)
+        compare.told(heard, ledger)
+        more.told(heard)
+        found += heard.findings
         leaks.hear(text)
         traces += here
         touched.append({trace.fact.aspect for trace in here} | _spoken_of(text))

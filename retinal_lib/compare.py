@@ -1,12 +1,10 @@
 """Claims that need a look at several facts: arteries wider than veins, several lesions where one is marked, and where lesions
 lie."""
 
-from collections.abc import Iterator
-
 from retinal_lib import whereabouts
-from retinal_lib.finding import ERROR, Finding
+from retinal_lib.heard import Heard
 from retinal_lib.ledger import Ledger, Quantity
-from retinal_lib.vocabulary import Reading, Term, implied
+from retinal_lib.vocabulary import Term, family
 
 _GREATER = {
     "width": frozenset("wider thicker broader bigger larger".split()),
@@ -23,12 +21,13 @@ _THAN = frozenset(["than"])
 _COMPARES = frozenset().union(*_GREATER.values(), *_LESSER.values())
 
 
-def compared(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
+def compared(heard: Heard, ledger: Ledger) -> None:
     """Which of arteries and veins is told to have more, against the measurements."""
+    text = heard.text
     if not text.has(_COMPARES):
         return
     words, vessels = text.words, [t for t in text.of("vessels") if t.values[0] != "all"]
-    yield from _alone(turn, text, ledger, vessels)
+    _alone(heard, ledger, vessels)
     for k in [k for k, word in enumerate(words) if word == "than"] if len(vessels) > 1 and text.has(_THAN) else ():
         before = [t for t in vessels if t.last <= k and k - t.last < 7]
         after = [t for t in vessels if t.first > k and t.first - k < 4]
@@ -44,21 +43,14 @@ def compared(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
             pairs = [(_of(ledger, measure, before[-1].value, z), _of(ledger, measure, after[0].value, z)) for z in zones]
             known = [(one, other) for one, other in pairs if one and other]
             if known and all((one.value - other.value) * sign < 0 for one, other in known):
-                one = known[0][0]
-                span = text.span(before[-1].first, after[0].last)
-                told = text.said(before[-1].first, after[0].last)
-                yield Finding(
-                    "misattributed",
-                    ERROR,
-                    turn,
-                    span,
-                    f"{told!r} is not so: {one.fact.text}, {known[0][1].fact.text}",
-                    one.fact,
-                )
+                (one, other), spot = known[0], Term(before[-1].first, after[0].last, "compared", ())
+                says = f"{heard.said(spot)!r} is not so: {one.fact.text}, {other.fact.text}"
+                heard.add("misattributed", spot, says, one.fact)
 
 
-def _alone(turn: int, text: Reading, ledger: Ledger, vessels: list[Term]) -> Iterator[Finding]:
+def _alone(heard: Heard, ledger: Ledger, vessels: list[Term]) -> None:
     """The arteries are the wider ones."""
+    text = heard.text
     for term in vessels:
         after = text.words[term.last : term.last + 4]
         for measure in _GREATER:
@@ -70,44 +62,29 @@ def _alone(turn: int, text: Reading, ledger: Ledger, vessels: list[Term]) -> Ite
             )
             if one and other and (one.value - other.value) * sign < 0:
                 said = text.said(term.first, term.last + 4)
-                yield Finding(
-                    "misattributed",
-                    ERROR,
-                    turn,
-                    text.span(term.first, term.last),
-                    f"{said!r} is not so: {one.fact.text}, {other.fact.text}",
-                    one.fact,
-                )
+                says = f"{said!r} is not so: {one.fact.text}, {other.fact.text}"
+                heard.add("misattributed", term, says, one.fact)
 
 
 def _of(ledger: Ledger, measure: str, vessel: object, zone: str) -> Quantity | None:
     return next((q for q in ledger.quantities if (q.measure, q.vessel, q.zone) == (measure, vessel, zone)), None)
 
 
-def counted(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
+def counted(heard: Heard, ledger: Ledger) -> None:
     """Several lesions of a type of which one is marked."""
+    text = heard.text
     if not text.has(_MANY):
         return
     counts = [q for q in ledger.of("count") if q.value == 1 and q.subjects and not q.part]
     for term in text.of("conditions") if counts else ():
         if _MANY & set(text.words[max(0, term.first - 3) : term.first]):
-            fact = next((q.fact for q in counts if q.subjects & _family(term)), None)
+            fact = next((q.fact for q in counts if q.subjects & family(term)), None)
             if fact is not None:
-                span = text.span(term.first, term.last)
-                yield Finding(
-                    "unsupported",
-                    ERROR,
-                    turn,
-                    span,
-                    f"several {text.said(term.first, term.last)!r} are told, but {fact.text}",
-                    fact,
-                )
+                heard.add("unsupported", term, f"several {heard.said(term)!r} are told, but {fact.text}", fact)
 
 
-def _family(term: Term) -> frozenset[str]:
-    return frozenset(str(v) for v in term.values) | {c for v in term.values for c in implied(str(v))}
-
-
-def check(turn: int, text: Reading, ledger: Ledger) -> list[Finding]:
+def told(heard: Heard, ledger: Ledger) -> None:
     """All of these, of one answer."""
-    return [*compared(turn, text, ledger), *counted(turn, text, ledger), *whereabouts.check(turn, text, ledger)]
+    compared(heard, ledger)
+    counted(heard, ledger)
+    whereabouts.told(heard, ledger)

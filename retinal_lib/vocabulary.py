@@ -302,6 +302,11 @@ def implied(condition: str) -> frozenset[str]:
     return _relations()[0].get(condition, frozenset())
 
 
+def family(term: Term) -> frozenset[str]:
+    """The conditions that a term may mean, and all that they are forms of."""
+    return frozenset(term.values).union(*(implied(v) for v in term.values))
+
+
 def beside(condition: str) -> frozenset[str]:
     """What may be said of an eye with a condition besides."""
     return _relations()[1].get(condition, frozenset())

@@ -1,16 +1,15 @@
 """Where lesions are told to lie, against what the facts say: quadrants, how many in each, and distances from fovea and disc."""
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
 from retinal_lib import amounts, vocabulary
 from retinal_lib.amounts import Amount
 from retinal_lib.fact import Fact
-from retinal_lib.finding import ERROR, Finding
+from retinal_lib.heard import Heard
 from retinal_lib.ledger import Ledger, Quantity
-from retinal_lib.polarity import Cues
-from retinal_lib.vocabulary import Reading, Term, implied
+from retinal_lib.polarity import cues
+from retinal_lib.vocabulary import Reading, Term, family, implied
 
 _UPPER = dict.fromkeys("upper top superior supero".split(), "upper")
 _LOWER = dict.fromkeys("lower bottom inferior infero".split(), "lower")
@@ -138,19 +137,18 @@ def _told(ledger: Ledger, term: Term) -> Told | None:
 
 def _of(quantity: Quantity, term: Term) -> bool:
     """Whether a quantity is of the lesion that a term names, or of a form of it."""
-    named = {str(v) for v in term.values} | {c for v in term.values for c in implied(str(v))}
-    return bool(quantity.subjects & named) or any(set(term.values) & implied(s) for s in quantity.subjects)
+    return bool(quantity.subjects & family(term)) or any(set(term.values) & implied(s) for s in quantity.subjects)
 
 
-def _subject(text: Reading, cues: Cues, region: Region, sentence: range) -> Term | None:
+def _subject(text: Reading, region: Region, sentence: range) -> Term | None:
     """The lesion that is told to lie in a region: named last before it, else first after it, else in the sentence before."""
     inside = [t for t in text.of("conditions") if t.first in sentence]
     if inside:
         before = [t for t in inside if t.last <= region.first]
         term = before[-1] if before else inside[0]
-        return None if cues.polarity(term, sentence) == "open" else term
+        return None if cues(text).polarity(term, sentence) == "open" else term
     earlier = [t for t in text.of("conditions") if t.last <= sentence.start]
-    return earlier[-1] if earlier and cues.polarity(earlier[-1], text.sentence(earlier[-1])) == "yes" else None
+    return earlier[-1] if earlier and cues(text).polarity(earlier[-1], text.sentence(earlier[-1])) == "yes" else None
 
 
 def _grouped(text: Reading, found: list[Region]) -> list[list[Region]]:
@@ -164,29 +162,23 @@ def _grouped(text: Reading, found: list[Region]) -> list[list[Region]]:
     return groups
 
 
-def placed(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
+def placed(heard: Heard, ledger: Ledger) -> None:
     """The parts of the picture that lesions are told to lie in, and how many of them."""
+    text = heard.text
     found = regions(text) if ledger.placed else []
     if not found:
         return
-    cues, counts = Cues(text), [a for a in amounts.read(text) if a.whole and not (a.unit or a.edges or a.bound or a.about)]
+    counts = [a for a in amounts.read(text) if a.whole and not (a.unit or a.edges or a.bound or a.about)]
     for group in _grouped(text, found):
         spot = Term(group[0].first, group[-1].last, "region", ())
         sentence = text.sentence(spot)
-        term = _subject(text, cues, group[0], sentence)
+        term = _subject(text, group[0], sentence)
         told = _told(ledger, term) if term and not _CONVENTION & set(text.words[sentence.start : sentence.stop]) else None
-        if told is None or cues.polarity(spot, range(max(sentence.start, spot.first - 6), sentence.stop)) == "open":
+        if told is None or cues(text).polarity(spot, range(max(sentence.start, spot.first - 6), sentence.stop)) == "open":
             continue
         fault = _misplaced(text, group, sentence, told, counts)
         if fault:
-            yield Finding(
-                "place",
-                ERROR,
-                turn,
-                text.span(spot.first, spot.last),
-                f"{text.said(spot.first, spot.last)!r} {fault}",
-                told.fact,
-            )
+            heard.add("place", spot, f"{heard.said(spot)!r} {fault}", told.fact)
 
 
 def _misplaced(text: Reading, group: list[Region], sentence: range, told: Told, counts: list[Amount]) -> str:
@@ -230,23 +222,22 @@ def _names(text: Reading, first: int, last: int) -> set[str]:
     return {text.words[k] for t in text.of("conditions") for k in range(t.first, t.last) if first <= k < last}
 
 
-def distant(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
+def distant(heard: Heard, ledger: Ledger) -> None:
     """Distances in disc diameters told of lesions, against those that the facts give from the fovea and the disc."""
-    known = [q for q in ledger.placed if q.measure == "distance"]
+    text, known = heard.text, [q for q in ledger.placed if q.measure == "distance"]
     graded = any("exudate distance" in q.fact.unit for q in ledger.quantities)  # which the claims judge
     for amount in _distances(text) if ledger.placed and not graded else ():
-        sentence = text.sentence(Term(amount.first, amount.last, "dd", ()))
+        spot = Term(amount.first, amount.last, "dd", ())
+        sentence = text.sentence(spot)
         mark, term = _mark(text, amount, sentence), _measured(text, amount, sentence)
-        if not mark or term is None or Cues(text).polarity(term, text.sentence(term)) == "open":
+        if not mark or term is None or heard.polarity(term) == "open":
             continue
         facts = [q for q in known if q.part == mark and _of(q, term)]
         fault = _wrong(text, amount, sentence, facts) if facts else "is told by no fact"
         if fault:
-            span, fact = text.span(amount.first, amount.last), facts[0].fact if facts else None
+            fact = facts[0].fact if facts else None
             tail = f": {fact.text}" if fact else ""
-            yield Finding(
-                "place", ERROR, turn, span, f"{text.said(amount.first, amount.last)!r} from the {mark} {fault}{tail}", fact
-            )
+            heard.add("place", spot, f"{heard.said(spot)!r} from the {mark} {fault}{tail}", fact)
 
 
 def _distances(text: Reading) -> list[Amount]:
@@ -265,7 +256,7 @@ def together(text: Reading, amount: Amount, ledger: Ledger) -> Quantity | None:
     """A quantity of the lesions of which as many as an amount lie in the regions named after it together."""
     sentence = text.sentence(Term(amount.first, amount.last, "number", ()))
     group = next((g for g in _grouped(text, regions(text)) if g[0].first >= amount.last and g[0].first in sentence), None)
-    term = _subject(text, Cues(text), group[0], sentence) if group and ledger.placed else None
+    term = _subject(text, group[0], sentence) if group and ledger.placed else None
     told = _told(ledger, term) if term else None
     return told.places[0][1] if told and told.places and amount.low in told.counts(group) else None
 
@@ -306,25 +297,20 @@ def _wrong(text: Reading, amount: Amount, sentence: range, facts: list[Quantity]
     return "" if any(amount.low - near <= q.value <= amount.high + near for q in facts) else "is not its distance"
 
 
-def shared(turn: int, text: Reading, ledger: Ledger) -> Iterator[Finding]:
+def shared(heard: Heard, ledger: Ledger) -> None:
     """Shares of the lesions' area told as shares of the picture."""
-    shares = [q for q in ledger.quantities if q.part == "rest" and q.unit == "%"]
+    text, shares = heard.text, [q for q in ledger.quantities if q.part == "rest" and q.unit == "%"]
     for amount in [a for a in amounts.read(text) if a.unit == "%"] if shares else ():
         if not {"image", "picture", "photograph", "retina", "fundus"} & set(text.words[amount.last : amount.last + 3]):
             continue
         held = ledger.valued(amount)
         if held and all(q.part == "rest" for q in held):
-            span, fact = text.span(amount.first, amount.last), held[0].fact
-            yield Finding(
-                "misattributed",
-                ERROR,
-                turn,
-                span,
-                f"{text.said(amount.first, amount.last)!r} is no share of the image: {fact.text}",
-                fact,
-            )
+            spot, fact = Term(amount.first, amount.last, "share", ()), held[0].fact
+            heard.add("misattributed", spot, f"{heard.said(spot)!r} is no share of the image: {fact.text}", fact)
 
 
-def check(turn: int, text: Reading, ledger: Ledger) -> list[Finding]:
+def told(heard: Heard, ledger: Ledger) -> None:
     """All of these, of one answer."""
-    return [*placed(turn, text, ledger), *distant(turn, text, ledger), *shared(turn, text, ledger)]
+    placed(heard, ledger)
+    distant(heard, ledger)
+    shared(heard, ledger)
