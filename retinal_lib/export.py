@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from retinal_lib import paths
 from retinal_lib.errors import UserError
 from retinal_lib.vault import Sample
 
@@ -34,19 +35,15 @@ AT_TIMES = {
 @contextmanager
 def swapped(path: Path) -> Iterator[TextIO]:
     """A text file to write that takes its place only when it is whole and on disk. UserError: it cannot be written."""
-    part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("w", encoding="utf-8", newline="\n") as file:
+        with paths.beside(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
     except OSError as error:
         raise UserError(
             f"{path} cannot be written ({error.strerror or error}); free its place and run again: nothing is lost"
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def dump(entry: object) -> str:

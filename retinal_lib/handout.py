@@ -5,7 +5,7 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
-from retinal_lib import drawing, overlay, palette, progress, sheets
+from retinal_lib import drawing, overlay, palette, paths, progress, sheets
 from retinal_lib.errors import UserError
 from retinal_lib.overlay import Overlay
 
@@ -47,9 +47,8 @@ def write(overlays: Sequence[Overlay], file: Path, title: str, note: str = "", o
             except UserError as error:
                 unread.append(str(error))
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.part")
-    part.write_text(_page(chosen, cards, unread, title, note), encoding="utf-8")
-    part.replace(file)
+    with paths.beside(file) as part:
+        part.write_text(_page(chosen, cards, unread, title, note), encoding="utf-8")
     return file
 
 

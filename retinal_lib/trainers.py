@@ -168,14 +168,11 @@ def _dataset_info(name: str, files: Iterable[Path]) -> dict:
 @contextmanager
 def _part(path: Path) -> Iterator[Path]:
     """A place beside a file's own, which it takes when the block ends well. UserError: it cannot be written."""
-    part = path.with_name(f".{path.name}.part")
     try:
-        yield part
-        part.replace(path)
+        with paths.beside(path) as part:
+            yield part
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror or error}); free its place and export again") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _write_parquet(path: Path, rows: list[dict]) -> None:
