@@ -1,8 +1,6 @@
 """Answers to a question file, written as they come and taken up again where a run stopped."""
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,9 +150,6 @@ def load(file: str | Path) -> list[dict]:
 def write(file: Path, rows: list[dict]) -> Path:
     """Puts rows into a file, whole or not at all, and returns it."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as lines:
+    with paths.beside(file) as part, part.open("w", encoding="utf-8") as lines:
         lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    Path(name).chmod(0o644)
-    Path(name).replace(file)
     return file

@@ -14,7 +14,7 @@ from retinal_lib.decisions import FILE, STATES, Decision, Verdict
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.fact import Case, Fact
 from retinal_lib.job import Job
-from retinal_lib.settle import _kept, _traced
+from retinal_lib.settle import finding_entry, trace_entry
 
 NONE = "none"  # the filter's word for samples without a lesion or finding
 STRATA = ("dataset", "split", "lesion", "finding")
@@ -232,8 +232,8 @@ class Review:
             return Page(item, said["conversations"], self._named(item, origin["traces"]), origin["findings"], mine, others)
         turns = decisions.fixed(said["conversations"], mine.fixes)
         read = self._examine(item, turns)
-        traces = self._named(item, [_traced(t) for t in read.traces])
-        return Page(item, turns, traces, [_kept(f) for f in read.findings], mine, others)
+        traces = self._named(item, [trace_entry(t) for t in read.traces])
+        return Page(item, turns, traces, [finding_entry(f) for f in read.findings], mine, others)
 
     def _named(self, item: Item, traces: list[dict]) -> list[dict]:
         """The traces, without the image's name where that identifies a participant."""
@@ -298,7 +298,7 @@ class Review:
         if wrong := check.errors(found):
             told = "; ".join(dict.fromkeys(f"turn {f.turn}, {f.part}: {f.text}" for f in wrong))
             raise UserError(f"not saved, the checks stand against it: {told}")
-        warned = [_kept(f) for f in found]
+        warned = [finding_entry(f) for f in found]
         return self._decide(item, "fix", turn=turn, part=part, text=text.strip(), checks=check.VERSION, findings=warned)
 
     def undo(self) -> Item:

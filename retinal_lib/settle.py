@@ -69,12 +69,12 @@ class Settling:
             return
         said = conversation.to_llava(turns)
         checked = check.examine(said, self.request.case, self.request.track, self.request.style)
-        sample.findings = [_kept(finding) for finding in checked.findings]
+        sample.findings = [finding_entry(finding) for finding in checked.findings]
         if wrong := check.errors(checked.findings):
             self._fault(reading.text, wrong)
             return
         sample.state, bill["used"], self.accepted = "accepted", True, True
-        sample.conversation, sample.traces = said, [_traced(trace) for trace in checked.traces]
+        sample.conversation, sample.traces = said, [trace_entry(trace) for trace in checked.traces]
 
     def _fault(self, text: str, wrong: list[Finding]) -> None:
         """Keeps what is wrong, and puts it to the teacher in one more turn."""
@@ -92,12 +92,13 @@ def _repair() -> str:
     return (PACKAGE / "prompts" / "repair.txt").read_text(encoding="utf-8")
 
 
-def _kept(finding: Finding) -> dict:
+def finding_entry(finding: Finding) -> dict:
+    """A finding as lineage.jsonl and reviews.jsonl keep it."""
     kept = {"kind": finding.kind, "severity": finding.severity, "turn": finding.turn, "part": finding.part}
     return {**kept, "span": list(finding.span), "text": finding.text}
 
 
-def _traced(trace: Trace) -> dict:
+def trace_entry(trace: Trace) -> dict:
     """A number or claim with the cell that holds it and what stands there."""
     fact = trace.fact
     value = fact.value if isinstance(fact.value, str | int | float) else list(fact.value)
