@@ -9,14 +9,14 @@ except PackageNotFoundError:  # used from a folder without installation
     __version__ = "0+unknown"
 
 _HOMES = {
-    "desc": "APTOSDesc EyeQDesc IDRIDDesc MICCAIDesc MessidorDesc ODIRDDesc RFMiDDesc UKDesc AlignDesc load_dataset",
-    "dataset": "BaseDescription",
-    "fact": "Case Fact Source",
+    "dataset.desc": "APTOSDesc EyeQDesc IDRIDDesc MICCAIDesc MessidorDesc ODIRDDesc RFMiDDesc UKDesc AlignDesc load_dataset",
+    "dataset.base": "BaseDescription",
+    "facts": "Case Fact Source",
     "errors": "UserError",
-    "convert": "jsonl_to_json json_to_jsonl validate repair merge",
-    "job": "Job",
-    "review": "Review",
-    "boxjob": "BoxJob",
+    "export.convert": "jsonl_to_json json_to_jsonl validate repair merge",
+    "run.job": "Job",
+    "review.review": "Review",
+    "explore.boxes_job": "BoxJob",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 __all__ = sorted(_HOME)

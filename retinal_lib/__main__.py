@@ -9,11 +9,12 @@ import json
 import sys
 from importlib import import_module
 
-from retinal_lib import paths, settings
+from retinal_lib import paths
 from retinal_lib.errors import UserError
+from retinal_lib.run import settings
 
-COMMANDS = {name: name for name in ("splits", "survey", "card")}  # each the `main` of a module
-COMMANDS |= {"export": "trainers", "review": "report", "boxes": "boxjob"}
+COMMANDS = {"splits": "dataset.splits", "survey": "run.survey", "card": "export.card"}  # each the `main` of a module
+COMMANDS |= {"export": "export.trainers", "review": "review.report", "boxes": "explore.boxes_job"}
 
 
 def main(arguments: list[str]) -> str:

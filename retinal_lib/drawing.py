@@ -16,7 +16,7 @@ from matplotlib.patches import Ellipse
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from retinal_lib import paths
+from retinal_lib import files
 from retinal_lib.palette import FAINT, INK, Hue
 
 WIDTH = 7.2  # inches: two columns of a journal
@@ -216,7 +216,7 @@ def save(made: Figure, stem: Path, kinds: Sequence[str] = ("png", "pdf")) -> lis
     for kind in kinds:
         path = stem.with_name(f"{stem.name}.{kind}")
         bare = {"CreationDate": None, "Creator": None, "Producer": None} if kind == "pdf" else {"Software": None}
-        with style(), paths.beside(path) as part:
+        with style(), files.beside(path) as part:
             made.savefig(part, format=kind, dpi=PRINT, metadata=bare)
         written.append(path)
     return written

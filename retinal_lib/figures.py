@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from retinal_lib import drawing, palette, picture
+from retinal_lib import drawing, palette
+from retinal_lib import images as picture
 from retinal_lib.conversation import IMAGE
 from retinal_lib.drawing import Axes, Figure
-from retinal_lib.fact import ASPECTS, Case
+from retinal_lib.facts import ASPECTS, Case
 from retinal_lib.palette import Hue
 
 _SIDE = 360  # pixels of a shown picture: enough to recognise an eye, small enough to keep in a notebook

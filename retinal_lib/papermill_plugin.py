@@ -61,7 +61,10 @@ OPTIONS: dict[tuple[str, ...], int] = {
     ("--help", "-h"): 0,
 }
 
-HOMES = {"infer": "infer", "evaluation": "evaluation"}  # what metadata may name -> the module whose `folder` is asked
+HOMES = {
+    "infer": "inference.infer",
+    "evaluation": "evaluate.evaluation",
+}  # what metadata may name -> the module whose `folder` is asked
 
 
 class Refused(click.ClickException):
@@ -219,7 +222,7 @@ def completed(arguments: list[str]) -> list[str]:
     given = passed(line)
     check(notebook, given)
     home = _inside(notebook, "metadata", "retinal_lib", "folder")
-    target = _folder(own_parameters(notebook) | given, line["cwd"], HOMES.get(home, "settings"), Path(name).stem) / name
+    target = _folder(own_parameters(notebook) | given, line["cwd"], HOMES.get(home, "run.settings"), Path(name).stem) / name
     try:
         same = target.exists() and target.samefile(source)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -232,7 +235,7 @@ def completed(arguments: list[str]) -> list[str]:
 
 def _folder(parameters: dict[str, object], cwd: tuple[str, ...], home: str, notebook: str) -> Path:
     asked = import_module(f"retinal_lib.{home}")  # here: a notebook that does not ask for it need not wait
-    more = (notebook,) if home == "settings" else ()
+    more = (notebook,) if home == "run.settings" else ()
     try:
         with chdir(cwd[-1]) if cwd else nullcontext():  # the kernel takes relative paths from there
             return asked.folder(parameters, *more)

@@ -1,8 +1,6 @@
 """Where things are, from any working directory."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -32,15 +30,3 @@ def shown(path: str | Path) -> str:
     """The path as shown to people: relative to the project's folder where it lies in it, with forward slashes."""
     path = Path(path)
     return (path.relative_to(root()) if path.is_relative_to(root()) else path).as_posix()
-
-
-@contextmanager
-def beside(path: Path) -> Iterator[Path]:
-    """A file beside `path` to be written, which takes its place when the block ends well, and is gone when it does not.
-    OSError: it cannot take its place."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-from retinal_lib import answers, paths, progress, questions
-from retinal_lib.answers import Answered
-from retinal_lib.asking import Asked, Options, run
+from retinal_lib import paths, progress
 from retinal_lib.errors import UserError
+from retinal_lib.inference import answer_files as answers
+from retinal_lib.inference import question_files as questions
+from retinal_lib.inference.answer_files import Answered
+from retinal_lib.inference.batching import Asked, Options, run
 
 BLOCK = 32  # items that a worker takes at once
 Work = Callable[[list[dict]], list[dict]]
@@ -28,7 +30,7 @@ class Answering:
     """Answers requests with a model that it loads once."""
 
     def __init__(self, model_name: str, loading: dict, options: dict):
-        from retinal_lib.infer import load
+        from retinal_lib.inference.infer import load
 
         self.model, self.options = load(model_name, loading), Options.of(**options)
 
@@ -49,7 +51,7 @@ class Boxing:
         return [self._one(item) for item in items]
 
     def _one(self, item: dict) -> dict:
-        from retinal_lib import boxes
+        from retinal_lib.dataset.lesions import boxes
 
         try:
             found = boxes.load(Path(item["mask"]))
@@ -63,7 +65,7 @@ class Describing:
     """Describes images of a dataset that it reads once."""
 
     def __init__(self, dataset: str, data_root: str, automorph_root: str | None, split: str | None):
-        from retinal_lib.desc import load_dataset
+        from retinal_lib.dataset.desc import load_dataset
 
         self.data = load_dataset(dataset, data_root, automorph_root, split)
 
@@ -98,7 +100,7 @@ def answer(
 
     UserError: as there, or Ray is not installed.
     """
-    from retinal_lib.infer import identity
+    from retinal_lib.inference.infer import identity
 
     entries = questions.read(question_file, image_folder)
     loading = loading or {}

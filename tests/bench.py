@@ -14,6 +14,8 @@ import bench_check
 import bench_review
 from PIL import Image
 
+from retinal_lib.dataset import measurements
+
 HERE = Path(__file__).resolve().parent
 LATENCY = 0.2
 ANSWER = "User: What is this?\nAssistant: An eye.\nUser: Is it ill?\nAssistant: No.\nUser: Is that all?\nAssistant: Yes."
@@ -41,7 +43,6 @@ asyncio.run(main())
 
 def own_dataset(folder: Path, count: int) -> Path:
     """A plain table of `count` tiny pictures with AutoMorph's 72 measurements each."""
-    from retinal_lib import automorph
 
     folder.mkdir(parents=True)
     names = [f"eye{i:06d}" for i in range(count)]
@@ -54,7 +55,7 @@ def own_dataset(folder: Path, count: int) -> Path:
     (folder / "labels.csv").write_text(
         "image,grade\n" + "".join(f"{n},{i % 5}\n" for i, n in enumerate(names)), encoding="utf-8"
     )
-    known = [f for f in automorph.features() if f.column not in automorph.SPEC["extra"]]
+    known = [f for f in measurements.features() if f.column not in measurements.SPEC["extra"]]
     middle = [(max(f.low, 0) + min(f.high, f.low + 2 if f.low >= 0 else 2)) / 2 if f.unit != "µm" else 150.0 for f in known]
     middle = [1700.0 if f.column in ("Disc_height", "Disc_width") else v for f, v in zip(known, middle, strict=True)]
     (folder / "Results" / "M3").mkdir(parents=True)

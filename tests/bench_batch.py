@@ -15,14 +15,15 @@ import numpy as np
 import orjson
 from PIL import Image
 
-from retinal_lib import Job, offline, price
-from retinal_lib.book import Book
-from retinal_lib.collect import Collect
-from retinal_lib.fact import Case, Fact, Source
-from retinal_lib.pack import Pack
-from retinal_lib.settle import Entry
-from retinal_lib.teacher import OpenAITeacher, Request
-from retinal_lib.vault import Sample, Vault
+from retinal_lib import Job
+from retinal_lib.ask.attempts import Entry
+from retinal_lib.ask.batch_collect import Collect
+from retinal_lib.ask.batch_ledger import Book
+from retinal_lib.ask.request_files import Pack
+from retinal_lib.ask.vault import Sample, Vault
+from retinal_lib.facts import Case, Fact, Source
+from retinal_lib.teacher import offline, price
+from retinal_lib.teacher.teachers import OpenAITeacher, Request
 
 DIFFERENT = 50  # texts and replies that take turns
 

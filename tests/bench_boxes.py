@@ -16,7 +16,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from retinal_lib import boxes, page, spread
+from retinal_lib.dataset import page
+from retinal_lib.dataset.lesions import boxes
+from retinal_lib.explore import spread
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SIZE = (4288, 2848)

@@ -4,6 +4,8 @@ import re
 import time
 from collections.abc import Callable
 
+from retinal_lib.teacher import reply_parser
+
 _WORDS = re.compile(r"\w+|[^\w\s]")
 _ROUNDS = 5
 
@@ -21,12 +23,14 @@ def _seconds(work: Callable[[], object]) -> float:
 def main(copies: int = 20) -> None:
     """Prints conversations checked per second: offline instruction conversations of the drawn ODIR sample, `copies` of each
     image, worded differently."""
-    from retinal_lib import Job, check, conversation, offline
+    from retinal_lib import Job, conversation
+    from retinal_lib.check import conversation_check as check
+    from retinal_lib.teacher import offline
 
     job = Job.load(dataset="ODIR")
     cases = [job.case(name) for name in job.images if name not in job.data.skipped]
     told = [
-        (case, conversation.to_llava(conversation.parse(offline.compose(case, "instruction", None, seed))))
+        (case, conversation.to_llava(reply_parser.parse(offline.compose(case, "instruction", None, seed))))
         for case in cases
         for seed in range(copies)
     ]

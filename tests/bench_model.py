@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from retinal_lib import dialogue, inference, sample_model
-from retinal_lib.inference import Model, load_model
-from retinal_lib.sample_model import Shape
+from retinal_lib.inference import model as inference
+from retinal_lib.inference.llava import conversation_forms as dialogue
+from retinal_lib.inference.model import Model, load_model
+from retinal_lib.sample import llava_model as sample_model
+from retinal_lib.sample.llava_model import Shape
 
 WIDE = Shape(hidden=512, layers=8, heads=8, inner=1376, clip=192, clip_layers=4, image=224, dtype="float32")
 IMAGES, TURNS, TOKENS, ROUNDS = 8, 3, 64, 2

@@ -57,7 +57,7 @@ def photographs(folder: Path) -> Path:
 def clicks(run: Path, pause: float) -> list[float]:
     """Milliseconds from a click on next to another picture in the widget, with pauses in between."""
     from retinal_lib import Review
-    from retinal_lib.reviewer import Reviewer
+    from retinal_lib.review.reviewer import Reviewer
 
     desk = Reviewer(Review.load(dataset=str(run.parent / "photographs.yaml"), out_dir=str(run), reviewer="bench"))
     times = []

@@ -8,7 +8,9 @@ import pytest
 from fake_batches import FakeBatches
 from fake_server import FakeServer, running
 
-from retinal_lib import page, paths, sample
+from retinal_lib import paths
+from retinal_lib.dataset import page
+from retinal_lib.sample import draw as sample
 
 # tests and the notebooks they run have a project folder of their own: your params/ and runs stay out of it
 ROOT = Path(__file__).resolve().parents[1] / "artifacts" / "tests"
@@ -49,7 +51,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
 def ask(tmp_path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Callable:
     """Runs ODIR's sample against the server and returns the outcome; retries wait no time."""
     from retinal_lib import Job
-    from retinal_lib.teacher import OpenAITeacher
+    from retinal_lib.teacher.teachers import OpenAITeacher
 
     def run(**parameters: object) -> object:
         job = Job.load(
@@ -65,7 +67,7 @@ def ask(tmp_path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def prices() -> Iterator[Callable[[str, str], Path]]:
     """Writes params/prices.yaml in the tests' project folder, for one server, for the length of a test."""
-    from retinal_lib.price import prices_file
+    from retinal_lib.teacher.price import prices_file
 
     file = prices_file()
 

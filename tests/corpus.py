@@ -12,9 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from retinal_lib import automorph, check
-from retinal_lib.fact import Case, Fact, Source
-from retinal_lib.finding import Finding
+from retinal_lib.check import conversation_check as check
+from retinal_lib.check.findings import Finding
+from retinal_lib.dataset import measurements
+from retinal_lib.facts import Case, Fact, Source
 
 HERE = Path(__file__).resolve().parent / "corpus"
 AIMS = {"number": 0.98, "side": 0.98, "claim": 0.95, "leak": 0.95}
@@ -44,7 +45,7 @@ def cases() -> dict[str, Case]:
             Fact(*f[:2], tuple(f[2]) if isinstance(f[2], list) else f[2], *f[3:5], Source(*f[5]), *f[6:]) for f in kept["facts"]
         ]
         for name, value in kept["measurements"].items():
-            feature, source = automorph.feature(name), Source(*kept["measured_in"], name)
+            feature, source = measurements.feature(name), Source(*kept["measured_in"], name)
             facts.append(Fact("vascular", name, value, feature.unit, feature.template % value, source, feature.words))
         names = [kept[name] for name in ("dataset", "id", "image")]
         path = Path(kept["image"])

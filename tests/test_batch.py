@@ -22,7 +22,7 @@ from fake_server import completion, error, running
 from PIL import Image
 
 from retinal_lib import Job, UserError
-from retinal_lib.export import FILES
+from retinal_lib.run.run_files import FILES
 
 EXPORTS = [name for name in FILES if name != "vault.sqlite"]
 

@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from retinal_lib import boxes, crops, load_dataset, masks, page, places, runs, spread
-from retinal_lib.boxes import Crop, Landmark
+from retinal_lib import load_dataset
+from retinal_lib.dataset import crops, page
+from retinal_lib.dataset.lesions import boxes, masks, runs
+from retinal_lib.dataset.lesions import locations as places
+from retinal_lib.dataset.lesions.boxes import Crop, Landmark
 from retinal_lib.errors import UserError
-from retinal_lib.fact import Case
+from retinal_lib.explore import spread
+from retinal_lib.facts import Case
 
 MARKED = arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.booleans(), fill=st.just(False))
 

@@ -14,9 +14,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from retinal_lib import BoxJob, UserError, boxes, boxjob, boxlook, crops, load_dataset, page, paths, telling
-from retinal_lib.boxes import Crop
-from retinal_lib.places import Places
+from retinal_lib import BoxJob, UserError, load_dataset, paths
+from retinal_lib.dataset import crops, page
+from retinal_lib.dataset.lesions import boxes
+from retinal_lib.dataset.lesions import wording as telling
+from retinal_lib.dataset.lesions.boxes import Crop
+from retinal_lib.dataset.lesions.locations import Places
+from retinal_lib.explore import boxes_job as boxjob
+from retinal_lib.explore import boxes_view as boxlook
 
 PAGE = """
 name: clinic

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retinal_lib import chance
+from retinal_lib.review import agreement as chance
 
 
 def at_most(errors: int, number: int, share: float) -> float:

@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retinal_lib import automorph, check, kinds, page, vocabulary
-from retinal_lib.fact import Case, Fact
-from retinal_lib.kinds import Flags, PatientLabels
+from retinal_lib.check import conversation_check as check
+from retinal_lib.check.language import lexicon as vocabulary
+from retinal_lib.dataset import fact_kinds as kinds
+from retinal_lib.dataset import measurements, page
+from retinal_lib.dataset.fact_kinds import Flags, PatientLabels
+from retinal_lib.facts import Case, Fact
 
 
 def talk(*said: str) -> list[dict[str, str]]:
@@ -96,7 +99,7 @@ def figures(case: Case) -> list[tuple[Fact, str, str, str]]:
     for fact in case.facts:
         if fact.aspect != "vascular" or fact.name.startswith(("Disc", "Cup", "CDR", "CRAE", "CRVE", "AVR", "Average Branch")):
             continue
-        feature = automorph.feature(fact.name)
+        feature = measurements.feature(fact.name)
         vessel = "artery" if "arter" in feature.of else "vein" if "vein" in feature.of else "all"
         zone = fact.name[-1] if "_zone_" in fact.name else "whole"
         result.append((fact, feature.measure.split(" (")[0], vessel, zone))
@@ -105,7 +108,7 @@ def figures(case: Case) -> list[tuple[Fact, str, str, str]]:
 
 def phrase(draw: random.Random, fact: Fact, measure: str, vessel: str, zone: str) -> str:
     """A sentence that tells a measurement."""
-    value = automorph.feature(fact.name).say(float(fact.value))
+    value = measurements.feature(fact.name).say(float(fact.value))
     where, article = draw.choice(ZONES[zone]), "an" if measure[0] in "aeiou" else "a"
     return draw.choice(FRAMES).format(
         Zone=where.capitalize(), zone=where, vessel=draw.choice(VESSELS[vessel]), measure=measure, value=value, article=article
@@ -127,8 +130,8 @@ def test_measurements_pass_in_any_frame_and_fail_under_another_name(case: Case, 
     if others:
         other = draw.choice(others)
         wrong = phrase(draw, other[0], measure, vessel, zone)
-        value = automorph.feature(fact.name).say(float(other[0].value))
-        if value.split()[0] != automorph.feature(fact.name).say(float(fact.value)).split()[0]:
+        value = measurements.feature(fact.name).say(float(other[0].value))
+        if value.split()[0] != measurements.feature(fact.name).say(float(fact.value)).split()[0]:
             assert [kind for kind, _ in found(case, "What do you see?", wrong)] in (
                 ["misattributed"],
                 ["unsupported"],

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from retinal_lib import conversation
-from retinal_lib.conversation import Turn, Unparsable, parse, problems, to_llava
+from retinal_lib.conversation import Turn, problems, to_llava
+from retinal_lib.teacher import reply_parser
+from retinal_lib.teacher.reply_parser import Unparsable, parse
 
 TWO = [Turn("Is it ill?", "I see drusen."), Turn("Where?", "In the macula.")]
 
@@ -307,7 +308,7 @@ _LABELS = st.sampled_from(["User: ", "Assistant: "] * 4 + ["", "user: ", " User:
 @given(st.lists(st.tuples(_LABELS, _BITS, _BITS), max_size=6))
 def test_the_short_way_for_plain_replies_tells_what_the_long_way_tells(said: list[tuple[str, str, str]]) -> None:
     reply = "\n".join(f"{label}{first} {second}".rstrip() for label, first, second in said)
-    if plain := conversation._plain(reply):
+    if plain := reply_parser._plain(reply):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(conversation, "_plain", lambda text: [])
-            assert conversation.parse(reply) == plain
+            patch.setattr(reply_parser, "_plain", lambda text: [])
+            assert reply_parser.parse(reply) == plain

@@ -18,21 +18,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from retinal_lib import (
-    AlignDesc,
-    APTOSDesc,
-    ODIRDDesc,
-    UserError,
-    automorph,
-    boxes,
-    load_dataset,
-    page,
-    prompt,
-    telling,
-)
-from retinal_lib.dataset import BaseDescription
-from retinal_lib.fact import Case
-from retinal_lib.kinds import scales
+from retinal_lib import AlignDesc, APTOSDesc, ODIRDDesc, UserError, load_dataset
+from retinal_lib.dataset import measurements, page
+from retinal_lib.dataset.base import BaseDescription
+from retinal_lib.dataset.fact_kinds import scales
+from retinal_lib.dataset.lesions import boxes
+from retinal_lib.dataset.lesions import wording as telling
+from retinal_lib.facts import Case
+from retinal_lib.teacher import prompt
 
 _shade = itertools.count()
 
@@ -832,7 +825,7 @@ def test_two_different_files_of_one_id_are_left_out_and_an_equal_copy_counts_onc
 # --- AutoMorph ---
 
 QUALITY = "Name,softmax_good,softmax_usable,softmax_bad,good_sd,usable_sd,bad_sd,Prediction"
-COLUMNS = [f.column for f in automorph.features() if f.column != "Average Branch Angle"]
+COLUMNS = [f.column for f in measurements.features() if f.column != "Average Branch Angle"]
 # a plausible value of each kind of measurement, in µm where it is a length
 PLAUSIBLE = {
     "Disc_height": 1800, "Disc_width": 1700, "Cup_height": 700, "Cup_width": 650,
@@ -979,7 +972,7 @@ def test_failures_are_left_out_each_by_its_own_rule_and_nothing_else_is(tmp_path
     assert set(COLUMNS) - set(vessels(uk(tmp_path, EYE))) == gone
 
 
-LENGTHS = {f.column for f in automorph.features() if f.unit == "µm"}
+LENGTHS = {f.column for f in measurements.features() if f.unit == "µm"}
 HUBBARD = {c for c in COLUMNS if c.startswith("AVR_Hubbard")}
 
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retinal_lib import UserError, decisions
-from retinal_lib.decisions import Decision, Verdict
+from retinal_lib import UserError
+from retinal_lib.review import decisions
+from retinal_lib.review.decisions import Decision, Verdict
 
 TURNS = [
     {"from": "human", "value": "What is it?\n<image>"},
@@ -37,7 +38,7 @@ def standing(*given: Decision) -> Verdict:
 WRITER = """
 import sys
 from pathlib import Path
-from retinal_lib import decisions
+from retinal_lib.review import decisions
 file, who = Path(sys.argv[1]), sys.argv[2]
 known = []
 while True:

@@ -11,11 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retinal_lib import UserError, answer_parser, label_questions, marking, pretend, scores
-from retinal_lib.answer_parser import ABSTAINED, ANSWERED, UNREADABLE
-from retinal_lib.evaluate import Tables, blind, questions
-from retinal_lib.evaluation import PARAMETERS, Evaluation
-from retinal_lib.kinds import scales
+from retinal_lib import UserError
+from retinal_lib.dataset.fact_kinds import scales
+from retinal_lib.evaluate import answer_reader as answer_parser
+from retinal_lib.evaluate import label_questions
+from retinal_lib.evaluate import made_up_answers as pretend
+from retinal_lib.evaluate import marks as marking
+from retinal_lib.evaluate import metrics as scores
+from retinal_lib.evaluate.answer_reader import ABSTAINED, ANSWERED, UNREADABLE
+from retinal_lib.evaluate.evaluation import PARAMETERS, Evaluation
+from retinal_lib.evaluate.tables import Tables, blind, questions
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "evaluate.ipynb"
 SCALES = list(scales())

@@ -7,10 +7,14 @@ import numpy as np
 import papermill
 import pytest
 
-from retinal_lib import automorph, drawing, heat, measured, page, settings
+from retinal_lib import drawing
+from retinal_lib.dataset import measurements, page
 from retinal_lib.errors import UserError
-from retinal_lib.explore import Explore
-from retinal_lib.overlay import Overlay
+from retinal_lib.explore import lesion_map as heat
+from retinal_lib.explore import measurement_table as measured
+from retinal_lib.explore.explore import Explore
+from retinal_lib.explore.overlay import Overlay
+from retinal_lib.run import settings
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "explore.ipynb"
 
@@ -92,9 +96,9 @@ def test_limit_and_split_narrow_the_page(drawn: dict[str, Path], tmp_path: Path)
 
 
 def measured_of(column: str, written: list[float]) -> measured.Measured:
-    place = [f.column for f in automorph.features()].index(column)
-    feature = automorph.features()[place]
-    values = np.full((len(written), len(automorph.features())), np.nan)
+    place = [f.column for f in measurements.features()].index(column)
+    feature = measurements.features()[place]
+    values = np.full((len(written), len(measurements.features())), np.nan)
     values[:, place] = written
     trusted = np.where((values > feature.low) & (values < feature.high), values, np.nan)
     return measured.Measured(tuple(f"image {i}" for i in range(len(written))), values, trusted)
@@ -156,7 +160,7 @@ def test_near_is_within_two_cells() -> None:
 
 
 def test_charts_without_anything_say_so(drawn: dict[str, Path], tmp_path: Path) -> None:
-    from retinal_lib import charts
+    from retinal_lib.explore import charts
 
     for made in (charts.bars({}, 0), charts.histograms([]), charts.examples({}, 6), charts.heat(heat.Heat())):
         assert isinstance(made, drawing.Figure) and made.axes[0].texts

@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retinal_lib import boxes, drawing, figures, handout, load_dataset, overlay, palette, picture, sheets
-from retinal_lib.boxes import Cluster
-from retinal_lib.dataset import BaseDescription
-from retinal_lib.overlay import Layer, Overlay
+from retinal_lib import drawing, figures, load_dataset, palette
+from retinal_lib import images as picture
+from retinal_lib.dataset.base import BaseDescription
+from retinal_lib.dataset.lesions import boxes
+from retinal_lib.dataset.lesions.boxes import Cluster
+from retinal_lib.explore import html_sheet as handout
+from retinal_lib.explore import overlay, sheets
+from retinal_lib.explore.overlay import Layer, Overlay
 
 # linear RGB as seen by eyes without red, green or blue cones (Machado et al. 2009, severity 1)
 EYES = {

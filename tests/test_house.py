@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from retinal_lib import page, settings
+from retinal_lib.dataset import page
+from retinal_lib.run import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "retinal_lib"

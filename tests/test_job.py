@@ -12,8 +12,9 @@ import pytest
 from fake_server import FakeServer
 from PIL import Image
 
-from retinal_lib import Job, UserError, page, paths, validate
-from retinal_lib.settings import params_file
+from retinal_lib import Job, UserError, paths, validate
+from retinal_lib.dataset import page
+from retinal_lib.run.settings import params_file
 
 
 def lines(path: Path) -> list[dict]:

@@ -10,9 +10,13 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from PIL import Image  # noqa: E402
 
-from retinal_lib import UserError, answers, dialogue, questions, sample_model  # noqa: E402
-from retinal_lib.inference import Model, load_model  # noqa: E402
-from retinal_lib.sample_model import Shape  # noqa: E402
+from retinal_lib import UserError  # noqa: E402
+from retinal_lib.inference import answer_files as answers  # noqa: E402
+from retinal_lib.inference import question_files as questions  # noqa: E402
+from retinal_lib.inference.llava import conversation_forms as dialogue  # noqa: E402
+from retinal_lib.inference.model import Model, load_model  # noqa: E402
+from retinal_lib.sample import llava_model as sample_model  # noqa: E402
+from retinal_lib.sample.llava_model import Shape  # noqa: E402
 
 LONG = "Is there any sign of diabetic retinopathy in this fundus photograph, and if so, of which grade?"
 

@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retinal_lib.inference.llava import checkpoint
+
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from PIL import Image  # noqa: E402
 
-from retinal_lib import UserError, llava_memory, sample_model  # noqa: E402
-from retinal_lib.inference import convert, load_model  # noqa: E402
-from retinal_lib.sample_model import Shape  # noqa: E402
+from retinal_lib import UserError  # noqa: E402
+from retinal_lib.inference.llava import memory as llava_memory  # noqa: E402
+from retinal_lib.inference.model import convert, load_model  # noqa: E402
+from retinal_lib.sample import llava_model as sample_model  # noqa: E402
+from retinal_lib.sample.llava_model import Shape  # noqa: E402
 
 QUESTION = "Which eye is it?"
 FORMS = {
@@ -251,10 +255,11 @@ def test_a_full_disk_is_told(drawn: Path, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_one_file_is_in_memory_at_a_time(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from retinal_lib import llava_convert, llava_weights
+    from retinal_lib.inference.llava import convert as llava_convert
+    from retinal_lib.inference.llava import weights as llava_weights
 
     held, most = [], 0
-    real_read, real_save = llava_weights.read, llava_convert.save_file
+    real_read, real_save = checkpoint.read, llava_convert.save_file
 
     def read(path: Path) -> dict:
         held.append(path)

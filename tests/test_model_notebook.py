@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="torch is not installed")
 
 from PIL import Image
 
-from retinal_lib import sample_model
+from retinal_lib.sample import llava_model as sample_model
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "infer.ipynb"
 PAPERMILL = Path(sys.executable).with_name("papermill")

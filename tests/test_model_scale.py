@@ -10,7 +10,8 @@ pytest.importorskip("ray", reason="ray is not installed")
 
 from PIL import Image
 
-from retinal_lib import UserError, sample_model, scale
+from retinal_lib import UserError, scale
+from retinal_lib.sample import llava_model as sample_model
 
 
 def test_two_models_answer_as_one(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from fake_server import completion, error
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retinal_lib import Job, UserError, price, tokens
-from retinal_lib.price import Bound, Price, Purse
+from retinal_lib import Job, UserError
+from retinal_lib.teacher import price, tokens
+from retinal_lib.teacher.price import Bound, Price, Purse
 
 PRICE = "m: {input: 2, cached: 0.5, output: 10, batch: 0.5, most_output: 1000, image: {tiles: [85, 170]}}"
 EXPENSIVE = "m: {input: 20000, output: 100000, batch: 0.5, most_output: 100}"

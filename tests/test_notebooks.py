@@ -7,7 +7,9 @@ import nbformat
 import papermill
 import pytest
 
-from retinal_lib import page, paths, settings, validate
+from retinal_lib import paths, validate
+from retinal_lib.dataset import page
+from retinal_lib.run import settings
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOK = NOTEBOOKS / "generate.ipynb"

@@ -14,11 +14,16 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retinal_lib import automorph, check, load_dataset, offline, page, paths, prompt, telling
-from retinal_lib.conversation import Turn, parse, to_llava
-from retinal_lib.fact import Case, Fact, Source
-from retinal_lib.kinds import scales
-from retinal_lib.phrases import Phrases, articled, joined, sentence
+from retinal_lib import load_dataset, paths
+from retinal_lib.check import conversation_check as check
+from retinal_lib.conversation import Turn, to_llava
+from retinal_lib.dataset import measurements, page
+from retinal_lib.dataset.fact_kinds import scales
+from retinal_lib.dataset.lesions import wording as telling
+from retinal_lib.facts import Case, Fact, Source
+from retinal_lib.teacher import offline, prompt
+from retinal_lib.teacher.phrases import Phrases, articled, joined, sentence
+from retinal_lib.teacher.reply_parser import parse
 
 KINDS = [("instruction", None), ("alignment", "caption"), ("alignment", "consult")]
 SEEDS = (0, 1, 7)
@@ -96,7 +101,7 @@ def test_every_fact_but_single_measurements_is_told(
             if fact.aspect != "vascular":
                 assert all(piece.casefold() in text for piece in pieces(fact)), f"{case.id}: {fact.text}"
         measured = [f for f in seen(case, track).facts if f.aspect == "vascular"]
-        assert not measured or any(automorph.feature(f.name).say(f.value).casefold() in text for f in measured)
+        assert not measured or any(measurements.feature(f.name).say(f.value).casefold() in text for f in measured)
 
 
 @pytest.mark.parametrize("name", page.names())
@@ -166,14 +171,14 @@ def test_a_value_of_the_arteries_is_said_of_arteries_and_one_of_the_veins_of_vei
 ) -> None:
     told = 0
     for case, seed in itertools.product(cases[name], range(12)):
-        known = {f.name: automorph.feature(f.name).say(f.value) for f in case.about("vascular")}
+        known = {f.name: measurements.feature(f.name).say(f.value) for f in case.about("vascular")}
         texts = list(known.values())
         text = answers(composed(case, "instruction", None, seed))
         for column, value in known.items():
             if not column.startswith(("Artery_", "Vein_")) or texts.count(value) > 1:
                 continue
             vessel = "arter" if column.startswith("Artery_") else "vein"
-            feature = automorph.feature(column)
+            feature = measurements.feature(column)
             for place in re.finditer(rf"(?<![\d.]){re.escape(value)}(?![\d]|\.\d)", text):
                 sentence_start = max(text.rfind(". ", 0, place.start()), text.rfind("\n", 0, place.start())) + 1
                 before = VESSEL.findall(text[sentence_start : place.start()])

@@ -9,11 +9,13 @@ from string import Template
 
 import pytest
 
-from retinal_lib import page, paths, prompt
+from retinal_lib import paths
+from retinal_lib.dataset import page
+from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.errors import UserError
-from retinal_lib.fact import ASPECTS
-from retinal_lib.kinds import scales
-from retinal_lib.settings import STYLES
+from retinal_lib.facts import ASPECTS
+from retinal_lib.run.settings import STYLES
+from retinal_lib.teacher import prompt
 
 GOLDEN = Path(__file__).parent / "golden"
 KINDS = [(track, style) for track, styles in STYLES.items() for style in styles or (None,)]

@@ -9,10 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from retinal_lib import UserError, answers, dialogue, questions
-from retinal_lib.asking import Asked, Options
-from retinal_lib.infer import PARAMETERS, Infer
-from retinal_lib.stand_in import StandIn
+from retinal_lib import UserError
+from retinal_lib.inference import answer_files as answers
+from retinal_lib.inference import question_files as questions
+from retinal_lib.inference.batching import Asked, Options
+from retinal_lib.inference.infer import PARAMETERS, Infer
+from retinal_lib.inference.llava import conversation_forms as dialogue
+from retinal_lib.inference.server_model import StandIn
 
 DEFAULT = (dialogue.DEFAULT_QUESTION,)
 

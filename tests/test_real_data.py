@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retinal_lib import automorph, boxes, load_dataset, table
-from retinal_lib.dataset import BaseDescription
+from retinal_lib import load_dataset
+from retinal_lib.dataset import automorph, measurements
+from retinal_lib.dataset import tables as table
+from retinal_lib.dataset.base import BaseDescription
+from retinal_lib.dataset.lesions import boxes
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 TABLES = DATA / "IDRiD" / "B. Disease Grading" / "2. Groundtruths"
@@ -132,7 +135,7 @@ def test_every_real_row_of_rfmid_becomes_its_conditions(tmp_path: Path) -> None:
 
 def test_automorph_s_header_is_what_the_measurements_are_named_by() -> None:
     header = (DATA / "automorph" / "Macular_Features.header.csv").read_text(encoding="utf-8").strip().split(",")
-    names = [feature.column for feature in automorph.features()]
+    names = [feature.column for feature in measurements.features()]
     assert header[0] == "Name" and names == [*header[1:], "Average Branch Angle"] and len(header) == 73
 
 

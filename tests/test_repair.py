@@ -8,8 +8,11 @@ import pytest
 from fake_server import FakeServer, completion
 from hallucinator import Hallucinator, faulty
 
-from retinal_lib import Job, UserError, check, offline, settle
-from retinal_lib.finding import WARNING
+from retinal_lib import Job, UserError
+from retinal_lib.ask import attempts as settle
+from retinal_lib.check import conversation_check as check
+from retinal_lib.check.findings import WARNING
+from retinal_lib.teacher import offline
 
 WRONG = "User: What is this?\nAssistant: A retinal detachment.\nUser: Ill?\nAssistant: Unknown.\nUser: All?\nAssistant: Yes."
 RIGHT = "User: What is this?\nAssistant: An eye.\nUser: Ill?\nAssistant: Unknown.\nUser: All?\nAssistant: Yes."

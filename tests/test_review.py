@@ -12,9 +12,13 @@ import papermill
 import pytest
 from PIL import Image
 
-from retinal_lib import Job, Review, UserError, decisions, desk, markup, paths, report, shelf, trainers
+from retinal_lib import Job, Review, UserError, paths
 from retinal_lib.__main__ import main
-from retinal_lib.reviewer import Reviewer
+from retinal_lib.export import trainers
+from retinal_lib.review import decisions, desk, report
+from retinal_lib.review import pictures as shelf
+from retinal_lib.review import sample_html as markup
+from retinal_lib.review.reviewer import Reviewer
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "review.ipynb"
 
@@ -485,7 +489,7 @@ def test_participants_names_stay_out(made: dict[str, Path]) -> None:
 
 
 def test_boxes_are_drawn_where_they_are() -> None:
-    from retinal_lib.fact import Fact, Source
+    from retinal_lib.facts import Fact, Source
 
     pixels = Image.new("RGB", (400, 200))
     box = Fact("lesion", "MA_box", (0.25, 0.25, 0.5, 0.75), "box", "", Source("mask"), "microaneurysms")

@@ -15,7 +15,7 @@ import pytest
 from fake_server import GOOD, FakeServer, completion, error, running
 
 from retinal_lib import Job, UserError
-from retinal_lib.export import FILES
+from retinal_lib.run.run_files import FILES
 
 EXPORTS = [name for name in FILES if name != "vault.sqlite"]
 

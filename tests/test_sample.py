@@ -13,8 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retinal_lib import automorph, boxes, fundus, load_dataset, page, sample, sample_kit, sample_pages, table
+from retinal_lib import load_dataset
+from retinal_lib.dataset import measurements, page
+from retinal_lib.dataset import tables as table
+from retinal_lib.dataset.lesions import boxes
 from retinal_lib.errors import UserError
+from retinal_lib.sample import draw as sample
+from retinal_lib.sample import fundus
+from retinal_lib.sample import kit as sample_kit
+from retinal_lib.sample import pages as sample_pages
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 NAMES = page.names()
@@ -100,7 +107,7 @@ def test_measurements_lie_where_automorph_s_do() -> None:
     measures = fundus.draw(fundus.Eye("someone", "someone's eye")).measures
     assert len(measures) == 72
     for column, value in measures.items():
-        spec = automorph.feature(column)
+        spec = measurements.feature(column)
         assert spec.low < value < spec.high, column
     assert 0.05 < measures["Vessel_density"] < 0.13
     assert 1.4 < measures["Fractal_dimension"] < 1.65
@@ -113,7 +120,7 @@ def test_measurements_lie_where_automorph_s_do() -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes_in_another_process(drawn: dict[str, Path], tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from retinal_lib import sample; sample.draw('odir', Path(sys.argv[1]))"
+    code = "import sys; from pathlib import Path; from retinal_lib.sample.draw import draw; draw('odir', Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "again")], check=True)
     assert digests(tmp_path / "again") == digests(drawn["ODIR"])
 

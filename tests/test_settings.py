@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retinal_lib import UserError, load_dataset, select, settings
-from retinal_lib.dataset import BaseDescription
+from retinal_lib import UserError, load_dataset
+from retinal_lib.dataset.base import BaseDescription
+from retinal_lib.run import selection as select
+from retinal_lib.run import settings
 
 
 @pytest.fixture
@@ -292,7 +294,7 @@ def test_a_condition_that_fits_nothing_is_refused(eyes: BaseDescription) -> None
 
 
 def test_the_readme_s_table_of_servers_is_what_the_limits_say() -> None:
-    from retinal_lib.settings import servers
+    from retinal_lib.ask.limits import servers
 
     readme = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
     for kind in servers().values():
@@ -311,7 +313,7 @@ def test_the_readme_s_table_of_servers_is_what_the_limits_say() -> None:
     ],
 )
 def test_limits_follow_the_server_unless_they_are_set(address: str, requests: int) -> None:
-    from retinal_lib.settings import BatchSettings
+    from retinal_lib.ask.limits import BatchSettings
 
     assert BatchSettings().at(address).requests == requests
     assert BatchSettings(requests=7).at(address).requests == 7

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retinal_lib import Job, UserError, load_dataset, page, splits
+from retinal_lib import Job, UserError, load_dataset
 from retinal_lib.__main__ import main
-from retinal_lib.splits import Member, Placed, divide, members, read, write
+from retinal_lib.dataset import page, splits
+from retinal_lib.dataset.splits import Member, Placed, divide, members, read, write
 
 GOLDEN = Path(__file__).parent / "golden_exports" / "splits.csv"
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "IDRiD"

@@ -11,7 +11,7 @@ import xlwt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retinal_lib import table
+from retinal_lib.dataset import tables as table
 from retinal_lib.errors import UserError
 
 

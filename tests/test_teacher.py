@@ -10,9 +10,11 @@ import pytest
 from fake_server import FakeServer, completion, error, running
 from PIL import Image
 
-from retinal_lib import Job, UserError, page, picture
-from retinal_lib.server import is_loopback
-from retinal_lib.teacher import OpenAITeacher
+from retinal_lib import Job, UserError
+from retinal_lib import images as picture
+from retinal_lib.dataset import page
+from retinal_lib.teacher.server import is_loopback
+from retinal_lib.teacher.teachers import OpenAITeacher
 
 
 def own(folder: Path, picture_name: str, **save: object) -> str:

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retinal_lib import Job, UserError, splits, validate
+from retinal_lib import Job, UserError, validate
 from retinal_lib.__main__ import main
-from retinal_lib.splits import Placed
-from retinal_lib.trainers import FORMS, export
+from retinal_lib.dataset import splits
+from retinal_lib.dataset.splits import Placed
+from retinal_lib.export.trainers import FORMS, export
 
 GOLDEN = Path(__file__).parent / "golden_exports"
 ODD = "ein Auge, 2: \"ü\" '=1' %20 眼"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from retinal_lib.check import check
-from retinal_lib.fact import Case, Fact, Source
+from retinal_lib.check.conversation_check import check
+from retinal_lib.facts import Case, Fact, Source
 
 SOURCE = Source("IDRiD_03_EX.tif")
 

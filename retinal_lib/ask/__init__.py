@@ -1,0 +1,1 @@
+"""Many requests, now or later; every reply is kept."""

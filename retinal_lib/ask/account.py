@@ -1,0 +1,132 @@
+"""What a run's replies took, in tokens and USD: estimated, paid, per conversation, and lost."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from retinal_lib.display import Shown
+from retinal_lib.teacher import price
+from retinal_lib.teacher.price import Estimate
+from retinal_lib.teacher.tokens import Span
+
+UNKNOWN = "unknown"
+
+
+@dataclass
+class Money:
+    """A run's account. `estimate` is for the first request of every image, `to_ask` for what is not asked yet; both None
+    where no server is asked. Bills are kept by channel and by whether the reply became a conversation."""
+
+    server: str
+    estimate: Estimate | None
+    to_ask: Estimate | None = None
+    accepted: int = 0
+    replies: int = 0
+    uncounted: int = 0  # replies whose server counted no tokens
+    bills: dict[tuple[str, bool], Counter] = field(default_factory=dict)
+
+    def add(self, usage: list[dict]) -> None:
+        """Counts the replies of one image."""
+        for bill in usage:
+            self.replies += 1
+            self.uncounted += "prompt" not in bill
+            kept = self.bills.setdefault((bill["channel"], bill["used"]), Counter())
+            kept.update({name: bill.get(name, 0) for name in ("prompt", "cached", "completion")})
+
+    def tokens(self, used: bool | None = None) -> dict[str, int]:
+        """Prompt and completion tokens of all replies, or of those that became a conversation (used) or did not."""
+        kept = [bill for (_, was), bill in self.bills.items() if used is None or was == used]
+        return {name: sum(bill[name] for bill in kept) for name in ("prompt", "completion")}
+
+    def usd(self, used: bool | None = None) -> float | None:
+        """USD of the same replies; None where it is unknown."""
+        found = self.estimate.price if self.estimate else None
+        if found is None or self.uncounted:
+            return None
+        return sum(found.of(bill, channel) for (channel, was), bill in self.bills.items() if used is None or was == used)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Tokens and USD, estimated and paid."""
+        if self.estimate is None:
+            return Shown({"": ["nothing: the offline teacher composes on this machine"]}, index=["cost"])
+        rows: dict[str, tuple[str, str, str]] = {}
+        for channel in price.CHANNELS:
+            rows[f"estimated for all {self.estimate.requests:,} requests, {channel}"] = _estimated(self.estimate, channel)
+        if self.to_ask is not None:
+            for channel in price.CHANNELS:
+                rows[f"estimated for the {self.to_ask.requests:,} still to ask, {channel}"] = _estimated(self.to_ask, channel)
+        lost = sum(not used for _, used in self.bills)
+        rows[f"paid for {self.replies:,} replies"] = self._paid(None, 1)
+        if self.accepted:
+            rows["per accepted conversation"] = self._paid(None, self.accepted)
+        rows["lost on replies without a conversation"] = self._paid(False, 1) if lost else ("0", "0", _dollars(0))
+        return Shown(list(rows.values()), columns=["prompt tokens", "answer tokens", "USD"], index=list(rows))
+
+    @property
+    def note(self) -> str:
+        """Where the prices come from, or why there are none."""
+        if self.estimate is None:
+            return "No server was asked."
+        if self.estimate.price is None:
+            return (
+                f"The cost is unknown: params/{price.prices_file().name} has no price for this model at {self.server}. "
+                "Add a line for it there."
+            )
+        text = f"Prices as of {price.dated()}, from params/{price.prices_file().name}; tokens before a run are an estimate."
+        if self.estimate.pictures:
+            text += " How many tokens a picture takes is not known for this model, so that the estimate is unknown."
+        return text
+
+    def manifest(self) -> dict | None:
+        """The account as it stands in manifest.json; None where no server is asked."""
+        if self.estimate is None:
+            return None
+        estimate = self.estimate
+        usd = {f"{channel}_usd": _ends(estimate.usd(channel), 6) for channel in price.CHANNELS}
+        return {
+            "prices_as_of": price.dated() if estimate.price else None,
+            "estimated": {
+                "requests": estimate.requests,
+                "prompt": UNKNOWN if estimate.pictures else _ends(estimate.prompt, 0),
+                "completion": _ends(estimate.completion, 0),
+                **usd,
+            },
+            "actual": {"replies": self.replies, "uncounted": self.uncounted, **self.tokens(), "usd": _rounded(self.usd())},
+            "per_accepted_usd": _rounded(None if self.usd() is None or not self.accepted else self.usd() / self.accepted),
+            "lost": {**self.tokens(False), "usd": _rounded(self.usd(False))},
+        }
+
+    def _paid(self, used: bool | None, shares: int) -> tuple[str, str, str]:
+        tokens, usd = self.tokens(used), self.usd(used)
+        if self.uncounted == self.replies and self.replies:
+            return UNKNOWN, UNKNOWN, UNKNOWN
+        return (
+            f"{tokens['prompt'] / shares:,.0f}",
+            f"{tokens['completion'] / shares:,.0f}",
+            UNKNOWN if usd is None else _dollars(usd / shares),
+        )
+
+
+def _estimated(estimate: Estimate, channel: str) -> tuple[str, str, str]:
+    usd = estimate.usd(channel)
+    prompt = UNKNOWN if estimate.pictures else _range(estimate.prompt, "{:,.0f}".format)
+    return prompt, _range(estimate.completion, "{:,.0f}".format), UNKNOWN if usd is None else _range(usd, _dollars)
+
+
+def _range(span: Span, shown: object) -> str:
+    low, high = shown(span.low), shown(span.high)
+    return low if low == high else f"{low} to {high}"
+
+
+def _dollars(usd: float) -> str:
+    return f"{usd:,.2f}" if usd >= 1 else f"{usd:.4f}" if usd >= 0.001 or not usd else f"{usd:.6f}"
+
+
+def _ends(span: Span | None, digits: int) -> list[float] | str:
+    return UNKNOWN if span is None else [round(end, digits) if digits else round(end) for end in span]
+
+
+def _rounded(usd: float | None) -> float | str:
+    return UNKNOWN if usd is None else round(usd, 6)

@@ -1,0 +1,305 @@
+"""What batches under way have come to: found again after a crash, looked at, fetched, and ended.
+
+A batch that was made while nobody could write down its id is found again by listing. What came back counts by the ids of
+its lines, never by their number.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from retinal_lib.ask import result_files as unpack
+from retinal_lib.ask.batch_ledger import Answer, Batch, Book, Line, now
+from retinal_lib.ask.vault import Vault
+from retinal_lib.errors import UserError
+from retinal_lib.teacher.server import Missing, RequestFailed, RunStopped, Unclear, Unreachable
+from retinal_lib.teacher.teachers import OpenAITeacher
+
+TRIES = 6  # of what a server shows only after a while: a file, a batch in a list, a whole result file
+LOOKS = 5  # looks at a finished batch whose results stay short, before what is missing counts as failed
+FRESH = 600.0  # seconds in which a server may not know its new batch yet
+FORGOTTEN = 48 * 3600.0  # seconds after which a batch that a server does not know cannot be under way any more
+FOLDER = "batches"
+T = TypeVar("T")
+_ENDS = {
+    "completed": "the server's results lack it",
+    "expired": "the batch expired before it was answered",
+    "cancelled": "the batch was cancelled before it was answered",
+    "canceled": "the batch was cancelled before it was answered",
+    "failed": "the batch failed before it was answered",
+}
+_RUNNING = {"validating", "in_progress", "finalizing", "cancelling"}
+_CROWDED = re.compile(r"token_limit_exceeded|enqueued tokens?", re.IGNORECASE)
+_LIMIT = re.compile(r"limit(?: of|:)? ([\d,.]+\d)([KM]?)\b", re.IGNORECASE)
+
+
+class Collect:
+    """What is fetched of batches that are under way: direct runs do this too, so that both modes fill one vault."""
+
+    broken: tuple[str, ...] = ()
+    vain = ""
+
+    def __init__(self, vault: Vault, teacher: OpenAITeacher, folder: Path):
+        self.vault, self.book, self.teacher, self.server = vault, Book(vault), teacher, teacher.server
+        self.folder, self.stopped = folder, ""
+        self.trouble: list[str] = []  # what went wrong with single batches in the latest round
+        self.crowded = False  # the server's queue is full with what is not ours
+        self.unknown: dict[tuple[str, str, int], None] = {}  # answers to no request of this run: id, batch, line
+
+    def open(self) -> list[Batch]:
+        """The batches that this server has under way."""
+        return [batch for batch in self.book.batches("open") if batch.server == self.server.name]
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Work in a thread, which is seen to its end where the run is interrupted: the vault is about to close."""
+        task = asyncio.ensure_future(asyncio.to_thread(work))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self.halt()
+            await asyncio.wait([task])
+            raise
+
+    def halt(self) -> None:
+        """Lets work in a thread end early, where it can."""
+
+    def stop(self, error: Exception) -> None:
+        """Nothing more is sent; the first reason is kept."""
+        self.stopped = self.stopped or str(error)
+
+    async def collect(self) -> bool:
+        """Finds what a killed run left, and fetches what is there. True where a batch has ended. One batch's trouble does not
+        keep the others from being fetched."""
+        self.trouble, self.crowded, ended = [], False, False
+        try:
+            await self._recover()
+            for batch in self.open():
+                try:
+                    ended |= await self._look_at(batch)
+                except RequestFailed as error:
+                    self.trouble.append(f"batch {batch.batch_id}: {error}")
+        except Unreachable as error:
+            self.trouble.append(str(error))
+        except RunStopped as error:
+            self.stop(error)
+        return ended
+
+    # --- after a crash ----------------------------------------------------------------------------------------------
+
+    async def _recover(self) -> None:
+        for batch in self.book.batches("packing"):  # it never left this machine
+            self._unlink(batch)
+            self.book.drop(batch)
+        for batch in self.book.batches("creating"):
+            if batch.server == self.server.name:
+                try:
+                    await self._recreate(batch)
+                except RequestFailed as error:
+                    self.trouble.append(str(error))
+
+    async def _recreate(self, batch: Batch) -> None:
+        """A batch of which only the intent is known: adopted where the server has it, else forgotten and packed anew."""
+        found = await self._adopt(batch)
+        if found is not None:
+            self._opened(batch, found)
+            return
+        self._unlink(batch)
+        self.book.void(batch)
+
+    async def _adopt(self, batch: Batch) -> dict | None:
+        """The server's batch for this file, None where it has none. Unclear: it cannot be told."""
+        for trial in range(1, TRIES + 1):
+            try:
+                async for found in self._listed():
+                    if self._is(batch, found):
+                        return found
+            except RequestFailed as error:
+                if now() - batch.begun > FORGOTTEN:
+                    return None
+                raise Unclear(
+                    f"it cannot be told whether the server made a batch of {FOLDER}/{batch.file}: its batches cannot be listed "
+                    f"({error}); its {batch.lines:,} requests are not sent again for two days"
+                ) from error
+            if trial < TRIES:
+                await self.server.pause(trial)
+        return None
+
+    async def _listed(self) -> AsyncIterator[dict]:
+        """The server's batches, page by page."""
+        place: dict[str, object] | None = {}
+        while place is not None:
+            page = await self.server.get("/batches", limit=100, **place)
+            found = [entry for entry in page.get("data") or page.get("value") or [] if isinstance(entry, dict)]
+            for entry in found:
+                yield entry
+            cursor = (page.get("paging") or {}).get("next_cursor")  # Groq's form
+            following = (
+                {"cursor": cursor} if cursor else {"after": found[-1].get("id")} if page.get("has_more") and found else None
+            )
+            place = None if following == place else following
+
+    def _is(self, batch: Batch, found: dict) -> bool:
+        tags = found.get("metadata") or {}
+        ours = self.tags(batch)
+        return found.get("input_file_id") == batch.file_id or all(tags.get(name) == value for name, value in ours.items())
+
+    def tags(self, batch: Batch) -> dict[str, str]:
+        """The metadata by which a batch is known again."""
+        return {"retinal_lib_run": self.book.run, "retinal_lib_file": str(batch.number), "sha256": batch.sha256}
+
+    def _opened(self, batch: Batch, found: dict) -> None:
+        batch.state, batch.batch_id, batch.status = "open", str(found["id"]), str(found.get("status") or "")
+        self.book.save(batch)
+
+    # --- fetching ---------------------------------------------------------------------------------------------------
+
+    async def _look_at(self, batch: Batch) -> bool:
+        """True where the batch has ended. RunStopped, RequestFailed."""
+        try:
+            found = await self.server.get(f"/batches/{batch.batch_id}", patient=now() - batch.begun < FRESH)
+        except Missing as error:
+            if now() - batch.begun < FORGOTTEN:
+                raise RequestFailed(f"the server does not know batch {batch.batch_id} ({error})") from error
+            self._done(batch, "the server no longer knows its batch")
+            return True
+        status, counts = str(found.get("status") or "").casefold(), found.get("request_counts") or {}
+        batch.status = status
+        if counts.get("total"):
+            batch.status += f", {(counts.get('completed') or 0) + (counts.get('failed') or 0):,} of {counts['total']:,} done"
+        self.book.save(batch)
+        late = status not in _RUNNING and now() - batch.begun > FORGOTTEN  # an end that nobody told of
+        if status not in _ENDS and not late:
+            return False
+        if short := await self._fetch(batch, found, status):
+            batch.looks += 1
+            batch.status = f"{status}, but its results are not whole yet: {short}"
+            self.book.save(batch)
+            if batch.looks < LOOKS:
+                return False
+        self._end(batch, found, status)
+        return True
+
+    async def _fetch(self, batch: Batch, found: dict, status: str) -> str:
+        """Takes every answer that is there; what is still short of the whole, in words, or nothing."""
+        counts = found.get("request_counts") or {}
+        known = (counts.get("completed") or 0) + (counts.get("failed") or 0)
+        whole = batch.lines if status == "completed" else min(known, batch.lines)
+        short = ""
+        for trial in range(1, TRIES + 1):
+            try:
+                broken = 0
+                for kind in ("output", "error"):
+                    if file_id := found.get(f"{kind}_file_id"):
+                        broken += await self._take(batch, str(file_id), kind)
+            except RequestFailed as error:
+                short = str(error)
+            else:
+                have = batch.lines - self.book.missing(batch)
+                if not broken and have >= whole:
+                    return ""
+                short = f"{have:,} of {whole:,}" + (f", {broken} lines cannot be read" if broken else "")
+            if trial < TRIES:
+                await self.server.pause(trial)
+        return short
+
+    async def _take(self, batch: Batch, file_id: str, kind: str) -> int:
+        """Downloads a result file and stores its answers; the number of lines that cannot be read. RequestFailed."""
+        path = self.folder / FOLDER / f"{batch.file.removesuffix('.jsonl')}-{kind}.jsonl"
+
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            await self.server.download(file_id, path)
+            return await self.in_thread(lambda: self._store(batch, path))
+        except OSError as error:
+            raise UserError(f"{path} cannot be written ({error.strerror or error}); free its place and run again") from error
+        finally:
+            path.unlink(missing_ok=True)  # what it says is in the vault
+
+    def _store(self, batch: Batch, path: Path) -> int:
+        broken = 0
+        for answers, wrong in unpack.answers(path):
+            broken += len(wrong)
+            known = self.book.known({answer.custom_id for _, answer in answers}, batch)
+            taken: list[tuple[Line, Answer]] = []
+            for number, answer in answers:
+                line = known.get(answer.custom_id)
+                if line is None:
+                    self.unknown[answer.custom_id, batch.batch_id, number] = None
+                elif line.state == "open":
+                    if answer.problem:
+                        answer = answer._replace(problem=self.server.clean(answer.problem))
+                    taken.append((line, answer))
+            self.book.take(taken)
+        return broken
+
+    # --- the end of a batch -----------------------------------------------------------------------------------------
+
+    def _end(self, batch: Batch, found: dict, status: str) -> None:
+        """Everything is fetched: what has no answer failed, or is packed anew. RunStopped: the server refused the file."""
+        errors = found.get("errors")
+        errors = (errors.get("data") or []) if isinstance(errors, dict) else errors or []
+        errors = [entry for entry in errors if isinstance(entry, dict)]
+        said = self.server.clean("; ".join(f"{entry.get('code')}: {entry.get('message')}" for entry in errors[:3]))
+        named = self._refuse(batch, errors)
+        crowded = status == "failed" and _CROWDED.search(said)
+        passing = any(e.get("code") in unpack.PASSING_CODES or "not found" in str(e.get("message")).casefold() for e in errors)
+        if crowded:
+            self._learn(said)
+        elif status != "failed" or not errors or (passing and not named):
+            ended = _ENDS.get(status, f"the batch ended as {status!r}")
+            self._done(batch, f"the batch failed ({said})" if errors and status == "failed" else ended)
+            return
+        self._unlink(batch)
+        self.book.void(batch)  # nothing of it ran
+        if not named and not crowded:
+            raise RunStopped(f"the server refused the batch of {batch.lines:,} requests ({said})")
+
+    def _refuse(self, batch: Batch, errors: list[dict]) -> bool:
+        """Requests that the server names by their line in the file are refused for good."""
+        others = unpack.PASSING_CODES | unpack.WHOLE_CODES
+        wrong = {e["line"]: e for e in errors if isinstance(e.get("line"), int) and e.get("code") not in others}
+        path, taken = self.folder / FOLDER / batch.file, []
+        if wrong and path.is_file():
+            for number, text in unpack.lines(path):
+                if entry := wrong.get(number):
+                    said = self.server.clean(f"{entry.get('code')} {entry.get('message')}")
+                    answer = Answer(unpack.name(text), None, "", f"the server refused the request ({said})")
+                    taken.append((self.book.known([answer.custom_id], batch)[answer.custom_id], answer))
+        self.book.take(taken)
+        return bool(taken)
+
+    def _learn(self, said: str) -> None:
+        """The server lets fewer tokens be under way than were: as many as it says, or half of them, for a day. Where it lets
+        more than are ours, others fill its queue, and waiting helps."""
+        together = sum(other.tokens for other in self.open())  # the refused one among them
+        if told := _LIMIT.search(said):
+            factor = {"k": 1000, "m": 1_000_000}.get(told[2].casefold(), 1)
+            limit = int(float(told[1].replace(",", "")) * factor)
+            self.crowded = limit >= together
+        else:
+            limit = max(1, together // 2)
+        if not self.crowded:
+            self.book.keep(self._limit_name, f"{limit} {'told' if told else 'guessed'} {now():.0f}")
+
+    def learned(self) -> tuple[int | None, bool]:
+        """Tokens that the server lets be under way, as far as a refusal told within a day, and whether it said so."""
+        limit, kind, when = (self.book.note(self._limit_name) or "0 none 0").split()
+        return (int(limit) if now() - float(when) < 24 * 3600 else None), kind == "told"
+
+    def forget(self) -> None:
+        """Forgets what a refusal told."""
+        self.book.keep(self._limit_name, "0 none 0")
+
+    @property
+    def _limit_name(self) -> str:
+        return f"tokens under way at {self.server.name} for {self.teacher.model}"
+
+    def _done(self, batch: Batch, problem: str) -> None:
+        self.book.finish(batch, problem)
+        self._unlink(batch)
+
+    def _unlink(self, batch: Batch) -> None:
+        for path in (self.folder / FOLDER / batch.file, self.folder / FOLDER / f".{batch.file}.part"):
+            path.unlink(missing_ok=True)

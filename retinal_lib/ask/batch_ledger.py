@@ -1,0 +1,207 @@
+"""The vault's record of batches: which request went where under which id, and what came of it."""
+
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+from retinal_lib.ask.vault import Reply, Vault
+
+# of a batch: packing (nothing was sent), creating (the call that costs money was about to be made), open (the server has
+# it), exchange (its file is carried by hand), done (everything was fetched), void (it never came to be)
+UNDER_WAY = ("creating", "open")
+# of a line: open, answered, passing (it failed, and may be sent again), final (the server refused it), void (never run)
+
+
+@dataclass
+class Batch:
+    """A request file and the batch made of it. Bounds and `tokens` are for the whole file, `begun` in Unix seconds."""
+
+    number: int
+    state: str
+    server: str
+    model: str
+    file: str
+    sha256: str = ""
+    lines: int = 0
+    bytes: int = 0
+    tokens: int = 0  # of its prompts, as estimated
+    prompt_bound: int = 0  # more tokens than these the server cannot count
+    completion_bound: int = 0
+    file_id: str = ""
+    batch_id: str = ""
+    status: str = ""
+    begun: float = 0.0
+    looks: int = 0  # how often it was found finished without all of its answers
+
+
+class Line(NamedTuple):
+    """A request in a batch."""
+
+    custom_id: str
+    batch: int
+    key: str
+    attempt: int
+    sample: str
+    state: str = "open"
+    problem: str = ""
+
+
+class Answer(NamedTuple):
+    """What a result file says of a request: the reply as it came, or why there is none and whether that may pass."""
+
+    custom_id: str
+    raw: str | None
+    request_id: str = ""
+    problem: str = ""
+    passing: bool = False
+
+
+_COLUMNS = [f.name for f in fields(Batch)]
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM batches"
+_PUT = f"INSERT OR REPLACE INTO batches VALUES ({', '.join('?' * len(_COLUMNS))})"
+_PUT_LINE = "INSERT OR REPLACE INTO lines VALUES (?, ?, ?, ?, ?, ?, ?)"
+_MARK = "UPDATE lines SET state = ?, problem = ? WHERE custom_id = ? AND batch = ?"
+_REST = "UPDATE lines SET state = ?, problem = ? WHERE batch = ? AND state = 'open'"
+
+
+def custom_id(key: str, attempt: int) -> str:
+    """A request's name in a batch: at most 64 characters of [A-Za-z0-9_-], the same wherever it is packed again, different
+    for every image, split, dataset, teacher and attempt. It tells nothing: the vault alone knows whose answer it is."""
+    return f"{key[:48]}-{attempt}"
+
+
+class Book:
+    """Reads and writes the record. UserError wherever the vault cannot be written."""
+
+    def __init__(self, vault: Vault):
+        self.vault = vault
+
+    @property
+    def run(self) -> str:
+        """The id by which this run's batches are known at a server; made once for a vault."""
+        if not (found := self.note("run")):
+            self.keep("run", found := uuid.uuid4().hex)
+        return found
+
+    def note(self, name: str) -> str:
+        """A kept note, or an empty text."""
+        return next((value for (value,) in self.vault.rows("SELECT value FROM notes WHERE name = ?", name)), "")
+
+    def keep(self, name: str, value: str) -> None:
+        """Keeps a note."""
+        self.vault.write(("INSERT OR REPLACE INTO notes VALUES (?, ?)", [(name, value)]))
+
+    # --- batches ----------------------------------------------------------------------------------------------------
+
+    def batches(self, *states: str) -> list[Batch]:
+        """The batches in these states, the oldest first."""
+        marks = ", ".join("?" * len(states))
+        return [Batch(*row) for row in self.vault.rows(f"{_SELECT} WHERE state IN ({marks}) ORDER BY number", *states)]
+
+    def begin(self, server: str, model: str, file: str) -> Batch:
+        """A new batch in state packing; `file` may hold {} for its number."""
+        number = next(self.vault.rows("SELECT coalesce(max(number), 0) + 1 FROM batches"))[0]
+        batch = Batch(number, "packing", server, model, file.format(f"{number:04}"))
+        self.save(batch)
+        return batch
+
+    def save(self, batch: Batch) -> None:
+        """Writes a batch as it now is."""
+        self.vault.write(_saved(batch))
+
+    def add(self, lines: Iterable[Line]) -> None:
+        """Records packed requests."""
+        self.vault.write((_PUT_LINE, lines))
+
+    def void(self, batch: Batch) -> None:
+        """It never ran: its requests are to be packed anew."""
+        batch.state = "void"
+        self.vault.write(_saved(batch), (_REST, [("void", "", batch.number)]))
+
+    def drop(self, batch: Batch) -> None:
+        """Forgets a batch of which nothing has left this machine."""
+        self.vault.write(
+            ("DELETE FROM lines WHERE batch = ?", [(batch.number,)]),
+            ("DELETE FROM batches WHERE number = ?", [(batch.number,)]),
+        )
+
+    # --- what came back ---------------------------------------------------------------------------------------------
+
+    def known(self, names: Iterable[str], batch: Batch | None = None) -> dict[str, Line]:
+        """The latest packing of each of these requests, or the one in a batch; those that were never packed are left out."""
+        found: dict[str, Line] = {}
+        for line in self._lines(names):
+            if batch is None or line.batch == batch.number:
+                found[line.custom_id] = line
+        return found
+
+    def _lines(self, names: Iterable[str]) -> Iterator[Line]:
+        names = list(names)
+        marks = ", ".join("?" * len(names))
+        rows = self.vault.rows(f"SELECT * FROM lines WHERE custom_id IN ({marks}) ORDER BY custom_id, batch", *names)
+        return (Line(*row) for row in rows)
+
+    def origins(self) -> dict[int, tuple[str, str]]:
+        """Server and model of each batch, by its number."""
+        rows = self.vault.rows("SELECT number, server, model FROM batches")
+        return {number: (server, model) for number, server, model in rows}
+
+    def take(self, answers: Iterable[tuple[Line, Answer]]) -> None:
+        """Stores replies as they came, and marks their lines, in one transaction. What was taken before stays."""
+        replies, marks, origins = [], [], self.origins()
+        for line, answer in answers:
+            state = "passing" if answer.passing else "final"
+            if answer.raw is not None:
+                state = "answered"
+                replies.append(
+                    Reply(line.key, line.attempt, line.sample, answer.raw, answer.request_id, "batch", *origins[line.batch])
+                )
+            marks.append((state, answer.problem, line.custom_id, line.batch))
+        self.vault.store(replies, (_MARK, marks))
+
+    def finish(self, batch: Batch, problem: str, state: str = "passing") -> None:
+        """A batch is done; requests without an answer failed for this reason."""
+        batch.state = "done"
+        self.vault.write(_saved(batch), (_REST, [(state, problem, batch.number)]))
+
+    def missing(self, batch: Batch) -> int:
+        """How many of a batch's requests have no answer yet."""
+        query = "SELECT count(*) FROM lines WHERE batch = ? AND state = 'open'"
+        return next(self.vault.rows(query, batch.number))[0]
+
+    def standing(self, names: Iterable[str], most: int) -> dict[str, tuple[str, str]]:
+        """Where requests stand: ("under way" or "by hand", ""), or ("failed", why); those to be sent are left out.
+
+        `most` says how often one may be sent in all.
+        """
+        kinds = {batch.number: batch.state for batch in self.batches("exchange")}
+        found: dict[str, tuple[str, str]] = {}
+        failures: dict[str, list[str]] = {}
+        for line in self._lines(names):
+            if line.state == "open":
+                found[line.custom_id] = ("by hand" if line.batch in kinds else "under way"), ""
+            elif line.state == "final":
+                found.setdefault(line.custom_id, ("failed", line.problem))
+            elif line.state == "passing":
+                failures.setdefault(line.custom_id, []).append(line.problem)
+        for name, problems in failures.items():
+            if len(problems) >= most:
+                why = f"{problems[-1]}; sent {len(problems)} times: raise batch: resubmissions, or use -p mode direct"
+                found.setdefault(name, ("failed", why))
+        return found
+
+    def not_sent(self, batch: Batch, why: str) -> None:
+        """The images of a batch that could not be handed over, in the view of this run, wait for this reason."""
+        change = "UPDATE samples SET state = 'pending', reason = ? WHERE id IN (SELECT sample FROM lines WHERE batch = ?)"
+        self.vault.write((change, [(why, batch.number)]))
+
+
+def _saved(batch: Batch) -> tuple[str, list[tuple]]:
+    return _PUT, [tuple(vars(batch)[name] for name in _COLUMNS)]
+
+
+def now() -> float:
+    """Unix seconds."""
+    return time.time()

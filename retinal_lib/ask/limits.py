@@ -1,0 +1,47 @@
+"""Limits of mode batch, and what is documented of servers."""
+
+from functools import cache
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from retinal_lib import paths
+
+
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_boolean)]
+
+
+Number = Annotated[float, BeforeValidator(_no_boolean)]
+
+
+class BatchSettings(BaseModel):
+    """Limits of mode batch; None: what servers.yaml says of the server. `requests` and `bytes` are for one file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    requests: Whole | None = Field(None, ge=1)
+    bytes: Whole | None = Field(None, ge=10_000)
+    enqueued_tokens: Whole | None = Field(None, ge=1)  # prompt tokens that may be under way at once
+    poll_seconds: Number = Field(60, ge=0)  # between two looks, with wait
+    resubmissions: Whole = Field(2, ge=0, le=20)  # how often a request that failed through no fault of its own is sent again
+
+    def at(self, address: str) -> "BatchSettings":
+        """With the documented limits of a server where none is set."""
+        host = urlsplit(address).hostname or ""
+        kinds = servers().values()
+        kind = next((k for k in kinds if any(f".{host}".endswith(f".{name}") for name in k["hosts"])), servers()["other"])
+        limits = {name: kind[name] for name in ("requests", "bytes", "enqueued_tokens") if getattr(self, name) is None}
+        return self.model_copy(update=limits)
+
+
+@cache
+def servers() -> dict[str, dict]:
+    """The kinds of servers that have a batch form, with their limits."""
+    return yaml.safe_load((paths.PACKAGE / "servers.yaml").read_text(encoding="utf-8"))

@@ -1,0 +1,144 @@
+"""What the facts of a case say of conditions, grades, image quality, side and person, ready to be looked up."""
+
+from functools import lru_cache
+
+from retinal_lib.check.language import lexicon as vocabulary
+from retinal_lib.check.language import negation as polarity
+from retinal_lib.check.language.lexicon import WORDS, beside, implied
+from retinal_lib.dataset import fact_kinds as kinds
+from retinal_lib.dataset import measurements
+from retinal_lib.dataset.lesions.wording import ENDINGS
+from retinal_lib.facts import Case, Fact
+
+YES, NO, MAY = "yes", "no", "may"
+_LEVELS = {"good": 0, "usable": 1, "reject": 2, "not gradable": 2, "gradable": 3}
+EVERYTHING = "everything"  # what a label of normality denies
+
+
+@lru_cache(maxsize=4096)
+def _stances(aspect: str, name: str, value: object, unit: str, words: str, text: str) -> tuple[tuple[str, str], ...]:
+    """(condition, yes/no/may) for all that a fact says, without what follows from it."""
+    if unit in WORDS["levels"]:
+        level = WORDS["levels"][unit].get(value, {})
+        return tuple((condition, stance) for stance in (YES, NO, MAY) for condition in level.get(stance, ()))
+    if aspect == "lesion":
+        if name.endswith(ENDINGS) or not isinstance(value, int | float):
+            return ()
+        return tuple((c, YES if value else NO) for c in vocabulary.conditions(words))
+    if name == "normal" or (aspect == "patient" and words == "normal"):
+        return ((EVERYTHING, NO),)
+    if aspect == "disease" or (aspect == "patient" and name not in ("age", "sex")):
+        if unit:
+            return ()
+        return tuple((c, YES) for c in vocabulary.conditions(words))
+    if aspect in ("notes", "quality", "image", "vascular"):
+        return tuple(
+            (c, {"yes": YES, "no": NO}.get(m.polarity, MAY))
+            for m in polarity.mentions(vocabulary.read(text))
+            for c in m.conditions
+        )
+    return ()
+
+
+@lru_cache(maxsize=4096)
+def _severity(words: str) -> int:
+    """How severe a diagnosis in words calls diabetic retinopathy; 0 where it does not say."""
+    found = {t.value for t in vocabulary.read(words).of("severity") if len(t.values) == 1}
+    return found.pop() if len(found) == 1 else 0
+
+
+class Profile:
+    """The stance of a case's facts: `yes`, `no` and `may` by condition, `patient` by condition of both eyes together."""
+
+    def __init__(self, case: Case):
+        self.case = case
+        self.yes: dict[str, Fact] = {}
+        self.no: dict[str, Fact] = {}
+        self.may: dict[str, Fact] = {}
+        self.patient: dict[str, Fact] = {}
+        self.grades: list[Fact] = []
+        self.severity: tuple[int, Fact] | None = None
+        self.normal: Fact | None = None
+        self.quality: list[Fact] = []
+        self.facts: dict[str, Fact] = {}
+        self.listed = False  # what is not labelled was looked for and not found
+        scales, columns = kinds.scales(), measurements.columns()
+        for fact in case.facts:
+            if fact.aspect == "vascular" and fact.unit in ("", "µm", "degrees") and fact.name in columns:
+                continue
+            self.facts.setdefault(fact.name, fact)
+            if fact.unit in scales:
+                self.grades.append(fact)
+            if fact.aspect == "quality":
+                self.quality.append(fact)
+            if fact.aspect == "disease":
+                self._disease(fact)
+            self._take(fact)
+
+    def _disease(self, fact: Fact) -> None:
+        self.listed = self.listed or fact.text.startswith(("the image is labelled", "this eye is labelled"))
+        level = fact.value if fact.unit == "ICDR" else _severity(fact.words) if not fact.unit else 0
+        if level:
+            self.severity = (int(level), fact)
+        if fact.name == "normal":
+            self.normal = fact
+
+    def _take(self, fact: Fact) -> None:
+        for condition, stance in _stances(
+            fact.aspect, fact.name, fact.value if not isinstance(fact.value, tuple) else None, fact.unit, fact.words, fact.text
+        ):
+            if fact.scope == "patient":
+                if stance == YES:
+                    self.patient.update(dict.fromkeys((condition, *implied(condition)), fact))
+                continue
+            if stance == YES:
+                for each in (condition, *implied(condition), *beside(condition)):
+                    self.yes.setdefault(each, fact)
+            elif stance == NO:
+                self.no.setdefault(condition, fact)
+            else:
+                self.may.setdefault(condition, fact)
+
+    def stance(self, condition: str) -> tuple[str | None, Fact | None]:
+        """yes, no, may or nothing, with the fact. A condition is denied with what it is a form of."""
+        for known, stance in ((self.yes, YES), (self.may, MAY)):
+            if condition in known:
+                return stance, known[condition]
+        for each in (condition, *implied(condition), EVERYTHING):
+            if each in self.no:
+                return NO, self.no[each]
+        return None, None
+
+    def stance_of(self, conditions: tuple[str, ...]) -> tuple[str | None, Fact | None]:
+        """As `stance`, of a name that fits several: the one that the facts know."""
+        found = [self.stance(condition) for condition in conditions]
+        return next((known for wanted in (YES, MAY, NO) for known in found if known[0] == wanted), (None, None))
+
+    @property
+    def diseased(self) -> Fact | None:
+        """A fact that says the eye is not normal."""
+        return next((f for c, f in self.yes.items() if f.aspect in ("disease", "lesion")), None)
+
+    @property
+    def levels(self) -> set[int]:
+        """The levels of image quality that the quality facts tell: 0 good, 1 usable, 2 not gradable; 3: gradable alone."""
+        found = set()
+        for fact in self.quality:
+            parts = [part.strip() for part in fact.words.replace(";", ",").split(",")]
+            if known := {_LEVELS[part] for part in parts if part in _LEVELS}:
+                found |= known
+                continue
+            terms = vocabulary.read(fact.words or fact.text).terms
+            found |= {int(v) for t in terms if t.kind == "quality" for v in t.values}
+            found |= {3 for t in terms if t.kind == "gradable"}
+        return found
+
+    @property
+    def rejected(self) -> Fact | None:
+        """The fact that graders or AutoMorph held the image not fit to be judged."""
+        return next((f for f in self.quality if _LEVELS.get(f.words) == 2), None)
+
+    @property
+    def ungradable(self) -> Fact | None:
+        """The fact that nothing can be told of the image, where there is one."""
+        return next((f for f in self.quality if f.name == "ungradable"), None)

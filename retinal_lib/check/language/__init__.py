@@ -1,0 +1,1 @@
+"""English about eyes: terms, numbers, negation."""

@@ -1,0 +1,219 @@
+"""Whether a text says a thing is there, is not there, or leaves it open."""
+
+from typing import NamedTuple
+
+from retinal_lib.check.language.lexicon import Reading, Term
+
+# negations that follow what they deny
+_AFTER = frozenset("not none no never absent isn't aren't wasn't weren't negative zero 0".split())
+# verbs that tell what may come or what is so in general
+_TOPIC = frozenset([("regard", "to"), ("respect", "to"), ("as", "to"), ("as", "for"), ("checked", "for"), ("looked", "for")])
+_MODAL = frozenset("may might can could should would".split())
+_ADVERBS = ("also", "then", "still", "even", "later")
+_PERSONS = ("i", "you", "one", "we")
+_TOLD = frozenset(  # after 'may': told of this eye all the same
+    "have be indicate represent suggest show see point reflect contain exist not appear correspond mean confirm find identify "
+    "make say detect count well report".split()
+)
+# what a negation may be of instead of the thing itself
+_KNOWING = frozenset(
+    "known judged graded determined assessed told read available possible stated evaluated established".split()
+)
+# what may lie between a thing and the negation after it
+_LINKS = frozenset(
+    "and or , nor / & is are was were be been can could has have do does : ( clearly also currently here definitely".split()
+)
+
+
+class Mention(NamedTuple):
+    """A condition that is named (several where the name fits several), with the sentence it stands in: yes, no, or open."""
+
+    conditions: tuple[str, ...]
+    term: Term
+    polarity: str
+    sentence: range
+
+
+class Cues:
+    """The cues of one text, by the token they begin at."""
+
+    def __init__(self, text: Reading):
+        self.text = text
+        self.at: dict[int, Term] = {t.first: t for t in text.of("cues")}
+        self.conditions = {t.first: t for t in text.of("conditions")}
+        self.generic = [t.first for t in text.of("generic")]
+        self.modal = text.has(_MODAL)
+        self._ends = {t.last: t for t in (*self.at.values(), *self.conditions.values())}
+
+    def polarity(self, term: Term, sentence: range, reach: int = 99) -> str:
+        """yes, no or open for what is named by a term; `reach` says how many words before it may negate it."""
+        if any(sentence.start <= g < sentence.stop for g in self.generic):
+            return "open"
+        if len(sentence) < 6 and self.text.words[sentence.start] == "for":
+            return "open"  # For hard exudates.
+        if tuple(self.text.words[max(0, term.first - 2) : term.first]) in _TOPIC:
+            return "open"  # With regard to retinopathy, I find none
+        if self._supposed(term, sentence):
+            return "open"
+        after = self._after(term.last, sentence.stop)
+        before = None if after == "open" else self._before(term.first, max(sentence.start, term.first - reach))
+        if before == "no" and self._unknown(term.last, sentence.stop):
+            return "open"
+        return after or before or "yes"
+
+    def _supposed(self, term: Term, sentence: range) -> bool:
+        """Whether a sentence tells what may come or what is so in general: new vessels may grow, they can bleed. What may be,
+        may show or may point to something is told of this eye."""
+        words = self.text.words
+        if term.first > sentence.start and words[term.first - 1] in ("the", "this", "these", "your"):
+            return False
+        if not self.modal:
+            return False
+        for k in range(max(sentence.start, term.first - 12), min(sentence.stop, term.last + 10, len(words) - 1)):
+            if words[k] not in _MODAL or term.first <= k < term.last or (k and words[k - 1] in _PERSONS):
+                continue
+            following = words[k + 1] if words[k + 1] not in _ADVERBS else words[min(k + 2, len(words) - 1)]
+            if (following not in _TOLD or words[k] in ("should", "would")) and not self._parted(k, term):
+                return True
+        return False
+
+    def _parted(self, k: int, term: Term) -> bool:
+        """Whether a divider lies between the modal verb at token k and a condition."""
+        low, high = (k, term.first) if k < term.first else (term.last, k)
+        words, starts = self.text.words, self.conditions
+        for i in range(low, high):
+            listed = words[i] == "," and (
+                i + 1 in starts or i in self._ends or words[i + 1 : i + 2] in (["and"], ["or"]) or k > term.first
+            )
+            if (
+                words[i] in (";", ":", "but")
+                or (words[i] == "," and not listed)
+                or "break" in getattr(self.at.get(i), "values", ())
+            ):
+                return True
+        return False
+
+    def _unknown(self, at: int, stop: int) -> bool:
+        """Whether a negation is of knowledge: neither retinopathy nor oedema could be graded, no grade is available."""
+        for k in range(at, min(stop, at + 9)):
+            if self.text.words[k] in _KNOWING:
+                return True
+            if self.text.words[k] in (";", ":") or (k in self.at and "break" in self.at[k].values):
+                return False
+        return False
+
+    def _before(self, at: int, start: int) -> str | None:
+        """What the words before say; a negation ends with its clause."""
+        words, k = self.text.words, at
+        if k > start and words[k - 1][0].isdigit():
+            return "no" if words[k - 1] == "0" else None
+        verb = False
+        while k > start:
+            if words[k - 1] == ")" and "(" in words[start : k - 1]:  # what stands in brackets reaches no further
+                k = max(i for i in range(start, k - 1) if words[i] == "(")
+                continue
+            term = self._ends.get(k)
+            size = 1 if term is None else term.last - term.first
+            k -= size
+            if term is None:
+                if words[k] == ";" or (words[k] == ":" and (verb or self._normal(k, start))):
+                    return None
+                if words[k] == "," and verb:
+                    return None
+                continue
+            if term.kind == "conditions":
+                if verb:  # another clause
+                    return None
+                continue
+            values = term.values
+            if "break" in values:
+                return None
+            if "neg" in values:
+                return None if self._particle(k, start) else "no"
+            if "open" in values:
+                return "open"
+            verb = verb or "verb" in values
+        return None
+
+    def _normal(self, stop: int, start: int) -> bool:
+        """Whether what stands before token `stop` is about normality: it is not normal: ..."""
+        return any(start <= t.first < stop for kind in ("normal", "disorder") for t in self.text.of(kind))
+
+    def _particle(self, k: int, start: int) -> bool:
+        """Whether the negation at token k answers a question by itself: No, ..."""
+        words = self.text.words
+        stops = {",", "–", "—", ":", ";"}
+        if k != start or words[k] not in ("no", "not"):
+            return False
+        return bool(stops & set(words[k + 1 : k + 2])) or (words[k] == "not" and bool(stops & set(words[k + 2 : k + 3])))
+
+    def _after(self, at: int, stop: int) -> str | None:
+        """What the words after say: 'is not seen', 'cannot be judged', ': none'."""
+        words, k = self.text.words, at
+        while k < min(stop, at + 14):
+            term = self.at.get(k)
+            if term is not None:
+                values = term.values
+                if "after_open" in values or ("open" in values and words[k] != "if"):
+                    return "open"
+                if "after_neg" in values or ("neg" in values and self._denies(k)):
+                    return "no" if self._linked(at, k) else None
+                if "break" in values or "neg" in values:
+                    return None
+                k = term.last
+                continue
+            if k in self.conditions:
+                k = self.conditions[k].last
+                continue
+            if words[k] in ";.":
+                return None
+            k += 1
+        return None
+
+    def _denies(self, k: int) -> bool:
+        """Whether the negation at token k denies what stands before it: 'are not', 'aren't', ': none'."""
+        word, before = self.text.words[k], self.text.words[k - 1]
+        if before == ":" and word == "not":
+            return True
+        if before == ":" and self.text.words[k + 1 : k + 2] not in ([], ["."], [","], [";"], [")"], ["\n"]):
+            return False
+        return "n't" in word or (
+            word in _AFTER and before in ("is", "are", "was", "were", "be", "been", ":", "does", "do", "remain")
+        )
+
+    def _linked(self, at: int, k: int) -> bool:
+        """Whether nothing but a verb or further members of a list lie between."""
+        i = at
+        while i < k:
+            if i in self.conditions:
+                i = self.conditions[i].last
+            elif self.text.words[i] in _LINKS:
+                i += 1
+            else:
+                return (
+                    i > at
+                    and any(self.text.words[j] in ("is", "are", "was", "were") for j in range(i, k))
+                    and "," not in self.text.words[at:k]
+                )
+        return True
+
+
+def cues(text: Reading) -> Cues:
+    """The cues of a text, kept with it."""
+    found = text.kept.get("cues")
+    if found is None:
+        found = text.kept["cues"] = Cues(text)
+    return found
+
+
+def mentions(text: Reading) -> list[Mention]:
+    """The conditions that a text names, each with its polarity."""
+    terms = text.of("conditions")
+    if not terms:
+        return []
+    of_text, found = cues(text), []
+    for term in terms:
+        sentence = text.sentence(term)
+        polarity = of_text.polarity(term, sentence)
+        found.append(Mention(term.values, term, polarity, sentence))
+    return found

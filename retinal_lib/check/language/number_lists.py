@@ -1,0 +1,109 @@
+"""What names the numbers of a list: one name for each, one name for all, or the names of an earlier list in its order."""
+
+from typing import NamedTuple
+
+from retinal_lib.check.language.lexicon import Term
+from retinal_lib.check.language.number_sentences import CONTRASTS, Sentence, distinct
+
+Given = dict[tuple[int, str], frozenset]  # by amount and kind
+PAIRS = {"vessels": {"artery": "vein", "vein": "artery"}}  # what stands against what, where two are compared
+_BREAKS = frozenset(", ; : while but (".split())
+
+
+class Named(NamedTuple):
+    """The values of each kind that a number's own words give (`own`) and that its sentence gave before (`before`)."""
+
+    own: dict[str, frozenset]
+    before: dict[str, frozenset]
+
+
+def listed(sentence: Sentence, posts: list[int]) -> Given:
+    """Values given to the amounts of a run one by one: '0.42 and 0.40 for the vertical and horizontal ratio'."""
+    given: Given = {}
+    for run in sentence.runs:
+        for kind in sentence.spoken:
+            given |= _of_run(sentence, kind, run, posts)
+    return given
+
+
+def _of_run(sentence: Sentence, kind: str, run: list[int], posts: list[int]) -> Given:
+    found, start, stop = sentence.found, sentence.start(run[0], posts), sentence.stop(run[-1])
+    first, last = found[run[0]].first, found[run[-1]].last
+    before = sentence.between(kind, start, first)
+    if compared := _compared(sentence, kind, run, before):
+        return compared
+    for terms in (before, sentence.between(kind, last, _list_end(sentence.words, last, stop))):
+        chosen = distinct(terms)
+        if len(chosen) >= len(run):
+            chosen = chosen[-len(run) :] if terms and terms[-1].last <= first else chosen[: len(run)]
+            return {(i, kind): frozenset(t.values) for i, t in zip(run, chosen, strict=True)}
+    return {} if before else _shared(sentence, kind, run, posts)
+
+
+def _compared(sentence: Sentence, kind: str, run: list[int], terms: list[Term]) -> Given:
+    """Where the one term before two numbers is what the first is compared with, both their names: narrower than the veins,
+    36 against 52."""
+    pairs = PAIRS.get(kind, {})
+    if len(run) != 2 or len(terms) != 1 or terms[0].value not in pairs:
+        return {}
+    if "than" not in sentence.words[max(0, terms[0].first - 2) : terms[0].first]:
+        return {}
+    return {(run[0], kind): frozenset((pairs[terms[0].value],)), (run[1], kind): frozenset(terms[0].values)}
+
+
+def _list_end(words: list[str], first: int, stop: int) -> int:
+    return next((k for k in range(first, stop) if words[k] in _BREAKS), stop)
+
+
+def _shared(sentence: Sentence, kind: str, run: list[int], posts: list[int]) -> Given:
+    """What follows a run names each of its numbers, where nothing before it does: from 171 to 166 µm by Hubbard."""
+    words, last = sentence.words, sentence.found[run[-1]]
+    if kind == "vessels" and not CONTRASTS.isdisjoint(words[sentence.found[run[0]].last : last.first]):
+        return {}
+    after, stop = sentence.between(kind, last.last, posts[run[-1]]), sentence.stop(run[-1])
+    if not after and words[last.last : last.last + 1] == ["("] and ")" in words[last.last : stop]:
+        after = sentence.between(kind, last.last, stop)
+    if len(distinct(after)) != 1:
+        return {}
+    return {(i, kind): frozenset(after[0].values) for i in run}
+
+
+def paired(
+    sentence: Sentence, i: int, own: dict[str, frozenset], named: dict[int, Named], taken: set[tuple[int, str]]
+) -> dict[str, frozenset]:
+    """What a run of numbers takes in order from as many before it: 0.64 in zone B and 0.67 in zone C; then 0.80 and 0.81.
+    `taken` are the amounts and kinds that took theirs so."""
+    run, found = sentence.run_of.get(i, ()), sentence.found
+    size = len(run)
+    if not size or run[0] < size:
+        return {}
+    outside = [j for j in range(run[0]) if not sentence.in_brackets(found[j].first)]
+    if len(outside) < size:
+        return {}
+    given = {}
+    for kind in ("measures", "vessels", "zones", "formulas", "orientations"):
+        if kind in own or any(kind in named[found[j].first].own for j in run if j < i and (j, kind) not in taken):
+            continue
+        if kind == "measures" and ";" not in sentence.words[found[run[0] - 1].last : found[run[0]].first]:
+            continue
+        earlier = [named[found[j].first].own.get(kind) for j in outside[-size:]]
+        if all(earlier) and len(set(earlier)) == size:
+            given[kind] = earlier[run.index(i)]
+            taken.add((i, kind))
+    return given
+
+
+def other(sentence: Sentence, i: int, own: dict[str, frozenset], named: dict[int, Named]) -> dict[str, frozenset]:
+    """What a number that another is compared with is of: 49.0 µm in veins, compared with 41.9 µm, is of arteries."""
+    if not i:
+        return {}
+    one = sentence.found[i - 1]
+    between = sentence.words[one.last : sentence.found[i].first]
+    if len(between) > 4 or CONTRASTS.isdisjoint(between):
+        return {}
+    given = {}
+    for kind, pairs in PAIRS.items():
+        earlier = named[one.first].own.get(kind) or named[one.first].before.get(kind) or frozenset()
+        if kind not in own and len(earlier) == 1 and (value := next(iter(earlier))) in pairs:
+            given[kind] = frozenset((pairs[value],))
+    return given

@@ -1,0 +1,230 @@
+"""Which words of a text name a number: its measure, vessels, zone, formula, direction and lesion."""
+
+from itertools import pairwise
+
+from retinal_lib.check.language import number_lists as listing
+from retinal_lib.check.language.lexicon import Reading, Term
+from retinal_lib.check.language.number_lists import Named
+from retinal_lib.check.language.number_sentences import Sentence
+from retinal_lib.check.language.numbers import Amount
+
+# what ends the words that belong to a number
+_DIVIDERS = frozenset(", ; : and but while whereas versus vs compared than – — / plus with against &".split())
+_CLAUSES = _DIVIDERS - frozenset("/ : with".split())  # those of them that begin a clause
+_PREPOSITIONS = frozenset("in for of at over on across within by along".split())
+# words that lead to the next number: what stands before them is of that one
+_LEADING = frozenset(
+    "of is are was were at to about approximately around roughly reach reaches measure measures average".split()
+)
+_EVERYWHERE = frozenset(["area", "box", "count", "age", "grade"])  # measures whose words are said of much else
+_COMPARED = frozenset("wider narrower thicker thinner denser".split())  # these name the measure that is compared
+_LISTED = frozenset("and or by x × , / & versus vs to the in of for zone both".split())  # between terms named together
+_PAIRED = frozenset(["former", "latter"])
+_WHOLE = (("vessels", "all"), ("zones", "whole"))  # what is meant where nothing is said
+_ARTERY_VEIN = frozenset(["artery", "vein"])
+_PAUSES = (",", "and", ";")
+_COORDINATES = ("and", "/", "&")
+_AFTER_COORDINATED = (",", ";", ":", ")", "(", "respectively")
+_NOTHING = Named({}, {})
+
+
+def name(text: Reading, found: list[Amount]) -> list[Named]:
+    """What names each amount of a text."""
+    named: dict[int, Named] = {}
+    for sentence in text.sentences:
+        inside = [a for a in found if sentence.start <= a.first < sentence.stop]
+        if inside:
+            named |= _Names(Sentence(text, sentence, inside)).named()
+    return [named.get(a.first, _NOTHING) for a in found]
+
+
+def _united(terms: list[Term]) -> frozenset:
+    """What several names of measures may mean together: 'the optic cup is 700 µm high' is of the cup, though discs are high."""
+    if len(terms) < 2:
+        return frozenset(terms[0].values) if terms else frozenset()
+    sure = {t.values[0] for t in terms if len(t.values) == 1}
+    return frozenset(v for t in terms for v in (sure & set(t.values) or t.values))
+
+
+def _values(terms: list[Term]) -> frozenset:
+    return frozenset(v for t in terms for v in t.values)
+
+
+class _Names:
+    """Names the amounts of one sentence."""
+
+    def __init__(self, sentence: Sentence):
+        self.sentence, self.words, self.found, self.kinds = sentence, sentence.words, sentence.found, sentence.kinds
+        self.compared = sentence.text.has(_COMPARED)
+
+    def named(self) -> dict[int, Named]:
+        """By the first token of each amount."""
+        sentence, found = self.sentence, self.found
+        posts = [self._post(i) for i in range(len(found))]
+        listed = listing.listed(sentence, posts)
+        named: dict[int, Named] = {}
+        before: dict[str, frozenset] = {}
+        held: list[dict[str, frozenset]] = []  # what was named where a bracket opened
+        taken: set[tuple[int, str]] = set()
+        for i, amount in enumerate(found):
+            start = sentence.start(i, posts)
+            if sentence.bracketed:
+                before = self._bracketed(found[i - 1].last if i else start, amount.first, before, held)
+            own: dict[str, frozenset] = {}
+            for kind in sentence.spoken:
+                if values := listed.get((i, kind)) or self._own(kind, start, i, posts[i]):
+                    own[kind] = values
+            own |= listing.other(sentence, i, own, named)
+            own |= listing.paired(sentence, i, own, named, taken)
+            own |= self._ahead(i, own, posts)
+            named[amount.first] = Named(own, before)
+            before = before | own
+            for kind in sentence.spoken:  # what stands by the way counts for later numbers too
+                if kind not in own and (more := _values(sentence.between(kind, start, posts[i]))):
+                    before[kind] = more
+        return named
+
+    def _bracketed(self, first: int, last: int, before: dict, held: list[dict]) -> dict:
+        """What was named before, where brackets opened or closed between two amounts: what stood in them no longer counts."""
+        for k in range(first, last):
+            if self.words[k] == "(":
+                held.append(before)
+            elif self.words[k] == ")" and held:
+                before = held.pop()
+            elif self.words[k] == ";":  # a new clause may be of all vessels, and of the whole image, again
+                before = before | {kind: before[kind] | {whole} for kind, whole in _WHOLE if kind in before}
+        return before
+
+    def _post(self, i: int) -> int:
+        """The token up to which what follows an amount belongs to it."""
+        last, stop, end = self.found[i].last, self.sentence.stop(i), self.sentence.sentence.stop
+        at, seen, closed, depth, words = last, False, last, 0, self.words
+        while at < stop:
+            word = words[at]
+            if word == "(":
+                if ")" not in words[at:stop]:
+                    return at
+                depth += 1
+            elif word == ")":
+                depth -= 1
+                if depth < 0:
+                    return at
+                closed = at + 1
+            elif word in _DIVIDERS and depth == 0 and (seen or word != "with"):
+                return self._coordinated(at)
+            seen = seen or word not in _PREPOSITIONS
+            at += 1
+        if at < end and at > last + 1 and words[at - 1] == "to":
+            return at - 1
+        if at < end and at > last and words[at - 1] in _LEADING:
+            named = (*self.kinds["orientations"], *self.kinds["conditions"])
+            counted = (t.last for t in named if last <= t.first <= last + 2 and t.last <= at)
+            return next(counted, closed)  # what leads to the next amount names that
+        return at
+
+    def _coordinated(self, at: int) -> int:
+        """Beyond a divider where what stands before and after it are listed together: in arteries and veins."""
+        if self.words[at] not in _COORDINATES:
+            return at
+        kinds = {t.kind for t in self.sentence.terms if t.last == at}
+        after = next((t.last for t in self.sentence.terms if t.first == at + 1 and t.kind in kinds), None) if kinds else None
+        if after is not None and (after >= self.sentence.sentence.stop or self.words[after] in _AFTER_COORDINATED):
+            return after
+        return at
+
+    def _own(self, kind: str, start: int, i: int, post: int) -> frozenset:
+        """The nearest words: those after the amount, else those of its clause before it, else of the words since the last."""
+        amount = self.found[i]
+        after = self.sentence.between(kind, amount.last, post)
+        if kind == "measures":
+            inside = [t for t in self.kinds[kind] if amount.first <= t.first < amount.last]
+            before = self.sentence.between(kind, start, amount.first)
+            return _united([*(() if amount.edges else after), *before, *inside, *self._run_lead(i)])
+        if after and not (amount.edges and kind == "conditions") and (kind != "vessels" or not self._overall(start, i, after)):
+            return _values(after)
+        if kind == "vessels" and not _PAIRED.isdisjoint(self.words[start : amount.first]):
+            return _ARTERY_VEIN
+        before = self.sentence.between(kind, start, amount.first)
+        if not before:
+            return frozenset()
+        clause = self._clause(start, amount.first)
+        near = [t for t in before if t.first >= clause]
+        if not near:
+            return _values(before)
+        last = near[-1]
+        return _values([t for t in before if t is last or self._together(kind, t, last)] + near)
+
+    def _overall(self, start: int, i: int, after: list[Term]) -> bool:
+        """Whether 'all' after an amount is said of the vessels that its clause names: arteries average 45 µm overall."""
+        if _values(after) != {"all"}:
+            return False
+        first = self.found[i].first
+        before = self.sentence.between("vessels", start, first)
+        return bool(before) and before[-1].first >= self._clause(start, first)
+
+    def _run_lead(self, i: int) -> list[Term]:
+        """The measures before the first amount of a run: they are of all its amounts where they are not of one each."""
+        run = self.sentence.run_of.get(i)
+        if run is None or run[0] == i:
+            return []
+        first = self.found[run[0]].first
+        clause = self._clause(self.found[run[0] - 1].last if run[0] else self.sentence.sentence.start, first)
+        return self.sentence.between("measures", clause, first)
+
+    def _clause(self, start: int, stop: int) -> int:
+        """Where the clause before an amount begins."""
+        last = max((t.first for t in self.sentence.terms if t.first < stop), default=-1)
+        for k in range(min(stop, last) - 1, start - 1, -1):
+            if self.words[k] in _CLAUSES:
+                return k + 1
+        return start
+
+    def _together(self, kind: str, one: Term, other: Term) -> bool:
+        """Whether two terms of a kind are listed together: vertical and horizontal."""
+        if one.last > other.first:
+            return False
+        chain = [t for t in self.kinds[kind] if one.first <= t.first <= other.first]
+        return all(_LISTED.issuperset(self.words[a.last : b.first]) for a, b in pairwise(chain))
+
+    def _ahead(self, i: int, own: dict[str, frozenset], posts: list[int]) -> dict[str, frozenset]:
+        """The formula and zone that stand once, after the last of several numbers: CRAE 178 and CRVE 198 with Hubbard's."""
+        given = {}
+        if "measures" not in own and (measure := self._measure_ahead(i)):
+            given["measures"] = measure
+        if i + 1 == len(self.found):
+            return given
+        for kind in ("formulas", "zones"):
+            if kind not in own and self.kinds[kind] and (values := self._once(kind, i, posts)):
+                given[kind] = values
+        return given
+
+    def _measure_ahead(self, i: int) -> frozenset:
+        """The measure that a comparison after an amount tells, or that stands once after all amounts of a clause."""
+        first, last = self.found[i].first, self.found[i].last
+        if self.compared:
+            end = min(last + 5, self.sentence.sentence.stop)
+            near = self.words[last : next((k for k in range(last, end) if self.words[k] in _PAUSES), end)]
+            if not _COMPARED.isdisjoint(near):
+                return frozenset(["density"] if "denser" in near else ["width"])
+        measures = self.kinds["measures"]
+        if not measures or measures[0].first < first:
+            return frozenset()
+        group, final = self.sentence.group(first), self.found[-1].first
+        for term in measures:
+            if term.first in group and (term.first > final or self.words[term.first] in _COMPARED):
+                return frozenset() if _EVERYWHERE.issuperset(term.values) else frozenset(term.values)
+        return frozenset()
+
+    def _once(self, kind: str, i: int, posts: list[int]) -> frozenset:
+        """What a later amount of the same part of the sentence is of, where neither it nor one before it says another."""
+        group = self.sentence.group(self.found[i].first)
+        if any(group.start <= t.first < self.found[i].first for t in self.kinds[kind]):
+            return frozenset()
+        for j in range(i + 1, len(self.found)):
+            if self.found[j].first not in group:
+                break
+            if after := self.sentence.between(kind, self.found[j].last, posts[j]):
+                return _values(after)
+            if self.sentence.between(kind, posts[j - 1], self.found[j].first):
+                break
+        return frozenset()

@@ -1,0 +1,271 @@
+"""The number ledger: which fact holds a number, by name and by value."""
+
+from bisect import bisect_left, bisect_right
+from functools import cache, lru_cache
+from operator import ge, gt, itemgetter, le, lt
+from typing import NamedTuple
+
+from retinal_lib.check.language import lexicon as vocabulary
+from retinal_lib.check.language import numbers as amounts
+from retinal_lib.check.language.numbers import Amount
+from retinal_lib.dataset import fact_kinds as kinds
+from retinal_lib.dataset import measurements
+from retinal_lib.dataset.lesions.wording import ENDINGS
+from retinal_lib.facts import Case, Fact
+
+_MEASURES = {
+    "Fractal_dimension": "fractal",
+    "Vessel_density": "density",
+    "Average_width": "width",
+    "Distance_tortuosity": "tortuosity",
+    "Squared_curvature_tortuosity": "curvature",
+    "Tortuosity_density": "tort_density",
+}
+# said unit -> how many of it one of the fact's unit makes; a unit that is not here cannot be said of the fact
+_UNITS: dict[str, dict[str, float]] = {
+    "µm": {"": 1, "µm": 1, "mm": 1e-3, "cm": 1e-4},
+    "": {"": 1, "%": 100},
+    "%": {"%": 1, "": 0.01},
+    "count": {"": 1},
+    "grade": {"": 1},
+    "years": {"": 1, "years": 1},
+    "degrees": {"": 1, "degrees": 1},
+    "disc diameters": {"": 1, "dd": 1},
+    "box": {"": 1, "%": 100},
+}
+# said unit -> how many of it one of any fact's unit may make
+_FACTORS = {
+    unit: [factor for factor in (1, 1e-3, 100, 0.01, 1e-4) if any(made.get(unit) == factor for made in _UNITS.values())]
+    for unit in {unit for made in _UNITS.values() for unit in made}
+}
+# what the endings of a lesion fact's name say that it tells a part of
+PARTS = {
+    "_clusters": "clusters",
+    "_place": "place",
+    "_fovea": "fovea",
+    "_disc": "disc",
+    "_rest": "rest",
+    "_rest_share": "rest",
+    "_rest_place": "rest place",
+}
+_ENDINGS = sorted(ENDINGS, key=len, reverse=True)
+_COARSEST = 0.065  # of the value: how far a rounded number may lie from it
+_ROUNDED = frozenset(["", "µm", "%", "degrees"])
+_BOUNDS = {"more": gt, "less": lt, "least": ge, "most": le}
+_SLIPS = (1, 100, 0.01, 1000, 0.001, 10, 0.1)
+
+
+class Quantity(NamedTuple):
+    """A number that a fact holds, and what names it: None where a dimension says nothing of it."""
+
+    value: float
+    unit: str
+    fact: Fact
+    measure: str
+    vessel: str | None = None
+    zone: str | None = None
+    formula: str | None = None
+    orientation: str | None = None
+    excess: bool = False  # what a ratio has above 1
+    told: float | None = None  # as the description shows it; of a measurement: rounded to its digits
+    subjects: frozenset[str] = frozenset()
+    edges: tuple[float, ...] = ()
+    top: int = 0  # of a grade: the scale's highest level
+    part: str = ""  # of a lesion type: the quadrant, the rest or the landmark that it tells of; nothing of the whole
+
+    @property
+    def shown(self) -> float:
+        """The value as the description shows it."""
+        if self.told is not None:
+            return self.told
+        return round(float(self.fact.value), _digits(self.fact.name)) - (1 if self.excess else 0)
+
+
+@cache
+def _static(column: str) -> tuple[str, str | None, str | None, str | None, str | None]:
+    """What names a measurement of AutoMorph: measure, vessel, zone, formula and orientation."""
+    base, _, zone = column.partition("_zone_")
+    part, _, rest = base.partition("_")
+    if part in ("Disc", "Cup", "CDR"):
+        return part.lower(), None, None, None, "vertical" if rest in ("height", "vertical") else "horizontal"
+    if part in ("CRAE", "CRVE", "AVR"):
+        return part.lower(), None, zone, rest, None
+    for prefix, vessel in (("Artery_", "artery"), ("Vein_", "vein"), ("", "all")):
+        if base.startswith(prefix) and base.removeprefix(prefix) in _MEASURES:
+            return _MEASURES[base.removeprefix(prefix)], vessel, zone or "whole", None, None
+    return "angle", None, None, None, None
+
+
+@cache
+def _digits(column: str) -> int:
+    return measurements.feature(column).digits
+
+
+@lru_cache(maxsize=8192)
+def _loose(text: str) -> tuple[Amount, ...]:
+    """The numbers in a fact's text."""
+    return tuple(amounts.read(vocabulary.read(text)))
+
+
+class Ledger:
+    """The quantities of a case, findable by value."""
+
+    def __init__(self, case: Case):
+        self.quantities: list[Quantity] = []
+        self.loose: list[tuple[Amount, Fact]] = []
+        self._kinds: dict[str, frozenset[str]] = {}  # lesion types by their codes
+        columns, add = measurements.columns(), self.quantities.append
+        for fact in case.facts:
+            name = fact.name
+            if fact.aspect == "vascular" and name in columns:
+                value, named = float(fact.value), _static(name)
+                add(Quantity(value, fact.unit, fact, *named))
+                if named[0] == "tortuosity":
+                    add(Quantity(value - 1, "", fact, *named, True))
+            else:
+                self._other(fact)
+        self._total()
+        self.boxes = [q for q in self.quantities if q.edges]
+        self.placed = [q for q in self.quantities if q.edges or q.part in ("place", "rest place", "fovea", "disc")]
+        self.vascular = any(q.fact.aspect == "vascular" for q in self.quantities)
+        self.subjects = frozenset(s for q in self.quantities if q.subjects for s in q.subjects)
+        self.family = self.subjects | {parent for s in self.subjects for parent in vocabulary.implied(s)}
+        self.tops = {q.top for q in self.quantities if q.top}  # how far the scales reach
+        self.by_value = sorted(self.quantities, key=itemgetter(0))
+        self._values = [q[0] for q in self.by_value]
+
+    def of(self, measure: str) -> list[Quantity]:
+        """The quantities of one measure."""
+        return [q for q in self.quantities if q.measure == measure]
+
+    def _other(self, fact: Fact) -> None:
+        """Takes what is no measurement of vessels or disc."""
+        value, scale = fact.value, kinds.scales().get(fact.unit)
+        if scale is not None and isinstance(value, int):
+            self._grade(fact, scale)
+        elif fact.aspect == "lesion":
+            self._lesion(fact)
+        elif fact.name == "age" and isinstance(value, int):
+            self.quantities.append(Quantity(value, "years", fact, "age", told=value))
+        else:
+            if fact.aspect == "quality" and isinstance(value, int):
+                self.quantities.append(Quantity(value, "grade", fact, "grade", told=value, subjects=frozenset(["quality"])))
+            self.loose += [(amount, fact) for amount in _loose(fact.text)]
+
+    def _grade(self, fact: Fact, scale: dict) -> None:
+        subjects = frozenset(vocabulary.WORDS["subjects"].get(fact.unit, ()))
+        top = max(scale["levels"])
+        self.quantities.append(Quantity(fact.value, "grade", fact, "grade", told=fact.value, subjects=subjects, top=top))
+        self.loose += [(amount, fact) for amount in _loose(fact.words)]
+
+    def _lesion(self, fact: Fact) -> None:
+        ending = next((e for e in _ENDINGS if fact.name.endswith(e)), "")
+        of = self._kinds.get(fact.name.removesuffix(ending)) if ending in PARTS else None
+        subjects = of or frozenset(vocabulary.conditions(fact.words)) or frozenset(vocabulary.conditions(fact.text))
+        if not ending:
+            self._kinds[fact.name] = subjects
+        if fact.unit == "box":
+            edges = tuple(float(e) for e in fact.value)
+            self.quantities.append(Quantity(edges[0], "box", fact, "box", told=edges[0], subjects=subjects, edges=edges))
+            self.quantities += [Quantity(e, "box", fact, "edge", told=e, subjects=subjects) for e in edges]
+            self.loose += [(a, fact) for a in _loose(fact.text) if not a.edges]
+        elif isinstance(fact.value, int | float):
+            unit = fact.unit if fact.unit in _UNITS else "count"
+            measure = {"%": "area", "disc diameters": "distance"}.get(unit, "count")
+            shown = _loose(fact.text)[0].low if unit != "count" and _loose(fact.text) else fact.value
+            part = PARTS.get(ending, "")
+            self.quantities.append(Quantity(fact.value, unit, fact, measure, told=shown, subjects=subjects, part=part))
+
+    def _total(self) -> None:
+        """All marked lesions together may be told as well."""
+        counts = [q for q in self.of("count") if not q.part]
+        if len(counts) > 1:
+            total = sum(q.value for q in counts)
+            self.quantities.append(Quantity(total, "count", counts[0].fact, "count", told=total))
+        areas = [q for q in self.of("area") if q.fact.name.endswith("_area")]
+        if len(areas) > 1:
+            total = sum(q.value for q in areas)
+            self.quantities.append(Quantity(total, "%", areas[0].fact, "area", told=total))
+
+    def valued(self, amount: Amount) -> list[Quantity]:
+        """The quantities whose value the amount tells rightly, in its unit, whatever they are called."""
+        if amount.edges:
+            return [
+                q
+                for q in self.boxes
+                if all(abs(a - b) <= amount.step * 1.001 for a, b in zip(q.edges, amount.edges, strict=True))
+            ]
+        if amount.bound or amount.low != amount.high:
+            return [q for q in self.quantities if not q.edges and holds(amount, q)]
+        return [q for q in self._near(amount) if holds(amount, q)]
+
+    def _near(self, amount: Amount) -> list[Quantity]:
+        """The quantities whose value may be near enough, in any unit."""
+        found: list[Quantity] = []
+        wide = 1.01 * amount.step + 1e-9
+        for factor in _FACTORS.get(amount.unit, ()):
+            low = bisect_left(self._values, (amount.low - 2.1 * wide) / factor)
+            high = bisect_right(self._values, (amount.low + 2.1 * wide) / factor)
+            found += [q for q in self.by_value[low:high] if _UNITS[q.unit].get(amount.unit) == factor and not q.edges]
+        return found
+
+    def slipped(self, amount: Amount) -> list[Quantity]:
+        """The quantities whose digits the amount has, in a unit or at a scale that is not theirs."""
+        found = []
+        for quantity in self.quantities:
+            if quantity.unit not in ("count", "grade") or (amount.unit and amount.unit not in _UNITS[quantity.unit]):
+                for factor in _SLIPS:
+                    if abs(quantity.value * factor - amount.low) <= amount.step * 1.01 and not quantity.edges:
+                        found.append(quantity)
+                        break
+        return found
+
+
+def holds(amount: Amount, quantity: Quantity) -> bool:
+    """Whether the amount, in the unit it is said in, tells the quantity's value at the digits it is said with."""
+    return tells(amount, quantity.unit, quantity.value) or _shows(amount, quantity)
+
+
+def tells(amount: Amount, unit: str, value: float) -> bool:
+    """Whether the amount, in the unit it is said in, tells a value of a unit at the digits it is said with."""
+    factor = _UNITS[unit].get(amount.unit)
+    if factor is None:
+        return False
+    value = value * factor
+    if amount.low != amount.high:
+        if unit == "grade" or (amount.whole and unit == "" and not amount.unit):
+            return False
+        step = amount.step * 1.0001 + 1e-12
+        return amount.low - step <= value <= amount.high + step
+    if amount.bound:
+        return _bounds(amount, value) if unit != "count" else _BOUNDS[amount.bound](value, amount.low)
+    if unit == "count" and not amount.about:
+        return value == amount.low
+    return abs(value - amount.low) <= _step(amount, unit, value)
+
+
+def _shows(amount: Amount, quantity: Quantity) -> bool:
+    """As `tells`, of the value as the description shows it; counts, ranges and bounds are of the value itself."""
+    unit = quantity.unit
+    factor = _UNITS[unit].get(amount.unit)
+    if factor is None or amount.low != amount.high or amount.bound or (unit == "count" and not amount.about):
+        return False
+    return abs(quantity.shown * factor - amount.low) <= _step(amount, unit, quantity.value * factor)
+
+
+def _step(amount: Amount, unit: str, value: float) -> float:
+    """How far a number may lie from the value; 0.4 for 0.37 is no rounding that tells anything."""
+    step = amount.step * 1.0001 + 1e-12
+    if amount.spelled or unit not in _ROUNDED:
+        return step
+    return min(step, (1.6 if amount.about else 1) * _COARSEST * value + 1e-12)
+
+
+def _bounds(amount: Amount, value: float) -> bool:
+    """Whether a bound, as in more than 0.4, is true of a value and near enough to tell something."""
+    near = 2 * amount.step
+    if amount.bound in ("more", "least"):
+        top = amount.low + near if amount.about else max(2 * amount.low, amount.low + 1)
+        return amount.low - 1e-9 < value <= top
+    bottom = amount.low - near if amount.about else 0.5 * amount.low
+    return bottom <= value < amount.low + 1e-9

@@ -1,0 +1,317 @@
+"""Where lesions are told to lie, against what the facts say: quadrants, how many in each, and distances from fovea and disc."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from retinal_lib.check.answer_findings import Heard
+from retinal_lib.check.language import lexicon as vocabulary
+from retinal_lib.check.language import numbers as amounts
+from retinal_lib.check.language.lexicon import Reading, Term, family, implied
+from retinal_lib.check.language.negation import cues
+from retinal_lib.check.language.numbers import Amount
+from retinal_lib.check.ledger import Ledger, Quantity
+from retinal_lib.facts import Fact
+
+_UPPER = dict.fromkeys("upper top superior supero".split(), "upper")
+_LOWER = dict.fromkeys("lower bottom inferior infero".split(), "lower")
+_VERTICAL = _UPPER | _LOWER
+_SIDES = {word: word for word in ("left", "right", "nasal", "temporal")}
+_WHOLE = {f"{v}{s}": (place, s) for v, place in (("supero", "upper"), ("infero", "lower")) for s in ("nasal", "temporal")}
+REGION = frozenset("corner quarter quadrant part half third area side region sector retina arcade".split())
+WORDS = frozenset([*_VERTICAL, *_SIDES, *_WHOLE, "quadrant", "quarter", "half"])
+_BETWEEN = frozenset("and or , & / the in both quadrant quarter of image picture half".split())
+_LYING = frozenset(
+    "of the them these those all it its lie lying are is be sit located situated found marked seen visible present fall in "
+    "within inside at on around there and ( more other further remaining one mark spot lesion here each with centre".split()
+)
+_CONVENTION = frozenset(
+    "fraction coordinate origin normalised number counted bracket".split()
+)  # of how boxes are written: from the top left corner
+_MOST = frozenset("most mostly mainly predominantly majority chiefly largely primarily".split())
+_REST = frozenset("more other further additional remaining rest beyond smaller".split())
+_ALL = frozenset("all only entirely exclusively solely every".split())
+_WITHIN = frozenset("within inside under less closer nearer".split())
+_BEYOND = frozenset("beyond outside over more farther further".split())
+_FOVEA, _DISC = frozenset("fovea macula".split()), frozenset("disc disk nerve".split())
+
+
+class Region(NamedTuple):
+    """A part of the picture named at the tokens `first` to `last` (exclusive): upper, lower or neither (""), and left, right,
+    nasal, temporal or neither."""
+
+    first: int
+    last: int
+    vertical: str
+    side: str
+
+    def holds(self, other: "Region") -> bool | None:
+        """Whether a quadrant lies in this region; None where that cannot be told, as of nasal and left."""
+        if self.vertical and other.vertical and self.vertical != other.vertical:
+            return False
+        if not self.side or self.side == other.side:
+            return True
+        return None if (self.side in ("left", "right")) != (other.side in ("left", "right")) else False
+
+
+def regions(text: Reading) -> list[Region]:
+    """The parts of the picture that a text names, in order."""
+    words, found, done = text.words, [], 0
+    for k in range(len(words)):
+        if k < done:
+            continue
+        region = _region(words, k)
+        if region is not None:
+            found.append(region)
+            done = region.last
+    return found
+
+
+def _region(words: list[str], k: int) -> Region | None:
+    word, following = words[k], words[k + 1] if k + 1 < len(words) else ""
+    if word in _WHOLE:
+        return Region(k, k + 1, *_WHOLE[word])
+    if word in _VERTICAL and following in _SIDES:
+        return Region(k, k + 2, _VERTICAL[word], following)
+    if word in _SIDES and following in _VERTICAL:
+        return Region(k, k + 2, _VERTICAL[following], word)
+    if (word in _VERTICAL or word in _SIDES) and following in REGION:
+        return Region(k, k + 1, _VERTICAL.get(word, ""), _SIDES.get(word, ""))
+    if word in ("top", "bottom") and k and words[k - 1] == "the":
+        return Region(k, k + 1, _VERTICAL[word], "")
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _quadrant(words: str) -> Region | None:
+    return next(iter(regions(vocabulary.read(words))), None)
+
+
+class Told(NamedTuple):
+    """How many lesions of one type lie in each quadrant: all of them, and those beyond the named boxes."""
+
+    places: tuple[tuple[Region, Quantity], ...]
+    rest: tuple[tuple[Region, Quantity], ...]
+    boxes: tuple[Quantity, ...]
+
+    def counts(self, group: list[Region]) -> list[int]:
+        """How many lie in the regions together, by both accounts."""
+        accounts = [listed for listed in (self.places, self.rest) if listed]
+        return [sum(int(q.value) for place, q in listed if any(r.holds(place) for r in group)) for listed in accounts]
+
+    def totals(self) -> list[int]:
+        """How many there are, by both accounts."""
+        return [sum(int(q.value) for _, q in listed) for listed in (self.places, self.rest) if listed]
+
+    def lies(self, region: Region) -> bool | None:
+        """Whether a lesion lies in a region; None where nothing tells."""
+        seen = [region.holds(place) for place, _ in self.places]
+        if self.places and (True in seen or not any(s is None for s in seen)):
+            return True in seen
+        if self.places and region.side in ("nasal", "temporal"):
+            return False
+        reached = any(_reaches(q.edges, region) for q in self.boxes)
+        if reached or not self.boxes:
+            return True if reached else None
+        return None if self.rest or region.side in ("nasal", "temporal") else False
+
+    @property
+    def fact(self) -> Fact:
+        """A fact that tells a place."""
+        return (self.places[0][1] if self.places else self.boxes[0]).fact
+
+
+def _reaches(edges: tuple[float, ...], region: Region) -> bool:
+    """Whether the middle of a box lies in a region."""
+    x, y = (edges[0] + edges[2]) / 2, (edges[1] + edges[3]) / 2
+    vertical = {"upper": y <= 0.5, "lower": y >= 0.5}.get(region.vertical, True)
+    return vertical and {"left": x <= 0.5, "right": x >= 0.5}.get(region.side, True)
+
+
+def _told(ledger: Ledger, term: Term) -> Told | None:
+    """What the facts tell of where the lesions named by a term lie; None where they tell nothing."""
+    wide = [q for q in ledger.placed if _of(q, term)]
+    places = tuple((place, q) for q in wide if q.part == "place" and (place := _quadrant(q.fact.words)))
+    rest = tuple((place, q) for q in wide if q.part == "rest place" and (place := _quadrant(q.fact.words)))
+    boxes = tuple(q for q in wide if q.edges)
+    return Told(places, rest, boxes) if places or boxes else None
+
+
+def _of(quantity: Quantity, term: Term) -> bool:
+    """Whether a quantity is of the lesion that a term names, or of a form of it."""
+    return bool(quantity.subjects & family(term)) or any(set(term.values) & implied(s) for s in quantity.subjects)
+
+
+def _subject(text: Reading, region: Region, sentence: range) -> Term | None:
+    """The lesion that is told to lie in a region: named last before it, else first after it, else in the sentence before."""
+    inside = [t for t in text.of("conditions") if t.first in sentence]
+    if inside:
+        before = [t for t in inside if t.last <= region.first]
+        term = before[-1] if before else inside[0]
+        return None if cues(text).polarity(term, sentence) == "open" else term
+    earlier = [t for t in text.of("conditions") if t.last <= sentence.start]
+    return earlier[-1] if earlier and cues(text).polarity(earlier[-1], text.sentence(earlier[-1])) == "yes" else None
+
+
+def _grouped(text: Reading, found: list[Region]) -> list[list[Region]]:
+    """Regions that are listed together: the superonasal and inferonasal quadrants."""
+    groups: list[list[Region]] = []
+    for region in found:
+        if groups and set(text.words[groups[-1][-1].last : region.first]) <= _BETWEEN:
+            groups[-1].append(region)
+        else:
+            groups.append([region])
+    return groups
+
+
+def placed(heard: Heard, ledger: Ledger) -> None:
+    """The parts of the picture that lesions are told to lie in, and how many of them."""
+    text = heard.text
+    found = regions(text) if ledger.placed else []
+    if not found:
+        return
+    counts = [a for a in amounts.read(text) if a.whole and not (a.unit or a.edges or a.bound or a.about)]
+    for group in _grouped(text, found):
+        spot = Term(group[0].first, group[-1].last, "region", ())
+        sentence = text.sentence(spot)
+        term = _subject(text, group[0], sentence)
+        told = _told(ledger, term) if term and not _CONVENTION & set(text.words[sentence.start : sentence.stop]) else None
+        if told is None or cues(text).polarity(spot, range(max(sentence.start, spot.first - 6), sentence.stop)) == "open":
+            continue
+        fault = _misplaced(text, group, sentence, told, counts)
+        if fault:
+            heard.add("place", spot, f"{heard.said(spot)!r} {fault}", told.fact)
+
+
+def _misplaced(text: Reading, group: list[Region], sentence: range, told: Told, counts: list[Amount]) -> str:
+    """What is wrong with regions that lesions are told to lie in; nothing where that is right."""
+    words, first = text.words, group[0].first
+    before = words[max(sentence.start, first - 8) : first]
+    divided = max((k for k, word in enumerate(before) if word in (",", ";", "but")), default=-1)
+    denied = bool({"no", "none", "not", "without", "neither"} & set(before[divided + 1 :]))
+    given = [a.edges for a in amounts.read(text) if a.edges and a.first in sentence]
+    if given and not told.places:
+        told = told._replace(boxes=tuple(q for q in told.boxes if q.edges in given) or told.boxes)
+    lying = [told.lies(region) for region in group]
+    if denied:
+        return f"is told to hold none, but {told.fact.text}" if all(lying) and told.places else ""
+    if False in lying:
+        return f"holds none of them: {told.fact.text}" if told.places else f"holds no box of it: {told.fact.text}"
+    if not told.places or any(region.holds(place) is None for region in group for place, _ in told.places):
+        return ""
+    if not _REST & set(words[max(0, sentence.start - 30) : sentence.stop]):
+        told = told._replace(rest=())
+    held = told.counts(group)
+    number = next((a for a in reversed(counts) if sentence.start <= a.first and a.last <= first), None)
+    if number is not None and set(words[number.last : first]) - _names(text, number.last, first) <= _LYING:
+        each = [told.counts([region]) for region in group] if "each" in words[number.last : group[-1].last + 3] else [held]
+        if not all(number.low in one for one in each):
+            return f"is told to hold {text.said(number.first, number.last)} of them, it holds {held[0]}"
+    if _MOST & set(before) and all(2 * n < t and n < _most(told, len(group)) for n, t in zip(held, told.totals(), strict=True)):
+        return f"is told to hold most of them, it holds {held[0]} of {told.totals()[0]}"
+    if _ALL & set(before) and not any(n == t for n, t in zip(held, told.totals(), strict=True)):
+        return f"is told to hold all of them, it holds {held[0]} of {told.totals()[0]}"
+    return ""
+
+
+def _most(told: Told, size: int) -> int:
+    """How many the fullest quadrants hold, `size` of them together."""
+    return sum(sorted((int(q.value) for _, q in told.places), reverse=True)[:size])
+
+
+def _names(text: Reading, first: int, last: int) -> set[str]:
+    """The words of conditions between two tokens."""
+    return {text.words[k] for t in text.of("conditions") for k in range(t.first, t.last) if first <= k < last}
+
+
+def distant(heard: Heard, ledger: Ledger) -> None:
+    """Distances in disc diameters told of lesions, against those that the facts give from the fovea and the disc."""
+    text, known = heard.text, [q for q in ledger.placed if q.measure == "distance"]
+    graded = any("exudate distance" in q.fact.unit for q in ledger.quantities)  # which the claims judge
+    for amount in _distances(text) if ledger.placed and not graded else ():
+        spot = Term(amount.first, amount.last, "dd", ())
+        sentence = text.sentence(spot)
+        mark, term = _mark(text, amount, sentence), _measured(text, amount, sentence)
+        if not mark or term is None or heard.polarity(term) == "open":
+            continue
+        facts = [q for q in known if q.part == mark and _of(q, term)]
+        fault = _wrong(text, amount, sentence, facts) if facts else "is told by no fact"
+        if fault:
+            fact = facts[0].fact if facts else None
+            tail = f": {fact.text}" if fact else ""
+            heard.add("place", spot, f"{heard.said(spot)!r} from the {mark} {fault}{tail}", fact)
+
+
+def _distances(text: Reading) -> list[Amount]:
+    """The amounts of disc diameters, those told in a word among them: within one disc diameter, a disc diameter away."""
+    found = [a for a in amounts.read(text) if a.unit == "dd"]
+    for term in text.of("units"):
+        k = term.first - 1
+        if "dd" in term.values and k >= 0 and not any(a.first <= k < a.last for a in found):
+            value = 1 if text.words[k] in ("a", "the") else amounts.SPELLED.get(text.words[k])
+            if value is not None:
+                found.append(Amount(k, term.last, term.first, value, value, 0.0, True, "dd", spelled=True))
+    return found
+
+
+def together(text: Reading, amount: Amount, ledger: Ledger) -> Quantity | None:
+    """A quantity of the lesions of which as many as an amount lie in the regions named after it together."""
+    sentence = text.sentence(Term(amount.first, amount.last, "number", ()))
+    group = next((g for g in _grouped(text, regions(text)) if g[0].first >= amount.last and g[0].first in sentence), None)
+    term = _subject(text, group[0], sentence) if group and ledger.placed else None
+    told = _told(ledger, term) if term else None
+    return told.places[0][1] if told and told.places and amount.low in told.counts(group) else None
+
+
+def somewhere(text: Reading, term: Term, sentence: range) -> bool:
+    """Whether what a sentence says of a lesion is of a part of the picture alone: none in the upper left quarter."""
+    parts = [r.first for r in regions(text)] + [t.first for t in text.of("units") if "dd" in t.values]
+    return any(term.last <= k < sentence.stop and not {";", ":", ","} & set(text.words[term.last : k]) for k in parts)
+
+
+def _measured(text: Reading, amount: Amount, sentence: range) -> Term | None:
+    """The lesion whose distance an amount tells; None where that is a vessel's or a zone's, or nothing is named."""
+    if any(t.first in sentence for kind in ("zones", "vessels") for t in text.of(kind)):
+        return None
+    named = [t for t in text.of("conditions") if t.last <= amount.first]
+    inside = [t for t in named if t.first in sentence] or [t for t in text.of("conditions") if t.first in sentence]
+    return (inside or named or [None])[-1]
+
+
+def _mark(text: Reading, amount: Amount, sentence: range) -> str:
+    """The landmark that a distance is told from: the first named after it, else the last before it."""
+    after = [k for k in range(amount.last, sentence.stop) if text.words[k] in _FOVEA | _DISC]
+    before = [k for k in range(sentence.start, amount.first) if text.words[k] in _FOVEA | _DISC]
+    k = after[0] if after else before[-1] if before else None
+    return "" if k is None else "fovea" if text.words[k] in _FOVEA else "disc"
+
+
+def _wrong(text: Reading, amount: Amount, sentence: range, facts: list[Quantity]) -> str:
+    """What is wrong with a distance; nothing where it is right."""
+    least = min(q.value for q in facts)
+    before = set(text.words[max(sentence.start, amount.first - 4) : amount.first])
+    denied = bool({"no", "none", "not", "neither", "without"} & set(text.words[sentence.start : amount.first]))
+    if before & _WITHIN:
+        return "is not so" if (least <= amount.low) == denied else ""
+    if before & _BEYOND:
+        return "" if denied else "is not so" if least <= amount.low else ""
+    near = amount.step * 1.0001 + 1e-9
+    return "" if any(amount.low - near <= q.value <= amount.high + near for q in facts) else "is not its distance"
+
+
+def shared(heard: Heard, ledger: Ledger) -> None:
+    """Shares of the lesions' area told as shares of the picture."""
+    text, shares = heard.text, [q for q in ledger.quantities if q.part == "rest" and q.unit == "%"]
+    for amount in [a for a in amounts.read(text) if a.unit == "%"] if shares else ():
+        if not {"image", "picture", "photograph", "retina", "fundus"} & set(text.words[amount.last : amount.last + 3]):
+            continue
+        held = ledger.valued(amount)
+        if held and all(q.part == "rest" for q in held):
+            spot, fact = Term(amount.first, amount.last, "share", ()), held[0].fact
+            heard.add("misattributed", spot, f"{heard.said(spot)!r} is no share of the image: {fact.text}", fact)
+
+
+def told(heard: Heard, ledger: Ledger) -> None:
+    """All of these, of one answer."""
+    placed(heard, ledger)
+    distant(heard, ledger)
+    shared(heard, ledger)

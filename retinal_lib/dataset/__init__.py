@@ -1,0 +1,1 @@
+"""A dataset on disk: each image a Case of facts."""

@@ -1,0 +1,254 @@
+"""AutoMorph's outputs: image quality and the 72 measurements, each kept only where it can be trusted."""
+
+import csv
+import hashlib
+import io
+from collections import defaultdict
+from functools import cache, lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from retinal_lib.dataset.measurements import SPEC, _by_column, features
+from retinal_lib.dataset.tables import fold, image_key
+from retinal_lib.errors import UserError
+from retinal_lib.facts import Fact, Source
+
+ROW = " row"  # the column of a frame that keeps the row's number in the file; no column of a file begins with a space
+Place = tuple[str, int]  # a file and a row of it
+QUALITY_WORDS = ("good", "usable", "not gradable")
+# the files that AutoMorph writes today, then the intermediate ones that older versions left behind
+FINAL = ("M3/Macular_Features.csv", "M3/Disc_Features.csv")
+OLDER = tuple(
+    (f"M3/{kind}_centred/{kind}_{zone}Measurement.csv", suffix)
+    for kind in ("Macular", "Disc")
+    for zone, suffix in (("", ""), ("Zone_B_", "_zone_b"), ("Zone_C_", "_zone_c"))
+) + tuple((f"{folder}Disc_cup_results.csv", "") for folder in ("M3/", "M3/Macular_centred/", "M3/Disc_centred/"))
+
+
+class AutoMorph:
+    """The tables under one `Results` folder. Absent tables are absent: `notes` says so, nothing is invented."""
+
+    def __init__(self, root: Path):
+        self.root, self.notes, self.inputs = root, [], {}
+        self.quality_rows = self._quality(root / "M1" / "results_ensemble.csv")
+        self.rows, self.values, self.sources = self._measurements()
+        if not self.quality_rows:
+            self.notes.append(f"no AutoMorph quality table ({root / 'M1' / 'results_ensemble.csv'})")
+        if not self.rows:
+            self.notes.append(f"no AutoMorph measurements ({root / 'M3'})")
+
+    def _read(self, path: Path) -> pd.DataFrame:
+        raw = path.read_bytes()
+        self.inputs[str(path)] = hashlib.sha256(raw).hexdigest()
+        try:
+            frame = pd.read_csv(io.BytesIO(raw), encoding="utf-8-sig", skipinitialspace=True, skip_blank_lines=False)
+            header = next(csv.reader([raw.split(b"\n", 1)[0].decode("utf-8-sig").strip()]), [])
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, csv.Error) as error:
+            raise UserError(f"{path}: not a readable AutoMorph table ({str(error).strip()})") from error
+        if len(frame) and not isinstance(frame.index, pd.RangeIndex):
+            raise UserError(f"{path}, row 2: more cells than the {len(header)} of the header; which is which is not told")
+        names = [_canonical().get(fold(name), name.strip()) for name in header]
+        twice = next((name for name in names if name and names.count(name) > 1), None)
+        if twice:
+            raise UserError(f"{path}: the column {twice!r} stands twice; a table needs one of each name")
+        if "Name" not in names:
+            raise UserError(f"{path}: no column 'Name'; the columns are {', '.join(map(repr, names[:8]))}, …")
+        frame.columns = names
+        frame = frame.assign(**{ROW: range(2, len(frame) + 2)})
+        frame = frame[frame["Name"].notna()]
+        # Name is a path in M1 and a bare name in M3, with either slash
+        frame.index = [image_key(str(name)) for name in frame["Name"]]
+        return frame
+
+    def _quality(self, path: Path) -> dict[str, tuple[int, Source]]:
+        if not path.is_file():
+            return {}
+        frame = self._read(path)
+        for column in ("Prediction", "softmax_bad"):
+            if column not in frame.columns:
+                raise UserError(f"{path}: no column {column!r}; found {', '.join(map(repr, frame.columns))}")
+        found: dict[str, tuple[int, Source]] = {}
+        clashing = set()
+        cells = zip(frame.index, frame[ROW], _numbers(frame["Prediction"]), _numbers(frame["softmax_bad"]), strict=True)
+        for place, (key, number, prediction, bad) in enumerate(cells):
+            if prediction not in (0, 1, 2) or np.isnan(bad):
+                written = [str(frame[column].iloc[place]) for column in ("Prediction", "softmax_bad")]
+                self.notes.append(
+                    f"{path.name}, row {number}: Prediction {' with softmax_bad '.join(written)} is no quality "
+                    "(0, 1 or 2 with a probability); left out"
+                )
+                continue
+            # a "usable" image is still rejected by AutoMorph where it is too probably bad
+            level = 2 if prediction == 1 and bad >= SPEC["softmax_bad"] else int(prediction)
+            if found.get(key, (level,))[0] != level:
+                clashing.add(key)
+            found[key] = (level, Source(str(path), number, "Prediction"))
+        for key in sorted(clashing):
+            self.notes.append(f"{path.name}: {key!r} stands there with different qualities; none is told")
+            del found[key]
+        return found
+
+    def _measurements(self) -> tuple[dict[str, int], np.ndarray, list[Place | dict[str, Place]]]:
+        names = [f.column for f in features()]
+        keys, values, sources = self._final(names)
+        if not values and (older := self._older(names)):
+            keys, rows, sources = older
+            values = [np.array(rows, dtype=float).reshape(len(keys), len(names))]
+        matrix = np.vstack(values) if values else np.empty((0, len(names)))
+        self._blank_invalid(matrix, names)
+        return self._index(keys, matrix), matrix, sources
+
+    def _final(self, names: list[str]) -> tuple[list[str], list[np.ndarray], list[Place]]:
+        keys, values, sources = [], [], []
+        for path in (self.root / name for name in FINAL if (self.root / name).is_file()):
+            frame = self._read(path)
+            missing = [n for n in names if n not in frame.columns and n not in SPEC["extra"]]
+            if missing:
+                self.notes.append(
+                    f"{path.name}: {len(missing)} of AutoMorph's 72 columns are missing, the first {missing[0]!r}"
+                )
+            values.append(self._matrix(path, frame, names))
+            keys += list(frame.index)
+            sources += [(str(path), number) for number in frame[ROW]]
+        return keys, values, sources
+
+    def _matrix(self, path: Path, frame: pd.DataFrame, names: list[str]) -> np.ndarray:
+        """The cells of these columns as numbers [row, column], NaN where there is none."""
+        bad = sum(
+            int((_numbers(frame[n]).isna() & frame[n].notna() & (frame[n].astype(str).str.strip() != "")).sum())
+            for n in names
+            if n in frame.columns and not pd.api.types.is_numeric_dtype(frame[n])
+        )
+        if bad:
+            self.notes.append(f"{path.name}: {bad} cells are not numbers; they are left out")
+        return frame.reindex(columns=names).apply(_numbers).to_numpy(dtype=float).reshape(len(frame), len(names))
+
+    def _older(self, names: list[str]) -> tuple[list[str], list[list[float]], list[dict[str, Place]]] | None:
+        """The intermediate files: zone columns carry no suffix there, and each file holds some of the columns."""
+        cells: dict[tuple[str, str], dict[str, tuple[float, Place]]] = defaultdict(dict)
+        for name, suffix in OLDER:
+            if not (self.root / name).is_file():
+                continue
+            path, kind = self.root / name, "Disc" if name.startswith("M3/Disc_centred/") else "Macular"
+            frame = self._read(path)
+            frame = frame.rename(columns={c: c + suffix for c in frame.columns if c + suffix in names})
+            matrix = self._matrix(path, frame, names)
+            for key, i in self._index(list(frame.index), matrix).items():
+                place = (str(path), int(frame[ROW].iloc[i]))
+                found = {n: (v, place) for n, v in zip(names, matrix[i].tolist(), strict=True) if v == v}
+                cells[kind, key] = found | cells[kind, key]  # of two files that both hold a column, the first counts
+        if not cells:
+            return None
+        self.notes.append("AutoMorph's older intermediate tables were read (no M3/*_Features.csv)")
+        rows = [[row[n][0] if n in row else np.nan for n in names] for row in cells.values()]
+        return [key for _, key in cells], rows, [{n: place for n, (_, place) in row.items()} for row in cells.values()]
+
+    def _blank_invalid(self, matrix: np.ndarray, names: list[str]) -> None:
+        """Sets to NaN what is a failure value, implausible, of unknown unit, or derived from such a value."""
+        column = {name: i for i, name in enumerate(names)}
+        lengths = [column[f.column] for f in features() if f.unit == "µm"]
+        measured = matrix > 0  # a ratio that needs no unit counts also where the unit of its two lengths is not known
+        evidence, trusted = _unit_evidence(matrix, column)
+        if len(matrix) and not trusted:
+            hubbard = [i for name, i in column.items() if name.startswith("AVR_Hubbard")]
+            matrix[:, lengths + hubbard] = np.nan
+            self.notes.append(
+                f"AutoMorph's lengths are left out: their unit could not be confirmed as µm ({evidence}); "
+                "check resolution_information.csv (mm per pixel)"
+            )
+        with np.errstate(invalid="ignore"):
+            for f in features():
+                values = matrix[:, column[f.column]]
+                values[~((values > f.low) & (values < f.high))] = np.nan
+            for f in features():
+                for parent in (column[name] for name in f.parents):
+                    known = measured[:, parent] if parent in lengths and not trusted else ~np.isnan(matrix[:, parent])
+                    matrix[~known, column[f.column]] = np.nan
+
+    def _index(self, keys: list[str], matrix: np.ndarray) -> dict[str, int]:
+        index: dict[str, int] = {}
+        clashing = set()
+        for i, key in enumerate(keys):
+            if key in index and not np.array_equal(matrix[index[key]], matrix[i], equal_nan=True):
+                clashing.add(key)
+            index.setdefault(key, i)
+        for key in sorted(clashing):
+            self.notes.append(f"AutoMorph measured {key!r} twice with different values; none is told")
+            del index[key]
+        return index
+
+    def quality(self, key: str) -> Fact | None:
+        """The quality fact of an image, or None where AutoMorph gives none."""
+        if key not in self.quality_rows:
+            return None
+        level, source = self.quality_rows[key]
+        words = QUALITY_WORDS[level]
+        if level == 2:
+            text = "AutoMorph's quality check rejected the image as not gradable"
+        else:
+            text = f"AutoMorph's quality check called the image {words}"
+        return Fact("quality", "quality", level, "AutoMorph", text, source, words)
+
+    def measurements(self, key: str) -> list[Fact]:
+        """One fact per trusted measurement of an image."""
+        row = self.rows.get(key)
+        if row is None:
+            return []
+        place = self.sources[row]
+        return [
+            Fact("vascular", f.column, value, f.unit, f.template % value, _source(place, f.column), f.words)
+            for f, value in zip(features(), self.values[row].tolist(), strict=True)
+            if value == value  # NaN is not a measurement
+        ]
+
+    def text(self, key: str) -> str:
+        """The texts of `measurements(key)` joined, without building the facts: for many images."""
+        row = self.rows.get(key)
+        if row is None:
+            return ""
+        values = self.values[row]
+        valid = ~np.isnan(values)
+        return _template(valid.tobytes()) % tuple(values[valid].tolist())
+
+
+def _source(place: Place | dict[str, Place], column: str) -> Source:
+    """The cell of a measurement. The older zone tables write their columns without the zone."""
+    if not isinstance(place, dict):
+        return Source(*place, column)
+    file, row = place[column]
+    zoned = Path(file).name.split("_", 1)[1].startswith("Zone_")
+    return Source(file, row, column.rsplit("_zone_", 1)[0] if zoned else column)
+
+
+def _unit_evidence(matrix: np.ndarray, column: dict[str, int]) -> tuple[str, bool]:
+    """What speaks for or against µm, and whether the lengths can be told."""
+    for name, (low, high) in SPEC["micrometres"].items():
+        values = matrix[:, [i for n, i in column.items() if n == name or n.startswith(f"{name}_zone")]]
+        values = values[values > 0]
+        if values.size:
+            median = float(np.median(values))
+            return f"the median {name} is {median:.4g}, in µm it lies between {low} and {high}", low <= median <= high
+    return "neither a disc height nor a CRAE was measured", False
+
+
+@lru_cache(maxsize=4096)
+def _template(valid: bytes) -> str:
+    chosen = [f for f, ok in zip(features(), np.frombuffer(valid, dtype=bool), strict=True) if ok]
+    return "; ".join(f.template for f in chosen)
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    return pd.to_numeric(column, errors="coerce")
+
+
+@cache
+def _canonical() -> dict[str, str]:
+    """Folded column name -> the name as AutoMorph writes it."""
+    return {fold(name): name for name in (*_by_column(), "Name", "Prediction", "softmax_bad")}
+
+
+def find(root: Path, split: str) -> Path:
+    """A split's own results folder where there is one (ids restart in some datasets), else the root itself."""
+    return root / split if (root / split / "M1").is_dir() or (root / split / "M3").is_dir() else root

@@ -1,0 +1,320 @@
+"""The kinds of facts a dataset page may name: each reads cells of one image's row and says what they mean."""
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from typing import ClassVar
+
+import yaml
+
+from retinal_lib.dataset.record import Column, ExcludedImage, Kind, Record
+from retinal_lib.dataset.tables import fold
+from retinal_lib.errors import unknown
+from retinal_lib.facts import ASPECTS, Fact, Source
+from retinal_lib.paths import PACKAGE
+
+
+def _known_aspects(names: Iterable[str]) -> None:
+    for name in names:
+        if name not in ASPECTS:
+            raise ValueError(str(unknown("aspect", name, ASPECTS)))
+
+
+@cache
+def scales() -> dict[str, dict]:
+    """The grading scales by name."""
+    return yaml.safe_load((PACKAGE / "scales.yaml").read_text(encoding="utf-8"))
+
+
+class Grade(Kind):
+    """A grade on a published scale."""
+
+    gives: ClassVar[tuple[str, ...]] = ("disease",)
+    column: Column
+    scale: str
+    name: str = "grade"
+
+    def model_post_init(self, _context: object) -> None:
+        """A scale that does not exist is an error of the page."""
+        if self.scale not in scales():
+            raise ValueError(str(unknown("scale", self.scale, scales())))
+
+    def columns(self) -> list[Column]:
+        return [self.column]
+
+    def facts(self, record: Record) -> list[Fact]:
+        scale = scales()[self.scale]
+        value, source = record.whole(self.column, list(scale["levels"]), f"the grade of {scale['of']}")
+        if value is None:
+            return []
+        words = scale["levels"][value]
+        joint = "meaning" if scale["form"] in ("noun", "criterion") else "meaning that"
+        text = f"the grade of {scale['of']} is {value} on the {scale['title']} (0 to {max(scale['levels'])}), {joint} {words}"
+        return [Fact("disease", self.name, value, self.scale, text, source, words)]
+
+
+class Flags(Kind):
+    """0/1 columns, one per condition, with one column that says whether anything was found."""
+
+    gives: ClassVar[tuple[str, ...]] = ("disease",)
+    labels: dict[str, str]
+    alias: dict[str, str] = {}  # spelling in the file -> code on the page
+    overall: str  # the column that says whether the image is normal
+    normal: int  # its value for a normal image
+    normal_words: str
+
+    def columns(self) -> list[Column]:
+        return [self.overall]
+
+    def _codes(self, record: Record) -> dict[str, str]:
+        """code -> column for every 0/1 column of the table."""
+        skip = {"id", fold(self.overall)}
+        alias = {fold(found): code for found, code in self.alias.items()}
+        return {alias.get(fold(n), n): n for n in record.table.header if fold(n) not in skip}
+
+    def facts(self, record: Record) -> list[Fact]:
+        overall, source = record.whole(self.overall, [0, 1], "whether the image is normal")
+        if overall is None:
+            return []
+        known = {fold(code): code for code in self.labels}
+        found, unexplained = [], []
+        for code, column in self._codes(record).items():
+            value, cell = record.whole(column, [0, 1], f"the label {code}")
+            if value and fold(code) in known:
+                words = self.labels[known[fold(code)]]
+                text = f"the image is labelled with {words}"
+                found.append(Fact("disease", known[fold(code)], 1, "", text, cell, words))
+            elif value:
+                unexplained.append(code)
+        normal = overall == self.normal
+        told = ", ".join([f.name for f in found] + unexplained)
+        if normal and told:
+            raise ExcludedImage(f"{source}: {self.overall} is {overall} (normal) though {told} is labelled")
+        if not normal and not found and not unexplained:
+            raise ExcludedImage(f"{source}: {self.overall} is {overall} (not normal) though no condition is labelled")
+        record.missing += [f"the label {code} is positive but has no confirmed meaning; it is not told" for code in unexplained]
+        if normal:
+            return [
+                Fact(
+                    "disease",
+                    "normal",
+                    1,
+                    "",
+                    f"the image is labelled as showing {self.normal_words}",
+                    source,
+                    self.normal_words,
+                )
+            ]
+        return found
+
+
+class Keywords(Kind):
+    """Free diagnostic keywords per eye: diagnoses, remarks on quality, and reasons not to use an image."""
+
+    gives: ClassVar[tuple[str, ...]] = ("disease", "quality")
+    column: Column
+    separators: str = ",，"
+    normal: str
+    quality: dict[str, str] = {}
+    exclude: list[str] = []
+    spelling: dict[str, str] = {}  # as written -> as told, within a keyword
+
+    def columns(self) -> list[Column]:
+        return list(self.column.values()) if isinstance(self.column, dict) else [self.column]
+
+    def facts(self, record: Record) -> list[Fact]:
+        text, source = record.cell(self.column)
+        keywords = list(dict.fromkeys(filter(None, (fold(k) for k in re.split(f"[{self.separators}]", text)))))
+        if not keywords:
+            if record.table is not None:
+                record.missing.append(f"the diagnosis is not known: {source} is empty")
+            return []
+        unusable = [k for k in keywords if k in self.exclude]
+        if unusable:
+            raise ExcludedImage(f"{source} says {unusable[0]!r}: not a picture of the fundus")
+        remarks = [k for k in keywords if k in self.quality]
+        diagnoses = [k for k in keywords if k not in self.quality]
+        if self.normal in diagnoses and len(diagnoses) > 1:
+            raise ExcludedImage(
+                f"{source} contradicts itself: {self.normal!r} stands beside "
+                f"{', '.join(d for d in diagnoses if d != self.normal)}"
+            )
+        if not diagnoses:
+            record.missing.append(f"the diagnosis is not known: {source} names only {', '.join(remarks)}")
+        facts = [self._remark(k, source) for k in remarks]
+        return facts + [self._diagnosis(k, source) for k in diagnoses]
+
+    def _remark(self, keyword: str, source: Source) -> Fact:
+        words = self.quality[keyword]
+        return Fact("quality", "remark", keyword, "", f"the annotators noted {words}", source, words)
+
+    def _diagnosis(self, keyword: str, source: Source) -> Fact:
+        words = keyword
+        for written, told in self.spelling.items():
+            words = re.sub(rf"\b{re.escape(written)}\b", told, words)
+        if keyword == self.normal:
+            return Fact("disease", "normal", 1, "", f"this eye is labelled {words}", source, words, "eye")
+        return Fact("disease", "diagnosis", keyword, "", f"this eye is labelled with {words}", source, words, "eye")
+
+
+class Quality(Kind):
+    """A graded image quality; at a level in `ungradable` nothing else is told of the image."""
+
+    gives: ClassVar[tuple[str, ...]] = ("quality",)
+    column: Column
+    by: str
+    levels: dict[int, str]
+    ungradable: list[int] = []
+
+    def columns(self) -> list[Column]:
+        return [self.column]
+
+    def facts(self, record: Record) -> list[Fact]:
+        value, source = record.whole(self.column, list(self.levels), "the image quality")
+        if value is None:
+            return []
+        words = self.levels[value]
+        name = "ungradable" if value in self.ungradable else "quality"
+        return [Fact("quality", name, value, self.by, f"the {self.by} graded the image quality as {words}", source, words)]
+
+
+class Person(Kind):
+    """Age and sex from the patient's record. An age in `placeholder` is not an age."""
+
+    gives: ClassVar[tuple[str, ...]] = ("patient",)
+    age: str
+    sex: str
+    placeholder: list[int] = []
+
+    def facts(self, record: Record) -> list[Fact]:
+        if record.table is None or not (record.table.find(self.age) and record.table.find(self.sex)):
+            return []
+        found = []
+        age, source = record.cell(self.age)
+        if re.fullmatch(r"\d+(\.0*)?", age) and 0 < float(age) < 120 and int(float(age)) not in self.placeholder:
+            years = int(float(age))
+            found.append(
+                Fact(
+                    "patient",
+                    "age",
+                    years,
+                    "years",
+                    f"the patient was {years} years old",
+                    source,
+                    f"{years} years old",
+                    "patient",
+                )
+            )
+        elif age:
+            record.missing.append(f"the age is not known: {source} holds {age!r}, which is no usable age")
+        sex, source = record.cell(self.sex)
+        if fold(sex) in ("male", "female"):
+            found.append(Fact("patient", "sex", fold(sex), "", f"the patient is {fold(sex)}", source, fold(sex), "patient"))
+        elif sex:
+            record.missing.append(f"the sex is not known: {source} holds {sex!r}, expected male or female")
+        return found
+
+
+class PatientLabels(Kind):
+    """0/1 labels of the patient, both eyes together: never told as the eye's."""
+
+    gives: ClassVar[tuple[str, ...]] = ("patient",)
+    labels: dict[str, str]
+
+    def facts(self, record: Record) -> list[Fact]:
+        found = []
+        for code, words in self.labels.items():
+            if record.table is None or record.table.find(code) is None:
+                continue
+            value, source = record.whole(code, [0, 1], f"the patient's label {code}")
+            if value:
+                text = f"the patient's record, for both eyes together, is labelled {words}"
+                found.append(Fact("patient", code, 1, "", text, source, words, "patient"))
+        return found
+
+
+class Columns(Kind):
+    """Free text columns, each told under an aspect."""
+
+    aspects: dict[str, str]  # column -> aspect
+
+    def model_post_init(self, _context: object) -> None:
+        """An aspect that does not exist is an error of the page."""
+        _known_aspects(self.aspects.values())
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """The aspects that the columns are told under."""
+        return tuple(dict.fromkeys(self.aspects.values()))
+
+    def facts(self, record: Record) -> list[Fact]:
+        found = []
+        for column, aspect in self.aspects.items():
+            if record.table is None or record.table.find(column) is None:
+                continue
+            text, source = record.cell(column)
+            text = " ".join(text.split()).rstrip(".")
+            if text:
+                found.append(Fact(aspect, column, text, "", text, source, text))
+        return found
+
+
+class Say(Kind):
+    """One statement that holds for every image, or for those in `only`."""
+
+    label: ClassVar[bool] = False
+    aspect: str
+    name: str
+    text: str
+    words: str = ""
+    source: str = ""
+    only: list[str] = []
+
+    def model_post_init(self, _context: object) -> None:
+        """An aspect that does not exist is an error of the page."""
+        _known_aspects([self.aspect])
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """The statement's aspect."""
+        return () if self.only else (self.aspect,)
+
+    def facts(self, record: Record) -> list[Fact]:
+        if self.only and record.stem.casefold() not in {name.casefold() for name in self.only}:
+            return []
+        return [Fact(self.aspect, self.name, 1, "", self.text, Source(self.source or "dataset page"), self.words or self.text)]
+
+
+class AutoMorphFacts(Kind):
+    """AutoMorph's quality (where the page has no graded one) and measurements, read by `automorph`."""
+
+    label: ClassVar[bool] = False
+    gives: ClassVar[tuple[str, ...]] = ("quality", "vascular")
+
+    def facts(self, record: Record) -> list[Fact]:
+        return []  # joined by image name in `dataset`, since they stand in no label table
+
+
+class Boxes(Kind):
+    """Lesion boxes from the masks that the page declares; a description names at most `max_boxes` per lesion type."""
+
+    label: ClassVar[bool] = False
+    max_boxes: int = 10
+    gives: ClassVar[tuple[str, ...]] = ("lesion",)
+
+    def facts(self, record: Record) -> list[Fact]:
+        return []  # read from mask files in `lesions`
+
+
+KINDS: dict[str, type[Kind]] = {
+    "grade": Grade,
+    "flags": Flags,
+    "keywords": Keywords,
+    "quality": Quality,
+    "person": Person,
+    "patient_labels": PatientLabels,
+    "columns": Columns,
+    "say": Say,
+    "automorph": AutoMorphFacts,
+    "boxes": Boxes,
+}

@@ -1,0 +1,126 @@
+"""Finds a dataset's files below the folder a user unzipped, doubled folders and all."""
+
+import fnmatch
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import unquote
+
+from retinal_lib.dataset.tables import IMAGE_SUFFIXES
+
+IGNORED = ("__MACOSX", ".ipynb_checkpoints", ".git")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """One folder with files, and the words its place is matched by: its path from the root (the root's own name first),
+    percent signs decoded, folder names that an unzip tool doubled taken once."""
+
+    path: Path
+    words: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def walk(root: Path, without: Iterable[Path] = ()) -> list[Folder]:
+    """All folders below `root` that hold files, in path order, without hidden ones and those in `without`."""
+    skip = {Path(path) for path in without}
+    found = []
+    for path, folders, files in os.walk(root):
+        here = Path(path)
+        folders[:] = sorted(f for f in folders if f not in IGNORED and not f.startswith(".") and here / f not in skip)
+        words: list[str] = []
+        for part in (root.name, *here.relative_to(root).parts):
+            word = unquote(part).strip().casefold()
+            if not words or words[-1] != word:
+                words.append(word)
+        kept = tuple(sorted(f for f in files if not f.startswith(".")))
+        if kept:
+            found.append(Folder(here, tuple(words), kept))
+    return found
+
+
+def _fits(words: tuple[str, ...], pattern: str) -> bool:
+    parts = [part.casefold() for part in pattern.split("/")]
+    tail = words[-len(parts) :]
+    return len(tail) == len(parts) and all(map(fnmatch.fnmatchcase, tail, parts))
+
+
+def folders(tree: list[Folder], patterns: Iterable[str], accept: str = "") -> list[Folder]:
+    """The folders that fit the first pattern for which any folder holds an image whose stem fits `accept`."""
+    for pattern in patterns:
+        fitting = [f for f in tree if _fits(f.words, pattern)]
+        if any(re.search(accept, Path(name).stem, re.IGNORECASE) for f in fitting for name in images(f)):
+            return fitting
+    return []
+
+
+def files(tree: list[Folder], patterns: Iterable[str]) -> list[Path]:
+    """The files whose path fits the first pattern that any file fits."""
+    for pattern in patterns:
+        fitting = [f.path / n for f in tree for n in f.files if _fits((*f.words, n.casefold()), pattern)]
+        if fitting:
+            return fitting
+    return []
+
+
+def images(folder: Folder) -> list[str]:
+    """The names of a folder's image files."""
+    return [name for name in folder.files if Path(name).suffix.casefold() in IMAGE_SUFFIXES]
+
+
+def natural(name: str) -> list:
+    """A sort key that puts 2 before 10."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part.casefold()) for part in re.split(r"(\d+)", name)]
+
+
+@dataclass
+class Found:
+    """One image file of a split."""
+
+    name: str
+    split: str
+    path: Path
+    size: int
+    reason: str = ""  # why it is not used, "" where it is
+
+    @cached_property
+    def stem(self) -> str:
+        """The name without its last suffix."""
+        return self.path.stem
+
+    @cached_property
+    def key(self) -> str:
+        """The stem as rows are found by: case folded."""
+        return self.stem.casefold()
+
+
+@dataclass
+class Inventory:
+    """The image files of one split, one per id."""
+
+    images: list[Found] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)  # files in the image folders whose name is no id of the dataset
+
+
+def inventory(found: list[Folder], split: str, accept: str) -> Inventory:
+    """Sorts the image files of a split: a copy of equal size counts once, two different files of one id count as unusable."""
+    by_id: dict[str, list[Found]] = defaultdict(list)
+    result = Inventory()
+    for folder in found:
+        for name in images(folder):
+            path = folder.path / name
+            if re.search(accept, path.stem, re.IGNORECASE):
+                by_id[path.stem.casefold()].append(Found(name, split, path, path.stat().st_size))
+            else:
+                result.ignored.append(str(path))
+    for same in by_id.values():
+        first = same[0]
+        if any(other.size != first.size or other.name != first.name for other in same):
+            first.reason = f"{len(same)} different files bear this id: {', '.join(str(f.path) for f in same)}; keep one"
+        result.images.append(first)
+    result.images.sort(key=lambda image: natural(image.name))
+    return result

@@ -1,0 +1,1 @@
+"""Masks to lesions, boxes, locations and words: pure functions."""

@@ -1,0 +1,248 @@
+"""Lesion masks to lesions, clusters and boxes: pure functions of files and arrays."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from retinal_lib.dataset.lesions import masks, runs
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One connected lesion: its box [x_min, y_min, x_max, y_max] as fractions of the mask's width and height, with
+    4 digits, rounded outwards so that it always holds the lesion (x to the right, y down, the maximum edges exclusive),
+    and its pixel count."""
+
+    box: Box
+    pixels: int
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Lesions that lie close together: the box around them (as `Lesion`), how many they are, their pixels, and the share
+    of the box's pixels that they fill, 0 to 1 with 4 digits."""
+
+    box: Box
+    lesions: int
+    pixels: int
+    fill: float
+
+
+@dataclass(frozen=True, eq=False)
+class Lesions:
+    """All connected lesions of one mask, the largest first; `size` is the mask's (width, height), `edges` their boxes in
+    pixels [n, 4], `pixels` their sizes [n], `runs` the marked pixels with `owners` as numbered here."""
+
+    size: tuple[int, int]
+    edges: np.ndarray
+    pixels: np.ndarray
+    runs: runs.Runs
+
+    @cached_property
+    def lesions(self) -> tuple[Lesion, ...]:
+        """Each lesion by itself."""
+        shares = self.shares(self.edges)
+        return tuple(Lesion(box, n) for box, n in zip(shares, self.pixels.tolist(), strict=True))
+
+    @property
+    def area(self) -> float:
+        """The lesions' share of the image, 0 to 1."""
+        return int(self.pixels.sum()) / (self.size[0] * self.size[1])
+
+    def shares(self, edges: np.ndarray) -> Iterator[Box]:
+        """Boxes in pixels [n, 4] as fractions of the mask, rounded outwards to 4 digits."""
+        width, height = self.size
+        return (rounded((x0 / width, y0 / height, x1 / width, y1 / height)) for x0, y0, x1, y1 in edges.tolist())
+
+    @cached_property
+    def centres(self) -> np.ndarray:
+        """The mean place of each lesion's pixels, (x, y) in pixels [n, 2]."""
+        rows, starts, ends, owners = self.runs
+        length, count = ends - starts, len(self.pixels)
+        x = np.bincount(owners, length * (starts + ends) / 2, count)
+        y = np.bincount(owners, length * (rows + 0.5), count)
+        return np.stack([x, y], axis=1) / np.maximum(self.pixels, 1)[:, None]
+
+    def distances(self, x: float, y: float) -> np.ndarray:
+        """How far each lesion's nearest pixel is from a point, in pixels [n]; 0 where the point lies on the lesion."""
+        rows, starts, ends, owners = self.runs
+        across = np.maximum(np.maximum(starts - x, x - ends), 0)
+        down = np.maximum(np.maximum(rows - y, y - rows - 1), 0)
+        found = np.full(len(self.pixels), np.inf)
+        np.minimum.at(found, owners, np.hypot(across, down))
+        return found
+
+
+def find(mask: np.ndarray) -> Lesions:
+    """The 8-connected lesions of a boolean mask [height, width], the largest first, ties from the top left."""
+    return _found(runs.packed(mask), (mask.shape[1], mask.shape[0]))
+
+
+def _found(bits: np.ndarray, size: tuple[int, int]) -> Lesions:
+    return _ranked(size, *runs.lesions(bits, size[0]))
+
+
+def _ranked(size: tuple[int, int], lines: runs.Runs, extents: runs.Extents) -> Lesions:
+    order = _largest_first(extents.pixels, extents.boxes)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return Lesions(size, extents.boxes[order], extents.pixels[order], lines._replace(owners=rank[lines.owners]))
+
+
+def _largest_first(pixels: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    return np.lexsort((edges[:, 3], edges[:, 2], edges[:, 1], edges[:, 0], -pixels))
+
+
+@lru_cache(maxsize=16)
+def read(path: Path) -> Lesions:
+    """The lesions of a mask file, remembered, since a mask is described, checked and drawn in turn. UserError: it cannot be
+    read."""
+    return load(path)
+
+
+def load(path: Path) -> Lesions:
+    """As `read`, and nothing is remembered: for whole folders."""
+    return _found(*masks.read(path))
+
+
+def clusters(found: Lesions, gap: float, fill: float = 0.0) -> tuple[list[Cluster], np.ndarray]:
+    """The clusters of a mask's lesions, those with most pixels first, and the number of each lesion's cluster, int64 [n].
+
+    Two lesions belong to one cluster where their boxes are at most `gap` apart, across and down, as a share of the mask's
+    longer side; so does whatever is near one of them. A cluster that fills less than `fill` of its box is parted: at half
+    the gap, a quarter, an eighth, where boxes touch, and at last into single lesions. Each lesion is in exactly one."""
+    if not len(found.pixels):
+        return [], np.empty(0, np.int64)
+    owners = _dense(found, gap * max(found.size), fill)
+    edges, pixels, lesions = _around(found, owners)
+    shares = pixels / _areas(edges)
+    first = _largest_first(pixels, edges)
+    rank = np.empty(len(first), np.int64)
+    rank[first] = np.arange(len(first))
+    columns = zip(
+        found.shares(edges[first]), lesions[first].tolist(), pixels[first].tolist(), shares[first].tolist(), strict=True
+    )
+    return [Cluster(box, n, area, round(share, 4)) for box, n, area, share in columns], rank[owners]
+
+
+def of(path: Path, gap: float, fill: float) -> list[Cluster]:
+    """The clusters of a mask file. UserError: it cannot be read."""
+    return clusters(load(path), gap, fill)[0]
+
+
+def _dense(found: Lesions, gap: float, fill: float) -> np.ndarray:
+    """The number of each lesion's cluster, int64 [n], with `gap` in pixels."""
+    owners, left, taken = np.empty(len(found.pixels), np.int64), np.arange(len(found.pixels)), 0
+    for apart in (gap, gap / 2, gap / 4, gap / 8, 0):
+        near = runs.near(found.edges[left], apart)
+        edges, pixels, lesions = _around(found, near, left)
+        whole = ((pixels >= fill * _areas(edges)) | (lesions == 1))[near]
+        owners[left[whole]] = taken + near[whole]
+        left, taken = left[~whole], taken + len(pixels)
+        if not len(left):
+            break
+    owners[left] = taken + np.arange(len(left))
+    return np.unique(owners, return_inverse=True)[1]
+
+
+def _around(found: Lesions, owners: np.ndarray, chosen: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Box in pixels [n, 4], pixels and lesions of each group of lesions (all, or those at the places `chosen`)."""
+    edges, sizes = (found.edges, found.pixels) if chosen is None else (found.edges[chosen], found.pixels[chosen])
+    order = np.argsort(owners, kind="stable")
+    cut = np.flatnonzero(np.diff(owners[order], prepend=-1))
+    low = np.minimum.reduceat(edges[order, :2], cut)
+    boxes = np.hstack([low, np.maximum.reduceat(edges[order, 2:], cut)])
+    return boxes, np.add.reduceat(sizes[order], cut), np.diff(cut, append=len(order))
+
+
+def _areas(edges: np.ndarray) -> np.ndarray:
+    return (edges[:, 2] - edges[:, 0]) * (edges[:, 3] - edges[:, 1])
+
+
+def rounded(box: Box) -> Box:
+    """A box with 4 digits, rounded outwards."""
+    left, top, right, bottom = box
+    return _floor(left), _floor(top), _ceil(right), _ceil(bottom)
+
+
+def _floor(edge: float) -> float:
+    return math.floor(round(edge * 1e4, 6)) / 1e4
+
+
+def _ceil(edge: float) -> float:
+    return math.ceil(round(edge * 1e4, 6)) / 1e4
+
+
+@dataclass(frozen=True)
+class Landmark:
+    """A part of the eye that a mask marks: its box (as `Lesion`), its centre (x, y) and its diameter (that of a circle of
+    its area), both in the mask's pixels."""
+
+    box: Box
+    centre: tuple[float, float]
+    diameter: float
+
+
+def landmark(found: Lesions) -> Landmark | None:
+    """The largest marked part of a landmark's mask; None where nothing is marked."""
+    if not len(found.pixels):
+        return None
+    x, y = found.centres[0].tolist()
+    return Landmark(found.lesions[0].box, (x, y), 2 * math.sqrt(int(found.pixels[0]) / math.pi))
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A picture cut out of another and laid on a square, as AutoMorph's M0 does it: `size` of the whole picture, `left`
+    and `top` corner, `width` and `height` of the part, and its place (`right`, `down`) on a square of `side`; pixels."""
+
+    size: tuple[int, int]
+    left: int
+    top: int
+    width: int
+    height: int
+    right: int
+    down: int
+    side: int
+
+    @classmethod
+    def around(cls, size: tuple[int, int], row: int, column: int, radius: int) -> "Crop":
+        """What AutoMorph's M0 keeps of a picture of `size` (width, height), by the three numbers of its crop_info.csv."""
+        left, top = max(0, column - radius), max(0, row - radius)
+        width, height = min(size[0] - left, 2 * radius), min(size[1] - top, 2 * radius)
+        side = max(width, height)
+        return cls(size, left, top, width, height, int(side / 2 - width / 2), int(side / 2 - height / 2), side)
+
+    def into(self, box: Box) -> Box | None:
+        """A box of the whole picture as one of the crop, clipped to what the crop holds; None: it lies outside. Fractions
+        of each, not rounded."""
+        x0, x1 = (self._clipped(x * self.size[0] - self.left, self.width) + self.right for x in box[0::2])
+        y0, y1 = (self._clipped(y * self.size[1] - self.top, self.height) + self.down for y in box[1::2])
+        return (x0 / self.side, y0 / self.side, x1 / self.side, y1 / self.side) if x0 < x1 and y0 < y1 else None
+
+    def back(self, box: Box) -> Box:
+        """A box of the crop as one of the whole picture, the reverse of `into`."""
+        x0, x1 = ((x * self.side - self.right + self.left) / self.size[0] for x in box[0::2])
+        y0, y1 = ((y * self.side - self.down + self.top) / self.size[1] for y in box[1::2])
+        return x0, y0, x1, y1
+
+    @staticmethod
+    def _clipped(edge: float, most: int) -> float:
+        return min(max(edge, 0.0), float(most))
+
+    def cut(self, found: Lesions) -> Lesions:
+        """What the crop holds of the lesions of a whole picture, in the crop's pixels; a lesion that its edge parts in two
+        stays one."""
+        rows, starts, ends, owners = found.runs
+        starts = np.clip(starts - self.left, 0, self.width) + self.right
+        ends = np.clip(ends - self.left, 0, self.width) + self.right
+        held = (rows >= self.top) & (rows < self.top + self.height) & (starts < ends)
+        owners = np.unique(owners[held], return_inverse=True)[1]
+        lines = runs.Runs(rows[held] - self.top + self.down, starts[held], ends[held], owners)
+        return _ranked((self.side, self.side), lines, runs.extents(lines))

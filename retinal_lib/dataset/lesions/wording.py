@@ -1,0 +1,124 @@
+"""Lesion facts in words: how many, how much of the image, where, in which boxes, and what the boxes leave out."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from retinal_lib.dataset.lesions import boxes
+from retinal_lib.dataset.lesions import locations as places
+from retinal_lib.dataset.lesions.boxes import Box, Lesions
+from retinal_lib.facts import Fact, Source
+
+# what follows a lesion type's name in the names of its facts; the name alone is the count
+ENDINGS = ("_area", "_clusters", "_place", "_fovea", "_disc", "_box", "_rest", "_rest_share", "_rest_place")
+
+
+def is_count(fact: Fact) -> bool:
+    """Whether a lesion fact tells how many lesions of a type there are."""
+    return fact.aspect == "lesion" and not fact.name.endswith(ENDINGS)
+
+
+@dataclass(frozen=True)
+class Type:
+    """One lesion type of an image: its code, what one and many are called, its mask and lesions (one at least), the gap and
+    fill of clusters (see `boxes.clusters`), how places are told, and whether it is told that a lesion is within one disc
+    diameter of the fovea, as matters for exudates."""
+
+    kind: str
+    one: str
+    many: str
+    path: Path
+    found: Lesions
+    gap: float
+    fill: float
+    places: places.Places
+    near_fovea: bool = False
+
+    def facts(self, most: int) -> list[Fact]:
+        """Its facts in the order of telling, with boxes for at most `most` clusters, the largest first."""
+        groups, owners = boxes.clusters(self.found, self.gap, self.fill)
+        return [*self._counted(len(groups)), *self._where(), *self._boxes(groups, most), *self._rest(owners, most)]
+
+    @property
+    def _count(self) -> int:
+        return len(self.found.pixels)
+
+    @property
+    def _words(self) -> str:
+        return self.one if self._count == 1 else self.many
+
+    def _fact(self, ending: str, value: object, unit: str, text: str, words: str = "") -> Fact:
+        return Fact("lesion", f"{self.kind}{ending}", value, unit, text, Source(str(self.path)), words or self.many)
+
+    def _counted(self, clusters: int) -> list[Fact]:
+        is_one, area = self._count == 1, self.found.area
+        covers = f"the {self._words} {'covers' if is_one else 'cover'} {percent(area)} of the image"
+        marked = f"{self._count} {self._words} {'is' if is_one else 'are'} marked"
+        told = [self._fact("", self._count, self.many, marked, self.one), self._fact("_area", area * 100, "%", covers)]
+        if clusters < self._count:
+            text = f"the {self.many} lie in {clusters} {'clusters' if clusters > 1 else 'cluster'}"
+            told.append(self._fact("_clusters", clusters, "clusters", text))
+        return told
+
+    def _where(self) -> list[Fact]:
+        found = self._quadrants("_place", self.many)
+        which = f"the {self.one}" if self._count == 1 else f"the nearest of the {self.many}"
+        for ending, mark, words in (
+            ("_fovea", self.places.fovea, places.FOVEA),
+            ("_disc", self.places.disc, places.DISC),
+        ):
+            far = self.places.nearest(self.found, mark)
+            if far is not None:
+                within = ", within one disc diameter of it" if ending == "_fovea" and self.near_fovea and far <= 1 else ""
+                centre = "the fovea" if ending == "_fovea" else f"the centre of the {words}"
+                text = f"{which} lies {far:.2f} disc diameters from {centre}{within}"
+                found.append(self._fact(ending, round(far, 2), "disc diameters", text, words))
+        return found
+
+    def _quadrants(self, ending: str, words: str, chosen: np.ndarray | None = None) -> list[Fact]:
+        frame = self.places.frame
+        counts = self.places.quadrants(self.found, chosen)
+        return [
+            self._fact(ending, n, self.many, text, f"{name} {frame}") for name, n, text in places.listed(counts, words, frame)
+        ]
+
+    def _boxes(self, groups: list[boxes.Cluster], most: int) -> list[Fact]:
+        shown = [cluster.box for cluster in groups[:most]]
+        clustered = len(groups) < self._count
+        things = "clusters" if clustered else self.many
+        if len(groups) > most:
+            title = f"the {most} largest {'clusters' if clustered else f'of the {self.many}'} lie"
+        elif len(groups) > 1:
+            title = f"the {things} lie"
+        else:
+            title = "the cluster lies" if clustered else f"the {self.one} lies"
+        start = f"{title} in the box{'' if len(shown) == 1 else 'es'} "
+        return [self._fact("_box", box, "box", f"{'' if i else start}{said(box)}") for i, box in enumerate(shown)]
+
+    def _rest(self, owners: np.ndarray, most: int) -> list[Fact]:
+        """What lies beyond the named boxes: how many lesions, their share of the lesions' area, and in which quadrants."""
+        left = owners >= most
+        count, share = int(left.sum()), float(self.found.pixels[left].sum() / self.found.pixels.sum())
+        if not count:
+            return []
+        more = f"{count} more {self.one if count == 1 else self.many} {'lies' if count == 1 else 'lie'} beyond these boxes"
+        area = f"{'it holds' if count == 1 else 'they hold'} {percent(share)} of the area of all {self.many}"
+        return [
+            self._fact("_rest", count, self.many, more, self.one if count == 1 else self.many),
+            self._fact("_rest_share", share * 100, "%", area),
+            *self._quadrants("_rest_place", f"{self.many} beyond the boxes", left),
+        ]
+
+
+def percent(share: float) -> str:
+    """A share of the image as text with at least two digits that count."""
+    value = share * 100
+    digits = 1 if value >= 10 else 2 if value >= 1 else 3 if value >= 0.1 else max(4, 1 - math.floor(math.log10(value)))
+    return f"{value:.{digits}f} %"
+
+
+def said(box: Box) -> str:
+    """A box as text."""
+    return "[" + ", ".join(f"{edge:.4f}" for edge in box) + "]"

@@ -1,0 +1,228 @@
+"""A dataset page: what a dataset's files are called, what its labels mean and what its terms allow, as data."""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from retinal_lib.dataset import page
+from retinal_lib.dataset import tables as table
+from retinal_lib.dataset.fact_kinds import KINDS
+from retinal_lib.dataset.record import Kind
+from retinal_lib.errors import UserError, unknown
+from retinal_lib.paths import PACKAGE
+
+
+class Strict(BaseModel):
+    """A part of a page: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Split(Strict):
+    """Where one split lies. Each list holds alternatives; the first that exists is taken."""
+
+    images: list[str]
+    tables: list[str] = []
+    masks: list[str] = []
+    unlabelled: bool = False  # the split's table may lack the label columns
+    role: Literal["train", "validation", "test"] | None = None  # what it is officially, where its name does not begin so
+
+
+class Masks(Strict):
+    """How a mask's name tells its image (group `image`, else the whole stem) and its lesion type (group `type`): its stem, or
+    where `name` holds a slash, its folder's name and its stem, as in MA/eye1; `gap` is how
+    far apart, as a share of the mask's longer side, lesions of one cluster may lie, `fill` the share of its box that a cluster
+    fills at least (see `boxes.clusters`). Places are told from the landmarks that are called "optic disc" and "fovea"."""
+
+    name: str
+    types: dict[str, tuple[str, str]]  # type -> (singular, plural)
+    landmarks: dict[str, str] = {}
+    absent: Literal["none", "unknown"] = "unknown"  # what a missing mask file says where the type's folder has others
+    gap: float = Field(0.00025, ge=0, lt=1)
+    fill: float = Field(0.2, ge=0, le=1)
+    centred: Literal["macula", "not said"] = "not said"  # macula: every picture is, so that the disc's side tells the nose's
+    near_fovea: list[str] = []  # types of which it is told where they come within one disc diameter of the fovea
+
+
+class Pairs(Strict):
+    """A table that pairs left and right images of one patient."""
+
+    tables: list[str]
+    left: str
+    right: str
+
+
+class Correction(Strict):
+    """A published erratum: the stale value and the right one."""
+
+    image: str
+    column: str
+    stale: str
+    right: str
+    source: str
+
+
+class Page(Strict):
+    """One dataset. See `datasets/` for the pages and CONTRIBUTING.md for how to write one."""
+
+    name: str
+    title: str
+    citation: str = ""
+    licence: str = "not stated"
+    may_send: Literal["yes", "no", "ask"] = "ask"
+    terms: str = ""  # what the licence needs, as the end of a sentence
+    modality: str = ""
+    prefix: str = ""
+    image: str = ".*"  # regular expression of an image's stem; groups `patient` and `eye` are read
+    eyes: dict[str, Literal["left", "right"]] = {"left": "left", "right": "right"}
+    private_names: bool = False  # image names identify participants and are never shown in a notebook
+    restart: bool = False  # numbering restarts in each split
+    splits: dict[str, Split]
+    key: str | list[str] | dict[str, str] | None = None  # the column that names the image, or one per eye
+    update: str | None = None  # regular expression of the part of a table's name that marks a newer edition
+    pairs: Pairs | None = None
+    masks: Masks | None = None
+    corrections: list[Correction] = []
+    same_image: list[tuple[str, str]] = []  # two names of one picture, from the dataset's errata
+    same_person: list[str] = []  # columns that together tell a person, where no name does
+    exclude: dict[str, str] = {}  # image -> why it is never used
+    facts: list[Kind]
+    file: Path | None = Field(None, exclude=True)
+
+    @field_validator("may_send", mode="before")
+    @classmethod
+    def _yes_is_no_boolean(cls, value: object) -> object:
+        return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+
+    @field_validator("eyes")
+    @classmethod
+    def _any_case(cls, value: dict[str, str]) -> dict[str, str]:
+        return {name.casefold(): eye for name, eye in value.items()}
+
+    @field_validator("facts", mode="before")
+    @classmethod
+    def _known_kinds(cls, entries: object) -> list:
+        if not isinstance(entries, list):
+            raise ValueError(f"a list of kinds of facts is needed, found {entries!r}")
+        return [_kind(entry) for entry in entries]
+
+    @model_validator(mode="after")
+    def _regular_expressions(self) -> "Page":
+        for pattern in filter(None, (self.image, self.update, self.masks and self.masks.name)):
+            re.compile(pattern)
+        return self
+
+    @property
+    def image_prefix(self) -> str:
+        """What stands before an image's name in exported files."""
+        return self.prefix or f"{self.name}/"
+
+    def role(self, split: str) -> str:
+        """What a split is officially: train, validation, test, or "" where the dataset does not say."""
+        told = self.splits[split].role if split in self.splits else None
+        begins = {"train": "train", "val": "validation", "dev": "validation", "test": "test"}
+        return told or next((role for start, role in begins.items() if split.casefold().startswith(start)), "")
+
+    @property
+    def gives(self) -> tuple[Kind, ...]:
+        """The kinds of facts, in the page's order."""
+        return tuple(self.facts)
+
+
+def _kind(entry: object) -> Kind:
+    if isinstance(entry, str):
+        entry = {entry: {}}
+    if not isinstance(entry, dict) or len(entry) != 1:
+        raise ValueError(f"each fact is one kind with its settings, found {entry!r}")
+    ((name, settings),) = entry.items()
+    if name not in KINDS:
+        raise ValueError(str(unknown("kind of fact", name, KINDS)))
+    if not isinstance(settings, dict):
+        raise ValueError(f"{name} needs a mapping of settings, found {settings!r}")
+    try:
+        return KINDS[name](**settings)
+    except ValidationError as error:
+        raise ValueError(f"{name}: {_first(error)}") from error
+
+
+def _first(error: ValidationError) -> str:
+    """The first of a model's errors: where, what, and what was found there."""
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    named = first["type"] in ("missing", "value_error")  # a message that says it all
+    found = "" if named else f" (found {first['input']!r})"
+    return f"{place}{': ' if place else ''}{first['msg'].removeprefix('Value error, ')}{found}"
+
+
+def load(path: Path) -> Page:
+    """Reads a page. UserError: not YAML, or a key, kind or value that a page cannot have; named with file and place."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: not a readable dataset page ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UserError(f"{path}: a dataset page is a mapping of keys such as name, title, splits and facts")
+    try:
+        return Page(**content, file=path)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_first(error)}") from error
+    except re.error as error:
+        raise UserError(f"{path}: {error.pattern!r} is no regular expression ({error})") from error
+
+
+@cache
+def _published() -> dict[str, Path]:
+    return {path.stem: path for path in sorted((PACKAGE / "datasets").glob("*.yaml"))}
+
+
+def names() -> tuple[str, ...]:
+    """The datasets that have a page in the package."""
+    return tuple(_published())
+
+
+def get(dataset: str) -> Page:
+    """The page of a published dataset by name (any case), or a page of the user's own by path to its .yaml file."""
+    if Path(dataset).suffix.casefold() in (".yaml", ".yml"):
+        return load(Path(dataset))
+    folded = {name.casefold(): name for name in names()}
+    if dataset.casefold() not in folded:
+        raise unknown("dataset", dataset, names())
+    return _cached(folded[dataset.casefold()])
+
+
+def own_name(path: str | Path) -> str:
+    """The name of a dataset of the user's own, from its page's or table's file name."""
+    return re.sub(r"\W+", "_", Path(path).stem).strip("_") or "own"
+
+
+@cache
+def _cached(name: str) -> Page:
+    return load(_published()[name])
+
+
+CSV_ASPECTS = {"modality": "image", "quality": "quality", "disease": "disease", "vascular": "vascular", "notes": "notes"}
+
+
+def page_of(dataset: str) -> Page:
+    """The page of a dataset by name, by path to a page, or for a plain CSV by path (see `csv_page`)."""
+    return csv_page(Path(dataset)) if dataset.casefold().endswith(".csv") else page.get(dataset)
+
+
+def csv_page(path: Path) -> Page:
+    """A page for a plain CSV with columns image, modality, quality, disease, vascular, notes; only `image` is required."""
+    table.read(path).column("image")
+    return Page(
+        name=page.own_name(path),
+        title=path.name,
+        licence="your own data",
+        may_send="ask",
+        terms="confirm that these images and notes may be sent there",
+        splits={"all": {"images": ["*"], "tables": [path.name]}},
+        key="image",
+        facts=[{"columns": {"aspects": CSV_ASPECTS}}],
+        file=path,
+    )

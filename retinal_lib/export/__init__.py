@@ -1,0 +1,1 @@
+"""Conversations in the forms that others read."""

@@ -1,0 +1,211 @@
+"""The conversations of runs in the forms that trainers read, one file a split."""
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from retinal_lib import conversation, files, paths
+from retinal_lib.conversation import IMAGE
+from retinal_lib.dataset import splits
+from retinal_lib.display import count
+from retinal_lib.errors import UserError, unknown
+from retinal_lib.files import dump, swapped
+from retinal_lib.review import decisions
+
+ROLES = {"human": "user", "gpt": "assistant"}
+WHOLE = "all"  # the one file of runs without splits
+
+
+class Form(NamedTuple):
+    """A form: what its files are called, and how it tells a conversation (an entry of conversations.jsonl)."""
+
+    suffix: str
+    row: Callable[[dict], dict]
+    what: str
+
+
+def _llava(entry: dict) -> dict:
+    return {key: entry[key] for key in ("id", "image", "conversations")}
+
+
+def _sharegpt(entry: dict) -> dict:
+    return {"id": entry["id"], "conversations": entry["conversations"], "images": [entry["image"]]}
+
+
+def _chat(entry: dict) -> dict:
+    """The picture is a part of the first question, before its text, and its path stands in `images`."""
+    messages = [
+        {"role": ROLES[turn["from"]], "content": [{"type": "text", "text": turn["value"].removesuffix(f"\n{IMAGE}")}]}
+        for turn in entry["conversations"]
+    ]
+    messages[0]["content"].insert(0, {"type": "image"})
+    return {"id": entry["id"], "messages": messages, "images": [entry["image"]]}
+
+
+FORMS = {
+    "llava": Form(".json", _llava, "LLaVA's training: one list of id, image, conversations"),
+    "sharegpt": Form(".json", _sharegpt, "LLaMA-Factory: conversations and images, with dataset_info.json"),
+    "chat": Form(".jsonl", _chat, "TRL and others: messages of OpenAI's form with image parts, and images"),
+    "parquet": Form(".parquet", _chat, "the same as Parquet, for the library datasets"),
+}
+
+
+def export(
+    folders: Iterable[str | Path],
+    form: str,
+    out: str | Path | None = None,
+    division: str | Path | None = None,
+    images: str | Path | None = None,
+    reviewed: str | None = None,
+) -> dict[Path, int]:
+    """Writes the accepted conversations of finished runs in one of FORMS, and returns each file with their number.
+
+    One file for each split that has any: by the run's splits.csv, for several runs by all of theirs together, or by
+    `division`, a splits.csv of your own; `all` where the runs have none. Files lie in `out` (`exports/<form>` of the run,
+    where it is one). With `images`, each picture's path begins with that folder, where it must lie. With `reviewed`
+    (accepted or unrejected, see decisions.REVIEWED), reviews.jsonl decides too: what reviewers rejected or dispute stays out,
+    and their fixes are put in.
+    UserError: an unknown form, no conversations, an image that no splits.csv places, or a picture that is not there.
+    """
+    if form not in FORMS:
+        raise unknown("form", form, FORMS)
+    if reviewed not in (None, *decisions.REVIEWED):
+        raise unknown("choice of reviewed", reviewed, decisions.REVIEWED)
+    folders = [paths.resolve(folder) for folder in folders]
+    if out is None and len(folders) > 1:
+        raise UserError(f"{count(len(folders), 'run')} give one export; say with --out in which folder")
+    target = paths.resolve(out) if out else folders[0] / "exports" / form
+    entries = [entry for folder in folders for entry in _entries(folder, reviewed)]
+    if not entries:
+        names, whose = ", ".join(map(paths.shown, folders)), " by a reviewer" if reviewed else ""
+        raise UserError(f"{names}: no conversation was accepted{whose}, there is nothing to export")
+    if images is not None:
+        entries = _with_pictures(entries, paths.resolve(images))
+    shares = _shares(entries, _places(folders, division))
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{target} is no folder to write to ({error.strerror}); name another with --out") from error
+    written = _write(target, form, shares, folders[0].name if len(folders) == 1 else target.name)
+    for name in {WHOLE, *splits.SPLITS} - set(shares):  # of an earlier export, now out of date
+        (target / f"{name}{FORMS[form].suffix}").unlink(missing_ok=True)
+    return written
+
+
+def _entries(folder: Path, reviewed: str | None) -> Iterator[dict]:
+    file = folder / "conversations.jsonl"
+    if not file.is_file():
+        raise UserError(f"{paths.shown(folder)} holds no conversations.jsonl; name the folder of a finished run")
+    entries = conversation.checked(file)
+    return decisions.reviewed(folder, entries, reviewed) if reviewed else entries
+
+
+def _with_pictures(entries: list[dict], root: Path) -> list[dict]:
+    lost = [entry["image"] for entry in entries if not (root / entry["image"]).is_file()]
+    if lost:
+        raise UserError(
+            f"{len(lost)} of {count(len(entries), 'picture')} are not under {root}, the first {lost[0]}; the names begin with "
+            "the dataset's name unless image_prefix in params/<dataset>.yaml says otherwise"
+        )
+    return [entry | {"image": (root / entry["image"]).as_posix()} for entry in entries]
+
+
+def _places(folders: list[Path], division: str | Path | None) -> dict[str, str] | None:
+    """Id -> split; None where no run has splits. UserError: only some have."""
+    if division is not None:
+        return {row.id: row.split for row in splits.read(paths.resolve(division))}
+    if not any((folder / splits.FILE).is_file() for folder in folders):
+        return None
+    rows = splits.read(folders[0] / splits.FILE) if len(folders) == 1 else splits.together(folders)
+    return {row.id: row.split for row in rows}
+
+
+def _shares(entries: list[dict], places: dict[str, str] | None) -> dict[str, list[dict]]:
+    """Split -> its entries, in the order of SPLITS."""
+    if places is None:
+        return {WHOLE: entries}
+    lost = [entry["id"] for entry in entries if entry["id"] not in places]
+    if lost:
+        raise UserError(f"splits.csv has no row for {count(len(lost), 'conversation')}, the first {lost[0]}; write it anew")
+    shares = {split: [entry for entry in entries if places[entry["id"]] == split] for split in splits.SPLITS}
+    return {split: share for split, share in shares.items() if share}
+
+
+def _write(target: Path, form: str, shares: dict[str, list[dict]], name: str) -> dict[Path, int]:
+    suffix, row, _ = FORMS[form]
+    files = {target / f"{split}{suffix}": [row(entry) for entry in share] for split, share in shares.items()}
+    with ExitStack() as stack:  # the files take their places together
+        for path, rows in files.items():
+            if suffix == ".parquet":
+                _write_parquet(stack.enter_context(_part(path)), rows)
+                continue
+            file = stack.enter_context(swapped(path))
+            lines = map(dump, rows)
+            file.write("[\n" + ",\n".join(lines) + "\n]\n" if suffix == ".json" else "".join(f"{line}\n" for line in lines))
+        if form == "sharegpt":
+            file = stack.enter_context(swapped(target / "dataset_info.json"))
+            file.write(json.dumps(_dataset_info(name, files), ensure_ascii=False, indent=2) + "\n")
+    return {path: len(rows) for path, rows in files.items()}
+
+
+def _dataset_info(name: str, files: Iterable[Path]) -> dict:
+    """What LLaMA-Factory must know of each file, under a name that its `dataset:` line can hold."""
+    tags = {"role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt"}
+    columns = {"messages": "conversations", "images": "images"}
+    return {
+        f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)}_{path.stem}": {
+            "file_name": path.name,
+            "formatting": "sharegpt",
+            "columns": columns,
+            "tags": tags,
+        }
+        for path in files
+    }
+
+
+@contextmanager
+def _part(path: Path) -> Iterator[Path]:
+    """A place beside a file's own, which it takes when the block ends well. UserError: it cannot be written."""
+    try:
+        with files.beside(path) as part:
+            yield part
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror or error}); free its place and export again") from error
+
+
+def _write_parquet(path: Path, rows: list[dict]) -> None:
+    try:
+        from datasets import Dataset, Features, Value
+    except ImportError as error:
+        raise UserError("form parquet needs the library datasets: pip install 'retinal_lib[trainers]'") from error
+    text = Value("string")
+    messages = [{"role": text, "content": [{"type": text, "text": text}]}]
+    features = Features({"id": text, "messages": messages, "images": [text]})
+    Dataset.from_list(rows, features=features).to_parquet(str(path))
+
+
+def main(arguments: list[str]) -> str:
+    """`python -m retinal_lib export RUN_FOLDER… --form llava`: returns which files were written. UserError: as `export`."""
+    forms = "\n".join(f"  {name:9} {form.what}" for name, form in FORMS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m retinal_lib export",
+        description=f"Accepted conversations in the forms that trainers read, one file a split.\n\n{forms}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folders", nargs="+", metavar="RUN_FOLDER", help="the folder of a finished run")
+    parser.add_argument("--form", required=True, help=f"{', '.join(FORMS)}")
+    parser.add_argument("--out", help="the folder to write to (RUN_FOLDER/exports/<form>)")
+    parser.add_argument("--splits", help="a splits.csv that decides instead of the runs' own")
+    parser.add_argument("--images", help="the folder under which the pictures lie; without it, paths stay as in the run")
+    ways = "; ".join(f"{name}: {what}" for name, what in decisions.REVIEWED.items())
+    parser.add_argument("--reviewed", help=f"heed {decisions.FILE}: rejected and disputed samples out, fixes in. {ways}")
+    chosen = parser.parse_args(arguments)
+    written = export(chosen.folders, chosen.form, chosen.out, chosen.splits, chosen.images, chosen.reviewed)
+    told = [f"{count(number, 'conversation'):>20} in {paths.shown(path)}" for path, number in written.items()]
+    unheeded = [] if chosen.reviewed else [f for f in map(paths.resolve, chosen.folders) if (f / decisions.FILE).is_file()]
+    told += [f"{paths.shown(folder / decisions.FILE)} was not heeded; --reviewed does that" for folder in unheeded]
+    return "\n".join(told)

@@ -1,0 +1,1 @@
+"""A LLaVA-v0 checkpoint on today's transformers."""

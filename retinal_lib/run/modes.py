@@ -1,0 +1,118 @@
+"""How a run asks: the way that its mode takes, where its data may go, and what it may cost."""
+
+from typing import TYPE_CHECKING
+
+from retinal_lib import paths
+from retinal_lib.ask.attempts import Limits
+from retinal_lib.ask.batch_collect import Collect
+from retinal_lib.ask.batch_ledger import UNDER_WAY, Book
+from retinal_lib.ask.batch_submit import Batches
+from retinal_lib.ask.direct import Direct
+from retinal_lib.ask.file_exchange import Packing, Unpacking, Walk
+from retinal_lib.ask.request_files import Pack
+from retinal_lib.ask.vault import Vault
+from retinal_lib.dataset.fact_kinds import Boxes
+from retinal_lib.dataset.page import Page
+from retinal_lib.errors import UserError
+from retinal_lib.run.recheck import Rechecking
+from retinal_lib.run.settings import Settings
+from retinal_lib.teacher import price, server
+from retinal_lib.teacher.teachers import OpenAITeacher
+
+if TYPE_CHECKING:
+    from retinal_lib.run.job import Job
+
+Way = Direct | Batches | Walk
+
+
+def way(job: "Job", vault: Vault) -> Way:
+    """What carries out a job. UserError: its budget cannot be kept."""
+    chosen, purse = job.settings, _purse(job, vault)
+    if chosen.dry_run:
+        return Walk(_pack(job, vault, "would be asked for"), job.folder)
+    if chosen.mode == "batch":
+        return Batches(vault, job.teacher, lambda: _pack(job, vault), job.limits, job.folder, chosen.wait)
+    if chosen.mode == "pack":
+        return Packing(_pack(job, vault), job.folder)
+    if chosen.mode == "unpack":
+        return Unpacking(_pack(job, vault, "not packed yet; run with -p mode pack"), job.folder, chosen.results)
+    if chosen.mode == "recheck":
+        return Rechecking(_pack(job, vault, "not asked: this run only checks again what is on hand"), job.folder)
+    heavy = chosen.images == "send" or any(isinstance(kind, Boxes) for kind in job.page.gives)
+    collect = Collect(vault, job.teacher, job.folder) if chosen.teacher == "openai" else None
+    return Direct(vault, job.teacher, purse, chosen.concurrency, _rules(chosen), heavy, collect)
+
+
+def _pack(job: "Job", vault: Vault, held: str = "") -> Pack:
+    pack = Pack(vault, job.teacher, _purse(job, vault), job.new_estimate(), job.limits, _rules(job.settings))
+    pack.held = held
+    return pack
+
+
+def _rules(chosen: Settings) -> Limits:
+    """How often an image is asked for. The offline teacher would say the same again."""
+    repairs = 0 if chosen.mode == "recheck" or chosen.teacher == "offline" else chosen.max_repairs
+    return Limits(chosen.attempts, repairs)
+
+
+def _purse(job: "Job", vault: Vault) -> price.Purse:
+    """The budget as it now stands: what was paid, and what batches under way can cost."""
+    limit = job.settings.budget_usd
+    if limit is None or job.settings.dry_run:
+        return price.Purse(None, None)
+    spent = under_way = 0.0
+    for server_, model, channel, usage, uncounted in vault.usage():
+        if uncounted:
+            raise UserError(price.UNCOUNTED)
+        spent += _price(job, server_, model).of(usage, channel)
+    for batch in Book(vault).batches(*UNDER_WAY):
+        answers = batch.completion_bound or batch.lines * job.teacher.answer_bound
+        under_way += _price(job, batch.server, batch.model).of({"prompt": batch.prompt_bound, "completion": answers}, "batch")
+    return price.Purse(limit, job.teacher.price, spent, under_way)
+
+
+def _price(job: "Job", server_: str, model: str) -> price.Price:
+    """The price of what lies in a run's folder. UserError: it is not known, so that a budget cannot be kept."""
+    found = price.find(server_, model) if server_ else job.teacher.price  # the first version did not keep the server
+    if found is None:
+        raise UserError(
+            f"budget_usd needs a price for {model} at {server_} too, whose replies lie in {paths.shown(job.folder)}; add it to "
+            f"{paths.shown(price.prices_file())}"
+        )
+    return found
+
+
+def check_terms(page: Page, chosen: Settings) -> None:
+    """UserError: the teacher is a remote server, and the dataset's terms do not let its data go there."""
+    if chosen.teacher == "offline" or chosen.mode in ("unpack", "recheck") or page.may_send == "yes":
+        return
+    if chosen.mode == "pack" and server.unnamed():  # files of which nobody knows where they go
+        if not chosen.terms_accepted:
+            raise UserError(
+                f"request files of {page.name} would hold facts about its images ({page.licence}): {page.terms}; if they "
+                "will be answered only on machines where this data may be, pass -p terms_accepted True"
+            )
+        return
+    if server.is_loopback(server.address()):
+        return
+    if page.may_send == "no":
+        raise UserError(f"{page.name} may not be sent to a remote server ({page.licence}): {page.terms}")
+    if not chosen.terms_accepted:
+        raise UserError(
+            f"{page.name} may be sent to a remote server only with leave ({page.licence}): {page.terms}; "
+            "with that leave, pass -p terms_accepted True"
+        )
+
+
+def check_budget(teacher: OpenAITeacher, pictures: bool) -> None:
+    """UserError: what a request costs at most is not known, so that a budget cannot be kept."""
+    where = paths.shown(price.prices_file())
+    if teacher.price is None:
+        raise UserError(f"budget_usd needs a price for {teacher.model} at {teacher.server.name}; add it to {where}")
+    if pictures and teacher.price.image is None:
+        raise UserError(f"budget_usd needs to know what a picture takes: add image for {teacher.model} to {where}")
+    if not teacher.answer_bound:
+        raise UserError(
+            "budget_usd needs to know how long an answer can be: set max_tokens under `request` in params/<dataset>.yaml, "
+            f"or most_output for {teacher.model} in {where}"
+        )

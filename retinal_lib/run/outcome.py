@@ -1,0 +1,234 @@
+"""What came of a run: each image in one state, by reason, and where everything lies."""
+
+import datetime
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pandas as pd
+
+from retinal_lib import paths
+from retinal_lib.ask.account import Money
+from retinal_lib.ask.batch_ledger import Batch, Book
+from retinal_lib.ask.vault import FINAL, Sample
+from retinal_lib.check import conversation_check as check
+from retinal_lib.display import Shown, are, count
+from retinal_lib.errors import UserError
+from retinal_lib.run import run_files as export
+from retinal_lib.run.check_counts import Checks
+
+if TYPE_CHECKING:
+    from retinal_lib.run.job import Job
+    from retinal_lib.run.modes import Way
+    from retinal_lib.run.settings import Settings
+
+_SHOWN = 10
+
+
+class Reason(NamedTuple):
+    """Why images are in a state; `first` is the first of them."""
+
+    state: str
+    reason: str
+    images: int
+    first: str
+
+
+class UnderWay(NamedTuple):
+    """A batch that a server has."""
+
+    server: str
+    batch: str
+    status: str
+    requests: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run. `state` is complete, pending, over budget, stopped or dry run; `asked` counts the requests sent
+    now (None: the teacher has no server), `checks` what the checks found, `accepted` has the first few:
+    picture, title and turns; `noticed` what else there is to tell, in sentences; `vain` why the
+    run came to nothing."""
+
+    state: str
+    counts: dict[str, int]
+    reasons: tuple[Reason, ...]
+    checks: Checks
+    money: Money
+    accepted: tuple[tuple[Path, str, list[dict[str, str]]], ...]
+    asked: int | None
+    stopped: str
+    folder: Path
+    max_failed: float
+    under_way: tuple[UnderWay, ...] = ()
+    noticed: tuple[str, ...] = ()
+    vain: str = ""
+    again: str = "run again to ask for what failed"
+
+    @property
+    def tokens(self) -> dict[str, int]:
+        """Those of every reply on hand, as the server counted them."""
+        return self.money.tokens()
+
+    def first(self, count: int) -> list[tuple[Path, str, list[dict[str, str]]]]:
+        """Picture, title and turns of the first accepted images."""
+        return list(self.accepted[:count])
+
+    @property
+    def example(self) -> str:
+        """The first conversation as text."""
+        turns = self.accepted[0][2] if self.accepted else []
+        text = "\n".join(f"{'Q' if turn['from'] == 'human' else 'A'}: {turn['value']}" for turn in turns)
+        return text or "no conversation is accepted yet"
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """How many images ended in each state, and why."""
+        rows = [Reason("accepted", "a conversation was written", self.counts["accepted"], "")]
+        rows += sorted(self.reasons, key=lambda row: (row.state, -row.images))
+        return Shown(rows, columns=["state", "reason", "images", "first image"])
+
+    @property
+    def summary(self) -> str:
+        """The counts in one sentence; below it what is under way, and what to do next."""
+        counts = dict(self.counts)
+        total = counts.pop("images")
+        text = f"{total} images: " + ", ".join(f"{count} {state}" for state, count in counts.items())
+        if self.asked is not None:
+            text += f"; {count(self.asked, 'request')} sent now, {sum(self.tokens.values()):,} tokens for all replies on hand"
+        told = [self.checks.summary] if self.checks.before else []
+        return "\n".join([text, *told, *self.noticed])
+
+    @property
+    def files(self) -> pd.DataFrame:
+        """The run's files and what each holds."""
+        known = export.FILES | export.AT_TIMES
+        names = [name for name in known if (path := self.folder / name).is_file() or (path.is_dir() and any(path.iterdir()))]
+        return Shown({"holds": [known[n] for n in names]}, index=[paths.shown(self.folder / n) for n in names])
+
+    def require(self) -> None:
+        """UserError: the run stopped, no conversation was written, or a larger share of the asked images failed than
+        `max_failed` allows. A run whose answers are under way is no failure, nor is one that ended at its budget."""
+        if self.vain:
+            raise UserError(self.vain)
+        if self.stopped and (pending := self.counts.get("pending")):
+            raise UserError(f"the run stopped: {self.stopped}; {count(pending, 'image')} wait; run again to go on")
+        if self.state in ("dry run", "pending") or (self.state == "over budget" and self.counts["accepted"]):
+            return
+        bad = self.counts["rejected"] + self.counts["failed"]
+        asked = self.counts["images"] - self.counts["skipped"]
+        why = "; ".join(f"{row.images} {row.state}: {row.reason}" for row in self.reasons)
+        where = f"every one is listed in {paths.shown(self.folder / 'failures.jsonl')}; {self.again}"
+        if not self.counts["accepted"]:
+            raise UserError(f"no conversation was written for {self.counts['images']} images ({why}); {where}")
+        if bad > self.max_failed * asked:
+            raise UserError(
+                f"{bad} of {asked} images have no conversation, more than max_failed {self.max_failed:g} allows ({why}); "
+                f"{where}"
+            )
+
+
+class Tally:
+    """Counts a run's images one by one into an Outcome."""
+
+    def __init__(self, job: "Job"):
+        self._job = job
+        self._counts = Counter(dict.fromkeys(("images", *FINAL), 0))
+        self._groups: dict[tuple[str, str], tuple[int, str]] = {}
+        self._checks = Checks(check.VERSION)
+        asks = job.settings.teacher == "openai"
+        self._money = Money(job.teacher.origin[0], job.estimate if asks else None)
+        self._accepted: list[tuple[Path, str, list[dict[str, str]]]] = []
+
+    def add(self, sample: Sample) -> None:
+        """Counts one image."""
+        private = self._job.page.private_names
+        self._counts.update(("images", sample.state))
+        if self._money.estimate is not None:
+            self._money.add(sample.usage)
+        self._checks.add(sample)
+        if sample.state != "accepted":
+            group = sample.state, _alike(sample.reason)
+            count, first = self._groups.get(group, (0, "" if private else sample.image))
+            self._groups[group] = count + 1, first
+        elif len(self._accepted) < _SHOWN:
+            title = f"image {len(self._accepted) + 1}" if private else sample.id
+            self._accepted.append((self._job.data.locate(sample.image).path, title, sample.conversation))
+
+    def outcome(self, way: "Way", book: Book) -> Outcome:
+        """What came of the images added so far."""
+        chosen, pending = self._job.settings, self._counts["pending"]
+        batches = book.batches("creating", "open")
+        self._money.accepted = self._counts["accepted"]
+        state = "stopped" if way.stopped else "pending" if pending else "complete"
+        if way.over and not batches and not way.stopped:
+            state = "over budget"
+        if chosen.dry_run:
+            state, self._money.to_ask = "dry run", way.pack.estimate if self._money.estimate else None
+        return Outcome(
+            state,
+            dict(self._counts),
+            tuple(Reason(*group, *rest) for group, rest in self._groups.items()),
+            self._checks,
+            self._money,
+            tuple(self._accepted),
+            None if self._job.teacher.name == "offline" else way.asked,
+            way.stopped,
+            self._job.folder,
+            chosen.max_failed,
+            tuple(UnderWay(b.server, b.batch_id, b.status or "validating", b.lines) for b in batches),
+            tuple(_noticed(way, chosen, batches, self._job.teacher.origin[0], pending, state)),
+            way.vain if pending and not self._counts["accepted"] else "",
+            "run with -p mode direct to ask again for what failed" if chosen.mode == "batch" else Outcome.again,
+        )
+
+
+def _noticed(way: "Way", chosen: "Settings", batches: list[Batch], book_server: str, pending: int, state: str) -> Iterator[str]:
+    """What there is to tell beside the counts."""
+    if state == "dry run":
+        yield f"Dry run: nothing was sent, {pending} requests would be; the run's files are as they were."
+        return
+    if chosen.mode == "recheck":
+        yield from way.told()
+    if way.stopped:
+        yield f"The run stopped: {way.stopped}"
+    elif way.trouble:
+        yield f"Not everything could be fetched: {'; '.join(way.trouble)}"
+    here = [batch for batch in batches if batch.server == book_server]
+    for server in dict.fromkeys(batch.server for batch in batches):
+        theirs = [batch for batch in batches if batch.server == server]
+        number = sum(batch.lines for batch in theirs)
+        yield f"{count(number, 'request')} {are(number)} under way in {count(len(theirs), 'batch')} at {server}:"
+        yield from (f"  {batch.batch_id or batch.file}: {_status(batch)}" for batch in theirs)
+        if server != book_server:
+            yield f"Set OPENAI_BASE_URL to {server} and run again to fetch them."
+    if here and chosen.mode in ("batch", "direct"):
+        yield "Run the same command again to fetch the answers; a batch may take up to 24 hours."
+    if state == "over budget":
+        yield f"The budget of {chosen.budget_usd:g} USD is reached: {pending} images are not asked. Raise budget_usd to go on."
+    elif pending and chosen.mode in ("pack", "unpack"):
+        yield from way.told()
+    if unknown := way.unknown:
+        first = ", ".join(f"{name} ({place}, line {line})" for name, place, line in list(unknown)[:3])
+        plural = "answer belongs" if len(unknown) == 1 else "answers belong"
+        told = "was" if len(unknown) == 1 else "were"
+        yield f"{len(unknown)} {plural} to no request of this run and {told} not taken (unknown.jsonl), the first: {first}"
+    if way.broken:
+        yield f"{count(len(way.broken), 'line')} of the result files cannot be read, the first: {'; '.join(way.broken[:3])}"
+
+
+def _status(batch: Batch) -> str:
+    if batch.state == "creating":
+        return "it is not known whether the server has made it"
+    when = datetime.datetime.fromtimestamp(batch.begun + 24 * 3600).astimezone()
+    return f"{batch.status or 'validating'}; due by {when:%d %b %H:%M}"
+
+
+def _alike(reason: str) -> str:
+    """A reason without what differs from image to image, so that equal ones count together."""
+    reason = re.sub(r"\brow \d+", "row …", reason)
+    reason = re.sub(r"\bits [\d,]+ (?=tokens|bytes)", "its … ", reason)
+    return reason

@@ -1,0 +1,132 @@
+"""Files out of the vault, each written beside its place and swapped in, so that a reader never meets half a file."""
+
+import json
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+
+from retinal_lib.ask.vault import Sample
+from retinal_lib.errors import UserError
+from retinal_lib.files import dump, swapped
+
+FILES = {
+    "conversations.jsonl": "the conversations, one line an image",
+    "conversations.json": "the same as one JSON list, as LLaVA's training reads it",
+    "failures.jsonl": "every image without a conversation, and why",
+    "lineage.jsonl": "where each conversation comes from, number by number: cells, prompt, teacher, findings, repairs",
+    "splits.csv": "train, validation and test for every image: a person's eyes and equal pictures together",
+    "manifest.json": "the whole run: counts, inputs, prompts, versions",
+    "vault.sqlite": "every raw reply; with it, running again asks for nothing twice",
+}
+AT_TIMES = {
+    "card.md": "the dataset card: sources, licences, counts, checks, limits; read it before you train or pass on",
+    "changes.jsonl": "images whose state another check changed, and why",
+    "unknown.jsonl": "answers that belong to no request of this run, and were not taken",
+    "requests": "request files for another machine",
+    "batches": "request files of batches that are under way",
+    "reviews.jsonl": "what reviewers decided, line by line; running again leaves it as it is",
+    "exports": "the conversations in the forms that trainers read",
+}
+
+
+class Files:
+    """The files of a run, one image after the other. `origin` stands in each lineage line; the same images give the same
+    bytes; `place` makes the file of a cell one that holds on every machine. All files take their places together when the
+    block ends well."""
+
+    def __init__(self, folder: Path, prefix: str, origin: dict, place: Callable[[str], str] = str):
+        self._folder, self._prefix, self._origin, self._place, self._first = folder, prefix, origin, place, True
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Files":
+        names = ("conversations.jsonl", "conversations.json", "failures.jsonl", "lineage.jsonl")
+        self._lines, self._list, self._failures, self._lineage = (
+            self._stack.enter_context(swapped(self._folder / name)) for name in names
+        )
+        self._list.write("[")
+        return self
+
+    def add(self, sample: Sample) -> None:
+        """Writes one image: its conversation and where that comes from, or why there is none."""
+        if sample.state != "accepted":
+            self._failures.write(dump(_failure(sample, self._prefix)) + "\n")
+            return
+        line = dump(_conversation(sample, self._prefix))
+        self._lines.write(line + "\n")
+        self._list.write(("\n" if self._first else ",\n") + line)
+        self._lineage.write(dump(_lineage(sample, self._prefix, self._origin, self._place)) + "\n")
+        self._first = False
+
+    def __exit__(self, *error: object) -> bool | None:
+        if error[0] is None:
+            self._list.write("\n]\n")
+        return self._stack.__exit__(*error)
+
+
+def check_same_run(folder: Path, title: str) -> None:
+    """UserError: the folder holds the files of another dataset or track, which this run would replace."""
+    try:
+        found = json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get("run", title)
+    except (OSError, ValueError, AttributeError):  # no run was finished here
+        return
+    if found != title:
+        raise UserError(f"{folder} holds the conversations of {found}; give {title} another out_dir")
+
+
+def images_before(folder: Path) -> int:
+    """How many images the files of a folder are about; 0 where no run was finished there."""
+    try:
+        return int(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["counts"]["images"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def write_unknown(folder: Path, unknown: Iterable[tuple[str, str, int]]) -> None:
+    """Writes unknown.jsonl, one line an answer; without any, there is no such file."""
+    if not unknown:
+        (folder / "unknown.jsonl").unlink(missing_ok=True)
+        return
+    with swapped(folder / "unknown.jsonl") as file:
+        for name, place, line in unknown:
+            file.write(dump({"custom_id": name, "file": place, "line": line}) + "\n")
+
+
+def write_manifest(folder: Path, manifest: dict) -> None:
+    """Writes manifest.json, last of all: with it, the run's files are whole."""
+    with swapped(folder / "manifest.json") as file:
+        file.write(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n")
+
+
+def _conversation(sample: Sample, prefix: str) -> dict:
+    return {"id": sample.id, "image": f"{prefix}{sample.image}", "conversations": sample.conversation}
+
+
+def _failure(sample: Sample, prefix: str) -> dict:
+    return {
+        "id": sample.id,
+        "image": f"{prefix}{sample.image}",
+        "split": sample.split,
+        "state": sample.state,
+        "reason": sample.reason,
+        "attempts": sample.attempt,
+        "findings": sample.findings,
+        "repairs": sample.repairs,
+    }
+
+
+def _lineage(sample: Sample, prefix: str, origin: dict, place: Callable[[str], str]) -> dict:
+    return {
+        "id": sample.id,
+        "image": f"{prefix}{sample.image}",
+        "split": sample.split,
+        "sources": sample.sources,
+        "prompt_sha256": sample.prompt,
+        **origin,
+        "model_returned": sample.model,
+        "request_sha256": sample.key,
+        "request_id": sample.request_id,
+        "attempt": sample.attempt,
+        "traces": [trace | {"file": place(trace["file"])} for trace in sample.traces],
+        "findings": sample.findings,
+        "repairs": sample.repairs,
+    }

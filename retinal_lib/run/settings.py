@@ -1,0 +1,180 @@
+"""What a run is asked to do: the notebook's parameters, over params/<dataset>.yaml, over the defaults."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from retinal_lib import paths
+from retinal_lib.ask.limits import BatchSettings, Number, Whole
+from retinal_lib.dataset import page
+from retinal_lib.errors import UserError, unknown
+
+STYLES: dict[str, tuple[str, ...]] = {"instruction": (), "alignment": ("caption", "consult")}
+PATHS = ("data_root", "automorph_root", "results", "out_dir")
+
+
+class Settings(BaseModel):
+    """One run. The first block are the notebook's parameters, the second stands in params/<dataset>.yaml only."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    dataset: str
+    track: Literal["instruction", "alignment"] = "instruction"
+    style: Literal["caption", "consult"] | None = None
+    mode: Literal["direct", "batch", "pack", "unpack", "recheck"] = "direct"
+    teacher: Literal["offline", "openai"] = "offline"
+    model: str | None = None
+    data_root: Path | None = None
+    automorph_root: Path | None = None
+    split: str | None = None
+    subset: str | None = None
+    start: Whole = Field(0, ge=0)
+    limit: Whole | None = Field(None, ge=1)
+    images: Literal["none", "send"] = "none"
+    concurrency: Whole = Field(10, ge=1, le=1000)
+    wait: bool = False
+    results: Path | None = None
+    dry_run: bool = False
+    budget_usd: Number | None = Field(None, gt=0)
+    max_failed: Number = Field(0.05, ge=0, le=1)
+    max_repairs: Whole = Field(1, ge=0, le=5)
+    terms_accepted: bool = False
+    seed: Whole = 0
+    out_dir: Path | None = None
+
+    image_prefix: str | None = None  # stands before an image's name in exported files
+    tables: dict[str, str] = {}  # split -> label table below data_root, where it differs from the published one
+    hidden_text: str | None = None  # a sentence of your own that is told of every image
+    attempts: Whole = Field(3, ge=1, le=10)  # how often an image is asked for in all, where the reply cannot be used
+    request: dict[str, Any] = {}  # passed on with each request, such as temperature
+    batch: BatchSettings = BatchSettings()
+
+    @property
+    def name(self) -> str:
+        """The dataset's name as in file names."""
+        return dataset_name(self.dataset)
+
+    @property
+    def by_hand(self) -> bool:
+        """True where requests leave as files, so that no server is called."""
+        return self.mode in ("pack", "unpack", "recheck")
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder, absolute."""
+        parts = [self.name, self.track, self.style]
+        return self.out_dir or paths.root() / "artifacts" / "-".join(filter(None, parts))
+
+
+NOTEBOOK = tuple(Settings.model_fields)[: tuple(Settings.model_fields).index("image_prefix")]
+
+
+def dataset_name(dataset: str) -> str:
+    """A dataset's name as in file names: the page's, or the stem of a page or CSV of the user's own."""
+    if is_own(dataset):
+        return page.own_name(dataset)
+    folded = {name.casefold(): name for name in page.names()}
+    if dataset.casefold() not in folded:
+        raise unknown("dataset", dataset, page.names())
+    return folded[dataset.casefold()]
+
+
+def is_own(dataset: str) -> bool:
+    """True for a path to a page or table of the user's own."""
+    return dataset.casefold().endswith((".csv", ".yaml", ".yml"))
+
+
+def load(**parameters: object) -> Settings:
+    """The settings of a run; a parameter that is None counts as not passed.
+
+    UserError: an unknown parameter, key or dataset, or a value that a setting cannot have; named with its place.
+    """
+    for name in parameters:
+        if name not in NOTEBOOK:
+            raise unknown("parameter", name, NOTEBOOK)
+    passed = {name: value for name, value in parameters.items() if value is not None}
+    if not isinstance(passed.get("dataset"), str):
+        raise UserError(f"dataset must be named, such as -p dataset ODIR; known: {', '.join(page.names())}")
+    if is_own(passed["dataset"]):
+        passed["dataset"] = str(paths.resolve(passed["dataset"]))
+    file = params_file(dataset_name(passed["dataset"]))
+    kept = _from_file(file)
+    for name in PATHS:
+        if isinstance(passed.get(name), str | Path):
+            passed[name] = paths.resolve(passed[name])
+    settings = _valid(kept, passed, file)
+    _check(settings)
+    if settings.track == "alignment" and settings.style is None:
+        settings = settings.model_copy(update={"style": STYLES["alignment"][0]})
+    return settings
+
+
+def _check(chosen: Settings) -> None:
+    """UserError: two settings do not go together."""
+    if chosen.track == "instruction" and chosen.style is not None:
+        raise UserError(f"style {chosen.style!r} belongs to the alignment track; leave style out, or pass -p track alignment")
+    if chosen.teacher == "offline":
+        for name, value, plain in (("mode", chosen.mode, "direct"), ("budget_usd", chosen.budget_usd, None)):
+            if value not in (plain, "recheck"):
+                raise UserError(
+                    f"{name} {value!r} is for a server that answers later or for money, the offline teacher does neither: "
+                    "pass -p teacher openai and -p model"
+                )
+    if chosen.wait and chosen.mode != "batch":
+        raise UserError(f"wait belongs to -p mode batch, found mode {chosen.mode!r}; leave it out")
+    if chosen.results and chosen.mode != "unpack":
+        raise UserError(f"results belongs to -p mode unpack, found mode {chosen.mode!r}; leave it out")
+
+
+def params_file(name: str) -> Path:
+    """Where a lab keeps its settings of a dataset."""
+    return paths.root() / "params" / f"{name}.yaml"
+
+
+def _from_file(file: Path) -> dict[str, object]:
+    if not file.is_file():
+        return {}
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{paths.shown(file)}: not readable as YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{paths.shown(file)}: expected settings such as 'data_root: /data/ODIR-5K', one on a line")
+    known = [name for name in Settings.model_fields if name != "dataset"]
+    for name in content:
+        if name not in known:
+            raise UserError(f"{paths.shown(file)}: {unknown('setting', name, known)}")
+    for name in PATHS:
+        if isinstance(content.get(name), str):  # relative to the project, wherever the command is typed
+            content[name] = (paths.root() / Path(content[name]).expanduser()).absolute()
+    return {name: value for name, value in content.items() if value is not None}
+
+
+def _valid(kept: dict[str, object], passed: dict[str, object], file: Path) -> Settings:
+    # a style kept for the alignment track must not stop a run of the other one
+    track = passed.get("track", kept.get("track", "instruction"))
+    if track == "instruction" and "style" not in passed:
+        kept = {name: value for name, value in kept.items() if name != "style"}
+    try:
+        return Settings(**{**kept, **passed})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        place = f"parameter {name}" if name in passed else f"{paths.shown(file)}: {' > '.join(map(str, first['loc']))}"
+        allowed = (first.get("ctx") or {}).get("expected")
+        wanted = f"expected {allowed}" if allowed else first["msg"].removeprefix("Value error, ").lower()
+        raise UserError(f"{place}: found {first['input']!r}; {wanted}") from error
+
+
+def notebook_folder(chosen: Settings, notebook: str) -> Path:
+    """The absolute folder that a notebook writes into: boxes and explore have one of their own, others are about the run's."""
+    if notebook not in ("boxes", "explore"):
+        return chosen.folder
+    return chosen.out_dir or paths.root() / "artifacts" / f"{chosen.name}-{notebook}"
+
+
+def folder(parameters: dict[str, object], notebook: str = "generate") -> Path:
+    """The absolute folder of what a notebook with these parameters makes. UserError: as in `load`."""
+    known = {name: value for name, value in parameters.items() if name in NOTEBOOK}
+    return notebook_folder(load(**known), notebook)

@@ -1,0 +1,1 @@
+"""Made-up eyes in the published layouts."""

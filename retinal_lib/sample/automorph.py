@@ -1,0 +1,169 @@
+"""What AutoMorph would measure on a drawn eye, taken from the drawing itself; lengths in µm."""
+
+import math
+
+import cv2
+import numpy as np
+
+from retinal_lib.dataset import measurements
+from retinal_lib.sample.canvas import Canvas, generator
+from retinal_lib.sample.vessels import Vessel
+
+SQUARE = 912  # AutoMorph's grid
+SHORTEST = 15 / SQUARE  # AutoMorph leaves out shorter vessels; as a share of the square
+ZONES = {"": (0.0, 99.0), "_zone_b": (2.0, 3.0), "_zone_c": (2.0, 5.0)}  # in disc radii around the disc's centre
+PREFIXES = {"": ("artery", "vein"), "Artery_": ("artery",), "Vein_": ("vein",)}
+
+
+def measure(
+    canvas: Canvas,
+    vessels: list[Vessel],
+    drawn: dict[str, np.ndarray],
+    half: tuple[float, float],
+    cup: tuple[float, float],
+) -> dict[str, float]:
+    """AutoMorph's columns -> values; a column that cannot be measured is absent.
+
+    `drawn`: the vessels' pixels per kind; `half`: the disc's half axes (horizontal, vertical) in disc diameters;
+    `cup`: the cup's share of each."""
+    micron = float(generator("scale", canvas.eye.patient).uniform(1720, 1900))  # µm in a disc diameter
+    width, height = 2 * half[0] * micron, 2 * half[1] * micron
+    found = {
+        "Disc_height": height,
+        "Disc_width": width,
+        "Cup_height": height * cup[1],
+        "Cup_width": width * cup[0],
+        "CDR_vertical": cup[1],
+        "CDR_horizontal": cup[0],
+    }
+    grids = {kind: _on_grid(canvas, mask) for kind, mask in drawn.items()}
+    from_disc = _disc_distance(canvas) / max(half)
+    for zone, (near, far) in ZONES.items():
+        ring = (from_disc >= near) & (from_disc < far)
+        parts = {
+            kind: _parts(canvas, [v for v in vessels if v.kind == kind], near * max(half), far * max(half))
+            for kind in ("artery", "vein")
+        }
+        for prefix, kinds in PREFIXES.items():
+            grid = np.logical_or.reduce([grids[kind] for kind in kinds]) & ring
+            values = _measures(grid, [p for kind in kinds for p in parts[kind]], micron)
+            found |= {f"{prefix}{name}{zone}": value for name, value in values.items()}
+        if zone:
+            found |= {f"{name}{zone}": value for name, value in _calibres(parts, micron).items()}
+    return {f.column: found[f.column] for f in measurements.features() if found.get(f.column) is not None}
+
+
+def _on_grid(canvas: Canvas, mask: np.ndarray) -> np.ndarray:
+    scale = SQUARE / (2 * canvas.radius)
+    move = np.float32([[scale, 0, SQUARE / 2 - scale * canvas.centre[0]], [0, scale, SQUARE / 2 - scale * canvas.centre[1]]])
+    return cv2.warpAffine(mask.astype(np.uint8) * 255, move, (SQUARE, SQUARE), flags=cv2.INTER_LINEAR) > 127
+
+
+def _disc_distance(canvas: Canvas) -> np.ndarray:
+    """Distance of each point of AutoMorph's grid from the disc's centre, in disc diameters."""
+    column, row = canvas.pixel(*canvas.disc)
+    scale = SQUARE / (2 * canvas.radius)
+    rows, columns = np.ogrid[0:SQUARE, 0:SQUARE]
+    place = ((column - canvas.centre[0]) * scale + SQUARE / 2, (row - canvas.centre[1]) * scale + SQUARE / 2)
+    return np.hypot(columns - place[0], rows - place[1]).astype(np.float32) / (canvas.dd * scale)
+
+
+def _parts(canvas: Canvas, vessels: list[Vessel], near: float, far: float) -> list[Vessel]:
+    """The stretches of the vessels that lie in the field and between two distances from the disc."""
+    found = []
+    for vessel in vessels:
+        places = canvas.pixels(vessel.points)
+        from_disc = np.hypot(*(vessel.points - canvas.disc).T)
+        seen = np.hypot(*(places - canvas.centre).T) < canvas.radius
+        seen &= (places[:, 1] > 0) & (places[:, 1] < canvas.height) & (from_disc >= near) & (from_disc < far)
+        padded = np.concatenate([[False], seen, [False]])
+        edges = np.flatnonzero(padded[1:] != padded[:-1])
+        for start, end in edges.reshape(-1, 2):
+            points = vessel.points[start:end]
+            if len(points) > 4 and _length(points) * canvas.dd / (2 * canvas.radius) > SHORTEST:
+                found.append(Vessel(vessel.kind, points, vessel.widths[start:end]))
+    return found
+
+
+def _measures(grid: np.ndarray, parts: list[Vessel], micron: float) -> dict[str, float]:
+    if not parts or not grid.any():
+        return {}
+    lengths = [_length(p.points) for p in parts]
+    return {
+        "Fractal_dimension": fractal_dimension(grid),
+        "Vessel_density": float(grid.mean()),
+        "Average_width": micron * sum(w * float(p.widths.mean()) for w, p in zip(lengths, parts, strict=True)) / sum(lengths),
+        "Distance_tortuosity": float(np.mean([n / _chord(p.points) for n, p in zip(lengths, parts, strict=True)])),
+        "Squared_curvature_tortuosity": float(np.mean([abs(_turns(p.points).sum()) for p in parts])),
+        "Tortuosity_density": float(np.mean([_tortuosity_density(p.points) for p in parts])),
+    }
+
+
+def fractal_dimension(grid: np.ndarray) -> float:
+    """Box counting as AutoMorph does it: box sides 4 to 512, boxes that are neither empty nor full; bool [912, 912]."""
+    shares = np.zeros((1024, 1024), np.float32)
+    shares[: grid.shape[0], : grid.shape[1]] = grid
+    sides, counts = [4, 8, 16, 32, 64, 128, 256, 512], []
+    for side in sides:  # powers of two, so the shares of each box are exact
+        shares = cv2.resize(shares, (1024 // side, 1024 // side), interpolation=cv2.INTER_AREA)
+        counts.append(int(((shares > 0) & (shares < 1)).sum()))
+    return float(-np.polyfit(np.log(sides), np.log(np.maximum(counts, 1)), 1)[0])
+
+
+def _length(points: np.ndarray) -> float:
+    x, y = (points[1:] - points[:-1]).T
+    return float(np.sqrt(x * x + y * y).sum())
+
+
+def _chord(points: np.ndarray) -> float:
+    (x, y), (a, b) = points[0].tolist(), points[-1].tolist()
+    return max(math.hypot(a - x, b - y), 1e-6)
+
+
+def _turns(points: np.ndarray) -> np.ndarray:
+    """The signed turn at each inner point, in radians."""
+    x, y = (points[1:] - points[:-1]).T
+    heading = np.arctan2(y, x)
+    return (heading[1:] - heading[:-1] + math.pi) % (2 * math.pi) - math.pi
+
+
+def _tortuosity_density(points: np.ndarray) -> float:
+    """Grisan's tortuosity density with AutoMorph's sum: (n-1)/n + sum(arc/chord - 1)/L over n stretches of one bend."""
+    turns = np.convolve(_turns(points), np.ones(3) / 3, "same")
+    cuts = (np.flatnonzero((turns[1:] > 0) != (turns[:-1] > 0)) + 2).tolist()
+    if not cuts:
+        return 0.0
+    pieces = [points[a : b + 1] for a, b in zip([0, *cuts], [*cuts, len(points) - 1], strict=True) if b > a]
+    n = len(pieces)
+    return (n - 1) / n + sum(_length(p) / _chord(p) - 1 for p in pieces) / _length(points)
+
+
+def _calibres(parts: dict[str, list[Vessel]], micron: float) -> dict[str, float]:
+    """CRAE, CRVE and their ratios from the six widest stretches; absent where there are fewer."""
+    found: dict[str, float] = {}
+    for name, kind in (("CRAE", "artery"), ("CRVE", "vein")):
+        widths = sorted((micron * float(p.widths.mean()) for p in parts[kind]), reverse=True)[:6]
+        if len(widths) == 6:
+            found[f"{name}_Hubbard"] = _combine(widths, _HUBBARD[kind])
+            found[f"{name}_Knudtson"] = _combine(widths, _KNUDTSON[kind])
+    for formula in ("Hubbard", "Knudtson"):
+        if f"CRAE_{formula}" in found and f"CRVE_{formula}" in found:
+            found[f"AVR_{formula}"] = found[f"CRAE_{formula}"] / found[f"CRVE_{formula}"]
+    return found
+
+
+# a is the narrower, b the wider of two vessels, in µm
+_HUBBARD = {
+    "artery": lambda a, b: math.sqrt(0.87 * a * a + 1.01 * b * b - 0.22 * a * b - 10.76),
+    "vein": lambda a, b: math.sqrt(0.72 * a * a + 0.91 * b * b + 450.05),
+}
+_KNUDTSON = {"artery": lambda a, b: 0.88 * math.hypot(a, b), "vein": lambda a, b: 0.95 * math.hypot(a, b)}
+
+
+def _combine(widths: list[float], formula: object) -> float:
+    """Pairs the widest with the narrowest until one width is left."""
+    while len(widths) > 1:
+        widths = sorted(widths)
+        paired = [formula(widths[i], widths[-1 - i]) for i in range(len(widths) // 2)]
+        widths = paired + ([widths[len(widths) // 2]] if len(widths) % 2 else [])
+    return widths[0]

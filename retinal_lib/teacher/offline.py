@@ -1,0 +1,273 @@
+"""Composes conversations from facts without a language model: varied phrases, every fact as it stands, nothing beyond."""
+
+import hashlib
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import yaml
+
+from retinal_lib.conversation import CONSULT_WORDS
+from retinal_lib.dataset.fact_kinds import scales
+from retinal_lib.dataset.lesions.wording import ENDINGS, is_count, said
+from retinal_lib.facts import Case, Fact
+from retinal_lib.paths import PACKAGE
+from retinal_lib.teacher import offline_vessels as vessels
+from retinal_lib.teacher.phrases import Phrases, articled, joined, sentence
+
+_BANK = PACKAGE / "prompts" / "offline.yaml"
+# the turns of an instruction conversation follow one of these orders; the image itself always comes first
+_ORDERS = (
+    ("quality", "disease", "lesion", "disc", "vascular", "patient", "notes"),
+    ("disease", "lesion", "vascular", "disc", "quality", "patient", "notes"),
+    ("patient", "quality", "disease", "lesion", "disc", "vascular", "notes"),
+    ("disease", "lesion", "quality", "disc", "vascular", "notes", "patient"),
+    ("quality", "disc", "vascular", "disease", "lesion", "patient", "notes"),
+)
+_MOST, _LEAST = 6, 3
+
+
+@cache
+def _bank() -> dict:
+    return yaml.safe_load(_BANK.read_text(encoding="utf-8"))
+
+
+@cache
+def version() -> str:
+    """What decides a composed text besides the facts and the seed: the phrases and the code that joins them."""
+    digest = hashlib.sha256(_BANK.read_bytes())
+    for name in ("teacher/offline.py", "teacher/offline_vessels.py", "teacher/phrases.py"):
+        digest.update((PACKAGE / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def compose(case: Case, track: str, style: str | None, seed: int) -> str:
+    """A conversation about a case in the form that teachers answer in, the same for the same seed."""
+    composer = _Composer(case, random.Random(f"{seed}:{track}:{style}:{case.id}"))
+    turns = composer.conversation() if track == "instruction" else composer.single(style)
+    return "\n".join(f"User: {question}\nAssistant: {answer}" for question, answer in turns)
+
+
+@dataclass(frozen=True)
+class _Topic:
+    """What one turn is about: the bank of its question and the sentences of its answer."""
+
+    question: str
+    answer: tuple[str, ...]
+
+
+class _Composer:
+    """Draws one conversation. Each topic's sentences are composed once, so that a fact is told once."""
+
+    def __init__(self, case: Case, rng: random.Random):
+        self.case, self.rng, self.bank = case, rng, _bank()
+        self.phrases = Phrases(rng)
+        self.vessels = vessels.Vessels(case.about("vascular"), self.bank["vascular"], self.phrases)
+
+    def conversation(self) -> list[tuple[str, str]]:
+        """Three to six turns: each aspect that is known in a turn of its own, the smallest together where they are many."""
+        topics = {name: topic for name in ("image", *_ORDERS[0]) if (topic := self._topic(name))}
+        ordered = [topics[name] for name in ("image", *self.rng.choice(_ORDERS)) if name in topics]
+        while len(ordered) > _MOST:
+            ordered = self._merged(ordered)
+        while len(ordered) < _LEAST:
+            ordered = self._split(ordered)
+        return [(self._question(topic.question), " ".join(topic.answer)) for topic in ordered]
+
+    def single(self, style: str | None) -> list[tuple[str, str]]:
+        """One turn: a caption tells every fact, a consultation the most important in at most 50 words."""
+        told = self._consult() if style == "consult" else self._caption()
+        return [(self._question(style or "caption"), " ".join(told))]
+
+    def _question(self, name: str) -> str:
+        return self.phrases.say(self.bank["questions"][name])
+
+    # --- the topics, one method each: the sentences, or none where nothing is known ------------------------------------
+
+    def _topic(self, name: str) -> _Topic | None:
+        tell: Callable[[], list[str]] = getattr(self, f"_{name}")
+        sentences = tell()
+        unknown = name == "disease" and not self.case.about("disease")
+        return _Topic("unknown" if unknown else name, tuple(sentences)) if sentences else None
+
+    def _facts(self, aspect: str, name: str) -> list[Fact]:
+        return [f for f in self.case.about(aspect) if f.name == name]
+
+    def _image(self) -> list[str]:
+        facts = {f.name: f for f in self.case.about("image")}
+        eye = facts.pop("eye", None)
+        modality = facts.pop("modality", None)
+        rest = [sentence(f.text) for f in facts.values()]
+        if modality is None:
+            return ([self.phrases.say(self.bank["eye"], eye=eye.words)] if eye else []) + rest
+        if eye is None:
+            return [self.phrases.say(self.bank["image"], modality=_noun(modality)), *rest]
+        return [self.phrases.say(self.bank["image_eye"], modality=_noun(modality), eye=eye.words), *rest]
+
+    def _quality(self) -> list[str]:
+        return [self._one_quality(fact) for fact in self.case.about("quality")]
+
+    def _one_quality(self, fact: Fact) -> str:
+        bank = self.bank["quality"]
+        if fact.unit == "AutoMorph":
+            return self.phrases.say(bank["AutoMorph"][fact.value])
+        if fact.name in ("quality", "ungradable") and fact.unit:
+            return self.phrases.say(bank["graded" if fact.name == "quality" else "ungradable"], by=fact.unit, words=fact.words)
+        if fact.name == "remark" and fact.text.startswith("the annotators noted"):
+            return self.phrases.say(bank["remark"], words=fact.words)
+        return sentence(fact.text)
+
+    def _disease(self) -> list[str]:
+        facts = self.case.about("disease")
+        if not facts:
+            # a reader expects a word on disease: that nothing is known is said, unless graders could not judge at all, or
+            # marked lesions speak for themselves
+            told = self._facts("quality", "ungradable") or any(f.value for f in self.case.about("lesion"))
+            return [] if told else [self.phrases.say(self.bank["disease"]["unknown"])]
+        return [*self._labels(facts), *(self._grade(f) for f in facts if f.unit in scales())]
+
+    def _labels(self, facts: tuple[Fact, ...]) -> list[str]:
+        bank, told = self.bank["disease"], []
+        for fact in facts:
+            if fact.name == "normal":
+                negated = fact.words.startswith("no ")
+                told.append(self.phrases.say(bank["normal_no" if negated else "normal"], words=articled(fact.words)))
+            elif not fact.unit and fact.text == fact.words:
+                told.append(self.phrases.say(bank["recorded"], words=fact.words.rstrip(".")))
+            elif not fact.unit and fact.source.row is None:  # a statement of the page
+                told.append(self.phrases.say(bank["shows"], words=fact.words))
+        for one, many, chosen in (
+            ("diagnosis", "diagnoses", [f for f in facts if f.name == "diagnosis"]),
+            ("flag", "flags", [f for f in facts if f.text.startswith("the image is labelled with")]),
+        ):
+            if chosen:
+                told.append(self.phrases.say(bank[one if len(chosen) == 1 else many], words=joined([f.words for f in chosen])))
+        return told
+
+    def _grade(self, fact: Fact, short: bool = False) -> str:
+        scale = scales()[fact.unit]
+        bank = self.bank["short" if short else "disease"][scale["form"]]
+        return self.phrases.say(
+            bank, words=fact.words, of=scale["of"], value=fact.value, title=scale["title"], top=max(scale["levels"])
+        )
+
+    def _lesion(self) -> list[str]:
+        facts = self.case.about("lesion")
+        counts = [f for f in facts if is_count(f)]
+        told = [text for count in counts for text in self._lesion_type(count)]
+        marks = [f for f in facts if f.name.endswith("_box") and not any(c.name == f.name[:-4] for c in counts)]
+        for fact in marks:
+            told.append(self.phrases.say(self.bank["lesion"]["landmark"], words=fact.words, list=said(fact.value)))
+        boxes = any(f.name.endswith("_box") for f in facts)
+        return [*told, self.phrases.say(self.bank["lesion"]["frame"])] if boxes else told
+
+    def _lesion_type(self, count: Fact) -> list[str]:
+        """How many and in which boxes in one sentence, then where they lie, then what the boxes leave out."""
+        bank = self.bank["lesion"]
+        if not count.value:
+            return [self.phrases.say(bank["none"], many=count.unit)]
+        of = {ending: self._facts("lesion", f"{count.name}{ending}") for ending in ENDINGS}
+        list_, clustered = [said(f.value) for f in of["_box"]], bool(of["_clusters"])
+        things = {"count": len(list_), "things": " clusters" if clustered else "", "list": joined(list_) if list_ else ""}
+        where = self._raw(bank["largest" if of["_rest"] else "clusters" if clustered else "all"], **things) if list_ else ""
+        counted = f"{count.value} {count.words if count.value == 1 else count.unit}"
+        share = re.search(r"[\d.]+ %", of["_area"][0].text)[0] if of["_area"] else ""
+        first = self.phrases.say(bank["one" if count.value == 1 else "some"], counted=counted, area=share, boxes=where)
+        parts = (("_clusters",), ("_place",), ("_fovea", "_disc"), ("_rest", "_rest_share"), ("_rest_place",))
+        texts = [[f.text for ending in part for f in of[ending]] for part in parts]
+        return [first, *(sentence(joined(part)) for part in texts if part)]
+
+    def _raw(self, templates: list[str], **slots: object) -> str:
+        text = self.phrases.say(templates, **slots)  # a piece inside a sentence
+        return f" {text}" if text[0].isalpha() else text
+
+    def _disc(self) -> list[str]:
+        return self.vessels.disc()
+
+    def _vascular(self) -> list[str]:
+        return self.vessels.vessels(self.rng.choice((2, 3, 3)))
+
+    def _patient(self) -> list[str]:
+        facts = {f.name: f for f in self.case.about("patient")}
+        age, sex = facts.pop("age", None), facts.pop("sex", None)
+        name = "_".join(word for word, fact in (("age", age), ("sex", sex)) if fact)
+        slots = {"age": age.words if age else "", "sex": sex.words if sex else ""}
+        told = [self.phrases.say(self.bank["patient"][name], **slots)] if name else []
+        labels = [f for f in facts.values() if f.scope == "patient" and f.words]
+        other = [sentence(f.text) for f in facts.values() if f not in labels]
+        if labels:
+            told.append(self.phrases.say(self.bank["patient"]["labels"], list=joined([f.words for f in labels])))
+        return told + other
+
+    def _notes(self) -> list[str]:
+        return [self.phrases.say(self.bank["notes"], words=f.words.rstrip(".")) for f in self.case.about("notes")]
+
+    # --- too many or too few turns, and the single turn ------------------------------------------------------------
+
+    def _merged(self, topics: list[_Topic]) -> list[_Topic]:
+        """One topic fewer: neighbours that people would tell in one breath, else the two last."""
+        for first, second in (("image", "quality"), ("disc", "vascular"), ("patient", "notes")):
+            names = [topic.question for topic in topics]
+            if first in names and second in names:
+                kept, gone = topics[names.index(first)], topics[names.index(second)]
+                both = _Topic(kept.question, (*kept.answer, *gone.answer))
+                return [both if topic is kept else topic for topic in topics if topic is not gone]
+        last = _Topic(topics[-2].question, (*topics[-2].answer, *topics[-1].answer))
+        return [*topics[:-2], last]
+
+    def _split(self, topics: list[_Topic]) -> list[_Topic]:
+        """One topic more: an answer of several sentences in two turns, else which eye it is, else what is not known."""
+        asked = [topic.question for topic in topics]
+        for i, topic in enumerate(topics):
+            if (
+                topic.question == "image"
+                and "eye" not in asked
+                and self._facts("image", "eye")
+                and self._facts("image", "modality")
+            ):
+                eye = _Topic("eye", (self.phrases.say(self.bank["eye"], eye=self.case.eye), *topic.answer[1:]))
+                modality = _noun(self._facts("image", "modality")[0])
+                return [_Topic("image", (self.phrases.say(self.bank["image"], modality=modality),)), eye, *topics[i + 1 :]]
+        for i, topic in enumerate(topics):
+            if len(topic.answer) > 1:
+                return [
+                    *topics[:i],
+                    _Topic(topic.question, topic.answer[:1]),
+                    _Topic("notes", topic.answer[1:]),
+                    *topics[i + 1 :],
+                ]
+        missing = "patient" if "patient" not in asked else "lesion" if "lesion" not in asked else "vascular"
+        return [*topics, _Topic(missing, (self.phrases.say(self.bank["nothing"][missing]),))]
+
+    def _caption(self) -> list[str]:
+        order = ("image", "quality", "disease", "lesion", "patient", "notes")
+        known = [name for name in order if self.case.about(name)]
+        told = [text for name in known for text in getattr(self, f"_{name}")()]
+        return told or [self.phrases.say(self.bank["disease"]["unknown"])]
+
+    def _consult(self) -> list[str]:
+        """Whole sentences only; where not all fit in, the least important is left out. What the image is opens the answer."""
+        facts = self.case.about("disease")
+        grades = [f for f in facts if f.unit in scales()]
+        first = self._labels(facts) if facts else self._disease()
+        image = self._image()
+        found = [*first, *(self._grade(f, short=True) for f in grades), *self._counted()]
+        told: list[str] = []
+        for text in [*found, *self._quality(), *image, *self._notes()]:
+            if len(" ".join([*told, text]).split()) <= CONSULT_WORDS:
+                told.append(text)
+        told.sort(key=lambda text: text not in image)
+        return told or [self.phrases.say(self.bank["disease"]["unknown"])]
+
+    def _counted(self) -> list[str]:
+        counts = [f for f in self.case.about("lesion") if is_count(f)]
+        words = [f"{f.value or 'no'} {f.words if f.value == 1 else f.unit}" for f in counts]
+        return [self.phrases.say(self.bank["short"]["some"], list=joined(words))] if words else []
+
+
+def _noun(modality: Fact) -> str:
+    """The kind of image inside a sentence: with an article, and its first letter small unless it is an abbreviation."""
+    words = modality.words
+    return articled(words[:1].lower() + words[1:] if words[1:2].islower() else words)

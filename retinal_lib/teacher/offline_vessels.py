@@ -1,0 +1,99 @@
+"""Which measurements a composed answer tells, and how: neighbours together, arteries and veins never exchanged."""
+
+import re
+
+from retinal_lib.dataset import measurements
+from retinal_lib.facts import Fact
+from retinal_lib.teacher.phrases import Phrases, articled, joined
+
+_ZONES = ("", "_zone_b", "_zone_c")
+_CALIBRES = ("CRAE", "CRVE", "AVR")
+_FORMULAS = ("Hubbard", "Knudtson")
+_DISC = (
+    ("disc_size", "Disc_height", "Disc_width"),
+    ("cup_size", "Cup_height", "Cup_width"),
+    ("ratio", "CDR_vertical", "CDR_horizontal"),
+)
+
+
+class Vessels:
+    """The measurements of one image by column; `say` texts are as the description gives them."""
+
+    def __init__(self, facts: tuple[Fact, ...], bank: dict, phrases: Phrases):
+        columns = measurements.columns()
+        self.known = {f.name: f for f in facts if f.name in columns}
+        self.free = [f for f in facts if f.name not in columns]
+        self.bank, self.phrases = bank, phrases
+
+    def _value(self, column: str) -> str:
+        return measurements.feature(column).say(self.known[column].value)
+
+    def disc(self) -> list[str]:
+        """Sentences on the optic disc and cup: all that was measured."""
+        found = []
+        for template, vertical, horizontal in _DISC:
+            both = vertical in self.known and horizontal in self.known
+            if both:
+                found.append(self.phrases.say(self.bank[template], a=self._value(vertical), b=self._value(horizontal)))
+            else:
+                found += [self._single(column) for column in (vertical, horizontal) if column in self.known]
+        return found
+
+    def vessels(self, most: int) -> list[str]:
+        """At most `most` sentences on the vessels, each of a group of its own, drawn at random."""
+        options = [self._list(zone, prefix) for zone in _ZONES for prefix in measurements.SPEC["vessels"]]
+        options += [self._pair(zone, measure) for zone in _ZONES for measure in measurements.SPEC["measures"]]
+        options += [self._calibres(zone, formula) for zone in _ZONES[1:] for formula in _FORMULAS]
+        options += [[column] for column in measurements.SPEC["extra"] if column in self.known]
+        options = [option for option in options if option]
+        self.phrases.rng.shuffle(options)
+        told: set[str] = set()
+        found = [f"{f.text[:1].upper()}{f.text[1:].rstrip('.')}." for f in self.free]
+        for columns in options:
+            if len(found) >= most or told & set(columns):
+                continue
+            told |= set(columns)
+            found.append(self._told(columns))
+        return found
+
+    def every(self) -> list[str]:
+        """One sentence per measurement: for descriptions that must tell them all."""
+        return [self._single(column) for column in self.known]
+
+    def _told(self, columns: list[str]) -> str:
+        first = measurements.feature(columns[0])
+        if len(columns) == 1:
+            return self._single(columns[0])
+        if columns[0].startswith(_CALIBRES):
+            parts = [f"{_calibre(column)}{'' if i else ' is'} {self._value(column)}" for i, column in enumerate(columns)]
+            formula = next(name for name in _FORMULAS if name in columns[0])
+            return self.phrases.say(self.bank["calibre"], where=first.where, formula=f"{formula}'s", list=joined(parts))
+        if columns[0].startswith("Artery_") and columns[1].startswith("Vein_"):
+            a, b = map(self._value, columns)
+            return self.phrases.say(
+                self.bank["pair"], where=first.where, measure=first.measure, one=articled(first.measure), a=a, b=b
+            )
+        parts = [f"{articled(measurements.feature(c).measure)} of {self._value(c)}" for c in columns]
+        return self.phrases.say(self.bank["list"], where=first.where, of=first.of, list=joined(parts))
+
+    def _single(self, column: str) -> str:
+        return self.phrases.say(self.bank["single"], words=measurements.feature(column).words, value=self._value(column))
+
+    def _list(self, zone: str, prefix: str) -> list[str]:
+        columns = [f"{prefix}{m}{zone}" for m in measurements.SPEC["measures"] if f"{prefix}{m}{zone}" in self.known]
+        count = min(len(columns), self.phrases.rng.choice((2, 3, 3, 4)))
+        chosen = self.phrases.rng.sample(columns, count) if count > 1 else []
+        return [column for column in columns if column in chosen]
+
+    def _pair(self, zone: str, measure: str) -> list[str]:
+        columns = [f"{prefix}{measure}{zone}" for prefix in ("Artery_", "Vein_")]
+        return columns if all(column in self.known for column in columns) else []
+
+    def _calibres(self, zone: str, formula: str) -> list[str]:
+        columns = [f"{name}_{formula}{zone}" for name in _CALIBRES]
+        found = [column for column in columns if column in self.known]
+        return found if len(found) > 1 else []
+
+
+def _calibre(column: str) -> str:
+    return "the " + re.sub(r" by .*", "", measurements.feature(column).measure)

@@ -1,0 +1,202 @@
+"""What requests cost: prices from params/prices.yaml, estimates before a run, and a budget that cannot be passed."""
+
+import asyncio
+import datetime
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from retinal_lib import paths
+from retinal_lib.errors import UserError
+from retinal_lib.teacher import tokens
+from retinal_lib.teacher.tokens import Span
+
+MILLION = 1_000_000
+CHANNELS = ("direct", "batch")
+UNCOUNTED = "a reply tells no tokens (it has no usage), so that budget_usd cannot be kept; run again without it"
+
+
+class Price(BaseModel):
+    """A model's prices in USD per million tokens. `batch` is a batch's price as a share of the direct one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached: float | None = Field(None, ge=0)
+    batch: float = Field(1.0, ge=0, le=1)
+    most_output: int | None = Field(None, ge=1)  # tokens that the model writes at most, thoughts among them
+    thinks: bool = False  # it is paid for thoughts that nobody sees
+    image: dict[str, Any] | None = None
+
+    def of(self, usage: dict[str, int], channel: str) -> float:
+        """USD for counted tokens: prompt, cached (a part of prompt), completion."""
+        prompt, cached = usage.get("prompt", 0), usage.get("cached", 0)
+        plain = self.input if self.cached is None else self.cached
+        usd = (prompt - cached) * self.input + cached * plain + usage.get("completion", 0) * self.output
+        return usd * (self.batch if channel == "batch" else 1.0) / MILLION
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    as_of: datetime.date
+    servers: dict[str, dict[str, Price]]
+
+
+def prices_file() -> Path:
+    """Where prices stand."""
+    return paths.root() / "params" / "prices.yaml"
+
+
+def find(server: str, model: str | None) -> Price | None:
+    """The price of a model at a server; None where the file has none. A date after the name (-2024-07-18) is passed over,
+    and `*` stands for every model of a server. UserError: the file cannot be read."""
+    models = _read().servers.get(server.rstrip("/"), {})
+    plain = model or ""
+    if len(plain) > 11 and plain[-11] == "-" and plain[-10:].replace("-", "").isdigit():
+        plain = plain[:-11]
+    return models.get(model or "") or models.get(plain) or models.get("*")
+
+
+def dated() -> str:
+    """When the prices were looked up, as text; empty where there is no file."""
+    return _read().as_of.isoformat() if prices_file().is_file() else ""
+
+
+def _read() -> _File:
+    file = prices_file()
+    if not file.is_file():
+        return _File(as_of=datetime.date.min, servers={})
+    try:
+        return _File(**yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
+        raise UserError(f"{paths.shown(file)}: not readable as prices ({' '.join(str(error).split())})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = " > ".join(map(str, first["loc"]))
+        raise UserError(f"{paths.shown(file)}: {place}: {first['msg'].lower()}, found {first['input']!r}") from error
+
+
+# --- before a run ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Estimate:
+    """What requests would take. `pictures` are those whose tokens no rule tells: with them, a price is unknown."""
+
+    price: Price | None
+    kind: str  # of answer: a key of tokens.ANSWERS
+    most: int | None = None  # tokens of an answer that the request allows
+    requests: int = 0
+    low: float = 0.0  # tokens of the prompts
+    high: float = 0.0
+    pictures: int = 0
+    _gauge: tokens.Gauge = field(default_factory=tokens.Gauge)
+
+    def add(self, system: str, text: str, size: tuple[int, int] | None) -> Span:
+        """Counts one request, and returns the tokens of its prompt."""
+        self.requests += 1
+        fixed, told = tokens.count(system), self._gauge(text)
+        image = 0
+        if size is not None:
+            known = tokens.picture(size, self.price.image if self.price else None)
+            self.pictures += known is None
+            image = known or 0
+        prompt = Span(fixed.low + told.low + image, fixed.high + told.high + image)
+        self.low += prompt.low
+        self.high += prompt.high
+        return prompt
+
+    @property
+    def prompt(self) -> Span:
+        """Tokens of all prompts."""
+        return Span(self.low, self.high)
+
+    @property
+    def completion(self) -> Span:
+        """Tokens of all answers."""
+        return self.answer.times(self.requests)
+
+    @property
+    def answer(self) -> Span:
+        """Tokens of one answer. A model that thinks may fill all that it is allowed."""
+        low, high = tokens.ANSWERS[self.kind]
+        if self.price and self.price.thinks:
+            high = max(high, self.most or self.price.most_output or high)
+        return Span(min(low, self.most or low), min(high, self.most or high))
+
+    def usd(self, channel: str) -> Span | None:
+        """What it would cost; None where a price or a picture's tokens are unknown."""
+        if self.price is None or self.pictures:
+            return None
+        ends = zip(self.prompt, self.completion, strict=True)
+        return Span(*(self.price.of({"prompt": p, "completion": c}, channel) for p, c in ends))
+
+
+# --- during a run ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The tokens of a request at most."""
+
+    prompt: int
+    completion: int
+
+
+class Purse:
+    """A budget in USD for one model's replies in one vault: what was paid, what batches under way and requests in flight
+    can cost at most, together never pass it. Without a limit everything fits."""
+
+    def __init__(self, limit: float | None, price: Price | None, spent: float = 0.0, under_way: float = 0.0):
+        self.limit, self.price, self.spent, self.under_way = limit, price, spent, under_way
+        self.reserved, self.over = 0.0, ""  # what requests in flight can cost; why nothing more is asked
+        self._freed = asyncio.Event()
+
+    def worst(self, bound: Bound, channel: str) -> float:
+        """USD that a request can cost at most."""
+        if self.price is None or self.limit is None:
+            return 0.0
+        return self.price.of({"prompt": bound.prompt, "completion": bound.completion}, channel)
+
+    def take(self, usd: float) -> bool:
+        """Sets money aside for a request; False where it could pass the budget."""
+        if self.limit is not None and (self.over or self.spent + self.under_way + self.reserved + usd > self.limit):
+            return False
+        self.reserved += usd
+        return True
+
+    async def wait(self, usd: float) -> bool:
+        """As `take`, but waits for what is under way; False where it could pass the budget even then."""
+        while not self.take(usd):
+            if self.over or self.reserved <= 1e-12:
+                self.close()
+                return False
+            self._freed.clear()
+            await self._freed.wait()
+        return True
+
+    def give(self, usd: float, paid: float) -> None:
+        """What was set aside is free again, what was paid is spent."""
+        self.reserved, self.spent = max(0.0, self.reserved - usd), self.spent + paid
+        self._freed.set()
+
+    def close(self) -> None:
+        """Nothing more is asked."""
+        self.over = self.over or (
+            f"not asked: the next request could pass the budget of {self.limit:g} USD "
+            f"({self.spent:.4f} paid{f', up to {self.under_way:.4f} under way' if self.under_way > 1e-9 else ''}); "
+            "raise budget_usd and run again"
+        )
+        self._freed.set()
+
+
+def allowed(options: dict[str, Any]) -> int | None:
+    """Tokens of an answer that the request's options allow, None where they set no limit."""
+    for name in ("max_completion_tokens", "max_tokens"):
+        found = options.get(name)
+        if isinstance(found, int) and not isinstance(found, bool) and found > 0:  # some servers take -1 for "no limit"
+            return found
+    return None

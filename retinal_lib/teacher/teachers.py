@@ -1,0 +1,224 @@
+"""Teachers: whoever answers a request."""
+
+import asyncio
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import orjson
+
+from retinal_lib import images as picture
+from retinal_lib.errors import UserError
+from retinal_lib.facts import Case
+from retinal_lib.teacher import offline, price, tokens
+from retinal_lib.teacher.price import Bound
+from retinal_lib.teacher.server import Missing, RequestFailed, RunStopped, Server
+
+# reasoning models of some servers put their thoughts before the answer
+_THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+_SORTED = json.JSONEncoder(sort_keys=True).encode
+_RAW = {"headers": {"X-Stainless-Raw-Response": "true"}}  # the SDK then returns the answer as it came
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a teacher is asked about one image. `picture` is sent along where there is one."""
+
+    case: Case
+    system: str
+    track: str
+    style: str | None
+    picture: Path | None = None
+    size: tuple[int, int] | None = None  # pixels of the picture as sent
+    turns: tuple[tuple[str, str], ...] = ()  # earlier replies, each with what it was answered with
+
+    @property
+    def told(self) -> str:
+        """All that is said besides the system prompt."""
+        return "\n".join([self.case.description, *(text for turn in self.turns for text in turn)])
+
+    def key(self, identity: dict) -> str:
+        """sha256 over everything that changes the first answer: messages, image, teacher; later turns follow from the
+        replies. The id keeps two images that have
+        the same facts apart, so that each gets an answer of its own."""
+        image = picture.fingerprint(self.picture) if self.picture else ""
+        short = [self.case.id, self.track, self.style, image, identity]
+        # each part has a length or an end of its own, so that no two requests give the same bytes
+        parts = [_SORTED(short).encode()]
+        for text in (self.system, self.case.description):
+            encoded = text.encode()
+            parts += [b"\n%d\n" % len(encoded), encoded]
+        return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A raw reply as read: the text, or the problem that makes it useless; model and tokens as the server told them."""
+
+    text: str = ""
+    problem: str = ""
+    model: str = ""  # as the server named it
+    tokens: dict[str, int] = field(default_factory=dict)
+
+
+class Teacher(Protocol):
+    """What `direct` needs of a teacher. `identity` is all that changes its answers besides the messages, `origin` the
+    server and model that a reply is stored with."""
+
+    name: str
+    model: str
+    identity: dict
+    origin: tuple[str, str]
+    note: str
+
+    async def ask(self, request: Request) -> tuple[str, str]:
+        """The raw reply and the server's id of it. RequestFailed, RunStopped."""
+
+    def read(self, raw: str) -> Reading:
+        """What a raw reply says."""
+
+    async def close(self) -> None:
+        """Lets go of connections."""
+
+
+class OfflineTeacher:
+    """Composes conversations from the facts on this machine: free, grounded in every word, the same for a seed."""
+
+    name = "offline"
+    model = "retinal_lib offline composer"
+    note = ""  # never waits
+    origin = ("", "")
+
+    def __init__(self, seed: int = 0):
+        self.seed = seed
+        self.identity = {"teacher": self.name, "seed": seed, "composer": offline.version()}
+
+    async def ask(self, request: Request) -> tuple[str, str]:
+        """The composed reply; it needs no server, so the id is empty."""
+        return offline.compose(request.case, request.track, request.style, self.seed), ""
+
+    def read(self, raw: str) -> Reading:
+        """The reply as it stands."""
+        return Reading(raw, model=self.model)
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class OpenAITeacher:
+    """Any OpenAI-compatible server. The address comes from OPENAI_BASE_URL, the key from OPENAI_API_KEY alone."""
+
+    name = "openai"
+
+    def __init__(self, model: str | None, options: dict | None = None, by_hand: bool = False, silent: bool = False):
+        if not model:
+            raise UserError(
+                "the openai teacher needs a model, such as -p model gpt-4o-mini, or the name your own server gives it"
+            )
+        self.model, self.options, self.server = model, options or {}, Server(by_hand, silent)
+        clashing = sorted({"model", "messages", "stream", "n", "api_key", "extra_headers", "extra_query"} & set(self.options))
+        if clashing:
+            raise UserError(f"request options {', '.join(clashing)} are set by the run and cannot stand under `request`")
+        self.identity = {"teacher": self.name, "server": self.server.name, "model": model, "request": self.options}
+        self.origin = (self.server.name, model)
+        self.price = price.find(*self.origin)
+        # the tokens that an answer can come to at most; 0 where neither the options nor the prices file tell
+        self.answer_bound = price.allowed(self.options) or (self.price.most_output if self.price else None) or 0
+
+    @property
+    def note(self) -> str:
+        """What it is waiting for, for the progress line."""
+        return self.server.note
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self.server.close()
+
+    def body(self, request: Request) -> dict:
+        """What is posted, now or as a line of a batch. RequestFailed: the picture cannot be read."""
+        content: str | list[dict] = request.case.description
+        if request.picture:
+            try:
+                url = picture.as_sent(request.picture)
+            except UserError as error:
+                raise RequestFailed(str(error)) from error
+            content = [{"type": "text", "text": content}, {"type": "image_url", "image_url": {"url": url}}]
+        messages = [{"role": "system", "content": request.system}, {"role": "user", "content": content}]
+        for reply, answer in request.turns:
+            messages += [{"role": "assistant", "content": reply}, {"role": "user", "content": answer}]
+        return {"model": self.model, "messages": messages, **self.options}
+
+    def bound(self, request: Request) -> Bound:
+        """The tokens that a request and its answer can come to at most, as far as the prices file and options tell."""
+        prompt = tokens.bound(request.system, request.told)
+        if request.picture:
+            prompt += tokens.picture_for_queue(request.size, self.price.image if self.price else None)
+        return Bound(prompt, self.answer_bound)
+
+    async def ask(self, request: Request) -> tuple[str, str]:
+        """The body of the server's answer and its request id."""
+        body = await asyncio.to_thread(self.body, request) if request.picture else self.body(request)
+        try:
+            # the SDK's plain post: chat.completions.create checks each message's type first, which takes as long as all
+            # the rest of a request, and refuses options that only other servers know
+            response = await self.server.call(
+                lambda client: client.post("/chat/completions", body=body, cast_to=object, options=_RAW)
+            )
+        except Missing as error:
+            raise RunStopped(
+                f"{self.server.name} does not offer model {self.model!r} there ({error}); check OPENAI_BASE_URL and model"
+            ) from error
+        return response.text, response.headers.get("x-request-id", "")
+
+    def read(self, raw: str) -> Reading:
+        """The text of a chat completion, or what makes it useless: cut, refused, empty, or no completion at all."""
+        try:
+            body = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            return Reading(problem="the reply is not JSON")
+        if not isinstance(body, dict):
+            return Reading(problem="the reply is no chat completion")
+        counted, model = _tokens(body.get("usage")), str(body.get("model") or "")
+        choices = body.get("choices")
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            said = self.server.clean(json.dumps(body["error"])) if body.get("error") else "it has no choices"
+            return Reading(problem=f"the reply is no chat completion: {said}", model=model, tokens=counted)
+        message = choices[0].get("message") or {}
+        text, finish = _text(message.get("content")), choices[0].get("finish_reason")
+        problem = ""
+        if message.get("refusal"):
+            problem = "the teacher refused"
+        elif finish == "length":
+            problem = "the reply is cut (finish_reason length): raise max_tokens under `request`"
+        elif finish == "content_filter":
+            problem = "the reply is cut (finish_reason content_filter)"
+        elif not text:
+            problem = "the reply is empty"
+        return Reading(text, problem, model, counted)
+
+
+def _text(content: object) -> str:
+    if isinstance(content, list):  # some servers answer in parts
+        content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    if not isinstance(content, str):
+        return ""
+    return (_THOUGHTS.sub("", content) if "<think>" in content else content).strip()
+
+
+def _tokens(usage: object) -> dict[str, int]:
+    """Tokens as the server counted them: prompt, cached (a part of prompt), completion."""
+    usage = usage if isinstance(usage, dict) else {}
+    details = usage.get("prompt_tokens_details")
+    counted = {"prompt": usage.get("prompt_tokens"), "completion": usage.get("completion_tokens")}
+    counted["cached"] = details.get("cached_tokens") if isinstance(details, dict) else None
+    return {name: number for name, number in counted.items() if isinstance(number, int) and number >= 0}
+
+
+def make(settings: object) -> Teacher:
+    """The teacher that the settings name. UserError: no model, or no key for a server elsewhere."""
+    if settings.teacher == "offline":
+        return OfflineTeacher(settings.seed)
+    return OpenAITeacher(settings.model, settings.request, settings.by_hand, settings.dry_run)
