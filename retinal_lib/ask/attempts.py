@@ -91,4 +91,4 @@ class Settling:
 
 @cache
 def _repair() -> str:
-    return (PACKAGE / "prompts" / "repair.txt").read_text(encoding="utf-8")
+    return (PACKAGE / "teacher" / "prompts" / "repair.txt").read_text(encoding="utf-8")

@@ -1,13 +1,12 @@
 """Limits of mode batch, and what is documented of servers."""
 
 from functools import cache
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-
-from retinal_lib import paths
 
 
 def _no_boolean(value: object) -> object:
@@ -44,4 +43,4 @@ class BatchSettings(BaseModel):
 @cache
 def servers() -> dict[str, dict]:
     """The kinds of servers that have a batch form, with their limits."""
-    return yaml.safe_load((paths.PACKAGE / "servers.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load(Path(__file__).with_name("servers.yaml").read_text(encoding="utf-8"))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from typing import ClassVar
 
 import yaml
@@ -11,7 +12,6 @@ from retinal_lib.dataset.record import Column, ExcludedImage, Kind, Record
 from retinal_lib.dataset.tables import fold
 from retinal_lib.errors import unknown
 from retinal_lib.facts import ASPECTS, Fact, Source
-from retinal_lib.paths import PACKAGE
 
 
 def _known_aspects(names: Iterable[str]) -> None:
@@ -23,7 +23,7 @@ def _known_aspects(names: Iterable[str]) -> None:
 @cache
 def scales() -> dict[str, dict]:
     """The grading scales by name."""
-    return yaml.safe_load((PACKAGE / "scales.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load(Path(__file__).with_name("scales.yaml").read_text(encoding="utf-8"))
 
 
 class Grade(Kind):

@@ -3,12 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import yaml
 
-from retinal_lib.paths import PACKAGE
-
-SPEC = yaml.safe_load((PACKAGE / "vessels.yaml").read_text(encoding="utf-8"))
+SPEC = yaml.safe_load(Path(__file__).with_name("measurements.yaml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)

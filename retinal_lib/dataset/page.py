@@ -13,7 +13,6 @@ from retinal_lib.dataset import tables as table
 from retinal_lib.dataset.fact_kinds import KINDS
 from retinal_lib.dataset.record import Kind
 from retinal_lib.errors import UserError, unknown
-from retinal_lib.paths import PACKAGE
 
 
 class Strict(BaseModel):
@@ -176,7 +175,7 @@ def load(path: Path) -> Page:
 
 @cache
 def _published() -> dict[str, Path]:
-    return {path.stem: path for path in sorted((PACKAGE / "datasets").glob("*.yaml"))}
+    return {path.stem: path for path in sorted((Path(__file__).parent / "pages").glob("*.yaml"))}
 
 
 def names() -> tuple[str, ...]:

@@ -112,7 +112,7 @@ def _bytes(path: Path, size: int) -> list[str]:
 
 @cache
 def _twins() -> dict:
-    return yaml.safe_load((paths.PACKAGE / "twins.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load(Path(__file__).with_name("same_pictures.yaml").read_text(encoding="utf-8"))
 
 
 def _place(name: str) -> Place:
@@ -122,7 +122,7 @@ def _place(name: str) -> Place:
 
 @cache
 def _published_pairs() -> dict[str, list[Place]]:
-    """Folded id -> the places where the same picture stands, by twins.yaml and the pages of all datasets."""
+    """Folded id -> the places where the same picture stands, by same_pictures.yaml and the pages of all datasets."""
     pairs = [(_place(one), _place(other)) for one, other in _twins()["pairs"]]
     pairs += [pair for name in page.names() for pair in _page_pairs(page.get(name))]
     return _both_ways(pairs)

@@ -7,12 +7,12 @@ could not be read with certainty. Nothing is guessed: an answer that names two g
 import re
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 
 from retinal_lib.check.language import lexicon as vocabulary
-from retinal_lib.paths import PACKAGE
 
 ANSWERED, ABSTAINED, UNREADABLE = "answered", "abstained", "unreadable"
 Box = tuple[float, float, float, float]
@@ -63,7 +63,7 @@ _REACH = 40  # letters that a "no" reaches over
 @cache
 def words() -> dict:
     """The words of evaluation.yaml: the one place where the parser takes its vocabulary from."""
-    return yaml.safe_load((PACKAGE / "evaluation.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load(Path(__file__).with_name("evaluation.yaml").read_text(encoding="utf-8"))
 
 
 def plain(text: str) -> str:

@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Callable, Sequence
 from html import escape
+from pathlib import Path
 
 import anywidget
 import ipywidgets as widgets
@@ -10,7 +11,6 @@ import traitlets
 
 from retinal_lib.conversation import IMAGE
 from retinal_lib.errors import UserError
-from retinal_lib.paths import PACKAGE
 from retinal_lib.review import pictures as shelf
 from retinal_lib.review import report
 from retinal_lib.review import sample_html as markup
@@ -30,7 +30,7 @@ HELP = (
 class Pane(anywidget.AnyWidget):
     """A conversation as HTML that tells of keys and of clicks on boxes. `html` must be escaped already."""
 
-    _esm = (PACKAGE / "reviewer.js").read_text(encoding="utf-8")
+    _esm = Path(__file__).with_name("reviewer.js").read_text(encoding="utf-8")
     _css = markup.CSS
     html = traitlets.Unicode("").tag(sync=True)
 

@@ -11,11 +11,10 @@ from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Fact
 from retinal_lib.files import swapped
-from retinal_lib.paths import PACKAGE
 from retinal_lib.review import pictures as shelf
 from retinal_lib.review.review import Item, Page, Review
 
-CSS = (PACKAGE / "reviewer.css").read_text(encoding="utf-8")
+CSS = Path(__file__).with_name("reviewer.css").read_text(encoding="utf-8")
 SHEET = "review.html"
 PARTS = ("question", "answer")
 _MOST = 200  # samples of a contact sheet: a browser must open it

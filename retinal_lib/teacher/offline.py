@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import yaml
 
@@ -17,7 +18,7 @@ from retinal_lib.paths import PACKAGE
 from retinal_lib.teacher import offline_vessels as vessels
 from retinal_lib.teacher.phrases import Phrases, articled, joined, sentence
 
-_BANK = PACKAGE / "prompts" / "offline.yaml"
+_BANK = Path(__file__).parent / "prompts" / "offline.yaml"
 # the turns of an instruction conversation follow one of these orders; the image itself always comes first
 _ORDERS = (
     ("quality", "disease", "lesion", "disc", "vascular", "patient", "notes"),

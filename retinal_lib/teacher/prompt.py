@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from string import Template
 
 import yaml
@@ -12,18 +13,19 @@ from retinal_lib.dataset.page import Page
 from retinal_lib.dataset.record import Kind
 from retinal_lib.errors import UserError
 from retinal_lib.facts import ASPECTS
-from retinal_lib.paths import PACKAGE
+
+PROMPTS = Path(__file__).parent / "prompts"
 
 
 @cache
 def _parts() -> dict:
-    return yaml.safe_load((PACKAGE / "prompts" / "parts.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load((PROMPTS / "parts.yaml").read_text(encoding="utf-8"))
 
 
 @cache
 def _template(track: str, style: str | None) -> str:
     name = f"{track}-{style}" if style else track
-    return (PACKAGE / "prompts" / f"{name}.txt").read_text(encoding="utf-8").rstrip("\n")
+    return (PROMPTS / f"{name}.txt").read_text(encoding="utf-8").rstrip("\n")
 
 
 def told(track: str) -> tuple[str, ...]:

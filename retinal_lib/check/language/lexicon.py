@@ -3,13 +3,12 @@
 import re
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 
-from retinal_lib.paths import PACKAGE
-
-WORDS: dict = yaml.safe_load((PACKAGE / "vocabulary.yaml").read_text(encoding="utf-8"))
+WORDS: dict = yaml.safe_load(Path(__file__).with_name("vocabulary.yaml").read_text(encoding="utf-8"))
 _TOKEN = re.compile(  # words, numbers, marks, line ends; words come first, as they are the most
     r"[^\W\d_]+(?:['’][a-z]{1,2}\b)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+\.\d+|(?<![\w.])\.\d+|\d+"
     r"|[^\w\s*_`#\"“”-]|[–—]|\n|[¼½¾]"
