@@ -1,6 +1,12 @@
-"""Small tables to look at: every letter of a cell and every row is shown, as a notebook's reader expects."""
+"""What a notebook or terminal shows: whole tables and progress bars."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pandas as pd
+from tqdm import tqdm
 
 _WHOLE = ("display.max_colwidth", None, "display.max_rows", 200)
 
@@ -26,3 +32,70 @@ class Shown(pd.DataFrame):
     def __repr__(self) -> str:
         with pd.option_context(*_WHOLE, "display.width", 200):
             return super().__repr__()
+
+
+_DELAY = 2.0  # seconds: what is done sooner needs no bar
+
+
+class _Cell:
+    """A text file that tqdm writes to: in a notebook each text replaces the one before, so that one line is kept."""
+
+    def __init__(self):
+        from IPython.display import display  # only inside a kernel
+
+        self._display, self._handle = display, None
+
+    def write(self, text: str) -> None:
+        """Shows the text in place of the last one."""
+        line = {"text/plain": text.strip("\r\n ")}
+        if not line["text/plain"]:
+            return
+        if self._handle is None:
+            self._handle = self._display(line, raw=True, display_id=True)
+        else:
+            self._handle.update(line, raw=True)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+class Bar:
+    """Shows how many of the total are done, and a note on what is being waited for."""
+
+    def __init__(self, total: int, unit: str):
+        self._make = lambda: tqdm(total=total, unit=f" {unit}", file=_file(), ascii=" #", mininterval=0.5, ncols=100)
+        self._start, self._bar = time.monotonic(), None
+
+    def show(self, done: int, note: str = "") -> None:
+        """Brings the bar up to date; it appears after two seconds."""
+        if self._bar is None and time.monotonic() - self._start > _DELAY:
+            self._bar = self._make()
+            self._bar.start_t -= _DELAY
+        if self._bar is not None:
+            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Leaves the last line standing."""
+        if self._bar is not None:
+            self._bar.refresh()
+            self._bar.close()
+
+
+def _file() -> object:
+    return _Cell() if _in_kernel() else sys.stderr
+
+
+def _in_kernel() -> bool:
+    shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
+    return shell is not None and hasattr(shell, "kernel")
+
+
+@contextmanager
+def bar(total: int, unit: str) -> Iterator[Bar]:
+    """A bar for a block of work."""
+    shown = Bar(total, unit)
+    try:
+        yield shown
+    finally:
+        shown.close()

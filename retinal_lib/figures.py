@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from retinal_lib import drawing, palette
+from retinal_lib import drawing
 from retinal_lib import images as picture
 from retinal_lib.conversation import IMAGE
-from retinal_lib.drawing import Axes, Figure
+from retinal_lib.drawing import Axes, Figure, Hue
 from retinal_lib.facts import ASPECTS, Case
-from retinal_lib.palette import Hue
 
 _SIDE = 360  # pixels of a shown picture: enough to recognise an eye, small enough to keep in a notebook
 _COLUMNS = 92  # letters in a line of text beside it
@@ -49,7 +48,7 @@ def bars(title: str, counts: dict[str, int]) -> Figure:
     figure = drawing.figure(0.9 + 0.28 * len(counts), 7, dpi=72)
     axes = figure.subplots()
     names = [textwrap.shorten(name, 60, placeholder="…") for name in counts]
-    drawn = axes.barh(range(len(counts)), list(counts.values()), color=palette.BAR, height=0.7)
+    drawn = axes.barh(range(len(counts)), list(counts.values()), color=drawing.BAR, height=0.7)
     axes.bar_label(drawn, padding=3, fontsize=9)
     axes.set_yticks(range(len(counts)), names, fontsize=9)
     axes.invert_yaxis()
@@ -80,8 +79,8 @@ def _hues(shown: Sequence[Case]) -> dict[str, Hue]:
     lesions = [f for case in shown for f in case.about("lesion")]
     counted = {f.name for f in lesions}
     kinds = [_kind(f.name) for f in lesions if f.name.endswith("_box")]
-    white = {kind: Hue(palette.LANDMARK) for kind in kinds if kind not in counted}
-    return palette.hues(kind for kind in kinds if kind in counted) | white
+    white = {kind: Hue(drawing.LANDMARK) for kind in kinds if kind not in counted}
+    return drawing.hues(kind for kind in kinds if kind in counted) | white
 
 
 def _boxes(axes: Axes, case: Case, hues: dict[str, Hue]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-from retinal_lib import paths, progress
+from retinal_lib import display, paths
 from retinal_lib.errors import UserError
 from retinal_lib.inference import answer_files as answers
 from retinal_lib.inference import question_files as questions
@@ -216,7 +216,7 @@ def _written(pool: _Pool, items: list[dict], out: Path, unit: str) -> Path:
     wanted = {item["id"] for item in items}
     done = {key: row for key, row in kept.items() if key in wanted}
     answers.write(out, list(done.values()))
-    with out.open("a", encoding="utf-8") as lines, progress.bar(len(items), unit) as bar:
+    with out.open("a", encoding="utf-8") as lines, display.bar(len(items), unit) as bar:
         for row in pool.rows([item for item in items if item["id"] not in done]):
             lines.write(json.dumps(row, ensure_ascii=False) + "\n")
             lines.flush()

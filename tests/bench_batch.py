@@ -22,7 +22,7 @@ from retinal_lib.ask.batch_ledger import Book
 from retinal_lib.ask.request_files import Pack
 from retinal_lib.ask.vault import Sample, Vault
 from retinal_lib.facts import Case, Fact, Source
-from retinal_lib.teacher import offline, price
+from retinal_lib.teacher import cost, offline
 from retinal_lib.teacher.teachers import OpenAITeacher, Request
 
 DIFFERENT = 50  # texts and replies that take turns
@@ -49,7 +49,7 @@ def entries(first: list[Request], count: int, pictures: list[Path] | None = None
 def packing(made: Job, vault: Vault) -> Pack:
     """A pack without a budget or a limit of tokens."""
     limits = made.limits.model_copy(update={"enqueued_tokens": None})
-    return Pack(vault, made.teacher, price.Purse(None, None), made.new_estimate(), limits, 3)
+    return Pack(vault, made.teacher, cost.Purse(None, None), made.new_estimate(), limits, 3)
 
 
 def seconds(work: Iterator) -> float:

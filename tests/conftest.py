@@ -67,7 +67,7 @@ def ask(tmp_path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def prices() -> Iterator[Callable[[str, str], Path]]:
     """Writes params/prices.yaml in the tests' project folder, for one server, for the length of a test."""
-    from retinal_lib.teacher.price import prices_file
+    from retinal_lib.teacher.cost import prices_file
 
     file = prices_file()
 

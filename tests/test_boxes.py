@@ -12,8 +12,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from retinal_lib import load_dataset
-from retinal_lib.dataset import crops, page
-from retinal_lib.dataset.lesions import boxes, masks, runs
+from retinal_lib.dataset import automorph, page
+from retinal_lib.dataset.lesions import boxes, masks
 from retinal_lib.dataset.lesions import locations as places
 from retinal_lib.dataset.lesions.boxes import Crop, Landmark
 from retinal_lib.errors import UserError
@@ -202,7 +202,7 @@ def test_crop_info_is_read_with_its_names_the_wrong_way_round(tmp_path: Path) ->
     lines = ["Name,centre_w,centre_h,radius,Scale,Scale_resolution", "a.png,1424,2144,1700,3.7,1", "b.png,x,1,1,1,1"]
     lines += ["c.png,1,1,1,1,1", "c.png,2,1,1,1,1", "d.png,9.0,8,7,1,1"]
     (tmp_path / "M0" / "crop_info.csv").write_text("\n".join(lines), encoding="utf-8")
-    assert crops.read(tmp_path) == {"a": (1424, 2144, 1700), "d": (9, 8, 7)}
+    assert automorph.read(tmp_path) == {"a": (1424, 2144, 1700), "d": (9, 8, 7)}
 
 
 # --- masks as published ---
@@ -260,7 +260,7 @@ def test_a_mask_that_was_cut_off_while_copying_says_so(form: str, tmp_path: Path
 
 @given(MARKED)
 def test_packed_rows_find_the_same_as_pixels(mask: np.ndarray) -> None:
-    lines, _ = runs.lesions(runs.packed(mask), mask.shape[1])
+    lines, _ = masks.lesions(masks.packed(mask), mask.shape[1])
     drawn = np.zeros_like(mask)
     for y, x0, x1 in zip(*lines[:3], strict=True):
         drawn[y, x0:x1] = True

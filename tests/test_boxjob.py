@@ -15,13 +15,13 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from retinal_lib import BoxJob, UserError, load_dataset, paths
-from retinal_lib.dataset import crops, page
+from retinal_lib.dataset import automorph, page
 from retinal_lib.dataset.lesions import boxes
 from retinal_lib.dataset.lesions import wording as telling
 from retinal_lib.dataset.lesions.boxes import Crop
 from retinal_lib.dataset.lesions.locations import Places
+from retinal_lib.explore import boxes_job
 from retinal_lib.explore import boxes_job as boxjob
-from retinal_lib.explore import boxes_view as boxlook
 
 PAGE = """
 name: clinic
@@ -94,7 +94,7 @@ def test_pictures_that_automorph_cropped_have_the_boxes_of_the_crop(tmp_path: Pa
     (root / "Results" / "M0").mkdir(parents=True)
     head = "Name,centre_w,centre_h,radius,Scale,Scale_resolution"  # of these names, w holds the row and h the column
     (root / "Results" / "M0" / "crop_info.csv").write_text(f"{head}\neye1.png,30,50,25,0.05,1\n", encoding="utf-8")
-    crops.read.cache_clear()
+    automorph.read.cache_clear()
     case = load_dataset(str(root / "clinic.yaml"), root).describe("eye1.png")
     facts = {f.name: f for f in case.facts}
     assert facts["EX"].value == 1, "the other lies outside"
@@ -172,7 +172,7 @@ def test_a_dataset_without_masks_says_which_have_them(dataset: str, drawn: dict[
     measured.require()
     assert f"{dataset} has no lesion masks" in measured.summary and "IDRiD_seg, MICCAI_task2" in measured.summary
     assert "no lesion masks" in str(opened.table) and len(measured.table) == len(measured.failed) == 0
-    seen = boxlook.look(opened, measured)
+    seen = boxes_job.look(opened, measured)
     assert len(seen.table) == len(seen.smallest) == len(seen.save()) == 0
     assert seen.sheet.get_size_inches()[1] < 1 and seen.panels.get_size_inches()[1] < 1, "a sentence alone"
     with pytest.raises(UserError, match=f"{dataset} has no lesion masks"):
@@ -193,7 +193,7 @@ def test_what_wants_a_second_look_comes_first_and_broken_pictures_are_passed_ove
     measured = opened.run()
     assert [boxed.boxes for boxed in measured.boxed] == [0, 2, 3, 4, 5, 6, 7, 8]
     assert all(boxed.fill == 1 for boxed in measured.boxed)
-    seen = boxlook.look(opened, measured, 3)
+    seen = boxes_job.look(opened, measured, 3)
     assert [shown.title for shown in seen.shown] == ["eye7.png", "eye5.png", "eye4.png"]
     assert list(seen.table["boxes"]) == [8, 6, 5] and list(seen.table["microaneurysms"]) == [7, 5, 4]
     assert list(seen.smallest["pixels of the mask"]) == [4, 100, 4, 4, 4, 4]

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retinal_lib import drawing, figures, load_dataset, palette
+from retinal_lib import drawing, figures, load_dataset
 from retinal_lib import images as picture
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.lesions import boxes
 from retinal_lib.dataset.lesions.boxes import Cluster
-from retinal_lib.explore import html_sheet as handout
 from retinal_lib.explore import overlay, sheets
 from retinal_lib.explore.overlay import Layer, Overlay
 
@@ -40,7 +39,7 @@ def lab(colour: np.ndarray, eye: str) -> np.ndarray:
 
 @pytest.mark.parametrize("eye", EYES)
 def test_the_colours_are_told_apart_by_every_eye(eye: str) -> None:
-    seen = {name: lab(sheets.rgb(name), eye) for name in palette.COLOURS}
+    seen = {name: lab(sheets.rgb(name), eye) for name in drawing.COLOURS}
     for one, other in itertools.combinations(seen, 2):
         assert np.linalg.norm(seen[one] - seen[other]) >= 30, (one, other)
     for name, ground in itertools.product(seen, FUNDUS):
@@ -48,9 +47,9 @@ def test_the_colours_are_told_apart_by_every_eye(eye: str) -> None:
 
 
 def test_a_type_keeps_its_colour_and_many_types_differ() -> None:
-    assert palette.hues(["MA", "HE", "EX", "SE"])["EX"] == palette.hues(["EX"])["EX"]
-    assert len(set(palette.hues(["MA", "HE", "EX", "SE"]).values())) == 4
-    own = palette.hues([f"type {i}" for i in range(15)] + ["EX"])
+    assert drawing.hues(["MA", "HE", "EX", "SE"])["EX"] == drawing.hues(["EX"])["EX"]
+    assert len(set(drawing.hues(["MA", "HE", "EX", "SE"]).values())) == 4
+    own = drawing.hues([f"type {i}" for i in range(15)] + ["EX"])
     assert len(set(own.values())) == len(own) or len(own) > 15
     assert len(set(list(own.values())[:9])) == 9
 
@@ -101,7 +100,7 @@ def test_boxes_at_the_rim_are_known() -> None:
 
 def fake(title: str, count: int, fill: float) -> Overlay:
     clusters = tuple(Cluster((0.4, 0.4, 0.5, 0.5), 1, 10, fill) for _ in range(count))
-    layers = (Layer("EX", "exudate", "exudates", palette.Hue("#e6e600"), Path("no"), clusters, count, 0.1),) if count else ()
+    layers = (Layer("EX", "exudate", "exudates", drawing.Hue("#e6e600"), Path("no"), clusters, count, 0.1),) if count else ()
     shown = Overlay(title, Path("no"), (10, 10), layers, {}, 10)
     shown.__dict__["at_rim"] = 0
     return shown
@@ -180,7 +179,7 @@ def test_cases_have_the_same_colours(idrid: BaseDescription) -> None:
     made = figures.cases([idrid.describe(image) for image in idrid.images[:2]])
     entries = zip(made.legends[0].get_texts(), made.legends[0].get_lines(), strict=True)
     names = {text.get_text(): line.get_color() for text, line in entries}
-    assert names["microaneurysms"] == palette.hues(["MA"])["MA"].colour and names["optic disc"] == palette.LANDMARK
+    assert names["microaneurysms"] == drawing.hues(["MA"])["MA"].colour and names["optic disc"] == drawing.LANDMARK
 
 
 # --- a page to send ----------------------------------------------------------------------------------------------
@@ -188,7 +187,7 @@ def test_cases_have_the_same_colours(idrid: BaseDescription) -> None:
 
 def test_the_handout_needs_no_network_and_no_script(seen: list[Overlay], tmp_path: Path) -> None:
     lost = Overlay("lost <1>", tmp_path / "lost.jpg", (1, 1), seen[0].layers, {}, 10)
-    file = handout.write([*seen[:2], lost], tmp_path / "new" / "sheet.html", "A & B", "Porwal et al., 2018")
+    file = sheets.write([*seen[:2], lost], tmp_path / "new" / "sheet.html", "A & B", "Porwal et al., 2018")
     text = file.read_text(encoding="utf-8")
     assert "A &amp; B" in text and "Porwal" in text and "default-src 'none'" in text
     assert not re.search(r"<script|https?:|src=\"(?!data:image/jpeg)|url\(|<link", text)

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "retinal_lib"
 # modules by their path below retinal_lib/, without the ending: "run/job", "files", "dataset/__init__"
 MODULES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py"))
-HALL = "errors paths files facts conversation images display progress drawing palette figures".split()
+HALL = "errors paths files facts conversation images display drawing figures".split()
 # rooms by floor, the lowest first: a module imports from lower floors, from its own room, or from the hall
 FLOORS = [
     HALL,
@@ -120,9 +120,7 @@ def test_modules_and_functions_stay_small_and_explained(module: str) -> None:
     nodes = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
     inner = {child for n in nodes if not isinstance(n, ast.ClassDef) for child in ast.walk(n) if child is not n}
     explained = {n.name for n in nodes if ast.get_docstring(n)}
-    explained |= (
-        {"facts", "columns"} if module == "dataset/fact_kinds" else set()
-    )
+    explained |= {"facts", "columns"} if module == "dataset/fact_kinds" else set()
     assert {n.name for n in nodes if not n.name.startswith("_") and n not in inner} <= explained
     assert not [n.name for n in nodes if not isinstance(n, ast.ClassDef) and n.end_lineno - n.lineno >= 45]
 

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retinal_lib import Job, UserError
-from retinal_lib.teacher import price, tokens
-from retinal_lib.teacher.price import Bound, Price, Purse
+from retinal_lib.teacher import cost
+from retinal_lib.teacher.cost import Bound, Price, Purse
 
 PRICE = "m: {input: 2, cached: 0.5, output: 10, batch: 0.5, most_output: 1000, image: {tiles: [85, 170]}}"
 EXPENSIVE = "m: {input: 20000, output: 100000, batch: 0.5, most_output: 100}"
@@ -104,18 +104,18 @@ def _texts(line: dict) -> str:
 )
 def test_picture_tokens_follow_the_published_rules(size: tuple, rule: dict | None, count: int | None) -> None:
     """The worked examples of OpenAI's page on images and vision, and figures measured by others."""
-    assert tokens.picture(size, rule) == count
+    assert cost.picture(size, rule) == count
 
 
 @given(st.integers(1, 8000), st.integers(1, 8000))
 def test_patches_never_pass_their_limit(width: int, height: int) -> None:
-    assert 1 <= tokens.picture((width, height), {"patches": 1536}) <= 1536
+    assert 1 <= cost.picture((width, height), {"patches": 1536}) <= 1536
 
 
 @given(st.text(max_size=300))
 def test_no_text_counts_more_than_its_bytes(text: str) -> None:
-    low, high = tokens.count(text)
-    assert low <= high <= len(text.encode()) <= tokens.bound(text)
+    low, high = cost.count(text)
+    assert low <= high <= len(text.encode()) <= cost.bound(text)
 
 
 # --- prices -----------------------------------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def test_no_text_counts_more_than_its_bytes(text: str) -> None:
 
 def test_the_prices_that_come_with_the_project_can_be_read() -> None:
     file = Path(__file__).resolve().parents[1] / "params" / "prices.yaml"
-    found = price._File(**price.yaml.safe_load(file.read_text(encoding="utf-8")))
+    found = cost._File(**cost.yaml.safe_load(file.read_text(encoding="utf-8")))
     models = found.servers["https://api.openai.com/v1"]
     assert models["gpt-4o-mini"].of({"prompt": 1_000_000, "completion": 1_000_000}, "batch") == pytest.approx(0.375)
     assert all(model.most_output and model.image for model in models.values())
@@ -131,8 +131,8 @@ def test_the_prices_that_come_with_the_project_can_be_read() -> None:
 
 def test_a_dated_name_and_a_star_find_their_price(prices: Callable) -> None:
     prices("http://one/v1", "a: {input: 1, output: 2}\n    '*': {input: 0, output: 0}")
-    assert price.find("http://one/v1", "a-2024-07-18").input == 1
-    assert price.find("http://one/v1", "a-mini").input == 0 and price.find("http://two/v1", "a") is None
+    assert cost.find("http://one/v1", "a-2024-07-18").input == 1
+    assert cost.find("http://one/v1", "a-mini").input == 0 and cost.find("http://two/v1", "a") is None
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_dated_name_and_a_star_find_their_price(prices: Callable) -> None:
 def test_a_wrong_price_is_named_with_its_place(text: str, sentence: str, prices: Callable) -> None:
     prices("http://x/v1", text)
     with pytest.raises(UserError, match=sentence):
-        price.find("http://x/v1", "m")
+        cost.find("http://x/v1", "m")
 
 
 def test_cached_tokens_have_their_own_price() -> None:
@@ -292,7 +292,7 @@ def test_a_budget_counts_all_models_and_needs_a_picture_s_tokens(run: Callable, 
 
 
 def test_only_a_positive_limit_bounds_an_answer() -> None:
-    assert [price.allowed({"max_tokens": n}) for n in (-1, 0, True, 50)] == [None, None, None, 50]
+    assert [cost.allowed({"max_tokens": n}) for n in (-1, 0, True, 50)] == [None, None, None, 50]
 
 
 def test_a_server_that_counts_no_tokens_ends_a_run_with_a_budget(run: Callable, batches: FakeBatches, prices: Callable) -> None:

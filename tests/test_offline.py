@@ -22,7 +22,7 @@ from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions import wording as telling
 from retinal_lib.facts import Case, Fact, Source
 from retinal_lib.teacher import offline, prompt
-from retinal_lib.teacher.phrases import Phrases, articled, joined, sentence
+from retinal_lib.teacher.offline_phrases import Phrases, articled, joined, sentence
 from retinal_lib.teacher.reply_parser import parse
 
 KINDS = [("instruction", None), ("alignment", "caption"), ("alignment", "consult")]

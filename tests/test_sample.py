@@ -18,10 +18,9 @@ from retinal_lib.dataset import measurements, page
 from retinal_lib.dataset import tables as table
 from retinal_lib.dataset.lesions import boxes
 from retinal_lib.errors import UserError
+from retinal_lib.sample import draw, fundus
 from retinal_lib.sample import draw as sample
-from retinal_lib.sample import fundus
 from retinal_lib.sample import kit as sample_kit
-from retinal_lib.sample import pages as sample_pages
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 NAMES = page.names()
@@ -130,7 +129,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     def one_eye(kit: sample_kit.Kit) -> None:
         kit.take(sample_kit.Shot("9000001_21015_0_0.png", "9000001", "left", camera=fundus.Camera((160, 120))))
 
-    monkeypatch.setitem(sample_pages.PAGES, "UK", one_eye)
+    monkeypatch.setitem(draw.PAGES, "UK", one_eye)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -169,15 +168,15 @@ def test_a_folder_that_is_no_sample_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("tiny")
 def test_of_two_at_once_the_quicker_one_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, one_eye = tmp_path / "uk", sample_pages.PAGES["UK"]
+    folder, one_eye = tmp_path / "uk", draw.PAGES["UK"]
 
     def overtaken(kit: sample_kit.Kit) -> None:
-        monkeypatch.setitem(sample_pages.PAGES, "UK", one_eye)
+        monkeypatch.setitem(draw.PAGES, "UK", one_eye)
         sample.draw("UK", folder)
         (folder / "winner").touch()
         one_eye(kit)
 
-    monkeypatch.setitem(sample_pages.PAGES, "UK", overtaken)
+    monkeypatch.setitem(draw.PAGES, "UK", overtaken)
     assert sample.draw("UK", folder) == folder
     assert (folder / "winner").exists() and [p.name for p in tmp_path.iterdir()] == ["uk"]
 
@@ -187,7 +186,7 @@ def test_a_failed_drawing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
         kit.text("half.csv", ["half"])
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setitem(sample_pages.PAGES, "UK", broken)
+    monkeypatch.setitem(draw.PAGES, "UK", broken)
     with pytest.raises(RuntimeError, match="disk"):
         sample.draw("UK", tmp_path / "uk")
     assert list(tmp_path.iterdir()) == []
@@ -356,7 +355,7 @@ def shots(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> object:
 
     def take(name: str) -> dict[str, fundus.Drawing]:
         kit = sample_kit.Kit(name, tmp_path, 0)
-        sample_pages.PAGES[name](kit)
+        draw.PAGES[name](kit)
         return {f"{s.split}/{Path(s.path).stem}".lstrip("/"): d for some in kit.results.values() for s, d in some}
 
     return take

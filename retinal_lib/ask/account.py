@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from retinal_lib.display import Shown
-from retinal_lib.teacher import price
-from retinal_lib.teacher.price import Estimate
-from retinal_lib.teacher.tokens import Span
+from retinal_lib.teacher import cost
+from retinal_lib.teacher.cost import Estimate, Span
 
 UNKNOWN = "unknown"
 
@@ -52,10 +51,10 @@ class Money:
         if self.estimate is None:
             return Shown({"": ["nothing: the offline teacher composes on this machine"]}, index=["cost"])
         rows: dict[str, tuple[str, str, str]] = {}
-        for channel in price.CHANNELS:
+        for channel in cost.CHANNELS:
             rows[f"estimated for all {self.estimate.requests:,} requests, {channel}"] = _estimated(self.estimate, channel)
         if self.to_ask is not None:
-            for channel in price.CHANNELS:
+            for channel in cost.CHANNELS:
                 rows[f"estimated for the {self.to_ask.requests:,} still to ask, {channel}"] = _estimated(self.to_ask, channel)
         lost = sum(not used for _, used in self.bills)
         rows[f"paid for {self.replies:,} replies"] = self._paid(None, 1)
@@ -71,10 +70,10 @@ class Money:
             return "No server was asked."
         if self.estimate.price is None:
             return (
-                f"The cost is unknown: params/{price.prices_file().name} has no price for this model at {self.server}. "
+                f"The cost is unknown: params/{cost.prices_file().name} has no price for this model at {self.server}. "
                 "Add a line for it there."
             )
-        text = f"Prices as of {price.dated()}, from params/{price.prices_file().name}; tokens before a run are an estimate."
+        text = f"Prices as of {cost.dated()}, from params/{cost.prices_file().name}; tokens before a run are an estimate."
         if self.estimate.pictures:
             text += " How many tokens a picture takes is not known for this model, so that the estimate is unknown."
         return text
@@ -84,9 +83,9 @@ class Money:
         if self.estimate is None:
             return None
         estimate = self.estimate
-        usd = {f"{channel}_usd": _ends(estimate.usd(channel), 6) for channel in price.CHANNELS}
+        usd = {f"{channel}_usd": _ends(estimate.usd(channel), 6) for channel in cost.CHANNELS}
         return {
-            "prices_as_of": price.dated() if estimate.price else None,
+            "prices_as_of": cost.dated() if estimate.price else None,
             "estimated": {
                 "requests": estimate.requests,
                 "prompt": UNKNOWN if estimate.pictures else _ends(estimate.prompt, 0),

@@ -8,7 +8,7 @@ from retinal_lib.ask.batch_collect import Collect
 from retinal_lib.ask.batch_ledger import UNDER_WAY, Book, custom_id
 from retinal_lib.ask.vault import Reply, Sample, Vault
 from retinal_lib.errors import UserError
-from retinal_lib.teacher import price
+from retinal_lib.teacher import cost
 from retinal_lib.teacher.teachers import Request, RequestFailed, RunStopped, Teacher
 
 WAITS = "an answer is under way in a batch; run again with mode batch to fetch it"
@@ -25,7 +25,7 @@ class Direct:
         self,
         vault: Vault,
         teacher: Teacher,
-        purse: price.Purse,
+        purse: cost.Purse,
         concurrency: int,
         limits: Limits,
         heavy: bool = False,
@@ -153,5 +153,5 @@ class Direct:
             return 0.0
         tokens = self.teacher.read(raw).tokens
         if "prompt" not in tokens:
-            self.stopped = self.stopped or price.UNCOUNTED
+            self.stopped = self.stopped or cost.UNCOUNTED
         return self.purse.price.of(tokens, "direct")

@@ -16,7 +16,7 @@ from retinal_lib.ask.batch_ledger import Batch, Book, Line, custom_id
 from retinal_lib.ask.limits import BatchSettings
 from retinal_lib.ask.vault import Sample, Vault
 from retinal_lib.errors import UserError
-from retinal_lib.teacher import price, tokens
+from retinal_lib.teacher import cost
 from retinal_lib.teacher.teachers import Request, RequestFailed, Teacher
 
 URL = "/v1/chat/completions"
@@ -37,7 +37,7 @@ class Item(NamedTuple):
     sample: Sample
     request: Request
     attempt: int
-    prompt: tokens.Span
+    prompt: cost.Span
     line: bytes | Future
 
 
@@ -129,7 +129,7 @@ class Pack:
     """
 
     def __init__(
-        self, vault: Vault, teacher: Teacher, purse: price.Purse, estimate: price.Estimate, limits: BatchSettings, rules: Limits
+        self, vault: Vault, teacher: Teacher, purse: cost.Purse, estimate: cost.Estimate, limits: BatchSettings, rules: Limits
     ):
         self.vault, self.book, self.teacher, self.purse, self.estimate = vault, Book(vault), teacher, purse, estimate
         self.limits, self.rules = limits, rules
@@ -268,15 +268,15 @@ class Pack:
 
     # --- limits -----------------------------------------------------------------------------------------------------
 
-    def _bound(self, item: Item, size: int) -> price.Bound:
+    def _bound(self, item: Item, size: int) -> cost.Bound:
         if item.request.picture:
             return self.teacher.bound(item.request)
-        return price.Bound(size, self.teacher.answer_bound)  # no tokenizer makes more tokens than a text has bytes
+        return cost.Bound(size, self.teacher.answer_bound)  # no tokenizer makes more tokens than a text has bytes
 
     def _tokens(self, item: Item) -> int:
         seen = self.estimate.price.image if self.estimate.price else None
-        unknown = item.request.picture and tokens.picture(item.request.size, seen) is None
-        return int(item.prompt.high) + (tokens.picture_for_queue(item.request.size, None) if unknown else 0)
+        unknown = item.request.picture and cost.picture(item.request.size, seen) is None
+        return int(item.prompt.high) + (cost.picture_for_queue(item.request.size, None) if unknown else 0)
 
     def _full(self, batch: Batch, item: Item, size: int) -> bool:
         """The file ends before this request."""

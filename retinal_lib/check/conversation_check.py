@@ -3,12 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from retinal_lib.check import comparisons as compare
-from retinal_lib.check import form
-from retinal_lib.check.answer_findings import Heard
+from retinal_lib.check import form, number_check
 from retinal_lib.check.case_profile import Profile
 from retinal_lib.check.diseases import Claims
-from retinal_lib.check.findings import ERROR, WARNING, Finding, Trace
+from retinal_lib.check.findings import ERROR, WARNING, Finding, Heard, Trace
 from retinal_lib.check.image_and_person import Circumstances
 from retinal_lib.check.language import lexicon as vocabulary
 from retinal_lib.check.language.lexicon import Reading
@@ -78,7 +76,7 @@ def examine(conversation: Sequence[dict[str, str]], case: Case, track: str | Non
         here = [trace for _, bound in said for trace in bound]
         found += [finding for findings, _ in said for finding in findings]
         heard = Heard(turn, text)
-        compare.told(heard, ledger)
+        number_check.told(heard, ledger)
         more.told(heard)
         found += heard.findings
         leaks.hear(text)

@@ -1,15 +1,227 @@
-"""Diseases and lesions told in answers against what the facts say."""
+"""Diseases, lesions, grades and normality stated in answers, held against the facts."""
 
 from itertools import pairwise
 
-from retinal_lib.check import grades, normality
 from retinal_lib.check import lesion_locations as whereabouts
-from retinal_lib.check.answer_findings import Heard
 from retinal_lib.check.case_profile import MAY, NO, YES, Profile
-from retinal_lib.check.findings import WARNING, Finding, Trace
+from retinal_lib.check.findings import WARNING, Finding, Heard, Trace
 from retinal_lib.check.language import negation as polarity
 from retinal_lib.check.language.lexicon import WORDS, Reading, Term
 from retinal_lib.check.language.negation import Mention
+from retinal_lib.facts import Fact
+
+_RETINOPATHY = frozenset(["diabetic_retinopathy", "npdr", "pdr"])
+_OTHER_LEVELS = ("how", "than", "between", "from", "to", "or")  # before a word of severity that is not told of this eye
+# after a word of severity that stands for a grade by itself
+_GRADED = frozenset(". , ; ) and or on in according by grade stage form level degree category severity (".split()) | {"\n"}
+_NEAR, _FAR = frozenset(["within", "inside"]), frozenset("beyond outside farther further more over".split())
+_EXUDATES = frozenset(["hard_exudate", "exudate"])
+_ZONE = frozenset(["zone"])
+
+
+def check_grades(heard: Heard, profile: Profile, mentioned: list[Mention]) -> None:
+    """What the grades of an answer come to; `mentioned` are its conditions."""
+    for term in heard.text.of("severity"):
+        _severity(heard, profile, mentioned, term)
+    for term in heard.text.of("scales"):
+        _scale(heard, profile, term)
+    fact = next((f for f in profile.grades if "exudate distance" in f.unit), None)
+    for term in heard.text.of("units") if fact is not None else ():
+        if "dd" in term.values:
+            _distance(heard, fact, term)
+
+
+def _severity(heard: Heard, profile: Profile, mentioned: list[Mention], term: Term) -> None:
+    if not _of_retinopathy(heard, profile, mentioned, term) or heard.polarity(term) != "yes":
+        return
+    if term.first and heard.words[term.first - 1] in _OTHER_LEVELS:
+        return
+    says = f"{heard.said(term)!r} is told of diabetic retinopathy, but "
+    if profile.severity is not None:
+        level, fact = profile.severity
+        if level not in term.values:
+            heard.add("wrong_grade", term, says + fact.text, fact)
+    elif profile.stance("diabetic_retinopathy")[0] == YES:
+        heard.add("wrong_grade", term, says + "no fact says how severe it is")
+
+
+def _of_retinopathy(heard: Heard, profile: Profile, mentioned: list[Mention], term: Term) -> bool:
+    """Whether a word of severity says how severe diabetic retinopathy is."""
+    text, sentence = heard.text, heard.text.sentence(term)
+    near = [m for m in mentioned if m.sentence == sentence]
+    after = next((m for m in near if m.term.first >= term.last), None)
+    if after is not None and after.term.first - term.last <= 2:
+        return after.conditions[0] in _RETINOPATHY
+    if term.last < len(text.words) and text.words[term.last] not in _GRADED:
+        return False
+    before = [m for m in near if m.term.last <= term.first]
+    if before:
+        return before[-1].conditions[0] in _RETINOPATHY
+    return bool(profile.severity) and any("grade" in t.values for t in text.within("measures", sentence))
+
+
+def _scale(heard: Heard, profile: Profile, term: Term) -> None:
+    """A scale that is named, against those that the facts grade on."""
+    held = {f.unit for f in profile.grades}
+    if not held.isdisjoint(term.values):
+        return
+    if any("exudate" in str(v) for v in term.values) and any("exudate" in unit for unit in held):
+        return
+    if heard.polarity(term, 4) == "yes":
+        fact = profile.grades[0] if profile.grades else None
+        reason = f"but {fact.text}" if fact else "but no fact is a grade on it"
+        heard.add("wrong_grade", term, f"the scale {heard.said(term)!r} is named, {reason}", fact)
+
+
+def _distance(heard: Heard, fact: Fact, term: Term) -> None:
+    """Exudates within or beyond one disc diameter of the macula, against the graded distance."""
+    text, sentence = heard.text, heard.text.sentence(term)
+    before = heard.words[max(sentence.start, term.first - 6) : term.first]
+    near = not _NEAR.isdisjoint(before) or before[-3:-1] == ["less", "than"]
+    if before[-4:-1] == ["not", "more", "than"]:
+        near, before = True, before[:-4]
+    far = not _FAR.isdisjoint(before)
+    if not _ZONE.isdisjoint(heard.words[sentence.start : sentence.stop]):
+        return
+    beyond = heard.words[term.last : min(term.last + 9, sentence.stop)]
+    if "disc" in beyond and not {"macula", "fovea"} & set(beyond):
+        heard.add("wrong_grade", term, f"{heard.said(term)} from the optic disc is told, but {fact.text}", fact)
+        return
+    if fact.value == 1 and "most" in before:
+        heard.add("wrong_grade", term, f"most exudates are told to lie so, but {fact.text}", fact)
+        return
+    if near == far:
+        return
+    exudates = [t for t in text.within("conditions", sentence) if not _EXUDATES.isdisjoint(t.values)]
+    denied = any(
+        t.last <= term.first and "neg" in t.values and (not exudates or t.first > exudates[-1].first)
+        for t in text.within("cues", sentence)
+    ) or (bool(exudates) and heard.polarity(exudates[-1]) == "no")
+    wrong = (fact.value == 2) == (near if denied else far) if fact.value else not denied
+    if wrong:
+        says = f"{' '.join(before[-3:])} {heard.said(term)} is told of exudates, but {fact.text}"
+        heard.add("wrong_grade", term, says, fact)
+
+
+_PARTS = frozenset("disc vessel artery vein macula fovea rest periphery nerve cup vasculature remainder".split())
+_USUAL = frozenset("range limit value person eyesight vision".split())  # after 'normal': not said of what is seen
+_FURTHER = frozenset("other further additional".split())
+_PICTURE = frozenset("quality picture photograph".split())
+_FINDS = frozenset("show find see is has".split())
+_FINE = ("fine", "right", "order")
+_MARKED = frozenset("marked outlined recorded annotated labelled listed noted segmented delineated".split())
+_TOLD = frozenset("recorded given told described reported made itself".split())
+# between a negation and the disorder that it denies
+_FILLERS = frozenset(
+    "are there other further sign evidence of any visible clear obvious apparent eye retinal such significant detectable the "
+    "indication kind a see show suggestion retina".split()
+)
+_SEEN = frozenset("disc macula fovea artery vein vessel arteriole venule cup retina".split())
+_BESIDE = frozenset("centred photograph examination direct new again if".split())  # what is said of no part as seen
+_STATING = frozenset("is are look looks appear appears show shows seem seems lie lies".split())
+_WITHHELD = frozenset(["neg", "open", "after_neg", "after_open"])  # cues that leave something open or deny it
+
+
+def check_normality(heard: Heard, profile: Profile) -> None:
+    """What is told to be normal, free of disease, or seen in an image that cannot be judged."""
+    for term in heard.text.of("normal"):
+        if not _aside(heard, profile, term):
+            said = heard.polarity(term)
+            if said == "yes":
+                _normal(heard, profile, term)
+            elif said == "no" and profile.normal is not None:
+                says = f"normality is denied, but {profile.normal.text}"
+                heard.add("unsupported_disease", term, says, profile.normal)
+    for term in heard.text.of("disorder"):
+        if not _free_of(heard.text, term):
+            if profile.normal is not None and heard.polarity(term) == "yes" and _found(heard, term):
+                heard.add(
+                    "unsupported_disease", term, f"{heard.said(term)!r} is told, but {profile.normal.text}", profile.normal
+                )
+            continue
+        if not profile.listed and "other" in heard.words[max(0, term.first - 3) : term.first]:
+            says = f"other {heard.said(term)!r} is denied, but no fact says that it was looked for"
+            heard.add("ungrounded_denial", term, says, None, WARNING)
+        if not _aside(heard, profile, term) and heard.polarity(term) != "open":
+            _normal(heard, profile, term)
+    if profile.rejected is not None:
+        _parts(heard, profile)
+
+
+def _found(heard: Heard, term: Term) -> bool:
+    """Whether a disorder is told as found: the image shows an abnormality."""
+    return not _FINDS.isdisjoint(heard.words[max(heard.text.sentence(term).start, term.first - 3) : term.first])
+
+
+def _free_of(text: Reading, term: Term) -> bool:
+    """Whether a negation is of the disorder itself: no sign of any disease."""
+    start, k = text.sentence(term).start, term.first
+    ends = {t.last for t in text.of("cues") if "neg" in t.values}
+    while k > start and k not in ends:
+        if text.words[k - 1] not in _FILLERS:
+            return False
+        k -= 1
+    return k > start
+
+
+def _aside(heard: Heard, profile: Profile, term: Term) -> bool:
+    """Whether a word is not of this eye as a whole: a normal range, other conditions, and 'no lesions are marked', which tells
+    of marks, which there may be none of because none were made."""
+    words = heard.words
+    after, before = words[term.last : term.last + 4], words[max(0, term.first - 3) : term.first]
+    if not _USUAL.isdisjoint(after[:2]) or not _FURTHER.isdisjoint(before):
+        return True
+    if (profile.rejected or not profile.yes) and not _TOLD.isdisjoint(after):
+        return True
+    return not _MARKED.isdisjoint(after) and not any(fact.aspect == "lesion" for fact in profile.yes.values())
+
+
+def _normal(heard: Heard, profile: Profile, term: Term) -> None:
+    sentence, said, disease = heard.text.sentence(term), heard.said(term), profile.diseased
+    words = heard.words[sentence.start : sentence.stop]
+    if not _PICTURE.isdisjoint(words) and said.lower().endswith(_FINE):
+        return  # the picture is fine
+    if profile.normal is not None and disease is None:
+        heard.trace(term, profile.normal)
+    elif _of_part(heard, term, sentence):
+        heard.add("ungrounded", term, f"{said!r} is told of a part of the eye, but no fact says so", None, WARNING)
+    elif disease is not None:
+        heard.add("normal_beside_disease", term, f"{said!r} is told as normal, but {disease.text}", disease)
+    elif profile.ungradable:
+        heard.add("ungradable", term, f"{said!r} is told of an image that cannot be graded", profile.ungradable)
+    elif not profile.no:
+        heard.add("unsupported_normal", term, f"{said!r} is told as normal, but no fact says so")
+    else:
+        fact = next(iter(profile.no.values()))
+        heard.add("unsupported_normal", term, f"{said!r} says more than the facts: {fact.text}", fact)
+
+
+def _of_part(heard: Heard, term: Term, sentence: range) -> bool:
+    """Whether a part of the eye alone is called normal: the disc is normal, normal vessels."""
+    named = {k for t in heard.text.within("conditions", sentence) for k in range(t.first, t.last)}
+    near = range(max(sentence.start, term.first - 6), min(sentence.stop, term.last + 3))
+    return any(heard.words[k] in _PARTS for k in near if k not in named)
+
+
+def _parts(heard: Heard, profile: Profile) -> None:
+    """Parts of the eye that are described though the image cannot be graded."""
+    text = heard.text
+    if not text.has(_SEEN) or not text.has(_STATING):
+        return
+    withheld = [t.first for t in text.of("cues") if not _WITHHELD.isdisjoint(t.values)]
+    withheld += [t.first for t in text.of("generic")]
+    for sentence in text.sentences:
+        words = text.words[sentence.start : sentence.stop]
+        part = next((k for k in sentence if text.words[k] in _SEEN), None)
+        if part is None or not _BESIDE.isdisjoint(words) or _STATING.isdisjoint(words):
+            continue
+        if any(w[0].isdigit() for w in words) or any(k in sentence for k in withheld):
+            continue
+        start, end = text.span(sentence.start, sentence.stop)
+        if not any(t.span[0] >= start and t.span[1] <= end for t in heard.traces):
+            says = f"{text.said(part, part + 1)!r} is described, but {profile.rejected.text}"
+            heard.add("ungradable", Term(part, part + 1, "part", ()), says, profile.rejected)
+
 
 _LEVELS = frozenset(["grade", "level", "stage"])
 _STANDS_FOR = ("is", "means", "mean", "would", "stand", "stands", "=")
@@ -30,8 +242,8 @@ class Claims:
         for mention in mentioned:
             self._mention(heard, mention)
         self._replied(heard, question, mentioned)
-        grades.told(heard, self.profile, mentioned)
-        normality.told(heard, self.profile)
+        check_grades(heard, self.profile, mentioned)
+        check_normality(heard, self.profile)
         return heard.findings, heard.traces
 
     def _mention(self, heard: Heard, mention: Mention) -> None:

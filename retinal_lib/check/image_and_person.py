@@ -1,8 +1,7 @@
 """Eye side, image quality, kind of picture and the person's sex told in answers, against the facts."""
 
-from retinal_lib.check.answer_findings import Heard
 from retinal_lib.check.case_profile import Profile
-from retinal_lib.check.findings import Finding, Trace
+from retinal_lib.check.findings import Finding, Heard, Trace
 from retinal_lib.check.language import lexicon as vocabulary
 from retinal_lib.check.language.lexicon import Reading, Term
 

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import NamedTuple
 
-from retinal_lib.check.answer_findings import Heard
+from retinal_lib.check.findings import Heard
 from retinal_lib.check.language import lexicon as vocabulary
 from retinal_lib.check.language import numbers as amounts
 from retinal_lib.check.language.lexicon import Reading, Term, family, implied

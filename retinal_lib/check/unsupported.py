@@ -3,8 +3,8 @@ is to be done, what numbers are said to mean, and knowledge that is denied thoug
 
 import re
 
-from retinal_lib.check.answer_findings import Heard
 from retinal_lib.check.case_profile import Profile
+from retinal_lib.check.findings import Heard
 from retinal_lib.check.language import lexicon as vocabulary
 from retinal_lib.check.language.lexicon import WORDS, Reading, Term, family
 from retinal_lib.check.ledger import Ledger, Quantity

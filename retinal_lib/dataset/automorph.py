@@ -1,8 +1,9 @@
-"""AutoMorph's outputs: image quality and the 72 measurements, each kept only where it can be trusted."""
+"""AutoMorph's results: image quality and the 72 measurements, each kept only where it can be trusted."""
 
 import csv
 import hashlib
 import io
+import re
 from collections import defaultdict
 from functools import cache, lru_cache
 from pathlib import Path
@@ -10,10 +11,36 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from retinal_lib.dataset import tables as table
 from retinal_lib.dataset.measurements import SPEC, _by_column, features
 from retinal_lib.dataset.tables import fold, image_key
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Fact, Source
+
+# centre_w holds the row and centre_h the column of the field's centre: AutoMorph has the two names the wrong way round
+COLUMNS = ("centre_w", "centre_h", "radius")
+FILE = "M0/crop_info.csv"
+
+
+@lru_cache(maxsize=16)
+def read(results: Path) -> dict[str, tuple[int, int, int]]:
+    """Folded image stem -> row and column of the field's centre and its radius, in pixels of the whole picture; empty where
+    there is no such file. Left out: a row that is not three whole numbers, and an image listed twice with different ones.
+    UserError: the file is not a table with these columns."""
+    if not (results / FILE).is_file():
+        return {}
+    content = table.read(results / FILE)
+    found: dict[str, tuple[int, int, int]] = {}
+    clashing = set()
+    for name, *cells in zip(content.column("Name"), *map(content.column, COLUMNS), strict=True):
+        if not all(re.fullmatch(r"\d+(\.0*)?", cell) for cell in cells):
+            continue
+        row, column, radius = (int(float(cell)) for cell in cells)
+        key = table.image_key(name)
+        if not radius or found.setdefault(key, (row, column, radius)) != (row, column, radius):
+            clashing.add(key)
+    return {key: cut for key, cut in found.items() if key not in clashing}
+
 
 ROW = " row"  # the column of a frame that keeps the row's number in the file; no column of a file begins with a space
 Place = tuple[str, int]  # a file and a row of it

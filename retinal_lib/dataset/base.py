@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from retinal_lib.dataset import automorph, crops, exclude
+from retinal_lib.dataset import automorph, catalogue
 from retinal_lib.dataset import image_files as folder
 from retinal_lib.dataset import lesion_facts as lesions
 from retinal_lib.dataset.catalogue import Catalogue
-from retinal_lib.dataset.fact_kinds import AutoMorphFacts, Boxes
+from retinal_lib.dataset.fact_kinds import AutoMorphFacts, Boxes, Record
 from retinal_lib.dataset.page import Page, page_of
-from retinal_lib.dataset.record import Record
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.facts import ASPECTS, Case, Fact, Source, line
 
@@ -49,8 +48,8 @@ class BaseDescription:
         self.notes, self.inputs = self._files.notes, self._files.inputs
         self._masks = lesions.index(self._files.tree, self.page, self.notes) if self.page.masks else {}
         self._automorph = self._find_automorph()
-        exclude.mark(self._files, self._masks)
-        self.rows_without_image = exclude.rows_without_image(self._files)
+        catalogue.mark(self._files, self._masks)
+        self.rows_without_image = catalogue.rows_without_image(self._files)
         if lost := self.rows_without_image:
             self.notes.append(f"{len(lost)} rows of the label tables have no image, the first {lost[0]}")
         self._list()
@@ -137,7 +136,7 @@ class BaseDescription:
     def cut_of(self, found: folder.Found) -> tuple[int, int, int] | None:
         """Row, column and radius that AutoMorph cropped an image by, or None where its results do not tell."""
         key = self._automorph_key(found) if found.split in self._automorph else None
-        return crops.read(self._automorph[found.split].root).get(key) if key else None
+        return automorph.read(self._automorph[found.split].root).get(key) if key else None
 
     def get_description(self, image: str) -> str:
         """The hidden description of an image, one line per aspect; equal to `describe(image).description`."""

@@ -10,8 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from retinal_lib.dataset import page
 from retinal_lib.dataset import tables as table
-from retinal_lib.dataset.fact_kinds import KINDS
-from retinal_lib.dataset.record import Kind
+from retinal_lib.dataset.fact_kinds import KINDS, Kind
 from retinal_lib.errors import UserError, unknown
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retinal_lib import drawing, palette
+from retinal_lib import drawing
 from retinal_lib import images as picture
 from retinal_lib.dataset.measurements import Feature
 from retinal_lib.drawing import Axes, Figure
@@ -32,7 +32,7 @@ def bars(groups: dict[str, list[tuple[str, int]]], total: int) -> Figure:
             place.text(0, y, title, fontweight="bold", va="center", fontsize=7.5)
             at = [y + 1 + i for i in range(len(classes))]
             numbers = [n for _, n in classes]
-            drawn = place.barh(at, numbers, color=palette.BAR, height=0.72)
+            drawn = place.barh(at, numbers, color=drawing.BAR, height=0.72)
             place.bar_label(drawn, [f"{n:,}  ({n / total:.0%})" for n in numbers], padding=3, fontsize=6.5)
             ticks |= dict(zip(at, [textwrap.shorten(name, _LETTERS, placeholder=" …") for name, _ in classes], strict=True))
             y = at[-1] + 1.7
@@ -78,8 +78,8 @@ def _histogram(axes: Axes, feature: Feature, values: np.ndarray, outside: np.nda
     left, right = low - margin, high + margin
     if len(values):
         bins = min(30, max(6, round(len(values) ** 0.5)))
-        axes.hist(values, bins=bins, range=(low, high) if high > low else None, color=palette.BAR, linewidth=0)
-        axes.axvline(np.median(values), color=palette.INK, linewidth=0.8)
+        axes.hist(values, bins=bins, range=(low, high) if high > low else None, color=drawing.BAR, linewidth=0)
+        axes.axvline(np.median(values), color=drawing.INK, linewidth=0.8)
     axes.set_xlim(left, right)
     for start, end in ((left, feature.low), (feature.high, right)):
         if start < end:
@@ -88,10 +88,10 @@ def _histogram(axes: Axes, feature: Feature, values: np.ndarray, outside: np.nda
     for beyond, x, align in ((outside <= feature.low, 0.03, "left"), (outside >= feature.high, 0.97, "right")):
         if n := int(beyond.sum()):
             text = f"× {n} below" if align == "left" else f"{n} above ×"
-            said = axes.text(x, 0.93, text, transform=axes.transAxes, color=palette.ALARM, fontsize=6.5, ha=align, va="top")
+            said = axes.text(x, 0.93, text, transform=axes.transAxes, color=drawing.ALARM, fontsize=6.5, ha=align, va="top")
             said.set_in_layout(False)
     if len(near := outside[(outside > left) & (outside < right)]):
-        axes.plot(near, np.full(len(near), 0.04), "x", color=palette.ALARM, markersize=4, transform=inside)
+        axes.plot(near, np.full(len(near), 0.04), "x", color=drawing.ALARM, markersize=4, transform=inside)
     axes.yaxis.set_major_locator(drawing.whole_numbers(3))
     axes.xaxis.set_major_locator(drawing.some_numbers(4))
 

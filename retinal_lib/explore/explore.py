@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from retinal_lib import drawing, paths, progress
+from retinal_lib import display, drawing, paths
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.display import Shown
@@ -63,7 +63,7 @@ class Explore(Opened):
     def _read(self) -> tuple[list[Seen], Counter, dict]:
         """Each usable image's labels; how often each kind of sentence says that something is not known, and its first image."""
         seen, missing, first = [], Counter(), {}
-        with progress.bar(len(self.usable), "images read") as bar:
+        with display.bar(len(self.usable), "images read") as bar:
             for done, image in enumerate(self.usable):
                 bar.show(done)
                 case = self.data.describe(image)
@@ -218,7 +218,7 @@ class Explore(Opened):
         """Where the lesions lie; empty where the dataset has no masks."""
         if not self.page.masks:
             return Heat()
-        with progress.bar(len(self._read[0]), "masks read") as bar:
+        with display.bar(len(self._read[0]), "masks read") as bar:
             found = Heat()
             for done, s in enumerate(self._read[0]):
                 bar.show(done)

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from retinal_lib.dataset import image_files as folder
-from retinal_lib.dataset import image_masks as marked
-from retinal_lib.dataset import page
+from retinal_lib.dataset import lesion_facts, page
 from retinal_lib.dataset.lesions import boxes
 from retinal_lib.dataset.lesions.boxes import Cluster, Lesions
 
@@ -73,7 +72,7 @@ class Task:
     found: folder.Found
     files: dict[str, Path | None]
     eye: str | None
-    cut: marked.Cut | None
+    cut: lesion_facts.Cut | None
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class Measuring:
     most: int
 
     def __call__(self, task: Task) -> tuple[dict[str, object], dict[str, Sums], list[str]]:
-        found = marked.read(task.files, self.page, task.found, task.eye, task.cut, remember=False)
+        found = lesion_facts.read(task.files, self.page, task.found, task.eye, task.cut, remember=False)
         sums: dict[str, Sums] = {}
         told = {kind: self._lesions(kind, content, sums) for kind, (_, content) in found.types.items()}
         return {"size": found.image, "landmarks": _landmarks(found), "lesions": told}, sums, list(dict.fromkeys(found.missing))
@@ -102,7 +101,7 @@ class Measuring:
         }
 
 
-def _landmarks(found: marked.Marked) -> dict[str, dict[str, object]]:
+def _landmarks(found: lesion_facts.Marked) -> dict[str, dict[str, object]]:
     """Box, centre and diameter of each landmark, as fractions of the picture; the diameter of its width."""
     told = {}
     for words, mark in found.marks.items():

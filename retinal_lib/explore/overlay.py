@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from retinal_lib import drawing
 from retinal_lib import images as picture
-from retinal_lib import palette
-from retinal_lib.dataset import image_masks as marked
+from retinal_lib.dataset import lesion_facts
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.fact_kinds import Boxes
 from retinal_lib.dataset.lesions import boxes
 from retinal_lib.dataset.lesions.boxes import Box, Cluster, Lesion, Lesions
-from retinal_lib.palette import Hue
+from retinal_lib.drawing import Hue
 
 RIM = 0.015  # a box this near the end of the picture's round field, as a share of the picture's width, touches the rim
 _DARK = 24  # no channel of a pixel outside the field is brighter, of 255
@@ -95,7 +95,7 @@ class Overlay:
         return raster(self._content(layer))
 
     def _content(self, layer: Layer) -> Lesions:
-        return marked.shown(boxes.read(layer.path), self.size, self.cut)
+        return lesion_facts.shown(boxes.read(layer.path), self.size, self.cut)
 
     def smallest(self, count: int) -> list[tuple[Layer, Lesion]]:
         """The smallest lesions, the types in turn, none close to another, each with its box as a fraction of the picture."""
@@ -126,8 +126,8 @@ def read(data: BaseDescription, image: str, title: str = "", eye: str | None = N
     if not page.masks:
         return Overlay(title or image, found.path, (1, 1), (), {}, 0)
     cut = data.cut_of(found)
-    told = marked.read(data.masks_of(found), page, found, eye, cut)
-    hues = palette.hues(page.masks.types)
+    told = lesion_facts.read(data.masks_of(found), page, found, eye, cut)
+    hues = drawing.hues(page.masks.types)
     layers = []
     for kind, (path, content) in told.types.items():
         if content is not None and len(content.pixels):

@@ -1,17 +1,20 @@
-"""Lesions on paper: picture, mask and boxes side by side, the smallest lesions enlarged, and contact sheets."""
+"""Lesions on paper and in HTML: picture, mask and boxes side by side, and contact sheets."""
 
+import base64
+import html
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from string import ascii_lowercase
 
 import numpy as np
 
-from retinal_lib import drawing, palette
+from retinal_lib import display, drawing, files
 from retinal_lib import images as picture
-from retinal_lib.drawing import Axes, Figure
+from retinal_lib.drawing import Axes, Figure, Hue
+from retinal_lib.errors import UserError
 from retinal_lib.explore import overlay
 from retinal_lib.explore.overlay import Layer, Overlay
-from retinal_lib.palette import Hue
 
 _SIDE = 1200  # pixels of a picture in panels: at 2.4 inches more than 300 to the inch hold nothing
 _THUMB = 480  # of a contact sheet
@@ -79,7 +82,7 @@ def card(shown: Overlay) -> Figure:
 def draw(axes: Axes, shown: Overlay, width: float = 0.8) -> None:
     """The boxes over the picture in `axes`: thick where a description names them, thin beyond; landmarks white."""
     for words, box in shown.landmarks.items():
-        drawing.boxes(axes, [box], Hue(palette.LANDMARK, (1.5, 1.5)), width * 0.8, words)
+        drawing.boxes(axes, [box], Hue(drawing.LANDMARK, (1.5, 1.5)), width * 0.8, words)
     for layer in shown.layers:
         found = [cluster.box for cluster in layer.clusters]
         drawing.boxes(axes, found[shown.named :], layer.hue, width * 0.55, layer.kind)
@@ -107,7 +110,7 @@ def _entries(overlays: Sequence[Overlay], counted: bool = False) -> list[tuple[s
         layers |= {layer.kind: layer for layer in shown.layers if layer.kind not in layers}
     found = [(layer.told if counted else layer.many, layer.hue) for layer in layers.values()]
     marks = dict.fromkeys(words for shown in overlays for words in shown.landmarks)
-    return found + [(words, Hue(palette.LANDMARK, (1.5, 1.5))) for words in marks]
+    return found + [(words, Hue(drawing.LANDMARK, (1.5, 1.5))) for words in marks]
 
 
 def _enlarge(axes: Sequence[Axes], shown: Overlay, small: list[tuple]) -> list[tuple[float, float]]:
@@ -137,3 +140,80 @@ def _enlarge(axes: Sequence[Axes], shown: Overlay, small: list[tuple]) -> list[t
     for place in axes[len(small) :]:
         place.axis("off")
     return places
+
+
+_DOTS = 100  # of a card 8 inches wide
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 2rem auto;
+  max-width: 1240px; padding: 0 1rem }
+h1 { font-size: 1.4rem; margin: 0 0 .3rem }
+p { margin: .2rem 0 .8rem; max-width: 75ch }
+ul.key { list-style: none; padding: 0; margin: 0 0 1.2rem; display: flex; flex-wrap: wrap; gap: .3rem 1.2rem }
+ul.key i { display: inline-block; width: 1.6em; height: .75em; margin-right: .45em; border: 1px solid #333 }
+main { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(560px, 100%), 1fr)); gap: 1.3rem 1.2rem }
+figure { margin: 0; break-inside: avoid }
+img { width: 100%; display: block; background: #000 }
+figcaption { padding: .3rem 0 0 }
+figcaption b { margin-right: .6em }
+figcaption small { display: block; color: #555 }
+"""
+
+
+def write(overlays: Sequence[Overlay], file: Path, title: str, note: str = "", order: bool = True) -> Path:
+    """Writes the sheet and returns its file: each image without and with its boxes, those that want a second look first (see
+    `overlay.worst`), unless `order` is False. `note` is a sentence under the title, such as the source and terms. Images that
+    cannot be read are named at the end. The whole file is written, or nothing."""
+    cards, unread = [], []
+    chosen = []
+    for shown in overlays:
+        try:
+            _ = shown.at_rim
+            chosen.append(shown)
+        except UserError as error:
+            unread.append(str(error))
+    chosen = overlay.worst(chosen) if order else chosen
+    with display.bar(len(chosen), "pictures") as bar:
+        for done, shown in enumerate(chosen):
+            bar.show(done)
+            try:
+                cards.append(_card(shown))
+            except UserError as error:
+                unread.append(str(error))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with files.beside(file) as part:
+        part.write_text(_page(chosen, cards, unread, title, note), encoding="utf-8")
+    return file
+
+
+def _page(chosen: Sequence[Overlay], cards: list[str], unread: list[str], title: str, note: str) -> str:
+    key = {layer.many: layer.hue.colour for shown in chosen for layer in shown.layers}
+    key |= {words: drawing.LANDMARK for shown in chosen for words in shown.landmarks}
+    entries = "".join(f'<li><i style="background:{colour}"></i>{html.escape(words)}</li>' for words, colour in key.items())
+    lost = f"<p>Not shown: {html.escape('; '.join(unread))}</p>" if unread else ""
+    named = max((shown.named for shown in chosen), default=0)
+    about = f"Left: as photographed. Right: with boxes, at most {named} thick ones of a type, which a description names; thin"
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>
+<h1>{html.escape(title)}</h1>
+<p>{html.escape(note)}</p>
+<p>{about} ones hold the rest. What wants a second look comes first: many boxes, little filled, at the rim.</p>
+<ul class="key">{entries}</ul>
+<main>
+{chr(10).join(cards)}
+</main>
+{lost}</body></html>
+"""
+
+
+def _card(shown: Overlay) -> str:
+    picture = base64.b64encode(drawing.jpeg(card(shown), _DOTS)).decode()
+    name = html.escape(shown.title)
+    counts = html.escape(", ".join(layer.told for layer in shown.layers))
+    missing = f"<small>{html.escape('; '.join(shown.missing))}</small>" if shown.missing else ""
+    words = html.escape(f"{shown.title}: {shown.caption}; left without, right with boxes")
+    return (
+        f'<figure><img alt="{words}" src="data:image/jpeg;base64,{picture}">'
+        f"<figcaption><b>{name}</b>{html.escape(shown.caption)}<small>{counts}</small>{missing}</figcaption></figure>"
+    )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from retinal_lib import files, paths, progress
+from retinal_lib import display, files, paths
 from retinal_lib.display import Shown, count
 from retinal_lib.errors import UserError
 from retinal_lib.inference.batching import Answerer, Asked, Options, run
@@ -79,7 +79,7 @@ def answer(
     file.with_name(f"{file.name}.options").write_text(stamp, encoding="utf-8")
     had = len(done)
     write(file, list(done.values()))
-    with file.open("a", encoding="utf-8") as lines, progress.bar(len(entries), "images") as bar:
+    with file.open("a", encoding="utf-8") as lines, display.bar(len(entries), "images") as bar:
 
         def put(row: dict) -> None:
             lines.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
+from retinal_lib import drawing
 from retinal_lib import images as picture
-from retinal_lib import palette
 from retinal_lib.check.language import lexicon as vocabulary
 from retinal_lib.facts import Fact
 
@@ -36,8 +36,8 @@ def colours(boxes: Iterable[Fact]) -> dict[str, str]:
     """Lesion type in words -> the colour of its boxes, as in the figures; landmarks are white."""
     kinds = {fact.name.removesuffix("_box"): fact.words for fact in boxes}
     lesions = [kind for kind, words in kinds.items() if vocabulary.conditions(words)]
-    hues = palette.hues(lesions)
-    return {words: hues[kind].colour if kind in hues else palette.LANDMARK for kind, words in kinds.items()}
+    hues = drawing.hues(lesions)
+    return {words: hues[kind].colour if kind in hues else drawing.LANDMARK for kind, words in kinds.items()}
 
 
 def prepare(path: Path, boxes: list[Fact], side: int = SIDE) -> Ready:
@@ -58,7 +58,7 @@ def drawn(pixels: Image.Image, boxes: list[Fact], lit: Iterable[tuple[float, ...
             pen.rectangle(_edges(fact.value, copy.size), outline=of[fact.words], width=2)
     for box in lit:
         left, top, right, bottom = _edges(box, copy.size)
-        colour = next((of[fact.words] for fact in boxes if tuple(fact.value) == box), palette.COLOURS[0])
+        colour = next((of[fact.words] for fact in boxes if tuple(fact.value) == box), drawing.COLOURS[0])
         pen.rectangle((left - 6, top - 6, right + 6, bottom + 6), outline=_LIT, width=3)
         pen.rectangle((left - 3, top - 3, right + 3, bottom + 3), outline=colour, width=3)
         across, down = (left + right) / 2, (top + bottom) / 2

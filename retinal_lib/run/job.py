@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 from anyio.from_thread import start_blocking_portal
 
-from retinal_lib import files, paths, progress
+from retinal_lib import display, files, paths
 from retinal_lib import images as picture
 from retinal_lib.ask.attempts import Entry
 from retinal_lib.ask.batch_ledger import Book
@@ -30,10 +30,10 @@ from retinal_lib.run import modes as ways
 from retinal_lib.run import run_files as export
 from retinal_lib.run import selection as select
 from retinal_lib.run import settings
+from retinal_lib.run.modes import Rechecking
 from retinal_lib.run.outcome import Outcome, Tally
-from retinal_lib.run.recheck import Rechecking
 from retinal_lib.run.survey import Survey
-from retinal_lib.teacher import price, prompt
+from retinal_lib.teacher import cost, prompt
 from retinal_lib.teacher import teachers as teacher
 
 VERSIONED = ("retinal_lib", "numpy", "opencv-python-headless", "openai", "pandas", "pillow")
@@ -186,7 +186,7 @@ class Job:
         with locked(self.folder), Vault(self.folder) as vault:
             export.check_same_run(self.folder, self.title)
             way = ways.way(self, vault)
-            with _frozen(), progress.bar(len(self.images), "images") as bar, start_blocking_portal() as portal:
+            with _frozen(), display.bar(len(self.images), "images") as bar, start_blocking_portal() as portal:
                 task = portal.start_task_soon(way.run, self.plan)
                 while not wait([task], timeout=0.1).done:
                     bar.show(way.done, way.note)
@@ -194,12 +194,12 @@ class Job:
                 task.result()
             return self._write(vault, way)
 
-    def new_estimate(self) -> price.Estimate:
+    def new_estimate(self) -> cost.Estimate:
         """An account of what requests would take, empty."""
         if self.settings.teacher == "offline":
-            return price.Estimate(None, self.settings.style or self.settings.track)
-        most = price.allowed(self.settings.request)
-        return price.Estimate(self.teacher.price, self.settings.style or self.settings.track, most)
+            return cost.Estimate(None, self.settings.style or self.settings.track)
+        most = cost.allowed(self.settings.request)
+        return cost.Estimate(self.teacher.price, self.settings.style or self.settings.track, most)
 
     def _write(self, vault: Vault, way: ways.Way) -> Outcome:
         tally, looked, again = Tally(self), Survey(), way if isinstance(way, Rechecking) else None

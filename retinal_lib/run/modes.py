@@ -1,23 +1,86 @@
-"""How a run asks: the way that its mode takes, where its data may go, and what it may cost."""
+"""The mode of a run: who carries it out, where data may go, what it may cost."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from retinal_lib import paths
-from retinal_lib.ask.attempts import Limits
+from retinal_lib import display as shown
+from retinal_lib import files, paths
+from retinal_lib.ask.attempts import Entry, Limits
 from retinal_lib.ask.batch_collect import Collect
 from retinal_lib.ask.batch_ledger import UNDER_WAY, Book
 from retinal_lib.ask.batch_submit import Batches
 from retinal_lib.ask.direct import Direct
 from retinal_lib.ask.file_exchange import Packing, Unpacking, Walk
 from retinal_lib.ask.request_files import Pack
-from retinal_lib.ask.vault import Vault
+from retinal_lib.ask.vault import Sample, Vault
+from retinal_lib.check.findings import is_error
 from retinal_lib.dataset.fact_kinds import Boxes
 from retinal_lib.dataset.page import Page
 from retinal_lib.errors import UserError
-from retinal_lib.run.recheck import Rechecking
 from retinal_lib.run.settings import Settings
-from retinal_lib.teacher import price, server
+from retinal_lib.teacher import cost, server
 from retinal_lib.teacher.teachers import OpenAITeacher
+
+
+class Change(NamedTuple):
+    """An image whose state, or whose findings, are others than before."""
+
+    id: str
+    image: str
+    before: str
+    after: str
+    why: str
+
+
+class Rechecking(Walk):
+    """Mode recheck."""
+
+    def __init__(self, pack: Pack, folder: Path):
+        super().__init__(pack, folder)
+        self._before: dict[str, tuple[str, str]] = {}
+        self.changes: list[Change] = []
+        self._answered = 0
+
+    async def run(self, plans: Callable[[], Iterator[Entry]]) -> None:
+        """As `Walk`, with what the images were before kept to compare."""
+        rows = self.pack.vault.rows("SELECT id, state, reason FROM samples")
+        self._before = {id_: (state, reason) for id_, state, reason in rows}
+        await super().run(plans)
+
+    @property
+    def vain(self) -> str:
+        """Why the run came to nothing, or nothing."""
+        return "" if self._answered else "no reply on hand belongs to a request of this run; give the parameters of that run"
+
+    def compare(self, sample: Sample) -> None:
+        """Notes an image that changed."""
+        self._answered += bool(sample.attempt)
+        before, reason = self._before.get(sample.id, ("not asked", ""))
+        if before != sample.state:
+            wrong = "; ".join(dict.fromkeys(f["text"] for f in sample.findings if is_error(f)))
+            why = wrong or sample.reason or (f"no longer found: {reason}" if reason else "it now stands up to the checks")
+            self.changes.append(Change(sample.id, sample.image, before, sample.state, why))
+
+    def told(self) -> Iterator[str]:
+        """What changed."""
+        count = len(self.changes)
+        if not count:
+            yield "Checked again: no image changed its state."
+            return
+        first = "; ".join(f"{c.id}: {c.before} -> {c.after} ({c.why})" for c in self.changes[:3])
+        yield f"Checked again: {shown.count(count, 'image')} changed state (changes.jsonl), the first: {first}"
+
+    def write(self) -> None:
+        """Writes changes.jsonl, one line an image; without any, there is no such file."""
+        path = self.folder / "changes.jsonl"
+        if not self.changes:
+            path.unlink(missing_ok=True)
+            return
+        with files.swapped(path) as file:
+            for change in self.changes:
+                file.write(files.dump(change._asdict()) + "\n")
+
 
 if TYPE_CHECKING:
     from retinal_lib.run.job import Job
@@ -55,29 +118,29 @@ def _rules(chosen: Settings) -> Limits:
     return Limits(chosen.attempts, repairs)
 
 
-def _purse(job: "Job", vault: Vault) -> price.Purse:
+def _purse(job: "Job", vault: Vault) -> cost.Purse:
     """The budget as it now stands: what was paid, and what batches under way can cost."""
     limit = job.settings.budget_usd
     if limit is None or job.settings.dry_run:
-        return price.Purse(None, None)
+        return cost.Purse(None, None)
     spent = under_way = 0.0
     for server_, model, channel, usage, uncounted in vault.usage():
         if uncounted:
-            raise UserError(price.UNCOUNTED)
+            raise UserError(cost.UNCOUNTED)
         spent += _price(job, server_, model).of(usage, channel)
     for batch in Book(vault).batches(*UNDER_WAY):
         answers = batch.completion_bound or batch.lines * job.teacher.answer_bound
         under_way += _price(job, batch.server, batch.model).of({"prompt": batch.prompt_bound, "completion": answers}, "batch")
-    return price.Purse(limit, job.teacher.price, spent, under_way)
+    return cost.Purse(limit, job.teacher.price, spent, under_way)
 
 
-def _price(job: "Job", server_: str, model: str) -> price.Price:
+def _price(job: "Job", server_: str, model: str) -> cost.Price:
     """The price of what lies in a run's folder. UserError: it is not known, so that a budget cannot be kept."""
-    found = price.find(server_, model) if server_ else job.teacher.price  # the first version did not keep the server
+    found = cost.find(server_, model) if server_ else job.teacher.price  # the first version did not keep the server
     if found is None:
         raise UserError(
             f"budget_usd needs a price for {model} at {server_} too, whose replies lie in {paths.shown(job.folder)}; add it to "
-            f"{paths.shown(price.prices_file())}"
+            f"{paths.shown(cost.prices_file())}"
         )
     return found
 
@@ -106,7 +169,7 @@ def check_terms(page: Page, chosen: Settings) -> None:
 
 def check_budget(teacher: OpenAITeacher, pictures: bool) -> None:
     """UserError: what a request costs at most is not known, so that a budget cannot be kept."""
-    where = paths.shown(price.prices_file())
+    where = paths.shown(cost.prices_file())
     if teacher.price is None:
         raise UserError(f"budget_usd needs a price for {teacher.model} at {teacher.server.name}; add it to {where}")
     if pictures and teacher.price.image is None:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from retinal_lib import display, paths
 from retinal_lib import images as picture
-from retinal_lib import paths, progress
 from retinal_lib.check.language import lexicon as vocabulary
 from retinal_lib.conversation import IMAGE
 from retinal_lib.display import count
@@ -191,7 +191,7 @@ def main(arguments: list[str]) -> str:
 
 def _compared(root: Path, names: list[str]) -> Iterator[str]:
     names, hashes = list(dict.fromkeys(names)), []
-    with progress.bar(len(names), "pictures") as bar:
+    with display.bar(len(names), "pictures") as bar:
         for done, name in enumerate(names, start=1):
             hashes.append(picture.likeness(root / name))
             bar.show(done, "")

@@ -1,18 +1,35 @@
-"""Draws small made-up datasets in their published layouts, quirks included, so that all runs without a download."""
+"""Draws the sample of a dataset page into a folder."""
 
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 from retinal_lib.dataset import page
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.paths import PACKAGE
-from retinal_lib.sample import pages as sample_pages
+from retinal_lib.sample import datasets
 from retinal_lib.sample.kit import Kit
+
+PAGES: dict[str, Callable[[Kit], None]] = {
+    "APTOS": datasets.aptos,
+    "EyeQ": datasets.eyeq,
+    "IDRiD": datasets.idrid,
+    "IDRiD_seg": datasets.idrid_seg,
+    "MICCAI_task1": datasets.miccai_1,
+    "MICCAI_task2": datasets.miccai_2,
+    "Messidor": datasets.messidor,
+    "Messidor2": datasets.messidor2,
+    "ODIR": datasets.odir,
+    "RFMiD": datasets.rfmid,
+    "RFMiD2": datasets.rfmid2,
+    "UK": datasets.uk,
+}
+
 
 MARKER = ".sample"
 
@@ -23,8 +40,8 @@ def draw(dataset: str, folder: Path, seed: int = 0) -> Path:
     The same dataset and seed give the same bytes. A folder that holds this sample already is left as it is, one with
     another sample is replaced. UserError: unknown dataset, or the folder exists and is no sample."""
     name = page.get(dataset).name
-    if name not in sample_pages.PAGES:
-        raise unknown("dataset with a sample", name, sample_pages.PAGES)
+    if name not in PAGES:
+        raise unknown("dataset with a sample", name, PAGES)
     folder = Path(folder)
     wanted = {"drawn_by": _drawn_by(), "dataset": name, "seed": seed}
     if not _is_drawn(folder, wanted):
@@ -33,7 +50,7 @@ def draw(dataset: str, folder: Path, seed: int = 0) -> Path:
         try:
             made.chmod(0o755)
             kit = Kit(name, made, seed)
-            sample_pages.PAGES[name](kit)
+            PAGES[name](kit)
             kit.finish()
             (made / MARKER).write_text(json.dumps(wanted) + "\n", encoding="utf-8")
             _put(made, folder, wanted)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from retinal_lib.sample import choroid as sample_choroid
+from retinal_lib.sample import lesions
 from retinal_lib.sample import lesions as sample_lesions
 from retinal_lib.sample import vessels as sample_vessels
 from retinal_lib.sample.automorph import measure
@@ -42,7 +42,7 @@ def draw(eye: Eye) -> Drawing:
     canvas = Canvas(eye)
     disc = _disc_of(canvas)
     _background(canvas)
-    sample_lesions.paint(canvas, sample_choroid.BEHIND)
+    sample_lesions.paint(canvas, lesions.BEHIND)
     seen = _disc(canvas, disc)
     vessels = sample_vessels.grow(canvas)
     drawn = sample_vessels.paint(canvas, vessels)

@@ -15,8 +15,8 @@ from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions.wording import ENDINGS, is_count, said
 from retinal_lib.facts import Case, Fact
 from retinal_lib.paths import PACKAGE
-from retinal_lib.teacher import offline_vessels as vessels
-from retinal_lib.teacher.phrases import Phrases, articled, joined, sentence
+from retinal_lib.teacher import offline_phrases
+from retinal_lib.teacher.offline_phrases import Phrases, articled, joined, sentence
 
 _BANK = Path(__file__).parent / "prompts" / "offline.yaml"
 # the turns of an instruction conversation follow one of these orders; the image itself always comes first
@@ -65,7 +65,7 @@ class _Composer:
     def __init__(self, case: Case, rng: random.Random):
         self.case, self.rng, self.bank = case, rng, _bank()
         self.phrases = Phrases(rng)
-        self.vessels = vessels.Vessels(case.about("vascular"), self.bank["vascular"], self.phrases)
+        self.vessels = offline_phrases.Vessels(case.about("vascular"), self.bank["vascular"], self.phrases)
 
     def conversation(self) -> list[tuple[str, str]]:
         """Three to six turns: each aspect that is known in a turn of its own, the smallest together where they are many."""

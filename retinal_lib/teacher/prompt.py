@@ -8,9 +8,8 @@ from string import Template
 import yaml
 
 from retinal_lib.dataset import measurements
-from retinal_lib.dataset.fact_kinds import KINDS, AutoMorphFacts, Grade, PatientLabels, Quality, Say, scales
+from retinal_lib.dataset.fact_kinds import KINDS, AutoMorphFacts, Grade, Kind, PatientLabels, Quality, Say, scales
 from retinal_lib.dataset.page import Page
-from retinal_lib.dataset.record import Kind
 from retinal_lib.errors import UserError
 from retinal_lib.facts import ASPECTS
 

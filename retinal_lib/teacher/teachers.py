@@ -13,8 +13,8 @@ import orjson
 from retinal_lib import images as picture
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Case
-from retinal_lib.teacher import offline, price, tokens
-from retinal_lib.teacher.price import Bound
+from retinal_lib.teacher import cost, offline
+from retinal_lib.teacher.cost import Bound
 from retinal_lib.teacher.server import Missing, RequestFailed, RunStopped, Server
 
 # reasoning models of some servers put their thoughts before the answer
@@ -124,9 +124,9 @@ class OpenAITeacher:
             raise UserError(f"request options {', '.join(clashing)} are set by the run and cannot stand under `request`")
         self.identity = {"teacher": self.name, "server": self.server.name, "model": model, "request": self.options}
         self.origin = (self.server.name, model)
-        self.price = price.find(*self.origin)
+        self.price = cost.find(*self.origin)
         # the tokens that an answer can come to at most; 0 where neither the options nor the prices file tell
-        self.answer_bound = price.allowed(self.options) or (self.price.most_output if self.price else None) or 0
+        self.answer_bound = cost.allowed(self.options) or (self.price.most_output if self.price else None) or 0
 
     @property
     def note(self) -> str:
@@ -153,9 +153,9 @@ class OpenAITeacher:
 
     def bound(self, request: Request) -> Bound:
         """The tokens that a request and its answer can come to at most, as far as the prices file and options tell."""
-        prompt = tokens.bound(request.system, request.told)
+        prompt = cost.bound(request.system, request.told)
         if request.picture:
-            prompt += tokens.picture_for_queue(request.size, self.price.image if self.price else None)
+            prompt += cost.picture_for_queue(request.size, self.price.image if self.price else None)
         return Bound(prompt, self.answer_bound)
 
     async def ask(self, request: Request) -> tuple[str, str]:

@@ -4,8 +4,7 @@ from itertools import pairwise
 
 from retinal_lib.check.language import number_lists as listing
 from retinal_lib.check.language.lexicon import Reading, Term
-from retinal_lib.check.language.number_lists import Named
-from retinal_lib.check.language.number_sentences import Sentence
+from retinal_lib.check.language.number_lists import Named, Sentence
 from retinal_lib.check.language.numbers import Amount
 
 # what ends the words that belong to a number

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retinal_lib.dataset.lesions import masks, runs
+from retinal_lib.dataset.lesions import masks
 
 Box = tuple[float, float, float, float]
 
@@ -42,7 +42,7 @@ class Lesions:
     size: tuple[int, int]
     edges: np.ndarray
     pixels: np.ndarray
-    runs: runs.Runs
+    runs: masks.Runs
 
     @cached_property
     def lesions(self) -> tuple[Lesion, ...]:
@@ -81,14 +81,14 @@ class Lesions:
 
 def find(mask: np.ndarray) -> Lesions:
     """The 8-connected lesions of a boolean mask [height, width], the largest first, ties from the top left."""
-    return _found(runs.packed(mask), (mask.shape[1], mask.shape[0]))
+    return _found(masks.packed(mask), (mask.shape[1], mask.shape[0]))
 
 
 def _found(bits: np.ndarray, size: tuple[int, int]) -> Lesions:
-    return _ranked(size, *runs.lesions(bits, size[0]))
+    return _ranked(size, *masks.lesions(bits, size[0]))
 
 
-def _ranked(size: tuple[int, int], lines: runs.Runs, extents: runs.Extents) -> Lesions:
+def _ranked(size: tuple[int, int], lines: masks.Runs, extents: masks.Extents) -> Lesions:
     order = _largest_first(extents.pixels, extents.boxes)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
@@ -140,7 +140,7 @@ def _dense(found: Lesions, gap: float, fill: float) -> np.ndarray:
     """The number of each lesion's cluster, int64 [n], with `gap` in pixels."""
     owners, left, taken = np.empty(len(found.pixels), np.int64), np.arange(len(found.pixels)), 0
     for apart in (gap, gap / 2, gap / 4, gap / 8, 0):
-        near = runs.near(found.edges[left], apart)
+        near = masks.near(found.edges[left], apart)
         edges, pixels, lesions = _around(found, near, left)
         whole = ((pixels >= fill * _areas(edges)) | (lesions == 1))[near]
         owners[left[whole]] = taken + near[whole]
@@ -244,5 +244,5 @@ class Crop:
         ends = np.clip(ends - self.left, 0, self.width) + self.right
         held = (rows >= self.top) & (rows < self.top + self.height) & (starts < ends)
         owners = np.unique(owners[held], return_inverse=True)[1]
-        lines = runs.Runs(rows[held] - self.top + self.down, starts[held], ends[held], owners)
-        return _ranked((self.side, self.side), lines, runs.extents(lines))
+        lines = masks.Runs(rows[held] - self.top + self.down, starts[held], ends[held], owners)
+        return _ranked((self.side, self.side), lines, masks.extents(lines))
