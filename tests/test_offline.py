@@ -194,7 +194,7 @@ def test_a_value_of_the_arteries_is_said_of_arteries_and_one_of_the_veins_of_vei
 
 
 def bank() -> dict:
-    return yaml.safe_load((paths.PACKAGE / "prompts" / "offline.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load((paths.PACKAGE / "teacher" / "prompts" / "offline.yaml").read_text(encoding="utf-8"))
 
 
 def leaves(node: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:

@@ -527,7 +527,7 @@ def test_the_notebook_s_parameters_are_explained() -> None:
 def test_without_widgets_the_way_out_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    monkeypatch.setitem(sys.modules, "retinal_lib.reviewer", None)
+    monkeypatch.setitem(sys.modules, "retinal_lib.review.reviewer", None)
     monkeypatch.delattr("retinal_lib.reviewer", raising=False)
     with pytest.raises(UserError, match="pass -p view sheet"):
         desk.show(load(folder), "widgets")

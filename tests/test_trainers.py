@@ -247,7 +247,7 @@ def test_nothing_is_replaced_when_the_disk_is_full(tmp_path: Path, monkeypatch: 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("retinal_lib.export.os.fsync", full)
+    monkeypatch.setattr("retinal_lib.files.os.fsync", full)
     with pytest.raises(UserError, match="cannot be written"):
         export([tmp_path], "chat")
     assert train.read_bytes() == before
