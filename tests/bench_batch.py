@@ -48,8 +48,8 @@ def entries(first: list[Request], count: int, pictures: list[Path] | None = None
 
 def packing(made: Job, vault: Vault) -> Pack:
     """A pack without a budget or a limit of tokens."""
-    limits = made.limits.model_copy(update={"enqueued_tokens": None})
-    return Pack(vault, made.teacher, cost.Purse(None, None), made.new_estimate(), limits, 3)
+    limits = made.context.limits.model_copy(update={"enqueued_tokens": None})
+    return Pack(vault, made.teacher, cost.Purse(None, None), made.context.estimate(), limits, 3)
 
 
 def seconds(work: Iterator) -> float:

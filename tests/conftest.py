@@ -93,14 +93,15 @@ def run(tmp_path: Path, batches: FakeBatches) -> Callable:
     """Runs ODIR's sample in batch mode to its end, unless told otherwise; nothing waits."""
 
     from retinal_lib import Job
+    from retinal_lib.run import settings
 
     def run(**parameters: object) -> object:
         given = {"dataset": "ODIR", "teacher": "openai", "model": "m", "mode": "batch", "out_dir": str(tmp_path / "run")}
         limits = parameters.pop("batch", {})
         if given.get("mode") == parameters.get("mode", "batch"):
             given["wait"] = True
-        job = Job.load(**given | parameters)
-        job.limits = job.limits.model_copy(update={"poll_seconds": 0, **limits})
+        chosen = settings.load(**given | parameters)
+        job = Job(chosen.model_copy(update={"batch": chosen.batch.model_copy(update={"poll_seconds": 0, **limits})}))
         job.teacher.server.backoff = 0.0
         return job.run()
 

@@ -605,7 +605,9 @@ def test_three_thousand_images_with_failing_lines_and_an_expired_file(
 DRIVER = """
 import os, signal, sys
 from retinal_lib import Job
-from retinal_lib.vault import Vault
+from retinal_lib.ask.limits import BatchSettings
+from retinal_lib.ask.vault import Vault
+from retinal_lib.run import settings
 
 def run(folder, last):
     count = 0
@@ -624,8 +626,8 @@ def run(folder, last):
         return done
     Vault._transact = counted
     sys.addaudithook(step)
-    job = Job.load(dataset="ODIR", teacher="openai", model="m", mode="batch", wait=True, out_dir=folder)
-    job.limits = job.limits.model_copy(update={"poll_seconds": 0, "requests": 5})
+    chosen = settings.load(dataset="ODIR", teacher="openai", model="m", mode="batch", wait=True, out_dir=folder)
+    job = Job(chosen.model_copy(update={"batch": BatchSettings(poll_seconds=0, requests=5)}))
     job.teacher.server.backoff = 0.0
     job.run()
     return count

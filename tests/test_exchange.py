@@ -11,6 +11,8 @@ from answers import check_every_answer, lines
 from fake_batches import FakeBatches, reply
 
 from retinal_lib import Job, UserError
+from retinal_lib.ask.limits import BatchSettings
+from retinal_lib.run import settings
 
 GIVEN = {"teacher": "openai", "model": "m", "terms_accepted": True}
 
@@ -57,9 +59,8 @@ def test_no_server_and_no_key_is_needed_or_called(tmp_path: Path, monkeypatch: p
 
 def test_results_in_any_order_repeated_mixed_and_partial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "run"
-    job = Job.load(dataset="ODIR", mode="pack", out_dir=str(folder), **GIVEN)
-    job.limits = job.limits.model_copy(update={"requests": 4})
-    job.run()
+    chosen = settings.load(dataset="ODIR", mode="pack", out_dir=str(folder), **GIVEN)
+    Job(chosen.model_copy(update={"batch": BatchSettings(requests=4)})).run()
     files = sorted((folder / "requests").iterdir())
     assert [len(lines(file)) for file in files] == [4, 4, 4, 1]
     results = folder / "results"

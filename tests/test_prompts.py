@@ -104,7 +104,9 @@ def test_a_slot_that_no_part_fills_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted(p for p in (paths.PACKAGE / "teacher" / "prompts").glob("*.txt") if p.stem != "repair"), ids=lambda path: path.stem
+    "path",
+    sorted(p for p in (paths.PACKAGE / "teacher" / "prompts").glob("*.txt") if p.stem != "repair"),
+    ids=lambda path: path.stem,
 )
 def test_each_template_uses_the_parts_and_shows_the_form_that_is_parsed(path: Path) -> None:
     text = path.read_text(encoding="utf-8")

@@ -12,7 +12,6 @@ import orjson
 from retinal_lib import paths
 from retinal_lib.check import conversation_check as check
 from retinal_lib.check.findings import finding_entry, trace_entry
-from retinal_lib.dataset import page
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.facts import Case, Fact
 from retinal_lib.review import agreement as chance
@@ -76,7 +75,7 @@ class Run:
         every = {"dry_run": False, "split": None, "subset": None, "start": 0, "limit": None, "out_dir": folder}
         given = {name: value for name, value in moved.items() if value is not None}
         chosen = settings.Settings(**kept | offline | every | given)
-        self.job = Job(chosen, page.page_of(chosen.dataset))
+        self.job = Job(chosen)
         self.name = self.job.page.name
         try:
             self.items = list(self._read())
@@ -103,7 +102,7 @@ class Run:
                 kinds = tuple(sorted({finding["kind"] for finding in origin["findings"]}))
                 title = f"image {number}" if private else entry["id"]
                 sha = decisions.fingerprint(entry["conversations"])
-                image = entry["image"].removeprefix(self.job.prefix)
+                image = entry["image"].removeprefix(self.job.context.prefix)
                 yield Item(self.number, number - 1, self.name, entry["id"], image, title, origin["split"], sha, lesions, kinds)
 
     def entry(self, item: Item) -> tuple[dict, dict]:

@@ -20,7 +20,6 @@ from retinal_lib.ask.batch_ledger import Book
 from retinal_lib.ask.vault import Sample, Vault, locked
 from retinal_lib.check import conversation_check as check
 from retinal_lib.dataset import page
-from retinal_lib.dataset.page import Page
 from retinal_lib.dataset.splits import write_run
 from retinal_lib.display import Shown
 from retinal_lib.errors import UserError
@@ -30,10 +29,11 @@ from retinal_lib.run import modes as ways
 from retinal_lib.run import run_files as export
 from retinal_lib.run import selection as select
 from retinal_lib.run import settings
+from retinal_lib.run.context import RunContext
 from retinal_lib.run.modes import Rechecking
 from retinal_lib.run.outcome import Outcome, Tally
 from retinal_lib.run.survey import Survey
-from retinal_lib.teacher import cost, prompt
+from retinal_lib.teacher import prompt
 from retinal_lib.teacher import teachers as teacher
 
 VERSIONED = ("retinal_lib", "numpy", "opencv-python-headless", "openai", "pandas", "pillow")
@@ -42,17 +42,18 @@ VERSIONED = ("retinal_lib", "numpy", "opencv-python-headless", "openai", "pandas
 class Job:
     """A dataset, a track and a teacher, checked and ready to run; see `load`."""
 
-    def __init__(self, chosen: settings.Settings, page: Page):
-        self.settings, self.page = chosen, page
+    def __init__(self, chosen: settings.Settings):
+        self.settings, self.page = chosen, page.page_of(chosen.dataset)
         self.folder = chosen.folder
-        ways.check_terms(page, chosen)
+        ways.check_terms(self.page, chosen)
         self.teacher = teacher.make(chosen)
-        self.data, self.drawn = opened.data(chosen, page)
+        self.data, self.drawn = opened.data(chosen, self.page)
         self.images = select.images(self.data, chosen.subset, chosen.start, chosen.limit)
         self._told = frozenset(prompt.told(chosen.track))
         self._prompts: dict[tuple[str, ...], str] = {}  # by the aspects of an image: few, and long
-        self.limits = chosen.batch.at(self.teacher.server.name if chosen.teacher == "openai" else "")
-        self.estimate = self.new_estimate()  # of the latest plan
+        limits = chosen.batch.at(self.teacher.server.name if chosen.teacher == "openai" else "")
+        self.context = RunContext(chosen, self.page, self.data, self.images, self.teacher, limits, self.folder)
+        self.estimate = self.context.estimate()  # of the latest plan
         if chosen.budget_usd is not None:
             ways.check_budget(self.teacher, chosen.images == "send")
 
@@ -62,8 +63,7 @@ class Job:
 
         UserError: a parameter, a setting of params/<dataset>.yaml, the data or the data-use terms stand against it.
         """
-        chosen = settings.load(**parameters)
-        return cls(chosen, page.page_of(chosen.dataset))
+        return cls(settings.load(**parameters))
 
     # --- what is shown before anything is asked -------------------------------------------------------------------
 
@@ -132,7 +132,7 @@ class Job:
 
     def plan(self) -> Iterator[Entry]:
         """Every chosen image in order: a request, or the reason why there is none."""
-        self.estimate = self.new_estimate()
+        self.estimate = self.context.estimate()
         for position, name in enumerate(self.images):
             entry = self._entry(position, name)
             if entry.request and self.settings.teacher == "openai":
@@ -185,7 +185,7 @@ class Job:
             raise UserError(f"there is no run in {paths.shown(self.folder)} to check again; give the out_dir of one")
         with locked(self.folder), Vault(self.folder) as vault:
             export.check_same_run(self.folder, self.title)
-            way = ways.way(self, vault)
+            way = ways.way(self.context, vault)
             with _frozen(), display.bar(len(self.images), "images") as bar, start_blocking_portal() as portal:
                 task = portal.start_task_soon(way.run, self.plan)
                 while not wait([task], timeout=0.1).done:
@@ -194,20 +194,13 @@ class Job:
                 task.result()
             return self._write(vault, way)
 
-    def new_estimate(self) -> cost.Estimate:
-        """An account of what requests would take, empty."""
-        if self.settings.teacher == "offline":
-            return cost.Estimate(None, self.settings.style or self.settings.track)
-        most = cost.allowed(self.settings.request)
-        return cost.Estimate(self.teacher.price, self.settings.style or self.settings.track, most)
-
     def _write(self, vault: Vault, way: ways.Way) -> Outcome:
-        tally, looked, again = Tally(self), Survey(), way if isinstance(way, Rechecking) else None
+        tally, looked, again = Tally(self.context, self.estimate), Survey(), way if isinstance(way, Rechecking) else None
         if self.settings.dry_run:  # the files stay as they are
             for row in vault.samples():
                 tally.add(row)
             return tally.outcome(way, Book(vault))
-        with export.Files(self.folder, self.prefix, self.origin, self._place) as files:
+        with export.Files(self.folder, self.context.prefix, self.origin, self._place) as files:
             for row in vault.samples():
                 files.add(row)
                 tally.add(row)
@@ -226,7 +219,7 @@ class Job:
             raise RuntimeError(f"{outcome.counts['images']} images have a state, {len(self.images)} were chosen")
         if again:
             again.write()
-        write_run(self.folder, self.data, self.images, self.prefix)
+        write_run(self.folder, self.data, self.images, self.context.prefix)
         export.write_unknown(self.folder, way.unknown)
         export.write_manifest(self.folder, self.manifest(vault, outcome) | {"survey": looked.report()})
         return outcome
@@ -236,12 +229,6 @@ class Job:
         """What stands in each line of lineage."""
         page = {"page": self.page.name, "page_sha256": files.sha256(self.page.model_dump_json())}
         return {**page, "teacher": self.teacher.name, "model": self.teacher.model, "checks": check.VERSION}
-
-    @property
-    def prefix(self) -> str:
-        """What stands before an image's name in exported files."""
-        kept = self.settings.image_prefix
-        return self.page.image_prefix if kept is None else kept
 
     def manifest(self, vault: Vault, outcome: Outcome) -> dict:
         """The whole run in one mapping, without times, so that a resumed run writes what an undisturbed one does."""

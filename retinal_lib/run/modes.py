@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from retinal_lib import display as shown
 from retinal_lib import files, paths
@@ -18,6 +18,7 @@ from retinal_lib.check.findings import is_error
 from retinal_lib.dataset.fact_kinds import Boxes
 from retinal_lib.dataset.page import Page
 from retinal_lib.errors import UserError
+from retinal_lib.run.context import RunContext
 from retinal_lib.run.settings import Settings
 from retinal_lib.teacher import cost, server
 from retinal_lib.teacher.teachers import OpenAITeacher
@@ -82,32 +83,29 @@ class Rechecking(Walk):
                 file.write(files.dump(change._asdict()) + "\n")
 
 
-if TYPE_CHECKING:
-    from retinal_lib.run.job import Job
-
 Way = Direct | Batches | Walk
 
 
-def way(job: "Job", vault: Vault) -> Way:
+def way(context: RunContext, vault: Vault) -> Way:
     """What carries out a job. UserError: its budget cannot be kept."""
-    chosen, purse = job.settings, _purse(job, vault)
+    chosen, purse = context.settings, _purse(context, vault)
     if chosen.dry_run:
-        return Walk(_pack(job, vault, "would be asked for"), job.folder)
+        return Walk(_pack(context, vault, "would be asked for"), context.folder)
     if chosen.mode == "batch":
-        return Batches(vault, job.teacher, lambda: _pack(job, vault), job.limits, job.folder, chosen.wait)
+        return Batches(vault, context.teacher, lambda: _pack(context, vault), context.limits, context.folder, chosen.wait)
     if chosen.mode == "pack":
-        return Packing(_pack(job, vault), job.folder)
+        return Packing(_pack(context, vault), context.folder)
     if chosen.mode == "unpack":
-        return Unpacking(_pack(job, vault, "not packed yet; run with -p mode pack"), job.folder, chosen.results)
+        return Unpacking(_pack(context, vault, "not packed yet; run with -p mode pack"), context.folder, chosen.results)
     if chosen.mode == "recheck":
-        return Rechecking(_pack(job, vault, "not asked: this run only checks again what is on hand"), job.folder)
-    heavy = chosen.images == "send" or any(isinstance(kind, Boxes) for kind in job.page.gives)
-    collect = Collect(vault, job.teacher, job.folder) if chosen.teacher == "openai" else None
-    return Direct(vault, job.teacher, purse, chosen.concurrency, _rules(chosen), heavy, collect)
+        return Rechecking(_pack(context, vault, "not asked: this run only checks again what is on hand"), context.folder)
+    heavy = chosen.images == "send" or any(isinstance(kind, Boxes) for kind in context.page.gives)
+    collect = Collect(vault, context.teacher, context.folder) if chosen.teacher == "openai" else None
+    return Direct(vault, context.teacher, purse, chosen.concurrency, _rules(chosen), heavy, collect)
 
 
-def _pack(job: "Job", vault: Vault, held: str = "") -> Pack:
-    pack = Pack(vault, job.teacher, _purse(job, vault), job.new_estimate(), job.limits, _rules(job.settings))
+def _pack(context: RunContext, vault: Vault, held: str = "") -> Pack:
+    pack = Pack(vault, context.teacher, _purse(context, vault), context.estimate(), context.limits, _rules(context.settings))
     pack.held = held
     return pack
 
@@ -118,29 +116,31 @@ def _rules(chosen: Settings) -> Limits:
     return Limits(chosen.attempts, repairs)
 
 
-def _purse(job: "Job", vault: Vault) -> cost.Purse:
+def _purse(context: RunContext, vault: Vault) -> cost.Purse:
     """The budget as it now stands: what was paid, and what batches under way can cost."""
-    limit = job.settings.budget_usd
-    if limit is None or job.settings.dry_run:
+    limit = context.settings.budget_usd
+    if limit is None or context.settings.dry_run:
         return cost.Purse(None, None)
     spent = under_way = 0.0
     for server_, model, channel, usage, uncounted in vault.usage():
         if uncounted:
             raise UserError(cost.UNCOUNTED)
-        spent += _price(job, server_, model).of(usage, channel)
+        spent += _price(context, server_, model).of(usage, channel)
     for batch in Book(vault).batches(*UNDER_WAY):
-        answers = batch.completion_bound or batch.lines * job.teacher.answer_bound
-        under_way += _price(job, batch.server, batch.model).of({"prompt": batch.prompt_bound, "completion": answers}, "batch")
-    return cost.Purse(limit, job.teacher.price, spent, under_way)
+        answers = batch.completion_bound or batch.lines * context.teacher.answer_bound
+        under_way += _price(context, batch.server, batch.model).of(
+            {"prompt": batch.prompt_bound, "completion": answers}, "batch"
+        )
+    return cost.Purse(limit, context.teacher.price, spent, under_way)
 
 
-def _price(job: "Job", server_: str, model: str) -> cost.Price:
+def _price(context: RunContext, server_: str, model: str) -> cost.Price:
     """The price of what lies in a run's folder. UserError: it is not known, so that a budget cannot be kept."""
-    found = cost.find(server_, model) if server_ else job.teacher.price  # the first version did not keep the server
+    found = cost.find(server_, model) if server_ else context.teacher.price  # the first version did not keep the server
     if found is None:
         raise UserError(
-            f"budget_usd needs a price for {model} at {server_} too, whose replies lie in {paths.shown(job.folder)}; add it to "
-            f"{paths.shown(cost.prices_file())}"
+            f"budget_usd needs a price for {model} at {server_} too, whose replies lie in {paths.shown(context.folder)}; "
+            f"add it to {paths.shown(cost.prices_file())}"
         )
     return found
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -18,6 +18,10 @@ from retinal_lib.check import conversation_check as check
 from retinal_lib.display import Shown, are, count
 from retinal_lib.errors import UserError
 from retinal_lib.run import run_files as export
+from retinal_lib.run.context import RunContext
+from retinal_lib.run.modes import Way
+from retinal_lib.run.settings import Settings
+from retinal_lib.teacher.cost import Estimate
 
 
 @dataclass
@@ -65,11 +69,6 @@ class Checks:
         }
         return {"version": self.version, **told, "repaired": self.repaired, "rejected": self.rejected}
 
-
-if TYPE_CHECKING:
-    from retinal_lib.run.job import Job
-    from retinal_lib.run.modes import Way
-    from retinal_lib.run.settings import Settings
 
 _SHOWN = 10
 
@@ -180,18 +179,17 @@ class Outcome:
 class Tally:
     """Counts a run's images one by one into an Outcome."""
 
-    def __init__(self, job: "Job"):
-        self._job = job
+    def __init__(self, context: RunContext, estimate: Estimate):
+        self._context = context
         self._counts = Counter(dict.fromkeys(("images", *FINAL), 0))
         self._groups: dict[tuple[str, str], tuple[int, str]] = {}
         self._checks = Checks(check.VERSION)
-        asks = job.settings.teacher == "openai"
-        self._money = Money(job.teacher.origin[0], job.estimate if asks else None)
+        self._money = Money(context.teacher.origin[0], estimate if context.asks_server else None)
         self._accepted: list[tuple[Path, str, list[dict[str, str]]]] = []
 
     def add(self, sample: Sample) -> None:
         """Counts one image."""
-        private = self._job.page.private_names
+        private = self._context.page.private_names
         self._counts.update(("images", sample.state))
         if self._money.estimate is not None:
             self._money.add(sample.usage)
@@ -202,11 +200,11 @@ class Tally:
             self._groups[group] = count + 1, first
         elif len(self._accepted) < _SHOWN:
             title = f"image {len(self._accepted) + 1}" if private else sample.id
-            self._accepted.append((self._job.data.locate(sample.image).path, title, sample.conversation))
+            self._accepted.append((self._context.data.locate(sample.image).path, title, sample.conversation))
 
-    def outcome(self, way: "Way", book: Book) -> Outcome:
+    def outcome(self, way: Way, book: Book) -> Outcome:
         """What came of the images added so far."""
-        chosen, pending = self._job.settings, self._counts["pending"]
+        chosen, pending = self._context.settings, self._counts["pending"]
         batches = book.batches("creating", "open")
         self._money.accepted = self._counts["accepted"]
         state = "stopped" if way.stopped else "pending" if pending else "complete"
@@ -221,18 +219,18 @@ class Tally:
             self._checks,
             self._money,
             tuple(self._accepted),
-            None if self._job.teacher.name == "offline" else way.asked,
+            None if self._context.teacher.name == "offline" else way.asked,
             way.stopped,
-            self._job.folder,
+            self._context.folder,
             chosen.max_failed,
             tuple(UnderWay(b.server, b.batch_id, b.status or "validating", b.lines) for b in batches),
-            tuple(_noticed(way, chosen, batches, self._job.teacher.origin[0], pending, state)),
+            tuple(_noticed(way, chosen, batches, self._context.teacher.origin[0], pending, state)),
             way.vain if pending and not self._counts["accepted"] else "",
             "run with -p mode direct to ask again for what failed" if chosen.mode == "batch" else Outcome.again,
         )
 
 
-def _noticed(way: "Way", chosen: "Settings", batches: list[Batch], book_server: str, pending: int, state: str) -> Iterator[str]:
+def _noticed(way: Way, chosen: Settings, batches: list[Batch], book_server: str, pending: int, state: str) -> Iterator[str]:
     """What there is to tell beside the counts."""
     if state == "dry run":
         yield f"Dry run: nothing was sent, {pending} requests would be; the run's files are as they were."
