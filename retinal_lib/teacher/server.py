@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from importlib import import_module
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import openai
@@ -24,9 +24,17 @@ LONGEST_PAUSE = 120.0  # seconds
 DEFAULT_SERVER = "https://api.openai.com/v1"
 NOWHERE = "files that are carried by hand"  # the server's name where requests leave as files and no address is set
 T = TypeVar("T")
+_RAW = {"headers": {"X-Stainless-Raw-Response": "true"}}  # the SDK then returns the answer as it came
 STRANGE = "the server answered with something else than the API does; check OPENAI_BASE_URL (does it end in /v1?)"
 # a download that breaks off tells so in the terms of the SDK's transport, which is httpx or, in newer versions, httpx2
 BrokenOff = import_module(openai.DefaultAioHttpClient.__mro__[-2].__module__.split(".")[0]).TransportError
+
+
+class ChatReply(NamedTuple):
+    """The body of an answer to a chat completion as it came, and the server's id of it."""
+
+    raw: str
+    request_id: str
 
 
 class RequestFailed(Exception):
@@ -151,6 +159,13 @@ class Server:
         if self._dead >= 5:
             raise Unreachable(f"{self._dead} requests in a row got no answer after {trial} tries each; the last: {reason}")
         raise RequestFailed(f"{reason}; tried {trial} times")
+
+    async def chat(self, body: dict) -> ChatReply:
+        """Posts a chat completion and returns the answer unread. Missing, RequestFailed, RunStopped."""
+        # the SDK's plain post: chat.completions.create checks each message's type first, which takes as long as all the
+        # rest of a request, and refuses options that only other servers know
+        response = await self.call(lambda client: client.post("/chat/completions", body=body, cast_to=object, options=_RAW))
+        return ChatReply(response.text, response.headers.get("x-request-id", ""))
 
     async def get(self, path: str, patient: bool = False, **query: object) -> dict:
         """The JSON object at a path, as `call` gets it; a bare list stands under `data`."""

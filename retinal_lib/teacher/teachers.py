@@ -20,7 +20,6 @@ from retinal_lib.teacher.server import Missing, RequestFailed, RunStopped, Serve
 # reasoning models of some servers put their thoughts before the answer
 _THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _SORTED = json.JSONEncoder(sort_keys=True).encode
-_RAW = {"headers": {"X-Stainless-Raw-Response": "true"}}  # the SDK then returns the answer as it came
 
 
 @dataclass(frozen=True)
@@ -162,16 +161,11 @@ class OpenAITeacher:
         """The body of the server's answer and its request id."""
         body = await asyncio.to_thread(self.body, request) if request.picture else self.body(request)
         try:
-            # the SDK's plain post: chat.completions.create checks each message's type first, which takes as long as all
-            # the rest of a request, and refuses options that only other servers know
-            response = await self.server.call(
-                lambda client: client.post("/chat/completions", body=body, cast_to=object, options=_RAW)
-            )
+            return await self.server.chat(body)
         except Missing as error:
             raise RunStopped(
                 f"{self.server.name} does not offer model {self.model!r} there ({error}); check OPENAI_BASE_URL and model"
             ) from error
-        return response.text, response.headers.get("x-request-id", "")
 
     def read(self, raw: str) -> Reading:
         """The text of a chat completion, or what makes it useless: cut, refused, empty, or no completion at all."""
