@@ -1,6 +1,7 @@
 """Reply text to turns, and the form that exported turns keep."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +9,7 @@ from typing import NamedTuple
 from retinal_lib.errors import UserError
 
 IMAGE = "<image>"
+_THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 
 
 class Turn(NamedTuple):
@@ -15,6 +17,11 @@ class Turn(NamedTuple):
 
     question: str
     answer: str
+
+
+def without_thinking(text: str) -> str:
+    """Returns a reply without the thoughts that reasoning models of some servers put before it."""
+    return _THOUGHTS.sub("", text).strip()
 
 
 def to_llava(turns: list[Turn]) -> list[dict[str, str]]:

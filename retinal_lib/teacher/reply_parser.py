@@ -5,7 +5,7 @@ import re
 from itertools import pairwise
 from typing import NamedTuple
 
-from retinal_lib.conversation import Turn
+from retinal_lib.conversation import Turn, without_thinking
 
 ASKER = ("user", "human", "patient", "layperson", "person", "question", "asker")
 
@@ -69,9 +69,6 @@ _RULE = re.compile(r"[-*_=#\d\[]|turn|round|exchange|q&a|end of", re.IGNORECASE)
 _PLAIN = ("User: ", "Assistant: ")
 
 
-_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
-
-
 class Unparsable(ValueError):
     """The reply is no conversation; the message says why."""
 
@@ -84,7 +81,7 @@ def parse(reply: str) -> list[Turn]:
     """
     if plain := _plain(reply):
         return plain
-    text = _THOUGHT.sub("", reply.replace("\r\n", "\n").replace("\r", "\n")).strip()
+    text = without_thinking(reply.replace("\r\n", "\n").replace("\r", "\n"))
     if not text:
         raise Unparsable("the reply is empty")
     said = _from_json(text) or _from_labels(_unfenced(text))

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -11,14 +10,13 @@ from typing import Protocol
 import orjson
 
 from retinal_lib import images as picture
+from retinal_lib.conversation import without_thinking
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Case
 from retinal_lib.teacher import cost, offline
 from retinal_lib.teacher.cost import Bound
 from retinal_lib.teacher.server import Missing, RequestFailed, RunStopped, Server
 
-# reasoning models of some servers put their thoughts before the answer
-_THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _SORTED = json.JSONEncoder(sort_keys=True).encode
 
 
@@ -197,9 +195,7 @@ class OpenAITeacher:
 def _text(content: object) -> str:
     if isinstance(content, list):  # some servers answer in parts
         content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
-    if not isinstance(content, str):
-        return ""
-    return (_THOUGHTS.sub("", content) if "<think>" in content else content).strip()
+    return without_thinking(content) if isinstance(content, str) else ""
 
 
 def _tokens(usage: object) -> dict[str, int]:
