@@ -5,11 +5,10 @@ how varied and balanced they are, `card` writes a run's dataset card, `boxes` a 
 tells what reviewers came to; each tells its arguments with --help.
 """
 
-import json
 import sys
 from importlib import import_module
 
-from retinal_lib import paths
+from retinal_lib import conversation, paths
 from retinal_lib.errors import UserError
 from retinal_lib.run import settings
 
@@ -30,15 +29,10 @@ def main(arguments: list[str]) -> str:
             f"no conversations in {paths.shown(folder)} yet; run "
             f"papermill notebooks/generate.ipynb -p dataset {folder.name.split('-')[0]}"
         )
-    with file.open(encoding="utf-8") as lines:
-        entries = [json.loads(line) for line in lines]
-    speakers = {"human": "Q", "gpt": "A"}
-    turns = [
-        f"  {speakers[turn['from']]}: {turn['value'].removesuffix(chr(10) + '<image>')}" for turn in entries[0]["conversations"]
-    ]
-    return "\n".join(
-        [f"{len(entries)} conversations lie in {paths.shown(file)}", f"The first, about {entries[0]['image']}:", *turns]
-    )
+    conversations = list(conversation.read(file))
+    turns = [f"  {who}: {text}" for turn in conversations[0].turns for who, text in zip("QA", turn, strict=True)]
+    counted = f"{len(conversations)} conversations lie in {paths.shown(file)}"
+    return "\n".join([counted, f"The first, about {conversations[0].image}:", *turns])
 
 
 if __name__ == "__main__":

@@ -1,15 +1,19 @@
-"""Reply text to turns, and the form that exported turns keep."""
+"""A conversation about an image: its turns, the forms in which it is written, and the rules of the exported form."""
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from retinal_lib.errors import UserError
+from retinal_lib.files import read_jsonl
 
 IMAGE = "<image>"
 _THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+TURNS = {"instruction": (3, 6), "alignment": (1, 1)}  # track -> fewest and most turns
+CONSULT_WORDS = 50  # most words of an answer in style consult
 
 
 class Turn(NamedTuple):
@@ -19,13 +23,53 @@ class Turn(NamedTuple):
     answer: str
 
 
+@dataclass(frozen=True)
+class Conversation:
+    """The turns about one image. `image` is the image's path as exported files have it.
+
+    >>> talk = Conversation("eye-1", "ODIR/1.jpg", (Turn("Which eye is it?", "The left eye."),))
+    >>> talk.to_llava()["conversations"][0]
+    {'from': 'human', 'value': 'Which eye is it?\\n<image>'}
+    >>> Conversation.from_llava(talk.to_llava()) == talk
+    True
+    """
+
+    id: str
+    image: str
+    turns: tuple[Turn, ...]
+
+    @classmethod
+    def from_llava(cls, entry: dict) -> "Conversation":
+        """Reads an entry of conversations.jsonl; keys other than id, image and conversations are left out. UserError: its
+        form is wrong."""
+        if wrong := entry_problems(entry):
+            raise UserError(wrong[0])
+        texts = [part["value"] for part in entry["conversations"]]
+        texts[0] = texts[0].removesuffix(f"\n{IMAGE}")
+        return cls(entry["id"], entry["image"], tuple(map(Turn, texts[::2], texts[1::2])))
+
+    def to_llava(self) -> dict:
+        """Returns the entry of conversations.jsonl: id, image, conversations."""
+        return {"id": self.id, "image": self.image, "conversations": to_llava(self.turns)}
+
+    def to_messages(self) -> list[dict]:
+        """Returns the messages of a chat as OpenAI and TRL write them; the image stands before the first question."""
+        messages = [
+            {"role": role, "content": [{"type": "text", "text": text}]}
+            for turn in self.turns
+            for role, text in zip(("user", "assistant"), turn, strict=True)
+        ]
+        messages[0]["content"].insert(0, {"type": "image"})
+        return messages
+
+
 def without_thinking(text: str) -> str:
     """Returns a reply without the thoughts that reasoning models of some servers put before it."""
     return _THOUGHTS.sub("", text).strip()
 
 
-def to_llava(turns: list[Turn]) -> list[dict[str, str]]:
-    """The exported form: human and gpt in turn, `<image>` once, on the last line of the first question."""
+def to_llava(turns: Iterable[Turn]) -> list[dict[str, str]]:
+    """Returns the exported form: human and gpt in turn, `<image>` once, on the last line of the first question."""
     values = []
     for i, turn in enumerate(turns):
         values.append({"from": "human", "value": f"{turn.question}\n{IMAGE}" if i == 0 else turn.question})
@@ -34,7 +78,7 @@ def to_llava(turns: list[Turn]) -> list[dict[str, str]]:
 
 
 def problems(conversation: object) -> list[str]:
-    """What is wrong with the form of an exported conversation, in short sentences; none where it is right."""
+    """Lists what is wrong with the form of an exported conversation, in short sentences; empty where it is right."""
     if not isinstance(conversation, list) or not conversation:
         return ["conversations must be a list of turns, and not empty"]
     found = []
@@ -56,61 +100,47 @@ def problems(conversation: object) -> list[str]:
     return found
 
 
-TURNS = {"instruction": (3, 6), "alignment": (1, 1)}
+def entry_problems(entry: object) -> list[str]:
+    """Lists what is wrong with an entry of a conversation file; empty where it can be trained on."""
+    if not isinstance(entry, dict):
+        return [f"expected an object with id, image and conversations, found {type(entry).__name__}"]
+    missing = [key for key in ("id", "image") if not isinstance(entry.get(key), str) or not entry[key]]
+    return [f"{key} is missing or not a text" for key in missing] + problems(entry.get("conversations"))
 
 
-CONSULT_WORDS = 50
+def read(path: Path) -> Iterator[Conversation]:
+    """Yields the conversations of a file, as long as each can be trained on. UserError: the first that cannot, by its line."""
+    for number, entry in entries(path):
+        try:
+            yield Conversation.from_llava(entry)
+        except UserError as error:
+            raise UserError(f"{path}, line {number}: {error}") from error
 
 
-def _entries(path: Path) -> Iterator[tuple[int, object]]:
-    """Each entry with its line (its place in the list, for nested JSON). UserError: the file is neither."""
+def entries(path: Path) -> Iterator[tuple[int, dict]]:
+    """Yields each entry of a conversation file with its line, or its place in the list where the file is nested JSON (.json).
+    UserError: the file cannot be read, or an entry is no object."""
+    for number, entry in read_list(path) if is_nested(path) else read_jsonl(path):
+        if not isinstance(entry, dict):
+            raise UserError(f"{path}, line {number}: {entry_problems(entry)[0]}")
+        yield number, entry
+
+
+def is_nested(path: Path) -> bool:
+    """True where the file's suffix says that it is one JSON list; any other suffix stands for JSON lines."""
+    return path.suffix.casefold() == ".json"
+
+
+def read_list(path: Path) -> list[tuple[int, object]]:
+    """Returns the entries of a nested JSON file, numbered from 1. UserError: it cannot be read, or is no list."""
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            if path.suffix.casefold() == ".json":
-                content = json.load(file)
-                if not isinstance(content, list):
-                    raise UserError(f"{path}: expected a list of conversations, found {type(content).__name__}")
-                yield from enumerate(content, start=1)
-                return
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, _parsed(path, number, line)
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not text in UTF-8 ({error.reason} at byte {error.start})") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
-
-
-def _parsed(path: Path, number: int, line: str) -> object:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {number}: not JSON ({error.msg} at column {error.colno})") from error
-
-
-def checked(path: Path) -> Iterator[dict]:
-    """The entries of a conversation file, as long as each can be trained on. UserError: the first that cannot, by its line."""
-    for number, entry in _objects(path):
-        if wrong := _wrong(entry):
-            raise UserError(f"{path}, line {number}: {wrong[0]}")
-        yield entry
-
-
-def _objects(path: Path) -> Iterator[tuple[int, dict]]:
-    for number, entry in _entries(path):
-        if not isinstance(entry, dict):
-            raise UserError(
-                f"{path}, line {number}: expected an object with id, image and conversations, found {type(entry).__name__}"
-            )
-        yield number, entry
-
-
-def _wrong(entry: object) -> list[str]:
-    if not isinstance(entry, dict):
-        return [f"expected an object with id, image and conversations, found {type(entry).__name__}"]
-    found = [
-        f"{key} is missing or not a text" for key in ("id", "image") if not isinstance(entry.get(key), str) or not entry[key]
-    ]
-    return found + problems(entry.get("conversations"))
+    if not isinstance(content, list):
+        raise UserError(f"{path}: expected a list of conversations, found {type(content).__name__}")
+    return list(enumerate(content, start=1))

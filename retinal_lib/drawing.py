@@ -243,7 +243,7 @@ def save(made: Figure, stem: Path, kinds: Sequence[str] = ("png", "pdf")) -> lis
     for kind in kinds:
         path = stem.with_name(f"{stem.name}.{kind}")
         bare = {"CreationDate": None, "Creator": None, "Producer": None} if kind == "pdf" else {"Software": None}
-        with style(), files.beside(path) as part:
+        with style(), files.atomic_path(path) as part:
             made.savefig(part, format=kind, dpi=PRINT, metadata=bare)
         written.append(path)
     return written

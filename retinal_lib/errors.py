@@ -2,6 +2,12 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+_LIMITS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 
 class UserError(Exception):
@@ -19,3 +25,29 @@ def unknown(what: str, found: object, known: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(str(found).casefold(), folded, n=1)
     hint = f" (did you mean {folded[near[0]]!r}?)" if near else ""
     return UserError(f"unknown {what} {found!r}; known: {', '.join(known) or 'none'}{hint}")
+
+
+def from_validation(error: "ValidationError", place: str) -> UserError:
+    """Makes a UserError of the first thing that pydantic found wrong; `place` says in which file or parameter it stands."""
+    return UserError(f"{place}{': ' if place else ''}{validation_text(error)}")
+
+
+def validation_text(error: "ValidationError") -> str:
+    """Says in a sentence what pydantic found wrong first: key, value found, and what would be right."""
+    first = error.errors()[0]
+    keys = " > ".join(map(str, first["loc"]))
+    return f"{keys}: {_sentence(first)}" if keys else _sentence(first)
+
+
+def _sentence(first: dict) -> str:
+    text, limits = first["msg"], first.get("ctx") or {}
+    if first["type"] == "missing":
+        return "is missing"
+    if first["type"] == "extra_forbidden":
+        return "is not a known key"
+    if first["type"] in ("value_error", "assertion_error"):  # raised by our own checks, whose sentence says it all
+        return text.partition(", ")[2]
+    for name, words in _LIMITS.items():
+        if name in limits:
+            return f"found {first['input']!r}; expected a number of {words} {limits[name]}"
+    return f"found {first['input']!r}; {text.replace('Input should be ', 'expected ', 1)}"

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and JSON as one line."""
+"""Files written whole or not at all, JSON lines, and sha256."""
 
 import hashlib
 import json
@@ -6,42 +6,92 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from retinal_lib.errors import UserError
 
 
 @contextmanager
-def swapped(path: Path) -> Iterator[TextIO]:
-    """A text file to write that takes its place only when it is whole and on disk. UserError: it cannot be written."""
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path`; what is written there is renamed to `path` when the block ends without an error,
+    and removed otherwise. Missing folders are made. UserError: it cannot be written."""
+    part = path.with_name(f".{path.name}.part")
     try:
-        with beside(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield part
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written ({error.strerror or error}); free its place and run again: nothing is lost"
+            f"{path} cannot be written ({error.strerror or error}); make room for it or allow writing there, "
+            "then run again: nothing is lost"
         ) from error
 
 
-def dump(entry: object) -> str:
-    """One line of JSON, readable in every alphabet."""
+@contextmanager
+def atomic_write(path: Path) -> Iterator[TextIO]:
+    """Writes a text file (UTF-8) to a temporary file, syncs it to disk, then renames it into place. UserError: it cannot be
+    written; what was there before is unchanged."""
+    with atomic_path(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def json_line(entry: object) -> str:
+    """Returns an entry as one line of JSON without line feed, readable in every alphabet."""
     return json.dumps(entry, ensure_ascii=False)
 
 
+class NotJson(NamedTuple):
+    """A line that is not JSON. `text` says what is wrong with it, `torn` whether it is the last line and has no line feed, as
+    a write that was interrupted leaves it."""
+
+    text: str
+    torn: bool
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, object]]:
+    """Yields the number (from 1) and value of each line that is not empty; NotJson in place of what cannot be parsed.
+    UserError: the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield number, _value(line)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _value(line: bytes) -> object:
+    torn = not line.endswith(b"\n")
+    try:
+        return json.loads(line.decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        return NotJson(f"not JSON ({error.msg} at column {error.colno})", torn)
+    except UnicodeDecodeError as error:
+        return NotJson(f"not text in UTF-8 ({error.reason} at byte {error.start + 1} of the line)", torn)
+
+
+def read_jsonl(path: Path, torn_end: bool = False) -> Iterator[tuple[int, object]]:
+    """Yields the number (from 1) and value of each line of JSON that is not empty. With `torn_end`, a last line that an
+    interrupted write cut short is left out. UserError: the file cannot be read, or a line is not JSON."""
+    for number, value in json_lines(path):
+        if isinstance(value, NotJson):
+            if torn_end and value.torn:
+                return
+            raise UserError(f"{path}, line {number}: {value.text}")
+        yield number, value
+
+
 def sha256(text: str) -> str:
-    """The sha256 of a text, in hexadecimal."""
+    """Returns the sha256 of a text, in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@contextmanager
-def beside(path: Path) -> Iterator[Path]:
-    """A file beside `path` to be written, which takes its place when the block ends well, and is gone when it does not.
-    OSError: it cannot take its place."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+def file_sha256(path: Path) -> str:
+    """Returns the sha256 of a file's bytes, in hexadecimal. OSError: it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

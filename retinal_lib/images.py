@@ -1,7 +1,6 @@
 """Image files as people and teachers see them: upright, scaled down, without metadata."""
 
 import base64
-import hashlib
 import io
 import warnings
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from retinal_lib.errors import UserError
+from retinal_lib.files import file_sha256
 
 SENT_SIDE = 1024  # longest side of an image as sent, in pixels: larger ones cost money and show a model nothing more
 MOST_PIXELS = 100_000_000  # a larger image is refused: fundus cameras stay far below, decompression bombs do not
@@ -21,7 +21,7 @@ _QUALITY = 90
 
 def upright(path: Path, side: int) -> Image.Image:
     """The picture as RGB, turned as its camera meant it, at most `side` pixels long. UserError: it cannot be read."""
-    with _opened(path) as image:
+    with opened(path) as image:
         image.draft("RGB", (side, side))  # lets JPEG files decode at a fraction of their size
         ImageOps.exif_transpose(image, in_place=True)
         image.load()
@@ -31,8 +31,9 @@ def upright(path: Path, side: int) -> Image.Image:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """The file as an image, its pixels not read yet. UserError: it is none, or has too many pixels."""
+def opened(path: Path) -> Iterator[Image.Image]:
+    """Opens an image file, its pixels not read yet. UserError, also from inside the block: it is not there, is no image, or
+    has too many pixels."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit that counts is MOST_PIXELS
@@ -42,6 +43,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
                 yield image
     except Image.DecompressionBombError as error:
         raise UserError(f"{path.name} has far too many pixels, {_TOO_MANY}") from error
+    except FileNotFoundError as error:
+        raise UserError(f"there is no image {path}") from error
     except UnidentifiedImageError as error:  # Pillow names the whole path again
         raise UserError(f"{path.name} is not a readable image: its first bytes are those of no known format") from error
     except (OSError, ValueError, SyntaxError) as error:
@@ -68,12 +71,12 @@ def as_sent(path: Path) -> str:
 def check(path: Path) -> tuple[int, int]:
     """Width and height of the picture as sent. UserError: the file is no image by its first bytes, or has too many pixels
     (they are not read)."""
-    with _opened(path) as image:
+    with opened(path) as image:
         scale = min(1, SENT_SIDE / max(image.size))
         return max(1, round(image.width * scale)), max(1, round(image.height * scale))
 
 
-def likeness(path: Path) -> np.ndarray:
+def perceptual_hash(path: Path) -> np.ndarray:
     """A perceptual hash (uint8 [32], 256 bits): whether the fundus gets brighter from left to right, in 16 x 16 places. The
     dark margin is cut off first, so that crops and sizes matter little. UserError: the file cannot be read."""
     grey = np.asarray(upright(path, 256).convert("L"), dtype=np.float32)
@@ -85,10 +88,9 @@ def likeness(path: Path) -> np.ndarray:
     return np.packbits(small[:, 1:] > small[:, :-1])
 
 
-def fingerprint(path: Path) -> str:
+def encoding_hash(path: Path) -> str:
     """What decides the image as sent: the file's sha256 and how it is encoded. UserError: it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return f"{hashlib.file_digest(file, 'sha256').hexdigest()} jpeg {SENT_SIDE} {_QUALITY}"
+        return f"{file_sha256(path)} jpeg {SENT_SIDE} {_QUALITY}"
     except OSError as error:
         raise UserError(f"{path}: not a readable image ({error})") from error

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 from retinal_lib import display, paths
 from retinal_lib.errors import UserError
+from retinal_lib.files import json_line, read_jsonl
 from retinal_lib.inference import answer_files as answers
 from retinal_lib.inference import question_files as questions
 from retinal_lib.inference.answer_files import Answered
@@ -218,7 +219,7 @@ def _written(pool: _Pool, items: list[dict], out: Path, unit: str) -> Path:
     answers.write(out, list(done.values()))
     with out.open("a", encoding="utf-8") as lines, display.bar(len(items), unit) as bar:
         for row in pool.rows([item for item in items if item["id"] not in done]):
-            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+            lines.write(json_line(row) + "\n")
             lines.flush()
             done[row["id"]] = row
             bar.show(len(done))
@@ -229,12 +230,7 @@ def _left(out: Path) -> Iterator[dict]:
     """The whole lines of an earlier run. UserError: the file is none of ours."""
     if not out.is_file():
         return
-    lines = out.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line) if line.strip() else None
-            if row is not None:
-                yield row | {"id": row["id"]}
-        except (ValueError, KeyError, TypeError) as error:
-            if number < len(lines):
-                raise UserError(f"{paths.shown(out)}, line {number}: expected an object with an id") from error
+    for number, row in read_jsonl(out, torn_end=True):
+        if not isinstance(row, dict) or "id" not in row:
+            raise UserError(f"{paths.shown(out)}, line {number}: expected an object with an id")
+        yield row

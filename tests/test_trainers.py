@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from retinal_lib import Job, UserError, validate
 from retinal_lib.__main__ import main
+from retinal_lib.conversation import Conversation
 from retinal_lib.dataset import splits
 from retinal_lib.dataset.splits import Placed
 from retinal_lib.export.trainers import FORMS, export
@@ -138,7 +139,7 @@ def test_json_files_are_read_by_datasets(form: str, key: str, load: Callable, tm
     train, test = export([put(tmp_path / "run")], form)
     found = load("json", {"train": train, "test": test})
     assert found["train"]["id"] == [e["id"] for e in ENTRIES[:2]] and found["test"].num_rows == 1
-    expected = FORMS[form].row(ENTRIES[1])[key]
+    expected = FORMS[form].row(Conversation.from_llava(ENTRIES[1]))[key]
     read = found["train"][1][key]
     for turn in read if form == "chat" else ():  # an image part's text is empty here
         turn["content"] = [{name: value for name, value in part.items() if value is not None} for part in turn["content"]]

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 def _no_boolean(value: object) -> object:
     if isinstance(value, bool):
-        raise ValueError("expected a number")
+        raise ValueError(f"found {value!r}; expected a number")
     return value
 
 

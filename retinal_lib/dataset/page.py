@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from retinal_lib.dataset import page
 from retinal_lib.dataset import tables as table
 from retinal_lib.dataset.fact_kinds import KINDS, Kind
-from retinal_lib.errors import UserError, unknown
+from retinal_lib.errors import UserError, from_validation, unknown, validation_text
 
 
 class Strict(BaseModel):
@@ -144,16 +144,7 @@ def _kind(entry: object) -> Kind:
     try:
         return KINDS[name](**settings)
     except ValidationError as error:
-        raise ValueError(f"{name}: {_first(error)}") from error
-
-
-def _first(error: ValidationError) -> str:
-    """The first of a model's errors: where, what, and what was found there."""
-    first = error.errors()[0]
-    place = ".".join(map(str, first["loc"]))
-    named = first["type"] in ("missing", "value_error")  # a message that says it all
-    found = "" if named else f" (found {first['input']!r})"
-    return f"{place}{': ' if place else ''}{first['msg'].removeprefix('Value error, ')}{found}"
+        raise ValueError(f"{name}: {validation_text(error)}") from error
 
 
 def load(path: Path) -> Page:
@@ -167,7 +158,7 @@ def load(path: Path) -> Page:
     try:
         return Page(**content, file=path)
     except ValidationError as error:
-        raise UserError(f"{path}: {_first(error)}") from error
+        raise from_validation(error, str(path)) from error
     except re.error as error:
         raise UserError(f"{path}: {error.pattern!r} is no regular expression ({error})") from error
 

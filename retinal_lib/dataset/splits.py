@@ -19,7 +19,7 @@ from retinal_lib.dataset import page
 from retinal_lib.dataset.page import Page
 from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
-from retinal_lib.files import swapped
+from retinal_lib.files import atomic_write
 
 if TYPE_CHECKING:
     from retinal_lib.dataset.base import BaseDescription
@@ -260,7 +260,7 @@ def _placed(one: Member, group: str, split: str, first: str, officials: dict[str
 
 def write(target: Path, rows: Iterable[Placed]) -> None:
     """Writes splits.csv. UserError: it cannot be written."""
-    with swapped(target) as file:
+    with atomic_write(target) as file:
         file.writelines(_line(row) for row in (Placed._fields, *rows))
 
 

@@ -1,7 +1,6 @@
 """Questions whose answers a dataset's labels know: written as a question file, with the reference beside each question."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from retinal_lib.dataset.lesions import wording as telling
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.evaluate import answer_reader as answer_parser
 from retinal_lib.facts import Case, Fact
+from retinal_lib.files import read_jsonl, sha256
 from retinal_lib.inference import question_files as questions
 from retinal_lib.sample import draw as sample
 
@@ -191,29 +191,17 @@ def _swapped(entries: list[dict], seed: int) -> dict[str, str]:
     """Image -> the next one of its dataset in an order that the seed decides: no image keeps its own."""
     found: dict[str, str] = {}
     for dataset in dict.fromkeys(entry["dataset"] for entry in entries):
-        images = sorted({e["image"] for e in entries if e["dataset"] == dataset}, key=lambda i: _shuffled(f"{seed} {i}"))
+        images = sorted({e["image"] for e in entries if e["dataset"] == dataset}, key=lambda i: sha256(f"{seed} {i}"))
         if len(images) < 2:
             raise UserError(f"{dataset} has one image in the question file: there is no other to swap with")
         found |= dict(zip(images, [*images[1:], images[0]], strict=True))
     return found
 
 
-def _shuffled(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
-
-
 def load(question_file: str | Path) -> list[dict]:
     """The entries of a question file that `write` made, with their references. UserError: it is none."""
     file, found = Path(question_file).expanduser(), []
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"question_file {file} cannot be read ({error})") from error
-    for number, line in enumerate(filter(str.strip, lines), start=1):
-        try:
-            entry = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{file}, line {number}: not readable as JSON ({error})") from error
+    for number, entry in read_jsonl(file):
         if not isinstance(entry, dict) or {"id", "image", "question", "dataset", "kind", "subject", "reference"} - set(entry):
             raise UserError(
                 f"{file}, line {number}: no question with a reference, as retinal_lib.evaluate.questions writes them"

@@ -20,7 +20,7 @@ from retinal_lib.errors import UserError
 from retinal_lib.explore import overlay, sheets, spread
 from retinal_lib.explore.mask_summary import Measuring, Sums, Task
 from retinal_lib.explore.overlay import Overlay
-from retinal_lib.files import dump, swapped
+from retinal_lib.files import atomic_write, json_line
 from retinal_lib.run.dataset_job import Opened
 
 FILE = "boxes.json"
@@ -163,8 +163,8 @@ def _boxed(image: str, sums: Collection[Sums]) -> Boxed:
 def _written(path: Path, of: page.Page) -> Iterator[Callable[[str, object], None]]:
     """Writes boxes.json image by image; the image "" stands for the failures, which end it."""
     head = {"dataset": of.name, "box": CONVENTION, "gap": of.masks.gap, "fill": of.masks.fill}
-    with swapped(path) as file:
-        file.write(dump(head)[:-1] + ', "images": {')
+    with atomic_write(path) as file:
+        file.write(json_line(head)[:-1] + ', "images": {')
         writer = _Writer(file)
         yield writer.write
 
@@ -176,10 +176,10 @@ class _Writer:
     def write(self, image: str, entry: object) -> None:
         """One image a line, so that two files are easily compared."""
         if not image:
-            lines = ",\n".join(dump(each) for each in entry)
+            lines = ",\n".join(json_line(each) for each in entry)
             self._file.write(f'\n}}, "failures": [{chr(10) + lines + chr(10) if lines else ""}]}}\n')
             return
-        self._file.write(f"{'' if self._first else ','}\n{dump(image)}: {dump(entry)}")
+        self._file.write(f"{'' if self._first else ','}\n{json_line(image)}: {json_line(entry)}")
         self._first = False
 
 

@@ -180,7 +180,7 @@ def write(overlays: Sequence[Overlay], file: Path, title: str, note: str = "", o
             except UserError as error:
                 unread.append(str(error))
     file.parent.mkdir(parents=True, exist_ok=True)
-    with files.beside(file) as part:
+    with files.atomic_path(file) as part:
         part.write_text(_page(chosen, cards, unread, title, note), encoding="utf-8")
     return file
 

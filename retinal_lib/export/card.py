@@ -15,7 +15,7 @@ from retinal_lib import figures, paths
 from retinal_lib.dataset import page
 from retinal_lib.dataset.splits import FILE as SPLITS
 from retinal_lib.errors import UserError
-from retinal_lib.files import swapped
+from retinal_lib.files import atomic_write
 
 _GRAMS = {"1": "words", "2": "pairs of words"}
 _SHOWN = 20  # bars of a figure
@@ -42,7 +42,7 @@ def write(folder: Path) -> Path:
         raise UserError(f"{paths.shown(folder)} was made by an earlier version; run it again (nothing is asked twice)")
     pictures = _pictures(folder, manifest)
     text = "\n".join(_head(manifest) + _body(manifest, folder, pictures)) + "\n"
-    with swapped(folder / "card.md") as file:
+    with atomic_write(folder / "card.md") as file:
         file.write(text)
     return folder / "card.md"
 

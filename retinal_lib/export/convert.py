@@ -1,13 +1,12 @@
 """Conversation files from one form to another: JSON lines and nested JSON, checked, repaired and merged."""
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from retinal_lib.conversation import IMAGE, _entries, _objects, _wrong, problems
+from retinal_lib.conversation import IMAGE, entries, entry_problems, is_nested, problems, read_list
 from retinal_lib.errors import UserError
-from retinal_lib.files import dump, swapped
+from retinal_lib.files import NotJson, atomic_write, json_line, json_lines
 
 
 class Problem(NamedTuple):
@@ -23,22 +22,22 @@ class Problem(NamedTuple):
 
 def jsonl_to_json(source: str | Path, target: str | Path) -> int:
     """Writes JSON lines as one nested JSON list, and returns the number of entries. UserError names the bad line."""
-    return _write(Path(target), (entry for _, entry in _objects(Path(source))))
+    return _write(Path(target), (entry for _, entry in entries(Path(source))))
 
 
 def json_to_jsonl(source: str | Path, target: str | Path) -> int:
     """Writes a nested JSON list as JSON lines, and returns the number of entries. UserError names the bad entry."""
-    return _write(Path(target), (entry for _, entry in _objects(Path(source))))
+    return _write(Path(target), (entry for _, entry in entries(Path(source))))
 
 
-def _write(target: Path, entries: Iterable[dict]) -> int:
+def _write(target: Path, rows: Iterable[dict]) -> int:
     """The file's suffix decides: .json is a list, anything else JSON lines. Nothing is written unless all can be."""
-    nested, count = target.suffix.casefold() == ".json", 0
-    with swapped(target) as file:
+    nested, count = is_nested(target), 0
+    with atomic_write(target) as file:
         file.write("[" if nested else "")
-        for count, entry in enumerate(entries, start=1):
+        for count, entry in enumerate(rows, start=1):
             separator = (",\n" if count > 1 else "\n") if nested else ""
-            file.write(separator + dump(entry) + ("" if nested else "\n"))
+            file.write(separator + json_line(entry) + ("" if nested else "\n"))
         file.write("\n]\n" if nested else "")
     return count
 
@@ -49,33 +48,16 @@ def validate(source: str | Path) -> list[Problem]:
     UserError: the file cannot be read at all.
     """
     path, found, seen = Path(source), [], {}
-    lines = _entries(path) if path.suffix.casefold() == ".json" else _lenient(path)
-    for number, entry in lines:
-        if isinstance(entry, Problem):
-            found.append(entry)
+    for number, entry in read_list(path) if is_nested(path) else json_lines(path):
+        if isinstance(entry, NotJson):
+            found.append(Problem(number, "", entry.text))
             continue
         name = str(entry.get("id", "")) if isinstance(entry, dict) else ""
-        found += [Problem(number, name, what) for what in _wrong(entry)]
+        found += [Problem(number, name, what) for what in entry_problems(entry)]
         if name and name in seen:
             found.append(Problem(number, name, f"the id stands on line {seen[name]} already"))
         seen.setdefault(name, number)
     return found
-
-
-def _lenient(path: Path) -> Iterator[tuple[int, object]]:
-    """As `_entries` of JSON lines, but a line that is no JSON is a Problem, so that all of them are found."""
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    if line.strip():
-                        yield number, json.loads(line)
-                except json.JSONDecodeError as error:
-                    yield number, Problem(number, "", f"not JSON ({error.msg} at column {error.colno})")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not text in UTF-8 ({error.reason} at byte {error.start})") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def repair(source: str | Path, target: str | Path) -> list[Problem]:
@@ -89,9 +71,9 @@ def repair(source: str | Path, target: str | Path) -> list[Problem]:
 
 
 def _repaired(path: Path, changed: list[Problem]) -> Iterator[dict]:
-    for number, entry in _objects(path):
+    for number, entry in entries(path):
         name, turns = str(entry.get("id", "")), entry.get("conversations")
-        beyond = [what for what in _wrong(entry) if IMAGE not in what]
+        beyond = [what for what in entry_problems(entry) if IMAGE not in what]
         if beyond:
             raise UserError(f"{path}, line {number}: {'; '.join(beyond)}; only the place of {IMAGE} can be repaired")
         if any(IMAGE in what for what in problems(turns)):
@@ -121,7 +103,7 @@ def merge(sources: Iterable[str | Path], target: str | Path) -> int:
 def _merged(paths: list[Path]) -> Iterator[dict]:
     seen: dict[str, str] = {}
     for path in paths:
-        for number, entry in _objects(path):
+        for number, entry in entries(path):
             place, name = f"{path}, line {number}", entry.get("id")
             if not isinstance(name, str) or not name:
                 raise UserError(f"{place}: id is missing or not a text")

@@ -4,50 +4,40 @@ import argparse
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from retinal_lib import conversation, files, paths
-from retinal_lib.conversation import IMAGE
+from retinal_lib import conversation, paths
+from retinal_lib.conversation import Conversation
 from retinal_lib.dataset import splits
 from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
-from retinal_lib.files import dump, swapped
+from retinal_lib.files import atomic_path, atomic_write, json_line
 from retinal_lib.review import decisions
 
-ROLES = {"human": "user", "gpt": "assistant"}
 WHOLE = "all"  # the one file of runs without splits
 
 
 class Form(NamedTuple):
-    """A form: what its files are called, and how it tells a conversation (an entry of conversations.jsonl)."""
+    """A form of export: the suffix of its files, and how a conversation becomes a row."""
 
     suffix: str
-    row: Callable[[dict], dict]
+    row: Callable[[Conversation], dict]
     what: str
 
 
-def _llava(entry: dict) -> dict:
-    return {key: entry[key] for key in ("id", "image", "conversations")}
+def _sharegpt(talk: Conversation) -> dict:
+    return {"id": talk.id, "conversations": talk.to_llava()["conversations"], "images": [talk.image]}
 
 
-def _sharegpt(entry: dict) -> dict:
-    return {"id": entry["id"], "conversations": entry["conversations"], "images": [entry["image"]]}
-
-
-def _chat(entry: dict) -> dict:
-    """The picture is a part of the first question, before its text, and its path stands in `images`."""
-    messages = [
-        {"role": ROLES[turn["from"]], "content": [{"type": "text", "text": turn["value"].removesuffix(f"\n{IMAGE}")}]}
-        for turn in entry["conversations"]
-    ]
-    messages[0]["content"].insert(0, {"type": "image"})
-    return {"id": entry["id"], "messages": messages, "images": [entry["image"]]}
+def _chat(talk: Conversation) -> dict:
+    return {"id": talk.id, "messages": talk.to_messages(), "images": [talk.image]}
 
 
 FORMS = {
-    "llava": Form(".json", _llava, "LLaVA's training: one list of id, image, conversations"),
+    "llava": Form(".json", Conversation.to_llava, "LLaVA's training: one list of id, image, conversations"),
     "sharegpt": Form(".json", _sharegpt, "LLaMA-Factory: conversations and images, with dataset_info.json"),
     "chat": Form(".jsonl", _chat, "TRL and others: messages of OpenAI's form with image parts, and images"),
     "parquet": Form(".parquet", _chat, "the same as Parquet, for the library datasets"),
@@ -96,22 +86,22 @@ def export(
     return written
 
 
-def _entries(folder: Path, reviewed: str | None) -> Iterator[dict]:
+def _entries(folder: Path, reviewed: str | None) -> Iterator[Conversation]:
     file = folder / "conversations.jsonl"
     if not file.is_file():
         raise UserError(f"{paths.shown(folder)} holds no conversations.jsonl; name the folder of a finished run")
-    entries = conversation.checked(file)
+    entries = conversation.read(file)
     return decisions.reviewed(folder, entries, reviewed) if reviewed else entries
 
 
-def _with_pictures(entries: list[dict], root: Path) -> list[dict]:
-    lost = [entry["image"] for entry in entries if not (root / entry["image"]).is_file()]
+def _with_pictures(entries: list[Conversation], root: Path) -> list[Conversation]:
+    lost = [entry.image for entry in entries if not (root / entry.image).is_file()]
     if lost:
         raise UserError(
             f"{len(lost)} of {count(len(entries), 'picture')} are not under {root}, the first {lost[0]}; the names begin with "
             "the dataset's name unless image_prefix in params/<dataset>.yaml says otherwise"
         )
-    return [entry | {"image": (root / entry["image"]).as_posix()} for entry in entries]
+    return [replace(entry, image=(root / entry.image).as_posix()) for entry in entries]
 
 
 def _places(folders: list[Path], division: str | Path | None) -> dict[str, str] | None:
@@ -124,30 +114,30 @@ def _places(folders: list[Path], division: str | Path | None) -> dict[str, str] 
     return {row.id: row.split for row in rows}
 
 
-def _shares(entries: list[dict], places: dict[str, str] | None) -> dict[str, list[dict]]:
+def _shares(entries: list[Conversation], places: dict[str, str] | None) -> dict[str, list[Conversation]]:
     """Split -> its entries, in the order of SPLITS."""
     if places is None:
         return {WHOLE: entries}
-    lost = [entry["id"] for entry in entries if entry["id"] not in places]
+    lost = [entry.id for entry in entries if entry.id not in places]
     if lost:
         raise UserError(f"splits.csv has no row for {count(len(lost), 'conversation')}, the first {lost[0]}; write it anew")
-    shares = {split: [entry for entry in entries if places[entry["id"]] == split] for split in splits.SPLITS}
+    shares = {split: [entry for entry in entries if places[entry.id] == split] for split in splits.SPLITS}
     return {split: share for split, share in shares.items() if share}
 
 
-def _write(target: Path, form: str, shares: dict[str, list[dict]], name: str) -> dict[Path, int]:
+def _write(target: Path, form: str, shares: dict[str, list[Conversation]], name: str) -> dict[Path, int]:
     suffix, row, _ = FORMS[form]
     files = {target / f"{split}{suffix}": [row(entry) for entry in share] for split, share in shares.items()}
     with ExitStack() as stack:  # the files take their places together
         for path, rows in files.items():
             if suffix == ".parquet":
-                _write_parquet(stack.enter_context(_part(path)), rows)
+                _write_parquet(stack.enter_context(atomic_path(path)), rows)
                 continue
-            file = stack.enter_context(swapped(path))
-            lines = map(dump, rows)
+            file = stack.enter_context(atomic_write(path))
+            lines = map(json_line, rows)
             file.write("[\n" + ",\n".join(lines) + "\n]\n" if suffix == ".json" else "".join(f"{line}\n" for line in lines))
         if form == "sharegpt":
-            file = stack.enter_context(swapped(target / "dataset_info.json"))
+            file = stack.enter_context(atomic_write(target / "dataset_info.json"))
             file.write(json.dumps(_dataset_info(name, files), ensure_ascii=False, indent=2) + "\n")
     return {path: len(rows) for path, rows in files.items()}
 
@@ -165,16 +155,6 @@ def _dataset_info(name: str, files: Iterable[Path]) -> dict:
         }
         for path in files
     }
-
-
-@contextmanager
-def _part(path: Path) -> Iterator[Path]:
-    """A place beside a file's own, which it takes when the block ends well. UserError: it cannot be written."""
-    try:
-        with files.beside(path) as part:
-            yield part
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror or error}); free its place and export again") from error
 
 
 def _write_parquet(path: Path, rows: list[dict]) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from retinal_lib import display, files, paths
+from retinal_lib import display, paths
 from retinal_lib.display import Shown, count
 from retinal_lib.errors import UserError
+from retinal_lib.files import atomic_write, json_line, read_jsonl
 from retinal_lib.inference.batching import Answerer, Asked, Options, run
 from retinal_lib.inference.question_files import Entry
 
@@ -82,7 +83,7 @@ def answer(
     with file.open("a", encoding="utf-8") as lines, display.bar(len(entries), "images") as bar:
 
         def put(row: dict) -> None:
-            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+            lines.write(json_line(row) + "\n")
             lines.flush()
             done[row["id"]] = row
             bar.show(len(done))
@@ -130,26 +131,16 @@ def _kept(file: Path, stamp: str) -> dict[str, dict]:
 def load(file: str | Path) -> list[dict]:
     """The rows of an answers file; a torn last line is passed over. UserError: it cannot be read."""
     file, rows = Path(file).expanduser(), []
-    try:
-        lines = file.read_bytes().split(b"\n")
-    except OSError as error:
-        raise UserError(f"answers_file {file} cannot be read ({error.strerror})") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, row in read_jsonl(file, torn_end=True):
         try:
-            row = json.loads(line)
             rows.append(row | {"id": str(row["id"]), "qa_pairs": list(row["qa_pairs"])})
-        except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines):
-                break
+        except (KeyError, TypeError) as error:
             raise UserError(f"{file}, line {number}: expected an object with id, image and qa_pairs") from error
     return rows
 
 
 def write(file: Path, rows: list[dict]) -> Path:
     """Puts rows into a file, whole or not at all, and returns it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with files.beside(file) as part, part.open("w", encoding="utf-8") as lines:
-        lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    with atomic_write(file) as lines:
+        lines.writelines(json_line(row) + "\n" for row in rows)
     return file

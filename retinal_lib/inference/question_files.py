@@ -1,11 +1,11 @@
 """Question files: which questions are asked about which image, in the forms that such files have."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from retinal_lib.errors import UserError
+from retinal_lib.files import atomic_write, json_line, read_jsonl
 from retinal_lib.inference.llava.conversation_forms import DEFAULT_QUESTION, plain
 
 _PERSON = ("user", "human")
@@ -58,28 +58,16 @@ def read(
 
 def _load(file: Path) -> list[object]:
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"question_file {file} cannot be read ({error})") from error
-    try:
-        held = json.loads(text)
+        held = json.loads(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UserError(f"question_file {file} cannot be read ({error.strerror or error})") from error
     except ValueError:
-        return list(_lines(file, text))
+        return [entry for _, entry in read_jsonl(file)]
     if isinstance(held, dict):
         held = held["data"] if isinstance(held.get("data"), list) else [held]
     if not isinstance(held, list):
         raise UserError(f"{file}: expected a list of entries, an object with `data`, one entry, or an entry on each line")
     return held
-
-
-def _lines(file: Path, text: str) -> Iterator[object]:
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            yield json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{file}, line {number}: not readable as JSON ({error})") from error
 
 
 def _entry(number: int, held: object, folder: Path, most: int | None, append: str, otherwise: str) -> Entry:
@@ -133,6 +121,6 @@ def _said(turn: dict) -> object:
 
 def write(file: Path, entries: list[dict]) -> Path:
     """Writes entries as JSON lines and returns the file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries), encoding="utf-8")
+    with atomic_write(file) as lines:
+        lines.writelines(json_line(entry) + "\n" for entry in entries)
     return file

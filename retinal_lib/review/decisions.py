@@ -9,13 +9,12 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import orjson
 from filelock import FileLock, Timeout
 
 from retinal_lib import paths
-from retinal_lib.conversation import IMAGE, problems
+from retinal_lib.conversation import IMAGE, Conversation, problems
 from retinal_lib.errors import UserError
-from retinal_lib.files import dump, sha256, swapped
+from retinal_lib.files import atomic_write, json_line, json_lines, sha256
 
 FILE = "reviews.jsonl"
 WHAT = ("accept", "reject", "fix", "comment", "undo")
@@ -69,7 +68,7 @@ class Verdict:
 
 def fingerprint(conversation: list[dict[str, str]]) -> str:
     """The sha256 by which a decision knows the conversation it was made on."""
-    return sha256(dump(conversation))
+    return sha256(json_line(conversation))
 
 
 # --- the file --------------------------------------------------------------------------------------------------------
@@ -80,22 +79,14 @@ def read(file: Path) -> tuple[list[Decision], int]:
 
     UserError: the file cannot be read at all. A file that is not there holds none.
     """
-    try:
-        content = file.read_bytes()
-    except FileNotFoundError:
+    if not file.exists():
         return [], 0
-    except OSError as error:
-        raise UserError(f"{paths.shown(file)} cannot be read ({error.strerror or error})") from error
-    lines = [line for line in content.split(b"\n") if line.strip()]
-    found = [decision for line in lines if (decision := _parsed(line)) is not None]
+    lines = [_decision(value) for _, value in json_lines(file)]
+    found = [decision for decision in lines if decision is not None]
     return ordered(found), len(lines) - len(found)
 
 
-def _parsed(line: bytes) -> Decision | None:
-    try:
-        entry = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
+def _decision(entry: object) -> Decision | None:
     if (
         not isinstance(entry, dict)
         or not all(isinstance(entry.get(name), str) for name in _NEEDED)
@@ -114,7 +105,7 @@ def ordered(decisions: Iterable[Decision]) -> list[Decision]:
 
 
 def _whole(decision: Decision) -> str:
-    return dump(_entry(decision))
+    return json_line(_entry(decision))
 
 
 def _entry(decision: Decision) -> dict:
@@ -125,7 +116,7 @@ def _entry(decision: Decision) -> dict:
 def append(file: Path, decision: Decision) -> None:
     """Adds a line; it is on disk when this returns. A line cut short before it is closed first, so that it costs nothing
     but itself. UserError: the file cannot be written."""
-    line = dump(_entry(decision)).encode() + b"\n"
+    line = json_line(_entry(decision)).encode() + b"\n"
     try:
         with _alone(file), file.open("a+b", buffering=0) as lines:
             if end := lines.seek(0, os.SEEK_END):
@@ -165,8 +156,8 @@ def merge(sources: Iterable[str | Path], target: str | Path) -> int:
             raise UserError(f"{paths.shown(source)}: {broken} of its lines cannot be read; take them out, then merge")
         found += decisions
     whole = ordered(found)
-    with _alone(target), swapped(target) as file:
-        file.writelines(dump(_entry(decision)) + "\n" for decision in whole)
+    with _alone(target), atomic_write(target) as file:
+        file.writelines(json_line(_entry(decision)) + "\n" for decision in whole)
     return len(whole)
 
 
@@ -238,16 +229,16 @@ def fixed(conversation: list[dict[str, str]], fixes: dict[tuple[int, str], str])
     return turns
 
 
-def reviewed(folder: Path, entries: Iterable[dict], which: str) -> Iterator[dict]:
-    """The entries of a run's conversations.jsonl that its reviewers let pass (see REVIEWED), with fixes put in.
+def reviewed(folder: Path, conversations: Iterable[Conversation], which: str) -> Iterator[Conversation]:
+    """The conversations of a run that its reviewers let pass (see REVIEWED), with fixes put in.
 
     UserError: reviews.jsonl cannot be read, or holds a fix that cannot be put in.
     """
-    entries = list(entries)
+    entries = [conversation.to_llava() for conversation in conversations]
     decided = verdicts(read(folder / FILE)[0], {entry["id"]: fingerprint(entry["conversations"]) for entry in entries})
     passing = {"accepted", "fixed"} | ({"unreviewed"} if which == "unrejected" else set())
     for entry in entries:
         verdict = together(decided.get(entry["id"], {}).values())
         if verdict.state in passing:
             fixes = verdict.fixes if verdict.state == "fixed" else {}
-            yield entry | {"conversations": fixed(entry["conversations"], fixes)} if fixes else entry
+            yield Conversation.from_llava(entry | {"conversations": fixed(entry["conversations"], fixes)})

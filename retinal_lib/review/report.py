@@ -95,7 +95,7 @@ def of_folder(folder: Path) -> list[str]:
     file = folder / "conversations.jsonl"
     if not file.is_file():
         raise UserError(f"{paths.shown(folder)} holds no conversations.jsonl; name the folder of a finished run")
-    hashes = {entry["id"]: decisions.fingerprint(entry["conversations"]) for entry in conversation.checked(file)}
+    hashes = {talk.id: decisions.fingerprint(talk.to_llava()["conversations"]) for talk in conversation.read(file)}
     made, broken = decisions.read(folder / FILE)
     judged = decisions.verdicts(made, hashes)
     final = Counter(decisions.together(judged.get(name, {}).values()).state for name in hashes)

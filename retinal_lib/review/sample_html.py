@@ -10,7 +10,7 @@ from retinal_lib.conversation import IMAGE
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Fact
-from retinal_lib.files import swapped
+from retinal_lib.files import atomic_write
 from retinal_lib.review import pictures as shelf
 from retinal_lib.review.review import Item, Page, Review
 
@@ -106,7 +106,7 @@ def sheet(review: Review, file: Path, limit: int | None = None) -> tuple[int, in
     Returns how many it holds and how many there are. UserError: the run was made anew, or the page cannot be written."""
     chosen = review.chosen
     shown = chosen[: min(_MOST, limit or _MOST)]
-    with swapped(file) as page:
+    with atomic_write(file) as page:
         rules = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
         title = escape(", ".join(dict.fromkeys(run.name for run in review.runs)))
         page.write(f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>')

@@ -78,9 +78,9 @@ class Rechecking(Walk):
         if not self.changes:
             path.unlink(missing_ok=True)
             return
-        with files.swapped(path) as file:
+        with files.atomic_write(path) as file:
             for change in self.changes:
-                file.write(files.dump(change._asdict()) + "\n")
+                file.write(files.json_line(change._asdict()) + "\n")
 
 
 Way = Direct | Batches | Walk

@@ -1,4 +1,4 @@
-"""Files out of the vault, each written beside its place and swapped in, so that a reader never meets half a file."""
+"""Files out of the vault, each written beside its place and atomic_write in, so that a reader never meets half a file."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from retinal_lib.ask.vault import Sample
 from retinal_lib.errors import UserError
-from retinal_lib.files import dump, swapped
+from retinal_lib.files import atomic_write, json_line
 
 FILES = {
     "conversations.jsonl": "the conversations, one line an image",
@@ -41,7 +41,7 @@ class Files:
     def __enter__(self) -> "Files":
         names = ("conversations.jsonl", "conversations.json", "failures.jsonl", "lineage.jsonl")
         self._lines, self._list, self._failures, self._lineage = (
-            self._stack.enter_context(swapped(self._folder / name)) for name in names
+            self._stack.enter_context(atomic_write(self._folder / name)) for name in names
         )
         self._list.write("[")
         return self
@@ -49,12 +49,12 @@ class Files:
     def add(self, sample: Sample) -> None:
         """Writes one image: its conversation and where that comes from, or why there is none."""
         if sample.state != "accepted":
-            self._failures.write(dump(_failure(sample, self._prefix)) + "\n")
+            self._failures.write(json_line(_failure(sample, self._prefix)) + "\n")
             return
-        line = dump(_conversation(sample, self._prefix))
+        line = json_line(_conversation(sample, self._prefix))
         self._lines.write(line + "\n")
         self._list.write(("\n" if self._first else ",\n") + line)
-        self._lineage.write(dump(_lineage(sample, self._prefix, self._origin, self._place)) + "\n")
+        self._lineage.write(json_line(_lineage(sample, self._prefix, self._origin, self._place)) + "\n")
         self._first = False
 
     def __exit__(self, *error: object) -> bool | None:
@@ -86,14 +86,14 @@ def write_unknown(folder: Path, unknown: Iterable[tuple[str, str, int]]) -> None
     if not unknown:
         (folder / "unknown.jsonl").unlink(missing_ok=True)
         return
-    with swapped(folder / "unknown.jsonl") as file:
+    with atomic_write(folder / "unknown.jsonl") as file:
         for name, place, line in unknown:
-            file.write(dump({"custom_id": name, "file": place, "line": line}) + "\n")
+            file.write(json_line({"custom_id": name, "file": place, "line": line}) + "\n")
 
 
 def write_manifest(folder: Path, manifest: dict) -> None:
     """Writes manifest.json, last of all: with it, the run's files are whole."""
-    with swapped(folder / "manifest.json") as file:
+    with atomic_write(folder / "manifest.json") as file:
         file.write(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n")
 
 

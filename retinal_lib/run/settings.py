@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from retinal_lib import paths
 from retinal_lib.ask.limits import BatchSettings, Number, Whole
 from retinal_lib.dataset import page
-from retinal_lib.errors import UserError, unknown
+from retinal_lib.errors import UserError, from_validation, unknown, validation_text
 
 STYLES: dict[str, tuple[str, ...]] = {"instruction": (), "alignment": ("caption", "consult")}
 PATHS = ("data_root", "automorph_root", "results", "out_dir")
@@ -159,12 +159,9 @@ def _valid(kept: dict[str, object], passed: dict[str, object], file: Path) -> Se
     try:
         return Settings(**{**kept, **passed})
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        place = f"parameter {name}" if name in passed else f"{paths.shown(file)}: {' > '.join(map(str, first['loc']))}"
-        allowed = (first.get("ctx") or {}).get("expected")
-        wanted = f"expected {allowed}" if allowed else first["msg"].removeprefix("Value error, ").lower()
-        raise UserError(f"{place}: found {first['input']!r}; {wanted}") from error
+        if error.errors()[0]["loc"][0] in passed:
+            raise UserError(f"parameter {validation_text(error)}") from error
+        raise from_validation(error, paths.shown(file)) from error
 
 
 def notebook_folder(chosen: Settings, notebook: str) -> Path:

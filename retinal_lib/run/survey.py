@@ -22,6 +22,7 @@ from retinal_lib.check.language import lexicon as vocabulary
 from retinal_lib.conversation import IMAGE
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
+from retinal_lib.files import read_jsonl
 
 _SENTENCE = re.compile(r"[^.!?\n]+(?:\.\d[^.!?\n]*)*[.!?]?")
 _ASKED = {
@@ -162,13 +163,10 @@ def near_pictures(names: list[str], hashes: np.ndarray, limit: int = NEAR) -> li
 def read(folder: Path) -> Iterator[tuple[dict, dict]]:
     """(conversation entry, lineage entry) of a run's accepted images. UserError: the folder holds no finished run."""
     try:
-        with (
-            (folder / "conversations.jsonl").open(encoding="utf-8") as conversations,
-            (folder / "lineage.jsonl").open(encoding="utf-8") as lineage,
-        ):
-            for one, other in zip(conversations, lineage, strict=True):
-                yield json.loads(one), json.loads(other)
-    except (OSError, ValueError) as error:
+        lines = zip(read_jsonl(folder / "conversations.jsonl"), read_jsonl(folder / "lineage.jsonl"), strict=True)
+        for (_, entry), (_, origin) in lines:
+            yield entry, origin
+    except (UserError, ValueError) as error:
         raise UserError(f"{paths.shown(folder)} holds no finished run ({error}); give the folder of one") from error
 
 
@@ -193,7 +191,7 @@ def _compared(root: Path, names: list[str]) -> Iterator[str]:
     names, hashes = list(dict.fromkeys(names)), []
     with display.bar(len(names), "pictures") as bar:
         for done, name in enumerate(names, start=1):
-            hashes.append(picture.likeness(root / name))
+            hashes.append(picture.perceptual_hash(root / name))
             bar.show(done, "")
     found = near_pictures(names, np.array(hashes))
     yield f"{count(len(found), 'pair')} of pictures nearly the same, of {len(names):,}:"

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from retinal_lib import paths
-from retinal_lib.errors import UserError
+from retinal_lib.errors import UserError, from_validation
 
 # words, numbers in groups of three digits as tokenizers cut them, and marks
 _PIECE = re.compile(r"[^\W\d_]+|\d{1,3}|[^\w\s]|_")
@@ -158,9 +158,7 @@ def _read() -> _File:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
         raise UserError(f"{paths.shown(file)}: not readable as prices ({' '.join(str(error).split())})") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = " > ".join(map(str, first["loc"]))
-        raise UserError(f"{paths.shown(file)}: {place}: {first['msg'].lower()}, found {first['input']!r}") from error
+        raise from_validation(error, paths.shown(file)) from error
 
 
 # --- before a run ---------------------------------------------------------------------------------------------------------

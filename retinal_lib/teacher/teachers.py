@@ -41,7 +41,7 @@ class Request:
         """sha256 over everything that changes the first answer: messages, image, teacher; later turns follow from the
         replies. The id keeps two images that have
         the same facts apart, so that each gets an answer of its own."""
-        image = picture.fingerprint(self.picture) if self.picture else ""
+        image = picture.encoding_hash(self.picture) if self.picture else ""
         short = [self.case.id, self.track, self.style, image, identity]
         # each part has a length or an end of its own, so that no two requests give the same bytes
         parts = [_SORTED(short).encode()]
