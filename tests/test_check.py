@@ -1,7 +1,9 @@
 """The checks find what a retina specialist would strike out, and let pass what is true, however it is put."""
 
 import random
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import corpus
 import pytest
@@ -61,18 +63,18 @@ def test_every_label_of_every_page_is_in_the_vocabulary(words: str) -> None:
 @pytest.mark.parametrize("name", kinds.scales())
 def test_every_scale_has_its_levels_and_subjects(name: str) -> None:
     scale = kinds.scales()[name]
-    assert set(vocabulary.WORDS["levels"][name]) == set(scale["levels"]) and vocabulary.WORDS["subjects"][name]
-    for level in vocabulary.WORDS["levels"][name].values():
+    assert set(vocabulary.VOCABULARY["levels"][name]) == set(scale["levels"]) and vocabulary.VOCABULARY["subjects"][name]
+    for level in vocabulary.VOCABULARY["levels"][name].values():
         named = [c for stance in ("yes", "no", "may") for c in level.get(stance, ())]
-        assert set(named) <= set(vocabulary.WORDS["conditions"]), named
+        assert set(named) <= set(vocabulary.VOCABULARY["conditions"]), named
 
 
 def test_relations_of_conditions_lead_to_conditions() -> None:
-    known = set(vocabulary.WORDS["conditions"])
-    for condition, names in vocabulary.WORDS["conditions"].items():
+    known = set(vocabulary.VOCABULARY["conditions"])
+    for condition, names in vocabulary.VOCABULARY["conditions"].items():
         assert {n[2:] for n in names if n.startswith(("< ", "~ "))} <= known, condition
-    assert {c for words in vocabulary.WORDS["lay"].values() for c in words} <= known
-    assert set(vocabulary.WORDS["asked_openly"]) <= known
+    assert {c for words in vocabulary.VOCABULARY["lay"].values() for c in words} <= known
+    assert vocabulary.word_lists("leaks").asked_openly <= known
 
 
 # --- properties: facts in any phrasing, and what mutations make of them ---
@@ -219,3 +221,29 @@ def test_what_a_patient_s_record_says_is_not_told_of_the_eye() -> None:
 def test_questions_that_give_something_away(question: str, kind: str) -> None:
     case = next(c for c in corpus.cases().values() if c.dataset == "UK")
     assert (kind, 1) in found(case, question, "This is a colour fundus photograph.")
+
+
+# --- every list of the vocabulary is read ---
+
+LANGUAGE = Path(check.__file__).parent / "language"
+SOURCES = {path.stem: path.read_text(encoding="utf-8") for path in (*LANGUAGE.parent.glob("*.py"), *LANGUAGE.glob("*.py"))}
+
+
+@pytest.mark.parametrize("heading", vocabulary.VOCABULARY["lists"])
+def test_every_word_list_is_read_by_the_module_it_is_named_after(heading: str) -> None:
+    read = set(re.findall(r"\bWORDS\.(\w+)", SOURCES[heading]))
+    assert f'WORDS = word_lists("{heading}")' in SOURCES[heading] and read == set(vocabulary.VOCABULARY["lists"][heading])
+
+
+def test_every_key_of_the_vocabulary_is_read() -> None:
+    source = SOURCES["lexicon"] + SOURCES["ledger"] + SOURCES["case_profile"] + SOURCES["diseases"]
+    assert [key for key in vocabulary.VOCABULARY if f'"{key}"' not in source] == []
+
+
+@pytest.mark.parametrize(
+    "heading", sorted({*vocabulary.VOCABULARY["lists"]} - {"form", "case_profile"})
+)  # which read other texts
+def test_words_of_lists_stand_as_texts_are_read(heading: str) -> None:
+    for name, words in vocabulary.VOCABULARY["lists"][heading].items():
+        for word in words if isinstance(words, list) and name != "asked_openly" else ():
+            assert " ".join(vocabulary.tokens(word)) in (word, ""), f"{name}: {word!r} is never found in a text"

@@ -4,22 +4,23 @@ from functools import lru_cache
 
 from retinal_lib.check.language import lexicon as vocabulary
 from retinal_lib.check.language import negation as polarity
-from retinal_lib.check.language.lexicon import WORDS, beside, implied
+from retinal_lib.check.language.lexicon import VOCABULARY, beside, implied, word_lists
 from retinal_lib.dataset import fact_kinds as kinds
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.lesions.wording import ENDINGS
 from retinal_lib.facts import Case, Fact
 
+WORDS = word_lists("case_profile")
+
 YES, NO, MAY = "yes", "no", "may"
-_LEVELS = {"good": 0, "usable": 1, "reject": 2, "not gradable": 2, "gradable": 3}
 EVERYTHING = "everything"  # what a label of normality denies
 
 
 @lru_cache(maxsize=4096)
 def _stances(aspect: str, name: str, value: object, unit: str, words: str, text: str) -> tuple[tuple[str, str], ...]:
     """(condition, yes/no/may) for all that a fact says, without what follows from it."""
-    if unit in WORDS["levels"]:
-        level = WORDS["levels"][unit].get(value, {})
+    if unit in VOCABULARY["levels"]:
+        level = VOCABULARY["levels"][unit].get(value, {})
         return tuple((condition, stance) for stance in (YES, NO, MAY) for condition in level.get(stance, ()))
     if aspect == "lesion":
         if name.endswith(ENDINGS) or not isinstance(value, int | float):
@@ -125,7 +126,7 @@ class Profile:
         found = set()
         for fact in self.quality:
             parts = [part.strip() for part in fact.words.replace(";", ",").split(",")]
-            if known := {_LEVELS[part] for part in parts if part in _LEVELS}:
+            if known := {WORDS.quality_levels[part] for part in parts if part in WORDS.quality_levels}:
                 found |= known
                 continue
             terms = vocabulary.read(fact.words or fact.text).terms
@@ -136,7 +137,7 @@ class Profile:
     @property
     def rejected(self) -> Fact | None:
         """The fact that graders or AutoMorph held the image not fit to be judged."""
-        return next((f for f in self.quality if _LEVELS.get(f.words) == 2), None)
+        return next((f for f in self.quality if WORDS.quality_levels.get(f.words) == 2), None)
 
     @property
     def ungradable(self) -> Fact | None:

@@ -9,13 +9,15 @@ from retinal_lib.check.diseases import Claims
 from retinal_lib.check.findings import ERROR, WARNING, Finding, Heard, Trace
 from retinal_lib.check.image_and_person import Circumstances
 from retinal_lib.check.language import lexicon as vocabulary
-from retinal_lib.check.language.lexicon import Reading
+from retinal_lib.check.language.lexicon import Reading, word_lists
 from retinal_lib.check.leaks import Leaks
 from retinal_lib.check.ledger import Ledger
 from retinal_lib.check.number_check import Auditor
 from retinal_lib.check.unsupported import Beyond
 from retinal_lib.conversation import IMAGE
 from retinal_lib.facts import Case, Fact
+
+WORDS = word_lists("conversation_check")
 
 VERSION = 4  # rises with every change of what is found; a run records it
 _DEMANDED = ("image", "quality", "disease", "lesion", "vascular")
@@ -29,12 +31,7 @@ _TOUCHED = {
 }
 
 _NOTHING, _BLANK = Reading(""), " " * len(IMAGE)
-# words that make no question like another
-_COMMON = frozenset("is are the a an what how which does do it this there of in any and , ? ! . can you please".split()) | {
-    "\n"
-}
 _NOT_VASCULAR = frozenset("grade count area box age".split())  # measures of something else than vessels and disc
-_QUALITY, _PICTURED = frozenset(["quality"]), frozenset(["fundus", "photograph"])
 
 
 class Checked(NamedTuple):
@@ -92,9 +89,9 @@ def _spoken_of(text: Reading) -> set[str]:
     found = {_TOUCHED[kind] for kind in text.by_kind if kind in _TOUCHED}
     if any(_NOT_VASCULAR.isdisjoint(t.values) for t in text.of("measures")):
         found.add("vascular")
-    if text.has(_QUALITY):
+    if text.has({"quality"}):
         found.add("quality")
-    if text.has(_PICTURED):
+    if text.has({"fundus", "photograph"}):
         found.add("image")
     return found
 
@@ -131,7 +128,7 @@ def _worded(case: Case, aspect: str, answers: list[Reading]) -> bool:
 def _twice(traces: list[Trace], readings: list[Reading]) -> list[Finding]:
     """Turns whose question is nearly that of an earlier one, or whose answer rests on the very facts of an earlier one."""
     found = []
-    asked = [frozenset(q.words) - _COMMON for q in readings[::2]]
+    asked = [frozenset(q.words) - WORDS.common for q in readings[::2]]
     after = [{v for t in q.of("asks") for v in t.values} for q in readings[::2]]
     held: dict[int, set[Fact]] = {turn: set() for turn in range(len(asked))}
     for trace in traces:

@@ -6,17 +6,14 @@ from retinal_lib.check import lesion_locations as whereabouts
 from retinal_lib.check.case_profile import MAY, NO, YES, Profile
 from retinal_lib.check.findings import WARNING, Finding, Heard, Trace
 from retinal_lib.check.language import negation as polarity
-from retinal_lib.check.language.lexicon import WORDS, Reading, Term
+from retinal_lib.check.language.lexicon import VOCABULARY, Reading, Term, word_lists
 from retinal_lib.check.language.negation import Mention
 from retinal_lib.facts import Fact
 
+WORDS = word_lists("diseases")
+
 _RETINOPATHY = frozenset(["diabetic_retinopathy", "npdr", "pdr"])
-_OTHER_LEVELS = ("how", "than", "between", "from", "to", "or")  # before a word of severity that is not told of this eye
-# after a word of severity that stands for a grade by itself
-_GRADED = frozenset(". , ; ) and or on in according by grade stage form level degree category severity (".split()) | {"\n"}
-_NEAR, _FAR = frozenset(["within", "inside"]), frozenset("beyond outside farther further more over".split())
 _EXUDATES = frozenset(["hard_exudate", "exudate"])
-_ZONE = frozenset(["zone"])
 
 
 def check_grades(heard: Heard, profile: Profile, mentioned: list[Mention]) -> None:
@@ -34,7 +31,7 @@ def check_grades(heard: Heard, profile: Profile, mentioned: list[Mention]) -> No
 def _severity(heard: Heard, profile: Profile, mentioned: list[Mention], term: Term) -> None:
     if not _of_retinopathy(heard, profile, mentioned, term) or heard.polarity(term) != "yes":
         return
-    if term.first and heard.words[term.first - 1] in _OTHER_LEVELS:
+    if term.first and heard.words[term.first - 1] in WORDS.other_levels:
         return
     says = f"{heard.said(term)!r} is told of diabetic retinopathy, but "
     if profile.severity is not None:
@@ -52,7 +49,7 @@ def _of_retinopathy(heard: Heard, profile: Profile, mentioned: list[Mention], te
     after = next((m for m in near if m.term.first >= term.last), None)
     if after is not None and after.term.first - term.last <= 2:
         return after.conditions[0] in _RETINOPATHY
-    if term.last < len(text.words) and text.words[term.last] not in _GRADED:
+    if term.last < len(text.words) and text.words[term.last] not in WORDS.after_severity:
         return False
     before = [m for m in near if m.term.last <= term.first]
     if before:
@@ -77,11 +74,11 @@ def _distance(heard: Heard, fact: Fact, term: Term) -> None:
     """Exudates within or beyond one disc diameter of the macula, against the graded distance."""
     text, sentence = heard.text, heard.text.sentence(term)
     before = heard.words[max(sentence.start, term.first - 6) : term.first]
-    near = not _NEAR.isdisjoint(before) or before[-3:-1] == ["less", "than"]
+    near = not WORDS.near.isdisjoint(before) or before[-3:-1] == ["less", "than"]
     if before[-4:-1] == ["not", "more", "than"]:
         near, before = True, before[:-4]
-    far = not _FAR.isdisjoint(before)
-    if not _ZONE.isdisjoint(heard.words[sentence.start : sentence.stop]):
+    far = not WORDS.far.isdisjoint(before)
+    if "zone" in heard.words[sentence.start : sentence.stop]:
         return
     beyond = heard.words[term.last : min(term.last + 9, sentence.stop)]
     if "disc" in beyond and not {"macula", "fovea"} & set(beyond):
@@ -103,22 +100,6 @@ def _distance(heard: Heard, fact: Fact, term: Term) -> None:
         heard.add("wrong_grade", term, says, fact)
 
 
-_PARTS = frozenset("disc vessel artery vein macula fovea rest periphery nerve cup vasculature remainder".split())
-_USUAL = frozenset("range limit value person eyesight vision".split())  # after 'normal': not said of what is seen
-_FURTHER = frozenset("other further additional".split())
-_PICTURE = frozenset("quality picture photograph".split())
-_FINDS = frozenset("show find see is has".split())
-_FINE = ("fine", "right", "order")
-_MARKED = frozenset("marked outlined recorded annotated labelled listed noted segmented delineated".split())
-_TOLD = frozenset("recorded given told described reported made itself".split())
-# between a negation and the disorder that it denies
-_FILLERS = frozenset(
-    "are there other further sign evidence of any visible clear obvious apparent eye retinal such significant detectable the "
-    "indication kind a see show suggestion retina".split()
-)
-_SEEN = frozenset("disc macula fovea artery vein vessel arteriole venule cup retina".split())
-_BESIDE = frozenset("centred photograph examination direct new again if".split())  # what is said of no part as seen
-_STATING = frozenset("is are look looks appear appears show shows seem seems lie lies".split())
 _WITHHELD = frozenset(["neg", "open", "after_neg", "after_open"])  # cues that leave something open or deny it
 
 
@@ -150,7 +131,7 @@ def check_normality(heard: Heard, profile: Profile) -> None:
 
 def _found(heard: Heard, term: Term) -> bool:
     """Whether a disorder is told as found: the image shows an abnormality."""
-    return not _FINDS.isdisjoint(heard.words[max(heard.text.sentence(term).start, term.first - 3) : term.first])
+    return not WORDS.finding.isdisjoint(heard.words[max(heard.text.sentence(term).start, term.first - 3) : term.first])
 
 
 def _free_of(text: Reading, term: Term) -> bool:
@@ -158,7 +139,7 @@ def _free_of(text: Reading, term: Term) -> bool:
     start, k = text.sentence(term).start, term.first
     ends = {t.last for t in text.of("cues") if "neg" in t.values}
     while k > start and k not in ends:
-        if text.words[k - 1] not in _FILLERS:
+        if text.words[k - 1] not in WORDS.fillers:
             return False
         k -= 1
     return k > start
@@ -169,17 +150,17 @@ def _aside(heard: Heard, profile: Profile, term: Term) -> bool:
     of marks, which there may be none of because none were made."""
     words = heard.words
     after, before = words[term.last : term.last + 4], words[max(0, term.first - 3) : term.first]
-    if not _USUAL.isdisjoint(after[:2]) or not _FURTHER.isdisjoint(before):
+    if not WORDS.usual.isdisjoint(after[:2]) or not WORDS.further.isdisjoint(before):
         return True
-    if (profile.rejected or not profile.yes) and not _TOLD.isdisjoint(after):
+    if (profile.rejected or not profile.yes) and not WORDS.reported.isdisjoint(after):
         return True
-    return not _MARKED.isdisjoint(after) and not any(fact.aspect == "lesion" for fact in profile.yes.values())
+    return not WORDS.marked.isdisjoint(after) and not any(fact.aspect == "lesion" for fact in profile.yes.values())
 
 
 def _normal(heard: Heard, profile: Profile, term: Term) -> None:
     sentence, said, disease = heard.text.sentence(term), heard.said(term), profile.diseased
     words = heard.words[sentence.start : sentence.stop]
-    if not _PICTURE.isdisjoint(words) and said.lower().endswith(_FINE):
+    if not WORDS.picture.isdisjoint(words) and said.lower().endswith(tuple(WORDS.fine)):
         return  # the picture is fine
     if profile.normal is not None and disease is None:
         heard.trace(term, profile.normal)
@@ -200,20 +181,20 @@ def _of_part(heard: Heard, term: Term, sentence: range) -> bool:
     """Whether a part of the eye alone is called normal: the disc is normal, normal vessels."""
     named = {k for t in heard.text.within("conditions", sentence) for k in range(t.first, t.last)}
     near = range(max(sentence.start, term.first - 6), min(sentence.stop, term.last + 3))
-    return any(heard.words[k] in _PARTS for k in near if k not in named)
+    return any(heard.words[k] in WORDS.parts for k in near if k not in named)
 
 
 def _parts(heard: Heard, profile: Profile) -> None:
     """Parts of the eye that are described though the image cannot be graded."""
     text = heard.text
-    if not text.has(_SEEN) or not text.has(_STATING):
+    if not text.has(WORDS.seen) or not text.has(WORDS.stating):
         return
     withheld = [t.first for t in text.of("cues") if not _WITHHELD.isdisjoint(t.values)]
     withheld += [t.first for t in text.of("generic")]
     for sentence in text.sentences:
         words = text.words[sentence.start : sentence.stop]
-        part = next((k for k in sentence if text.words[k] in _SEEN), None)
-        if part is None or not _BESIDE.isdisjoint(words) or _STATING.isdisjoint(words):
+        part = next((k for k in sentence if text.words[k] in WORDS.seen), None)
+        if part is None or not WORDS.not_as_seen.isdisjoint(words) or WORDS.stating.isdisjoint(words):
             continue
         if any(w[0].isdigit() for w in words) or any(k in sentence for k in withheld):
             continue
@@ -223,10 +204,6 @@ def _parts(heard: Heard, profile: Profile) -> None:
             heard.add("ungradable", Term(part, part + 1, "part", ()), says, profile.rejected)
 
 
-_LEVELS = frozenset(["grade", "level", "stage"])
-_STANDS_FOR = ("is", "means", "mean", "would", "stand", "stands", "=")
-_DEFINED = (["means"], ["mean"], ["stand"], ["("])
-_PARTING = frozenset(", ; : meaning means mean that which it shows show find".split())  # between a grade and another claim
 _ON_FILE = ("diabetes", "hypertension")  # conditions of a person, not of an eye
 
 
@@ -279,9 +256,9 @@ class Claims:
         """Whether a sentence tells what another level of a scale stands for: grade 4 is proliferative retinopathy."""
         graded = {f.value for f in self.profile.grades}
         for k in mention.sentence:
-            if words[k].isdigit() and words[k + 1 : k + 2] in _DEFINED and 0 < mention.term.first - k < 6:
+            if words[k].isdigit() and not WORDS.defined.isdisjoint(words[k + 1 : k + 2]) and 0 < mention.term.first - k < 6:
                 return int(words[k]) not in graded
-            if words[k] in _LEVELS and k + 2 < len(words) and words[k + 2] in _STANDS_FOR:
+            if words[k] in WORDS.levels and k + 2 < len(words) and words[k + 2] in WORDS.stands_for:
                 level = words[k + 1]
                 return level.isdigit() and any(int(level) != grade for grade in graded)
         return False
@@ -299,21 +276,21 @@ class Claims:
 
     def _is_subject(self, words: list[str], mention: Mention) -> bool:
         """Whether a condition is named as what a grade of 0, told beside it, is a grade of: retinopathy is graded 0."""
-        graded = [f for f in self.profile.grades if set(mention.conditions) & set(WORDS["subjects"].get(f.unit, ()))]
+        graded = [f for f in self.profile.grades if set(mention.conditions) & set(VOCABULARY["subjects"].get(f.unit, ()))]
         risk = "risk" in words[max(mention.sentence.start, mention.term.first - 5) : mention.term.last + 4]
         if "dme_risk" in mention.conditions or (risk and "macular_oedema" in mention.conditions):
             return bool(graded)
         if "hard_exudate" in mention.conditions or not any(f.value == 0 for f in graded):
             return False
         first, last, sentence = mention.term.first, mention.term.last, mention.sentence
-        if first - 2 >= sentence.start and words[first - 1] == "of" and words[first - 2] in _LEVELS:
+        if first - 2 >= sentence.start and words[first - 1] == "of" and words[first - 2] in WORDS.levels:
             return True  # the grade of retinopathy is 0
-        if words[last : last + 1] and words[last] in _LEVELS and {"0", "zero"} & set(words[last : sentence.stop]):
+        if words[last : last + 1] and words[last] in WORDS.levels and {"0", "zero"} & set(words[last : sentence.stop]):
             return True  # the retinopathy grade is 0
         after, before = words[last : min(last + 6, sentence.stop)], words[max(first - 9, sentence.start) : first]
         for said in (after, before[::-1]):
             k = next((k for k, word in enumerate(said) if word in ("0", "zero")), None)
-            if k is not None and (_PARTING - {","} if said is after else _PARTING).isdisjoint(said[:k]):
+            if k is not None and (WORDS.parting - {","} if said is after else WORDS.parting).isdisjoint(said[:k]):
                 return True
         return False
 

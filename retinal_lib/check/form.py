@@ -3,7 +3,10 @@
 import re
 
 from retinal_lib.check.findings import ERROR, WARNING, Finding
+from retinal_lib.check.language.lexicon import word_lists
 from retinal_lib.conversation import CONSULT_WORDS, IMAGE, TURNS
+
+WORDS = word_lists("form")
 
 _SPARE = 10  # words beyond which a short answer is no longer let pass
 _MACHINE = re.compile(
@@ -41,9 +44,6 @@ _DATA_HINTS = (
 _SPOKEN = (
     ("form_machine", _MACHINE, _MACHINE_HINTS, "speaks as a machine"),
     ("form_data", _DATA, _DATA_HINTS, "speaks of the data behind the image"),
-)
-_FUNCTION = frozenset(
-    "the of a an and is are with in to for or by at than from that which as was were on about its this shows".split()
 )
 _ENDS = tuple(".!?:)]\"'’”*`%|")
 _ITEM = re.compile(r"\s*(?:[-*•+]|\d+[.)]|#|\||\*\*)")
@@ -128,6 +128,6 @@ def _cut(text: str) -> bool:
         return False
     last = text.rpartition("\n")[2]
     words = last.split()
-    if words[-1].lower() in _FUNCTION or text[-1] in ",;-–—(/":
+    if words[-1].lower() in WORDS.function or text[-1] in ",;-–—(/":
         return True
     return not _ITEM.match(last) and len(words) > 6

@@ -3,43 +3,17 @@
 from retinal_lib.check.case_profile import Profile
 from retinal_lib.check.findings import Finding, Heard, Trace
 from retinal_lib.check.language import lexicon as vocabulary
-from retinal_lib.check.language.lexicon import Reading, Term
+from retinal_lib.check.language.lexicon import Reading, Term, word_lists
 
-SIDES = frozenset("left right both od os ou".split())
-_EITHER = frozenset("or whether record records other fellow both together neither than".split())
-_OF_EYE = frozenset("eye fundus retina eyeball globe".split())
-_SEX = {
-    "man": "male",
-    "male": "male",
-    "gentleman": "male",
-    "boy": "male",
-    "woman": "female",
-    "female": "female",
-    "lady": "female",
-    "girl": "female",
-}
-_PLACES = frozenset(
-    "side of edge corner half quadrant quarter part upper lower border third margin portion area away now hand".split()
-)
-_SIGHT = frozenset("sight vision eyesight seeing read reading".split())
-_PICTURED = frozenset(
-    "image picture photograph quality it everything this shot scan graded rated judged called grader graders check".split()
-)
-_SHOWN = frozenset("see what you eye this image picture photograph it scan taken shown shows here".split())
-_WISHED = frozenset(
-    "would could need should might additional further instead unlike other may help confirm confirmed examination "
-    "recommended".split()
-)
-_GRADERS = frozenset(["automorph", "eyeq"])
-_SEXED = frozenset(_SEX)
+WORDS = word_lists("image_and_person")
 
 
 def sides(text: Reading, asked: bool = False) -> list[tuple[str, Term]]:
     """(left, right or both, where) for each word that names an eye; `asked`: the question was which eye it is."""
-    if not text.has(SIDES):
+    if not text.has(WORDS.sides):
         return []
     found, words = [], text.words
-    for i in [i for i, word in enumerate(words) if word in SIDES]:
+    for i in [i for i, word in enumerate(words) if word in WORDS.sides]:
         word, raw = words[i], text.said(i, i + 1)
         if raw in ("OD", "OS", "OU"):
             found.append(({"OD": "right", "OS": "left", "OU": "both"}[raw], Term(i, i + 1, "side", ())))
@@ -53,16 +27,16 @@ def sides(text: Reading, asked: bool = False) -> list[tuple[str, Term]]:
 def of_picture(text: Reading, term: Term) -> bool:
     """Whether a word of quality is said of the picture: not of the person's sight."""
     said = {text.words[k] for k in text.sentence(term)}
-    return not said & _SIGHT and (term.last - term.first > 1 or bool(said & _PICTURED))
+    return not said & WORDS.sight and (term.last - term.first > 1 or bool(said & WORDS.pictured))
 
 
 def _is_side(words: list[str], i: int, asked: bool) -> bool:
     after = words[i + 1 : i + 3]
-    if after[:1] and after[0] in _OF_EYE:
+    if after[:1] and after[0] in WORDS.of_eye:
         return True
     if after[:1] == ["optic"] or after[:1] == ["human"]:
         return True
-    if after[:1] and after[0] in _PLACES:
+    if after[:1] and after[0] in WORDS.places:
         return False
     before = words[max(0, i - 6) : i]
     if after[:1] == ["one"] and "eye" in words[max(0, i - 9) : i]:
@@ -86,16 +60,16 @@ class Circumstances:
     def answer(self, turn: int, text: Reading, question: Reading) -> tuple[list[Finding], list[Trace]]:
         """What an answer's words on side, quality, picture and person come to."""
         heard = Heard(turn, text)
-        if text.has(SIDES):
+        if text.has(WORDS.sides):
             self._side(heard, question)
         if text.of("quality") or text.of("gradable"):
             self._quality(heard)
         self._artefacts(heard)
         self._centre(heard)
-        if text.has(_GRADERS):
+        if text.has(WORDS.graders):
             self._graders(heard)
         self._modality(heard)
-        if text.has(_SEXED):
+        if text.has(WORDS.sex):
             self._sex(heard)
         return heard.findings, heard.traces
 
@@ -107,7 +81,7 @@ class Circumstances:
             by_sentence.setdefault(heard.text.sentence(term), set()).add(side)
         for side, term in told:
             both = len(by_sentence[heard.text.sentence(term)] & {"left", "right"}) == 2
-            both = both and bool(_EITHER & {heard.words[k] for k in heard.text.sentence(term)})
+            both = both and bool(WORDS.either & {heard.words[k] for k in heard.text.sentence(term)})
             said = heard.polarity(term)
             if both or said == "open" or (said == "no" and side != self.eye):
                 continue
@@ -210,7 +184,7 @@ class Circumstances:
                 continue
             sentence = {heard.words[k] for k in heard.text.sentence(term)}
             held = fact is not None and heard.said(term).casefold() in fact.text.casefold()
-            if heard.polarity(term) == "yes" and not held and sentence & _SHOWN and not sentence & _WISHED:
+            if heard.polarity(term) == "yes" and not held and sentence & WORDS.shown and not sentence & WORDS.wished:
                 known = f"but {fact.text}" if fact else "but no fact says so"
                 heard.add(
                     "modality",
@@ -221,7 +195,7 @@ class Circumstances:
 
     def _sex(self, heard: Heard) -> None:
         fact = self.profile.facts.get("sex")
-        told = [(i, _SEX[w]) for i, w in enumerate(heard.words) if w in _SEX]
+        told = [(i, WORDS.sex[w]) for i, w in enumerate(heard.words) if w in WORDS.sex]
         for i, sex in told:
             term = Term(i, i + 1, "sex", ())
             if len({s for _, s in told}) > 1 or heard.polarity(term) != "yes":

@@ -8,26 +8,17 @@ from retinal_lib.check.findings import ERROR, Finding
 from retinal_lib.check.image_and_person import of_picture, sides
 from retinal_lib.check.language import lexicon as vocabulary
 from retinal_lib.check.language import numbers as amounts
-from retinal_lib.check.language.lexicon import WORDS, Reading, Term, implied
+from retinal_lib.check.language.lexicon import Reading, Term, implied, word_lists
 from retinal_lib.check.language.numbers import Amount
 from retinal_lib.check.language.presupposition import presumed, supposed, tagged
 from retinal_lib.check.ledger import Ledger, Quantity
 from retinal_lib.dataset import measurements
 from retinal_lib.facts import Fact
 
+WORDS = word_lists("leaks")
+
 _CODE = re.compile(r"\b[A-Za-z]+(?:_[A-Za-z0-9]+)+\b")
-_MARKS = frozenset("spot dot line mark patch streak point fleck blot crack".split())  # what lesions look like
-# words that people without training use for conditions
-_PLAIN = frozenset(
-    "swelling swollen bleeding bleed blood scar scarring detached floater tumour blocked blockage laser lens pressure pale "
-    "twisted tear hole inflammation inflamed damage clouding cloudy short near".split()
-)
 _TECHNICAL = frozenset("fractal tortuosity curvature tort_density crae crve angle".split())  # measures nobody sees
-_GRADED = frozenset("grade stage level sign degree".split())  # what one may ask a condition's
-_COMPARED = frozenset("wider thinner narrower thicker denser".split())
-_UNABLE = frozenset("can't cannot impossible unable".split())
-_WHY = frozenset(["why"])
-_LIMITS = ("range", "value", "person", "vessel")  # after 'normal': what is usual, not what is so here
 
 
 class Leaks:
@@ -124,7 +115,7 @@ class Leaks:
         """Whether a question that has a number of a quantity's value is about that quantity."""
         words, measures = self._text.words, {v for t in self._text.of("measures") for v in t.values}
         if quantity.measure in ("count", "distance", "edge"):
-            return bool(self._text.of("conditions") or self._text.of("disorder")) or self._text.has(_MARKS)
+            return bool(self._text.of("conditions") or self._text.of("disorder")) or self._text.has(WORDS.marks)
         if quantity.measure == "grade":
             after = words[amount.last : amount.last + 2]
             return "grade" in measures or after[:1] == ["of"] or after == ["out", "of"]
@@ -151,13 +142,13 @@ class Leaks:
             self._tell("leak_answer", term, self.profile.yes[known])
 
     def _label(self, term: Term, condition: str) -> None:
-        text, openly = self._text, condition in WORDS["asked_openly"]
+        text, openly = self._text, condition in WORDS.asked_openly
         if text.of("generic") or (condition == "dme_risk" and not self._tagged):
             return
         if not self._untold("conditions", term.values):
             return
         before = text.words[max(0, term.first - 2) : term.first]
-        if openly and not self._tagged and not _GRADED.isdisjoint(before):
+        if openly and not self._tagged and not WORDS.graded.isdisjoint(before):
             return
         stance, fact = self.profile.stance_of(term.values)
         fact = fact or self.profile.patient.get(condition)
@@ -167,7 +158,10 @@ class Leaks:
             freed
             or (fact is not None and not denied and self._presumed(term))
             or (
-                stance == YES and not openly and len(term.values) == 1 and _PLAIN.isdisjoint(text.words[term.first : term.last])
+                stance == YES
+                and not openly
+                and len(term.values) == 1
+                and WORDS.plain.isdisjoint(text.words[term.first : term.last])
             )
         ):
             self._tell("leak_label", term, fact)
@@ -185,13 +179,13 @@ class Leaks:
     def _reasons(self) -> None:
         """Questions for the reason of what no answer told."""
         text = self._text
-        if not text.has(_WHY):
+        if not text.has({"why"}):
             return
-        if text.has(_COMPARED) and not self.told.get("measures"):
-            said = next(word for word in text.words if word in _COMPARED)
+        if text.has(WORDS.compared) and not self.told.get("measures"):
+            said = next(word for word in text.words if word in WORDS.compared)
             says = f"the question takes as known that vessels are {said}, which no answer told before"
             self._add("leak_answer", (0, len(text.text)), says)
-        if self.profile.rejected and text.has(_UNABLE) and not self.told.get("quality"):
+        if self.profile.rejected and text.has(WORDS.unable) and not self.told.get("quality"):
             says = "the question takes as known that nothing can be told of the image"
             self._add("leak_answer", (0, len(text.text)), says, self.profile.rejected)
 
@@ -234,7 +228,7 @@ class Leaks:
         if any(self.told.get(kind) for kind in ("normal", "disorder", "conditions")):
             return False
         after = self._text.words[term.last : term.last + 1]
-        return not (after and after[0] in _LIMITS) and (self._given(term) or supposed(self._text, term, self._tagged))
+        return not (after and after[0] in WORDS.usual) and (self._given(term) or supposed(self._text, term, self._tagged))
 
     def _given(self, term: Term) -> bool:
         """Whether a question gives a reason for what it takes as known: since it is badly diseased."""

@@ -153,7 +153,7 @@ class Ledger:
             self.loose += [(amount, fact) for amount in _loose(fact.text)]
 
     def _grade(self, fact: Fact, scale: dict) -> None:
-        subjects = frozenset(vocabulary.WORDS["subjects"].get(fact.unit, ()))
+        subjects = frozenset(vocabulary.VOCABULARY["subjects"].get(fact.unit, ()))
         top = max(scale["levels"])
         self.quantities.append(Quantity(fact.value, "grade", fact, "grade", told=fact.value, subjects=subjects, top=top))
         self.loose += [(amount, fact) for amount in _loose(fact.words)]

@@ -6,33 +6,17 @@ from typing import NamedTuple
 from retinal_lib.check.findings import Heard
 from retinal_lib.check.language import lexicon as vocabulary
 from retinal_lib.check.language import numbers as amounts
-from retinal_lib.check.language.lexicon import Reading, Term, family, implied
+from retinal_lib.check.language.lexicon import Reading, Term, family, implied, word_lists
 from retinal_lib.check.language.negation import cues
 from retinal_lib.check.language.numbers import Amount
 from retinal_lib.check.ledger import Ledger, Quantity
 from retinal_lib.facts import Fact
 
+WORDS = word_lists("lesion_locations")
+
 _UPPER = dict.fromkeys("upper top superior supero".split(), "upper")
 _LOWER = dict.fromkeys("lower bottom inferior infero".split(), "lower")
-_VERTICAL = _UPPER | _LOWER
-_SIDES = {word: word for word in ("left", "right", "nasal", "temporal")}
-_WHOLE = {f"{v}{s}": (place, s) for v, place in (("supero", "upper"), ("infero", "lower")) for s in ("nasal", "temporal")}
-REGION = frozenset("corner quarter quadrant part half third area side region sector retina arcade".split())
-WORDS = frozenset([*_VERTICAL, *_SIDES, *_WHOLE, "quadrant", "quarter", "half"])
-_BETWEEN = frozenset("and or , & / the in both quadrant quarter of image picture half".split())
-_LYING = frozenset(
-    "of the them these those all it its lie lying are is be sit located situated found marked seen visible present fall in "
-    "within inside at on around there and ( more other further remaining one mark spot lesion here each with centre".split()
-)
-_CONVENTION = frozenset(
-    "fraction coordinate origin normalised number counted bracket".split()
-)  # of how boxes are written: from the top left corner
-_MOST = frozenset("most mostly mainly predominantly majority chiefly largely primarily".split())
-_REST = frozenset("more other further additional remaining rest beyond smaller".split())
-_ALL = frozenset("all only entirely exclusively solely every".split())
-_WITHIN = frozenset("within inside under less closer nearer".split())
-_BEYOND = frozenset("beyond outside over more farther further".split())
-_FOVEA, _DISC = frozenset("fovea macula".split()), frozenset("disc disk nerve".split())
+REGION_WORDS = frozenset([*WORDS.vertical, *WORDS.sides, *WORDS.quadrants, "quadrant", "quarter", "half"])
 
 
 class Region(NamedTuple):
@@ -68,16 +52,16 @@ def regions(text: Reading) -> list[Region]:
 
 def _region(words: list[str], k: int) -> Region | None:
     word, following = words[k], words[k + 1] if k + 1 < len(words) else ""
-    if word in _WHOLE:
-        return Region(k, k + 1, *_WHOLE[word])
-    if word in _VERTICAL and following in _SIDES:
-        return Region(k, k + 2, _VERTICAL[word], following)
-    if word in _SIDES and following in _VERTICAL:
-        return Region(k, k + 2, _VERTICAL[following], word)
-    if (word in _VERTICAL or word in _SIDES) and following in REGION:
-        return Region(k, k + 1, _VERTICAL.get(word, ""), _SIDES.get(word, ""))
+    if word in WORDS.quadrants:
+        return Region(k, k + 1, *WORDS.quadrants[word].split())
+    if word in WORDS.vertical and following in WORDS.sides:
+        return Region(k, k + 2, WORDS.vertical[word], following)
+    if word in WORDS.sides and following in WORDS.vertical:
+        return Region(k, k + 2, WORDS.vertical[following], word)
+    if (word in WORDS.vertical or word in WORDS.sides) and following in WORDS.region:
+        return Region(k, k + 1, WORDS.vertical.get(word, ""), word if word in WORDS.sides else "")
     if word in ("top", "bottom") and k and words[k - 1] == "the":
-        return Region(k, k + 1, _VERTICAL[word], "")
+        return Region(k, k + 1, WORDS.vertical[word], "")
     return None
 
 
@@ -156,7 +140,7 @@ def _grouped(text: Reading, found: list[Region]) -> list[list[Region]]:
     """Regions that are listed together: the superonasal and inferonasal quadrants."""
     groups: list[list[Region]] = []
     for region in found:
-        if groups and set(text.words[groups[-1][-1].last : region.first]) <= _BETWEEN:
+        if groups and set(text.words[groups[-1][-1].last : region.first]) <= WORDS.between:
             groups[-1].append(region)
         else:
             groups.append([region])
@@ -174,7 +158,7 @@ def placed(heard: Heard, ledger: Ledger) -> None:
         spot = Term(group[0].first, group[-1].last, "region", ())
         sentence = text.sentence(spot)
         term = _subject(text, group[0], sentence)
-        told = _told(ledger, term) if term and not _CONVENTION & set(text.words[sentence.start : sentence.stop]) else None
+        told = _told(ledger, term) if term and not WORDS.convention & set(text.words[sentence.start : sentence.stop]) else None
         if told is None or cues(text).polarity(spot, range(max(sentence.start, spot.first - 6), sentence.stop)) == "open":
             continue
         fault = _misplaced(text, group, sentence, told, counts)
@@ -198,17 +182,19 @@ def _misplaced(text: Reading, group: list[Region], sentence: range, told: Told, 
         return f"holds none of them: {told.fact.text}" if told.places else f"holds no box of it: {told.fact.text}"
     if not told.places or any(region.holds(place) is None for region in group for place, _ in told.places):
         return ""
-    if not _REST & set(words[max(0, sentence.start - 30) : sentence.stop]):
+    if not WORDS.rest & set(words[max(0, sentence.start - 30) : sentence.stop]):
         told = told._replace(rest=())
     held = told.counts(group)
     number = next((a for a in reversed(counts) if sentence.start <= a.first and a.last <= first), None)
-    if number is not None and set(words[number.last : first]) - _names(text, number.last, first) <= _LYING:
+    if number is not None and set(words[number.last : first]) - _names(text, number.last, first) <= WORDS.lying:
         each = [told.counts([region]) for region in group] if "each" in words[number.last : group[-1].last + 3] else [held]
         if not all(number.low in one for one in each):
             return f"is told to hold {text.said(number.first, number.last)} of them, it holds {held[0]}"
-    if _MOST & set(before) and all(2 * n < t and n < _most(told, len(group)) for n, t in zip(held, told.totals(), strict=True)):
+    if WORDS.most & set(before) and all(
+        2 * n < t and n < _most(told, len(group)) for n, t in zip(held, told.totals(), strict=True)
+    ):
         return f"is told to hold most of them, it holds {held[0]} of {told.totals()[0]}"
-    if _ALL & set(before) and not any(n == t for n, t in zip(held, told.totals(), strict=True)):
+    if WORDS.all & set(before) and not any(n == t for n, t in zip(held, told.totals(), strict=True)):
         return f"is told to hold all of them, it holds {held[0]} of {told.totals()[0]}"
     return ""
 
@@ -279,10 +265,10 @@ def _measured(text: Reading, amount: Amount, sentence: range) -> Term | None:
 
 def _mark(text: Reading, amount: Amount, sentence: range) -> str:
     """The landmark that a distance is told from: the first named after it, else the last before it."""
-    after = [k for k in range(amount.last, sentence.stop) if text.words[k] in _FOVEA | _DISC]
-    before = [k for k in range(sentence.start, amount.first) if text.words[k] in _FOVEA | _DISC]
+    after = [k for k in range(amount.last, sentence.stop) if text.words[k] in WORDS.fovea | WORDS.disc]
+    before = [k for k in range(sentence.start, amount.first) if text.words[k] in WORDS.fovea | WORDS.disc]
     k = after[0] if after else before[-1] if before else None
-    return "" if k is None else "fovea" if text.words[k] in _FOVEA else "disc"
+    return "" if k is None else "fovea" if text.words[k] in WORDS.fovea else "disc"
 
 
 def _wrong(text: Reading, amount: Amount, sentence: range, facts: list[Quantity]) -> str:
@@ -290,9 +276,9 @@ def _wrong(text: Reading, amount: Amount, sentence: range, facts: list[Quantity]
     least = min(q.value for q in facts)
     before = set(text.words[max(sentence.start, amount.first - 4) : amount.first])
     denied = bool({"no", "none", "not", "neither", "without"} & set(text.words[sentence.start : amount.first]))
-    if before & _WITHIN:
+    if before & WORDS.within:
         return "is not so" if (least <= amount.low) == denied else ""
-    if before & _BEYOND:
+    if before & WORDS.beyond:
         return "" if denied else "is not so" if least <= amount.low else ""
     near = amount.step * 1.0001 + 1e-9
     return "" if any(amount.low - near <= q.value <= amount.high + near for q in facts) else "is not its distance"

@@ -2,11 +2,13 @@
 
 from retinal_lib.check import lesion_locations as whereabouts
 from retinal_lib.check.findings import ERROR, Finding
-from retinal_lib.check.language.lexicon import Reading, Term, implied
+from retinal_lib.check.language.lexicon import Reading, Term, implied, word_lists
 from retinal_lib.check.language.number_lists import KINDS, Named
 from retinal_lib.check.language.numbers import Amount
 from retinal_lib.check.ledger import Ledger, Quantity
 from retinal_lib.facts import Fact
+
+WORDS = word_lists("number_binding")
 
 _NONE: frozenset[str] = frozenset()
 _BY_THE_WAY = frozenset("disc cup width box area".split())  # said beside a grade without taking it over
@@ -16,12 +18,11 @@ _CUP_DISC = frozenset(["cup", "disc"])
 _BESIDE_GRADE = frozenset(["disc", "cup", "width"])
 _ALIKE = {"edge": "box", "distance": "count"}  # measures that go by the words of another
 _ZONED = ("crae", "crve", "avr")  # measures that have a zone always
-_PARTS = {  # part of a lesion type -> words that tell of it
-    "clusters": frozenset("cluster clustered group grouped".split()),
-    "place": whereabouts.WORDS,
-    "rest": frozenset("more other further additional remaining rest beyond left outside smaller another they it hold".split()),
-    "rest place": whereabouts.WORDS,
-}
+_PARTS = {
+    **WORDS.parts,
+    "place": whereabouts.REGION_WORDS,
+    "rest place": whereabouts.REGION_WORDS,
+}  # part -> words that tell of it
 _EQUIVALENTS = {"crae": "artery", "crve": "vein"}
 
 

@@ -5,26 +5,16 @@ from retinal_lib.check import number_binding
 from retinal_lib.check.findings import Finding, Heard, Trace
 from retinal_lib.check.language import number_names as naming
 from retinal_lib.check.language import numbers as amounts
-from retinal_lib.check.language.lexicon import Reading, Term, family
+from retinal_lib.check.language.lexicon import Reading, Term, family, word_lists
 from retinal_lib.check.language.number_lists import Named
-from retinal_lib.check.language.numbers import LEVEL, Amount
+from retinal_lib.check.language.numbers import Amount
 from retinal_lib.check.ledger import Ledger, Quantity, holds
 from retinal_lib.check.number_binding import Binder, follows
 from retinal_lib.facts import Fact
 
-_GREATER = {
-    "width": frozenset("wider thicker broader bigger larger".split()),
-    "density": frozenset(["denser"]),
-    "fractal": frozenset(["complex"]),
-}
-_LESSER = {
-    "width": frozenset("narrower thinner smaller finer slimmer".split()),
-    "density": frozenset(["sparser"]),
-    "fractal": frozenset(),
-}
-_MANY = frozenset("multiple several many numerous countless".split())
-_THAN = frozenset(["than"])
-_COMPARES = frozenset().union(*_GREATER.values(), *_LESSER.values())
+WORDS = word_lists("number_check")
+
+_COMPARES = frozenset().union(*WORDS.greater.values(), *WORDS.lesser.values())
 
 
 def compared(heard: Heard, ledger: Ledger) -> None:
@@ -34,14 +24,14 @@ def compared(heard: Heard, ledger: Ledger) -> None:
         return
     words, vessels = text.words, [t for t in text.of("vessels") if t.values[0] != "all"]
     _alone(heard, ledger, vessels)
-    for k in [k for k, word in enumerate(words) if word == "than"] if len(vessels) > 1 and text.has(_THAN) else ():
+    for k in [k for k, word in enumerate(words) if word == "than"] if len(vessels) > 1 and text.has({"than"}) else ():
         before = [t for t in vessels if t.last <= k and k - t.last < 7]
         after = [t for t in vessels if t.first > k and t.first - k < 4]
         said = set(words[max(0, k - 4) : k])
         if not before or not after or before[-1].value == after[0].value or said & {"not", "no", "nor"}:
             continue
-        for measure in _GREATER:
-            sign = bool(said & _GREATER[measure]) - bool(said & _LESSER[measure])
+        for measure in WORDS.greater:
+            sign = bool(said & WORDS.greater[measure]) - bool(said & WORDS.lesser[measure])
             if not sign:
                 continue
             sentence = text.sentence(before[-1])
@@ -59,8 +49,8 @@ def _alone(heard: Heard, ledger: Ledger, vessels: list[Term]) -> None:
     text = heard.text
     for term in vessels:
         after = text.words[term.last : term.last + 4]
-        for measure in _GREATER:
-            sign = bool(set(after) & _GREATER[measure]) - bool(set(after) & _LESSER[measure])
+        for measure in WORDS.greater:
+            sign = bool(set(after) & WORDS.greater[measure]) - bool(set(after) & WORDS.lesser[measure])
             if not sign or after[:2] not in (["are", "the"], ["is", "the"]) or "than" in text.words[term.last : term.last + 6]:
                 continue
             one, other = (
@@ -79,11 +69,11 @@ def _of(ledger: Ledger, measure: str, vessel: object, zone: str) -> Quantity | N
 def counted(heard: Heard, ledger: Ledger) -> None:
     """Several lesions of a type of which one is marked."""
     text = heard.text
-    if not text.has(_MANY):
+    if not text.has(WORDS.many):
         return
     counts = [q for q in ledger.of("count") if q.value == 1 and q.subjects and not q.part]
     for term in text.of("conditions") if counts else ():
-        if _MANY & set(text.words[max(0, term.first - 3) : term.first]):
+        if WORDS.many & set(text.words[max(0, term.first - 3) : term.first]):
             fact = next((q.fact for q in counts if q.subjects & family(term)), None)
             if fact is not None:
                 heard.add("unsupported", term, f"several {heard.said(term)!r} are told, but {fact.text}", fact)
@@ -96,28 +86,18 @@ def told(heard: Heard, ledger: Ledger) -> None:
     whereabouts.told(heard, ledger)
 
 
-_LEVELS = LEVEL | {"graded", "scored"}  # a number after one of these is a level, not how far a scale reaches
-_MEANS = frozenset("is means would stands mean stand =".split())  # after a level: what it stands for is told
-_REACHES = frozenset("end ends start starts stop stops begin begins".split())
-_ENDED = frozenset("possible or from between where with and highest lowest top bottom".split())  # before the end of a scale
-_LARGEST = frozenset("largest biggest named listed".split())  # a lesion's size is told of the largest alone
-_DIFFERS = frozenset(
-    "higher lower wider narrower difference differ larger smaller thinner thicker denser longer shorter apart gap".split()
-)
-_STRAIGHT = frozenset(["straight", "line"])
-_SCALED = frozenset(["scale", "grade"])
 _STOPS = frozenset([".", ";"])
 _NONE: frozenset[str] = frozenset()
 
 
 def worded(ledger: Ledger, text: Reading, amount: Amount) -> Fact | None:
     """The fact whose words hold the amount: a scale's criteria, an angle of view, a note."""
-    if amount.first and text.words[amount.first - 1] in _LEVELS:
+    if amount.first and text.words[amount.first - 1] in WORDS.levels:
         return None
     for loose, fact in ledger.loose:
         if (loose.low, loose.high, loose.bound) != (amount.low, amount.high, amount.bound):
             continue
-        if fact.aspect == "lesion" and not text.has(_LARGEST):
+        if fact.aspect == "lesion" and not text.has(WORDS.largest):
             continue
         if loose.unit == amount.unit or (not amount.unit and loose.unit == "degrees"):
             return fact
@@ -141,21 +121,21 @@ def _of_level(text: Reading, amount: Amount, tops: set[int], among: bool) -> boo
         return True
     ends = amount.low == amount.high and (amount.low in tops or amount.low == 0)
     explained = (
-        before in _ENDED
-        or (before == "at" and words[amount.first - 2] in _REACHES)
+        before in WORDS.before_end
+        or (before == "at" and words[amount.first - 2] in WORDS.reaches)
         or after == ["("]
-        or not _MEANS.isdisjoint(after)
+        or not WORDS.means.isdisjoint(after)
     )
-    if among and ends and explained and before not in _LEVELS and text.has(_SCALED):
+    if among and ends and explained and before not in WORDS.levels and text.has(WORDS.scale):
         return True
     if amount.bound and amount.low in (0, 1) and not amount.unit:
         return True  # a value below 1 means ...
-    return before in _LEVELS and not _MEANS.isdisjoint(after)  # the claims hold it against what it is
+    return before in WORDS.levels and not WORDS.means.isdisjoint(after)  # the claims hold it against what it is
 
 
 def _defines(binder: Binder, text: Reading, found: list[Amount], amount: Amount) -> bool:
     """The tortuosity of a straight line, the values between which a fractal dimension lies, how far a zone reaches."""
-    if amount.low == 1 and text.has(_STRAIGHT):
+    if amount.low == 1 and text.has(WORDS.straight):
         return True
     if amount.low in (1, 2) and "fractal" in binder.known["measures"] and {e for a in found for e in a[3:5]} >= {1.0, 2.0}:
         return True
@@ -193,7 +173,7 @@ def together(binder: Binder, text: Reading, amount: Amount) -> Quantity | None:
 
 def _differs(words: list[str], amount: Amount) -> bool:
     near = words[max(0, amount.first - 4) : amount.last + 4]
-    return not _DIFFERS.isdisjoint(near) or "by" in words[max(0, amount.first - 2) : amount.first]
+    return not WORDS.differs.isdisjoint(near) or "by" in words[max(0, amount.first - 2) : amount.first]
 
 
 def _apart_by_one(one: Quantity, other: Quantity) -> bool:

@@ -6,13 +6,11 @@ import re
 from retinal_lib.check.case_profile import Profile
 from retinal_lib.check.findings import Heard
 from retinal_lib.check.language import lexicon as vocabulary
-from retinal_lib.check.language.lexicon import WORDS, Reading, Term, family
+from retinal_lib.check.language.lexicon import Reading, Term, family, word_lists
 from retinal_lib.check.ledger import Ledger, Quantity
 from retinal_lib.facts import Fact
 
-_GRADERS = frozenset("reading grader human ophthalmologist panel reader expert colleague ourselves".split())
-_SHAPES = frozenset("flame dot blot".split())
-_JUDGING = frozenset("quality rated graded judged called found marked check rate rejected".split())
+WORDS = word_lists("unsupported")
 
 
 class Beyond:
@@ -34,16 +32,15 @@ class Beyond:
 
     def _details(self, heard: Heard) -> None:
         """Words that tell how far a condition has gone or what it looks like: early drusen, circinate exudates."""
-        details = WORDS["details"]
         for term in heard.text.of("conditions"):
-            inside = next((k for k in range(term.first, term.last) if heard.words[k] in _SHAPES), None)
+            inside = next((k for k in range(term.first, term.last) if heard.words[k] in WORDS.shapes), None)
             if inside is not None and heard.words[inside] not in self._known and self._labelled(term):
                 _add(heard, "unsupported_detail", term.first, term.last, "tells more of it than any fact")
                 continue
             for k in range(max(0, term.first - 2), term.first):
                 word = heard.words[k]
                 asked = heard.words[max(0, k - 1)] == "how"
-                if word in details and not asked and word not in self._known and self._labelled(term):
+                if word in WORDS.details and not asked and word not in self._known and self._labelled(term):
                     _add(heard, "unsupported_detail", k, term.last, "tells more of it than any fact")
                     break
 
@@ -57,19 +54,21 @@ class Beyond:
             return
         for sentence in heard.text.sentences:
             words = {heard.words[k] for k in sentence}
-            if not words & _JUDGING or not ("quality" in words or {"image", "picture", "photograph", "it"} & words):
+            if not words & WORDS.judging or not ("quality" in words or {"image", "picture", "photograph", "it"} & words):
                 continue
             for k in sentence:
                 word = heard.words[k]
-                if word in WORDS["off scale"] and word not in self._known and self._graded(heard.words, sentence, k):
+                if word in WORDS.off_scale and word not in self._known and self._graded(heard.words, sentence, k):
                     _add(heard, "quality", k, k + 1, f"is no word of the scale: {facts[0].text}", facts[0])
-                elif word in _GRADERS and word not in self._known and "quality" in words | self._kinds(heard.text, sentence):
+                elif (
+                    word in WORDS.judges and word not in self._known and "quality" in words | self._kinds(heard.text, sentence)
+                ):
                     _add(heard, "quality", k, k + 1, f"did not judge the image quality: {facts[0].text}", facts[0])
 
     def _graded(self, words: list[str], sentence: range, k: int) -> bool:
         """Whether the word at token k is what the quality was called."""
         near = set(words[max(sentence.start, k - 5) : min(sentence.stop, k + 3)])
-        return bool(near & (_JUDGING | {"as", "quality"}))
+        return bool(near & (WORDS.judging | {"as", "quality"}))
 
     def _kinds(self, text: Reading, sentence: range) -> set[str]:
         return {"quality"} if any(t.first in sentence for t in text.of("quality")) else set()
@@ -95,15 +94,16 @@ class Beyond:
         for k, word in enumerate(words):
             if word != "than" or not {"disc", "cup"} & set(words[max(0, k - 6) : k]):
                 continue
-            first = next((w for w in reversed(words[max(0, k - 3) : k]) if w in _WAYS), None)
+            first = next((w for w in reversed(words[max(0, k - 3) : k]) if w in WORDS.dimensions), None)
             second = next(
-                (w for w in words[k + 1 : k + 5] if w in _WAYS.values() or w in ("high", "wide", "tall", "broad")), None
+                (w for w in words[k + 1 : k + 5] if w in WORDS.dimensions.values() or w in ("high", "wide", "tall", "broad")),
+                None,
             )
             part = "disc" if "disc" in words[max(0, k - 6) : k] else "cup"
             high, wide = (self._length(part, way) for way in ("vertical", "horizontal"))
             if first is None or second is None or high is None or wide is None:
                 continue
-            if (_WAYS[first] == "wide") != (wide.value > high.value):
+            if (WORDS.dimensions[first] == "wide") != (wide.value > high.value):
                 _add(
                     heard,
                     "misattributed",
@@ -120,6 +120,3 @@ class Beyond:
 def _add(heard: Heard, kind: str, first: int, last: int, says: str, fact: Fact | None = None) -> None:
     spot = Term(first, last, "beyond", ())
     heard.add(kind, spot, f"{heard.said(spot)!r} {says}", fact)
-
-
-_WAYS = {"wider": "wide", "broader": "wide", "higher": "high", "taller": "high"}

@@ -241,7 +241,7 @@ def _names(label: str) -> tuple[re.Pattern, ...]:
     """How a label is written: as it stands, by its other names here and in the checks' vocabulary, in singular and plural."""
     known = [plain(label), *(plain(name) for name in words()["names"].get(label, []))]
     for condition in vocabulary.conditions(label):
-        names = vocabulary.WORDS["conditions"][condition]
+        names = vocabulary.VOCABULARY["conditions"][condition]
         known += [plain(name) for name in names if len(name) > 2 and vocabulary.means_one(name)]
     return tuple(re.compile(rf"\b{re.escape(name.removesuffix('s'))}(?:s|es)?\b") for name in dict.fromkeys(known))
 

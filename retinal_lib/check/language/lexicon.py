@@ -1,20 +1,34 @@
 """Text read for what it names: conditions, measures, vessels, zones, units, image quality and the cues of grammar."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import yaml
 
-WORDS: dict = yaml.safe_load(Path(__file__).with_name("vocabulary.yaml").read_text(encoding="utf-8"))
+VOCABULARY: dict = yaml.safe_load(Path(__file__).with_name("vocabulary.yaml").read_text(encoding="utf-8"))
+
+
+def word_lists(heading: str) -> SimpleNamespace:
+    """Returns the word lists under a heading of vocabulary.yaml as attributes: sets of words, or dicts of what words mean."""
+    return SimpleNamespace(**{name: _frozen(listed) for name, listed in VOCABULARY["lists"][heading].items()})
+
+
+def _frozen(listed: object) -> object:
+    if isinstance(listed, dict):
+        return {word: _frozen(meaning) for word, meaning in listed.items()}
+    return frozenset(listed) if isinstance(listed, list) else listed
+
+
+WORDS = word_lists("lexicon")
 _TOKEN = re.compile(  # words, numbers, marks, line ends; words come first, as they are the most
     r"[^\W\d_]+(?:['’][a-z]{1,2}\b)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+\.\d+|(?<![\w.])\.\d+|\d+"
     r"|[^\w\s*_`#\"“”-]|[–—]|\n|[¼½¾]"
 )
 _END = frozenset(".!?\n")
-_ABBREVIATED = frozenset("vs approx eg ie ca dr e i g e.g fig cf".split())
 _MANY = 65536  # normalised tokens kept at most
 _MEASURE_PARTS = ("vessels", "orientations", "zones", "formulas")
 
@@ -59,9 +73,9 @@ class Reading:
         """The terms of one kind."""
         return self.by_kind.get(kind, ())
 
-    def has(self, words: frozenset[str]) -> bool:
+    def has(self, words: Iterable[str]) -> bool:
         """Whether any of these words occurs."""
-        return not words.isdisjoint(self._distinct)
+        return not self._distinct.isdisjoint(words)
 
     def sentence(self, term: Term) -> range:
         """The sentence that a term stands in."""
@@ -90,9 +104,9 @@ class Reading:
     def _stops(self, i: int) -> bool:
         """Whether the full stop at token i ends a sentence."""
         if i + 1 == len(self.words):
-            return not (i and self.words[i - 1] in _ABBREVIATED)
+            return not (i and self.words[i - 1] in WORDS.abbreviations)
         end = self.starts[i] + 1
-        return not self.text[end : end + 1].isalnum() and not (i and self.words[i - 1] in _ABBREVIATED)
+        return not self.text[end : end + 1].isalnum() and not (i and self.words[i - 1] in WORDS.abbreviations)
 
     @property
     def starts(self) -> list[int]:
@@ -152,14 +166,14 @@ def _plain(raw: str) -> str:
     if "'" in word:
         word = word.removesuffix("'s")
         return word
-    word = WORDS["spelling"].get(word, word)
+    word = VOCABULARY["spelling"].get(word, word)
     if word in ("does", "whereas", "always", "besides", "perhaps"):
         return word
     if len(word) > 4 and word.endswith("ies"):
         word = word[:-3] + "y"
     elif (len(word) > 3 and word[-1] == "s" and word[-2] not in "sui") or word in ("sees", "shows"):
         word = word[:-1]
-    return WORDS["spelling"].get(word, word)
+    return VOCABULARY["spelling"].get(word, word)
 
 
 @cache
@@ -170,7 +184,7 @@ def _capitals() -> frozenset[str]:
 
 
 def _names(kind: str) -> list[str]:
-    held = WORDS[kind]
+    held = VOCABULARY[kind]
     return held if isinstance(held, list) else [n for names in held.values() for n in names if not n.startswith(("<", "~"))]
 
 
@@ -199,15 +213,15 @@ def _phrases() -> dict[tuple[str, ...], dict[str, list]]:
     """The phrases of the vocabulary as tokens, each with the kinds and values it may mean."""
     found: dict[tuple[str, ...], dict[str, list]] = {}
     for kind in _BY_VALUE:
-        for value, names in WORDS[kind].items():
+        for value, names in VOCABULARY[kind].items():
             for name in names:
                 if not name.startswith(("< ", "~ ")):
                     found.setdefault(tokens(name), {}).setdefault(kind, []).append(value)
     for kind in _BY_NAME:
-        for name in WORDS.get(kind, ()):
+        for name in VOCABULARY.get(kind, ()):
             found.setdefault(tokens(name), {}).setdefault(kind, []).append(name)
     for kind in _VALUED:
-        for name, value in WORDS[kind].items():
+        for name, value in VOCABULARY[kind].items():
             values = [tuple(value)] if kind == "lay" else value if isinstance(value, list) else [value]
             found.setdefault(tokens(name), {}).setdefault(kind, []).extend(values)
     return found
@@ -282,8 +296,8 @@ def _more_zones(words: list[str], at: int) -> list[Term]:
 @cache
 def _relations() -> tuple[dict[str, frozenset[str]], dict[str, frozenset[str]]]:
     """condition -> what an eye with it has too (all levels up), and what may be said besides."""
-    up = {c: {n[2:] for n in names if n.startswith("< ")} for c, names in WORDS["conditions"].items()}
-    beside = {c: frozenset(n[2:] for n in names if n.startswith("~ ")) for c, names in WORDS["conditions"].items()}
+    up = {c: {n[2:] for n in names if n.startswith("< ")} for c, names in VOCABULARY["conditions"].items()}
+    beside = {c: frozenset(n[2:] for n in names if n.startswith("~ ")) for c, names in VOCABULARY["conditions"].items()}
     every = {}
     for condition in up:
         todo, seen = [condition], set()
@@ -331,5 +345,5 @@ def means_one(text: str) -> bool:
 
 def name(condition: str) -> str:
     """What a condition is called in a finding."""
-    names = WORDS["conditions"].get(condition)
+    names = VOCABULARY["conditions"].get(condition)
     return names[0] if names else condition

@@ -2,27 +2,9 @@
 
 from typing import NamedTuple
 
-from retinal_lib.check.language.lexicon import Reading, Term
+from retinal_lib.check.language.lexicon import Reading, Term, word_lists
 
-# negations that follow what they deny
-_AFTER = frozenset("not none no never absent isn't aren't wasn't weren't negative zero 0".split())
-# verbs that tell what may come or what is so in general
-_TOPIC = frozenset([("regard", "to"), ("respect", "to"), ("as", "to"), ("as", "for"), ("checked", "for"), ("looked", "for")])
-_MODAL = frozenset("may might can could should would".split())
-_ADVERBS = ("also", "then", "still", "even", "later")
-_PERSONS = ("i", "you", "one", "we")
-_TOLD = frozenset(  # after 'may': told of this eye all the same
-    "have be indicate represent suggest show see point reflect contain exist not appear correspond mean confirm find identify "
-    "make say detect count well report".split()
-)
-# what a negation may be of instead of the thing itself
-_KNOWING = frozenset(
-    "known judged graded determined assessed told read available possible stated evaluated established".split()
-)
-# what may lie between a thing and the negation after it
-_LINKS = frozenset(
-    "and or , nor / & is are was were be been can could has have do does : ( clearly also currently here definitely".split()
-)
+WORDS = word_lists("negation")
 
 
 class Mention(NamedTuple):
@@ -42,7 +24,7 @@ class Cues:
         self.at: dict[int, Term] = {t.first: t for t in text.of("cues")}
         self.conditions = {t.first: t for t in text.of("conditions")}
         self.generic = [t.first for t in text.of("generic")]
-        self.modal = text.has(_MODAL)
+        self.modal = text.has(WORDS.modals)
         self._ends = {t.last: t for t in (*self.at.values(), *self.conditions.values())}
 
     def polarity(self, term: Term, sentence: range, reach: int = 99) -> str:
@@ -51,7 +33,7 @@ class Cues:
             return "open"
         if len(sentence) < 6 and self.text.words[sentence.start] == "for":
             return "open"  # For hard exudates.
-        if tuple(self.text.words[max(0, term.first - 2) : term.first]) in _TOPIC:
+        if " ".join(self.text.words[max(0, term.first - 2) : term.first]) in WORDS.topics:
             return "open"  # With regard to retinopathy, I find none
         if self._supposed(term, sentence):
             return "open"
@@ -70,10 +52,10 @@ class Cues:
         if not self.modal:
             return False
         for k in range(max(sentence.start, term.first - 12), min(sentence.stop, term.last + 10, len(words) - 1)):
-            if words[k] not in _MODAL or term.first <= k < term.last or (k and words[k - 1] in _PERSONS):
+            if words[k] not in WORDS.modals or term.first <= k < term.last or (k and words[k - 1] in WORDS.persons):
                 continue
-            following = words[k + 1] if words[k + 1] not in _ADVERBS else words[min(k + 2, len(words) - 1)]
-            if (following not in _TOLD or words[k] in ("should", "would")) and not self._parted(k, term):
+            following = words[k + 1] if words[k + 1] not in WORDS.adverbs else words[min(k + 2, len(words) - 1)]
+            if (following not in WORDS.after_modal or words[k] in ("should", "would")) and not self._parted(k, term):
                 return True
         return False
 
@@ -96,7 +78,7 @@ class Cues:
     def _unknown(self, at: int, stop: int) -> bool:
         """Whether a negation is of knowledge: neither retinopathy nor oedema could be graded, no grade is available."""
         for k in range(at, min(stop, at + 9)):
-            if self.text.words[k] in _KNOWING:
+            if self.text.words[k] in WORDS.knowing:
                 return True
             if self.text.words[k] in (";", ":") or (k in self.at and "break" in self.at[k].values):
                 return False
@@ -178,7 +160,7 @@ class Cues:
         if before == ":" and self.text.words[k + 1 : k + 2] not in ([], ["."], [","], [";"], [")"], ["\n"]):
             return False
         return "n't" in word or (
-            word in _AFTER and before in ("is", "are", "was", "were", "be", "been", ":", "does", "do", "remain")
+            word in WORDS.following and before in ("is", "are", "was", "were", "be", "been", ":", "does", "do", "remain")
         )
 
     def _linked(self, at: int, k: int) -> bool:
@@ -187,7 +169,7 @@ class Cues:
         while i < k:
             if i in self.conditions:
                 i = self.conditions[i].last
-            elif self.text.words[i] in _LINKS:
+            elif self.text.words[i] in WORDS.links:
                 i += 1
             else:
                 return (

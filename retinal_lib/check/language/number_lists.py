@@ -3,13 +3,12 @@
 from itertools import pairwise
 from typing import NamedTuple
 
-from retinal_lib.check.language.lexicon import Reading, Term
+from retinal_lib.check.language.lexicon import Reading, Term, word_lists
 from retinal_lib.check.language.numbers import Amount
 
+WORDS = word_lists("number_lists")
+
 KINDS = ("measures", "vessels", "zones", "formulas", "orientations", "conditions")
-CONTRASTS = frozenset("against versus vs compared than".split())  # words between two numbers that are held against each other
-# what may stand between the numbers of one run
-_JOINED = frozenset("and or , versus vs / & – — to µm respectively mm % by x × against degree µ".split())
 _BRACKETS = frozenset("( ) ;".split())
 _ENDS = frozenset("; : ( )".split())
 
@@ -77,9 +76,9 @@ class Sentence:
     def _joined(self, a: Amount, b: Amount) -> bool:
         between = self.words[a.last : b.first]
         same = bool(a.edges) == bool(b.edges) and (not a.unit or a.unit == b.unit or not b.whole)
-        if same and _JOINED.issuperset(between):
+        if same and WORDS.joined.issuperset(between):
             return True
-        if len(between) > 3 or CONTRASTS.isdisjoint(between):
+        if len(between) > 3 or WORDS.contrasts.isdisjoint(between):
             return False
         return not any(a.last <= t.first < b.first for t in self.terms if t.kind != "measures")
 
@@ -95,7 +94,6 @@ def distinct(terms: list[Term]) -> list[Term]:
 
 Given = dict[tuple[int, str], frozenset]  # by amount and kind
 PAIRS = {"vessels": {"artery": "vein", "vein": "artery"}}  # what stands against what, where two are compared
-_BREAKS = frozenset(", ; : while but (".split())
 
 
 class Named(NamedTuple):
@@ -140,13 +138,13 @@ def _compared(sentence: Sentence, kind: str, run: list[int], terms: list[Term]) 
 
 
 def _list_end(words: list[str], first: int, stop: int) -> int:
-    return next((k for k in range(first, stop) if words[k] in _BREAKS), stop)
+    return next((k for k in range(first, stop) if words[k] in WORDS.breaks), stop)
 
 
 def _shared(sentence: Sentence, kind: str, run: list[int], posts: list[int]) -> Given:
     """What follows a run names each of its numbers, where nothing before it does: from 171 to 166 µm by Hubbard."""
     words, last = sentence.words, sentence.found[run[-1]]
-    if kind == "vessels" and not CONTRASTS.isdisjoint(words[sentence.found[run[0]].last : last.first]):
+    if kind == "vessels" and not WORDS.contrasts.isdisjoint(words[sentence.found[run[0]].last : last.first]):
         return {}
     after, stop = sentence.between(kind, last.last, posts[run[-1]]), sentence.stop(run[-1])
     if not after and words[last.last : last.last + 1] == ["("] and ")" in words[last.last : stop]:
@@ -187,7 +185,7 @@ def other(sentence: Sentence, i: int, own: dict[str, frozenset], named: dict[int
         return {}
     one = sentence.found[i - 1]
     between = sentence.words[one.last : sentence.found[i].first]
-    if len(between) > 4 or CONTRASTS.isdisjoint(between):
+    if len(between) > 4 or WORDS.contrasts.isdisjoint(between):
         return {}
     given = {}
     for kind, pairs in PAIRS.items():

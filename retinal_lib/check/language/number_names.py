@@ -3,27 +3,15 @@
 from itertools import pairwise
 
 from retinal_lib.check.language import number_lists as listing
-from retinal_lib.check.language.lexicon import Reading, Term
+from retinal_lib.check.language.lexicon import Reading, Term, word_lists
 from retinal_lib.check.language.number_lists import Named, Sentence
 from retinal_lib.check.language.numbers import Amount
 
-# what ends the words that belong to a number
-_DIVIDERS = frozenset(", ; : and but while whereas versus vs compared than – — / plus with against &".split())
-_CLAUSES = _DIVIDERS - frozenset("/ : with".split())  # those of them that begin a clause
-_PREPOSITIONS = frozenset("in for of at over on across within by along".split())
-# words that lead to the next number: what stands before them is of that one
-_LEADING = frozenset(
-    "of is are was were at to about approximately around roughly reach reaches measure measures average".split()
-)
+WORDS = word_lists("number_names")
+
 _EVERYWHERE = frozenset(["area", "box", "count", "age", "grade"])  # measures whose words are said of much else
-_COMPARED = frozenset("wider narrower thicker thinner denser".split())  # these name the measure that is compared
-_LISTED = frozenset("and or by x × , / & versus vs to the in of for zone both".split())  # between terms named together
-_PAIRED = frozenset(["former", "latter"])
 _WHOLE = (("vessels", "all"), ("zones", "whole"))  # what is meant where nothing is said
 _ARTERY_VEIN = frozenset(["artery", "vein"])
-_PAUSES = (",", "and", ";")
-_COORDINATES = ("and", "/", "&")
-_AFTER_COORDINATED = (",", ";", ":", ")", "(", "respectively")
 _NOTHING = Named({}, {})
 
 
@@ -54,7 +42,7 @@ class _Names:
 
     def __init__(self, sentence: Sentence):
         self.sentence, self.words, self.found, self.kinds = sentence, sentence.words, sentence.found, sentence.kinds
-        self.compared = sentence.text.has(_COMPARED)
+        self.compared = sentence.text.has(WORDS.compared)
 
     def named(self) -> dict[int, Named]:
         """By the first token of each amount."""
@@ -109,13 +97,13 @@ class _Names:
                 if depth < 0:
                     return at
                 closed = at + 1
-            elif word in _DIVIDERS and depth == 0 and (seen or word != "with"):
+            elif word in WORDS.dividers and depth == 0 and (seen or word != "with"):
                 return self._coordinated(at)
-            seen = seen or word not in _PREPOSITIONS
+            seen = seen or word not in WORDS.prepositions
             at += 1
         if at < end and at > last + 1 and words[at - 1] == "to":
             return at - 1
-        if at < end and at > last and words[at - 1] in _LEADING:
+        if at < end and at > last and words[at - 1] in WORDS.leading:
             named = (*self.kinds["orientations"], *self.kinds["conditions"])
             counted = (t.last for t in named if last <= t.first <= last + 2 and t.last <= at)
             return next(counted, closed)  # what leads to the next amount names that
@@ -123,11 +111,11 @@ class _Names:
 
     def _coordinated(self, at: int) -> int:
         """Beyond a divider where what stands before and after it are listed together: in arteries and veins."""
-        if self.words[at] not in _COORDINATES:
+        if self.words[at] not in WORDS.coordinating:
             return at
         kinds = {t.kind for t in self.sentence.terms if t.last == at}
         after = next((t.last for t in self.sentence.terms if t.first == at + 1 and t.kind in kinds), None) if kinds else None
-        if after is not None and (after >= self.sentence.sentence.stop or self.words[after] in _AFTER_COORDINATED):
+        if after is not None and (after >= self.sentence.sentence.stop or self.words[after] in WORDS.after_coordinated):
             return after
         return at
 
@@ -141,7 +129,7 @@ class _Names:
             return _united([*(() if amount.edges else after), *before, *inside, *self._run_lead(i)])
         if after and not (amount.edges and kind == "conditions") and (kind != "vessels" or not self._overall(start, i, after)):
             return _values(after)
-        if kind == "vessels" and not _PAIRED.isdisjoint(self.words[start : amount.first]):
+        if kind == "vessels" and not WORDS.paired.isdisjoint(self.words[start : amount.first]):
             return _ARTERY_VEIN
         before = self.sentence.between(kind, start, amount.first)
         if not before:
@@ -174,7 +162,7 @@ class _Names:
         """Where the clause before an amount begins."""
         last = max((t.first for t in self.sentence.terms if t.first < stop), default=-1)
         for k in range(min(stop, last) - 1, start - 1, -1):
-            if self.words[k] in _CLAUSES:
+            if self.words[k] in WORDS.clauses:
                 return k + 1
         return start
 
@@ -183,7 +171,7 @@ class _Names:
         if one.last > other.first:
             return False
         chain = [t for t in self.kinds[kind] if one.first <= t.first <= other.first]
-        return all(_LISTED.issuperset(self.words[a.last : b.first]) for a, b in pairwise(chain))
+        return all(WORDS.listed.issuperset(self.words[a.last : b.first]) for a, b in pairwise(chain))
 
     def _ahead(self, i: int, own: dict[str, frozenset], posts: list[int]) -> dict[str, frozenset]:
         """The formula and zone that stand once, after the last of several numbers: CRAE 178 and CRVE 198 with Hubbard's."""
@@ -202,15 +190,15 @@ class _Names:
         first, last = self.found[i].first, self.found[i].last
         if self.compared:
             end = min(last + 5, self.sentence.sentence.stop)
-            near = self.words[last : next((k for k in range(last, end) if self.words[k] in _PAUSES), end)]
-            if not _COMPARED.isdisjoint(near):
+            near = self.words[last : next((k for k in range(last, end) if self.words[k] in WORDS.pauses), end)]
+            if not WORDS.compared.isdisjoint(near):
                 return frozenset(["density"] if "denser" in near else ["width"])
         measures = self.kinds["measures"]
         if not measures or measures[0].first < first:
             return frozenset()
         group, final = self.sentence.group(first), self.found[-1].first
         for term in measures:
-            if term.first in group and (term.first > final or self.words[term.first] in _COMPARED):
+            if term.first in group and (term.first > final or self.words[term.first] in WORDS.compared):
                 return frozenset() if _EVERYWHERE.issuperset(term.values) else frozenset(term.values)
         return frozenset()
 

@@ -4,25 +4,10 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from retinal_lib.check.language.lexicon import Reading, Term
+from retinal_lib.check.language.lexicon import Reading, Term, word_lists
 
-SPELLED = {
-    word: number
-    for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-        "eighteen nineteen twenty".split()
-    )
-} | {"thirty": 30, "forty": 40, "fifty": 50, "single": 1, "dozen": 12, "half": 0.5}
-ROMAN = {"i": 1, "ii": 2, "iii": 3, "iv": 4}
-LEVEL = frozenset("grade stage level category class score".split())  # a number after one of these is a level of a scale
-# what lesions are called when they are counted
-_COUNTED = frozenset("lesion spot box cluster patch area region branch dot line mark crack streak".split())
-_ORDERED = frozenset("eye largest biggest smallest main kind measure formula".split())  # two of these count no lesions
-_PAUSES = frozenset([",", ":", ";", ".", "finding"])
-_NOT_COUNTED = frozenset(["of", "can", "or", ":", ",", "-"])  # one of them, one can see
-_WORD_PARTS = {"third": 1 / 3, "quarter": 0.25}
-_TIMES = {"a": 1, "one": 1, "two": 2, "three": 3}
-_AFTER_PART = ("of", "the", "as", ":", ".", ",")
+WORDS = word_lists("numbers")
+SPELLED = WORDS.spelled
 
 
 class Spelled(NamedTuple):
@@ -44,9 +29,9 @@ def fraction(words: list[str], i: int) -> Spelled | None:
     if after == "time" and words[i] in SPELLED:
         value = float(SPELLED[words[i]])
         return Spelled(2, value, value, 0.1 * value, False, True)
-    if after not in _WORD_PARTS or words[i] not in _TIMES or i + 2 >= len(words) or words[i + 2] not in _AFTER_PART:
+    if after not in WORDS.fractions or words[i] not in WORDS.times or WORDS.after_fraction.isdisjoint(words[i + 2 : i + 3]):
         return None
-    value = _TIMES[words[i]] * _WORD_PARTS[after]
+    value = WORDS.times[words[i]] * WORDS.fractions[after]
     return Spelled(2, value, value, 0.05, False)
 
 
@@ -68,15 +53,15 @@ def quantifies(text: Reading, i: int) -> bool:
     conditions = text.of("conditions")
     if SPELLED[word] >= 20 and 0 < SPELLED.get(after, 0) < 10:
         return quantifies(text, i + 1)  # fifty-nine
-    if after in _ORDERED:
+    if after in WORDS.ordered:
         return False
     if word == "dozen" and before not in ("the", "per"):
         return True
     if word not in ("one", "single", "half") and any(0 <= i - t.last < 3 for t in conditions):
         return True
     if after == "to" and i + 2 < len(words) and words[i + 2] in SPELLED:
-        return any(w in _COUNTED for w in words[i + 3 : i + 7]) or any(i < t.first <= i + 5 for t in conditions)
-    if before in LEVEL or before in ("aged", "age") or (before == "(" and i > 1 and words[i - 2] in LEVEL):
+        return any(w in WORDS.counted for w in words[i + 3 : i + 7]) or any(i < t.first <= i + 5 for t in conditions)
+    if before in WORDS.levels or before in ("aged", "age") or (before == "(" and i > 1 and words[i - 2] in WORDS.levels):
         return True
     if word in ("half", "two") and "dozen" in words[i + 1 : i + 3]:
         return False
@@ -95,29 +80,25 @@ def _half(text: Reading, i: int) -> bool:
 
 def _one(text: Reading, i: int, before: str, after: str) -> bool:
     """Whether one is a count: one percent, that one spot, a single haemorrhage; not one of them, one eye, one can see."""
-    if after in ("percent", "per") or (before in ("that", "the") and after in _COUNTED):
+    if after in ("percent", "per") or (before in ("that", "the") and after in WORDS.counted):
         return True
     first = next((t for t in text.terms if t.first > i), None)
-    return first is not None and first.kind == "conditions" and first.first <= i + 2 and after not in _NOT_COUNTED
+    return first is not None and first.kind == "conditions" and first.first <= i + 2 and after not in WORDS.not_counted
 
 
 def _several(text: Reading, i: int) -> bool:
     """Whether what follows a number within its clause is counted."""
     following = text.words[i + 1 : i + 4]
-    stop = next((k for k, word in enumerate(following) if word in _PAUSES), len(following))
+    stop = next((k for k, word in enumerate(following) if word in WORDS.pauses), len(following))
     near = any(i < t.first <= i + min(stop, 3) for t in text.of("conditions"))
-    return near or any(word in _COUNTED for word in following[:stop])
+    return near or any(word in WORDS.counted for word in following[:stop])
 
 
 _DASH = re.compile(r"\s*[-–—]\s*")
 _STARTS = frozenset("0123456789.[(")
-_IN_WORDS = frozenset([*SPELLED, *ROMAN, "twice"])
-_PARTS = frozenset(["third", "quarter"])
-_ORDERING = frozenset(["turn", "step", "figure"])  # a number after one of these counts no thing
+_IN_WORDS = frozenset([*SPELLED, *WORDS.roman, "twice"])
 _LIST = re.compile(r"[.):](\s|\*|$)")  # after the number of an item of a list
 _ORDINAL = re.compile(r"(st|nd|rd|th|D)\b")
-_AT_LEAST = (["or", "more"], ["or", "greater"])
-_AT_MOST = (["or", "fewer"], ["or", "less"])
 _BOUNDS = ("more", "less", "least", "most")
 
 
@@ -157,8 +138,8 @@ def _places(text: Reading) -> list[int]:
     else:
         places = [i for i, word in enumerate(words) if word[0] in _STARTS]
     more = [t.first for t in text.of("ages") if text.said(t.first, t.last)[-1] == "s"]
-    if text.has(_PARTS):
-        more += [i for i, word in enumerate(words[:-1]) if word == "a" and words[i + 1] in _PARTS]
+    if text.has(WORDS.fractions):
+        more += [i for i, word in enumerate(words[:-1]) if word == "a" and words[i + 1] in WORDS.fractions]
     return sorted(places + more) if more else places
 
 
@@ -191,8 +172,8 @@ class _Numbers:
             return _box(self.words, i)
         if i in self.decades:
             return Amount(i, i + 1, i + 1, self.decades[i], self.decades[i] + 9, 0.5, True, "years", spelled=True)
-        if word in ROMAN and self._is_level(i):
-            return Amount(i, i + 1, i + 1, ROMAN[word], ROMAN[word], 0.0, True)
+        if word in WORDS.roman and self._is_level(i):
+            return Amount(i, i + 1, i + 1, WORDS.roman[word], WORDS.roman[word], 0.0, True)
         if word != "a" and self._within_a_name(i):
             return None
         if (part := fraction(self.words, i)) is not None:
@@ -204,7 +185,7 @@ class _Numbers:
         if not i or not self.text.raw(i).isupper():
             return False
         words, found = self.words, self.found
-        return words[i - 1] in LEVEL or (bool(found) and words[found[-1].last : i] in (["of"], ["out", "of"], ["/"]))
+        return words[i - 1] in WORDS.levels or (bool(found) and words[found[-1].last : i] in (["of"], ["out", "of"], ["/"]))
 
     def _within_a_name(self, i: int) -> bool:
         """Whether token i is a word of a longer name, such as 'one thing'; units may hold numbers."""
@@ -269,8 +250,8 @@ def _with_cue(amount: Amount, cues: dict[int, tuple], units: dict[int, Term], wo
         unit, last = str(units[last].value), units[last].last
     about, bound = "approx" in said, next((b for b in _BOUNDS if b in said), "") if said else ""
     if not bound and last < len(words) and words[last] in ("or", "plus"):  # 15 or more, fifteen-plus
-        after = words[last : last + 2]
-        bound = "least" if after in _AT_LEAST or after[0] == "plus" else "most" if after in _AT_MOST else ""
+        after = " ".join(words[last : last + 2])
+        bound = "least" if after in WORDS.at_least or words[last] == "plus" else "most" if after in WORDS.at_most else ""
     if last == amount.last and not about and not bound:
         return amount
     step = amount.step
@@ -298,4 +279,4 @@ def _only_orders(text: Reading, i: int) -> bool:
     after = text.text[end : end + 2]
     if "." not in words[i] and _LIST.match(after) and not text.text[: text.starts[i]].rpartition("\n")[2].strip(" *#>(-"):
         return True
-    return _ORDINAL.match(after) is not None or (i > 0 and words[i - 1] in _ORDERING)
+    return _ORDINAL.match(after) is not None or (i > 0 and words[i - 1] in WORDS.ordering)
