@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,8 @@ from retinal_lib.dataset import measurements, page
 from retinal_lib.dataset import tables as table
 from retinal_lib.dataset.lesions import boxes
 from retinal_lib.errors import UserError
-from retinal_lib.sample import draw, fundus
+from retinal_lib.sample import automorph, datasets, files, fundus
 from retinal_lib.sample import draw as sample
-from retinal_lib.sample import kit as sample_kit
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 NAMES = page.names()
@@ -97,9 +97,9 @@ def test_automorph_header_is_the_published_one() -> None:
     header = SHARED / "automorph" / "Macular_Features.header.csv"
     if not header.is_file():
         pytest.skip(f"{header} is not there: the published header cannot be compared")
-    assert list(sample_kit.COLUMNS) == header.read_text(encoding="utf-8").strip().split(",")
+    assert list(automorph.COLUMNS) == header.read_text(encoding="utf-8").strip().split(",")
     ensemble = SHARED / "automorph" / "results_ensemble.csv"
-    assert ensemble.read_text(encoding="utf-8").splitlines()[0] == sample_kit.QUALITY
+    assert ensemble.read_text(encoding="utf-8").splitlines()[0] == automorph.QUALITY
 
 
 def test_measurements_lie_where_automorph_s_do() -> None:
@@ -126,10 +126,11 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process(drawn: dict[str, 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    def one_eye(kit: sample_kit.Kit) -> None:
-        kit.take(sample_kit.Shot("9000001_21015_0_0.png", "9000001", "left", camera=fundus.Camera((160, 120))))
+    def one_eye(self: datasets.Sample) -> None:
+        camera = fundus.Camera((160, 120))
+        self.draw_photograph(datasets.Photograph("9000001_21015_0_0.png", "9000001", "left", camera=camera))
 
-    monkeypatch.setitem(draw.PAGES, "UK", one_eye)
+    monkeypatch.setattr(datasets.Sample, "draw_eyes", one_eye)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -149,7 +150,7 @@ def test_another_seed_or_version_is_drawn_anew(tmp_path: Path) -> None:
     assert first.keys() == second.keys() and first["9000001_21015_0_0.png"] != second["9000001_21015_0_0.png"]
     assert digests(sample.draw("UK", tmp_path / "uk")) == first
     (tmp_path / "uk" / "stray.txt").write_text("from an older version")
-    (tmp_path / "uk" / ".sample").write_text('{"drawn_by": "an older version", "dataset": "UK", "seed": 0}')
+    (tmp_path / "uk" / ".sample").write_text('{"version": 0, "dataset": "UK", "seed": 0}')
     assert "stray.txt" not in digests(sample.draw("UK", tmp_path / "uk"))
     assert [p.name for p in tmp_path.iterdir()] == ["uk"]
 
@@ -168,25 +169,25 @@ def test_a_folder_that_is_no_sample_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("tiny")
 def test_of_two_at_once_the_quicker_one_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, one_eye = tmp_path / "uk", draw.PAGES["UK"]
+    folder, one_eye = tmp_path / "uk", datasets.Sample.draw_eyes
 
-    def overtaken(kit: sample_kit.Kit) -> None:
-        monkeypatch.setitem(draw.PAGES, "UK", one_eye)
+    def overtaken(self: datasets.Sample) -> None:
+        monkeypatch.setattr(datasets.Sample, "draw_eyes", one_eye)
         sample.draw("UK", folder)
         (folder / "winner").touch()
-        one_eye(kit)
+        one_eye(self)
 
-    monkeypatch.setitem(draw.PAGES, "UK", overtaken)
+    monkeypatch.setattr(datasets.Sample, "draw_eyes", overtaken)
     assert sample.draw("UK", folder) == folder
     assert (folder / "winner").exists() and [p.name for p in tmp_path.iterdir()] == ["uk"]
 
 
 def test_a_failed_drawing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(kit: sample_kit.Kit) -> None:
-        kit.text("half.csv", ["half"])
+    def broken(self: datasets.Sample) -> None:
+        files.table(self.folder / "half.csv", ["half"])
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setitem(draw.PAGES, "UK", broken)
+    monkeypatch.setattr(datasets.Sample, "draw_eyes", broken)
     with pytest.raises(RuntimeError, match="disk"):
         sample.draw("UK", tmp_path / "uk")
     assert list(tmp_path.iterdir()) == []
@@ -354,9 +355,10 @@ def shots(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> object:
     """Draws a dataset without saving pictures; image stem (with its split) -> drawing."""
 
     def take(name: str) -> dict[str, fundus.Drawing]:
-        kit = sample_kit.Kit(name, tmp_path, 0)
-        draw.PAGES[name](kit)
-        return {f"{s.split}/{Path(s.path).stem}".lstrip("/"): d for some in kit.results.values() for s, d in some}
+        one = datasets.Sample(name, tmp_path)
+        one.draw_eyes()
+        restart = page.get(name).restart
+        return {f"{p.split if restart else ''}/{Path(p.path).stem}".lstrip("/"): d for p, d in one.photographs}
 
     return take
 
@@ -397,3 +399,73 @@ def test_the_disc_lies_on_the_side_of_the_nose(side: str) -> None:
 def test_a_large_cup_is_drawn_and_measured() -> None:
     measures = fundus.draw(fundus.Eye("someone", "a cupped eye", findings={"cup": 0.78})).measures
     assert 0.7 < measures["CDR_vertical"] < 0.85
+
+
+# --- the version in eyes.yaml ---
+
+GOLDEN = Path(__file__).with_name("golden_sample.json")
+CHANGED = (
+    "what the samples show has changed: raise `version` in retinal_lib/sample/eyes.yaml, so that samples which users have "
+    "are drawn again, then write tests/golden_sample.json anew with `python tests/test_sample.py`"
+)
+FINDINGS = {
+    **{"haemorrhages": 14, "exudates near": 2, "exudates far": 3, "soft exudates": 4, "microaneurysms": 15, "flames": 5},
+    **{"new vessels": 3, "preretinal": 1, "nerve fibres": 1, "vein occlusion": 2, "membrane": 1, "macular hole": 0.15},
+    **{"diffuse atrophy": 0.8, "patchy atrophy": 3, "macular atrophy": 0.85, "crescent": 1.2, "lacquer cracks": 3},
+    **{"CNV": 0.45, "Fuchs spot": 0.3, "subretinal blood": 0.7, "serous detachment": 0.85, "drusen": 45, "laser": 110},
+    **{"spicules": 60, "anterior": 1, "haze": 0.6, "dust": 7, "blur": 0.7, "dark": 0.5, "tessellation": 1.6, "cup": 0.78},
+    **{"disc oedema": 1, "disc pallor": 0.6, "tortuous": 2.2, "artery width": 0.75},
+}
+
+
+def layout_digest(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What a dataset's sample is made of: the eyes to draw, the paths of all files, the cells of all tables."""
+    shown, every = [], np.ones((8, 8), bool)
+    codes = "MA HE EX SE LC CNV FS".split()
+
+    def draw(eye: fundus.Eye) -> fundus.Drawing:
+        camera = eye.camera
+        shown.append([*camera.size, camera.field, camera.degrees, camera.notch])
+        shown.append([eye.patient, eye.name, eye.side, eye.centre, *sorted(eye.findings.items())])
+        return fundus.Drawing(eye, np.zeros((8, 8, 3), np.uint8), dict.fromkeys(codes, every), every, {}, {"CDR_vertical": 0.5})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(datasets, "draw", draw)
+        sample.draw(name, folder)
+    for path in sorted(p for p in folder.rglob("*.*") if p.is_file() and p.name != ".sample"):
+        shown.append(path.relative_to(folder).as_posix())
+        if path.suffix == ".csv":
+            shown.append(path.read_bytes().hex())
+        elif path.suffix.startswith(".xls"):
+            content = table.read(path)
+            shown.append([*content.header, *(content.column(column) for column in content.header)])
+    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
+
+
+def painting(finding: str) -> list[float]:
+    """A coarse look at an eye with one finding: 4 x 4 mean colours, pixels of the masks, three measurements."""
+    camera = fundus.Camera((240, 160), 0.97)
+    drawing = fundus.draw(fundus.Eye(finding, finding, findings={finding: FINDINGS[finding]}, camera=camera))
+    cells = drawing.image.reshape(4, 40, 4, 60, 3).mean(axis=(1, 3)).ravel().tolist()
+    pixels = [int(drawing.masks[kind].sum()) for kind in sorted(drawing.masks)] + [int(drawing.disc.sum())]
+    measures = [drawing.measures[c] for c in ("Fractal_dimension", "Average_width", "Distance_tortuosity")]
+    return [round(float(x), 4) for x in [*cells, *pixels, *measures]]
+
+
+def test_what_is_drawn_changes_with_the_version_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    assert golden["version"] == datasets.contents()["version"], CHANGED
+    assert {name: layout_digest(name, tmp_path / name, monkeypatch) for name in NAMES} == golden["layouts"], CHANGED
+    for finding in FINDINGS:
+        assert painting(finding) == pytest.approx(golden["paintings"][finding], rel=0.01, abs=0.5), f"{finding}: {CHANGED}"
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
+        content = {
+            "version": datasets.contents()["version"],
+            "layouts": {name: layout_digest(name, Path(place) / name, patch) for name in NAMES},
+            "paintings": {finding: painting(finding) for finding in FINDINGS},
+        }
+    lines = json.dumps(content, indent=1).replace("\n   ", " ").replace("\n  ]", "]")
+    GOLDEN.write_text(lines + "\n", encoding="utf-8")

@@ -1,6 +1,9 @@
-"""What AutoMorph would measure on a drawn eye, taken from the drawing itself; lengths in µm."""
+"""What AutoMorph would measure on a drawn eye, taken from the drawing itself, and its tables; lengths in µm."""
 
+import csv
+import io
 import math
+from pathlib import PurePosixPath
 
 import cv2
 import numpy as np
@@ -12,6 +15,15 @@ from retinal_lib.sample.vessels import Vessel
 SQUARE = 912  # AutoMorph's grid
 SHORTEST = 15 / SQUARE  # AutoMorph leaves out shorter vessels; as a share of the square
 ZONES = {"": (0.0, 99.0), "_zone_b": (2.0, 3.0), "_zone_c": (2.0, 5.0)}  # in disc radii around the disc's centre
+COLUMNS = ("Name", *(f.column for f in measurements.features() if f.column not in measurements.SPEC["extra"]))
+QUALITY = "Name,softmax_good,softmax_usable,softmax_bad,good_sd,usable_sd,bad_sd,Prediction"
+# quality -> probability of bad, from and to; and which share of the rest is good
+PROBABILITIES = {
+    "good": ((0.01, 0.08), 0.88),
+    "usable": ((0.06, 0.2), 0.26),
+    "doubtful": ((0.28, 0.36), 0.2),
+    "bad": ((0.7, 0.95), 0.25),
+}
 PREFIXES = {"": ("artery", "vein"), "Artery_": ("artery",), "Vein_": ("vein",)}
 
 
@@ -167,3 +179,35 @@ def _combine(widths: list[float], formula: object) -> float:
         paired = [formula(widths[i], widths[-1 - i]) for i in range(len(widths) // 2)]
         widths = paired + ([widths[len(widths) // 2]] if len(widths) % 2 else [])
     return widths[0]
+
+
+def quality_row(path: str, quality: str, seed: str) -> str:
+    """Returns a photograph's row in the table of AutoMorph's quality check, for a quality as in eyes.yaml."""
+    rng = generator(seed, "quality", path)
+    between, share = PROBABILITIES[quality]
+    bad = round(rng.uniform(*between), 8)
+    good = round((1 - bad) * share * rng.uniform(0.92, 1.04), 8)
+    probabilities = [good, round(1 - good - bad, 8), bad]
+    spread = [round(float(x), 8) for x in rng.uniform(0.01, 0.08, 3)]
+    # AutoMorph's Name is a path to its own crop, whatever the image was called
+    name = f"../Results/M0/images/{PurePosixPath(path).stem}.png"
+    return ",".join(map(str, [name, *probabilities, *spread, probabilities.index(max(probabilities))]))
+
+
+def measurements_row(path: str, measures: dict[str, float], failed: str) -> str:
+    """Returns a photograph's row in the table of measurements. `failed`: disc, artery, or nothing.
+
+    What failed is empty, a ratio of two failures 1.0, of one of them negative."""
+    values = dict(measures)
+    if failed == "disc":  # no disc, no zones
+        values = {c: v for c, v in values.items() if "_zone_" not in c and not c.startswith(("Disc", "Cup", "CDR"))}
+        values |= {c: 1.0 for c in COLUMNS if c.startswith("AVR")}
+    elif failed == "artery":
+        values = {c: v for c, v in values.items() if not (c.startswith("CRAE") and c.endswith("_zone_b"))}
+        values |= {
+            f"AVR_{f}_zone_b": -1 / values[f"CRVE_{f}_zone_b"] for f in ("Hubbard", "Knudtson") if f"CRVE_{f}_zone_b" in values
+        }
+    cells = [f"{PurePosixPath(path).stem}.png", *(f"{values[c]:.9g}" if c in values else "" for c in COLUMNS[1:])]
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(cells)
+    return line.getvalue()

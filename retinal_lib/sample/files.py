@@ -10,30 +10,31 @@ import numpy as np
 import openpyxl
 from PIL import Image
 
-Cell = str | int | float | None
 
-
-def text(path: Path, lines: list[str], newline: str = "\n", encoding: str = "utf-8") -> None:
-    """A text table from its lines, each ended by `newline`."""
+def table(path: Path, lines: list[str], newline: str = "\n", encoding: str = "utf-8") -> None:
+    """Writes a label table from its lines of cells with commas between, as the path's suffix says: text, .xls or .xlsx."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes("".join(line + newline for line in lines).encode(encoding))
+    if path.suffix == ".csv":
+        path.write_bytes("".join(line + newline for line in lines).encode(encoding))
+    else:
+        rows: list[list[str | int]] = [[int(cell) if cell.isdigit() else cell for cell in line.split(",")] for line in lines]
+        {".xls": _xls, ".xlsx": _xlsx}[path.suffix](path, rows)
 
 
-def xlsx(path: Path, rows: list[list[Cell]]) -> None:
+def _xlsx(path: Path, rows: list[list[str | int]]) -> None:
     """A workbook of one sheet whose bytes depend on the cells alone: the times that openpyxl writes are fixed."""
     book = openpyxl.Workbook()
     for row in rows:
         book.active.append(row)
     content = io.BytesIO()
     book.save(content)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(content) as found, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
         for name in found.namelist():
             part = re.sub(rb"\d{4}-\d\d-\d\dT[\d:.]+Z", b"2019-01-01T00:00:00Z", found.read(name))
             made.writestr(zipfile.ZipInfo(name, (2019, 1, 1, 0, 0, 0)), part, zipfile.ZIP_DEFLATED)
 
 
-def xls(path: Path, rows: list[list[Cell]]) -> None:
+def _xls(path: Path, rows: list[list[str | int]]) -> None:
     """A legacy Excel sheet (BIFF2) of texts of up to 255 bytes in Windows' western code page, and numbers."""
 
     def record(code: int, data: bytes) -> bytes:
@@ -46,13 +47,27 @@ def xls(path: Path, rows: list[list[Cell]]) -> None:
             if isinstance(cell, str):
                 letters = cell.encode("cp1252")
                 parts.append(record(0x0004, place + bytes([len(letters)]) + letters))
-            elif cell is not None:
+            else:
                 parts.append(record(0x0003, place + struct.pack("<d", cell)))
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"".join([*parts, record(0x000A, b"")]))
 
 
-def palette_tiff(path: Path, mask: np.ndarray) -> None:
+def mask(path: Path, mask: np.ndarray, alpha: bool = False) -> None:
+    """Writes a lesion mask, bool [height, width], as the path's suffix says: a grey PNG of 0 and 255, or a 1-bit palette TIFF.
+
+    `alpha`: an RGBA TIFF instead, with the lesion in red alone and alpha 255, as IDRiD_81_EX.tif."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if alpha:
+        pixels = np.zeros((*mask.shape, 4), np.uint8)
+        pixels[..., 0], pixels[..., 3] = mask * 255, 255
+        Image.fromarray(pixels).save(path, compression="tiff_lzw")
+    elif path.suffix == ".png":
+        Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+    else:
+        _palette_tiff(path, mask)
+
+
+def _palette_tiff(path: Path, mask: np.ndarray) -> None:
     """An uncompressed 1-bit palette TIFF as IDRiD publishes its masks: 0 black, 1 red; mask bool [height, width]."""
     height, width = mask.shape
     pixels = np.packbits(mask, axis=1).tobytes()
@@ -72,22 +87,7 @@ def palette_tiff(path: Path, mask: np.ndarray) -> None:
     ]
     directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + struct.pack("<I", 0)
     head = struct.pack("<2sHI", b"II", 42, start + len(colours))
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(head + pixels.ljust(start - 8, b"\0") + colours + directory)
-
-
-def red_tiff(path: Path, mask: np.ndarray) -> None:
-    """An RGBA TIFF with the lesion in red only and alpha 255, as IDRiD_81_EX.tif; mask bool [height, width]."""
-    pixels = np.zeros((*mask.shape, 4), np.uint8)
-    pixels[..., 0], pixels[..., 3] = mask * 255, 255
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, compression="tiff_lzw")
-
-
-def grey_png(path: Path, mask: np.ndarray) -> None:
-    """A grey PNG with 0 and 255; mask bool [height, width]."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(mask.astype(np.uint8) * 255).save(path)
 
 
 def picture(path: Path, image: np.ndarray) -> None:
