@@ -12,6 +12,7 @@ from pathlib import Path
 import bench_batch
 import bench_check
 import bench_review
+from bench_size import size
 from PIL import Image
 
 from retinal_lib.dataset import measurements
@@ -185,20 +186,20 @@ def main() -> None:
     body = json.dumps({"choices": [{"message": {"content": ANSWER}, "finish_reason": "stop"}], "usage": {}})
     with tempfile.TemporaryDirectory() as place:
         small, large = Path(place) / "small", Path(place) / "large"
-        own_dataset(small, 5000)
-        own_dataset(large, 20000)
+        own_dataset(small, size(5000, 100))
+        own_dataset(large, size(20000, 200))
         descriptions(large)
         packed(small)
         server = subprocess.Popen([sys.executable, "-c", SERVER, body, str(LATENCY)], stdout=subprocess.PIPE, text=True)
         try:
             url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
-            for in_flight, count in ((10, 500), (100, 4000)):  # each in a process of its own
+            for in_flight, count in ((10, size(500, 50)), (100, size(4000, 100))):  # each in a process of its own
                 arguments = ["direct", str(small), url, str(in_flight), str(count)]
                 subprocess.run([sys.executable, __file__, *arguments], check=True)
         finally:
             server.kill()
-        memory(small, 5000)
-        memory(large, 20000)
+        memory(small, size(5000, 100))
+        memory(large, size(20000, 200))
         bench_batch.main(small / "page.yaml")
     bench_check.main()
     bench_review.main()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import orjson
+from bench_size import size
 from PIL import Image
 
 from retinal_lib import Job
@@ -62,16 +63,16 @@ def seconds(work: Iterator) -> float:
 
 
 def disk(folder: Path) -> float:
-    """Bytes per second that a file of 512 MiB, written in large blocks, takes to reach the disk."""
-    block = os.urandom(4 << 20)
+    """Bytes per second at which a file of 512 MiB, written in large blocks, reaches the disk."""
+    block, blocks = os.urandom(4 << 20), size(128, 4)
     start = time.perf_counter()
     with (folder / "plain").open("wb", buffering=0) as file:
-        for _ in range(128):
+        for _ in range(blocks):
             file.write(block)
         os.fsync(file.fileno())
     taken = time.perf_counter() - start
     (folder / "plain").unlink()
-    return len(block) * 128 / taken
+    return len(block) * blocks / taken
 
 
 def texts(page: Path, folder: Path, count: int) -> None:
@@ -168,10 +169,10 @@ def _memory(page: Path, folder: Path, count: int) -> None:
 
 def main(page: Path) -> None:
     """Runs everything, over the dataset of a page."""
-    for part, count in ((texts, 20_000), (pictures, 100)):
+    for part, count in ((texts, size(20_000, 100)), (pictures, size(100, 2))):
         with tempfile.TemporaryDirectory() as place:
             subprocess.run([sys.executable, __file__, part.__name__, str(page), place, str(count)], check=True)
-    for count in (10_000, 200_000):
+    for count in (size(10_000, 100), size(200_000, 200)):
         memory(page, count)
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from bench_size import size
 from PIL import Image
 
 from retinal_lib.dataset import page
@@ -24,7 +25,7 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SIZE = (4288, 2848)
 MOST = 10
 CLUSTERS = (page.get("IDRiD_seg").masks.gap, page.get("IDRiD_seg").masks.fill)
-SECONDS = 6  # of work for one core: what helper processes are started for
+SECONDS = size(6, 1)  # of work for one core: what helper processes are started for
 Edges = tuple[int, int, int, int]
 
 
@@ -177,9 +178,9 @@ def speed(paths: list[Path], title: str) -> None:
     """Rates of decoding alone and of finding boxes: on one core by the work, since others may share the machine, the best of
     five; on two by the clock, the best of three pairs over some seconds' masks. Where other work holds the second core, the
     clock cannot tell; then how much work two do for what one does tells how near they come to twice as fast."""
-    plain, ours = (max(rate(work, paths, 1).work for _ in range(5)) for work in (decode, find))
+    plain, ours = (max(rate(work, paths, 1).work for _ in range(size(5, 1))) for work in (decode, find))
     many = (paths * (int(ours * SECONDS) // len(paths) + 1))[: int(ours * SECONDS)]
-    pairs = [(rate(find, many, 2), rate(find, many, 1)) for _ in range(3)]
+    pairs = [(rate(find, many, 2), rate(find, many, 1)) for _ in range(size(3, 1))]
     gain, more = max(two.clock / one.clock for two, one in pairs), min(one.work / two.work for two, one in pairs)
     share = f"{ours:.0f} masks/s on one core, {ours / plain:.2f} of decoding alone ({plain:.0f}/s)"
     print(f"{title}: {share}; two processes {gain:.2f} times one by the clock, {more:.2f} times its work in all")
@@ -196,7 +197,7 @@ def main() -> None:
         print(table.to_string(float_format="{:.3f}".format))
         speed(masks, f"{len(masks)} published masks")
     with tempfile.TemporaryDirectory() as folder:
-        drawn = draw(Path(folder), 12)
+        drawn = draw(Path(folder), size(12, 2))
         speed(drawn[0::2], f"PNG masks of {SIZE[0]} x {SIZE[1]}")
         speed(drawn[1::2], f"TIFF masks of {SIZE[0]} x {SIZE[1]}, one bit a pixel")
 

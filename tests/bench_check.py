@@ -4,10 +4,12 @@ import re
 import time
 from collections.abc import Callable
 
+from bench_size import size
+
 from retinal_lib.teacher import reply_parser
 
 _WORDS = re.compile(r"\w+|[^\w\s]")
-_ROUNDS = 5
+_ROUNDS = size(5, 2)
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -20,7 +22,7 @@ def _seconds(work: Callable[[], object]) -> float:
     return min(taken[1:])
 
 
-def main(copies: int = 20) -> None:
+def main(copies: int = size(20, 2)) -> None:
     """Prints conversations checked per second: offline instruction conversations of the drawn ODIR sample, `copies` of each
     image, worded differently."""
     from retinal_lib import Job, conversation

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from bench_size import SHORT, size
 from PIL import Image
 
 from retinal_lib.inference import model as inference
@@ -22,7 +23,7 @@ from retinal_lib.sample import llava_model as sample_model
 from retinal_lib.sample.llava_model import Shape
 
 WIDE = Shape(hidden=512, layers=8, heads=8, inner=1376, clip=192, clip_layers=4, image=224, dtype="float32")
-IMAGES, TURNS, TOKENS, ROUNDS = 8, 3, 64, 2
+IMAGES, TURNS, TOKENS, ROUNDS = size(8, 2), size(3, 2), size(64, 8), size(2, 1)
 QUESTIONS = (
     "Is there any sign of diabetic retinopathy in this image?",
     "Which eye is it?",
@@ -121,7 +122,7 @@ def main() -> None:
     print(*[f"  {name}: {value}" for name, value in figures.items()], sep="\n")
     if "--json" in sys.argv:
         print(json.dumps({"original": before, "ours": now, "early": early, "same": same}))
-    if same < IMAGES * TURNS or before < 2.5 * now:
+    if same < IMAGES * TURNS or (before < 2.5 * now and not SHORT):
         sys.exit("the two ways differ, or ours is less than 2.5 times as fast")
 
 

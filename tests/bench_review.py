@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+from bench_size import size
 from PIL import Image, ImageDraw
 
 SIZE = (4288, 2848)
-SAMPLES = 12
+SAMPLES = size(12, 3)
 PAUSE = 0.6  # seconds that a quick reader takes for a look
 
 PAGE = """
