@@ -59,7 +59,7 @@ lint: $(VENV)/.test ## ruff alone
 lab: $(VENV)/.lab ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks
 
-bench: $(VENV)/.test ## speed and memory, as ratios measured in one run
+bench: $(VENV)/.test ## speed and memory, as ratios measured in one run (SHORT=yes: so little that it only shows that it runs)
 	@$(BIN)/python tests/bench.py
 	@$(BIN)/python tests/bench_boxes.py
 	@if $(BIN)/python -c 'import torch' 2>/dev/null; then $(BIN)/python tests/bench_model.py; else echo "no torch here: the model is not measured"; fi

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 
@@ -17,12 +18,11 @@ from bench_size import size
 from PIL import Image
 
 from retinal_lib import Job
-from retinal_lib.ask.attempts import Entry
+from retinal_lib.ask.attempts import Entry, Limits
 from retinal_lib.ask.batch_collect import Collect
 from retinal_lib.ask.batch_ledger import Book
 from retinal_lib.ask.request_files import Pack
 from retinal_lib.ask.vault import Sample, Vault
-from retinal_lib.facts import Case, Fact, Source
 from retinal_lib.teacher import cost, offline
 from retinal_lib.teacher.teachers import OpenAITeacher, Request
 
@@ -36,12 +36,9 @@ def job(page: Path) -> Job:
 
 
 def entries(first: list[Request], count: int, pictures: list[Path] | None = None) -> Iterator[Entry]:
-    """Requests as a plan gives them, each with an id of its own; how a dataset is described is measured elsewhere."""
-    texts = [request.case.description for request in first]
+    """Requests as a plan gives them, each with an id of its own; how an image is described is measured elsewhere."""
     for i in range(count):
-        kept = first[i % DIFFERENT].case
-        case = Case(kept.dataset, f"eye-{i}", f"eye-{i}.jpg", kept.path, "all", None, None,
-                    (Fact("notes", "text", 0, "", texts[i % DIFFERENT], Source("bench")),))  # fmt: skip
+        case = replace(first[i % DIFFERENT].case, id=f"eye-{i}", image=f"eye-{i}.jpg")
         picture = pictures[i % len(pictures)] if pictures else None
         request = Request(case, first[i % DIFFERENT].system, "instruction", None, picture, (1024, 768) if picture else None)
         yield Entry(Sample(i, case.id, case.image, "all", "failed"), request)
@@ -50,7 +47,7 @@ def entries(first: list[Request], count: int, pictures: list[Path] | None = None
 def packing(made: Job, vault: Vault) -> Pack:
     """A pack without a budget or a limit of tokens."""
     limits = made.context.limits.model_copy(update={"enqueued_tokens": None})
-    return Pack(vault, made.teacher, cost.Purse(None, None), made.context.estimate(), limits, 3)
+    return Pack(vault, made.teacher, cost.Purse(None, None), made.context.estimate(), limits, Limits(3, 1))
 
 
 def seconds(work: Iterator) -> float:

@@ -43,10 +43,10 @@ def photographs(folder: Path) -> Path:
     for number in range(SAMPLES):
         pixels = disc[..., None] * (np.array([150, 70, 30]) + chance.integers(-12, 12, (SIZE[1], SIZE[0], 1)))
         Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(folder / "images" / f"eye{number}.jpg", quality=92)
-        for kind, size in (("MA", 14), ("HE", 60)):
+        for kind, wide in (("MA", 14), ("HE", 60)):
             mask = Image.new("L", SIZE)
             for x, y in chance.integers((1200, 700), (3000, 2100), (15, 2)):
-                ImageDraw.Draw(mask).ellipse((x, y, x + size, y + size), fill=255)
+                ImageDraw.Draw(mask).ellipse((x, y, x + wide, y + wide), fill=255)
             mask.save(folder / "masks" / f"eye{number}_{kind}.tif", compression="tiff_lzw")
     rows = "".join(f"eye{number},2\n" for number in range(SAMPLES))
     (folder / "labels.csv").write_text(f"image,grade\n{rows}", encoding="utf-8")
