@@ -19,10 +19,10 @@ from PIL import Image
 
 from retinal_lib import Job
 from retinal_lib.ask.attempts import Entry, Limits
-from retinal_lib.ask.batch_collect import Collect
-from retinal_lib.ask.batch_ledger import Book
+from retinal_lib.ask.batch_collect import BatchCollect
+from retinal_lib.ask.batch_ledger import BatchLedger
 from retinal_lib.ask.request_files import Pack
-from retinal_lib.ask.vault import Sample, Vault
+from retinal_lib.ask.vault import ImageState, Vault
 from retinal_lib.teacher import cost, offline
 from retinal_lib.teacher.teachers import OpenAITeacher, Request
 
@@ -41,13 +41,13 @@ def entries(first: list[Request], count: int, pictures: list[Path] | None = None
         case = replace(first[i % DIFFERENT].case, id=f"eye-{i}", image=f"eye-{i}.jpg")
         picture = pictures[i % len(pictures)] if pictures else None
         request = Request(case, first[i % DIFFERENT].system, "instruction", None, picture, (1024, 768) if picture else None)
-        yield Entry(Sample(i, case.id, case.image, "all", "failed"), request)
+        yield Entry(ImageState(i, case.id, case.image, "all", "failed"), request)
 
 
 def packing(made: Job, vault: Vault) -> Pack:
     """A pack without a budget or a limit of tokens."""
     limits = made.context.limits.model_copy(update={"enqueued_tokens": None})
-    return Pack(vault, made.teacher, cost.Purse(None, None), made.context.estimate(), limits, Limits(3, 1))
+    return Pack(vault, made.teacher, cost.Budget(None, None), made.context.estimate(), limits, Limits(3, 1))
 
 
 def seconds(work: Iterator) -> float:
@@ -107,7 +107,7 @@ def results(teacher: OpenAITeacher, first: list[Request], folder: Path, batches:
     turns = cycle(replies)  # each reply belongs to its request, so that the check finds what it looks for
     for batch in batches:
         batch.state = "open"
-        Book(vault).save(batch)
+        BatchLedger(vault).save(batch)
         with (folder / batch.file).open("rb") as requests, (folder / f"{batch.number}-results").open("wb") as file:
             for line in requests:
                 message = {"role": "assistant", "content": next(turns)}
@@ -119,7 +119,7 @@ def results(teacher: OpenAITeacher, first: list[Request], folder: Path, batches:
 
 
 def _taken(teacher: OpenAITeacher, folder: Path, batches: list, vault: Vault) -> Iterator[None]:
-    collect = Collect(vault, teacher, folder)
+    collect = BatchCollect(vault, teacher, folder)
     for batch in batches:
         assert collect._store(batch, folder / f"{batch.number}-results") == 0
         collect.book.finish(batch, "")

@@ -36,14 +36,14 @@ def test_without_wait_a_run_submits_then_says_what_is_under_way_then_collects(
     first = run(wait=False)
     first.require()
     assert first.state == "pending" and first.counts["pending"] == 13 and first.asked == 13
-    assert "13 requests are under way in 1 batch" in first.summary and "batch_1" in first.summary
+    assert "13 requests are pending in 1 batch" in first.summary and "batch_1" in first.summary
     assert "Run the same command again" in first.summary and "due by" in first.summary
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["state"] == "pending" and manifest["batches"][0]["batch"] == "batch_1"
     assert {entry["state"] for entry in lines(tmp_path / "run" / "failures.jsonl")} == {"pending", "skipped"}
     states = []
     while (outcome := run(wait=False)).state == "pending":
-        states.append(outcome.under_way[0].status.split(",")[0])
+        states.append(outcome.pending_batches[0].status.split(",")[0])
         assert outcome.asked == 0
     assert states == ["validating", "in_progress", "in_progress", "finalizing"]
     assert outcome.state == "complete" and outcome.counts["accepted"] == 13
@@ -99,7 +99,7 @@ def test_ids_differ_across_datasets_splits_tracks_and_attempts(batches: FakeBatc
 
 def test_waves_follow_the_enqueued_token_limit(run: Callable, batches: FakeBatches) -> None:
     outcome = run(wait=False, batch={"enqueued_tokens": 12_000})
-    assert 0 < outcome.asked < 13 and "waits for its turn" in outcome.table.to_string()
+    assert 0 < outcome.asked < 13 and "limit of queued tokens is reached" in outcome.table.to_string()
     first = outcome.asked
     for _ in range(4):
         assert run(wait=False, batch={"enqueued_tokens": 12_000}).asked == 0, (
@@ -392,7 +392,7 @@ def test_a_server_that_goes_away_and_comes_back(run: Callable, batches: FakeBatc
         monkeypatch.setenv("OPENAI_BASE_URL", other.url)
         run(wait=False)
     outcome = run(wait=False)
-    assert outcome.state == "stopped" and "could not be reached" in outcome.stopped and outcome.under_way
+    assert outcome.state == "stopped" and "could not be reached" in outcome.stopped and outcome.pending_batches
     with running(other, port):
         assert run().counts["accepted"] == 13
     assert len(other.batches) == 1 and set(other.billed.values()) == {1}
@@ -527,7 +527,7 @@ def test_a_run_begun_in_batch_mode_can_be_finished_directly(run: Callable, batch
     batches.script = lambda number, body: completion(answer(body))
     outcome = run(mode="direct")
     assert outcome.asked == 7 and outcome.counts["accepted"] == 7 and outcome.counts["pending"] == 6
-    assert "an answer is under way in a batch" in outcome.table.to_string()
+    assert "an answer is pending in a batch" in outcome.table.to_string()
     for _ in range(6):
         outcome = run(mode="direct")
     assert outcome.counts["accepted"] == 13 and len(batches.asked) == 7, "direct runs fetch what batches answered"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from retinal_lib import Job, UserError
 from retinal_lib.teacher import cost
-from retinal_lib.teacher.cost import Bound, Price, Purse
+from retinal_lib.teacher.cost import Bound, Budget, Price
 
 PRICE = "m: {input: 2, cached: 0.5, output: 10, batch: 0.5, most_output: 1000, image: {tiles: [85, 170]}}"
 EXPENSIVE = "m: {input: 20000, output: 100000, batch: 0.5, most_output: 100}"
@@ -328,12 +328,12 @@ def test_failed_lines_of_a_batch_give_back_what_was_set_aside(run: Callable, bat
 
 @given(st.lists(st.tuples(st.integers(1, 5000), st.integers(0, 1000)), max_size=40), st.floats(0.001, 2))
 def test_a_purse_never_lets_more_out_than_it_holds(bounds: list[tuple[int, int]], limit: float) -> None:
-    purse = Purse(limit, Price(input=20, output=100))
+    budget = Budget(limit, Price(input=20, output=100))
     for prompt, completion_ in bounds:
-        worst = purse.worst(Bound(prompt, completion_), "direct")
-        if purse.take(worst):
-            purse.give(worst, worst)
-        assert purse.spent <= limit + 1e-9 and math.isclose(purse.reserved, 0, abs_tol=1e-9)
+        worst = budget.upper_bound(Bound(prompt, completion_), "direct")
+        if budget.reserve(worst):
+            budget.release(worst, worst)
+        assert budget.spent <= limit + 1e-9 and math.isclose(budget.reserved, 0, abs_tol=1e-9)
 
 
 # --- vaults of earlier versions ----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ UNKNOWN = "unknown"
 
 
 @dataclass
-class Money:
+class Account:
     """A run's account. `estimate` is for the first request of every image, `to_ask` for what is not asked yet; both None
     where no server is asked. Bills are kept by channel and by whether the reply became a conversation."""
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from retinal_lib.ask import result_files as unpack
-from retinal_lib.ask.batch_ledger import Answer, Batch, Book, Line, now
+from retinal_lib.ask.batch_ledger import Answer, Batch, BatchLedger, Line, now
 from retinal_lib.ask.vault import Vault
 from retinal_lib.errors import UserError
-from retinal_lib.teacher.server import Missing, RequestFailed, RunStopped, Unclear, Unreachable
+from retinal_lib.teacher.server import NotFound, OutcomeUnknown, RequestFailed, RunStopped, Unreachable
 from retinal_lib.teacher.teachers import OpenAITeacher
 
 TRIES = 6  # of what a server shows only after a while: a file, a batch in a list, a whole result file
@@ -35,14 +35,14 @@ _CROWDED = re.compile(r"token_limit_exceeded|enqueued tokens?", re.IGNORECASE)
 _LIMIT = re.compile(r"limit(?: of|:)? ([\d,.]+\d)([KM]?)\b", re.IGNORECASE)
 
 
-class Collect:
+class BatchCollect:
     """What is fetched of batches that are under way: direct runs do this too, so that both modes fill one vault."""
 
     broken: tuple[str, ...] = ()
-    vain = ""
+    no_result = ""
 
     def __init__(self, vault: Vault, teacher: OpenAITeacher, folder: Path):
-        self.vault, self.book, self.teacher, self.server = vault, Book(vault), teacher, teacher.server
+        self.vault, self.ledger, self.teacher, self.server = vault, BatchLedger(vault), teacher, teacher.server
         self.folder, self.stopped = folder, ""
         self.trouble: list[str] = []  # what went wrong with single batches in the latest round
         self.crowded = False  # the server's queue is full with what is not ours
@@ -50,7 +50,7 @@ class Collect:
 
     def open(self) -> list[Batch]:
         """The batches that this server has under way."""
-        return [batch for batch in self.book.batches("open") if batch.server == self.server.name]
+        return [batch for batch in self.ledger.batches("open") if batch.server == self.server.name]
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Work in a thread, which is seen to its end where the run is interrupted: the vault is about to close."""
@@ -89,10 +89,10 @@ class Collect:
     # --- after a crash ----------------------------------------------------------------------------------------------
 
     async def _recover(self) -> None:
-        for batch in self.book.batches("packing"):  # it never left this machine
+        for batch in self.ledger.batches("packing"):  # it never left this machine
             self._unlink(batch)
-            self.book.drop(batch)
-        for batch in self.book.batches("creating"):
+            self.ledger.drop(batch)
+        for batch in self.ledger.batches("creating"):
             if batch.server == self.server.name:
                 try:
                     await self._recreate(batch)
@@ -106,10 +106,10 @@ class Collect:
             self._opened(batch, found)
             return
         self._unlink(batch)
-        self.book.void(batch)
+        self.ledger.void(batch)
 
     async def _adopt(self, batch: Batch) -> dict | None:
-        """The server's batch for this file, None where it has none. Unclear: it cannot be told."""
+        """The server's batch for this file, None where it has none. OutcomeUnknown: it cannot be told."""
         for trial in range(1, TRIES + 1):
             try:
                 async for found in self._listed():
@@ -118,7 +118,7 @@ class Collect:
             except RequestFailed as error:
                 if now() - batch.begun > FORGOTTEN:
                     return None
-                raise Unclear(
+                raise OutcomeUnknown(
                     f"it cannot be told whether the server made a batch of {FOLDER}/{batch.file}: its batches cannot be listed "
                     f"({error}); its {batch.lines:,} requests are not sent again for two days"
                 ) from error
@@ -147,11 +147,11 @@ class Collect:
 
     def tags(self, batch: Batch) -> dict[str, str]:
         """The metadata by which a batch is known again."""
-        return {"retinal_lib_run": self.book.run, "retinal_lib_file": str(batch.number), "sha256": batch.sha256}
+        return {"retinal_lib_run": self.ledger.run, "retinal_lib_file": str(batch.number), "sha256": batch.sha256}
 
     def _opened(self, batch: Batch, found: dict) -> None:
         batch.state, batch.batch_id, batch.status = "open", str(found["id"]), str(found.get("status") or "")
-        self.book.save(batch)
+        self.ledger.save(batch)
 
     # --- fetching ---------------------------------------------------------------------------------------------------
 
@@ -159,7 +159,7 @@ class Collect:
         """True where the batch has ended. RunStopped, RequestFailed."""
         try:
             found = await self.server.get(f"/batches/{batch.batch_id}", patient=now() - batch.begun < FRESH)
-        except Missing as error:
+        except NotFound as error:
             if now() - batch.begun < FORGOTTEN:
                 raise RequestFailed(f"the server does not know batch {batch.batch_id} ({error})") from error
             self._done(batch, "the server no longer knows its batch")
@@ -168,14 +168,14 @@ class Collect:
         batch.status = status
         if counts.get("total"):
             batch.status += f", {(counts.get('completed') or 0) + (counts.get('failed') or 0):,} of {counts['total']:,} done"
-        self.book.save(batch)
+        self.ledger.save(batch)
         late = status not in _RUNNING and now() - batch.begun > FORGOTTEN  # an end that nobody told of
         if status not in _ENDS and not late:
             return False
         if short := await self._fetch(batch, found, status):
             batch.looks += 1
             batch.status = f"{status}, but its results are not whole yet: {short}"
-            self.book.save(batch)
+            self.ledger.save(batch)
             if batch.looks < LOOKS:
                 return False
         self._end(batch, found, status)
@@ -196,7 +196,7 @@ class Collect:
             except RequestFailed as error:
                 short = str(error)
             else:
-                have = batch.lines - self.book.missing(batch)
+                have = batch.lines - self.ledger.missing(batch)
                 if not broken and have >= whole:
                     return ""
                 short = f"{have:,} of {whole:,}" + (f", {broken} lines cannot be read" if broken else "")
@@ -221,7 +221,7 @@ class Collect:
         broken = 0
         for answers, wrong in unpack.answers(path):
             broken += len(wrong)
-            known = self.book.known({answer.custom_id for _, answer in answers}, batch)
+            known = self.ledger.known({answer.custom_id for _, answer in answers}, batch)
             taken: list[tuple[Line, Answer]] = []
             for number, answer in answers:
                 line = known.get(answer.custom_id)
@@ -231,7 +231,7 @@ class Collect:
                     if answer.problem:
                         answer = answer._replace(problem=self.server.clean(answer.problem))
                     taken.append((line, answer))
-            self.book.take(taken)
+            self.ledger.take(taken)
         return broken
 
     # --- the end of a batch -----------------------------------------------------------------------------------------
@@ -244,21 +244,23 @@ class Collect:
         said = self.server.clean("; ".join(f"{entry.get('code')}: {entry.get('message')}" for entry in errors[:3]))
         named = self._refuse(batch, errors)
         crowded = status == "failed" and _CROWDED.search(said)
-        passing = any(e.get("code") in unpack.PASSING_CODES or "not found" in str(e.get("message")).casefold() for e in errors)
+        retryable = any(
+            e.get("code") in unpack.RETRYABLE_CODES or "not found" in str(e.get("message")).casefold() for e in errors
+        )
         if crowded:
             self._learn(said)
-        elif status != "failed" or not errors or (passing and not named):
+        elif status != "failed" or not errors or (retryable and not named):
             ended = _ENDS.get(status, f"the batch ended as {status!r}")
             self._done(batch, f"the batch failed ({said})" if errors and status == "failed" else ended)
             return
         self._unlink(batch)
-        self.book.void(batch)  # nothing of it ran
+        self.ledger.void(batch)  # nothing of it ran
         if not named and not crowded:
             raise RunStopped(f"the server refused the batch of {batch.lines:,} requests ({said})")
 
     def _refuse(self, batch: Batch, errors: list[dict]) -> bool:
         """Requests that the server names by their line in the file are refused for good."""
-        others = unpack.PASSING_CODES | unpack.WHOLE_CODES
+        others = unpack.RETRYABLE_CODES | unpack.WHOLE_CODES
         wrong = {e["line"]: e for e in errors if isinstance(e.get("line"), int) and e.get("code") not in others}
         path, taken = self.folder / FOLDER / batch.file, []
         if wrong and path.is_file():
@@ -266,8 +268,8 @@ class Collect:
                 if entry := wrong.get(number):
                     said = self.server.clean(f"{entry.get('code')} {entry.get('message')}")
                     answer = Answer(unpack.name(text), None, "", f"the server refused the request ({said})")
-                    taken.append((self.book.known([answer.custom_id], batch)[answer.custom_id], answer))
-        self.book.take(taken)
+                    taken.append((self.ledger.known([answer.custom_id], batch)[answer.custom_id], answer))
+        self.ledger.take(taken)
         return bool(taken)
 
     def _learn(self, said: str) -> None:
@@ -281,23 +283,23 @@ class Collect:
         else:
             limit = max(1, together // 2)
         if not self.crowded:
-            self.book.keep(self._limit_name, f"{limit} {'told' if told else 'guessed'} {now():.0f}")
+            self.ledger.keep(self._limit_name, f"{limit} {'told' if told else 'guessed'} {now():.0f}")
 
     def learned(self) -> tuple[int | None, bool]:
         """Tokens that the server lets be under way, as far as a refusal told within a day, and whether it said so."""
-        limit, kind, when = (self.book.note(self._limit_name) or "0 none 0").split()
+        limit, kind, when = (self.ledger.note(self._limit_name) or "0 none 0").split()
         return (int(limit) if now() - float(when) < 24 * 3600 else None), kind == "told"
 
     def forget(self) -> None:
         """Forgets what a refusal told."""
-        self.book.keep(self._limit_name, "0 none 0")
+        self.ledger.keep(self._limit_name, "0 none 0")
 
     @property
     def _limit_name(self) -> str:
         return f"tokens under way at {self.server.name} for {self.teacher.model}"
 
     def _done(self, batch: Batch, problem: str) -> None:
-        self.book.finish(batch, problem)
+        self.ledger.finish(batch, problem)
         self._unlink(batch)
 
     def _unlink(self, batch: Batch) -> None:

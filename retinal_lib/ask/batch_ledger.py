@@ -8,10 +8,13 @@ from typing import NamedTuple
 
 from retinal_lib.ask.vault import Reply, Vault
 
-# of a batch: packing (nothing was sent), creating (the call that costs money was about to be made), open (the server has
-# it), exchange (its file is carried by hand), done (everything was fetched), void (it never came to be)
-UNDER_WAY = ("creating", "open")
-# of a line: open, answered, passing (it failed, and may be sent again), final (the server refused it), void (never run)
+# states of a batch: packing (nothing was sent), creating (the call that costs money was about to be made), open (the server
+# has it), exchange (its file is carried by hand), done (everything was fetched), void (it never came to be)
+PENDING = ("creating", "open")
+# states of a line, as vaults keep them: open, answered, and
+RETRYABLE = "passing"  # it failed, and may be sent again
+REJECTED = "final"  # the server refused it
+NEVER_SUBMITTED = "void"
 
 
 @dataclass
@@ -49,13 +52,14 @@ class Line(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a result file says of a request: the reply as it came, or why there is none and whether that may pass."""
+    """What a result file says of a request: the reply as it came, or why there is none and whether it may be sent
+    again."""
 
     custom_id: str
     raw: str | None
     request_id: str = ""
     problem: str = ""
-    passing: bool = False
+    retryable: bool = False
 
 
 _COLUMNS = [f.name for f in fields(Batch)]
@@ -72,7 +76,7 @@ def custom_id(key: str, attempt: int) -> str:
     return f"{key[:48]}-{attempt}"
 
 
-class Book:
+class BatchLedger:
     """Reads and writes the record. UserError wherever the vault cannot be written."""
 
     def __init__(self, vault: Vault):
@@ -118,7 +122,7 @@ class Book:
     def void(self, batch: Batch) -> None:
         """It never ran: its requests are to be packed anew."""
         batch.state = "void"
-        self.vault.write(_saved(batch), (_REST, [("void", "", batch.number)]))
+        self.vault.write(_saved(batch), (_REST, [(NEVER_SUBMITTED, "", batch.number)]))
 
     def drop(self, batch: Batch) -> None:
         """Forgets a batch of which nothing has left this machine."""
@@ -152,7 +156,7 @@ class Book:
         """Stores replies as they came, and marks their lines, in one transaction. What was taken before stays."""
         replies, marks, origins = [], [], self.origins()
         for line, answer in answers:
-            state = "passing" if answer.passing else "final"
+            state = RETRYABLE if answer.retryable else REJECTED
             if answer.raw is not None:
                 state = "answered"
                 replies.append(
@@ -161,7 +165,7 @@ class Book:
             marks.append((state, answer.problem, line.custom_id, line.batch))
         self.vault.store(replies, (_MARK, marks))
 
-    def finish(self, batch: Batch, problem: str, state: str = "passing") -> None:
+    def finish(self, batch: Batch, problem: str, state: str = RETRYABLE) -> None:
         """A batch is done; requests without an answer failed for this reason."""
         batch.state = "done"
         self.vault.write(_saved(batch), (_REST, [(state, problem, batch.number)]))
@@ -171,26 +175,24 @@ class Book:
         query = "SELECT count(*) FROM lines WHERE batch = ? AND state = 'open'"
         return next(self.vault.rows(query, batch.number))[0]
 
-    def standing(self, names: Iterable[str], most: int) -> dict[str, tuple[str, str]]:
-        """Where requests stand: ("under way" or "by hand", ""), or ("failed", why); those to be sent are left out.
-
-        `most` says how often one may be sent in all.
-        """
-        kinds = {batch.number: batch.state for batch in self.batches("exchange")}
-        found: dict[str, tuple[str, str]] = {}
+    def status(self, names: Iterable[str], max_sent: int) -> dict[str, tuple[str, str]]:
+        """Returns the batch status of each request: ("pending" or "exported", ""), or ("failed", why); those to be sent are
+        left out. `max_sent` says how often one may be sent in all."""
+        exported = {batch.number for batch in self.batches("exchange")}
+        statuses: dict[str, tuple[str, str]] = {}
         failures: dict[str, list[str]] = {}
         for line in self._lines(names):
             if line.state == "open":
-                found[line.custom_id] = ("by hand" if line.batch in kinds else "under way"), ""
-            elif line.state == "final":
-                found.setdefault(line.custom_id, ("failed", line.problem))
-            elif line.state == "passing":
+                statuses[line.custom_id] = ("exported" if line.batch in exported else "pending"), ""
+            elif line.state == REJECTED:
+                statuses.setdefault(line.custom_id, ("failed", line.problem))
+            elif line.state == RETRYABLE:
                 failures.setdefault(line.custom_id, []).append(line.problem)
         for name, problems in failures.items():
-            if len(problems) >= most:
+            if len(problems) >= max_sent:
                 why = f"{problems[-1]}; sent {len(problems)} times: raise batch: resubmissions, or use -p mode direct"
-                found.setdefault(name, ("failed", why))
-        return found
+                statuses.setdefault(name, ("failed", why))
+        return statuses
 
     def not_sent(self, batch: Batch, why: str) -> None:
         """The images of a batch that could not be handed over, in the view of this run, wait for this reason."""

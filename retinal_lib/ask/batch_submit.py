@@ -9,19 +9,19 @@ from pathlib import Path
 
 from retinal_lib import display as shown
 from retinal_lib.ask.attempts import Entry
-from retinal_lib.ask.batch_collect import FOLDER, TRIES, Collect
-from retinal_lib.ask.batch_ledger import UNDER_WAY, Batch, now
+from retinal_lib.ask.batch_collect import FOLDER, TRIES, BatchCollect
+from retinal_lib.ask.batch_ledger import PENDING, Batch, now
 from retinal_lib.ask.limits import BatchSettings
 from retinal_lib.ask.request_files import URL, WAITS, Pack
 from retinal_lib.ask.vault import Vault
-from retinal_lib.teacher.server import Missing, RequestFailed, RunStopped, Unclear, Unsure
+from retinal_lib.teacher.server import DeliveryUnknown, NotFound, OutcomeUnknown, RequestFailed, RunStopped
 from retinal_lib.teacher.teachers import OpenAITeacher
 
 WINDOW = "24h"
 PATIENCE = 60  # looks in a row that meet with trouble, before a run that waits gives up
 
 
-class Batches(Collect):
+class BatchSubmit(BatchCollect):
     """A run in batch mode: fetches what is there, packs and submits what is to be asked; with `wait`, until all is done.
 
     `done` counts settled images, `asked` the requests sent now, `stopped` says why no more are.
@@ -38,7 +38,7 @@ class Batches(Collect):
     @property
     def over(self) -> str:
         """Why the budget lets nothing more be asked, or nothing."""
-        return self.pack.purse.over
+        return self.pack.budget.exhausted
 
     @property
     def done(self) -> int:
@@ -69,7 +69,7 @@ class Batches(Collect):
 
     def _more(self) -> bool:
         """Something is under way, or waits for room in the server's queue."""
-        return self.crowded or any(batch.server == self.server.name for batch in self.book.batches(*UNDER_WAY))
+        return self.crowded or any(batch.server == self.server.name for batch in self.ledger.batches(*PENDING))
 
     async def _pause(self) -> None:
         batches = self.open()
@@ -85,18 +85,18 @@ class Batches(Collect):
         if self.stopped:
             pack.held = f"not asked, the run stopped: {self.stopped}"
         elif self.crowded:
-            pack.held = "waits for its turn: the server's queue is full"
+            pack.held = "waiting: the server's queue is full"
         files = pack.files(plans(), self.folder / FOLDER, "{}.jsonl")
         while batch := await self.in_thread(lambda: next(files, None)):
             try:
                 await self._submit(batch)
-            except Unclear as error:
+            except OutcomeUnknown as error:
                 self.trouble.append(str(error))
-                self.book.not_sent(batch, "it is not known whether the server has it in a batch")
+                self.ledger.not_sent(batch, "it is not known whether the server has it in a batch")
             except (RunStopped, RequestFailed) as error:
                 self.stop(error)
                 pack.held = f"not asked, the run stopped: {self.stopped}"
-                self.book.not_sent(batch, pack.held)
+                self.ledger.not_sent(batch, pack.held)
             else:
                 self.asked += batch.lines
             self._make_room(pack)
@@ -123,13 +123,13 @@ class Batches(Collect):
         try:
             batch.file_id = await self._upload(batch)
             batch.state, batch.begun = "creating", now()
-            self.book.save(batch)  # before the call that costs money
+            self.ledger.save(batch)  # before the call that costs money
             self._opened(batch, await self._create(batch))
-        except (RunStopped, Unclear):
+        except (RunStopped, OutcomeUnknown):
             raise  # whether it was made is told by the next run
         except RequestFailed:
             self._unlink(batch)
-            self.book.void(batch)
+            self.ledger.void(batch)
             raise
 
     async def _upload(self, batch: Batch) -> str:
@@ -155,14 +155,14 @@ class Batches(Collect):
         for trial in range(1, TRIES + 1):
             try:
                 return await self.server.create("/batches", body)
-            except Unsure as error:  # it may have arrived
+            except DeliveryUnknown as error:  # it may have arrived
                 last = error
                 if found := await self._adopt(batch):
                     return found
-            except Unclear:
+            except OutcomeUnknown:
                 raise
             except RequestFailed as error:
-                if not isinstance(error, Missing) and "not found" not in str(error) and "not exist" not in str(error):
+                if not isinstance(error, NotFound) and "not found" not in str(error) and "not exist" not in str(error):
                     raise
                 last = error  # its file is not visible yet
             await self.server.pause(trial)

@@ -3,15 +3,15 @@
 import asyncio
 from collections.abc import Callable, Iterator
 
-from retinal_lib.ask.attempts import Entry, Limits, Settling
-from retinal_lib.ask.batch_collect import Collect
-from retinal_lib.ask.batch_ledger import UNDER_WAY, Book, custom_id
-from retinal_lib.ask.vault import Reply, Sample, Vault
+from retinal_lib.ask.attempts import Attempts, Entry, Limits
+from retinal_lib.ask.batch_collect import BatchCollect
+from retinal_lib.ask.batch_ledger import PENDING, BatchLedger, custom_id
+from retinal_lib.ask.vault import ImageState, Reply, Vault
 from retinal_lib.errors import UserError
 from retinal_lib.teacher import cost
 from retinal_lib.teacher.teachers import Request, RequestFailed, RunStopped, Teacher
 
-WAITS = "an answer is under way in a batch; run again with mode batch to fetch it"
+WAITS = "an answer is pending in a batch; run again with mode batch to fetch it"
 
 
 class Direct:
@@ -19,22 +19,22 @@ class Direct:
     `heavy` says that the plan takes long over an image, `collect` fetches what batches have under way."""
 
     broken: tuple[str, ...] = ()
-    vain = ""
+    no_result = ""
 
     def __init__(
         self,
         vault: Vault,
         teacher: Teacher,
-        purse: cost.Purse,
+        budget: cost.Budget,
         concurrency: int,
         limits: Limits,
         heavy: bool = False,
-        collect: Collect | None = None,
+        collect: BatchCollect | None = None,
     ):
-        self.vault, self.teacher, self.purse, self.concurrency, self.limits = vault, teacher, purse, concurrency, limits
+        self.vault, self.teacher, self.budget, self.concurrency, self.limits = vault, teacher, budget, concurrency, limits
         self.heavy, self.slots = heavy, asyncio.Semaphore(concurrency)
-        self.book = Book(vault) if Book(vault).batches(*UNDER_WAY) else None
-        self.collect = collect if self.book else None
+        self.ledger = BatchLedger(vault) if BatchLedger(vault).batches(*PENDING) else None
+        self.collect = collect if self.ledger else None
         self.done = self.asked = 0
         self.stopped = ""
 
@@ -46,7 +46,7 @@ class Direct:
     @property
     def over(self) -> str:
         """Why the budget lets nothing more be asked, or nothing."""
-        return self.purse.over
+        return self.budget.exhausted
 
     @property
     def trouble(self) -> list[str]:
@@ -85,8 +85,8 @@ class Direct:
                 return
             entry, known = planned
             if entry.request:
-                await self._settle(entry.sample, entry.request, known)
-            self.vault.settle(entry.sample)
+                await self._settle(entry.row, entry.request, known)
+            self.vault.settle(entry.row)
             self.done += 1
             await asyncio.sleep(0)  # images that need no request let the others, and an interruption, in
 
@@ -97,61 +97,61 @@ class Direct:
         if entry.request is None:
             return entry, []
         try:
-            entry.sample.key = entry.request.key(self.teacher.identity)
+            entry.row.key = entry.request.key(self.teacher.identity)
         except UserError as error:  # the picture to be sent cannot be read
-            entry.sample.state, entry.sample.reason = "failed", str(error)
-            return Entry(entry.sample), []
-        return entry, self.vault.replies(entry.sample.key)
+            entry.row.state, entry.row.reason = "failed", str(error)
+            return Entry(entry.row), []
+        return entry, self.vault.replies(entry.row.key)
 
-    async def _settle(self, sample: Sample, request: Request, known: list[Reply]) -> None:
+    async def _settle(self, row: ImageState, request: Request, known: list[Reply]) -> None:
         """Ends in one state: the first reply that stands up to the checks decides; none does after all attempts: rejected."""
-        settling = Settling(sample, request, self.teacher, self.limits).take_all(known)
-        while settling.open:
-            if self.book and self._under_way(custom_id(sample.key, settling.attempt)):
-                sample.state, sample.reason = "pending", WAITS
+        attempts = Attempts(row, request, self.teacher, self.limits).take_all(known)
+        while attempts.open:
+            if self.ledger and self._under_way(custom_id(row.key, attempts.attempt)):
+                row.state, row.reason = "pending", WAITS
                 return
             try:
-                reply = await self._ask(sample, settling.request, settling.attempt)
+                reply = await self._ask(row, attempts.request, attempts.attempt)
             except RequestFailed as error:
-                sample.state, sample.reason = "failed", str(error)
+                row.state, row.reason = "failed", str(error)
                 return
             except RunStopped as error:
-                sample.state, sample.reason = "failed", f"not answered, the run stopped: {error}"
+                row.state, row.reason = "failed", f"not answered, the run stopped: {error}"
                 self.stopped = self.stopped or str(error)
                 return
             if reply is None:
-                sample.state, sample.reason = "pending", self.purse.over
+                row.state, row.reason = "pending", self.budget.exhausted
                 return
-            settling.take(reply)
+            attempts.take(reply)
 
     def _under_way(self, name: str) -> bool:
-        return self.book.standing([name], 1).get(name, ("",))[0] == "under way"
+        return self.ledger.status([name], 1).get(name, ("",))[0] == "pending"
 
-    async def _ask(self, sample: Sample, request: Request, attempt: int) -> Reply | None:
+    async def _ask(self, row: ImageState, request: Request, attempt: int) -> Reply | None:
         """A new reply, on disk before anything is read from it; None where it could pass the budget."""
         aside, paid = 0.0, 0.0
         try:
             async with self.slots:  # while one is stored, the next is in flight
                 if self.stopped:
                     raise RunStopped(self.stopped)
-                if self.purse.limit is not None:
-                    worst = self.purse.worst(self.teacher.bound(request), "direct")
-                    if not await self.purse.wait(worst):
+                if self.budget.limit is not None:
+                    worst = self.budget.upper_bound(self.teacher.bound(request), "direct")
+                    if not await self.budget.reserve_later(worst):
                         return None
                     aside = worst
                 self.asked += 1
                 raw, request_id = await self.teacher.ask(request)
-            reply = Reply(sample.key, attempt, sample.id, raw, request_id, "direct", *self.teacher.origin)
+            reply = Reply(row.key, attempt, row.id, raw, request_id, "direct", *self.teacher.origin)
             await self.vault.put(reply)
             paid = self._paid(raw)
         finally:
-            self.purse.give(aside, paid)
+            self.budget.release(aside, paid)
         return reply
 
     def _paid(self, raw: str) -> float:
-        if self.purse.limit is None or self.purse.price is None:
+        if self.budget.limit is None or self.budget.price is None:
             return 0.0
         tokens = self.teacher.read(raw).tokens
         if "prompt" not in tokens:
             self.stopped = self.stopped or cost.UNCOUNTED
-        return self.purse.price.of(tokens, "direct")
+        return self.budget.price.of(tokens, "direct")

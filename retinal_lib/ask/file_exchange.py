@@ -10,20 +10,20 @@ from retinal_lib import paths
 from retinal_lib.ask import result_files as unpack
 from retinal_lib.ask.attempts import Entry
 from retinal_lib.ask.batch_ledger import Answer, Line
-from retinal_lib.ask.request_files import STANDING, Pack
+from retinal_lib.ask.request_files import WAITING, Pack
 from retinal_lib.errors import UserError
 
 REQUESTS = "requests"
 RESULTS = "results"
 
 
-class Walk:
+class DryPass:
     """One pass over a plan that sends nothing: what is still to be asked waits for the reason that its pack holds."""
 
-    note, asked, stopped, over, vain, trouble = "", 0, "", "", "", ()
+    note, asked, stopped, over, no_result, trouble = "", 0, "", "", "", ()
 
     def __init__(self, pack: Pack, folder: Path):
-        self.pack, self.book, self.folder = pack, pack.book, folder
+        self.pack, self.ledger, self.folder = pack, pack.ledger, folder
         self.unknown: dict[tuple[str, str, int], None] = {}
         self.broken: list[str] = []
 
@@ -47,29 +47,29 @@ class Walk:
             pass
 
 
-class Packing(Walk):
+class Packing(DryPass):
     """Mode pack: writes everything that has no answer yet into `requests/`, anew each time it runs."""
 
     def told(self) -> Iterator[str]:
         """What to do with the files."""
-        files = self.book.batches("exchange")
+        files = self.ledger.batches("exchange")
         count = shown.count(len(files), "file")
         requests = f"{shown.count(self.pack.packed, 'request')} {shown.are(self.pack.packed)}"
         yield f"{requests} packed in {count} in {paths.shown(self.folder / REQUESTS)}."
         yield f"Have them answered, put the result files into {paths.shown(self.folder / RESULTS)}, run with -p mode unpack."
 
     def _walk(self, plans: Callable[[], Iterator[Entry]]) -> None:
-        for old in (batch for batch in self.book.batches("exchange", "packing")):
-            self.book.void(old)
-        folder, self.pack.sending = self.folder / REQUESTS, STANDING["by hand"]
+        for old in (batch for batch in self.ledger.batches("exchange", "packing")):
+            self.ledger.void(old)
+        folder, self.pack.sending = self.folder / REQUESTS, WAITING["exported"]
         for path in folder.glob("requests-*.jsonl"):
             path.unlink()
         for batch in self.pack.files(plans(), folder, "requests-{}.jsonl"):
             batch.state = "exchange"
-            self.book.save(batch)
+            self.ledger.save(batch)
 
 
-class Unpacking(Walk):
+class Unpacking(DryPass):
     """Mode unpack: takes result files from a folder, in any order, repeated, mixed or partial. `unknown` lists the answers
     that belong to no request of this run, `broken` the lines that tell nothing."""
 
@@ -85,7 +85,7 @@ class Unpacking(Walk):
         yield f"{self.taken:,} answers were taken from {paths.shown(self.results)}; -p mode pack packs what is missing."
 
     @property
-    def vain(self) -> str:
+    def no_result(self) -> str:
         """Why the run came to nothing, or nothing."""
         return "" if self.taken else f"no answer in {paths.shown(self.results)} belongs to a request of this run"
 
@@ -98,10 +98,10 @@ class Unpacking(Walk):
         super()._walk(plans)
 
     def _take(self, path: Path) -> None:
-        origins = self.book.origins()
+        origins = self.ledger.origins()
         for answers, wrong in unpack.answers(path):
             self.broken += wrong
-            known = self.book.known({answer.custom_id for _, answer in answers})
+            known = self.ledger.known({answer.custom_id for _, answer in answers})
             taken: list[tuple[Line, Answer]] = []
             for number, answer in answers:
                 line = known.get(answer.custom_id)
@@ -111,4 +111,4 @@ class Unpacking(Walk):
                     taken.append((line, answer))
                     self.taken += answer.raw is not None
                     self.models.add(origins[line.batch][1])
-            self.book.take(taken)
+            self.ledger.take(taken)

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import orjson
 
-from retinal_lib.ask.attempts import Entry, Limits, Settling
-from retinal_lib.ask.batch_ledger import Batch, Book, Line, custom_id
+from retinal_lib.ask.attempts import Attempts, Entry, Limits
+from retinal_lib.ask.batch_ledger import Batch, BatchLedger, Line, custom_id
 from retinal_lib.ask.limits import BatchSettings
-from retinal_lib.ask.vault import Sample, Vault
+from retinal_lib.ask.vault import ImageState, Vault
 from retinal_lib.errors import UserError
 from retinal_lib.teacher import cost
 from retinal_lib.teacher.teachers import Request, RequestFailed, Teacher
@@ -24,17 +24,17 @@ _WORKERS = os.cpu_count() or 1
 _ROWS = 2000  # images and lines that go into the vault at once
 _BLOCK = 4 << 20  # bytes written at once: few, since each waits for the interpreter's lock
 _LOOKED_UP = 128  # images whose replies are looked up at once
-WAITS = "waits for its turn: as many tokens are under way as the server lets"
-STANDING = {
-    "under way": "an answer is under way in a batch",
-    "by hand": "packed in a request file; its answer is not here yet",
+WAITS = "waiting: the server's limit of queued tokens is reached"
+WAITING = {
+    "pending": "an answer is pending in a batch",
+    "exported": "packed in a request file; its answer is not here yet",
 }
 
 
 class Item(NamedTuple):
     """A request that is to be packed. `line` may still be in the making."""
 
-    sample: Sample
+    row: ImageState
     request: Request
     attempt: int
     prompt: cost.Span
@@ -129,19 +129,19 @@ class Pack:
     """
 
     def __init__(
-        self, vault: Vault, teacher: Teacher, purse: cost.Purse, estimate: cost.Estimate, limits: BatchSettings, rules: Limits
+        self, vault: Vault, teacher: Teacher, budget: cost.Budget, estimate: cost.Estimate, limits: BatchSettings, rules: Limits
     ):
-        self.vault, self.book, self.teacher, self.purse, self.estimate = vault, Book(vault), teacher, purse, estimate
+        self.vault, self.ledger, self.teacher, self.budget, self.estimate = vault, BatchLedger(vault), teacher, budget, estimate
         self.limits, self.rules = limits, rules
         self.room: float | None = None
         self.alone = True  # nothing is under way, so that waiting would not help
         self.held, self.halt, self.done, self.packed = "", False, 0, 0
-        self.sending = STANDING["under way"]  # what is told of an image whose request was packed
+        self.sending = WAITING["pending"]  # what is told of an image whose request was packed
         self._window: deque[Item] = deque()
-        self._settled: list[Sample] = []
+        self._settled: list[ImageState] = []
         self._lines: list[Line] = []
         self._behind = Behind()
-        self._asked: Iterator[tuple[Sample, Request, int]] = iter(())
+        self._asked: Iterator[tuple[ImageState, Request, int]] = iter(())
         self._answered = self._sent = True
 
     def files(self, plan: Iterator[Entry], folder: Path, name: str) -> Iterator[Batch]:
@@ -176,7 +176,7 @@ class Pack:
                 if not self._fits(batch, item, len(text)):
                     continue
                 if batch is None:
-                    batch = self.book.begin(*self.teacher.origin, name)
+                    batch = self.ledger.begin(*self.teacher.origin, name)
                     file = File(folder / batch.file, self._behind)
                 self._add(batch, file, item, text)
             if batch is None or self.halt:
@@ -184,7 +184,7 @@ class Pack:
             self._flush()
             file.close()
             batch.sha256 = file.hash.hexdigest()
-            self.book.save(batch)
+            self.ledger.save(batch)
             return batch
         except UserError:
             if file is not None:
@@ -196,58 +196,58 @@ class Pack:
     def _next(self, workers: ThreadPoolExecutor) -> Item | None:
         """The next request to pack; a few more are made ready behind it, pictures side by side."""
         while len(self._window) < 2 * _WORKERS and (asked := next(self._asked, None)) is not None:
-            sample, request, attempt = asked
+            row, request, attempt = asked
             prompt = self.estimate.add(request.system, request.told, request.size)
             if self.held:
-                sample.state, sample.reason = "pending", self.held
-                self._settle(sample)
+                row.state, row.reason = "pending", self.held
+                self._settle(row)
                 continue
-            name = custom_id(sample.key, attempt)
+            name = custom_id(row.key, attempt)
             text = workers.submit(self._line, name, request) if request.picture else self._line(name, request)
-            self._window.append(Item(sample, request, attempt, prompt, text))
+            self._window.append(Item(row, request, attempt, prompt, text))
         return self._window.popleft() if self._window and not self.halt else None
 
-    def _unsettled(self, plan: Iterator[Entry]) -> Iterator[tuple[Sample, Request, int]]:
+    def _unsettled(self, plan: Iterator[Entry]) -> Iterator[tuple[ImageState, Request, int]]:
         """The images to ask for, each with the number of the attempt; the others are settled in passing. What is known of
         them is looked up for many at once."""
         while not self.halt and (block := list(islice(plan, _LOOKED_UP))):
             keyed = [entry for entry in block if entry.request and self._keyed(entry)]
-            keys = [entry.sample.key for entry in keyed]
+            keys = [entry.row.key for entry in keyed]
             replies = self.vault.replies_to(keys) if self._answered else {}
             names = [custom_id(key, len(replies.get(key, ())) + 1) for key in keys]
-            standing = self.book.standing(names, 1 + self.limits.resubmissions) if self._sent else {}
+            status = self.ledger.status(names, 1 + self.limits.resubmissions) if self._sent else {}
             open_ = {}
             for entry, name in zip(keyed, names, strict=True):
-                known = replies.get(entry.sample.key, [])
-                settling = Settling(entry.sample, entry.request, self.teacher, self.rules).take_all(known)
-                if not self._told(settling, *standing.get(name, ("", ""))):
-                    open_[entry.sample.position] = settling.request, len(known) + 1
+                known = replies.get(entry.row.key, [])
+                attempts = Attempts(entry.row, entry.request, self.teacher, self.rules).take_all(known)
+                if not self._told(attempts, *status.get(name, ("", ""))):
+                    open_[entry.row.position] = attempts.request, len(known) + 1
             for entry in block:
-                if asked := open_.get(entry.sample.position):
-                    yield entry.sample, *asked
+                if asked := open_.get(entry.row.position):
+                    yield entry.row, *asked
                 else:
-                    self._settle(entry.sample)
+                    self._settle(entry.row)
 
     def _keyed(self, entry: Entry) -> bool:
         """False where the picture to be sent cannot be read; the image then has failed."""
         try:
-            entry.sample.key = entry.request.key(self.teacher.identity)
+            entry.row.key = entry.request.key(self.teacher.identity)
         except UserError as error:
-            entry.sample.state, entry.sample.reason = "failed", str(error)
+            entry.row.state, entry.row.reason = "failed", str(error)
             return False
         return True
 
-    def _told(self, settling: Settling, standing: str, why: str) -> bool:
+    def _told(self, attempts: Attempts, status: str, why: str) -> bool:
         """Gives an image its state as far as replies and batches under way tell; False where it is to be asked for."""
-        sample = settling.sample
-        if not settling.open:
+        row = attempts.row
+        if not attempts.open:
             return True
-        if standing == "by hand" and not self.held:  # its file is with the user, who now has it asked here
+        if status == "exported" and not self.held:  # its file is with the user, who now has it asked here
             return False
-        if standing:
-            sample.state = "failed" if standing == "failed" else "pending"
-            sample.reason = why or STANDING[standing]
-        return bool(standing)
+        if status:
+            row.state = "failed" if status == "failed" else "pending"
+            row.reason = why or WAITING[status]
+        return bool(status)
 
     def _line(self, name: str, request: Request) -> bytes:
         return line(name, self.teacher.body(request))
@@ -263,8 +263,8 @@ class Pack:
         return text
 
     def _fail(self, item: Item, why: str) -> None:
-        item.sample.state, item.sample.reason = "failed", why
-        self._settle(item.sample)
+        item.row.state, item.row.reason = "failed", why
+        self._settle(item.row)
 
     # --- limits -----------------------------------------------------------------------------------------------------
 
@@ -290,19 +290,19 @@ class Pack:
         """The request may be asked now; else its image is settled, and where that holds for all that follow, `held` is
         set."""
         if self.held:
-            item.sample.state, item.sample.reason = "pending", self.held
+            item.row.state, item.row.reason = "pending", self.held
         elif batch is None and self.room is not None and (wanted := self._tokens(item)) > self.room:
             if self.alone:
                 return bool(self._fail(item, f"its {wanted:,} tokens are more than may be under way at once"))
             self.held = WAITS
-            item.sample.state, item.sample.reason = "pending", self.held
-        elif not self.purse.take(self.purse.worst(self._bound(item, size), "batch")):
-            self.purse.close()
-            self.held = item.sample.reason = self.purse.over
-            item.sample.state = "pending"
+            item.row.state, item.row.reason = "pending", self.held
+        elif not self.budget.reserve(self.budget.upper_bound(self._bound(item, size), "batch")):
+            self.budget.close()
+            self.held = item.row.reason = self.budget.exhausted
+            item.row.state = "pending"
         else:
             return True
-        self._settle(item.sample)
+        self._settle(item.row)
         return False
 
     # --- writing ----------------------------------------------------------------------------------------------------
@@ -315,18 +315,18 @@ class Pack:
         batch.prompt_bound += bound.prompt
         batch.completion_bound += bound.completion
         file.add(text)
-        sample = item.sample
-        name = custom_id(sample.key, item.attempt)
-        self._lines.append(Line(name, batch.number, sample.key, item.attempt, sample.id))
-        sample.state, sample.reason = "pending", self.sending
+        row = item.row
+        name = custom_id(row.key, item.attempt)
+        self._lines.append(Line(name, batch.number, row.key, item.attempt, row.id))
+        row.state, row.reason = "pending", self.sending
         self.packed += 1
-        self._settle(sample)
+        self._settle(row)
 
-    def _settle(self, sample: Sample) -> None:
+    def _settle(self, row: ImageState) -> None:
         self.done += 1
-        if sample.state != "accepted":
-            sample.sources, sample.traces = [], []  # they stand in lineage.jsonl, which has accepted images alone
-        self._settled.append(sample)
+        if row.state != "accepted":
+            row.sources, row.traces = [], []  # they stand in lineage.jsonl, which has accepted images alone
+        self._settled.append(row)
         if len(self._settled) >= _ROWS:
             self._flush()
 
@@ -334,5 +334,5 @@ class Pack:
         lines, self._lines = self._lines, []
         settled, self._settled = self._settled, []
         if lines:
-            self.book.add(lines)
+            self.ledger.add(lines)
         self.vault.settle_all(settled)

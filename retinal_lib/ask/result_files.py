@@ -10,7 +10,7 @@ from retinal_lib.ask.batch_ledger import Answer
 from retinal_lib.errors import UserError
 
 _CHUNK = 2000  # lines taken in at once
-_PASSING = {401, 403, 404, 408, 409, 425, 429}  # none of these is the request's own fault
+_RETRYABLE = {401, 403, 404, 408, 409, 425, 429}  # none of these is the request's own fault
 # what a batch as a whole is refused for, even where a line is named
 WHOLE_CODES = {
     "model_not_found",
@@ -24,7 +24,7 @@ WHOLE_CODES = {
     "input_no_permissions",
 }
 # what a line, or a batch as a whole, may fail of that is not the request's fault
-PASSING_CODES = {
+RETRYABLE_CODES = {
     "batch_expired",
     "batch_cancelled",
     "batch_canceled",
@@ -86,8 +86,8 @@ def _failed(status: object, failure: object) -> tuple[str, bool]:
     if isinstance(failure, dict):
         code, message = str(failure.get("code") or failure.get("type") or ""), str(failure.get("message") or "")
     said = " ".join(" ".join(filter(None, [str(status or ""), code, message])).split())[:300]
-    passing = code in PASSING_CODES or not isinstance(status, int) or status in _PASSING or not 300 <= status < 500
-    if passing:
+    retryable = code in RETRYABLE_CODES or not isinstance(status, int) or status in _RETRYABLE or not 300 <= status < 500
+    if retryable:
         return f"the server could not answer ({said or 'without a reason'})", True
     return f"the server refused the request ({said})", False
 

@@ -19,7 +19,7 @@ FINAL = ("accepted", "rejected", "failed", "skipped")  # the states of a run tha
 # besides them, pending: an answer is under way, or is still to be asked for
 _VERSION = 3
 # replies are never changed or deleted: they were paid for. batches and lines say what was packed, handed to a server and
-# came back (see book.py). samples are the latest run's view, made anew by each run.
+# came back (see batch_ledger.py). samples are the latest run's view, made anew by each run.
 _REPLIES = """
 CREATE TABLE replies (
   key TEXT NOT NULL, attempt INTEGER NOT NULL, sample TEXT NOT NULL, raw TEXT NOT NULL, request_id TEXT NOT NULL,
@@ -64,7 +64,7 @@ class Reply(NamedTuple):
 
     key: str
     attempt: int
-    sample: str
+    sample: str  # the image's id
     raw: str
     request_id: str = ""
     channel: str = "direct"  # direct or batch: they have different prices
@@ -73,7 +73,7 @@ class Reply(NamedTuple):
 
 
 @dataclass
-class Sample:
+class ImageState:
     """The one state that an image ended in, with the reason where it is not accepted."""
 
     position: int
@@ -95,11 +95,11 @@ class Sample:
     usage: list[dict] = field(default_factory=list)  # of each of its replies: channel, tokens as counted, whether used
 
 
-_COLUMNS = [f.name for f in fields(Sample)]
+_COLUMNS = [f.name for f in fields(ImageState)]
 _NESTED = ("conversation", "findings", "repairs", "traces", "sources", "usage")
 _REPLY = Reply._fields
 _PUT_REPLY = f"INSERT OR IGNORE INTO replies ({', '.join(_REPLY)}) VALUES ({', '.join('?' * len(_REPLY))})"
-_PUT_SAMPLE = f"INSERT INTO samples ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+_PUT_STATE = f"INSERT INTO samples ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 
 
 @contextmanager
@@ -189,15 +189,15 @@ class Vault:
         """Stores replies together with other changes; a reply that is there already stays as it is. UserError: as `write`."""
         self.write((_PUT_REPLY, replies), *changes)
 
-    def settle_all(self, samples: Iterable[Sample]) -> None:
+    def settle_all(self, rows: Iterable[ImageState]) -> None:
         """Stores the states of images; returns when they are on disk. UserError: as `write`."""
-        self.write((_PUT_SAMPLE, [_row(sample) for sample in samples]))
+        self.write((_PUT_STATE, [_values(row) for row in rows]))
 
-    def samples(self) -> Iterator[Sample]:
+    def samples(self) -> Iterator[ImageState]:
         """The latest run's images in order, read one by one."""
         for row in self._reader.execute(f"SELECT {', '.join(_COLUMNS)} FROM samples ORDER BY position"):
             plain = len(row) - len(_NESTED)
-            yield Sample(*row[:plain], *map(orjson.loads, row[plain:]))
+            yield ImageState(*row[:plain], *map(orjson.loads, row[plain:]))
 
     def prompts(self) -> dict[str, int]:
         """How many images were asked for with each system prompt, by its sha256."""
@@ -225,9 +225,9 @@ class Vault:
         self._queue(_PUT_REPLY, reply, done)
         await done
 
-    def settle(self, sample: Sample) -> None:
+    def settle(self, row: ImageState) -> None:
         """Stores an image's state, with the next transaction: should it be lost, the next run makes it anew."""
-        self._queue(_PUT_SAMPLE, _row(sample), None)
+        self._queue(_PUT_STATE, _values(row), None)
 
     async def settled(self) -> None:
         """Returns when everything is on disk. UserError: it cannot be written."""
@@ -255,7 +255,7 @@ class Vault:
 
     def _commit(self, batch: list[tuple[str, tuple, asyncio.Future | None]]) -> UserError | None:
         return self._transact(
-            (statement, [values for same, values, _ in batch if same is statement]) for statement in (_PUT_REPLY, _PUT_SAMPLE)
+            (statement, [values for same, values, _ in batch if same is statement]) for statement in (_PUT_REPLY, _PUT_STATE)
         )
 
     def _transact(self, changes: Iterable[tuple[str, Iterable[tuple]]]) -> UserError | None:
@@ -277,5 +277,5 @@ class Vault:
 _plain, _nested = attrgetter(*_COLUMNS[: -len(_NESTED)]), attrgetter(*_NESTED)
 
 
-def _row(sample: Sample) -> tuple:
-    return (*_plain(sample), *(orjson.dumps(value).decode() if value else "[]" for value in _nested(sample)))
+def _values(row: ImageState) -> tuple:
+    return (*_plain(row), *(orjson.dumps(value).decode() if value else "[]" for value in _nested(row)))

@@ -21,7 +21,7 @@ from retinal_lib.explore import overlay, sheets, spread
 from retinal_lib.explore.mask_summary import Measuring, Sums, Task
 from retinal_lib.explore.overlay import Overlay
 from retinal_lib.files import atomic_write, json_line
-from retinal_lib.run.dataset_job import Opened
+from retinal_lib.run.dataset_job import DatasetJob
 
 FILE = "boxes.json"
 _FEW = 40  # images that are done before helper processes would have begun
@@ -90,7 +90,7 @@ class Measured:
             )
 
 
-class BoxJob(Opened):
+class BoxJob(DatasetJob):
     """Measures every mask of a dataset and writes boxes.json; where a dataset has no masks, it says so and writes nothing."""
 
     notebook = "boxes"

@@ -16,7 +16,7 @@ from retinal_lib.explore import measurement_table as measured
 from retinal_lib.explore.lesion_map import Heat
 from retinal_lib.explore.measurement_table import Measured
 from retinal_lib.facts import Fact
-from retinal_lib.run.dataset_job import Opened
+from retinal_lib.run.dataset_job import DatasetJob
 
 _ROWS = 15  # of a table in the notebook; files hold every row
 _CLASSES = 8  # rows of example pictures
@@ -43,7 +43,7 @@ class Seen(NamedTuple):
     labels: tuple[tuple[str, str, str], ...]
 
 
-class Explore(Opened):
+class Explore(DatasetJob):
     """A dataset opened to be looked over; see `load`. Nothing is asked of anybody, and nothing is written before `save`."""
 
     notebook = "explore"

@@ -27,7 +27,7 @@ def data(chosen: settings.Settings, page: Page) -> tuple[BaseDescription, bool]:
     return kind(root, chosen.automorph_root, chosen.split, dataset=page, tables=tables), drawn
 
 
-class Opened:
+class DatasetJob:
     """A dataset opened for one notebook, such as boxes or explore; see `load`. `images` are the chosen ones, unusable ones
     among them."""
 
@@ -40,7 +40,7 @@ class Opened:
         self.images = select.images(self.data, chosen.subset, chosen.start, chosen.limit)
 
     @classmethod
-    def load(cls, **parameters: object) -> "Opened":
+    def load(cls, **parameters: object) -> "DatasetJob":
         """From the notebook's parameters, named and meant as in generate.ipynb; None counts as not passed.
 
         UserError: a parameter, a setting of params/<dataset>.yaml or the data stand against it."""

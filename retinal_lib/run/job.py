@@ -16,8 +16,8 @@ from anyio.from_thread import start_blocking_portal
 from retinal_lib import display, files, paths
 from retinal_lib import images as picture
 from retinal_lib.ask.attempts import Entry
-from retinal_lib.ask.batch_ledger import Book
-from retinal_lib.ask.vault import Sample, Vault, locked
+from retinal_lib.ask.batch_ledger import BatchLedger
+from retinal_lib.ask.vault import ImageState, Vault, locked
 from retinal_lib.check import conversation_check as check
 from retinal_lib.dataset import page
 from retinal_lib.dataset.splits import write_run
@@ -141,7 +141,7 @@ class Job:
 
     def _entry(self, position: int, name: str) -> Entry:
         found = self.data.locate(name)
-        row = Sample(position, self.data.id_of(found), self.data.relative(found), found.split, "skipped", found.reason)
+        row = ImageState(position, self.data.id_of(found), self.data.relative(found), found.split, "skipped", found.reason)
         if found.reason:
             return Entry(row)
         try:
@@ -199,7 +199,7 @@ class Job:
         if self.settings.dry_run:  # the files stay as they are
             for row in vault.samples():
                 tally.add(row)
-            return tally.outcome(way, Book(vault))
+            return tally.outcome(way, BatchLedger(vault))
         with export.Files(self.folder, self.context.prefix, self.origin, self._place) as files:
             for row in vault.samples():
                 files.add(row)
@@ -208,7 +208,7 @@ class Job:
                     looked.add(row.conversation, row.traces)
                 if again:
                     again.compare(row)
-        outcome, before = tally.outcome(way, Book(vault)), export.images_before(self.folder)
+        outcome, before = tally.outcome(way, BatchLedger(vault)), export.images_before(self.folder)
         if before > len(self.images):
             fewer = (
                 f"The files are about {len(self.images)} images now; before this run they were about {before}. "
@@ -255,7 +255,7 @@ class Job:
             "server": self.teacher.origin[0] or None,
             "tokens": outcome.money.tokens(),
             "cost": outcome.money.manifest(),
-            "batches": [batch._asdict() for batch in outcome.under_way],
+            "batches": [batch._asdict() for batch in outcome.pending_batches],
             "stopped": outcome.stopped or None,
             "prompt_sha256": files.sha256("\n".join(texts)),
             "prompts": [{"sha256": files.sha256(t), "images": used.get(files.sha256(t), 0), "text": t} for t in texts],

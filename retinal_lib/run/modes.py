@@ -7,13 +7,13 @@ from typing import NamedTuple
 from retinal_lib import display as shown
 from retinal_lib import files, paths
 from retinal_lib.ask.attempts import Entry, Limits
-from retinal_lib.ask.batch_collect import Collect
-from retinal_lib.ask.batch_ledger import UNDER_WAY, Book
-from retinal_lib.ask.batch_submit import Batches
+from retinal_lib.ask.batch_collect import BatchCollect
+from retinal_lib.ask.batch_ledger import PENDING, BatchLedger
+from retinal_lib.ask.batch_submit import BatchSubmit
 from retinal_lib.ask.direct import Direct
-from retinal_lib.ask.file_exchange import Packing, Unpacking, Walk
+from retinal_lib.ask.file_exchange import DryPass, Packing, Unpacking
 from retinal_lib.ask.request_files import Pack
-from retinal_lib.ask.vault import Sample, Vault
+from retinal_lib.ask.vault import ImageState, Vault
 from retinal_lib.check.findings import is_error
 from retinal_lib.dataset.fact_kinds import Boxes
 from retinal_lib.dataset.page import Page
@@ -34,7 +34,7 @@ class Change(NamedTuple):
     why: str
 
 
-class Rechecking(Walk):
+class Rechecking(DryPass):
     """Mode recheck."""
 
     def __init__(self, pack: Pack, folder: Path):
@@ -44,24 +44,24 @@ class Rechecking(Walk):
         self._answered = 0
 
     async def run(self, plans: Callable[[], Iterator[Entry]]) -> None:
-        """As `Walk`, with what the images were before kept to compare."""
+        """As `DryPass`, with what the images were before kept to compare."""
         rows = self.pack.vault.rows("SELECT id, state, reason FROM samples")
         self._before = {id_: (state, reason) for id_, state, reason in rows}
         await super().run(plans)
 
     @property
-    def vain(self) -> str:
+    def no_result(self) -> str:
         """Why the run came to nothing, or nothing."""
         return "" if self._answered else "no reply on hand belongs to a request of this run; give the parameters of that run"
 
-    def compare(self, sample: Sample) -> None:
+    def compare(self, row: ImageState) -> None:
         """Notes an image that changed."""
-        self._answered += bool(sample.attempt)
-        before, reason = self._before.get(sample.id, ("not asked", ""))
-        if before != sample.state:
-            wrong = "; ".join(dict.fromkeys(f["text"] for f in sample.findings if is_error(f)))
-            why = wrong or sample.reason or (f"no longer found: {reason}" if reason else "it now stands up to the checks")
-            self.changes.append(Change(sample.id, sample.image, before, sample.state, why))
+        self._answered += bool(row.attempt)
+        before, reason = self._before.get(row.id, ("not asked", ""))
+        if before != row.state:
+            wrong = "; ".join(dict.fromkeys(f["text"] for f in row.findings if is_error(f)))
+            why = wrong or row.reason or (f"no longer found: {reason}" if reason else "it now stands up to the checks")
+            self.changes.append(Change(row.id, row.image, before, row.state, why))
 
     def told(self) -> Iterator[str]:
         """What changed."""
@@ -83,16 +83,16 @@ class Rechecking(Walk):
                 file.write(files.json_line(change._asdict()) + "\n")
 
 
-Way = Direct | Batches | Walk
+Way = Direct | BatchSubmit | DryPass
 
 
 def way(context: RunContext, vault: Vault) -> Way:
     """What carries out a job. UserError: its budget cannot be kept."""
-    chosen, purse = context.settings, _purse(context, vault)
+    chosen, budget = context.settings, _budget(context, vault)
     if chosen.dry_run:
-        return Walk(_pack(context, vault, "would be asked for"), context.folder)
+        return DryPass(_pack(context, vault, "would be asked for"), context.folder)
     if chosen.mode == "batch":
-        return Batches(vault, context.teacher, lambda: _pack(context, vault), context.limits, context.folder, chosen.wait)
+        return BatchSubmit(vault, context.teacher, lambda: _pack(context, vault), context.limits, context.folder, chosen.wait)
     if chosen.mode == "pack":
         return Packing(_pack(context, vault), context.folder)
     if chosen.mode == "unpack":
@@ -100,12 +100,12 @@ def way(context: RunContext, vault: Vault) -> Way:
     if chosen.mode == "recheck":
         return Rechecking(_pack(context, vault, "not asked: this run only checks again what is on hand"), context.folder)
     heavy = chosen.images == "send" or any(isinstance(kind, Boxes) for kind in context.page.gives)
-    collect = Collect(vault, context.teacher, context.folder) if chosen.teacher == "openai" else None
-    return Direct(vault, context.teacher, purse, chosen.concurrency, _rules(chosen), heavy, collect)
+    collect = BatchCollect(vault, context.teacher, context.folder) if chosen.teacher == "openai" else None
+    return Direct(vault, context.teacher, budget, chosen.concurrency, _rules(chosen), heavy, collect)
 
 
 def _pack(context: RunContext, vault: Vault, held: str = "") -> Pack:
-    pack = Pack(vault, context.teacher, _purse(context, vault), context.estimate(), context.limits, _rules(context.settings))
+    pack = Pack(vault, context.teacher, _budget(context, vault), context.estimate(), context.limits, _rules(context.settings))
     pack.held = held
     return pack
 
@@ -116,22 +116,22 @@ def _rules(chosen: Settings) -> Limits:
     return Limits(chosen.attempts, repairs)
 
 
-def _purse(context: RunContext, vault: Vault) -> cost.Purse:
+def _budget(context: RunContext, vault: Vault) -> cost.Budget:
     """The budget as it now stands: what was paid, and what batches under way can cost."""
     limit = context.settings.budget_usd
     if limit is None or context.settings.dry_run:
-        return cost.Purse(None, None)
+        return cost.Budget(None, None)
     spent = under_way = 0.0
     for server_, model, channel, usage, uncounted in vault.usage():
         if uncounted:
             raise UserError(cost.UNCOUNTED)
         spent += _price(context, server_, model).of(usage, channel)
-    for batch in Book(vault).batches(*UNDER_WAY):
+    for batch in BatchLedger(vault).batches(*PENDING):
         answers = batch.completion_bound or batch.lines * context.teacher.answer_bound
         under_way += _price(context, batch.server, batch.model).of(
             {"prompt": batch.prompt_bound, "completion": answers}, "batch"
         )
-    return cost.Purse(limit, context.teacher.price, spent, under_way)
+    return cost.Budget(limit, context.teacher.price, spent, under_way)
 
 
 def _price(context: RunContext, server_: str, model: str) -> cost.Price:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from retinal_lib import paths
-from retinal_lib.ask.account import Money
-from retinal_lib.ask.batch_ledger import Batch, Book
-from retinal_lib.ask.vault import FINAL, Sample
+from retinal_lib.ask.account import Account
+from retinal_lib.ask.batch_ledger import Batch, BatchLedger
+from retinal_lib.ask.vault import FINAL, ImageState
 from retinal_lib.check import conversation_check as check
 from retinal_lib.display import Shown, are, count
 from retinal_lib.errors import UserError
@@ -35,13 +35,13 @@ class Checks:
     repaired: int = 0
     rejected: int = 0
 
-    def add(self, sample: Sample) -> None:
+    def add(self, row: ImageState) -> None:
         """Counts one image."""
-        first = sample.repairs[0]["findings"] if sample.repairs else sample.findings
+        first = row.repairs[0]["findings"] if row.repairs else row.findings
         self.before.update({(f["kind"], f["severity"]) for f in first})
-        self.after.update({(f["kind"], f["severity"]) for f in sample.findings})
-        self.repaired += bool(sample.repairs) and sample.state == "accepted"
-        self.rejected += bool(sample.repairs) and sample.state == "rejected"
+        self.after.update({(f["kind"], f["severity"]) for f in row.findings})
+        self.repaired += bool(row.repairs) and row.state == "accepted"
+        self.rejected += bool(row.repairs) and row.state == "rejected"
 
     @property
     def table(self) -> pd.DataFrame:
@@ -82,7 +82,7 @@ class Reason(NamedTuple):
     first: str
 
 
-class UnderWay(NamedTuple):
+class PendingBatch(NamedTuple):
     """A batch that a server has."""
 
     server: str
@@ -95,22 +95,22 @@ class UnderWay(NamedTuple):
 class Outcome:
     """What came of a run. `state` is complete, pending, over budget, stopped or dry run; `asked` counts the requests sent
     now (None: the teacher has no server), `checks` what the checks found, `accepted` has the first few:
-    picture, title and turns; `noticed` what else there is to tell, in sentences; `vain` why the
+    picture, title and turns; `noticed` what else there is to tell, in sentences; `no_result` why the
     run came to nothing."""
 
     state: str
     counts: dict[str, int]
     reasons: tuple[Reason, ...]
     checks: Checks
-    money: Money
+    money: Account
     accepted: tuple[tuple[Path, str, list[dict[str, str]]], ...]
     asked: int | None
     stopped: str
     folder: Path
     max_failed: float
-    under_way: tuple[UnderWay, ...] = ()
+    pending_batches: tuple[PendingBatch, ...] = ()
     noticed: tuple[str, ...] = ()
-    vain: str = ""
+    no_result: str = ""
     again: str = "run again to ask for what failed"
 
     @property
@@ -157,8 +157,8 @@ class Outcome:
     def require(self) -> None:
         """UserError: the run stopped, no conversation was written, or a larger share of the asked images failed than
         `max_failed` allows. A run whose answers are under way is no failure, nor is one that ended at its budget."""
-        if self.vain:
-            raise UserError(self.vain)
+        if self.no_result:
+            raise UserError(self.no_result)
         if self.stopped and (pending := self.counts.get("pending")):
             raise UserError(f"the run stopped: {self.stopped}; {count(pending, 'image')} wait; run again to go on")
         if self.state in ("dry run", "pending") or (self.state == "over budget" and self.counts["accepted"]):
@@ -184,28 +184,28 @@ class Tally:
         self._counts = Counter(dict.fromkeys(("images", *FINAL), 0))
         self._groups: dict[tuple[str, str], tuple[int, str]] = {}
         self._checks = Checks(check.VERSION)
-        self._money = Money(context.teacher.origin[0], estimate if context.asks_server else None)
+        self._money = Account(context.teacher.origin[0], estimate if context.asks_server else None)
         self._accepted: list[tuple[Path, str, list[dict[str, str]]]] = []
 
-    def add(self, sample: Sample) -> None:
+    def add(self, row: ImageState) -> None:
         """Counts one image."""
         private = self._context.page.private_names
-        self._counts.update(("images", sample.state))
+        self._counts.update(("images", row.state))
         if self._money.estimate is not None:
-            self._money.add(sample.usage)
-        self._checks.add(sample)
-        if sample.state != "accepted":
-            group = sample.state, _alike(sample.reason)
-            count, first = self._groups.get(group, (0, "" if private else sample.image))
+            self._money.add(row.usage)
+        self._checks.add(row)
+        if row.state != "accepted":
+            group = row.state, _alike(row.reason)
+            count, first = self._groups.get(group, (0, "" if private else row.image))
             self._groups[group] = count + 1, first
         elif len(self._accepted) < _SHOWN:
-            title = f"image {len(self._accepted) + 1}" if private else sample.id
-            self._accepted.append((self._context.data.locate(sample.image).path, title, sample.conversation))
+            title = f"image {len(self._accepted) + 1}" if private else row.id
+            self._accepted.append((self._context.data.locate(row.image).path, title, row.conversation))
 
-    def outcome(self, way: Way, book: Book) -> Outcome:
+    def outcome(self, way: Way, ledger: BatchLedger) -> Outcome:
         """What came of the images added so far."""
         chosen, pending = self._context.settings, self._counts["pending"]
-        batches = book.batches("creating", "open")
+        batches = ledger.batches("creating", "open")
         self._money.accepted = self._counts["accepted"]
         state = "stopped" if way.stopped else "pending" if pending else "complete"
         if way.over and not batches and not way.stopped:
@@ -223,14 +223,14 @@ class Tally:
             way.stopped,
             self._context.folder,
             chosen.max_failed,
-            tuple(UnderWay(b.server, b.batch_id, b.status or "validating", b.lines) for b in batches),
+            tuple(PendingBatch(b.server, b.batch_id, b.status or "validating", b.lines) for b in batches),
             tuple(_noticed(way, chosen, batches, self._context.teacher.origin[0], pending, state)),
-            way.vain if pending and not self._counts["accepted"] else "",
+            way.no_result if pending and not self._counts["accepted"] else "",
             "run with -p mode direct to ask again for what failed" if chosen.mode == "batch" else Outcome.again,
         )
 
 
-def _noticed(way: Way, chosen: Settings, batches: list[Batch], book_server: str, pending: int, state: str) -> Iterator[str]:
+def _noticed(way: Way, chosen: Settings, batches: list[Batch], own_server: str, pending: int, state: str) -> Iterator[str]:
     """What there is to tell beside the counts."""
     if state == "dry run":
         yield f"Dry run: nothing was sent, {pending} requests would be; the run's files are as they were."
@@ -241,13 +241,13 @@ def _noticed(way: Way, chosen: Settings, batches: list[Batch], book_server: str,
         yield f"The run stopped: {way.stopped}"
     elif way.trouble:
         yield f"Not everything could be fetched: {'; '.join(way.trouble)}"
-    here = [batch for batch in batches if batch.server == book_server]
+    here = [batch for batch in batches if batch.server == own_server]
     for server in dict.fromkeys(batch.server for batch in batches):
         theirs = [batch for batch in batches if batch.server == server]
         number = sum(batch.lines for batch in theirs)
-        yield f"{count(number, 'request')} {are(number)} under way in {count(len(theirs), 'batch')} at {server}:"
+        yield f"{count(number, 'request')} {are(number)} pending in {count(len(theirs), 'batch')} at {server}:"
         yield from (f"  {batch.batch_id or batch.file}: {_status(batch)}" for batch in theirs)
-        if server != book_server:
+        if server != own_server:
             yield f"Set OPENAI_BASE_URL to {server} and run again to fetch them."
     if here and chosen.mode in ("batch", "direct"):
         yield "Run the same command again to fetch the answers; a batch may take up to 24 hours."

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
-from retinal_lib.ask.vault import Sample
+from retinal_lib.ask.vault import ImageState
 from retinal_lib.errors import UserError
 from retinal_lib.files import atomic_write, json_line
 
@@ -46,15 +46,15 @@ class Files:
         self._list.write("[")
         return self
 
-    def add(self, sample: Sample) -> None:
+    def add(self, row: ImageState) -> None:
         """Writes one image: its conversation and where that comes from, or why there is none."""
-        if sample.state != "accepted":
-            self._failures.write(json_line(_failure(sample, self._prefix)) + "\n")
+        if row.state != "accepted":
+            self._failures.write(json_line(_failure(row, self._prefix)) + "\n")
             return
-        line = json_line(_conversation(sample, self._prefix))
+        line = json_line(_conversation(row, self._prefix))
         self._lines.write(line + "\n")
         self._list.write(("\n" if self._first else ",\n") + line)
-        self._lineage.write(json_line(_lineage(sample, self._prefix, self._origin, self._place)) + "\n")
+        self._lineage.write(json_line(_lineage(row, self._prefix, self._origin, self._place)) + "\n")
         self._first = False
 
     def __exit__(self, *error: object) -> bool | None:
@@ -97,36 +97,36 @@ def write_manifest(folder: Path, manifest: dict) -> None:
         file.write(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n")
 
 
-def _conversation(sample: Sample, prefix: str) -> dict:
-    return {"id": sample.id, "image": f"{prefix}{sample.image}", "conversations": sample.conversation}
+def _conversation(row: ImageState, prefix: str) -> dict:
+    return {"id": row.id, "image": f"{prefix}{row.image}", "conversations": row.conversation}
 
 
-def _failure(sample: Sample, prefix: str) -> dict:
+def _failure(row: ImageState, prefix: str) -> dict:
     return {
-        "id": sample.id,
-        "image": f"{prefix}{sample.image}",
-        "split": sample.split,
-        "state": sample.state,
-        "reason": sample.reason,
-        "attempts": sample.attempt,
-        "findings": sample.findings,
-        "repairs": sample.repairs,
+        "id": row.id,
+        "image": f"{prefix}{row.image}",
+        "split": row.split,
+        "state": row.state,
+        "reason": row.reason,
+        "attempts": row.attempt,
+        "findings": row.findings,
+        "repairs": row.repairs,
     }
 
 
-def _lineage(sample: Sample, prefix: str, origin: dict, place: Callable[[str], str]) -> dict:
+def _lineage(row: ImageState, prefix: str, origin: dict, place: Callable[[str], str]) -> dict:
     return {
-        "id": sample.id,
-        "image": f"{prefix}{sample.image}",
-        "split": sample.split,
-        "sources": sample.sources,
-        "prompt_sha256": sample.prompt,
+        "id": row.id,
+        "image": f"{prefix}{row.image}",
+        "split": row.split,
+        "sources": row.sources,
+        "prompt_sha256": row.prompt,
         **origin,
-        "model_returned": sample.model,
-        "request_sha256": sample.key,
-        "request_id": sample.request_id,
-        "attempt": sample.attempt,
-        "traces": [trace | {"file": place(trace["file"])} for trace in sample.traces],
-        "findings": sample.findings,
-        "repairs": sample.repairs,
+        "model_returned": row.model,
+        "request_sha256": row.key,
+        "request_id": row.request_id,
+        "attempt": row.attempt,
+        "traces": [trace | {"file": place(trace["file"])} for trace in row.traces],
+        "findings": row.findings,
+        "repairs": row.repairs,
     }

@@ -4,7 +4,7 @@ import asyncio
 import datetime
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,6 @@ from retinal_lib.errors import UserError, from_validation
 # words, numbers in groups of three digits as tokenizers cut them, and marks
 _PIECE = re.compile(r"[^\W\d_]+|\d{1,3}|[^\w\s]|_")
 _FRAME = 16  # tokens at most that a chat's form adds: roles, separators, the start of the answer
-_COUNTED = 64  # texts of a run that are counted piece by piece; the others by their length
 # tokens that a conversation takes, (fewest, most), for a track or style: from its shortest allowed form to a talkative one
 ANSWERS = {"instruction": (150, 900), "caption": (40, 400), "consult": (25, 120)}
 _PLAIN = 1024  # tokens of a picture where no rule is known, for the size of batches only, never for a price
@@ -49,24 +48,6 @@ def count(text: str) -> Span:
 def bound(*texts: str) -> int:
     """More tokens than these no tokenizer that works on bytes makes of the messages."""
     return sum(len(text.encode()) + _FRAME for text in texts)
-
-
-class Gauge:
-    """Counts similar texts: the first ones exactly, the others by their length, which for one dataset's descriptions comes
-    to the same at a tenth of the time."""
-
-    def __init__(self) -> None:
-        self._letters, self._seen, self._low, self._high = 0, 0, 0.0, 0.0
-
-    def __call__(self, text: str) -> Span:
-        if self._seen < _COUNTED or not self._letters:
-            self._seen += 1
-            self._letters += len(text)
-            counted = count.__wrapped__(text)
-            self._low, self._high = self._low + counted.low, self._high + counted.high
-            return counted
-        share = len(text) / self._letters
-        return Span(self._low * share, self._high * share)
 
 
 def picture(size: tuple[int, int], rule: dict | None) -> int | None:
@@ -175,12 +156,11 @@ class Estimate:
     low: float = 0.0  # tokens of the prompts
     high: float = 0.0
     pictures: int = 0
-    _gauge: Gauge = field(default_factory=Gauge)
 
     def add(self, system: str, text: str, size: tuple[int, int] | None) -> Span:
         """Counts one request, and returns the tokens of its prompt."""
         self.requests += 1
-        fixed, told = count(system), self._gauge(text)
+        fixed, told = count(system), count(text)
         image = 0
         if size is not None:
             known = picture(size, self.price.image if self.price else None)
@@ -228,48 +208,50 @@ class Bound:
     completion: int
 
 
-class Purse:
-    """A budget in USD for one model's replies in one vault: what was paid, what batches under way and requests in flight
-    can cost at most, together never pass it. Without a limit everything fits."""
+class Budget:
+    """A budget in USD for one model's replies in one vault. What was paid, and the most that pending batches and requests in
+    flight can cost, together never pass `limit`; without a limit everything fits. `exhausted` says why nothing more is
+    asked, empty as long as something may be."""
 
-    def __init__(self, limit: float | None, price: Price | None, spent: float = 0.0, under_way: float = 0.0):
-        self.limit, self.price, self.spent, self.under_way = limit, price, spent, under_way
-        self.reserved, self.over = 0.0, ""  # what requests in flight can cost; why nothing more is asked
+    def __init__(self, limit: float | None, price: Price | None, spent: float = 0.0, pending: float = 0.0):
+        self.limit, self.price, self.spent, self.pending = limit, price, spent, pending
+        self.reserved, self.exhausted = 0.0, ""
         self._freed = asyncio.Event()
 
-    def worst(self, bound: Bound, channel: str) -> float:
-        """USD that a request can cost at most."""
+    def upper_bound(self, bound: Bound, channel: str) -> float:
+        """Returns the USD that a request can cost at most."""
         if self.price is None or self.limit is None:
             return 0.0
         return self.price.of({"prompt": bound.prompt, "completion": bound.completion}, channel)
 
-    def take(self, usd: float) -> bool:
-        """Sets money aside for a request; False where it could pass the budget."""
-        if self.limit is not None and (self.over or self.spent + self.under_way + self.reserved + usd > self.limit):
+    def reserve(self, usd: float) -> bool:
+        """Reserves the cost of a request; False where it could pass the budget."""
+        if self.limit is not None and (self.exhausted or self.spent + self.pending + self.reserved + usd > self.limit):
             return False
         self.reserved += usd
         return True
 
-    async def wait(self, usd: float) -> bool:
-        """As `take`, but waits for what is under way; False where it could pass the budget even then."""
-        while not self.take(usd):
-            if self.over or self.reserved <= 1e-12:
+    async def reserve_later(self, usd: float) -> bool:
+        """Reserves the cost of a request, after requests in flight have released theirs if need be; False where it could
+        pass the budget even then."""
+        while not self.reserve(usd):
+            if self.exhausted or self.reserved <= 1e-12:
                 self.close()
                 return False
             self._freed.clear()
             await self._freed.wait()
         return True
 
-    def give(self, usd: float, paid: float) -> None:
-        """What was set aside is free again, what was paid is spent."""
+    def release(self, usd: float, paid: float) -> None:
+        """Releases what was reserved for a request and counts what it cost."""
         self.reserved, self.spent = max(0.0, self.reserved - usd), self.spent + paid
         self._freed.set()
 
     def close(self) -> None:
-        """Nothing more is asked."""
-        self.over = self.over or (
+        """Lets nothing more be asked."""
+        self.exhausted = self.exhausted or (
             f"not asked: the next request could pass the budget of {self.limit:g} USD "
-            f"({self.spent:.4f} paid{f', up to {self.under_way:.4f} under way' if self.under_way > 1e-9 else ''}); "
+            f"({self.spent:.4f} paid{f', up to {self.pending:.4f} pending in batches' if self.pending > 1e-9 else ''}); "
             "raise budget_usd and run again"
         )
         self._freed.set()

@@ -41,15 +41,15 @@ class RequestFailed(Exception):
     """This request got no answer; the message says why. It is asked again in the next run."""
 
 
-class Missing(RequestFailed):
+class NotFound(RequestFailed):
     """The server knows nothing at that address (404), or sends elsewhere."""
 
 
-class Unsure(RequestFailed):
+class DeliveryUnknown(RequestFailed):
     """The call may have reached the server or not: nothing says which."""
 
 
-class Unclear(RequestFailed):
+class OutcomeUnknown(RequestFailed):
     """A call that costs money may have been carried out, and the server does not tell."""
 
 
@@ -127,8 +127,8 @@ class Server:
     async def call(self, send: Callable[[openai.AsyncOpenAI], Awaitable[T]], once: bool = False, patient: bool = False) -> T:
         """What `send` makes of the client, tried again while the server cannot answer.
 
-        `once`: the call costs money, so that it is not sent again where it may have arrived: Unsure. `patient`: what the
-        server does not know yet is asked for again. RequestFailed, Missing, RunStopped.
+        `once`: the call costs money, so that it is not sent again where it may have arrived: DeliveryUnknown. `patient`: what
+        the server does not know yet is asked for again. RequestFailed, NotFound, RunStopped.
         """
         trial, limit = 0, RETRIES
         while trial < limit:
@@ -140,16 +140,16 @@ class Server:
             except openai.APIStatusError as error:
                 reason, pause = self._refused(error, patient)
                 if once and error.status_code != 429:
-                    raise Unsure(reason) from error
+                    raise DeliveryUnknown(reason) from error
                 limit = RATE_RETRIES if error.status_code == 429 else RETRIES
             except (openai.APIConnectionError, BrokenOff) as error:
                 reason, pause = self.clean(f"the server could not be reached ({_cause(error)})"), None
                 if once:
-                    raise Unsure(reason) from error
+                    raise DeliveryUnknown(reason) from error
             except json.JSONDecodeError as error:
                 reason, pause = "the server's answer is no JSON", None
                 if once:
-                    raise Unsure(reason) from error
+                    raise DeliveryUnknown(reason) from error
             else:
                 self._dead, self.note = 0, ""
                 return answer
@@ -161,7 +161,7 @@ class Server:
         raise RequestFailed(f"{reason}; tried {trial} times")
 
     async def chat(self, body: dict) -> ChatReply:
-        """Posts a chat completion and returns the answer unread. Missing, RequestFailed, RunStopped."""
+        """Posts a chat completion and returns the answer unread. NotFound, RequestFailed, RunStopped."""
         # the SDK's plain post: chat.completions.create checks each message's type first, which takes as long as all the
         # rest of a request, and refuses options that only other servers know
         response = await self.call(lambda client: client.post("/chat/completions", body=body, cast_to=object, options=_RAW))
@@ -177,10 +177,10 @@ class Server:
         return found
 
     async def create(self, path: str, body: dict) -> dict:
-        """What a call makes that costs money, sent once. Unsure: it may have been made."""
+        """What a call makes that costs money, sent once. DeliveryUnknown: it may have been made."""
         found = await self.call(lambda client: client.post(path, body=body, cast_to=object), once=True)
         if not isinstance(found, dict) or not isinstance(found.get("id"), str):
-            raise Unsure(STRANGE)
+            raise DeliveryUnknown(STRANGE)
         return found
 
     async def upload(self, path: Path) -> str:
@@ -218,7 +218,7 @@ class Server:
         await self.pause(trial)
 
     def _refused(self, error: openai.APIStatusError, patient: bool) -> tuple[str, float | None]:
-        """The reason, and the pause the server asked for, of a refusal that may pass. RequestFailed, Missing, RunStopped."""
+        """The reason, and the pause the server asked for, of a refusal that may pass. RequestFailed, NotFound, RunStopped."""
         status, code = error.status_code, str(error.code or error.type or "")
         said = self.clean(f"{status} {_said(error)}")
         if status in (401, 402, 403):
@@ -230,7 +230,7 @@ class Server:
         if status in (408, 409, 425, 429) or status >= 500 or (patient and status == 404):
             return f"the server answered {said}", _retry_after(error.response.headers)
         if status == 404 or 300 <= status < 400:
-            raise Missing(said) from error
+            raise NotFound(said) from error
         raise RequestFailed(f"the server refused the request ({said})") from error
 
     def clean(self, text: str) -> str:

@@ -15,7 +15,7 @@ from retinal_lib.errors import UserError
 from retinal_lib.facts import Case
 from retinal_lib.teacher import cost, offline
 from retinal_lib.teacher.cost import Bound
-from retinal_lib.teacher.server import Missing, RequestFailed, RunStopped, Server
+from retinal_lib.teacher.server import NotFound, RequestFailed, RunStopped, Server
 
 _SORTED = json.JSONEncoder(sort_keys=True).encode
 
@@ -160,7 +160,7 @@ class OpenAITeacher:
         body = await asyncio.to_thread(self.body, request) if request.picture else self.body(request)
         try:
             return await self.server.chat(body)
-        except Missing as error:
+        except NotFound as error:
             raise RunStopped(
                 f"{self.server.name} does not offer model {self.model!r} there ({error}); check OPENAI_BASE_URL and model"
             ) from error
