@@ -202,7 +202,7 @@ def test_crop_info_is_read_with_its_names_the_wrong_way_round(tmp_path: Path) ->
     lines = ["Name,centre_w,centre_h,radius,Scale,Scale_resolution", "a.png,1424,2144,1700,3.7,1", "b.png,x,1,1,1,1"]
     lines += ["c.png,1,1,1,1,1", "c.png,2,1,1,1,1", "d.png,9.0,8,7,1,1"]
     (tmp_path / "M0" / "crop_info.csv").write_text("\n".join(lines), encoding="utf-8")
-    assert automorph.read(tmp_path) == {"a": (1424, 2144, 1700), "d": (9, 8, 7)}
+    assert automorph.AutoMorph(tmp_path).crops == {"a": (1424, 2144, 1700), "d": (9, 8, 7)}
 
 
 # --- masks as published ---

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from retinal_lib import BoxJob, UserError, load_dataset, paths
-from retinal_lib.dataset import automorph, page
+from retinal_lib.dataset import page
 from retinal_lib.dataset.lesions import boxes
 from retinal_lib.dataset.lesions import wording as telling
 from retinal_lib.dataset.lesions.boxes import Crop
@@ -94,7 +94,6 @@ def test_pictures_that_automorph_cropped_have_the_boxes_of_the_crop(tmp_path: Pa
     (root / "Results" / "M0").mkdir(parents=True)
     head = "Name,centre_w,centre_h,radius,Scale,Scale_resolution"  # of these names, w holds the row and h the column
     (root / "Results" / "M0" / "crop_info.csv").write_text(f"{head}\neye1.png,30,50,25,0.05,1\n", encoding="utf-8")
-    automorph.read.cache_clear()
     case = load_dataset(str(root / "clinic.yaml"), root).describe("eye1.png")
     facts = {f.name: f for f in case.facts}
     assert facts["EX"].value == 1, "the other lies outside"

@@ -64,12 +64,12 @@ def idrid(drawn: dict[str, Path]) -> BaseDescription:
 
 @pytest.fixture(scope="module")
 def seen(idrid: BaseDescription) -> list[Overlay]:
-    return [overlay.read(idrid, image) for image in idrid.images[:6]]
+    return [overlay.read(idrid.page, idrid.image(image)) for image in idrid.images[:6]]
 
 
 def test_an_overlay_holds_every_cluster(idrid: BaseDescription, seen: list[Overlay]) -> None:
     for image, shown in zip(idrid.images, seen, strict=False):
-        files = idrid.masks_of(idrid.find(image))
+        files = idrid.image(image).masks
         for layer in shown.layers:
             found = boxes.read(files[layer.kind])
             assert sum(c.lesions for c in layer.clusters) == layer.lesions == len(found.pixels)
@@ -169,7 +169,7 @@ def test_nothing_to_show_is_said() -> None:
 
 def test_a_dataset_without_masks_has_pictures_all_the_same(drawn: dict[str, Path], tmp_path: Path) -> None:
     data = load_dataset("APTOS", drawn["APTOS"])
-    shown = overlay.read(data, data.images[0], "image 1")
+    shown = overlay.read(data.page, data.image(data.images[0]), "image 1")
     assert shown.caption == "no lesion is marked" and not shown.boxes
     drawing.save(sheets.panels(shown), tmp_path / "one", ("png",))
     assert len(sheets.contact([shown]).axes) == 4

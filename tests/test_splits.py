@@ -106,7 +106,7 @@ def rows_of(drawn: dict[str, Path], *names: str) -> list[Placed]:
     found = []
     for name in names:
         data = load_dataset(name, drawn[name])
-        found += members(data, (*data.images, *data.skipped), f"{name}/")
+        found += members(data.page, map(data.image, (*data.images, *data.skipped)), f"{name}/")
     return divide(found)
 
 
@@ -156,14 +156,14 @@ def test_mmac_s_hidden_pairs_need_all_four_cells(tmp_path: Path, drawn: dict[str
     lines[3] = lines[3] + ".0"
     table.write_text("\n".join(lines) + "\n", encoding="utf-8")
     data = load_dataset("MICCAI_task1", root)
-    found = list(members(data, data.images, ""))
+    found = list(members(data.page, map(data.image, data.images), ""))
     kinds = [[tie.partition(":")[0] for tie in one.ties] for one in found[:2]]
     assert kinds == [["bytes"], ["bytes", "person"]]
     assert found[2].ties[1] == found[3].ties[1]
     table.write_text("\n".join(line.rsplit(",", 1)[0] for line in lines) + "\n", encoding="utf-8")
     data = load_dataset("MICCAI_task1", root)
     assert any("no column 'weight': which eyes are one person's" in note for note in data.notes)
-    first = next(members(data, data.images, ""))
+    first = next(members(data.page, map(data.image, data.images), ""))
     assert [tie for tie in first.ties if tie.startswith("person")] == []
 
 
@@ -204,7 +204,7 @@ def test_the_published_files_agree_with_what_is_said_of_them() -> None:
     rows = {}
     for name in ("IDRiD", "IDRiD_seg"):
         data = load_dataset(name, PUBLISHED)
-        rows |= {found.id: found for found in members(data, (*data.images, *data.skipped), "")}
+        rows |= {found.id: found for found in members(data.page, map(data.image, (*data.images, *data.skipped)), "")}
     same_bytes = defaultdict(set)
     for found in rows.values():
         same_bytes[next(tie for tie in found.ties if tie.startswith("bytes:"))].add(found.id)
@@ -237,7 +237,7 @@ def clinic(root: Path, *, restart: bool = False) -> Path:
 
 def test_a_page_of_your_own_names_the_role_of_its_splits(tmp_path: Path) -> None:
     data = load_dataset(str(clinic(tmp_path)), tmp_path)
-    rows = {row.id: row for row in divide(members(data, data.images, "c/"))}
+    rows = {row.id: row for row in divide(members(data.page, map(data.image, data.images), "c/"))}
     assert rows["clinic-5_left"].why == "with clinic-5_right, official test"
     assert rows["clinic-7_left"].group == rows["clinic-6_left"].group, "the same bytes"
     assert rows["clinic-7_left"].split == "test" and rows["clinic-7_left"].official_split == ""
@@ -247,7 +247,7 @@ def test_a_page_of_your_own_names_the_role_of_its_splits(tmp_path: Path) -> None
 
 def test_where_numbering_restarts_a_number_is_another_patient(tmp_path: Path) -> None:
     data = load_dataset(str(clinic(tmp_path, restart=True)), tmp_path)
-    rows = {row.id: row for row in divide(members(data, data.images, "c/"))}
+    rows = {row.id: row for row in divide(members(data.page, map(data.image, data.images), "c/"))}
     assert rows["clinic-teach-5_left"].group != rows["clinic-holdout-5_right"].group
 
 
@@ -261,7 +261,7 @@ def test_an_unknown_role_is_refused(tmp_path: Path) -> None:
 def test_a_picture_that_is_gone_has_no_bytes(tmp_path: Path) -> None:
     data = load_dataset(str(clinic(tmp_path)), tmp_path)
     (tmp_path / "holdout" / "6_left.png").unlink()
-    (found,) = members(data, ["6_left.png"], "")
+    (found,) = members(data.page, [data.image("6_left.png")], "")
     assert [tie.partition(":")[0] for tie in found.ties] == ["patient"]
 
 

@@ -5,42 +5,19 @@ import hashlib
 import io
 import re
 from collections import defaultdict
-from functools import cache, lru_cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from retinal_lib.dataset import tables as table
+from retinal_lib.dataset import tables
+from retinal_lib.dataset.lesions.boxes import CropInfo
 from retinal_lib.dataset.measurements import SPEC, _by_column, features
 from retinal_lib.dataset.tables import fold, image_key
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Fact, Source
-
-# centre_w holds the row and centre_h the column of the field's centre: AutoMorph has the two names the wrong way round
-COLUMNS = ("centre_w", "centre_h", "radius")
-FILE = "M0/crop_info.csv"
-
-
-@lru_cache(maxsize=16)
-def read(results: Path) -> dict[str, tuple[int, int, int]]:
-    """Folded image stem -> row and column of the field's centre and its radius, in pixels of the whole picture; empty where
-    there is no such file. Left out: a row that is not three whole numbers, and an image listed twice with different ones.
-    UserError: the file is not a table with these columns."""
-    if not (results / FILE).is_file():
-        return {}
-    content = table.read(results / FILE)
-    found: dict[str, tuple[int, int, int]] = {}
-    clashing = set()
-    for name, *cells in zip(content.column("Name"), *map(content.column, COLUMNS), strict=True):
-        if not all(re.fullmatch(r"\d+(\.0*)?", cell) for cell in cells):
-            continue
-        row, column, radius = (int(float(cell)) for cell in cells)
-        key = table.image_key(name)
-        if not radius or found.setdefault(key, (row, column, radius)) != (row, column, radius):
-            clashing.add(key)
-    return {key: cut for key, cut in found.items() if key not in clashing}
-
 
 ROW = " row"  # the column of a frame that keeps the row's number in the file; no column of a file begins with a space
 Place = tuple[str, int]  # a file and a row of it
@@ -52,6 +29,9 @@ OLDER = tuple(
     for kind in ("Macular", "Disc")
     for zone, suffix in (("", ""), ("Zone_B_", "_zone_b"), ("Zone_C_", "_zone_c"))
 ) + tuple((f"{folder}Disc_cup_results.csv", "") for folder in ("M3/", "M3/Macular_centred/", "M3/Disc_centred/"))
+CROPS = "M0/crop_info.csv"
+# centre_w holds the row and centre_h the column of the field's centre: AutoMorph has the two names the wrong way round
+CROP_COLUMNS = ("centre_w", "centre_h", "radius")
 
 
 class AutoMorph:
@@ -206,6 +186,23 @@ class AutoMorph:
             del index[key]
         return index
 
+    @cached_property
+    def crops(self) -> dict[str, CropInfo]:
+        """Folded image stem -> its crop; empty where there is no such file. Left out: a row that is not three whole numbers,
+        and an image listed twice with different ones. UserError: the file is not a table with these columns."""
+        if not (self.root / CROPS).is_file():
+            return {}
+        content = tables.read(self.root / CROPS)
+        crops: dict[str, CropInfo] = {}
+        clashing = set()
+        for name, *cells in zip(content.column("Name"), *map(content.column, CROP_COLUMNS), strict=True):
+            if not all(re.fullmatch(r"\d+(\.0*)?", cell) for cell in cells):
+                continue
+            crop = CropInfo(*(int(float(cell)) for cell in cells))
+            if not crop.radius or crops.setdefault(image_key(name), crop) != crop:
+                clashing.add(image_key(name))
+        return {key: crop for key, crop in crops.items() if key not in clashing}
+
     def quality(self, key: str) -> Fact | None:
         """The quality fact of an image, or None where AutoMorph gives none."""
         if key not in self.quality_rows:
@@ -230,14 +227,40 @@ class AutoMorph:
             if value == value  # NaN is not a measurement
         ]
 
-    def text(self, key: str) -> str:
-        """The texts of `measurements(key)` joined, without building the facts: for many images."""
-        row = self.rows.get(key)
-        if row is None:
+
+@dataclass(frozen=True)
+class ImageResults:
+    """What AutoMorph's tables hold on one image; `key` is its name there, None where they do not say which row is its own."""
+
+    tables: AutoMorph
+    stem: str
+    key: str | None
+
+    @property
+    def ambiguous(self) -> str:
+        """Why nothing can be told of the image, "" where its rows are known."""
+        if self.key is not None:
             return ""
-        values = self.values[row]
-        valid = ~np.isnan(values)
-        return _template(valid.tobytes()) % tuple(values[valid].tolist())
+        root = self.tables.root
+        return (
+            f"AutoMorph's results are not told: {root} does not say which image named {self.stem} they are of; "
+            f"run each split alone, or put its results under {root}/<split>"
+        )
+
+    @property
+    def quality(self) -> Fact | None:
+        """The quality fact, None where AutoMorph gives none."""
+        return self.tables.quality(self.key) if self.key is not None else None
+
+    @property
+    def measurements(self) -> list[Fact]:
+        """One fact per trusted measurement."""
+        return self.tables.measurements(self.key) if self.key is not None else []
+
+    @property
+    def crop(self) -> CropInfo | None:
+        """What the picture was cropped by, None where that is not told. UserError: the file of crops cannot be read."""
+        return self.tables.crops.get(self.key) if self.key is not None else None
 
 
 def _source(place: Place | dict[str, Place], column: str) -> Source:
@@ -260,12 +283,6 @@ def _unit_evidence(matrix: np.ndarray, column: dict[str, int]) -> tuple[str, boo
     return "neither a disc height nor a CRAE was measured", False
 
 
-@lru_cache(maxsize=4096)
-def _template(valid: bytes) -> str:
-    chosen = [f for f, ok in zip(features(), np.frombuffer(valid, dtype=bool), strict=True) if ok]
-    return "; ".join(f.template for f in chosen)
-
-
 def _numbers(column: pd.Series) -> pd.Series:
     return pd.to_numeric(column, errors="coerce")
 
@@ -276,6 +293,6 @@ def _canonical() -> dict[str, str]:
     return {fold(name): name for name in (*_by_column(), "Name", "Prediction", "softmax_bad")}
 
 
-def find(root: Path, split: str) -> Path:
+def results_folder(root: Path, split: str) -> Path:
     """A split's own results folder where there is one (ids restart in some datasets), else the root itself."""
     return root / split if (root / split / "M1").is_dir() or (root / split / "M3").is_dir() else root

@@ -2,42 +2,59 @@
 
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from retinal_lib import display
-from retinal_lib.dataset import image_files as folder
-from retinal_lib.dataset import page
-from retinal_lib.dataset import tables as table
-from retinal_lib.dataset.fact_kinds import ExcludedImage, Record
-from retinal_lib.dataset.lesion_facts import Index
+from retinal_lib.dataset import image_files, lesion_facts, page, tables
+from retinal_lib.dataset.automorph import AutoMorph, ImageResults, results_folder
+from retinal_lib.dataset.image import ExcludedImage, Image, Record
+from retinal_lib.dataset.image_files import ImageFile
 from retinal_lib.dataset.page import Page
+from retinal_lib.dataset.tables import Table
 from retinal_lib.errors import UserError, unknown
 
-Row = tuple[table.Table, int, str | None]  # a table, a row of it, and the eye it is of where a row has two images
+
+class Row(NamedTuple):
+    """A row of a label table, and the eye it is of where a row has two images."""
+
+    table: Table
+    number: int
+    eye: str | None
 
 
 class Catalogue:
-    """The files of one dataset. `images` are all that were found, each with the reason why it is not used, if any; `rows`
-    are the label rows by (split, folded stem). UserError: no images, no table, or a table without its columns."""
+    """The files of one dataset, joined by image. `files` are all images that were found, `rows` the label rows by (split,
+    folded stem), `excluded` the reason by (split, folded stem) for each image that must not be used, `rows_without_image`
+    the label rows of the loaded splits that have no picture, `notes` what was found and what was not.
 
-    def __init__(self, root: Path, wanted: Page, split: str | None, tables: dict[str, str], without: Path):
+    UserError: no images, no table, or a table without its columns."""
+
+    def __init__(self, root: Path, wanted: Page, split: str | None, named: dict[str, str], automorph_root: Path):
         self.root, self.page, self.split = root, wanted, split
         self.notes: list[str] = []
         self.inputs: dict[str, str] = {}
-        self.tree = folder.walk(root, without=[without, root / "Results"])
+        self.tree = image_files.walk(root, without=[automorph_root, root / "Results"])
         self.tabled: dict[str, list[str]] = defaultdict(list)
-        self.images = self._find_images()
-        self.rows = self._find_rows(tables)
+        self.excluded: dict[tuple[str, str], str] = {}
+        self.files = self._find_images()
+        self.rows = self._find_rows(named)
         self._eyes = self._find_pairs()
+        self._masks = lesion_facts.index(self.tree, wanted, self.notes) if wanted.masks else {}
+        self._automorph = self._find_automorph(automorph_root)
+        self._exclude()
+        self.rows_without_image = self._find_rows_without_image()
 
-    def _find_images(self) -> list[folder.Found]:
+    def _find_images(self) -> list[ImageFile]:
         found, ignored, absent = [], [], []
         for split, spec in self.page.splits.items():
-            folders = folder.folders(self.tree, spec.images, self.page.image)
-            contents = folder.inventory(folders, split, self.page.image)
+            folders = image_files.folders(self.tree, spec.images, self.page.image)
+            contents = image_files.inventory(folders, split, self.page.image)
             found += contents.images
+            self.excluded |= {(split, key): why for key, why in contents.clashing.items()}
             ignored += contents.ignored
             if not contents.images:
                 absent.append(split)
@@ -54,7 +71,7 @@ class Catalogue:
         return found
 
     def _seen(self) -> str:
-        names = sorted({f.path.relative_to(self.root).as_posix() for f in self.tree if folder.images(f)})
+        names = sorted({f.path.relative_to(self.root).as_posix() for f in self.tree if image_files.images(f)})
         return f"image folders there: {', '.join(names[:6])}" if names else "there are no image files"
 
     def _find_rows(self, named: dict[str, str]) -> dict[tuple[str, str], list[Row]]:
@@ -67,7 +84,7 @@ class Catalogue:
                 raise unknown(f"split of {self.page.name} in tables", split, self.page.splits)
         for split, spec in self.page.splits.items():
             for path in self._tables(split, spec, named.get(split)):
-                content = table.read(path)
+                content = tables.read(path)
                 self.inputs[str(path)] = content.sha256
                 self._check_columns(content, spec)
                 self.tabled[split].append(path.name)
@@ -76,7 +93,7 @@ class Catalogue:
                 for eye, column in self._keys():
                     for row, cell in enumerate(content.column(column)):
                         if cell:
-                            rows[split, table.image_key(cell)].append((content, row, eye))
+                            rows[split, tables.image_key(cell)].append(Row(content, row, eye))
                         else:
                             self.notes.append(f"{content.source(row, str(column))} is empty: the row names no image")
         if not self.tabled:
@@ -87,7 +104,7 @@ class Catalogue:
     def _tables(self, split: str, spec: page.Split, named: str | None) -> list[Path]:
         if named:
             return [self.root / named]
-        found = folder.files(self.tree, spec.tables)
+        found = image_files.files(self.tree, spec.tables)
         editions: dict[str, dict[str, Path]] = defaultdict(dict)  # a table's name -> edition, "" for the first -> file
         for path in sorted(found, key=lambda p: (p.stem.casefold(), str(p))):
             update = re.search(self.page.update, path.stem) if self.page.update else None
@@ -105,7 +122,7 @@ class Catalogue:
     def _keys(self) -> list[tuple[str | None, str | list[str]]]:
         return list(self.page.key.items()) if isinstance(self.page.key, dict) else [(None, self.page.key)]
 
-    def _check_columns(self, content: table.Table, spec: page.Split) -> None:
+    def _check_columns(self, content: Table, spec: page.Split) -> None:
         for _, column in self._keys():
             content.column(column)
         for column in [] if spec.unlabelled else [c for kind in self.page.gives for c in kind.columns()]:
@@ -114,112 +131,179 @@ class Catalogue:
     def _find_pairs(self) -> dict[str, tuple[str, str]]:
         """folded stem -> (eye, patient) from a pairing table."""
         eyes: dict[str, tuple[str, str]] = {}
-        for path in folder.files(self.tree, self.page.pairs.tables) if self.page.pairs else []:
-            content = table.read(path)
+        for path in image_files.files(self.tree, self.page.pairs.tables) if self.page.pairs else []:
+            content = tables.read(path)
             self.inputs[str(path)] = content.sha256
             for left, right in zip(content.column(self.page.pairs.left), content.column(self.page.pairs.right), strict=True):
-                patient = table.image_key(left)
+                patient = tables.image_key(left)
                 eyes[patient] = ("left", patient)
-                eyes[table.image_key(right)] = ("right", patient)
+                eyes[tables.image_key(right)] = ("right", patient)
         return eyes
 
-    def record(self, image: folder.Found, row: Row | None = None) -> Record:
-        """An image with its first label row, or with the given one."""
-        rows = self.rows.get((image.split, image.key), ())
+    def _find_automorph(self, root: Path) -> dict[str, AutoMorph]:
+        """split -> AutoMorph's tables; splits share those of one folder."""
+        read: dict[Path, AutoMorph] = {}
+        result = {}
+        for split in self.page.splits if root.is_dir() else ():
+            place = results_folder(root, split)
+            if place not in read:
+                read[place] = AutoMorph(place)
+                self.notes += read[place].notes
+                self.inputs |= read[place].inputs
+            result[split] = read[place]
+        if not result:
+            self.notes.append(f"no AutoMorph results ({root} is not there): no measurements, no AutoMorph quality")
+        return result
+
+    # --- one image --------------------------------------------------------------------------------------------------
+
+    def image(self, file: ImageFile, name: str = "", row: Row | None = None) -> Image:
+        """An image, `name` as the dataset lists it, with its first label row or with the given one."""
+        label = self.page.name
+        return Image(
+            name or file.name,
+            f"{label}-{file.split}-{file.stem}" if self.page.restart else f"{label}-{file.stem}",
+            self.export_name(file),
+            file.path,
+            file.split,
+            file.size,
+            self._record(file, row),
+            self._masks.get((file.split, file.key), {}),
+            self._results(file),
+            self.excluded.get((file.split, file.key), ""),
+        )
+
+    def export_name(self, file: ImageFile) -> str:
+        """The image as exported, after the prefix: `split/name` where numbering restarts in each split."""
+        return f"{file.split}/{file.name}" if self.page.restart else file.name
+
+    def _record(self, file: ImageFile, row: Row | None) -> Record:
+        rows = self.rows.get((file.split, file.key), ())
         content, number, eye = row or (rows[0] if rows else (None, None, None))
         corrections = {
-            table.fold(c.column): (c.stale, c.right, c.source) for c in self.page.corrections if c.image.casefold() == image.key
+            tables.fold(c.column): (c.stale, c.right, c.source) for c in self.page.corrections if c.image.casefold() == file.key
         }
-        record = Record(
-            image.name, image.stem, image.split, eye, content, number, self.page.splits[image.split].unlabelled, corrections
-        )
-        record.eye, record.patient = self._eye_and_patient(image, eye)
-        return record
-
-    def _eye_and_patient(self, image: folder.Found, eye: str | None) -> tuple[str | None, str | None]:
-        groups = (re.search(self.page.image, image.stem, re.IGNORECASE) or re.match("", "")).groupdict()
-        paired_eye, patient = self._eyes.get(image.key, (None, None))
+        groups = (re.search(self.page.image, file.stem, re.IGNORECASE) or re.match("", "")).groupdict()
+        paired_eye, patient = self._eyes.get(file.key, (None, None))
         named = self.page.eyes.get((groups.get("eye") or "").casefold())
-        return eye or named or paired_eye, groups.get("patient") or patient
+        return Record(
+            file.name,
+            file.stem,
+            file.split,
+            eye or named or paired_eye,
+            groups.get("patient") or patient,
+            content,
+            number,
+            self.page.splits[file.split].unlabelled,
+            corrections,
+        )
 
+    def _results(self, file: ImageFile) -> ImageResults | None:
+        found = self._automorph.get(file.split)
+        return ImageResults(found, file.stem, self._automorph_key(file, found)) if found else None
 
-def mark(found: Catalogue, masks: Index) -> None:
-    """Writes the reason into each image that must not be used."""
-    with display.bar(len(found.images), "images checked") as bar:
-        for done, image in enumerate(found.images):
-            image.reason = image.reason or _why_not(found, masks, image)
-            if done % 500 == 0:
-                bar.show(done)
-        bar.show(len(found.images))
-    for group in _same_images(found):
-        told = {labels for image in group if (labels := _labels(found, image))}  # an unlabelled copy says nothing else
-        if len(told) > 1:
-            names = " and ".join(f"{i.split}/{i.name}" for i in group)
-            for image in group:
-                image.reason = image.reason or f"{names} are the same picture with different labels"
+    def _automorph_key(self, file: ImageFile, results: AutoMorph) -> str | None:
+        """The name AutoMorph gave the image: its stem; M0 cuts names at the first dot, which counts where it is unique."""
+        if self._shares_results(file, results):
+            return None
+        if file.key in results.quality_rows or file.key in results.rows or "." not in file.key:
+            return file.key
+        cut = file.key.split(".")[0]
+        return cut if self._cut_stems[cut] == 1 else None
 
+    def _shares_results(self, file: ImageFile, results: AutoMorph) -> bool:
+        """True where one results folder serves several loaded splits that both have this id: whose row it is cannot be told."""
+        if self.split is not None or not self.page.restart:
+            return False
+        return any(s != file.split and self._automorph[s] is results for s in self._splits_of[file.key])
 
-def rows_without_image(found: Catalogue) -> list[str]:
-    """The label rows of the loaded splits that have no picture."""
-    used = {(i.split, i.key) for i in found.images}
-    loaded = [s for s in found.page.splits if found.split in (None, s)]
-    return [
-        f"{rows[0][0].source(rows[0][1])}: {key}"
-        for (split, key), rows in found.rows.items()
-        if split in loaded and (split, key) not in used
-    ]
+    @cached_property
+    def _cut_stems(self) -> Counter:
+        return Counter(file.key.split(".")[0] for file in self.files)
 
+    @cached_property
+    def _splits_of(self) -> dict[str, list[str]]:
+        """Folded stem -> the splits that have such an image."""
+        splits = defaultdict(list)
+        for file in self.files:
+            splits[file.key].append(file.split)
+        return splits
 
-def _why_not(found: Catalogue, masks: Index, image: folder.Found) -> str:
-    listed = {name.casefold(): why for name, why in found.page.exclude.items()}
-    for name in (image.key, f"{image.split}/{image.stem}".casefold()):
-        if name in listed:
-            return listed[name]
-    if found.page.key is not None:
-        rows = found.rows.get((image.split, image.key))
-        if not rows:
-            if image.split not in found.tabled:
-                return f"the split {image.split} has no label table"
-            return f"no row for it in {', '.join(found.tabled[image.split])}"
+    # --- images that must not be used -------------------------------------------------------------------------------
+
+    def _exclude(self) -> None:
+        with display.bar(len(self.files), "images checked") as bar:
+            for done, file in enumerate(self.files):
+                if why := self._why_not(file):
+                    self.excluded.setdefault((file.split, file.key), why)
+                if done % 500 == 0:
+                    bar.show(done)
+            bar.show(len(self.files))
+        for group in self._same_pictures():
+            told = {labels for file in group if (labels := self._labels(file))}  # an unlabelled copy says nothing else
+            if len(told) > 1:
+                names = " and ".join(f"{file.split}/{file.name}" for file in group)
+                for file in group:
+                    self.excluded.setdefault((file.split, file.key), f"{names} are the same picture with different labels")
+
+    def _find_rows_without_image(self) -> list[str]:
+        used = {(file.split, file.key) for file in self.files}
+        loaded = [s for s in self.page.splits if self.split in (None, s)]
+        return [
+            f"{rows[0].table.source(rows[0].number)}: {key}"
+            for (split, key), rows in self.rows.items()
+            if split in loaded and (split, key) not in used
+        ]
+
+    def _why_not(self, file: ImageFile) -> str:
+        listed = {name.casefold(): why for name, why in self.page.exclude.items()}
+        for name in (file.key, f"{file.split}/{file.stem}".casefold()):
+            if name in listed:
+                return listed[name]
+        if self.page.key is not None:
+            rows = self.rows.get((file.split, file.key))
+            if not rows:
+                if file.split not in self.tabled:
+                    return f"the split {file.split} has no label table"
+                return f"no row for it in {', '.join(self.tabled[file.split])}"
+            try:
+                if len({self._labels(file, row) for row in rows}) > 1:
+                    return f"its rows disagree: {' and '.join(str(row.table.source(row.number)) for row in rows)}"
+            except ExcludedImage as why:
+                return str(why)
+        if self.page.masks and (file.split, file.key) not in self._masks:
+            return "no mask for it"
+        return ""
+
+    def _labels(self, file: ImageFile, row: Row | None = None) -> tuple:
+        """What the labels of an image say, to compare two rows or two copies of a picture."""
+        record = self._record(file, row)
+        kinds = [kind for kind in self.page.gives if kind.label]
         try:
-            if len({_labels(found, image, row) for row in rows}) > 1:
-                return f"its rows disagree: {' and '.join(str(t.source(r)) for t, r, _ in rows)}"
-        except ExcludedImage as why:
-            return str(why)
-    if found.page.masks and (image.split, image.key) not in masks:
-        return "no mask for it"
-    return ""
+            return tuple((f.name, f.value) for kind in kinds for f in kind.facts(record) if f.scope != "patient")
+        except ExcludedImage:
+            if row is not None:
+                raise
+            return ("excluded",)
+
+    def _same_pictures(self) -> Iterator[list[ImageFile]]:
+        """Groups of images that are one picture: by the page's list, and by equal bytes on disk."""
+        by_name = {f"{file.split}/{file.stem}".casefold(): file for file in self.files} | {
+            file.key: file for file in self.files if not self.page.restart
+        }
+        for pair in self.page.same_image:
+            group = [by_name[n.casefold()] for n in pair if n.casefold() in by_name]
+            if len(group) > 1:
+                yield group
+        by_size = defaultdict(list)
+        for file in self.files if self.page.key is not None else ():
+            by_size[file.size].append(file)
+        for same_size in by_size.values():
+            if len(same_size) > 1:
+                yield from _equal_bytes(same_size)
 
 
-def _labels(found: Catalogue, image: folder.Found, row: Row | None = None) -> tuple:
-    """What the labels of an image say, to compare two rows or two copies of a picture."""
-    record = found.record(image, row)
-    try:
-        return tuple((f.name, f.value) for k in found.page.gives if k.label for f in k.facts(record) if f.scope != "patient")
-    except ExcludedImage:
-        if row is not None:
-            raise
-        return ("excluded",)
-
-
-def _same_images(found: Catalogue) -> Iterator[list[folder.Found]]:
-    """Groups of images that are one picture: by the page's list, and by equal bytes on disk."""
-    by_name = {f"{i.split}/{i.stem}".casefold(): i for i in found.images} | {
-        i.key: i for i in found.images if not found.page.restart
-    }
-    for pair in found.page.same_image:
-        group = [by_name[n.casefold()] for n in pair if n.casefold() in by_name]
-        if len(group) > 1:
-            yield group
-    by_size = defaultdict(list)
-    for image in found.images if found.page.key is not None else ():
-        by_size[image.size].append(image)
-    for same_size in by_size.values():
-        if len(same_size) > 1:
-            yield from _equal_bytes(same_size)
-
-
-def _equal_bytes(images: list[folder.Found]) -> Iterator[list[folder.Found]]:
+def _equal_bytes(images: list[ImageFile]) -> Iterator[list[ImageFile]]:
     """Groups of byte-identical files among files of equal size; a piece from the middle tells most apart cheaply."""
     for digest in (_middle, _whole):
         groups = defaultdict(list)
@@ -229,12 +313,12 @@ def _equal_bytes(images: list[folder.Found]) -> Iterator[list[folder.Found]]:
     yield from (group for group in groups.values() if len(group) > 1)
 
 
-def _middle(image: folder.Found) -> bytes:
+def _middle(image: ImageFile) -> bytes:
     with image.path.open("rb") as file:
         file.seek(image.size // 2)
         return file.read(4096)
 
 
-def _whole(image: folder.Found) -> str:
+def _whole(image: ImageFile) -> str:
     with image.path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -77,15 +77,14 @@ def natural(name: str) -> list:
     return [(0, int(part), "") if part.isdigit() else (1, 0, part.casefold()) for part in re.split(r"(\d+)", name)]
 
 
-@dataclass
-class Found:
-    """One image file of a split."""
+@dataclass(frozen=True)
+class ImageFile:
+    """One image file of a split, with its size in bytes."""
 
     name: str
     split: str
     path: Path
     size: int
-    reason: str = ""  # why it is not used, "" where it is
 
     @cached_property
     def stem(self) -> str:
@@ -102,25 +101,27 @@ class Found:
 class Inventory:
     """The image files of one split, one per id."""
 
-    images: list[Found] = field(default_factory=list)
+    images: list[ImageFile] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)  # files in the image folders whose name is no id of the dataset
+    clashing: dict[str, str] = field(default_factory=dict)  # key of an image with several different files -> which they are
 
 
 def inventory(found: list[Folder], split: str, accept: str) -> Inventory:
     """Sorts the image files of a split: a copy of equal size counts once, two different files of one id count as unusable."""
-    by_id: dict[str, list[Found]] = defaultdict(list)
+    by_id: dict[str, list[ImageFile]] = defaultdict(list)
     result = Inventory()
     for folder in found:
         for name in images(folder):
             path = folder.path / name
             if re.search(accept, path.stem, re.IGNORECASE):
-                by_id[path.stem.casefold()].append(Found(name, split, path, path.stat().st_size))
+                by_id[path.stem.casefold()].append(ImageFile(name, split, path, path.stat().st_size))
             else:
                 result.ignored.append(str(path))
     for same in by_id.values():
         first = same[0]
         if any(other.size != first.size or other.name != first.name for other in same):
-            first.reason = f"{len(same)} different files bear this id: {', '.join(str(f.path) for f in same)}; keep one"
+            paths = ", ".join(str(file.path) for file in same)
+            result.clashing[first.key] = f"{len(same)} different files bear this id: {paths}; keep one"
         result.images.append(first)
     result.images.sort(key=lambda image: natural(image.name))
     return result

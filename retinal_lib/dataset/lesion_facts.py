@@ -10,14 +10,13 @@ from retinal_lib.dataset import image_files as folder
 from retinal_lib.dataset.fact_kinds import Boxes
 from retinal_lib.dataset.lesions import boxes, masks
 from retinal_lib.dataset.lesions import locations as places
-from retinal_lib.dataset.lesions.boxes import Crop, Landmark, Lesions
+from retinal_lib.dataset.lesions.boxes import Crop, CropInfo, Landmark, Lesions
 from retinal_lib.dataset.lesions.wording import Type, said
 from retinal_lib.dataset.page import Page
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Fact, Source
 
 Size = tuple[int, int]
-Cut = tuple[int, int, int]  # row, column and radius of AutoMorph's crop_info.csv
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,9 @@ def _alike(one: Size, other: Size) -> bool:
 def read(
     files: dict[str, Path | None],
     page: Page,
-    image: folder.Found,
+    path: Path,
     eye: str | None = None,
-    cut: Cut | None = None,
+    cut: CropInfo | None = None,
     remember: bool = True,
 ) -> Marked:
     """Reads an image's mask files (type -> file, None: no lesion). Where the picture is what AutoMorph cut out by `cut`, so
@@ -77,7 +76,7 @@ def read(
     way, is left out and told in `missing`."""
     missing: list[str] = []
     try:
-        size = masks.size(image.path)
+        size = masks.size(path)
     except UserError as error:
         return Marked({}, {}, (1, 1), eye, False, [str(error)])
     found = Marked({}, {}, size, eye, page.masks.centred == "macula", missing)
@@ -90,7 +89,7 @@ def read(
 
 
 def _contents(
-    files: dict[str, Path | None], page: Page, remember: bool, found: Marked, cut: Cut | None
+    files: dict[str, Path | None], page: Page, remember: bool, found: Marked, cut: CropInfo | None
 ) -> Iterator[tuple[str, Path | None, Lesions | None]]:
     for kind in (*page.masks.types, *page.masks.landmarks):
         if kind not in files:
@@ -102,13 +101,13 @@ def _contents(
             found.missing.append(str(error))
 
 
-def shown(content: Lesions, image: Size, cut: Cut | None) -> Lesions:
+def shown(content: Lesions, image: Size, cut: CropInfo | None) -> Lesions:
     """What a picture of size `image` shows of a mask: all, or where the picture is AutoMorph's crop by `cut`, what is in it."""
     crop = Crop.around(content.size, *cut) if cut and content.size != image else None
     return crop.cut(content) if crop and image == (crop.side, crop.side) else content
 
 
-def _fitted(content: Lesions, path: Path, found: Marked, cut: Cut | None) -> Lesions:
+def _fitted(content: Lesions, path: Path, found: Marked, cut: CropInfo | None) -> Lesions:
     """A mask's content as the picture shows it. UserError: the mask is not of its shape."""
     inside = shown(content, found.image, cut)
     if lost := len(content.pixels) - len(inside.pixels):
@@ -153,24 +152,24 @@ def index(tree: list[folder.Folder], page: Page, notes: list[str]) -> Index:
 def facts(
     files: dict[str, Path | None],
     page: Page,
-    image: folder.Found,
+    path: Path,
     missing: list[str],
     eye: str | None = None,
-    cut: Cut | None = None,
+    cut: CropInfo | None = None,
 ) -> list[Fact]:
     """The lesion facts of an image: per type the count, the area share, where the lesions lie, the boxes of the largest
     clusters and what these leave out; landmarks by their box. `cut` is AutoMorph's crop, where the image is one."""
-    told = read(files, page, image, eye, cut)
+    told = read(files, page, path, eye, cut)
     most = next(kind.max_boxes for kind in page.gives if isinstance(kind, Boxes))
     found: list[Fact] = []
     for kind, (one, many) in page.masks.types.items():
-        path, content = told.types.get(kind, (None, None))
+        file, content = told.types.get(kind, (None, None))
         if content is not None and len(content.pixels):
             where, near = told.places(content.size), kind in page.masks.near_fovea
-            type_ = Type(kind, one, many, path, content, page.masks.gap, page.masks.fill, where, near)
+            type_ = Type(kind, one, many, file, content, page.masks.gap, page.masks.fill, where, near)
             found += type_.facts(most)
         elif kind in told.types:
-            source = Source(str(path) if path else f"no {kind} mask of {image.stem}")
+            source = Source(str(file) if file else f"no {kind} mask of {path.stem}")
             found.append(Fact("lesion", kind, 0, many, f"no {many} are marked", source, one))
     for words, mark in told.marks.items():
         text = f"the {words} lies in the box {said(mark.at.box)}"

@@ -16,6 +16,7 @@ import yaml
 
 from retinal_lib import paths
 from retinal_lib.dataset import page
+from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.page import Page
 from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
@@ -71,30 +72,25 @@ class Place(NamedTuple):
         return f"{self.page.name}-{self.split}-{self.stem}" if self.page.restart else f"{self.page.name}-{self.stem}"
 
 
-def members(data: "BaseDescription", images: Iterable[str], prefix: str) -> Iterator[Member]:
-    """Images of a dataset with what ties each to others; `prefix` stands before their names in exported files.
-
-    UserError: the dataset has no such image.
-    """
-    own = _both_ways(_page_pairs(data.page))
+def members(of: Page, images: Iterable[Image], prefix: str) -> Iterator[Member]:
+    """Images of a dataset with what ties each to others; `prefix` stands before their names in exported files."""
+    own = _both_ways(_page_pairs(of))
     for image in images:
-        found = data.locate(image)
-        place = Place(data.page, found.split, found.stem)
-        same = [f"same:{other.page.role(other.split)}:{quote(other.id)}" for other in _same_pictures(place, own)]
-        ties = sorted([*_persons(data, image, found.split), *same, *_bytes(found.path, found.size)])
-        official = data.page.role(found.split)
-        yield Member(data.page.name, data.id_of(found), f"{prefix}{data.relative(found)}", official, tuple(ties))
+        same = _same_pictures(Place(of, image.split, image.stem), own)
+        ties = [f"same:{other.page.role(other.split)}:{quote(other.id)}" for other in same]
+        ties = sorted([*_persons(of, image), *ties, *_bytes(image.path, image.size)])
+        yield Member(of.name, image.id, f"{prefix}{image.export_name}", of.role(image.split), tuple(ties))
 
 
-def _persons(data: "BaseDescription", image: str, split: str) -> Iterator[str]:
+def _persons(of: Page, image: Image) -> Iterator[str]:
     """Whose eye an image shows: by name or table, or by cells that together tell a person, where none of them is empty."""
-    record, wanted = data.record(image), data.page.same_person
+    record = image.record
     if record.patient:
-        where = f"{data.page.name}/{split}" if data.page.restart else data.page.name
+        where = f"{of.name}/{image.split}" if of.restart else of.name
         yield f"patient:{quote(f'{where}/{record.patient}')}"
-    cells = [record.cell(column)[0] for column in wanted if record.table and record.table.find(column)]
-    if cells and all(cells) and len(cells) == len(wanted):
-        yield f"person:{quote('/'.join([data.page.name, *(re.sub(r'[.]0*$', '', cell) for cell in cells)]))}"
+    cells = [record.cell(column)[0] for column in of.same_person if record.table and record.table.find(column)]
+    if cells and all(cells) and len(cells) == len(of.same_person):
+        yield f"person:{quote('/'.join([of.name, *(re.sub(r'[.]0*$', '', cell) for cell in cells)]))}"
 
 
 def _bytes(path: Path, size: int) -> list[str]:
@@ -264,9 +260,9 @@ def write(target: Path, rows: Iterable[Placed]) -> None:
         file.writelines(_line(row) for row in (Placed._fields, *rows))
 
 
-def write_run(folder: Path, data: "BaseDescription", images: Iterable[str], prefix: str) -> None:
+def write_run(folder: Path, data: "BaseDescription", names: Iterable[str], prefix: str) -> None:
     """Writes a run's splits.csv: all of its images, whatever became of them. UserError: it cannot be written."""
-    write(folder / FILE, divide(members(data, images, prefix)))
+    write(folder / FILE, divide(members(data.page, map(data.image, names), prefix)))
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -150,8 +150,8 @@ class BoxJob(DatasetJob):
         return Measured(tuple(boxed), sums, tuple(failures), self.folder / FILE, self.settings.max_failed)
 
     def _task(self, name: str) -> Task:
-        found, record = self.data.find(name), self.data.record(name)
-        return Task(self.data.relative(found), found, self.data.masks_of(found), record.eye, self.data.cut_of(found))
+        image = self.data.image(name)
+        return Task(image.export_name, image.path, image.masks, image.eye, image.crop)
 
 
 def _boxed(image: str, sums: Collection[Sums]) -> Boxed:
@@ -274,7 +274,7 @@ def look(job: BoxJob, measured: Measured, number: int = 12) -> Look:
     found = []
     for boxed in _suspects(measured.boxed)[: _MORE * number]:
         try:
-            shown = overlay.read(job.data, boxed.image, job.title(boxed.image), job.data.record(boxed.image).eye)
+            shown = overlay.read(job.page, job.data.image(boxed.image), job.title(boxed.image))
             _ = shown.at_rim  # reads the picture
             found.append(shown)
         except UserError:

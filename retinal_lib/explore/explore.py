@@ -80,13 +80,13 @@ class Explore(DatasetJob):
     def counts(self) -> pd.DataFrame:
         """Images, patients and eyes, per split."""
         seen = self._read[0]
-        splits = list(dict.fromkeys(self.data.locate(image).split for image in self.images))
+        splits = list(dict.fromkeys(self.data.image(image).split for image in self.images))
         columns = {split: self._counted(seen, split) for split in splits}
         return Shown(columns | ({"all": self._counted(seen, None)} if len(splits) > 1 else {}))
 
     def _counted(self, seen: list[Seen], split: str | None) -> dict[str, object]:
         mine = [s for s in seen if split in (None, s.split)]
-        every = [image for image in self.images if split in (None, self.data.locate(image).split)]
+        every = [image for image in self.images if split in (None, self.data.image(image).split)]
         eyes = defaultdict(set)
         for s in mine:
             if s.patient is not None:
@@ -163,9 +163,11 @@ class Explore(DatasetJob):
     @cached_property
     def _names(self) -> frozenset[str]:
         """What a sentence may name an image or a patient by, folded."""
-        found = [self.data.locate(image) for image in (*self.data.images, *self.data.skipped)]
+        paths = [self.data.image(image).path for image in (*self.data.images, *self.data.skipped)]
         patients = {s.patient for s in self._read[0] if s.patient} if "_read" in self.__dict__ else set()
-        return frozenset({f.key for f in found} | {f.name.casefold() for f in found} | {p.casefold() for p in patients})
+        return frozenset(
+            {f.stem.casefold() for f in paths} | {f.name.casefold() for f in paths} | {p.casefold() for p in patients}
+        )
 
     def _alike(self, sentence: str) -> str:
         """A sentence without what differs from image to image, their names above all."""
@@ -205,7 +207,7 @@ class Explore(DatasetJob):
     @property
     def example_chart(self) -> drawing.Figure:
         """Six images of each class."""
-        rows = {name: [(self.title(i), self.data.locate(i).path) for i in images] for name, images in self._shown.items()}
+        rows = {name: [(self.title(i), self.data.image(i).path) for i in images] for name, images in self._shown.items()}
         return charts.examples(rows, EXAMPLES)
 
     @property
@@ -222,7 +224,7 @@ class Explore(DatasetJob):
             found = Heat()
             for done, s in enumerate(self._read[0]):
                 bar.show(done)
-                found.add(overlay.read(self.data, s.image, self.title(s.image), s.eye))
+                found.add(overlay.read(self.page, self.data.image(s.image), self.title(s.image)))
         return found
 
     @property

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from retinal_lib.dataset import image_files as folder
 from retinal_lib.dataset import lesion_facts, page
 from retinal_lib.dataset.lesions import boxes
-from retinal_lib.dataset.lesions.boxes import Cluster, Lesions
+from retinal_lib.dataset.lesions.boxes import Cluster, CropInfo, Lesions
 
 
 @dataclass
@@ -69,10 +68,10 @@ class Task:
     """One image to be measured: its name, file, masks, eye and crop."""
 
     image: str
-    found: folder.Found
+    path: Path
     files: dict[str, Path | None]
     eye: str | None
-    cut: lesion_facts.Cut | None
+    cut: CropInfo | None
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class Measuring:
     most: int
 
     def __call__(self, task: Task) -> tuple[dict[str, object], dict[str, Sums], list[str]]:
-        found = lesion_facts.read(task.files, self.page, task.found, task.eye, task.cut, remember=False)
+        found = lesion_facts.read(task.files, self.page, task.path, task.eye, task.cut, remember=False)
         sums: dict[str, Sums] = {}
         told = {kind: self._lesions(kind, content, sums) for kind, (_, content) in found.types.items()}
         return {"size": found.image, "landmarks": _landmarks(found), "lesions": told}, sums, list(dict.fromkeys(found.missing))

@@ -110,11 +110,10 @@ def read(data: BaseDescription, images: Sequence[str], title: Callable[[str], st
     tables: dict[Path, _AsWritten] = {}
     names, written, trusted = [], [], []
     for image in images:
-        found = data.find(image)
-        known = data._automorph.get(found.split)
-        key = data._automorph_key(found) if known else None
-        if key is None:
+        results = data.image(image).automorph
+        if results is None or results.key is None:
             continue
+        known, key = results.tables, results.key
         if known.root not in tables:
             tables[known.root] = _AsWritten(known.root)
         table = tables[known.root]

@@ -11,10 +11,11 @@ import numpy as np
 from retinal_lib import drawing
 from retinal_lib import images as picture
 from retinal_lib.dataset import lesion_facts
-from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.fact_kinds import Boxes
+from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.lesions import boxes
-from retinal_lib.dataset.lesions.boxes import Box, Cluster, Lesion, Lesions
+from retinal_lib.dataset.lesions.boxes import Box, Cluster, CropInfo, Lesion, Lesions
+from retinal_lib.dataset.page import Page
 from retinal_lib.drawing import Hue
 
 RIM = 0.015  # a box this near the end of the picture's round field, as a share of the picture's width, touches the rim
@@ -61,7 +62,7 @@ class Overlay:
     layers: tuple[Layer, ...]
     landmarks: dict[str, Box]
     named: int
-    cut: tuple[int, int, int] | None = None
+    cut: CropInfo | None = None
     nasal: int = 0
     missing: tuple[str, ...] = ()
 
@@ -119,14 +120,12 @@ def _apart(one: Lesion, other: Lesion) -> bool:
     return any(abs(a - b) > _NEAR for a, b in zip(one.box[:2], other.box[:2], strict=True))
 
 
-def read(data: BaseDescription, image: str, title: str = "", eye: str | None = None) -> Overlay:
-    """The overlay of an image of a dataset; `title` where its name is not to be shown, `eye` left or right where it is known.
-    UserError: there is no such image, or it is not used."""
-    found, page = data.find(image), data.page
+def read(page: Page, image: Image, title: str = "") -> Overlay:
+    """The overlay of an image of a dataset; `title` where its name is not to be shown. UserError: the image is not used."""
+    image.require_usable()
     if not page.masks:
-        return Overlay(title or image, found.path, (1, 1), (), {}, 0)
-    cut = data.cut_of(found)
-    told = lesion_facts.read(data.masks_of(found), page, found, eye, cut)
+        return Overlay(title or image.name, image.path, (1, 1), (), {}, 0)
+    told = lesion_facts.read(image.masks, page, image.path, image.eye, image.crop)
     hues = drawing.hues(page.masks.types)
     layers = []
     for kind, (path, content) in told.types.items():
@@ -138,7 +137,7 @@ def read(data: BaseDescription, image: str, title: str = "", eye: str | None = N
     most = next((kind.max_boxes for kind in page.gives if isinstance(kind, Boxes)), 0)
     nasal = told.places(told.size).nasal  # before `missing` is taken: it adds to it where eye and disc disagree
     drawn = tuple(layer for layer in layers if layer.clusters)
-    return Overlay(title or image, found.path, told.image, drawn, marks, most, cut, nasal, tuple(told.missing))
+    return Overlay(title or image.name, image.path, told.image, drawn, marks, most, image.crop, nasal, tuple(told.missing))
 
 
 def raster(found: Lesions) -> np.ndarray:

@@ -63,7 +63,7 @@ class DatasetJob:
     def why_not(self, image: str) -> str:
         """Why an image is not used, without its name where that would identify a participant."""
         reason = self.data.skipped[image]
-        return reason.replace(self.data.locate(image).stem, self.title(image)) if self.page.private_names else reason
+        return reason.replace(self.data.image(image).stem, self.title(image)) if self.page.private_names else reason
 
     def glance(self, **more: str) -> pd.DataFrame:
         """The dataset and what is to be done with it, one row each."""

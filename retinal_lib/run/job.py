@@ -20,6 +20,7 @@ from retinal_lib.ask.batch_ledger import BatchLedger
 from retinal_lib.ask.vault import ImageState, Vault, locked
 from retinal_lib.check import conversation_check as check
 from retinal_lib.dataset import page
+from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.splits import write_run
 from retinal_lib.display import Shown
 from retinal_lib.errors import UserError
@@ -100,7 +101,7 @@ class Job:
             return [note.split(", the first ")[0] for note in self.data.notes]
         return list(self.data.notes)
 
-    def case(self, image: str) -> Case:
+    def case(self, image: Image | str) -> Case:
         """All that this run's track may tell of an image. UserError: the image is unknown or skipped."""
         case = self.data.describe(image)
         facts = [fact for fact in case.facts if fact.aspect in self._told]
@@ -140,22 +141,22 @@ class Job:
             yield entry
 
     def _entry(self, position: int, name: str) -> Entry:
-        found = self.data.locate(name)
-        row = ImageState(position, self.data.id_of(found), self.data.relative(found), found.split, "skipped", found.reason)
-        if found.reason:
+        image = self.data.image(name)
+        row = ImageState(position, image.id, image.export_name, image.split, "skipped", image.excluded_because)
+        if image.excluded_because:
             return Entry(row)
         try:
-            size = picture.check(found.path)
+            size = picture.check(image.path)
         except UserError as error:
-            row.reason = str(error).replace(found.path.name, "the file", 1)  # equal reasons count together
+            row.reason = str(error).replace(image.path.name, "the file", 1)  # equal reasons count together
             return Entry(row)
-        case = self.case(name)
+        case = self.case(image)
         if all(fact.name == "modality" for fact in case.facts):
             row.reason = "; ".join(["nothing is known of it", *case.missing])
             return Entry(row)
         system = self.prompt(case)
         row.state, row.prompt, row.sources = "failed", files.sha256(system), self._sources(case)
-        sent = found.path if self.settings.images == "send" and self.settings.teacher == "openai" else None
+        sent = image.path if self.settings.images == "send" and self.settings.teacher == "openai" else None
         sized = size if sent else None
         return Entry(row, teacher.Request(case, system, self.settings.track, self.settings.style, sent, sized))
 

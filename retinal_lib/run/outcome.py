@@ -200,7 +200,7 @@ class Tally:
             self._groups[group] = count + 1, first
         elif len(self._accepted) < _SHOWN:
             title = f"image {len(self._accepted) + 1}" if private else row.id
-            self._accepted.append((self._context.data.locate(row.image).path, title, row.conversation))
+            self._accepted.append((self._context.data.image(row.image).path, title, row.conversation))
 
     def outcome(self, way: Way, ledger: BatchLedger) -> Outcome:
         """What came of the images added so far."""

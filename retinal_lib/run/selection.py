@@ -69,7 +69,7 @@ def _listed(data: BaseDescription, path: Path, names: list[str]) -> list[str]:
         place = Path(word.replace("\\", "/"))
         found = by_key.get(word.casefold()) or by_key.get(place.name.casefold()) or by_key.get(image_key(word), [])
         if place.parent.name in data.page.splits:  # "test/1.png" is not the 1.png of another split
-            found = [name for name in found if data.locate(name).split == place.parent.name]
+            found = [name for name in found if data.image(name).split == place.parent.name]
         if not found:
             like = "" if data.page.private_names else f"; names are like {names[0]}"
             raise UserError(f"{path}, line {number}: {data.page.name} has no image {word!r}{like}")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -195,6 +196,15 @@ def landmark(found: Lesions) -> Landmark | None:
         return None
     x, y = found.centres[0].tolist()
     return Landmark(found.lesions[0].box, (x, y), 2 * math.sqrt(int(found.pixels[0]) / math.pi))
+
+
+class CropInfo(NamedTuple):
+    """How AutoMorph cropped a picture: row and column of the field's centre and the field's radius, in pixels of the whole
+    picture."""
+
+    row: int
+    column: int
+    radius: int
 
 
 @dataclass(frozen=True)
