@@ -10,14 +10,15 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
 from bench_size import SHORT, size
 from PIL import Image
 
-from retinal_lib.inference import model as inference
 from retinal_lib.inference.llava import conversation_forms as dialogue
+from retinal_lib.inference.llava import generation
 from retinal_lib.inference.model import Model, load_model
 from retinal_lib.sample import llava_model as sample_model
 from retinal_lib.sample.llava_model import Shape
@@ -73,21 +74,20 @@ def timed(work: object, *given: object, **options: object) -> tuple[float, objec
     return best, found
 
 
-def ends_early(lengths: np.ndarray) -> object:
+def ends_early(lengths: np.ndarray) -> type[generation.StopEachRow]:
     """In place of a trained model that writes its stop mark: each answer ends after a length of its own."""
-    plain, turns = inference.Decoder.go_on, itertools.cycle(lengths.tolist())
+    turns = itertools.cycle(lengths.tolist())
 
-    def go_on(decoder, room, rows, output, most, pick, ended):
-        limits: dict[int, int] = {}
+    class StopByLength(generation.StopEachRow):
+        def __init__(self, has_ended: object, rows: int):
+            super().__init__(has_ended, rows)
+            self.ends = [next(turns) for _ in range(rows)]
 
-        def by_length(ids: list[int]) -> bool:
-            if id(ids) not in limits:  # a row is asked about with the same list all the time
-                limits[id(ids)] = next(turns)
-            return len(ids) >= limits[id(ids)]
+        def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **options: object) -> torch.Tensor:
+            self.lengths = [end if input_ids.shape[1] >= end else 0 for end in self.ends]
+            return torch.tensor(self.lengths) > 0
 
-        return plain(decoder, room, rows, output, most, pick, by_length)
-
-    return go_on
+    return StopByLength
 
 
 def main() -> None:
@@ -107,10 +107,8 @@ def main() -> None:
         wanted = [[dialogue.answer(model.tokenizer.decode(row), "###") for row in rows] for rows in ids]
         same = sum(a == b for rows in zip(answers, wanted, strict=True) for a, b in zip(*rows, strict=True))
         lengths = rng.integers(12, 37, IMAGES * TURNS)
-        plain = inference.Decoder.go_on
-        inference.Decoder.go_on = ends_early(lengths)
-        early, _ = timed(ours, model, images)
-        inference.Decoder.go_on = plain
+        with mock.patch.object(generation, "StopEachRow", ends_early(lengths)):
+            early, _ = timed(ours, model, images)
     tokens = IMAGES * TURNS * TOKENS
     figures = {
         "original's way": f"{before:.1f} s, {tokens / before:.0f} tokens/s",

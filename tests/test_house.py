@@ -49,7 +49,7 @@ DOORS = {
     "openpyxl": ["dataset/tables", *SAMPLE],
     "xlrd": ["dataset/tables"],
     "torch": MODEL,
-    "transformers": ["inference/model"],
+    "transformers": MODEL,
     "datasets": ["export/trainers"],
     "ipywidgets": ["review/reviewer"],
     "anywidget": ["review/reviewer"],

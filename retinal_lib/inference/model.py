@@ -21,12 +21,11 @@ from retinal_lib.inference.llava import memory as llava_memory
 from retinal_lib.inference.llava import pixels as llava_pixels
 from retinal_lib.inference.llava import tokenizer as llava_tokenizer
 from retinal_lib.inference.llava.convert import convert
-from retinal_lib.inference.llava.decoder import Decoder, Pick, Room, Row
+from retinal_lib.inference.llava.generation import Conversations, Sampler, embed
 
 __all__ = ["Chat", "Model", "Options", "convert", "load_model"]
 Picture = str | Path | Image.Image
 _KEPT = 256  # images whose features are kept: half a gigabyte for a 7B model
-_TOP = 50  # words that sampling chooses from, as in the released script
 
 
 def load_model(
@@ -106,7 +105,7 @@ class Model:
         self.place = f"{llava.device.type}, {str(llava.dtype).removeprefix('torch.')}"
         self.select_layer = found.select_layer
         self.eos = found.eos
-        self._decoder = Decoder(llava, tokenizer.token_to_id(dialogue.IMAGE_PATCH), llava_convert.pad_id(tokenizer))
+        self._pad_id = llava_convert.pad_id(tokenizer)
         self._features: OrderedDict[object, torch.Tensor] = OrderedDict()
         self._hashes = {
             i for piece, i in tokenizer.get_vocab().items() if "#" in piece or piece == "<0x23>"
@@ -152,12 +151,11 @@ class Model:
             self._features.popitem(last=False)
         return result
 
+    @torch.inference_mode()
     def logits(self, prompt: str, image: Picture) -> torch.Tensor:
-        """The model's numbers [tokens, words] for each place of a prompt: for checks."""
-        ids = self.ids(prompt)
-        output = self._decoder.enter(self._decoder.room(1), [Row([], self.features([image])[0])], [ids], 0)
-        with torch.inference_mode():
-            return self._decoder.head(output[0])
+        """The model's logits [tokens, vocabulary] at each place of a prompt about an image: for checks."""
+        embedded = embed(self.llava, torch.tensor([self.ids(prompt)]), self.features([image]))
+        return self.llava(inputs_embeds=embedded).logits[0]
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
@@ -195,71 +193,43 @@ class Model:
 
     def converse(self, batch: Sequence[Asked], options: Options) -> list[list[str]]:
         """The answers of several conversations at once, turn by turn. UserError: an image cannot be read."""
-        features = self.features([asked.image for asked in batch])
-        talk = _Talk(self, features, options, [_name(asked.image) for asked in batch])
+        conversations = self.conversations([asked.image for asked in batch])
         answers: list[list[str]] = [[] for _ in batch]
         for turn in range(max(len(asked.questions) for asked in batch)):
-            talk.keep([i for i, asked in enumerate(batch) if len(asked.questions) > turn])
-            prompts = [self.prompt(batch[i].questions[: turn + 1], answers[i], options.conv_mode) for i in talk.present]
-            for i, text in zip(talk.present, talk.write(prompts), strict=True):
-                answers[i].append(text)
+            going = {i: asked for i, asked in enumerate(batch) if len(asked.questions) > turn}
+            prompts = {i: self.prompt(a.questions[: turn + 1], answers[i], options.conv_mode) for i, a in going.items()}
+            written = self.generate(conversations, prompts, [_name(asked.image) for asked in going.values()], options)
+            for i, ids in written.items():
+                answers[i].append(self.text(ids, options))
         return answers
 
+    def conversations(self, images: Sequence[Picture]) -> Conversations:
+        """Conversations about images, nothing asked yet. UserError: an image cannot be read."""
+        return Conversations(self.llava, self.features(images), self._pad_id)
 
-class _Talk:
-    """Conversations side by side, with what was computed of them so far; `present` are the numbers of those that go on."""
+    def generate(
+        self, conversations: Conversations, prompts: dict[int, str], images: Sequence[str], options: Options
+    ) -> dict[int, list[int]]:
+        """The ids written after each prompt, by conversation; the images' names are part of the seeds."""
+        sampler = None
+        if options.temperature:
+            seeds = [_seed(options.seed, prompt, image) for prompt, image in zip(prompts.values(), images, strict=True)]
+            sampler = Sampler(options.temperature, seeds)
+        ids = {number: self.ids(prompt) for number, prompt in prompts.items()}
+        return conversations.generate(ids, options.max_new_tokens, lambda written: self._has_ended(written, options), sampler)
 
-    def __init__(self, model: Model, features: Sequence[torch.Tensor], options: Options, images: Sequence[str]):
-        self.model, self.options, self.images = model, options, list(images)
-        self.form = dialogue.form(options.conv_mode)
-        self._end = model.tokenizer.token_to_id("</s>") if self.form.stop == "</s>" else None
-        self.rows = [Row([], found) for found in features]
-        self.present = list(range(len(features)))
-        self.written: list[list[int]] = []  # the ids of the latest answers, as the model wrote them
-        self.room: Room = model._decoder.room(len(features))
+    def text(self, ids: Sequence[int], options: Options) -> str:
+        """The answer in what the model wrote."""
+        return dialogue.answer(self._decoded(ids), dialogue.form(options.conv_mode).stop)
 
-    def keep(self, present: list[int]) -> None:
-        """Lets go of the conversations that have ended."""
-        if present != self.present:
-            places = [self.present.index(i) for i in present]
-            self.room.choose(places)
-            self.rows, self.present = [self.rows[place] for place in places], present
-
-    def write(self, prompts: Sequence[str]) -> list[str]:
-        """The answers to prompts, one for each present conversation."""
-        model, options = self.model, self.options
-        output = model._decoder.enter(self.room, self.rows, [model.ids(p) for p in prompts], options.max_new_tokens)
-        pick = _greedy if not options.temperature else self._sampler(prompts)
-        written = model._decoder.go_on(self.room, self.rows, output, options.max_new_tokens, pick, self._ended)
-        self.written = written
-        return [dialogue.answer(self._text(ids), self.form.stop) for ids in written]
-
-    def _ended(self, ids: list[int]) -> bool:
-        if ids[-1] in self.model.eos or ids[-1] == self._end:
+    def _has_ended(self, ids: list[int], options: Options) -> bool:
+        stop = dialogue.form(options.conv_mode).stop
+        if ids[-1] in self.eos or (stop == "</s>" and ids[-1] == self.tokenizer.token_to_id(stop)):
             return True
-        if not self.options.stop or ids[-1] not in self.model._hashes:
-            return False
-        return dialogue.is_complete(self._text(ids), self.form.stop)
+        return options.stop and ids[-1] in self._hashes and dialogue.is_complete(self._decoded(ids), stop)
 
-    def _text(self, ids: list[int]) -> str:
-        return self.model.tokenizer.decode(ids, skip_special_tokens=True)
-
-    def _sampler(self, prompts: Sequence[str]) -> Pick:
-        """Draws for each row by a generator of its own, so that a batch changes nothing."""
-        seeds = [_seed(self.options.seed, p, self.images[i]) for i, p in zip(self.present, prompts, strict=True)]
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-
-        def pick(logits: torch.Tensor) -> torch.Tensor:
-            values, words = (logits.float().cpu() / self.options.temperature).topk(min(_TOP, logits.shape[-1]), dim=-1)
-            shares = values.softmax(-1)
-            drawn = [torch.multinomial(row, 1, generator=g) for row, g in zip(shares, generators, strict=True)]
-            return words.gather(1, torch.stack(drawn))[:, 0]
-
-        return pick
-
-
-def _greedy(logits: torch.Tensor) -> torch.Tensor:
-    return logits.argmax(-1)
+    def _decoded(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
 
 
 def _name(image: Picture) -> str:
@@ -285,22 +255,18 @@ class Chat:
         self.model, self.options = model, options
         self.questions: list[str] = []
         self.answers: list[str] = []
-        self._talk = _Talk(model, model.features([image]), options, [_name(image)])
+        self.written: list[int] = []  # the latest answer's ids as the model wrote them
+        self._image, self._conversation = _name(image), model.conversations([image])
         if _name(image) in model.noticed:
             warnings.warn(model.noticed[_name(image)], stacklevel=3)
-
-    @property
-    def written(self) -> list[int]:
-        """The latest answer's ids as the model wrote them."""
-        return self._talk.written[0]
 
     def ask(self, question: str, **options: object) -> str:
         """The answer to the next question; options hold for this one."""
         if "conv_mode" in options:
             raise UserError("conv_mode is of a whole conversation: pass it to `chat`")
-        self._talk.options = Options.of(**(self.options.given | options))
+        chosen = Options.of(**(self.options.given | options))
         self.questions.append(question)
-        prompt = self.model.prompt(self.questions, self.answers, self.options.conv_mode)
-        text = self._talk.write([prompt])[0]
-        self.answers.append(text)
-        return text
+        prompt = self.model.prompt(self.questions, self.answers, chosen.conv_mode)
+        self.written = self.model.generate(self._conversation, {0: prompt}, [self._image], chosen)[0]
+        self.answers.append(self.model.text(self.written, chosen))
+        return self.answers[-1]
