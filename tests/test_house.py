@@ -125,6 +125,15 @@ def test_modules_and_functions_stay_small_and_explained(module: str) -> None:
     assert not [n.name for n in nodes if not isinstance(n, ast.ClassDef) and n.end_lineno - n.lineno >= 45]
 
 
+def test_the_map_of_the_house_is_true() -> None:
+    """Each file and room that CONTRIBUTING.md names by its path is there."""
+    paths = re.findall(
+        r"`((?:[a-z_]+/)+(?:[A-Za-z_]+\.(?:py|yaml))?|[a-z_]+\.py)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    )
+    assert len(paths) > 50
+    assert [path for path in paths if not any((folder / path).exists() for folder in (ROOT, PACKAGE))] == []
+
+
 def test_the_environment_names_one_thing_to_install() -> None:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     assert environment["dependencies"] == ["python>=3.11", "pip", {"pip": ["-e .[all]"]}]
