@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+Colour = tuple[float, float, float]  # red, green, blue
 DISC_TO_FOVEA = 2.5  # disc diameters from the centre of the disc to the fovea
 DISC_ABOVE = 0.22  # disc diameters that the disc lies above the fovea
 
@@ -163,14 +164,14 @@ class Canvas:
         part = layer[low[1] : high[1], low[0] : high[0]]
         np.maximum(part, ink.astype(np.float32) / 255, out=part)
 
-    def stain(self, layer: np.ndarray, colour: tuple[float, float, float], opacity: float = 1.0) -> None:
+    def stain(self, layer: np.ndarray, colour: Colour, opacity: float = 1.0) -> None:
         """Covers the picture with a colour where the layer is not 0; the light falling on the place is kept."""
         rows, columns = _extent(layer)
         light = np.clip(1.12 - 0.38 * self.from_centre[rows, columns] ** 2, 0, None)[..., None]
         alpha = (layer[rows, columns] * opacity)[..., None]
         self.image[rows, columns] += alpha * (np.array(colour, np.float32) * light - self.image[rows, columns])
 
-    def absorb(self, layer: np.ndarray, strength: tuple[float, float, float]) -> None:
+    def absorb(self, layer: np.ndarray, strength: Colour) -> None:
         """Darkens the picture as blood or pigment does: each channel by exp(-strength * layer)."""
         rows, columns = _extent(layer)
         self.image[rows, columns] *= np.exp(-layer[rows, columns][..., None] * np.array(strength, np.float32))

@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 
 from retinal_lib.sample import lesions
-from retinal_lib.sample import lesions as sample_lesions
 from retinal_lib.sample import vessels as sample_vessels
 from retinal_lib.sample.automorph import measure
 from retinal_lib.sample.canvas import Camera, Canvas, Eye, generator
@@ -42,11 +41,11 @@ def draw(eye: Eye) -> Drawing:
     canvas = Canvas(eye)
     disc = _disc_of(canvas)
     _background(canvas)
-    sample_lesions.paint(canvas, lesions.BEHIND)
+    lesions.paint(canvas, lesions.UNDER_VESSELS)
     seen = _disc(canvas, disc)
     vessels = sample_vessels.grow(canvas)
     drawn = sample_vessels.paint(canvas, vessels)
-    sample_lesions.paint(canvas, sample_lesions.FRONT)
+    lesions.paint(canvas, lesions.OVER_VESSELS)
     measures = measure(canvas, vessels, drawn, disc.half, disc.cup)
     if eye.of("anterior"):
         _anterior(canvas)

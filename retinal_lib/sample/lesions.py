@@ -1,44 +1,107 @@
-"""Painters of lesions on a drawn fundus."""
+"""The findings of drawn eyes: where their lesions lie, what shape they have, and how they colour the picture.
+
+Lengths are in disc diameters, blur in pixels. Layers are float32 [height, width], 0 where there is nothing to 1."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from retinal_lib.sample.canvas import Canvas, places
+from retinal_lib.sample.canvas import Canvas, Colour, places
 
-Painter = Callable[[Canvas, float], None]
-EXUDATE = (246, 214, 112)
+Painter = Callable[[Canvas, float], None]  # paints a finding of that amount: a count, a strength or a radius
+BLOOD = (0.42, 1.2, 0.8)  # how strongly blood takes away red, green and blue light
 PALE = (244, 214, 160)
-BLOOD = (0.42, 1.2, 0.8)  # per channel: how strongly blood takes the light
 
 
-def microaneurysms(canvas: Canvas, count: float) -> None:
-    """Tiny dark red dots."""
-    layer = canvas.layer()
-    for x, y in places(canvas, round(count), 0.2, 0.25, 3.0):
-        canvas.blob(layer, x, y, canvas.rng.uniform(0.02, 0.032), 0.1, soft=0.5)
-    canvas.absorb(cv2.GaussianBlur(layer, (0, 0), 0.5), (0.42, 0.95, 0.6))
-    canvas.mark("MA", layer)
+def blurred(layer: np.ndarray, sigma: float) -> np.ndarray:
+    """Returns the layer with soft edges, or as it is for a sigma of 0."""
+    return cv2.GaussianBlur(layer, (0, 0), sigma) if sigma else layer
 
 
-def haemorrhages(canvas: Canvas, count: float) -> None:
-    """Dots and blots of blood."""
-    layer = canvas.layer()
-    for x, y in places(canvas, round(count), 0.34, 0.4):
-        canvas.blob(
-            layer,
-            x,
-            y,
-            canvas.rng.uniform(0.045, 0.125),
-            0.32,
-            canvas.rng.uniform(1, 1.5),
-            canvas.rng.uniform(0, 3),
-            soft=0.45,
-        )
-    canvas.absorb(layer * (0.85 + 0.15 * canvas.cloud(0.06)), BLOOD)
-    canvas.mark("HE", layer)
+# --- colours: what a layer does to the picture ---
+
+
+@dataclass(frozen=True)
+class Stain:
+    """Covers the picture with a colour."""
+
+    colour: Colour
+    opacity: float
+    blur: float = 0
+
+    def __call__(self, canvas: Canvas, layer: np.ndarray) -> None:
+        canvas.stain(blurred(layer, self.blur), self.colour, self.opacity)
+
+
+@dataclass(frozen=True)
+class Absorb:
+    """Darkens the picture. `uneven`: thickness, its variation, and the size of the lumps."""
+
+    strength: Colour
+    blur: float = 0
+    uneven: tuple[float, float, float] | None = None
+
+    def __call__(self, canvas: Canvas, layer: np.ndarray) -> None:
+        layer = blurred(layer, self.blur)
+        if self.uneven:
+            thickness, variation, lump = self.uneven
+            layer = layer * (thickness + variation * canvas.cloud(lump))
+        canvas.absorb(layer, self.strength)
+
+
+def bare_sclera(canvas: Canvas, layer: np.ndarray) -> None:
+    """Shows white sclera and a few choroidal vessels, with clumps of pigment at the edge."""
+    canvas.stain(layer, (238, 206, 152), 0.86)
+    ridge = np.clip(1 - np.abs(canvas.cloud(0.28)) * 3.2, 0, 1)
+    canvas.absorb((ridge * layer * 0.6).astype(np.float32), (0.15, 0.5, 0.5))
+    rim = blurred(layer, 0.05 * canvas.dd) * (1 - layer) * 3 * np.clip(canvas.cloud(0.16), 0, 1.4)
+    canvas.absorb(np.clip(rim, 0, 1).astype(np.float32), (0.6, 0.6, 0.4))
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """A painter of lesions of one kind: their shape, their colours one over the other, and their type in the masks."""
+
+    mask: str
+    shape: Callable[[Canvas, float], np.ndarray]
+    colours: Sequence[Callable[[Canvas, np.ndarray], None]]
+
+    def __call__(self, canvas: Canvas, amount: float) -> None:
+        layer = self.shape(canvas, amount)
+        for colour in self.colours:
+            colour(canvas, layer)
+        canvas.mark(self.mask, layer)
+
+
+# --- shapes: a layer with the lesions of that amount ---
+
+
+@dataclass(frozen=True)
+class Spots:
+    """Scattered spots. `zone`: apart, and near to far from the fovea, off the disc (see `places`); `size`: radius, from and to;
+    `stretch`: length over width, from and to; `lumps`: spots that overlap to one, `jitter` from its centre."""
+
+    zone: tuple[float, ...]
+    size: tuple[float, float]
+    rough: float
+    soft: float
+    stretch: tuple[float, float] | None = None
+    lumps: int = 1
+    jitter: tuple[float, float] = (0, 0)
+    blur: float = 0
+
+    def __call__(self, canvas: Canvas, count: float) -> np.ndarray:
+        layer, rng = canvas.layer(), canvas.rng
+        for x, y in places(canvas, round(count), *self.zone):
+            for _ in range(self.lumps):
+                dx, dy = (rng.normal(0, spread) if spread else 0 for spread in self.jitter)
+                size = rng.uniform(*self.size)
+                stretch, angle = (rng.uniform(*self.stretch), rng.uniform(0, 3)) if self.stretch else (1.0, 0.0)
+                canvas.blob(layer, x + dx, y + dy, size, self.rough, stretch, angle, self.soft)
+        return blurred(layer, self.blur)
 
 
 def _flame(canvas: Canvas, layer: np.ndarray, x: float, y: float, size: float) -> None:
@@ -52,34 +115,16 @@ def _flame(canvas: Canvas, layer: np.ndarray, x: float, y: float, size: float) -
         canvas.stroke(layer, line, size * 0.085, canvas.rng.uniform(0.7, 1))
 
 
-def flames(canvas: Canvas, count: float) -> None:
+def flames(canvas: Canvas, count: float) -> np.ndarray:
     """Flame-shaped haemorrhages."""
     layer = canvas.layer()
     for x, y in places(canvas, round(count), 0.5, 0.7, 3.2, 0.8):
         _flame(canvas, layer, x, y, canvas.rng.uniform(0.2, 0.38))
-    canvas.absorb(cv2.GaussianBlur(layer, (0, 0), 0.8), BLOOD)
-    canvas.mark("HE", cv2.GaussianBlur(layer, (0, 0), 0.8))
+    return blurred(layer, 0.8)
 
 
-def vein_occlusion(canvas: Canvas, strength: float) -> None:
-    """Blood along the upper temporal vein, or (above 1) in all quadrants, with cotton wool spots."""
-    layer, pale = canvas.layer(), canvas.layer()
-    every = strength > 1
-    for _ in range(70 if every else 38):
-        angle = canvas.rng.uniform(0, 2 * math.pi) if every else canvas.rng.uniform(-2.75, -1.75)
-        far = canvas.rng.uniform(0.7, 3.2)
-        x, y = canvas.disc[0] + far * math.cos(angle), canvas.disc[1] + far * math.sin(angle) * 0.9
-        if math.hypot(x, y) > 0.5 and canvas.inside(x, y):
-            _flame(canvas, layer, x, y, canvas.rng.uniform(0.16, 0.42))
-            if canvas.rng.random() < 0.1:
-                canvas.blob(pale, x + 0.3, y, canvas.rng.uniform(0.1, 0.17), 0.3, 1.4, angle, 1.0)
-    canvas.absorb(cv2.GaussianBlur(layer, (0, 0), 0.8), BLOOD)
-    canvas.stain(cv2.GaussianBlur(pale, (0, 0), 1.2), PALE, 0.8)
-    canvas.mark("HE", layer)
-
-
-def _exudates(canvas: Canvas, centres: list[tuple[float, float]], near: float, far: float) -> None:
-    """Clusters of sharp yellow grains, some in a ring; every grain stays `near` to `far` from the fovea."""
+def _exudates(canvas: Canvas, centres: list[tuple[float, float]], near: float, far: float) -> np.ndarray:
+    """Clusters of sharp grains, some in a ring; every grain lies `near` to `far` from the fovea."""
     layer, rng = canvas.layer(), canvas.rng
     for n, (cx, cy) in enumerate(centres):
         ring = rng.uniform(0.22, 0.34) if n % 2 else 0.0
@@ -90,80 +135,143 @@ def _exudates(canvas: Canvas, centres: list[tuple[float, float]], near: float, f
             outside_disc = math.hypot(x - canvas.disc[0], y - canvas.disc[1]) > 0.7
             if near + size * 1.5 < math.hypot(x, y) < far - size * 1.5 and canvas.inside(x, y, 0.96) and outside_disc:
                 canvas.blob(layer, x, y, size, 0.35, rng.uniform(1, 1.6), angle, soft=0.25)
-    canvas.stain(np.clip(cv2.GaussianBlur(layer, (0, 0), 2.2), 0, 1), (226, 160, 84), 0.35)
-    canvas.stain(layer, EXUDATE, 0.9)
-    canvas.mark("EX", layer)
+    return layer
 
 
-def exudates_near(canvas: Canvas, count: float) -> None:
+def exudates_near(canvas: Canvas, count: float) -> np.ndarray:
     """Hard exudates within one disc diameter of the fovea."""
     angles = canvas.rng.uniform(0, 2 * math.pi) + np.arange(round(count)) * 2.2
-    _exudates(canvas, [(0.6 * math.cos(a), 0.6 * math.sin(a)) for a in angles.tolist()], 0.12, 0.95)
+    return _exudates(canvas, [(0.6 * math.cos(a), 0.6 * math.sin(a)) for a in angles.tolist()], 0.12, 0.95)
 
 
-def exudates_far(canvas: Canvas, count: float) -> None:
+def exudates_far(canvas: Canvas, count: float) -> np.ndarray:
     """Hard exudates more than one disc diameter from the fovea."""
-    _exudates(canvas, places(canvas, round(count), 0.6, 1.5, 2.4, 1.1), 1.12, 9.0)
+    return _exudates(canvas, places(canvas, round(count), 0.6, 1.5, 2.4, 1.1), 1.12, 9.0)
 
 
-def soft_exudates(canvas: Canvas, count: float) -> None:
-    """Cotton wool spots: pale, with fuzzy edges."""
-    layer = canvas.layer()
-    for x, y in places(canvas, round(count), 0.5, 0.9, 2.8, 0.85):
-        for _ in range(3):
-            canvas.blob(
-                layer,
-                x + canvas.rng.normal(0, 0.05),
-                y + canvas.rng.normal(0, 0.04),
-                canvas.rng.uniform(0.06, 0.11),
-                0.25,
-                canvas.rng.uniform(1.1, 1.6),
-                canvas.rng.uniform(0, 3),
-                0.9,
-            )
-    layer = cv2.GaussianBlur(layer, (0, 0), 1.6)
-    canvas.stain(layer, PALE, 0.75)
-    canvas.mark("SE", layer)
-
-
-def _tangle(canvas: Canvas, layer: np.ndarray, x: float, y: float, size: float, lines: int) -> None:
-    for _ in range(lines):
-        heading, points = (
-            canvas.rng.uniform(0, 2 * math.pi),
-            [(x + canvas.rng.normal(0, size / 6), y + canvas.rng.normal(0, size / 6))],
-        )
-        bend = canvas.rng.choice((-1, 1)) * canvas.rng.uniform(0.1, 0.4)
-        for _ in range(24):
-            heading += bend + canvas.rng.normal(0, 0.3)
-            points.append((points[-1][0] + size / 11 * math.cos(heading), points[-1][1] + size / 11 * math.sin(heading)))
-        canvas.stroke(layer, np.array(points), 0.012, 0.9)
-
-
-def new_vessels(canvas: Canvas, count: float) -> None:
+def new_vessels(canvas: Canvas, count: float) -> np.ndarray:
     """Fine tangles of new vessels on the disc and along the arcades."""
-    layer = canvas.layer()
-    _tangle(canvas, layer, canvas.disc[0] - 0.15, canvas.disc[1] - 0.25, 0.55, 13)
+    layer, rng = canvas.layer(), canvas.rng
+
+    def tangle(x: float, y: float, size: float, lines: int) -> None:
+        for _ in range(lines):
+            heading = rng.uniform(0, 2 * math.pi)
+            points = [(x + rng.normal(0, size / 6), y + rng.normal(0, size / 6))]
+            bend = rng.choice((-1, 1)) * rng.uniform(0.1, 0.4)
+            for _ in range(24):
+                heading += bend + rng.normal(0, 0.3)
+                points.append((points[-1][0] + size / 11 * math.cos(heading), points[-1][1] + size / 11 * math.sin(heading)))
+            canvas.stroke(layer, np.array(points), 0.012, 0.9)
+
+    tangle(canvas.disc[0] - 0.15, canvas.disc[1] - 0.25, 0.55, 13)
     for x, y in places(canvas, round(count) - 1, 1.0, 1.5, 2.6, 1.0):
-        _tangle(canvas, layer, x, y, 0.4, 9)
-    canvas.absorb(layer, (0.25, 0.75, 0.5))
-    canvas.mark("NV", layer)
+        tangle(x, y, 0.4, 9)
+    return layer
 
 
-def preretinal(canvas: Canvas, strength: float) -> None:
+def preretinal_blood(canvas: Canvas, strength: float) -> np.ndarray:
     """Blood before the retina that has settled into a boat with a flat top."""
-    radius = 0.75 * strength
     (x, y), *_ = [*places(canvas, 1, 0.4, 1.5, 1.9, 1.4), (-0.8, 1.4)]
-    layer, rotated_y = canvas.layer(), canvas.y - (abs(y) - 0.1)
-    canvas.blob(layer, x, abs(y), radius, 0.08, 1.25, soft=0.06)
-    layer *= np.clip((rotated_y + 0.1 + 0.03 * canvas.cloud(0.5)) * canvas.dd / 2, 0, 1)
-    canvas.absorb(cv2.GaussianBlur(layer, (0, 0), 1.2) * (0.9 + 0.12 * canvas.cloud(0.3)), (0.6, 1.4, 0.9))
-    canvas.mark("PRH", layer)
+    layer = canvas.layer()
+    canvas.blob(layer, x, abs(y), 0.75 * strength, 0.08, 1.25, soft=0.06)
+    return layer * np.clip((canvas.y - (abs(y) - 0.1) + 0.1 + 0.03 * canvas.cloud(0.5)) * canvas.dd / 2, 0, 1)
 
 
-def vitreous(canvas: Canvas, strength: float) -> None:
-    """Blood in the vitreous: dark red clouds, denser below."""
-    cloud = np.clip(0.55 * canvas.y / 2.5 + 0.35 * canvas.cloud(1.0) + 0.2, 0, 1.3)
-    canvas.absorb((strength * cloud).astype(np.float32), (0.5, 1.0, 0.9))
+def subretinal_blood(canvas: Canvas, radius: float) -> np.ndarray:
+    """A broad bleed under the macula."""
+    layer, rng = canvas.layer(), canvas.rng
+    for _ in range(4):
+        canvas.blob(layer, rng.normal(0, 0.22), rng.normal(0.05, 0.2), radius * rng.uniform(0.5, 0.8), 0.3, soft=0.35)
+    return layer
+
+
+def nerve_fibres(canvas: Canvas, strength: float) -> np.ndarray:
+    """Myelinated nerve fibres: feathery patches at the disc's edge."""
+    layer, rng = canvas.layer(), canvas.rng
+    for _ in range(110):
+        line = _ray(*canvas.disc, rng.normal(-1.9, 0.28), np.linspace(0.46, rng.uniform(0.75, 1.35) * strength, 6))
+        canvas.stroke(layer, line, 0.03, rng.uniform(0.5, 1))
+    return blurred(layer, 1.0)
+
+
+def pigment_spicules(canvas: Canvas, count: float) -> np.ndarray:
+    """Clumps of pigment shaped like bone cells in the mid-periphery."""
+    layer, rng = canvas.layer(), canvas.rng
+    for x, y in places(canvas, round(count), 0.16, 1.9, 9.0, 1.1):
+        for _ in range(4):
+            canvas.stroke(layer, _ray(x, y, rng.uniform(0, 6.3), np.linspace(0, rng.uniform(0.06, 0.15), 5)), 0.022, 0.9)
+    return layer
+
+
+def _ray(x: float, y: float, angle: float, t: np.ndarray) -> np.ndarray:
+    """Points [n, 2] at the distances t [n] from a point."""
+    return np.stack([x + t * math.cos(angle), y + t * math.sin(angle)], axis=1)
+
+
+def drusen(canvas: Canvas, count: float) -> np.ndarray:
+    """Soft spots around the fovea."""
+    layer, rng = canvas.layer(), canvas.rng
+    for _ in range(round(count)):
+        far, angle = abs(rng.normal(0, 0.75)) + 0.08, rng.uniform(0, 2 * math.pi)
+        if far < 1.7:
+            canvas.blob(layer, far * math.cos(angle), far * math.sin(angle), rng.uniform(0.025, 0.075), 0.2, soft=0.6)
+    return layer
+
+
+def macular_atrophy(canvas: Canvas, radius: float) -> np.ndarray:
+    """A well-defined patch that takes in the fovea."""
+    layer = canvas.layer()
+    canvas.blob(layer, 0.03, 0.02, radius, 0.14, 1.1, 0.4, 0.07)
+    for _ in range(4):
+        angle = canvas.rng.uniform(0, 6.3)
+        canvas.blob(layer, radius * 0.8 * math.cos(angle), radius * 0.8 * math.sin(angle), radius * 0.4, 0.3, soft=0.12)
+    return layer
+
+
+def crescent(canvas: Canvas, strength: float) -> np.ndarray:
+    """Atrophy beside the disc, on its temporal side, as in high myopia."""
+    layer = canvas.layer()
+    canvas.blob(layer, canvas.disc[0] - 0.22 * strength, canvas.disc[1], 0.5 + 0.1 * strength, 0.08, soft=0.08)
+    return layer
+
+
+def lacquer_cracks(canvas: Canvas, count: float) -> np.ndarray:
+    """Fine, forking lines across the macula."""
+    layer, rng = canvas.layer(), canvas.rng
+    for n in range(round(count)):
+        heading = rng.uniform(-0.5, 0.5) + 0.9 * n
+        x, y = -0.9 * math.cos(heading) + rng.normal(0, 0.15), -0.9 * math.sin(heading) + 0.45 * (n - count / 2 + 0.5)
+        points = [(x, y)]
+        for step in range(26):
+            heading += rng.normal(0, 0.2)
+            x, y = x + 0.062 * math.cos(heading), y + 0.062 * math.sin(heading)
+            points.append((x, y))
+            if step in (8, 15):
+                angle = heading + rng.choice((-0.6, 0.6))
+                t = np.linspace(0, rng.uniform(0.3, 0.6), 9)
+                canvas.stroke(layer, _ray(x, y, angle, t) + np.stack([0 * t, 0.02 * np.sin(t * 9)], axis=1), 0.034)
+        canvas.stroke(layer, np.array(points), 0.045)
+    return layer
+
+
+# --- painters of findings with several layers ---
+
+
+def vein_occlusion(canvas: Canvas, strength: float) -> None:
+    """Blood along the upper temporal vein, or (above 1) in all quadrants, with cotton wool spots."""
+    layer, pale, rng = canvas.layer(), canvas.layer(), canvas.rng
+    everywhere = strength > 1
+    for _ in range(70 if everywhere else 38):
+        angle = rng.uniform(0, 2 * math.pi) if everywhere else rng.uniform(-2.75, -1.75)
+        far = rng.uniform(0.7, 3.2)
+        x, y = canvas.disc[0] + far * math.cos(angle), canvas.disc[1] + far * math.sin(angle) * 0.9
+        if math.hypot(x, y) > 0.5 and canvas.inside(x, y):
+            _flame(canvas, layer, x, y, rng.uniform(0.16, 0.42))
+            if rng.random() < 0.1:
+                canvas.blob(pale, x + 0.3, y, rng.uniform(0.1, 0.17), 0.3, 1.4, angle, 1.0)
+    canvas.absorb(blurred(layer, 0.8), BLOOD)
+    canvas.stain(blurred(pale, 1.2), PALE, 0.8)
+    canvas.mark("HE", layer)
 
 
 def macular_hole(canvas: Canvas, radius: float) -> None:
@@ -180,87 +288,23 @@ def epiretinal_membrane(canvas: Canvas, strength: float) -> None:
     """A glistening sheet over the macula with fine folds."""
     sheet = np.exp(-((canvas.x - 0.3) ** 2 / 1.4 + canvas.y**2 / 1.0)) * np.clip(0.7 + 0.4 * canvas.cloud(0.5), 0, 1.3)
     canvas.stain((sheet * strength).astype(np.float32), (208, 172, 132), 0.42)
-    folds = canvas.layer()
+    folds, rng = canvas.layer(), canvas.rng
     for _ in range(16):
-        angle = canvas.rng.uniform(0, 6.3)
-        start, end = canvas.rng.uniform(0.15, 0.4), canvas.rng.uniform(0.6, 1.3)
-        t = np.linspace(start, end, 12)
+        angle = rng.uniform(0, 6.3)
+        t = np.linspace(rng.uniform(0.15, 0.4), rng.uniform(0.6, 1.3), 12)
         swing = angle + 0.12 * np.sin(t * 5)
         canvas.stroke(folds, np.stack([0.2 + t * np.cos(swing), t * np.sin(swing)], axis=1), 0.018, 0.8)
-    canvas.stain(cv2.GaussianBlur(folds, (0, 0), 0.7), (236, 202, 160), 0.5)
-
-
-def nerve_fibre_patch(canvas: Canvas, strength: float) -> None:
-    """Myelinated nerve fibres: feathery white patches at the disc's edge."""
-    layer = canvas.layer()
-    for _ in range(110):
-        angle = canvas.rng.normal(-1.9, 0.28)
-        t = np.linspace(0.46, canvas.rng.uniform(0.75, 1.35) * strength, 6)
-        canvas.stroke(
-            layer,
-            np.stack([canvas.disc[0] + t * math.cos(angle), canvas.disc[1] + t * math.sin(angle)], axis=1),
-            0.03,
-            canvas.rng.uniform(0.5, 1),
-        )
-    layer = cv2.GaussianBlur(layer, (0, 0), 1.0)
-    canvas.stain(layer, (250, 232, 196), 0.9)
-    canvas.mark("MNF", layer)
-
-
-def asteroid_bodies(canvas: Canvas, count: float) -> None:
-    """Many cream-coloured grains floating before the retina."""
-    layer = canvas.layer()
-    for x, y in canvas.rng.normal((0.8, 0.2), (1.3, 1.2), (round(count), 2)).tolist():
-        canvas.blob(layer, x, y, canvas.rng.uniform(0.015, 0.05), 0.2, soft=0.5)
-    canvas.stain(cv2.GaussianBlur(layer, (0, 0), 0.8), (248, 230, 180), 0.85)
-    canvas.mark("AH", layer)
-
-
-# finding -> painter, in the order of painting; masks are named after the published codes
-FRONT: dict[str, Painter] = {
-    "macular hole": macular_hole,
-    "exudates near": exudates_near,
-    "exudates far": exudates_far,
-    "soft exudates": soft_exudates,
-    "nerve fibres": nerve_fibre_patch,
-    "haemorrhages": haemorrhages,
-    "flames": flames,
-    "microaneurysms": microaneurysms,
-    "vein occlusion": vein_occlusion,
-    "new vessels": new_vessels,
-    "membrane": epiretinal_membrane,
-    "preretinal": preretinal,
-    "asteroid": asteroid_bodies,
-    "vitreous": vitreous,
-}
-
-
-def paint(canvas: Canvas, painters: dict[str, Painter]) -> None:
-    """Paints those of the painters that the eye's findings name."""
-    for finding, painter in painters.items():
-        if canvas.eye.of(finding):
-            painter(canvas, canvas.eye.of(finding))
-
-
-def drusen(canvas: Canvas, count: float) -> None:
-    """Soft yellowish spots around the fovea."""
-    layer, rng = canvas.layer(), canvas.rng
-    for _ in range(round(count)):
-        far, angle = abs(rng.normal(0, 0.75)) + 0.08, rng.uniform(0, 2 * math.pi)
-        if far < 1.7:
-            canvas.blob(layer, far * math.cos(angle), far * math.sin(angle), rng.uniform(0.025, 0.075), 0.2, soft=0.6)
-    canvas.stain(cv2.GaussianBlur(layer, (0, 0), 0.8), (236, 186, 96), 0.62)
-    canvas.mark("DN", layer)
+    canvas.stain(blurred(folds, 0.7), (236, 202, 160), 0.5)
 
 
 def laser(canvas: Canvas, count: float) -> None:
     """Rows of round scars in the periphery, pale with a pigmented middle."""
     pale, dark, rng = canvas.layer(), canvas.layer(), canvas.rng
-    spots = [(x, y) for x in np.arange(-3.5, 5.5, 0.36) for y in np.arange(-3.4, 3.4, 0.36)]
-    rng.shuffle(spots)
+    grid = [(x, y) for x in np.arange(-3.5, 5.5, 0.36) for y in np.arange(-3.4, 3.4, 0.36)]
+    rng.shuffle(grid)
     spots = [
         (x + rng.normal(0, 0.05), y + rng.normal(0, 0.05))
-        for x, y in spots
+        for x, y in grid
         if math.hypot(x, y) > 2.0 and math.hypot(x - canvas.disc[0], y - canvas.disc[1]) > 1.2
     ]
     for x, y in spots[: round(count)]:
@@ -280,100 +324,18 @@ def diffuse_atrophy(canvas: Canvas, strength: float) -> None:
     canvas.image *= 1 - (0.05 * layer * np.clip(canvas.cloud(0.2), -2, 2))[..., None]
 
 
-def _bare(canvas: Canvas, layer: np.ndarray) -> None:
-    """Shows white sclera and a few choroidal vessels where the layer is, with clumps of pigment at its edge."""
-    canvas.stain(layer, (238, 206, 152), 0.86)
-    ridge = np.clip(1 - np.abs(canvas.cloud(0.28)) * 3.2, 0, 1)
-    canvas.absorb((ridge * layer * 0.6).astype(np.float32), (0.15, 0.5, 0.5))
-    rim = cv2.GaussianBlur(layer, (0, 0), 0.05 * canvas.dd) * (1 - layer) * 3 * np.clip(canvas.cloud(0.16), 0, 1.4)
-    canvas.absorb(np.clip(rim, 0, 1).astype(np.float32), (0.6, 0.6, 0.4))
-
-
-def patchy_atrophy(canvas: Canvas, count: float) -> None:
-    """Well-defined grey-white patches off the fovea."""
-    layer = canvas.layer()
-    for x, y in places(canvas, round(count), 0.8, 0.75, 1.7, 1.2):
-        for _ in range(3):
-            canvas.blob(
-                layer,
-                x + canvas.rng.normal(0, 0.12),
-                y + canvas.rng.normal(0, 0.12),
-                canvas.rng.uniform(0.14, 0.3),
-                0.35,
-                soft=0.15,
-            )
-    _bare(canvas, layer)
-    canvas.mark("PA", layer)
-
-
-def macular_atrophy(canvas: Canvas, radius: float) -> None:
-    """A well-defined bare patch that takes in the fovea."""
-    layer = canvas.layer()
-    canvas.blob(layer, 0.03, 0.02, radius, 0.14, 1.1, 0.4, 0.07)
-    for _ in range(4):
-        angle = canvas.rng.uniform(0, 6.3)
-        canvas.blob(layer, radius * 0.8 * math.cos(angle), radius * 0.8 * math.sin(angle), radius * 0.4, 0.3, soft=0.12)
-    _bare(canvas, layer)
-    canvas.mark("MAT", layer)
-
-
-def crescent(canvas: Canvas, strength: float) -> None:
-    """Atrophy beside the disc, on its temporal side, as in high myopia."""
-    layer = canvas.layer()
-    canvas.blob(layer, canvas.disc[0] - 0.22 * strength, canvas.disc[1], 0.5 + 0.1 * strength, 0.08, 1.0, soft=0.08)
-    _bare(canvas, layer)
-    canvas.mark("PPA", layer)
-
-
-def lacquer_cracks(canvas: Canvas, count: float) -> None:
-    """Fine yellow-white, forking lines across the macula."""
-    layer, rng = canvas.layer(), canvas.rng
-    for n in range(round(count)):
-        heading = rng.uniform(-0.5, 0.5) + 0.9 * n
-        x, y = -0.9 * math.cos(heading) + rng.normal(0, 0.15), -0.9 * math.sin(heading) + 0.45 * (n - count / 2 + 0.5)
-        points = [(x, y)]
-        for step in range(26):
-            heading += rng.normal(0, 0.2)
-            points.append((points[-1][0] + 0.062 * math.cos(heading), points[-1][1] + 0.062 * math.sin(heading)))
-            if step in (8, 15):
-                fork = heading + rng.choice((-0.6, 0.6))
-                start = points[-1]
-                canvas.stroke(
-                    layer,
-                    np.array(
-                        [
-                            (start[0] + t * math.cos(fork), start[1] + t * math.sin(fork) + 0.02 * math.sin(t * 9))
-                            for t in np.linspace(0, rng.uniform(0.3, 0.6), 9)
-                        ]
-                    ),
-                    0.034,
-                )
-        canvas.stroke(layer, np.array(points), 0.045)
-    canvas.stain(cv2.GaussianBlur(layer, (0, 0), 0.6), (246, 202, 122), 0.8)
-    canvas.mark("LC", layer)
-
-
-def neovascular_membrane(canvas: Canvas, radius: float) -> None:
-    """Choroidal new vessels: a grey-green membrane beside the fovea with blood at its edge."""
+def choroidal_neovascularisation(canvas: Canvas, radius: float) -> None:
+    """A grey-green membrane of new vessels beside the fovea, with blood at its edge."""
     membrane, blood, rng = canvas.layer(), canvas.layer(), canvas.rng
     x, y = rng.uniform(-0.2, 0.2), rng.uniform(-0.15, 0.2)
     canvas.blob(membrane, x, y, radius, 0.22, 1.2, rng.uniform(0, 3), 0.3)
     for _ in range(6):
         angle = rng.uniform(0, 6.3)
-        canvas.blob(
-            blood,
-            x + radius * 1.05 * math.cos(angle),
-            y + radius * 0.95 * math.sin(angle),
-            radius * rng.uniform(0.2, 0.45),
-            0.4,
-            1.4,
-            angle,
-            0.3,
-        )
+        u, v = x + radius * 1.05 * math.cos(angle), y + radius * 0.95 * math.sin(angle)
+        canvas.blob(blood, u, v, radius * rng.uniform(0.2, 0.45), 0.4, 1.4, angle, 0.3)
     canvas.absorb(blood, (0.6, 1.2, 0.7))
     canvas.stain(membrane, (168, 128, 86), 0.78)
-    ring = np.clip(cv2.GaussianBlur(membrane, (0, 0), 2.0) - membrane, 0, 1)
-    canvas.absorb(ring * 1.3, (0.7, 0.8, 0.5))
+    canvas.absorb(np.clip(blurred(membrane, 2.0) - membrane, 0, 1) * 1.3, (0.7, 0.8, 0.5))
     canvas.mark("CNV", np.maximum(membrane, blood))
 
 
@@ -388,58 +350,55 @@ def fuchs_spot(canvas: Canvas, radius: float) -> None:
     canvas.mark("FS", spot)
 
 
-def subretinal_blood(canvas: Canvas, radius: float) -> None:
-    """A broad, dark bleed under the macula, with exudation at its edge."""
-    layer = canvas.layer()
-    for _ in range(4):
-        canvas.blob(
-            layer,
-            canvas.rng.normal(0, 0.22),
-            canvas.rng.normal(0.05, 0.2),
-            radius * canvas.rng.uniform(0.5, 0.8),
-            0.3,
-            soft=0.35,
-        )
-    canvas.absorb(layer * (0.9 + 0.15 * canvas.cloud(0.25)), (0.55, 1.0, 0.55))
-    canvas.mark("HE", layer)
-
-
 def serous_detachment(canvas: Canvas, radius: float) -> None:
     """A shallow round blister under the macula, with a light margin."""
     layer = canvas.layer()
     canvas.blob(layer, 0.05, 0.05, radius, 0.06, 1.1, 0.3, 0.12)
-    ring = np.clip(cv2.GaussianBlur(layer, (0, 0), 0.08 * canvas.dd) - layer, 0, 1) + np.clip(
-        layer - cv2.GaussianBlur(layer, (0, 0), 0.08 * canvas.dd), 0, 1
-    )
     canvas.absorb(layer, (0.12, 0.2, 0.0))
-    canvas.stain(cv2.GaussianBlur(ring, (0, 0), 1.5), (226, 166, 98), 0.75)
+    margin = np.abs(blurred(layer, 0.08 * canvas.dd) - layer)
+    canvas.stain(blurred(margin, 1.5), (226, 166, 98), 0.75)
     canvas.mark("CSR", layer)
 
 
-def pigment_spicules(canvas: Canvas, count: float) -> None:
-    """Clumps of pigment shaped like bone cells in the mid-periphery."""
-    layer = canvas.layer()
-    for x, y in places(canvas, round(count), 0.16, 1.9, 9.0, 1.1):
-        for _ in range(4):
-            angle = canvas.rng.uniform(0, 6.3)
-            t = np.linspace(0, canvas.rng.uniform(0.06, 0.15), 5)
-            canvas.stroke(layer, np.stack([x + t * math.cos(angle), y + t * math.sin(angle)], axis=1), 0.022, 0.9)
-    canvas.absorb(layer, (1.2, 1.1, 0.7))
-    canvas.mark("RP", layer)
+# --- finding -> painter, in the order of painting; masks are named after the codes that datasets publish ---
 
-
-# finding -> painter, in the order of painting; masks are named after the published codes
-BEHIND: dict[str, Callable[[Canvas, float], None]] = {
+_EXUDATE = (Stain((226, 160, 84), 0.35, blur=2.2), Stain((246, 214, 112), 0.9))
+_PATCHES = Spots((0.8, 0.75, 1.7, 1.2), (0.14, 0.3), rough=0.35, soft=0.15, lumps=3, jitter=(0.12, 0.12))
+UNDER_VESSELS: dict[str, Painter] = {
     "diffuse atrophy": diffuse_atrophy,
-    "crescent": crescent,
-    "patchy atrophy": patchy_atrophy,
-    "macular atrophy": macular_atrophy,
-    "lacquer cracks": lacquer_cracks,
-    "CNV": neovascular_membrane,
+    "crescent": Lesion("PPA", crescent, [bare_sclera]),
+    "patchy atrophy": Lesion("PA", _PATCHES, [bare_sclera]),
+    "macular atrophy": Lesion("MAT", macular_atrophy, [bare_sclera]),
+    "lacquer cracks": Lesion("LC", lacquer_cracks, [Stain((246, 202, 122), 0.8, blur=0.6)]),
+    "CNV": choroidal_neovascularisation,
     "Fuchs spot": fuchs_spot,
-    "subretinal blood": subretinal_blood,
+    "subretinal blood": Lesion("HE", subretinal_blood, [Absorb((0.55, 1.0, 0.55), uneven=(0.9, 0.15, 0.25))]),
     "serous detachment": serous_detachment,
-    "drusen": drusen,
+    "drusen": Lesion("DN", drusen, [Stain((236, 186, 96), 0.62, blur=0.8)]),
     "laser": laser,
-    "spicules": pigment_spicules,
+    "spicules": Lesion("RP", pigment_spicules, [Absorb((1.2, 1.1, 0.7))]),
 }
+_COTTON_WOOL = Spots((0.5, 0.9, 2.8, 0.85), (0.06, 0.11), 0.25, 0.9, (1.1, 1.6), lumps=3, jitter=(0.05, 0.04), blur=1.6)
+_BLOTS = Spots((0.34, 0.4), (0.045, 0.125), rough=0.32, soft=0.45, stretch=(1, 1.5))
+_DOTS = Spots((0.2, 0.25, 3.0), (0.02, 0.032), rough=0.1, soft=0.5)
+OVER_VESSELS: dict[str, Painter] = {
+    "macular hole": macular_hole,
+    "exudates near": Lesion("EX", exudates_near, _EXUDATE),
+    "exudates far": Lesion("EX", exudates_far, _EXUDATE),
+    "soft exudates": Lesion("SE", _COTTON_WOOL, [Stain(PALE, 0.75)]),
+    "nerve fibres": Lesion("MNF", nerve_fibres, [Stain((250, 232, 196), 0.9)]),
+    "haemorrhages": Lesion("HE", _BLOTS, [Absorb(BLOOD, uneven=(0.85, 0.15, 0.06))]),
+    "flames": Lesion("HE", flames, [Absorb(BLOOD)]),
+    "microaneurysms": Lesion("MA", _DOTS, [Absorb((0.42, 0.95, 0.6), blur=0.5)]),
+    "vein occlusion": vein_occlusion,
+    "new vessels": Lesion("NV", new_vessels, [Absorb((0.25, 0.75, 0.5))]),
+    "membrane": epiretinal_membrane,
+    "preretinal": Lesion("PRH", preretinal_blood, [Absorb((0.6, 1.4, 0.9), blur=1.2, uneven=(0.9, 0.12, 0.3))]),
+}
+
+
+def paint(canvas: Canvas, painters: dict[str, Painter]) -> None:
+    """Paints those findings of the eye that the painters are for."""
+    for finding, painter in painters.items():
+        if canvas.eye.of(finding):
+            painter(canvas, canvas.eye.of(finding))
