@@ -26,12 +26,12 @@ def main(arguments: list[str]) -> str:
     file = folder / "conversations.jsonl"
     if not file.is_file():
         raise UserError(
-            f"no conversations in {paths.shown(folder)} yet; run "
+            f"no conversations in {paths.display_path(folder)} yet; run "
             f"papermill notebooks/generate.ipynb -p dataset {folder.name.split('-')[0]}"
         )
     conversations = list(conversation.read(file))
     turns = [f"  {who}: {text}" for turn in conversations[0].turns for who, text in zip("QA", turn, strict=True)]
-    counted = f"{len(conversations)} conversations lie in {paths.shown(file)}"
+    counted = f"{len(conversations)} conversations lie in {paths.display_path(file)}"
     return "\n".join([counted, f"The first, about {conversations[0].image}:", *turns])
 
 

@@ -22,7 +22,7 @@ def are(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
-class Shown(pd.DataFrame):
+class FullTable(pd.DataFrame):
     """A DataFrame that notebooks show whole."""
 
     def _repr_html_(self) -> str | None:

@@ -28,7 +28,7 @@ from papermill.exceptions import PapermillException, PapermillExecutionError
 from papermill.iorw import NoDatesSafeLoader, read_yaml_file
 
 from retinal_lib.errors import UserError, unknown
-from retinal_lib.paths import HEADLESS
+from retinal_lib.paths import NON_INTERACTIVE
 
 # papermill's options: names, and how many values each takes; its own command cannot be imported this early. A test
 # compares this with papermill's.
@@ -181,7 +181,7 @@ class Engine(NBClientEngine):
                 sys.excepthook = partial(_excepthook, nb.metadata.papermill.output_path)
             # ipykernel warns on stderr that it listens on TCP, which for a kernel on this machine helps nobody
             options = {"extra_arguments": ["--log-level=ERROR"]} | options
-        with _environment(HEADLESS, "1"):  # kernels inherit it
+        with _environment(NON_INTERACTIVE, "1"):  # kernels inherit it
             return super().execute_notebook(nb, kernel_name, *arguments, **options)
 
 

@@ -232,5 +232,5 @@ def _left(out: Path) -> Iterator[dict]:
         return
     for number, row in read_jsonl(out, torn_end=True):
         if not isinstance(row, dict) or "id" not in row:
-            raise UserError(f"{paths.shown(out)}, line {number}: expected an object with an id")
+            raise UserError(f"{paths.display_path(out)}, line {number}: expected an object with an id")
         yield row

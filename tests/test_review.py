@@ -531,4 +531,4 @@ def test_without_widgets_the_way_out_is_told(folder: Path, monkeypatch: pytest.M
     monkeypatch.delattr("retinal_lib.reviewer", raising=False)
     with pytest.raises(UserError, match="pass -p view sheet"):
         desk.show(load(folder), "widgets")
-    assert paths.HEADLESS and decisions.STATES
+    assert paths.NON_INTERACTIVE and decisions.STATES

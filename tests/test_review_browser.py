@@ -61,7 +61,7 @@ def lab(run: Path) -> Iterator[str]:
     }
     options |= {"IdentityProvider.token": "", "ServerApp.allow_root": True, "LabApp.expose_app_in_browser": True}
     environment = os.environ | {"PYTHONPATH": str(ROOT), "RETINAL_LIB_ROOT": str(paths.root())}
-    environment.pop(paths.HEADLESS, None)
+    environment.pop(paths.NON_INTERACTIVE, None)
     arguments = [f"--{name}={value}" for name, value in options.items()]
     with (run.parent / "lab.log").open("w") as log:
         server = subprocess.Popen(

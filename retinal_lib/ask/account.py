@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from retinal_lib.display import Shown
+from retinal_lib.display import FullTable
 from retinal_lib.teacher import cost
 from retinal_lib.teacher.cost import Estimate, Span
 
@@ -49,7 +49,7 @@ class Account:
     def table(self) -> pd.DataFrame:
         """Tokens and USD, estimated and paid."""
         if self.estimate is None:
-            return Shown({"": ["nothing: the offline teacher composes on this machine"]}, index=["cost"])
+            return FullTable({"": ["nothing: the offline teacher composes on this machine"]}, index=["cost"])
         rows: dict[str, tuple[str, str, str]] = {}
         for channel in cost.CHANNELS:
             rows[f"estimated for all {self.estimate.requests:,} requests, {channel}"] = _estimated(self.estimate, channel)
@@ -61,7 +61,7 @@ class Account:
         if self.accepted:
             rows["per accepted conversation"] = self._paid(None, self.accepted)
         rows["lost on replies without a conversation"] = self._paid(False, 1) if lost else ("0", "0", _dollars(0))
-        return Shown(list(rows.values()), columns=["prompt tokens", "answer tokens", "USD"], index=list(rows))
+        return FullTable(list(rows.values()), columns=["prompt tokens", "answer tokens", "USD"], index=list(rows))
 
     @property
     def note(self) -> str:

@@ -55,8 +55,8 @@ class Packing(DryPass):
         files = self.ledger.batches("exchange")
         count = shown.count(len(files), "file")
         requests = f"{shown.count(self.pack.packed, 'request')} {shown.are(self.pack.packed)}"
-        yield f"{requests} packed in {count} in {paths.shown(self.folder / REQUESTS)}."
-        yield f"Have them answered, put the result files into {paths.shown(self.folder / RESULTS)}, run with -p mode unpack."
+        yield f"{requests} packed in {count} in {paths.display_path(self.folder / REQUESTS)}."
+        yield f"Have them answered, put the result files into {paths.display_path(self.folder / RESULTS)}, run with -p mode unpack."
 
     def _walk(self, plans: Callable[[], Iterator[Entry]]) -> None:
         for old in (batch for batch in self.ledger.batches("exchange", "packing")):
@@ -82,12 +82,12 @@ class Unpacking(DryPass):
         """What was taken."""
         if others := sorted(self.models - {self.pack.teacher.model}):
             yield f"Answers of {', '.join(others)} were among them; this run is of {self.pack.teacher.model}: pass -p model."
-        yield f"{self.taken:,} answers were taken from {paths.shown(self.results)}; -p mode pack packs what is missing."
+        yield f"{self.taken:,} answers were taken from {paths.display_path(self.results)}; -p mode pack packs what is missing."
 
     @property
     def no_result(self) -> str:
         """Why the run came to nothing, or nothing."""
-        return "" if self.taken else f"no answer in {paths.shown(self.results)} belongs to a request of this run"
+        return "" if self.taken else f"no answer in {paths.display_path(self.results)} belongs to a request of this run"
 
     def _walk(self, plans: Callable[[], Iterator[Entry]]) -> None:
         found = sorted(self.results.rglob("*.jsonl")) if self.results.is_dir() else []

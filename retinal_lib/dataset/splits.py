@@ -328,7 +328,9 @@ def main(arguments: list[str]) -> str:
     parser.add_argument("--out", type=paths.resolve, default=paths.resolve(FILE), help="the file to write (splits.csv)")
     chosen = parser.parse_args(arguments)
     if chosen.out in [folder / FILE for folder in chosen.folders]:
-        raise UserError(f"{paths.shown(chosen.out)} belongs to its own run, which would write it anew; give --out another file")
+        raise UserError(
+            f"{paths.display_path(chosen.out)} belongs to its own run, which would write it anew; give --out another file"
+        )
     rows = together(chosen.folders)
     write(chosen.out, rows)
-    return f"{summary(rows)}\nwritten to {paths.shown(chosen.out)}"
+    return f"{summary(rows)}\nwritten to {paths.display_path(chosen.out)}"

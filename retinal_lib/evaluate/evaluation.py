@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retinal_lib import paths
-from retinal_lib.display import Shown, count
+from retinal_lib.display import FullTable, count
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.evaluate import figures as score_figures
 from retinal_lib.evaluate import label_questions
@@ -77,10 +77,10 @@ class Evaluation:
         return cls(place, file, tuple(asked), files, tables, tuple(without), made_up, waiting, least)
 
     @property
-    def table(self) -> Shown:
+    def table(self) -> FullTable:
         """What is evaluated, one row each."""
         rows = {
-            "questions": f"{len(self.asked)} in {paths.shown(self.question_file)}",
+            "questions": f"{len(self.asked)} in {paths.display_path(self.question_file)}",
             "datasets": ", ".join(dict.fromkeys(entry["dataset"] for entry in self.asked)),
             "models": ", ".join(self.files) or "none yet",
         }
@@ -88,16 +88,16 @@ class Evaluation:
             rows["next"] = self.waiting
         if self.made_up:
             rows["note"] = "the eyes are drawn and the answers are made up, wrong in a known share: the numbers mean nothing"
-        return Shown({"": rows.values()}, index=list(rows))
+        return FullTable({"": rows.values()}, index=list(rows))
 
     @property
-    def first(self) -> Shown:
+    def first(self) -> FullTable:
         """One question of each kind with its reference and the first model's answer, as it was read."""
         seen: dict[str, Mark] = {}
         for mark in self.tables.marks:
             seen.setdefault(mark.kind, mark)
         shown = [(m.question, str(m.reference)[:60], m.text[:120], m.read.state, str(m.value)[:60]) for m in seen.values()]
-        return Shown(shown, columns=["question", "reference", "answer", "state", "read as"])
+        return FullTable(shown, columns=["question", "reference", "answer", "state", "read as"])
 
     @property
     def confusions(self) -> object:
@@ -118,7 +118,7 @@ class Evaluation:
         return score_figures.gallery(self.wrong[:most])
 
     @property
-    def blinded(self) -> Shown:
+    def blinded(self) -> FullTable:
         """The blind test's table; empty without blind answers."""
         return self.tables.blinded(self.without)
 
@@ -173,10 +173,10 @@ def _blind(given: dict[str, object], file: Path, place: Path) -> Path | None:
 
 def _next_step(file: Path, blind_file: Path | None, asked: int) -> str:
     """What to do with a question file that nobody has answered."""
-    also = f", and the same for {paths.shown(blind_file)}" if blind_file else ""
+    also = f", and the same for {paths.display_path(blind_file)}" if blind_file else ""
     return (
-        f"{count(asked, 'question')} lie in {paths.shown(file)}; have them answered with papermill notebooks/infer.ipynb "
-        f"-p model_name <folder> -p question_file {paths.shown(file)}{also}, then pass answers_files"
+        f"{count(asked, 'question')} lie in {paths.display_path(file)}; have them answered with papermill notebooks/infer.ipynb "
+        f"-p model_name <folder> -p question_file {paths.display_path(file)}{also}, then pass answers_files"
     )
 
 

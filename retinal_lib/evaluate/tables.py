@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from retinal_lib.display import Shown
+from retinal_lib.display import FullTable
 from retinal_lib.evaluate import metrics as scores
 from retinal_lib.evaluate.answer_reader import ABSTAINED, ANSWERED, UNREADABLE
 from retinal_lib.evaluate.label_questions import blind
@@ -44,15 +44,15 @@ class Tables:
         return str(bootstrap(lambda rows: measure([found[i] for i in rows]), images, self.resamples, self.seed))
 
     @property
-    def states(self) -> Shown:
+    def states(self) -> FullTable:
         """How many answers could be read, by model, dataset and kind of question."""
         rows = []
         for (model, dataset, kind), held in _by(self.marks, lambda m: (m.model, m.dataset, m.kind)).items():
             rows.append({"model": model, "dataset": dataset, "question": kind, "asked": len(held), **states(held)})
-        return Shown(rows)
+        return FullTable(rows)
 
     @property
-    def single(self) -> Shown:
+    def single(self) -> FullTable:
         """Grades, quality, modality and side. Accuracy counts an answer that is missing, abstained or unreadable as wrong;
         the other metrics are of what was answered."""
         rows = []
@@ -66,10 +66,10 @@ class Tables:
             ordered = held[0].kind in ORDERED
             row["quadratic kappa"] = self._score(held, _measure(scores.kappa)) if ordered else "–"
             rows.append(row)
-        return Shown(rows)
+        return FullTable(rows)
 
     @property
-    def diseases(self) -> Shown:
+    def diseases(self) -> FullTable:
         """Conditions as a whole: the share of images with exactly the right ones, and F1 over labels. What has no answer
         counts as naming nothing."""
         rows = []
@@ -82,20 +82,20 @@ class Tables:
                     held, lambda part, average=average, labels=labels: scores.multilabel_f1(*_lists(part), labels, average)
                 )
             rows.append(row)
-        return Shown(rows)
+        return FullTable(rows)
 
     @property
-    def labels(self) -> Shown:
+    def labels(self) -> FullTable:
         """Precision, recall and F1 of each condition that a reference or an answer names."""
         rows = []
         for (model, dataset, _), held in self._grouped(self.of("diseases")).items():
             for label, precision, recall, f1, wanted, said in scores.per_label(*_lists(held), _labels(held)):
                 row = {"model": model, "dataset": dataset, "condition": label, "labelled": int(wanted), "named": int(said)}
                 rows.append(row | {"precision": precision, "recall": recall, "F1": f1})
-        return Shown(rows).round(3) if rows else Shown(rows)
+        return FullTable(rows).round(3) if rows else FullTable(rows)
 
     @property
-    def boxes(self) -> Shown:
+    def boxes(self) -> FullTable:
         """Boxes by type: the mean IoU over the marked lesions, the share found at an IoU of 0.3 and 0.5, and how often "there
         are none" was said rightly. Where an image has more lesions than its labels list, only the listed ones count."""
         rows = []
@@ -111,10 +111,10 @@ class Tables:
                 )
             row["none, rightly"] = f"{sum(m.right for m in free)} of {len(free)}"
             rows.append(row)
-        return Shown(rows)
+        return FullTable(rows)
 
     @property
-    def measurements(self) -> Shown:
+    def measurements(self) -> FullTable:
         """Measurements by name: mean absolute and median relative error, and rank correlation, of what was answered."""
         rows = []
         for (model, dataset, subject), held in self._grouped(self.of("measurement")).items():
@@ -125,26 +125,26 @@ class Tables:
             row["relative error"] = self._score(read, lambda part: scores.relative_error(*_numbers(part)))
             row["rank correlation"] = self._score(read, lambda part: scores.rank_correlation(*_numbers(part)))
             rows.append(row)
-        return Shown(rows)
+        return FullTable(rows)
 
     @property
-    def unread(self) -> Shown:
+    def unread(self) -> FullTable:
         """Every answer that could not be read, with the reason."""
         lost = [m for m in self.marks if m.read.state in (UNREADABLE, MISSING)]
         columns = {"model": [m.model for m in lost], "id": [m.id for m in lost], "answer": [m.text for m in lost]}
-        return Shown(columns | {"why": [m.read.why for m in lost]})
+        return FullTable(columns | {"why": [m.read.why for m in lost]})
 
     @property
-    def layout(self) -> Shown:
+    def layout(self) -> FullTable:
         """One row a model, one column a task, as papers print it: accuracy in percent for single answers, micro-F1 in percent
         for conditions, mean IoU in percent for boxes, median relative error in percent for measurements (less is better)."""
         rows: dict[str, dict[str, str]] = {}
         for (model, dataset, kind), held in _by(self.marks, lambda m: (m.model, m.dataset, m.kind)).items():
             for subject, part in _by(held, _subject).items() if kind == "grade" else [(kind, held)]:
                 rows.setdefault(model, {})[f"{dataset}: {subject}"] = _percent(kind, part)
-        return Shown.from_dict(rows, orient="index") if rows else Shown([])
+        return FullTable.from_dict(rows, orient="index") if rows else FullTable([])
 
-    def blinded(self, without: Sequence[Mark]) -> Shown:
+    def blinded(self, without: Sequence[Mark]) -> FullTable:
         """The same questions with and without the right image: a model that looks does worse without, and answers otherwise."""
         rows = []
         seen = {(m.model, m.id): m for m in without}
@@ -156,7 +156,7 @@ class Tables:
                 row["without"] = np.mean([other.right for _, other in pairs])
                 row["same answer"] = np.mean([m.text == other.text for m, other in pairs])
                 rows.append(row)
-        return Shown(rows).round(3) if rows else Shown(rows)
+        return FullTable(rows).round(3) if rows else FullTable(rows)
 
 
 def _by(found: Sequence[Mark], key: Callable[[Mark], object]) -> dict:

@@ -14,7 +14,7 @@ from retinal_lib import display, drawing, paths
 from retinal_lib.dataset import page
 from retinal_lib.dataset.fact_kinds import Boxes
 from retinal_lib.dataset.lesions.wording import said
-from retinal_lib.display import Shown, count
+from retinal_lib.display import FullTable, count
 from retinal_lib.drawing import Figure
 from retinal_lib.errors import UserError
 from retinal_lib.explore import overlay, sheets, spread
@@ -69,12 +69,12 @@ class Measured:
     @property
     def table(self) -> pd.DataFrame:
         """Coverage and fill by lesion type."""
-        return Shown([s.row for s in self.sums.values()], index=[s.words for s in self.sums.values()])
+        return FullTable([s.row for s in self.sums.values()], index=[s.words for s in self.sums.values()])
 
     @property
     def failed(self) -> pd.DataFrame:
         """The images or masks that could not be used, and why."""
-        return Shown(self.failures, columns=["image", "reason"])
+        return FullTable(self.failures, columns=["image", "reason"])
 
     def require(self) -> None:
         """UserError: nothing was measured, or a larger share of images failed than `max_failed` allows."""
@@ -200,7 +200,7 @@ def main(arguments: list[str]) -> str:
         raise UserError(measured.note)
     measured.require()
     parts = [measured.summary, measured.table.to_string(), *([measured.failed.to_string()] if measured.failures else [])]
-    return "\n".join([*parts, f"written to {paths.shown(measured.file)}"])
+    return "\n".join([*parts, f"written to {paths.display_path(measured.file)}"])
 
 
 _MORE = 3  # times as many images as are shown are looked at for boxes at the rim
@@ -236,7 +236,7 @@ class Look:
         ]
         kinds = dict.fromkeys(layer.many.split(" (")[0] for shown in self.shown for layer in shown.layers)
         columns = ["image", *kinds, "boxes", "at the rim", "filled"]
-        return Shown(rows, columns=columns).fillna(dict.fromkeys(kinds, 0)).astype(dict.fromkeys(kinds, int))
+        return FullTable(rows, columns=columns).fillna(dict.fromkeys(kinds, 0)).astype(dict.fromkeys(kinds, int))
 
     @property
     def panels(self) -> Figure:
@@ -248,7 +248,7 @@ class Look:
         """The enlarged lesions in numbers."""
         found = self.shown[0].smallest(_INSETS) if self.shown else []
         rows = [(layer.one.split(" (")[0], lesion.pixels, said(lesion.box)) for layer, lesion in found]
-        return Shown(rows, columns=["lesion", "pixels of the mask", "box"], index=list("abcdef"[: len(rows)]))
+        return FullTable(rows, columns=["lesion", "pixels of the mask", "box"], index=list("abcdef"[: len(rows)]))
 
     def save(self) -> pd.DataFrame:
         """Writes the figures to print (PNG and PDF) and the sheet as a page to send, and lists them with boxes.json."""
@@ -260,7 +260,7 @@ class Look:
             source = f"{page.citation}{'; ' if page.citation else ''}{page.licence}"
             file = sheets.write(self.shown, folder / "sheet.html", page.title, source, order=False)
             told.append((file, "the sheet as a page to send, its pictures inside"))
-        return Shown({"holds": [what for _, what in told]}, index=[paths.shown(path) for path, _ in told])
+        return FullTable({"holds": [what for _, what in told]}, index=[paths.display_path(path) for path, _ in told])
 
 
 def _large(figure: Figure) -> Figure:

@@ -10,7 +10,7 @@ import pandas as pd
 from retinal_lib import display, drawing, paths
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions.wording import is_count
-from retinal_lib.display import Shown
+from retinal_lib.display import FullTable
 from retinal_lib.explore import charts, overlay
 from retinal_lib.explore import measurement_table as measured
 from retinal_lib.explore.lesion_map import Heat
@@ -82,7 +82,7 @@ class Explore(DatasetJob):
         seen = self._read[0]
         splits = list(dict.fromkeys(self.data.image(image).split for image in self.images))
         columns = {split: self._counted(seen, split) for split in splits}
-        return Shown(columns | ({"all": self._counted(seen, None)} if len(splits) > 1 else {}))
+        return FullTable(columns | ({"all": self._counted(seen, None)} if len(splits) > 1 else {}))
 
     def _counted(self, seen: list[Seen], split: str | None) -> dict[str, object]:
         mine = [s for s in seen if split in (None, s.split)]
@@ -125,7 +125,7 @@ class Explore(DatasetJob):
             without = total - len({image for images in group.classes.values() for image in images})
             if without:
                 rows.append((name, "", "none of these" if group.several else "not known", without, _share(without, total)))
-        return Shown(rows, columns=["label", "value", "meaning", "images", "share"])
+        return FullTable(rows, columns=["label", "value", "meaning", "images", "share"])
 
     @property
     def label_chart(self) -> drawing.Figure:
@@ -138,7 +138,11 @@ class Explore(DatasetJob):
     @property
     def trouble(self) -> pd.DataFrame:
         """What is missing or contradicts itself, equal things together."""
-        return Shown(self._trouble[:_ROWS]) if self._trouble else Shown({"what": ["nothing is missing or contradicts itself"]})
+        return (
+            FullTable(self._trouble[:_ROWS])
+            if self._trouble
+            else FullTable({"what": ["nothing is missing or contradicts itself"]})
+        )
 
     @cached_property
     def _trouble(self) -> list[dict[str, object]]:
@@ -190,7 +194,7 @@ class Explore(DatasetJob):
     def outliers(self) -> pd.DataFrame:
         """The values that stand out most; a file holds all of them."""
         found = self.measured.outliers
-        return Shown(found.head(_ROWS)) if len(found) else Shown({"value": ["none stands out"]})
+        return FullTable(found.head(_ROWS)) if len(found) else FullTable({"value": ["none stands out"]})
 
     # --- pictures -------------------------------------------------------------------------------------------------
 
@@ -213,7 +217,9 @@ class Explore(DatasetJob):
     @property
     def examples(self) -> pd.DataFrame:
         """Which images are shown."""
-        return Shown({"images": [", ".join(map(self.title, images)) for images in self._shown.values()]}, index=[*self._shown])
+        return FullTable(
+            {"images": [", ".join(map(self.title, images)) for images in self._shown.values()]}, index=[*self._shown]
+        )
 
     @cached_property
     def heat(self) -> Heat:
@@ -257,7 +263,7 @@ class Explore(DatasetJob):
         ):
             files = drawing.save(figure, self.folder / name)
             written += [(path, f"the figure of {name}, to print") for path in files]
-        return Shown({"holds": [what for _, what in written]}, index=[paths.shown(path) for path, _ in written])
+        return FullTable({"holds": [what for _, what in written]}, index=[paths.display_path(path) for path, _ in written])
 
 
 _HOLDS = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from retinal_lib.display import Shown
+from retinal_lib.display import FullTable
 from retinal_lib.drawing import Hue
 from retinal_lib.explore import overlay
 from retinal_lib.explore.overlay import Overlay
@@ -78,7 +78,7 @@ class Heat:
         """The map in numbers: per type the images that have it, their lesions, and how the map's cells share out."""
         sides = ("left", "right") if self.unknown == self.images else ("temporal", "nasal")
         rows = {found.many: self._row(found, sides) for found in self.types.values()}
-        return Shown.from_dict(rows, orient="index") if rows else Shown({"": ["no lesion masks"]}, index=["lesions"])
+        return FullTable.from_dict(rows, orient="index") if rows else FullTable({"": ["no lesion masks"]}, index=["lesions"])
 
     def _row(self, found: Spread, sides: tuple[str, str]) -> dict[str, object]:
         half, total = CELLS // 2, found.cells.sum()

@@ -10,7 +10,7 @@ import pandas as pd
 from retinal_lib.dataset import automorph, measurements
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.measurements import Feature
-from retinal_lib.display import Shown
+from retinal_lib.display import FullTable
 
 # what a page shows; every measurement stands in the file beside it
 MAIN = (
@@ -50,7 +50,7 @@ class Measured:
     def table(self, columns: Sequence[str] = MAIN) -> pd.DataFrame:
         """Per measurement how many images have it, its spread, and how many values are left out."""
         rows = [self._row(column) for column in columns]
-        return Shown([row for row in rows if row] or [{"measurement": "none: there are no AutoMorph results"}])
+        return FullTable([row for row in rows if row] or [{"measurement": "none: there are no AutoMorph results"}])
 
     def _row(self, column: str) -> dict[str, object] | None:
         feature, values, outside = self.of(column)

@@ -37,9 +37,9 @@ def write(folder: Path) -> Path:
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{paths.shown(folder)} holds no finished run ({error}); give the folder of one") from error
+        raise UserError(f"{paths.display_path(folder)} holds no finished run ({error}); give the folder of one") from error
     if "survey" not in manifest:
-        raise UserError(f"{paths.shown(folder)} was made by an earlier version; run it again (nothing is asked twice)")
+        raise UserError(f"{paths.display_path(folder)} was made by an earlier version; run it again (nothing is asked twice)")
     pictures = _pictures(folder, manifest)
     text = "\n".join(_head(manifest) + _body(manifest, folder, pictures)) + "\n"
     with atomic_write(folder / "card.md") as file:
@@ -186,4 +186,4 @@ def main(arguments: list[str]) -> str:
     """The text to print. UserError: as `write`."""
     parser = argparse.ArgumentParser(prog="python -m retinal_lib card", description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN_FOLDER")
-    return f"The dataset card is {paths.shown(write(parser.parse_args(arguments).run))}"
+    return f"The dataset card is {paths.display_path(write(parser.parse_args(arguments).run))}"

@@ -71,7 +71,7 @@ def export(
     target = paths.resolve(out) if out else folders[0] / "exports" / form
     entries = [entry for folder in folders for entry in _entries(folder, reviewed)]
     if not entries:
-        names, whose = ", ".join(map(paths.shown, folders)), " by a reviewer" if reviewed else ""
+        names, whose = ", ".join(map(paths.display_path, folders)), " by a reviewer" if reviewed else ""
         raise UserError(f"{names}: no conversation was accepted{whose}, there is nothing to export")
     if images is not None:
         entries = _with_pictures(entries, paths.resolve(images))
@@ -89,7 +89,7 @@ def export(
 def _entries(folder: Path, reviewed: str | None) -> Iterator[Conversation]:
     file = folder / "conversations.jsonl"
     if not file.is_file():
-        raise UserError(f"{paths.shown(folder)} holds no conversations.jsonl; name the folder of a finished run")
+        raise UserError(f"{paths.display_path(folder)} holds no conversations.jsonl; name the folder of a finished run")
     entries = conversation.read(file)
     return decisions.reviewed(folder, entries, reviewed) if reviewed else entries
 
@@ -185,7 +185,7 @@ def main(arguments: list[str]) -> str:
     parser.add_argument("--reviewed", help=f"heed {decisions.FILE}: rejected and disputed samples out, fixes in. {ways}")
     chosen = parser.parse_args(arguments)
     written = export(chosen.folders, chosen.form, chosen.out, chosen.splits, chosen.images, chosen.reviewed)
-    told = [f"{count(number, 'conversation'):>20} in {paths.shown(path)}" for path, number in written.items()]
+    told = [f"{count(number, 'conversation'):>20} in {paths.display_path(path)}" for path, number in written.items()]
     unheeded = [] if chosen.reviewed else [f for f in map(paths.resolve, chosen.folders) if (f / decisions.FILE).is_file()]
-    told += [f"{paths.shown(folder / decisions.FILE)} was not heeded; --reviewed does that" for folder in unheeded]
+    told += [f"{paths.display_path(folder / decisions.FILE)} was not heeded; --reviewed does that" for folder in unheeded]
     return "\n".join(told)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retinal_lib import display, paths
-from retinal_lib.display import Shown, count
+from retinal_lib.display import FullTable, count
 from retinal_lib.errors import UserError
 from retinal_lib.files import atomic_write, json_line, read_jsonl
 from retinal_lib.inference.batching import Answerer, Asked, Options, run
@@ -37,14 +37,14 @@ class Answered:
         return f"{count(len(self.rows), 'image')}: {len(self.rows) - failed} answered, {failed} failed{kept}"
 
     @property
-    def table(self) -> Shown:
+    def table(self) -> FullTable:
         """Every question with its answer, or the error in its place."""
         columns: dict[str, list[str]] = {"image": [], "question": [], "answer": []}
         for row in self.rows:
             for pair in row["qa_pairs"] or [{"question": "", "answer": f"error: {row['error']}"}]:
                 for name, value in (("image", row["image"]), *pair.items()):
                     columns[name].append(value)
-        return Shown(columns)
+        return FullTable(columns)
 
     def require(self) -> None:
         """UserError: nothing was answered, or more failed than allowed."""
@@ -122,7 +122,7 @@ def _kept(file: Path, stamp: str) -> dict[str, dict]:
     beside = file.with_name(f"{file.name}.options")
     if beside.is_file() and beside.read_text(encoding="utf-8") != stamp:
         raise UserError(
-            f"{paths.shown(file)} holds answers of other settings ({beside.read_text(encoding='utf-8').strip()}); "
+            f"{paths.display_path(file)} holds answers of other settings ({beside.read_text(encoding='utf-8').strip()}); "
             "pass another answers_file, or remove it"
         )
     return {row["id"]: row for row in load(file)}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from retinal_lib import paths
 from retinal_lib.dataset import page
-from retinal_lib.display import Shown
+from retinal_lib.display import FullTable
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.inference import answer_files as answers
 from retinal_lib.inference import question_files as questions
@@ -75,21 +75,21 @@ class Infer:
         return cls(model, "model_name" not in given, image, asked, tuple(entries), answers_file, options, share)
 
     @property
-    def table(self) -> Shown:
+    def table(self) -> FullTable:
         """What will be asked of what, one row each."""
         model = self.model
         rows = {
             "model": f"{model.name}: {NOISE}" if self.drawn else model.name,
             "runs on": model.place,
-            "image": paths.shown(self.image),
+            "image": paths.display_path(self.image),
             "question file": f"{len(self.entries)} entries, {sum(len(e.questions) for e in self.entries)} questions",
             "conversation form": self.options.conv_mode,
             "answers": f"greedy, at most {self.options.max_new_tokens} tokens"
             if not self.options.temperature
             else f"sampled at temperature {self.options.temperature}, seed {self.options.seed}",
-            "answers file": paths.shown(self.answers_file),
+            "answers file": paths.display_path(self.answers_file),
         }
-        return Shown({"": rows.values()}, index=list(rows))
+        return FullTable({"": rows.values()}, index=list(rows))
 
     def ask(self) -> list[tuple[Path, str, list[dict[str, str]]]]:
         """The one image with its question and answer: picture, title and turns, as `figures.conversations` takes them."""

@@ -127,7 +127,7 @@ def append(file: Path, decision: Decision) -> None:
                 written += lines.write(line[written:])
             os.fsync(lines.fileno())
     except OSError as error:
-        place = paths.shown(file)
+        place = paths.display_path(file)
         raise UserError(
             f"{place} cannot be written ({error.strerror or error}); nothing was decided, free its place"
         ) from error
@@ -139,7 +139,7 @@ def _alone(file: Path) -> Iterator[None]:
         with FileLock(file.with_name("reviews.lock"), timeout=_WAIT):
             yield
     except Timeout as error:
-        raise UserError(f"{paths.shown(file)} is being written by another reviewer; try again") from error
+        raise UserError(f"{paths.display_path(file)} is being written by another reviewer; try again") from error
 
 
 def merge(sources: Iterable[str | Path], target: str | Path) -> int:
@@ -150,10 +150,10 @@ def merge(sources: Iterable[str | Path], target: str | Path) -> int:
     target = paths.resolve(target)
     for source in map(paths.resolve, sources):
         if not source.is_file():
-            raise UserError(f"{paths.shown(source)} is not there: name the {FILE} of a reviewer")
+            raise UserError(f"{paths.display_path(source)} is not there: name the {FILE} of a reviewer")
         decisions, broken = read(source)
         if broken:
-            raise UserError(f"{paths.shown(source)}: {broken} of its lines cannot be read; take them out, then merge")
+            raise UserError(f"{paths.display_path(source)}: {broken} of its lines cannot be read; take them out, then merge")
         found += decisions
     whole = ordered(found)
     with _alone(target), atomic_write(target) as file:

@@ -3,7 +3,7 @@
 import os
 
 from retinal_lib import paths
-from retinal_lib.display import Shown, count
+from retinal_lib.display import FullTable, count
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.review import sample_html as markup
 from retinal_lib.review.review import Review
@@ -16,10 +16,12 @@ def show(review: Review, view: str | None = None, limit: int | None = None) -> o
     and what it holds as a table. UserError: no such view, or the desk's libraries are not installed."""
     if view not in (None, *VIEWS):
         raise unknown("view", view, VIEWS)
-    if (view or ("sheet" if os.environ.get(paths.HEADLESS) else "widgets")) == "sheet":
+    if (view or ("sheet" if os.environ.get(paths.NON_INTERACTIVE) else "widgets")) == "sheet":
         file = review.runs[0].folder / markup.SHEET
         shown, whole = markup.sheet(review, file, limit)
-        return Shown({"holds": [f"{count(shown, 'sample')} of {whole:,}, to look at in a browser"]}, index=[paths.shown(file)])
+        return FullTable(
+            {"holds": [f"{count(shown, 'sample')} of {whole:,}, to look at in a browser"]}, index=[paths.display_path(file)]
+        )
     try:
         from retinal_lib.review import reviewer
     except ImportError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from retinal_lib import conversation, paths
-from retinal_lib.display import Shown, are, count
+from retinal_lib.display import FullTable, are, count
 from retinal_lib.errors import UserError
 from retinal_lib.review import agreement as chance
 from retinal_lib.review import decisions
@@ -28,15 +28,15 @@ def table(review: Review) -> pd.DataFrame:
         mine = [item for item in review.drawn if item.run == run.number]
         broken = f"; {count(run.broken, 'line')} of {FILE} cannot be read" if run.broken else ""
         rows.append((run.manifest["run"], made, len(run.items), len(mine), f"{count(len(run.known), 'decision')}{broken}"))
-    names = [paths.shown(run.folder) for run in review.runs]
-    return Shown(rows, columns=["run", "data", "accepted samples", "under review", "so far"], index=names)
+    names = [paths.display_path(run.folder) for run in review.runs]
+    return FullTable(rows, columns=["run", "data", "accepted samples", "under review", "so far"], index=names)
 
 
 def states(review: Review) -> pd.DataFrame:
     """How many of the samples under review are in each state, by this reviewer and by all together."""
     mine = Counter(review.mine(item).state for item in review.drawn)
     final = Counter(review.final(item).state for item in review.drawn)
-    return Shown({"you": [mine[s] for s in STATES], "all reviewers": [final[s] for s in STATES]}, index=list(STATES))
+    return FullTable({"you": [mine[s] for s in STATES], "all reviewers": [final[s] for s in STATES]}, index=list(STATES))
 
 
 def rates(review: Review) -> pd.DataFrame:
@@ -52,7 +52,7 @@ def rates(review: Review) -> pd.DataFrame:
     if len(whole) > 1:
         total = chance.weighted([(whole[name], wrong[name], seen[name]) for name in whole])
         rows.append(("all, weighted by size", sum(whole.values()), str(total)))
-    return Shown(rows, columns=[review.by, "samples", "errors"])
+    return FullTable(rows, columns=[review.by, "samples", "errors"])
 
 
 def agreements(judged: Iterable[dict[str, Verdict]]) -> dict[tuple[str, str], Agreement]:
@@ -70,14 +70,16 @@ def agreement(review: Review) -> pd.DataFrame:
     found = agreements(review.verdicts(item) for item in review.judged)
     rows = [(one, other, told.both, str(told)) for (one, other), told in found.items()]
     none = [("", "", 0, "no two reviewers have judged the same sample yet")]
-    return Shown(rows or none, columns=["", "and", "both", "agreement"])
+    return FullTable(rows or none, columns=["", "and", "both", "agreement"])
 
 
 def files(review: Review) -> pd.DataFrame:
     """What reviewing has left in the runs' folders."""
     known = {FILE: export.AT_TIMES[FILE], markup.SHEET: "samples with their pictures, to look at in a browser"}
-    found = {paths.shown(f): what for run in review.runs for name, what in known.items() if (f := run.folder / name).is_file()}
-    return Shown({"holds": list(found.values())}, index=list(found))
+    found = {
+        paths.display_path(f): what for run in review.runs for name, what in known.items() if (f := run.folder / name).is_file()
+    }
+    return FullTable({"holds": list(found.values())}, index=list(found))
 
 
 def lines(review: Review) -> list[str]:
@@ -94,12 +96,12 @@ def of_folder(folder: Path) -> list[str]:
     """A run's reviews in a few lines, without its dataset. UserError: it holds no finished run, or reviews cannot be read."""
     file = folder / "conversations.jsonl"
     if not file.is_file():
-        raise UserError(f"{paths.shown(folder)} holds no conversations.jsonl; name the folder of a finished run")
+        raise UserError(f"{paths.display_path(folder)} holds no conversations.jsonl; name the folder of a finished run")
     hashes = {talk.id: decisions.fingerprint(talk.to_llava()["conversations"]) for talk in conversation.read(file)}
     made, broken = decisions.read(folder / FILE)
     judged = decisions.verdicts(made, hashes)
     final = Counter(decisions.together(judged.get(name, {}).values()).state for name in hashes)
-    told = [f"{paths.shown(folder)}: " + ", ".join(f"{final[state]:,} {state}" for state in STATES)]
+    told = [f"{paths.display_path(folder)}: " + ", ".join(f"{final[state]:,} {state}" for state in STATES)]
     told += [f"  {one} and {other}: {said}" for (one, other), said in agreements(judged.values()).items()]
     old = len({d.id for d in decisions.standing(made) if hashes.get(d.id) != d.sha256})
     told += [f"  {count(old, 'sample')} changed since a review, which does not count any more"] if old else []
@@ -120,5 +122,5 @@ def main(arguments: list[str]) -> str:
         own = chosen.folders[0] / FILE
         of_folder(chosen.folders[0])
         number = decisions.merge([*([own] if own.is_file() else []), *chosen.merge], own)
-        told.append(f"{count(number, 'decision')} {are(number)} in {paths.shown(own)}")
+        told.append(f"{count(number, 'decision')} {are(number)} in {paths.display_path(own)}")
     return "\n".join(told + [line for folder in chosen.folders for line in of_folder(folder)])

@@ -69,7 +69,7 @@ class Run:
             kept = {name: value for name, value in self.manifest["settings"].items() if name in settings.Settings.model_fields}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                f"no finished run in {paths.shown(folder)}; make one with notebooks/generate.ipynb, or name its out_dir"
+                f"no finished run in {paths.display_path(folder)}; make one with notebooks/generate.ipynb, or name its out_dir"
             ) from error
         offline = {"teacher": "offline", "model": None, "mode": "direct", "budget_usd": None, "wait": False, "results": None}
         every = {"dry_run": False, "split": None, "subset": None, "start": 0, "limit": None, "out_dir": folder}
@@ -81,7 +81,7 @@ class Run:
             self.items = list(self._read())
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{paths.shown(folder)}: conversations.jsonl and lineage.jsonl are not whole, or of an earlier version; run "
+                f"{paths.display_path(folder)}: conversations.jsonl and lineage.jsonl are not whole, or of an earlier version; run "
                 "generate.ipynb again, which asks for nothing twice"
             ) from error
         self.known, self.broken = decisions.read(folder / FILE)
@@ -116,7 +116,7 @@ class Run:
             except (OSError, orjson.JSONDecodeError):
                 found.append({})
         if {entry.get("id") for entry in found} != {item.id} or decisions.fingerprint(found[0]["conversations"]) != item.sha256:
-            raise UserError(f"{paths.shown(self.folder)} was made anew; load the review again, decisions are kept")
+            raise UserError(f"{paths.display_path(self.folder)} was made anew; load the review again, decisions are kept")
         return found[0], found[1]
 
 
@@ -132,7 +132,7 @@ class Review:
         self.runs, self.who = runs, " ".join((reviewer or _login()).split())
         self.all = [item for run in runs for item in run.items]
         if not self.all:
-            names = ", ".join(paths.shown(run.folder) for run in runs)
+            names = ", ".join(paths.display_path(run.folder) for run in runs)
             raise UserError(f"{names}: no conversation was accepted, none to review")
         self._found = {(item.run, item.id): item for item in self.all}
         self._made: dict[tuple[int, str], list[Decision]] = defaultdict(list)

@@ -6,7 +6,7 @@ from retinal_lib import paths
 from retinal_lib.dataset import page
 from retinal_lib.dataset.desc import CLASSES, BaseDescription
 from retinal_lib.dataset.page import Page
-from retinal_lib.display import Shown
+from retinal_lib.display import FullTable
 from retinal_lib.run import selection as select
 from retinal_lib.run import settings
 from retinal_lib.sample import draw as sample
@@ -73,7 +73,7 @@ class DatasetJob:
             "data": root if self.drawn else str(self.data.root),
             "images": f"{len(self.images)} chosen, of {len(self.data.images)} usable and {len(self.data.skipped)} not usable",
             **more,
-            "folder": paths.shown(self.folder),
+            "folder": paths.display_path(self.folder),
             "noticed": "; ".join(self.notes) or "nothing is missing",
         }
-        return Shown({"": rows.values()}, index=list(rows))
+        return FullTable({"": rows.values()}, index=list(rows))

@@ -22,7 +22,7 @@ from retinal_lib.check import conversation_check as check
 from retinal_lib.dataset import page
 from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.splits import write_run
-from retinal_lib.display import Shown
+from retinal_lib.display import FullTable
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Case, Fact, Source
 from retinal_lib.run import dataset_job as opened
@@ -84,10 +84,10 @@ class Job:
             "mode": "dry run: nothing is sent" if chosen.dry_run else chosen.mode + (", waiting" if chosen.wait else ""),
             "images sent": "yes" if chosen.images == "send" and chosen.teacher == "openai" else "no, facts only",
             "terms": f"{page.licence}; may be sent to a remote server: {page.may_send}",
-            "folder": paths.shown(self.folder),
+            "folder": paths.display_path(self.folder),
             "noticed": "; ".join(self.notes) or "nothing is missing",
         }
-        return Shown({"": rows.values()}, index=list(rows))
+        return FullTable({"": rows.values()}, index=list(rows))
 
     @property
     def title(self) -> str:
@@ -106,7 +106,7 @@ class Job:
         case = self.data.describe(image)
         facts = [fact for fact in case.facts if fact.aspect in self._told]
         if text := " ".join((self.settings.hidden_text or "").split()).rstrip("."):
-            file = paths.shown(settings.params_file(self.settings.name))
+            file = paths.display_path(settings.params_file(self.settings.name))
             facts.append(Fact("notes", "hidden_text", text, "", text, Source(file, None, "hidden_text"), text))
         return replace(case, facts=tuple(facts))
 
@@ -183,7 +183,7 @@ class Job:
         the next run goes on from there.
         """
         if self.settings.mode == "recheck" and not (self.folder / "vault.sqlite").is_file():
-            raise UserError(f"there is no run in {paths.shown(self.folder)} to check again; give the out_dir of one")
+            raise UserError(f"there is no run in {paths.display_path(self.folder)} to check again; give the out_dir of one")
         with locked(self.folder), Vault(self.folder) as vault:
             export.check_same_run(self.folder, self.title)
             way = ways.way(self.context, vault)

@@ -139,8 +139,8 @@ def _price(context: RunContext, server_: str, model: str) -> cost.Price:
     found = cost.find(server_, model) if server_ else context.teacher.price  # the first version did not keep the server
     if found is None:
         raise UserError(
-            f"budget_usd needs a price for {model} at {server_} too, whose replies lie in {paths.shown(context.folder)}; "
-            f"add it to {paths.shown(cost.prices_file())}"
+            f"budget_usd needs a price for {model} at {server_} too, whose replies lie in {paths.display_path(context.folder)}; "
+            f"add it to {paths.display_path(cost.prices_file())}"
         )
     return found
 
@@ -169,7 +169,7 @@ def check_terms(page: Page, chosen: Settings) -> None:
 
 def check_budget(teacher: OpenAITeacher, pictures: bool) -> None:
     """UserError: what a request costs at most is not known, so that a budget cannot be kept."""
-    where = paths.shown(cost.prices_file())
+    where = paths.display_path(cost.prices_file())
     if teacher.price is None:
         raise UserError(f"budget_usd needs a price for {teacher.model} at {teacher.server.name}; add it to {where}")
     if pictures and teacher.price.image is None:

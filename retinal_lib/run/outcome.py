@@ -15,7 +15,7 @@ from retinal_lib.ask.account import Account
 from retinal_lib.ask.batch_ledger import Batch, BatchLedger
 from retinal_lib.ask.vault import FINAL, ImageState
 from retinal_lib.check import conversation_check as check
-from retinal_lib.display import Shown, are, count
+from retinal_lib.display import FullTable, are, count
 from retinal_lib.errors import UserError
 from retinal_lib.run import run_files as export
 from retinal_lib.run.context import RunContext
@@ -47,7 +47,7 @@ class Checks:
     def table(self) -> pd.DataFrame:
         """Kinds of findings, the most frequent first: in how many conversations before and after repair."""
         kinds = sorted({*self.before, *self.after}, key=lambda kind: (-self.before[kind], kind))
-        return Shown(
+        return FullTable(
             [(*kind, self.before[kind], self.after[kind]) for kind in kinds], columns=["finding", "severity", "before", "after"]
         )
 
@@ -134,7 +134,7 @@ class Outcome:
         """How many images ended in each state, and why."""
         rows = [Reason("accepted", "a conversation was written", self.counts["accepted"], "")]
         rows += sorted(self.reasons, key=lambda row: (row.state, -row.images))
-        return Shown(rows, columns=["state", "reason", "images", "first image"])
+        return FullTable(rows, columns=["state", "reason", "images", "first image"])
 
     @property
     def summary(self) -> str:
@@ -152,7 +152,7 @@ class Outcome:
         """The run's files and what each holds."""
         known = export.FILES | export.AT_TIMES
         names = [name for name in known if (path := self.folder / name).is_file() or (path.is_dir() and any(path.iterdir()))]
-        return Shown({"holds": [known[n] for n in names]}, index=[paths.shown(self.folder / n) for n in names])
+        return FullTable({"holds": [known[n] for n in names]}, index=[paths.display_path(self.folder / n) for n in names])
 
     def require(self) -> None:
         """UserError: the run stopped, no conversation was written, or a larger share of the asked images failed than
@@ -166,7 +166,7 @@ class Outcome:
         bad = self.counts["rejected"] + self.counts["failed"]
         asked = self.counts["images"] - self.counts["skipped"]
         why = "; ".join(f"{row.images} {row.state}: {row.reason}" for row in self.reasons)
-        where = f"every one is listed in {paths.shown(self.folder / 'failures.jsonl')}; {self.again}"
+        where = f"every one is listed in {paths.display_path(self.folder / 'failures.jsonl')}; {self.again}"
         if not self.counts["accepted"]:
             raise UserError(f"no conversation was written for {self.counts['images']} images ({why}); {where}")
         if bad > self.max_failed * asked:

@@ -138,13 +138,13 @@ def _from_file(file: Path) -> dict[str, object]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{paths.shown(file)}: not readable as YAML ({' '.join(str(error).split())})") from error
+        raise UserError(f"{paths.display_path(file)}: not readable as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
-        raise UserError(f"{paths.shown(file)}: expected settings such as 'data_root: /data/ODIR-5K', one on a line")
+        raise UserError(f"{paths.display_path(file)}: expected settings such as 'data_root: /data/ODIR-5K', one on a line")
     known = [name for name in Settings.model_fields if name != "dataset"]
     for name in content:
         if name not in known:
-            raise UserError(f"{paths.shown(file)}: {unknown('setting', name, known)}")
+            raise UserError(f"{paths.display_path(file)}: {unknown('setting', name, known)}")
     for name in PATHS:
         if isinstance(content.get(name), str):  # relative to the project, wherever the command is typed
             content[name] = (paths.root() / Path(content[name]).expanduser()).absolute()
@@ -161,7 +161,7 @@ def _valid(kept: dict[str, object], passed: dict[str, object], file: Path) -> Se
     except ValidationError as error:
         if error.errors()[0]["loc"][0] in passed:
             raise UserError(f"parameter {validation_text(error)}") from error
-        raise from_validation(error, paths.shown(file)) from error
+        raise from_validation(error, paths.display_path(file)) from error
 
 
 def notebook_folder(chosen: Settings, notebook: str) -> Path:

@@ -167,7 +167,7 @@ def read(folder: Path) -> Iterator[tuple[dict, dict]]:
         for (_, entry), (_, origin) in lines:
             yield entry, origin
     except (UserError, ValueError) as error:
-        raise UserError(f"{paths.shown(folder)} holds no finished run ({error}); give the folder of one") from error
+        raise UserError(f"{paths.display_path(folder)} holds no finished run ({error}); give the folder of one") from error
 
 
 def main(arguments: list[str]) -> str:

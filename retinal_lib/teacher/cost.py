@@ -137,9 +137,9 @@ def _read() -> _File:
     try:
         return _File(**yaml.safe_load(file.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
-        raise UserError(f"{paths.shown(file)}: not readable as prices ({' '.join(str(error).split())})") from error
+        raise UserError(f"{paths.display_path(file)}: not readable as prices ({' '.join(str(error).split())})") from error
     except ValidationError as error:
-        raise from_validation(error, paths.shown(file)) from error
+        raise from_validation(error, paths.display_path(file)) from error
 
 
 # --- before a run ---------------------------------------------------------------------------------------------------------
