@@ -56,7 +56,8 @@ class Packing(DryPass):
         count = shown.count(len(files), "file")
         requests = f"{shown.count(self.pack.packed, 'request')} {shown.are(self.pack.packed)}"
         yield f"{requests} packed in {count} in {paths.display_path(self.folder / REQUESTS)}."
-        yield f"Have them answered, put the result files into {paths.display_path(self.folder / RESULTS)}, run with -p mode unpack."
+        results = paths.display_path(self.folder / RESULTS)
+        yield f"Have them answered, put the result files into {results}, then run with -p mode unpack."
 
     def _walk(self, plans: Callable[[], Iterator[Entry]]) -> None:
         for old in (batch for batch in self.ledger.batches("exchange", "packing")):

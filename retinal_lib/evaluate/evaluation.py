@@ -175,8 +175,9 @@ def _next_step(file: Path, blind_file: Path | None, asked: int) -> str:
     """What to do with a question file that nobody has answered."""
     also = f", and the same for {paths.display_path(blind_file)}" if blind_file else ""
     return (
-        f"{count(asked, 'question')} lie in {paths.display_path(file)}; have them answered with papermill notebooks/infer.ipynb "
-        f"-p model_name <folder> -p question_file {paths.display_path(file)}{also}, then pass answers_files"
+        f"{count(asked, 'question')} lie in {paths.display_path(file)}; have them answered with "
+        f"papermill notebooks/infer.ipynb -p model_name <folder> "
+        f"-p question_file {paths.display_path(file)}{also}, then pass answers_files"
     )
 
 

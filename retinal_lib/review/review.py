@@ -81,8 +81,8 @@ class Run:
             self.items = list(self._read())
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{paths.display_path(folder)}: conversations.jsonl and lineage.jsonl are not whole, or of an earlier version; run "
-                "generate.ipynb again, which asks for nothing twice"
+                f"{paths.display_path(folder)}: conversations.jsonl and lineage.jsonl are not whole, or of an earlier version; "
+                "run generate.ipynb again, which asks for nothing twice"
             ) from error
         self.known, self.broken = decisions.read(folder / FILE)
 

@@ -139,8 +139,8 @@ def _price(context: RunContext, server_: str, model: str) -> cost.Price:
     found = cost.find(server_, model) if server_ else context.teacher.price  # the first version did not keep the server
     if found is None:
         raise UserError(
-            f"budget_usd needs a price for {model} at {server_} too, whose replies lie in {paths.display_path(context.folder)}; "
-            f"add it to {paths.display_path(cost.prices_file())}"
+            f"budget_usd needs a price for {model} at {server_} too, whose replies lie in "
+            f"{paths.display_path(context.folder)}; add it to {paths.display_path(cost.prices_file())}"
         )
     return found
 
