@@ -17,6 +17,7 @@ _HOMES = {
     "run.job": "Job",
     "review.review": "Review",
     "explore.boxes_job": "BoxJob",
+    "explore.explore": "Explore",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 __all__ = sorted(_HOME)

@@ -1,12 +1,17 @@
 """What a notebook or terminal shows: whole tables and progress bars."""
 
+import base64
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from tqdm import tqdm
+
+from retinal_lib.paths import PACKAGE
 
 _WHOLE = ("display.max_colwidth", None, "display.max_rows", 200)
 
@@ -99,3 +104,22 @@ def bar(total: int, unit: str) -> Iterator[Bar]:
         yield shown
     finally:
         shown.close()
+
+
+def render(template: str, **values: object) -> str:
+    """Fills a template of the package, named by its path below retinal_lib/; values are escaped in .html files."""
+    return _templates().get_template(template).render(values)
+
+
+@cache
+def _templates() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(PACKAGE),
+        autoescape=select_autoescape(("html",)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters["base64"] = lambda data: base64.b64encode(data).decode()
+    return made

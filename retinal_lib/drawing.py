@@ -1,6 +1,7 @@
 """The only door to matplotlib: sizes, lines, letters, lesion colours, files to print."""
 
 import io
+import textwrap
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ COLOURS = ("#e6e600", "#8cffa9", "#ff0080", "#7e98e6", "#a64dff")
 LANDMARK = "#ffffff"
 INK, FAINT, ALARM = "#1a1a1a", "#8a8a8a", "#c1121f"  # text and axes, what stands back, what is not plausible
 BAR = "#3b6ea5"
+_LETTERS = 52  # of a name beside its bar
 _DASHES = ((), (4, 1.5), (1.2, 1.2))
 # published types keep their colour whatever else an image has; exudates are yellow and blood is not, as one expects
 _KNOWN = {"MA": 1, "HE": 2, "EX": 0, "SE": 3, "LC": 1, "CNV": 2, "FS": 0}
@@ -137,15 +139,54 @@ def short(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
 
 
+def bars(groups: dict[str, Sequence[tuple[str, int]]], total: int | None = None, max_bars: int = 12) -> Figure:
+    """Draws counts as horizontal bars, in the order given, under a title for each group; of more than `max_bars`, the last
+    bars become one. With `total`, each count is also a share of it."""
+    if not groups:
+        return sentence("no image has a label")
+    shown = {title: _with_rest(counts, max_bars) for title, counts in groups.items()}
+    with style():
+        made, axes = grid(1, 1, 0.15 * sum(len(counts) + 1.7 for counts in shown.values()) + 0.1)
+        place, y, ticks = axes[0, 0], 0.0, {}
+        for title, counts in shown.items():
+            place.text(0, y, title, fontweight="bold", va="center", fontsize=7.5)
+            heights = [y + 1 + i for i in range(len(counts))]
+            drawn = place.barh(heights, [n for _, n in counts], color=BAR, height=0.72)
+            labels = [f"{n:,}" + (f"  ({n / total:.0%})" if total else "") for _, n in counts]
+            place.bar_label(drawn, labels, padding=3, fontsize=6.5)
+            names = (textwrap.shorten(name, _LETTERS, placeholder=" …") for name, _ in counts)
+            ticks |= dict(zip(heights, names, strict=True))
+            y = heights[-1] + 1.7
+        place.set_yticks(list(ticks), list(ticks.values()))
+        place.set_ylim(y - 1, -0.6)
+        place.set_xlim(0, 1.12 * max(n for counts in shown.values() for _, n in counts))
+        place.set_xticks([])
+        place.spines[["left", "bottom"]].set_visible(False)
+        place.tick_params(axis="y", length=0)
+    return made
+
+
+def _with_rest(counts: Sequence[tuple[str, int]], max_bars: int) -> Sequence[tuple[str, int]]:
+    if len(counts) <= max_bars:
+        return counts
+    most = max(n for _, n in counts[max_bars - 1 :])
+    return [*counts[: max_bars - 1], (f"{len(counts) - max_bars + 1} more, each at most {most}", most)]
+
+
+def frames(edges: Sequence[Sequence[float]], size: tuple[int, int], gap: float) -> np.ndarray:
+    """Returns boxes [n, 4] (fractions) in pixels of a picture of `size` (width, height), float [n, 4], each side moved
+    outwards by `gap` pixels, so that a line lies beside the lesion and not on it."""
+    width, height = size
+    return np.asarray(edges, float).reshape(-1, 4) * (width, height, width, height) + (-gap, -gap, gap, gap)
+
+
 def boxes(axes: Axes, edges: Sequence[Sequence[float]], hue: Hue, width: float = 0.8, name: str = "boxes") -> None:
-    """Boxes [n, 4] (fractions) over the picture in `axes`: thin, just outside what they hold, dark-edged to be seen on bright
-    and dark ground alike."""
+    """Draws boxes [n, 4] (fractions) over the picture in `axes`: thin, just outside what they hold, dark-edged to be seen on
+    bright and dark ground alike."""
     if not len(edges):
         return
     high, wide = axes.images[0].get_size()
-    x0, y0, x1, y1 = (np.asarray(edges, float) * (wide, high, wide, high)).T - 0.5
-    gap = max(high, wide) / 600 * width  # the line lies beside the lesion, not on it
-    x0, y0, x1, y1 = x0 - gap, y0 - gap, x1 + gap, y1 + gap
+    x0, y0, x1, y1 = frames(edges, (wide, high), max(high, wide) / 600 * width).T - 0.5  # a pixel's middle has whole numbers
     lines = np.stack([np.stack(p, 1) for p in ((x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0))], 1)
     drawn = LineCollection(lines, colors=hue.colour, linewidths=width, capstyle="projecting", joinstyle="miter", gid=name)
     if hue.dashes:

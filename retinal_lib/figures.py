@@ -43,22 +43,6 @@ def conversations(shown: Sequence[tuple[Path, str, list[dict[str, str]]]]) -> Fi
     return figure
 
 
-def bars(title: str, counts: dict[str, int]) -> Figure:
-    """Counts as horizontal bars, in the given order, each with its number."""
-    figure = drawing.figure(0.9 + 0.28 * len(counts), 7, dpi=72)
-    axes = figure.subplots()
-    names = [textwrap.shorten(name, 60, placeholder="…") for name in counts]
-    drawn = axes.barh(range(len(counts)), list(counts.values()), color=drawing.BAR, height=0.7)
-    axes.bar_label(drawn, padding=3, fontsize=9)
-    axes.set_yticks(range(len(counts)), names, fontsize=9)
-    axes.invert_yaxis()
-    axes.spines[["top", "right", "bottom"]].set_visible(False)
-    axes.xaxis.set_visible(False)
-    axes.margins(x=0.12)
-    axes.set_title(title, loc="left", fontsize=11)
-    return figure
-
-
 def _rows(count: int, more: float = 0) -> tuple[Figure, list[tuple[Axes, Axes]]]:
     figure = drawing.figure(4.1 * count + more, 12, dpi=72)
     axes = figure.subplots(count, 2, width_ratios=(1, 1.9), squeeze=False)

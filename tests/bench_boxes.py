@@ -19,7 +19,7 @@ from PIL import Image
 
 from retinal_lib.dataset import page
 from retinal_lib.dataset.lesions import boxes
-from retinal_lib.explore import spread
+from retinal_lib.explore.boxes_job import in_processes
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SIZE = (4288, 2848)
@@ -169,7 +169,7 @@ class Rates(NamedTuple):
 def rate(work: Callable[[Path], object], paths: list[Path], workers: int) -> Rates:
     """How fast so many workers are, with the start of their processes."""
     clock, worked = time.perf_counter(), sum(os.times()[:4])
-    for _ in spread.each(work, paths, workers):
+    for _ in in_processes(work, paths, workers):
         pass
     return Rates(len(paths) / (time.perf_counter() - clock), len(paths) / (sum(os.times()[:4]) - worked))
 

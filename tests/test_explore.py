@@ -10,9 +10,10 @@ import pytest
 from retinal_lib import drawing
 from retinal_lib.dataset import measurements, page
 from retinal_lib.errors import UserError
-from retinal_lib.explore import lesion_map as heat
-from retinal_lib.explore import measurement_table as measured
+from retinal_lib.explore import lesion_map
 from retinal_lib.explore.explore import Explore
+from retinal_lib.explore.lesion_map import LesionMap
+from retinal_lib.explore.measurement_table import Measurements
 from retinal_lib.explore.overlay import Overlay
 from retinal_lib.run import settings
 
@@ -37,7 +38,7 @@ def test_every_dataset_is_told_in_numbers(dataset: str, drawn: dict[str, Path], 
     assert len(found.measured.images) >= 8
     table = found.measured.table()
     assert (table["images"] + table["not plausible"] + table["left out besides"] <= len(found.measured.images)).all()
-    assert bool(found.heat.types) == bool(found.page.masks)
+    assert bool(found.lesions.types) == bool(found.page.masks)
     if found.page.private_names:
         shown = "".join(str(t.to_dict()) for t in (found.trouble, found.outliers, found.examples, found.measured.outliers))
         assert not [name for name in found.data.images if Path(name).stem in shown or Path(name).stem[:7] in shown]
@@ -95,13 +96,13 @@ def test_limit_and_split_narrow_the_page(drawn: dict[str, Path], tmp_path: Path)
 # --- measurements ------------------------------------------------------------------------------------------------
 
 
-def measured_of(column: str, written: list[float]) -> measured.Measured:
+def measured_of(column: str, written: list[float]) -> Measurements:
     place = [f.column for f in measurements.features()].index(column)
     feature = measurements.features()[place]
     values = np.full((len(written), len(measurements.features())), np.nan)
     values[:, place] = written
     trusted = np.where((values > feature.low) & (values < feature.high), values, np.nan)
-    return measured.Measured(tuple(f"image {i}" for i in range(len(written))), values, trusted)
+    return Measurements(tuple(f"image {i}" for i in range(len(written))), values, trusted)
 
 
 def test_outliers_are_the_implausible_and_the_far_ones() -> None:
@@ -126,7 +127,7 @@ def test_the_table_accounts_for_every_value() -> None:
 class Fake(Overlay):
     """An overlay whose one mask is given."""
 
-    def marked(self, layer: object) -> np.ndarray:
+    def mask(self, layer: object) -> np.ndarray:
         """The upper left eighth."""
         mask = np.zeros((128, 128), bool)
         mask[:16, :16] = True
@@ -141,26 +142,30 @@ def fake(nasal: int) -> Fake:
 
 
 def test_left_eyes_are_mirrored() -> None:
-    found = heat.collect([fake(1), fake(-1), fake(0)])
+    found = LesionMap()
+    for nasal in (1, -1, 0):
+        found.add(fake(nasal))
     cells = found.types["EX"].cells
     assert cells[0, 0] == 2 and cells[0, -1] == 1 and cells[-1].sum() == 0
     assert (found.images, found.mirrored, found.unknown) == (3, 1, 1)
     assert found.disc == pytest.approx((0.45, 0.4, 0.55, 0.5))
     row = found.table.loc["exudates"]
     assert row["upper temporal"] == "67%" and row["upper nasal"] == "33%" and row["images with them"] == "3 of 3"
-    assert "1 are mirrored" in found.note
-    assert "upper left" in heat.collect([fake(0)]).table.columns
+    assert "1 of left eyes mirrored to right-eye orientation" in found.note
+    unknown = LesionMap()
+    unknown.add(fake(0))
+    assert "upper left" in unknown.table.columns
 
 
 def test_near_is_within_two_cells() -> None:
     cells = np.zeros((9, 9), bool)
     cells[4, 0] = True
-    wide = heat.widened(cells)
+    wide = lesion_map.widened(cells)
     assert wide[4, 2] and wide[2, 0] and not wide[4, 3] and not wide[1, 0] and not wide[:, -1].any()
 
 
 def test_charts_without_anything_say_so(drawn: dict[str, Path], tmp_path: Path) -> None:
     from retinal_lib.explore import charts
 
-    for made in (charts.bars({}, 0), charts.histograms([]), charts.examples({}, 6), charts.heat(heat.Heat())):
+    for made in (drawing.bars({}, 0), charts.histograms([]), charts.examples({}, 6), charts.lesion_map(LesionMap())):
         assert isinstance(made, drawing.Figure) and made.axes[0].texts

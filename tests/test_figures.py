@@ -74,7 +74,7 @@ def test_an_overlay_holds_every_cluster(idrid: BaseDescription, seen: list[Overl
             found = boxes.read(files[layer.kind])
             assert sum(c.lesions for c in layer.clusters) == layer.lesions == len(found.pixels)
             assert sum(c.pixels for c in layer.clusters) == found.pixels.sum()
-            assert np.array_equal(shown.marked(layer), np.asarray(Image.open(files[layer.kind]).convert("RGB"))[:, :, 0] > 0)
+            assert np.array_equal(shown.mask(layer), np.asarray(Image.open(files[layer.kind]).convert("RGB"))[:, :, 0] > 0)
         assert set(shown.landmarks) == {"optic disc"} and shown.nasal
 
 
@@ -89,26 +89,26 @@ def test_the_smallest_lesions_are_taken_in_turn_and_apart(seen: list[Overlay]) -
             assert first[layer.kind].pixels == boxes.read(layer.path).pixels.min()
 
 
-def test_boxes_at_the_rim_are_known() -> None:
+def test_boxes_at_the_edge_of_the_field_are_known() -> None:
     y, x = np.mgrid[:100, :150]
     field = np.where(np.hypot(x - 75, y - 50) < 60, 120, 5).astype(np.uint8)  # cut above and below, round at the sides
     pixels = np.stack([field] * 3, axis=2)
     middle, side, top, outside = (0.45, 0.4, 0.5, 0.5), (0.105, 0.48, 0.12, 0.52), (0.5, 0.0, 0.55, 0.05), (0.0, 0.4, 0.05, 0.5)
-    assert overlay.touching(pixels, np.array([middle, side, top, outside])).tolist() == [False, True, True, True]
-    assert overlay.touching(pixels * 0, np.array([middle, top])).tolist() == [False, True]
+    assert overlay.touches_field_edge(pixels, np.array([middle, side, top, outside])).tolist() == [False, True, True, True]
+    assert overlay.touches_field_edge(pixels * 0, np.array([middle, top])).tolist() == [False, True]
 
 
 def fake(title: str, count: int, fill: float) -> Overlay:
     clusters = tuple(Cluster((0.4, 0.4, 0.5, 0.5), 1, 10, fill) for _ in range(count))
     layers = (Layer("EX", "exudate", "exudates", drawing.Hue("#e6e600"), Path("no"), clusters, count, 0.1),) if count else ()
     shown = Overlay(title, Path("no"), (10, 10), layers, {}, 10)
-    shown.__dict__["at_rim"] = 0
+    shown.__dict__["edge_boxes"] = 0
     return shown
 
 
 def test_the_worst_come_first() -> None:
     given = [fake("none", 0, 1), fake("clean", 1, 0.9), fake("many", 40, 0.5), fake("worst", 40, 0.1), fake("sparse", 3, 0.2)]
-    assert [shown.title for shown in overlay.worst(given)] == ["worst", "many", "sparse", "clean", "none"]
+    assert [given[i].title for i in overlay.worst(given)] == ["worst", "many", "sparse", "clean", "none"]
     assert overlay.worst([]) == []
 
 
@@ -140,16 +140,16 @@ def test_panels_draw_every_box_around_its_lesions(seen: list[Overlay]) -> None:
         found = np.sort(drawn[:, :, 0].min(axis=1))
         assert np.all(found <= edges[order, 0]) and np.all(edges[order, 0] - found < wide / 100), "just outside"
     names = [text.get_text() for text in made.legends[0].get_texts()]
-    assert names == [layer.told for layer in seen[0].layers] + ["optic disc"]
+    assert names == [layer.counted for layer in seen[0].layers] + ["optic disc"]
 
 
 def test_the_mask_panel_shows_every_type_in_its_colour(seen: list[Overlay]) -> None:
     found = sheets.masks(seen[0], (300, 200))
     assert found.shape == (200, 300, 3)
     for layer in seen[0].layers:
-        cover = overlay.shares(seen[0].marked(layer), (300, 200)) > 0
+        cover = overlay.shares(seen[0].mask(layer), (300, 200)) > 0
         assert (found[cover].max(axis=1) > 60).all(), "the smallest lesion stays visible"
-    assert not found[~np.any([overlay.shares(seen[0].marked(layer), (300, 200)) > 0 for layer in seen[0].layers], axis=0)].any()
+    assert not found[~np.any([overlay.shares(seen[0].mask(layer), (300, 200)) > 0 for layer in seen[0].layers], axis=0)].any()
 
 
 def test_figures_are_saved_to_print_and_the_same_each_time(seen: list[Overlay], tmp_path: Path) -> None:
@@ -194,9 +194,9 @@ def test_the_handout_needs_no_network_and_no_script(seen: list[Overlay], tmp_pat
     assert text.count("<img ") == 2 == text.count("alt=")
     assert "lost.jpg" in text and "Not shown" in text
     titles = re.findall(r"<b>(.*?)</b>", text)
-    assert titles == [shown.title for shown in overlay.worst(seen[:2])]
+    assert titles == [seen[i].title for i in overlay.worst(seen[:2])]
     for layer in seen[0].layers:
-        assert layer.hue.colour in text and layer.told in text
+        assert layer.hue.colour in text and layer.counted in text
     assert file.stat().st_size < 600_000 and json.dumps(titles)
 
 

@@ -40,8 +40,10 @@ DOORS = {
     "openai": ["teacher/server"],
     "matplotlib": ["drawing", "evaluate/figures"],
     "ray": [],  # scale takes it where it is used
-    "sklearn": ["evaluate/metrics"],
-    "scipy": ["evaluate/metrics"],
+    "sklearn": ["evaluate/metrics", "review/agreement"],
+    "scipy": ["evaluate/metrics", "review/agreement"],
+    "joblib": ["explore/boxes_job"],
+    "jinja2": ["display"],
     "sqlite3": ["ask/vault"],
     "cv2": [*SAMPLE],
     "PIL": ["inference/model", "inference/llava/pixels", "dataset/lesions/masks", "images", "review/pictures", *SAMPLE],

@@ -1,4 +1,4 @@
-"""A dataset's numbers and examples as figures."""
+"""A dataset's measurements, example pictures and lesions as figures."""
 
 import textwrap
 from collections.abc import Sequence
@@ -6,64 +6,28 @@ from pathlib import Path
 
 import numpy as np
 
-from retinal_lib import drawing
-from retinal_lib import images as picture
+from retinal_lib import drawing, images
 from retinal_lib.dataset.measurements import Feature
 from retinal_lib.drawing import Axes, Figure
 from retinal_lib.errors import UserError
-from retinal_lib.explore.lesion_map import Heat
+from retinal_lib.explore.lesion_map import LesionMap
 from retinal_lib.explore.measurement_table import range_of
 
 _THUMB = 240  # pixels of an example
-_MOST = 12  # bars of one label
-_LETTERS = 52  # of a class beside its bar
 
 
-def bars(groups: dict[str, list[tuple[str, int]]], total: int) -> Figure:
-    """Classes and their images as bars, a panel for each label; `total` images are all there are."""
-    if not groups:
-        return drawing.sentence("no image has a label")
-    shown = {title: _cut(classes) for title, classes in groups.items()}
-    with drawing.style():
-        lines = sum(len(classes) + 1.7 for classes in shown.values())
-        figure, axes = drawing.grid(1, 1, 0.15 * lines + 0.1)
-        place, y, ticks = axes[0, 0], 0.0, {}
-        for title, classes in shown.items():
-            place.text(0, y, title, fontweight="bold", va="center", fontsize=7.5)
-            at = [y + 1 + i for i in range(len(classes))]
-            numbers = [n for _, n in classes]
-            drawn = place.barh(at, numbers, color=drawing.BAR, height=0.72)
-            place.bar_label(drawn, [f"{n:,}  ({n / total:.0%})" for n in numbers], padding=3, fontsize=6.5)
-            ticks |= dict(zip(at, [textwrap.shorten(name, _LETTERS, placeholder=" …") for name, _ in classes], strict=True))
-            y = at[-1] + 1.7
-        place.set_yticks(list(ticks), list(ticks.values()))
-        place.set_ylim(y - 1, -0.6)
-        place.set_xlim(0, 1.12 * max(n for classes in shown.values() for _, n in classes))
-        place.set_xticks([])
-        place.spines[["left", "bottom"]].set_visible(False)
-        place.tick_params(axis="y", length=0)
-    return figure
-
-
-def _cut(classes: list[tuple[str, int]]) -> list[tuple[str, int]]:
-    if len(classes) <= _MOST:
-        return classes
-    rest = classes[_MOST - 1 :]
-    return [*classes[: _MOST - 1], (f"{len(rest)} more, each at most {rest[0][1]}", max(n for _, n in rest))]
-
-
-def histograms(found: Sequence[tuple[Feature, np.ndarray, np.ndarray]], columns: int = 3) -> Figure:
-    """Per measurement its trusted values as a histogram; the plausible range is white, what lies beyond it grey, and values
-    there are crosses at the side where they lie, their number beside them."""
-    found = [(feature, values, outside) for feature, values, outside in found if len(values) or len(outside)]
-    if not found:
+def histograms(measured: Sequence[tuple[Feature, np.ndarray, np.ndarray]], columns: int = 3) -> Figure:
+    """Draws a histogram of each measurement's trusted values; the plausible range is white, what lies beyond it grey, and
+    values there (`outside`) are crosses at the side where they lie, their number beside them."""
+    measured = [(feature, values, outside) for feature, values, outside in measured if len(values) or len(outside)]
+    if not measured:
         return drawing.sentence("there are no AutoMorph measurements")
-    rows = -(-len(found) // columns)
+    rows = -(-len(measured) // columns)
     with drawing.style():
         figure, axes = drawing.grid(rows, columns, 1.6 * rows)
-        for place, (feature, values, outside) in zip(axes.flat, found, strict=False):
+        for place, (feature, values, outside) in zip(axes.flat, measured, strict=False):
             _histogram(place, feature, values, outside)
-        for place in axes.flat[len(found) :]:
+        for place in axes.flat[len(measured) :]:
             place.axis("off")
     return figure
 
@@ -84,48 +48,48 @@ def _histogram(axes: Axes, feature: Feature, values: np.ndarray, outside: np.nda
     for start, end in ((left, feature.low), (feature.high, right)):
         if start < end:
             axes.axvspan(start, end, color="#e4e4e4", linewidth=0, zorder=0)
-    inside = axes.get_xaxis_transform()
     for beyond, x, align in ((outside <= feature.low, 0.03, "left"), (outside >= feature.high, 0.97, "right")):
         if n := int(beyond.sum()):
             text = f"× {n} below" if align == "left" else f"{n} above ×"
-            said = axes.text(x, 0.93, text, transform=axes.transAxes, color=drawing.ALARM, fontsize=6.5, ha=align, va="top")
-            said.set_in_layout(False)
+            label = axes.text(x, 0.93, text, transform=axes.transAxes, color=drawing.ALARM, fontsize=6.5, ha=align, va="top")
+            label.set_in_layout(False)
     if len(near := outside[(outside > left) & (outside < right)]):
-        axes.plot(near, np.full(len(near), 0.04), "x", color=drawing.ALARM, markersize=4, transform=inside)
+        marks = np.full(len(near), 0.04)
+        axes.plot(near, marks, "x", color=drawing.ALARM, markersize=4, transform=axes.get_xaxis_transform())
     axes.yaxis.set_major_locator(drawing.whole_numbers(3))
     axes.xaxis.set_major_locator(drawing.some_numbers(4))
 
 
-def examples(rows: dict[str, list[tuple[str, Path]]], columns: int) -> Figure:
-    """Pictures (title, path) of each class in rows of `columns`, the class above its first; a picture that cannot be read
-    says so."""
-    if not any(rows.values()):
+def examples(classes: dict[str, list[tuple[str, Path]]], columns: int) -> Figure:
+    """Draws the pictures (title, path) of each class in lines of `columns`, the class above its first; a picture that cannot
+    be read says so."""
+    if not any(classes.values()):
         return drawing.sentence("there is no image to show")
-    lines = _flowing(rows, columns)
-    pictures = {path: _thumb(path) for found in rows.values() for _, path in found}
-    ratio = max([p.shape[0] / p.shape[1] for p in pictures.values() if p is not None] or [1])
+    lines = _lines(classes, columns)
+    thumbs = {path: _thumb(path) for pictures in classes.values() for _, path in pictures}
+    ratio = max([thumb.shape[0] / thumb.shape[1] for thumb in thumbs.values() if thumb is not None] or [1])
     with drawing.style():
         figure, axes = drawing.grid(len(lines), columns, (drawing.WIDTH / columns * ratio + 0.45) * len(lines))
         for places, line in zip(axes, lines, strict=True):
             at = 0
-            for name, found in line:
-                for place, (title, path) in zip(places[at:], found, strict=False):
-                    _example(place, title, pictures[path])
-                letters = 21 * len(found)
-                named = textwrap.wrap(textwrap.shorten(name, 2 * letters - 8, placeholder=" …"), letters)
-                drawing.headline(places[at], "\n".join(named), fontsize=6.5, fontweight="bold")
-                at += len(found)
+            for name, pictures in line:
+                for place, (title, path) in zip(places[at:], pictures, strict=False):
+                    _example(place, title, thumbs[path])
+                letters = 21 * len(pictures)
+                wrapped = textwrap.wrap(textwrap.shorten(name, 2 * letters - 8, placeholder=" …"), letters)
+                drawing.headline(places[at], "\n".join(wrapped), fontsize=6.5, fontweight="bold")
+                at += len(pictures)
             for place in places[at:]:
                 place.axis("off")
     return figure
 
 
-def _flowing(rows: dict[str, list], columns: int) -> list[list[tuple[str, list]]]:
+def _lines(classes: dict[str, list], columns: int) -> list[list[tuple[str, list]]]:
     """Lines of (class, pictures): a class follows another on its line where it fits whole."""
     lines: list[list[tuple[str, list]]] = []
-    for name, found in rows.items():
-        for i in range(0, len(found), columns):
-            part = found[i : i + columns]
+    for name, pictures in classes.items():
+        for i in range(0, len(pictures), columns):
+            part = pictures[i : i + columns]
             if not lines or sum(len(other) for _, other in lines[-1]) + len(part) > columns:
                 lines.append([])
             lines[-1].append((name if not i else "", part))
@@ -142,30 +106,29 @@ def _example(axes: Axes, title: str, pixels: np.ndarray | None) -> None:
 
 def _thumb(path: Path) -> np.ndarray | None:
     try:
-        return np.asarray(picture.upright(path, _THUMB))
+        return np.asarray(images.upright(path, _THUMB))
     except UserError:
         return None
 
 
-def heat(found: Heat) -> Figure:
-    """A map of each lesion type: in what share of the images such a lesion lies within 3 % of the width of each place."""
-    if not found.types:
+def lesion_map(lesions: LesionMap) -> Figure:
+    """Draws a map of each lesion type: the share of images in which such a lesion lies within 3 % of the picture of a place."""
+    if not lesions.types:
         return drawing.sentence("there are no lesion masks")
-    count = len(found.types)
-    columns = min(count, 4)
-    rows = -(-count // columns)
+    columns = min(len(lesions.types), 4)
+    rows = -(-len(lesions.types) // columns)
     with drawing.style():
-        high = drawing.WIDTH / max(columns, 3) * found.ratio
+        high = drawing.WIDTH / max(columns, 3) * lesions.ratio
         figure, axes = drawing.grid(rows, columns, (high + 0.55) * rows + 0.2)
-        for place, spread in zip(axes.flat, found.types.values(), strict=False):
-            share = 100 * spread.near / found.images
-            look = {"cmap": drawing.HEAT, "vmin": 0, "vmax": max(share.max(), 1e-9), "interpolation": "bilinear"}
-            drawn = place.imshow(share, extent=(0, 1, found.ratio, 0), **look)
-            if found.disc:
-                x0, y0, x1, y1 = found.disc
-                drawing.ring(place, (x0 + x1) / 2, (y0 + y1) / 2 * found.ratio, x1 - x0, (y1 - y0) * found.ratio)
-            said = f"{spread.many.split(' (')[0]}: {len(spread.counts)} of {found.images} images"
-            drawing.headline(place, "\n".join(textwrap.wrap(said, 132 // max(columns, 3))), fontsize=6.5)
+        for place, of_type in zip(axes.flat, lesions.types.values(), strict=False):
+            percent = 100 * of_type.near / lesions.images
+            look = {"cmap": drawing.HEAT, "vmin": 0, "vmax": max(percent.max(), 1e-9), "interpolation": "bilinear"}
+            drawn = place.imshow(percent, extent=(0, 1, lesions.ratio, 0), **look)
+            if lesions.disc:
+                x0, y0, x1, y1 = lesions.disc
+                drawing.ring(place, (x0 + x1) / 2, (y0 + y1) / 2 * lesions.ratio, x1 - x0, (y1 - y0) * lesions.ratio)
+            title = f"{of_type.words.split(' (')[0]}: {len(of_type.counts)} of {lesions.images} images"
+            drawing.headline(place, "\n".join(textwrap.wrap(title, 132 // max(columns, 3))), fontsize=6.5)
             place.set_xticks([])
             place.set_yticks([])
             place.spines[:].set_visible(True)
@@ -173,7 +136,7 @@ def heat(found: Heat) -> Figure:
             bar.ax.xaxis.set_major_locator(drawing.some_numbers(4))
             bar.outline.set_visible(False)
             bar.set_label("% of images with one at or near here", fontsize=6)
-        for place in axes.flat[count:]:
+        for place in axes.flat[len(lesions.types) :]:
             place.axis("off")
-        figure.supxlabel(found.note + ("; ring: mean optic disc" if found.disc else ""), fontsize=6.5, x=0.01, ha="left")
+        figure.supxlabel(lesions.note + ("; ring: mean optic disc" if lesions.disc else ""), fontsize=6.5, x=0.01, ha="left")
     return figure

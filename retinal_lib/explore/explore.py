@@ -8,13 +8,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from retinal_lib import display, drawing, paths
+from retinal_lib.dataset import measurements
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.display import FullTable
-from retinal_lib.explore import charts, overlay
-from retinal_lib.explore import measurement_table as measured
-from retinal_lib.explore.lesion_map import Heat
-from retinal_lib.explore.measurement_table import Measured
+from retinal_lib.explore import charts, measurement_table, overlay
+from retinal_lib.explore.lesion_map import LesionMap
+from retinal_lib.explore.measurement_table import Measurements
 from retinal_lib.facts import Fact
 from retinal_lib.run.dataset_job import DatasetJob
 
@@ -131,7 +131,7 @@ class Explore(DatasetJob):
     def label_chart(self) -> drawing.Figure:
         """The labels' classes as bars."""
         bars = {g.title: [(_named(c, g), len(images)) for c, images in g.classes.items()] for g in self.groups}
-        return charts.bars(bars, len(self.usable))
+        return drawing.bars(bars, len(self.usable))
 
     # --- trouble --------------------------------------------------------------------------------------------------
 
@@ -169,9 +169,8 @@ class Explore(DatasetJob):
         """What a sentence may name an image or a patient by, folded."""
         paths = [self.data.image(image).path for image in (*self.data.images, *self.data.skipped)]
         patients = {s.patient for s in self._read[0] if s.patient} if "_read" in self.__dict__ else set()
-        return frozenset(
-            {f.stem.casefold() for f in paths} | {f.name.casefold() for f in paths} | {p.casefold() for p in patients}
-        )
+        names = {name for path in paths for name in (path.stem, path.name)}
+        return frozenset(name.casefold() for name in names | patients)
 
     def _alike(self, sentence: str) -> str:
         """A sentence without what differs from image to image, their names above all."""
@@ -181,14 +180,15 @@ class Explore(DatasetJob):
     # --- measurements ---------------------------------------------------------------------------------------------
 
     @cached_property
-    def measured(self) -> Measured:
+    def measured(self) -> Measurements:
         """AutoMorph's measurements of the usable images."""
-        return measured.read(self.data, self.usable, self.title)
+        return measurement_table.read(self.data, self.usable, self.title)
 
     @property
     def measurement_chart(self) -> drawing.Figure:
         """How the main measurements spread, with their plausible ranges."""
-        return charts.histograms([self.measured.of(column) for column in measured.MAIN])
+        features = [measurements.feature(column) for column in measurement_table.MAIN]
+        return charts.histograms([(feature, *self.measured.of(feature)) for feature in features])
 
     @property
     def outliers(self) -> pd.DataFrame:
@@ -222,21 +222,21 @@ class Explore(DatasetJob):
         )
 
     @cached_property
-    def heat(self) -> Heat:
+    def lesions(self) -> LesionMap:
         """Where the lesions lie; empty where the dataset has no masks."""
+        lesions = LesionMap()
         if not self.page.masks:
-            return Heat()
+            return lesions
         with display.bar(len(self._read[0]), "masks read") as bar:
-            found = Heat()
-            for done, s in enumerate(self._read[0]):
+            for done, seen in enumerate(self._read[0]):
                 bar.show(done)
-                found.add(overlay.read(self.page, self.data.image(s.image), self.title(s.image)))
-        return found
+                lesions.add(overlay.read(self.page, self.data.image(seen.image), self.title(seen.image)))
+        return lesions
 
     @property
-    def heat_chart(self) -> drawing.Figure:
+    def lesion_chart(self) -> drawing.Figure:
         """The map of the lesions."""
-        return charts.heat(self.heat)
+        return charts.lesion_map(self.lesions)
 
     # --- files ----------------------------------------------------------------------------------------------------
 
@@ -247,9 +247,9 @@ class Explore(DatasetJob):
         tables = {
             "labels": self.labels.replace({"label": {"": None}}).ffill() if len(self.labels) else self.labels,
             "trouble": pd.DataFrame(self._trouble),
-            "measurements": self.measured.table([f.column for f in measured.automorph.features()]),
+            "measurements": self.measured.table([f.column for f in measurements.features()]),
             "outliers": self.measured.outliers,
-            "lesions": self.heat.table,
+            "lesions": self.lesions.table,
         }
         for name, table in tables.items():
             path = self.folder / f"{name}.csv"
@@ -259,7 +259,7 @@ class Explore(DatasetJob):
             ("labels", self.label_chart),
             ("measurements", self.measurement_chart),
             ("examples", self.example_chart),
-            ("lesions", self.heat_chart),
+            ("lesions", self.lesion_chart),
         ):
             files = drawing.save(figure, self.folder / name)
             written += [(path, f"the figure of {name}, to print") for path in files]

@@ -1,110 +1,112 @@
-"""What the masks of one image come to: its entry in boxes.json, and sums by lesion type. Light, for helper processes."""
+"""The masks of one image: its entry in boxes.json, and sums by lesion type. Light to import, as worker processes do."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from retinal_lib.dataset import lesion_facts, page
+from retinal_lib.dataset import lesion_facts
 from retinal_lib.dataset.lesions import boxes
 from retinal_lib.dataset.lesions.boxes import Cluster, CropInfo, Lesions
+from retinal_lib.dataset.page import Page
 
 
-@dataclass
-class Sums:
-    """What the masks of one lesion type come to, over all images: pixels `held` by some box, by a box that a description
-    names (`named`), and the pixels of these `named_boxes` and of `all_boxes` (of each box, also where two share them)."""
+@dataclass(frozen=True)
+class TypeSums:
+    """Sums over the masks of one lesion type. `in_boxes` and `in_named` are the lesions' pixels that lie in any box and in a
+    box that a description names; `named_area` and `box_area` are the pixels of the named boxes and of all boxes, shared ones
+    counted for each box."""
 
-    words: str
     images: int = 0
     lesions: int = 0
-    clusters: int = 0
+    boxes: int = 0
     pixels: int = 0
-    held: int = 0
-    named: int = 0
-    named_boxes: float = 0.0
-    all_boxes: float = 0.0
+    in_boxes: int = 0
+    in_named: int = 0
+    named_area: float = 0.0
+    box_area: float = 0.0
 
-    def take(self, found: Lesions, groups: list[Cluster], owners: np.ndarray, most: int) -> None:
-        """Adds one mask with its clusters, of which a description names at most `most`."""
-        width, height = found.size
-        self.images += 1
-        self.lesions += len(found.pixels)
-        self.clusters += len(groups)
-        self.pixels += int(found.pixels.sum())
-        self.held += int(found.pixels[_held(found, groups, owners)].sum())
-        self.named += sum(cluster.pixels for cluster in groups[:most])
-        edges = [cluster.box for cluster in groups[:most]]
-        self.named_boxes += sum((x1 - x0) * width * (y1 - y0) * height for x0, y0, x1, y1 in edges)
-        self.all_boxes += sum(cluster.pixels / cluster.fill for cluster in groups)
+    @classmethod
+    def of(cls, mask: Lesions, clusters: list[Cluster], owners: np.ndarray, max_named: int) -> "TypeSums":
+        """Returns the sums of one mask with its clusters, `owners` [n] being the cluster of each lesion."""
+        width, height = mask.size
+        named = clusters[:max_named]
+        return cls(
+            images=1,
+            lesions=len(mask.pixels),
+            boxes=len(clusters),
+            pixels=int(mask.pixels.sum()),
+            in_boxes=int(mask.pixels[_inside(mask, clusters, owners)].sum()),
+            in_named=sum(cluster.pixels for cluster in named),
+            named_area=sum((x1 - x0) * width * (y1 - y0) * height for x0, y0, x1, y1 in (c.box for c in named)),
+            box_area=sum(cluster.pixels / cluster.fill for cluster in clusters),
+        )
 
-    def add(self, other: "Sums") -> None:
-        """Adds other sums to these."""
-        for name in list(vars(self))[1:]:  # all but the words
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+    def __add__(self, other: "TypeSums") -> "TypeSums":
+        return TypeSums(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
 
     @property
     def row(self) -> dict[str, object]:
-        """As a row of the table of coverage and fill."""
+        """The row of the table of coverage and fill."""
         shares = (
-            ("in a box", self.held, self.pixels),
-            ("in a named box", self.named, self.pixels),
-            ("fill of named boxes", self.named, self.named_boxes),
+            ("in a box", self.in_boxes, self.pixels),
+            ("in a named box", self.in_named, self.pixels),
+            ("fill of named boxes", self.in_named, self.named_area),
         )
-        told = {name: f"{part / whole:.3f}" if whole else "–" for name, part, whole in shares}
-        return {"images": self.images, "lesions": self.lesions, "clusters": self.clusters, **told}
+        texts = {name: f"{part / whole:.3f}" if whole else "–" for name, part, whole in shares}
+        return {"images": self.images, "lesions": self.lesions, "clusters": self.boxes, **texts}
 
 
-def _held(found: Lesions, groups: list[Cluster], owners: np.ndarray) -> np.ndarray:
+def _inside(mask: Lesions, clusters: list[Cluster], owners: np.ndarray) -> np.ndarray:
     """Whether the box of a lesion's cluster, as written, holds the lesion whole; bool [n]."""
-    width, height = found.size
-    outer = np.array([cluster.box for cluster in groups]).reshape(-1, 4)[owners] * [width, height, width, height]
-    inner, slack = found.edges, 1e-6
-    return ((outer[:, :2] <= inner[:, :2] + slack) & (outer[:, 2:] >= inner[:, 2:] - slack)).all(axis=1)
+    width, height = mask.size
+    outer = np.array([cluster.box for cluster in clusters]).reshape(-1, 4)[owners] * [width, height, width, height]
+    slack = 1e-6
+    return ((outer[:, :2] <= mask.edges[:, :2] + slack) & (outer[:, 2:] >= mask.edges[:, 2:] - slack)).all(axis=1)
 
 
-@dataclass(frozen=True)
-class Task:
-    """One image to be measured: its name, file, masks, eye and crop."""
+class MaskTask(NamedTuple):
+    """One image whose masks are to be summarised: its name in boxes.json, file, masks by type, eye, and AutoMorph's crop."""
 
     image: str
     path: Path
-    files: dict[str, Path | None]
+    masks: dict[str, Path | None]
     eye: str | None
-    cut: CropInfo | None
+    crop: CropInfo | None
 
 
-@dataclass(frozen=True)
-class Measuring:
-    """The work on one image: its entry in boxes.json, its sums by lesion type, and what could not be used."""
+class MaskSummary(NamedTuple):
+    """The masks of one image: its entry in boxes.json, sums by lesion type, and sentences on what could not be used."""
 
-    page: page.Page
-    most: int
+    entry: dict[str, object]
+    sums: dict[str, TypeSums]
+    missing: list[str]
 
-    def __call__(self, task: Task) -> tuple[dict[str, object], dict[str, Sums], list[str]]:
-        found = lesion_facts.read(task.files, self.page, task.path, task.eye, task.cut, remember=False)
-        sums: dict[str, Sums] = {}
-        told = {kind: self._lesions(kind, content, sums) for kind, (_, content) in found.types.items()}
-        return {"size": found.image, "landmarks": _landmarks(found), "lesions": told}, sums, list(dict.fromkeys(found.missing))
 
-    def _lesions(self, kind: str, content: Lesions | None, sums: dict[str, Sums]) -> dict[str, object]:
-        groups: list[Cluster] = []
-        if content is not None and len(content.pixels):
-            groups, owners = boxes.clusters(content, self.page.masks.gap, self.page.masks.fill)
-            sums[kind] = Sums("")
-            sums[kind].take(content, groups, owners, self.most)
-        return {
-            "lesions": len(content.pixels) if content else 0,
-            "area": round(content.area, 8) if content else 0.0,
-            "boxes": [{"box": c.box, "lesions": c.lesions, "pixels": c.pixels, "fill": c.fill} for c in groups],
+def summarise(task: MaskTask, page: Page, max_named: int) -> MaskSummary:
+    """Reads the masks of one image and returns their summary; a description names at most `max_named` boxes of a type."""
+    masks = lesion_facts.read(task.masks, page, task.path, task.eye, task.crop, remember=False)
+    lesions, sums = {}, {}
+    for kind, (_, mask) in masks.types.items():
+        clusters: list[Cluster] = []
+        if mask is not None and len(mask.pixels):
+            clusters, owners = boxes.clusters(mask, page.masks.gap, page.masks.fill)
+            sums[kind] = TypeSums.of(mask, clusters, owners, max_named)
+        lesions[kind] = {
+            "lesions": len(mask.pixels) if mask else 0,
+            "area": round(mask.area, 8) if mask else 0.0,
+            "boxes": [{"box": c.box, "lesions": c.lesions, "pixels": c.pixels, "fill": c.fill} for c in clusters],
         }
+    entry = {"size": masks.image, "landmarks": _landmarks(masks), "lesions": lesions}
+    return MaskSummary(entry, sums, list(dict.fromkeys(masks.missing)))
 
 
-def _landmarks(found: lesion_facts.Marked) -> dict[str, dict[str, object]]:
-    """Box, centre and diameter of each landmark, as fractions of the picture; the diameter of its width."""
-    told = {}
-    for words, mark in found.marks.items():
+def _landmarks(masks: lesion_facts.Marked) -> dict[str, dict[str, object]]:
+    """Box, centre and diameter of each landmark, as fractions of the picture; the diameter as a fraction of its width."""
+    landmarks = {}
+    for words, mark in masks.marks.items():
         (x, y), (width, height) = mark.at.centre, mark.size
         centre = [round(x / width, 4), round(y / height, 4)]
-        told[words] = {"box": mark.at.box, "centre": centre, "diameter": round(mark.at.diameter / width, 4)}
-    return told
+        landmarks[words] = {"box": mark.at.box, "centre": centre, "diameter": round(mark.at.diameter / width, 4)}
+    return landmarks

@@ -31,41 +31,36 @@ class _AsWritten(automorph.AutoMorph):
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The measurements of `images` (their titles): `written` as in the tables and `trusted` as told, NaN where there is
-    none, float [images, features]; features as `measurements.features()`."""
+class Measurements:
+    """The measurements of `images` (their titles): `written` as in the tables, and `trusted`, the plausible ones; NaN where
+    there is none; float [images, features], features as `measurements.features()`."""
 
     images: tuple[str, ...]
     written: np.ndarray
     trusted: np.ndarray
 
-    def of(self, column: str) -> tuple[Feature, np.ndarray, np.ndarray]:
-        """A measurement, its trusted values, and the values outside its plausible range."""
-        place = [f.column for f in measurements.features()].index(column)
-        feature, written = measurements.features()[place], self.written[:, place]
-        trusted = self.trusted[:, place]
-        outside = written[~np.isnan(written) & ~_plausible(written, feature)]
-        return feature, trusted[~np.isnan(trusted)], outside
+    def of(self, feature: Feature) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the trusted values of a measurement, and the values outside its plausible range; float [n] each."""
+        place = measurements.features().index(feature)
+        written, trusted = _known(self.written[:, place]), _known(self.trusted[:, place])
+        return trusted, written[~_plausible(written, feature)]
 
     def table(self, columns: Sequence[str] = MAIN) -> pd.DataFrame:
-        """Per measurement how many images have it, its spread, and how many values are left out."""
-        rows = [self._row(column) for column in columns]
+        """Returns by measurement how many images have it, its spread, and how many values are left out."""
+        rows = [self._row(measurements.feature(column)) for column in columns]
         return FullTable([row for row in rows if row] or [{"measurement": "none: there are no AutoMorph results"}])
 
-    def _row(self, column: str) -> dict[str, object] | None:
-        feature, values, outside = self.of(column)
-        written = int((~np.isnan(self.written[:, [f.column for f in measurements.features()].index(column)])).sum())
+    def _row(self, feature: Feature) -> dict[str, object] | None:
+        values, outside = self.of(feature)
+        written = len(_known(self.written[:, measurements.features().index(feature)]))
         if not written:
             return None
-        low, middle, high = np.percentile(values, (5, 50, 95)) if len(values) else (np.nan,) * 3
-        said = [f"{v:.{feature.digits}f}" if v == v else "" for v in (low, middle, high)]
+        spread = [f"{v:.{feature.digits}f}" for v in np.percentile(values, (5, 50, 95))] if len(values) else [""] * 3
         return {
             "measurement": feature.words,
             "unit": feature.unit,
             "images": len(values),
-            "5 %": said[0],
-            "median": said[1],
-            "95 %": said[2],
+            **dict(zip(("5 %", "median", "95 %"), spread, strict=True)),
             "plausible": range_of(feature),
             "not plausible": len(outside),
             "left out besides": written - len(values) - len(outside),
@@ -74,25 +69,29 @@ class Measured:
     @property
     def outliers(self) -> pd.DataFrame:
         """Every value that is not plausible, and then those far from the others, the farthest first."""
-        found = sorted((o for i in range(len(measurements.features())) for o in self._standing_out(i)), key=lambda o: -o[0])
-        return pd.DataFrame([row for _, row in found], columns=["image", "measurement", "value", "why"])
+        rows = [row for place in range(len(measurements.features())) for row in self._outliers(place)]
+        rows.sort(key=lambda row: -row[0])
+        return pd.DataFrame([row for _, *row in rows], columns=["image", "measurement", "value", "why"])
 
-    def _standing_out(self, place: int) -> Iterator[tuple[float, tuple[str, str, str, str]]]:
+    def _outliers(self, place: int) -> Iterator[tuple[float, str, str, str, str]]:
+        """How far from the median, image, measurement, value and reason of each value that stands out."""
         feature = measurements.features()[place]
         written, trusted = self.written[:, place], self.trusted[:, place]
-        known = trusted[~np.isnan(trusted)]
-        middle = float(np.median(known)) if len(known) else 0.0
-        usual = 1.4826 * float(np.median(np.abs(known - middle))) if len(known) >= _ENOUGH else 0.0
-        for image, value, told in zip(self.images, written.tolist(), trusted.tolist(), strict=True):
-            if value != value:
-                continue
-            said = feature.say(value)
-            if not _plausible(np.array(value), feature):
-                failed = "AutoMorph found nothing to measure" if value == -1 else f"plausible is {range_of(feature)}"
-                yield np.inf, (image, feature.words, said if value != -1 else "-1", failed)
-            elif told == told and usual and abs(told - middle) > FAR * usual:
-                far = abs(told - middle) / usual
-                yield far, (image, feature.words, said, f"{far:.1f} robust deviations from the median {feature.say(middle)}")
+        known = _known(trusted)
+        median = float(np.median(known)) if len(known) else 0.0
+        deviation = 1.4826 * float(np.median(np.abs(known - median))) if len(known) >= _ENOUGH else 0.0
+        for i in np.flatnonzero(~np.isnan(written) & ~_plausible(written, feature)).tolist():
+            failed = written[i] == -1
+            why = "AutoMorph found nothing to measure" if failed else f"plausible is {range_of(feature)}"
+            yield np.inf, self.images[i], feature.words, "-1" if failed else feature.say(written[i]), why
+        far = np.abs(trusted - median) / deviation if deviation else np.zeros(len(trusted))
+        for i in np.flatnonzero(far > FAR).tolist():
+            why = f"{far[i]:.1f} robust deviations from the median {feature.say(median)}"
+            yield far[i], self.images[i], feature.words, feature.say(written[i]), why
+
+
+def _known(values: np.ndarray) -> np.ndarray:
+    return values[~np.isnan(values)]
 
 
 def _plausible(values: np.ndarray, feature: Feature) -> np.ndarray:
@@ -100,13 +99,12 @@ def _plausible(values: np.ndarray, feature: Feature) -> np.ndarray:
 
 
 def range_of(feature: Feature) -> str:
-    """The plausible range as text; where all that is asked is more than its lower end, only that."""
-    low = round(feature.low, 3) + 0.0
-    return f"{low:g} to {feature.high:g}"
+    """Returns the plausible range as text."""
+    return f"{round(feature.low, 3) + 0.0:g} to {feature.high:g}"
 
 
-def read(data: BaseDescription, images: Sequence[str], title: Callable[[str], str]) -> Measured:
-    """The measurements of these images of a dataset, those without any left out."""
+def read(data: BaseDescription, images: Sequence[str], title: Callable[[str], str]) -> Measurements:
+    """Returns the measurements of these images of a dataset, those without any left out."""
     tables: dict[Path, _AsWritten] = {}
     names, written, trusted = [], [], []
     for image in images:
@@ -122,4 +120,4 @@ def read(data: BaseDescription, images: Sequence[str], title: Callable[[str], st
             written.append(table.written[row])
             trusted.append(table.values[row])
     shape = (len(names), len(measurements.features()))
-    return Measured(tuple(names), np.array(written).reshape(shape), np.array(trusted).reshape(shape))
+    return Measurements(tuple(names), np.array(written).reshape(shape), np.array(trusted).reshape(shape))

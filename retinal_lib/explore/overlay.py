@@ -1,4 +1,4 @@
-"""What is drawn over a picture: its lesions' boxes and masks, and what makes a picture worth a second look."""
+"""What is drawn over a picture: the boxes and masks of its lesions, and what makes a picture worth a second look."""
 
 import heapq
 from collections.abc import Iterator, Sequence
@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retinal_lib import drawing
-from retinal_lib import images as picture
+from retinal_lib import drawing, images
 from retinal_lib.dataset import lesion_facts
 from retinal_lib.dataset.fact_kinds import Boxes
 from retinal_lib.dataset.image import Image
@@ -18,7 +17,7 @@ from retinal_lib.dataset.lesions.boxes import Box, Cluster, CropInfo, Lesion, Le
 from retinal_lib.dataset.page import Page
 from retinal_lib.drawing import Hue
 
-RIM = 0.015  # a box this near the end of the picture's round field, as a share of the picture's width, touches the rim
+_EDGE = 0.015  # a box this near the end of the round field, as a share of the picture's width, touches its edge
 _DARK = 24  # no channel of a pixel outside the field is brighter, of 255
 _NEAR = 0.06  # of the picture: lesions nearer to each other are not both enlarged
 _SIDE = 256  # pixels of the picture that the field is looked for in
@@ -39,20 +38,20 @@ class Layer:
     area: float
 
     @property
-    def fill(self) -> float:
-        """The lesions' share of their boxes' pixels, 0 to 1."""
-        return sum(c.pixels for c in self.clusters) / sum(c.pixels / c.fill for c in self.clusters)
+    def short(self) -> str:
+        """The words for many, without what stands in brackets."""
+        return self.many.split(" (")[0]
 
     @property
-    def told(self) -> str:
-        """Words and number: 3 haemorrhages."""
+    def counted(self) -> str:
+        """Number and words: 3 haemorrhages."""
         return f"{self.lesions:,} {self.one if self.lesions == 1 else self.many}"
 
 
 @dataclass(frozen=True)
 class Overlay:
     """One image and what lies over it. `title` is what it is called where people look, `size` its (width, height) in
-    pixels, `landmarks` are boxes by their words, `named` is how many boxes of a type a description names, `cut` what
+    pixels, `landmarks` are boxes by their words, `named` is how many boxes of a type a description names, `crop` what
     AutoMorph cropped the picture by, `nasal` 1 where the nose is on the right, -1 on the left, 0 where that is not known,
     `missing` what could not be used. Masks are read again where they are drawn: many overlays take little memory."""
 
@@ -62,57 +61,62 @@ class Overlay:
     layers: tuple[Layer, ...]
     landmarks: dict[str, Box]
     named: int
-    cut: CropInfo | None = None
+    crop: CropInfo | None = None
     nasal: int = 0
     missing: tuple[str, ...] = ()
 
     @property
+    def clusters(self) -> list[Cluster]:
+        """The clusters of all lesion types."""
+        return [cluster for layer in self.layers for cluster in layer.clusters]
+
+    @property
     def boxes(self) -> int:
         """How many boxes there are."""
-        return sum(len(layer.clusters) for layer in self.layers)
+        return len(self.clusters)
 
     @property
     def fill(self) -> float:
         """The lesions' share of the pixels of all boxes, 0 to 1; 1 where there is none."""
-        pixels = sum(c.pixels for layer in self.layers for c in layer.clusters)
-        return pixels / sum(c.pixels / c.fill for layer in self.layers for c in layer.clusters) if pixels else 1.0
+        area = sum(cluster.pixels / cluster.fill for cluster in self.clusters)
+        return sum(cluster.pixels for cluster in self.clusters) / area if area else 1.0
 
     @cached_property
-    def at_rim(self) -> int:
-        """How many boxes touch the rim of the picture's round field, or its edge. UserError: the image cannot be read."""
-        found = [c.box for layer in self.layers for c in layer.clusters]
-        return int(touching(np.asarray(picture.upright(self.path, _SIDE)), np.array(found)).sum()) if found else 0
+    def edge_boxes(self) -> int:
+        """How many boxes touch the edge of the field of view. UserError: the image cannot be read."""
+        edges = np.array([cluster.box for cluster in self.clusters])
+        return int(touches_field_edge(np.asarray(images.upright(self.path, _SIDE)), edges).sum()) if len(edges) else 0
 
     @property
     def caption(self) -> str:
         """What makes it worth a second look."""
         if not self.boxes:
             return "no lesion is marked"
-        rim = f", {self.at_rim} at the rim" if self.at_rim else ""
-        return f"{self.boxes} {'box' if self.boxes == 1 else 'boxes'}{rim}, {self.fill:.0%} filled"
+        edge = f", {self.edge_boxes} at the edge" if self.edge_boxes else ""
+        return f"{self.boxes} {'box' if self.boxes == 1 else 'boxes'}{edge}, {self.fill:.0%} filled"
 
-    def marked(self, layer: Layer) -> np.ndarray:
+    def mask(self, layer: Layer) -> np.ndarray:
         """The mask of a layer as the picture shows it, bool [height, width]: cut where the picture is AutoMorph's crop."""
-        return raster(self._content(layer))
+        return raster(self._lesions(layer))
 
-    def _content(self, layer: Layer) -> Lesions:
-        return lesion_facts.shown(boxes.read(layer.path), self.size, self.cut)
+    def _lesions(self, layer: Layer) -> Lesions:
+        return lesion_facts.shown(boxes.read(layer.path), self.size, self.crop)
 
     def smallest(self, count: int) -> list[tuple[Layer, Lesion]]:
         """The smallest lesions, the types in turn, none close to another, each with its box as a fraction of the picture."""
         turns = [self._upwards(layer, 10 * count) for layer in self.layers]
-        found: list[tuple[Layer, Lesion]] = []
-        while turns and len(found) < count:
+        chosen: list[tuple[Layer, Lesion]] = []
+        while turns and len(chosen) < count:
             for turn in list(turns):
-                pair = next((pair for pair in turn if all(_apart(pair[1], other) for _, other in found)), None)
+                pair = next((pair for pair in turn if all(_apart(pair[1], other) for _, other in chosen)), None)
                 if pair is None:
                     turns.remove(turn)
-                elif len(found) < count:
-                    found.append(pair)
-        return found
+                elif len(chosen) < count:
+                    chosen.append(pair)
+        return chosen
 
     def _upwards(self, layer: Layer, count: int) -> Iterator[tuple[Layer, Lesion]]:
-        for lesion in heapq.nsmallest(count, self._content(layer).lesions, key=lambda lesion: lesion.pixels):
+        for lesion in heapq.nsmallest(count, self._lesions(layer).lesions, key=lambda lesion: lesion.pixels):
             yield layer, lesion
 
 
@@ -121,60 +125,60 @@ def _apart(one: Lesion, other: Lesion) -> bool:
 
 
 def read(page: Page, image: Image, title: str = "") -> Overlay:
-    """The overlay of an image of a dataset; `title` where its name is not to be shown. UserError: the image is not used."""
+    """Reads the overlay of an image of a dataset; `title` where its name is not to be shown. UserError: it is not used."""
     image.require_usable()
     if not page.masks:
         return Overlay(title or image.name, image.path, (1, 1), (), {}, 0)
-    told = lesion_facts.read(image.masks, page, image.path, image.eye, image.crop)
+    masks = lesion_facts.read(image.masks, page, image.path, image.eye, image.crop)
     hues = drawing.hues(page.masks.types)
     layers = []
-    for kind, (path, content) in told.types.items():
-        if content is not None and len(content.pixels):
-            groups, _ = boxes.clusters(content, page.masks.gap, page.masks.fill)
+    for kind, (path, mask) in masks.types.items():
+        if mask is not None and len(mask.pixels):
+            clusters, _ = boxes.clusters(mask, page.masks.gap, page.masks.fill)
             one, many = page.masks.types[kind]
-            layers.append(Layer(kind, one, many, hues[kind], path, tuple(groups), len(content.pixels), content.area))
-    marks = {words: mark.at.box for words, mark in told.marks.items()}
-    most = next((kind.max_boxes for kind in page.gives if isinstance(kind, Boxes)), 0)
-    nasal = told.places(told.size).nasal  # before `missing` is taken: it adds to it where eye and disc disagree
-    drawn = tuple(layer for layer in layers if layer.clusters)
-    return Overlay(title or image.name, image.path, told.image, drawn, marks, most, image.crop, nasal, tuple(told.missing))
+            layers.append(Layer(kind, one, many, hues[kind], path, tuple(clusters), len(mask.pixels), mask.area))
+    landmarks = {words: mark.at.box for words, mark in masks.marks.items()}
+    named = next((kind.max_boxes for kind in page.gives if isinstance(kind, Boxes)), 0)
+    nasal = masks.places(masks.size).nasal  # before `missing` is taken: it adds to it where eye and disc disagree
+    drawn = (tuple(layers), landmarks, named, image.crop, nasal, tuple(masks.missing))
+    return Overlay(title or image.name, image.path, masks.image, *drawn)
 
 
-def raster(found: Lesions) -> np.ndarray:
-    """The marked pixels, bool [height, width]."""
-    width, height = found.size
+def raster(mask: Lesions) -> np.ndarray:
+    """Returns the marked pixels, bool [height, width]."""
+    width, height = mask.size
     steps = np.zeros(height * (width + 1), np.int8)
-    line = found.runs.rows * (width + 1)
-    steps[line + found.runs.starts] = 1
-    steps[line + found.runs.ends] -= 1  # two runs of a row never touch
+    line = mask.runs.rows * (width + 1)
+    steps[line + mask.runs.starts] = 1
+    steps[line + mask.runs.ends] -= 1  # two runs of a row never touch
     np.cumsum(steps, out=steps)
     return steps.view(bool).reshape(height, width + 1)[:, :width]
 
 
 def shares(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """How much of each cell of a grid of `size` (columns, rows) is marked in a mask [height, width], 0 to 1 [rows, columns];
-    the grid is not finer than the mask."""
+    """Returns how much of each cell of a grid of `size` (columns, rows) is marked in a mask [height, width], 0 to 1 [rows,
+    columns]; the grid must not be finer than the mask."""
     across = np.linspace(0, mask.shape[1], size[0] + 1).astype(int)
     down = np.linspace(0, mask.shape[0], size[1] + 1).astype(int)
     sums = np.add.reduceat(np.add.reduceat(mask, down[:-1], axis=0, dtype=np.int32), across[:-1], axis=1)
     return sums / (np.diff(down)[:, None] * np.diff(across))
 
 
-def touching(pixels: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Which boxes [n, 4] (fractions) of a picture [height, width, 3] reach its rim: the end of the bright field in the row
-    or column of their middle, or the picture's edge; bool [n]."""
+def touches_field_edge(pixels: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Returns which boxes [n, 4] (fractions) of a picture [height, width, 3] touch the edge of the field of view: the end of
+    the bright field in the row or column of their middle, or the picture's edge; bool [n]."""
     bright = pixels.max(axis=2) > _DARK
     height, width = bright.shape
-    x = np.clip((found[:, [0, 2]].mean(axis=1) * width).astype(int), 0, width - 1)
-    y = np.clip((found[:, [1, 3]].mean(axis=1) * height).astype(int), 0, height - 1)
+    x = np.clip((edges[:, [0, 2]].mean(axis=1) * width).astype(int), 0, width - 1)
+    y = np.clip((edges[:, [1, 3]].mean(axis=1) * height).astype(int), 0, height - 1)
     left, right = _ends(bright)
     top, bottom = _ends(bright.T)
-    margin, down = RIM, RIM * width / height
+    across, down = _EDGE, _EDGE * width / height
     return (
-        (found[:, 0] <= left[y] / width + margin)
-        | (found[:, 2] >= right[y] / width - margin)
-        | (found[:, 1] <= top[x] / height + down)
-        | (found[:, 3] >= bottom[x] / height - down)
+        (edges[:, 0] <= left[y] / width + across)
+        | (edges[:, 2] >= right[y] / width - across)
+        | (edges[:, 1] <= top[x] / height + down)
+        | (edges[:, 3] >= bottom[x] / height - down)
     )
 
 
@@ -186,11 +190,14 @@ def _ends(bright: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return first, last
 
 
-def worst(overlays: Sequence[Overlay]) -> list[Overlay]:
-    """Those that want a second look first: by the mean of three ranks, most boxes, lowest fill, most boxes at the rim. Ties
-    stay in the order given; images without lesions come last."""
-    ranks = np.zeros(len(overlays))
-    for values in ([-o.boxes for o in overlays], [o.fill for o in overlays], [-o.at_rim for o in overlays]):
-        ranks += np.searchsorted(np.sort(values), values)
-    empty = np.array([not o.boxes for o in overlays], bool)
-    return [overlays[i] for i in np.lexsort((ranks, empty))]
+def rank(values: Sequence[float]) -> np.ndarray:
+    """Returns how many values are smaller than each one, int [n]: equal values share a rank."""
+    return np.searchsorted(np.sort(values), values)
+
+
+def worst(overlays: Sequence[Overlay]) -> list[int]:
+    """Returns the places of the overlays, those first that most want a second look: by the mean of three ranks, most boxes,
+    lowest fill, most boxes at the edge of the field. Ties stay in the order given; images without lesions come last.
+    UserError: a picture cannot be read."""
+    ranks = rank([-o.boxes for o in overlays]) + rank([o.fill for o in overlays]) + rank([-o.edge_boxes for o in overlays])
+    return np.lexsort((ranks, [not o.boxes for o in overlays])).tolist()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from retinal_lib import figures, paths
+from retinal_lib import drawing, paths
 from retinal_lib.dataset import page
 from retinal_lib.dataset.splits import FILE as SPLITS
 from retinal_lib.errors import UserError
@@ -177,7 +177,8 @@ def _pictures(folder: Path, manifest: dict) -> dict[str, str]:
     ):
         if counts:
             more = f", the {_SHOWN} most frequent of {len(counts)}" if len(counts) > _SHOWN else ""
-            figures.bars(title + more, {str(k): v for k, v in list(counts.items())[:_SHOWN]}).savefig(folder / name, dpi=110)
+            bars = [(str(key), number) for key, number in list(counts.items())[:_SHOWN]]
+            drawing.bars({title + more: bars}, max_bars=_SHOWN).savefig(folder / name, dpi=110)
             made[title] = name
     return made
 

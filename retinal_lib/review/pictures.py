@@ -81,9 +81,8 @@ def closer(path: Path, box: tuple[float, ...]) -> bytes:
     return file.getvalue()
 
 
-def _edges(box: tuple[float, ...], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    (left, top, right, bottom), (width, height) = box, size
-    return left * width - _ROOM, top * height - _ROOM, right * width + _ROOM, bottom * height + _ROOM
+def _edges(box: tuple[float, ...], size: tuple[int, int]) -> tuple[float, ...]:
+    return tuple(drawing.frames([box], size, _ROOM)[0].tolist())
 
 
 class Shelf:

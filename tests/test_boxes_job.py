@@ -1,6 +1,8 @@
 """boxes.json: every lesion of a dataset, with AutoMorph's crops, and what its boxes come to."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import tracemalloc
@@ -21,7 +23,6 @@ from retinal_lib.dataset.lesions import wording as telling
 from retinal_lib.dataset.lesions.boxes import Crop
 from retinal_lib.dataset.lesions.locations import Places
 from retinal_lib.explore import boxes_job
-from retinal_lib.explore import boxes_job as boxjob
 
 PAGE = """
 name: clinic
@@ -131,7 +132,7 @@ def test_boxes_json_holds_every_lesion_and_landmark(tmp_path: Path) -> None:
         "EX": {"lesions": 0, "area": 0.0, "boxes": []},
     }
     assert (measured.table["in a box"] == "1.000").all()
-    assert measured.sums["MA"].named == 40 and measured.sums["MA"].held == 60
+    assert measured.sums["microaneurysms"].in_named == 40 and measured.sums["microaneurysms"].in_boxes == 60
     assert measured.summary == "2 images: 16 lesions in 16 boxes"
 
 
@@ -144,6 +145,21 @@ def test_the_same_masks_give_the_same_bytes_whatever_the_number_of_workers(tmp_p
         job(root).run(workers)
         files.append((root / "out" / "boxes.json").read_bytes())
     assert files[0] == files[1]
+
+
+def killed(item: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def test_a_worker_that_is_killed_is_told_in_a_sentence() -> None:
+    with pytest.raises(UserError, match=r"a worker process was killed, as happens when memory runs short"):
+        list(boxes_job.in_processes(killed, range(4), 2))
+
+
+def test_workers_import_nothing_heavy() -> None:
+    code = "import sys, retinal_lib.explore.mask_summary as m; print([n for n in ('torch', 'matplotlib') if n in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
 def test_a_mask_that_cannot_be_used_is_listed_and_the_rest_goes_on(tmp_path: Path) -> None:
@@ -171,11 +187,11 @@ def test_a_dataset_without_masks_says_which_have_them(dataset: str, drawn: dict[
     measured.require()
     assert f"{dataset} has no lesion masks" in measured.summary and "IDRiD_seg, MICCAI_task2" in measured.summary
     assert "no lesion masks" in str(opened.table) and len(measured.table) == len(measured.failed) == 0
-    seen = boxes_job.look(opened, measured)
+    seen = opened.look(measured)
     assert len(seen.table) == len(seen.smallest) == len(seen.save()) == 0
     assert seen.sheet.get_size_inches()[1] < 1 and seen.panels.get_size_inches()[1] < 1, "a sentence alone"
     with pytest.raises(UserError, match=f"{dataset} has no lesion masks"):
-        boxjob.main([dataset, "--data-root", str(drawn[dataset]), "--out-dir", str(tmp_path / "out")])
+        boxes_job.main([dataset, "--data-root", str(drawn[dataset]), "--out-dir", str(tmp_path / "out")])
 
 
 # --- a second look ---
@@ -190,10 +206,10 @@ def test_what_wants_a_second_look_comes_first_and_broken_pictures_are_passed_ove
     (root / "images" / "eye6.png").write_bytes(whole[: len(whole) // 2])
     opened = job(root)
     measured = opened.run()
-    assert [boxed.boxes for boxed in measured.boxed] == [0, 2, 3, 4, 5, 6, 7, 8]
-    assert all(boxed.fill == 1 for boxed in measured.boxed)
-    seen = boxes_job.look(opened, measured, 3)
-    assert [shown.title for shown in seen.shown] == ["eye7.png", "eye5.png", "eye4.png"]
+    assert [image.boxes for image in measured.images] == [0, 2, 3, 4, 5, 6, 7, 8]
+    assert all(image.fill == 1 for image in measured.images)
+    seen = opened.look(measured, 3)
+    assert [shown.title for shown in seen.overlays] == ["eye7.png", "eye5.png", "eye4.png"]
     assert list(seen.table["boxes"]) == [8, 6, 5] and list(seen.table["microaneurysms"]) == [7, 5, 4]
     assert list(seen.smallest["pixels of the mask"]) == [4, 100, 4, 4, 4, 4]
     listed = seen.save()
