@@ -1,28 +1,89 @@
-"""`python -m retinal_lib ODIR`: where the latest conversations of a dataset lie, and one of them; beside that, commands.
+"""The command line of the package: `python -m retinal_lib --help` lists its commands.
 
-`splits` writes one splits.csv for several runs, `export` their conversations in the forms that trainers read, `survey` tells
-how varied and balanced they are, `card` writes a run's dataset card, `boxes` a box for every lesion of a dataset, `review`
-tells what reviewers came to; each tells its arguments with --help.
+Each command imports what it needs when it runs, so that --help answers at once.
 """
 
+import argparse
 import sys
-from importlib import import_module
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 
-from retinal_lib import conversation, paths
+from retinal_lib import paths
 from retinal_lib.errors import UserError
-from retinal_lib.run import settings
 
-COMMANDS = {"splits": "dataset.splits", "survey": "run.survey", "card": "export.card"}  # each the `main` of a module
-COMMANDS |= {"export": "export.trainers", "review": "review.report", "boxes": "explore.boxes_job"}
+_RUN = {"metavar": "RUN_FOLDER", "type": paths.resolve, "help": "the folder of a finished run"}
+_FORMS = """forms:
+  llava     LLaVA's training: one list of id, image, conversations
+  sharegpt  LLaMA-Factory: conversations and images, with dataset_info.json
+  chat      TRL and others: messages of OpenAI's form with image parts, and images
+  parquet   the same as Parquet, for the library datasets"""
 
 
 def main(arguments: list[str]) -> str:
-    """The text to print. UserError: no such dataset, or it has no conversations yet; or as the command says."""
-    if arguments and arguments[0] in ("-h", "--help"):
-        return str(__doc__).strip()
-    if arguments and arguments[0] in COMMANDS:
-        return import_module(f"retinal_lib.{COMMANDS[arguments[0]]}").main(arguments[1:])
-    folder = settings.load(dataset=arguments[0] if arguments else "ODIR").folder
+    """Runs a command and returns the text to print. UserError: as the function behind the command says."""
+    parser, commands = _parser()
+    if not arguments or (arguments[0] not in commands and not arguments[0].startswith("-")):
+        arguments = ["show", *arguments]
+    chosen = parser.parse_args(arguments)
+    return chosen.run(chosen)
+
+
+def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
+    """The parser, and those of its commands by name."""
+    parser = ArgumentParser(
+        prog="python -m retinal_lib",
+        description="Works on finished runs. `python -m retinal_lib DATASET` is short for `show DATASET`.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, run: Callable[[Namespace], str], text: str, **more: object) -> Callable:
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", **more)
+        command.set_defaults(run=run)
+        return command.add_argument
+
+    argument = add("show", _show, "tells where the conversations of a dataset lie, and prints the first")
+    argument("dataset", nargs="?", default="ODIR", help="a dataset's name, or your own page or table (ODIR)")
+
+    argument = add("splits", _splits, "writes one splits.csv for several runs, without a patient in two splits")
+    argument("folders", nargs="+", **_RUN)
+    argument("--out", type=paths.resolve, default="splits.csv", help="the file to write (splits.csv)")
+
+    shape = {"epilog": _FORMS, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    argument = add("export", _export, "writes accepted conversations in the form of a trainer, one file a split", **shape)
+    argument("folders", nargs="+", **_RUN)
+    argument("--form", required=True, help="llava, sharegpt, chat or parquet")
+    argument("--out", help="the folder to write to (RUN_FOLDER/exports/<form>)")
+    argument("--splits", help="a splits.csv to use instead of the runs' own")
+    argument("--images", help="the folder that holds the pictures; without it, paths stay as in the run")
+    reviewed = "accepted: only what reviewers accepted or fixed; unrejected: also what nobody has reviewed yet"
+    argument("--reviewed", help=f"leave out rejected and disputed samples and put in fixes, by reviews.jsonl. {reviewed}")
+
+    argument = add("survey", _survey, "measures repetition, variety and balance of runs, and what a blind reader could guess")
+    argument("folders", nargs="+", **_RUN)
+    argument("--images", type=paths.resolve, help="the folder that image names begin in, to find pictures nearly the same")
+
+    argument = add("card", _card, "writes a run's dataset card, card.md, and its figures")
+    argument("folder", **_RUN)
+
+    argument = add("boxes", _boxes, "writes boxes.json, with boxes for every lesion of a dataset")
+    argument("dataset", help="a dataset with lesion masks, such as IDRiD_seg, or your own page")
+    argument("--data-root", help="the dataset's folder as unzipped; without it, a sample is drawn")
+    argument("--automorph-root", help="AutoMorph's Results folder, if the pictures are its crops")
+    argument("--split", help="one of the dataset's splits")
+    argument("--out-dir", help="the folder for boxes.json")
+    argument("--limit", type=int, help="how many images at most")
+
+    argument = add("review", _review, "counts what reviewers decided, and how far they agree")
+    argument("folders", nargs="+", **_RUN)
+    argument("--merge", nargs="+", metavar="reviews.jsonl", default=[], help="files of other reviewers, to add to the run's")
+    return parser, commands.choices
+
+
+def _show(chosen: Namespace) -> str:
+    from retinal_lib import conversation
+    from retinal_lib.run import settings
+
+    folder = settings.load(dataset=chosen.dataset).folder
     file = folder / "conversations.jsonl"
     if not file.is_file():
         raise UserError(
@@ -30,9 +91,62 @@ def main(arguments: list[str]) -> str:
             f"papermill notebooks/generate.ipynb -p dataset {folder.name.split('-')[0]}"
         )
     conversations = list(conversation.read(file))
-    turns = [f"  {who}: {text}" for turn in conversations[0].turns for who, text in zip("QA", turn, strict=True)]
     counted = f"{len(conversations)} conversations lie in {paths.display_path(file)}"
+    if not conversations:
+        return counted
+    turns = [f"  {who}: {text}" for turn in conversations[0].turns for who, text in zip("QA", turn, strict=True)]
     return "\n".join([counted, f"The first, about {conversations[0].image}:", *turns])
+
+
+def _splits(chosen: Namespace) -> str:
+    from retinal_lib.dataset import splits
+
+    rows = splits.write_together(chosen.folders, chosen.out)
+    return f"{splits.summary(rows)}\nwritten to {paths.display_path(chosen.out)}"
+
+
+def _export(chosen: Namespace) -> str:
+    from retinal_lib.display import count
+    from retinal_lib.export import trainers
+    from retinal_lib.review import decisions
+
+    written = trainers.export(chosen.folders, chosen.form, chosen.out, chosen.splits, chosen.images, chosen.reviewed)
+    lines = [f"{count(number, 'conversation'):>20} in {paths.display_path(path)}" for path, number in written.items()]
+    reviews = [folder / decisions.FILE for folder in chosen.folders]
+    unused = [] if chosen.reviewed else [file for file in reviews if file.is_file()]
+    return "\n".join([*lines, *(f"{paths.display_path(file)} was not used; --reviewed uses it" for file in unused)])
+
+
+def _survey(chosen: Namespace) -> str:
+    from retinal_lib.run import survey
+
+    return survey.of_runs(chosen.folders, chosen.images)
+
+
+def _card(chosen: Namespace) -> str:
+    from retinal_lib.export import card
+
+    return f"The dataset card is {paths.display_path(card.write(chosen.folder))}"
+
+
+def _boxes(chosen: Namespace) -> str:
+    from retinal_lib.explore.boxes_job import FILE, BoxJob
+
+    job = BoxJob.load(**{name: value for name, value in vars(chosen).items() if name != "run"})
+    result = job.run()
+    if result.note:
+        raise UserError(result.note)
+    result.require()
+    tables = [result.table, result.failed] if result.failures else [result.table]
+    file = paths.display_path(job.folder / FILE)
+    return "\n".join([result.summary, *(table.to_string() for table in tables), f"written to {file}"])
+
+
+def _review(chosen: Namespace) -> str:
+    from retinal_lib.review import report
+
+    lines = [report.merge(chosen.folders, chosen.merge)] if chosen.merge else []
+    return "\n".join([*lines, *(line for folder in chosen.folders for line in report.of_folder(folder))])
 
 
 if __name__ == "__main__":

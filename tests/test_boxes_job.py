@@ -17,6 +17,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from retinal_lib import BoxJob, UserError, load_dataset, paths
+from retinal_lib.__main__ import main
 from retinal_lib.dataset import page
 from retinal_lib.dataset.lesions import boxes
 from retinal_lib.dataset.lesions import wording as telling
@@ -191,7 +192,7 @@ def test_a_dataset_without_masks_says_which_have_them(dataset: str, drawn: dict[
     assert len(seen.table) == len(seen.smallest) == len(seen.save()) == 0
     assert seen.sheet.get_size_inches()[1] < 1 and seen.panels.get_size_inches()[1] < 1, "a sentence alone"
     with pytest.raises(UserError, match=f"{dataset} has no lesion masks"):
-        boxes_job.main([dataset, "--data-root", str(drawn[dataset]), "--out-dir", str(tmp_path / "out")])
+        main(["boxes", dataset, "--data-root", str(drawn[dataset]), "--out-dir", str(tmp_path / "out")])
 
 
 # --- a second look ---

@@ -220,7 +220,7 @@ def test_exports_heed_reviews(folder: Path, tmp_path: Path) -> None:
         told = main(["export", str(folder), "--form", "llava", "--out", str(tmp_path / "out"), *more])
         files = (tmp_path / "out").glob("*.json")
         found = {entry["id"]: entry for file in files for entry in json.loads(file.read_text(encoding="utf-8"))}
-        assert ("was not heeded" in told) == (not more)
+        assert ("was not used" in told) == (not more)
         return found
 
     assert len(export()) == 12

@@ -254,7 +254,7 @@ def test_where_numbering_restarts_a_number_is_another_patient(tmp_path: Path) ->
 def test_an_unknown_role_is_refused(tmp_path: Path) -> None:
     path = clinic(tmp_path)
     path.write_text(path.read_text(encoding="utf-8").replace("role: test", "role: exam"), encoding="utf-8")
-    with pytest.raises(UserError, match=r"clinic.yaml: splits.holdout.role.*found 'exam'"):
+    with pytest.raises(UserError, match=r"clinic.yaml: splits > holdout > role: found 'exam'"):
         page.load(path)
 
 

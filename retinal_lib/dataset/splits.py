@@ -1,6 +1,5 @@
 """Train, validation and test for whole persons and pictures, so that no benchmark image is trained on under another name."""
 
-import argparse
 import csv
 import hashlib
 import io
@@ -320,17 +319,13 @@ def summary(rows: list[Placed]) -> str:
     return text
 
 
-def main(arguments: list[str]) -> str:
-    """`python -m retinal_lib splits RUN_FOLDER… [--out splits.csv]`: writes one splits.csv for several runs, returns what is
-    in it. UserError: a folder holds no finished run, or the file is a run's own."""
-    parser = argparse.ArgumentParser(prog="python -m retinal_lib splits", description="One splits.csv for several runs.")
-    parser.add_argument("folders", nargs="+", metavar="RUN_FOLDER", type=paths.resolve, help="the folder of a finished run")
-    parser.add_argument("--out", type=paths.resolve, default=paths.resolve(FILE), help="the file to write (splits.csv)")
-    chosen = parser.parse_args(arguments)
-    if chosen.out in [folder / FILE for folder in chosen.folders]:
+def write_together(folders: list[Path], target: Path) -> list[Placed]:
+    """Writes one splits.csv for several runs and returns its rows. UserError: a folder holds no finished run, or the file is
+    a run's own."""
+    if target in [folder / FILE for folder in folders]:
         raise UserError(
-            f"{paths.display_path(chosen.out)} belongs to its own run, which would write it anew; give --out another file"
+            f"{paths.display_path(target)} belongs to its own run, which would write it anew; give --out another file"
         )
-    rows = together(chosen.folders)
-    write(chosen.out, rows)
-    return f"{summary(rows)}\nwritten to {paths.display_path(chosen.out)}"
+    rows = together(folders)
+    write(target, rows)
+    return rows

@@ -1,6 +1,5 @@
 """Boxes for every lesion of a dataset: the job that writes boxes.json, and a look at its result."""
 
-import argparse
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -260,25 +259,3 @@ class Look:
 def _large(figure: Figure) -> Figure:
     figure.set_dpi(_DOTS)
     return figure
-
-
-def main(arguments: list[str]) -> str:
-    """`python -m retinal_lib boxes`: writes boxes.json and returns coverage and fill as text. UserError: as `BoxJob.load`,
-    `run` and `require`, or the dataset has no masks."""
-    parser = argparse.ArgumentParser(prog="python -m retinal_lib boxes", description="A box for every lesion of a dataset.")
-    parser.add_argument("dataset", help="a dataset with lesion masks, such as IDRiD_seg, or a page of your own")
-    for name, text in (
-        ("data_root", "the dataset's folder as unzipped; without one, a sample is drawn"),
-        ("automorph_root", "AutoMorph's Results folder, where the pictures are its crops"),
-        ("split", "one of the dataset's splits"),
-        ("out_dir", "where boxes.json is written"),
-    ):
-        parser.add_argument(f"--{name.replace('_', '-')}", help=text)
-    parser.add_argument("--limit", type=int, help="how many images at most")
-    job = BoxJob.load(**vars(parser.parse_args(arguments)))
-    result = job.run()
-    if result.note:
-        raise UserError(result.note)
-    result.require()
-    parts = [result.summary, result.table.to_string(), *([result.failed.to_string()] if result.failures else [])]
-    return "\n".join([*parts, f"written to {paths.display_path(job.folder / FILE)}"])

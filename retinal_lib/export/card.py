@@ -1,9 +1,5 @@
-"""A dataset card in Hugging Face form, made from a run's manifest: what a person needs to decide whether to train on it.
+"""A dataset card in Hugging Face form, made from a run's manifest: what a person needs to decide whether to train on it."""
 
-`python -m retinal_lib card RUN_FOLDER` writes card.md there, and its pictures beside it.
-"""
-
-import argparse
 import csv
 import json
 from collections import Counter
@@ -181,10 +177,3 @@ def _pictures(folder: Path, manifest: dict) -> dict[str, str]:
             drawing.bars({title + more: bars}, max_bars=_SHOWN).savefig(folder / name, dpi=110)
             made[title] = name
     return made
-
-
-def main(arguments: list[str]) -> str:
-    """The text to print. UserError: as `write`."""
-    parser = argparse.ArgumentParser(prog="python -m retinal_lib card", description=__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN_FOLDER")
-    return f"The dataset card is {paths.display_path(write(parser.parse_args(arguments).run))}"

@@ -1,6 +1,5 @@
 """The conversations of runs in the forms that trainers read, one file a split."""
 
-import argparse
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +24,6 @@ class Form(NamedTuple):
 
     suffix: str
     row: Callable[[Conversation], dict]
-    what: str
 
 
 def _sharegpt(talk: Conversation) -> dict:
@@ -37,10 +35,10 @@ def _chat(talk: Conversation) -> dict:
 
 
 FORMS = {
-    "llava": Form(".json", Conversation.to_llava, "LLaVA's training: one list of id, image, conversations"),
-    "sharegpt": Form(".json", _sharegpt, "LLaMA-Factory: conversations and images, with dataset_info.json"),
-    "chat": Form(".jsonl", _chat, "TRL and others: messages of OpenAI's form with image parts, and images"),
-    "parquet": Form(".parquet", _chat, "the same as Parquet, for the library datasets"),
+    "llava": Form(".json", Conversation.to_llava),
+    "sharegpt": Form(".json", _sharegpt),
+    "chat": Form(".jsonl", _chat),
+    "parquet": Form(".parquet", _chat),
 }
 
 
@@ -126,7 +124,7 @@ def _shares(entries: list[Conversation], places: dict[str, str] | None) -> dict[
 
 
 def _write(target: Path, form: str, shares: dict[str, list[Conversation]], name: str) -> dict[Path, int]:
-    suffix, row, _ = FORMS[form]
+    suffix, row = FORMS[form]
     files = {target / f"{split}{suffix}": [row(entry) for entry in share] for split, share in shares.items()}
     with ExitStack() as stack:  # the files take their places together
         for path, rows in files.items():
@@ -166,26 +164,3 @@ def _write_parquet(path: Path, rows: list[dict]) -> None:
     messages = [{"role": text, "content": [{"type": text, "text": text}]}]
     features = Features({"id": text, "messages": messages, "images": [text]})
     Dataset.from_list(rows, features=features).to_parquet(str(path))
-
-
-def main(arguments: list[str]) -> str:
-    """`python -m retinal_lib export RUN_FOLDER… --form llava`: returns which files were written. UserError: as `export`."""
-    forms = "\n".join(f"  {name:9} {form.what}" for name, form in FORMS.items())
-    parser = argparse.ArgumentParser(
-        prog="python -m retinal_lib export",
-        description=f"Accepted conversations in the forms that trainers read, one file a split.\n\n{forms}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("folders", nargs="+", metavar="RUN_FOLDER", help="the folder of a finished run")
-    parser.add_argument("--form", required=True, help=f"{', '.join(FORMS)}")
-    parser.add_argument("--out", help="the folder to write to (RUN_FOLDER/exports/<form>)")
-    parser.add_argument("--splits", help="a splits.csv that decides instead of the runs' own")
-    parser.add_argument("--images", help="the folder under which the pictures lie; without it, paths stay as in the run")
-    ways = "; ".join(f"{name}: {what}" for name, what in decisions.REVIEWED.items())
-    parser.add_argument("--reviewed", help=f"heed {decisions.FILE}: rejected and disputed samples out, fixes in. {ways}")
-    chosen = parser.parse_args(arguments)
-    written = export(chosen.folders, chosen.form, chosen.out, chosen.splits, chosen.images, chosen.reviewed)
-    told = [f"{count(number, 'conversation'):>20} in {paths.display_path(path)}" for path, number in written.items()]
-    unheeded = [] if chosen.reviewed else [f for f in map(paths.resolve, chosen.folders) if (f / decisions.FILE).is_file()]
-    told += [f"{paths.display_path(folder / decisions.FILE)} was not heeded; --reviewed does that" for folder in unheeded]
-    return "\n".join(told)

@@ -1,6 +1,5 @@
 """What reviewers came to: how far they are, how many errors there are, how far they agree."""
 
-import argparse
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import combinations
@@ -108,19 +107,12 @@ def of_folder(folder: Path) -> list[str]:
     return told + ([f"  {count(broken, 'line')} of {FILE} cannot be read"] if broken else [])
 
 
-def main(arguments: list[str]) -> str:
-    """`python -m retinal_lib review RUN_FOLDER… [--merge reviews.jsonl …]`: how far reviewers are and agree; with --merge,
-    their files go into the one run's first. UserError: as `of_folder` and `decisions.merge`."""
-    parser = argparse.ArgumentParser(prog="python -m retinal_lib review", description="What reviewers came to.")
-    parser.add_argument("folders", nargs="+", metavar="RUN_FOLDER", type=paths.resolve, help="the folder of a finished run")
-    parser.add_argument("--merge", nargs="+", metavar=FILE, default=[], help=f"{FILE} of other reviewers, to add to the run's")
-    chosen = parser.parse_args(arguments)
-    told = []
-    if chosen.merge:
-        if len(chosen.folders) != 1:
-            raise UserError(f"--merge adds to the reviews of one run, found {count(len(chosen.folders), 'folder')}")
-        own = chosen.folders[0] / FILE
-        of_folder(chosen.folders[0])
-        number = decisions.merge([*([own] if own.is_file() else []), *chosen.merge], own)
-        told.append(f"{count(number, 'decision')} {are(number)} in {paths.display_path(own)}")
-    return "\n".join(told + [line for folder in chosen.folders for line in of_folder(folder)])
+def merge(folders: list[Path], others: list[str]) -> str:
+    """Adds the decisions of other reviewers' files to a run's own, and returns how many it has then. UserError: there is not
+    exactly one folder; as `of_folder` and `decisions.merge`."""
+    if len(folders) != 1:
+        raise UserError(f"--merge adds to the reviews of one run, found {count(len(folders), 'folder')}")
+    own = folders[0] / FILE
+    of_folder(folders[0])
+    number = decisions.merge([*([own] if own.is_file() else []), *others], own)
+    return f"{count(number, 'decision')} {are(number)} in {paths.display_path(own)}"

@@ -1,11 +1,6 @@
 """A whole run looked over: repeated questions and answers, variety, balance, what no fact holds, what a blind reader could
-guess, and pictures that are nearly the same.
+guess, and pictures that are nearly the same."""
 
-`python -m retinal_lib survey RUN_FOLDER…` prints it for one run or several together, and with --images DIR (the folder that
-image names begin in) compares the pictures too.
-"""
-
-import argparse
 import hashlib
 import json
 import re
@@ -157,7 +152,7 @@ def near_pictures(names: list[str], hashes: np.ndarray, limit: int = NEAR) -> li
     return sorted(found, key=lambda pair: (pair[2], pair[0], pair[1]))
 
 
-# --- the command ------------------------------------------------------------------------------------------------------
+# --- finished runs ----------------------------------------------------------------------------------------------------
 
 
 def read(folder: Path) -> Iterator[tuple[dict, dict]]:
@@ -170,21 +165,16 @@ def read(folder: Path) -> Iterator[tuple[dict, dict]]:
         raise UserError(f"{paths.display_path(folder)} holds no finished run ({error}); give the folder of one") from error
 
 
-def main(arguments: list[str]) -> str:
-    """The text to print. UserError: a folder is no run's, or a picture cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m retinal_lib survey", description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_FOLDER")
-    parser.add_argument("--images", type=Path, help="the folder that image names begin in, to compare pictures")
-    chosen = parser.parse_args(arguments)
+def of_runs(folders: Iterable[Path], images: Path | None = None) -> str:
+    """Surveys finished runs together and returns the report as JSON. With `images`, the folder that image names begin in, the
+    pictures nearly the same are listed too. UserError: a folder is no run's, or a picture cannot be read."""
     survey, names = Survey(), []
-    for folder in chosen.runs:
+    for folder in folders:
         for entry, origin in read(folder):
             survey.add(entry["conversations"], origin.get("traces", []))
             names.append(entry["image"])
     text = json.dumps(survey.report(), ensure_ascii=False, indent=2)
-    if chosen.images is None:
-        return text
-    return "\n".join([text, *_compared(chosen.images, names)])
+    return text if images is None else "\n".join([text, *_compared(images, names)])
 
 
 def _compared(root: Path, names: list[str]) -> Iterator[str]:
