@@ -19,7 +19,7 @@ from retinal_lib.dataset import measurements, page
 from retinal_lib.dataset import tables as table
 from retinal_lib.dataset.lesions import boxes
 from retinal_lib.errors import UserError
-from retinal_lib.sample import automorph, datasets, files, fundus
+from retinal_lib.sample import automorph, canvas, datasets, files, fundus
 from retinal_lib.sample import draw as sample
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -103,7 +103,7 @@ def test_automorph_header_is_the_published_one() -> None:
 
 
 def test_measurements_lie_where_automorph_s_do() -> None:
-    measures = fundus.draw(fundus.Eye("someone", "someone's eye")).measures
+    measures = fundus.draw(canvas.Eye("someone", "someone's eye")).measures
     assert len(measures) == 72
     for column, value in measures.items():
         spec = measurements.feature(column)
@@ -127,7 +127,7 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process(drawn: dict[str, 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     def one_eye(self: datasets.Sample) -> None:
-        camera = fundus.Camera((160, 120))
+        camera = canvas.Camera((160, 120))
         self.draw_photograph(datasets.Photograph("9000001_21015_0_0.png", "9000001", "left", camera=camera))
 
     monkeypatch.setattr(datasets.Sample, "draw_eyes", one_eye)
@@ -386,7 +386,7 @@ def test_idrid_pictures_agree_with_both_grades(shots: object, loaded: dict) -> N
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_the_disc_lies_on_the_side_of_the_nose(side: str) -> None:
-    drawing = fundus.draw(fundus.Eye("someone", f"{side} eye", side))
+    drawing = fundus.draw(canvas.Eye("someone", f"{side} eye", side))
     (disc_x, disc_y), (fovea_x, fovea_y) = drawing.centres["disc"], drawing.centres["fovea"]
     assert (disc_x > fovea_x) == (side == "right")
     diameter = np.ptp(np.flatnonzero(drawing.disc.any(axis=1))) + 1
@@ -397,7 +397,7 @@ def test_the_disc_lies_on_the_side_of_the_nose(side: str) -> None:
 
 
 def test_a_large_cup_is_drawn_and_measured() -> None:
-    measures = fundus.draw(fundus.Eye("someone", "a cupped eye", findings={"cup": 0.78})).measures
+    measures = fundus.draw(canvas.Eye("someone", "a cupped eye", findings={"cup": 0.78})).measures
     assert 0.7 < measures["CDR_vertical"] < 0.85
 
 
@@ -423,7 +423,7 @@ def layout_digest(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> s
     shown, every = [], np.ones((8, 8), bool)
     codes = "MA HE EX SE LC CNV FS".split()
 
-    def draw(eye: fundus.Eye) -> fundus.Drawing:
+    def draw(eye: canvas.Eye) -> fundus.Drawing:
         camera = eye.camera
         shown.append([*camera.size, camera.field, camera.degrees, camera.notch])
         shown.append([eye.patient, eye.name, eye.side, eye.centre, *sorted(eye.findings.items())])
@@ -444,8 +444,8 @@ def layout_digest(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> s
 
 def painting(finding: str) -> list[float]:
     """A coarse look at an eye with one finding: 4 x 4 mean colours, pixels of the masks, three measurements."""
-    camera = fundus.Camera((240, 160), 0.97)
-    drawing = fundus.draw(fundus.Eye(finding, finding, findings={finding: FINDINGS[finding]}, camera=camera))
+    camera = canvas.Camera((240, 160), 0.97)
+    drawing = fundus.draw(canvas.Eye(finding, finding, findings={finding: FINDINGS[finding]}, camera=camera))
     cells = drawing.image.reshape(4, 40, 4, 60, 3).mean(axis=(1, 3)).ravel().tolist()
     pixels = [int(drawing.masks[kind].sum()) for kind in sorted(drawing.masks)] + [int(drawing.disc.sum())]
     measures = [drawing.measures[c] for c in ("Fractal_dimension", "Average_width", "Distance_tortuosity")]

@@ -3,13 +3,14 @@
 import csv
 import io
 import math
+from collections.abc import Callable
 from pathlib import PurePosixPath
 
 import cv2
 import numpy as np
 
 from retinal_lib.dataset import measurements
-from retinal_lib.sample.canvas import Canvas, generator
+from retinal_lib.sample.canvas import Canvas, Disc, generator
 from retinal_lib.sample.vessels import Vessel
 
 SQUARE = 912  # AutoMorph's grid
@@ -27,45 +28,37 @@ PROBABILITIES = {
 PREFIXES = {"": ("artery", "vein"), "Artery_": ("artery",), "Vein_": ("vein",)}
 
 
-def measure(
-    canvas: Canvas,
-    vessels: list[Vessel],
-    drawn: dict[str, np.ndarray],
-    half: tuple[float, float],
-    cup: tuple[float, float],
-) -> dict[str, float]:
-    """AutoMorph's columns -> values; a column that cannot be measured is absent.
+def measure(canvas: Canvas, disc: Disc, vessels: list[Vessel], drawn: dict[str, np.ndarray]) -> dict[str, float]:
+    """Returns AutoMorph's columns with their values; a column that cannot be measured is absent.
 
-    `drawn`: the vessels' pixels per kind; `half`: the disc's half axes (horizontal, vertical) in disc diameters;
-    `cup`: the cup's share of each."""
+    `drawn`: the pixels of the arteries and of the veins, bool [height, width]."""
     micron = float(generator("scale", canvas.eye.patient).uniform(1720, 1900))  # µm in a disc diameter
-    width, height = 2 * half[0] * micron, 2 * half[1] * micron
-    found = {
+    width, height = 2 * disc.half[0] * micron, 2 * disc.half[1] * micron
+    values = {
         "Disc_height": height,
         "Disc_width": width,
-        "Cup_height": height * cup[1],
-        "Cup_width": width * cup[0],
-        "CDR_vertical": cup[1],
-        "CDR_horizontal": cup[0],
+        "Cup_height": height * disc.cup[1],
+        "Cup_width": width * disc.cup[0],
+        "CDR_vertical": disc.cup[1],
+        "CDR_horizontal": disc.cup[0],
     }
     grids = {kind: _on_grid(canvas, mask) for kind, mask in drawn.items()}
-    from_disc = _disc_distance(canvas) / max(half)
+    radius = max(disc.half)
+    from_disc = _disc_distance(canvas) / radius
     for zone, (near, far) in ZONES.items():
         ring = (from_disc >= near) & (from_disc < far)
-        parts = {
-            kind: _parts(canvas, [v for v in vessels if v.kind == kind], near * max(half), far * max(half))
-            for kind in ("artery", "vein")
-        }
+        parts = _parts(canvas, vessels, near * radius, far * radius)
         for prefix, kinds in PREFIXES.items():
             grid = np.logical_or.reduce([grids[kind] for kind in kinds]) & ring
-            values = _measures(grid, [p for kind in kinds for p in parts[kind]], micron)
-            found |= {f"{prefix}{name}{zone}": value for name, value in values.items()}
+            some = [part for kind in kinds for part in parts if part.kind == kind]
+            values |= {f"{prefix}{name}{zone}": value for name, value in _vessel_values(grid, some, micron).items()}
         if zone:
-            found |= {f"{name}{zone}": value for name, value in _calibres(parts, micron).items()}
-    return {f.column: found[f.column] for f in measurements.features() if found.get(f.column) is not None}
+            values |= {f"{name}{zone}": value for name, value in _calibres(parts, micron).items()}
+    return {f.column: values[f.column] for f in measurements.features() if f.column in values}
 
 
 def _on_grid(canvas: Canvas, mask: np.ndarray) -> np.ndarray:
+    """The mask on AutoMorph's grid, bool [912, 912]."""
     scale = SQUARE / (2 * canvas.radius)
     move = np.float32([[scale, 0, SQUARE / 2 - scale * canvas.centre[0]], [0, scale, SQUARE / 2 - scale * canvas.centre[1]]])
     return cv2.warpAffine(mask.astype(np.uint8) * 255, move, (SQUARE, SQUARE), flags=cv2.INTER_LINEAR) > 127
@@ -82,22 +75,22 @@ def _disc_distance(canvas: Canvas) -> np.ndarray:
 
 def _parts(canvas: Canvas, vessels: list[Vessel], near: float, far: float) -> list[Vessel]:
     """The stretches of the vessels that lie in the field and between two distances from the disc."""
-    found = []
+    parts = []
     for vessel in vessels:
-        places = canvas.pixels(vessel.points)
+        pixels = canvas.pixels(vessel.points)
         from_disc = np.hypot(*(vessel.points - canvas.disc).T)
-        seen = np.hypot(*(places - canvas.centre).T) < canvas.radius
-        seen &= (places[:, 1] > 0) & (places[:, 1] < canvas.height) & (from_disc >= near) & (from_disc < far)
-        padded = np.concatenate([[False], seen, [False]])
+        visible = np.hypot(*(pixels - canvas.centre).T) < canvas.radius
+        visible &= (pixels[:, 1] > 0) & (pixels[:, 1] < canvas.height) & (from_disc >= near) & (from_disc < far)
+        padded = np.concatenate([[False], visible, [False]])
         edges = np.flatnonzero(padded[1:] != padded[:-1])
         for start, end in edges.reshape(-1, 2):
             points = vessel.points[start:end]
             if len(points) > 4 and _length(points) * canvas.dd / (2 * canvas.radius) > SHORTEST:
-                found.append(Vessel(vessel.kind, points, vessel.widths[start:end]))
-    return found
+                parts.append(Vessel(vessel.kind, points, vessel.widths[start:end]))
+    return parts
 
 
-def _measures(grid: np.ndarray, parts: list[Vessel], micron: float) -> dict[str, float]:
+def _vessel_values(grid: np.ndarray, parts: list[Vessel], micron: float) -> dict[str, float]:
     if not parts or not grid.any():
         return {}
     lengths = [_length(p.points) for p in parts]
@@ -150,34 +143,35 @@ def _tortuosity_density(points: np.ndarray) -> float:
     return (n - 1) / n + sum(_length(p) / _chord(p) - 1 for p in pieces) / _length(points)
 
 
-def _calibres(parts: dict[str, list[Vessel]], micron: float) -> dict[str, float]:
-    """CRAE, CRVE and their ratios from the six widest stretches; absent where there are fewer."""
-    found: dict[str, float] = {}
-    for name, kind in (("CRAE", "artery"), ("CRVE", "vein")):
-        widths = sorted((micron * float(p.widths.mean()) for p in parts[kind]), reverse=True)[:6]
-        if len(widths) == 6:
-            found[f"{name}_Hubbard"] = _combine(widths, _HUBBARD[kind])
-            found[f"{name}_Knudtson"] = _combine(widths, _KNUDTSON[kind])
-    for formula in ("Hubbard", "Knudtson"):
-        if f"CRAE_{formula}" in found and f"CRVE_{formula}" in found:
-            found[f"AVR_{formula}"] = found[f"CRAE_{formula}"] / found[f"CRVE_{formula}"]
-    return found
-
-
-# a is the narrower, b the wider of two vessels, in µm
-_HUBBARD = {
-    "artery": lambda a, b: math.sqrt(0.87 * a * a + 1.01 * b * b - 0.22 * a * b - 10.76),
-    "vein": lambda a, b: math.sqrt(0.72 * a * a + 0.91 * b * b + 450.05),
+# how the widths of two vessels are combined in µm, the narrower one first
+FORMULAS: dict[str, Callable[[float, float], float]] = {
+    "CRAE_Hubbard": lambda a, b: math.sqrt(0.87 * a * a + 1.01 * b * b - 0.22 * a * b - 10.76),
+    "CRVE_Hubbard": lambda a, b: math.sqrt(0.72 * a * a + 0.91 * b * b + 450.05),
+    "CRAE_Knudtson": lambda a, b: 0.88 * math.hypot(a, b),
+    "CRVE_Knudtson": lambda a, b: 0.95 * math.hypot(a, b),
 }
-_KNUDTSON = {"artery": lambda a, b: 0.88 * math.hypot(a, b), "vein": lambda a, b: 0.95 * math.hypot(a, b)}
 
 
-def _combine(widths: list[float], formula: object) -> float:
+def _calibres(parts: list[Vessel], micron: float) -> dict[str, float]:
+    """CRAE, CRVE and their ratios from the six widest parts; absent where there are fewer."""
+    values: dict[str, float] = {}
+    for name, formula in FORMULAS.items():
+        kind = "artery" if name.startswith("CRAE") else "vein"
+        widths = sorted((micron * float(part.widths.mean()) for part in parts if part.kind == kind), reverse=True)[:6]
+        if len(widths) == 6:
+            values[name] = _combine(widths, formula)
+    for author in ("Hubbard", "Knudtson"):
+        if f"CRAE_{author}" in values and f"CRVE_{author}" in values:
+            values[f"AVR_{author}"] = values[f"CRAE_{author}"] / values[f"CRVE_{author}"]
+    return values
+
+
+def _combine(widths: list[float], formula: Callable[[float, float], float]) -> float:
     """Pairs the widest with the narrowest until one width is left."""
     while len(widths) > 1:
         widths = sorted(widths)
-        paired = [formula(widths[i], widths[-1 - i]) for i in range(len(widths) // 2)]
-        widths = paired + ([widths[len(widths) // 2]] if len(widths) % 2 else [])
+        half = len(widths) // 2
+        widths = [formula(widths[i], widths[-1 - i]) for i in range(half)] + widths[half : len(widths) - half]
     return widths[0]
 
 

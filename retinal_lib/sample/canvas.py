@@ -32,7 +32,8 @@ class Camera:
 @dataclass(frozen=True)
 class Eye:
     """One eye to draw. `patient` and `name` make the randomness: both eyes of a patient share pigment and camera.
-    `findings` says what the picture shows: an amount per painter (see `sample_lesions` and `fundus`)."""
+    `findings` are what the picture shows, with their amounts: the lesions of lesions.py, and what fundus.py and vessels.py
+    draw otherwise (cup, tessellation, haze, tortuous ...)."""
 
     patient: str
     name: str
@@ -41,9 +42,17 @@ class Eye:
     camera: Camera = field(default_factory=Camera)
     findings: dict[str, float] = field(default_factory=dict)
 
-    def of(self, finding: str, otherwise: float = 0.0) -> float:
-        """The amount of a finding."""
+    def amount(self, finding: str, otherwise: float = 0.0) -> float:
+        """Returns the amount of a finding, or `otherwise` where nothing is said of it."""
         return self.findings.get(finding, otherwise)
+
+
+@dataclass(frozen=True)
+class Disc:
+    """The optic disc: half axes (horizontal, vertical) in disc diameters, and the cup's share of each."""
+
+    half: tuple[float, float]
+    cup: tuple[float, float]
 
 
 class Canvas:
@@ -189,18 +198,18 @@ def _extent(layer: np.ndarray) -> tuple[slice, slice]:
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def places(
+def scatter(
     canvas: Canvas, count: int, apart: float, near: float = 0.0, far: float = 9.0, disc: float = 0.75
 ) -> list[tuple[float, float]]:
-    """Up to `count` random places in the visible field, `apart` from each other, `near` to `far` from the fovea and off
+    """Returns up to `count` random points in the visible field, `apart` from each other, `near` to `far` from the fovea and off
     the disc; all in disc diameters."""
-    found: list[tuple[float, float]] = []
+    points: list[tuple[float, float]] = []
     for _ in range(200 * count):
         x, y = canvas.rng.uniform(-3.4, 5.4), canvas.rng.uniform(-3.3, 3.3)
         fits = near <= math.hypot(x, y) <= far and math.hypot(x - canvas.disc[0], y - canvas.disc[1]) > disc
-        if fits and canvas.inside(x, y) and all(math.hypot(x - a, y - b) > apart for a, b in [*canvas.taken, *found]):
-            found.append((x, y))
-            if len(found) == count:
+        if fits and canvas.inside(x, y) and all(math.hypot(x - a, y - b) > apart for a, b in [*canvas.taken, *points]):
+            points.append((x, y))
+            if len(points) == count:
                 break
-    canvas.taken += found
-    return found
+    canvas.taken += points
+    return points

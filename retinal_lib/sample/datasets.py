@@ -9,7 +9,8 @@ import yaml
 
 from retinal_lib.dataset import page
 from retinal_lib.sample import automorph, files
-from retinal_lib.sample.fundus import Camera, Drawing, Eye, draw
+from retinal_lib.sample.canvas import Camera, Eye
+from retinal_lib.sample.fundus import Drawing, draw
 
 
 @cache

@@ -2,8 +2,9 @@
 
 import json
 import os
-import shutil
 import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from retinal_lib.dataset import page
@@ -21,51 +22,48 @@ def draw(dataset: str, folder: Path, seed: int = 0) -> Path:
     name = page.get(dataset).name
     if name not in datasets.contents()["datasets"]:
         raise unknown("dataset with a sample", name, datasets.contents()["datasets"])
+
+    def write(made: Path) -> None:
+        sample = datasets.Sample(name, made, seed)
+        sample.draw_eyes()
+        sample.write_automorph()
+
+    return draw_once(folder, {"version": datasets.contents()["version"], "dataset": name, "seed": seed}, write)
+
+
+def draw_once(folder: Path, identity: dict[str, object], write: Callable[[Path], None], kind: str = "sample") -> Path:
+    """Fills `folder` by `write`, unless it holds what has that identity already, and returns the folder.
+
+    It takes its place when all is written, and replaces what has another identity. UserError: it holds something else."""
     folder = Path(folder)
-    wanted = {"version": datasets.contents()["version"], "dataset": name, "seed": seed}
-    if not _is_drawn(folder, wanted):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            made.chmod(0o755)
-            sample = datasets.Sample(name, made, seed)
-            sample.draw_eyes()
-            sample.write_automorph()
-            (made / MARKER).write_text(json.dumps(wanted) + "\n", encoding="utf-8")
-            _put(made, folder, wanted)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
+    if _is_drawn(folder, identity, kind):
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent, ignore_cleanup_errors=True) as place:
+        made = Path(place) / "new"
+        made.mkdir()
+        write(made)
+        (made / MARKER).write_text(json.dumps(identity) + "\n", encoding="utf-8")
+        while not _is_drawn(folder, identity, kind):  # where another process was quicker, its equal sample stays
+            with suppress(FileNotFoundError):  # there is nothing, or another process has moved it
+                folder.rename(Path(tempfile.mkdtemp(dir=place)) / "old")
+            try:
+                made.rename(folder)
+            except OSError:
+                if not folder.exists():
+                    raise
     return folder
 
 
-def _is_drawn(folder: Path, wanted: dict[str, object]) -> bool:
-    """Whether the folder holds the wanted sample. UserError: it holds something that is no sample."""
+def _is_drawn(folder: Path, identity: dict[str, object], kind: str) -> bool:
+    """Whether the folder holds what has that identity. UserError: it holds something that was not drawn."""
     if not os.path.lexists(folder):
         return False
     try:
-        return json.loads((folder / MARKER).read_text(encoding="utf-8")) == wanted
+        return json.loads((folder / MARKER).read_text(encoding="utf-8")) == identity
     except json.JSONDecodeError:
-        return False  # a sample all the same, by its marker
+        return False  # drawn all the same, by its marker
     except OSError as error:
         raise UserError(
-            f"{folder} exists and is no drawn sample (it has no {MARKER} file); choose a folder that does not exist yet"
+            f"{folder} exists and is no drawn {kind} (it has no {MARKER} file); choose a folder that does not exist yet"
         ) from error
-
-
-def _put(made: Path, folder: Path, wanted: dict[str, object]) -> None:
-    """Moves a finished sample into place. Where another process was quicker, its equal sample stays."""
-    while not _is_drawn(folder, wanted):
-        if folder.exists():
-            aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-            try:
-                folder.rename(aside / "old")
-            except FileNotFoundError:
-                pass  # another process has moved it
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
-        try:
-            made.rename(folder)
-            return
-        except OSError:
-            if not folder.exists():
-                raise

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from retinal_lib.sample.canvas import Canvas, Colour, places
+from retinal_lib.sample.canvas import Canvas, Colour, scatter
 
 Painter = Callable[[Canvas, float], None]  # paints a finding of that amount: a count, a strength or a radius
 BLOOD = (0.42, 1.2, 0.8)  # how strongly blood takes away red, green and blue light
@@ -81,8 +81,8 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Spots:
-    """Scattered spots. `zone`: apart, and near to far from the fovea, off the disc (see `places`); `size`: radius, from and to;
-    `stretch`: length over width, from and to; `lumps`: spots that overlap to one, `jitter` from its centre."""
+    """Scattered spots. `zone`: as `scatter` takes it after the count; `size`: radius, from and to; `stretch`: length over
+    width, from and to; `lumps`: how many spots overlap to one, off its centre by about `jitter`."""
 
     zone: tuple[float, ...]
     size: tuple[float, float]
@@ -95,7 +95,7 @@ class Spots:
 
     def __call__(self, canvas: Canvas, count: float) -> np.ndarray:
         layer, rng = canvas.layer(), canvas.rng
-        for x, y in places(canvas, round(count), *self.zone):
+        for x, y in scatter(canvas, round(count), *self.zone):
             for _ in range(self.lumps):
                 dx, dy = (rng.normal(0, spread) if spread else 0 for spread in self.jitter)
                 size = rng.uniform(*self.size)
@@ -118,7 +118,7 @@ def _flame(canvas: Canvas, layer: np.ndarray, x: float, y: float, size: float) -
 def flames(canvas: Canvas, count: float) -> np.ndarray:
     """Flame-shaped haemorrhages."""
     layer = canvas.layer()
-    for x, y in places(canvas, round(count), 0.5, 0.7, 3.2, 0.8):
+    for x, y in scatter(canvas, round(count), 0.5, 0.7, 3.2, 0.8):
         _flame(canvas, layer, x, y, canvas.rng.uniform(0.2, 0.38))
     return blurred(layer, 0.8)
 
@@ -146,7 +146,7 @@ def exudates_near(canvas: Canvas, count: float) -> np.ndarray:
 
 def exudates_far(canvas: Canvas, count: float) -> np.ndarray:
     """Hard exudates more than one disc diameter from the fovea."""
-    return _exudates(canvas, places(canvas, round(count), 0.6, 1.5, 2.4, 1.1), 1.12, 9.0)
+    return _exudates(canvas, scatter(canvas, round(count), 0.6, 1.5, 2.4, 1.1), 1.12, 9.0)
 
 
 def new_vessels(canvas: Canvas, count: float) -> np.ndarray:
@@ -164,14 +164,14 @@ def new_vessels(canvas: Canvas, count: float) -> np.ndarray:
             canvas.stroke(layer, np.array(points), 0.012, 0.9)
 
     tangle(canvas.disc[0] - 0.15, canvas.disc[1] - 0.25, 0.55, 13)
-    for x, y in places(canvas, round(count) - 1, 1.0, 1.5, 2.6, 1.0):
+    for x, y in scatter(canvas, round(count) - 1, 1.0, 1.5, 2.6, 1.0):
         tangle(x, y, 0.4, 9)
     return layer
 
 
 def preretinal_blood(canvas: Canvas, strength: float) -> np.ndarray:
     """Blood before the retina that has settled into a boat with a flat top."""
-    (x, y), *_ = [*places(canvas, 1, 0.4, 1.5, 1.9, 1.4), (-0.8, 1.4)]
+    (x, y), *_ = [*scatter(canvas, 1, 0.4, 1.5, 1.9, 1.4), (-0.8, 1.4)]
     layer = canvas.layer()
     canvas.blob(layer, x, abs(y), 0.75 * strength, 0.08, 1.25, soft=0.06)
     return layer * np.clip((canvas.y - (abs(y) - 0.1) + 0.1 + 0.03 * canvas.cloud(0.5)) * canvas.dd / 2, 0, 1)
@@ -197,7 +197,7 @@ def nerve_fibres(canvas: Canvas, strength: float) -> np.ndarray:
 def pigment_spicules(canvas: Canvas, count: float) -> np.ndarray:
     """Clumps of pigment shaped like bone cells in the mid-periphery."""
     layer, rng = canvas.layer(), canvas.rng
-    for x, y in places(canvas, round(count), 0.16, 1.9, 9.0, 1.1):
+    for x, y in scatter(canvas, round(count), 0.16, 1.9, 9.0, 1.1):
         for _ in range(4):
             canvas.stroke(layer, _ray(x, y, rng.uniform(0, 6.3), np.linspace(0, rng.uniform(0.06, 0.15), 5)), 0.022, 0.9)
     return layer
@@ -400,5 +400,5 @@ OVER_VESSELS: dict[str, Painter] = {
 def paint(canvas: Canvas, painters: dict[str, Painter]) -> None:
     """Paints those findings of the eye that the painters are for."""
     for finding, painter in painters.items():
-        if canvas.eye.of(finding):
-            painter(canvas, canvas.eye.of(finding))
+        if canvas.eye.amount(finding):
+            painter(canvas, canvas.eye.amount(finding))

@@ -5,16 +5,13 @@ It has everything that a real one has, some ten thousand times smaller, so that 
 
 import io
 import json
-import shutil
-import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
-from retinal_lib.errors import UserError
+from retinal_lib.sample.draw import draw_once
 
-MARKER = ".sample"
 _WORDS = """A chat between a curious human and an artificial intelligence assistant. The assistant gives
 helpful, detailed, and polite answers to the human's questions. ###Human: Hi! ###Assistant: Hi
 there! How can I help you today? Please describe this retinal image in detail. Is there any sign of
@@ -52,22 +49,8 @@ def draw(folder: str | Path, shape: Shape | None = None) -> Path:
     """Draws the model into `folder` (`checkpoint/`, and `vision-tower/` beside it) and returns the checkpoint's folder.
 
     A folder that holds this sample already is left as it is. UserError: it holds something else."""
-    shape, folder = shape or Shape(), Path(folder)
-    wanted = json.dumps(shape.__dict__)
-    if folder.exists():
-        marker = folder / MARKER
-        if not marker.is_file():
-            raise UserError(f"{folder} exists and is no drawn model (it has no {MARKER} file); choose another folder")
-        if marker.read_text(encoding="utf-8") == wanted:
-            return folder / "checkpoint"
-        shutil.rmtree(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    made.chmod(0o755)
-    _write(made, shape)
-    (made / MARKER).write_text(wanted, encoding="utf-8")
-    made.rename(folder)
-    return folder / "checkpoint"
+    shape = shape or Shape()
+    return draw_once(Path(folder), asdict(shape), lambda made: _write(made, shape), "model") / "checkpoint"
 
 
 def _write(made: Path, shape: Shape) -> None:

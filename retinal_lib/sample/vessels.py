@@ -10,41 +10,15 @@ import numpy as np
 from retinal_lib.sample.canvas import Canvas
 
 STEP = 0.05  # disc diameters between two points of a vessel
-# the trunks' courses from the disc: disc diameters to the temple and up, and the trunk's relative width
+# the courses of the trunks from the disc, in disc diameters to the temple and up, and the relative width of each trunk
 TRUNKS = (
-    (
-        [
-            (0.0, 0.0),
-            (-0.02, 0.4),
-            (0.22, 0.95),
-            (0.75, 1.5),
-            (1.6, 1.95),
-            (2.8, 2.02),
-            (4.0, 1.7),
-            (5.2, 1.15),
-            (6.2, 0.7),
-        ],
-        1.0,
-    ),
-    (
-        [
-            (0.0, 0.0),
-            (-0.02, -0.4),
-            (0.2, -1.0),
-            (0.7, -1.65),
-            (1.5, -2.2),
-            (2.7, -2.35),
-            (3.9, -2.0),
-            (5.1, -1.4),
-            (6.2, -0.9),
-        ],
-        1.0,
-    ),
-    ([(0.0, 0.0), (-0.15, 0.4), (-0.45, 1.1), (-0.75, 1.9), (-1.3, 2.8), (-2.0, 3.8)], 0.82),
-    ([(0.0, 0.0), (-0.15, -0.4), (-0.5, -1.1), (-0.9, -1.9), (-1.5, -2.7), (-2.2, -3.7)], 0.8),
-    ([(0.0, 0.0), (-0.35, 0.1), (-1.0, 0.25), (-1.8, 0.5), (-3.0, 0.6)], 0.55),
-    ([(0.0, 0.0), (0.35, 0.18), (0.85, 0.5), (1.4, 0.62), (1.95, 0.42)], 0.34),
-    ([(0.0, 0.0), (0.35, -0.16), (0.9, -0.5), (1.5, -0.62), (2.05, -0.4)], 0.32),
+    ([(-0.02, 0.4), (0.22, 0.95), (0.75, 1.5), (1.6, 1.95), (2.8, 2.02), (4.0, 1.7), (5.2, 1.15), (6.2, 0.7)], 1.0),
+    ([(-0.02, -0.4), (0.2, -1.0), (0.7, -1.65), (1.5, -2.2), (2.7, -2.35), (3.9, -2.0), (5.1, -1.4), (6.2, -0.9)], 1.0),
+    ([(-0.15, 0.4), (-0.45, 1.1), (-0.75, 1.9), (-1.3, 2.8), (-2.0, 3.8)], 0.82),
+    ([(-0.15, -0.4), (-0.5, -1.1), (-0.9, -1.9), (-1.5, -2.7), (-2.2, -3.7)], 0.8),
+    ([(-0.35, 0.1), (-1.0, 0.25), (-1.8, 0.5), (-3.0, 0.6)], 0.55),
+    ([(0.35, 0.18), (0.85, 0.5), (1.4, 0.62), (1.95, 0.42)], 0.34),
+    ([(0.35, -0.16), (0.9, -0.5), (1.5, -0.62), (2.05, -0.4)], 0.32),
 )
 WIDTH = {"artery": 0.063, "vein": 0.079}  # disc diameters at the disc
 
@@ -59,24 +33,23 @@ class Vessel:
 
 
 def grow(canvas: Canvas) -> list[Vessel]:
-    """All vessels of an eye, trunks and branches, arteries and veins."""
-    rng, found = canvas.rng, []
-    wave = 0.035 * canvas.eye.of("tortuous", rng.uniform(0.7, 1.5))
+    """Returns all vessels of an eye, trunks and branches, arteries and veins."""
+    rng, vessels = canvas.rng, []
+    wave = 0.035 * canvas.eye.amount("tortuous", rng.uniform(0.7, 1.5))
     opening = rng.uniform(0.88, 1.1)
     for kind in ("vein", "artery"):
-        base = WIDTH[kind] * rng.uniform(0.94, 1.08) * canvas.eye.of(f"{kind} width", 1.0)
+        base = WIDTH[kind] * rng.uniform(0.94, 1.08) * canvas.eye.amount(f"{kind} width", 1.0)
         for course, share in TRUNKS:
             trunk = _trunk(canvas, course, opening * rng.uniform(0.93, 1.07), wave)
             along = np.linspace(0, 1, len(trunk))
             vessel = Vessel(kind, trunk, base * share * (1 - 0.55 * along))
-            found.append(vessel)
-            found += _branches(canvas, vessel, wave, 0)
-    return found
+            vessels += [vessel, *_branches(canvas, vessel, wave, 0)]
+    return vessels
 
 
 def _trunk(canvas: Canvas, course: list, opening: float, wave: float) -> np.ndarray:
     rng = canvas.rng
-    knots = np.array(course) * (1, opening)
+    knots = np.array([(0, 0), *course]) * (1, opening)
     knots[2:] += rng.normal(0, 0.085, knots[2:].shape)
     knots[0] = (-0.09 + rng.normal(0, 0.03), rng.normal(0, 0.05))  # vessels come out on the nasal side of the disc
     line = _spline(knots)
@@ -103,7 +76,7 @@ def _spline(knots: np.ndarray) -> np.ndarray:
 
 def _branches(canvas: Canvas, parent: Vessel, wave: float, depth: int) -> list[Vessel]:
     """Side branches along a vessel, left and right in turn, and theirs."""
-    rng, found = canvas.rng, []
+    rng, branches = canvas.rng, []
     side = 1 if rng.random() < 0.5 else -1
     at = rng.uniform(0.45, 0.8) if depth == 0 else rng.uniform(0.35, 0.8)
     while (i := int(at / STEP)) < len(parent.points) - 3:
@@ -114,12 +87,12 @@ def _branches(canvas: Canvas, parent: Vessel, wave: float, depth: int) -> list[V
             points = _wander(canvas, parent.points[i], heading, width, wave)
             if len(points) > 5:
                 child = Vessel(parent.kind, points, width * (1 - 0.6 * np.linspace(0, 1, len(points))))
-                found.append(child)
+                branches.append(child)
                 if depth < 2:
-                    found += _branches(canvas, child, wave, depth + 1)
+                    branches += _branches(canvas, child, wave, depth + 1)
         side = -side
         at += rng.uniform(0.55, 1.25)
-    return found
+    return branches
 
 
 def _wander(canvas: Canvas, start: np.ndarray, heading: float, width: float, wave: float) -> np.ndarray:
@@ -164,7 +137,7 @@ def paint(canvas: Canvas, vessels: list[Vessel]) -> dict[str, np.ndarray]:
     for kind in ("artery", "vein"):
         layers[kind] = ink(canvas, [v for v in vessels if v.kind == kind])
         drawn[kind] = (layers[kind] > 0.33) & canvas.field
-    strength = canvas.rng.uniform(0.85, 1.1) * canvas.eye.of("vessel contrast", 1.0)
+    strength = canvas.rng.uniform(0.85, 1.1)
     depth = {kind: cv2.GaussianBlur(layer, (0, 0), 0.75) for kind, layer in layers.items()}
     for channel, (artery, vein) in enumerate(((0.10, 0.30), (0.52, 0.84), (0.36, 0.55))):
         canvas.image[..., channel] *= np.exp(-strength * (artery * depth["artery"] + vein * depth["vein"]))
