@@ -74,7 +74,7 @@ def _disc_distance(canvas: Canvas) -> np.ndarray:
 
 
 def _parts(canvas: Canvas, vessels: list[Vessel], near: float, far: float) -> list[Vessel]:
-    """The stretches of the vessels that lie in the field and between two distances from the disc."""
+    """The parts of the vessels that lie in the field and between two distances from the disc."""
     parts = []
     for vessel in vessels:
         pixels = canvas.pixels(vessel.points)
@@ -105,7 +105,7 @@ def _vessel_values(grid: np.ndarray, parts: list[Vessel], micron: float) -> dict
 
 
 def fractal_dimension(grid: np.ndarray) -> float:
-    """Box counting as AutoMorph does it: box sides 4 to 512, boxes that are neither empty nor full; bool [912, 912]."""
+    """Returns the fractal dimension of a mask, bool [912, 912], by AutoMorph's box counting: boxes neither empty nor full."""
     shares = np.zeros((1024, 1024), np.float32)
     shares[: grid.shape[0], : grid.shape[1]] = grid
     sides, counts = [4, 8, 16, 32, 64, 128, 256, 512], []

@@ -13,7 +13,7 @@ DISC_ABOVE = 0.22  # disc diameters that the disc lies above the fovea
 
 
 def generator(*words: object) -> np.random.Generator:
-    """A random generator that depends on the words alone, in every process alike."""
+    """Returns a random generator that depends on the words alone, in every process alike."""
     digest = hashlib.sha256("/".join(map(str, words)).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
@@ -90,7 +90,7 @@ class Canvas:
         self.origin = (self.centre[0] - dx, self.centre[1] - dy)
 
     def pixel(self, x: float, y: float) -> tuple[float, float]:
-        """Eye coordinates to picture coordinates (column, row)."""
+        """Turns eye coordinates into picture coordinates (column, row)."""
         x = x * self.mirror
         return (
             self.origin[0] + self.dd * (self.cos * x - self.sin * y),
@@ -98,18 +98,18 @@ class Canvas:
         )
 
     def pixels(self, points: np.ndarray) -> np.ndarray:
-        """Eye coordinates [n, 2] to picture coordinates [n, 2]."""
+        """Turns eye coordinates [n, 2] into picture coordinates [n, 2]."""
         return np.stack(self.pixel(points[:, 0], points[:, 1]), axis=1)
 
     def inside(self, x: float, y: float, share: float = 0.93) -> bool:
-        """Whether a point lies in the visible field, within that share of its radius and not cut off."""
+        """Tells whether a point lies in the visible field, within that share of its radius and not cut off."""
         column, row = self.pixel(x, y)
         edge = 0.04 * self.height
         visible = edge < row < self.height - edge and edge < column < self.width - edge
         return visible and math.hypot(column - self.centre[0], row - self.centre[1]) < share * self.radius
 
     def around(self, x: float, y: float, radius: float) -> tuple[slice, slice]:
-        """The part of the picture within `radius` disc diameters of a point, as slices of rows and columns."""
+        """Returns the part of the picture within `radius` disc diameters of a point, as slices of rows and columns."""
         (column, row), reach = self.pixel(x, y), radius * self.dd
         return (
             slice(max(int(row - reach), 0), max(int(row + reach), 0)),
@@ -122,7 +122,7 @@ class Canvas:
         return self.from_centre < 1
 
     def cloud(self, cell: float) -> np.ndarray:
-        """Soft noise [height, width] of about unit spread, with lumps of `cell` disc diameters."""
+        """Returns soft noise [height, width] of about unit spread, with lumps of `cell` disc diameters."""
         size = max(2.0, cell * self.dd)
         small = self.rng.standard_normal((int(self.height / size) + 4, int(self.width / size) + 4)).astype(np.float32)
         return cv2.resize(small, (self.width, self.height), interpolation=cv2.INTER_CUBIC) * 1.3
@@ -138,7 +138,7 @@ class Canvas:
         angle: float = 0.0,
         soft: float = 0.3,
     ) -> None:
-        """Lays an uneven spot of `radius` disc diameters into a layer: 1 inside, 0 beyond `soft` of the radius."""
+        """Draws an uneven spot of `radius` disc diameters into a layer: 1 inside, 0 beyond `soft` of the radius."""
         column, row = self.pixel(x, y)
         size = max(radius * self.dd, 0.9)
         reach = math.ceil(size * max(stretch, 1) * (1 + rough + soft)) + 2
@@ -157,11 +157,11 @@ class Canvas:
         np.maximum(layer[top:bottom, left:right], alpha, out=layer[top:bottom, left:right])
 
     def layer(self) -> np.ndarray:
-        """An empty layer, float32 [height, width]."""
+        """Returns an empty layer, float32 [height, width]."""
         return np.zeros((self.height, self.width), np.float32)
 
     def stroke(self, layer: np.ndarray, points: np.ndarray, width: float, value: float = 1.0) -> None:
-        """A smooth line through eye coordinates [n, 2], `width` in disc diameters."""
+        """Draws a smooth line into a layer through eye coordinates [n, 2], `width` in disc diameters."""
         places, thin = self.pixels(points), width * self.dd
         low = np.maximum(np.floor(places.min(axis=0)).astype(int) - 3 - int(thin), 0)
         high = np.minimum(np.ceil(places.max(axis=0)).astype(int) + 4 + int(thin), (self.width, self.height))

@@ -17,8 +17,9 @@ MARKER = ".sample"
 def draw(dataset: str, folder: Path, seed: int = 0) -> Path:
     """Draws the sample of a published dataset (name in any case) into `folder` and returns the folder.
 
-    The same dataset and seed give the same bytes. A folder that holds this sample already is left as it is, one with
-    another sample is replaced. UserError: unknown dataset, or the folder exists and is no sample."""
+    The same dataset and seed give the same bytes. A folder that holds this sample already is left as it is; one with
+    another sample, or one of another `version` in eyes.yaml, is replaced.
+    UserError: unknown dataset, or the folder exists and is no sample."""
     name = page.get(dataset).name
     if name not in datasets.contents()["datasets"]:
         raise unknown("dataset with a sample", name, datasets.contents()["datasets"])
@@ -32,9 +33,10 @@ def draw(dataset: str, folder: Path, seed: int = 0) -> Path:
 
 
 def draw_once(folder: Path, identity: dict[str, object], write: Callable[[Path], None], kind: str = "sample") -> Path:
-    """Fills `folder` by `write`, unless it holds what has that identity already, and returns the folder.
+    """Draws into `folder`, unless it holds a drawing of the same `identity` already, and returns the folder.
 
-    It takes its place when all is written, and replaces what has another identity. UserError: it holds something else."""
+    `write` draws into the temporary folder that it is given, which then takes the place of a drawing with another identity.
+    UserError: the folder holds something that was not drawn."""
     folder = Path(folder)
     if _is_drawn(folder, identity, kind):
         return folder
@@ -56,7 +58,7 @@ def draw_once(folder: Path, identity: dict[str, object], write: Callable[[Path],
 
 
 def _is_drawn(folder: Path, identity: dict[str, object], kind: str) -> bool:
-    """Whether the folder holds what has that identity. UserError: it holds something that was not drawn."""
+    """Whether the folder holds the drawing of that identity. UserError: it holds something that was not drawn."""
     if not os.path.lexists(folder):
         return False
     try:

@@ -91,7 +91,7 @@ def _palette_tiff(path: Path, mask: np.ndarray) -> None:
 
 
 def picture(path: Path, image: np.ndarray) -> None:
-    """A photograph, uint8 [height, width, 3], in the format that the path's suffix names."""
+    """Writes a photograph, uint8 [height, width, 3], in the format that the path's suffix names."""
     path.parent.mkdir(parents=True, exist_ok=True)
     settings = {".png": {"compress_level": 1}, ".tif": {}}.get(path.suffix.casefold(), {"quality": 92, "subsampling": 0})
     Image.fromarray(image).save(path, **settings)

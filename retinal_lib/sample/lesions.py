@@ -26,7 +26,7 @@ def blurred(layer: np.ndarray, sigma: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Stain:
-    """Covers the picture with a colour."""
+    """A colour that covers the picture."""
 
     colour: Colour
     opacity: float
@@ -38,7 +38,7 @@ class Stain:
 
 @dataclass(frozen=True)
 class Absorb:
-    """Darkens the picture. `uneven`: thickness, its variation, and the size of the lumps."""
+    """Darkness as of blood or pigment. `uneven`: thickness, its variation, and the size of the lumps."""
 
     strength: Colour
     blur: float = 0
@@ -116,7 +116,7 @@ def _flame(canvas: Canvas, layer: np.ndarray, x: float, y: float, size: float) -
 
 
 def flames(canvas: Canvas, count: float) -> np.ndarray:
-    """Flame-shaped haemorrhages."""
+    """Draws flame-shaped haemorrhages."""
     layer = canvas.layer()
     for x, y in scatter(canvas, round(count), 0.5, 0.7, 3.2, 0.8):
         _flame(canvas, layer, x, y, canvas.rng.uniform(0.2, 0.38))
@@ -139,18 +139,18 @@ def _exudates(canvas: Canvas, centres: list[tuple[float, float]], near: float, f
 
 
 def exudates_near(canvas: Canvas, count: float) -> np.ndarray:
-    """Hard exudates within one disc diameter of the fovea."""
+    """Draws hard exudates within one disc diameter of the fovea."""
     angles = canvas.rng.uniform(0, 2 * math.pi) + np.arange(round(count)) * 2.2
     return _exudates(canvas, [(0.6 * math.cos(a), 0.6 * math.sin(a)) for a in angles.tolist()], 0.12, 0.95)
 
 
 def exudates_far(canvas: Canvas, count: float) -> np.ndarray:
-    """Hard exudates more than one disc diameter from the fovea."""
+    """Draws hard exudates more than one disc diameter from the fovea."""
     return _exudates(canvas, scatter(canvas, round(count), 0.6, 1.5, 2.4, 1.1), 1.12, 9.0)
 
 
 def new_vessels(canvas: Canvas, count: float) -> np.ndarray:
-    """Fine tangles of new vessels on the disc and along the arcades."""
+    """Draws fine tangles of new vessels on the disc and along the arcades."""
     layer, rng = canvas.layer(), canvas.rng
 
     def tangle(x: float, y: float, size: float, lines: int) -> None:
@@ -170,7 +170,7 @@ def new_vessels(canvas: Canvas, count: float) -> np.ndarray:
 
 
 def preretinal_blood(canvas: Canvas, strength: float) -> np.ndarray:
-    """Blood before the retina that has settled into a boat with a flat top."""
+    """Draws blood before the retina that has settled into a boat with a flat top."""
     (x, y), *_ = [*scatter(canvas, 1, 0.4, 1.5, 1.9, 1.4), (-0.8, 1.4)]
     layer = canvas.layer()
     canvas.blob(layer, x, abs(y), 0.75 * strength, 0.08, 1.25, soft=0.06)
@@ -178,7 +178,7 @@ def preretinal_blood(canvas: Canvas, strength: float) -> np.ndarray:
 
 
 def subretinal_blood(canvas: Canvas, radius: float) -> np.ndarray:
-    """A broad bleed under the macula."""
+    """Draws a broad bleed under the macula."""
     layer, rng = canvas.layer(), canvas.rng
     for _ in range(4):
         canvas.blob(layer, rng.normal(0, 0.22), rng.normal(0.05, 0.2), radius * rng.uniform(0.5, 0.8), 0.3, soft=0.35)
@@ -186,7 +186,7 @@ def subretinal_blood(canvas: Canvas, radius: float) -> np.ndarray:
 
 
 def nerve_fibres(canvas: Canvas, strength: float) -> np.ndarray:
-    """Myelinated nerve fibres: feathery patches at the disc's edge."""
+    """Draws myelinated nerve fibres: feathery patches at the disc's edge."""
     layer, rng = canvas.layer(), canvas.rng
     for _ in range(110):
         line = _ray(*canvas.disc, rng.normal(-1.9, 0.28), np.linspace(0.46, rng.uniform(0.75, 1.35) * strength, 6))
@@ -195,7 +195,7 @@ def nerve_fibres(canvas: Canvas, strength: float) -> np.ndarray:
 
 
 def pigment_spicules(canvas: Canvas, count: float) -> np.ndarray:
-    """Clumps of pigment shaped like bone cells in the mid-periphery."""
+    """Draws clumps of pigment shaped like bone cells in the mid-periphery."""
     layer, rng = canvas.layer(), canvas.rng
     for x, y in scatter(canvas, round(count), 0.16, 1.9, 9.0, 1.1):
         for _ in range(4):
@@ -209,7 +209,7 @@ def _ray(x: float, y: float, angle: float, t: np.ndarray) -> np.ndarray:
 
 
 def drusen(canvas: Canvas, count: float) -> np.ndarray:
-    """Soft spots around the fovea."""
+    """Draws soft spots around the fovea."""
     layer, rng = canvas.layer(), canvas.rng
     for _ in range(round(count)):
         far, angle = abs(rng.normal(0, 0.75)) + 0.08, rng.uniform(0, 2 * math.pi)
@@ -219,7 +219,7 @@ def drusen(canvas: Canvas, count: float) -> np.ndarray:
 
 
 def macular_atrophy(canvas: Canvas, radius: float) -> np.ndarray:
-    """A well-defined patch that takes in the fovea."""
+    """Draws a well-defined patch that takes in the fovea."""
     layer = canvas.layer()
     canvas.blob(layer, 0.03, 0.02, radius, 0.14, 1.1, 0.4, 0.07)
     for _ in range(4):
@@ -229,14 +229,14 @@ def macular_atrophy(canvas: Canvas, radius: float) -> np.ndarray:
 
 
 def crescent(canvas: Canvas, strength: float) -> np.ndarray:
-    """Atrophy beside the disc, on its temporal side, as in high myopia."""
+    """Draws atrophy beside the disc, on its temporal side, as in high myopia."""
     layer = canvas.layer()
     canvas.blob(layer, canvas.disc[0] - 0.22 * strength, canvas.disc[1], 0.5 + 0.1 * strength, 0.08, soft=0.08)
     return layer
 
 
 def lacquer_cracks(canvas: Canvas, count: float) -> np.ndarray:
-    """Fine, forking lines across the macula."""
+    """Draws fine, forking lines across the macula."""
     layer, rng = canvas.layer(), canvas.rng
     for n in range(round(count)):
         heading = rng.uniform(-0.5, 0.5) + 0.9 * n
@@ -258,7 +258,7 @@ def lacquer_cracks(canvas: Canvas, count: float) -> np.ndarray:
 
 
 def vein_occlusion(canvas: Canvas, strength: float) -> None:
-    """Blood along the upper temporal vein, or (above 1) in all quadrants, with cotton wool spots."""
+    """Paints blood along the upper temporal vein, or (above 1) in all quadrants, with cotton wool spots."""
     layer, pale, rng = canvas.layer(), canvas.layer(), canvas.rng
     everywhere = strength > 1
     for _ in range(70 if everywhere else 38):
@@ -275,7 +275,7 @@ def vein_occlusion(canvas: Canvas, strength: float) -> None:
 
 
 def macular_hole(canvas: Canvas, radius: float) -> None:
-    """A round, red, punched-out spot at the fovea with a grey cuff."""
+    """Paints a round, red, punched-out spot at the fovea with a grey cuff."""
     cuff, hole = canvas.layer(), canvas.layer()
     canvas.blob(cuff, 0, 0, radius * 1.9, 0.05, soft=0.5)
     canvas.blob(hole, 0, 0, radius, 0.05, soft=0.2)
@@ -285,7 +285,7 @@ def macular_hole(canvas: Canvas, radius: float) -> None:
 
 
 def epiretinal_membrane(canvas: Canvas, strength: float) -> None:
-    """A glistening sheet over the macula with fine folds."""
+    """Paints a glistening sheet over the macula with fine folds."""
     sheet = np.exp(-((canvas.x - 0.3) ** 2 / 1.4 + canvas.y**2 / 1.0)) * np.clip(0.7 + 0.4 * canvas.cloud(0.5), 0, 1.3)
     canvas.stain((sheet * strength).astype(np.float32), (208, 172, 132), 0.42)
     folds, rng = canvas.layer(), canvas.rng
@@ -298,7 +298,7 @@ def epiretinal_membrane(canvas: Canvas, strength: float) -> None:
 
 
 def laser(canvas: Canvas, count: float) -> None:
-    """Rows of round scars in the periphery, pale with a pigmented middle."""
+    """Paints rows of round scars in the periphery, pale with a pigmented middle."""
     pale, dark, rng = canvas.layer(), canvas.layer(), canvas.rng
     grid = [(x, y) for x in np.arange(-3.5, 5.5, 0.36) for y in np.arange(-3.4, 3.4, 0.36)]
     rng.shuffle(grid)
@@ -317,7 +317,7 @@ def laser(canvas: Canvas, count: float) -> None:
 
 
 def diffuse_atrophy(canvas: Canvas, strength: float) -> None:
-    """Yellowish, ill-defined thinning of the choroid around the disc and the macula."""
+    """Paints yellowish, ill-defined thinning of the choroid around the disc and the macula."""
     near = np.hypot(canvas.x - canvas.disc[0] * 0.62, canvas.y * 1.15)
     layer = np.clip(1.05 - near / 2.3 + 0.16 * canvas.cloud(0.9), 0, 1) * strength
     canvas.stain(layer.astype(np.float32), (226, 150, 78), 0.55)
@@ -325,7 +325,7 @@ def diffuse_atrophy(canvas: Canvas, strength: float) -> None:
 
 
 def choroidal_neovascularisation(canvas: Canvas, radius: float) -> None:
-    """A grey-green membrane of new vessels beside the fovea, with blood at its edge."""
+    """Paints a grey-green membrane of new vessels beside the fovea, with blood at its edge."""
     membrane, blood, rng = canvas.layer(), canvas.layer(), canvas.rng
     x, y = rng.uniform(-0.2, 0.2), rng.uniform(-0.15, 0.2)
     canvas.blob(membrane, x, y, radius, 0.22, 1.2, rng.uniform(0, 3), 0.3)
@@ -340,7 +340,7 @@ def choroidal_neovascularisation(canvas: Canvas, radius: float) -> None:
 
 
 def fuchs_spot(canvas: Canvas, radius: float) -> None:
-    """A dark, raised spot of pigment at the fovea, with a paler rim."""
+    """Paints a dark, raised spot of pigment at the fovea, with a paler rim."""
     rim, spot, rng = canvas.layer(), canvas.layer(), canvas.rng
     x, y = rng.uniform(-0.1, 0.1), rng.uniform(-0.1, 0.1)
     canvas.blob(rim, x, y, radius * 1.6, 0.2, 1.1, rng.uniform(0, 3), 0.5)
@@ -351,7 +351,7 @@ def fuchs_spot(canvas: Canvas, radius: float) -> None:
 
 
 def serous_detachment(canvas: Canvas, radius: float) -> None:
-    """A shallow round blister under the macula, with a light margin."""
+    """Paints a shallow round blister under the macula, with a light margin."""
     layer = canvas.layer()
     canvas.blob(layer, 0.05, 0.05, radius, 0.06, 1.1, 0.3, 0.12)
     canvas.absorb(layer, (0.12, 0.2, 0.0))

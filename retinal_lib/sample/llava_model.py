@@ -1,7 +1,6 @@
 """Draws a tiny LLaVA-v0 model with random weights, in the form such models are published: its answers are noise.
 
-It has everything that a real one has, some ten thousand times smaller, so that loading, asking and the notebooks can be tried.
-"""
+It has everything that a real one has, some ten thousand times smaller, so that loading, asking and notebooks can be tried."""
 
 import io
 import json
@@ -24,8 +23,11 @@ over the whole image. Which eye is it, left or right? The image quality is good.
 
 @dataclass(frozen=True)
 class Shape:
-    """What to draw. `tower`: apart (a folder beside it), inside, or none; `projector`: inside or apart; `shards`: files of
-    weights; `safetensors`: their form."""
+    """The size and the published form of a model to draw.
+
+    `hidden`, `layers`, `heads`, `inner`, `vocab`: the language model's; `clip`, `clip_layers`, `image`, `patch`: the vision
+    tower's, the last two in pixels; `start_end`: whether it knows <im_start> and <im_end>; `tower`: apart (a folder beside the
+    checkpoint), inside, or none; `projector`: inside or apart; `shards`: number of weight files; `safetensors`: their form."""
 
     seed: int = 0
     hidden: int = 64
@@ -53,11 +55,11 @@ def draw(folder: str | Path, shape: Shape | None = None) -> Path:
     return draw_once(Path(folder), asdict(shape), lambda made: _write(made, shape), "model") / "checkpoint"
 
 
-def _write(made: Path, shape: Shape) -> None:
-    (made / "checkpoint").mkdir()
+def _write(folder: Path, shape: Shape) -> None:
+    (folder / "checkpoint").mkdir()
     generator = torch.Generator().manual_seed(shape.seed)
     added = ["[PAD]", "<im_patch>", *(["<im_start>", "<im_end>"] if shape.start_end else [])]
-    _tokenizer(made / "checkpoint", shape.vocab, added)
+    _tokenizer(folder / "checkpoint", shape.vocab, added)
     weights = _language(shape, shape.vocab + len(added), generator)
     tower, projector = _tower(shape, generator), _projector(shape, generator)
     config = _config(shape, shape.vocab + len(added))
@@ -65,15 +67,15 @@ def _write(made: Path, shape: Shape) -> None:
         weights |= {f"model.vision_tower.{name}": tensor for name, tensor in tower.items()}
         config["vision_config"] = _tower_config(shape)
     if shape.tower == "apart":
-        (made / "vision-tower").mkdir()
-        _json(made / "vision-tower" / "config.json", _tower_config(shape))
-        torch.save(tower, made / "vision-tower" / "pytorch_model.bin")
+        (folder / "vision-tower").mkdir()
+        _json(folder / "vision-tower" / "config.json", _tower_config(shape))
+        torch.save(tower, folder / "vision-tower" / "pytorch_model.bin")
     if shape.projector == "inside":
         weights |= projector
     else:
-        torch.save(projector, made / "mm_projector.bin")
-    _json(made / "checkpoint" / "config.json", config)
-    _save(made / "checkpoint", weights, shape)
+        torch.save(projector, folder / "mm_projector.bin")
+    _json(folder / "checkpoint" / "config.json", config)
+    _save(folder / "checkpoint", weights, shape)
 
 
 def _config(shape: Shape, vocab: int) -> dict:
@@ -121,10 +123,10 @@ def _tower_config(shape: Shape) -> dict:
 def _tokenizer(folder: Path, size: int, added: list[str]) -> None:
     from sentencepiece import SentencePieceTrainer
 
-    made = io.BytesIO()
+    model = io.BytesIO()
     SentencePieceTrainer.train(
         sentence_iterator=iter(_WORDS.replace("\n", " ").replace(". ", ".\n").split("\n") * 4),
-        model_writer=made,
+        model_writer=model,
         vocab_size=size,
         model_type="bpe",
         byte_fallback=True,
@@ -134,7 +136,7 @@ def _tokenizer(folder: Path, size: int, added: list[str]) -> None:
         num_threads=1,
         minloglevel=2,
     )
-    (folder / "tokenizer.model").write_bytes(made.getvalue())
+    (folder / "tokenizer.model").write_bytes(model.getvalue())
     _json(folder / "added_tokens.json", {name: size + i for i, name in enumerate(added)})
     special = {"bos_token": "</s>", "eos_token": "</s>", "pad_token": "[PAD]", "unk_token": "<unk>"}
     _json(folder / "special_tokens_map.json", special)
@@ -142,28 +144,28 @@ def _tokenizer(folder: Path, size: int, added: list[str]) -> None:
 
 def _language(shape: Shape, vocab: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
     hidden, inner = shape.hidden, shape.inner
-    made = {"model.embed_tokens.weight": _random(generator, vocab, hidden, scale=1.0)}
+    tensors = {"model.embed_tokens.weight": _random(generator, vocab, hidden, scale=1.0)}
     for i in range(shape.layers):
         at = f"model.layers.{i}"
-        made |= {f"{at}.self_attn.{part}_proj.weight": _random(generator, hidden, hidden) for part in "qkvo"}
-        made |= {f"{at}.mlp.{part}_proj.weight": _random(generator, inner, hidden) for part in ("gate", "up")}
-        made[f"{at}.mlp.down_proj.weight"] = _random(generator, hidden, inner)
-        made |= {f"{at}.{norm}.weight": torch.ones(hidden) for norm in ("input_layernorm", "post_attention_layernorm")}
-        made[f"{at}.self_attn.rotary_emb.inv_freq"] = torch.ones(hidden // shape.heads // 2)  # stale, as published ones have it
+        tensors |= {f"{at}.self_attn.{part}_proj.weight": _random(generator, hidden, hidden) for part in "qkvo"}
+        tensors |= {f"{at}.mlp.{part}_proj.weight": _random(generator, inner, hidden) for part in ("gate", "up")}
+        tensors[f"{at}.mlp.down_proj.weight"] = _random(generator, hidden, inner)
+        tensors |= {f"{at}.{norm}.weight": torch.ones(hidden) for norm in ("input_layernorm", "post_attention_layernorm")}
+        tensors[f"{at}.self_attn.rotary_emb.inv_freq"] = torch.ones(hidden // shape.heads // 2)  # unused, as published
     head = _random(generator, vocab, hidden)
     head[:259] = head[shape.vocab :] = 0  # so that it writes pieces of words, not bytes and marks
-    made |= {"model.norm.weight": torch.ones(hidden), "lm_head.weight": head}
-    return {name: tensor.to(getattr(torch, shape.dtype)) for name, tensor in made.items()}
+    tensors |= {"model.norm.weight": torch.ones(hidden), "lm_head.weight": head}
+    return {name: tensor.to(getattr(torch, shape.dtype)) for name, tensor in tensors.items()}
 
 
 def _projector(shape: Shape, generator: torch.Generator) -> dict[str, torch.Tensor]:
-    made = {"weight": _random(generator, shape.hidden, shape.clip), "bias": _random(generator, shape.hidden)}
-    return {f"model.mm_projector.{name}": tensor.to(getattr(torch, shape.dtype)) for name, tensor in made.items()}
+    tensors = {"weight": _random(generator, shape.hidden, shape.clip), "bias": _random(generator, shape.hidden)}
+    return {f"model.mm_projector.{name}": tensor.to(getattr(torch, shape.dtype)) for name, tensor in tensors.items()}
 
 
 def _tower(shape: Shape, generator: torch.Generator) -> dict[str, torch.Tensor]:
     clip, count = shape.clip, (shape.image // shape.patch) ** 2 + 1
-    made = {
+    tensors = {
         "embeddings.class_embedding": _random(generator, clip),
         "embeddings.patch_embedding.weight": _random(generator, clip, 3, shape.patch, shape.patch, scale=0.05),
         "embeddings.position_embedding.weight": _random(generator, count, clip, scale=0.1),
@@ -174,12 +176,12 @@ def _tower(shape: Shape, generator: torch.Generator) -> dict[str, torch.Tensor]:
     norms = ["pre_layrnorm", "post_layernorm"]
     for i in range(shape.clip_layers):
         for part, size in sides.items():
-            made[f"encoder.layers.{i}.{part}.weight"] = _random(generator, *size)
-            made[f"encoder.layers.{i}.{part}.bias"] = torch.zeros(size[0])
+            tensors[f"encoder.layers.{i}.{part}.weight"] = _random(generator, *size)
+            tensors[f"encoder.layers.{i}.{part}.bias"] = torch.zeros(size[0])
         norms += [f"encoder.layers.{i}.layer_norm{n}" for n in (1, 2)]
     for norm in norms:
-        made |= {f"{norm}.weight": torch.ones(clip), f"{norm}.bias": torch.zeros(clip)}
-    return {f"vision_model.{n}": t if t.dtype == torch.int64 else t.to(getattr(torch, shape.dtype)) for n, t in made.items()}
+        tensors |= {f"{norm}.weight": torch.ones(clip), f"{norm}.bias": torch.zeros(clip)}
+    return {f"vision_model.{n}": t if t.dtype == torch.int64 else t.to(getattr(torch, shape.dtype)) for n, t in tensors.items()}
 
 
 def _random(generator: torch.Generator, *size: int, scale: float | None = None) -> torch.Tensor:

@@ -116,7 +116,7 @@ def _wander(canvas: Canvas, start: np.ndarray, heading: float, width: float, wav
 
 
 def ink(canvas: Canvas, vessels: list[Vessel], core: float = 1.0) -> np.ndarray:
-    """The vessels as a layer [height, width] of 0 to 1; thin ones are fainter. `core` draws that share of the width."""
+    """Returns the vessels as a layer [height, width] of 0 to 1; thin ones are fainter. `core` draws that share of the width."""
     fine = np.zeros((canvas.height * 2, canvas.width * 2), np.uint8)
     pieces = []
     for vessel in vessels:
@@ -132,7 +132,7 @@ def ink(canvas: Canvas, vessels: list[Vessel], core: float = 1.0) -> np.ndarray:
 
 
 def paint(canvas: Canvas, vessels: list[Vessel]) -> dict[str, np.ndarray]:
-    """Paints the vessels into the picture; the drawn pixels per kind, bool [height, width]."""
+    """Paints the vessels into the picture and returns the pixels of arteries and of veins, bool [height, width]."""
     drawn, layers = {}, {}
     for kind in ("artery", "vein"):
         layers[kind] = ink(canvas, [v for v in vessels if v.kind == kind])
