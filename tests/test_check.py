@@ -65,7 +65,7 @@ def test_every_scale_has_its_levels_and_subjects(name: str) -> None:
     scale = kinds.scales()[name]
     assert set(vocabulary.VOCABULARY["levels"][name]) == set(scale["levels"]) and vocabulary.VOCABULARY["subjects"][name]
     for level in vocabulary.VOCABULARY["levels"][name].values():
-        named = [c for stance in ("yes", "no", "may") for c in level.get(stance, ())]
+        named = [c for stance in ("present", "absent", "possible") for c in level.get(stance, ())]
         assert set(named) <= set(vocabulary.VOCABULARY["conditions"]), named
 
 

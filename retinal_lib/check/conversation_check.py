@@ -3,23 +3,26 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from retinal_lib.check import form, number_check
-from retinal_lib.check.case_profile import Profile
-from retinal_lib.check.diseases import Claims
-from retinal_lib.check.findings import ERROR, WARNING, Finding, Heard, Trace
-from retinal_lib.check.image_and_person import Circumstances
-from retinal_lib.check.language import lexicon as vocabulary
+from retinal_lib.check import form
+from retinal_lib.check.case_profile import CaseProfile
+from retinal_lib.check.diseases import Diseases, Grades, Normality
+from retinal_lib.check.findings import ERROR, WARNING, AnswerFindings, Finding, Trace
+from retinal_lib.check.image_and_person import ImageAndPerson
+from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import Reading, word_lists
 from retinal_lib.check.leaks import Leaks
 from retinal_lib.check.ledger import Ledger
-from retinal_lib.check.number_check import Auditor
-from retinal_lib.check.unsupported import Beyond
+from retinal_lib.check.lesion_locations import LesionLocations
+from retinal_lib.check.number_check import Comparisons, NumberCheck
+from retinal_lib.check.unsupported import Unsupported
 from retinal_lib.conversation import IMAGE
 from retinal_lib.facts import Case, Fact
 
 WORDS = word_lists("conversation_check")
 
 VERSION = 4  # rises with every change of what is found; a run records it
+# A new check is one more class here. Their order is that of findings about the same words.
+CHECKS = (Leaks, NumberCheck, Diseases, Grades, Normality, ImageAndPerson, Comparisons, LesionLocations, Unsupported)
 _DEMANDED = ("image", "quality", "disease", "lesion", "vascular")
 _TOUCHED = {
     "quality": "quality",
@@ -30,7 +33,6 @@ _TOUCHED = {
     "modalities": "image",
 }
 
-_NOTHING, _BLANK = Reading(""), " " * len(IMAGE)
 _NOT_VASCULAR = frozenset("grade count area box age".split())  # measures of something else than vessels and disc
 
 
@@ -51,36 +53,31 @@ def check(
 
 
 def examine(conversation: Sequence[dict[str, str]], case: Case, track: str | None = None, style: str | None = None) -> Checked:
-    """As `check`, with what was traced to facts."""
+    """Checks a conversation as `check` does; returns the traces to facts, too."""
     parts = [(part["from"], part["value"]) for part in conversation]
-    found = form.check(parts, track, style)
-    profile, ledger = Profile(case), Ledger(case)
-    auditor, claims, around, leaks = Auditor(ledger), Claims(profile), Circumstances(profile), Leaks(profile, ledger)
-    more = Beyond(profile, ledger)
-    traces: list[Trace] = []
+    found, traces = form.check(parts, track, style), []
     touched: list[set[str]] = []
-    readings: list[Reading] = []
-    question = _NOTHING
+    questions: list[Reading] = []
+    answers: list[Reading] = []
+    profile, ledger = CaseProfile(case), Ledger(case)
+    checks = [check(profile, ledger) for check in CHECKS]
+    question = Reading("")
     for i, (who, value) in enumerate(parts):
-        turn = i // 2 + 1
-        text = Reading(value.replace(IMAGE, _BLANK) if IMAGE in value else value)
+        text = Reading(value.replace(IMAGE, " " * len(IMAGE)))  # spans stay those of the value
+        findings = AnswerFindings(i // 2 + 1, text, "question" if who == "human" else "answer")
         if who == "human":
             question = text
-            found += leaks.question(turn, text)
-            auditor.hear(text)
-            continue
-        said = [auditor.answer(turn, text), claims.answer(turn, text, question), around.answer(turn, text, question)]
-        here = [trace for _, bound in said for trace in bound]
-        found += [finding for findings, _ in said for finding in findings]
-        heard = Heard(turn, text)
-        number_check.told(heard, ledger)
-        more.told(heard)
-        found += heard.findings
-        leaks.hear(text)
-        traces += here
-        touched.append({trace.fact.aspect for trace in here} | _spoken_of(text))
-        readings += [question, text]
-    found += _coverage(case, touched, traces, readings, track, style)
+            for each in checks:
+                each.question(question, findings)
+        else:
+            for each in checks:
+                each.answer(text, question, findings)
+            traces += findings.traces
+            touched.append({trace.fact.aspect for trace in findings.traces} | _spoken_of(text))
+            questions.append(question)
+            answers.append(text)
+        found += findings.findings
+    found += _coverage(case, touched, traces, questions, answers, track, style)
     return Checked(sorted(found, key=lambda f: (f.turn, f.part != "question", f.span)), traces, touched)
 
 
@@ -97,7 +94,13 @@ def _spoken_of(text: Reading) -> set[str]:
 
 
 def _coverage(
-    case: Case, touched: list[set[str]], traces: list[Trace], readings: list[Reading], track: str | None, style: str | None
+    case: Case,
+    touched: list[set[str]],
+    traces: list[Trace],
+    questions: list[Reading],
+    answers: list[Reading],
+    track: str | None,
+    style: str | None,
 ) -> list[Finding]:
     """Aspects that the facts allow but no answer speaks of, and aspects that are asked twice."""
     if style == "consult" or not touched or (track is None and len(touched) == 1):
@@ -109,27 +112,27 @@ def _coverage(
     demanded = _DEMANDED if last > 1 else _DEMANDED[:-1]  # the alignment track tells no measurements
     found = []
     for aspect in demanded:
-        if aspect in present and aspect not in spoken and not _worded(case, aspect, readings[1::2]):
+        if aspect in present and aspect not in spoken and not _worded(case, aspect, answers):
             says = f"nothing is said of the aspect {aspect!r}, which has facts"
             found.append(Finding("coverage_missing", WARNING, last, (0, 0), says))
-    return [*found, *_twice(traces, readings)]
+    return [*found, *_twice(traces, questions)]
 
 
 def _worded(case: Case, aspect: str, answers: list[Reading]) -> bool:
     """Whether the answers have most of the words of a fact of an aspect, as where facts are free text."""
     words = {word for answer in answers for word in answer.words}
     for fact in case.about(aspect):
-        told = {word for word in vocabulary.read(fact.words or fact.text).words if len(word) > 2}
+        told = {word for word in lexicon.read(fact.words or fact.text).words if len(word) > 2}
         if told and len(told & words) > 0.6 * len(told):
             return True
     return False
 
 
-def _twice(traces: list[Trace], readings: list[Reading]) -> list[Finding]:
+def _twice(traces: list[Trace], questions: list[Reading]) -> list[Finding]:
     """Turns whose question is nearly that of an earlier one, or whose answer rests on the very facts of an earlier one."""
     found = []
-    asked = [frozenset(q.words) - WORDS.common for q in readings[::2]]
-    after = [{v for t in q.of("asks") for v in t.values} for q in readings[::2]]
+    asked = [frozenset(q.words) - WORDS.common for q in questions]
+    after = [{v for t in q.of("asks") for v in t.values} for q in questions]
     held: dict[int, set[Fact]] = {turn: set() for turn in range(len(asked))}
     for trace in traces:
         held.setdefault(trace.turn - 1, set()).add(trace.fact)

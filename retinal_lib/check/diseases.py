@@ -2,258 +2,63 @@
 
 from itertools import pairwise
 
-from retinal_lib.check import lesion_locations as whereabouts
-from retinal_lib.check.case_profile import MAY, NO, YES, Profile
-from retinal_lib.check.findings import WARNING, Finding, Heard, Trace
-from retinal_lib.check.language import negation as polarity
+from retinal_lib.check import lesion_locations
+from retinal_lib.check.case_profile import ABSENT, POSSIBLE, PRESENT
+from retinal_lib.check.findings import WARNING, AnswerFindings, Check, contradicted
 from retinal_lib.check.language.lexicon import VOCABULARY, Reading, Term, word_lists
-from retinal_lib.check.language.negation import Mention
+from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, Mention, mentions, polarity
 from retinal_lib.facts import Fact
 
 WORDS = word_lists("diseases")
-
 _RETINOPATHY = frozenset(["diabetic_retinopathy", "npdr", "pdr"])
 _EXUDATES = frozenset(["hard_exudate", "exudate"])
-
-
-def check_grades(heard: Heard, profile: Profile, mentioned: list[Mention]) -> None:
-    """What the grades of an answer come to; `mentioned` are its conditions."""
-    for term in heard.text.of("severity"):
-        _severity(heard, profile, mentioned, term)
-    for term in heard.text.of("scales"):
-        _scale(heard, profile, term)
-    fact = next((f for f in profile.grades if "exudate distance" in f.unit), None)
-    for term in heard.text.of("units") if fact is not None else ():
-        if "dd" in term.values:
-            _distance(heard, fact, term)
-
-
-def _severity(heard: Heard, profile: Profile, mentioned: list[Mention], term: Term) -> None:
-    if not _of_retinopathy(heard, profile, mentioned, term) or heard.polarity(term) != "yes":
-        return
-    if term.first and heard.words[term.first - 1] in WORDS.other_levels:
-        return
-    says = f"{heard.said(term)!r} is told of diabetic retinopathy, but "
-    if profile.severity is not None:
-        level, fact = profile.severity
-        if level not in term.values:
-            heard.add("wrong_grade", term, says + fact.text, fact)
-    elif profile.stance("diabetic_retinopathy")[0] == YES:
-        heard.add("wrong_grade", term, says + "no fact says how severe it is")
-
-
-def _of_retinopathy(heard: Heard, profile: Profile, mentioned: list[Mention], term: Term) -> bool:
-    """Whether a word of severity says how severe diabetic retinopathy is."""
-    text, sentence = heard.text, heard.text.sentence(term)
-    near = [m for m in mentioned if m.sentence == sentence]
-    after = next((m for m in near if m.term.first >= term.last), None)
-    if after is not None and after.term.first - term.last <= 2:
-        return after.conditions[0] in _RETINOPATHY
-    if term.last < len(text.words) and text.words[term.last] not in WORDS.after_severity:
-        return False
-    before = [m for m in near if m.term.last <= term.first]
-    if before:
-        return before[-1].conditions[0] in _RETINOPATHY
-    return bool(profile.severity) and any("grade" in t.values for t in text.within("measures", sentence))
-
-
-def _scale(heard: Heard, profile: Profile, term: Term) -> None:
-    """A scale that is named, against those that the facts grade on."""
-    held = {f.unit for f in profile.grades}
-    if not held.isdisjoint(term.values):
-        return
-    if any("exudate" in str(v) for v in term.values) and any("exudate" in unit for unit in held):
-        return
-    if heard.polarity(term, 4) == "yes":
-        fact = profile.grades[0] if profile.grades else None
-        reason = f"but {fact.text}" if fact else "but no fact is a grade on it"
-        heard.add("wrong_grade", term, f"the scale {heard.said(term)!r} is named, {reason}", fact)
-
-
-def _distance(heard: Heard, fact: Fact, term: Term) -> None:
-    """Exudates within or beyond one disc diameter of the macula, against the graded distance."""
-    text, sentence = heard.text, heard.text.sentence(term)
-    before = heard.words[max(sentence.start, term.first - 6) : term.first]
-    near = not WORDS.near.isdisjoint(before) or before[-3:-1] == ["less", "than"]
-    if before[-4:-1] == ["not", "more", "than"]:
-        near, before = True, before[:-4]
-    far = not WORDS.far.isdisjoint(before)
-    if "zone" in heard.words[sentence.start : sentence.stop]:
-        return
-    beyond = heard.words[term.last : min(term.last + 9, sentence.stop)]
-    if "disc" in beyond and not {"macula", "fovea"} & set(beyond):
-        heard.add("wrong_grade", term, f"{heard.said(term)} from the optic disc is told, but {fact.text}", fact)
-        return
-    if fact.value == 1 and "most" in before:
-        heard.add("wrong_grade", term, f"most exudates are told to lie so, but {fact.text}", fact)
-        return
-    if near == far:
-        return
-    exudates = [t for t in text.within("conditions", sentence) if not _EXUDATES.isdisjoint(t.values)]
-    denied = any(
-        t.last <= term.first and "neg" in t.values and (not exudates or t.first > exudates[-1].first)
-        for t in text.within("cues", sentence)
-    ) or (bool(exudates) and heard.polarity(exudates[-1]) == "no")
-    wrong = (fact.value == 2) == (near if denied else far) if fact.value else not denied
-    if wrong:
-        says = f"{' '.join(before[-3:])} {heard.said(term)} is told of exudates, but {fact.text}"
-        heard.add("wrong_grade", term, says, fact)
-
-
-_WITHHELD = frozenset(["neg", "open", "after_neg", "after_open"])  # cues that leave something open or deny it
-
-
-def check_normality(heard: Heard, profile: Profile) -> None:
-    """What is told to be normal, free of disease, or seen in an image that cannot be judged."""
-    for term in heard.text.of("normal"):
-        if not _aside(heard, profile, term):
-            said = heard.polarity(term)
-            if said == "yes":
-                _normal(heard, profile, term)
-            elif said == "no" and profile.normal is not None:
-                says = f"normality is denied, but {profile.normal.text}"
-                heard.add("unsupported_disease", term, says, profile.normal)
-    for term in heard.text.of("disorder"):
-        if not _free_of(heard.text, term):
-            if profile.normal is not None and heard.polarity(term) == "yes" and _found(heard, term):
-                heard.add(
-                    "unsupported_disease", term, f"{heard.said(term)!r} is told, but {profile.normal.text}", profile.normal
-                )
-            continue
-        if not profile.listed and "other" in heard.words[max(0, term.first - 3) : term.first]:
-            says = f"other {heard.said(term)!r} is denied, but no fact says that it was looked for"
-            heard.add("ungrounded_denial", term, says, None, WARNING)
-        if not _aside(heard, profile, term) and heard.polarity(term) != "open":
-            _normal(heard, profile, term)
-    if profile.rejected is not None:
-        _parts(heard, profile)
-
-
-def _found(heard: Heard, term: Term) -> bool:
-    """Whether a disorder is told as found: the image shows an abnormality."""
-    return not WORDS.finding.isdisjoint(heard.words[max(heard.text.sentence(term).start, term.first - 3) : term.first])
-
-
-def _free_of(text: Reading, term: Term) -> bool:
-    """Whether a negation is of the disorder itself: no sign of any disease."""
-    start, k = text.sentence(term).start, term.first
-    ends = {t.last for t in text.of("cues") if "neg" in t.values}
-    while k > start and k not in ends:
-        if text.words[k - 1] not in WORDS.fillers:
-            return False
-        k -= 1
-    return k > start
-
-
-def _aside(heard: Heard, profile: Profile, term: Term) -> bool:
-    """Whether a word is not of this eye as a whole: a normal range, other conditions, and 'no lesions are marked', which tells
-    of marks, which there may be none of because none were made."""
-    words = heard.words
-    after, before = words[term.last : term.last + 4], words[max(0, term.first - 3) : term.first]
-    if not WORDS.usual.isdisjoint(after[:2]) or not WORDS.further.isdisjoint(before):
-        return True
-    if (profile.rejected or not profile.yes) and not WORDS.reported.isdisjoint(after):
-        return True
-    return not WORDS.marked.isdisjoint(after) and not any(fact.aspect == "lesion" for fact in profile.yes.values())
-
-
-def _normal(heard: Heard, profile: Profile, term: Term) -> None:
-    sentence, said, disease = heard.text.sentence(term), heard.said(term), profile.diseased
-    words = heard.words[sentence.start : sentence.stop]
-    if not WORDS.picture.isdisjoint(words) and said.lower().endswith(tuple(WORDS.fine)):
-        return  # the picture is fine
-    if profile.normal is not None and disease is None:
-        heard.trace(term, profile.normal)
-    elif _of_part(heard, term, sentence):
-        heard.add("ungrounded", term, f"{said!r} is told of a part of the eye, but no fact says so", None, WARNING)
-    elif disease is not None:
-        heard.add("normal_beside_disease", term, f"{said!r} is told as normal, but {disease.text}", disease)
-    elif profile.ungradable:
-        heard.add("ungradable", term, f"{said!r} is told of an image that cannot be graded", profile.ungradable)
-    elif not profile.no:
-        heard.add("unsupported_normal", term, f"{said!r} is told as normal, but no fact says so")
-    else:
-        fact = next(iter(profile.no.values()))
-        heard.add("unsupported_normal", term, f"{said!r} says more than the facts: {fact.text}", fact)
-
-
-def _of_part(heard: Heard, term: Term, sentence: range) -> bool:
-    """Whether a part of the eye alone is called normal: the disc is normal, normal vessels."""
-    named = {k for t in heard.text.within("conditions", sentence) for k in range(t.first, t.last)}
-    near = range(max(sentence.start, term.first - 6), min(sentence.stop, term.last + 3))
-    return any(heard.words[k] in WORDS.parts for k in near if k not in named)
-
-
-def _parts(heard: Heard, profile: Profile) -> None:
-    """Parts of the eye that are described though the image cannot be graded."""
-    text = heard.text
-    if not text.has(WORDS.seen) or not text.has(WORDS.stating):
-        return
-    withheld = [t.first for t in text.of("cues") if not _WITHHELD.isdisjoint(t.values)]
-    withheld += [t.first for t in text.of("generic")]
-    for sentence in text.sentences:
-        words = text.words[sentence.start : sentence.stop]
-        part = next((k for k in sentence if text.words[k] in WORDS.seen), None)
-        if part is None or not WORDS.not_as_seen.isdisjoint(words) or WORDS.stating.isdisjoint(words):
-            continue
-        if any(w[0].isdigit() for w in words) or any(k in sentence for k in withheld):
-            continue
-        start, end = text.span(sentence.start, sentence.stop)
-        if not any(t.span[0] >= start and t.span[1] <= end for t in heard.traces):
-            says = f"{text.said(part, part + 1)!r} is described, but {profile.rejected.text}"
-            heard.add("ungradable", Term(part, part + 1, "part", ()), says, profile.rejected)
-
-
 _ON_FILE = ("diabetes", "hypertension")  # conditions of a person, not of an eye
+_WITHHELD = frozenset([NEGATED, UNCERTAIN, "negated_after", "uncertain_after"])  # cues that negate or leave uncertain
 
 
-class Claims:
-    """The claims of one conversation, answer by answer."""
+class Diseases(Check):
+    """Conditions that answers affirm or negate."""
 
-    def __init__(self, profile: Profile):
-        self.profile = profile
+    def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
+        """Judges an answer."""
+        for mention in mentions(answer):
+            if mention.polarity != UNCERTAIN and not self._is_definition(answer.words, mention):
+                judge = self._negated if mention.polarity == NEGATED else self._affirmed
+                judge(answer, mention, findings)
+        self._yes_or_no(answer, question, findings)
 
-    def answer(self, turn: int, text: Reading, question: Reading) -> tuple[list[Finding], list[Trace]]:
-        """What the claims of an answer come to."""
-        heard, mentioned = Heard(turn, text), polarity.mentions(text)
-        for mention in mentioned:
-            self._mention(heard, mention)
-        self._replied(heard, question, mentioned)
-        check_grades(heard, self.profile, mentioned)
-        check_normality(heard, self.profile)
-        return heard.findings, heard.traces
-
-    def _mention(self, heard: Heard, mention: Mention) -> None:
-        if mention.polarity == "open" or self._defined(heard.words, mention):
-            return
-        condition, term = mention.conditions[0], mention.term
+    def _negated(self, answer: Reading, mention: Mention, findings: AnswerFindings) -> None:
+        term, text = mention.term, f"{answer.text_of(mention.term)!r} is denied, but "
         stance, fact = self.profile.stance_of(mention.conditions)
-        said = heard.said(term)
-        if mention.polarity == "no":
-            if stance == YES and fact.aspect == "lesion" and whereabouts.somewhere(heard.text, term, mention.sentence):
-                heard.trace(term, fact)
-            elif stance == YES:
-                heard.add("denied_disease", term, f"{said!r} is denied, but {fact.text}", fact)
-            elif stance is None and not self.profile.listed and not self._is_subject(heard.words, mention):
-                says = f"{said!r} is denied, but no fact says that it was looked for"
-                heard.add("ungrounded_denial", term, says, None, WARNING)
-            elif fact is not None:
-                heard.trace(term, fact)
-            return
-        if stance in (YES, MAY):
-            heard.trace(term, fact)
-        elif self._is_subject(heard.words, mention):
-            pass
-        elif condition in self.profile.patient:
-            self._of_patient(heard, mention, said)
-        elif self.profile.ungradable:
-            heard.add("ungradable", term, f"{said!r} is told of an image that cannot be graded", self.profile.ungradable)
-        else:
-            reason = f"but {fact.text}" if fact else "but no fact says so"
-            heard.add("unsupported_disease", term, f"{said!r} is told as present, {reason}", fact)
+        if stance == PRESENT and fact.aspect == "lesion" and lesion_locations.somewhere(answer, term, mention.sentence):
+            findings.trace(term, fact)
+        elif stance == PRESENT:
+            findings.add("denied_disease", term, text + fact.text, fact)
+        elif stance is None and not self.profile.listed and not self._is_graded_absent(answer.words, mention):
+            findings.add("ungrounded_denial", term, f"{text}no fact says that it was looked for", None, WARNING)
+        elif fact is not None:
+            findings.trace(term, fact)
 
-    def _defined(self, words: list[str], mention: Mention) -> bool:
-        """Whether a sentence tells what another level of a scale stands for: grade 4 is proliferative retinopathy."""
+    def _affirmed(self, answer: Reading, mention: Mention, findings: AnswerFindings) -> None:
+        profile, term, text = self.profile, mention.term, answer.text_of(mention.term)
+        stance, fact = profile.stance_of(mention.conditions)
+        if stance in (PRESENT, POSSIBLE):
+            findings.trace(term, fact)
+        elif self._is_graded_absent(answer.words, mention):
+            pass
+        elif mention.conditions[0] in profile.patient:
+            fact = profile.patient[mention.conditions[0]]
+            if self._is_of_patient(answer, mention):
+                findings.trace(term, fact)
+            else:
+                findings.add("unsupported_disease", term, f"{text!r} is told of this eye, but {fact.text}", fact)
+        elif profile.ungradable:
+            findings.add("ungradable", term, f"{text!r} is told of an image that cannot be graded", profile.ungradable)
+        else:
+            findings.add("unsupported_disease", term, f"{text!r} is told as present, {contradicted(fact)}", fact)
+
+    def _is_definition(self, words: list[str], mention: Mention) -> bool:
+        """Whether a sentence says what another level of a scale stands for: grade 4 is proliferative retinopathy."""
         graded = {f.value for f in self.profile.grades}
         for k in mention.sentence:
             if words[k].isdigit() and not WORDS.defined.isdisjoint(words[k + 1 : k + 2]) and 0 < mention.term.first - k < 6:
@@ -263,51 +68,237 @@ class Claims:
                 return level.isdigit() and any(int(level) != grade for grade in graded)
         return False
 
-    def _of_patient(self, heard: Heard, mention: Mention, said: str) -> None:
-        """A label of both eyes together may be told as that alone."""
-        fact = self.profile.patient[mention.conditions[0]]
-        cues = any("patient_scope" in t.values for t in heard.text.within("cues", mention.sentence))
-        words = heard.words[mention.sentence.start : mention.sentence.stop]
-        of_eye = any(pair in (("this", "eye"), ("both", "eye")) for pair in pairwise(words))
-        if cues or (mention.conditions[0] in _ON_FILE and not of_eye):
-            heard.trace(mention.term, fact)
-        else:
-            heard.add("unsupported_disease", mention.term, f"{said!r} is told of this eye, but {fact.text}", fact)
+    def _is_of_patient(self, answer: Reading, mention: Mention) -> bool:
+        """Whether a label of both eyes together is reported as that alone."""
+        sentence = mention.sentence
+        of_eye = any(
+            pair in (("this", "eye"), ("both", "eye")) for pair in pairwise(answer.words[sentence.start : sentence.stop])
+        )
+        return (mention.conditions[0] in _ON_FILE and not of_eye) or any(
+            "patient_scope" in t.values for t in answer.within("cues", sentence)
+        )
 
-    def _is_subject(self, words: list[str], mention: Mention) -> bool:
-        """Whether a condition is named as what a grade of 0, told beside it, is a grade of: retinopathy is graded 0."""
-        graded = [f for f in self.profile.grades if set(mention.conditions) & set(VOCABULARY["subjects"].get(f.unit, ()))]
-        risk = "risk" in words[max(mention.sentence.start, mention.term.first - 5) : mention.term.last + 4]
+    def _is_graded_absent(self, words: list[str], mention: Mention) -> bool:
+        """Whether a condition is named as what a grade of 0 beside it is a grade of: retinopathy is graded 0."""
+        subjects = VOCABULARY["subjects"]
+        graded = [f for f in self.profile.grades if not set(mention.conditions).isdisjoint(subjects.get(f.unit, ()))]
+        first, last, sentence = mention.term.first, mention.term.last, mention.sentence
+        risk = "risk" in words[max(sentence.start, first - 5) : last + 4]
         if "dme_risk" in mention.conditions or (risk and "macular_oedema" in mention.conditions):
             return bool(graded)
         if "hard_exudate" in mention.conditions or not any(f.value == 0 for f in graded):
             return False
-        first, last, sentence = mention.term.first, mention.term.last, mention.sentence
         if first - 2 >= sentence.start and words[first - 1] == "of" and words[first - 2] in WORDS.levels:
             return True  # the grade of retinopathy is 0
         if words[last : last + 1] and words[last] in WORDS.levels and {"0", "zero"} & set(words[last : sentence.stop]):
             return True  # the retinopathy grade is 0
         after, before = words[last : min(last + 6, sentence.stop)], words[max(first - 9, sentence.start) : first]
-        for said in (after, before[::-1]):
-            k = next((k for k, word in enumerate(said) if word in ("0", "zero")), None)
-            if k is not None and (WORDS.parting - {","} if said is after else WORDS.parting).isdisjoint(said[:k]):
+        for near, parting in ((after, WORDS.parting - {","}), (before[::-1], WORDS.parting)):
+            k = next((k for k, word in enumerate(near) if word in ("0", "zero")), None)
+            if k is not None and parting.isdisjoint(near[:k]):
                 return True
         return False
 
-    def _replied(self, heard: Heard, question: Reading, mentioned: list[Mention]) -> None:
+    def _yes_or_no(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
         """A bare yes or no to a question that names a condition."""
-        text = heard.text
-        if not text.words or text.words[0] not in ("yes", "no") or not text.sentences:
+        asked, reply = question.of("conditions"), answer.words[0] if answer.words else ""
+        if reply not in ("yes", "no") or len(asked) != 1 or not answer.sentences:
             return
-        first = text.sentences[0]
-        if any(m.sentence == first for m in mentioned) or len(first) > 6:
+        first = answer.sentences[0]
+        if len(first) > 6 or any(mention.sentence == first for mention in mentions(answer)):
             return
-        asked = question.of("conditions")
-        for term in asked[:1] if len(asked) == 1 else ():
-            stance, fact = self.profile.stance_of(term.values)
-            said = text.words[0]
-            if (said == "no" and stance == YES) or (said == "yes" and stance in (NO, None)):
-                kind = "denied_disease" if said == "no" else "unsupported_disease"
-                reason = f"but {fact.text}" if fact else "but no fact says so"
-                says = f"{said!r} answers whether there is {question.said(term.first, term.last)!r}, {reason}"
-                heard.add(kind, Term(0, 1, "reply", ()), says, fact)
+        stance, fact = self.profile.stance_of(asked[0].values)
+        if (reply == "no" and stance == PRESENT) or (reply == "yes" and stance in (ABSENT, None)):
+            kind = "denied_disease" if reply == "no" else "unsupported_disease"
+            text = f"{reply!r} answers whether there is {question.text_of(asked[0])!r}, {contradicted(fact)}"
+            findings.add(kind, Term(0, 1), text, fact)
+
+
+class Grades(Check):
+    """Words of severity, scales, and the graded distance of exudates from the macula."""
+
+    def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
+        """Judges an answer."""
+        for term in answer.of("severity"):
+            if self._is_of_retinopathy(answer, term) and polarity(answer, term) == AFFIRMED:
+                self._severity(answer, term, findings)
+        for term in answer.of("scales"):
+            self._scale(answer, term, findings)
+        fact = next((f for f in self.profile.grades if "exudate distance" in f.unit), None)
+        for term in answer.of("units") if fact is not None else ():
+            if "dd" in term.values:
+                self._distance(answer, term, fact, findings)
+
+    def _severity(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
+        if term.first and answer.words[term.first - 1] in WORDS.other_levels:
+            return
+        text = f"{answer.text_of(term)!r} is told of diabetic retinopathy, but "
+        if self.profile.severity is not None:
+            level, fact = self.profile.severity
+            if level not in term.values:
+                findings.add("wrong_grade", term, text + fact.text, fact)
+        elif self.profile.stance("diabetic_retinopathy")[0] == PRESENT:
+            findings.add("wrong_grade", term, f"{text}no fact says how severe it is")
+
+    def _is_of_retinopathy(self, answer: Reading, term: Term) -> bool:
+        """Whether a word of severity says how severe diabetic retinopathy is."""
+        sentence = answer.sentence(term)
+        near = [m for m in mentions(answer) if m.sentence == sentence]
+        after = next((m for m in near if m.term.first >= term.last), None)
+        if after is not None and after.term.first - term.last <= 2:
+            return after.conditions[0] in _RETINOPATHY
+        if term.last < len(answer.words) and answer.words[term.last] not in WORDS.after_severity:
+            return False
+        before = [m for m in near if m.term.last <= term.first]
+        if before:
+            return before[-1].conditions[0] in _RETINOPATHY
+        return bool(self.profile.severity) and any("grade" in t.values for t in answer.within("measures", sentence))
+
+    def _scale(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
+        """A scale that is named, against those that the facts grade on."""
+        grades = self.profile.grades
+        held = {f.unit for f in grades}
+        both_exudates = any("exudate" in str(v) for v in term.values) and any("exudate" in unit for unit in held)
+        if held.isdisjoint(term.values) and not both_exudates and polarity(answer, term, 4) == AFFIRMED:
+            fact = grades[0] if grades else None
+            reason = f"but {fact.text}" if fact else "but no fact is a grade on it"
+            findings.add("wrong_grade", term, f"the scale {answer.text_of(term)!r} is named, {reason}", fact)
+
+    def _distance(self, answer: Reading, term: Term, fact: Fact, findings: AnswerFindings) -> None:
+        """Exudates within or beyond one disc diameter of the macula, against the graded distance."""
+        sentence = answer.sentence(term)
+        if "zone" in answer.words[sentence.start : sentence.stop]:
+            return
+        before = answer.words[max(sentence.start, term.first - 6) : term.first]
+        near = not WORDS.near.isdisjoint(before) or before[-3:-1] == ["less", "than"]
+        if before[-4:-1] == ["not", "more", "than"]:
+            near, before = True, before[:-4]
+        far = not WORDS.far.isdisjoint(before)
+        after = answer.words[term.last : min(term.last + 9, sentence.stop)]
+        if "disc" in after and not {"macula", "fovea"} & set(after):
+            text = f"{answer.text_of(term)} from the optic disc is told, but {fact.text}"
+        elif fact.value == 1 and "most" in before:
+            text = f"most exudates are told to lie so, but {fact.text}"
+        elif near != far and self._is_wrong(near, _lies_not(answer, term, sentence), fact):
+            text = f"{' '.join(before[-3:])} {answer.text_of(term)} is told of exudates, but {fact.text}"
+        else:
+            return
+        findings.add("wrong_grade", term, text, fact)
+
+    @staticmethod
+    def _is_wrong(near: bool, negated: bool, fact: Fact) -> bool:
+        return (fact.value == 2) == (near if negated else not near) if fact.value else not negated
+
+
+def _lies_not(answer: Reading, term: Term, sentence: range) -> bool:
+    """Whether exudates are said not to lie at a distance."""
+    exudates = [t for t in answer.within("conditions", sentence) if not _EXUDATES.isdisjoint(t.values)]
+    negated = any(
+        t.last <= term.first and NEGATED in t.values and (not exudates or t.first > exudates[-1].first)
+        for t in answer.within("cues", sentence)
+    )
+    return negated or (bool(exudates) and polarity(answer, exudates[-1]) == NEGATED)
+
+
+class Normality(Check):
+    """What is called normal or free of disease, and what is described of an image that cannot be judged."""
+
+    def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
+        """Judges an answer."""
+        for term in answer.of("normal"):
+            self._normal_word(answer, term, findings)
+        for term in answer.of("disorder"):
+            self._disorder_word(answer, term, findings)
+        if self.profile.rejected is not None:
+            self._parts(answer, findings)
+
+    def _normal_word(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
+        normal, stated = self.profile.normal, polarity(answer, term)
+        if self._is_aside(answer.words, term):
+            return
+        if stated == AFFIRMED:
+            self._normal(answer, term, findings)
+        elif stated == NEGATED and normal is not None:
+            findings.add("unsupported_disease", term, f"normality is denied, but {normal.text}", normal)
+
+    def _disorder_word(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
+        normal, text, words = self.profile.normal, answer.text_of(term), answer.words
+        if not _is_free_of(answer, term):
+            finds = not WORDS.finding.isdisjoint(words[max(answer.sentence(term).start, term.first - 3) : term.first])
+            if normal is not None and finds and polarity(answer, term) == AFFIRMED:
+                findings.add("unsupported_disease", term, f"{text!r} is told, but {normal.text}", normal)
+            return
+        if not self.profile.listed and "other" in words[max(0, term.first - 3) : term.first]:
+            says = f"other {text!r} is denied, but no fact says that it was looked for"
+            findings.add("ungrounded_denial", term, says, None, WARNING)
+        if not self._is_aside(words, term) and polarity(answer, term) != UNCERTAIN:
+            self._normal(answer, term, findings)
+
+    def _is_aside(self, words: list[str], term: Term) -> bool:
+        """Whether a word is not of this eye as a whole: a normal range, other conditions, and 'no lesions are marked', which
+        speaks of marks, which there may be none of because none were made."""
+        profile, after = self.profile, words[term.last : term.last + 4]
+        if not WORDS.usual.isdisjoint(after[:2]) or not WORDS.further.isdisjoint(words[max(0, term.first - 3) : term.first]):
+            return True
+        if (profile.rejected or not profile.present) and not WORDS.reported.isdisjoint(after):
+            return True
+        return not WORDS.marked.isdisjoint(after) and not any(f.aspect == "lesion" for f in profile.present.values())
+
+    def _normal(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
+        """Judges a word that calls the eye, or a part of it, normal."""
+        profile, sentence, text = self.profile, answer.sentence(term), answer.text_of(term)
+        if not WORDS.picture.isdisjoint(answer.words[sentence.start : sentence.stop]) and text.lower().endswith(
+            tuple(WORDS.fine)
+        ):
+            return  # the picture is fine
+        disease = profile.diseased
+        if profile.normal is not None and disease is None:
+            findings.trace(term, profile.normal)
+        elif _is_of_part(answer, term, sentence):
+            findings.add("ungrounded", term, f"{text!r} is told of a part of the eye, but no fact says so", None, WARNING)
+        elif disease is not None:
+            findings.add("normal_beside_disease", term, f"{text!r} is told as normal, but {disease.text}", disease)
+        elif profile.ungradable:
+            findings.add("ungradable", term, f"{text!r} is told of an image that cannot be graded", profile.ungradable)
+        elif not profile.absent:
+            findings.add("unsupported_normal", term, f"{text!r} is told as normal, but no fact says so")
+        else:
+            fact = next(iter(profile.absent.values()))
+            findings.add("unsupported_normal", term, f"{text!r} says more than the facts: {fact.text}", fact)
+
+    def _parts(self, answer: Reading, findings: AnswerFindings) -> None:
+        """Parts of the eye that are described though the image cannot be graded."""
+        if not answer.has(WORDS.seen) or not answer.has(WORDS.stating):
+            return
+        withheld = {t.first for t in answer.of("cues") if not _WITHHELD.isdisjoint(t.values)}
+        withheld |= {t.first for t in answer.of("generic")}
+        for sentence in answer.sentences:
+            words = answer.words[sentence.start : sentence.stop]
+            part = next((k for k in sentence if answer.words[k] in WORDS.seen), None)
+            if part is None or not WORDS.not_as_seen.isdisjoint(words) or WORDS.stating.isdisjoint(words):
+                continue
+            if any(w[0].isdigit() for w in words) or not withheld.isdisjoint(sentence):
+                continue
+            start, end = answer.span(Term(sentence.start, sentence.stop))
+            claims = [t.span for t in findings.traces if t.kind == "claim"]
+            if not any(first >= start and last <= end for first, last in claims):
+                text = f"{answer.raw(part)!r} is described, but {self.profile.rejected.text}"
+                findings.add("ungradable", Term(part, part + 1), text, self.profile.rejected)
+
+
+def _is_free_of(text: Reading, term: Term) -> bool:
+    """Whether a negation is of the disorder itself: no sign of any disease."""
+    start, k = text.sentence(term).start, term.first
+    ends = {t.last for t in text.of("cues") if NEGATED in t.values}
+    while k > start and k not in ends:
+        if text.words[k - 1] not in WORDS.fillers:
+            return False
+        k -= 1
+    return k > start
+
+
+def _is_of_part(answer: Reading, term: Term, sentence: range) -> bool:
+    """Whether a part of the eye alone is called normal: the disc is normal, normal vessels."""
+    named = {k for t in answer.within("conditions", sentence) for k in range(t.first, t.last)}
+    near = range(max(sentence.start, term.first - 6), min(sentence.stop, term.last + 3))
+    return any(answer.words[k] in WORDS.parts for k in near if k not in named)

@@ -1,9 +1,10 @@
-"""Findings and traces of a conversation, and their collector for one answer."""
+"""Findings and traces of a conversation, their collector for one text, and the form that each check has."""
 
 from typing import NamedTuple
 
-from retinal_lib.check.language.lexicon import Reading, Term
-from retinal_lib.check.language.negation import cues
+from retinal_lib.check.case_profile import CaseProfile
+from retinal_lib.check.language.lexicon import Reading, Tokens
+from retinal_lib.check.ledger import Ledger
 from retinal_lib.facts import Fact
 
 ERROR, WARNING = "error", "warning"
@@ -11,7 +12,7 @@ ERROR, WARNING = "error", "warning"
 
 class Finding(NamedTuple):
     """One thing that is wrong. `turn` counts question and answer pairs from 1; `part` is question or answer; `span` is where
-    it is said in that text (0, 0: the text as a whole); `text` is a sentence for a reader; `fact` the one it stands against."""
+    it stands in that text ((0, 0): the text as a whole); `text` is a sentence for a reader; `fact` the one it contradicts."""
 
     kind: str
     severity: str
@@ -23,59 +24,71 @@ class Finding(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """A number or claim and the fact that holds it: `said` at `span` of the answer of `turn`."""
+    """A number or claim and the fact that supports it: `text` at `span` of the answer of `turn`."""
 
     turn: int
     span: tuple[int, int]
-    said: str
+    text: str
     kind: str  # number or claim
     fact: Fact
 
 
 def finding_entry(finding: Finding) -> dict:
-    """A finding as lineage.jsonl and reviews.jsonl keep it."""
+    """Returns a finding as lineage.jsonl and reviews.jsonl keep it."""
     kept = {"kind": finding.kind, "severity": finding.severity, "turn": finding.turn, "part": finding.part}
     return {**kept, "span": list(finding.span), "text": finding.text}
 
 
 def trace_entry(trace: Trace) -> dict:
-    """A number or claim with the cell that holds it and what stands there."""
+    """Returns a number or claim as lineage.jsonl keeps it: with the cell that supports it and the value there."""
     fact = trace.fact
     value = fact.value if isinstance(fact.value, str | int | float) else list(fact.value)
-    kept = {"turn": trace.turn, "span": list(trace.span), "said": trace.said, "is": trace.kind, "fact": fact.name}
+    kept = {"turn": trace.turn, "span": list(trace.span), "said": trace.text, "is": trace.kind, "fact": fact.name}
     if trace.kind == "claim":
         kept |= {"label": fact.words or fact.text, "aspect": fact.aspect}
     return {**kept, "file": fact.source.file, "row": fact.source.row, "column": fact.source.column, "value": value}
 
 
 def is_error(finding: dict) -> bool:
-    """Whether a finding as kept is an error."""
+    """Says whether a finding as kept is an error."""
     return finding["severity"] == ERROR
 
 
-class Heard:
-    """Collects what readers find in the answer of a turn."""
+class AnswerFindings:
+    """Collects the findings and traces of one answer, or of one question where `part` says so."""
 
-    __slots__ = ("findings", "text", "traces", "turn", "words")
-
-    def __init__(self, turn: int, text: Reading):
-        self.turn, self.text, self.words = turn, text, text.words
+    def __init__(self, turn: int, text: Reading, part: str = "answer"):
+        self.turn, self.text, self.part = turn, text, part
         self.findings: list[Finding] = []
         self.traces: list[Trace] = []
 
-    def add(self, kind: str, term: Term, text: str, fact: Fact | None = None, severity: str = ERROR) -> None:
-        """A finding about what a term says."""
-        span = self.text.span(term.first, term.last) if term.last else (0, 0)
-        self.findings.append(Finding(kind, severity, self.turn, span, text, fact))
+    def add(self, kind: str, at: Tokens, text: str, fact: Fact | None = None, severity: str = ERROR) -> None:
+        """Adds a finding about a term, an amount or other tokens."""
+        self.add_at(kind, self.text.span(at), text, fact, severity)
 
-    def trace(self, term: Term, fact: Fact) -> None:
-        """A claim that a fact holds."""
-        self.traces.append(Trace(self.turn, self.text.span(term.first, term.last), self.said(term), "claim", fact))
+    def add_at(self, kind: str, span: tuple[int, int], text: str, fact: Fact | None = None, severity: str = ERROR) -> None:
+        """Adds a finding about a span of characters."""
+        self.findings.append(Finding(kind, severity, self.turn, span, text, fact, self.part))
 
-    def said(self, term: Term) -> str:
-        """A term as it is written."""
-        return self.text.said(term.first, term.last)
+    def trace(self, at: Tokens, fact: Fact, kind: str = "claim") -> None:
+        """Adds a claim, or a number, that a fact supports."""
+        self.traces.append(Trace(self.turn, self.text.span(at), self.text.text_of(at), kind, fact))
 
-    def polarity(self, term: Term, reach: int = 99) -> str:
-        """yes, no or open for what a term names; `reach` says how many words before it may negate it."""
-        return cues(self.text).polarity(term, self.text.sentence(term), reach)
+
+class Check:
+    """One check of a conversation against the facts of its case: it reads the questions and answers in order."""
+
+    def __init__(self, profile: CaseProfile, ledger: Ledger):
+        self.profile, self.ledger = profile, ledger
+
+    def question(self, question: Reading, findings: AnswerFindings) -> None:
+        """Reads a question; most checks judge answers alone."""
+
+    def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
+        """Reads an answer and the question before it; adds what is wrong, and what facts support."""
+        raise NotImplementedError
+
+
+def contradicted(fact: Fact | None) -> str:
+    """Words the second half of a finding: what a fact says instead, or that none says so."""
+    return f"but {fact.text}" if fact else "but no fact says so"

@@ -1,31 +1,31 @@
-"""Eye side, image quality, kind of picture and the person's sex told in answers, against the facts."""
+"""Eye side, image quality, kind of picture and the person's sex stated in answers, against the facts."""
 
-from retinal_lib.check.case_profile import Profile
-from retinal_lib.check.findings import Finding, Heard, Trace
-from retinal_lib.check.language import lexicon as vocabulary
+from retinal_lib.check.findings import AnswerFindings, Check, contradicted
+from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import Reading, Term, word_lists
+from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, polarity
 
 WORDS = word_lists("image_and_person")
+_SIDES = {"OD": "right", "OS": "left", "OU": "both"}
 
 
 def sides(text: Reading, asked: bool = False) -> list[tuple[str, Term]]:
-    """(left, right or both, where) for each word that names an eye; `asked`: the question was which eye it is."""
+    """Finds the words that name an eye: left, right or both, and where; `asked`: the question was which eye it is."""
     if not text.has(WORDS.sides):
         return []
     found, words = [], text.words
-    for i in [i for i, word in enumerate(words) if word in WORDS.sides]:
-        word, raw = words[i], text.said(i, i + 1)
-        if raw in ("OD", "OS", "OU"):
-            found.append(({"OD": "right", "OS": "left", "OU": "both"}[raw], Term(i, i + 1, "side", ())))
+    for i, word in enumerate(words):
+        if text.raw(i) in _SIDES:
+            found.append((_SIDES[text.raw(i)], Term(i, i + 1)))
         elif word in ("left", "right") and _is_side(words, i, asked):
-            found.append((word, Term(i, i + 1, "side", ())))
+            found.append((word, Term(i, i + 1)))
         elif word == "both" and words[i + 1 : i + 2] == ["eye"]:
-            found.append(("both", Term(i, i + 2, "side", ())))
+            found.append(("both", Term(i, i + 2)))
     return found
 
 
 def of_picture(text: Reading, term: Term) -> bool:
-    """Whether a word of quality is said of the picture: not of the person's sight."""
+    """Says whether a word of quality is said of the picture, not of the person's sight."""
     said = {text.words[k] for k in text.sentence(term)}
     return not said & WORDS.sight and (term.last - term.first > 1 or bool(said & WORDS.pictured))
 
@@ -48,160 +48,125 @@ def _is_side(words: list[str], i: int, asked: bool) -> bool:
     )
 
 
-class Circumstances:
-    """What answers tell beside measurements and diseases."""
+class ImageAndPerson(Check):
+    """Eye side, image quality and artefacts, kind of picture, and the person's sex."""
 
-    def __init__(self, profile: Profile):
-        self.profile = profile
-        case = profile.case
-        self.eye = case.eye
-        self.eye_fact = profile.facts.get("eye")
+    def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
+        """Judges an answer."""
+        self._side(answer, question, findings)
+        for term in (*answer.of("quality"), *answer.of("gradable")):
+            self._quality(answer, term, findings)
+        for term in answer.of("artefacts"):
+            self._artefact(answer, term, findings)
+        self._centre(answer, findings)
+        self._graders(answer, findings)
+        for term in answer.of("modalities"):
+            self._modality(answer, term, findings)
+        self._sex(answer, findings)
 
-    def answer(self, turn: int, text: Reading, question: Reading) -> tuple[list[Finding], list[Trace]]:
-        """What an answer's words on side, quality, picture and person come to."""
-        heard = Heard(turn, text)
-        if text.has(WORDS.sides):
-            self._side(heard, question)
-        if text.of("quality") or text.of("gradable"):
-            self._quality(heard)
-        self._artefacts(heard)
-        self._centre(heard)
-        if text.has(WORDS.graders):
-            self._graders(heard)
-        self._modality(heard)
-        if text.has(WORDS.sex):
-            self._sex(heard)
-        return heard.findings, heard.traces
-
-    def _side(self, heard: Heard, question: Reading) -> None:
+    def _side(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
         asked = "eye" in question.words and ("which" in question.words or "left" in question.words)
-        told = sides(heard.text, asked)
-        by_sentence: dict[range, set[str]] = {}
-        for side, term in told:
-            by_sentence.setdefault(heard.text.sentence(term), set()).add(side)
-        for side, term in told:
-            both = len(by_sentence[heard.text.sentence(term)] & {"left", "right"}) == 2
-            both = both and bool(WORDS.either & {heard.words[k] for k in heard.text.sentence(term)})
-            said = heard.polarity(term)
-            if both or said == "open" or (said == "no" and side != self.eye):
+        named = sides(answer, asked)
+        eye, fact, words = self.profile.case.eye, self.profile.facts.get("eye"), answer.words
+        for side, term in named:
+            sentence = answer.sentence(term)
+            within = {words[k] for k in sentence}
+            both = {"left", "right"} <= {s for s, t in named if answer.sentence(t) == sentence}
+            stated = polarity(answer, term)
+            undecided = both and not WORDS.either.isdisjoint(within)
+            if undecided or stated == UNCERTAIN or (stated == NEGATED and side != eye):
                 continue
-            words = heard.words
             if side == "both":
-                shown = {words[k] for k in heard.text.sentence(term)} & {"image", "picture", "photograph", "show"}
-                if said == "yes" and shown and words[max(0, term.first - 3)] not in ("for", "of", "together", "record"):
-                    heard.add("side", term, "both eyes are told of one picture", self.eye_fact)
-                continue
-            if side == self.eye and said == "yes":
-                if self.eye_fact:
-                    heard.trace(term, self.eye_fact)
-            elif {"fellow", "other", "opposite"} & set(words[max(0, term.first - 3) : term.last + 2]):
-                continue
-            else:
-                known = f"but it is the {self.eye} eye" if self.eye else "but no fact says which eye it is"
-                heard.add("side", term, f"the {side} eye is told, {known}", self.eye_fact)
+                shown = within & {"image", "picture", "photograph", "show"}
+                before = words[max(0, term.first - 3)]
+                if stated == AFFIRMED and shown and before not in ("for", "of", "together", "record"):
+                    findings.add("side", term, "both eyes are told of one picture", fact)
+            elif side == eye and stated == AFFIRMED:
+                if fact:
+                    findings.trace(term, fact)
+            elif {"fellow", "other", "opposite"}.isdisjoint(words[max(0, term.first - 3) : term.last + 2]):
+                known = f"but it is the {eye} eye" if eye else "but no fact says which eye it is"
+                findings.add("side", term, f"the {side} eye is told, {known}", fact)
 
-    def _quality(self, heard: Heard) -> None:
-        levels = self.profile.levels
-        facts = self.profile.quality
-        graded = [f for f in facts if f.name != "remark"]
-        for term in (*heard.text.of("quality"), *heard.text.of("gradable")):
-            if (said := heard.polarity(term, 4)) == "open":
-                continue
-            words = heard.said(term)
-            if not of_picture(heard.text, term):
-                continue
-            if not facts:
-                heard.add("quality", term, f"{words!r} tells the image quality, but no fact does")
-                continue
-            fact = (graded or facts)[0]
-            told = {0, 1, 3} if term.kind == "gradable" else {int(v) for v in term.values}
-            if told == {1} and "usable" not in words.lower():
-                told = {0, 1}
-            if (told == {1} and 3 in levels) or (told == {0} and "enough" in words.lower()):
-                told = {0, 1, 3}
-            fits = bool(told & levels)
-            if fits == (said == "yes"):
-                heard.trace(term, fact)
-            elif said == "yes" or (fits and len(told) == 1):
-                heard.add("quality", term, f"{words!r} is told of the image quality, but {fact.text}", fact)
+    def _quality(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
+        stated, text, facts = polarity(answer, term, 4), answer.text_of(term), self.profile.quality
+        if stated == UNCERTAIN or not of_picture(answer, term):
+            return
+        if not facts:
+            findings.add("quality", term, f"{text!r} tells the image quality, but no fact does")
+            return
+        fact = next((f for f in facts if f.name != "remark"), facts[0])
+        levels = {0, 1, 3} if term.kind == "gradable" else {int(v) for v in term.values}
+        if levels == {1} and "usable" not in text.lower():
+            levels = {0, 1}
+        if (levels == {1} and 3 in self.profile.levels) or (levels == {0} and "enough" in text.lower()):
+            levels = {0, 1, 3}
+        fits = not levels.isdisjoint(self.profile.levels)
+        if fits == (stated == AFFIRMED):
+            findings.trace(term, fact)
+        elif stated == AFFIRMED or (fits and len(levels) == 1):
+            findings.add("quality", term, f"{text!r} is told of the image quality, but {fact.text}", fact)
 
-    def _graders(self, heard: Heard) -> None:
+    def _graders(self, answer: Reading, findings: AnswerFindings) -> None:
         """Who judged the image quality, against who did."""
         units = {fact.unit.split()[0].casefold() for fact in self.profile.quality if fact.unit}
-        for name in ("automorph", "eyeq"):
-            if units and name not in units and name in heard.words:
-                k = heard.words.index(name)
-                near = heard.text.sentence(Term(k, k + 1, "", ()))
-                if any(t.first in near for t in (*heard.text.of("quality"), *heard.text.of("gradable"))):
-                    fact = self.profile.quality[0]
-                    heard.add(
-                        "quality",
-                        Term(k, k + 1, "grader", ()),
-                        f"{heard.text.said(k, k + 1)!r} is told to have judged the quality, but {fact.text}",
-                        fact,
-                    )
+        for name in WORDS.graders - units if units else ():
+            if name not in answer.words:
+                continue
+            k = answer.words.index(name)
+            sentence = answer.sentence(Term(k, k + 1))
+            if answer.within("quality", sentence) or answer.within("gradable", sentence):
+                fact = self.profile.quality[0]
+                text = f"{answer.raw(k)!r} is told to have judged the quality, but {fact.text}"
+                findings.add("quality", Term(k, k + 1), text, fact)
 
-    def _artefacts(self, heard: Heard) -> None:
-        """Dust, lashes and glare in the picture, which only annotators could tell."""
-        for term in heard.text.of("artefacts"):
-            said = heard.said(term)
-            word = heard.words[term.last - 1]
-            known = next(
-                (
-                    f
-                    for f in self.profile.quality
-                    if word in vocabulary.read(f.text).words or (word == "artefact" and f.name == "remark")
-                ),
-                None,
-            )
-            if heard.polarity(term) == "no" and known is not None:
-                heard.add("quality", term, f"{said!r} is denied, but {known.text}", known)
-            if heard.polarity(term) == "yes" and not any(
-                word in vocabulary.read(f.text).words for f in self.profile.case.facts if f.aspect != "vascular"
-            ):
-                heard.add("quality", term, f"{said!r} is told of the picture, but no fact says so")
+    def _artefact(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
+        """Dust, lashes and glare in the picture, which only annotators could know."""
+        text, word, stated = answer.text_of(term), answer.words[term.last - 1], polarity(answer, term)
+        noted = [
+            f for f in self.profile.quality if word in lexicon.read(f.text).words or (word, f.name) == ("artefact", "remark")
+        ]
+        if stated == NEGATED and noted:
+            findings.add("quality", term, f"{text!r} is denied, but {noted[0].text}", noted[0])
+        facts = (fact for fact in self.profile.case.facts if fact.aspect != "vascular")
+        if stated == AFFIRMED and not any(word in lexicon.read(fact.text).words for fact in facts):
+            findings.add("quality", term, f"{text!r} is told of the picture, but no fact says so")
 
-    def _centre(self, heard: Heard) -> None:
+    def _centre(self, answer: Reading, findings: AnswerFindings) -> None:
         """What the picture is centred on, where a fact says so."""
         fact = self.profile.facts.get("modality")
-        if fact is None or "macula" not in fact.text or "centred" not in heard.words:
+        if fact is None or "macula" not in fact.text or "centred" not in answer.words:
             return
-        k = heard.words.index("centred")
-        on = heard.words[k + 1 : k + 5]
+        k = answer.words.index("centred")
+        on = answer.words[k + 1 : k + 5]
         if "disc" in on and "macula" not in on:
-            heard.add(
-                "modality", Term(k, k + 1, "centre", ()), f"the picture is told centred on the disc, but {fact.text}", fact
-            )
+            findings.add("modality", Term(k, k + 1), f"the picture is told centred on the disc, but {fact.text}", fact)
 
-    def _modality(self, heard: Heard) -> None:
-        fact = self.profile.facts.get("modality")
-        for term in heard.text.of("modalities"):
-            if "fundus" in term.values and fact is not None and heard.polarity(term, 3) == "no":
-                heard.add("modality", term, f"{heard.said(term)!r} is denied, but {fact.text}", fact)
-            elif "fundus" in term.values:
-                if fact is not None:
-                    heard.trace(term, fact)
-                continue
-            sentence = {heard.words[k] for k in heard.text.sentence(term)}
-            held = fact is not None and heard.said(term).casefold() in fact.text.casefold()
-            if heard.polarity(term) == "yes" and not held and sentence & WORDS.shown and not sentence & WORDS.wished:
-                known = f"but {fact.text}" if fact else "but no fact says so"
-                heard.add(
-                    "modality",
-                    term,
-                    f"{heard.said(term)!r} is told as the kind of picture, {known}",
-                    fact,
-                )
-
-    def _sex(self, heard: Heard) -> None:
-        fact = self.profile.facts.get("sex")
-        told = [(i, WORDS.sex[w]) for i, w in enumerate(heard.words) if w in WORDS.sex]
-        for i, sex in told:
-            term = Term(i, i + 1, "sex", ())
-            if len({s for _, s in told}) > 1 or heard.polarity(term) != "yes":
-                continue
-            if fact is None or fact.value != sex:
-                known = f"but {fact.text}" if fact else "but no fact says so"
-                heard.add("sex", term, f"{heard.text.said(i, i + 1)!r} is told of the person, {known}", fact)
+    def _modality(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
+        fact, text = self.profile.facts.get("modality"), answer.text_of(term)
+        if "fundus" in term.values and fact is not None:
+            if polarity(answer, term, 3) == NEGATED:
+                findings.add("modality", term, f"{text!r} is denied, but {fact.text}", fact)
             else:
-                heard.trace(term, fact)
+                findings.trace(term, fact)
+                return
+        elif "fundus" in term.values:
+            return
+        sentence = {answer.words[k] for k in answer.sentence(term)}
+        held = fact is not None and text.casefold() in fact.text.casefold()
+        if polarity(answer, term) == AFFIRMED and not held and sentence & WORDS.shown and not sentence & WORDS.wished:
+            findings.add("modality", term, f"{text!r} is told as the kind of picture, {contradicted(fact)}", fact)
+
+    def _sex(self, answer: Reading, findings: AnswerFindings) -> None:
+        fact = self.profile.facts.get("sex")
+        named = [(Term(i, i + 1), WORDS.sex[word]) for i, word in enumerate(answer.words) if word in WORDS.sex]
+        if len({sex for _, sex in named}) > 1:
+            return
+        for term, sex in named:
+            if polarity(answer, term) != AFFIRMED:
+                continue
+            if fact is not None and fact.value == sex:
+                findings.trace(term, fact)
+            else:
+                text = f"{answer.text_of(term)!r} is told of the person, {contradicted(fact)}"
+                findings.add("sex", term, text, fact)

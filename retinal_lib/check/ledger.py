@@ -5,11 +5,9 @@ from functools import cache, lru_cache
 from operator import ge, gt, itemgetter, le, lt
 from typing import NamedTuple
 
-from retinal_lib.check.language import lexicon as vocabulary
-from retinal_lib.check.language import numbers as amounts
+from retinal_lib.check.language import lexicon, numbers
 from retinal_lib.check.language.numbers import Amount
-from retinal_lib.dataset import fact_kinds as kinds
-from retinal_lib.dataset import measurements
+from retinal_lib.dataset import fact_kinds, measurements
 from retinal_lib.dataset.lesions.wording import ENDINGS
 from retinal_lib.facts import Case, Fact
 
@@ -104,7 +102,7 @@ def _digits(column: str) -> int:
 @lru_cache(maxsize=8192)
 def _loose(text: str) -> tuple[Amount, ...]:
     """The numbers in a fact's text."""
-    return tuple(amounts.read(vocabulary.read(text)))
+    return tuple(numbers.read(lexicon.read(text)))
 
 
 class Ledger:
@@ -129,7 +127,7 @@ class Ledger:
         self.placed = [q for q in self.quantities if q.edges or q.part in ("place", "rest place", "fovea", "disc")]
         self.vascular = any(q.fact.aspect == "vascular" for q in self.quantities)
         self.subjects = frozenset(s for q in self.quantities if q.subjects for s in q.subjects)
-        self.family = self.subjects | {parent for s in self.subjects for parent in vocabulary.implied(s)}
+        self.family = self.subjects | {parent for s in self.subjects for parent in lexicon.implied(s)}
         self.tops = {q.top for q in self.quantities if q.top}  # how far the scales reach
         self.by_value = sorted(self.quantities, key=itemgetter(0))
         self._values = [q[0] for q in self.by_value]
@@ -140,7 +138,7 @@ class Ledger:
 
     def _other(self, fact: Fact) -> None:
         """Takes what is no measurement of vessels or disc."""
-        value, scale = fact.value, kinds.scales().get(fact.unit)
+        value, scale = fact.value, fact_kinds.scales().get(fact.unit)
         if scale is not None and isinstance(value, int):
             self._grade(fact, scale)
         elif fact.aspect == "lesion":
@@ -153,7 +151,7 @@ class Ledger:
             self.loose += [(amount, fact) for amount in _loose(fact.text)]
 
     def _grade(self, fact: Fact, scale: dict) -> None:
-        subjects = frozenset(vocabulary.VOCABULARY["subjects"].get(fact.unit, ()))
+        subjects = frozenset(lexicon.VOCABULARY["subjects"].get(fact.unit, ()))
         top = max(scale["levels"])
         self.quantities.append(Quantity(fact.value, "grade", fact, "grade", told=fact.value, subjects=subjects, top=top))
         self.loose += [(amount, fact) for amount in _loose(fact.words)]
@@ -161,7 +159,7 @@ class Ledger:
     def _lesion(self, fact: Fact) -> None:
         ending = next((e for e in _ENDINGS if fact.name.endswith(e)), "")
         of = self._kinds.get(fact.name.removesuffix(ending)) if ending in PARTS else None
-        subjects = of or frozenset(vocabulary.conditions(fact.words)) or frozenset(vocabulary.conditions(fact.text))
+        subjects = of or frozenset(lexicon.conditions(fact.words)) or frozenset(lexicon.conditions(fact.text))
         if not ending:
             self._kinds[fact.name] = subjects
         if fact.unit == "box":

@@ -1,13 +1,12 @@
-"""Where lesions are told to lie, against what the facts say: quadrants, how many in each, and distances from fovea and disc."""
+"""Where answers say that lesions lie, against the facts: quadrants, how many in each, distances from fovea and disc."""
 
 from functools import lru_cache
 from typing import NamedTuple
 
-from retinal_lib.check.findings import Heard
-from retinal_lib.check.language import lexicon as vocabulary
-from retinal_lib.check.language import numbers as amounts
+from retinal_lib.check.findings import AnswerFindings, Check
+from retinal_lib.check.language import lexicon, numbers
 from retinal_lib.check.language.lexicon import Reading, Term, family, implied, word_lists
-from retinal_lib.check.language.negation import cues
+from retinal_lib.check.language.negation import AFFIRMED, UNCERTAIN, cues, polarity
 from retinal_lib.check.language.numbers import Amount
 from retinal_lib.check.ledger import Ledger, Quantity
 from retinal_lib.facts import Fact
@@ -20,8 +19,8 @@ REGION_WORDS = frozenset([*WORDS.vertical, *WORDS.sides, *WORDS.quadrants, "quad
 
 
 class Region(NamedTuple):
-    """A part of the picture named at the tokens `first` to `last` (exclusive): upper, lower or neither (""), and left, right,
-    nasal, temporal or neither."""
+    """A part of the picture, named at the tokens `first` to `last` (exclusive). `vertical` is upper, lower or "" (neither),
+    `side` is left, right, nasal, temporal or ""."""
 
     first: int
     last: int
@@ -29,7 +28,7 @@ class Region(NamedTuple):
     side: str
 
     def holds(self, other: "Region") -> bool | None:
-        """Whether a quadrant lies in this region; None where that cannot be told, as of nasal and left."""
+        """Says whether a quadrant lies in this region; None where that is unknown, as of nasal and left."""
         if self.vertical and other.vertical and self.vertical != other.vertical:
             return False
         if not self.side or self.side == other.side:
@@ -38,19 +37,17 @@ class Region(NamedTuple):
 
 
 def regions(text: Reading) -> list[Region]:
-    """The parts of the picture that a text names, in order."""
-    words, found, done = text.words, [], 0
-    for k in range(len(words)):
-        if k < done:
-            continue
-        region = _region(words, k)
-        if region is not None:
+    """Finds the parts of the picture that a text names, in order."""
+    found: list[Region] = []
+    for k in range(len(text.words)):
+        region = _region(text.words, k)
+        if region and not (found and k < found[-1].last):
             found.append(region)
-            done = region.last
     return found
 
 
 def _region(words: list[str], k: int) -> Region | None:
+    """The region named at token k."""
     word, following = words[k], words[k + 1] if k + 1 < len(words) else ""
     if word in WORDS.quadrants:
         return Region(k, k + 1, *WORDS.quadrants[word].split())
@@ -67,27 +64,28 @@ def _region(words: list[str], k: int) -> Region | None:
 
 @lru_cache(maxsize=1024)
 def _quadrant(words: str) -> Region | None:
-    return next(iter(regions(vocabulary.read(words))), None)
+    return next(iter(regions(lexicon.read(words))), None)
 
 
-class Told(NamedTuple):
-    """How many lesions of one type lie in each quadrant: all of them, and those beyond the named boxes."""
+class Locations(NamedTuple):
+    """Where the lesions of one type lie: how many in each quadrant of all of them (`places`) and of those beyond the listed
+    boxes (`rest`), and the boxes."""
 
     places: tuple[tuple[Region, Quantity], ...]
     rest: tuple[tuple[Region, Quantity], ...]
     boxes: tuple[Quantity, ...]
 
     def counts(self, group: list[Region]) -> list[int]:
-        """How many lie in the regions together, by both accounts."""
+        """Counts those in the regions together: of all lesions, and of those beyond the boxes."""
         accounts = [listed for listed in (self.places, self.rest) if listed]
         return [sum(int(q.value) for place, q in listed if any(r.holds(place) for r in group)) for listed in accounts]
 
     def totals(self) -> list[int]:
-        """How many there are, by both accounts."""
+        """Counts all lesions, and those beyond the boxes."""
         return [sum(int(q.value) for _, q in listed) for listed in (self.places, self.rest) if listed]
 
     def lies(self, region: Region) -> bool | None:
-        """Whether a lesion lies in a region; None where nothing tells."""
+        """Says whether a lesion lies in a region; None where no fact says."""
         seen = [region.holds(place) for place, _ in self.places]
         if self.places and (True in seen or not any(s is None for s in seen)):
             return True in seen
@@ -100,7 +98,7 @@ class Told(NamedTuple):
 
     @property
     def fact(self) -> Fact:
-        """A fact that tells a place."""
+        """A fact that says where they lie."""
         return (self.places[0][1] if self.places else self.boxes[0]).fact
 
 
@@ -111,13 +109,13 @@ def _reaches(edges: tuple[float, ...], region: Region) -> bool:
     return vertical and {"left": x <= 0.5, "right": x >= 0.5}.get(region.side, True)
 
 
-def _told(ledger: Ledger, term: Term) -> Told | None:
-    """What the facts tell of where the lesions named by a term lie; None where they tell nothing."""
+def _locations(ledger: Ledger, term: Term) -> Locations | None:
+    """Where the facts say that the lesions named by a term lie; None where they say nothing."""
     wide = [q for q in ledger.placed if _of(q, term)]
     places = tuple((place, q) for q in wide if q.part == "place" and (place := _quadrant(q.fact.words)))
     rest = tuple((place, q) for q in wide if q.part == "rest place" and (place := _quadrant(q.fact.words)))
     boxes = tuple(q for q in wide if q.edges)
-    return Told(places, rest, boxes) if places or boxes else None
+    return Locations(places, rest, boxes) if places or boxes else None
 
 
 def _of(quantity: Quantity, term: Term) -> bool:
@@ -126,14 +124,14 @@ def _of(quantity: Quantity, term: Term) -> bool:
 
 
 def _subject(text: Reading, region: Region, sentence: range) -> Term | None:
-    """The lesion that is told to lie in a region: named last before it, else first after it, else in the sentence before."""
+    """The lesion that is said to lie in a region: named last before it, else first after it, else in the sentence before."""
     inside = [t for t in text.of("conditions") if t.first in sentence]
     if inside:
         before = [t for t in inside if t.last <= region.first]
         term = before[-1] if before else inside[0]
-        return None if cues(text).polarity(term, sentence) == "open" else term
+        return None if polarity(text, term) == UNCERTAIN else term
     earlier = [t for t in text.of("conditions") if t.last <= sentence.start]
-    return earlier[-1] if earlier and cues(text).polarity(earlier[-1], text.sentence(earlier[-1])) == "yes" else None
+    return earlier[-1] if earlier and polarity(text, earlier[-1]) == AFFIRMED else None
 
 
 def _grouped(text: Reading, found: list[Region]) -> list[list[Region]]:
@@ -147,61 +145,96 @@ def _grouped(text: Reading, found: list[Region]) -> list[list[Region]]:
     return groups
 
 
-def placed(heard: Heard, ledger: Ledger) -> None:
-    """The parts of the picture that lesions are told to lie in, and how many of them."""
-    text = heard.text
-    found = regions(text) if ledger.placed else []
-    if not found:
-        return
-    counts = [a for a in amounts.read(text) if a.whole and not (a.unit or a.edges or a.bound or a.about)]
-    for group in _grouped(text, found):
-        spot = Term(group[0].first, group[-1].last, "region", ())
-        sentence = text.sentence(spot)
-        term = _subject(text, group[0], sentence)
-        told = _told(ledger, term) if term and not WORDS.convention & set(text.words[sentence.start : sentence.stop]) else None
-        if told is None or cues(text).polarity(spot, range(max(sentence.start, spot.first - 6), sentence.stop)) == "open":
-            continue
-        fault = _misplaced(text, group, sentence, told, counts)
-        if fault:
-            heard.add("place", spot, f"{heard.said(spot)!r} {fault}", told.fact)
+class LesionLocations(Check):
+    """Quadrants, counts in them, distances and shares of area that answers say of lesions."""
+
+    def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
+        """Judges an answer."""
+        self._places(answer, findings)
+        self._distances(answer, findings)
+        self._shares(answer, findings)
+
+    def _places(self, answer: Reading, findings: AnswerFindings) -> None:
+        """The parts of the picture that lesions are said to lie in, and how many of them."""
+        found = regions(answer) if self.ledger.placed else []
+        for group in _grouped(answer, found):
+            spot = Term(group[0].first, group[-1].last)
+            sentence = answer.sentence(spot)
+            term = _subject(answer, group[0], sentence)
+            if term is None or not WORDS.convention.isdisjoint(answer.words[sentence.start : sentence.stop]):
+                continue
+            lesions = _locations(self.ledger, term)
+            near = range(max(sentence.start, spot.first - 6), sentence.stop)
+            if lesions is None or cues(answer).polarity(spot, near) == UNCERTAIN:
+                continue
+            if problem := _misplaced(answer, group, sentence, lesions):
+                findings.add("place", spot, f"{answer.text_of(spot)!r} {problem}", lesions.fact)
+
+    def _distances(self, answer: Reading, findings: AnswerFindings) -> None:
+        """Distances in disc diameters, against those that the facts give from the fovea and the disc."""
+        known = [q for q in self.ledger.placed if q.measure == "distance"]
+        graded = any("exudate distance" in q.fact.unit for q in self.ledger.quantities)  # which the check of grades judges
+        for amount in _distances(answer) if self.ledger.placed and not graded else ():
+            sentence = answer.sentence(amount)
+            mark, term = _landmark(answer, amount, sentence), _measured(answer, amount, sentence)
+            if not mark or term is None or polarity(answer, term) == UNCERTAIN:
+                continue
+            facts = [q for q in known if q.part == mark and _of(q, term)]
+            problem = _wrong_distance(answer, amount, sentence, facts) if facts else "is told by no fact"
+            if problem:
+                fact = facts[0].fact if facts else None
+                tail = f": {fact.text}" if fact else ""
+                findings.add("place", amount, f"{answer.text_of(amount)!r} from the {mark} {problem}{tail}", fact)
+
+    def _shares(self, answer: Reading, findings: AnswerFindings) -> None:
+        """Shares of the lesions' area that are called shares of the picture."""
+        shares = [q for q in self.ledger.quantities if q.part == "rest" and q.unit == "%"]
+        for amount in [a for a in numbers.read(answer) if a.unit == "%"] if shares else ():
+            if not {"image", "picture", "photograph", "retina", "fundus"} & set(answer.words[amount.last : amount.last + 3]):
+                continue
+            held = self.ledger.valued(amount)
+            if held and all(q.part == "rest" for q in held):
+                fact = held[0].fact
+                findings.add("misattributed", amount, f"{answer.text_of(amount)!r} is no share of the image: {fact.text}", fact)
 
 
-def _misplaced(text: Reading, group: list[Region], sentence: range, told: Told, counts: list[Amount]) -> str:
-    """What is wrong with regions that lesions are told to lie in; nothing where that is right."""
+def _misplaced(text: Reading, group: list[Region], sentence: range, lesions: Locations) -> str:
+    """What is wrong with regions that lesions are said to lie in; nothing where that is right."""
     words, first = text.words, group[0].first
     before = words[max(sentence.start, first - 8) : first]
     divided = max((k for k, word in enumerate(before) if word in (",", ";", "but")), default=-1)
     denied = bool({"no", "none", "not", "without", "neither"} & set(before[divided + 1 :]))
-    given = [a.edges for a in amounts.read(text) if a.edges and a.first in sentence]
-    if given and not told.places:
-        told = told._replace(boxes=tuple(q for q in told.boxes if q.edges in given) or told.boxes)
-    lying = [told.lies(region) for region in group]
+    given = [a.edges for a in numbers.read(text) if a.edges and a.first in sentence]
+    if given and not lesions.places:
+        lesions = lesions._replace(boxes=tuple(q for q in lesions.boxes if q.edges in given) or lesions.boxes)
+    lying = [lesions.lies(region) for region in group]
     if denied:
-        return f"is told to hold none, but {told.fact.text}" if all(lying) and told.places else ""
+        return f"is told to hold none, but {lesions.fact.text}" if all(lying) and lesions.places else ""
     if False in lying:
-        return f"holds none of them: {told.fact.text}" if told.places else f"holds no box of it: {told.fact.text}"
-    if not told.places or any(region.holds(place) is None for region in group for place, _ in told.places):
+        return f"holds none of them: {lesions.fact.text}" if lesions.places else f"holds no box of it: {lesions.fact.text}"
+    if not lesions.places or any(region.holds(place) is None for region in group for place, _ in lesions.places):
         return ""
     if not WORDS.rest & set(words[max(0, sentence.start - 30) : sentence.stop]):
-        told = told._replace(rest=())
-    held = told.counts(group)
+        lesions = lesions._replace(rest=())
+    held = lesions.counts(group)
+    counts = [a for a in numbers.read(text) if a.whole and not (a.unit or a.edges or a.bound or a.about)]
     number = next((a for a in reversed(counts) if sentence.start <= a.first and a.last <= first), None)
     if number is not None and set(words[number.last : first]) - _names(text, number.last, first) <= WORDS.lying:
-        each = [told.counts([region]) for region in group] if "each" in words[number.last : group[-1].last + 3] else [held]
+        each = [lesions.counts([region]) for region in group] if "each" in words[number.last : group[-1].last + 3] else [held]
         if not all(number.low in one for one in each):
-            return f"is told to hold {text.said(number.first, number.last)} of them, it holds {held[0]}"
+            return f"is told to hold {text.text_of(number)} of them, it holds {held[0]}"
     if WORDS.most & set(before) and all(
-        2 * n < t and n < _most(told, len(group)) for n, t in zip(held, told.totals(), strict=True)
+        2 * n < t and n < _most(lesions, len(group)) for n, t in zip(held, lesions.totals(), strict=True)
     ):
-        return f"is told to hold most of them, it holds {held[0]} of {told.totals()[0]}"
-    if WORDS.all & set(before) and not any(n == t for n, t in zip(held, told.totals(), strict=True)):
-        return f"is told to hold all of them, it holds {held[0]} of {told.totals()[0]}"
+        return f"is told to hold most of them, it holds {held[0]} of {lesions.totals()[0]}"
+    if WORDS.all & set(before) and not any(n == t for n, t in zip(held, lesions.totals(), strict=True)):
+        return f"is told to hold all of them, it holds {held[0]} of {lesions.totals()[0]}"
     return ""
 
 
-def _most(told: Told, size: int) -> int:
+def _most(lesions: Locations, size: int) -> int:
     """How many the fullest quadrants hold, `size` of them together."""
-    return sum(sorted((int(q.value) for _, q in told.places), reverse=True)[:size])
+    return sum(sorted((int(q.value) for _, q in lesions.places), reverse=True)[:size])
 
 
 def _names(text: Reading, first: int, last: int) -> set[str]:
@@ -209,53 +242,35 @@ def _names(text: Reading, first: int, last: int) -> set[str]:
     return {text.words[k] for t in text.of("conditions") for k in range(t.first, t.last) if first <= k < last}
 
 
-def distant(heard: Heard, ledger: Ledger) -> None:
-    """Distances in disc diameters told of lesions, against those that the facts give from the fovea and the disc."""
-    text, known = heard.text, [q for q in ledger.placed if q.measure == "distance"]
-    graded = any("exudate distance" in q.fact.unit for q in ledger.quantities)  # which the claims judge
-    for amount in _distances(text) if ledger.placed and not graded else ():
-        spot = Term(amount.first, amount.last, "dd", ())
-        sentence = text.sentence(spot)
-        mark, term = _mark(text, amount, sentence), _measured(text, amount, sentence)
-        if not mark or term is None or heard.polarity(term) == "open":
-            continue
-        facts = [q for q in known if q.part == mark and _of(q, term)]
-        fault = _wrong(text, amount, sentence, facts) if facts else "is told by no fact"
-        if fault:
-            fact = facts[0].fact if facts else None
-            tail = f": {fact.text}" if fact else ""
-            heard.add("place", spot, f"{heard.said(spot)!r} from the {mark} {fault}{tail}", fact)
-
-
 def _distances(text: Reading) -> list[Amount]:
-    """The amounts of disc diameters, those told in a word among them: within one disc diameter, a disc diameter away."""
-    found = [a for a in amounts.read(text) if a.unit == "dd"]
+    """The amounts of disc diameters, those in words among them: within one disc diameter, a disc diameter away."""
+    found = [a for a in numbers.read(text) if a.unit == "dd"]
     for term in text.of("units"):
         k = term.first - 1
         if "dd" in term.values and k >= 0 and not any(a.first <= k < a.last for a in found):
-            value = 1 if text.words[k] in ("a", "the") else amounts.SPELLED.get(text.words[k])
+            value = 1 if text.words[k] in ("a", "the") else numbers.SPELLED.get(text.words[k])
             if value is not None:
                 found.append(Amount(k, term.last, term.first, value, value, 0.0, True, "dd", spelled=True))
     return found
 
 
 def together(text: Reading, amount: Amount, ledger: Ledger) -> Quantity | None:
-    """A quantity of the lesions of which as many as an amount lie in the regions named after it together."""
-    sentence = text.sentence(Term(amount.first, amount.last, "number", ()))
+    """Returns a quantity of the lesions of which as many as an amount lie in the regions named after it together."""
+    sentence = text.sentence(amount)
     group = next((g for g in _grouped(text, regions(text)) if g[0].first >= amount.last and g[0].first in sentence), None)
     term = _subject(text, group[0], sentence) if group and ledger.placed else None
-    told = _told(ledger, term) if term else None
-    return told.places[0][1] if told and told.places and amount.low in told.counts(group) else None
+    lesions = _locations(ledger, term) if term else None
+    return lesions.places[0][1] if lesions and lesions.places and amount.low in lesions.counts(group) else None
 
 
 def somewhere(text: Reading, term: Term, sentence: range) -> bool:
-    """Whether what a sentence says of a lesion is of a part of the picture alone: none in the upper left quarter."""
+    """Says whether a sentence speaks of a lesion in a part of the picture alone: none in the upper left quarter."""
     parts = [r.first for r in regions(text)] + [t.first for t in text.of("units") if "dd" in t.values]
     return any(term.last <= k < sentence.stop and not {";", ":", ","} & set(text.words[term.last : k]) for k in parts)
 
 
 def _measured(text: Reading, amount: Amount, sentence: range) -> Term | None:
-    """The lesion whose distance an amount tells; None where that is a vessel's or a zone's, or nothing is named."""
+    """The lesion whose distance an amount states; None where that is a vessel's or a zone's, or nothing is named."""
     if any(t.first in sentence for kind in ("zones", "vessels") for t in text.of(kind)):
         return None
     named = [t for t in text.of("conditions") if t.last <= amount.first]
@@ -263,15 +278,15 @@ def _measured(text: Reading, amount: Amount, sentence: range) -> Term | None:
     return (inside or named or [None])[-1]
 
 
-def _mark(text: Reading, amount: Amount, sentence: range) -> str:
-    """The landmark that a distance is told from: the first named after it, else the last before it."""
+def _landmark(text: Reading, amount: Amount, sentence: range) -> str:
+    """The landmark that a distance is measured from: the first named after it, else the last before it."""
     after = [k for k in range(amount.last, sentence.stop) if text.words[k] in WORDS.fovea | WORDS.disc]
     before = [k for k in range(sentence.start, amount.first) if text.words[k] in WORDS.fovea | WORDS.disc]
     k = after[0] if after else before[-1] if before else None
     return "" if k is None else "fovea" if text.words[k] in WORDS.fovea else "disc"
 
 
-def _wrong(text: Reading, amount: Amount, sentence: range, facts: list[Quantity]) -> str:
+def _wrong_distance(text: Reading, amount: Amount, sentence: range, facts: list[Quantity]) -> str:
     """What is wrong with a distance; nothing where it is right."""
     least = min(q.value for q in facts)
     before = set(text.words[max(sentence.start, amount.first - 4) : amount.first])
@@ -282,22 +297,3 @@ def _wrong(text: Reading, amount: Amount, sentence: range, facts: list[Quantity]
         return "" if denied else "is not so" if least <= amount.low else ""
     near = amount.step * 1.0001 + 1e-9
     return "" if any(amount.low - near <= q.value <= amount.high + near for q in facts) else "is not its distance"
-
-
-def shared(heard: Heard, ledger: Ledger) -> None:
-    """Shares of the lesions' area told as shares of the picture."""
-    text, shares = heard.text, [q for q in ledger.quantities if q.part == "rest" and q.unit == "%"]
-    for amount in [a for a in amounts.read(text) if a.unit == "%"] if shares else ():
-        if not {"image", "picture", "photograph", "retina", "fundus"} & set(text.words[amount.last : amount.last + 3]):
-            continue
-        held = ledger.valued(amount)
-        if held and all(q.part == "rest" for q in held):
-            spot, fact = Term(amount.first, amount.last, "share", ()), held[0].fact
-            heard.add("misattributed", spot, f"{heard.said(spot)!r} is no share of the image: {fact.text}", fact)
-
-
-def told(heard: Heard, ledger: Ledger) -> None:
-    """All of these, of one answer."""
-    placed(heard, ledger)
-    distant(heard, ledger)
-    shared(heard, ledger)

@@ -3,120 +3,96 @@ is to be done, what numbers are said to mean, and knowledge that is denied thoug
 
 import re
 
-from retinal_lib.check.case_profile import Profile
-from retinal_lib.check.findings import Heard
-from retinal_lib.check.language import lexicon as vocabulary
+from retinal_lib.check.case_profile import CaseProfile
+from retinal_lib.check.findings import AnswerFindings, Check
+from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import Reading, Term, family, word_lists
+from retinal_lib.check.language.negation import NEGATED, UNCERTAIN, polarity
 from retinal_lib.check.ledger import Ledger, Quantity
-from retinal_lib.facts import Fact
 
 WORDS = word_lists("unsupported")
 
 
-class Beyond:
-    """The answers of one conversation, one by one."""
+class Unsupported(Check):
+    """Details, judgements, history and treatment that no fact supports."""
 
-    def __init__(self, profile: Profile, ledger: Ledger):
-        self.profile, self.ledger = profile, ledger
-        texts = " ".join(
-            f"{fact.words} {fact.text} {fact.unit}" for fact in profile.case.facts if fact.aspect != "vascular"
-        ).casefold()
-        self._known = frozenset(re.findall(r"[^\W\d_]+", texts)) | frozenset(vocabulary.tokens(texts))
+    def __init__(self, profile: CaseProfile, ledger: Ledger):
+        super().__init__(profile, ledger)
+        facts = (fact for fact in profile.case.facts if fact.aspect != "vascular")
+        texts = " ".join(f"{fact.words} {fact.text} {fact.unit}" for fact in facts).casefold()
+        self._known = frozenset(re.findall(r"[^\W\d_]+", texts)) | frozenset(lexicon.tokens(texts))
 
-    def told(self, heard: Heard) -> None:
-        """What an answer says beyond the facts."""
-        self._details(heard)
-        self._quality(heard)
-        self._added(heard)
-        self._disc(heard)
+    def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
+        """Judges an answer."""
+        for term in answer.of("conditions"):
+            self._details(answer, term, findings)
+        self._quality(answer, findings)
+        self._added(answer, findings)
+        self._disc(answer, findings)
 
-    def _details(self, heard: Heard) -> None:
-        """Words that tell how far a condition has gone or what it looks like: early drusen, circinate exudates."""
-        for term in heard.text.of("conditions"):
-            inside = next((k for k in range(term.first, term.last) if heard.words[k] in WORDS.shapes), None)
-            if inside is not None and heard.words[inside] not in self._known and self._labelled(term):
-                _add(heard, "unsupported_detail", term.first, term.last, "tells more of it than any fact")
-                continue
-            for k in range(max(0, term.first - 2), term.first):
-                word = heard.words[k]
-                asked = heard.words[max(0, k - 1)] == "how"
-                if word in WORDS.details and not asked and word not in self._known and self._labelled(term):
-                    _add(heard, "unsupported_detail", k, term.last, "tells more of it than any fact")
-                    break
-
-    def _labelled(self, term: Term) -> bool:
-        return any(c in self.profile.yes or c in self.profile.patient for c in family(term))
-
-    def _quality(self, heard: Heard) -> None:
-        """Words of quality that are on no scale here, and judges that the facts do not name."""
-        facts = [fact for fact in self.profile.quality if fact.name != "remark"]
-        if not facts:
+    def _details(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
+        """Words for how far a condition has gone or what it looks like: early drusen, circinate exudates."""
+        if not any(c in self.profile.present or c in self.profile.patient for c in family(term)):
             return
-        for sentence in heard.text.sentences:
-            words = {heard.words[k] for k in sentence}
-            if not words & WORDS.judging or not ("quality" in words or {"image", "picture", "photograph", "it"} & words):
+        words = answer.words
+        shape = next((words[k] for k in range(term.first, term.last) if words[k] in WORDS.shapes), None)
+        before = [k for k in range(max(0, term.first - 2), term.first) if words[k] in WORDS.details - self._known]
+        detail = next((k for k in before if words[max(0, k - 1)] != "how"), None)
+        if shape is not None and shape not in self._known:
+            detail = term.first
+        if detail is not None:
+            spot = Term(detail, term.last)
+            findings.add("unsupported_detail", spot, f"{answer.text_of(spot)!r} tells more of it than any fact")
+
+    def _quality(self, answer: Reading, findings: AnswerFindings) -> None:
+        """Words of quality that are on no scale here, and judges that the facts do not name."""
+        fact = next((fact for fact in self.profile.quality if fact.name != "remark"), None)
+        for sentence in answer.sentences if fact else ():
+            words = {answer.words[k] for k in sentence}
+            if words.isdisjoint(WORDS.judging) or words.isdisjoint({"quality", "image", "picture", "photograph", "it"}):
                 continue
+            of_quality = "quality" in words or answer.within("quality", sentence)
             for k in sentence:
-                word = heard.words[k]
-                if word in WORDS.off_scale and word not in self._known and self._graded(heard.words, sentence, k):
-                    _add(heard, "quality", k, k + 1, f"is no word of the scale: {facts[0].text}", facts[0])
-                elif (
-                    word in WORDS.judges and word not in self._known and "quality" in words | self._kinds(heard.text, sentence)
-                ):
-                    _add(heard, "quality", k, k + 1, f"did not judge the image quality: {facts[0].text}", facts[0])
+                word, spot = answer.words[k], Term(k, k + 1)
+                if word in self._known:
+                    continue
+                if word in WORDS.off_scale and self._is_judgement(answer.words, sentence, k):
+                    findings.add("quality", spot, f"{answer.raw(k)!r} is no word of the scale: {fact.text}", fact)
+                elif word in WORDS.judges and of_quality:
+                    findings.add("quality", spot, f"{answer.raw(k)!r} did not judge the image quality: {fact.text}", fact)
 
-    def _graded(self, words: list[str], sentence: range, k: int) -> bool:
+    @staticmethod
+    def _is_judgement(words: list[str], sentence: range, k: int) -> bool:
         """Whether the word at token k is what the quality was called."""
-        near = set(words[max(sentence.start, k - 5) : min(sentence.stop, k + 3)])
-        return bool(near & (WORDS.judging | {"as", "quality"}))
+        near = words[max(sentence.start, k - 5) : min(sentence.stop, k + 3)]
+        return "as" in near or not WORDS.judging.isdisjoint(near)
 
-    def _kinds(self, text: Reading, sentence: range) -> set[str]:
-        return {"quality"} if any(t.first in sentence for t in text.of("quality")) else set()
-
-    def _added(self, heard: Heard) -> None:
+    def _added(self, answer: Reading, findings: AnswerFindings) -> None:
         """History, treatment, meaning of numbers, and a diagnosis that is said not to be known."""
-        for term in (*heard.text.of("history"), *heard.text.of("treatment"), *heard.text.of("meaning")):
-            said = heard.polarity(term, 8)
-            if (
-                said == "open"
-                or (said == "no" and term.kind == "meaning")
-                or all(w in self._known for w in heard.words[term.first : term.last])
-            ):
-                continue
-            _add(heard, "beyond", term.first, term.last, "is said, but no fact says so")
-        known = next((f for f in self.profile.case.facts if f.aspect == "disease"), None)
-        for term in heard.text.of("no diagnosis") if known else ():
-            _add(heard, "denied_disease", term.first, term.last, f"is said, but {known.text}", known)
+        for term in (*answer.of("history"), *answer.of("treatment"), *answer.of("meaning")):
+            stated = polarity(answer, term, 8)
+            known = self._known.issuperset(answer.words[term.first : term.last])
+            if not known and stated != UNCERTAIN and not (stated == NEGATED and term.kind == "meaning"):
+                findings.add("beyond", term, f"{answer.text_of(term)!r} is said, but no fact says so")
+        fact = next((f for f in self.profile.case.facts if f.aspect == "disease"), None)
+        for term in answer.of("no diagnosis") if fact else ():
+            findings.add("denied_disease", term, f"{answer.text_of(term)!r} is said, but {fact.text}", fact)
 
-    def _disc(self, heard: Heard) -> None:
-        """The disc told wider than high though it is not, or round."""
-        words = heard.words
-        for k, word in enumerate(words):
-            if word != "than" or not {"disc", "cup"} & set(words[max(0, k - 6) : k]):
+    def _disc(self, answer: Reading, findings: AnswerFindings) -> None:
+        """The disc or cup called wider than high though it is not, or the other way round."""
+        words = answer.words
+        for k in [k for k, word in enumerate(words) if word == "than"]:
+            before = words[max(0, k - 6) : k]
+            part = next((part for part in ("disc", "cup") if part in before), None)
+            first = next((WORDS.dimensions[w] for w in reversed(before[-3:]) if w in WORDS.dimensions), None)
+            if part is None or first is None or {"wide", "high", "tall", "broad"}.isdisjoint(words[k + 1 : k + 5]):
                 continue
-            first = next((w for w in reversed(words[max(0, k - 3) : k]) if w in WORDS.dimensions), None)
-            second = next(
-                (w for w in words[k + 1 : k + 5] if w in WORDS.dimensions.values() or w in ("high", "wide", "tall", "broad")),
-                None,
-            )
-            part = "disc" if "disc" in words[max(0, k - 6) : k] else "cup"
-            high, wide = (self._length(part, way) for way in ("vertical", "horizontal"))
-            if first is None or second is None or high is None or wide is None:
+            high, wide = self._length(part, "vertical"), self._length(part, "horizontal")
+            if high is None or wide is None or (first == "wide") == (wide.value > high.value):
                 continue
-            if (WORDS.dimensions[first] == "wide") != (wide.value > high.value):
-                _add(
-                    heard,
-                    "misattributed",
-                    max(0, k - 1),
-                    k + 1,
-                    f"is told of the {part}: {high.fact.text}, {wide.fact.text}",
-                    high.fact,
-                )
+            spot = Term(max(0, k - 1), k + 1)
+            text = f"{answer.text_of(spot)!r} is told of the {part}: {high.fact.text}, {wide.fact.text}"
+            findings.add("misattributed", spot, text, high.fact)
 
     def _length(self, part: str, way: str) -> Quantity | None:
         return next((q for q in self.ledger.quantities if q.measure == part and q.orientation == way), None)
-
-
-def _add(heard: Heard, kind: str, first: int, last: int, says: str, fact: Fact | None = None) -> None:
-    spot = Term(first, last, "beyond", ())
-    heard.add(kind, spot, f"{heard.said(spot)!r} {says}", fact)

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import yaml
 
@@ -38,8 +38,8 @@ class Term(NamedTuple):
 
     first: int
     last: int
-    kind: str
-    values: tuple
+    kind: str = ""
+    values: tuple = ()
 
     @property
     def value(self) -> object:
@@ -47,51 +47,51 @@ class Term(NamedTuple):
         return self.values[0]
 
 
-class Reading:
-    """A text as tokens (`words`, normalised) and `terms`, in order and `by_kind`; `sentences` are ranges of tokens;
-    `kept` holds what other readers made of it, by their name, so that it is made once."""
+class Tokens(Protocol):
+    """A run of tokens, `first` to `last` (exclusive): a term, an amount, a region."""
 
-    __slots__ = ("_distinct", "_raw", "_starts", "by_kind", "kept", "sentences", "terms", "text", "words")
+    first: int
+    last: int
+
+
+class Reading:
+    """A text as tokens (`words`, normalised) and `terms`, in order and `by_kind`; `sentences` are ranges of tokens.
+
+    >>> reading = Reading("No haemorrhages are seen. The left eye shows drusen.")
+    >>> [(reading.text_of(term), term.value) for term in reading.of("conditions")]
+    [('haemorrhages', 'haemorrhage'), ('drusen', 'drusen')]
+    """
 
     def __init__(self, text: str):
         self.text = text
         self._raw = _TOKEN.findall(text)
-        self._starts: list[int] | None = None
         self.words = [_NORMAL[raw] for raw in self._raw]
         self._distinct = frozenset(self.words)
         self.terms = _terms(self.words)
         self.by_kind: dict[str, list[Term]] = {}
         for term in self.terms:
-            if term.kind in self.by_kind:
-                self.by_kind[term.kind].append(term)
-            else:
-                self.by_kind[term.kind] = [term]
+            self.by_kind.setdefault(term.kind, []).append(term)
         self.sentences = self._sentences()
-        self.kept: dict[str, object] = {}
 
     def of(self, kind: str) -> Sequence[Term]:
-        """The terms of one kind."""
+        """Returns the terms of one kind, in order."""
         return self.by_kind.get(kind, ())
 
     def has(self, words: Iterable[str]) -> bool:
-        """Whether any of these words occurs."""
+        """Says whether any of these words occurs."""
         return not self._distinct.isdisjoint(words)
 
     def sentence(self, term: Term) -> range:
-        """The sentence that a term stands in."""
-        first = term.first
-        for sentence in self.sentences:
-            if first < sentence.stop:
-                return sentence if first >= sentence.start else range(0, len(self.words))
-        return range(0, len(self.words))
+        """Returns the tokens of the sentence that holds a term; all tokens where the term stands between sentences."""
+        return next((tokens for tokens in self.sentences if term.first in tokens), range(len(self.words)))
 
     def within(self, kind: str, tokens: range) -> list[Term]:
-        """The terms of one kind that begin within a range of tokens."""
-        return [t for t in self.by_kind.get(kind, ()) if tokens.start <= t.first < tokens.stop]
+        """Returns the terms of one kind that begin within a range of tokens."""
+        return [t for t in self.of(kind) if t.first in tokens]
 
     def _sentences(self) -> list[range]:
         found, first, words = [], 0, self.words
-        for i in [i for i, word in enumerate(words) if word in _END] if self.has(_END) else ():
+        for i in [i for i, word in enumerate(words) if word in _END]:
             if words[i] == "." and not self._stops(i):
                 continue
             if i > first:
@@ -102,43 +102,41 @@ class Reading:
         return found
 
     def _stops(self, i: int) -> bool:
-        """Whether the full stop at token i ends a sentence."""
-        if i + 1 == len(self.words):
-            return not (i and self.words[i - 1] in WORDS.abbreviations)
-        end = self.starts[i] + 1
-        return not self.text[end : end + 1].isalnum() and not (i and self.words[i - 1] in WORDS.abbreviations)
+        """Says whether the full stop at token i ends a sentence."""
+        if i and self.words[i - 1] in WORDS.abbreviations:
+            return False
+        return i + 1 == len(self.words) or not self.text[self.end(i) : self.end(i) + 1].isalnum()
 
-    @property
+    @cached_property
     def starts(self) -> list[int]:
-        """Where each token begins in the text. Nothing between tokens begins one, so each is the next find."""
-        if self._starts is None:
-            at, find, self._starts = 0, self.text.find, []
-            for raw in self._raw:
-                at = find(raw, at)
-                self._starts.append(at)
-                at += len(raw)
-        return self._starts
+        """Where each token begins in the text."""
+        at, starts = 0, []
+        for raw in self._raw:
+            at = self.text.find(raw, at)  # nothing between tokens begins one, so each is the next find
+            starts.append(at)
+            at += len(raw)
+        return starts
 
     def end(self, i: int) -> int:
-        """Where token i ends in the text."""
+        """Returns where token i ends in the text."""
         return self.starts[i] + len(self._raw[i])
 
     def raw(self, i: int) -> str:
-        """Token i as it is written."""
+        """Returns token i as it is written."""
         return self._raw[i]
 
-    def said(self, first: int, last: int) -> str:
-        """The text of the tokens first to last (exclusive)."""
-        return self._raw[first] if last == first + 1 else self.text[self.starts[first] : self.end(last - 1)]
+    def span(self, part: Tokens) -> tuple[int, int]:
+        """Returns where a term, an amount or another run of tokens stands in the text: (start, end) in characters."""
+        return self.starts[part.first], self.end(part.last - 1)
 
-    def span(self, first: int, last: int) -> tuple[int, int]:
-        """Where the tokens first to last (exclusive) stand in the text."""
-        starts = self.starts
-        return starts[first], starts[last - 1] + len(self._raw[last - 1])
+    def text_of(self, part: Tokens) -> str:
+        """Returns the text of a term, an amount or another run of tokens as it is written."""
+        start, end = self.span(part)
+        return self.text[start:end]
 
 
 class _Normal(dict[str, str]):
-    """Tokens as written -> normalised, each made once; forgotten when there are very many, as numbers are without end."""
+    """Tokens as written -> normalised, each made once; emptied when there are very many, as numbers are without end."""
 
     def __missing__(self, raw: str) -> str:
         if len(self) >= _MANY:
@@ -164,8 +162,7 @@ def _plain(raw: str) -> str:
     """A word in British spelling, singular, without possessive."""
     word = raw.lower().replace("’", "'").replace("μ", "µ")
     if "'" in word:
-        word = word.removesuffix("'s")
-        return word
+        return word.removesuffix("'s")
     word = VOCABULARY["spelling"].get(word, word)
     if word in ("does", "whereas", "always", "besides", "perhaps"):
         return word
@@ -189,7 +186,7 @@ def _names(kind: str) -> list[str]:
 
 
 def tokens(phrase: str) -> tuple[str, ...]:
-    """A phrase as normalised tokens."""
+    """Splits a phrase into normalised tokens."""
     return tuple(_NORMAL[found] for found in _TOKEN.findall(phrase))
 
 
@@ -311,39 +308,33 @@ def _relations() -> tuple[dict[str, frozenset[str]], dict[str, frozenset[str]]]:
 
 
 def implied(condition: str) -> frozenset[str]:
-    """What an eye with a condition has too: all that it is a form of."""
+    """Returns what an eye with a condition has too: all that it is a form of."""
     return _relations()[0].get(condition, frozenset())
 
 
 def family(term: Term) -> frozenset[str]:
-    """The conditions that a term may mean, and all that they are forms of."""
+    """Returns the conditions that a term may mean, and all that they are forms of."""
     return frozenset(term.values).union(*(implied(v) for v in term.values))
 
 
 def beside(condition: str) -> frozenset[str]:
-    """What may be said of an eye with a condition besides."""
+    """Returns what may be said of an eye with a condition besides."""
     return _relations()[1].get(condition, frozenset())
 
 
 @lru_cache(maxsize=16384)
 def read(text: str) -> Reading:
-    """A short text, such as a fact's words, read; kept, since they recur."""
+    """Reads a short text that recurs, such as a fact's words."""
     return Reading(text)
 
 
 @lru_cache(maxsize=16384)
 def conditions(text: str) -> tuple[str, ...]:
-    """The conditions that a text names, in order."""
+    """Returns the conditions that a text names, in order."""
     return tuple(dict.fromkeys(t.values[0] for t in read(text).terms if t.kind == "conditions"))
 
 
 def means_one(text: str) -> bool:
-    """Whether a text is the name of one condition alone, and may not mean others."""
+    """Says whether a text is the name of one condition alone, and may not mean others."""
     terms = read(text).of("conditions")
     return len(terms) == 1 and len(terms[0].values) == 1
-
-
-def name(condition: str) -> str:
-    """What a condition is called in a finding."""
-    names = VOCABULARY["conditions"].get(condition)
-    return names[0] if names else condition

@@ -1,14 +1,16 @@
-"""Whether a text says a thing is there, is not there, or leaves it open."""
+"""Whether a text affirms a thing, negates it or leaves it uncertain."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from retinal_lib.check.language.lexicon import Reading, Term, word_lists
 
 WORDS = word_lists("negation")
+AFFIRMED, NEGATED, UNCERTAIN = "affirmed", "negated", "uncertain"
 
 
 class Mention(NamedTuple):
-    """A condition that is named (several where the name fits several), with the sentence it stands in: yes, no, or open."""
+    """A condition that is named (several where the name fits several), with the sentence it stands in."""
 
     conditions: tuple[str, ...]
     term: Term
@@ -28,20 +30,20 @@ class Cues:
         self._ends = {t.last: t for t in (*self.at.values(), *self.conditions.values())}
 
     def polarity(self, term: Term, sentence: range, reach: int = 99) -> str:
-        """yes, no or open for what is named by a term; `reach` says how many words before it may negate it."""
+        """Says what the text makes of a term; `reach` is how many words before it may negate it."""
         if any(sentence.start <= g < sentence.stop for g in self.generic):
-            return "open"
+            return UNCERTAIN
         if len(sentence) < 6 and self.text.words[sentence.start] == "for":
-            return "open"  # For hard exudates.
+            return UNCERTAIN  # For hard exudates.
         if " ".join(self.text.words[max(0, term.first - 2) : term.first]) in WORDS.topics:
-            return "open"  # With regard to retinopathy, I find none
+            return UNCERTAIN  # With regard to retinopathy, I find none
         if self._supposed(term, sentence):
-            return "open"
+            return UNCERTAIN
         after = self._after(term.last, sentence.stop)
-        before = None if after == "open" else self._before(term.first, max(sentence.start, term.first - reach))
-        if before == "no" and self._unknown(term.last, sentence.stop):
-            return "open"
-        return after or before or "yes"
+        before = None if after == UNCERTAIN else self._before(term.first, max(sentence.start, term.first - reach))
+        if before == NEGATED and self._unknown(term.last, sentence.stop):
+            return UNCERTAIN
+        return after or before or AFFIRMED
 
     def _supposed(self, term: Term, sentence: range) -> bool:
         """Whether a sentence tells what may come or what is so in general: new vessels may grow, they can bleed. What may be,
@@ -88,7 +90,7 @@ class Cues:
         """What the words before say; a negation ends with its clause."""
         words, k = self.text.words, at
         if k > start and words[k - 1][0].isdigit():
-            return "no" if words[k - 1] == "0" else None
+            return NEGATED if words[k - 1] == "0" else None
         verb = False
         while k > start:
             if words[k - 1] == ")" and "(" in words[start : k - 1]:  # what stands in brackets reaches no further
@@ -110,10 +112,10 @@ class Cues:
             values = term.values
             if "break" in values:
                 return None
-            if "neg" in values:
-                return None if self._particle(k, start) else "no"
-            if "open" in values:
-                return "open"
+            if NEGATED in values:
+                return None if self._particle(k, start) else NEGATED
+            if UNCERTAIN in values:
+                return UNCERTAIN
             verb = verb or "verb" in values
         return None
 
@@ -136,11 +138,11 @@ class Cues:
             term = self.at.get(k)
             if term is not None:
                 values = term.values
-                if "after_open" in values or ("open" in values and words[k] != "if"):
-                    return "open"
-                if "after_neg" in values or ("neg" in values and self._denies(k)):
-                    return "no" if self._linked(at, k) else None
-                if "break" in values or "neg" in values:
+                if "uncertain_after" in values or (UNCERTAIN in values and words[k] != "if"):
+                    return UNCERTAIN
+                if "negated_after" in values or (NEGATED in values and self._denies(k)):
+                    return NEGATED if self._linked(at, k) else None
+                if "break" in values or NEGATED in values:
                     return None
                 k = term.last
                 continue
@@ -180,22 +182,25 @@ class Cues:
         return True
 
 
+@lru_cache(maxsize=64)  # each check asks for the cues of the same answer
 def cues(text: Reading) -> Cues:
-    """The cues of a text, kept with it."""
-    found = text.kept.get("cues")
-    if found is None:
-        found = text.kept["cues"] = Cues(text)
-    return found
+    """Finds the cues of a text."""
+    return Cues(text)
 
 
+def polarity(text: Reading, term: Term, reach: int = 99) -> str:
+    """Says whether a text affirms what a term names, negates it or leaves it uncertain; `reach` says how many words before
+    the term may negate it.
+
+    >>> from retinal_lib.check.language.lexicon import Reading
+    >>> text = Reading("There are no exudates, but drusen are seen; glaucoma cannot be judged.")
+    >>> [polarity(text, term) for term in text.of("conditions")]
+    ['negated', 'affirmed', 'uncertain']
+    """
+    return cues(text).polarity(term, text.sentence(term), reach)
+
+
+@lru_cache(maxsize=64)
 def mentions(text: Reading) -> list[Mention]:
-    """The conditions that a text names, each with its polarity."""
-    terms = text.of("conditions")
-    if not terms:
-        return []
-    of_text, found = cues(text), []
-    for term in terms:
-        sentence = text.sentence(term)
-        polarity = of_text.polarity(term, sentence)
-        found.append(Mention(term.values, term, polarity, sentence))
-    return found
+    """Finds the conditions that a text names, each with its polarity."""
+    return [Mention(term.values, term, polarity(text, term), text.sentence(term)) for term in text.of("conditions")]

@@ -96,7 +96,7 @@ Given = dict[tuple[int, str], frozenset]  # by amount and kind
 PAIRS = {"vessels": {"artery": "vein", "vein": "artery"}}  # what stands against what, where two are compared
 
 
-class Named(NamedTuple):
+class Names(NamedTuple):
     """The values of each kind that a number's own words give (`own`) and that its sentence gave before (`before`)."""
 
     own: dict[str, frozenset]
@@ -155,7 +155,7 @@ def _shared(sentence: Sentence, kind: str, run: list[int], posts: list[int]) -> 
 
 
 def paired(
-    sentence: Sentence, i: int, own: dict[str, frozenset], named: dict[int, Named], taken: set[tuple[int, str]]
+    sentence: Sentence, i: int, own: dict[str, frozenset], named: dict[int, Names], taken: set[tuple[int, str]]
 ) -> dict[str, frozenset]:
     """What a run of numbers takes in order from as many before it: 0.64 in zone B and 0.67 in zone C; then 0.80 and 0.81.
     `taken` are the amounts and kinds that took theirs so."""
@@ -179,7 +179,7 @@ def paired(
     return given
 
 
-def other(sentence: Sentence, i: int, own: dict[str, frozenset], named: dict[int, Named]) -> dict[str, frozenset]:
+def other(sentence: Sentence, i: int, own: dict[str, frozenset], named: dict[int, Names]) -> dict[str, frozenset]:
     """What a number that another is compared with is of: 49.0 µm in veins, compared with 41.9 µm, is of arteries."""
     if not i:
         return {}

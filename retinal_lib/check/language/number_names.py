@@ -1,10 +1,11 @@
 """Which words of a text name a number: its measure, vessels, zone, formula, direction and lesion."""
 
 from itertools import pairwise
+from typing import NamedTuple
 
-from retinal_lib.check.language import number_lists as listing
+from retinal_lib.check.language import number_lists, numbers
 from retinal_lib.check.language.lexicon import Reading, Term, word_lists
-from retinal_lib.check.language.number_lists import Named, Sentence
+from retinal_lib.check.language.number_lists import Names, Sentence
 from retinal_lib.check.language.numbers import Amount
 
 WORDS = word_lists("number_names")
@@ -12,17 +13,40 @@ WORDS = word_lists("number_names")
 _EVERYWHERE = frozenset(["area", "box", "count", "age", "grade"])  # measures whose words are said of much else
 _WHOLE = (("vessels", "all"), ("zones", "whole"))  # what is meant where nothing is said
 _ARTERY_VEIN = frozenset(["artery", "vein"])
-_NOTHING = Named({}, {})
+_NOTHING = Names({}, {})
 
 
-def name(text: Reading, found: list[Amount]) -> list[Named]:
-    """What names each amount of a text."""
-    named: dict[int, Named] = {}
+class NamedNumber(NamedTuple):
+    """A number of a text with what names it; `position` is its place among the `amounts` of the text."""
+
+    text: Reading
+    amounts: list[Amount]
+    position: int
+    names: Names
+
+    @property
+    def amount(self) -> Amount:
+        """The number itself."""
+        return self.amounts[self.position]
+
+    def own(self, kind: str) -> frozenset:
+        """Returns the values of a kind that the number's own words give."""
+        return self.names.own.get(kind, frozenset())
+
+    def before(self, kind: str) -> frozenset:
+        """Returns the values of a kind that its sentence gave before."""
+        return self.names.before.get(kind, frozenset())
+
+
+def read(text: Reading) -> list[NamedNumber]:
+    """Reads the numbers of a text with what names each."""
+    found = numbers.read(text)
+    named: dict[int, Names] = {}
     for sentence in text.sentences:
         inside = [a for a in found if sentence.start <= a.first < sentence.stop]
         if inside:
-            named |= _Names(Sentence(text, sentence, inside)).named()
-    return [named.get(a.first, _NOTHING) for a in found]
+            named |= _SentenceNames(Sentence(text, sentence, inside)).named()
+    return [NamedNumber(text, found, i, named.get(a.first, _NOTHING)) for i, a in enumerate(found)]
 
 
 def _united(terms: list[Term]) -> frozenset:
@@ -37,19 +61,19 @@ def _values(terms: list[Term]) -> frozenset:
     return frozenset(v for t in terms for v in t.values)
 
 
-class _Names:
+class _SentenceNames:
     """Names the amounts of one sentence."""
 
     def __init__(self, sentence: Sentence):
         self.sentence, self.words, self.found, self.kinds = sentence, sentence.words, sentence.found, sentence.kinds
         self.compared = sentence.text.has(WORDS.compared)
 
-    def named(self) -> dict[int, Named]:
+    def named(self) -> dict[int, Names]:
         """By the first token of each amount."""
         sentence, found = self.sentence, self.found
         posts = [self._post(i) for i in range(len(found))]
-        listed = listing.listed(sentence, posts)
-        named: dict[int, Named] = {}
+        listed = number_lists.listed(sentence, posts)
+        named: dict[int, Names] = {}
         before: dict[str, frozenset] = {}
         held: list[dict[str, frozenset]] = []  # what was named where a bracket opened
         taken: set[tuple[int, str]] = set()
@@ -61,10 +85,10 @@ class _Names:
             for kind in sentence.spoken:
                 if values := listed.get((i, kind)) or self._own(kind, start, i, posts[i]):
                     own[kind] = values
-            own |= listing.other(sentence, i, own, named)
-            own |= listing.paired(sentence, i, own, named, taken)
+            own |= number_lists.other(sentence, i, own, named)
+            own |= number_lists.paired(sentence, i, own, named, taken)
             own |= self._ahead(i, own, posts)
-            named[amount.first] = Named(own, before)
+            named[amount.first] = Names(own, before)
             before = before | own
             for kind in sentence.spoken:  # what stands by the way counts for later numbers too
                 if kind not in own and (more := _values(sentence.between(kind, start, posts[i]))):

@@ -74,7 +74,7 @@ def quantifies(text: Reading, i: int) -> bool:
 
 def _half(text: Reading, i: int) -> bool:
     """Whether a half is of something measured: about half, just over half."""
-    led = any(t.last == i and {"approx", "more", "less", "verb"} & set(t.values) for t in text.of("cues"))
+    led = any(t.last == i and {"about", "more", "less", "verb"} & set(t.values) for t in text.of("cues"))
     return led and bool(text.of("measures"))
 
 
@@ -121,26 +121,21 @@ class Amount(NamedTuple):
     ratio: bool = False
 
 
+@lru_cache(maxsize=64)  # each of six checks asks for the numbers of the same answer
 def read(text: Reading) -> list[Amount]:
-    """The numbers of a text, in order. Numbers that only order (first, 1., Figure 2) are none."""
-    found = text.kept.get("amounts")
-    if found is None:
-        places = _places(text)
-        found = text.kept["amounts"] = _Numbers(text).at(places) if places else []
-    return found
+    """Reads the numbers of a text, in order. Numbers that only order (first, 1., Figure 2) are left out."""
+    places = _places(text)
+    return _Numbers(text).at(places) if places else []
 
 
 def _places(text: Reading) -> list[int]:
     """The tokens that a number may begin at."""
     words = text.words
-    if text.has(_IN_WORDS):
-        places = [i for i, word in enumerate(words) if word[0] in _STARTS or word in _IN_WORDS]
-    else:
-        places = [i for i, word in enumerate(words) if word[0] in _STARTS]
-    more = [t.first for t in text.of("ages") if text.said(t.first, t.last)[-1] == "s"]
+    places = {i for i, word in enumerate(words) if word[0] in _STARTS or word in _IN_WORDS}
+    places |= {t.first for t in text.of("ages") if text.raw(t.first)[-1] == "s"}
     if text.has(WORDS.fractions):
-        more += [i for i, word in enumerate(words[:-1]) if word == "a" and words[i + 1] in WORDS.fractions]
-    return sorted(places + more) if more else places
+        places |= {i for i, word in enumerate(words[:-1]) if word == "a" and words[i + 1] in WORDS.fractions}
+    return sorted(places)
 
 
 class _Numbers:
@@ -150,7 +145,7 @@ class _Numbers:
         self.text, self.words = text, text.words
         self.cues = {t.last: t.values for t in text.of("cues")}
         self.units = {t.first: t for t in text.of("units")}
-        self.decades = {t.first: float(t.values[0]) for t in text.of("ages") if text.said(t.first, t.last)[-1] == "s"}
+        self.decades = {t.first: float(t.value) for t in text.of("ages") if text.raw(t.first)[-1] == "s"}
         self.found: list[Amount] = []
         self.named: set[int] | None = None  # the tokens of longer names, once they are asked for
 
@@ -248,7 +243,7 @@ def _with_cue(amount: Amount, cues: dict[int, tuple], units: dict[int, Term], wo
     unit, last, said = amount.unit, amount.last, cues.get(amount.first, ())
     if last in units:
         unit, last = str(units[last].value), units[last].last
-    about, bound = "approx" in said, next((b for b in _BOUNDS if b in said), "") if said else ""
+    about, bound = "about" in said, next((b for b in _BOUNDS if b in said), "") if said else ""
     if not bound and last < len(words) and words[last] in ("or", "plus"):  # 15 or more, fifteen-plus
         after = " ".join(words[last : last + 2])
         bound = "least" if after in WORDS.at_least or words[last] == "plus" else "most" if after in WORDS.at_most else ""

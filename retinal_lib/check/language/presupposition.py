@@ -1,4 +1,4 @@
-"""Whether a question takes a thing as known rather than asks for it."""
+"""What a question presupposes: takes as known rather than asks for."""
 
 import re
 
@@ -13,31 +13,37 @@ _TAG = re.compile(
 )
 
 
-def tagged(text: Reading) -> bool:
-    """Whether a question ends in words that ask for nothing but assent: isn't it?"""
+def is_tagged(text: Reading) -> bool:
+    """Says whether a question ends in words that ask for nothing but assent: isn't it?"""
     end = text.text.rstrip()
     return end.endswith("?") and _TAG.search(end) is not None
 
 
-def presumed(text: Reading, term: Term, tag: bool) -> bool:
-    """Whether a condition, a word of quality or the like is taken as known; `tag`: the text is `tagged`."""
+def presupposes(text: Reading, term: Term) -> bool:
+    """Says whether a question takes a condition, a word of quality or the like as known.
+
+    >>> from retinal_lib.check.language.lexicon import Reading
+    >>> texts = [Reading("Is there a haemorrhage?"), Reading("How large are the haemorrhages?")]
+    >>> [presupposes(text, text.of("conditions")[0]) for text in texts]
+    [False, True]
+    """
     words, sentence = text.words, text.sentence(term)
-    if tag and sentence == text.sentences[-1]:
+    if is_tagged(text) and sentence == text.sentences[-1]:
         return True
-    before, said = words[sentence.start : term.first], words[sentence.start : sentence.stop]
-    if "or" in said and said[0] in WORDS.auxiliaries:
+    before, within = words[sentence.start : term.first], words[sentence.start : sentence.stop]
+    if "or" in within and within[0] in WORDS.auxiliaries:
         return False
     if term.kind in ("conditions", "lay", "severity") and _definite(before):
         return True
     if term.kind == "quality" and before[-1:] == ["the"] and words[term.first] not in WORDS.places:
         return True  # did the good quality help?
-    if not WORDS.reasons.isdisjoint(said[:2]) or said[0] in WORDS.negated:
+    if not WORDS.reasons.isdisjoint(within[:2]) or within[0] in WORDS.negated:
         return True
-    if said[0] in WORDS.auxiliaries or not WORDS.open.isdisjoint(before):
+    if within[0] in WORDS.auxiliaries or not WORDS.open.isdisjoint(before):
         return False
-    if len(said) > 1 and said[0] in WORDS.opening and said[1] in WORDS.auxiliaries:
+    if len(within) > 1 and within[0] in WORDS.opening and within[1] in WORDS.auxiliaries:
         return False
-    return len(said) >= 8 or not WORDS.verbs.isdisjoint(said)
+    return len(within) >= 8 or not WORDS.verbs.isdisjoint(within)
 
 
 def _definite(before: list[str]) -> bool:
@@ -49,16 +55,16 @@ def _definite(before: list[str]) -> bool:
     return not WORDS.damage.isdisjoint(before[-3:]) and not WORDS.definite.isdisjoint(before[-5:])
 
 
-def supposed(text: Reading, term: Term, tag: bool) -> bool:
-    """Whether a question supposes normality rather than asks for it; `tag`: the text is `tagged`."""
-    words, sentence = text.words, text.sentence(term)
-    said = [words[k] for k in sentence if words[k] not in WORDS.opening]
+def presupposes_normality(text: Reading, term: Term) -> bool:
+    """Says whether a question takes normality as known rather than asks for it."""
+    words, tag = text.words, is_tagged(text)
+    within = [words[k] for k in text.sentence(term) if words[k] not in WORDS.opening]
     if not tag and not WORDS.denied.isdisjoint(words[max(0, term.first - 2) : term.first]):
         return False  # anything that is not normal?
     if tag or "don't you think" in text.text or words[term.first - 1 : term.first] == ["perfectly"]:
         return True
-    if said[:2] == ["all", "right"] and len(said) > 2:
+    if within[:2] == ["all", "right"] and len(within) > 2:
         return False  # All right, and what ...
-    if not said or said[0] in WORDS.reasons or said[0] not in WORDS.asking or "confirm" in said:
-        return len(said) > 2
+    if not within or within[0] in WORDS.reasons or within[0] not in WORDS.asking or "confirm" in within:
+        return len(within) > 2
     return words[term.first - 1 : term.first] in (["my"], ["this"], ["the"])
