@@ -45,6 +45,13 @@ class Fact(NamedTuple):
     scope: str = "image"  # image, eye or patient
 
 
+class Facts(NamedTuple):
+    """Some facts of an image, and in sentences what is not known and why."""
+
+    facts: tuple[Fact, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Case:
     """Everything known of one image. `missing` says, in sentences, what is not known and why."""

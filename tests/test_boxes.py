@@ -13,8 +13,7 @@ from PIL import Image
 
 from retinal_lib import load_dataset
 from retinal_lib.dataset import automorph, page
-from retinal_lib.dataset.lesions import boxes, masks
-from retinal_lib.dataset.lesions import locations as places
+from retinal_lib.dataset.lesions import boxes, locations, masks
 from retinal_lib.dataset.lesions.boxes import Crop, Landmark
 from retinal_lib.errors import UserError
 from retinal_lib.explore import spread
@@ -286,31 +285,29 @@ def at(x: float, y: float, diameter: float = 100) -> Landmark:
     [("right", 800, "superotemporal quadrant"), ("left", 200, "superonasal quadrant"), (None, 800, "superotemporal quadrant")],
 )
 def test_the_nose_s_side_is_told_by_the_eye_or_the_disc(eye: str | None, disc_x: int, upper_left: str) -> None:
-    missing: list[str] = []
-    where = places.places((1000, 800), {"optic disc": at(disc_x, 400)}, eye, True, missing)
+    where = locations.of_picture((1000, 800), {"optic disc": at(disc_x, 400)}, eye, True)
     assert where.quadrants(dots((300, 200), (300, 210), (700, 600))) == {
         upper_left: 2,
         "inferonasal quadrant" if "temporal" in upper_left else "inferotemporal quadrant": 1,
     }
-    assert not missing and where.frame == "of the image"
+    assert not where.missing and where.frame == "of the image"
 
 
 def test_an_eye_that_its_disc_contradicts_has_no_nose() -> None:
-    missing: list[str] = []
-    where = places.places((1000, 800), {"optic disc": at(200, 400)}, "right", True, missing)
+    where = locations.of_picture((1000, 800), {"optic disc": at(200, 400)}, "right", True)
     assert where.quadrants(dots((300, 200))) == {"upper left quarter": 1}
-    assert len(missing) == 1 and "temporal and nasal are not told" in missing[0]
+    assert len(where.missing) == 1 and "temporal and nasal are not told" in where.missing[0]
 
 
 def test_without_eye_or_disc_the_part_of_the_image_is_told() -> None:
-    where = places.places((1000, 800), {}, None, False, [])
+    where = locations.of_picture((1000, 800), {}, None, False)
     assert where.quadrants(dots((900, 700))) == {"lower right quarter": 1}
     assert where.nearest(dots((900, 700)), where.fovea) is None
 
 
 def test_distances_are_in_disc_diameters_and_to_the_nearest_pixel() -> None:
-    where = places.places((1000, 800), {"optic disc": at(800, 400), "fovea": at(400, 400, 20)}, None, False, [])
-    assert where.frame == "around the fovea" and where.nasal == 1
+    where = locations.of_picture((1000, 800), {"optic disc": at(800, 400), "fovea": at(400, 400, 20)}, None, False)
+    assert where.frame == "around the fovea" and where.nasal_side == "right"
     assert where.nearest(dots((502, 400), (900, 700)), where.fovea) == pytest.approx(1.0)
     assert where.nearest(dots((400, 400)), where.fovea) == 0
 

@@ -22,7 +22,7 @@ from retinal_lib.dataset import page
 from retinal_lib.dataset.lesions import boxes
 from retinal_lib.dataset.lesions import wording as telling
 from retinal_lib.dataset.lesions.boxes import Crop
-from retinal_lib.dataset.lesions.locations import Places
+from retinal_lib.dataset.lesions.locations import Locations
 from retinal_lib.explore import boxes_job
 
 PAGE = """
@@ -73,7 +73,9 @@ def test_what_the_named_boxes_leave_out_adds_up(marked: np.ndarray, most: int) -
     found = boxes.find(marked)
     if not len(found.pixels):
         return
-    told = telling.Type("EX", "hard exudate", "hard exudates", Path("m.png"), found, 0.05, 0.0, Places(found.size)).facts(most)
+    told = telling.LesionType(
+        "EX", "hard exudate", "hard exudates", Path("m.png"), found, 0.05, 0.0, Locations(found.size)
+    ).facts(most)
     of = {ending: [f.value for f in told if f.name == f"EX{ending}"] for ending in ("", *telling.ENDINGS)}
     groups, _ = boxes.clusters(found, 0.05)
     assert of["_box"] == [c.box for c in groups[:most]]

@@ -49,7 +49,7 @@ def labels() -> list[str]:
     """Every label of every page, in words."""
     told: set[str] = set()
     for name in page.names():
-        for kind in page.get(name).gives:
+        for kind in page.get(name).facts:
             if isinstance(kind, Flags | PatientLabels):
                 told |= set(kind.labels.values())
     return sorted(told - {"normal"} - {words for words in told if "other disease" in words})

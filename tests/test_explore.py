@@ -134,17 +134,17 @@ class Fake(Overlay):
         return mask
 
 
-def fake(nasal: int) -> Fake:
+def fake(nasal_side: str) -> Fake:
     from test_figures import fake as figure_s
 
     shown = figure_s("one", 1, 0.5)
-    return Fake("one", Path("no"), (128, 128), shown.layers, {"optic disc": (0.8, 0.4, 0.9, 0.5)}, 10, None, nasal)
+    return Fake("one", Path("no"), (128, 128), shown.layers, {"optic disc": (0.8, 0.4, 0.9, 0.5)}, 10, None, nasal_side)
 
 
 def test_left_eyes_are_mirrored() -> None:
     found = LesionMap()
-    for nasal in (1, -1, 0):
-        found.add(fake(nasal))
+    for nasal_side in ("right", "left", "unknown"):
+        found.add(fake(nasal_side))
     cells = found.types["EX"].cells
     assert cells[0, 0] == 2 and cells[0, -1] == 1 and cells[-1].sum() == 0
     assert (found.images, found.mirrored, found.unknown) == (3, 1, 1)

@@ -79,7 +79,7 @@ def pieces(fact: Fact) -> list[str]:
     if fact.unit in scales():
         return [str(fact.value), fact.words, scales()[fact.unit]["title"]]
     if fact.name.endswith("_box"):
-        return [telling.said(fact.value)]
+        return [telling.box_text(fact.value)]
     if fact.name.endswith("_area"):
         return [re.search(r"[\d.]+ %", fact.text)[0]]
     if fact.aspect == "lesion" and not telling.is_count(fact):

@@ -66,8 +66,8 @@ def test_a_prompt_speaks_of_what_its_page_gives_and_of_nothing_else(name: str, t
     told = [a for a in prompt.gives(found) if a in prompt.told(track)]
     assert [line.removeprefix("- ").split(":")[0] for line in hidden] == [ASPECTS[aspect] for aspect in told]
     assert all(line.split(": ", 1)[1] for line in hidden)
-    entries = {type(kind).__name__ for kind in found.gives}
-    graded = {kind.scale for kind in found.gives if type(kind).__name__ == "Grade"}
+    entries = {type(kind).__name__ for kind in found.facts}
+    graded = {kind.scale for kind in found.facts if type(kind).__name__ == "Grade"}
     for scale, spec in scales().items():
         assert (f"{spec['of']} on the {spec['title']} (0 to {max(spec['levels'])})" in text) == (scale in graded)
     assert ("grade together with its scale" in text) == bool(graded) == ("how far it has gone" in text)

@@ -21,6 +21,7 @@ from retinal_lib.facts import Fact, Source
 
 ROW = " row"  # the column of a frame that keeps the row's number in the file; no column of a file begins with a space
 Place = tuple[str, int]  # a file and a row of it
+AUTOMORPH = "AutoMorph"  # the unit of its quality: who judged it
 QUALITY_WORDS = ("good", "usable", "not gradable")
 # the files that AutoMorph writes today, then the intermediate ones that older versions left behind
 FINAL = ("M3/Macular_Features.csv", "M3/Disc_Features.csv")
@@ -213,7 +214,7 @@ class AutoMorph:
             text = "AutoMorph's quality check rejected the image as not gradable"
         else:
             text = f"AutoMorph's quality check called the image {words}"
-        return Fact("quality", "quality", level, "AutoMorph", text, source, words)
+        return Fact("quality", "quality", level, AUTOMORPH, text, source, words)
 
     def measurements(self, key: str) -> list[Fact]:
         """One fact per trusted measurement of an image."""

@@ -1,19 +1,17 @@
 """A dataset on disk: its page, its files, and for each image a `Case` of facts."""
 
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
-from retinal_lib.dataset import lesion_facts as lesions
-from retinal_lib.dataset.automorph import ImageResults
+from retinal_lib.dataset.automorph import AUTOMORPH
 from retinal_lib.dataset.catalogue import Catalogue
-from retinal_lib.dataset.fact_kinds import AutoMorphFacts, Boxes
-from retinal_lib.dataset.image import Image, Record
+from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.page import Page, page_of
 from retinal_lib.errors import UserError, unknown
-from retinal_lib.facts import ASPECTS, Case, Fact, Source
+from retinal_lib.facts import ASPECTS, Case, Fact, Facts, Source
 
 
 class BaseDescription:
@@ -82,13 +80,9 @@ class BaseDescription:
         """All facts of an image, by name or as `image` gives it. UserError: it is unknown or skipped."""
         image = self.image(image) if isinstance(image, str) else image
         image.require_usable()
-        record = replace(image.record, missing=[])
-        facts = [*self._basics(record), *self._row_facts(record)]
-        if image.automorph and self._gives(AutoMorphFacts):
-            facts += self._automorph_facts(image.automorph, facts, record)
-        if self._gives(Boxes):
-            facts += lesions.facts(image.masks, self.page, image.path, record.missing, record.eye, image.crop)
-        facts, missing = self._withhold(facts, record.missing)
+        parts = [self._basics(image), *(kind.facts(image) for kind in self.page.facts)]
+        facts = _graders_first(fact for part in parts for fact in part.facts)
+        facts, missing = self._withhold(facts, [sentence for part in parts for sentence in part.missing])
         order = {aspect: i for i, aspect in enumerate(ASPECTS)}
         facts = sorted((f for f in facts if f.aspect in self.aspects), key=lambda f: order[f.aspect])
         return Case(
@@ -97,8 +91,8 @@ class BaseDescription:
             image.export_name,
             image.path,
             image.split,
-            record.patient,
-            record.eye,
+            image.record.patient,
+            image.eye,
             tuple(facts),
             tuple(missing),
         )
@@ -107,36 +101,14 @@ class BaseDescription:
         """The hidden description of an image, one line per aspect. UserError: as `describe`."""
         return self.describe(image).description
 
-    def _gives(self, kind: type) -> bool:
-        return any(isinstance(k, kind) for k in self.page.gives)
-
-    def _basics(self, record: Record) -> list[Fact]:
-        facts = []
-        if self.page.modality:
-            facts.append(
-                Fact(
-                    "image",
-                    "modality",
-                    self.page.modality,
-                    "",
-                    f"this is a {self.page.modality}",
-                    Source(f"{self.page.name} page"),
-                    self.page.modality,
-                )
-            )
-        if record.eye:
-            facts.append(
-                Fact("image", "eye", record.eye, "", f"it shows the {record.eye} eye", Source(record.image), record.eye, "eye")
-            )
-        return facts
-
-    def _row_facts(self, record: Record) -> list[Fact]:
-        return [fact for kind in self.page.gives for fact in kind.facts(record)]
-
-    def _automorph_facts(self, results: ImageResults, facts: list[Fact], record: Record) -> list[Fact]:
-        record.missing += [results.ambiguous] if results.ambiguous else []
-        quality = results.quality
-        return ([quality] if quality and not _has_quality(facts) else []) + results.measurements
+    def _basics(self, image: Image) -> Facts:
+        facts, modality, eye = [], self.page.modality, image.eye
+        if modality:
+            source = Source(f"{self.page.name} page")
+            facts.append(Fact("image", "modality", modality, "", f"this is a {modality}", source, modality))
+        if eye:
+            facts.append(Fact("image", "eye", eye, "", f"it shows the {eye} eye", Source(image.path.name), eye, "eye"))
+        return Facts(tuple(facts))
 
     def _withhold(self, facts: list[Fact], missing: list[str]) -> tuple[list[Fact], list[str]]:
         """Nothing is told of the retina in an image that graders called ungradable."""
@@ -153,15 +125,15 @@ class BaseDescription:
         for name in self.images:
             image = self.image(name)
             row = {"image": name, "split": image.split, "eye": image.eye, "patient": image.record.patient}
-            facts = self._row_facts(image.record)
-            for fact in facts:  # an image may have several diagnoses: none is lost
+            for fact in _graders_first(fact for kind in self.page.facts for fact in kind.label_facts(image)):
+                # an image may have several diagnoses: none is lost
                 row[fact.name] = f"{row[fact.name]}, {fact.value}" if fact.name in row else fact.value
-            quality = image.automorph.quality if image.automorph and self._gives(AutoMorphFacts) else None
-            if quality and not _has_quality(facts):
-                row["quality"] = quality.value
             rows.append(row)
         return pd.DataFrame(rows)
 
 
-def _has_quality(facts: list[Fact]) -> bool:
-    return any(f.name in ("quality", "ungradable") for f in facts)
+def _graders_first(facts: Iterable[Fact]) -> list[Fact]:
+    """The facts without AutoMorph's verdict on the quality where graders gave one."""
+    facts = list(facts)
+    graded = any(fact.name in ("quality", "ungradable") and fact.unit != AUTOMORPH for fact in facts)
+    return [fact for fact in facts if not (graded and fact.name == "quality" and fact.unit == AUTOMORPH)]

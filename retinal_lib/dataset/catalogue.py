@@ -13,6 +13,7 @@ from retinal_lib.dataset import image_files, lesion_facts, page, tables
 from retinal_lib.dataset.automorph import AutoMorph, ImageResults, results_folder
 from retinal_lib.dataset.image import ExcludedImage, Image, Record
 from retinal_lib.dataset.image_files import ImageFile
+from retinal_lib.dataset.lesion_facts import MaskFiles
 from retinal_lib.dataset.page import Page
 from retinal_lib.dataset.tables import Table
 from retinal_lib.errors import UserError, unknown
@@ -43,7 +44,7 @@ class Catalogue:
         self.files = self._find_images()
         self.rows = self._find_rows(named)
         self._eyes = self._find_pairs()
-        self._masks = lesion_facts.index(self.tree, wanted, self.notes) if wanted.masks else {}
+        self._masks = self._find_masks()
         self._automorph = self._find_automorph(automorph_root)
         self._exclude()
         self.rows_without_image = self._find_rows_without_image()
@@ -125,7 +126,7 @@ class Catalogue:
     def _check_columns(self, content: Table, spec: page.Split) -> None:
         for _, column in self._keys():
             content.column(column)
-        for column in [] if spec.unlabelled else [c for kind in self.page.gives for c in kind.columns()]:
+        for column in [] if spec.unlabelled else [c for kind in self.page.facts for c in kind.columns()]:
             content.column(column)
 
     def _find_pairs(self) -> dict[str, tuple[str, str]]:
@@ -139,6 +140,15 @@ class Catalogue:
                 eyes[patient] = ("left", patient)
                 eyes[tables.image_key(right)] = ("right", patient)
         return eyes
+
+    def _find_masks(self) -> dict[tuple[str, str], MaskFiles]:
+        if self.page.masks is None:
+            return {}
+        patterns = {split: spec.masks for split, spec in self.page.splits.items()}
+        masks, strange = lesion_facts.index(self.tree, patterns, self.page.masks)
+        if strange:
+            self.notes.append(f"{len(strange)} files in the mask folders are no masks by name, the first {strange[0]}")
+        return masks
 
     def _find_automorph(self, root: Path) -> dict[str, AutoMorph]:
         """split -> AutoMorph's tables; splits share those of one folder."""
@@ -168,7 +178,7 @@ class Catalogue:
             file.split,
             file.size,
             self._record(file, row),
-            self._masks.get((file.split, file.key), {}),
+            self._masks.get((file.split, file.key), MaskFiles(self.page.masks, {}) if self.page.masks else None),
             self._results(file),
             self.excluded.get((file.split, file.key), ""),
         )
@@ -180,16 +190,12 @@ class Catalogue:
     def _record(self, file: ImageFile, row: Row | None) -> Record:
         rows = self.rows.get((file.split, file.key), ())
         content, number, eye = row or (rows[0] if rows else (None, None, None))
-        corrections = {
-            tables.fold(c.column): (c.stale, c.right, c.source) for c in self.page.corrections if c.image.casefold() == file.key
-        }
+        corrections = {tables.fold(c.column): c for c in self.page.corrections if c.image.casefold() == file.key}
         groups = (re.search(self.page.image, file.stem, re.IGNORECASE) or re.match("", "")).groupdict()
         paired_eye, patient = self._eyes.get(file.key, (None, None))
         named = self.page.eyes.get((groups.get("eye") or "").casefold())
         return Record(
             file.name,
-            file.stem,
-            file.split,
             eye or named or paired_eye,
             groups.get("patient") or patient,
             content,
@@ -277,10 +283,10 @@ class Catalogue:
 
     def _labels(self, file: ImageFile, row: Row | None = None) -> tuple:
         """What the labels of an image say, to compare two rows or two copies of a picture."""
-        record = self._record(file, row)
-        kinds = [kind for kind in self.page.gives if kind.label]
+        image = self.image(file, row=row)
+        facts = (kind.facts(image).facts for kind in self.page.facts if kind.label)
         try:
-            return tuple((f.name, f.value) for kind in kinds for f in kind.facts(record) if f.scope != "patient")
+            return tuple((fact.name, fact.value) for some in facts for fact in some if fact.scope != "patient")
         except ExcludedImage:
             if row is not None:
                 raise

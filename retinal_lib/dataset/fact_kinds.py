@@ -1,4 +1,4 @@
-"""The kinds of facts a dataset page may name: each reads the cells of one image's row and says what they mean."""
+"""The kinds of facts that a dataset page may name: each reads what the files hold on one image and says what it means."""
 
 import re
 from collections.abc import Iterable
@@ -9,23 +9,28 @@ from typing import ClassVar
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from retinal_lib.dataset.image import Column, ExcludedImage, Record
-from retinal_lib.dataset.tables import fold
+from retinal_lib.dataset import lesion_facts
+from retinal_lib.dataset.image import Column, ExcludedImage, Image
+from retinal_lib.dataset.tables import Table, fold
 from retinal_lib.errors import unknown
-from retinal_lib.facts import ASPECTS, Fact, Source
+from retinal_lib.facts import ASPECTS, Fact, Facts, Source
 
 
 class Kind(BaseModel):
-    """A kind of fact with its settings; `gives` names its aspects, `label` marks kinds that must agree where an image has
+    """A kind of facts with its settings; `gives` names its aspects, `label` marks kinds that must agree where an image has
     several rows."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     label: ClassVar[bool] = True
     gives: ClassVar[tuple[str, ...]] = ()
 
-    def facts(self, record: Record) -> list[Fact]:
+    def facts(self, image: Image) -> Facts:
         """The facts of this kind. ExcludedImage: the cells contradict themselves or hold an impossible value."""
         raise NotImplementedError
+
+    def label_facts(self, image: Image) -> tuple[Fact, ...]:
+        """The facts that images may be chosen by. ExcludedImage: as `facts`."""
+        return self.facts(image).facts
 
     def columns(self) -> list[Column]:
         """The columns that must be in a labelled table."""
@@ -60,15 +65,16 @@ class Grade(Kind):
     def columns(self) -> list[Column]:
         return [self.column]
 
-    def facts(self, record: Record) -> list[Fact]:
+    def facts(self, image: Image) -> Facts:
         scale = scales()[self.scale]
-        value, source = record.whole(self.column, list(scale["levels"]), f"the grade of {scale['of']}")
+        what = f"the grade of {scale['of']}"
+        value, source, missing = image.record.whole_number(self.column, list(scale["levels"]), what)
         if value is None:
-            return []
+            return Facts(missing=missing)
         words = scale["levels"][value]
         joint = "meaning" if scale["form"] in ("noun", "criterion") else "meaning that"
-        text = f"the grade of {scale['of']} is {value} on the {scale['title']} (0 to {max(scale['levels'])}), {joint} {words}"
-        return [Fact("disease", self.name, value, self.scale, text, source, words)]
+        text = f"{what} is {value} on the {scale['title']} (0 to {max(scale['levels'])}), {joint} {words}"
+        return Facts((Fact("disease", self.name, value, self.scale, text, source, words),))
 
 
 class Flags(Kind):
@@ -84,46 +90,36 @@ class Flags(Kind):
     def columns(self) -> list[Column]:
         return [self.overall]
 
-    def _codes(self, record: Record) -> dict[str, str]:
-        """code -> column for every 0/1 column of the table."""
-        skip = {"id", fold(self.overall)}
-        alias = {fold(found): code for found, code in self.alias.items()}
-        return {alias.get(fold(n), n): n for n in record.table.header if fold(n) not in skip}
-
-    def facts(self, record: Record) -> list[Fact]:
-        overall, source = record.whole(self.overall, [0, 1], "whether the image is normal")
+    def facts(self, image: Image) -> Facts:
+        overall, source, missing = image.record.whole_number(self.overall, [0, 1], "whether the image is normal")
         if overall is None:
-            return []
+            return Facts(missing=missing)
         known = {fold(code): code for code in self.labels}
-        found, unexplained = [], []
-        for code, column in self._codes(record).items():
-            value, cell = record.whole(column, [0, 1], f"the label {code}")
+        facts, unexplained, missing = [], [], []
+        for code, column in self._codes(image.record.table).items():
+            value, cell, empty = image.record.whole_number(column, [0, 1], f"the label {code}")
+            missing += empty
             if value and fold(code) in known:
                 words = self.labels[known[fold(code)]]
-                text = f"the image is labelled with {words}"
-                found.append(Fact("disease", known[fold(code)], 1, "", text, cell, words))
+                facts.append(Fact("disease", known[fold(code)], 1, "", f"the image is labelled with {words}", cell, words))
             elif value:
                 unexplained.append(code)
-        normal = overall == self.normal
-        told = ", ".join([f.name for f in found] + unexplained)
-        if normal and told:
-            raise ExcludedImage(f"{source}: {self.overall} is {overall} (normal) though {told} is labelled")
-        if not normal and not found and not unexplained:
+        labelled = ", ".join([fact.name for fact in facts] + unexplained)
+        if overall == self.normal:
+            if labelled:
+                raise ExcludedImage(f"{source}: {self.overall} is {overall} (normal) though {labelled} is labelled")
+            words = self.normal_words
+            facts.append(Fact("disease", "normal", 1, "", f"the image is labelled as showing {words}", source, words))
+        elif not labelled:
             raise ExcludedImage(f"{source}: {self.overall} is {overall} (not normal) though no condition is labelled")
-        record.missing += [f"the label {code} is positive but has no confirmed meaning; it is not told" for code in unexplained]
-        if normal:
-            return [
-                Fact(
-                    "disease",
-                    "normal",
-                    1,
-                    "",
-                    f"the image is labelled as showing {self.normal_words}",
-                    source,
-                    self.normal_words,
-                )
-            ]
-        return found
+        missing += [f"the label {code} is positive but has no confirmed meaning; it is not told" for code in unexplained]
+        return Facts(tuple(facts), tuple(missing))
+
+    def _codes(self, table: Table) -> dict[str, str]:
+        """code -> column for every 0/1 column of the table."""
+        skip = {"id", fold(self.overall)}
+        alias = {fold(spelling): code for spelling, code in self.alias.items()}
+        return {alias.get(fold(name), name): name for name in table.header if fold(name) not in skip}
 
 
 class Keywords(Kind):
@@ -140,13 +136,11 @@ class Keywords(Kind):
     def columns(self) -> list[Column]:
         return list(self.column.values()) if isinstance(self.column, dict) else [self.column]
 
-    def facts(self, record: Record) -> list[Fact]:
-        text, source = record.cell(self.column)
+    def facts(self, image: Image) -> Facts:
+        text, source = image.record.cell(self.column)
         keywords = list(dict.fromkeys(filter(None, (fold(k) for k in re.split(f"[{self.separators}]", text)))))
         if not keywords:
-            if record.table is not None:
-                record.missing.append(f"the diagnosis is not known: {source} is empty")
-            return []
+            return Facts(missing=(f"the diagnosis is not known: {source} is empty",) if image.record.table else ())
         unusable = [k for k in keywords if k in self.exclude]
         if unusable:
             raise ExcludedImage(f"{source} says {unusable[0]!r}: not a picture of the fundus")
@@ -157,10 +151,8 @@ class Keywords(Kind):
                 f"{source} contradicts itself: {self.normal!r} stands beside "
                 f"{', '.join(d for d in diagnoses if d != self.normal)}"
             )
-        if not diagnoses:
-            record.missing.append(f"the diagnosis is not known: {source} names only {', '.join(remarks)}")
-        facts = [self._remark(k, source) for k in remarks]
-        return facts + [self._diagnosis(k, source) for k in diagnoses]
+        facts = (*(self._remark(k, source) for k in remarks), *(self._diagnosis(k, source) for k in diagnoses))
+        return Facts(facts, () if diagnoses else (f"the diagnosis is not known: {source} names only {', '.join(remarks)}",))
 
     def _remark(self, keyword: str, source: Source) -> Fact:
         words = self.quality[keyword]
@@ -168,8 +160,8 @@ class Keywords(Kind):
 
     def _diagnosis(self, keyword: str, source: Source) -> Fact:
         words = keyword
-        for written, told in self.spelling.items():
-            words = re.sub(rf"\b{re.escape(written)}\b", told, words)
+        for written, right in self.spelling.items():
+            words = re.sub(rf"\b{re.escape(written)}\b", right, words)
         if keyword == self.normal:
             return Fact("disease", "normal", 1, "", f"this eye is labelled {words}", source, words, "eye")
         return Fact("disease", "diagnosis", keyword, "", f"this eye is labelled with {words}", source, words, "eye")
@@ -187,13 +179,14 @@ class Quality(Kind):
     def columns(self) -> list[Column]:
         return [self.column]
 
-    def facts(self, record: Record) -> list[Fact]:
-        value, source = record.whole(self.column, list(self.levels), "the image quality")
+    def facts(self, image: Image) -> Facts:
+        value, source, missing = image.record.whole_number(self.column, list(self.levels), "the image quality")
         if value is None:
-            return []
+            return Facts(missing=missing)
         words = self.levels[value]
         name = "ungradable" if value in self.ungradable else "quality"
-        return [Fact("quality", name, value, self.by, f"the {self.by} graded the image quality as {words}", source, words)]
+        text = f"the {self.by} graded the image quality as {words}"
+        return Facts((Fact("quality", name, value, self.by, text, source, words),))
 
 
 class Person(Kind):
@@ -204,33 +197,24 @@ class Person(Kind):
     sex: str
     placeholder: list[int] = []
 
-    def facts(self, record: Record) -> list[Fact]:
+    def facts(self, image: Image) -> Facts:
+        record = image.record
         if record.table is None or not (record.table.find(self.age) and record.table.find(self.sex)):
-            return []
-        found = []
+            return Facts()
+        facts, missing = [], []
         age, source = record.cell(self.age)
         if re.fullmatch(r"\d+(\.0*)?", age) and 0 < float(age) < 120 and int(float(age)) not in self.placeholder:
             years = int(float(age))
-            found.append(
-                Fact(
-                    "patient",
-                    "age",
-                    years,
-                    "years",
-                    f"the patient was {years} years old",
-                    source,
-                    f"{years} years old",
-                    "patient",
-                )
-            )
+            text, words = f"the patient was {years} years old", f"{years} years old"
+            facts.append(Fact("patient", "age", years, "years", text, source, words, "patient"))
         elif age:
-            record.missing.append(f"the age is not known: {source} holds {age!r}, which is no usable age")
+            missing.append(f"the age is not known: {source} holds {age!r}, which is no usable age")
         sex, source = record.cell(self.sex)
         if fold(sex) in ("male", "female"):
-            found.append(Fact("patient", "sex", fold(sex), "", f"the patient is {fold(sex)}", source, fold(sex), "patient"))
+            facts.append(Fact("patient", "sex", fold(sex), "", f"the patient is {fold(sex)}", source, fold(sex), "patient"))
         elif sex:
-            record.missing.append(f"the sex is not known: {source} holds {sex!r}, expected male or female")
-        return found
+            missing.append(f"the sex is not known: {source} holds {sex!r}, expected male or female")
+        return Facts(tuple(facts), tuple(missing))
 
 
 class PatientLabels(Kind):
@@ -239,16 +223,17 @@ class PatientLabels(Kind):
     gives: ClassVar[tuple[str, ...]] = ("patient",)
     labels: dict[str, str]
 
-    def facts(self, record: Record) -> list[Fact]:
-        found = []
+    def facts(self, image: Image) -> Facts:
+        facts, missing, table = [], [], image.record.table
         for code, words in self.labels.items():
-            if record.table is None or record.table.find(code) is None:
+            if table is None or table.find(code) is None:
                 continue
-            value, source = record.whole(code, [0, 1], f"the patient's label {code}")
+            value, source, empty = image.record.whole_number(code, [0, 1], f"the patient's label {code}")
+            missing += empty
             if value:
                 text = f"the patient's record, for both eyes together, is labelled {words}"
-                found.append(Fact("patient", code, 1, "", text, source, words, "patient"))
-        return found
+                facts.append(Fact("patient", code, 1, "", text, source, words, "patient"))
+        return Facts(tuple(facts), tuple(missing))
 
 
 class Columns(Kind):
@@ -265,16 +250,15 @@ class Columns(Kind):
         """The aspects that the columns are told under."""
         return tuple(dict.fromkeys(self.aspects.values()))
 
-    def facts(self, record: Record) -> list[Fact]:
-        found = []
+    def facts(self, image: Image) -> Facts:
+        facts, table = [], image.record.table
         for column, aspect in self.aspects.items():
-            if record.table is None or record.table.find(column) is None:
+            if table is None or table.find(column) is None:
                 continue
-            text, source = record.cell(column)
-            text = " ".join(text.split()).rstrip(".")
-            if text:
-                found.append(Fact(aspect, column, text, "", text, source, text))
-        return found
+            text, source = image.record.cell(column)
+            if text := " ".join(text.split()).rstrip("."):
+                facts.append(Fact(aspect, column, text, "", text, source, text))
+        return Facts(tuple(facts))
 
 
 class Say(Kind):
@@ -297,20 +281,28 @@ class Say(Kind):
         """The statement's aspect."""
         return () if self.only else (self.aspect,)
 
-    def facts(self, record: Record) -> list[Fact]:
-        if self.only and record.stem.casefold() not in {name.casefold() for name in self.only}:
-            return []
-        return [Fact(self.aspect, self.name, 1, "", self.text, Source(self.source or "dataset page"), self.words or self.text)]
+    def facts(self, image: Image) -> Facts:
+        if self.only and image.stem.casefold() not in {name.casefold() for name in self.only}:
+            return Facts()
+        source = Source(self.source or "dataset page")
+        return Facts((Fact(self.aspect, self.name, 1, "", self.text, source, self.words or self.text),))
 
 
 class AutoMorphFacts(Kind):
-    """AutoMorph's quality (where the page has no graded one) and measurements, read by `automorph`."""
+    """AutoMorph's image quality and measurements."""
 
     label: ClassVar[bool] = False
     gives: ClassVar[tuple[str, ...]] = ("quality", "vascular")
 
-    def facts(self, record: Record) -> list[Fact]:
-        return []  # joined by image name in `dataset`, since they stand in no label table
+    def facts(self, image: Image) -> Facts:
+        if image.automorph is None:
+            return Facts()
+        ambiguous = image.automorph.ambiguous
+        return Facts((*self.label_facts(image), *image.automorph.measurements), (ambiguous,) if ambiguous else ())
+
+    def label_facts(self, image: Image) -> tuple[Fact, ...]:
+        quality = image.automorph.quality if image.automorph else None
+        return (quality,) if quality else ()
 
 
 class Boxes(Kind):
@@ -320,8 +312,11 @@ class Boxes(Kind):
     max_boxes: int = 10
     gives: ClassVar[tuple[str, ...]] = ("lesion",)
 
-    def facts(self, record: Record) -> list[Fact]:
-        return []  # read from mask files in `lesions`
+    def facts(self, image: Image) -> Facts:
+        return lesion_facts.facts(image.masks, image.path, image.eye, image.crop, self.max_boxes)
+
+    def label_facts(self, image: Image) -> tuple[Fact, ...]:
+        return ()  # to choose images, masks are not read: that takes seconds for each
 
 
 KINDS: dict[str, type[Kind]] = {

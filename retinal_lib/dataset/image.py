@@ -4,8 +4,11 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from pydantic import BaseModel
+
+from retinal_lib.dataset.lesion_facts import MaskFiles
 from retinal_lib.dataset.lesions.boxes import CropInfo
 from retinal_lib.dataset.tables import Table, fold
 from retinal_lib.errors import UserError
@@ -17,50 +20,71 @@ if TYPE_CHECKING:  # it loads pandas, which a page does not need
 Column = str | list[str] | dict[str, str]  # one name, alternatives, or one per eye
 
 
+class Correction(BaseModel, extra="forbid", frozen=True):
+    """A published erratum: the stale value and the right one."""
+
+    image: str
+    column: str
+    stale: str
+    right: str
+    source: str
+
+
 class ExcludedImage(Exception):
     """This image must not be used; the message says why. The run goes on with the others."""
 
 
-@dataclass
+class Cell(NamedTuple):
+    """A cell's text, "" for an empty one, and its place."""
+
+    text: str
+    source: Source
+
+
+class WholeNumber(NamedTuple):
+    """A cell that holds a whole number; where it is empty, None, and a sentence in `missing` where the image has a row."""
+
+    value: int | None
+    source: Source
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Record:
-    """One image and its row. `missing` collects what could not be read, in sentences."""
+    """One image's label row, eye and patient; each is None where it is not known. `corrections` are the published errata."""
 
     image: str
-    stem: str
-    split: str
     eye: str | None = None
     patient: str | None = None
     table: Table | None = None
     row: int | None = None
-    unlabelled: bool = False
-    corrections: dict[str, tuple[str, str, str]] = field(default_factory=dict)  # folded column -> stale, right, source
-    missing: list[str] = field(default_factory=list)
+    unlabelled: bool = False  # the table may lack the label columns
+    corrections: dict[str, Correction] = field(default_factory=dict)  # by folded column
 
-    def cell(self, column: Column) -> tuple[str, Source]:
-        """The cell's text and place; "" where the image has no row, or an unlabelled split lacks the column."""
+    def cell(self, column: Column) -> Cell:
+        """A cell; its text is "" where the image has no row, or an unlabelled split lacks the column."""
         names = column[self.eye or "left"] if isinstance(column, dict) else column
         if self.table is None or self.row is None:
-            return "", Source(self.image)
+            return Cell("", Source(self.image))
         if self.unlabelled and self.table.find(names) is None:
-            return "", self.table.source(self.row, names if isinstance(names, str) else names[0])
+            return Cell("", self.table.source(self.row, names if isinstance(names, str) else names[0]))
         text = self.table.column(names)[self.row]
-        found = self.table.find(names)
-        title = next(name for name in self.table.header if fold(name) == found)
-        if found in self.corrections and text == self.corrections[found][0]:
-            text = self.corrections[found][1]
-        return text, self.table.source(self.row, title)
+        folded = self.table.find(names)
+        title = next(name for name in self.table.header if fold(name) == folded)
+        correction = self.corrections.get(folded)
+        if correction and text == correction.stale:
+            text = correction.right
+        return Cell(text, self.table.source(self.row, title))
 
-    def whole(self, column: Column, allowed: list[int], what: str) -> tuple[int | None, Source]:
-        """A whole-number cell, None (and a sentence in `missing`) where it is empty. ExcludedImage: not an allowed value."""
+    def whole_number(self, column: Column, allowed: list[int], what: str) -> WholeNumber:
+        """A cell that holds one of the `allowed` numbers; `what` names it. ExcludedImage: it holds something else."""
         text, source = self.cell(column)
         if not text:
-            if self.table is not None:
-                self.missing.append(f"{what} is not known: {source} is empty")
-            return None, source
+            return WholeNumber(None, source, (f"{what} is not known: {source} is empty",) if self.table else ())
         number = re.fullmatch(r"(-?\d+)(\.0*)?", text)
         if not number or int(number[1]) not in allowed:
             raise ExcludedImage(f"{source}: found {text!r}; expected one of {', '.join(map(str, allowed))}")
-        return int(number[1]), source
+        return WholeNumber(int(number[1]), source)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +92,8 @@ class Image:
     """An image with everything that its dataset's files hold on it. `name` is what the dataset lists it by, `id` its
     sample's id, unique over splits and datasets, `export_name` what it is called in exported files (after the prefix),
     `size` the file's in bytes,
-    `masks` the mask file of each lesion type and landmark (None: the missing file means that there is no such lesion),
-    `automorph` AutoMorph's results where its split has any, `excluded_because` why it must not be used, "" where it may."""
+    `masks` its lesion masks where the dataset has any, `automorph` AutoMorph's results where its split has any,
+    `excluded_because` why it must not be used, "" where it may."""
 
     name: str
     id: str
@@ -78,7 +102,7 @@ class Image:
     split: str
     size: int
     record: Record
-    masks: dict[str, Path | None]
+    masks: MaskFiles | None
     automorph: "ImageResults | None"
     excluded_because: str = ""
 

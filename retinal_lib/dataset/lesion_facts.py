@@ -2,21 +2,47 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from retinal_lib.dataset import image_files as folder
-from retinal_lib.dataset.fact_kinds import Boxes
-from retinal_lib.dataset.lesions import boxes, masks
-from retinal_lib.dataset.lesions import locations as places
+from pydantic import BaseModel, Field
+
+from retinal_lib.dataset import image_files
+from retinal_lib.dataset.image_files import Folder
+from retinal_lib.dataset.lesions import boxes, locations
+from retinal_lib.dataset.lesions import masks as mask_files
 from retinal_lib.dataset.lesions.boxes import Crop, CropInfo, Landmark, Lesions
-from retinal_lib.dataset.lesions.wording import Type, said
-from retinal_lib.dataset.page import Page
+from retinal_lib.dataset.lesions.locations import Locations
+from retinal_lib.dataset.lesions.wording import LesionType, box_text
 from retinal_lib.errors import UserError
-from retinal_lib.facts import Fact, Source
+from retinal_lib.facts import Fact, Facts, Source
 
 Size = tuple[int, int]
+
+
+class MaskSpec(BaseModel, extra="forbid", frozen=True):
+    """How a mask's name tells its image (group `image`, else the whole stem) and its lesion type (group `type`): its stem, or
+    where `name` holds a slash, its folder's name and its stem, as in MA/eye1; `gap` is how
+    far apart, as a share of the mask's longer side, lesions of one cluster may lie, `fill` the share of its box that a cluster
+    fills at least (see `boxes.clusters`). Locations are told from the landmarks called "optic disc" and "fovea"."""
+
+    name: str
+    types: dict[str, tuple[str, str]]  # type -> (singular, plural)
+    landmarks: dict[str, str] = {}
+    absent: Literal["none", "unknown"] = "unknown"  # what a missing mask file says where the type's folder has others
+    gap: float = Field(0.00025, ge=0, lt=1)
+    fill: float = Field(0.2, ge=0, le=1)
+    centred: Literal["macula", "not said"] = "not said"  # macula: every picture is, so that the disc's side tells the nose's
+    near_fovea: list[str] = []  # types of which it is told where they come within one disc diameter of the fovea
+
+
+@dataclass(frozen=True)
+class MaskFiles:
+    """One image's mask files by lesion type or landmark (None: the missing file means that there is no such lesion)."""
+
+    spec: MaskSpec
+    files: dict[str, Path | None]
 
 
 @dataclass(frozen=True)
@@ -30,7 +56,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Marked:
+class ImageMasks:
     """`types`: per lesion type its file and lesions, both None where a missing file means no lesion; `marks`: landmarks by
     their words; `image`: the picture's (width, height); `missing`: what could not be used, in sentences."""
 
@@ -39,18 +65,18 @@ class Marked:
     image: Size
     eye: str | None
     macula_centred: bool
-    missing: list[str]
+    missing: tuple[str, ...]
 
     @property
     def size(self) -> Size:
         """(width, height) of the masks, or of the picture where there is none."""
-        sizes = [found.size for _, found in self.types.values() if found] + [mark.size for mark in self.marks.values()]
+        sizes = [lesions.size for _, lesions in self.types.values() if lesions] + [mark.size for mark in self.marks.values()]
         return sizes[0] if sizes else self.image
 
-    def places(self, size: Size) -> places.Places:
-        """How to tell places in a mask of `size`."""
-        told = {words: _scaled(mark, size) for words, mark in self.marks.items()}
-        return places.places(size, told, self.eye, self.macula_centred, self.missing)
+    def locations(self, size: Size) -> Locations:
+        """How to tell locations in a mask of `size`."""
+        landmarks = {words: _scaled(mark, size) for words, mark in self.marks.items()}
+        return locations.of_picture(size, landmarks, self.eye, self.macula_centred)
 
 
 def _scaled(mark: Mark, size: Size) -> Landmark:
@@ -59,46 +85,38 @@ def _scaled(mark: Mark, size: Size) -> Landmark:
     return replace(mark.at, centre=(x * ratio, y * ratio), diameter=mark.at.diameter * ratio)
 
 
-def _alike(one: Size, other: Size) -> bool:
-    return abs(one[0] / one[1] - other[0] / other[1]) <= 0.01
-
-
 def read(
-    files: dict[str, Path | None],
-    page: Page,
-    path: Path,
-    eye: str | None = None,
-    cut: CropInfo | None = None,
-    remember: bool = True,
-) -> Marked:
-    """Reads an image's mask files (type -> file, None: no lesion). Where the picture is what AutoMorph cut out by `cut`, so
-    are the masks, and everything is told of that part alone. A mask that cannot be read, or that fits the picture in neither
-    way, is left out and told in `missing`."""
-    missing: list[str] = []
+    masks: MaskFiles, picture: Path, eye: str | None = None, crop: CropInfo | None = None, remember: bool = True
+) -> ImageMasks:
+    """Reads an image's mask files. Where the picture is what AutoMorph cropped by `crop`, so are the masks, and everything
+    is told of that part alone. A mask that cannot be read, or that fits the picture in neither way, is left out and named in
+    `missing`."""
+    spec, macula_centred = masks.spec, masks.spec.centred == "macula"
     try:
-        size = masks.size(path)
+        size = mask_files.size(picture)
     except UserError as error:
-        return Marked({}, {}, (1, 1), eye, False, [str(error)])
-    found = Marked({}, {}, size, eye, page.masks.centred == "macula", missing)
-    for kind, path, content in _contents(files, page, remember, found, cut):
-        if kind in page.masks.types:
-            found.types[kind] = (path, content)
-        elif content is not None and (mark := boxes.landmark(content)):
-            found.marks[page.masks.landmarks[kind]] = Mark(kind, path, mark, content.size)
-    return found
-
-
-def _contents(
-    files: dict[str, Path | None], page: Page, remember: bool, found: Marked, cut: CropInfo | None
-) -> Iterator[tuple[str, Path | None, Lesions | None]]:
-    for kind in (*page.masks.types, *page.masks.landmarks):
-        if kind not in files:
+        return ImageMasks({}, {}, (1, 1), eye, False, (str(error),))
+    types: dict[str, tuple[Path | None, Lesions | None]] = {}
+    landmarks, missing = {}, []
+    for kind in (*spec.types, *spec.landmarks):
+        if kind not in masks.files:
             continue
-        try:
-            path = files[kind]
-            yield kind, path, _fitted((boxes.read if remember else boxes.load)(path), path, found, cut) if path else None
-        except UserError as error:
-            found.missing.append(str(error))
+        path, content = masks.files[kind], None
+        if path:
+            try:
+                whole = (boxes.read if remember else boxes.load)(path)
+                content = shown(whole, size, crop)
+                if lost := len(whole.pixels) - len(content.pixels):
+                    missing.append(f"{path}: {lost} of {len(whole.pixels)} marks lie outside AutoMorph's crop of the picture")
+                _check_shape(content, whole, size, path)
+            except UserError as error:
+                missing.append(str(error))
+                continue
+        if kind in spec.types:
+            types[kind] = (path, content)
+        elif content is not None and (mark := boxes.landmark(content)):
+            landmarks[spec.landmarks[kind]] = Mark(kind, path, mark, content.size)
+    return ImageMasks(types, landmarks, size, eye, macula_centred, tuple(missing))
 
 
 def shown(content: Lesions, image: Size, cut: CropInfo | None) -> Lesions:
@@ -107,72 +125,58 @@ def shown(content: Lesions, image: Size, cut: CropInfo | None) -> Lesions:
     return crop.cut(content) if crop and image == (crop.side, crop.side) else content
 
 
-def _fitted(content: Lesions, path: Path, found: Marked, cut: CropInfo | None) -> Lesions:
-    """A mask's content as the picture shows it. UserError: the mask is not of its shape."""
-    inside = shown(content, found.image, cut)
-    if lost := len(content.pixels) - len(inside.pixels):
-        found.missing.append(f"{path}: {lost} of {len(content.pixels)} marks lie outside AutoMorph's crop of the picture")
-    if _alike(inside.size, found.image):
-        return inside
-    by = " x ".join(map(str, content.size))
-    raise UserError(f"{path}: the mask is {by}, the image {found.image[0]} x {found.image[1]}; not the same shape")
+def _check_shape(content: Lesions, whole: Lesions, image: Size, path: Path) -> None:
+    """UserError: the mask is not of the picture's shape."""
+    if abs(content.size[0] / content.size[1] - image[0] / image[1]) > 0.01:
+        by = " x ".join(map(str, whole.size))
+        raise UserError(f"{path}: the mask is {by}, the image {image[0]} x {image[1]}; not the same shape")
 
 
-Index = dict[tuple[str, str], dict[str, Path | None]]
-
-
-def index(tree: list[folder.Folder], page: Page, notes: list[str]) -> Index:
-    """(split, folded image stem) -> {type: mask file}. Where the page says that a missing file means no lesion, the type
-    is there with None, but only if its folder has masks of other images: a folder not downloaded says nothing."""
-    result: Index = defaultdict(dict)
+def index(
+    tree: list[Folder], patterns: dict[str, list[str]], spec: MaskSpec
+) -> tuple[dict[tuple[str, str], MaskFiles], list[str]]:
+    """The mask files of each image, from folders by split, and the files in these folders that are no masks
+    by name. Where the page says that a missing file means no lesion, the type is there with None, but only if its folder has
+    masks of other images: a folder not downloaded says nothing."""
+    result: dict[tuple[str, str], dict[str, Path | None]] = defaultdict(dict)
     seen: dict[str, set[str]] = defaultdict(set)
-    strange = []
-    for split, spec in page.splits.items():
-        by_folder = "/" in page.masks.name
-        for found in [f for p in spec.masks for f in folder.folders(tree, [p], "" if by_folder else page.masks.name)]:
-            for name in folder.images(found):
+    strange, by_folder = [], "/" in spec.name
+    for split, wanted in patterns.items():
+        for folder in [f for p in wanted for f in image_files.folders(tree, [p], "" if by_folder else spec.name)]:
+            for name in image_files.images(folder):
                 stem = Path(name).stem
-                match = re.search(page.masks.name, f"{found.path.name}/{stem}" if by_folder else stem, re.IGNORECASE)
+                match = re.search(spec.name, f"{folder.path.name}/{stem}" if by_folder else stem, re.IGNORECASE)
                 if not match:
-                    strange.append(str(found.path / name))
+                    strange.append(str(folder.path / name))
                     continue
                 kind = match["type"].upper()
                 image = match.groupdict().get("image") or stem
-                result[split, image.casefold()][kind] = found.path / name
+                result[split, image.casefold()][kind] = folder.path / name
                 seen[split].add(kind)
-    if strange:
-        notes.append(f"{len(strange)} files in the mask folders are no masks by name, the first {strange[0]}")
-    if page.masks.absent == "none":
-        for (split, _), masks in result.items():
-            for kind in seen[split] & set(page.masks.types):
-                masks.setdefault(kind, None)
-    return dict(result)
+    if spec.absent == "none":
+        for (split, _), files in result.items():
+            for kind in seen[split] & set(spec.types):
+                files.setdefault(kind, None)
+    return {key: MaskFiles(spec, files) for key, files in result.items()}, strange
 
 
-def facts(
-    files: dict[str, Path | None],
-    page: Page,
-    path: Path,
-    missing: list[str],
-    eye: str | None = None,
-    cut: CropInfo | None = None,
-) -> list[Fact]:
-    """The lesion facts of an image: per type the count, the area share, where the lesions lie, the boxes of the largest
-    clusters and what these leave out; landmarks by their box. `cut` is AutoMorph's crop, where the image is one."""
-    told = read(files, page, path, eye, cut)
-    most = next(kind.max_boxes for kind in page.gives if isinstance(kind, Boxes))
+def facts(files: MaskFiles, picture: Path, eye: str | None, crop: CropInfo | None, max_boxes: int) -> Facts:
+    """The lesion facts of an image: per type the count, the area share, where the lesions lie, the boxes of the `max_boxes`
+    largest clusters and what these leave out; landmarks by their box. `crop` is AutoMorph's, where the image is one."""
+    masks, spec = read(files, picture, eye, crop), files.spec
     found: list[Fact] = []
-    for kind, (one, many) in page.masks.types.items():
-        file, content = told.types.get(kind, (None, None))
-        if content is not None and len(content.pixels):
-            where, near = told.places(content.size), kind in page.masks.near_fovea
-            type_ = Type(kind, one, many, file, content, page.masks.gap, page.masks.fill, where, near)
-            found += type_.facts(most)
-        elif kind in told.types:
-            source = Source(str(file) if file else f"no {kind} mask of {path.stem}")
+    missing = list(masks.missing)
+    for kind, (one, many) in spec.types.items():
+        file, lesions = masks.types.get(kind, (None, None))
+        if lesions is not None and len(lesions.pixels):
+            where, near = masks.locations(lesions.size), kind in spec.near_fovea
+            missing += where.missing
+            type_ = LesionType(kind, one, many, file, lesions, spec.gap, spec.fill, where, near)
+            found += type_.facts(max_boxes)
+        elif kind in masks.types:
+            source = Source(str(file) if file else f"no {kind} mask of {picture.stem}")
             found.append(Fact("lesion", kind, 0, many, f"no {many} are marked", source, one))
-    for words, mark in told.marks.items():
-        text = f"the {words} lies in the box {said(mark.at.box)}"
+    for words, mark in masks.marks.items():
+        text = f"the {words} lies in the box {box_text(mark.at.box)}"
         found.append(Fact("lesion", f"{mark.kind}_box", mark.at.box, "box", text, Source(str(mark.path)), words))
-    missing += dict.fromkeys(told.missing)
-    return found
+    return Facts(tuple(found), tuple(dict.fromkeys(missing)))

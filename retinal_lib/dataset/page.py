@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from retinal_lib.dataset import page
 from retinal_lib.dataset import tables as table
 from retinal_lib.dataset.fact_kinds import KINDS, Kind
+from retinal_lib.dataset.image import Correction
+from retinal_lib.dataset.lesion_facts import MaskSpec
 from retinal_lib.errors import UserError, from_validation, unknown, validation_text
 
 
@@ -30,38 +32,12 @@ class Split(Strict):
     role: Literal["train", "validation", "test"] | None = None  # what it is officially, where its name does not begin so
 
 
-class Masks(Strict):
-    """How a mask's name tells its image (group `image`, else the whole stem) and its lesion type (group `type`): its stem, or
-    where `name` holds a slash, its folder's name and its stem, as in MA/eye1; `gap` is how
-    far apart, as a share of the mask's longer side, lesions of one cluster may lie, `fill` the share of its box that a cluster
-    fills at least (see `boxes.clusters`). Places are told from the landmarks that are called "optic disc" and "fovea"."""
-
-    name: str
-    types: dict[str, tuple[str, str]]  # type -> (singular, plural)
-    landmarks: dict[str, str] = {}
-    absent: Literal["none", "unknown"] = "unknown"  # what a missing mask file says where the type's folder has others
-    gap: float = Field(0.00025, ge=0, lt=1)
-    fill: float = Field(0.2, ge=0, le=1)
-    centred: Literal["macula", "not said"] = "not said"  # macula: every picture is, so that the disc's side tells the nose's
-    near_fovea: list[str] = []  # types of which it is told where they come within one disc diameter of the fovea
-
-
 class Pairs(Strict):
     """A table that pairs left and right images of one patient."""
 
     tables: list[str]
     left: str
     right: str
-
-
-class Correction(Strict):
-    """A published erratum: the stale value and the right one."""
-
-    image: str
-    column: str
-    stale: str
-    right: str
-    source: str
 
 
 class Page(Strict):
@@ -83,7 +59,7 @@ class Page(Strict):
     key: str | list[str] | dict[str, str] | None = None  # the column that names the image, or one per eye
     update: str | None = None  # regular expression of the part of a table's name that marks a newer edition
     pairs: Pairs | None = None
-    masks: Masks | None = None
+    masks: MaskSpec | None = None
     corrections: list[Correction] = []
     same_image: list[tuple[str, str]] = []  # two names of one picture, from the dataset's errata
     same_person: list[str] = []  # columns that together tell a person, where no name does
@@ -125,10 +101,15 @@ class Page(Strict):
         begins = {"train": "train", "val": "validation", "dev": "validation", "test": "test"}
         return told or next((role for start, role in begins.items() if split.casefold().startswith(start)), "")
 
+    def kind(self, name: str) -> Kind | None:
+        """The kind of facts that the page lists under this name, if any."""
+        return next((kind for kind in self.facts if type(kind) is KINDS[name]), None)
+
     @property
-    def gives(self) -> tuple[Kind, ...]:
-        """The kinds of facts, in the page's order."""
-        return tuple(self.facts)
+    def max_boxes(self) -> int:
+        """How many boxes of a lesion type a description names at most; 0 where the page lists no boxes."""
+        boxes = self.kind("boxes")
+        return boxes.max_boxes if boxes else 0
 
 
 def _kind(entry: object) -> Kind:

@@ -84,7 +84,7 @@ class _Wanted:
     @classmethod
     def of(cls, data: BaseDescription, cases: Sequence[Case], measures: object) -> "_Wanted":
         """Of a dataset: every condition that its page declares or that an image has. Free text names none."""
-        declared = {code: words for kind in data.page.gives if isinstance(kind, Flags) for code, words in kind.labels.items()}
+        declared = {code: words for kind in data.page.facts if isinstance(kind, Flags) for code, words in kind.labels.items()}
         names = frozenset(["diagnosis", *declared])
         seen = sorted({f.words for case in cases for f in case.about("disease") if f.name in names})
         return cls(tuple(dict.fromkeys([*declared.values(), *seen])), names, measures)

@@ -12,8 +12,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from retinal_lib import display, drawing, paths
 from retinal_lib.dataset import page
-from retinal_lib.dataset.fact_kinds import Boxes
-from retinal_lib.dataset.lesions.wording import said
+from retinal_lib.dataset.lesions.wording import box_text
 from retinal_lib.display import FullTable, count
 from retinal_lib.drawing import Figure
 from retinal_lib.errors import UserError
@@ -115,7 +114,7 @@ class BoxJob(DatasetJob):
     @property
     def max_named(self) -> int:
         """How many boxes of a type a description names at most."""
-        return next((kind.max_boxes for kind in self.page.gives if isinstance(kind, Boxes)), 0)
+        return self.page.max_boxes
 
     @property
     def no_masks(self) -> str:
@@ -240,7 +239,7 @@ class Look:
     def smallest(self) -> pd.DataFrame:
         """The enlarged lesions in numbers."""
         lesions = self.overlays[0].smallest(_INSETS) if self.overlays else []
-        rows = [(layer.one.split(" (")[0], lesion.pixels, said(lesion.box)) for layer, lesion in lesions]
+        rows = [(layer.one.split(" (")[0], lesion.pixels, box_text(lesion.box)) for layer, lesion in lesions]
         return FullTable(rows, columns=["lesion", "pixels of the mask", "box"], index=list("abcdef"[: len(rows)]))
 
     def save(self) -> pd.DataFrame:

@@ -43,11 +43,11 @@ class LesionMap:
 
     def add(self, image: Overlay) -> None:
         """Counts one image."""
-        left_eye = image.nasal < 0
+        left_eye = image.nasal_side == "left"
         self.ratio = (self.ratio * self.images + image.size[1] / image.size[0]) / (self.images + 1)
         self.images += 1
         self.mirrored += left_eye
-        self.unknown += not image.nasal
+        self.unknown += image.nasal_side == "unknown"
         for layer in image.layers:
             lesions = self.types.setdefault(layer.kind, TypeMap(layer.many, layer.hue))
             cells = overlay.shares(image.mask(layer), (CELLS, CELLS)) > 0
@@ -56,7 +56,7 @@ class LesionMap:
             lesions.near += widened(cells)
             lesions.counts.append(layer.lesions)
             lesions.areas.append(layer.area)
-        if (box := image.landmarks.get("optic disc")) and image.nasal:
+        if (box := image.landmarks.get("optic disc")) and image.nasal_side != "unknown":
             x0, y0, x1, y1 = box
             self.discs.append((1 - x1, y0, 1 - x0, y1) if left_eye else (x0, y0, x1, y1))
 

@@ -71,7 +71,7 @@ class MaskTask(NamedTuple):
 
     image: str
     path: Path
-    masks: dict[str, Path | None]
+    masks: lesion_facts.MaskFiles
     eye: str | None
     crop: CropInfo | None
 
@@ -86,7 +86,7 @@ class MaskSummary(NamedTuple):
 
 def summarise(task: MaskTask, page: Page, max_named: int) -> MaskSummary:
     """Reads the masks of one image and returns their summary; a description names at most `max_named` boxes of a type."""
-    masks = lesion_facts.read(task.masks, page, task.path, task.eye, task.crop, remember=False)
+    masks = lesion_facts.read(task.masks, task.path, task.eye, task.crop, remember=False)
     lesions, sums = {}, {}
     for kind, (_, mask) in masks.types.items():
         clusters: list[Cluster] = []
@@ -102,7 +102,7 @@ def summarise(task: MaskTask, page: Page, max_named: int) -> MaskSummary:
     return MaskSummary(entry, sums, list(dict.fromkeys(masks.missing)))
 
 
-def _landmarks(masks: lesion_facts.Marked) -> dict[str, dict[str, object]]:
+def _landmarks(masks: lesion_facts.ImageMasks) -> dict[str, dict[str, object]]:
     """Box, centre and diameter of each landmark, as fractions of the picture; the diameter as a fraction of its width."""
     landmarks = {}
     for words, mark in masks.marks.items():

@@ -10,10 +10,10 @@ import numpy as np
 
 from retinal_lib import drawing, images
 from retinal_lib.dataset import lesion_facts
-from retinal_lib.dataset.fact_kinds import Boxes
 from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.lesions import boxes
 from retinal_lib.dataset.lesions.boxes import Box, Cluster, CropInfo, Lesion, Lesions
+from retinal_lib.dataset.lesions.locations import Side
 from retinal_lib.dataset.page import Page
 from retinal_lib.drawing import Hue
 
@@ -52,7 +52,7 @@ class Layer:
 class Overlay:
     """One image and what lies over it. `title` is what it is called where people look, `size` its (width, height) in
     pixels, `landmarks` are boxes by their words, `named` is how many boxes of a type a description names, `crop` what
-    AutoMorph cropped the picture by, `nasal` 1 where the nose is on the right, -1 on the left, 0 where that is not known,
+    AutoMorph cropped the picture by, `nasal_side` where the nose is (right, left, unknown),
     `missing` what could not be used. Masks are read again where they are drawn: many overlays take little memory."""
 
     title: str
@@ -62,7 +62,7 @@ class Overlay:
     landmarks: dict[str, Box]
     named: int
     crop: CropInfo | None = None
-    nasal: int = 0
+    nasal_side: Side = "unknown"
     missing: tuple[str, ...] = ()
 
     @property
@@ -129,7 +129,7 @@ def read(page: Page, image: Image, title: str = "") -> Overlay:
     image.require_usable()
     if not page.masks:
         return Overlay(title or image.name, image.path, (1, 1), (), {}, 0)
-    masks = lesion_facts.read(image.masks, page, image.path, image.eye, image.crop)
+    masks = lesion_facts.read(image.masks, image.path, image.eye, image.crop)
     hues = drawing.hues(page.masks.types)
     layers = []
     for kind, (path, mask) in masks.types.items():
@@ -138,9 +138,9 @@ def read(page: Page, image: Image, title: str = "") -> Overlay:
             one, many = page.masks.types[kind]
             layers.append(Layer(kind, one, many, hues[kind], path, tuple(clusters), len(mask.pixels), mask.area))
     landmarks = {words: mark.at.box for words, mark in masks.marks.items()}
-    named = next((kind.max_boxes for kind in page.gives if isinstance(kind, Boxes)), 0)
-    nasal = masks.places(masks.size).nasal  # before `missing` is taken: it adds to it where eye and disc disagree
-    drawn = (tuple(layers), landmarks, named, image.crop, nasal, tuple(masks.missing))
+    where = masks.locations(masks.size)
+    missing = (*masks.missing, *where.missing)
+    drawn = (tuple(layers), landmarks, page.max_boxes, image.crop, where.nasal_side, missing)
     return Overlay(title or image.name, image.path, masks.image, *drawn)
 
 

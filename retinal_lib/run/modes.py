@@ -15,7 +15,6 @@ from retinal_lib.ask.file_exchange import DryPass, Packing, Unpacking
 from retinal_lib.ask.request_files import Pack
 from retinal_lib.ask.vault import ImageState, Vault
 from retinal_lib.check.findings import is_error
-from retinal_lib.dataset.fact_kinds import Boxes
 from retinal_lib.dataset.page import Page
 from retinal_lib.errors import UserError
 from retinal_lib.run.context import RunContext
@@ -99,7 +98,7 @@ def way(context: RunContext, vault: Vault) -> Way:
         return Unpacking(_pack(context, vault, "not packed yet; run with -p mode pack"), context.folder, chosen.results)
     if chosen.mode == "recheck":
         return Rechecking(_pack(context, vault, "not asked: this run only checks again what is on hand"), context.folder)
-    heavy = chosen.images == "send" or any(isinstance(kind, Boxes) for kind in context.page.gives)
+    heavy = chosen.images == "send" or context.page.kind("boxes") is not None
     collect = BatchCollect(vault, context.teacher, context.folder) if chosen.teacher == "openai" else None
     return Direct(vault, context.teacher, budget, chosen.concurrency, _rules(chosen), heavy, collect)
 

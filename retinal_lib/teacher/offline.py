@@ -11,7 +11,7 @@ import yaml
 
 from retinal_lib.conversation import CONSULT_WORDS
 from retinal_lib.dataset.fact_kinds import scales
-from retinal_lib.dataset.lesions.wording import ENDINGS, is_count, said
+from retinal_lib.dataset.lesions.wording import ENDINGS, box_text, is_count
 from retinal_lib.facts import Case, Fact
 from retinal_lib.teacher import offline_phrases
 from retinal_lib.teacher.offline_phrases import Phrases, articled, joined, sentence
@@ -154,7 +154,7 @@ class _Composer:
         told = [text for count in counts for text in self._lesion_type(count)]
         marks = [f for f in facts if f.name.endswith("_box") and not any(c.name == f.name[:-4] for c in counts)]
         for fact in marks:
-            told.append(self.phrases.say(self.bank["lesion"]["landmark"], words=fact.words, list=said(fact.value)))
+            told.append(self.phrases.say(self.bank["lesion"]["landmark"], words=fact.words, list=box_text(fact.value)))
         boxes = any(f.name.endswith("_box") for f in facts)
         return [*told, self.phrases.say(self.bank["lesion"]["frame"])] if boxes else told
 
@@ -164,7 +164,7 @@ class _Composer:
         if not count.value:
             return [self.phrases.say(bank["none"], many=count.unit)]
         of = {ending: self._facts("lesion", f"{count.name}{ending}") for ending in ENDINGS}
-        list_, clustered = [said(f.value) for f in of["_box"]], bool(of["_clusters"])
+        list_, clustered = [box_text(f.value) for f in of["_box"]], bool(of["_clusters"])
         things = {"count": len(list_), "things": " clusters" if clustered else "", "list": joined(list_) if list_ else ""}
         where = self._raw(bank["largest" if of["_rest"] else "clusters" if clustered else "all"], **things) if list_ else ""
         counted = f"{count.value} {count.words if count.value == 1 else count.unit}"

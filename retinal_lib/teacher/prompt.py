@@ -8,7 +8,7 @@ from string import Template
 import yaml
 
 from retinal_lib.dataset import measurements
-from retinal_lib.dataset.fact_kinds import KINDS, AutoMorphFacts, Grade, Kind, PatientLabels, Quality, Say, scales
+from retinal_lib.dataset.fact_kinds import KINDS, AutoMorphFacts, Grade, Kind, Say, scales
 from retinal_lib.dataset.page import Page
 from retinal_lib.errors import UserError
 from retinal_lib.facts import ASPECTS
@@ -34,7 +34,7 @@ def told(track: str) -> tuple[str, ...]:
 
 def gives(page: Page) -> tuple[str, ...]:
     """The aspects that a page can give at all, in the order of a description."""
-    found = {"image"} | {aspect for kind in page.gives for aspect in kind.gives}
+    found = {"image"} | {aspect for kind in page.facts for aspect in kind.gives}
     return tuple(aspect for aspect in ASPECTS if aspect in found)
 
 
@@ -55,23 +55,19 @@ def _coverage(page: Page, track: str, style: str | None, present: list[str]) -> 
     """What the answers must cover, as bullets; in the alignment track they stand below a bullet."""
     wanted = _parts()["coverage"] | (_parts()["consult"] if style == "consult" else {})
     bullet = "- " if track == "instruction" else "  - "
-    slots = {"eye": _eye(page), "stage": _parts()["stage"] if _gives(page, Grade) else ""}
+    slots = {"eye": _eye(page), "stage": _parts()["stage"] if page.kind("grade") else ""}
     return [bullet + _fill(wanted[aspect], **slots) for aspect in present if aspect in wanted]
 
 
 def _rules(page: Page, style: str | None, present: list[str]) -> list[str]:
     """The parts that bind the answers: for grades, vessels, a record that speaks of both eyes, and boxes where told."""
     binding = {
-        "grade": "disease" in present and _gives(page, Grade),
+        "grade": "disease" in present and page.kind("grade"),
         "vascular": "vascular" in present,
-        "patient": "patient" in present and _gives(page, PatientLabels),
+        "patient": "patient" in present and page.kind("patient_labels"),
         "lesion": "lesion" in present and style != "consult",
     }
     return [rule for rule, binds in binding.items() if binds]
-
-
-def _gives(page: Page, kind: type[Kind]) -> bool:
-    return any(isinstance(given, kind) for given in page.gives)
 
 
 def _fill(text: str, **slots: str) -> str:
@@ -90,9 +86,9 @@ def _eye(page: Page) -> str:
 
 def _hidden(page: Page, aspect: str) -> str:
     """What a line of this page's descriptions holds, from the kinds that fill it."""
-    said = [_said(kind, aspect) for kind in page.gives if aspect in kind.gives]
+    said = [_said(kind, aspect) for kind in page.facts if aspect in kind.gives]
     # AutoMorph's verdict on the quality is told only where graders gave none
-    graded = aspect == "quality" and _gives(page, Quality)
+    graded = aspect == "quality" and page.kind("quality")
     holds = {"eye": _eye(page), aspect: (_parts()["or"] if graded else "; ").join(filter(None, said))}
     return _fill(_parts()["hidden"][aspect], **holds)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from retinal_lib.dataset.lesions import boxes
-from retinal_lib.dataset.lesions import locations as places
 from retinal_lib.dataset.lesions.boxes import Box, Lesions
+from retinal_lib.dataset.lesions.locations import DISC, FOVEA, Locations, quadrant_texts
 from retinal_lib.facts import Fact, Source
 
 # what follows a lesion type's name in the names of its facts; the name alone is the count
@@ -21,29 +21,29 @@ def is_count(fact: Fact) -> bool:
 
 
 @dataclass(frozen=True)
-class Type:
+class LesionType:
     """One lesion type of an image: its code, what one and many are called, its mask and lesions (one at least), the gap and
-    fill of clusters (see `boxes.clusters`), how places are told, and whether it is told that a lesion is within one disc
+    fill of clusters (see `boxes.clusters`), how locations are told, and whether it is told that a lesion is within one disc
     diameter of the fovea, as matters for exudates."""
 
     kind: str
     one: str
     many: str
     path: Path
-    found: Lesions
+    lesions: Lesions
     gap: float
     fill: float
-    places: places.Places
+    locations: Locations
     near_fovea: bool = False
 
-    def facts(self, most: int) -> list[Fact]:
-        """Its facts in the order of telling, with boxes for at most `most` clusters, the largest first."""
-        groups, owners = boxes.clusters(self.found, self.gap, self.fill)
-        return [*self._counted(len(groups)), *self._where(), *self._boxes(groups, most), *self._rest(owners, most)]
+    def facts(self, max_boxes: int) -> list[Fact]:
+        """Its facts in the order of telling, with boxes for at max_boxes `max_boxes` clusters, the largest first."""
+        groups, owners = boxes.clusters(self.lesions, self.gap, self.fill)
+        return [*self._counted(len(groups)), *self._where(), *self._boxes(groups, max_boxes), *self._rest(owners, max_boxes)]
 
     @property
     def _count(self) -> int:
-        return len(self.found.pixels)
+        return len(self.lesions.pixels)
 
     @property
     def _words(self) -> str:
@@ -53,54 +53,51 @@ class Type:
         return Fact("lesion", f"{self.kind}{ending}", value, unit, text, Source(str(self.path)), words or self.many)
 
     def _counted(self, clusters: int) -> list[Fact]:
-        is_one, area = self._count == 1, self.found.area
+        is_one, area = self._count == 1, self.lesions.area
         covers = f"the {self._words} {'covers' if is_one else 'cover'} {percent(area)} of the image"
         marked = f"{self._count} {self._words} {'is' if is_one else 'are'} marked"
-        told = [self._fact("", self._count, self.many, marked, self.one), self._fact("_area", area * 100, "%", covers)]
+        facts = [self._fact("", self._count, self.many, marked, self.one), self._fact("_area", area * 100, "%", covers)]
         if clusters < self._count:
             text = f"the {self.many} lie in {clusters} {'clusters' if clusters > 1 else 'cluster'}"
-            told.append(self._fact("_clusters", clusters, "clusters", text))
-        return told
+            facts.append(self._fact("_clusters", clusters, "clusters", text))
+        return facts
 
     def _where(self) -> list[Fact]:
-        found = self._quadrants("_place", self.many)
+        facts = self._quadrants("_place", self.many)
         which = f"the {self.one}" if self._count == 1 else f"the nearest of the {self.many}"
-        for ending, mark, words in (
-            ("_fovea", self.places.fovea, places.FOVEA),
-            ("_disc", self.places.disc, places.DISC),
-        ):
-            far = self.places.nearest(self.found, mark)
-            if far is not None:
-                within = ", within one disc diameter of it" if ending == "_fovea" and self.near_fovea and far <= 1 else ""
+        for ending, landmark, words in (("_fovea", self.locations.fovea, FOVEA), ("_disc", self.locations.disc, DISC)):
+            distance = self.locations.nearest(self.lesions, landmark)
+            if distance is not None:
+                is_near = ending == "_fovea" and self.near_fovea and distance <= 1
+                within = ", within one disc diameter of it" if is_near else ""
                 centre = "the fovea" if ending == "_fovea" else f"the centre of the {words}"
-                text = f"{which} lies {far:.2f} disc diameters from {centre}{within}"
-                found.append(self._fact(ending, round(far, 2), "disc diameters", text, words))
-        return found
+                text = f"{which} lies {distance:.2f} disc diameters from {centre}{within}"
+                facts.append(self._fact(ending, round(distance, 2), "disc diameters", text, words))
+        return facts
 
     def _quadrants(self, ending: str, words: str, chosen: np.ndarray | None = None) -> list[Fact]:
-        frame = self.places.frame
-        counts = self.places.quadrants(self.found, chosen)
-        return [
-            self._fact(ending, n, self.many, text, f"{name} {frame}") for name, n, text in places.listed(counts, words, frame)
-        ]
+        frame = self.locations.frame
+        counts = self.locations.quadrants(self.lesions, chosen)
+        quadrants = quadrant_texts(counts, words, frame)
+        return [self._fact(ending, n, self.many, text, f"{name} {frame}") for name, n, text in quadrants]
 
-    def _boxes(self, groups: list[boxes.Cluster], most: int) -> list[Fact]:
-        shown = [cluster.box for cluster in groups[:most]]
+    def _boxes(self, groups: list[boxes.Cluster], max_boxes: int) -> list[Fact]:
+        shown = [cluster.box for cluster in groups[:max_boxes]]
         clustered = len(groups) < self._count
         things = "clusters" if clustered else self.many
-        if len(groups) > most:
-            title = f"the {most} largest {'clusters' if clustered else f'of the {self.many}'} lie"
+        if len(groups) > max_boxes:
+            title = f"the {max_boxes} largest {'clusters' if clustered else f'of the {self.many}'} lie"
         elif len(groups) > 1:
             title = f"the {things} lie"
         else:
             title = "the cluster lies" if clustered else f"the {self.one} lies"
         start = f"{title} in the box{'' if len(shown) == 1 else 'es'} "
-        return [self._fact("_box", box, "box", f"{'' if i else start}{said(box)}") for i, box in enumerate(shown)]
+        return [self._fact("_box", box, "box", f"{'' if i else start}{box_text(box)}") for i, box in enumerate(shown)]
 
-    def _rest(self, owners: np.ndarray, most: int) -> list[Fact]:
+    def _rest(self, owners: np.ndarray, max_boxes: int) -> list[Fact]:
         """What lies beyond the named boxes: how many lesions, their share of the lesions' area, and in which quadrants."""
-        left = owners >= most
-        count, share = int(left.sum()), float(self.found.pixels[left].sum() / self.found.pixels.sum())
+        left = owners >= max_boxes
+        count, share = int(left.sum()), float(self.lesions.pixels[left].sum() / self.lesions.pixels.sum())
         if not count:
             return []
         more = f"{count} more {self.one if count == 1 else self.many} {'lies' if count == 1 else 'lie'} beyond these boxes"
@@ -119,6 +116,6 @@ def percent(share: float) -> str:
     return f"{value:.{digits}f} %"
 
 
-def said(box: Box) -> str:
+def box_text(box: Box) -> str:
     """A box as text."""
     return "[" + ", ".join(f"{edge:.4f}" for edge in box) + "]"
