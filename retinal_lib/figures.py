@@ -1,38 +1,41 @@
-"""Pictures beside what is said of them. Each function returns a closed Figure and shows nothing by itself."""
+"""Pictures beside their facts or conversations. Each function returns a closed Figure and shows nothing by itself."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from retinal_lib import drawing
-from retinal_lib import images as picture
+from retinal_lib import drawing, images
 from retinal_lib.conversation import IMAGE
 from retinal_lib.drawing import Axes, Figure, Hue
-from retinal_lib.facts import ASPECTS, Case
+from retinal_lib.facts import ASPECTS, Case, Fact
 
-_SIDE = 360  # pixels of a shown picture: enough to recognise an eye, small enough to keep in a notebook
+_SIDE = 360  # pixels of a picture: enough to recognise an eye, small enough to keep in a notebook
 _COLUMNS = 92  # letters in a line of text beside it
 _LINES = 26
 
 
 def cases(shown: Sequence[Case], titles: Sequence[str] | None = None) -> Figure:
-    """Pictures with the boxes of their lesions, each beside its hidden facts (shortened; `description` has them whole)."""
+    """Draws pictures with the boxes of their lesions, each beside its hidden facts (shortened; `description` has them whole).
+    UserError: a picture cannot be read."""
     with drawing.style():
-        hues, words = _hues(shown), {}
+        hues = lesion_hues(fact for case in shown for fact in case.about("lesion"))
         figure, rows = _rows(len(shown), 0.4 if hues else 0)
         for axes, case, title in zip(rows, shown, titles or [case.id for case in shown], strict=True):
             _picture(axes[0], case.path, title)
-            words |= _boxes(axes[0], case, hues)
+            for words, hue in hues.items():
+                edges = [fact.value for fact in boxes(case.about("lesion")) if fact.words == words]
+                drawing.boxes(axes[0], edges, hue, width=1)
             parts = [(ASPECTS[a], "; ".join(f.text for f in case.about(a)).replace("; [", ", [") + ".") for a in case.aspects]
             _text(axes[1], parts)
-        drawing.legend(figure, [(words[kind], hue) for kind, hue in hues.items()])
+        drawing.legend(figure, hues.items())
     return figure
 
 
 def conversations(shown: Sequence[tuple[Path, str, list[dict[str, str]]]]) -> Figure:
-    """Pictures (path, title, turns as exported), each beside its conversation (shortened)."""
+    """Draws pictures (path, title, turns as exported), each beside its conversation (shortened). UserError: a picture cannot
+    be read."""
     if not shown:
         return drawing.sentence("no conversation is accepted yet")
     with drawing.style():
@@ -43,6 +46,21 @@ def conversations(shown: Sequence[tuple[Path, str, list[dict[str, str]]]]) -> Fi
     return figure
 
 
+def boxes(facts: Iterable[Fact]) -> list[Fact]:
+    """Returns the facts that are boxes: their value is left, top, right, bottom as fractions of the picture."""
+    return [fact for fact in facts if fact.name.endswith("_box")]
+
+
+def lesion_hues(facts: Iterable[Fact]) -> dict[str, Hue]:
+    """Returns the hue of each kind of box by its words: lesion types first, then landmarks, which no fact counts, in white."""
+    facts = list(facts)
+    counted = {fact.name for fact in facts}
+    kinds = {fact.words: fact.name.removesuffix("_box") for fact in boxes(facts)}
+    hues = drawing.hues(kind for kind in kinds.values() if kind in counted)
+    lesions = {words: hues[kind] for words, kind in kinds.items() if kind in hues}
+    return lesions | {words: Hue(drawing.LANDMARK) for words in kinds if words not in lesions}
+
+
 def _rows(count: int, more: float = 0) -> tuple[Figure, list[tuple[Axes, Axes]]]:
     figure = drawing.figure(4.1 * count + more, 12, dpi=72)
     axes = figure.subplots(count, 2, width_ratios=(1, 1.9), squeeze=False)
@@ -50,34 +68,8 @@ def _rows(count: int, more: float = 0) -> tuple[Figure, list[tuple[Axes, Axes]]]
 
 
 def _picture(axes: Axes, path: Path, title: str) -> None:
-    drawing.show(axes, np.asarray(picture.upright(path, _SIDE)))
+    drawing.show(axes, np.asarray(images.upright(path, _SIDE)))
     drawing.headline(axes, title, fontsize=10)
-
-
-def _kind(name: str) -> str:
-    return name.removesuffix("_box")
-
-
-def _hues(shown: Sequence[Case]) -> dict[str, Hue]:
-    """A hue for each lesion type of these cases; landmarks, which no fact counts, are white."""
-    lesions = [f for case in shown for f in case.about("lesion")]
-    counted = {f.name for f in lesions}
-    kinds = [_kind(f.name) for f in lesions if f.name.endswith("_box")]
-    white = {kind: Hue(drawing.LANDMARK) for kind in kinds if kind not in counted}
-    return drawing.hues(kind for kind in kinds if kind in counted) | white
-
-
-def _boxes(axes: Axes, case: Case, hues: dict[str, Hue]) -> dict[str, str]:
-    """The lesion boxes over the picture; returns what each kind is called."""
-    found: dict[str, list] = {}
-    words = {}
-    for fact in case.about("lesion"):
-        if fact.name.endswith("_box"):
-            found.setdefault(_kind(fact.name), []).append(fact.value)
-            words[_kind(fact.name)] = fact.words
-    for kind, edges in found.items():
-        drawing.boxes(axes, edges, hues[kind], width=1)
-    return words
 
 
 def _text(axes: Axes, parts: list[tuple[str, str]]) -> None:

@@ -68,7 +68,7 @@ def clicks(run: Path, pause: float) -> list[float]:
         desk.buttons["next"].click()
         times.append((time.perf_counter() - start) * 1000)
         assert desk.image.value != before and not desk.info.value, desk.info.value
-    desk.shelf.close()
+    desk.pictures.close()
     return times
 
 

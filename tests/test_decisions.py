@@ -42,7 +42,7 @@ from retinal_lib.review import decisions
 file, who = Path(sys.argv[1]), sys.argv[2]
 known = []
 while True:
-    known.append(decisions.new(known, who, "comment", id="one", sha256="hash", text="words " * 200))
+    known.append(decisions.new_decision(known, who, "comment", id="one", sha256="hash", text="words " * 200))
     decisions.append(file, known[-1])
     print(known[-1].key, flush=True)
 """
@@ -110,9 +110,9 @@ def test_later_decisions_are_later_whatever_the_clock_says() -> None:
     ahead = made("accept").__class__("k", "one", "hash", "Ada", "2999-01-01T00:00:00.000000+00:00", "accept")
     known = [ahead]
     for _ in range(3):
-        known.append(decisions.new(known, "Ada", "reject", id="one", sha256="hash"))
+        known.append(decisions.new_decision(known, "Ada", "reject", id="one", sha256="hash"))
     assert [d.when for d in known] == sorted({d.when for d in known})
-    assert decisions.new(known, "Bob", "accept", id="one", sha256="hash").when < ahead.when
+    assert decisions.new_decision(known, "Bob", "accept", id="one", sha256="hash").when < ahead.when
 
 
 # --- what stands -----------------------------------------------------------------------------------------------------
@@ -132,16 +132,16 @@ def test_the_latest_verdict_counts() -> None:
 def test_reviewers_who_differ_dispute() -> None:
     accepted, rejected = Verdict("accepted"), Verdict("rejected")
     one, other = Verdict("fixed", {(1, "answer"): "a"}), Verdict("fixed", {(1, "answer"): "b"})
-    assert decisions.together([]).state == "unreviewed"
-    assert decisions.together([accepted, Verdict(comments=["hm"])]) == Verdict("accepted", {}, ["hm"])
-    assert decisions.together([rejected, Verdict("rejected", one.fixes)]).state == "rejected"
+    assert decisions.consensus([]).state == "unreviewed"
+    assert decisions.consensus([accepted, Verdict(comments=["hm"])]) == Verdict("accepted", {}, ["hm"])
+    assert decisions.consensus([rejected, Verdict("rejected", one.fixes)]).state == "rejected"
     for pair in ([accepted, rejected], [accepted, one], [one, other], [one, rejected]):
-        assert decisions.together(pair).state == decisions.together(pair[::-1]).state == "disputed"
+        assert decisions.consensus(pair).state == decisions.consensus(pair[::-1]).state == "disputed"
 
 
 def test_fixes_are_put_in_and_keep_the_form() -> None:
-    assert decisions.fixed(TURNS, {(1, "question"): "And this?"})[0]["value"] == "And this?\n<image>"
-    assert decisions.fixed(TURNS, {(2, "answer"): "Yes."})[3]["value"] == "Yes."
+    assert decisions.with_fixes(TURNS, {(1, "question"): "And this?"})[0]["value"] == "And this?\n<image>"
+    assert decisions.with_fixes(TURNS, {(2, "answer"): "Yes."})[3]["value"] == "Yes."
     assert TURNS[3]["value"] == "No.", "the run's own words stay"
     for fixes in (
         {(3, "answer"): "x"},
@@ -151,7 +151,7 @@ def test_fixes_are_put_in_and_keep_the_form() -> None:
         {(2, "answer"): "<image>"},
     ):
         with pytest.raises(UserError):
-            decisions.fixed(TURNS, fixes)
+            decisions.with_fixes(TURNS, fixes)
 
 
 acts = st.one_of(

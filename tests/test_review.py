@@ -15,9 +15,8 @@ from PIL import Image
 from retinal_lib import Job, Review, UserError, paths
 from retinal_lib.__main__ import main
 from retinal_lib.export import trainers
-from retinal_lib.review import decisions, desk, report
-from retinal_lib.review import pictures as shelf
-from retinal_lib.review import sample_html as markup
+from retinal_lib.review import decisions, sample_html
+from retinal_lib.review.pictures import Picture
 from retinal_lib.review.reviewer import Reviewer
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "review.ipynb"
@@ -131,12 +130,13 @@ def test_a_dataset_that_was_moved_is_asked_for(made: dict[str, Path], tmp_path: 
 
 
 def test_limit_split_and_draw(made: dict[str, Path]) -> None:
-    assert len(load(made["IDRiD_seg"], limit=5).drawn) == 5
-    tests = load(made["IDRiD_seg"], split="test").drawn
+    assert len(load(made["IDRiD_seg"], limit=5).under_review) == 5
+    tests = load(made["IDRiD_seg"], split="test").under_review
     assert 0 < len(tests) < 12 and {item.split for item in tests} == {"test"}
     review = load(made["IDRiD_seg"]).draw(2, "split", seed=4)
-    assert len(review.drawn) == 4 == len(load(made["IDRiD_seg"], reviewer="Bob").draw(2, "split", seed=4).drawn)
-    assert {item.id for item in review.drawn} == {i.id for i in load(made["IDRiD_seg"]).draw(2, "split", seed=4).drawn}
+    assert len(review.under_review) == 4 == len(load(made["IDRiD_seg"], reviewer="Bob").draw(2, "split", seed=4).under_review)
+    again = load(made["IDRiD_seg"]).draw(2, "split", seed=4)
+    assert {item.id for item in review.under_review} == {item.id for item in again.under_review}
     with pytest.raises(UserError, match="unknown stratum 'eye'"):
         review.draw(2, "eye")
 
@@ -175,7 +175,7 @@ def test_a_conversation_that_changed_is_unreviewed_again(folder: Path) -> None:
     review.accept(review.all[0])
     spoil(folder, lambda said, origin: said["conversations"][1].update(value="Another answer."))
     with pytest.raises(UserError, match="made anew"):
-        review.page(review.all[0])
+        review.item(review.all[0])
     again = load(folder)
     assert again.mine(again.all[0]).state == "unreviewed"
     assert "1 sample changed since a review" in main(["review", str(folder)])
@@ -189,7 +189,7 @@ def test_a_fix_is_checked_again(folder: Path) -> None:
     with pytest.raises(UserError, match="97"):
         review.fix(item, 2, "answer", "97 microaneurysms are marked.")
     assert not (folder / "reviews.jsonl").exists()
-    before = review.page(item)
+    before = review.item(item)
     with pytest.raises(UserError, match="as it was"):
         review.fix(item, 1, "answer", before.turns[1]["value"])
     with pytest.raises(UserError, match="turn 9"):
@@ -198,11 +198,11 @@ def test_a_fix_is_checked_again(folder: Path) -> None:
     turn = next(i // 2 + 1 for i, part in enumerate(before.turns) if "quality is good" in part["value"])
     kept = review.fix(item, turn, "answer", said)
     assert kept.checks and review.mine(item).state == "fixed"
-    after = review.page(item)
+    after = review.item(item)
     assert after.turns[2 * turn - 1]["value"] == said
     traced = [t for t in after.traces if t["turn"] == turn and t["said"] == "quality is good"]
     assert traced and traced[0]["span"][0] == said.index("quality is good"), "traces are of the words as they are now"
-    assert "fixed" in markup.conversation(after)
+    assert "fixed" in sample_html.conversation(after)
 
 
 def test_exports_heed_reviews(folder: Path, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_exports_heed_reviews(folder: Path, tmp_path: Path) -> None:
     accepted, rejected, fixed, disputed, commented = review.all[:5]
     review.accept(accepted)
     review.reject(rejected)
-    said = review.page(fixed).turns
+    said = review.item(fixed).turns
     review.fix(fixed, 1, "question", "What kind of picture is this, please?")
     review.accept(disputed)
     review.comment(commented, "hm")
@@ -243,24 +243,24 @@ def test_two_reviewers_are_merged_and_agree(folder: Path, made: dict[str, Path],
     for place, item in enumerate(ada.all):
         ada.reject(item) if place < 4 else ada.accept(item)
         bob.reject(item) if place < 3 else bob.accept(item)
-    assert report.agreement(ada)["both"].tolist() == [0]
+    assert ada.agreement["both"].tolist() == [0]
     told = main(["review", str(folder), "--merge", str(other / "reviews.jsonl")])
     assert "24 decisions are in" in told and "8 accepted, 0 fixed, 3 rejected, 1 disputed" in told
     assert "Ada and Bob: 92 % of 12 equal, Cohen's kappa 0.80" in told
     assert main(["review", str(folder), "--merge", str(other / "reviews.jsonl")]) == told
     again = load(folder)
-    assert report.states(again).loc["disputed", "all reviewers"] == 1
-    assert report.rates(again)["errors"].tolist() == ["4 errors in 12: 33 %, 9.9 % to 65 % at 95 %"]
+    assert again.states.loc["disputed", "all reviewers"] == 1
+    assert again.rates["errors"].tolist() == ["4 errors in 12: 33 %, 9.9 % to 65 % at 95 %"]
     with pytest.raises(UserError, match="found 2 folders"):
         main(["review", str(folder), str(other), "--merge", str(other / "reviews.jsonl")])
 
 
 def test_rates_by_stratum(made: dict[str, Path], folder: Path) -> None:
     review = load(folder, also=str(made["ODIR"])).draw(4, "dataset", 1)
-    for item in review.drawn:
+    for item in review.under_review:
         if item.run == 0:
             review.accept(item)
-    rows = report.rates(review)
+    rows = review.rates
     assert rows["samples"].tolist() == [12, 13, 25]
     assert rows["errors"].tolist()[:2] == ["0 errors in 4: at most 53 % at 95 %", "nothing was looked at yet"]
 
@@ -273,7 +273,7 @@ def desk_of(folder: Path, caplog: pytest.LogCaptureFixture) -> Reviewer:
     """A reviewer's desk; an error that a widget would swallow fails the test."""
     found = Reviewer(load(folder))
     yield found
-    found.shelf.close()
+    found.pictures.close()
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING], caplog.text
 
 
@@ -286,30 +286,30 @@ def problem(at: Reviewer) -> str:
 
 
 def test_next_and_back_by_click_and_key(desk_of: Reviewer) -> None:
-    first, picture = desk_of.item, desk_of.image.value
+    first, picture = desk_of.sample, desk_of.image.value
     assert Image.open(BytesIO(picture)).format == "JPEG"
     desk_of.buttons["next"].click()
-    assert desk_of.item != first and desk_of.image.value != picture and desk_of.item.id in desk_of.pane.html
+    assert desk_of.sample != first and desk_of.image.value != picture and desk_of.sample.id in desk_of.pane.html
     press(desk_of, key="back")
-    assert desk_of.item == first and desk_of.image.value == picture and not problem(desk_of)
+    assert desk_of.sample == first and desk_of.image.value == picture and not problem(desk_of)
     desk_of.buttons["back"].click()
-    assert "first sample" in problem(desk_of) and desk_of.item == first
+    assert "first sample" in problem(desk_of) and desk_of.sample == first
 
 
 def test_accept_and_reject_move_on(desk_of: Reviewer, folder: Path) -> None:
-    first = desk_of.item
+    first = desk_of.sample
     desk_of.buttons["accept"].click()
-    second = desk_of.item
+    second = desk_of.sample
     desk_of.say.value = "wrong eye"
     press(desk_of, key="reject")
-    assert first != second != desk_of.item and desk_of.say.value == ""
+    assert first != second != desk_of.sample and desk_of.say.value == ""
     assert [(d["id"], d["what"], d.get("text")) for d in lines(folder)] == [
         (first.id, "accept", None),
         (second.id, "reject", "wrong eye"),
     ]
     assert (desk_of.bar.value, desk_of.bar.max) == (2, 12)
     desk_of.buttons["undo"].click()
-    assert desk_of.item == second and "rejected" not in desk_of.pane.html and desk_of.bar.value == 1
+    assert desk_of.sample == second and "rejected" not in desk_of.pane.html and desk_of.bar.value == 1
     assert "1" in desk_of.stand.value and "0 errors in 1" in desk_of.stand.value
 
 
@@ -325,13 +325,13 @@ def test_all_reviewed(desk_of: Reviewer) -> None:
 
 def test_filters_by_choice(desk_of: Reviewer) -> None:
     desk_of.filters["lesion"].value = "haemorrhages"
-    assert all("haemorrhages" in item.lesions for item in desk_of.queue) and desk_of.item in desk_of.queue
+    assert all("haemorrhages" in item.lesions for item in desk_of.queue) and desk_of.sample in desk_of.queue
     desk_of.filters["lesion"].value = "all"
     assert len(desk_of.queue) == 12
 
 
 def test_a_typed_comment_is_never_lost(desk_of: Reviewer, folder: Path) -> None:
-    first = desk_of.item
+    first = desk_of.sample
     desk_of.say.value = "look again"
     desk_of.buttons["next"].click()
     assert (lines(folder)[0]["id"], lines(folder)[0]["text"], desk_of.say.value) == (first.id, "look again", "")
@@ -343,13 +343,13 @@ def test_a_typed_comment_is_never_lost(desk_of: Reviewer, folder: Path) -> None:
 
 
 def test_fix_by_click(desk_of: Reviewer, folder: Path) -> None:
-    first = desk_of.item
+    first = desk_of.sample
     desk_of.part.value = 0
     assert "<image>" not in desk_of.text.value
     desk_of.text.value = "Would you please describe this picture?"
     for name in ("next", "accept", "unreviewed"):
         desk_of.buttons[name].click()
-        assert "not saved" in problem(desk_of) and desk_of.item == first, "nothing typed is lost"
+        assert "not saved" in problem(desk_of) and desk_of.sample == first, "nothing typed is lost"
     desk_of.buttons["save"].click()
     assert not problem(desk_of) and lines(folder)[0]["what"] == "fix" and "describe this picture" in desk_of.pane.html
     desk_of.part.value = 1
@@ -363,7 +363,7 @@ def test_fix_by_click(desk_of: Reviewer, folder: Path) -> None:
 
 def test_a_box_lights_up(desk_of: Reviewer) -> None:
     plain = desk_of.image.value
-    box = next(t["value"] for t in desk_of._page.traces if markup.is_box(t))
+    box = next(t["value"] for t in desk_of._item.traces if sample_html.is_box(t))
     marked = f'data-box="{" ".join(map(str, box))}"'
     assert marked in desk_of.pane.html
     press(desk_of, box=" ".join(map(str, box)))
@@ -380,7 +380,7 @@ def test_errors_in_callbacks_are_shown(desk_of: Reviewer, monkeypatch: pytest.Mo
     def broken(*_: object) -> None:
         raise KeyError("<surprise>")
 
-    monkeypatch.setattr(desk_of.review, "accept", broken)
+    monkeypatch.setattr(desk_of.session, "accept", broken)
     desk_of.buttons["accept"].click()
     assert "KeyError" in problem(desk_of) and "&lt;surprise&gt;" in problem(desk_of) and "in broken" in problem(desk_of)
     press(desk_of, key="no such key")
@@ -393,9 +393,9 @@ def test_errors_in_callbacks_are_shown(desk_of: Reviewer, monkeypatch: pytest.Mo
 
 def test_a_full_disk_is_shown_and_nothing_counts(desk_of: Reviewer, folder: Path) -> None:
     (folder / "reviews.jsonl").mkdir()
-    first = desk_of.item
+    first = desk_of.sample
     desk_of.buttons["accept"].click()
-    assert "cannot be written" in problem(desk_of) and desk_of.item == first and desk_of.bar.value == 0
+    assert "cannot be written" in problem(desk_of) and desk_of.sample == first and desk_of.bar.value == 0
 
 
 def test_a_picture_that_cannot_be_read_is_told(folder: Path, drawn: dict[str, Path], tmp_path: Path) -> None:
@@ -406,16 +406,16 @@ def test_a_picture_that_cannot_be_read_is_told(folder: Path, drawn: dict[str, Pa
     whole = path.read_bytes()
     path.write_bytes(b"no picture")
     at = Reviewer(review)
-    desk.show(review, "sheet")
+    review.show("sheet")
     page = (tmp_path / "odir" / "review.html").read_text(encoding="utf-8")
     assert page.count("<img") == 2 and page.count("is not a readable image") == 1 and page.count("<section") == 3
     at.buttons["next"].click()
-    assert "not a readable image" in problem(at) and at.image.value == b"" and at.item.id in at.pane.html
+    assert "not a readable image" in problem(at) and at.image.value == b"" and at.sample.id in at.pane.html
     path.write_bytes(whole)
     at.buttons["back"].click()
     at.buttons["next"].click()
     assert not problem(at) and at.image.value
-    at.shelf.close()
+    at.pictures.close()
 
 
 def test_others_are_told_only_after_one_s_own_verdict(folder: Path) -> None:
@@ -426,7 +426,7 @@ def test_others_are_told_only_after_one_s_own_verdict(folder: Path) -> None:
     at.buttons["accept"].click()
     at.buttons["back"].click()
     assert "Bob &lt;b&gt;" in at.pane.html and "the &lt;i&gt;disc" in at.pane.html
-    at.shelf.close()
+    at.pictures.close()
 
 
 # --- pages -----------------------------------------------------------------------------------------------------------
@@ -453,7 +453,7 @@ class Tags(HTMLParser):
 def test_everything_is_escaped(folder: Path) -> None:
     spoil(folder, tell)
     review = load(folder)
-    found = Tags(markup.conversation(review.page(review.all[0]), "<h1>"))
+    found = Tags(sample_html.conversation(review.item(review.all[0]), "<h1>"))
     assert found.tags <= {"h3", "div", "span", "b", "p", "i", "br"}
     assert "<script>alert(1)</script> & 'so' \"on\"" in found.text and "<u>odd</u> (leak<b>)" in found.text
     assert "<h1>" in found.text
@@ -462,38 +462,39 @@ def test_everything_is_escaped(folder: Path) -> None:
 
 def test_every_number_and_claim_shows_its_cell(made: dict[str, Path]) -> None:
     review = load(made["ODIR"], dataset="ODIR")
-    page = review.page(review.all[0])
-    found = Tags(markup.conversation(page))
+    page = review.item(review.all[0])
+    found = Tags(sample_html.conversation(page))
     for trace in page.traces:
-        assert any(markup.source(trace) in hover for hover in found.hovers)
+        assert any(sample_html.source(trace) in hover for hover in found.hovers)
     assert any(h == "Disc_height = 1775.7856\nMacular_Features.csv, row 2, column 'Disc_height'" for h in found.hovers)
 
 
 def test_the_sheet_needs_no_network(folder: Path) -> None:
     spoil(folder, tell)
     review = load(folder)
-    shown = desk.show(review, "sheet", limit=3)
+    shown = review.show("sheet", limit=3)
     page = (folder / "review.html").read_text(encoding="utf-8")
     assert "3 samples of 12" in shown["holds"].iloc[0]
     assert page.count('src="data:image/jpeg;base64,') == 3 == page.count("<section")
     assert "http:" not in page and "https:" not in page and "<script" not in page and "default-src 'none'" in page
     with pytest.raises(UserError, match="unknown view 'both'"):
-        desk.show(review, "both")
+        review.show("both")
 
 
 def test_participants_names_stay_out(made: dict[str, Path]) -> None:
     review = load(made["UK"], dataset="UK")
-    html = "".join(markup.conversation(review.page(item), item.title) for item in review.all)
+    html = "".join(sample_html.conversation(review.item(item), item.title) for item in review.all)
     for item in review.all:
         assert Path(item.image).stem not in html and item.title.startswith("image ")
 
 
-def test_boxes_are_drawn_where_they_are() -> None:
+def test_boxes_are_drawn_where_they_are(tmp_path: Path) -> None:
     from retinal_lib.facts import Fact, Source
 
     pixels = Image.new("RGB", (400, 200))
     box = Fact("lesion", "MA_box", (0.25, 0.25, 0.5, 0.75), "box", "", Source("mask"), "microaneurysms")
-    found = Image.open(BytesIO(shelf.drawn(pixels, [box])))
+    pixels.save(tmp_path / "black.png")
+    found = Image.open(BytesIO(Picture(tmp_path / "black.png", [box]).jpeg))
     for x, y, inked in (
         (97, 100, True),
         (203, 100, True),
@@ -530,5 +531,5 @@ def test_without_widgets_the_way_out_is_told(folder: Path, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "retinal_lib.review.reviewer", None)
     monkeypatch.delattr("retinal_lib.reviewer", raising=False)
     with pytest.raises(UserError, match="pass -p view sheet"):
-        desk.show(load(folder), "widgets")
+        load(folder).show("widgets")
     assert paths.NON_INTERACTIVE and decisions.STATES

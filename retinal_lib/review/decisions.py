@@ -1,4 +1,4 @@
-"""What reviewers decide, line by line in reviews.jsonl: only ever added to, and whole again after any crash."""
+"""Reviewers' decisions, a line each in reviews.jsonl: only ever added to, and readable again after any crash."""
 
 import os
 import re
@@ -29,9 +29,9 @@ _WAIT = 10  # seconds for another reviewer's line to be written
 
 @dataclass(frozen=True)
 class Decision:
-    """One thing that a reviewer did to a sample, `sha256` being that of its conversation as the run wrote it. A fix replaces
-    the `part` (question or answer) of `turn` by `text`; of the others, `text` is the comment. An undo names the `key` of the
-    decision that it takes back."""
+    """One decision of a reviewer (`who`) on a sample, `sha256` being that of its conversation as the run wrote it. A fix
+    replaces the `part` (question or answer) of `turn` by `text`; of the others, `text` is the comment. An undo names the `key`
+    of the decision that it takes back."""
 
     key: str
     id: str
@@ -48,7 +48,7 @@ class Decision:
 
     @property
     def order(self) -> tuple[str, str]:
-        """What decisions are put in order by."""
+        """The key by which decisions are sorted."""
         return self.when, self.key
 
 
@@ -58,7 +58,7 @@ _NEEDED = ("key", "id", "sha256", "who", "when", "what")
 
 @dataclass
 class Verdict:
-    """What stands of a reviewer's decisions on a sample: the state (unreviewed where there are comments only), the fixes as
+    """The result of a reviewer's decisions on a sample: the state (unreviewed where there are comments only), the fixes as
     {(turn, part): text}, and the comments."""
 
     state: str = "unreviewed"
@@ -66,8 +66,8 @@ class Verdict:
     comments: list[str] = field(default_factory=list)
 
 
-def fingerprint(conversation: list[dict[str, str]]) -> str:
-    """The sha256 by which a decision knows the conversation it was made on."""
+def conversation_hash(conversation: list[dict[str, str]]) -> str:
+    """Returns the sha256 by which a decision names the conversation it was made on."""
     return sha256(json_line(conversation))
 
 
@@ -75,15 +75,12 @@ def fingerprint(conversation: list[dict[str, str]]) -> str:
 
 
 def read(file: Path) -> tuple[list[Decision], int]:
-    """The decisions of a file in order, and how many of its lines cannot be read (a write that was cut short leaves one).
-
-    UserError: the file cannot be read at all. A file that is not there holds none.
-    """
+    """Returns the decisions of a file in order, and how many of its lines cannot be read (a write that was cut short leaves
+    one); none where there is no such file. UserError: the file cannot be read at all."""
     if not file.exists():
         return [], 0
     lines = [_decision(value) for _, value in json_lines(file)]
-    found = [decision for decision in lines if decision is not None]
-    return ordered(found), len(lines) - len(found)
+    return ordered(decision for decision in lines if decision), lines.count(None)
 
 
 def _decision(entry: object) -> Decision | None:
@@ -93,19 +90,20 @@ def _decision(entry: object) -> Decision | None:
         or entry["what"] not in WHAT
     ):
         return None
-    known = {name: entry[name] for name in _FIELDS if name in entry}
-    whole = isinstance(known.get("turn", 0), int) and isinstance(known.get("findings", []), list)
-    texts = all(isinstance(known.get(name, ""), str) for name in ("part", "text", "undoes"))
-    return Decision(**known) if whole and texts and _WHEN.fullmatch(entry["when"]) else None
+    values = {name: entry[name] for name in _FIELDS if name in entry}
+    typed = isinstance(values.get("turn", 0), int) and isinstance(values.get("findings", []), list)
+    texts = all(isinstance(values.get(name, ""), str) for name in ("part", "text", "undoes"))
+    return Decision(**values) if typed and texts and _WHEN.fullmatch(entry["when"]) else None
 
 
 def ordered(decisions: Iterable[Decision]) -> list[Decision]:
-    """Each decision once, in the order in which they were made."""
-    return sorted({decision.key: decision for decision in sorted(decisions, key=_whole)}.values(), key=lambda d: d.order)
+    """Returns each decision once, in the order in which they were made."""
+    one_each = {decision.key: decision for decision in sorted(decisions, key=_line)}  # of two with one key, always the same
+    return sorted(one_each.values(), key=lambda decision: decision.order)
 
 
-def _whole(decision: Decision) -> str:
-    return json_line(_entry(decision))
+def _line(decision: Decision) -> str:
+    return json_line(_entry(decision)) + "\n"
 
 
 def _entry(decision: Decision) -> dict:
@@ -114,11 +112,11 @@ def _entry(decision: Decision) -> dict:
 
 
 def append(file: Path, decision: Decision) -> None:
-    """Adds a line; it is on disk when this returns. A line cut short before it is closed first, so that it costs nothing
-    but itself. UserError: the file cannot be written."""
-    line = json_line(_entry(decision)).encode() + b"\n"
+    """Adds a line; it is on disk when this returns. Where an earlier write was cut short, a line feed comes first, so that
+    only that line is lost. UserError: the file cannot be written."""
+    line = _line(decision).encode()
     try:
-        with _alone(file), file.open("a+b", buffering=0) as lines:
+        with _locked(file), file.open("a+b", buffering=0) as lines:
             if end := lines.seek(0, os.SEEK_END):
                 lines.seek(end - 1)
                 line = line if lines.read(1) == b"\n" else b"\n" + line
@@ -127,14 +125,14 @@ def append(file: Path, decision: Decision) -> None:
                 written += lines.write(line[written:])
             os.fsync(lines.fileno())
     except OSError as error:
-        place = paths.display_path(file)
         raise UserError(
-            f"{place} cannot be written ({error.strerror or error}); nothing was decided, free its place"
+            f"{paths.display_path(file)} cannot be written ({error.strerror or error}), so nothing was decided; make room for "
+            "it or allow writing there, then decide again"
         ) from error
 
 
 @contextmanager
-def _alone(file: Path) -> Iterator[None]:
+def _locked(file: Path) -> Iterator[None]:
     try:
         with FileLock(file.with_name("reviews.lock"), timeout=_WAIT):
             yield
@@ -146,7 +144,7 @@ def merge(sources: Iterable[str | Path], target: str | Path) -> int:
     """Writes the decisions of several reviews.jsonl as one, each once, and returns their number. The order of the sources
     does not matter, and the target may be one of them. UserError: a source is not there or has broken lines, or the target
     cannot be written."""
-    found: list[Decision] = []
+    merged: list[Decision] = []
     target = paths.resolve(target)
     for source in map(paths.resolve, sources):
         if not source.is_file():
@@ -154,39 +152,40 @@ def merge(sources: Iterable[str | Path], target: str | Path) -> int:
         decisions, broken = read(source)
         if broken:
             raise UserError(f"{paths.display_path(source)}: {broken} of its lines cannot be read; take them out, then merge")
-        found += decisions
-    whole = ordered(found)
-    with _alone(target), atomic_write(target) as file:
-        file.writelines(json_line(_entry(decision)) + "\n" for decision in whole)
-    return len(whole)
+        merged += decisions
+    merged = ordered(merged)
+    with _locked(target), atomic_write(target) as file:
+        file.writelines(map(_line, merged))
+    return len(merged)
 
 
-# --- what stands -----------------------------------------------------------------------------------------------------
+# --- verdicts --------------------------------------------------------------------------------------------------------
 
 
-def new(known: list[Decision], who: str, what: str, **said: object) -> Decision:
-    """A decision of now, later than all that the reviewer decided before, whatever the clock says."""
-    last = max((d.when for d in known if d.who == who), default="")
+def new_decision(earlier: list[Decision], who: str, what: str, **fields: object) -> Decision:
+    """Returns a decision made now, or just after the reviewer's latest one where the clock was put back."""
+    last = max((d.when for d in earlier if d.who == who), default="")
     now = datetime.now(UTC)
     if last and (after := datetime.fromisoformat(last) + timedelta(microseconds=1)) > now:
         now = after
-    return Decision(uuid.uuid4().hex, who=who, when=now.isoformat(timespec="microseconds"), what=what, **said)
+    return Decision(uuid.uuid4().hex, who=who, when=now.isoformat(timespec="microseconds"), what=what, **fields)
 
 
-def standing(decisions: Iterable[Decision]) -> list[Decision]:
-    """The decisions that were not taken back, each reviewer's own undos counting alone."""
+def not_undone(decisions: Iterable[Decision]) -> list[Decision]:
+    """Returns the decisions that their own reviewer has not taken back, in order."""
     decisions = ordered(decisions)
     undone = {(d.who, d.undoes) for d in decisions if d.what == "undo"}
     return [d for d in decisions if d.what != "undo" and (d.who, d.key) not in undone]
 
 
 def verdicts(decisions: Iterable[Decision], hashes: dict[str, str]) -> dict[str, dict[str, Verdict]]:
-    """Sample id -> reviewer -> verdict, of the decisions on conversations as they are now (id -> sha256 in `hashes`)."""
-    found: dict[str, dict[str, Verdict]] = {}
-    for decision in standing(decisions):
+    """Returns sample id -> reviewer -> verdict, from the decisions on conversations as they are now (id -> sha256 in
+    `hashes`)."""
+    by_sample: dict[str, dict[str, Verdict]] = {}
+    for decision in not_undone(decisions):
         if hashes.get(decision.id) == decision.sha256:
-            _count(found.setdefault(decision.id, {}).setdefault(decision.who, Verdict()), decision)
-    return found
+            _count(by_sample.setdefault(decision.id, {}).setdefault(decision.who, Verdict()), decision)
+    return by_sample
 
 
 def _count(verdict: Verdict, decision: Decision) -> None:
@@ -201,8 +200,13 @@ def _count(verdict: Verdict, decision: Decision) -> None:
         verdict.state = "rejected"
 
 
-def together(verdicts: Iterable[Verdict]) -> Verdict:
-    """What all reviewers of a sample come to. Who only commented has no vote; where the others differ, it is disputed."""
+def votes(verdicts: dict[str, Verdict]) -> dict[str, str]:
+    """Returns the states by reviewer, of those who gave a verdict."""
+    return {who: verdict.state for who, verdict in verdicts.items() if verdict.state != "unreviewed"}
+
+
+def consensus(verdicts: Iterable[Verdict]) -> Verdict:
+    """Returns the verdict of all reviewers of a sample. Who only commented has no vote; where votes differ, it is disputed."""
     verdicts = list(verdicts)
     votes = [verdict for verdict in verdicts if verdict.state != "unreviewed"]
     comments = [text for verdict in verdicts for text in verdict.comments]
@@ -216,8 +220,8 @@ def _vote(verdict: Verdict) -> tuple:
     return verdict.state, verdict.fixes if verdict.state == "fixed" else {}
 
 
-def fixed(conversation: list[dict[str, str]], fixes: dict[tuple[int, str], str]) -> list[dict[str, str]]:
-    """A conversation with fixes put in. UserError: a fix is for a turn that is not there, or breaks the form."""
+def with_fixes(conversation: list[dict[str, str]], fixes: dict[tuple[int, str], str]) -> list[dict[str, str]]:
+    """Returns a conversation with fixes put in. UserError: a fix is for a turn that is not there, or breaks the form."""
     turns = [dict(part) for part in conversation]
     for (turn, part), text in fixes.items():
         place = 2 * (turn - 1) + (part == "answer")
@@ -230,15 +234,13 @@ def fixed(conversation: list[dict[str, str]], fixes: dict[tuple[int, str], str])
 
 
 def reviewed(folder: Path, conversations: Iterable[Conversation], which: str) -> Iterator[Conversation]:
-    """The conversations of a run that its reviewers let pass (see REVIEWED), with fixes put in.
-
-    UserError: reviews.jsonl cannot be read, or holds a fix that cannot be put in.
-    """
+    """Yields the conversations of a run that its reviewers let pass (see REVIEWED), with fixes put in. UserError:
+    reviews.jsonl cannot be read, or holds a fix that cannot be put in."""
     entries = [conversation.to_llava() for conversation in conversations]
-    decided = verdicts(read(folder / FILE)[0], {entry["id"]: fingerprint(entry["conversations"]) for entry in entries})
+    decided = verdicts(read(folder / FILE)[0], {entry["id"]: conversation_hash(entry["conversations"]) for entry in entries})
     passing = {"accepted", "fixed"} | ({"unreviewed"} if which == "unrejected" else set())
     for entry in entries:
-        verdict = together(decided.get(entry["id"], {}).values())
+        verdict = consensus(decided.get(entry["id"], {}).values())
         if verdict.state in passing:
             fixes = verdict.fixes if verdict.state == "fixed" else {}
-            yield Conversation.from_llava(entry | {"conversations": fixed(entry["conversations"], fixes)})
+            yield Conversation.from_llava(entry | {"conversations": with_fixes(entry["conversations"], fixes)})

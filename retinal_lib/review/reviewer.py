@@ -1,7 +1,7 @@
 """The reviewer in JupyterLab: picture and conversation side by side, decisions by button or key. No network, no build step."""
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
@@ -11,14 +11,13 @@ import traitlets
 
 from retinal_lib.conversation import IMAGE
 from retinal_lib.errors import UserError
-from retinal_lib.review import pictures as shelf
-from retinal_lib.review import report
-from retinal_lib.review import sample_html as markup
-from retinal_lib.review.pictures import Ready, Shelf
-from retinal_lib.review.review import Item, Page, Review
+from retinal_lib.review import sample_html
+from retinal_lib.review.finished_run import AcceptedSample
+from retinal_lib.review.pictures import Box, Picture, PictureCache
+from retinal_lib.review.session import ReviewItem, ReviewSession
 
 EVERY = "all"
-_AHEAD = 3  # pictures made ready before they are asked for
+_AHEAD = 3  # pictures rendered before they are asked for
 HELP = (
     "Keys, once the conversation was clicked: <b>a</b> accept, <b>r</b> reject (with the comment typed before), <b>c</b> "
     "comment, <b>f</b> fix, <b>Esc</b> out of a field, <b>→ ←</b> next and back, <b>n</b> next unreviewed, <b>u</b> undo, "
@@ -28,28 +27,29 @@ HELP = (
 
 
 class Pane(anywidget.AnyWidget):
-    """A conversation as HTML that tells of keys and of clicks on boxes. `html` must be escaped already."""
+    """A conversation as HTML that sends messages on keys and on clicks on boxes. `html` must be escaped already."""
 
     _esm = Path(__file__).with_name("reviewer.js").read_text(encoding="utf-8")
-    _css = markup.CSS
+    _css = Path(__file__).with_name("reviewer.css").read_text(encoding="utf-8")
     html = traitlets.Unicode("").tag(sync=True)
 
 
 class Reviewer:
-    """One reviewer's desk; `box` is the widget to show. Whatever goes wrong in it is told in its info line."""
+    """The widgets of a review session; `box` is the one to show. Errors are shown in its info line."""
 
-    def __init__(self, review: Review):
-        self.review, self.item = review, None
-        self.shelf = Shelf(self._make)
-        self.boxed = True
-        self._page: Page | None = None
-        self._ready: Ready | None = None
+    def __init__(self, session: ReviewSession):
+        self.session = session
+        self.sample: AcceptedSample | None = None
+        self.pictures = PictureCache(lambda key: Picture(*session.picture(session.find(key))))
+        self.with_boxes = True
+        self._item: ReviewItem | None = None
+        self._picture: Picture | None = None
         self.actions: dict[str, Callable[[], None]] = {
             "back": lambda: self._step(-1),
             "next": lambda: self._step(1),
             "unreviewed": self._next_unreviewed,
-            "accept": lambda: self._judge(self.review.accept),
-            "reject": lambda: self._judge(self.review.reject),
+            "accept": lambda: self._judge(self.session.accept),
+            "reject": lambda: self._judge(self.session.reject),
             "undo": self._undo,
             "comment": self._comment,
             "save": self._save,
@@ -65,9 +65,9 @@ class Reviewer:
     def _build(self) -> None:
         self.filters = {
             name: widgets.Dropdown(options=[EVERY, *values], description=name, layout={"width": "auto"})
-            for name, values in self.review.options.items()
+            for name, values in self.session.options.items()
         }
-        for name, value in self.review.filters.items():
+        for name, value in self.session.filters.items():
             self.filters[name].value = value or EVERY
         words = {"back": "← back", "next": "next →", "unreviewed": "next unreviewed", "save": "save the fix"}
         styles = {"accept": "success", "reject": "danger", "undo": "warning"}
@@ -141,142 +141,133 @@ class Reviewer:
 
     # --- what is shown --------------------------------------------------------------------------------------------------
 
-    def _make(self, key: tuple[int, str]) -> Ready:
-        return shelf.prepare(*self.review.picture(self.review.find(*key)))
-
     def _filter(self) -> None:
-        wanted = {name: None if chosen.value == EVERY else chosen.value for name, chosen in self.filters.items()}
-        self.queue = self.review.filter(**wanted)
+        filters = {name: None if chosen.value == EVERY else chosen.value for name, chosen in self.filters.items()}
+        self.queue = self.session.filter(**filters)
         if not self.queue:
             raise UserError("no sample passes these filters")
-        if self.item not in self.queue:
-            self._go(self.review.next_unreviewed(self.queue) or self.queue[0])
+        if self.sample not in self.queue:
+            self._go(self.session.next_unreviewed(self.queue) or self.queue[0])
         else:
             self._show_progress()
 
-    def _go(self, item: Item) -> None:
+    def _go(self, sample: AcceptedSample) -> None:
         """Shows another sample, or the same one anew."""
         self._keep_comment()
-        if item != self.item and self._unsaved():
-            raise UserError(f"the {self.part.label} is changed but not saved: save the fix, or reset it")
-        self.item = item
-        self._page = self._ready = None
+        if sample != self.sample:
+            self._require_saved()
+        self.sample = sample
+        self._item = self._picture = None
         self._show_progress()
         try:
-            self._page = self.review.page(item)
+            self._item = self.session.item(sample)
         finally:
-            self.pane.html = markup.conversation(self._page, item.title) if self._page else ""
+            self.pane.html = sample_html.conversation(self._item, sample.title) if self._item else ""
         self._fill_parts()
         try:
-            self._ready = self.shelf.take(_key(item), map(_key, self._likely()))
+            self._picture = self.pictures.take(sample.key, [likely.key for likely in self._likely()])
         finally:  # the picture of another sample must not stand beside this one
             self._show_picture()
 
-    def _show_picture(self, lit: Sequence[tuple[float, ...]] = ()) -> None:
-        """The picture with or without its boxes; one that is lit up stands out, and is shown closer below."""
-        ready = self._ready
-        boxes = ready.boxes if ready and self.boxed else []
-        self.legend.value = markup.legend(boxes)
-        if ready is None or (not lit and self.boxed):
-            self.image.value = ready.jpeg if ready else b""
+    def _show_picture(self, lit: Box | None = None) -> None:
+        """Shows the picture with or without its boxes; the box `lit` stands out, and is shown closer below."""
+        picture = self._picture
+        self.legend.value = sample_html.legend(picture.colours if picture and self.with_boxes else {})
+        if picture is None or (not lit and self.with_boxes):
+            self.image.value = picture.jpeg if picture else b""
         else:
-            self.image.value = shelf.drawn(ready.pixels, boxes, lit)
-        self.closer.value = shelf.closer(ready.path, lit[0]) if lit else b""
+            self.image.value = picture.drawn(lit, self.with_boxes)
+        self.closer.value = picture.closer(lit) if lit else b""
         self.closer.layout.display = "" if lit else "none"
 
     def _toggle_boxes(self) -> None:
-        self.boxed = not self.boxed
+        self.with_boxes = not self.with_boxes
         self._show_picture()
 
-    def _likely(self) -> list[Item]:
-        """What may be asked for next."""
-        place = self.queue.index(self.item) if self.item in self.queue else 0
+    def _likely(self) -> list[AcceptedSample]:
+        """The samples that may be asked for next."""
+        place = self._place()
         return [*self.queue[place + 1 : place + 1 + _AHEAD], *self.queue[max(0, place - 1) : place]]
 
     def _show_progress(self) -> None:
-        done, whole = self.review.progress
+        done, whole = self.session.progress
         self.bar.max, self.bar.value = whole, done
-        place = self.queue.index(self.item) + 1 if self.item in self.queue else 0
-        self.place.value = f"{place:,} of {len(self.queue):,}; {done:,} of {whole:,} reviewed by {escape(self.review.who)}"
-        self.stand.value = "<br>".join(escape(line) for line in report.lines(self.review))
+        place = self._place() + 1 if self.sample in self.queue else 0
+        reviewed = f"{done:,} of {whole:,} reviewed by {escape(self.session.reviewer)}"
+        self.place.value = f"{place:,} of {len(self.queue):,}; {reviewed}"
+        self.stand.value = "<br>".join(map(escape, self.session.summary))
+
+    def _place(self) -> int:
+        return self.queue.index(self.sample) if self.sample in self.queue else 0
 
     def _fill_parts(self) -> None:
-        names = [(f"{i // 2 + 1} {markup.PARTS[i % 2]}", i) for i in range(len(self._page.turns))]
-        first = next((2 * f["turn"] - (f["part"] == "question") - 1 for f in self._page.findings if f["turn"]), 1)
+        names = [(f"{i // 2 + 1} {sample_html.PARTS[i % 2]}", i) for i in range(len(self._item.turns))]
+        first = next((2 * f["turn"] - (f["part"] == "question") - 1 for f in self._item.findings if f["turn"]), 1)
         self.part.options = names
         self.part.value = first if first < len(names) else 1
         self._show_part()
 
-    def _said(self) -> str:
-        if self._page is None or self.part.value is None:
+    def _part_text(self) -> str:
+        """The question or answer that is being edited, as it was."""
+        if self._item is None or self.part.value is None:
             return ""
-        return self._page.turns[self.part.value]["value"].removesuffix(f"\n{IMAGE}")
+        return self._item.turns[self.part.value]["value"].removesuffix(f"\n{IMAGE}")
 
     def _show_part(self) -> None:
-        self.text.value = self._said()
+        self.text.value = self._part_text()
 
-    def _unsaved(self) -> bool:
-        return self._page is not None and self.text.value.strip() != self._said().strip()
+    def _require_saved(self) -> None:
+        if self._item is not None and self.text.value.strip() != self._part_text().strip():
+            raise UserError(f"the {self.part.label} is changed but not saved: save the fix, or reset it")
 
     # --- what is done ---------------------------------------------------------------------------------------------------
 
     def _hear(self, content: dict) -> None:
-        """A key, or a click on a box ("": on one that was lit)."""
+        """Acts on a key, or on a click on a box ("": on one that was lit)."""
         if "key" in content:
             self.actions[content["key"]]()
-        elif "box" in content and self._ready is not None:
-            box = tuple(float(edge) for edge in content["box"].split())
-            self._show_picture([box] if box else [])
+        elif "box" in content and self._picture is not None:
+            self._show_picture(tuple(float(edge) for edge in content["box"].split()))
 
     def _step(self, by: int) -> None:
-        place = self.queue.index(self.item) + by if self.item in self.queue else 0
+        place = self._place() + by if self.sample in self.queue else 0
         if not 0 <= place < len(self.queue):
             raise UserError("this is the last sample" if by > 0 else "this is the first sample")
         self._go(self.queue[place])
 
     def _next_unreviewed(self) -> None:
-        following = self.review.next_unreviewed(self.queue, self.item)
+        following = self.session.next_unreviewed(self.queue, self.sample)
         if following is None:
-            self._go(self.item)
+            self._go(self.sample)
             self._tell(f"Every other of these {len(self.queue):,} samples is reviewed.")
         else:
             self._go(following)
 
-    def _judge(self, decide: Callable[[Item, str], object]) -> None:
-        if self._unsaved():
-            raise UserError(f"the {self.part.label} is changed but not saved: save the fix, or reset it")
-        decide(self.item, self.say.value)
+    def _judge(self, decide: Callable[[AcceptedSample, str], object]) -> None:
+        self._require_saved()
+        decide(self.sample, self.say.value)
         self.say.value = ""
         self._next_unreviewed()
 
     def _comment(self) -> None:
-        self.review.comment(self.item, self.say.value)
+        self.session.comment(self.sample, self.say.value)
         self.say.value = ""
-        self._go(self.item)
+        self._go(self.sample)
 
     def _keep_comment(self) -> None:
-        """A comment that was typed and not sent belongs to the sample that is left."""
-        if self.item is not None and self.say.value.strip():
-            self.review.comment(self.item, self.say.value)
+        """Keeps a comment that was typed and not sent with the sample that is left."""
+        if self.sample is not None and self.say.value.strip():
+            self.session.comment(self.sample, self.say.value)
             self.say.value = ""
             self._tell("The comment was kept.")
 
     def _save(self) -> None:
         place = self.part.value
-        self.review.fix(self.item, place // 2 + 1, markup.PARTS[place % 2], self.text.value)
-        self._go(self.item)
+        self.session.fix(self.sample, place // 2 + 1, sample_html.PARTS[place % 2], self.text.value)
+        self._go(self.sample)
 
     def _undo(self) -> None:
-        self.text.value = self._said()
-        item = self.review.undo()
-        self._go(item)
-        self._tell(f"Taken back: the latest decision on {item.title}.")
-
-
-def _key(item: Item) -> tuple[int, str]:
-    return item.run, item.id
-
-
-def show(review: Review) -> widgets.VBox:
-    """The reviewer as a widget."""
-    return Reviewer(review).box
+        self._show_part()
+        sample = self.session.undo()
+        self._go(sample)
+        self._tell(f"Taken back: the latest decision on {sample.title}.")

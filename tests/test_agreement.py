@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retinal_lib.review import agreement as chance
+from retinal_lib.review import agreement
 
 
 def at_most(errors: int, number: int, share: float) -> float:
@@ -18,7 +18,7 @@ def at_most(errors: int, number: int, share: float) -> float:
 
 
 def test_no_error_in_150() -> None:
-    found = chance.rate(0, 150)
+    found = agreement.rate(0, 150)
     assert str(found) == "0 errors in 150: at most 2 % at 95 %"
     assert found.high == pytest.approx(1 - 0.05 ** (1 / 150), abs=1e-12) and found.low == 0
 
@@ -28,7 +28,7 @@ def test_no_error_in_150() -> None:
     [(1, 10, 0.002529, 0.445016), (5, 20, 0.086571, 0.491046), (50, 100, 0.398321, 0.601679)],
 )
 def test_published_intervals(errors: int, number: int, low: float, high: float) -> None:
-    found = chance.rate(errors, number)
+    found = agreement.rate(errors, number)
     assert (found.low, found.high) == (pytest.approx(low, abs=2e-6), pytest.approx(high, abs=2e-6))
 
 
@@ -36,7 +36,7 @@ def test_published_intervals(errors: int, number: int, low: float, high: float) 
 @given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_interval_is_where_the_tails_begin(pair: tuple[int, int]) -> None:
     errors, number = pair
-    found = chance.rate(errors, number)
+    found = agreement.rate(errors, number)
     tail = 0.05 if errors in (0, number) else 0.025
     if errors < number:
         assert at_most(errors, number, found.high) == pytest.approx(tail, abs=1e-9)
@@ -48,19 +48,19 @@ def test_the_interval_is_where_the_tails_begin(pair: tuple[int, int]) -> None:
 def test_it_agrees_with_scipy() -> None:
     stats = pytest.importorskip("scipy.stats", reason="scipy is not installed")
     for errors, number in ((1, 7), (40, 4000), (999, 1000), (0, 20)):
-        found, tail = chance.rate(errors, number), 0.05 if errors == 0 else 0.025
+        found, tail = agreement.rate(errors, number), 0.05 if errors == 0 else 0.025
         assert found.high == pytest.approx(stats.beta.ppf(1 - tail, errors + 1, number - errors), abs=1e-9)
         if errors:
             assert found.low == pytest.approx(stats.beta.ppf(tail, errors, number - errors + 1), abs=1e-9)
 
 
 def test_large_samples_and_none() -> None:
-    assert chance.rate(300, 100_000).high == pytest.approx(0.003358, abs=2e-6)
-    assert str(chance.rate(0, 0)) == "nothing was looked at yet"
-    assert str(chance.rate(3, 3)).startswith("3 errors in 3: at least 37 %")
-    assert str(chance.rate(1, 150)) == "1 error in 150: 0.67 %, 0.017 % to 3.7 % at 95 %"
+    assert agreement.rate(300, 100_000).high == pytest.approx(0.003358, abs=2e-6)
+    assert str(agreement.rate(0, 0)) == "nothing was looked at yet"
+    assert str(agreement.rate(3, 3)).startswith("3 errors in 3: at least 37 %")
+    assert str(agreement.rate(1, 150)) == "1 error in 150: 0.67 %, 0.017 % to 3.7 % at 95 %"
     with pytest.raises(ValueError, match="4 errors in 3"):
-        chance.rate(4, 3)
+        agreement.rate(4, 3)
 
 
 def test_a_weighted_rate_covers_the_truth() -> None:
@@ -70,28 +70,28 @@ def test_a_weighted_rate_covers_the_truth() -> None:
     held = 0
     for _ in range(300):
         rows = [(size, sum(random.random() < share for _ in range(60)), 60) for size, share in zip(sizes, truth, strict=True)]
-        found = chance.weighted(rows)
+        found = agreement.weighted(rows)
         held += found.low <= whole <= found.high
     assert held >= 285, "at least 95 in a hundred"
-    alone = chance.weighted([(10, 1, 5), (0, 0, 0)])
-    assert alone == chance.rate(1, 5)
-    assert chance.weighted([(10, 0, 5), (10, 0, 0)]).high > 0.5, "half of it was never looked into"
+    alone = agreement.weighted([(10, 1, 5), (0, 0, 0)])
+    assert alone == agreement.rate(1, 5)
+    assert agreement.weighted([(10, 0, 5), (10, 0, 0)]).high > 0.5, "half of it was never looked into"
 
 
 def test_kappa() -> None:
     pairs = [("yes", "yes")] * 20 + [("yes", "no")] * 5 + [("no", "yes")] * 10 + [("no", "no")] * 15
-    assert chance.agreement(pairs).kappa == pytest.approx(0.4)
-    assert str(chance.agreement(pairs)) == "70 % of 50 equal, Cohen's kappa 0.40"
-    assert chance.agreement([("yes", "yes")] * 3).kappa is None
-    assert "not defined" in str(chance.agreement([("yes", "yes")]))
-    assert str(chance.agreement([])) == "no sample has a verdict of both"
-    assert chance.agreement([("a", "b"), ("b", "a")]).kappa == pytest.approx(-1)
+    assert agreement.agreement(pairs).kappa == pytest.approx(0.4)
+    assert str(agreement.agreement(pairs)) == "70 % of 50 equal, Cohen's kappa 0.40"
+    assert agreement.agreement([("yes", "yes")] * 3).kappa is None
+    assert "not defined" in str(agreement.agreement([("yes", "yes")]))
+    assert str(agreement.agreement([])) == "no sample has a verdict of both"
+    assert agreement.agreement([("a", "b"), ("b", "a")]).kappa == pytest.approx(-1)
 
 
 @given(st.lists(st.integers(0, 400), unique=True), st.integers(0, 5), st.integers(0, 3))
 def test_a_draw_is_the_same_in_any_order(things: list[int], number: int, seed: int) -> None:
     def drawn(given: list[int]) -> list[int]:
-        return chance.draw(given, number, lambda thing: str(thing % 3), str, seed)
+        return agreement.draw(given, number, lambda thing: str(thing % 3), str, seed)
 
     found = drawn(things)
     assert sorted(found) == sorted(drawn(list(reversed(things))))
@@ -102,7 +102,7 @@ def test_a_draw_is_the_same_in_any_order(things: list[int], number: int, seed: i
 
 
 def test_seeds_draw_differently_and_fairly() -> None:
-    draws = [set(chance.draw(range(100), 10, lambda _: "", str, seed)) for seed in range(400)]
+    draws = [set(agreement.draw(range(100), 10, lambda _: "", str, seed)) for seed in range(400)]
     assert len({frozenset(draw) for draw in draws}) == 400
     counts = [sum(thing in draw for draw in draws) for thing in range(100)]
     assert min(counts) > 15 and max(counts) < 70, "each about 40 times"

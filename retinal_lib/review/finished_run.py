@@ -1,0 +1,119 @@
+"""A finished run's folder as reviewers need it: its accepted samples, and the decisions made on them so far."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from retinal_lib import paths
+from retinal_lib.errors import UserError
+from retinal_lib.review import decisions
+from retinal_lib.review.decisions import FILE
+from retinal_lib.run import settings
+from retinal_lib.run.job import Job
+
+NONE = "none"  # the filter's word for samples without a lesion or finding
+STRATA = ("dataset", "split", "lesion", "finding")
+_FILES = ("conversations.jsonl", "lineage.jsonl")
+# what decided who was asked, and how much, when the run was made; a review asks nobody and covers every sample
+_ANEW = {"teacher": "offline", "model": None, "mode": "direct", "budget_usd": None, "wait": False, "results": None}
+_ANEW |= {"dry_run": False, "split": None, "subset": None, "start": 0, "limit": None}
+
+
+class AcceptedSample(NamedTuple):
+    """An accepted sample of a run (numbered from 0), without its text. `lesions` are the types that its conversation mentions,
+    `kinds` those of the checks' findings; `title` is its id, or a number where names identify participants; `offsets` are the
+    bytes at which its lines of conversations.jsonl and lineage.jsonl begin."""
+
+    run: int
+    dataset: str
+    id: str
+    image: str
+    title: str
+    split: str
+    sha256: str
+    lesions: tuple[str, ...]
+    kinds: tuple[str, ...]
+    offsets: tuple[int, int]
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """Run and id, which no other sample has."""
+        return self.run, self.id
+
+    def stratum(self, by: str) -> str:
+        """Returns the group that the sample counts under, by one of STRATA."""
+        several = {"lesion": self.lesions, "finding": self.kinds}
+        return " + ".join(several[by]) or NONE if by in several else getattr(self, by) or NONE
+
+
+class FinishedRun:
+    """A finished run's folder, its accepted `samples`, the `decisions` in its reviews.jsonl, of which `broken` lines cannot be
+    read, and the dataset it was made from (`job`). UserError: there is no finished run, or its dataset is not where it was."""
+
+    def __init__(self, folder: Path, number: int = 0, **moved: Path):
+        self.folder, self.number = folder, number
+        try:
+            self.manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+            kept = {name: value for name, value in self.manifest["settings"].items() if name in settings.Settings.model_fields}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"no finished run in {paths.display_path(folder)}; make one with notebooks/generate.ipynb, or name its out_dir"
+            ) from error
+        chosen = settings.Settings(**kept | _ANEW | {"out_dir": folder} | moved)
+        self.job = Job(chosen)
+        self.name = self.job.page.name
+        try:
+            self.samples = list(self._samples())
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{paths.display_path(folder)}: conversations.jsonl and lineage.jsonl are not whole, or of an earlier version; "
+                "run generate.ipynb again, which asks for nothing twice"
+            ) from error
+        self.decisions, self.broken = decisions.read(folder / FILE)
+
+    def _samples(self) -> Iterator[AcceptedSample]:
+        private = self.job.page.private_names
+        types = self.job.page.masks.types if self.job.page.masks else {}
+        offsets = (0, 0)
+        with (self.folder / _FILES[0]).open("rb") as conversations, (self.folder / _FILES[1]).open("rb") as lineage:
+            for number, lines in enumerate(zip(conversations, lineage, strict=True), start=1):
+                entry, origin = map(orjson.loads, lines)
+                if entry["id"] != origin["id"]:
+                    raise ValueError("not the same order")
+                yield AcceptedSample(
+                    run=self.number,
+                    dataset=self.name,
+                    id=entry["id"],
+                    image=entry["image"].removeprefix(self.job.context.prefix),
+                    title=f"image {number}" if private else entry["id"],
+                    split=origin["split"],
+                    sha256=decisions.conversation_hash(entry["conversations"]),
+                    lesions=tuple(types[code][1] for code in types if any(_mentions(t, code) for t in origin["traces"])),
+                    kinds=tuple(sorted({finding["kind"] for finding in origin["findings"]})),
+                    offsets=offsets,
+                )
+                offsets = (offsets[0] + len(lines[0]), offsets[1] + len(lines[1]))
+
+    def entries(self, sample: AcceptedSample) -> tuple[dict, dict]:
+        """Returns a sample's lines of conversations.jsonl and lineage.jsonl, read where they begin: runs of 100,000 samples
+        do not fit into a notebook's memory. UserError: the run was made anew since."""
+        entries = []
+        for name, offset in zip(_FILES, sample.offsets, strict=True):
+            try:
+                with (self.folder / name).open("rb") as file:
+                    file.seek(offset)
+                    entries.append(orjson.loads(file.readline()))
+            except (OSError, orjson.JSONDecodeError):
+                entries.append({})
+        same = all(entry.get("id") == sample.id for entry in entries)
+        if not same or decisions.conversation_hash(entries[0]["conversations"]) != sample.sha256:
+            folder = paths.display_path(self.folder)
+            raise UserError(f"{folder} was made anew; load the review again, decisions are kept")
+        return entries[0], entries[1]
+
+
+def _mentions(trace: dict, code: str) -> bool:
+    return trace["fact"] == f"{code}_box" or (trace["fact"] == code and bool(trace["value"]))
