@@ -20,7 +20,8 @@ from retinal_lib.evaluate import marks as marking
 from retinal_lib.evaluate import metrics as scores
 from retinal_lib.evaluate.answer_reader import ABSTAINED, ANSWERED, UNREADABLE
 from retinal_lib.evaluate.evaluation import PARAMETERS, Evaluation
-from retinal_lib.evaluate.tables import Tables, blind, questions
+from retinal_lib.evaluate.label_questions import blind, questions
+from retinal_lib.evaluate.tables import Tables
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "evaluate.ipynb"
 SCALES = list(scales())

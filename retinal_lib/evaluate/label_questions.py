@@ -15,13 +15,13 @@ from retinal_lib.errors import UserError, unknown
 from retinal_lib.evaluate import answer_reader as answer_parser
 from retinal_lib.facts import Case, Fact
 from retinal_lib.files import read_jsonl, sha256
-from retinal_lib.inference import question_files as questions
+from retinal_lib.inference import question_files
 from retinal_lib.sample import draw as sample
 
 KINDS = ("grade", "diseases", "quality", "modality", "eye", "boxes", "measurement")
 
 
-def write(
+def questions(
     dataset: str,
     data_root: str | Path | None = None,
     out: str | Path | None = None,
@@ -48,7 +48,7 @@ def write(
     if not entries:
         raise UserError(f"{data.page.name}: its labels answer no question of the kinds {', '.join(kinds)}")
     file = Path(out) if out else paths.root() / "artifacts" / f"evaluate-{data.page.name}" / "questions.jsonl"
-    return questions.write(file, entries)
+    return question_files.write(file, entries)
 
 
 def _chosen(kinds: Sequence[str] | str | None) -> tuple[str, ...]:
@@ -184,7 +184,7 @@ def blind(question_file: str | Path, out: str | Path, way: str = "swap", seed: i
         other = {entry["image"]: grey for entry in entries}
     else:
         other = _swapped(entries, seed)
-    return questions.write(out, [entry | {"image": other[entry["image"]], "blind": way} for entry in entries])
+    return question_files.write(out, [entry | {"image": other[entry["image"]], "blind": way} for entry in entries])
 
 
 def _swapped(entries: list[dict], seed: int) -> dict[str, str]:
@@ -199,7 +199,7 @@ def _swapped(entries: list[dict], seed: int) -> dict[str, str]:
 
 
 def load(question_file: str | Path) -> list[dict]:
-    """The entries of a question file that `write` made, with their references. UserError: it is none."""
+    """The entries of a question file that `questions` made, with their references. UserError: it is none."""
     file, found = Path(question_file).expanduser(), []
     for number, entry in read_jsonl(file):
         if not isinstance(entry, dict) or {"id", "image", "question", "dataset", "kind", "subject", "reference"} - set(entry):

@@ -7,12 +7,9 @@ import numpy as np
 from retinal_lib.display import FullTable
 from retinal_lib.evaluate import metrics as scores
 from retinal_lib.evaluate.answer_reader import ABSTAINED, ANSWERED, UNREADABLE
-from retinal_lib.evaluate.label_questions import blind
-from retinal_lib.evaluate.label_questions import write as questions
 from retinal_lib.evaluate.marks import MISSING, Mark, states
 from retinal_lib.evaluate.metrics import bootstrap
 
-__all__ = ["Tables", "blind", "questions"]
 SINGLE = ("grade", "quality", "modality", "eye")  # one right answer of several
 ORDERED = ("grade", "quality")
 TOTAL = "all"

@@ -1,0 +1,25 @@
+from .conversation import Conversation, Turn
+from .dataset.base import BaseDescription
+from .dataset.desc import (
+    AlignDesc,
+    APTOSDesc,
+    EyeQDesc,
+    IDRIDDesc,
+    MessidorDesc,
+    MICCAIDesc,
+    ODIRDDesc,
+    RFMiDDesc,
+    UKDesc,
+    load_dataset,
+)
+from .errors import UserError
+from .evaluate.evaluation import Evaluation
+from .explore.boxes_job import BoxJob
+from .explore.explore import Explore
+from .export.convert import json_to_jsonl, jsonl_to_json, merge, repair, validate
+from .facts import Case, Fact, Source
+from .inference.infer import Infer
+from .review.review import Review
+from .run.job import Job
+
+__version__: str

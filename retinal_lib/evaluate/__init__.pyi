@@ -1,0 +1,2 @@
+from .label_questions import blind, questions
+from .tables import Tables

@@ -1,0 +1,1 @@
+from .explore import Explore

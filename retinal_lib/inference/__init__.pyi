@@ -1,0 +1,3 @@
+from .batching import Options
+from .llava.convert import convert
+from .model import Chat, Model, identity, load_model
