@@ -217,7 +217,7 @@ def _written(pool: _Pool, items: list[dict], out: Path, unit: str) -> Path:
     wanted = {item["id"] for item in items}
     done = {key: row for key, row in kept.items() if key in wanted}
     answers.write(out, list(done.values()))
-    with out.open("a", encoding="utf-8") as lines, display.bar(len(items), unit) as bar:
+    with out.open("a", encoding="utf-8") as lines, display.Bar(len(items), unit) as bar:
         for row in pool.rows([item for item in items if item["id"] not in done]):
             lines.write(json_line(row) + "\n")
             lines.flush()

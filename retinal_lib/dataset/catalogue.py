@@ -238,7 +238,7 @@ class Catalogue:
     # --- images that must not be used -------------------------------------------------------------------------------
 
     def _exclude(self) -> None:
-        with display.bar(len(self.files), "images checked") as bar:
+        with display.Bar(len(self.files), "images checked") as bar:
             for done, file in enumerate(self.files):
                 if why := self._why_not(file):
                     self.excluded.setdefault((file.split, file.key), why)

@@ -154,7 +154,7 @@ class BoxJob(DatasetJob):
         work = partial(summarise, page=self.page, max_named=self.max_named)
         images, sums = [], {kind: TypeSums() for kind in self.page.masks.types}
         head = {"dataset": self.page.name, "box": CONVENTION, "gap": self.page.masks.gap, "fill": self.page.masks.fill}
-        with atomic_write(self.folder / FILE) as file, display.bar(len(names), "images") as bar:
+        with atomic_write(self.folder / FILE) as file, display.Bar(len(names), "images") as bar:
             file.write(json_line(head)[:-1] + ', "images": {')
             for name, task, masks in zip(names, tasks, in_processes(work, tasks, workers), strict=True):
                 file.write(f"{',' if images else ''}\n{json_line(task.image)}: {json_line(masks.entry)}")

@@ -63,7 +63,7 @@ class Explore(DatasetJob):
     def _read(self) -> tuple[list[Seen], Counter, dict]:
         """Each usable image's labels; how often each kind of sentence says that something is not known, and its first image."""
         seen, missing, first = [], Counter(), {}
-        with display.bar(len(self.usable), "images read") as bar:
+        with display.Bar(len(self.usable), "images read") as bar:
             for done, image in enumerate(self.usable):
                 bar.show(done)
                 case = self.data.describe(image)
@@ -227,7 +227,7 @@ class Explore(DatasetJob):
         lesions = LesionMap()
         if not self.page.masks:
             return lesions
-        with display.bar(len(self._read[0]), "masks read") as bar:
+        with display.Bar(len(self._read[0]), "masks read") as bar:
             for done, seen in enumerate(self._read[0]):
                 bar.show(done)
                 lesions.add(overlay.read(self.page, self.data.image(seen.image), self.title(seen.image)))

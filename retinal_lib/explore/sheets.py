@@ -150,7 +150,7 @@ def write(overlays: Sequence[Overlay], file: Path, title: str, note: str = "", o
     look first (see `overlay.worst`), unless `order` is False. `note` is a sentence under the title, such as the source and
     terms. Images that cannot be read are named at the end. UserError: the file cannot be written."""
     cards, unread = [], []
-    with display.bar(len(overlays), "pictures") as bar:
+    with display.Bar(len(overlays), "pictures") as bar:
         for done, image in enumerate(overlays):
             bar.show(done)
             try:

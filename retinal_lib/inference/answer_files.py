@@ -80,7 +80,7 @@ def answer(
     file.with_name(f"{file.name}.options").write_text(stamp, encoding="utf-8")
     had = len(done)
     write(file, list(done.values()))
-    with file.open("a", encoding="utf-8") as lines, display.bar(len(entries), "images") as bar:
+    with file.open("a", encoding="utf-8") as lines, display.Bar(len(entries), "images") as bar:
 
         def put(row: dict) -> None:
             lines.write(json_line(row) + "\n")

@@ -187,7 +187,7 @@ class Job:
         with locked(self.folder), Vault(self.folder) as vault:
             export.check_same_run(self.folder, self.title)
             way = ways.way(self.context, vault)
-            with _frozen(), display.bar(len(self.images), "images") as bar, start_blocking_portal() as portal:
+            with _frozen(), display.Bar(len(self.images), "images") as bar, start_blocking_portal() as portal:
                 task = portal.start_task_soon(way.run, self.plan)
                 while not wait([task], timeout=0.1).done:
                     bar.show(way.done, way.note)

@@ -179,7 +179,7 @@ def of_runs(folders: Iterable[Path], images: Path | None = None) -> str:
 
 def _compared(root: Path, names: list[str]) -> Iterator[str]:
     names, hashes = list(dict.fromkeys(names)), []
-    with display.bar(len(names), "pictures") as bar:
+    with display.Bar(len(names), "pictures") as bar:
         for done, name in enumerate(names, start=1):
             hashes.append(picture.perceptual_hash(root / name))
             bar.show(done, "")
