@@ -16,6 +16,7 @@ from .errors import UserError
 from .evaluate.evaluation import Evaluation
 from .explore.boxes_job import BoxJob
 from .explore.explore import Explore
+from .export.card import write_card
 from .export.convert import json_to_jsonl, jsonl_to_json, merge, repair, validate
 from .facts import Case, Fact, Source
 from .inference.infer import Infer

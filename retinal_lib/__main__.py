@@ -126,7 +126,7 @@ def _survey(chosen: Namespace) -> str:
 def _card(chosen: Namespace) -> str:
     from retinal_lib.export import card
 
-    return f"The dataset card is {paths.display_path(card.write(chosen.folder))}"
+    return f"The dataset card is {paths.display_path(card.write_card(chosen.folder))}"
 
 
 def _boxes(chosen: Namespace) -> str:

@@ -30,6 +30,17 @@ class Source(NamedTuple):
         column = f", column {self.column!r}" if self.column else ""
         return f"{Path(self.file).name}{row}{column}"
 
+    def relative_to(self, root: Path) -> "Source":
+        """Returns the same place with its file relative to a folder, where it lies in it."""
+        if "/" not in self.file and "\\" not in self.file:  # a page or a name
+            return self
+        path = Path(self.file)
+        return self._replace(file=path.relative_to(root).as_posix()) if path.is_relative_to(root) else self
+
+    def as_row(self) -> dict:
+        """Returns the place as lineage.jsonl has it: file, row, column."""
+        return self._asdict()
+
 
 class Fact(NamedTuple):
     """One statement. `value` is as measured or labelled, `unit` its unit (for a grade: the scale's name), `text` the
@@ -85,3 +96,13 @@ class Case:
 def line(aspect: str, texts: Iterable[str]) -> str:
     """One aspect's line of a description: clauses joined by semicolons, the boxes of a list by commas."""
     return f"{ASPECTS[aspect]}: {'; '.join(texts)}.".replace("; [", ", [")
+
+
+def source_rows(facts: Iterable[Fact]) -> list[dict]:
+    """Returns the places that facts were read from, by file and row, each with its columns; as lineage.jsonl has them."""
+    rows: dict[tuple[str, int | None], dict[str, None]] = {}
+    for fact in facts:
+        columns = rows.setdefault(fact.source[:2], {})
+        if fact.source.column:
+            columns[fact.source.column] = None
+    return [{"file": file, "row": row, "columns": list(columns)} for (file, row), columns in rows.items()]

@@ -18,10 +18,11 @@ from bench_size import size
 from PIL import Image
 
 from retinal_lib import Job
-from retinal_lib.ask.attempts import Entry, Limits
+from retinal_lib.ask.attempts import AttemptLimits
 from retinal_lib.ask.batch_collect import BatchCollect
 from retinal_lib.ask.batch_ledger import BatchLedger
 from retinal_lib.ask.request_files import Pack
+from retinal_lib.ask.runner import PlannedImage
 from retinal_lib.ask.vault import ImageState, Vault
 from retinal_lib.teacher import cost, offline
 from retinal_lib.teacher.teachers import OpenAITeacher, Request
@@ -35,19 +36,19 @@ def job(page: Path) -> Job:
     return Job.load(dataset=str(page), teacher="openai", model="m", mode="batch", limit=DIFFERENT)
 
 
-def entries(first: list[Request], count: int, pictures: list[Path] | None = None) -> Iterator[Entry]:
+def entries(first: list[Request], count: int, pictures: list[Path] | None = None) -> Iterator[PlannedImage]:
     """Requests as a plan gives them, each with an id of its own; how an image is described is measured elsewhere."""
     for i in range(count):
         case = replace(first[i % DIFFERENT].case, id=f"eye-{i}", image=f"eye-{i}.jpg")
         picture = pictures[i % len(pictures)] if pictures else None
         request = Request(case, first[i % DIFFERENT].system, "instruction", None, picture, (1024, 768) if picture else None)
-        yield Entry(ImageState(i, case.id, case.image, "all", "failed"), request)
+        yield PlannedImage(ImageState(i, case.id, case.image, "all", "failed"), request)
 
 
 def packing(made: Job, vault: Vault) -> Pack:
     """A pack without a budget or a limit of tokens."""
     limits = made.context.limits.model_copy(update={"enqueued_tokens": None})
-    return Pack(vault, made.teacher, cost.Budget(None, None), made.context.estimate(), limits, Limits(3, 1))
+    return Pack(vault, made.teacher, cost.Budget(None, None), made.context.estimate(), limits, AttemptLimits(3, 1))
 
 
 def seconds(work: Iterator) -> float:
@@ -122,7 +123,7 @@ def _taken(teacher: OpenAITeacher, folder: Path, batches: list, vault: Vault) ->
     collect = BatchCollect(vault, teacher, folder)
     for batch in batches:
         assert collect._store(batch, folder / f"{batch.number}-results") == 0
-        collect.book.finish(batch, "")
+        collect.ledger.finish(batch, "")
         yield
 
 

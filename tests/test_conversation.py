@@ -5,11 +5,10 @@ import re
 from collections.abc import Callable
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from retinal_lib.conversation import Turn, problems, to_llava
-from retinal_lib.teacher import reply_parser
 from retinal_lib.teacher.reply_parser import Unparsable, parse
 
 TWO = [Turn("Is it ill?", "I see drusen."), Turn("Where?", "In the macula.")]
@@ -292,23 +291,3 @@ def test_the_image_stands_once_at_the_end_of_the_first_question() -> None:
 )
 def test_what_is_wrong_with_an_exported_conversation_is_named(change: Callable, what: str) -> None:
     assert what in problems(change(to_llava(TWO)))
-
-
-_BITS = st.sampled_from(
-    ["An eye.", "Is it ill?", "1.", "2)", "---", "Turn 3", "turn 2:", "[end]", "End of conversation", "User:", "Assistant: yes",
-     "Patient: 58 years", "Q: a", "**bold**", "<image>", "0.42 and 1.5 µm", "  ", "", "Round 2", "# Title", "- a list", "{x}",
-     "* * *", "Exchange 1", "Q&A 2", "(a): b", "Doctor: no", "Let me know.", "=====", "_", "Human: hm", "turn10"]
-)  # fmt: skip
-
-
-_LABELS = st.sampled_from(["User: ", "Assistant: "] * 4 + ["", "user: ", " User: ", "User:"])
-
-
-@settings(max_examples=1000)
-@given(st.lists(st.tuples(_LABELS, _BITS, _BITS), max_size=6))
-def test_the_short_way_for_plain_replies_tells_what_the_long_way_tells(said: list[tuple[str, str, str]]) -> None:
-    reply = "\n".join(f"{label}{first} {second}".rstrip() for label, first, second in said)
-    if plain := reply_parser._plain(reply):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(reply_parser, "_plain", lambda text: [])
-            assert reply_parser.parse(reply) == plain

@@ -38,12 +38,12 @@ def test_a_dry_run_sends_nothing_and_tells_requests_tokens_and_cost(
     outcome.require()
     assert outcome.state == "dry run" and not batches.seen and not batches.asked
     assert outcome.counts["pending"] == 13 and "nothing was sent" in outcome.summary
-    table = outcome.money.table
+    table = outcome.cost.table
     assert "estimated for all 13 requests, direct" in table.index and "estimated for the 13 still to ask, batch" in table.index
     direct, batch = (table.loc[f"estimated for all 13 requests, {channel}", "USD"] for channel in ("direct", "batch"))
     low, high = (float(end) for end in direct.split(" to "))
     assert [float(end) for end in batch.split(" to ")] == pytest.approx([low / 2, high / 2], rel=0.01)
-    assert "Prices as of 2026-01-31" in outcome.money.note
+    assert "Prices as of 2026-01-31" in outcome.cost.note
     assert not (tmp_path / "run" / "manifest.json").exists(), "the run's files are as they were"
 
 
@@ -55,7 +55,7 @@ def test_a_dry_run_needs_no_key_and_counts_what_is_answered(
     before = len(batches.asked)
     outcome = run(mode="batch", wait=False, dry_run=True)
     assert outcome.counts["accepted"] == 5 and outcome.counts["pending"] == 8 and len(batches.asked) == before
-    assert "estimated for the 8 still to ask, direct" in outcome.money.table.index
+    assert "estimated for the 8 still to ask, direct" in outcome.cost.table.index
     monkeypatch.setenv("OPENAI_BASE_URL", "https://api.example.org/v1")
     assert run(mode="direct", dataset="RFMiD", dry_run=True, out_dir=None).counts["pending"] > 0
 
@@ -63,10 +63,10 @@ def test_a_dry_run_needs_no_key_and_counts_what_is_answered(
 def test_an_unknown_model_costs_unknown_and_never_a_guess(run: Callable, batches: FakeBatches, prices: Callable) -> None:
     prices(batches.url, "other: {input: 1, output: 1}")
     outcome = run(mode="direct", dry_run=True)
-    assert set(outcome.money.table["USD"]) == {"unknown", "0.0000"}
-    assert "The cost is unknown: params/prices.yaml has no price for this model at http://127.0.0.1" in outcome.money.note
+    assert set(outcome.cost.table["USD"]) == {"unknown", "0.0000"}
+    assert "The cost is unknown: params/prices.yaml has no price for this model at http://127.0.0.1" in outcome.cost.note
     outcome = run(mode="direct", dry_run=True, images="send")
-    assert outcome.money.table.iloc[0]["prompt tokens"] == "unknown", "no rule tells what a picture takes"
+    assert outcome.cost.table.iloc[0]["prompt tokens"] == "unknown", "no rule tells what a picture takes"
 
 
 def test_the_estimate_holds_what_the_server_counts(
@@ -80,7 +80,7 @@ def test_the_estimate_holds_what_the_server_counts(
     pictures = 13 * 765  # 1024 x 1024 pixels: scaled to 768, four tiles of 170 and the base of 85
     low, high = estimated["prompt"]
     assert 0.8 * words < low - pictures < high - pictures < bytes_ and estimated["requests"] == 13
-    assert run(images="send", dry_run=True, wait=False).money.estimate.pictures == 0
+    assert run(images="send", dry_run=True, wait=False).cost.estimate.pictures == 0
 
 
 def _texts(line: dict) -> str:
@@ -161,7 +161,7 @@ def test_a_dry_run_without_an_address_is_about_openai(
 ) -> None:
     prices("https://api.openai.com/v1", "m: {input: 2, output: 10}")
     job = Job.load(dataset="RFMiD", teacher="openai", model="m", dry_run=True, out_dir=str(tmp_path / "run"))
-    assert "unknown" not in job.run().money.table.to_string()
+    assert "unknown" not in job.run().cost.table.to_string()
 
 
 # --- what was paid -----------------------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def test_what_was_paid_is_counted_also_for_replies_of_no_use(
     one = (100 * 2 + 20 * 10) / 1e6 * (0.5 if mode == "batch" else 1)
     cost = manifest(tmp_path / "run")["cost"]
     assert cost["actual"]["usd"] == pytest.approx(5 * one) and cost["lost"]["usd"] == pytest.approx(3 * one)
-    table = outcome.money.table
+    table = outcome.cost.table
     assert table.loc["paid for 5 replies", "prompt tokens"] == "500"
     assert table.loc["lost on replies without a conversation", "prompt tokens"] == "300"
     assert table.loc["per accepted conversation", "prompt tokens"] == "250"
@@ -197,7 +197,7 @@ def test_a_reply_that_is_no_json_was_not_paid(run: Callable, batches: FakeBatche
     prices(batches.url, PRICE)
     batches.script = lambda number, body: web.Response(text="<html>", content_type="application/json")
     outcome = run(mode="direct", limit=1)
-    assert outcome.money.replies == 3 and outcome.money.table.loc["paid for 3 replies", "USD"] == "unknown"
+    assert outcome.cost.replies == 3 and outcome.cost.table.loc["paid for 3 replies", "USD"] == "unknown"
 
 
 # --- a budget ----------------------------------------------------------------------------------------------------------------

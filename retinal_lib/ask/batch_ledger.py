@@ -1,4 +1,4 @@
-"""The vault's record of batches: which request went where under which id, and what came of it."""
+"""The vault's record of batches: which request was sent where, under which id, and with what result."""
 
 import time
 import uuid
@@ -19,7 +19,7 @@ NEVER_SUBMITTED = "void"
 
 @dataclass
 class Batch:
-    """A request file and the batch made of it. Bounds and `tokens` are for the whole file, `begun` in Unix seconds."""
+    """A request file and the batch made of it. Bounds and `tokens` are for the whole file, `begun` is in Unix seconds."""
 
     number: int
     state: str
@@ -52,8 +52,7 @@ class Line(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a result file says of a request: the reply as it came, or why there is none and whether it may be sent
-    again."""
+    """The result of a request: the reply as it came, or why there is none and whether it may be sent again."""
 
     custom_id: str
     raw: str | None
@@ -71,26 +70,27 @@ _REST = "UPDATE lines SET state = ?, problem = ? WHERE batch = ? AND state = 'op
 
 
 def custom_id(key: str, attempt: int) -> str:
-    """A request's name in a batch: at most 64 characters of [A-Za-z0-9_-], the same wherever it is packed again, different
-    for every image, split, dataset, teacher and attempt. It tells nothing: the vault alone knows whose answer it is."""
+    """Returns a request's name in a batch: at most 64 characters of [A-Za-z0-9_-], the same wherever it is packed again,
+    different for every image, split, dataset, teacher and attempt. Nothing can be read from it: the vault alone knows whose
+    answer it is."""
     return f"{key[:48]}-{attempt}"
 
 
 class BatchLedger:
-    """Reads and writes the record. UserError wherever the vault cannot be written."""
+    """The tables of batches, of their lines and of notes. UserError wherever the vault cannot be written."""
 
     def __init__(self, vault: Vault):
         self.vault = vault
 
     @property
     def run(self) -> str:
-        """The id by which this run's batches are known at a server; made once for a vault."""
-        if not (found := self.note("run")):
-            self.keep("run", found := uuid.uuid4().hex)
-        return found
+        """The id by which a server's list of batches shows those of this vault; made once."""
+        if not (run := self.note("run")):
+            self.keep("run", run := uuid.uuid4().hex)
+        return run
 
     def note(self, name: str) -> str:
-        """A kept note, or an empty text."""
+        """Returns a kept note, or an empty text."""
         return next((value for (value,) in self.vault.rows("SELECT value FROM notes WHERE name = ?", name)), "")
 
     def keep(self, name: str, value: str) -> None:
@@ -100,12 +100,12 @@ class BatchLedger:
     # --- batches ----------------------------------------------------------------------------------------------------
 
     def batches(self, *states: str) -> list[Batch]:
-        """The batches in these states, the oldest first."""
+        """Returns the batches in these states, the oldest first."""
         marks = ", ".join("?" * len(states))
         return [Batch(*row) for row in self.vault.rows(f"{_SELECT} WHERE state IN ({marks}) ORDER BY number", *states)]
 
     def begin(self, server: str, model: str, file: str) -> Batch:
-        """A new batch in state packing; `file` may hold {} for its number."""
+        """Makes a batch in state packing; `file` may hold {} for its number."""
         number = next(self.vault.rows("SELECT coalesce(max(number), 0) + 1 FROM batches"))[0]
         batch = Batch(number, "packing", server, model, file.format(f"{number:04}"))
         self.save(batch)
@@ -120,7 +120,7 @@ class BatchLedger:
         self.vault.write((_PUT_LINE, lines))
 
     def void(self, batch: Batch) -> None:
-        """It never ran: its requests are to be packed anew."""
+        """Records that a batch never ran: its requests are to be packed anew."""
         batch.state = "void"
         self.vault.write(_saved(batch), (_REST, [(NEVER_SUBMITTED, "", batch.number)]))
 
@@ -134,12 +134,8 @@ class BatchLedger:
     # --- what came back ---------------------------------------------------------------------------------------------
 
     def known(self, names: Iterable[str], batch: Batch | None = None) -> dict[str, Line]:
-        """The latest packing of each of these requests, or the one in a batch; those that were never packed are left out."""
-        found: dict[str, Line] = {}
-        for line in self._lines(names):
-            if batch is None or line.batch == batch.number:
-                found[line.custom_id] = line
-        return found
+        """Returns the latest line of each of these requests, or the one in a batch; those never packed are left out."""
+        return {line.custom_id: line for line in self._lines(names) if batch is None or line.batch == batch.number}
 
     def _lines(self, names: Iterable[str]) -> Iterator[Line]:
         names = list(names)
@@ -148,12 +144,12 @@ class BatchLedger:
         return (Line(*row) for row in rows)
 
     def origins(self) -> dict[int, tuple[str, str]]:
-        """Server and model of each batch, by its number."""
+        """Returns server and model of each batch, by its number."""
         rows = self.vault.rows("SELECT number, server, model FROM batches")
         return {number: (server, model) for number, server, model in rows}
 
-    def take(self, answers: Iterable[tuple[Line, Answer]]) -> None:
-        """Stores replies as they came, and marks their lines, in one transaction. What was taken before stays."""
+    def store(self, answers: Iterable[tuple[Line, Answer]]) -> None:
+        """Stores replies as they came, and marks their lines, in one transaction. What was stored before stays."""
         replies, marks, origins = [], [], self.origins()
         for line, answer in answers:
             state = RETRYABLE if answer.retryable else REJECTED
@@ -166,12 +162,12 @@ class BatchLedger:
         self.vault.store(replies, (_MARK, marks))
 
     def finish(self, batch: Batch, problem: str, state: str = RETRYABLE) -> None:
-        """A batch is done; requests without an answer failed for this reason."""
+        """Records that a batch is done; requests without an answer failed for this reason."""
         batch.state = "done"
         self.vault.write(_saved(batch), (_REST, [(state, problem, batch.number)]))
 
     def missing(self, batch: Batch) -> int:
-        """How many of a batch's requests have no answer yet."""
+        """Counts the requests of a batch that have no answer yet."""
         query = "SELECT count(*) FROM lines WHERE batch = ? AND state = 'open'"
         return next(self.vault.rows(query, batch.number))[0]
 
@@ -194,8 +190,12 @@ class BatchLedger:
                 statuses.setdefault(name, ("failed", why))
         return statuses
 
+    def is_pending(self, name: str) -> bool:
+        """Whether a request was sent and has no answer yet."""
+        return self.status([name], 1).get(name, ("", ""))[0] == "pending"
+
     def not_sent(self, batch: Batch, why: str) -> None:
-        """The images of a batch that could not be handed over, in the view of this run, wait for this reason."""
+        """Records why the images of a batch that could not be handed over are pending."""
         change = "UPDATE samples SET state = 'pending', reason = ? WHERE id IN (SELECT sample FROM lines WHERE batch = ?)"
         self.vault.write((change, [(why, batch.number)]))
 
@@ -205,5 +205,5 @@ def _saved(batch: Batch) -> tuple[str, list[tuple]]:
 
 
 def now() -> float:
-    """Unix seconds."""
+    """Returns the time in Unix seconds."""
     return time.time()

@@ -1,11 +1,12 @@
-"""Many requests now: asks a teacher with several in flight, stores each reply before it is read, settles each image."""
+"""Many requests now: asks a teacher with several in flight, and stores each reply before it is read."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from retinal_lib.ask.attempts import Attempts, Entry, Limits
+from retinal_lib.ask.attempts import AttemptLimits, Attempts
 from retinal_lib.ask.batch_collect import BatchCollect
 from retinal_lib.ask.batch_ledger import PENDING, BatchLedger, custom_id
+from retinal_lib.ask.runner import Plan, PlannedImage, Progress, RunResult
 from retinal_lib.ask.vault import ImageState, Reply, Vault
 from retinal_lib.errors import UserError
 from retinal_lib.teacher import cost
@@ -15,11 +16,7 @@ WAITS = "an answer is pending in a batch; run again with mode batch to fetch it"
 
 
 class Direct:
-    """One pass over a plan. `done` counts settled images, `asked` the requests sent now, `stopped` says why no more are.
-    `heavy` says that the plan takes long over an image, `collect` fetches what batches have under way."""
-
-    broken: tuple[str, ...] = ()
-    no_result = ""
+    """Mode direct. `slow_plan` says that planning an image takes long, `collect` fetches what is pending in batches."""
 
     def __init__(
         self,
@@ -27,87 +24,79 @@ class Direct:
         teacher: Teacher,
         budget: cost.Budget,
         concurrency: int,
-        limits: Limits,
-        heavy: bool = False,
+        limits: AttemptLimits,
+        slow_plan: bool = False,
         collect: BatchCollect | None = None,
     ):
         self.vault, self.teacher, self.budget, self.concurrency, self.limits = vault, teacher, budget, concurrency, limits
-        self.heavy, self.slots = heavy, asyncio.Semaphore(concurrency)
-        self.ledger = BatchLedger(vault) if BatchLedger(vault).batches(*PENDING) else None
-        self.collect = collect if self.ledger else None
-        self.done = self.asked = 0
-        self.stopped = ""
+        self._slow_plan, self._slots = slow_plan, asyncio.Semaphore(concurrency)
+        ledger = BatchLedger(vault)
+        self._ledger = ledger if ledger.batches(*PENDING) else None
+        self._collect = collect if self._ledger else None
+        self._done = self._asked = 0
+        self._stopped = ""
 
     @property
-    def note(self) -> str:
-        """What it is waiting for, for the progress line."""
-        return self.teacher.note
+    def progress(self) -> Progress:
+        """Images that have a state, and what the teacher waits for."""
+        return Progress(self._done, self.teacher.note)
 
-    @property
-    def over(self) -> str:
-        """Why the budget lets nothing more be asked, or nothing."""
-        return self.budget.exhausted
-
-    @property
-    def trouble(self) -> list[str]:
-        """What kept batches from being fetched."""
-        return [*self.collect.trouble, *filter(None, [self.collect.stopped])] if self.collect else []
-
-    @property
-    def unknown(self) -> dict[tuple[str, str, int], None]:
-        """Answers in batches that belong to no request of this run."""
-        return self.collect.unknown if self.collect else {}
-
-    async def run(self, plans: Callable[[], Iterator[Entry]]) -> None:
-        """Settles every image of the plan. UserError: the vault cannot be written."""
-        if self.collect:
-            await self.collect.collect()
+    async def run(self, plan: Plan) -> RunResult:
+        """Asks for every image of the plan that has no answer yet. UserError: the vault cannot be written."""
+        if self._collect:
+            await self._collect.collect()
         self.vault.begin()
-        plan, turn = plans(), asyncio.Lock()
+        images, turn = plan(), asyncio.Lock()
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(2 * self.concurrency):  # while some are in flight, others make ready or store what came
-                    group.create_task(self._work(plan, turn))
+                for _ in range(2 * self.concurrency):  # while some are in flight, others are planned or stored
+                    group.create_task(self._work(images, turn))
             await self.vault.settled()
         except* UserError as errors:
             raise errors.exceptions[0] from None
         finally:
             await self.teacher.close()
+        problems = [*self._collect.problems, self._collect.stopped] if self._collect else []
+        return RunResult(
+            asked=self._asked,
+            stopped=self._stopped,
+            over_budget=self.budget.exhausted,
+            problems=tuple(filter(None, problems)),
+            unknown=tuple(self._collect.unknown) if self._collect else (),
+        )
 
-    async def _work(self, plan: Iterator[Entry], turn: asyncio.Lock) -> None:
+    async def _work(self, images: Iterator[PlannedImage], turn: asyncio.Lock) -> None:
         while True:
-            if self.heavy:  # in a thread, one at a time: reading masks would hold up the requests in flight
+            # masks and pictures of many megapixels take up to a second an image, in which replies in flight would wait;
+            # all other plans are done here, since a thread would contend for the interpreter and be slower
+            if self._slow_plan:
                 async with turn:
-                    planned = await asyncio.to_thread(self._next, plan)
-            else:  # quicker than handing over to a thread, which would fight for the interpreter
-                planned = self._next(plan)
+                    planned = await asyncio.to_thread(self._next, images)
+            else:
+                planned = self._next(images)
             if planned is None:
                 return
-            entry, known = planned
-            if entry.request:
-                await self._settle(entry.row, entry.request, known)
-            self.vault.settle(entry.row)
-            self.done += 1
+            image, replies = planned
+            if image.request:
+                await self._settle(image.row, image.request, replies)
+            self.vault.settle(image.row)
+            self._done += 1
             await asyncio.sleep(0)  # images that need no request let the others, and an interruption, in
 
-    def _next(self, plan: Iterator[Entry]) -> tuple[Entry, list[Reply]] | None:
-        entry = next(plan, None)
-        if entry is None:
+    def _next(self, images: Iterator[PlannedImage]) -> tuple[PlannedImage, list[Reply]] | None:
+        """The next image with the replies on hand."""
+        image = next(images, None)
+        if image is None:
             return None
-        if entry.request is None:
-            return entry, []
-        try:
-            entry.row.key = entry.request.key(self.teacher.identity)
-        except UserError as error:  # the picture to be sent cannot be read
-            entry.row.state, entry.row.reason = "failed", str(error)
-            return Entry(entry.row), []
-        return entry, self.vault.replies(entry.row.key)
+        if not image.set_key(self.teacher.identity):
+            return PlannedImage(image.row), []
+        return image, self.vault.replies(image.row.key)
 
-    async def _settle(self, row: ImageState, request: Request, known: list[Reply]) -> None:
-        """Ends in one state: the first reply that stands up to the checks decides; none does after all attempts: rejected."""
-        attempts = Attempts(row, request, self.teacher, self.limits).take_all(known)
+    async def _settle(self, row: ImageState, request: Request, replies: list[Reply]) -> None:
+        """Asks until a reply is accepted; where none is after all attempts, the image is rejected."""
+        attempts = Attempts(row, request, self.teacher, self.limits).add_all(replies)
         while attempts.open:
-            if self.ledger and self._under_way(custom_id(row.key, attempts.attempt)):
+            if self._ledger and self._ledger.is_pending(custom_id(row.key, attempts.attempt)):
                 row.state, row.reason = "pending", WAITS
                 return
             try:
@@ -117,35 +106,32 @@ class Direct:
                 return
             except RunStopped as error:
                 row.state, row.reason = "failed", f"not answered, the run stopped: {error}"
-                self.stopped = self.stopped or str(error)
+                self._stopped = self._stopped or str(error)
                 return
             if reply is None:
                 row.state, row.reason = "pending", self.budget.exhausted
                 return
-            attempts.take(reply)
-
-    def _under_way(self, name: str) -> bool:
-        return self.ledger.status([name], 1).get(name, ("",))[0] == "pending"
+            attempts.add(reply)
 
     async def _ask(self, row: ImageState, request: Request, attempt: int) -> Reply | None:
         """A new reply, on disk before anything is read from it; None where it could pass the budget."""
-        aside, paid = 0.0, 0.0
+        reserved, paid = 0.0, 0.0
         try:
-            async with self.slots:  # while one is stored, the next is in flight
-                if self.stopped:
-                    raise RunStopped(self.stopped)
+            async with self._slots:  # while one is stored, the next is in flight
+                if self._stopped:
+                    raise RunStopped(self._stopped)
                 if self.budget.limit is not None:
-                    worst = self.budget.upper_bound(self.teacher.bound(request), "direct")
-                    if not await self.budget.reserve_later(worst):
+                    bound = self.budget.upper_bound(self.teacher.bound(request), "direct")
+                    if not await self.budget.reserve_later(bound):
                         return None
-                    aside = worst
-                self.asked += 1
+                    reserved = bound
+                self._asked += 1
                 raw, request_id = await self.teacher.ask(request)
             reply = Reply(row.key, attempt, row.id, raw, request_id, "direct", *self.teacher.origin)
             await self.vault.put(reply)
             paid = self._paid(raw)
         finally:
-            self.budget.release(aside, paid)
+            self.budget.release(reserved, paid)
         return reply
 
     def _paid(self, raw: str) -> float:
@@ -153,5 +139,5 @@ class Direct:
             return 0.0
         tokens = self.teacher.read(raw).tokens
         if "prompt" not in tokens:
-            self.stopped = self.stopped or cost.UNCOUNTED
+            self._stopped = self._stopped or cost.UNCOUNTED
         return self.budget.price.of(tokens, "direct")

@@ -1,7 +1,8 @@
-"""Walks over a plan: settles each image as far as replies allow, and writes what is still to be asked into request files."""
+"""Request files: each image of a plan gets a state as far as replies allow, and what is still to be asked is written."""
 
 import hashlib
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,24 +12,32 @@ from typing import NamedTuple
 
 import orjson
 
-from retinal_lib.ask.attempts import Attempts, Entry, Limits
+from retinal_lib.ask.attempts import AttemptLimits, Attempts
 from retinal_lib.ask.batch_ledger import Batch, BatchLedger, Line, custom_id
 from retinal_lib.ask.limits import BatchSettings
+from retinal_lib.ask.runner import PlannedImage
 from retinal_lib.ask.vault import ImageState, Vault
-from retinal_lib.errors import UserError
+from retinal_lib.files import atomic_path
 from retinal_lib.teacher import cost
 from retinal_lib.teacher.teachers import Request, RequestFailed, Teacher
 
 URL = "/v1/chat/completions"
 _WORKERS = os.cpu_count() or 1
-_ROWS = 2000  # images and lines that go into the vault at once
-_BLOCK = 4 << 20  # bytes written at once: few, since each waits for the interpreter's lock
+_ROWS = 2000  # images and lines that go into the vault in one transaction
+_BLOCK = 4 << 20  # bytes written at once
 _LOOKED_UP = 128  # images whose replies are looked up at once
-WAITS = "waiting: the server's limit of queued tokens is reached"
-WAITING = {
-    "pending": "an answer is pending in a batch",
-    "exported": "packed in a request file; its answer is not here yet",
-}
+QUEUE_FULL = "waiting: the server's limit of queued tokens is reached"
+PENDING_REASON = "an answer is pending in a batch"
+EXPORTED_REASON = "packed in a request file; its answer is not here yet"
+
+
+class Queue(NamedTuple):
+    """What may be handed over now: `tokens` of prompts (None: no limit), whether it is `empty`, so that waiting would not
+    make it larger, and why it is `closed`, if it is."""
+
+    tokens: float | None = None
+    empty: bool = True
+    closed: str = ""
 
 
 class Item(NamedTuple):
@@ -41,204 +50,145 @@ class Item(NamedTuple):
     line: bytes | Future
 
 
-def line(name: str, body: dict) -> bytes:
-    """A request as a line of a file, in the form of the Batch API."""
-    return orjson.dumps({"custom_id": name, "method": "POST", "url": URL, "body": body}) + b"\n"
-
-
-class Behind:
-    """Carries out work in one thread behind the caller, in order, a few pieces at most waiting. What fails there is raised
-    by the next call."""
-
-    def __init__(self) -> None:
-        self._worker, self._waiting = ThreadPoolExecutor(1), deque()
-
-    def do(self, work: Callable, *arguments: object) -> None:
-        """Hands over a piece of work."""
-        self._waiting.append(self._worker.submit(work, *arguments))
-        while len(self._waiting) > 2:
-            self._waiting.popleft().result()
-
-    def settle(self) -> None:
-        """Returns when all is done."""
-        while self._waiting:
-            self._waiting.popleft().result()
-
-    def close(self) -> None:
-        """Ends the thread, whatever came of its work."""
-        self._worker.shutdown()
-
-
-class File:
-    """A request file that is being written, `behind` the caller; it takes its name when it is whole. UserError: it cannot
-    be written."""
-
-    def __init__(self, path: Path, behind: Behind):
-        self.path, self.part, self.hash = path, path.with_name(f".{path.name}.part"), hashlib.sha256()
-        self._behind, self._block, self._size = behind, [], 0
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.part.open("wb", buffering=0)
-        except OSError as error:
-            raise self._problem(error) from error
-
-    def add(self, text: bytes) -> None:
-        """Appends a line."""
-        self._block.append(text)
-        self._size += len(text)
-        if self._size >= _BLOCK:
-            self._hand_over()
-
-    def _hand_over(self) -> None:
-        data, self._block, self._size = memoryview(b"".join(self._block)), [], 0
-        self._behind.do(self._write, data)
-
-    def _write(self, data: memoryview) -> None:
-        self.hash.update(data)
-        try:
-            while data:
-                data = data[self._file.write(data) :]
-        except OSError as error:
-            raise self._problem(error) from error
-
-    def close(self) -> None:
-        """Puts the file on disk under its name."""
-        self._hand_over()
-        self._behind.settle()
-        try:
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self.part.replace(self.path)
-        except OSError as error:
-            raise self._problem(error) from error
-
-    def drop(self) -> None:
-        """Leaves nothing behind."""
-        self._file.close()
-        self.part.unlink(missing_ok=True)
-
-    def _problem(self, error: OSError) -> UserError:
-        return UserError(
-            f"{self.path} cannot be written ({error.strerror or error}); free its place and run again: nothing is lost"
-        )
+class _Halted(Exception):
+    """Packing was ended early."""
 
 
 class Pack:
-    """One walk over a plan. `files` gives request files one by one; when it ends, every image has a state. `room` says how
-    many prompt tokens may be under way at once (None: no limit), `held` why nothing more is packed, `halt` ends it early.
+    """One pass over a plan. `files` gives request files one by one; when it ends, every image has a state.
+
+    `queue` is called before each file. `packed_reason` is the state's reason of an image whose request was packed.
     """
 
     def __init__(
-        self, vault: Vault, teacher: Teacher, budget: cost.Budget, estimate: cost.Estimate, limits: BatchSettings, rules: Limits
+        self,
+        vault: Vault,
+        teacher: Teacher,
+        budget: cost.Budget,
+        estimate: cost.Estimate,
+        limits: BatchSettings,
+        attempt_limits: AttemptLimits,
+        queue: Callable[[], Queue] = Queue,
+        packed_reason: str = PENDING_REASON,
     ):
         self.vault, self.ledger, self.teacher, self.budget, self.estimate = vault, BatchLedger(vault), teacher, budget, estimate
-        self.limits, self.rules = limits, rules
-        self.room: float | None = None
-        self.alone = True  # nothing is under way, so that waiting would not help
-        self.held, self.halt, self.done, self.packed = "", False, 0, 0
-        self.sending = WAITING["pending"]  # what is told of an image whose request was packed
-        self._window: deque[Item] = deque()
-        self._settled: list[ImageState] = []
+        self.done = self.packed = 0  # images that have a state; requests in files
+        self.held = ""  # why nothing more is packed
+        self._limits, self._attempt_limits = limits, attempt_limits
+        self._ask_queue, self._queue, self._packed_reason = queue, Queue(), packed_reason
+        self._halted = threading.Event()
+        self._left_over: Item | None = None  # for the next file
+        self._rows: list[ImageState] = []  # not in the vault yet
         self._lines: list[Line] = []
-        self._behind = Behind()
-        self._asked: Iterator[tuple[ImageState, Request, int]] = iter(())
-        self._answered = self._sent = True
 
-    def files(self, plan: Iterator[Entry], folder: Path, name: str) -> Iterator[Batch]:
-        """Whole request files below the folder, recorded in the vault in state packing. UserError: as `File`, `Vault`."""
+    def halt(self) -> None:
+        """Ends packing early, from another thread; a file that is not whole is removed."""
+        self._halted.set()
+
+    def files(self, plan: Iterator[PlannedImage], folder: Path, name: str) -> Iterator[Batch]:
+        """Yields whole request files below the folder, recorded in the vault in state packing; `name` has {} for their
+        number. UserError: a file or the vault cannot be written."""
         self.vault.begin()
-        # a new vault need not be asked again and again
-        self._answered = any(self.vault.rows("SELECT 1 FROM replies LIMIT 1"))
-        self._sent = any(self.vault.rows("SELECT 1 FROM lines LIMIT 1"))
-        try:
-            with ThreadPoolExecutor(_WORKERS) as workers:
-                self._asked = self._unsettled(plan)
-                while first := self._next(workers):
-                    self._window.appendleft(first)
-                    batch = self._file(workers, folder, name)
-                    if batch is not None:
-                        yield batch
-            self._flush()
-        finally:
-            self._behind.close()
-
-    def _file(self, workers: ThreadPoolExecutor, folder: Path, name: str) -> Batch | None:
-        """The next request file; None where nothing more may be packed."""
-        batch = file = None
-        try:
-            while item := self._next(workers):
-                text = self._text(item)
-                if text is None:
-                    continue
-                if batch and self._full(batch, item, len(text)):
-                    self._window.appendleft(item._replace(line=text))
+        with ThreadPoolExecutor(_WORKERS) as workers:
+            items = self._items(plan, workers)
+            while True:
+                self._queue = self._ask_queue()
+                self.held = self.held or self._queue.closed
+                try:
+                    batch = self._file(items, folder, name)
+                except _Halted:
                     break
-                if not self._fits(batch, item, len(text)):
-                    continue
                 if batch is None:
-                    batch = self.ledger.begin(*self.teacher.origin, name)
-                    file = File(folder / batch.file, self._behind)
-                self._add(batch, file, item, text)
-            if batch is None or self.halt:
-                return None
+                    break
+                yield batch
+        self._flush()
+
+    def _file(self, items: Iterator[Item], folder: Path, name: str) -> Batch | None:
+        """The next request file; None where nothing more may be packed."""
+        packable = self._packable(items, None)
+        if packable is None:
+            return None
+        batch, sha256 = self.ledger.begin(*self.teacher.origin, name), hashlib.sha256()
+        with atomic_path(folder / batch.file) as part, part.open("wb", buffering=_BLOCK) as file:
+            while packable is not None:
+                item, text = packable
+                file.write(text)
+                sha256.update(text)
+                self._add(batch, item, len(text))
+                packable = self._packable(items, batch)
+            if self._halted.is_set():
+                raise _Halted
             self._flush()
-            file.close()
-            batch.sha256 = file.hash.hexdigest()
-            self.ledger.save(batch)
-            return batch
-        except UserError:
-            if file is not None:
-                file.drop()
-            raise
+            file.flush()
+            os.fsync(file.fileno())
+        batch.sha256 = sha256.hexdigest()
+        self.ledger.save(batch)
+        return batch
+
+    def _add(self, batch: Batch, item: Item, size: int) -> None:
+        bound, row = self._bound(item, size), item.row
+        batch.lines += 1
+        batch.bytes += size
+        batch.tokens += self._tokens(item)
+        batch.prompt_bound += bound.prompt
+        batch.completion_bound += bound.completion
+        self._lines.append(Line(custom_id(row.key, item.attempt), batch.number, row.key, item.attempt, row.id))
+        self.packed += 1
+        self._settle(row, "pending", self._packed_reason)
 
     # --- which requests ---------------------------------------------------------------------------------------------
 
-    def _next(self, workers: ThreadPoolExecutor) -> Item | None:
-        """The next request to pack; a few more are made ready behind it, pictures side by side."""
-        while len(self._window) < 2 * _WORKERS and (asked := next(self._asked, None)) is not None:
-            row, request, attempt = asked
-            prompt = self.estimate.add(request.system, request.told, request.size)
+    def _packable(self, items: Iterator[Item], batch: Batch | None) -> tuple[Item, bytes] | None:
+        """The next request for a file, with its line; None where the file is full or nothing more may be packed."""
+        while (item := self._left_over or next(items, None)) is not None and not self._halted.is_set():
+            self._left_over = None
+            text = self._text(item)
+            if text is None:
+                continue
+            if batch and self._full(batch, item, len(text)):
+                self._left_over = item._replace(line=text)
+                return None
+            if self._fits(batch, item, len(text)):
+                return item, text
+        return None
+
+    def _items(self, plan: Iterator[PlannedImage], workers: ThreadPoolExecutor) -> Iterator[Item]:
+        """The requests to pack. Pictures of many megapixels take most of the time: the next ones are made ready side by
+        side."""
+        ready: deque[Item] = deque()
+        for row, request, attempt in self._unsettled(plan):
+            prompt = self.estimate.add(request.system, request.user_text, request.size)
             if self.held:
-                row.state, row.reason = "pending", self.held
-                self._settle(row)
+                self._settle(row, "pending", self.held)
                 continue
             name = custom_id(row.key, attempt)
-            text = workers.submit(self._line, name, request) if request.picture else self._line(name, request)
-            self._window.append(Item(row, request, attempt, prompt, text))
-        return self._window.popleft() if self._window and not self.halt else None
+            line = workers.submit(self._line, name, request) if request.picture else self._line(name, request)
+            ready.append(Item(row, request, attempt, prompt, line))
+            if len(ready) == 2 * _WORKERS:
+                yield ready.popleft()
+        yield from ready
 
-    def _unsettled(self, plan: Iterator[Entry]) -> Iterator[tuple[ImageState, Request, int]]:
+    def _unsettled(self, plan: Iterator[PlannedImage]) -> Iterator[tuple[ImageState, Request, int]]:
         """The images to ask for, each with the number of the attempt; the others are settled in passing. What is known of
         them is looked up for many at once."""
-        while not self.halt and (block := list(islice(plan, _LOOKED_UP))):
-            keyed = [entry for entry in block if entry.request and self._keyed(entry)]
-            keys = [entry.row.key for entry in keyed]
-            replies = self.vault.replies_to(keys) if self._answered else {}
-            names = [custom_id(key, len(replies.get(key, ())) + 1) for key in keys]
-            status = self.ledger.status(names, 1 + self.limits.resubmissions) if self._sent else {}
-            open_ = {}
-            for entry, name in zip(keyed, names, strict=True):
-                known = replies.get(entry.row.key, [])
-                attempts = Attempts(entry.row, entry.request, self.teacher, self.rules).take_all(known)
-                if not self._told(attempts, *status.get(name, ("", ""))):
-                    open_[entry.row.position] = attempts.request, len(known) + 1
-            for entry in block:
-                if asked := open_.get(entry.row.position):
-                    yield entry.row, *asked
-                else:
-                    self._settle(entry.row)
+        while not self._halted.is_set() and (block := list(islice(plan, _LOOKED_UP))):
+            keyed = [image for image in block if image.set_key(self.teacher.identity)]
+            replies = self.vault.replies_to([image.row.key for image in keyed])
+            numbers = {image.row.key: len(replies.get(image.row.key, ())) + 1 for image in keyed}
+            names = [custom_id(*numbered) for numbered in numbers.items()]
+            statuses = self.ledger.status(names, 1 + self._limits.resubmissions)
+            for image in block:
+                row, number = image.row, numbers.get(image.row.key)
+                if number is not None:
+                    attempts = Attempts(row, image.request, self.teacher, self._attempt_limits)
+                    attempts.add_all(replies.get(row.key, []))
+                    if not self._has_state(attempts, *statuses.get(custom_id(row.key, number), ("", ""))):
+                        yield row, attempts.request, number
+                        continue
+                self._settle(row)
 
-    def _keyed(self, entry: Entry) -> bool:
-        """False where the picture to be sent cannot be read; the image then has failed."""
-        try:
-            entry.row.key = entry.request.key(self.teacher.identity)
-        except UserError as error:
-            entry.row.state, entry.row.reason = "failed", str(error)
-            return False
-        return True
-
-    def _told(self, attempts: Attempts, status: str, why: str) -> bool:
-        """Gives an image its state as far as replies and batches under way tell; False where it is to be asked for."""
+    def _has_state(self, attempts: Attempts, status: str, why: str) -> bool:
+        """Gives an image its state as far as replies and batches tell; False where it is to be asked for."""
         row = attempts.row
         if not attempts.open:
             return True
@@ -246,25 +196,26 @@ class Pack:
             return False
         if status:
             row.state = "failed" if status == "failed" else "pending"
-            row.reason = why or WAITING[status]
+            row.reason = why or (EXPORTED_REASON if status == "exported" else PENDING_REASON)
         return bool(status)
 
     def _line(self, name: str, request: Request) -> bytes:
-        return line(name, self.teacher.body(request))
+        """A request as a line of a file, in the form of the Batch API."""
+        entry = {"custom_id": name, "method": "POST", "url": URL, "body": self.teacher.body(request)}
+        return orjson.dumps(entry) + b"\n"
 
     def _text(self, item: Item) -> bytes | None:
         """The request's line; None where it cannot be made: its image then has failed."""
         try:
             text = item.line if isinstance(item.line, bytes) else item.line.result()
         except RequestFailed as error:
-            return self._fail(item, str(error))
-        if len(text) > self.limits.bytes:
-            return self._fail(item, f"its request has {len(text):,} bytes, more than a file may have ({self.limits.bytes:,})")
+            self._settle(item.row, "failed", str(error))
+            return None
+        if len(text) > self._limits.bytes:
+            why = f"its request has {len(text):,} bytes, more than a file may have ({self._limits.bytes:,})"
+            self._settle(item.row, "failed", why)
+            return None
         return text
-
-    def _fail(self, item: Item, why: str) -> None:
-        item.row.state, item.row.reason = "failed", why
-        self._settle(item.row)
 
     # --- limits -----------------------------------------------------------------------------------------------------
 
@@ -274,65 +225,49 @@ class Pack:
         return cost.Bound(size, self.teacher.answer_bound)  # no tokenizer makes more tokens than a text has bytes
 
     def _tokens(self, item: Item) -> int:
-        seen = self.estimate.price.image if self.estimate.price else None
-        unknown = item.request.picture and cost.picture(item.request.size, seen) is None
+        rule = self.estimate.price.image if self.estimate.price else None
+        unknown = item.request.picture and cost.picture(item.request.size, rule) is None
         return int(item.prompt.high) + (cost.picture_for_queue(item.request.size, None) if unknown else 0)
 
     def _full(self, batch: Batch, item: Item, size: int) -> bool:
         """The file ends before this request."""
         return (
-            batch.lines >= self.limits.requests
-            or batch.bytes + size > self.limits.bytes
-            or (self.room is not None and batch.tokens + self._tokens(item) > self.room)
+            batch.lines >= self._limits.requests
+            or batch.bytes + size > self._limits.bytes
+            or (self._queue.tokens is not None and batch.tokens + self._tokens(item) > self._queue.tokens)
         )
 
     def _fits(self, batch: Batch | None, item: Item, size: int) -> bool:
         """The request may be asked now; else its image is settled, and where that holds for all that follow, `held` is
         set."""
-        if self.held:
-            item.row.state, item.row.reason = "pending", self.held
-        elif batch is None and self.room is not None and (wanted := self._tokens(item)) > self.room:
-            if self.alone:
-                return bool(self._fail(item, f"its {wanted:,} tokens are more than may be under way at once"))
-            self.held = WAITS
-            item.row.state, item.row.reason = "pending", self.held
-        elif not self.budget.reserve(self.budget.upper_bound(self._bound(item, size), "batch")):
+        tokens, free = self._tokens(item), self._queue.tokens
+        if not self.held and batch is None and free is not None and tokens > free:
+            if self._queue.empty:
+                self._settle(item.row, "failed", f"its {tokens:,} tokens are more than may be under way at once")
+                return False
+            self.held = QUEUE_FULL
+        elif not self.held and not self.budget.reserve(self.budget.upper_bound(self._bound(item, size), "batch")):
             self.budget.close()
-            self.held = item.row.reason = self.budget.exhausted
-            item.row.state = "pending"
-        else:
-            return True
-        self._settle(item.row)
-        return False
+            self.held = self.budget.exhausted
+        if self.held:
+            self._settle(item.row, "pending", self.held)
+        return not self.held
 
-    # --- writing ----------------------------------------------------------------------------------------------------
+    # --- the vault --------------------------------------------------------------------------------------------------
 
-    def _add(self, batch: Batch, file: File, item: Item, text: bytes) -> None:
-        bound = self._bound(item, len(text))
-        batch.lines += 1
-        batch.bytes += len(text)
-        batch.tokens += self._tokens(item)
-        batch.prompt_bound += bound.prompt
-        batch.completion_bound += bound.completion
-        file.add(text)
-        row = item.row
-        name = custom_id(row.key, item.attempt)
-        self._lines.append(Line(name, batch.number, row.key, item.attempt, row.id))
-        row.state, row.reason = "pending", self.sending
-        self.packed += 1
-        self._settle(row)
-
-    def _settle(self, row: ImageState) -> None:
+    def _settle(self, row: ImageState, state: str = "", reason: str = "") -> None:
+        if state:
+            row.state, row.reason = state, reason
         self.done += 1
         if row.state != "accepted":
             row.sources, row.traces = [], []  # they stand in lineage.jsonl, which has accepted images alone
-        self._settled.append(row)
-        if len(self._settled) >= _ROWS:
+        self._rows.append(row)
+        if len(self._rows) >= _ROWS:
             self._flush()
 
     def _flush(self) -> None:
         lines, self._lines = self._lines, []
-        settled, self._settled = self._settled, []
+        rows, self._rows = self._rows, []
         if lines:
             self.ledger.add(lines)
-        self.vault.settle_all(settled)
+        self.vault.settle_all(rows)

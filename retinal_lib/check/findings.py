@@ -46,7 +46,7 @@ def trace_entry(trace: Trace) -> dict:
     kept = {"turn": trace.turn, "span": list(trace.span), "said": trace.text, "is": trace.kind, "fact": fact.name}
     if trace.kind == "claim":
         kept |= {"label": fact.words or fact.text, "aspect": fact.aspect}
-    return {**kept, "file": fact.source.file, "row": fact.source.row, "column": fact.source.column, "value": value}
+    return {**kept, **fact.source.as_row(), "value": value}
 
 
 def is_error(finding: dict) -> bool:

@@ -28,7 +28,7 @@ _LIMITS = (
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-def write(folder: Path) -> Path:
+def write_card(folder: Path) -> Path:
     """Writes card.md and its pictures into a run's folder; its path. UserError: the folder holds no finished run."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))

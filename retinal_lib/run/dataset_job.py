@@ -1,5 +1,8 @@
 """A dataset as a notebook opens it: its parameters checked, its files found, its images chosen."""
 
+from functools import cached_property
+from typing import Self
+
 import pandas as pd
 
 from retinal_lib import paths
@@ -7,20 +10,19 @@ from retinal_lib.dataset import page
 from retinal_lib.dataset.desc import CLASSES, BaseDescription
 from retinal_lib.dataset.page import Page
 from retinal_lib.display import FullTable
-from retinal_lib.run import selection as select
-from retinal_lib.run import settings
-from retinal_lib.sample import draw as sample
+from retinal_lib.run import selection, settings
+from retinal_lib.sample import draw
 
 
 def data(chosen: settings.Settings, page: Page) -> tuple[BaseDescription, bool]:
-    """The dataset of a run, and whether it is a drawn sample, as where a published dataset is named without data_root.
-    UserError: the data are not there, or cannot be read."""
+    """Opens the dataset that settings name; the second value is True for a drawn sample, which stands in where a published
+    dataset is named without data_root. UserError: the data are not there, or cannot be read."""
     root, tables = chosen.data_root, chosen.tables
     if chosen.dataset.casefold().endswith(".csv"):
         tables = {"all": chosen.dataset}
     drawn = root is None and not settings.is_own(chosen.dataset)
     if drawn:
-        root = sample.draw(page.name, paths.root() / "artifacts" / "sample" / page.name)
+        root = draw.draw(page.name, paths.root() / "artifacts" / "sample" / page.name)
     elif root is None:
         root = page.file.parent  # beside the page or table of one's own
     kind = CLASSES.get(page.name, BaseDescription)
@@ -28,8 +30,8 @@ def data(chosen: settings.Settings, page: Page) -> tuple[BaseDescription, bool]:
 
 
 class DatasetJob:
-    """A dataset opened for one notebook, such as boxes or explore; see `load`. `images` are the chosen ones, unusable ones
-    among them."""
+    """A dataset opened for one notebook, such as boxes or explore; see `load`. `images` are the names of the chosen images,
+    unusable ones among them; `drawn` says that they are the project's own made-up eyes."""
 
     notebook = ""
 
@@ -37,13 +39,13 @@ class DatasetJob:
         self.settings, self.page = chosen, page.page_of(chosen.dataset)
         self.folder = settings.notebook_folder(chosen, self.notebook)
         self.data, self.drawn = data(chosen, self.page)
-        self.images = select.images(self.data, chosen.subset, chosen.start, chosen.limit)
+        self.images = selection.images(self.data, chosen.subset, chosen.start, chosen.limit)
 
     @classmethod
-    def load(cls, **parameters: object) -> "DatasetJob":
-        """From the notebook's parameters, named and meant as in generate.ipynb; None counts as not passed.
+    def load(cls, **parameters: object) -> Self:
+        """Opens a dataset by a notebook's parameters, named and meant as in generate.ipynb; None counts as not passed.
 
-        UserError: a parameter, a setting of params/<dataset>.yaml or the data stand against it."""
+        UserError: a parameter, a setting of params/<dataset>.yaml, the data or the data-use terms stand against it."""
         return cls(settings.load(**parameters))
 
     @property
@@ -53,24 +55,24 @@ class DatasetJob:
         return list(dict.fromkeys(notes))
 
     def title(self, image: str) -> str:
-        """What an image is called where people look: its name, or its number where names identify participants."""
-        if not self.page.private_names:
-            return image
-        if not hasattr(self, "_numbers"):
-            self._numbers = {name: f"image {i}" for i, name in enumerate([*self.data.images, *self.data.skipped], start=1)}
-        return self._numbers[image]
+        """Returns what an image is called where people look: its name, or its number where names identify participants."""
+        return f"image {self._numbers[image]}" if self.page.private_names else image
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate([*self.data.images, *self.data.skipped], start=1)}
 
     def why_not(self, image: str) -> str:
-        """Why an image is not used, without its name where that would identify a participant."""
+        """Returns why an image is not used, without its name where that would identify a participant."""
         reason = self.data.skipped[image]
         return reason.replace(self.data.image(image).stem, self.title(image)) if self.page.private_names else reason
 
     def glance(self, **more: str) -> pd.DataFrame:
-        """The dataset and what is to be done with it, one row each."""
-        root = "a sample drawn by this project, made-up eyes; pass data_root for your own copy"
+        """Returns the dataset and what is to be done with it, one row each."""
+        drawn = "a sample drawn by this project, made-up eyes; pass data_root for your own copy"
         rows = {
             "dataset": f"{self.page.name}: {self.page.title}",
-            "data": root if self.drawn else str(self.data.root),
+            "data": drawn if self.drawn else str(self.data.root),
             "images": f"{len(self.images)} chosen, of {len(self.data.images)} usable and {len(self.data.skipped)} not usable",
             **more,
             "folder": paths.display_path(self.folder),

@@ -1,20 +1,18 @@
-"""The mode of a run: who carries it out, where data may go, what it may cost."""
+"""The modes of a run: who carries it out, where data may go, what it may cost."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
 
-from retinal_lib import display as shown
-from retinal_lib import files, paths
-from retinal_lib.ask.attempts import Entry, Limits
+from retinal_lib import paths
+from retinal_lib.ask.attempts import AttemptLimits
 from retinal_lib.ask.batch_collect import BatchCollect
 from retinal_lib.ask.batch_ledger import PENDING, BatchLedger
 from retinal_lib.ask.batch_submit import BatchSubmit
 from retinal_lib.ask.direct import Direct
-from retinal_lib.ask.file_exchange import DryPass, Packing, Unpacking
-from retinal_lib.ask.request_files import Pack
-from retinal_lib.ask.vault import ImageState, Vault
-from retinal_lib.check.findings import is_error
+from retinal_lib.ask.file_exchange import DryPass, Packing, Recheck, Unpacking
+from retinal_lib.ask.request_files import Pack, Queue
+from retinal_lib.ask.runner import Runner
+from retinal_lib.ask.vault import Vault
 from retinal_lib.dataset.page import Page
 from retinal_lib.errors import UserError
 from retinal_lib.run.context import RunContext
@@ -23,125 +21,67 @@ from retinal_lib.teacher import cost, server
 from retinal_lib.teacher.teachers import OpenAITeacher
 
 
-class Change(NamedTuple):
-    """An image whose state, or whose findings, are others than before."""
-
-    id: str
-    image: str
-    before: str
-    after: str
-    why: str
-
-
-class Rechecking(DryPass):
-    """Mode recheck."""
-
-    def __init__(self, pack: Pack, folder: Path):
-        super().__init__(pack, folder)
-        self._before: dict[str, tuple[str, str]] = {}
-        self.changes: list[Change] = []
-        self._answered = 0
-
-    async def run(self, plans: Callable[[], Iterator[Entry]]) -> None:
-        """As `DryPass`, with what the images were before kept to compare."""
-        rows = self.pack.vault.rows("SELECT id, state, reason FROM samples")
-        self._before = {id_: (state, reason) for id_, state, reason in rows}
-        await super().run(plans)
-
-    @property
-    def no_result(self) -> str:
-        """Why the run came to nothing, or nothing."""
-        return "" if self._answered else "no reply on hand belongs to a request of this run; give the parameters of that run"
-
-    def compare(self, row: ImageState) -> None:
-        """Notes an image that changed."""
-        self._answered += bool(row.attempt)
-        before, reason = self._before.get(row.id, ("not asked", ""))
-        if before != row.state:
-            wrong = "; ".join(dict.fromkeys(f["text"] for f in row.findings if is_error(f)))
-            why = wrong or row.reason or (f"no longer found: {reason}" if reason else "it now stands up to the checks")
-            self.changes.append(Change(row.id, row.image, before, row.state, why))
-
-    def told(self) -> Iterator[str]:
-        """What changed."""
-        count = len(self.changes)
-        if not count:
-            yield "Checked again: no image changed its state."
-            return
-        first = "; ".join(f"{c.id}: {c.before} -> {c.after} ({c.why})" for c in self.changes[:3])
-        yield f"Checked again: {shown.count(count, 'image')} changed state (changes.jsonl), the first: {first}"
-
-    def write(self) -> None:
-        """Writes changes.jsonl, one line an image; without any, there is no such file."""
-        path = self.folder / "changes.jsonl"
-        if not self.changes:
-            path.unlink(missing_ok=True)
-            return
-        with files.atomic_write(path) as file:
-            for change in self.changes:
-                file.write(files.json_line(change._asdict()) + "\n")
-
-
-Way = Direct | BatchSubmit | DryPass
-
-
-def way(context: RunContext, vault: Vault) -> Way:
-    """What carries out a job. UserError: its budget cannot be kept."""
-    chosen, budget = context.settings, _budget(context, vault)
+def runner(context: RunContext, vault: Vault) -> Runner:
+    """Makes what carries out a run in its mode. UserError: its budget cannot be kept."""
+    chosen, folder = context.settings, context.folder
     if chosen.dry_run:
-        return DryPass(_pack(context, vault, "would be asked for"), context.folder)
+        return DryPass(_closed_pack(context, vault, "would be asked for"), folder)
     if chosen.mode == "batch":
-        return BatchSubmit(vault, context.teacher, lambda: _pack(context, vault), context.limits, context.folder, chosen.wait)
+        return BatchSubmit(vault, context.teacher, partial(_pack, context, vault), context.limits, folder, chosen.wait)
     if chosen.mode == "pack":
-        return Packing(_pack(context, vault), context.folder)
+        return Packing(partial(_pack, context, vault), folder)
     if chosen.mode == "unpack":
-        return Unpacking(_pack(context, vault, "not packed yet; run with -p mode pack"), context.folder, chosen.results)
+        return Unpacking(_closed_pack(context, vault, "not packed yet; run with -p mode pack"), folder, chosen.results)
     if chosen.mode == "recheck":
-        return Rechecking(_pack(context, vault, "not asked: this run only checks again what is on hand"), context.folder)
-    heavy = chosen.images == "send" or context.page.kind("boxes") is not None
-    collect = BatchCollect(vault, context.teacher, context.folder) if chosen.teacher == "openai" else None
-    return Direct(vault, context.teacher, budget, chosen.concurrency, _rules(chosen), heavy, collect)
+        return Recheck(_closed_pack(context, vault, "not asked: this run only checks again what is on hand"), folder)
+    slow = chosen.images == "send" or context.page.kind("boxes") is not None
+    collect = BatchCollect(vault, context.teacher, folder) if context.asks_server else None
+    budget, limits = _budget(context, vault), _attempt_limits(chosen)
+    return Direct(vault, context.teacher, budget, chosen.concurrency, limits, slow, collect)
 
 
-def _pack(context: RunContext, vault: Vault, held: str = "") -> Pack:
-    pack = Pack(vault, context.teacher, _budget(context, vault), context.estimate(), context.limits, _rules(context.settings))
-    pack.held = held
-    return pack
+def _pack(context: RunContext, vault: Vault, queue: Callable[[], Queue] = Queue, **more: str) -> Pack:
+    budget, limits = _budget(context, vault), _attempt_limits(context.settings)
+    return Pack(vault, context.teacher, budget, context.estimate(), context.limits, limits, queue, **more)
 
 
-def _rules(chosen: Settings) -> Limits:
-    """How often an image is asked for. The offline teacher would say the same again."""
+def _closed_pack(context: RunContext, vault: Vault, reason: str) -> Pack:
+    """A pack that makes no request files, for this reason."""
+    return _pack(context, vault, lambda: Queue(closed=reason))
+
+
+def _attempt_limits(chosen: Settings) -> AttemptLimits:
+    """How often an image is asked for. The offline teacher would give the same reply again."""
     repairs = 0 if chosen.mode == "recheck" or chosen.teacher == "offline" else chosen.max_repairs
-    return Limits(chosen.attempts, repairs)
+    return AttemptLimits(chosen.attempts, repairs)
 
 
 def _budget(context: RunContext, vault: Vault) -> cost.Budget:
-    """The budget as it now stands: what was paid, and what batches under way can cost."""
+    """The budget as it now is: what was paid, and what pending batches can cost."""
     limit = context.settings.budget_usd
     if limit is None or context.settings.dry_run:
         return cost.Budget(None, None)
-    spent = under_way = 0.0
+    spent = pending = 0.0
     for server_, model, channel, usage, uncounted in vault.usage():
         if uncounted:
             raise UserError(cost.UNCOUNTED)
         spent += _price(context, server_, model).of(usage, channel)
     for batch in BatchLedger(vault).batches(*PENDING):
         answers = batch.completion_bound or batch.lines * context.teacher.answer_bound
-        under_way += _price(context, batch.server, batch.model).of(
-            {"prompt": batch.prompt_bound, "completion": answers}, "batch"
-        )
-    return cost.Budget(limit, context.teacher.price, spent, under_way)
+        price = _price(context, batch.server, batch.model)
+        pending += price.of({"prompt": batch.prompt_bound, "completion": answers}, "batch")
+    return cost.Budget(limit, context.teacher.price, spent, pending)
 
 
 def _price(context: RunContext, server_: str, model: str) -> cost.Price:
     """The price of what lies in a run's folder. UserError: it is not known, so that a budget cannot be kept."""
-    found = cost.find(server_, model) if server_ else context.teacher.price  # the first version did not keep the server
-    if found is None:
+    price = cost.find(server_, model) if server_ else context.teacher.price  # the first version did not keep the server
+    if price is None:
         raise UserError(
             f"budget_usd needs a price for {model} at {server_} too, whose replies lie in "
             f"{paths.display_path(context.folder)}; add it to {paths.display_path(cost.prices_file())}"
         )
-    return found
+    return price
 
 
 def check_terms(page: Page, chosen: Settings) -> None:

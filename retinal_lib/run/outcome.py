@@ -6,20 +6,20 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
 from retinal_lib import paths
 from retinal_lib.ask.account import Account
-from retinal_lib.ask.batch_ledger import Batch, BatchLedger
+from retinal_lib.ask.batch_ledger import PENDING, Batch, BatchLedger
+from retinal_lib.ask.runner import RunResult
 from retinal_lib.ask.vault import FINAL, ImageState
 from retinal_lib.check import conversation_check as check
 from retinal_lib.display import FullTable, are, count
 from retinal_lib.errors import UserError
-from retinal_lib.run import run_files as export
+from retinal_lib.run import run_files
 from retinal_lib.run.context import RunContext
-from retinal_lib.run.modes import Way
 from retinal_lib.run.settings import Settings
 from retinal_lib.teacher.cost import Estimate
 
@@ -45,7 +45,7 @@ class Checks:
 
     @property
     def table(self) -> pd.DataFrame:
-        """Kinds of findings, the most frequent first: in how many conversations before and after repair."""
+        """Kinds of findings, the most frequent first, and in how many conversations each was before and after repair."""
         kinds = sorted({*self.before, *self.after}, key=lambda kind: (-self.before[kind], kind))
         return FullTable(
             [(*kind, self.before[kind], self.after[kind]) for kind in kinds], columns=["finding", "severity", "before", "after"]
@@ -62,15 +62,18 @@ class Checks:
         return text + (f"; {count(warned, 'warning')} to look at in lineage.jsonl." if warned else ".")
 
     def manifest(self) -> dict:
-        """The same as plain data."""
-        told = {
+        """Returns the checks as they stand in manifest.json."""
+        counts_by_kind = {
             name: [{"kind": kind, "severity": severity, "conversations": n} for (kind, severity), n in sorted(counts.items())]
             for name, counts in (("before_repair", self.before), ("after_repair", self.after))
         }
-        return {"version": self.version, **told, "repaired": self.repaired, "rejected": self.rejected}
+        return {"version": self.version, **counts_by_kind, "repaired": self.repaired, "rejected": self.rejected}
 
 
-_SHOWN = 10
+if TYPE_CHECKING:
+    from retinal_lib.drawing import Figure
+
+_SHOWN = 10  # examples that an outcome keeps
 
 
 class Reason(NamedTuple):
@@ -83,7 +86,7 @@ class Reason(NamedTuple):
 
 
 class PendingBatch(NamedTuple):
-    """A batch that a server has."""
+    """A batch that a server is working on."""
 
     server: str
     batch: str
@@ -91,72 +94,82 @@ class PendingBatch(NamedTuple):
     requests: int
 
 
+class Example(NamedTuple):
+    """An accepted conversation with its picture: the picture's path, what it is called, and the turns as exported."""
+
+    path: Path
+    title: str
+    turns: list[dict[str, str]]
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run. `state` is complete, pending, over budget, stopped or dry run; `asked` counts the requests sent
-    now (None: the teacher has no server), `checks` what the checks found, `accepted` has the first few:
-    picture, title and turns; `noticed` what else there is to tell, in sentences; `no_result` why the
-    run came to nothing."""
+    """The result of a run. `state` is complete, pending, over budget, stopped or dry run; `asked` counts the requests sent now
+    (None: the teacher has no server); `examples` are the first accepted conversations; `notes` are further sentences;
+    `no_result` says why the run produced no conversations, where the user can do something about it."""
 
     state: str
     counts: dict[str, int]
     reasons: tuple[Reason, ...]
     checks: Checks
-    money: Account
-    accepted: tuple[tuple[Path, str, list[dict[str, str]]], ...]
+    cost: Account
+    examples: tuple[Example, ...]
     asked: int | None
     stopped: str
     folder: Path
     max_failed: float
     pending_batches: tuple[PendingBatch, ...] = ()
-    noticed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     no_result: str = ""
     again: str = "run again to ask for what failed"
 
     @property
     def tokens(self) -> dict[str, int]:
-        """Those of every reply on hand, as the server counted them."""
-        return self.money.tokens()
+        """Prompt and completion tokens of all replies on hand, as the server counted them."""
+        return self.cost.tokens()
 
-    def first(self, count: int) -> list[tuple[Path, str, list[dict[str, str]]]]:
-        """Picture, title and turns of the first accepted images."""
-        return list(self.accepted[:count])
+    def show(self, count: int = 3) -> "Figure":
+        """Draws the pictures of the first accepted images, each beside its conversation (shortened)."""
+        from retinal_lib import figures  # a run without a picture needs no matplotlib
+
+        return figures.conversations(self.examples[:count])
 
     @property
     def example(self) -> str:
         """The first conversation as text."""
-        turns = self.accepted[0][2] if self.accepted else []
+        turns = self.examples[0].turns if self.examples else []
         text = "\n".join(f"{'Q' if turn['from'] == 'human' else 'A'}: {turn['value']}" for turn in turns)
         return text or "no conversation is accepted yet"
 
     @property
     def table(self) -> pd.DataFrame:
-        """How many images ended in each state, and why."""
+        """How many images are in each state, and why; the most frequent reasons of a state first."""
         rows = [Reason("accepted", "a conversation was written", self.counts["accepted"], "")]
         rows += sorted(self.reasons, key=lambda row: (row.state, -row.images))
         return FullTable(rows, columns=["state", "reason", "images", "first image"])
 
     @property
     def summary(self) -> str:
-        """The counts in one sentence; below it what is under way, and what to do next."""
+        """The counts in one sentence; below it what is pending, and what to do next."""
         counts = dict(self.counts)
         total = counts.pop("images")
         text = f"{total} images: " + ", ".join(f"{count} {state}" for state, count in counts.items())
         if self.asked is not None:
             text += f"; {count(self.asked, 'request')} sent now, {sum(self.tokens.values()):,} tokens for all replies on hand"
-        told = [self.checks.summary] if self.checks.before else []
-        return "\n".join([text, *told, *self.noticed])
+        checks = [self.checks.summary] if self.checks.before else []
+        return "\n".join([text, *checks, *self.notes])
 
     @property
     def files(self) -> pd.DataFrame:
         """The run's files and what each holds."""
-        known = export.FILES | export.AT_TIMES
+        known = run_files.FILES | run_files.AT_TIMES
         names = [name for name in known if (path := self.folder / name).is_file() or (path.is_dir() and any(path.iterdir()))]
         return FullTable({"holds": [known[n] for n in names]}, index=[paths.display_path(self.folder / n) for n in names])
 
     def require(self) -> None:
-        """UserError: the run stopped, no conversation was written, or a larger share of the asked images failed than
-        `max_failed` allows. A run whose answers are under way is no failure, nor is one that ended at its budget."""
+        """Raises an error where the run is to count as failed. UserError: it stopped, no conversation was written, or a larger
+        share of the asked images failed than `max_failed` allows. A run whose answers are pending has not failed, nor has
+        one that ended at its budget."""
         if self.no_result:
             raise UserError(self.no_result)
         if self.stopped and (pending := self.counts.get("pending")):
@@ -177,91 +190,98 @@ class Outcome:
 
 
 class Tally:
-    """Counts a run's images one by one into an Outcome."""
+    """Counts a run's images one by one into an Outcome. `estimate` is for the first request of every image."""
 
     def __init__(self, context: RunContext, estimate: Estimate):
         self._context = context
         self._counts = Counter(dict.fromkeys(("images", *FINAL), 0))
         self._groups: dict[tuple[str, str], tuple[int, str]] = {}
         self._checks = Checks(check.VERSION)
-        self._money = Account(context.teacher.origin[0], estimate if context.asks_server else None)
-        self._accepted: list[tuple[Path, str, list[dict[str, str]]]] = []
+        self._cost = Account(context.teacher.origin[0], estimate if context.asks_server else None)
+        self._examples: list[Example] = []
 
     def add(self, row: ImageState) -> None:
         """Counts one image."""
         private = self._context.page.private_names
         self._counts.update(("images", row.state))
-        if self._money.estimate is not None:
-            self._money.add(row.usage)
+        if self._cost.estimate is not None:
+            self._cost.add(row.usage)
         self._checks.add(row)
         if row.state != "accepted":
-            group = row.state, _alike(row.reason)
-            count, first = self._groups.get(group, (0, "" if private else row.image))
-            self._groups[group] = count + 1, first
-        elif len(self._accepted) < _SHOWN:
-            title = f"image {len(self._accepted) + 1}" if private else row.id
-            self._accepted.append((self._context.data.image(row.image).path, title, row.conversation))
+            group = row.state, _without_numbers(row.reason)
+            number, first = self._groups.get(group, (0, "" if private else row.image))
+            self._groups[group] = number + 1, first
+        elif len(self._examples) < _SHOWN:
+            title = f"image {len(self._examples) + 1}" if private else row.id
+            self._examples.append(Example(self._context.data.image(row.image).path, title, row.conversation))
 
-    def outcome(self, way: Way, ledger: BatchLedger) -> Outcome:
-        """What came of the images added so far."""
-        chosen, pending = self._context.settings, self._counts["pending"]
-        batches = ledger.batches("creating", "open")
-        self._money.accepted = self._counts["accepted"]
-        state = "stopped" if way.stopped else "pending" if pending else "complete"
-        if way.over and not batches and not way.stopped:
+    def outcome(self, result: RunResult, ledger: BatchLedger) -> Outcome:
+        """Returns the outcome of a run, for the images added so far."""
+        chosen, pending, own_server = self._context.settings, self._counts["pending"], self._context.teacher.origin[0]
+        batches = ledger.batches(*PENDING)
+        state = "stopped" if result.stopped else "pending" if pending else "complete"
+        if result.over_budget and not batches and not result.stopped:
             state = "over budget"
         if chosen.dry_run:
-            state, self._money.to_ask = "dry run", way.pack.estimate if self._money.estimate else None
+            state = "dry run"
+        self._cost.accepted = self._counts["accepted"]
+        self._cost.to_ask = result.to_ask if chosen.dry_run and self._cost.estimate else None
         return Outcome(
             state,
             dict(self._counts),
             tuple(Reason(*group, *rest) for group, rest in self._groups.items()),
             self._checks,
-            self._money,
-            tuple(self._accepted),
-            None if self._context.teacher.name == "offline" else way.asked,
-            way.stopped,
+            self._cost,
+            tuple(self._examples),
+            result.asked if self._context.asks_server else None,
+            result.stopped,
             self._context.folder,
             chosen.max_failed,
             tuple(PendingBatch(b.server, b.batch_id, b.status or "validating", b.lines) for b in batches),
-            tuple(_noticed(way, chosen, batches, self._context.teacher.origin[0], pending, state)),
-            way.no_result if pending and not self._counts["accepted"] else "",
+            tuple(_notes(result, chosen, batches, own_server, pending, state)),
+            result.no_result if pending and not self._counts["accepted"] else "",
             "run with -p mode direct to ask again for what failed" if chosen.mode == "batch" else Outcome.again,
         )
 
 
-def _noticed(way: Way, chosen: Settings, batches: list[Batch], own_server: str, pending: int, state: str) -> Iterator[str]:
+def _notes(
+    result: RunResult, chosen: Settings, batches: list[Batch], own_server: str, pending: int, state: str
+) -> Iterator[str]:
     """What there is to tell beside the counts."""
     if state == "dry run":
         yield f"Dry run: nothing was sent, {pending} requests would be; the run's files are as they were."
         return
     if chosen.mode == "recheck":
-        yield from way.told()
-    if way.stopped:
-        yield f"The run stopped: {way.stopped}"
-    elif way.trouble:
-        yield f"Not everything could be fetched: {'; '.join(way.trouble)}"
-    here = [batch for batch in batches if batch.server == own_server]
-    for server in dict.fromkeys(batch.server for batch in batches):
-        theirs = [batch for batch in batches if batch.server == server]
-        number = sum(batch.lines for batch in theirs)
-        yield f"{count(number, 'request')} {are(number)} pending in {count(len(theirs), 'batch')} at {server}:"
-        yield from (f"  {batch.batch_id or batch.file}: {_status(batch)}" for batch in theirs)
-        if server != own_server:
-            yield f"Set OPENAI_BASE_URL to {server} and run again to fetch them."
-    if here and chosen.mode in ("batch", "direct"):
+        yield from result.notes
+    if result.stopped:
+        yield f"The run stopped: {result.stopped}"
+    elif result.problems:
+        yield f"Not everything could be fetched: {'; '.join(result.problems)}"
+    yield from _batch_notes(batches, own_server)
+    if chosen.mode in ("batch", "direct") and any(batch.server == own_server for batch in batches):
         yield "Run the same command again to fetch the answers; a batch may take up to 24 hours."
     if state == "over budget":
         yield f"The budget of {chosen.budget_usd:g} USD is reached: {pending} images are not asked. Raise budget_usd to go on."
     elif pending and chosen.mode in ("pack", "unpack"):
-        yield from way.told()
-    if unknown := way.unknown:
-        first = ", ".join(f"{name} ({place}, line {line})" for name, place, line in list(unknown)[:3])
-        plural = "answer belongs" if len(unknown) == 1 else "answers belong"
-        told = "was" if len(unknown) == 1 else "were"
-        yield f"{len(unknown)} {plural} to no request of this run and {told} not taken (unknown.jsonl), the first: {first}"
-    if way.broken:
-        yield f"{count(len(way.broken), 'line')} of the result files cannot be read, the first: {'; '.join(way.broken[:3])}"
+        yield from result.notes
+    if number := len(result.unknown):
+        first = ", ".join(f"{name} ({file}, line {line})" for name, file, line in result.unknown[:3])
+        answers, were = ("answer belongs", "was") if number == 1 else ("answers belong", "were")
+        yield f"{number} {answers} to no request of this run and {were} not taken (unknown.jsonl), the first: {first}"
+    if result.unreadable:
+        first = "; ".join(result.unreadable[:3])
+        yield f"{count(len(result.unreadable), 'line')} of the result files cannot be read, the first: {first}"
+
+
+def _batch_notes(batches: list[Batch], own_server: str) -> Iterator[str]:
+    """The pending batches by server."""
+    for server in dict.fromkeys(batch.server for batch in batches):
+        here = [batch for batch in batches if batch.server == server]
+        number = sum(batch.lines for batch in here)
+        yield f"{count(number, 'request')} {are(number)} pending in {count(len(here), 'batch')} at {server}:"
+        yield from (f"  {batch.batch_id or batch.file}: {_status(batch)}" for batch in here)
+        if server != own_server:
+            yield f"Set OPENAI_BASE_URL to {server} and run again to fetch them."
 
 
 def _status(batch: Batch) -> str:
@@ -271,8 +291,7 @@ def _status(batch: Batch) -> str:
     return f"{batch.status or 'validating'}; due by {when:%d %b %H:%M}"
 
 
-def _alike(reason: str) -> str:
+def _without_numbers(reason: str) -> str:
     """A reason without what differs from image to image, so that equal ones count together."""
     reason = re.sub(r"\brow \d+", "row …", reason)
-    reason = re.sub(r"\bits [\d,]+ (?=tokens|bytes)", "its … ", reason)
-    return reason
+    return re.sub(r"\bits [\d,]+ (?=tokens|bytes)", "its … ", reason)

@@ -1,7 +1,6 @@
 """Files out of the vault, each written beside its place and atomic_write in, so that a reader never meets half a file."""
 
 import json
-from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,19 +22,18 @@ AT_TIMES = {
     "changes.jsonl": "images whose state another check changed, and why",
     "unknown.jsonl": "answers that belong to no request of this run, and were not taken",
     "requests": "request files for another machine",
-    "batches": "request files of batches that are under way",
+    "batches": "request files of pending batches",
     "reviews.jsonl": "what reviewers decided, line by line; running again leaves it as it is",
     "exports": "the conversations in the forms that trainers read",
 }
 
 
 class Files:
-    """The files of a run, one image after the other. `origin` stands in each lineage line; the same images give the same
-    bytes; `place` makes the file of a cell one that holds on every machine. All files take their places together when the
-    block ends well."""
+    """The files of a run, written one image after the other; `origin` stands in each lineage line. The same images give the
+    same bytes. All files are renamed into place together when the block ends without an error."""
 
-    def __init__(self, folder: Path, prefix: str, origin: dict, place: Callable[[str], str] = str):
-        self._folder, self._prefix, self._origin, self._place, self._first = folder, prefix, origin, place, True
+    def __init__(self, folder: Path, prefix: str, origin: dict):
+        self._folder, self._prefix, self._origin, self._first = folder, prefix, origin, True
         self._stack = ExitStack()
 
     def __enter__(self) -> "Files":
@@ -54,7 +52,7 @@ class Files:
         line = json_line(_conversation(row, self._prefix))
         self._lines.write(line + "\n")
         self._list.write(("\n" if self._first else ",\n") + line)
-        self._lineage.write(json_line(_lineage(row, self._prefix, self._origin, self._place)) + "\n")
+        self._lineage.write(json_line(_lineage(row, self._prefix, self._origin)) + "\n")
         self._first = False
 
     def __exit__(self, *error: object) -> bool | None:
@@ -66,29 +64,28 @@ class Files:
 def check_same_run(folder: Path, title: str) -> None:
     """UserError: the folder holds the files of another dataset or track, which this run would replace."""
     try:
-        found = json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get("run", title)
+        held = json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get("run", title)
     except (OSError, ValueError, AttributeError):  # no run was finished here
         return
-    if found != title:
-        raise UserError(f"{folder} holds the conversations of {found}; give {title} another out_dir")
+    if held != title:
+        raise UserError(f"{folder} holds the conversations of {held}; give {title} another out_dir")
 
 
 def images_before(folder: Path) -> int:
-    """How many images the files of a folder are about; 0 where no run was finished there."""
+    """Counts the images that the files of a folder are about; 0 where no run was finished there."""
     try:
         return int(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["counts"]["images"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0
 
 
-def write_unknown(folder: Path, unknown: Iterable[tuple[str, str, int]]) -> None:
-    """Writes unknown.jsonl, one line an answer; without any, there is no such file."""
-    if not unknown:
-        (folder / "unknown.jsonl").unlink(missing_ok=True)
+def write_lines(path: Path, entries: list[dict]) -> None:
+    """Writes entries as JSON lines; without any, there is no such file. UserError: it cannot be written."""
+    if not entries:
+        path.unlink(missing_ok=True)
         return
-    with atomic_write(folder / "unknown.jsonl") as file:
-        for name, place, line in unknown:
-            file.write(json_line({"custom_id": name, "file": place, "line": line}) + "\n")
+    with atomic_write(path) as file:
+        file.writelines(json_line(entry) + "\n" for entry in entries)
 
 
 def write_manifest(folder: Path, manifest: dict) -> None:
@@ -114,7 +111,7 @@ def _failure(row: ImageState, prefix: str) -> dict:
     }
 
 
-def _lineage(row: ImageState, prefix: str, origin: dict, place: Callable[[str], str]) -> dict:
+def _lineage(row: ImageState, prefix: str, origin: dict) -> dict:
     return {
         "id": row.id,
         "image": f"{prefix}{row.image}",
@@ -126,7 +123,7 @@ def _lineage(row: ImageState, prefix: str, origin: dict, place: Callable[[str], 
         "request_sha256": row.key,
         "request_id": row.request_id,
         "attempt": row.attempt,
-        "traces": [trace | {"file": place(trace["file"])} for trace in row.traces],
+        "traces": row.traces,
         "findings": row.findings,
         "repairs": row.repairs,
     }

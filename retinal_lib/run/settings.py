@@ -56,7 +56,7 @@ class Settings(BaseModel):
         return dataset_name(self.dataset)
 
     @property
-    def by_hand(self) -> bool:
+    def file_exchange(self) -> bool:
         """True where requests leave as files, so that no server is called."""
         return self.mode in ("pack", "unpack", "recheck")
 

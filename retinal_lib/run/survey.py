@@ -87,7 +87,7 @@ class Survey:
             told = sorted({t["label"] for t in by_turn[turn] if t["is"] == "claim" and "label" in t})
             if len(asked) == 1 and told:
                 self._guesses[asked.pop()]["; ".join(told)] += 1
-        self._labels.update(seen)
+        self._labels.update(sorted(seen))
 
     def report(self) -> dict:
         """All figures as plain data; shares lie between 0 and 1."""

@@ -8,13 +8,17 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable
-from importlib import import_module
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import openai
+
+try:  # the SDK's transport, in whose terms a download breaks off
+    from httpx2 import TransportError
+except ImportError:  # versions of the SDK before 3
+    from httpx import TransportError
 
 from retinal_lib.errors import UserError
 
@@ -26,8 +30,6 @@ NOWHERE = "files that are carried by hand"  # the server's name where requests l
 T = TypeVar("T")
 _RAW = {"headers": {"X-Stainless-Raw-Response": "true"}}  # the SDK then returns the answer as it came
 STRANGE = "the server answered with something else than the API does; check OPENAI_BASE_URL (does it end in /v1?)"
-# a download that breaks off tells so in the terms of the SDK's transport, which is httpx or, in newer versions, httpx2
-BrokenOff = import_module(openai.DefaultAioHttpClient.__mro__[-2].__module__.split(".")[0]).TransportError
 
 
 class ChatReply(NamedTuple):
@@ -38,19 +40,19 @@ class ChatReply(NamedTuple):
 
 
 class RequestFailed(Exception):
-    """This request got no answer; the message says why. It is asked again in the next run."""
+    """A request got no answer; the message says why. It is asked again in the next run."""
 
 
 class NotFound(RequestFailed):
-    """The server knows nothing at that address (404), or sends elsewhere."""
+    """The server has nothing at that address (404), or redirects elsewhere."""
 
 
 class DeliveryUnknown(RequestFailed):
-    """The call may have reached the server or not: nothing says which."""
+    """It is not known whether the call reached the server."""
 
 
 class OutcomeUnknown(RequestFailed):
-    """A call that costs money may have been carried out, and the server does not tell."""
+    """It is not known whether a call that costs money was carried out, and the server does not tell."""
 
 
 class RunStopped(Exception):
@@ -62,21 +64,21 @@ class Unreachable(RunStopped):
 
 
 def address() -> str:
-    """The OpenAI-compatible server's address from OPENAI_BASE_URL. UserError: it is no http address."""
-    found = os.environ.get("OPENAI_BASE_URL", "").strip().rstrip("/") or DEFAULT_SERVER
-    parts = urlsplit(found)
+    """Returns the OpenAI-compatible server's address from OPENAI_BASE_URL. UserError: it is no http address."""
+    url = os.environ.get("OPENAI_BASE_URL", "").strip().rstrip("/") or DEFAULT_SERVER
+    parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError(f"OPENAI_BASE_URL is {without_login(found)!r}; expected an address such as http://localhost:8000/v1")
-    return found
+        raise UserError(f"OPENAI_BASE_URL is {without_login(url)!r}; expected an address such as http://localhost:8000/v1")
+    return url
 
 
 def unnamed() -> bool:
-    """True where no address is set, so that files carried by hand may go anywhere."""
+    """Whether no address is set, so that it is not known where request files go."""
     return not os.environ.get("OPENAI_BASE_URL", "").strip()
 
 
 def is_loopback(address: str) -> bool:
-    """True where the address can only be this machine."""
+    """Whether the address can only be this machine."""
     host = urlsplit(address).hostname or ""
     try:
         return ip_address(host).is_loopback
@@ -85,24 +87,24 @@ def is_loopback(address: str) -> bool:
 
 
 def without_login(address: str) -> str:
-    """The address, or a text with addresses, without a user's name and password and without what follows a question mark."""
+    """Returns an address, or a text with addresses, without user name, password and query."""
     return re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", re.sub(r"//[^/@]*@", "//", address))
 
 
 class Server:
-    """One server; the key comes from OPENAI_API_KEY alone. With `by_hand` it is never called: requests leave as files, and
-    only an address that is set in the environment names it; `silent` says that it is not called either. `note` says what
-    it is waiting for, for the progress line.
+    """One server; the key comes from OPENAI_API_KEY alone. With `file_exchange` it is never called: requests leave as files,
+    and only an address that is set in the environment names it; with `dry_run` it is not called either. `note` says what it
+    is waiting for, for the progress line; `backoff` is in seconds.
 
-    UserError: no address, or no key for a server elsewhere.
+    UserError: the address is none, or there is no key for a server elsewhere.
     """
 
-    def __init__(self, by_hand: bool = False, silent: bool = False, backoff: float = 1.0):
+    def __init__(self, file_exchange: bool = False, dry_run: bool = False, backoff: float = 1.0):
         self._address, self.backoff, self.note = address(), backoff, ""
         self.local = is_loopback(self._address)
         self._key = os.environ.get("OPENAI_API_KEY", "").strip()
-        self.name = NOWHERE if by_hand and unnamed() else without_login(self._address)
-        if not self._key and not self.local and not by_hand and not silent:
+        self.name = NOWHERE if file_exchange and unnamed() else without_login(self._address)
+        if not self._key and not self.local and not file_exchange and not dry_run:
             raise UserError(f"no key for {self.name}: set OPENAI_API_KEY in the environment")
         self._resume = 0.0  # no call leaves before this moment (monotonic seconds)
         self._dead = 0  # calls in a row that the server did not answer
@@ -125,7 +127,7 @@ class Server:
             self._client = None
 
     async def call(self, send: Callable[[openai.AsyncOpenAI], Awaitable[T]], once: bool = False, patient: bool = False) -> T:
-        """What `send` makes of the client, tried again while the server cannot answer.
+        """Returns what `send` gets with the client; tries again while the server cannot answer.
 
         `once`: the call costs money, so that it is not sent again where it may have arrived: DeliveryUnknown. `patient`: what
         the server does not know yet is asked for again. RequestFailed, NotFound, RunStopped.
@@ -142,7 +144,7 @@ class Server:
                 if once and error.status_code != 429:
                     raise DeliveryUnknown(reason) from error
                 limit = RATE_RETRIES if error.status_code == 429 else RETRIES
-            except (openai.APIConnectionError, BrokenOff) as error:
+            except (openai.APIConnectionError, TransportError) as error:
                 reason, pause = self.clean(f"the server could not be reached ({_cause(error)})"), None
                 if once:
                     raise DeliveryUnknown(reason) from error
@@ -168,35 +170,35 @@ class Server:
         return ChatReply(response.text, response.headers.get("x-request-id", ""))
 
     async def get(self, path: str, patient: bool = False, **query: object) -> dict:
-        """The JSON object at a path, as `call` gets it; a bare list stands under `data`."""
+        """Returns the JSON object at a path; a bare list is put under `data`. RequestFailed, NotFound, RunStopped."""
         options = {"params": query} if query else {}
-        found = await self.call(lambda client: client.get(path, cast_to=object, options=options), patient=patient)
-        found = {"data": found} if isinstance(found, list) else found
-        if not isinstance(found, dict):
+        answer = await self.call(lambda client: client.get(path, cast_to=object, options=options), patient=patient)
+        answer = {"data": answer} if isinstance(answer, list) else answer
+        if not isinstance(answer, dict):
             raise RequestFailed(STRANGE)
-        return found
+        return answer
 
     async def create(self, path: str, body: dict) -> dict:
-        """What a call makes that costs money, sent once. DeliveryUnknown: it may have been made."""
-        found = await self.call(lambda client: client.post(path, body=body, cast_to=object), once=True)
-        if not isinstance(found, dict) or not isinstance(found.get("id"), str):
+        """Posts a call that costs money, once, and returns what it made. DeliveryUnknown: it may have been made."""
+        made = await self.call(lambda client: client.post(path, body=body, cast_to=object), once=True)
+        if not isinstance(made, dict) or not isinstance(made.get("id"), str):
             raise DeliveryUnknown(STRANGE)
-        return found
+        return made
 
     async def upload(self, path: Path) -> str:
-        """The id of a request file that was uploaded for a batch; the file is read as it is sent."""
+        """Uploads a request file for a batch, reading it as it is sent; returns its id. RequestFailed, RunStopped."""
 
         async def send(client: openai.AsyncOpenAI) -> str:
             with path.open("rb") as file:
-                found = await client.files.create(file=(path.name, file, "application/jsonl"), purpose="batch")
-            return getattr(found, "id", None) or ""
+                made = await client.files.create(file=(path.name, file, "application/jsonl"), purpose="batch")
+            return getattr(made, "id", None) or ""
 
         if not (file_id := await self.call(send)):
             raise RequestFailed(STRANGE)
         return file_id
 
     async def download(self, file_id: str, path: Path) -> None:
-        """Writes a result file as it comes. RequestFailed: it broke off each time; OSError: the disk is full."""
+        """Downloads a file to disk as it comes. RequestFailed: it broke off each time; OSError: the disk is full."""
 
         async def send(client: openai.AsyncOpenAI) -> None:
             async with client.files.with_streaming_response.content(file_id) as answer:
@@ -220,28 +222,28 @@ class Server:
     def _refused(self, error: openai.APIStatusError, patient: bool) -> tuple[str, float | None]:
         """The reason, and the pause the server asked for, of a refusal that may pass. RequestFailed, NotFound, RunStopped."""
         status, code = error.status_code, str(error.code or error.type or "")
-        said = self.clean(f"{status} {_said(error)}")
+        message = self.clean(f"{status} {_message(error)}")
         if status in (401, 402, 403):
-            raise RunStopped(f"the server refused the key ({said}); check OPENAI_API_KEY, then run again") from error
+            raise RunStopped(f"the server refused the key ({message}); check OPENAI_API_KEY, then run again") from error
         if status == 429 and ("quota" in code or "billing" in code):
             raise RunStopped(
-                f"the quota is spent ({said}); top it up, then run again: nothing answered is asked again"
+                f"the quota is spent ({message}); top it up, then run again: nothing answered is asked again"
             ) from error
         if status in (408, 409, 425, 429) or status >= 500 or (patient and status == 404):
-            return f"the server answered {said}", _retry_after(error.response.headers)
+            return f"the server answered {message}", _retry_after(error.response.headers)
         if status == 404 or 300 <= status < 400:
-            raise NotFound(said) from error
-        raise RequestFailed(f"the server refused the request ({said})") from error
+            raise NotFound(message) from error
+        raise RequestFailed(f"the server refused the request ({message})") from error
 
     def clean(self, text: str) -> str:
-        """Text for people to see: one line, without the key."""
+        """Returns text for people to see: one line, without the key."""
         text = " ".join(text.split())
         if self._key:
             text = text.replace(self._key, "[key]")
         return without_login(re.sub(r"\b(sk-|Bearer )[\w*.-]{8,}", r"\1[key]", text))[:300]
 
 
-def _said(error: openai.APIStatusError) -> str:
+def _message(error: openai.APIStatusError) -> str:
     body = error.body if isinstance(error.body, dict) else {}
     return str(body.get("message") or _text(error) or error.response.reason_phrase)[:200]
 

@@ -22,7 +22,7 @@ _SORTED = json.JSONEncoder(sort_keys=True).encode
 
 @dataclass(frozen=True)
 class Request:
-    """What a teacher is asked about one image. `picture` is sent along where there is one."""
+    """A request to a teacher about one image. `picture` is sent along where there is one."""
 
     case: Case
     system: str
@@ -33,14 +33,14 @@ class Request:
     turns: tuple[tuple[str, str], ...] = ()  # earlier replies, each with what it was answered with
 
     @property
-    def told(self) -> str:
-        """All that is said besides the system prompt."""
+    def user_text(self) -> str:
+        """All text besides the system prompt."""
         return "\n".join([self.case.description, *(text for turn in self.turns for text in turn)])
 
     def key(self, identity: dict) -> str:
-        """sha256 over everything that changes the first answer: messages, image, teacher; later turns follow from the
-        replies. The id keeps two images that have
-        the same facts apart, so that each gets an answer of its own."""
+        """Returns the sha256 of everything that changes the first answer: messages, picture, teacher; later turns follow from
+        the replies. The id keeps two images with the same facts apart, so that each gets an answer of its own. UserError:
+        the picture cannot be read."""
         image = picture.encoding_hash(self.picture) if self.picture else ""
         short = [self.case.id, self.track, self.style, image, identity]
         # each part has a length or an end of its own, so that no two requests give the same bytes
@@ -52,8 +52,8 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """A raw reply as read: the text, or the problem that makes it useless; model and tokens as the server told them."""
+class ParsedReply:
+    """A parsed reply: the text, or the problem that makes it unusable; model and tokens as the server gave them."""
 
     text: str = ""
     problem: str = ""
@@ -62,7 +62,7 @@ class Reading:
 
 
 class Teacher(Protocol):
-    """What `direct` needs of a teacher. `identity` is all that changes its answers besides the messages, `origin` the
+    """Whoever answers requests. `identity` is all that changes its answers besides the messages, `origin` the
     server and model that a reply is stored with."""
 
     name: str
@@ -72,17 +72,17 @@ class Teacher(Protocol):
     note: str
 
     async def ask(self, request: Request) -> tuple[str, str]:
-        """The raw reply and the server's id of it. RequestFailed, RunStopped."""
+        """Returns the raw reply and the server's id of it. RequestFailed, RunStopped."""
 
-    def read(self, raw: str) -> Reading:
-        """What a raw reply says."""
+    def read(self, raw: str) -> ParsedReply:
+        """Parses a raw reply."""
 
     async def close(self) -> None:
-        """Lets go of connections."""
+        """Closes connections."""
 
 
 class OfflineTeacher:
-    """Composes conversations from the facts on this machine: free, grounded in every word, the same for a seed."""
+    """The offline composer: conversations made from the facts on this machine, free, the same for a seed."""
 
     name = "offline"
     model = "retinal_lib offline composer"
@@ -94,15 +94,15 @@ class OfflineTeacher:
         self.identity = {"teacher": self.name, "seed": seed, "composer": offline.version()}
 
     async def ask(self, request: Request) -> tuple[str, str]:
-        """The composed reply; it needs no server, so the id is empty."""
+        """Returns the composed reply; without a server, the id is empty."""
         return offline.compose(request.case, request.track, request.style, self.seed), ""
 
-    def read(self, raw: str) -> Reading:
-        """The reply as it stands."""
-        return Reading(raw, model=self.model)
+    def read(self, raw: str) -> ParsedReply:
+        """Returns the reply as it is."""
+        return ParsedReply(raw, model=self.model)
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Does nothing."""
 
 
 class OpenAITeacher:
@@ -110,12 +110,12 @@ class OpenAITeacher:
 
     name = "openai"
 
-    def __init__(self, model: str | None, options: dict | None = None, by_hand: bool = False, silent: bool = False):
+    def __init__(self, model: str | None, options: dict | None = None, file_exchange: bool = False, dry_run: bool = False):
         if not model:
             raise UserError(
                 "the openai teacher needs a model, such as -p model gpt-4o-mini, or the name your own server gives it"
             )
-        self.model, self.options, self.server = model, options or {}, Server(by_hand, silent)
+        self.model, self.options, self.server = model, options or {}, Server(file_exchange, dry_run)
         clashing = sorted({"model", "messages", "stream", "n", "api_key", "extra_headers", "extra_query"} & set(self.options))
         if clashing:
             raise UserError(f"request options {', '.join(clashing)} are set by the run and cannot stand under `request`")
@@ -135,7 +135,7 @@ class OpenAITeacher:
         await self.server.close()
 
     def body(self, request: Request) -> dict:
-        """What is posted, now or as a line of a batch. RequestFailed: the picture cannot be read."""
+        """Returns what is posted, now or as a line of a batch. RequestFailed: the picture cannot be read."""
         content: str | list[dict] = request.case.description
         if request.picture:
             try:
@@ -149,14 +149,14 @@ class OpenAITeacher:
         return {"model": self.model, "messages": messages, **self.options}
 
     def bound(self, request: Request) -> Bound:
-        """The tokens that a request and its answer can come to at most, as far as the prices file and options tell."""
-        prompt = cost.bound(request.system, request.told)
+        """Returns the most tokens that a request and its answer can have, as far as the prices file and options tell."""
+        prompt = cost.bound(request.system, request.user_text)
         if request.picture:
             prompt += cost.picture_for_queue(request.size, self.price.image if self.price else None)
         return Bound(prompt, self.answer_bound)
 
     async def ask(self, request: Request) -> tuple[str, str]:
-        """The body of the server's answer and its request id."""
+        """Returns the body of the server's answer and its request id. RequestFailed, RunStopped."""
         body = await asyncio.to_thread(self.body, request) if request.picture else self.body(request)
         try:
             return await self.server.chat(body)
@@ -165,19 +165,19 @@ class OpenAITeacher:
                 f"{self.server.name} does not offer model {self.model!r} there ({error}); check OPENAI_BASE_URL and model"
             ) from error
 
-    def read(self, raw: str) -> Reading:
-        """The text of a chat completion, or what makes it useless: cut, refused, empty, or no completion at all."""
+    def read(self, raw: str) -> ParsedReply:
+        """Parses a chat completion: its text, or what makes it unusable: cut, refused, empty, or no completion at all."""
         try:
             body = orjson.loads(raw)
         except orjson.JSONDecodeError:
-            return Reading(problem="the reply is not JSON")
+            return ParsedReply(problem="the reply is not JSON")
         if not isinstance(body, dict):
-            return Reading(problem="the reply is no chat completion")
-        counted, model = _tokens(body.get("usage")), str(body.get("model") or "")
+            return ParsedReply(problem="the reply is no chat completion")
+        tokens, model = _tokens(body.get("usage")), str(body.get("model") or "")
         choices = body.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            said = self.server.clean(json.dumps(body["error"])) if body.get("error") else "it has no choices"
-            return Reading(problem=f"the reply is no chat completion: {said}", model=model, tokens=counted)
+            why = self.server.clean(json.dumps(body["error"])) if body.get("error") else "it has no choices"
+            return ParsedReply(problem=f"the reply is no chat completion: {why}", model=model, tokens=tokens)
         message = choices[0].get("message") or {}
         text, finish = _text(message.get("content")), choices[0].get("finish_reason")
         problem = ""
@@ -189,7 +189,7 @@ class OpenAITeacher:
             problem = "the reply is cut (finish_reason content_filter)"
         elif not text:
             problem = "the reply is empty"
-        return Reading(text, problem, model, counted)
+        return ParsedReply(text, problem, model, tokens)
 
 
 def _text(content: object) -> str:
@@ -208,7 +208,7 @@ def _tokens(usage: object) -> dict[str, int]:
 
 
 def make(settings: object) -> Teacher:
-    """The teacher that the settings name. UserError: no model, or no key for a server elsewhere."""
+    """Makes the teacher that settings name. UserError: no model, or no key for a server elsewhere."""
     if settings.teacher == "offline":
         return OfflineTeacher(settings.seed)
-    return OpenAITeacher(settings.model, settings.request, settings.by_hand, settings.dry_run)
+    return OpenAITeacher(settings.model, settings.request, settings.file_exchange, settings.dry_run)

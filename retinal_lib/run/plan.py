@@ -1,0 +1,70 @@
+"""The plan of a run: each chosen image with its request, or with the reason why there is none."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from retinal_lib import files, images, paths
+from retinal_lib.ask.runner import PlannedImage
+from retinal_lib.ask.vault import ImageState
+from retinal_lib.dataset.image import Image
+from retinal_lib.errors import UserError
+from retinal_lib.facts import Case, Fact, Source, source_rows
+from retinal_lib.run import settings
+from retinal_lib.run.context import RunContext
+from retinal_lib.teacher import prompt
+from retinal_lib.teacher.teachers import Request
+
+
+class Planner:
+    """Puts the requests of a run together. `prompts` are those made so far, by the aspects that an image has; `estimate` is
+    for the requests of the latest pass."""
+
+    def __init__(self, context: RunContext):
+        self.context = context
+        self.prompts: dict[tuple[str, ...], str] = {}
+        self.estimate = context.estimate()
+        self._aspects = frozenset(prompt.told(context.settings.track))
+
+    def case(self, image: Image | str) -> Case:
+        """Returns all facts that the run's track tells of an image; their files are relative to the dataset's folder.
+        UserError: the image is unknown or skipped."""
+        case, root = self.context.data.describe(image), self.context.data.root
+        facts = [f._replace(source=f.source.relative_to(root)) for f in case.facts if f.aspect in self._aspects]
+        if text := " ".join((self.context.settings.hidden_text or "").split()).rstrip("."):
+            file = paths.display_path(settings.params_file(self.context.settings.name))
+            facts.append(Fact("notes", "hidden_text", text, "", text, Source(file, None, "hidden_text"), text))
+        return replace(case, facts=tuple(facts))
+
+    def prompt(self, case: Case) -> str:
+        """Returns the system prompt for an image with these facts."""
+        if case.aspects not in self.prompts:
+            chosen = self.context.settings
+            self.prompts[case.aspects] = prompt.render(self.context.page, chosen.track, chosen.style, case.aspects)
+        return self.prompts[case.aspects]
+
+    def images(self) -> Iterator[PlannedImage]:
+        """Yields every chosen image in order: with a request, or with the reason why there is none."""
+        self.estimate = self.context.estimate()
+        for position, name in enumerate(self.context.images):
+            image = self._planned(position, self.context.data.image(name))
+            if image.request and self.context.asks_server:
+                self.estimate.add(image.request.system, image.request.case.description, image.request.size)
+            yield image
+
+    def _planned(self, position: int, image: Image) -> PlannedImage:
+        row = ImageState(position, image.id, image.export_name, image.split, "skipped", image.excluded_because)
+        if image.excluded_because:
+            return PlannedImage(row)
+        try:
+            size = images.check(image.path)
+        except UserError as error:
+            row.reason = str(error).replace(image.path.name, "the file", 1)  # equal reasons count together
+            return PlannedImage(row)
+        case = self.case(image)
+        if all(fact.name == "modality" for fact in case.facts):
+            row.reason = "; ".join(["nothing is known of it", *case.missing])
+            return PlannedImage(row)
+        system, chosen = self.prompt(case), self.context.settings
+        row.state, row.prompt, row.sources = "failed", files.sha256(system), source_rows(case.facts)
+        picture, pixels = (image.path, size) if self.context.sends_images else (None, None)
+        return PlannedImage(row, Request(case, system, chosen.track, chosen.style, picture, pixels))
