@@ -1,9 +1,14 @@
-"""What a notebook or terminal shows: counts in words, tables in full, and progress bars."""
+"""What people are shown: counts in words, tables in full, progress bars, and pages filled from templates."""
 
+import base64
 import sys
+from functools import cache
 
 import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from tqdm import tqdm
+
+from retinal_lib.paths import PACKAGE
 
 
 def count(number: int, noun: str) -> str:
@@ -72,3 +77,23 @@ class _CellOutput:
 def _in_kernel() -> bool:
     shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
     return shell is not None and hasattr(shell, "kernel")
+
+
+def render(template: str, **values: object) -> str:
+    """Fills a template of the package, named by its path below retinal_lib/, and returns the text; values are escaped in .html
+    files. explore/sheets, review/sample_html and export/card use it."""
+    return _templates().get_template(template).render(values)
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(PACKAGE),
+        autoescape=select_autoescape(("html",)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
+    return environment

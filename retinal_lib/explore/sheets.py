@@ -151,12 +151,12 @@ def write(overlays: Sequence[Overlay], file: Path, title: str, note: str = "", o
     terms. Images that cannot be read are named at the end. UserError: the file cannot be written."""
     cards, unread = [], []
     with display.Bar(len(overlays), "pictures") as bar:
-        for done, image in enumerate(overlays):
-            bar.show(done)
+        for done, image in enumerate(overlays, start=1):
             try:
                 cards.append((image, drawing.jpeg(card(image), _DOTS)))
             except UserError as error:
                 unread.append(str(error))
+            bar.show(done)
     if order:
         cards = [cards[i] for i in overlay.worst([image for image, _ in cards])]
     shown = [image for image, _ in cards]

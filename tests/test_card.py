@@ -1,0 +1,33 @@
+"""The dataset card says what a run holds and where it comes from."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from retinal_lib import Job, UserError
+from retinal_lib.export import card
+
+
+def test_the_card_holds_source_counts_and_survey(tmp_path: Path) -> None:
+    outcome = Job.load(dataset="ODIR", out_dir=str(tmp_path)).run()
+    text = card.write_card(tmp_path).read_text(encoding="utf-8")
+    _, head, body = text.split("---\n", 2)
+    assert yaml.safe_load(head)["size_categories"] == ["n<1K"] and yaml.safe_load(head)["language"] == ["en"]
+    for expected in (
+        "# Ocular Disease Intelligent Recognition",
+        "**Made from a drawn sample",
+        "- Image quality and vessel measurements: AutoMorph",
+        f"| accepted | {outcome.counts['accepted']} |",
+        "Splits by person and picture (`splits.csv`): 14 train.",
+        "![Question-and-answer pairs of a conversation](card-turns.png)",
+        "\n\n## Checks\n\nEach number and claim",
+        "\nNo finding.\n\n## Intended use\n",
+    ):
+        assert expected in body, expected
+    assert "\n\n\n" not in body and (tmp_path / "card-claims.png").is_file()
+
+
+def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no finished run"):
+        card.write_card(tmp_path)
