@@ -16,6 +16,7 @@ from retinal_lib.ask.batch_ledger import BatchLedger
 from retinal_lib.ask.runner import PlannedImage, Progress, RunResult
 from retinal_lib.ask.vault import Vault, locked
 from retinal_lib.check import conversation_check as check
+from retinal_lib.conversation import Conversation
 from retinal_lib.dataset import page
 from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.splits import write_run
@@ -135,7 +136,8 @@ class Job(DatasetJob):
                 exported.add(row)
                 tally.add(row)
                 if row.state == "accepted":
-                    survey.add(row.conversation, row.traces)
+                    entry = run_files.conversation_entry(row, self.context.prefix)
+                    survey.add(Conversation.from_llava(entry).turns, row.traces)
         outcome, before = tally.outcome(result, BatchLedger(vault)), run_files.images_before(self.folder)
         if before > len(self.images):
             fewer = (

@@ -49,7 +49,7 @@ class Files:
         if row.state != "accepted":
             self._failures.write(json_line(_failure(row, self._prefix)) + "\n")
             return
-        line = json_line(_conversation(row, self._prefix))
+        line = json_line(conversation_entry(row, self._prefix))
         self._lines.write(line + "\n")
         self._list.write(("\n" if self._first else ",\n") + line)
         self._lineage.write(json_line(_lineage(row, self._prefix, self._origin)) + "\n")
@@ -94,7 +94,8 @@ def write_manifest(folder: Path, manifest: dict) -> None:
         file.write(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n")
 
 
-def _conversation(row: ImageState, prefix: str) -> dict:
+def conversation_entry(row: ImageState, prefix: str) -> dict:
+    """Returns an accepted image's entry of conversations.jsonl; `prefix` stands before the image's name."""
     return {"id": row.id, "image": f"{prefix}{row.image}", "conversations": row.conversation}
 
 
