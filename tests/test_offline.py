@@ -52,6 +52,32 @@ def answers(turns: list[Turn]) -> str:
     return "\n".join(turn.answer for turn in turns)
 
 
+# --- the texts and their version ---
+
+GOLDEN = Path(__file__).parent / "golden_offline.txt"
+ONE = Case("ODIR", "eye-1", "1.png", Path("1.png"), "train", "1", "left", (
+    Fact("image", "modality", "fundus", "", "it is a colour fundus photograph", Source("page"), "colour fundus photograph"),
+    Fact("image", "eye", "left", "", "it shows the left eye", Source("1.png"), "left"),
+    Fact("patient", "age", 58, "years", "the patient is 58 years old", Source("t.csv", 2, "Age"), "58 years old", "patient"),
+    Fact("quality", "quality", 0, "AutoMorph", "the quality is good", Source("q.csv", 2, "Prediction"), "good"),
+    Fact("disease", "normal", 1, "", "a normal fundus", Source("t.csv", 2, "N"), "normal fundus"),
+    Fact("vascular", "Disc_height", 1776.0, "µm", "the vertical diameter is 1776 µm", Source("m.csv", 2, "Disc_height")),
+    Fact("vascular", "Disc_width", 1591.0, "µm", "the horizontal diameter is 1591 µm", Source("m.csv", 2, "Disc_width")),
+    Fact("vascular", "Artery_Fractal_dimension", 1.3, "", "1.300", Source("m.csv", 2, "Fractal_dimension")),
+    Fact("vascular", "Vein_Fractal_dimension", 1.451, "", "1.451", Source("m.csv", 2, "Fractal_dimension")),
+))  # fmt: skip
+
+
+def golden() -> str:
+    texts = [offline.compose(seen(ONE, track), track, style, seed) for track, style in KINDS for seed in SEEDS]
+    return "\n\n".join([f"version: {offline.version()}", *texts]) + "\n"
+
+
+def test_composed_texts_change_with_the_version_alone() -> None:
+    advice = "raise `version` in offline.yaml, so that runs compose anew; then write the texts by python tests/test_offline.py"
+    assert golden() == GOLDEN.read_text(encoding="utf-8"), advice
+
+
 # --- properties over all samples ---
 
 
@@ -409,3 +435,7 @@ def test_a_noun_gets_the_article_that_is_spoken(noun: str, told: str) -> None:
 def test_words_are_joined_and_clauses_made_sentences() -> None:
     assert [joined(list("abc")[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
     assert sentence(" it is.") == "It is." and sentence("is it?") == "Is it?"
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(golden(), encoding="utf-8")

@@ -1,22 +1,20 @@
-"""Composes conversations from facts without a language model: varied phrases, every fact as it stands, nothing beyond."""
+"""Composes conversations from facts without a language model: varied phrases, every fact as it is, and nothing else."""
 
 import random
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
-from retinal_lib.conversation import CONSULT_WORDS
+from retinal_lib.conversation import CONSULT_WORDS, TURNS
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions.wording import ENDINGS, box_text, is_count
 from retinal_lib.facts import Case, Fact
 from retinal_lib.teacher import offline_phrases
 from retinal_lib.teacher.offline_phrases import Phrases, articled, joined, sentence
+from retinal_lib.teacher.prompt import PROMPTS
 
-_BANK = Path(__file__).parent / "prompts" / "offline.yaml"
 # the turns of an instruction conversation follow one of these orders; the image itself always comes first
 _ORDERS = (
     ("quality", "disease", "lesion", "disc", "vascular", "patient", "notes"),
@@ -25,12 +23,12 @@ _ORDERS = (
     ("disease", "lesion", "quality", "disc", "vascular", "notes", "patient"),
     ("quality", "disc", "vascular", "disease", "lesion", "patient", "notes"),
 )
-_MOST, _LEAST = 6, 3
+_LEAST, _MOST = TURNS["instruction"]
 
 
 @cache
 def _bank() -> dict:
-    return yaml.safe_load(_BANK.read_text(encoding="utf-8"))
+    return yaml.safe_load((PROMPTS / "offline.yaml").read_text(encoding="utf-8"))
 
 
 def version() -> int:
@@ -39,15 +37,14 @@ def version() -> int:
 
 
 def compose(case: Case, track: str, style: str | None, seed: int) -> str:
-    """A conversation about a case in the form that teachers answer in, the same for the same seed."""
+    """Returns a conversation about a case in the form that prompts ask for, the same for the same seed."""
     composer = _Composer(case, random.Random(f"{seed}:{track}:{style}:{case.id}"))
     turns = composer.conversation() if track == "instruction" else composer.single(style)
     return "\n".join(f"User: {question}\nAssistant: {answer}" for question, answer in turns)
 
 
-@dataclass(frozen=True)
-class _Topic:
-    """What one turn is about: the bank of its question and the sentences of its answer."""
+class _Topic(NamedTuple):
+    """The subject of one turn: the bank of its question and the sentences of its answer."""
 
     question: str
     answer: tuple[str, ...]
@@ -82,8 +79,7 @@ class _Composer:
     # --- the topics, one method each: the sentences, or none where nothing is known ------------------------------------
 
     def _topic(self, name: str) -> _Topic | None:
-        tell: Callable[[], list[str]] = getattr(self, f"_{name}")
-        sentences = tell()
+        sentences = getattr(self, f"_{name}")()
         unknown = name == "disease" and not self.case.about("disease")
         return _Topic("unknown" if unknown else name, tuple(sentences)) if sentences else None
 
@@ -92,14 +88,12 @@ class _Composer:
 
     def _image(self) -> list[str]:
         facts = {f.name: f for f in self.case.about("image")}
-        eye = facts.pop("eye", None)
-        modality = facts.pop("modality", None)
+        eye, modality = facts.pop("eye", None), facts.pop("modality", None)
         rest = [sentence(f.text) for f in facts.values()]
         if modality is None:
             return ([self.phrases.say(self.bank["eye"], eye=eye.words)] if eye else []) + rest
-        if eye is None:
-            return [self.phrases.say(self.bank["image"], modality=_noun(modality)), *rest]
-        return [self.phrases.say(self.bank["image_eye"], modality=_noun(modality), eye=eye.words), *rest]
+        slots = {"modality": _noun(modality)} | ({"eye": eye.words} if eye else {})
+        return [self.phrases.say(self.bank["image_eye" if eye else "image"], **slots), *rest]
 
     def _quality(self) -> list[str]:
         return [self._one_quality(fact) for fact in self.case.about("quality")]
@@ -213,27 +207,17 @@ class _Composer:
         return [*topics[:-2], last]
 
     def _split(self, topics: list[_Topic]) -> list[_Topic]:
-        """One topic more: an answer of several sentences in two turns, else which eye it is, else what is not known."""
-        asked = [topic.question for topic in topics]
-        for i, topic in enumerate(topics):
-            if (
-                topic.question == "image"
-                and "eye" not in asked
-                and self._facts("image", "eye")
-                and self._facts("image", "modality")
-            ):
-                eye = _Topic("eye", (self.phrases.say(self.bank["eye"], eye=self.case.eye), *topic.answer[1:]))
-                modality = _noun(self._facts("image", "modality")[0])
-                return [_Topic("image", (self.phrases.say(self.bank["image"], modality=modality),)), eye, *topics[i + 1 :]]
-        for i, topic in enumerate(topics):
-            if len(topic.answer) > 1:
-                return [
-                    *topics[:i],
-                    _Topic(topic.question, topic.answer[:1]),
-                    _Topic("notes", topic.answer[1:]),
-                    *topics[i + 1 :],
-                ]
-        missing = "patient" if "patient" not in asked else "lesion" if "lesion" not in asked else "vascular"
+        """One topic more: the eye in a turn of its own, else an answer of several sentences in two, else what is not known."""
+        asked, image = [topic.question for topic in topics], topics[0] if topics else None
+        modality = self._facts("image", "modality")
+        if "image" in asked and "eye" not in asked and self._facts("image", "eye") and modality:
+            eye = _Topic("eye", (self.phrases.say(self.bank["eye"], eye=self.case.eye), *image.answer[1:]))
+            kind = self.phrases.say(self.bank["image"], modality=_noun(modality[0]))
+            return [_Topic("image", (kind,)), eye, *topics[1:]]
+        for i, (question, answer) in enumerate(topics):
+            if len(answer) > 1:
+                return [*topics[:i], _Topic(question, answer[:1]), _Topic("notes", answer[1:]), *topics[i + 1 :]]
+        missing = next(name for name in ("patient", "lesion", "vascular") if name not in asked or name == "vascular")
         return [*topics, _Topic(missing, (self.phrases.say(self.bank["nothing"][missing]),))]
 
     def _caption(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The phrases of the offline teacher: its sentences, and how it tells measurements of the vessels."""
+"""Phrases of the offline composer, and its sentences about measurements of vessels and optic disc."""
 
 import random
 import re
@@ -11,14 +11,14 @@ _CHOICE = re.compile(r"<([^<>]*\|[^<>]*)>")
 
 
 class Phrases:
-    """Draws phrases, with one random generator, never the same template twice in a row."""
+    """Draws phrases at random; a template is used again only when all of its list were used."""
 
     def __init__(self, rng: random.Random):
         self.rng = rng
         self._used: set[str] = set()
 
     def say(self, templates: list[str], **slots: object) -> str:
-        """One of the templates with its alternatives chosen and its slots filled; $Words is $words with a capital."""
+        """Returns one of the templates with its alternatives chosen and its slots filled; $Words is $words with a capital."""
         fresh = [t for t in templates if t not in self._used] or templates
         chosen = self.rng.choice(fresh)
         self._used.add(chosen)
@@ -33,23 +33,23 @@ class Phrases:
 
 
 def capital(text: str) -> str:
-    """The text with its first letter in upper case."""
+    """Returns the text with its first letter in upper case."""
     return text[:1].upper() + text[1:]
 
 
 def sentence(text: str) -> str:
-    """A clause as a sentence."""
+    """Returns a clause as a sentence."""
     text = text.strip()
     return capital(text) if text.endswith((".", "!", "?")) else capital(text) + "."
 
 
 def joined(words: list[str], last: str = "and") -> str:
-    """a, b and c."""
+    """Returns words as a list in a sentence: a, b and c."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
 def articled(noun: str) -> str:
-    """The noun with an indefinite article, unless it has an article or a negation."""
+    """Returns the noun with an indefinite article, unless it has an article or a negation."""
     if re.match(r"(an?|the|no|one|two|several|some)(?![\w-])", noun, re.IGNORECASE):
         return noun
     # a word in capitals is spelled out: an OCT scan, but a UWF picture
@@ -71,7 +71,7 @@ _DISC = (
 
 
 class Vessels:
-    """The measurements of one image by column; `say` texts are as the description gives them."""
+    """Sentences about the measurements of one image; values are written as in its description."""
 
     def __init__(self, facts: tuple[Fact, ...], bank: dict, phrases: Phrases):
         columns = measurements.columns()
@@ -83,38 +83,34 @@ class Vessels:
         return measurements.feature(column).say(self.known[column].value)
 
     def disc(self) -> list[str]:
-        """Sentences on the optic disc and cup: all that was measured."""
-        found = []
-        for template, vertical, horizontal in _DISC:
-            both = vertical in self.known and horizontal in self.known
-            if both:
-                found.append(self.phrases.say(self.bank[template], a=self._value(vertical), b=self._value(horizontal)))
+        """Returns sentences about the optic disc and cup: all that was measured."""
+        sentences = []
+        for template, *columns in _DISC:
+            known = [column for column in columns if column in self.known]
+            if len(known) == 2:
+                a, b = map(self._value, known)
+                sentences.append(self.phrases.say(self.bank[template], a=a, b=b))
             else:
-                found += [self._single(column) for column in (vertical, horizontal) if column in self.known]
-        return found
+                sentences += map(self._single, known)
+        return sentences
 
-    def vessels(self, most: int) -> list[str]:
-        """At most `most` sentences on the vessels, each of a group of its own, drawn at random."""
+    def vessels(self, limit: int) -> list[str]:
+        """Returns at most `limit` sentences about the vessels, each about a group of its own, drawn at random."""
         options = [self._list(zone, prefix) for zone in _ZONES for prefix in measurements.SPEC["vessels"]]
         options += [self._pair(zone, measure) for zone in _ZONES for measure in measurements.SPEC["measures"]]
         options += [self._calibres(zone, formula) for zone in _ZONES[1:] for formula in _FORMULAS]
         options += [[column] for column in measurements.SPEC["extra"] if column in self.known]
         options = [option for option in options if option]
         self.phrases.rng.shuffle(options)
-        told: set[str] = set()
-        found = [f"{f.text[:1].upper()}{f.text[1:].rstrip('.')}." for f in self.free]
+        used: set[str] = set()
+        sentences = [capital(fact.text.rstrip(".")) + "." for fact in self.free]
         for columns in options:
-            if len(found) >= most or told & set(columns):
-                continue
-            told |= set(columns)
-            found.append(self._told(columns))
-        return found
+            if len(sentences) < limit and not used & set(columns):
+                used |= set(columns)
+                sentences.append(self._sentence(columns))
+        return sentences
 
-    def every(self) -> list[str]:
-        """One sentence per measurement: for descriptions that must tell them all."""
-        return [self._single(column) for column in self.known]
-
-    def _told(self, columns: list[str]) -> str:
+    def _sentence(self, columns: list[str]) -> str:
         first = measurements.feature(columns[0])
         if len(columns) == 1:
             return self._single(columns[0])
