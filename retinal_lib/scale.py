@@ -1,34 +1,34 @@
-"""The same work over many machines: answering, mask-to-box and describing by Ray Data's actor pools.
+"""The same work on many machines: answers, boxes of masks and descriptions, by Ray Data's actor pools.
 
-Nothing here needs Ray on one machine: with `workers=1` the work is done in this process. With more, each worker of a pool
-loads what it needs once and takes blocks of items; what comes back is written as it comes, and a run that was stopped goes on
-where it was. On a cluster, pass `address="auto"` (see the README for Slurm).
+One machine needs no Ray: with `workers=1` the work is done in this process. With more, each worker of a pool loads what it
+needs once and takes blocks of items. Results are written as they arrive, and a run that was stopped continues where it was.
+On a cluster, pass `address="auto"` (see the README for Slurm).
 """
 
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 from retinal_lib import display, paths
 from retinal_lib.errors import UserError
 from retinal_lib.files import json_line, read_jsonl
-from retinal_lib.inference import answer_files as answers
-from retinal_lib.inference import question_files as questions
+from retinal_lib.inference import answer_files, question_files
 from retinal_lib.inference.answer_files import Answered
 from retinal_lib.inference.batching import Asked, Options, run
 
 BLOCK = 32  # items that a worker takes at once
-Work = Callable[[list[dict]], list[dict]]
+Worker = Callable[[list[dict]], list[dict]]  # items to rows, a row for each item, with its id
 
 
 # --- what the workers do ------------------------------------------------------------------------------------------------
 
 
 class Answering:
-    """Answers requests with a model that it loads once."""
+    """A worker that answers questions with a model, which it loads once."""
 
     def __init__(self, model_name: str, loading: dict, options: dict):
         from retinal_lib.inference.infer import load
@@ -36,50 +36,56 @@ class Answering:
         self.model, self.options = load(model_name, loading), Options.of(**options)
 
     def __call__(self, items: list[dict]) -> list[dict]:
-        """Items with id, image and questions to rows with id and answers, or an error."""
+        """Turns items with id, image and questions into rows with id and answers, or an error."""
         asked = [Asked(item["id"], item["image"], tuple(item["questions"])) for item in items]
         return [
-            {"id": key} | ({"error": str(found)} if isinstance(found, UserError) else {"answers": found})
-            for key, found in run(self.model, asked, self.options)
+            {"id": key} | ({"error": str(answers)} if isinstance(answers, UserError) else {"answers": answers})
+            for key, answers in run(self.model, asked, self.options)
         ]
 
 
-class Boxing:
-    """Finds the lesions of masks."""
+class OneByOne:
+    """A worker whose items do not depend on each other: `row` says what is added to an item."""
 
     def __call__(self, items: list[dict]) -> list[dict]:
-        """Items with id and mask to rows with the mask's size and lesions (box, pixels), or an error."""
-        return [self._one(item) for item in items]
+        """Turns items into rows; where `row` raises a UserError, it stands in the row as `error`."""
+        rows = []
+        for item in items:
+            try:
+                rows.append(item | self.row(item))
+            except UserError as error:
+                rows.append(item | {"error": str(error)})
+        return rows
 
-    def _one(self, item: dict) -> dict:
+    def row(self, item: dict) -> dict:
+        """Returns what is added to an item. UserError: nothing can be said of it."""
+        raise NotImplementedError
+
+
+class Boxing(OneByOne):
+    """A worker that finds the lesions of masks."""
+
+    def row(self, item: dict) -> dict:
+        """Returns the size of the item's mask and its lesions (box, pixels)."""
         from retinal_lib.dataset.lesions import boxes
 
-        try:
-            found = boxes.load(Path(item["mask"]))
-        except UserError as error:
-            return item | {"error": str(error)}
-        lesions = [{"box": list(lesion.box), "pixels": lesion.pixels} for lesion in found.lesions]
-        return item | {"size": list(found.size), "lesions": lesions}
+        mask = boxes.load(Path(item["mask"]))
+        lesions = [{"box": list(lesion.box), "pixels": lesion.pixels} for lesion in mask.lesions]
+        return {"size": list(mask.size), "lesions": lesions}
 
 
-class Describing:
-    """Describes images of a dataset that it reads once."""
+class Describing(OneByOne):
+    """A worker that describes images of a dataset, which it reads once."""
 
     def __init__(self, dataset: str, data_root: str, automorph_root: str | None, split: str | None):
         from retinal_lib.dataset.desc import load_dataset
 
         self.data = load_dataset(dataset, data_root, automorph_root, split)
 
-    def __call__(self, items: list[dict]) -> list[dict]:
-        """Items with id (the image's name) to rows with the sample's id, image and description, or an error."""
-        return [self._one(item) for item in items]
-
-    def _one(self, item: dict) -> dict:
-        try:
-            case = self.data.describe(item["id"])
-        except UserError as error:
-            return item | {"error": str(error)}
-        return item | {"sample": case.id, "image": case.image, "description": case.description}
+    def row(self, item: dict) -> dict:
+        """Returns the sample's id, image and description, for an item whose id is the image's name."""
+        case = self.data.describe(item["id"])
+        return {"sample": case.id, "image": case.image, "description": case.description}
 
 
 # --- what users call ----------------------------------------------------------------------------------------------------
@@ -96,30 +102,42 @@ def answer(
     loading: dict | None = None,
     **options: object,
 ) -> Answered:
-    """Answers a question file with `workers` copies of a model, each with `gpus` GPUs; files and resuming are as in
-    `answers.answer`, and so are the options. `loading` goes to `load_model`, such as {"vision_tower": …}.
+    """Answers a question file with `workers` copies of a model, each with `gpus` GPUs.
 
-    UserError: as there, or Ray is not installed.
+    Files, options and continuing are as in `inference.answer_files.answer`; `loading` goes to `load_model`, such as
+    {"vision_tower": …}. UserError: as there, or Ray is not installed.
     """
     from retinal_lib.inference.infer import identity
 
-    entries = questions.read(question_file, image_folder)
+    entries = question_files.read(question_file, image_folder)
     loading = loading or {}
-    stand = SimpleNamespace(identity=identity(str(model_name), loading), noticed={})
+    model = SimpleNamespace(identity=identity(str(model_name), loading), noticed={})  # the workers load the model itself
 
-    def spread_out(_model: object, asked: Sequence[Asked], chosen: Options) -> Iterator[tuple[object, list[str] | UserError]]:
+    def ask(_model: object, asked: Sequence[Asked], chosen: Options) -> Iterator[tuple[object, list[str] | UserError]]:
         items = [{"id": a.key, "image": str(a.image), "questions": list(a.questions)} for a in asked]
-        pool = _Pool(Answering, (str(model_name), loading, chosen.given), workers, gpus, address, block=4 * chosen.batch_size)
-        for row in pool.rows(items):
+        worker = partial(Answering, str(model_name), loading, chosen.given)
+        for row in _rows(worker, items, workers, address, gpus, block=4 * chosen.batch_size):
             yield row["id"], UserError(row["error"]) if "error" in row else row["answers"]
 
-    return answers.answer(stand, entries, answers_file, ask=spread_out, **options)
+    return answer_files.answer(model, entries, answers_file, ask=ask, **options)
 
 
 def boxes(masks: Sequence[str | Path], out: str | Path, workers: int = 1, address: str | None = None) -> Path:
-    """Writes each mask's lesions as a line of JSON, in the order of the masks, and returns the file."""
+    """Writes each mask's lesions as a line of JSON, in the order of the masks, and returns the file. A mask that cannot be
+    read has an `error` in its line.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> mask = Image.new("L", (8, 8))
+    >>> mask.putpixel((2, 3), 255)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     mask.save(f"{folder}/mask.png")
+    ...     [(_, row)] = read_jsonl(boxes([f"{folder}/mask.png"], f"{folder}/boxes.jsonl"))
+    >>> row["size"], row["lesions"]
+    ([8, 8], [{'box': [0.25, 0.375, 0.375, 0.5], 'pixels': 1}])
+    """
     items = [{"id": str(path), "mask": str(path)} for path in masks]
-    return _written(_Pool(Boxing, (), workers, 0, address), items, Path(out), "masks")
+    return _write(Boxing, items, Path(out), "masks", workers, address)
 
 
 def describe(
@@ -132,65 +150,51 @@ def describe(
     address: str | None = None,
 ) -> Path:
     """Writes the hidden description of each usable image of a dataset as a line of JSON and returns the file."""
-    given = (dataset, str(data_root), str(automorph_root) if automorph_root else None, split)
-    items = [{"id": name} for name in Describing(*given).data.images]
-    return _written(_Pool(Describing, given, workers, 0, address), items, Path(out), "images")
+    worker = partial(Describing, dataset, str(data_root), str(automorph_root) if automorph_root else None, split)
+    items = [{"id": name} for name in worker().data.images]
+    return _write(worker, items, Path(out), "images", workers, address)
 
 
 # --- how work is spread -------------------------------------------------------------------------------------------------
 
 
-class _Pool:
-    """Workers of one class, in this process or by Ray."""
-
-    def __init__(self, kind: type, given: tuple, workers: int, gpus: float, address: str | None, block: int = BLOCK):
-        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-            raise UserError(f"workers is {workers!r}; expected a whole number of at least 1")
-        self.kind, self.given, self.workers, self.gpus, self.address, self.block = kind, given, workers, gpus, address, block
-
-    def rows(self, items: Sequence[dict]) -> Iterator[dict]:
-        """The rows that workers make of items, as they come."""
-        if not items:
-            return
-        if self.workers == 1 and self.address is None:
-            work: Work = self.kind(*self.given)
-            for i in range(0, len(items), self.block):
-                yield from work(list(items[i : i + self.block]))
-            return
-        with _ray(self.workers, self.address) as ray:
-            # one text column: blocks keep any item as it is
-            data = ray.data.from_items(
-                [{"item": json.dumps(item)} for item in items], override_num_blocks=self._blocks(len(items))
-            )
-            made = data.map_batches(
-                _Worker,
-                fn_constructor_args=(self.kind, self.given),
-                batch_size=self.block,
-                compute=ray.data.ActorPoolStrategy(size=self.workers),
-                num_gpus=self.gpus or None,
-            )
-            for row in made.iter_rows():
-                yield json.loads(row["item"])
-
-    def _blocks(self, count: int) -> int:
-        """Enough blocks for every worker, none without items."""
-        return max(1, min(count, max(self.workers, -(-count // self.block))))
+def _rows(
+    make: Callable[[], Worker], items: Sequence[dict], workers: int, address: str | None, gpus: float = 0, block: int = BLOCK
+) -> Iterator[dict]:
+    """Yields the rows that workers make of items, as they arrive. UserError: `workers` is no number of at least 1."""
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise UserError(f"workers is {workers!r}; expected a whole number of at least 1")
+    if not items:
+        return
+    if workers == 1 and address is None:
+        worker = make()
+        for i in range(0, len(items), block):
+            yield from worker(list(items[i : i + block]))
+        return
+    blocks = max(1, min(len(items), max(workers, -(-len(items) // block))))  # enough for every worker, none empty
+    with _ray(workers, address) as ray:
+        # one column of JSON text, since Ray's own columns would need items of one shape
+        data = ray.data.from_items([{"item": json.dumps(item)} for item in items], override_num_blocks=blocks)
+        pool = ray.data.ActorPoolStrategy(size=workers)
+        rows = data.map_batches(_Actor, fn_constructor_args=(make,), batch_size=block, compute=pool, num_gpus=gpus or None)
+        for row in rows.iter_rows():
+            yield json.loads(row["item"])
 
 
-class _Worker:
+class _Actor:
     """A worker as Ray Data calls it: a column of JSON in, a column of JSON out."""
 
-    def __init__(self, kind: type, given: tuple):
-        self.work: Work = kind(*given)
+    def __init__(self, make: Callable[[], Worker]):
+        self.worker = make()
 
     def __call__(self, batch: dict) -> dict:
-        """A block of items to a block of rows."""
-        return {"item": [json.dumps(row) for row in self.work([json.loads(item) for item in batch["item"]])]}
+        """Turns a block of items into a block of rows."""
+        return {"item": [json.dumps(row) for row in self.worker([json.loads(item) for item in batch["item"]])]}
 
 
 @contextmanager
 def _ray(workers: int, address: str | None) -> Iterator[object]:
-    """Ray, started here with as many cores as workers, or joined at an address; what was started here is ended."""
+    """Gives Ray, started here with as many cores as workers, or joined at an address; what was started here is ended."""
     try:
         import ray
         import ray.data
@@ -211,23 +215,22 @@ def _ray(workers: int, address: str | None) -> Iterator[object]:
             ray.shutdown()
 
 
-def _written(pool: _Pool, items: list[dict], out: Path, unit: str) -> Path:
-    """Writes a row for each item, in order; rows that a stopped run left without an error are kept."""
-    kept = {row["id"]: row for row in _left(out) if "error" not in row}
-    wanted = {item["id"] for item in items}
-    done = {key: row for key, row in kept.items() if key in wanted}
-    answers.write(out, list(done.values()))
+def _write(make: Callable[[], Worker], items: list[dict], out: Path, unit: str, workers: int, address: str | None) -> Path:
+    """Writes a row for each item, in order; rows without an error that a stopped run left are kept."""
+    left = {row["id"]: row for row in _left(out) if "error" not in row}
+    done = {item["id"]: left[item["id"]] for item in items if item["id"] in left}
+    answer_files.write(out, list(done.values()))
     with out.open("a", encoding="utf-8") as lines, display.Bar(len(items), unit) as bar:
-        for row in pool.rows([item for item in items if item["id"] not in done]):
+        for row in _rows(make, [item for item in items if item["id"] not in done], workers, address):
             lines.write(json_line(row) + "\n")
             lines.flush()
             done[row["id"]] = row
             bar.show(len(done))
-    return answers.write(out, [done[item["id"]] for item in items])
+    return answer_files.write(out, [done[item["id"]] for item in items])
 
 
 def _left(out: Path) -> Iterator[dict]:
-    """The whole lines of an earlier run. UserError: the file is none of ours."""
+    """Yields the whole lines of an earlier run. UserError: the file was not written by this module."""
     if not out.is_file():
         return
     for number, row in read_jsonl(out, torn_end=True):
