@@ -30,11 +30,11 @@ def test_every_dataset_is_told_in_numbers(dataset: str, drawn: dict[str, Path], 
     counts = found.counts.iloc[:, -1]
     assert counts["usable"] == len(found.data.images) and counts["not usable"] == len(found.data.skipped)
     assert counts["left eyes"] + counts["right eyes"] + counts["eye not known"] == counts["usable"]
-    for group in found.groups:
+    for group in found.classes:
         assert all(len(set(images)) == len(images) for images in group.classes.values())
         if not group.several:
             assert sum(map(len, group.classes.values())) <= counts["usable"]
-    assert found.groups and len(found.labels) and len(found.trouble) and len(found.examples) and len(found.outliers)
+    assert found.classes and len(found.labels) and len(found.trouble) and len(found.examples) and len(found.outliers)
     assert len(found.measured.images) >= 8
     table = found.measured.table()
     assert (table["images"] + table["not plausible"] + table["left out besides"] <= len(found.measured.images)).all()
@@ -74,7 +74,7 @@ def test_the_notebook_s_parameters_are_those_of_generate() -> None:
 
 def test_a_level_that_nobody_has_is_shown(drawn: dict[str, Path], tmp_path: Path) -> None:
     found = explore("IDRiD", drawn, tmp_path, limit=1)
-    grade = found.groups[0]
+    grade = found.classes[0]
     assert [value for value, _ in grade.classes] == ["0", "1", "2", "3", "4"]
     assert sum(map(len, grade.classes.values())) == len(found.usable) == 1
 

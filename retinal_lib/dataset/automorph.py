@@ -41,7 +41,8 @@ class AutoMorph:
     def __init__(self, root: Path):
         self.root, self.notes, self.inputs = root, [], {}
         self.quality_rows = self._quality(root / "M1" / "results_ensemble.csv")
-        self.rows, self.values, self.sources = self._measurements()
+        # `written` as in the tables, `values` the trusted ones, NaN where there is none; float [rows, features]
+        self.rows, self.written, self.values, self.sources = self._measurements()
         if not self.quality_rows:
             self.notes.append(f"no AutoMorph quality table ({root / 'M1' / 'results_ensemble.csv'})")
         if not self.rows:
@@ -98,15 +99,16 @@ class AutoMorph:
             del found[key]
         return found
 
-    def _measurements(self) -> tuple[dict[str, int], np.ndarray, list[Place | dict[str, Place]]]:
+    def _measurements(self) -> tuple[dict[str, int], np.ndarray, np.ndarray, list[Place | dict[str, Place]]]:
         names = [f.column for f in features()]
         keys, values, sources = self._final(names)
         if not values and (older := self._older(names)):
             keys, rows, sources = older
             values = [np.array(rows, dtype=float).reshape(len(keys), len(names))]
         matrix = np.vstack(values) if values else np.empty((0, len(names)))
+        written = matrix.copy()
         self._blank_invalid(matrix, names)
-        return self._index(keys, matrix), matrix, sources
+        return self._index(keys, matrix), written, matrix, sources
 
     def _final(self, names: list[str]) -> tuple[list[str], list[np.ndarray], list[Place]]:
         keys, values, sources = [], [], []

@@ -1,4 +1,4 @@
-"""What a researcher wants to know of a dataset, in one page: counts, labels, trouble, measurements, lesions."""
+"""A dataset in one page: counts, labels, what is missing or contradictory, measurements, examples, lesions."""
 
 import re
 from collections import Counter, defaultdict
@@ -24,27 +24,34 @@ EXAMPLES = 6  # pictures of a class
 _CONTRADICTS = re.compile(r"disagree|contradict|different labels|different files| though ")
 
 
-class Group(NamedTuple):
-    """A label and its classes: what it is of, and per class (value, meaning) the titles of its images; `several` where an
-    image may be in several classes; images without it are in none."""
+class Label(NamedTuple):
+    """A label and its classes: what it is a label of, and by class (value, meaning) the names of its images; `several` where
+    an image may be in several classes; images without the label are in none."""
 
     title: str
     classes: dict[tuple[str, str], list[str]]
     several: bool
 
 
-class Seen(NamedTuple):
-    """One usable image: name, split, eye, patient and labels as (group, value, meaning)."""
+class LabelledImage(NamedTuple):
+    """One usable image: name, split, eye, patient, labels as (title of the label, value, meaning), and sentences on what is
+    not known of it, without names and numbers that differ from image to image."""
 
     image: str
     split: str
     eye: str | None
     patient: str | None
     labels: tuple[tuple[str, str, str], ...]
+    missing: tuple[str, ...]
 
 
 class Explore(DatasetJob):
-    """A dataset opened to be looked over; see `load`. Nothing is asked of anybody, and nothing is written before `save`."""
+    """A dataset opened to be looked over, see `load`. Nothing is sent anywhere, and nothing is written before `save`.
+
+    >>> explored = Explore.load(dataset="ODIR", limit=4)
+    >>> int(explored.counts.loc["usable", "all" if "all" in explored.counts else "train"])
+    4
+    """
 
     notebook = "explore"
 
@@ -60,43 +67,41 @@ class Explore(DatasetJob):
         return [image for image in self.images if image not in skipped]
 
     @cached_property
-    def _read(self) -> tuple[list[Seen], Counter, dict]:
-        """Each usable image's labels; how often each kind of sentence says that something is not known, and its first image."""
-        seen, missing, first = [], Counter(), {}
+    def labelled(self) -> list[LabelledImage]:
+        """The usable images with their labels."""
+        labelled = []
         with display.Bar(len(self.usable), "images read") as bar:
-            for done, image in enumerate(self.usable):
-                bar.show(done)
-                case = self.data.describe(image)
-                labels = tuple(dict.fromkeys(label for fact in case.facts if (label := _label(fact))))
-                seen.append(Seen(image, case.split, case.eye, case.patient, labels))
-                for kind in {self._alike(sentence) for sentence in case.missing}:
-                    missing[kind] += 1
-                    first.setdefault(kind, image)
-        return seen, missing, first
+            for name in self.usable:
+                case = self.data.describe(name)
+                labels = dict.fromkeys(label for fact in case.facts if (label := _label(fact)))
+                missing = dict.fromkeys(map(self._without_names, case.missing))
+                labelled.append(LabelledImage(name, case.split, case.eye, case.patient, tuple(labels), tuple(missing)))
+                bar.show(len(labelled))
+        return labelled
 
     # --- counts and labels ----------------------------------------------------------------------------------------
 
     @property
     def counts(self) -> pd.DataFrame:
         """Images, patients and eyes, per split."""
-        seen = self._read[0]
-        splits = list(dict.fromkeys(self.data.image(image).split for image in self.images))
-        columns = {split: self._counted(seen, split) for split in splits}
-        return FullTable(columns | ({"all": self._counted(seen, None)} if len(splits) > 1 else {}))
+        all_splits = {name: self.data.image(name).split for name in self.images}
+        splits = list(dict.fromkeys(all_splits.values()))
+        columns = {split: self._counted([name for name in self.images if all_splits[name] == split]) for split in splits}
+        return FullTable(columns | ({"all": self._counted(self.images)} if len(splits) > 1 else {}))
 
-    def _counted(self, seen: list[Seen], split: str | None) -> dict[str, object]:
-        mine = [s for s in seen if split in (None, s.split)]
-        every = [image for image in self.images if split in (None, self.data.image(image).split)]
-        eyes = defaultdict(set)
-        for s in mine:
-            if s.patient is not None:
-                eyes[s.patient].add(s.eye)
-        both = sum({"left", "right"} <= found for found in eyes.values())
-        by_eye = Counter(s.eye for s in mine)
+    def _counted(self, names: list[str]) -> dict[str, object]:
+        wanted = frozenset(names)
+        usable = [image for image in self.labelled if image.image in wanted]
+        eyes: dict[str, set[str | None]] = defaultdict(set)
+        for image in usable:
+            if image.patient is not None:
+                eyes[image.patient].add(image.eye)
+        both = sum({"left", "right"} <= sides for sides in eyes.values())
+        by_eye = Counter(image.eye for image in usable)
         return {
-            "images": len(every),
-            "usable": len(mine),
-            "not usable": len(every) - len(mine),
+            "images": len(names),
+            "usable": len(usable),
+            "not usable": len(names) - len(usable),
             "patients": len(eyes) if eyes else "not known",
             "patients with both eyes": both if eyes else "not known",
             "left eyes": by_eye["left"],
@@ -105,32 +110,30 @@ class Explore(DatasetJob):
         }
 
     @cached_property
-    def groups(self) -> list[Group]:
+    def classes(self) -> list[Label]:
         """The labels, each with its classes: those of a grade in its order, others the most frequent first."""
-        found: dict[str, dict[tuple[str, str], list[str]]] = {}
-        for s in self._read[0]:
-            for title, value, meaning in s.labels:
-                found.setdefault(title, {}).setdefault((value, meaning), []).append(s.image)
-        return [_group(title, found[title]) for title in sorted(found, key=_rank)]
+        images: dict[str, dict[tuple[str, str], list[str]]] = {}
+        for image in self.labelled:
+            for title, value, meaning in image.labels:
+                images.setdefault(title, {}).setdefault((value, meaning), []).append(image.image)
+        return [_classes(title, images[title]) for title in sorted(images, key=_rank)]
 
     @property
     def labels(self) -> pd.DataFrame:
-        """How many images each class of each label has; a label's images that it says nothing of stand in its last row."""
-        rows = []
-        for group in self.groups:
-            total, name = len(self.usable), group.title
-            for (value, meaning), images in group.classes.items():
-                rows.append((name, value, meaning, len(images), _share(len(images), total)))
-                name = ""
-            without = total - len({image for images in group.classes.values() for image in images})
-            if without:
-                rows.append((name, "", "none of these" if group.several else "not known", without, _share(without, total)))
+        """How many images each class of each label has; the last row of a label counts the images without it."""
+        rows, total = [], len(self.usable)
+        for label in self.classes:
+            counts = [(value, meaning, len(images)) for (value, meaning), images in label.classes.items()]
+            without = total - len({image for images in label.classes.values() for image in images})
+            counts += [("", "none of these" if label.several else "not known", without)] if without else []
+            titles = [label.title] + [""] * (len(counts) - 1)
+            rows += [(title, *row, f"{row[-1] / total:.1%}") for title, row in zip(titles, counts, strict=True)]
         return FullTable(rows, columns=["label", "value", "meaning", "images", "share"])
 
     @property
     def label_chart(self) -> drawing.Figure:
         """The labels' classes as bars."""
-        bars = {g.title: [(_named(c, g), len(images)) for c, images in g.classes.items()] for g in self.groups}
+        bars = {label.title: [(_text(c, label), len(images)) for c, images in label.classes.items()] for label in self.classes}
         return drawing.bars(bars, len(self.usable))
 
     # --- trouble --------------------------------------------------------------------------------------------------
@@ -138,42 +141,35 @@ class Explore(DatasetJob):
     @property
     def trouble(self) -> pd.DataFrame:
         """What is missing or contradicts itself, equal things together."""
-        return (
-            FullTable(self._trouble[:_ROWS])
-            if self._trouble
-            else FullTable({"what": ["nothing is missing or contradicts itself"]})
-        )
+        none = {"what": ["nothing is missing or contradicts itself"]}
+        return FullTable(self._trouble[:_ROWS] or none)
 
     @cached_property
     def _trouble(self) -> list[dict[str, object]]:
-        groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-        for image in self.images:
-            if image in self.data.skipped:
-                why = self.data.skipped[image]
-                kind = "contradictory" if _CONTRADICTS.search(why) else "not usable"
-                groups[kind, self._alike(why)].append(image)
-        rows = [(*key, len(found), self.title(found[0])) for key, found in groups.items()]
-        _, missing, first = self._read
-        rows += [("not known", kind, number, self.title(first[kind])) for kind, number in missing.items()]
-        if lost := self.data.rows_without_image:
-            rows.append(("missing", "rows of the label tables have no image", len(lost), self._hidden(lost[0])))
+        images: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for name in self.images:
+            if reason := self.data.skipped.get(name):
+                kind = "contradictory" if _CONTRADICTS.search(reason) else "not usable"
+                images[kind, self._without_names(reason)].append(name)
+        for image in self.labelled:
+            for sentence in image.missing:
+                images["not known", sentence].append(image.image)
+        rows = [(*key, len(names), self.title(names[0])) for key, names in images.items()]
+        if rest := self.data.rows_without_image:
+            first = "" if self.page.private_names else rest[0]
+            rows.append(("missing", "rows of the label tables have no image", len(rest), first))
         order = ("contradictory", "not usable", "missing", "not known")
         rows.sort(key=lambda row: (order.index(row[0]), -row[2]))
         return [dict(zip(("kind", "what", "how many", "the first"), row, strict=True)) for row in rows]
 
-    def _hidden(self, row: str) -> str:
-        return "" if self.page.private_names else row
-
     @cached_property
     def _names(self) -> frozenset[str]:
-        """What a sentence may name an image or a patient by, folded."""
-        paths = [self.data.image(image).path for image in (*self.data.images, *self.data.skipped)]
-        patients = {s.patient for s in self._read[0] if s.patient} if "_read" in self.__dict__ else set()
-        names = {name for path in paths for name in (path.stem, path.name)}
-        return frozenset(name.casefold() for name in names | patients)
+        """What a sentence may name an image by, folded."""
+        paths = [self.data.image(name).path for name in (*self.data.images, *self.data.skipped)]
+        return frozenset(name.casefold() for path in paths for name in (path.stem, path.name))
 
-    def _alike(self, sentence: str) -> str:
-        """A sentence without what differs from image to image, their names above all."""
+    def _without_names(self, sentence: str) -> str:
+        """A sentence without the names and row numbers that differ from image to image."""
         sentence = re.sub(r"[\w.-]+", lambda m: "…" if m[0].strip(".-").casefold() in self._names else m[0], sentence)
         return re.sub(r"\brow \d+", "row …", sentence)
 
@@ -193,20 +189,21 @@ class Explore(DatasetJob):
     @property
     def outliers(self) -> pd.DataFrame:
         """The values that stand out most; a file holds all of them."""
-        found = self.measured.outliers
-        return FullTable(found.head(_ROWS)) if len(found) else FullTable({"value": ["none stands out"]})
+        outliers = self.measured.outliers
+        return FullTable(outliers.head(_ROWS)) if len(outliers) else FullTable({"value": ["none stands out"]})
 
     # --- pictures -------------------------------------------------------------------------------------------------
 
     @cached_property
     def _shown(self) -> dict[str, list[str]]:
         """Class -> images to show: of the first label with two classes or more, spread evenly over each class."""
-        pictured = [g for g in self.groups if not g.title.startswith(_ABOUT_PEOPLE)]
-        group = next((g for g in pictured if len([c for c in g.classes.values() if c]) > 1), next(iter(pictured), None))
-        if group is None:
+        pictured = [label for label in self.classes if not label.title.startswith(_ABOUT_PEOPLE)]
+        several = (label for label in pictured if sum(map(bool, label.classes.values())) > 1)
+        label = next(several, next(iter(pictured), None))
+        if label is None:
             return {"all images": _spread(self.usable, 2 * EXAMPLES)} if self.usable else {}
-        filled = [(key, images) for key, images in group.classes.items() if images]
-        return {f"{_named(key, group)} ({len(images)})": _spread(images, EXAMPLES) for key, images in filled[:_CLASSES]}
+        filled = [(key, images) for key, images in label.classes.items() if images]
+        return {f"{_text(key, label)} ({len(images)})": _spread(images, EXAMPLES) for key, images in filled[:_CLASSES]}
 
     @property
     def example_chart(self) -> drawing.Figure:
@@ -227,10 +224,10 @@ class Explore(DatasetJob):
         lesions = LesionMap()
         if not self.page.masks:
             return lesions
-        with display.Bar(len(self._read[0]), "masks read") as bar:
-            for done, seen in enumerate(self._read[0]):
-                bar.show(done)
-                lesions.add(overlay.read(self.page, self.data.image(seen.image), self.title(seen.image)))
+        with display.Bar(len(self.usable), "masks read") as bar:
+            for name in self.usable:
+                lesions.add(overlay.read(self.page, self.data.image(name), self.title(name)))
+                bar.show(lesions.images)
         return lesions
 
     @property
@@ -278,7 +275,7 @@ _CONDITIONS, _LESIONS = "conditions", "lesions"
 
 
 def _label(fact: Fact) -> tuple[str, str, str] | None:
-    """A fact as (group, value, meaning); None where it is no label."""
+    """A fact as (title of the label, value, meaning); None where it is no label."""
     if fact.aspect == "lesion":
         return (_LESIONS, "", fact.unit) if is_count(fact) and fact.value else None
     if fact.aspect == "quality":
@@ -302,24 +299,21 @@ def _rank(title: str) -> int:
     return next((i for i, start in enumerate(order, start=1) if title.startswith(start)), 0)
 
 
-def _group(title: str, classes: dict[tuple[str, str], list[str]]) -> Group:
+def _classes(title: str, images: dict[tuple[str, str], list[str]]) -> Label:
     scale = next((s for s in scales().values() if title == f"{s['of']} ({s['title']})"), None)
     if scale:  # a level that nobody has is worth knowing
-        classes = {(str(v), words): classes.get((str(v), words), []) for v, words in scale["levels"].items()}
+        images = {(str(v), words): images.get((str(v), words), []) for v, words in scale["levels"].items()}
     elif title.startswith(("image quality", "age")):
-        classes = dict(sorted(classes.items()))
+        images = dict(sorted(images.items()))
     else:
-        classes = dict(sorted(classes.items(), key=lambda item: -len(item[1])))
-    return Group(title, classes, title in (_CONDITIONS, _LESIONS) or title.startswith(("remarks", "patient's")))
+        images = dict(sorted(images.items(), key=lambda item: -len(item[1])))
+    return Label(title, images, title in (_CONDITIONS, _LESIONS) or title.startswith(("remarks", "patient's")))
 
 
-def _named(key: tuple[str, str], group: Group) -> str:
+def _text(key: tuple[str, str], label: Label) -> str:
+    """A class as text, its value before its meaning where an image is in one class only."""
     value, meaning = key
-    return f"{value}: {meaning}" if value and not group.several else meaning
-
-
-def _share(part: int, total: int) -> str:
-    return f"{part / total:.1%}" if total else ""
+    return f"{value}: {meaning}" if value and not label.several else meaning
 
 
 def _spread(images: list[str], count: int) -> list[str]:

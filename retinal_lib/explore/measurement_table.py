@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from retinal_lib.dataset import automorph, measurements
+from retinal_lib.dataset import measurements
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.measurements import Feature
 from retinal_lib.display import FullTable
@@ -20,14 +19,6 @@ MAIN = (
 )  # fmt: skip
 FAR = 5.0  # as many robust standard deviations (1.4826 median distances) from the median stand out
 _ENOUGH = 8  # values from which on "far from the others" means something
-
-
-class _AsWritten(automorph.AutoMorph):
-    """AutoMorph's tables that keep the numbers as written beside the trusted ones."""
-
-    def _blank_invalid(self, matrix: np.ndarray, names: list[str]) -> None:
-        self.written = matrix.copy()
-        super()._blank_invalid(matrix, names)
 
 
 @dataclass(frozen=True)
@@ -105,19 +96,13 @@ def range_of(feature: Feature) -> str:
 
 def read(data: BaseDescription, images: Sequence[str], title: Callable[[str], str]) -> Measurements:
     """Returns the measurements of these images of a dataset, those without any left out."""
-    tables: dict[Path, _AsWritten] = {}
     names, written, trusted = [], [], []
-    for image in images:
-        results = data.image(image).automorph
-        if results is None or results.key is None:
-            continue
-        known, key = results.tables, results.key
-        if known.root not in tables:
-            tables[known.root] = _AsWritten(known.root)
-        table = tables[known.root]
-        if (row := table.rows.get(key)) is not None:
-            names.append(title(image))
-            written.append(table.written[row])
-            trusted.append(table.values[row])
+    for name in images:
+        results = data.image(name).automorph
+        row = results.tables.rows.get(results.key) if results else None
+        if row is not None:
+            names.append(title(name))
+            written.append(results.tables.written[row])
+            trusted.append(results.tables.values[row])
     shape = (len(names), len(measurements.features()))
     return Measurements(tuple(names), np.array(written).reshape(shape), np.array(trusted).reshape(shape))
