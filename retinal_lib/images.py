@@ -36,7 +36,8 @@ def opened(path: Path) -> Iterator[Image.Image]:
     has too many pixels."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit that counts is MOST_PIXELS
+            # what Pillow warns of is an error soon after, or nothing; the limit that counts is MOST_PIXELS
+            warnings.simplefilter("ignore")
             with Image.open(path) as image:
                 if image.width * image.height > MOST_PIXELS:
                     raise UserError(f"{path.name} has {image.width} x {image.height} pixels, {_TOO_MANY}")

@@ -1,7 +1,6 @@
 """Boxes: clusters, AutoMorph's crops, places in words, and masks as they are published."""
 
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +15,10 @@ from retinal_lib.dataset import automorph, page
 from retinal_lib.dataset.lesions import boxes, locations, masks
 from retinal_lib.dataset.lesions.boxes import Crop, Landmark
 from retinal_lib.errors import UserError
-from retinal_lib.explore import spread
+from retinal_lib.explore import boxes_job
 from retinal_lib.facts import Case
 
+boxes.clusters(boxes.find(np.ones((1, 1), bool)), 0)  # loads OpenCV and scipy, which takes longer than a test's deadline
 MARKED = arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.booleans(), fill=st.just(False))
 
 
@@ -182,8 +182,7 @@ def test_a_cropped_mask_is_what_the_cropped_picture_shows(mask: np.ndarray, data
     cut, whole = crop.cut(boxes.find(mask)), boxes.find(square)
     assert cut.size == whole.size and cut.pixels.sum() == whole.pixels.sum()
     drawn = np.zeros_like(square)
-    for y, x0, x1 in zip(*cut.runs[:3], strict=True):
-        drawn[y, x0:x1] = True
+    drawn[cut.marked.rows, cut.marked.columns] = True
     assert (drawn == square).all() and len(cut.pixels) <= len(whole.pixels), "an edge parts no lesion in two"
 
 
@@ -238,8 +237,8 @@ FORMS = ["grey 0/255", "grey 0/1", "one bit", "palette", "RGBA", "RGB", "deep gr
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_a_mask_marks_the_same(form: str, suffix: str, tmp_path: Path) -> None:
     mask = np.random.default_rng(1).random((37, 53)) < 0.2
-    bits, size = masks.read(saved(tmp_path / f"mask{suffix}", mask, form))
-    assert size == (53, 37) and (np.unpackbits(bits, axis=1)[:, :53].astype(bool) == mask).all()
+    found = masks.read(saved(tmp_path / f"mask{suffix}", mask, form))
+    assert found.dtype == bool and found.shape == (37, 53) and (found == mask).all()
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"II*\0\x08\0\0\0", b"\x89PNG\r\n\x1a\n"])
@@ -258,12 +257,11 @@ def test_a_mask_that_was_cut_off_while_copying_says_so(form: str, tmp_path: Path
 
 
 @given(MARKED)
-def test_packed_rows_find_the_same_as_pixels(mask: np.ndarray) -> None:
-    lines, _ = masks.lesions(masks.packed(mask), mask.shape[1])
+def test_the_pixels_of_lesions_are_those_of_the_mask(mask: np.ndarray) -> None:
+    found = boxes.find(mask).marked
     drawn = np.zeros_like(mask)
-    for y, x0, x1 in zip(*lines[:3], strict=True):
-        drawn[y, x0:x1] = True
-    assert (drawn == mask).all()
+    drawn[found.rows, found.columns] = True
+    assert (drawn == mask).all() and len(found.rows) == mask.sum()
 
 
 # --- places in words ---
@@ -421,15 +419,10 @@ def test_gap_and_fill_stand_on_each_page_with_masks() -> None:
 
 def test_helper_processes_give_what_one_process_gives_in_order(tmp_path: Path) -> None:
     paths = [saved(tmp_path / f"{n:02d}.png", np.eye(8 + n, dtype=bool), "grey 0/255") for n in range(9)]
-    alone, helped = (list(spread.each(masks.size, paths, workers)) for workers in (1, 3))
-    assert alone == helped == [(path, (8 + n, 8 + n)) for n, path in enumerate(paths)]
+    alone, helped = (list(boxes_job.in_processes(masks.size, paths, workers)) for workers in (1, 3))
+    assert alone == helped == [(8 + n, 8 + n) for n in range(len(paths))]
 
 
 def test_what_a_helper_process_raises_is_raised_here(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.png"):
-        list(spread.each(masks.size, [tmp_path / "none.png"] * 3, 2))
-
-
-def test_a_helper_process_that_is_killed_is_told() -> None:
-    with pytest.raises(UserError, match="a helper process ended by itself"):
-        list(spread.each(os._exit, [3], 2))
+        list(boxes_job.in_processes(masks.size, [tmp_path / "none.png"] * 3, 2))

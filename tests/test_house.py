@@ -46,7 +46,7 @@ DOORS = {
     "jinja2": ["display"],
     "sqlite3": ["ask/vault"],
     "cv2": [*SAMPLE],
-    "PIL": ["inference/model", "inference/llava/pixels", "dataset/lesions/masks", "images", "review/pictures", *SAMPLE],
+    "PIL": ["inference/model", "inference/llava/pixels", "images", "review/pictures", *SAMPLE],
     "papermill": ["papermill_plugin"],
     "openpyxl": ["dataset/tables", *SAMPLE],
     "xlrd": ["dataset/tables"],

@@ -147,12 +147,9 @@ def read(page: Page, image: Image, title: str = "") -> Overlay:
 def raster(mask: Lesions) -> np.ndarray:
     """Returns the marked pixels, bool [height, width]."""
     width, height = mask.size
-    steps = np.zeros(height * (width + 1), np.int8)
-    line = mask.runs.rows * (width + 1)
-    steps[line + mask.runs.starts] = 1
-    steps[line + mask.runs.ends] -= 1  # two runs of a row never touch
-    np.cumsum(steps, out=steps)
-    return steps.view(bool).reshape(height, width + 1)[:, :width]
+    marked = np.zeros((height, width), bool)
+    marked[mask.marked.rows, mask.marked.columns] = True
+    return marked
 
 
 def shares(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

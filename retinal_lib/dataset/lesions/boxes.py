@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from retinal_lib.dataset.lesions import masks
+from retinal_lib.dataset.lesions.masks import Pixels
 
 Box = tuple[float, float, float, float]
 
@@ -38,12 +39,25 @@ class Cluster:
 @dataclass(frozen=True, eq=False)
 class Lesions:
     """All connected lesions of one mask, the largest first; `size` is the mask's (width, height), `edges` their boxes in
-    pixels [n, 4], `pixels` their sizes [n], `runs` the marked pixels with `owners` as numbered here."""
+    pixels [n, 4], `pixels` their sizes [n], `marked` the marked pixels with `owners` as numbered here."""
 
     size: tuple[int, int]
     edges: np.ndarray
     pixels: np.ndarray
-    runs: masks.Runs
+    marked: Pixels
+
+    @classmethod
+    def of(cls, size: tuple[int, int], marked: Pixels) -> "Lesions":
+        """The lesions of marked pixels, however they are numbered."""
+        count = int(marked.owners.max(initial=-1)) + 1
+        # int32 throughout: ufunc.at is twenty times slower where types differ, and took more time than reading the file
+        low, high = np.full((2, count), np.iinfo(np.int32).max, np.int32), np.zeros((2, count), np.int32)
+        for i, places in enumerate((marked.columns, marked.rows)):
+            np.minimum.at(low[i], marked.owners, places)
+            np.maximum.at(high[i], marked.owners, places + 1)
+        edges, pixels = np.vstack([low, high]).T.astype(np.int64), np.bincount(marked.owners, minlength=count)
+        order = _largest_first(pixels, edges)
+        return cls(size, edges[order], pixels[order], marked._replace(owners=_ranks(order)[marked.owners]))
 
     @cached_property
     def lesions(self) -> tuple[Lesion, ...]:
@@ -64,40 +78,35 @@ class Lesions:
     @cached_property
     def centres(self) -> np.ndarray:
         """The mean place of each lesion's pixels, (x, y) in pixels [n, 2]."""
-        rows, starts, ends, owners = self.runs
-        length, count = ends - starts, len(self.pixels)
-        x = np.bincount(owners, length * (starts + ends) / 2, count)
-        y = np.bincount(owners, length * (rows + 0.5), count)
+        count = len(self.pixels)
+        x = np.bincount(self.marked.owners, self.marked.columns + 0.5, count)
+        y = np.bincount(self.marked.owners, self.marked.rows + 0.5, count)
         return np.stack([x, y], axis=1) / np.maximum(self.pixels, 1)[:, None]
 
     def distances(self, x: float, y: float) -> np.ndarray:
         """How far each lesion's nearest pixel is from a point, in pixels [n]; 0 where the point lies on the lesion."""
-        rows, starts, ends, owners = self.runs
-        across = np.maximum(np.maximum(starts - x, x - ends), 0)
+        columns, rows = self.marked.columns, self.marked.rows
+        across = np.maximum(np.maximum(columns - x, x - columns - 1), 0)
         down = np.maximum(np.maximum(rows - y, y - rows - 1), 0)
-        found = np.full(len(self.pixels), np.inf)
-        np.minimum.at(found, owners, np.hypot(across, down))
-        return found
+        nearest = np.full(len(self.pixels), np.inf)
+        np.minimum.at(nearest, self.marked.owners, np.hypot(across, down))
+        return nearest
 
 
 def find(mask: np.ndarray) -> Lesions:
     """The 8-connected lesions of a boolean mask [height, width], the largest first, ties from the top left."""
-    return _found(masks.packed(mask), (mask.shape[1], mask.shape[0]))
-
-
-def _found(bits: np.ndarray, size: tuple[int, int]) -> Lesions:
-    return _ranked(size, *masks.lesions(bits, size[0]))
-
-
-def _ranked(size: tuple[int, int], lines: masks.Runs, extents: masks.Extents) -> Lesions:
-    order = _largest_first(extents.pixels, extents.boxes)
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    return Lesions(size, extents.boxes[order], extents.pixels[order], lines._replace(owners=rank[lines.owners]))
+    return Lesions.of((mask.shape[1], mask.shape[0]), masks.connected(mask))
 
 
 def _largest_first(pixels: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return np.lexsort((edges[:, 3], edges[:, 2], edges[:, 1], edges[:, 0], -pixels))
+
+
+def _ranks(order: np.ndarray) -> np.ndarray:
+    """The place of each number in an order of them, int64 [n]."""
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.arange(len(order))
+    return ranks
 
 
 @lru_cache(maxsize=16)
@@ -109,7 +118,7 @@ def read(path: Path) -> Lesions:
 
 def load(path: Path) -> Lesions:
     """As `read`, and nothing is remembered: for whole folders."""
-    return _found(*masks.read(path))
+    return find(masks.read(path))
 
 
 def clusters(found: Lesions, gap: float, fill: float = 0.0) -> tuple[list[Cluster], np.ndarray]:
@@ -124,12 +133,10 @@ def clusters(found: Lesions, gap: float, fill: float = 0.0) -> tuple[list[Cluste
     edges, pixels, lesions = _around(found, owners)
     shares = pixels / _areas(edges)
     first = _largest_first(pixels, edges)
-    rank = np.empty(len(first), np.int64)
-    rank[first] = np.arange(len(first))
     columns = zip(
         found.shares(edges[first]), lesions[first].tolist(), pixels[first].tolist(), shares[first].tolist(), strict=True
     )
-    return [Cluster(box, n, area, round(share, 4)) for box, n, area, share in columns], rank[owners]
+    return [Cluster(box, n, area, round(share, 4)) for box, n, area, share in columns], _ranks(first)[owners]
 
 
 def of(path: Path, gap: float, fill: float) -> list[Cluster]:
@@ -141,7 +148,7 @@ def _dense(found: Lesions, gap: float, fill: float) -> np.ndarray:
     """The number of each lesion's cluster, int64 [n], with `gap` in pixels."""
     owners, left, taken = np.empty(len(found.pixels), np.int64), np.arange(len(found.pixels)), 0
     for apart in (gap, gap / 2, gap / 4, gap / 8, 0):
-        near = masks.near(found.edges[left], apart)
+        near = _near(found.edges[left], apart)
         edges, pixels, lesions = _around(found, near, left)
         whole = ((pixels >= fill * _areas(edges)) | (lesions == 1))[near]
         owners[left[whole]] = taken + near[whole]
@@ -150,6 +157,22 @@ def _dense(found: Lesions, gap: float, fill: float) -> np.ndarray:
             break
     owners[left] = taken + np.arange(len(left))
     return np.unique(owners, return_inverse=True)[1]
+
+
+def _near(edges: np.ndarray, gap: float) -> np.ndarray:
+    """The groups of boxes [n, 4] in which each is at most `gap` pixels from another, across and down, as numbers [n]."""
+    from scipy.sparse import coo_array  # here, as OpenCV in `masks`
+    from scipy.sparse.csgraph import connected_components
+
+    order = np.argsort(edges[:, 0], kind="stable")
+    left, top, right, bottom = edges[order].T
+    # by their left edges, a box can only be near those that follow until one begins beyond its right edge
+    following = np.searchsorted(left, right + gap, side="right") - np.arange(len(order)) - 1
+    one = np.repeat(np.arange(len(order)), following)
+    other = one + 1 + np.arange(len(one)) - np.repeat(np.cumsum(following) - following, following)
+    close = np.maximum(top[one], top[other]) - np.minimum(bottom[one], bottom[other]) <= gap
+    one, other = order[one[close]], order[other[close]]
+    return connected_components(coo_array((np.ones(len(one)), (one, other)), shape=(len(order),) * 2), directed=False)[1]
 
 
 def _around(found: Lesions, owners: np.ndarray, chosen: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -249,10 +272,8 @@ class Crop:
     def cut(self, found: Lesions) -> Lesions:
         """What the crop holds of the lesions of a whole picture, in the crop's pixels; a lesion that its edge parts in two
         stays one."""
-        rows, starts, ends, owners = found.runs
-        starts = np.clip(starts - self.left, 0, self.width) + self.right
-        ends = np.clip(ends - self.left, 0, self.width) + self.right
-        held = (rows >= self.top) & (rows < self.top + self.height) & (starts < ends)
+        rows, columns, owners = found.marked
+        right, down = columns - self.left, rows - self.top
+        held = (right >= 0) & (right < self.width) & (down >= 0) & (down < self.height)
         owners = np.unique(owners[held], return_inverse=True)[1]
-        lines = masks.Runs(rows[held] - self.top + self.down, starts[held], ends[held], owners)
-        return _ranked((self.side, self.side), lines, masks.extents(lines))
+        return Lesions.of((self.side, self.side), Pixels(down[held] + self.down, right[held] + self.right, owners))
