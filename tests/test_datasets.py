@@ -1143,7 +1143,7 @@ def test_alignment_tells_no_vessels(tmp_path: Path) -> None:
     picture(tmp_path / f"{EYE}.png")
     dataset = AlignDesc(tmp_path, dataset="UK")
     assert dataset.describe(f"{EYE}.png").about("vascular") == () and "Vessels" not in dataset.get_description(f"{EYE}.png")
-    assert "vascular" not in prompt.told("alignment")
+    assert "vascular" not in prompt.track_aspects("alignment")
 
 
 # --- a dataset of one's own ---

@@ -41,7 +41,7 @@ def cases(drawn: dict[str, Path]) -> dict[str, list[Case]]:
 
 def seen(case: Case, track: str) -> Case:
     """The case as a run of that track sees it."""
-    return replace(case, facts=tuple(fact for fact in case.facts if fact.aspect in prompt.told(track)))
+    return replace(case, facts=tuple(fact for fact in case.facts if fact.aspect in prompt.track_aspects(track)))
 
 
 def composed(case: Case, track: str, style: str | None, seed: int = 0) -> list[Turn]:

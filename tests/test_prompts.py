@@ -25,7 +25,7 @@ EVERY = [(name, track, style) for name in page.names() for track, style in KINDS
 def rendered(name: str, track: str, style: str | None) -> str:
     """The prompt for an image that has all that its page gives and the track tells."""
     found = page.get(name)
-    return prompt.render(found, track, style, [a for a in prompt.gives(found) if a in prompt.told(track)])
+    return prompt.render(found, track, style, [a for a in prompt.page_aspects(found) if a in prompt.track_aspects(track)])
 
 
 def golden(name: str, track: str, style: str | None) -> Path:
@@ -63,7 +63,7 @@ def test_what_must_be_covered_stands_below_its_rule_in_the_alignment_track(name:
 def test_a_prompt_speaks_of_what_its_page_gives_and_of_nothing_else(name: str, track: str, style: str | None) -> None:
     found, text = page.get(name), rendered(name, track, style)
     hidden = text.split("each with a title:\n")[1].split("\n\n")[0].splitlines()
-    told = [a for a in prompt.gives(found) if a in prompt.told(track)]
+    told = [a for a in prompt.page_aspects(found) if a in prompt.track_aspects(track)]
     assert [line.removeprefix("- ").split(":")[0] for line in hidden] == [ASPECTS[aspect] for aspect in told]
     assert all(line.split(": ", 1)[1] for line in hidden)
     entries = {type(kind).__name__ for kind in found.facts}

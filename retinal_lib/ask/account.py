@@ -1,4 +1,4 @@
-"""What a run's replies took, in tokens and USD: estimated, paid, per conversation, and lost."""
+"""The cost of a run in tokens and USD: estimated, paid, per conversation, and lost."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ UNKNOWN = "unknown"
 
 @dataclass
 class Account:
-    """A run's account. `estimate` is for the first request of every image, `to_ask` for what is not asked yet; both None
+    """The cost of a run. `estimate` is for the first request of every image, `to_ask` for what is not asked yet; both None
     where no server is asked. Bills are kept by channel and by whether the reply became a conversation."""
 
     server: str
@@ -34,16 +34,16 @@ class Account:
             kept.update({name: bill.get(name, 0) for name in ("prompt", "cached", "completion")})
 
     def tokens(self, used: bool | None = None) -> dict[str, int]:
-        """Prompt and completion tokens of all replies, or of those that became a conversation (used) or did not."""
+        """Returns prompt and completion tokens of all replies, or of those that became a conversation (used) or did not."""
         kept = [bill for (_, was), bill in self.bills.items() if used is None or was == used]
         return {name: sum(bill[name] for bill in kept) for name in ("prompt", "completion")}
 
     def usd(self, used: bool | None = None) -> float | None:
-        """USD of the same replies; None where it is unknown."""
-        found = self.estimate.price if self.estimate else None
-        if found is None or self.uncounted:
+        """Returns USD of the same replies; None where it is unknown."""
+        price = self.estimate.price if self.estimate else None
+        if price is None or self.uncounted:
             return None
-        return sum(found.of(bill, channel) for (channel, was), bill in self.bills.items() if used is None or was == used)
+        return sum(price.of(bill, channel) for (channel, was), bill in self.bills.items() if used is None or was == used)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -79,7 +79,7 @@ class Account:
         return text
 
     def manifest(self) -> dict | None:
-        """The account as it stands in manifest.json; None where no server is asked."""
+        """Returns the cost as manifest.json has it; None where no server is asked."""
         if self.estimate is None:
             return None
         estimate = self.estimate

@@ -1,4 +1,4 @@
-"""Limits of mode batch, and what is documented of servers."""
+"""Limits of mode batch, and those that servers document."""
 
 from functools import cache
 from pathlib import Path
@@ -22,17 +22,17 @@ Number = Annotated[float, BeforeValidator(_no_boolean)]
 
 
 class BatchSettings(BaseModel):
-    """Limits of mode batch; None: what servers.yaml says of the server. `requests` and `bytes` are for one file."""
+    """Limits of mode batch; None: as servers.yaml has it for the server. `requests` and `bytes` are for one file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     requests: Whole | None = Field(None, ge=1)
     bytes: Whole | None = Field(None, ge=10_000)
-    enqueued_tokens: Whole | None = Field(None, ge=1)  # prompt tokens that may be under way at once
+    enqueued_tokens: Whole | None = Field(None, ge=1)  # prompt tokens that may be pending at once
     poll_seconds: Number = Field(60, ge=0)  # between two looks, with wait
     resubmissions: Whole = Field(2, ge=0, le=20)  # how often a request that failed through no fault of its own is sent again
 
     def at(self, address: str) -> "BatchSettings":
-        """With the documented limits of a server where none is set."""
+        """Returns these limits with the documented ones of a server where none is set."""
         host = urlsplit(address).hostname or ""
         kinds = servers().values()
         kind = next((k for k in kinds if any(f".{host}".endswith(f".{name}") for name in k["hosts"])), servers()["other"])
@@ -42,5 +42,5 @@ class BatchSettings(BaseModel):
 
 @cache
 def servers() -> dict[str, dict]:
-    """The kinds of servers that have a batch form, with their limits."""
+    """Reads the kinds of servers that have a Batch API, with their limits."""
     return yaml.safe_load(Path(__file__).with_name("servers.yaml").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Result files read: what each line says of its request, in every shape that servers write."""
+"""Reads result files of batches: the answer in each line, in every shape that servers write."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -41,11 +41,11 @@ RETRYABLE_CODES = {
 
 
 class NoResult(ValueError):
-    """A line of a result file that tells nothing of any request; the message says why."""
+    """A line of a result file that belongs to no request; the message says why."""
 
 
 def read(text: str | bytes) -> Answer:
-    """What a line says. NoResult: it is no JSON object with a custom_id."""
+    """Returns the answer in a line. NoResult: it is no JSON object with a custom_id."""
     try:
         found = orjson.loads(text)
     except ValueError as error:
@@ -76,12 +76,12 @@ def read(text: str | bytes) -> Answer:
 
 
 def name(text: str | bytes) -> str:
-    """The custom_id of a line that this package wrote."""
+    """Returns the custom_id of a line that this package wrote."""
     return orjson.loads(text)["custom_id"]
 
 
 def _failed(status: object, failure: object) -> tuple[str, bool]:
-    """The reason of a failure, and whether it may pass."""
+    """The reason of a failure, and whether the request may be sent again."""
     code, message = "", str(failure or "")
     if isinstance(failure, dict):
         code, message = str(failure.get("code") or failure.get("type") or ""), str(failure.get("message") or "")
@@ -93,7 +93,7 @@ def _failed(status: object, failure: object) -> tuple[str, bool]:
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file with their numbers, blank ones left out. UserError: it cannot be read."""
+    """Yields the lines of a file with their numbers, blank ones left out. UserError: it cannot be read."""
     try:
         with path.open("rb") as file:
             for number, text in enumerate(file, start=1):
@@ -104,7 +104,7 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def answers(path: Path) -> Iterator[tuple[list[tuple[int, Answer]], list[str]]]:
-    """A file's answers with the numbers of their lines, many at a time, and what is wrong with lines that hold none.
+    """Yields a file's answers with the numbers of their lines, many at a time, and what is wrong with lines that hold none.
 
     UserError: it cannot be read.
     """

@@ -1,4 +1,4 @@
-"""The run's SQLite file: every raw reply, kept for good, and the state of each image in the latest run."""
+"""The run's SQLite file: every raw reply, never deleted, and the state of each image in the latest run."""
 
 import asyncio
 import sqlite3
@@ -74,7 +74,7 @@ class Reply(NamedTuple):
 
 @dataclass
 class ImageState:
-    """The one state that an image ended in, with the reason where it is not accepted."""
+    """The state of one image in the latest run, with the reason where it is not accepted."""
 
     position: int
     id: str
@@ -104,7 +104,7 @@ _PUT_STATE = f"INSERT INTO samples ({', '.join(_COLUMNS)}) VALUES ({', '.join('?
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds a run's folder. UserError: another run holds it."""
+    """Locks a run's folder. UserError: another run has locked it, or it cannot be written."""
     lock = FileLock(folder / "vault.lock", timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,8 +122,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 class Vault:
-    """Reads and writes one vault. Writes go through `put`, which gathers what comes at once into one transaction, and
-    returns when it is on disk. UserError: the file is no vault, or of another version."""
+    """One run's SQLite file. Replies are written by `put`, which gathers what comes at once into one transaction and returns
+    when it is on disk. UserError: the file is no vault, or of another version."""
 
     def __init__(self, folder: Path):
         self.path = folder / "vault.sqlite"
@@ -161,11 +161,11 @@ class Vault:
         self._writer.close()
 
     def replies(self, key: str) -> list[Reply]:
-        """The stored replies to a request, the first attempt first."""
+        """Returns the stored replies to a request, the first attempt first."""
         return self.replies_to([key]).get(key, [])
 
     def replies_to(self, keys: Iterable[str]) -> dict[str, list[Reply]]:
-        """As `replies`, for many requests at once; those without any are left out."""
+        """Returns the stored replies by request, for many requests at once; those without any are left out."""
         keys, found = list(keys), {}
         marks = ", ".join("?" * len(keys))
         query = f"SELECT {', '.join(_REPLY)} FROM replies WHERE key IN ({marks}) ORDER BY key, attempt"
@@ -174,7 +174,7 @@ class Vault:
         return found
 
     def rows(self, query: str, *values: object) -> Iterator[tuple]:
-        """What a query finds, row by row."""
+        """Yields the rows that a query finds."""
         return self._reader.execute(query, values)
 
     def write(self, *changes: tuple[str, Iterable[tuple]]) -> None:
@@ -194,17 +194,17 @@ class Vault:
         self.write((_PUT_STATE, [_values(row) for row in rows]))
 
     def samples(self) -> Iterator[ImageState]:
-        """The latest run's images in order, read one by one."""
+        """Yields the latest run's images in order, read one by one."""
         for row in self._reader.execute(f"SELECT {', '.join(_COLUMNS)} FROM samples ORDER BY position"):
             plain = len(row) - len(_NESTED)
             yield ImageState(*row[:plain], *map(orjson.loads, row[plain:]))
 
     def prompts(self) -> dict[str, int]:
-        """How many images were asked for with each system prompt, by its sha256."""
+        """Counts the images that were asked for with each system prompt, by its sha256."""
         return dict(self._reader.execute("SELECT prompt, count(*) FROM samples WHERE prompt != '' GROUP BY prompt").fetchall())
 
     def usage(self) -> list[tuple[str, str, str, dict[str, int], int]]:
-        """What all replies of servers took: (server, model, channel, tokens, replies whose tokens were not counted)."""
+        """Sums the tokens of all replies of servers: (server, model, channel, tokens, replies without a count)."""
         names = ("prompt_tokens", "prompt_tokens_details.cached_tokens", "completion_tokens")
         sums = ", ".join(f"coalesce(sum(json_extract(raw, '$.usage.{name}')), 0)" for name in names)
         query = (
@@ -216,7 +216,7 @@ class Vault:
         ]
 
     def begin(self) -> None:
-        """Forgets the last run's view of the images; replies stay."""
+        """Deletes the states of the last run; replies stay."""
         self.write(("DELETE FROM samples", [()]))
 
     async def put(self, reply: Reply) -> None:
@@ -230,7 +230,7 @@ class Vault:
         self._queue(_PUT_STATE, _values(row), None)
 
     async def settled(self) -> None:
-        """Returns when everything is on disk. UserError: it cannot be written."""
+        """Waits until everything is on disk. UserError: it cannot be written."""
         while self._flushing is not None and not self._flushing.done():
             await asyncio.wait([self._flushing])
         if self._broken:

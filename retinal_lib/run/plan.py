@@ -23,7 +23,7 @@ class Planner:
         self.context = context
         self.prompts: dict[tuple[str, ...], str] = {}
         self.estimate = context.estimate()
-        self._aspects = frozenset(prompt.told(context.settings.track))
+        self._aspects = frozenset(prompt.track_aspects(context.settings.track))
 
     def case(self, image: Image | str) -> Case:
         """Returns all facts that the run's track tells of an image; their files are relative to the dataset's folder.

@@ -1,4 +1,4 @@
-"""Which images a run takes: all, or those that a list or a condition names, from `start` on, at most `limit`."""
+"""Chooses the images of a run: all, or those that a list or a condition names, from `start` on, at most `limit`."""
 
 import tokenize
 from pathlib import Path
@@ -27,7 +27,7 @@ UNREADABLE = (
 
 
 def images(data: BaseDescription, subset: str | None, start: int, limit: int | None) -> list[str]:
-    """Image names in natural order, skipped ones among them, so that each ends in a state of the run.
+    """Returns image names in natural order, skipped ones among them, so that each gets a state.
 
     UserError: a listed name is no image, a condition cannot be read, or nothing is left.
     """

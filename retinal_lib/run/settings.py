@@ -1,4 +1,4 @@
-"""What a run is asked to do: the notebook's parameters, over params/<dataset>.yaml, over the defaults."""
+"""Settings of a run: the notebook's parameters, over params/<dataset>.yaml, over the defaults."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -52,7 +52,7 @@ class Settings(BaseModel):
 
     @property
     def name(self) -> str:
-        """The dataset's name as in file names."""
+        """The dataset's name in file names."""
         return dataset_name(self.dataset)
 
     @property
@@ -71,7 +71,7 @@ NOTEBOOK = tuple(Settings.model_fields)[: tuple(Settings.model_fields).index("im
 
 
 def dataset_name(dataset: str) -> str:
-    """A dataset's name as in file names: the page's, or the stem of a page or CSV of the user's own."""
+    """Returns a dataset's name in file names: the page's, or the stem of the user's own page or CSV. UserError: no such one."""
     if is_own(dataset):
         return page.own_name(dataset)
     folded = {name.casefold(): name for name in page.names()}
@@ -81,12 +81,12 @@ def dataset_name(dataset: str) -> str:
 
 
 def is_own(dataset: str) -> bool:
-    """True for a path to a page or table of the user's own."""
+    """Whether a dataset is given by the path of the user's own page or table."""
     return dataset.casefold().endswith((".csv", ".yaml", ".yml"))
 
 
 def load(**parameters: object) -> Settings:
-    """The settings of a run; a parameter that is None counts as not passed.
+    """Reads the settings of a run; a parameter that is None counts as not passed.
 
     UserError: an unknown parameter, key or dataset, or a value that a setting cannot have; named with its place.
     """
@@ -128,7 +128,7 @@ def _check(chosen: Settings) -> None:
 
 
 def params_file(name: str) -> Path:
-    """Where a lab keeps its settings of a dataset."""
+    """Returns the path at which a lab keeps its settings of a dataset."""
     return paths.root() / "params" / f"{name}.yaml"
 
 
@@ -165,13 +165,13 @@ def _valid(kept: dict[str, object], passed: dict[str, object], file: Path) -> Se
 
 
 def notebook_folder(chosen: Settings, notebook: str) -> Path:
-    """The absolute folder that a notebook writes into: boxes and explore have one of their own, others are about the run's."""
+    """Returns the absolute folder that a notebook writes into: boxes and explore have their own, others use the run's."""
     if notebook not in ("boxes", "explore"):
         return chosen.folder
     return chosen.out_dir or paths.root() / "artifacts" / f"{chosen.name}-{notebook}"
 
 
 def folder(parameters: dict[str, object], notebook: str = "generate") -> Path:
-    """The absolute folder of what a notebook with these parameters makes. UserError: as in `load`."""
+    """Returns the absolute folder that a notebook with these parameters writes into. UserError: as `load`."""
     known = {name: value for name, value in parameters.items() if name in NOTEBOOK}
     return notebook_folder(load(**known), notebook)

@@ -30,28 +30,30 @@ class Span(NamedTuple):
     high: float
 
     def times(self, factor: float) -> "Span":
-        """Both ends times a factor."""
+        """Returns both ends times a factor."""
         return Span(self.low * factor, self.high * factor)
 
 
 @lru_cache(maxsize=256)
 def count(text: str) -> Span:
-    """Tokens of a text. At the low end each word, mark and group of three digits is one token; at the high end long words
-    are cut every four letters and digits stand alone, as the tokenizers of smaller models do. Over the prompts and
-    descriptions of this project the low end is 0.84 to 0.96 of what OpenAI's tokenizers (cl100k, o200k) count, the high end
-    1.21 to 1.32."""
+    """Counts the tokens of a text, as a range.
+
+    At the low end each word, mark and group of three digits is one token; at the high end long words are cut every four
+    letters and digits stand alone, as the tokenizers of smaller models do. Over the prompts and descriptions of this project
+    the low end is 0.84 to 0.96 of what OpenAI's tokenizers (cl100k, o200k) count, the high end 1.21 to 1.32.
+    """
     pieces = _PIECE.findall(text)
     most = sum(math.ceil(len(piece) / 4) if piece.isalpha() else len(piece) for piece in pieces)
     return Span(len(pieces), most)
 
 
 def bound(*texts: str) -> int:
-    """More tokens than these no tokenizer that works on bytes makes of the messages."""
+    """Returns the most tokens that a tokenizer working on bytes can make of messages."""
     return sum(len(text.encode()) + _FRAME for text in texts)
 
 
 def picture(size: tuple[int, int], rule: dict | None) -> int | None:
-    """Tokens of a picture of this size in pixels as sent, by a model's rule; None where its rule is not known.
+    """Counts the tokens of a picture of this size (width, height in pixels, as sent) by a model's rule; None without one.
 
     Rules: {tiles: [base, each]}, tiles of 512 pixels after scaling to 2048 and the short side to 768;
     {patches: most, times: factor}, patches of 32 pixels.
@@ -74,7 +76,7 @@ def picture(size: tuple[int, int], rule: dict | None) -> int | None:
 
 
 def picture_for_queue(size: tuple[int, int], rule: dict | None) -> int:
-    """As `picture`; where no rule is known, one patch of 32 pixels each: enough to size batches by."""
+    """Counts as `picture`; without a rule, as many as 1024 by 1024 pixels have patches of 32: enough to size batches by."""
     known = picture(size, rule)
     return _PLAIN if known is None else known
 
@@ -97,7 +99,7 @@ class Price(BaseModel):
     image: dict[str, Any] | None = None
 
     def of(self, usage: dict[str, int], channel: str) -> float:
-        """USD for counted tokens: prompt, cached (a part of prompt), completion."""
+        """Returns USD for counted tokens: prompt, cached (a part of prompt), completion."""
         prompt, cached = usage.get("prompt", 0), usage.get("cached", 0)
         plain = self.input if self.cached is None else self.cached
         usd = (prompt - cached) * self.input + cached * plain + usage.get("completion", 0) * self.output
@@ -111,22 +113,19 @@ class _File(BaseModel):
 
 
 def prices_file() -> Path:
-    """Where prices stand."""
+    """Returns the path of the price list."""
     return paths.root() / "params" / "prices.yaml"
 
 
 def find(server: str, model: str | None) -> Price | None:
-    """The price of a model at a server; None where the file has none. A date after the name (-2024-07-18) is passed over,
-    and `*` stands for every model of a server. UserError: the file cannot be read."""
-    models = _read().servers.get(server.rstrip("/"), {})
-    plain = model or ""
-    if len(plain) > 11 and plain[-11] == "-" and plain[-10:].replace("-", "").isdigit():
-        plain = plain[:-11]
-    return models.get(model or "") or models.get(plain) or models.get("*")
+    """Returns the price of a model at a server; None where the file has none. A date after the name (-2024-07-18) is left
+    out, and `*` stands for every model of a server. UserError: the file cannot be read."""
+    models, name = _read().servers.get(server.rstrip("/"), {}), model or ""
+    return models.get(name) or models.get(re.sub(r"(?<=.)-[\d-]{10}\Z", "", name)) or models.get("*")
 
 
 def dated() -> str:
-    """When the prices were looked up, as text; empty where there is no file."""
+    """Returns the date of the prices as text; empty where there is no file."""
     return _read().as_of.isoformat() if prices_file().is_file() else ""
 
 
@@ -147,7 +146,8 @@ def _read() -> _File:
 
 @dataclass
 class Estimate:
-    """What requests would take. `pictures` are those whose tokens no rule tells: with them, a price is unknown."""
+    """The tokens and cost of requests, as a range. `pictures` counts those that no rule gives tokens for: then the cost is
+    unknown."""
 
     price: Price | None
     kind: str  # of answer: a key of tokens.ANSWERS
@@ -158,7 +158,7 @@ class Estimate:
     pictures: int = 0
 
     def add(self, system: str, text: str, size: tuple[int, int] | None) -> Span:
-        """Counts one request, and returns the tokens of its prompt."""
+        """Adds one request, and returns the tokens of its prompt."""
         self.requests += 1
         fixed, told = count(system), count(text)
         image = 0
@@ -190,7 +190,7 @@ class Estimate:
         return Span(min(low, self.most or low), min(high, self.most or high))
 
     def usd(self, channel: str) -> Span | None:
-        """What it would cost; None where a price or a picture's tokens are unknown."""
+        """Returns the cost; None where a price or a picture's tokens are unknown."""
         if self.price is None or self.pictures:
             return None
         ends = zip(self.prompt, self.completion, strict=True)
@@ -202,7 +202,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Bound:
-    """The tokens of a request at most."""
+    """The most tokens that a request and its answer can have."""
 
     prompt: int
     completion: int
@@ -258,7 +258,7 @@ class Budget:
 
 
 def allowed(options: dict[str, Any]) -> int | None:
-    """Tokens of an answer that the request's options allow, None where they set no limit."""
+    """Returns the tokens of an answer that a request's options allow, None where they set no limit."""
     for name in ("max_completion_tokens", "max_tokens"):
         found = options.get(name)
         if isinstance(found, int) and not isinstance(found, bool) and found > 0:  # some servers take -1 for "no limit"

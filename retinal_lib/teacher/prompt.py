@@ -27,19 +27,19 @@ def _template(track: str, style: str | None) -> str:
     return (PROMPTS / f"{name}.txt").read_text(encoding="utf-8").rstrip("\n")
 
 
-def told(track: str) -> tuple[str, ...]:
-    """The aspects that a track tells: vessel measurements belong to the instruction track."""
+def track_aspects(track: str) -> tuple[str, ...]:
+    """Returns the aspects that a track tells: vessel measurements belong to the instruction track."""
     return tuple(aspect for aspect in ASPECTS if track == "instruction" or aspect != "vascular")
 
 
-def gives(page: Page) -> tuple[str, ...]:
-    """The aspects that a page can give at all, in the order of a description."""
-    found = {"image"} | {aspect for kind in page.facts for aspect in kind.gives}
-    return tuple(aspect for aspect in ASPECTS if aspect in found)
+def page_aspects(page: Page) -> tuple[str, ...]:
+    """Returns the aspects that a page can give at all, in the order of a description."""
+    given = {"image"} | {aspect for kind in page.facts for aspect in kind.gives}
+    return tuple(aspect for aspect in ASPECTS if aspect in given)
 
 
 def render(page: Page, track: str, style: str | None, aspects: Iterable[str]) -> str:
-    """The system prompt for images of a page that have these aspects. UserError: a slot of the template has no part."""
+    """Returns the system prompt for images of a page that have these aspects. UserError: a slot of the template has no part."""
     parts = _parts()
     present = [a for a in ASPECTS if a in set(aspects)]
     slots = {
@@ -86,14 +86,14 @@ def _eye(page: Page) -> str:
 
 def _hidden(page: Page, aspect: str) -> str:
     """What a line of this page's descriptions holds, from the kinds that fill it."""
-    said = [_said(kind, aspect) for kind in page.facts if aspect in kind.gives]
+    texts = [_kind_text(kind, aspect) for kind in page.facts if aspect in kind.gives]
     # AutoMorph's verdict on the quality is told only where graders gave none
     graded = aspect == "quality" and page.kind("quality")
-    holds = {"eye": _eye(page), aspect: (_parts()["or"] if graded else "; ").join(filter(None, said))}
+    holds = {"eye": _eye(page), aspect: (_parts()["or"] if graded else "; ").join(filter(None, texts))}
     return _fill(_parts()["hidden"][aspect], **holds)
 
 
-def _said(kind: Kind, aspect: str) -> str:
+def _kind_text(kind: Kind, aspect: str) -> str:
     if isinstance(kind, Grade):
         scale = scales()[kind.scale]
         return _fill(_parts()["grade"], of=scale["of"], title=scale["title"], top=str(max(scale["levels"])))
