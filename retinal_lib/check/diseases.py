@@ -254,7 +254,7 @@ class Normality(Check):
         disease = profile.diseased
         if profile.normal is not None and disease is None:
             findings.trace(term, profile.normal)
-        elif _is_of_part(answer, term, sentence):
+        elif is_of_part(answer, term, sentence):
             findings.add("ungrounded", term, f"{text!r} is told of a part of the eye, but no fact says so", None, WARNING)
         elif disease is not None:
             findings.add("normal_beside_disease", term, f"{text!r} is told as normal, but {disease.text}", disease)
@@ -297,8 +297,8 @@ def _is_free_of(text: Reading, term: Term) -> bool:
     return k > start
 
 
-def _is_of_part(answer: Reading, term: Term, sentence: range) -> bool:
-    """Whether a part of the eye alone is called normal: the disc is normal, normal vessels."""
+def is_of_part(answer: Reading, term: Term, sentence: range) -> bool:
+    """Says whether a part of the eye alone is called normal: the disc is normal, normal vessels."""
     named = {k for t in answer.within("conditions", sentence) for k in range(t.first, t.last)}
     near = range(max(sentence.start, term.first - 6), min(sentence.stop, term.last + 3))
     return any(answer.words[k] in WORDS.parts for k in near if k not in named)

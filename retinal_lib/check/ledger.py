@@ -20,7 +20,7 @@ _MEASURES = {
     "Tortuosity_density": "tort_density",
 }
 # said unit -> how many of it one of the fact's unit makes; a unit that is not here cannot be said of the fact
-_UNITS: dict[str, dict[str, float]] = {
+UNITS: dict[str, dict[str, float]] = {
     "µm": {"": 1, "µm": 1, "mm": 1e-3, "cm": 1e-4},
     "": {"": 1, "%": 100},
     "%": {"%": 1, "": 0.01},
@@ -33,8 +33,8 @@ _UNITS: dict[str, dict[str, float]] = {
 }
 # said unit -> how many of it one of any fact's unit may make
 _FACTORS = {
-    unit: [factor for factor in (1, 1e-3, 100, 0.01, 1e-4) if any(made.get(unit) == factor for made in _UNITS.values())]
-    for unit in {unit for made in _UNITS.values() for unit in made}
+    unit: [factor for factor in (1, 1e-3, 100, 0.01, 1e-4) if any(made.get(unit) == factor for made in UNITS.values())]
+    for unit in {unit for made in UNITS.values() for unit in made}
 }
 # what the endings of a lesion fact's name say that it tells a part of
 PARTS = {
@@ -168,7 +168,7 @@ class Ledger:
             self.quantities += [Quantity(e, "box", fact, "edge", told=e, subjects=subjects) for e in edges]
             self.loose += [(a, fact) for a in _loose(fact.text) if not a.edges]
         elif isinstance(fact.value, int | float):
-            unit = fact.unit if fact.unit in _UNITS else "count"
+            unit = fact.unit if fact.unit in UNITS else "count"
             measure = {"%": "area", "disc diameters": "distance"}.get(unit, "count")
             shown = _loose(fact.text)[0].low if unit != "count" and _loose(fact.text) else fact.value
             part = PARTS.get(ending, "")
@@ -204,14 +204,14 @@ class Ledger:
         for factor in _FACTORS.get(amount.unit, ()):
             low = bisect_left(self._values, (amount.low - 2.1 * wide) / factor)
             high = bisect_right(self._values, (amount.low + 2.1 * wide) / factor)
-            found += [q for q in self.by_value[low:high] if _UNITS[q.unit].get(amount.unit) == factor and not q.edges]
+            found += [q for q in self.by_value[low:high] if UNITS[q.unit].get(amount.unit) == factor and not q.edges]
         return found
 
     def slipped(self, amount: Amount) -> list[Quantity]:
         """The quantities whose digits the amount has, in a unit or at a scale that is not theirs."""
         found = []
         for quantity in self.quantities:
-            if quantity.unit not in ("count", "grade") or (amount.unit and amount.unit not in _UNITS[quantity.unit]):
+            if quantity.unit not in ("count", "grade") or (amount.unit and amount.unit not in UNITS[quantity.unit]):
                 for factor in _SLIPS:
                     if abs(quantity.value * factor - amount.low) <= amount.step * 1.01 and not quantity.edges:
                         found.append(quantity)
@@ -226,7 +226,7 @@ def holds(amount: Amount, quantity: Quantity) -> bool:
 
 def tells(amount: Amount, unit: str, value: float) -> bool:
     """Whether the amount, in the unit it is said in, tells a value of a unit at the digits it is said with."""
-    factor = _UNITS[unit].get(amount.unit)
+    factor = UNITS[unit].get(amount.unit)
     if factor is None:
         return False
     value = value * factor
@@ -245,7 +245,7 @@ def tells(amount: Amount, unit: str, value: float) -> bool:
 def _shows(amount: Amount, quantity: Quantity) -> bool:
     """As `tells`, of the value as the description shows it; counts, ranges and bounds are of the value itself."""
     unit = quantity.unit
-    factor = _UNITS[unit].get(amount.unit)
+    factor = UNITS[unit].get(amount.unit)
     if factor is None or amount.low != amount.high or amount.bound or (unit == "count" and not amount.about):
         return False
     return abs(quantity.shown * factor - amount.low) <= _step(amount, unit, quantity.value * factor)

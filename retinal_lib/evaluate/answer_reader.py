@@ -12,7 +12,12 @@ from typing import NamedTuple
 
 import yaml
 
-from retinal_lib.check.language import lexicon as vocabulary
+from retinal_lib.check.diseases import is_of_part
+from retinal_lib.check.image_and_person import sides
+from retinal_lib.check.language import lexicon, numbers
+from retinal_lib.check.language.lexicon import VOCABULARY, Reading, Term, family, implied
+from retinal_lib.check.language.negation import AFFIRMED, NEGATED, mentions, polarity
+from retinal_lib.check.ledger import UNITS
 
 ANSWERED, ABSTAINED, UNREADABLE = "answered", "abstained", "unreadable"
 Box = tuple[float, float, float, float]
@@ -31,57 +36,27 @@ _ABSTAINS = re.compile(
     r"(?:tell|say|determine|judge|assess|grade|measure|see|estimate|identify|diagnose|know|provide|give|"
     r"be (?:\w+ )?(?:determined|told|judged|assessed|graded|measured|estimated|known))|"
     r"\b(?:i am|i'm) not (?:sure|certain)|\bnot (?:known|recorded|certain)\b|\bdo(?: not|n't) know|\bunknown\b|"
-    r"\bcould be either\b|\binsufficient (?:information|quality)|\bas an ai\b|\bnot enough "
+    r"\bcould be either\b|\binsufficient (?:information|quality)|\bas an ai\b|\bnot enough ",
+    re.IGNORECASE,
 )
-_BOTH = re.compile(r"[.!?;\n]+(?=\s|$)|,? \b(?:but|however|although|though|yet|while)\b,?")
-_SPELLING = {
-    "hemorrhag": "haemorrhag",
-    "edema": "oedema",
-    "ooedema": "oedema",
-    "ischemi": "ischaemi",
-    "center": "centre",
-    "color": "colour",
-    "disk": "disc",
-    "tesselat": "tessellat",
-    "neovascularization": "neovascularisation",
-    "nonproliferative": "non-proliferative",
-    "non proliferative": "non-proliferative",
-    "cotton-wool": "cotton wool",
-    "’": "'",
-    "–": "-",
-}
-_NUMBERS = {w: i for i, w in enumerate("zero one two three four five six seven eight nine ten".split())}
-_ROMAN = {"i": 1, "ii": 2, "iii": 3, "iv": 4}
-_NEGATED = re.compile(
-    r"\b(?:no|not|without|never|absence of|absent|free of|free from|nor|neither|rather than|instead of|negative for|"
-    r"rules? out|ruled out|unlikely|lack of|isn't|doesn't|exclude[sd]?)\b"
-)
-_AFFIRMED = re.compile(r"\b(?:shows?|has|have|with|there (?:is|are)|i see|presence|present)\b")
-_REACH = 40  # letters that a "no" reaches over
+_CLAUSES = re.compile(r"[.!?;\n]+(?=\s|$)|,? \b(?:but|however|although|though|yet|while)\b,?", re.IGNORECASE)
 
 
 @cache
 def words() -> dict:
-    """The words of evaluation.yaml: the one place where the parser takes its vocabulary from."""
+    """Reads evaluation.yaml: questions, and what answers to them are called beside the checks' vocabulary."""
     return yaml.safe_load(Path(__file__).with_name("evaluation.yaml").read_text(encoding="utf-8"))
 
 
-def plain(text: str) -> str:
-    """Lower case, British spelling, without marks of emphasis."""
-    text = re.sub(r"[*_`\"“”]", "", text.lower())
-    for written, meant in _SPELLING.items():
-        text = text.replace(written, meant)
-    return re.sub(r"[ \t]+", " ", text).strip()
-
-
-def clauses(text: str) -> tuple[list[str], bool]:
-    """The clauses that say something, and whether others say that it cannot be told."""
-    parts = [part.strip() for part in _BOTH.split(plain(text)) if part and part.strip()]
-    telling = [part for part in parts if not _ABSTAINS.search(part)]
+def _clauses(text: str) -> tuple[list[Reading], bool]:
+    """The clauses that state something, and whether others say that it cannot be told."""
+    text = re.sub(r"\b(?:rather than|instead of)\b", "not", text.replace("’", "'"), flags=re.IGNORECASE)
+    parts = [part.strip() for part in _CLAUSES.split(text) if part.strip(" *#")]
+    telling = [Reading(part) for part in parts if not _ABSTAINS.search(part)]
     return telling, len(telling) < len(parts)
 
 
-def _settled(values: Iterable[object], abstained: bool, what: str) -> Read:
+def _single(values: Iterable[object], abstained: bool, what: str) -> Read:
     found = list(dict.fromkeys(values))
     if len(found) == 1:
         return Read(ANSWERED, found[0])
@@ -90,160 +65,168 @@ def _settled(values: Iterable[object], abstained: bool, what: str) -> Read:
     return Read(UNREADABLE, why=f"names several: {', '.join(map(str, found))}")
 
 
+def _is_negated(clause: Reading, term: Term) -> bool:
+    """Whether a term is negated, by words since the last comma before it or by words after it."""
+    if clause.words[term.first - 1 : term.first] == ["not"]:
+        return True
+    comma = max((k for k in range(term.first) if clause.words[k] == ","), default=-1)
+    return polarity(clause, term, term.first - comma - 1) == NEGATED
+
+
+def _named_at(clause: Reading, name: str) -> list[Term]:
+    """The places where a clause has a name, in any spelling, in singular or plural."""
+    name, size = lexicon.tokens(name), len(lexicon.tokens(name))
+    return [Term(k, k + size) for k in range(len(clause.words)) if tuple(clause.words[k : k + size]) == name]
+
+
+def _stated(clause: Reading, names: Iterable[str]) -> list[Term]:
+    """The places where a clause has one of these names and does not negate it."""
+    return [term for name in names for term in _named_at(clause, name) if not _is_negated(clause, term)]
+
+
 # --- grades --------------------------------------------------------------------------------------------------------------
+
+_LEVEL = r"\b(?:graded?|stage|level|score|class|category|icdrs?|grading|rating)\b"
+_LINK = (
+    r"(?: (?:of|for|in) (?:diabetic retinopathy|retinopathy|dr|this (?:image|eye)|risk of \w+ \w+|[\w ]{1,40}?)| this| it)?"
+    r"(?: (?:is|as|at|of|would be|appears? to be|:|=))* "
+)
+_BARE = r"\b(\d) / \d\b|\b(\d) (?:on|by) the\b|\bis (\d)$|^(\d)(?= [,:(]| \w|$)"
 
 
 def grade(text: str, scale: str, levels: Iterable[int]) -> Read:
-    """A grade on a scale, by number or by name; number and name must agree."""
+    """Reads a grade on a scale, by number or by name; number and name must agree."""
     levels = sorted(levels)
-    telling, abstained = clauses(text)
-    telling = [_without_range(part, levels[-1]) for part in telling]
-    whole = " ".join(telling).strip(" .:")
-    bare = re.fullmatch(r"(?:the )?(?:answer(?: is)?:? ?)?(?:grade|level|stage)? ?(\d+|[iv]+|\w+)(?: ?/ ?\d+)?", whole)
+    telling, abstained = _clauses(text)
+    whole = " ".join(word for clause in telling for word in clause.words).strip(" .:")
+    bare = re.fullmatch(r"(?:the )?(?:answer(?: is)?:? ?)?(?:grade|level|stage)? ?(\d+|[ivIV]+|\w+)(?: ?/ ?\d+)?", whole)
     if bare and (number := _number(bare[1])) in levels:
         return Read(ANSWERED, number)
-    numbers = [n for part in telling for n in _graded(part) if n in levels]
-    named = [level for part in telling for level in _named(part, scale)]
-    return _settled([*numbers, *named], abstained, "grade")
+    found: list[int] = []
+    for clause in telling:
+        numbered = [n for n in _numbered(clause, levels[-1]) if n in levels]
+        found += numbered + _named(clause, scale, bool(numbered))
+    return _single(found, abstained, "grade")
 
 
-def _without_range(part: str, top: int) -> str:
-    """A clause without what only explains the scale: 0 to 4, out of 4, 0 means no retinopathy."""
-    part = re.sub(rf"\(?\b(?:from )?0 ?(?:-|to|through) ?{top}\b\)?", " ", part)
-    part = re.sub(r"\bout of \d\b", " ", part)
-    if len(set(re.findall(r"\b\d\b", part))) > 1:  # a legend
-        part = re.sub(r"\b\d (?:means|stands for|being) [^,;)]*", " ", part)
-    return re.sub(r" +", " ", part)
-
-
-def _graded(part: str) -> list[int]:
+def _numbered(clause: Reading, top: int) -> list[int]:
     """Numbers that stand as a grade: grade 2, stage II, a grade of 2, level is 2, 2/4, 2 on the scale."""
+    text = " ".join(clause.words).lower()
+    text = re.sub(rf"\b0 (?:to|through|–|—)? ?{top}\b|\bout of \d\b", lambda m: "_ " * m[0].count(" ") + "_", text)
+    if len(set(re.findall(r"\b\d\b", text))) > 1:  # a legend
+        text = re.sub(r"\b\d (?:mean|stand for|being) [^,;)]*", lambda m: "_ " * m[0].count(" ") + "_", text)
+    spelled = "|".join(word for word, value in numbers.SPELLED.items() if value == int(value))
     found = []
-    before = r"\b(?:graded?|stage|level|score|class|category|icdrs?|grading|rating)\b"
-    link = (
-        r"(?: (?:of|for|in) (?:diabetic retinopathy|retinopathy|dr|this (?:image|eye)|risk of \w+ \w+|[\w ]{1,40}?)| this| it)?"
-    )
-    for match in re.finditer(
-        rf"{before}{link}(?: (?:is|as|at|of|would be|appears to be|:|=))* ?[:=]? ?(\d+|[iv]+\b|{'|'.join(_NUMBERS)})\b", part
-    ):
-        found += [] if _is_negated(part, match.start(1)) else [_number(match[1])]
-    for match in re.finditer(r"\b(\d) ?/ ?\d\b|\b(\d) (?:on|by) the\b|\bis (\d)$|^(\d)(?=[ ,:(-]|$)", part):
-        digit = next(group for group in match.groups() if group)
-        found += [] if _is_negated(part, match.start()) else [int(digit)]
+    for match in (*re.finditer(rf"{_LEVEL}{_LINK}(\d+|[iv]+|{spelled})\b", text), *re.finditer(_BARE, text)):
+        group = next(k for k, held in enumerate(match.groups(), 1) if held)
+        at = text[: match.start(group)].count(" ")
+        if not _is_negated(clause, Term(at, at + 1)):
+            found.append(_number(match[group]))
     return [n for n in found if n is not None]
 
 
 def _number(word: str) -> int | None:
-    return int(word) if word.isdecimal() and len(word) < 4 else _NUMBERS.get(word, _ROMAN.get(word))
+    if word.isdecimal() and len(word) < 4:
+        return int(word)
+    return numbers.WORDS.roman.get(word.lower(), numbers.SPELLED.get(word.lower()))
 
 
-def _is_negated(part: str, place: int, listed: bool = False) -> bool:
-    """Whether what stands at a place is denied: by a "no" close before it, or, where things are `listed`, by one anywhere
-    before it that nothing affirmed follows."""
-    if not listed:
-        return bool(_NEGATED.search(part[max(0, place - _REACH) : place].rsplit(",", 1)[-1]))
-    denied = [match.end() for match in _NEGATED.finditer(part[:place])]
-    return bool(denied) and not _AFFIRMED.search(part[denied[-1] : place])
+def _named(clause: Reading, scale: str, numbered: bool) -> list[int]:
+    """Levels by name: by a condition that this level alone has, by how severe retinopathy is, by the words of
+    evaluation.yaml; level 0 by a negation of what is graded, or by normality."""
+    found: list[int] = []
+    graded = VOCABULARY["levels"][scale][0]["absent"][0]
+    marks = {condition: level for condition, level in _marks(scale).items() if not (numbered and condition == graded)}
+    subjects = {c for c in (graded, *VOCABULARY["subjects"][scale]) if graded not in implied(c)}
+    for mention in mentions(clause):
+        if mention.polarity == NEGATED:
+            found += [0] if subjects.intersection(mention.conditions) else []
+        elif clause.words[mention.term.first - 1 : mention.term.first] != ["pre"]:
+            found += [marks[c] for c in mention.conditions if c in marks]
+    found += [0 for _ in _normal(clause)]
+    if scale == "ICDR":
+        found += [int(t.value) for t in clause.of("severity") if len(t.values) == 1 and _is_of_retinopathy(clause, t)]
+    for level, names in words()["levels"].get(scale, {}).items():
+        found += [int(level) for _ in _stated(clause, names)]
+    return found
 
 
 @cache
-def _patterns(scale: str) -> list[tuple[int, re.Pattern]]:
-    near = r"(?=$|[ -]+(?:\w+[ -]+){0,3}?(?:npdr|non-proliferative|diabetic|retinopathy|dr|stage|grade|form|disease)\b)"
-    parts = {"{near}": near, "{not_non}": r"(?<!non-)(?<!non )(?<!pre-)(?<!pre)\b", "{severe}": ""}
-    found = []
-    for level, patterns in words()["levels"].get(scale, {}).items():
-        for pattern in patterns:
-            for mark, meant in parts.items():
-                pattern = pattern.replace(mark, meant)
-            found.append((int(level), re.compile(pattern)))
-    return found
+def _marks(scale: str) -> dict[str, int]:
+    """The conditions that one level of a scale has and no other."""
+    levels = VOCABULARY["levels"][scale]
+    held = [c for says in levels.values() for stance in ("present", "possible") for c in says.get(stance, ())]
+    return {c: level for level, says in levels.items() for c in says.get("present", ()) if held.count(c) == 1}
 
 
-def _named(part: str, scale: str) -> list[int]:
-    """Levels by name. A name that says no (level 0) is taken as it stands; others count where nothing denies them."""
-    found = []
-    for level, pattern in _patterns(scale):
-        for match in pattern.finditer(part):
-            if level == 0 or not _is_negated(part, match.start()):
-                found.append(level)
-    return found
+def _is_of_retinopathy(clause: Reading, term: Term) -> bool:
+    """Whether a word of severity is said of diabetic retinopathy, or stands alone, and is not negated."""
+    after = [t for t in clause.of("conditions") if 0 <= t.first - term.last <= 3]
+    if after:
+        return "diabetic_retinopathy" in family(after[0]) and not _is_negated(clause, term)
+    alone = clause.words[term.last : term.last + 1] in ([], ["."], [","], ["stage"], ["grade"], ["form"], ["disease"], ["non"])
+    return alone and not _is_negated(clause, term)
+
+
+def _normal(clause: Reading) -> list[Term]:
+    """The words that call the eye as a whole normal, or free of disease."""
+    normal = [t for t in clause.of("normal") if polarity(clause, t) == AFFIRMED]
+    normal += [t for t in clause.of("disorder") if polarity(clause, t) == NEGATED]
+    return [t for t in normal if not is_of_part(clause, t, clause.sentence(t))]
 
 
 # --- sides, modalities, quality ------------------------------------------------------------------------------------------
 
 
 def side(text: str) -> Read:
-    """Left or right."""
-    telling, abstained = clauses(text)
-    names = {
-        "left": r"\bleft\b(?! (?:side|of|edge|border|half))|\bos\b",
-        "right": r"\bright\b(?! (?:side|of|edge|border|half))|\bod\b",
-    }
-    return _settled(_present(telling, {value: [pattern] for value, pattern in names.items()}), abstained, "eye")
+    """Reads which eye an answer names: left or right."""
+    telling, abstained = _clauses(text)
+    named = [(name, clause, term) for clause in telling for name, term in sides(clause, asked=True)]
+    return _single([name for name, clause, term in named if not _is_negated(clause, term)], abstained, "eye")
 
 
 def modality(text: str) -> Read:
-    """One of the modalities of evaluation.yaml."""
-    telling, abstained = clauses(text)
-    return _settled(_present(telling, words()["modalities"]), abstained, "modality")
+    """Reads one of the modalities of the checks' vocabulary."""
+    telling, abstained = _clauses(text)
+    named = [(t.value, clause, t) for clause in telling for t in clause.of("modalities")]
+    found = [value for value, clause, term in named if not _is_negated(clause, term)]
+    found += ["fundus" for clause in telling if _stated(clause, ["fundus"])]
+    return _single(found, abstained, "modality")
 
 
 def quality(text: str) -> Read:
-    """0 good, 1 usable, 2 not gradable. "Cannot be graded" is an answer here."""
-    text = plain(text)
-    names = {
-        2: [
-            r"\b(?:not|un) ?-?grad[e]?able",
-            r"can(?:not|'t) be graded",
-            r"\breject",
-            r"\b(?:poor|bad|low|insufficient)\b",
-            r"\bunusable",
-        ],
-        1: [r"(?<!not )(?<!un)\b(?:usable|acceptable|adequate|fair|moderate|medium|average)\b"],
-        0: [r"(?<!not )(?<!no )\b(?:good|excellent|high|sharp|clear)\b"],
-    }
-    found = [value for value, patterns in names.items() if any(re.search(pattern, text) for pattern in patterns)]
-    return _settled(found, bool(_ABSTAINS.search(text)), "quality")
-
-
-def _present(telling: list[str], names: dict[object, list[str]]) -> list[object]:
-    found = []
-    for value, patterns in names.items():
-        for part in telling:
-            if any(not _is_negated(part, m.start()) for pattern in patterns for m in re.finditer(pattern, part)):
-                found.append(value)
-                break
-    return found
+    """Reads 0 good, 1 usable, 2 not gradable. "Cannot be graded" is an answer here."""
+    reading = Reading(text.replace("’", "'"))
+    found = [int(level) for level, names in words()["quality_words"].items() if _stated(reading, names)]
+    if re.search(r"\b(?:not|cannot be|can't be|can not be) (?:gradable|graded)\b", " ".join(reading.words)):
+        found.append(2)
+    return _single(found, bool(_ABSTAINS.search(text)), "quality")
 
 
 # --- conditions ----------------------------------------------------------------------------------------------------------
 
 
 def conditions(text: str, labels: Iterable[str]) -> Read:
-    """The labels that an answer affirms, as a tuple; empty where it calls the eye normal."""
-    telling, abstained = clauses(text)
-    found = tuple(label for label in labels if any(_affirms(part, _names(label)) for part in telling))
-    if found:
+    """Reads the labels that an answer affirms, as a tuple; empty where it calls the eye normal.
+
+    >>> conditions("Signs of BRVO, but no drusen.", ["drusen", "branch retinal vein occlusion"]).value
+    ('branch retinal vein occlusion',)
+    """
+    telling, abstained = _clauses(text)
+    named = {label: [negated for clause in telling for negated in _negations(clause, label)] for label in labels}
+    if found := tuple(label for label, negated in named.items() if False in negated):
         return Read(ANSWERED, found)
-    if any(re.search(pattern, part) for part in telling for pattern in words()["normal"]):
-        return Read(ANSWERED, ())
-    if any(pattern.search(part) for part in telling for label in labels for pattern in _names(label)):
-        return Read(ANSWERED, ())  # it names labels only to deny them
-    return _settled([], abstained, "condition of the list")
+    if any(named.values()) or any(_normal(clause) for clause in telling):
+        return Read(ANSWERED, ())  # it calls the eye normal, or names labels only to negate them
+    return _single([], abstained, "condition of the list")
 
 
-def _affirms(part: str, names: tuple[re.Pattern, ...]) -> bool:
-    return any(not _is_negated(part, match.start(), True) for pattern in names for match in pattern.finditer(part))
-
-
-@cache
-def _names(label: str) -> tuple[re.Pattern, ...]:
-    """How a label is written: as it stands, by its other names here and in the checks' vocabulary, in singular and plural."""
-    known = [plain(label), *(plain(name) for name in words()["names"].get(label, []))]
-    for condition in vocabulary.conditions(label):
-        names = vocabulary.VOCABULARY["conditions"][condition]
-        known += [plain(name) for name in names if len(name) > 2 and vocabulary.means_one(name)]
-    return tuple(re.compile(rf"\b{re.escape(name.removesuffix('s'))}(?:s|es)?\b") for name in dict.fromkeys(known))
+def _negations(clause: Reading, label: str) -> list[bool]:
+    """Whether a label is negated, for each time that a clause names it by any of its names."""
+    names = (label, *words()["names"].get(label, ()))
+    meant = {term.values for name in names for term in lexicon.read(name).of("conditions")}
+    found = [mention.polarity == NEGATED for mention in mentions(clause) if mention.conditions in meant]
+    return found + [polarity(clause, term) == NEGATED for name in names for term in _named_at(clause, name)]
 
 
 # --- boxes and numbers ---------------------------------------------------------------------------------------------------
@@ -257,8 +240,11 @@ _LETTERED = re.compile(
 )
 
 
+_NONE = ("no", "none", "not", "without", "absent", "absence")
+
+
 def boxes(text: str, size: tuple[int, int] | None = None) -> Read:
-    """Boxes as fractions of the image, as a tuple of (x_min, y_min, x_max, y_max); empty where the answer says that there
+    """Reads boxes as fractions of the image, as a tuple of (x_min, y_min, x_max, y_max); empty where the answer says that there
     are none. Numbers above 1 are percent where the answer says so, else pixels where `size` (width, height) is known."""
     low = text.lower().replace("−", "-")
     found = [
@@ -267,9 +253,9 @@ def boxes(text: str, size: tuple[int, int] | None = None) -> Read:
         for match in pattern.finditer(low)
     ]
     if not found:
-        telling, abstained = clauses(text)
-        none = [p for p in telling if re.search(r"\b(?:no|none|not|without|absent|absence)\b", p)]
-        return Read(ANSWERED, ()) if none else _settled([], abstained, "box")
+        telling, abstained = _clauses(text)
+        none = any(clause.has(_NONE) for clause in telling)
+        return Read(ANSWERED, ()) if none else _single([], abstained, "box")
     if max(max(box) for box in found) > 1:
         scale = (100, 100) if "percent" in low else size
         if scale is None:
@@ -282,35 +268,30 @@ def boxes(text: str, size: tuple[int, int] | None = None) -> Read:
 
 
 _USUAL = re.compile(
-    r"\b(?:normal(?:ly)?|typical(?:ly)?|usual(?:ly)?|reference|average range|ranges? (?:from|between)|healthy)\b"
+    r"\b(?:normal(?:ly)?|typical(?:ly)?|usual(?:ly)?|reference|average range|ranges? (?:from|between)|healthy)\b", re.IGNORECASE
 )
-_MICRONS = ("µm", "um", "micron", "microns", "micrometre", "micrometres", "micrometer", "micrometers")
-_UNITS = {
-    "µm": dict.fromkeys(_MICRONS, 1) | {"mm": 1000},
-    "%": {"%": 1, "percent": 1, "per cent": 1},
-    "": {"%": 0.01, "percent": 0.01},
-    "degrees": {"degrees": 1, "°": 1, "degree": 1},
-}
+_LEADS = frozenset(["is", "of", "be", "at", "=", ":", "~", "≈"])
 
 
 def number(text: str, unit: str = "") -> Read:
-    """A measured number in its unit; where an answer has several, the one that follows "is" and the like, or has the unit."""
-    text = re.sub(r"\([^()]*\)", lambda aside: "" if _USUAL.search(aside[0].lower()) else aside[0], text.replace("μ", "µ"))
-    telling, abstained = clauses(text)
-    telling = [part for part in telling if not _USUAL.search(part)] or telling
-    units = _UNITS.get(unit, {unit: 1} if unit else {})
-    shown = "|".join(re.escape(name) for name in sorted(units, key=len, reverse=True))
-    pattern = re.compile(rf"(?<![\w.])({_FLOAT})(?![\d.]*\d)\s*({shown or '(?!)'})?(?![a-z])", re.IGNORECASE)
+    """Reads a measured number in its unit; where an answer has several, the one that follows "is" and the like, or that has the
+    unit.
+
+    >>> number("The disc is about 1.8 mm high (normal: 1500 to 2000 µm).", "µm").value
+    1800.0
+    """
+    text = re.sub(r"\([^()]*\)", lambda aside: "" if _USUAL.search(aside[0]) else aside[0], text)
+    telling, abstained = _clauses(text)
+    telling = [clause for clause in telling if not _USUAL.search(clause.text)] or telling
+    units = {**UNITS.get(unit, {unit: 1}), "": 1}
     found = []
-    for part in telling:
-        for match in pattern.finditer(part):
-            led = bool(
-                re.search(
-                    r"(?:\bis|\bof|\bbe|\babout|\bapproximately|\baround|\broughly|\bat|=|:|~|≈)\s*$", part[: match.start()]
-                )
-            )
-            found.append((float(match[1][:40]) * units.get(match[2] or "", 1), bool(match[2]), led))
+    for clause in telling:
+        for amount in numbers.read(clause):
+            if amount.unit in units and not amount.edges:
+                led = amount.about or not _LEADS.isdisjoint(clause.words[max(0, amount.first - 1) : amount.first])
+                ends = dict.fromkeys((amount.low, amount.high))
+                found += [(end / units[amount.unit], bool(amount.unit), led) for end in ends]
     for best in ([f for f in found if f[1] and f[2]], [f for f in found if f[1] or f[2]], found):
         if best:
-            return _settled([value for value, _, _ in best], abstained, "number")
-    return _settled([], abstained, "number")
+            return _single([value for value, _, _ in best], abstained, "number")
+    return _single([], abstained, "number")
