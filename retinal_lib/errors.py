@@ -1,4 +1,4 @@
-"""The one exception that tells a user what to put right, in one sentence."""
+"""The one exception for what a user can put right, and the sentences that other errors become."""
 
 import difflib
 from collections.abc import Iterable
@@ -11,7 +11,12 @@ _LIMITS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less tha
 
 
 class UserError(Exception):
-    """Something a user can put right: the message says what was found, where, and what would be right."""
+    """Something a user can put right: the message says what was found, where, and what would be right.
+
+    >>> raise unknown("dataset", "ODRI", ["ODIR", "IDRiD"])
+    Traceback (most recent call last):
+    retinal_lib.errors.UserError: unknown dataset 'ODRI'; known: ODIR, IDRiD (did you mean 'ODIR'?)
+    """
 
     def _render_traceback_(self) -> list[str]:
         # IPython and papermill print this instead of a stack: the sentence is all that helps here
@@ -19,7 +24,7 @@ class UserError(Exception):
 
 
 def unknown(what: str, found: object, known: Iterable[str]) -> UserError:
-    """A UserError that names the bad value, lists the good ones and points at the nearest."""
+    """Makes a UserError that names the unknown value, lists the known ones and suggests the nearest."""
     known = list(known)
     folded = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(str(found).casefold(), folded, n=1)

@@ -1,4 +1,4 @@
-"""What is known of an image, one fact at a time, each with the cell it was read from."""
+"""What is known of an image, as single facts, each with the table cell or file it was read from."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +19,11 @@ ASPECTS = {
 
 
 class Source(NamedTuple):
-    """The place a fact was read from. `row` counts as a spreadsheet does: the header is row 1."""
+    """The place a fact was read from. `row` counts as a spreadsheet does: the header is row 1.
+
+    >>> str(Source("/data/ODIR-5K/labels.csv", 12, "DR"))
+    "labels.csv, row 12, column 'DR'"
+    """
 
     file: str
     row: int | None = None
@@ -43,21 +47,27 @@ class Source(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """One statement. `value` is as measured or labelled, `unit` its unit (for a grade: the scale's name), `text` the
-    statement as a clause, `words` the wording of the value alone, `scope` what the statement holds for."""
+    """One statement about an image. `value` is as measured or labelled, `unit` its unit (for a grade: the scale's name), `text`
+    the statement as a clause, `words` the wording of the value alone, `scope` what the statement is about: image, eye or
+    patient.
 
-    aspect: str
+    >>> cell = Source("labels.csv", 2, "grade")
+    >>> Fact("disease", "grade", 2, "ICDR", "diabetic retinopathy grade 2 (moderate)", cell).value
+    2
+    """
+
+    aspect: str  # a key of ASPECTS
     name: str
     value: object
     unit: str
     text: str
     source: Source
     words: str = ""
-    scope: str = "image"  # image, eye or patient
+    scope: str = "image"
 
 
 class Facts(NamedTuple):
-    """Some facts of an image, and in sentences what is not known and why."""
+    """Facts of an image; `missing` says, in sentences, what is not known and why."""
 
     facts: tuple[Fact, ...] = ()
     missing: tuple[str, ...] = ()
@@ -65,7 +75,14 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """Everything known of one image. `missing` says, in sentences, what is not known and why."""
+    """Everything known of one image. `missing` says, in sentences, what is not known and why.
+
+    >>> cell = Source("labels.csv", 2, "grade")
+    >>> fact = Fact("disease", "grade", 2, "ICDR", "diabetic retinopathy grade 2 (moderate)", cell)
+    >>> case = Case("APTOS", "APTOS-a1", "a1.png", Path("a1.png"), "train", None, "left", (fact,))
+    >>> case.description
+    'Disease: diabetic retinopathy grade 2 (moderate).'
+    """
 
     dataset: str
     id: str
@@ -84,18 +101,17 @@ class Case:
         return tuple(aspect for aspect in ASPECTS if aspect in present)
 
     def about(self, aspect: str) -> tuple[Fact, ...]:
-        """The facts of one aspect."""
+        """Returns the facts of one aspect."""
         return tuple(fact for fact in self.facts if fact.aspect == aspect)
+
+    def clauses(self, aspect: str) -> str:
+        """Returns the facts of one aspect in words: clauses joined by semicolons, the boxes of a list by commas."""
+        return "; ".join(fact.text for fact in self.about(aspect)).replace("; [", ", [") + "."
 
     @cached_property
     def description(self) -> str:
         """The hidden description: one line per aspect."""
-        return "\n".join(line(aspect, [f.text for f in self.about(aspect)]) for aspect in self.aspects)
-
-
-def line(aspect: str, texts: Iterable[str]) -> str:
-    """One aspect's line of a description: clauses joined by semicolons, the boxes of a list by commas."""
-    return f"{ASPECTS[aspect]}: {'; '.join(texts)}.".replace("; [", ", [")
+        return "\n".join(f"{ASPECTS[aspect]}: {self.clauses(aspect)}" for aspect in self.aspects)
 
 
 def source_rows(facts: Iterable[Fact]) -> list[dict]:

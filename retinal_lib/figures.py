@@ -27,7 +27,7 @@ def cases(shown: Sequence[Case], titles: Sequence[str] | None = None) -> Figure:
             for words, hue in hues.items():
                 edges = [fact.value for fact in boxes(case.about("lesion")) if fact.words == words]
                 drawing.boxes(axes[0], edges, hue, width=1)
-            parts = [(ASPECTS[a], "; ".join(f.text for f in case.about(a)).replace("; [", ", [") + ".") for a in case.aspects]
+            parts = [(ASPECTS[a], case.clauses(a)) for a in case.aspects]
             _text(axes[1], parts)
         drawing.legend(figure, hues.items())
     return figure

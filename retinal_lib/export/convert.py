@@ -1,10 +1,37 @@
-"""Conversation files from one form to another: JSON lines and nested JSON, checked, repaired and merged."""
+"""Conversation files from one form to another: JSON lines and nested JSON, checked, repaired and merged.
+
+>>> import tempfile
+>>> from retinal_lib.conversation import Conversation, Turn
+>>> folder = tempfile.TemporaryDirectory()
+>>> run, other = Path(folder.name, "conversations.jsonl"), Path(folder.name, "other.jsonl")
+>>> talk = Conversation("eye-1", "ODIR/1.jpg", (Turn("Which eye is it?", "The left eye."),))
+>>> _ = run.write_text(json_line(talk.to_llava()))
+
+A list for LLaVA's training, back to lines, and checked:
+
+>>> jsonl_to_json(run, run.with_suffix(".json")), json_to_jsonl(run.with_suffix(".json"), run), validate(run)
+(1, 1, [])
+
+`<image>` in a wrong place is found and repaired; an id may not stand twice:
+
+>>> entry = talk.to_llava()
+>>> entry["conversations"][0]["value"] = "<image> Which eye is it?"
+>>> _ = other.write_text(json_line(entry))
+>>> print(*validate(other))
+line 1 (eye-1): <image> must be the last line of the first question
+>>> print(*repair(other, other))
+line 1 (eye-1): <image> put as the last line of the first question
+>>> merge([run, other], run)
+Traceback (most recent call last):
+retinal_lib.errors.UserError: ...other.jsonl, line 1: the id 'eye-1' stands in ...conversations.jsonl, line 1 already...
+>>> folder.cleanup()
+"""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from retinal_lib.conversation import IMAGE, entries, entry_problems, is_nested, problems, read_list
+from retinal_lib.conversation import IMAGE, entries, entry_problems, is_nested, read_list
 from retinal_lib.errors import UserError
 from retinal_lib.files import NotJson, atomic_write, json_line, json_lines
 
@@ -21,12 +48,12 @@ class Problem(NamedTuple):
 
 
 def jsonl_to_json(source: str | Path, target: str | Path) -> int:
-    """Writes JSON lines as one nested JSON list, and returns the number of entries. UserError names the bad line."""
+    """Writes JSON lines as one nested JSON list and returns the number of entries. UserError: a line is not an entry."""
     return _write(Path(target), (entry for _, entry in entries(Path(source))))
 
 
 def json_to_jsonl(source: str | Path, target: str | Path) -> int:
-    """Writes a nested JSON list as JSON lines, and returns the number of entries. UserError names the bad entry."""
+    """Writes a nested JSON list as JSON lines and returns the number of entries. UserError: an element is not an entry."""
     return _write(Path(target), (entry for _, entry in entries(Path(source))))
 
 
@@ -43,7 +70,7 @@ def _write(target: Path, rows: Iterable[dict]) -> int:
 
 
 def validate(source: str | Path) -> list[Problem]:
-    """Everything wrong with a conversation file, by line; an empty list where it can be trained on.
+    """Lists everything wrong with a conversation file, by line; empty where it can be trained on.
 
     UserError: the file cannot be read at all.
     """
@@ -61,35 +88,36 @@ def validate(source: str | Path) -> list[Problem]:
 
 
 def repair(source: str | Path, target: str | Path) -> list[Problem]:
-    """Writes a copy in which `<image>` stands once, as the last line of the first question; returns what was changed.
+    """Writes a copy in which `<image>` stands once, as the last line of the first question, and returns what was changed.
 
-    Nothing else is touched. UserError: an entry is broken in a way that no rule can mend, named by its line.
+    Nothing else is changed. UserError: something else is wrong with an entry.
     """
-    changed: list[Problem] = []
-    _write(Path(target), _repaired(Path(source), changed))
-    return changed
+    repaired = list(_repaired(Path(source)))
+    _write(Path(target), (entry for entry, _ in repaired))
+    return [change for _, change in repaired if change]
 
 
-def _repaired(path: Path, changed: list[Problem]) -> Iterator[dict]:
+def _repaired(path: Path) -> Iterator[tuple[dict, Problem | None]]:
+    """Yields each entry in its right form, with what was changed."""
     for number, entry in entries(path):
-        name, turns = str(entry.get("id", "")), entry.get("conversations")
-        beyond = [what for what in entry_problems(entry) if IMAGE not in what]
-        if beyond:
-            raise UserError(f"{path}, line {number}: {'; '.join(beyond)}; only the place of {IMAGE} can be repaired")
-        if any(IMAGE in what for what in problems(turns)):
-            mended = [turn | {"value": _without(turn["value"])} for turn in turns]
-            if not all(turn["value"] for turn in mended):
-                raise UserError(f"{path}, line {number}: a part holds {IMAGE} and nothing else; only its place can be repaired")
-            mended[0]["value"] += f"\n{IMAGE}"
-            changed.append(Problem(number, name, f"{IMAGE} put as the last line of the first question"))
-            entry = entry | {"conversations": mended}
-        yield entry
+        wrong = entry_problems(entry)
+        if other := [what for what in wrong if IMAGE not in what]:
+            raise UserError(f"{path}, line {number}: {'; '.join(other)}; only the place of {IMAGE} can be repaired")
+        if not wrong:
+            yield entry, None
+            continue
+        turns = [turn | {"value": _without_image(turn["value"])} for turn in entry["conversations"]]
+        if not all(turn["value"] for turn in turns):
+            raise UserError(f"{path}, line {number}: a part holds {IMAGE} and nothing else; only its place can be repaired")
+        turns[0]["value"] += f"\n{IMAGE}"
+        change = Problem(number, entry["id"], f"{IMAGE} put as the last line of the first question")
+        yield entry | {"conversations": turns}, change
 
 
-def _without(value: str) -> str:
-    lines = [line.replace(IMAGE, "").rstrip() if IMAGE in line else line for line in value.split("\n")]
-    kept = [line for line, before in zip(lines, value.split("\n"), strict=True) if line or IMAGE not in before]
-    return "\n".join(kept).strip()
+def _without_image(value: str) -> str:
+    """A text without `<image>`, and without the lines that hold nothing else."""
+    lines = [(line, line.replace(IMAGE, "").rstrip() if IMAGE in line else line) for line in value.split("\n")]
+    return "\n".join(after for before, after in lines if after or IMAGE not in before).strip()
 
 
 def merge(sources: Iterable[str | Path], target: str | Path) -> int:

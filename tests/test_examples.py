@@ -1,0 +1,21 @@
+"""The examples in docstrings run and give what they say; each takes a moment and writes nothing outside a temporary folder."""
+
+import doctest
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "retinal_lib"
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if re.search(r"^\s*>>> ", path.read_text(encoding="utf-8"), re.M))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_the_examples_of_a_module_are_true(path: Path) -> None:
+    try:
+        module = import_module(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
+    except ModuleNotFoundError as error:
+        pytest.skip(f"{error.name} is not installed")
+    tried = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert tried.attempted and not tried.failed
