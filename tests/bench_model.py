@@ -17,7 +17,7 @@ import torch
 from bench_size import SHORT, size
 from PIL import Image
 
-from retinal_lib.inference.llava import conversation_forms as dialogue
+from retinal_lib.inference.llava import conversation_forms
 from retinal_lib.inference.llava import generation
 from retinal_lib.inference.model import Model, load_model
 from retinal_lib.sample import llava_model as sample_model
@@ -52,7 +52,7 @@ def original(model: Model, images: list[Path]) -> list[list[list[int]]]:
                     pad_token_id=0,
                 )
             rows.append(found[0, ids.shape[1] :].tolist())
-            answers.append(dialogue.answer(model.tokenizer.decode(rows[-1]), "###"))
+            answers.append(conversation_forms.clean_answer(model.tokenizer.decode(rows[-1]), "###"))
         written.append(rows)
     return written
 
@@ -104,7 +104,7 @@ def main() -> None:
         model.ask(images[0], "?", max_new_tokens=2)
         before, ids = timed(original, model, images)
         now, answers = timed(ours, model, images)
-        wanted = [[dialogue.answer(model.tokenizer.decode(row), "###") for row in rows] for rows in ids]
+        wanted = [[conversation_forms.clean_answer(model.tokenizer.decode(row), "###") for row in rows] for rows in ids]
         same = sum(a == b for rows in zip(answers, wanted, strict=True) for a, b in zip(*rows, strict=True))
         lengths = rng.integers(12, 37, IMAGES * TURNS)
         with mock.patch.object(generation, "StopEachRow", ends_early(lengths)):

@@ -13,7 +13,7 @@ from PIL import Image  # noqa: E402
 from retinal_lib import UserError  # noqa: E402
 from retinal_lib.inference import answer_files as answers  # noqa: E402
 from retinal_lib.inference import question_files as questions  # noqa: E402
-from retinal_lib.inference.llava import conversation_forms as dialogue  # noqa: E402
+from retinal_lib.inference.llava import conversation_forms  # noqa: E402
 from retinal_lib.inference.model import Model, load_model  # noqa: E402
 from retinal_lib.sample import llava_model as sample_model  # noqa: E402
 from retinal_lib.sample.llava_model import Shape  # noqa: E402
@@ -127,10 +127,10 @@ def test_one_image_for_all_and_pillow_images(model: Model, pictures: list[Path])
         model.answer(["a", "b"], [opened])
 
 
-@pytest.mark.parametrize("conv_mode", dialogue.FORMS)
+@pytest.mark.parametrize("conv_mode", conversation_forms.FORMS)
 def test_every_conversation_form_can_be_asked(conv_mode: str, model: Model, pictures: list[Path]) -> None:
     text = model.prompt(["Which eye?", "Why?"], ["Left."], conv_mode)
-    assert text.count(dialogue.IMAGE_PATCH) == model.patches and text.index("Which eye?") < text.index("Left.") < text.index(
+    assert text.count(conversation_forms.IMAGE_PATCH) == model.patches and text.index("Which eye?") < text.index("Left.") < text.index(
         "Why?"
     )
     assert isinstance(model.answer([["Which eye?", "Why?"]], pictures[0], conv_mode=conv_mode, max_new_tokens=5)[0][1], str)
@@ -149,7 +149,7 @@ def test_an_exif_turned_image_is_seen_as_the_script_sees_it_and_said_so(model: M
     picture.save(tmp_path / "turned.png", exif=exif)
     picture.save(tmp_path / "straight.png")
     assert np.array_equal(model.pixels(tmp_path / "turned.png"), model.pixels(tmp_path / "straight.png"))
-    with pytest.warns(UserWarning, match=r"turned\.png is turned by its EXIF mark"):
+    with pytest.warns(UserWarning, match=r"turned\.png is rotated by its EXIF orientation"):
         model.ask(tmp_path / "turned.png", "?", max_new_tokens=1)
 
 

@@ -259,7 +259,7 @@ def test_one_file_is_in_memory_at_a_time(drawn: Path, tmp_path: Path, monkeypatc
     from retinal_lib.inference.llava import weights as llava_weights
 
     held, most = [], 0
-    real_read, real_save = checkpoint.read, llava_convert.save_file
+    real_read, real_save = checkpoint.read_tensors, llava_convert.save_file
 
     def read(path: Path) -> dict:
         held.append(path)
@@ -271,7 +271,7 @@ def test_one_file_is_in_memory_at_a_time(drawn: Path, tmp_path: Path, monkeypatc
         held.clear()
         real_save(*args, **options)
 
-    monkeypatch.setattr(llava_weights, "read", read)
+    monkeypatch.setattr(llava_weights, "read_tensors", read)
     monkeypatch.setattr(llava_convert, "save_file", save)
     convert(drawn, tmp_path / "out")
     assert most == 1
@@ -306,7 +306,7 @@ def test_an_unknown_hub_model_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: type("Api", (), {"model_info": refuse})())
-    with pytest.raises(UserError, match="neither a folder here nor could it be had from the hub"):
+    with pytest.raises(UserError, match="neither a folder here nor could it be downloaded from the hub"):
         load_model("nobody/no-such-model", device="cpu")
     with pytest.raises(UserError, match="not a folder and no hub id"):
         load_model("no-such-folder", device="cpu")

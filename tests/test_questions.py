@@ -14,10 +14,10 @@ from retinal_lib.inference import answer_files as answers
 from retinal_lib.inference import question_files as questions
 from retinal_lib.inference.batching import Asked, Options
 from retinal_lib.inference.infer import PARAMETERS, Infer
-from retinal_lib.inference.llava import conversation_forms as dialogue
+from retinal_lib.inference.llava import conversation_forms
 from retinal_lib.inference.server_model import StandIn
 
-DEFAULT = (dialogue.DEFAULT_QUESTION,)
+DEFAULT = (conversation_forms.DEFAULT_QUESTION,)
 
 
 def write(folder: Path, content: object, name: str = "q.json") -> Path:
@@ -105,20 +105,20 @@ def test_chunks_are_the_whole(total: int, chunks: int, tmp_path_factory: pytest.
 
 @given(st.lists(st.sampled_from(["<im_", "start>", "patch>", "end>", "<image>", " x ", "<im_patch>"]), max_size=12))
 def test_no_mark_of_an_image_is_left_in_a_question(parts: list[str]) -> None:
-    assert not any(word in dialogue.plain("".join(parts)) for word in dialogue.RESERVED)
+    assert not any(word in conversation_forms.without_image_tokens("".join(parts)) for word in conversation_forms.RESERVED)
 
 
 @given(st.text(alphabet="#ab :AsitnR\n", max_size=40), st.text(alphabet="#ab ", max_size=10))
 def test_an_answer_holds_no_mark_and_what_follows_does_not_count(text: str, more: str) -> None:
-    found = dialogue.answer(text, "###")
+    found = conversation_forms.clean_answer(text, "###")
     assert "###" not in found and found == found.strip()
-    if dialogue.is_complete(text, "###"):
-        assert dialogue.answer(text + more, "###") == found
+    if conversation_forms.is_complete(text, "###"):
+        assert conversation_forms.clean_answer(text + more, "###") == found
 
 
 def test_answers_are_cut_as_the_script_cuts_them() -> None:
     for text in ("Yes.", "###Assistant: Yes.###Human: b", "Assistant: Yes.", " ### Response: Yes. ###", "###Assistant:###Yes."):
-        assert dialogue.answer(text, "###") == "Yes."
+        assert conversation_forms.clean_answer(text, "###") == "Yes."
 
 
 class Parrot:

@@ -1,3 +1,4 @@
 from .batching import Options
 from .llava.convert import convert
-from .model import Chat, Model, identity, load_model
+from .loading import identity, load_model
+from .model import Chat, Model

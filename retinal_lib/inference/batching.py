@@ -1,16 +1,21 @@
-"""Requests answered in batches of like length: smaller ones where memory runs out, one by one where something is wrong."""
+"""Conversations answered in batches of like length: smaller ones where memory runs out, one by one where something is wrong."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
-from typing import Protocol
+from dataclasses import asdict, dataclass, fields
 
 from retinal_lib.errors import UserError, unknown
-from retinal_lib.inference.llava import conversation_forms as dialogue
+from retinal_lib.inference.llava import conversation_forms
 
 
 @dataclass(frozen=True)
 class Options:
-    """How questions are asked. `temperature` 0 is greedy; `stop` False goes on to max_new_tokens, as the released script."""
+    """How questions are asked. `temperature` 0 is greedy; with `stop` False an answer runs on to `max_new_tokens` tokens, as in
+    the released script.
+
+    >>> Options.of(max_new_tokens=64, seed=None)
+    Options(conv_mode='simple', max_new_tokens=64, temperature=0.0, seed=0, batch_size=8, stop=True)
+    """
 
     conv_mode: str = "simple"
     max_new_tokens: int = 256
@@ -21,77 +26,111 @@ class Options:
 
     @classmethod
     def of(cls, **given: object) -> "Options":
-        """Options from keywords; None counts as not given. UserError: an unknown one, or an impossible value."""
+        """Makes options of keywords; None counts as not given. UserError: an unknown option, or an impossible value."""
         known = [field.name for field in fields(cls)]
         for name in given:
             if name not in known:
                 raise unknown("option", name, known)
-        made = cls(**{name: value for name, value in given.items() if value is not None})
-        dialogue.form(made.conv_mode)
+        options = cls(**{name: value for name, value in given.items() if value is not None})
+        conversation_forms.form(options.conv_mode)
         for name, least in (("max_new_tokens", 1), ("batch_size", 1), ("temperature", 0)):
-            value = getattr(made, name)
+            value = getattr(options, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
                 raise UserError(f"{name} is {value!r}; expected a number of at least {least}")
-        return made
+        return options
 
-    @property
-    def given(self) -> dict[str, object]:
-        """All options by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+    def with_changes(self, **given: object) -> "Options":
+        """Makes options that differ in the given ones. UserError: as in `of`."""
+        return Options.of(**(asdict(self) | given))
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One conversation to hold: its questions about an image; `key` is its own."""
+class ImageQuestions:
+    """A conversation to hold: the questions about an image; `key` tells it from others."""
 
     key: object
     image: object
     questions: tuple[str, ...]
 
 
-class Stopped(UserError):
-    """No request can be answered any more."""
+class NoMoreAnswers(UserError):
+    """The reason why no question can be answered any more."""
 
 
-class Answerer(Protocol):
-    """What can answer: a model on this machine, or a server in its place."""
+class Answerer(ABC):
+    """A model that answers: on this machine, or behind a server."""
 
     name: str
-    identity: str  # what tells it from other models
-    place: str
-    noticed: dict[str, str]
+    identity: str  # differs between any two models
+    runs_on: str
+    notes: dict[str, str]  # image -> how the model sees it otherwise than its owner may expect
+    remote = False  # whether images leave this machine
 
-    def length(self, asked: Asked, options: Options) -> int:
-        """How long a request is."""
+    @abstractmethod
+    def length(self, asked: ImageQuestions) -> int:
+        """Estimates how long a conversation is, so that batches hold like ones."""
 
-    def converse(self, batch: Sequence[Asked], options: Options) -> list[list[str] | UserError]:
-        """The answers to each request's questions, or why there are none. UserError: an image cannot be read."""
+    @abstractmethod
+    def converse(self, batch: Sequence[ImageQuestions], options: Options) -> list[list[str] | UserError]:
+        """Answers the questions of each conversation, or says why not. UserError: an image cannot be read."""
 
-    def check(self, asked: Asked) -> None:
-        """UserError: the request's image cannot be read."""
+    @abstractmethod
+    def check(self, asked: ImageQuestions) -> None:
+        """UserError: the conversation's image cannot be read."""
 
-    def is_out(self, error: BaseException) -> bool:
-        """Whether the error says that memory ran out."""
+    @abstractmethod
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Whether the error says that memory ran out; frees unused GPU memory."""
+
+    @abstractmethod
+    def chat(self, image: object, **options: object) -> object:
+        """Opens a conversation about an image. UserError: an unknown option, or the image cannot be read."""
+
+    def ask(self, image: object, question: str, **options: object) -> str:
+        """Answers one question; options as in `Options`. UserError: as in `chat`, or there is no answer."""
+        return self.chat(image, **options).ask(question)
+
+    def answer(
+        self, questions: Sequence[str | Sequence[str]], images: Sequence[object] | object, **options: object
+    ) -> list[str | list[str]]:
+        """Answers questions, in their order; a list of questions is one conversation and gets a list of answers.
+
+        `images`: a list with one for each, or one image for all. UserError: one got no answer, or an unknown option.
+        """
+        chosen = Options.of(**options)
+        images = list(images) if isinstance(images, list | tuple) else [images] * len(questions)
+        if len(images) != len(questions):
+            raise UserError(f"there are {len(questions)} questions and {len(images)} images; give as many, or one for all")
+        asked = [
+            ImageQuestions(i, image, (q,) if isinstance(q, str) else tuple(q))
+            for i, (q, image) in enumerate(zip(questions, images, strict=True))
+        ]
+        done = dict(answer_in_batches(self, asked, chosen))
+        for answers in done.values():
+            if isinstance(answers, UserError):
+                raise answers
+        return [done[i][0] if isinstance(q, str) else done[i] for i, q in enumerate(questions)]
 
 
-def run(model: Answerer, asked: Sequence[Asked], options: Options) -> Iterator[tuple[object, list[str] | UserError]]:
-    """Key and answers of each request as they come, the longest first; a UserError in place of answers says why not.
-
-    Stopped: none of the rest can be answered."""
-    waiting = sorted(asked, key=lambda request: -model.length(request, options))
+def answer_in_batches(
+    model: Answerer, asked: Sequence[ImageQuestions], options: Options
+) -> Iterator[tuple[object, list[str] | UserError]]:
+    """Yields key and answers of each conversation as they come, the longest first; a UserError in place of answers says why
+    there are none. NoMoreAnswers: none of the rest can be answered."""
+    waiting = sorted(asked, key=lambda conversation: -model.length(conversation))
     size = options.batch_size
     while waiting:
         batch, waiting = waiting[:size], waiting[size:]
         try:
             answers = model.converse(batch, options)
-        except Stopped:
+        except NoMoreAnswers:
             raise
         except UserError as error:
-            refused = _refused(model, batch) or dict.fromkeys([request.key for request in batch], error)
+            refused = _refused(model, batch) or dict.fromkeys([asked.key for asked in batch], error)
             yield from refused.items()
-            waiting = [request for request in batch if request.key not in refused] + waiting
+            waiting = [asked for asked in batch if asked.key not in refused] + waiting
         except (RuntimeError, MemoryError) as error:
-            if not model.is_out(error):
+            if not model.is_out_of_memory(error):
                 raise
             if len(batch) == 1:
                 yield batch[0].key, UserError("the memory does not suffice for this conversation; make max_new_tokens smaller")
@@ -99,36 +138,15 @@ def run(model: Answerer, asked: Sequence[Asked], options: Options) -> Iterator[t
             size = len(batch) // 2
             waiting = batch + waiting
         else:
-            yield from zip([request.key for request in batch], answers, strict=True)
+            yield from zip([asked.key for asked in batch], answers, strict=True)
 
 
-def _refused(model: Answerer, batch: list[Asked]) -> dict[object, UserError]:
-    """The requests of a batch whose image cannot be read, with the reason."""
-    found = {}
-    for request in batch:
+def _refused(model: Answerer, batch: Sequence[ImageQuestions]) -> dict[object, UserError]:
+    """The conversations of a batch whose image cannot be read, with the reason."""
+    refused = {}
+    for asked in batch:
         try:
-            model.check(request)
+            model.check(asked)
         except UserError as error:
-            found[request.key] = error
-    return found
-
-
-def answered(
-    model: Answerer, questions: Sequence[str | Sequence[str]], images: object, **options: object
-) -> list[str | list[str]]:
-    """Answers in the order of the questions; a list of questions is one conversation and gets a list of answers.
-
-    `images`: a list with one for each, or one image for all. UserError: one of them got no answer, or an unknown option."""
-    chosen = Options.of(**options)
-    images = list(images) if isinstance(images, list | tuple) else [images] * len(questions)
-    if len(images) != len(questions):
-        raise UserError(f"there are {len(questions)} questions and {len(images)} images; give as many, or one for all")
-    asked = [
-        Asked(i, image, (q,) if isinstance(q, str) else tuple(q))
-        for i, (q, image) in enumerate(zip(questions, images, strict=True))
-    ]
-    done = dict(run(model, asked, chosen))
-    for found in done.values():
-        if isinstance(found, UserError):
-            raise found
-    return [done[i][0] if isinstance(q, str) else done[i] for i, q in enumerate(questions)]
+            refused[asked.key] = error
+    return refused

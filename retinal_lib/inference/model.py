@@ -1,6 +1,5 @@
-"""RetinalGPT and other LLaVA-v0 models on today's transformers: load one, ask it about an image, or many at once."""
+"""LLaVA-v0 models such as RetinalGPT on today's transformers: one asked about an image, or many conversations at once."""
 
-import hashlib
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -9,227 +8,222 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from transformers import LlavaConfig, LlavaForConditionalGeneration
+from tokenizers import Tokenizer
+from transformers import BitsAndBytesConfig, LlavaForConditionalGeneration
 from transformers.utils import logging
 
 from retinal_lib.errors import UserError
-from retinal_lib.inference.batching import Asked, Options, answered
-from retinal_lib.inference.llava import checkpoint as llava_folder
-from retinal_lib.inference.llava import conversation_forms as dialogue
-from retinal_lib.inference.llava import convert as llava_convert
-from retinal_lib.inference.llava import memory as llava_memory
-from retinal_lib.inference.llava import pixels as llava_pixels
-from retinal_lib.inference.llava import tokenizer as llava_tokenizer
-from retinal_lib.inference.llava.convert import convert
+from retinal_lib.files import sha256
+from retinal_lib.inference.batching import Answerer, ImageQuestions, Options
+from retinal_lib.inference.llava import conversation_forms, memory, pixels, weights
+from retinal_lib.inference.llava.checkpoint import Checkpoint, find
+from retinal_lib.inference.llava.convert import llava_config, pad_id, preprocessing
 from retinal_lib.inference.llava.generation import Conversations, Sampler, embed
+from retinal_lib.inference.llava.tokenizer import build_tokenizer
 
-__all__ = ["Chat", "Model", "Options", "convert", "load_model"]
+__all__ = ["Chat", "Model", "find", "identity", "load"]
 Picture = str | Path | Image.Image
-_KEPT = 256  # images whose features are kept: half a gigabyte for a 7B model
+_KEPT_IMAGES = 256  # images whose features are kept: half a gigabyte for a 7B model
 
 
-def load_model(
-    model_name: str | Path,
-    vision_tower: str | Path | None = None,
-    mm_projector: str | Path | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
-    quantize: str | None = None,
-    bos: str = "script",
-) -> "Model":
-    """A model from a folder or hub id: LLaVA-v0 as published (.bin or safetensors, tower apart or inside, projector apart
-    or inside), or written by `convert`. Nothing is written into its folder, and no code of its own is run.
-
-    `vision_tower`, `mm_projector`: where the folder does not have them. `device`: auto, cpu, cuda. `dtype`: auto (half
-    precision on a GPU, full on a CPU), float32, float16, bfloat16. `quantize`: 4bit, with bitsandbytes. `bos`: `script`
-    (ids as the released inference script makes them) or `training`.
-    UserError: a file is missing or damaged, or the memory does not suffice; says what would help.
-    """
-    if str(model_name).startswith("openai:"):
-        from retinal_lib.inference.server_model import StandIn
-
-        return StandIn(str(model_name).removeprefix("openai:"))
-    place = llava_memory.device(device)
-    kind = llava_memory.dtype(dtype, place)
-    llava_memory.check_quantize(quantize, place)
-    found = llava_folder.find(model_name, vision_tower, mm_projector)
-    kept = (found.config.get("retinal_lib") or {}).get("bos", bos) if found.converted else bos
-    tokenizer = llava_tokenizer.build(found.folder, found.text["vocab_size"], kept)
-    llava_memory.check(found, place, kind, quantize)
-    llava = _loaded(found, tokenizer, place, kind, quantize)
-    return Model(llava, tokenizer, llava_convert.preparation(found), found)
-
-
-def identity(model_name: str | Path, vision_tower: str | Path | None = None, mm_projector: str | Path | None = None) -> str:
-    """What tells a model from others, from its files alone."""
-    found = llava_folder.find(model_name, vision_tower, mm_projector)
-    return f"{found.folder.name} {found.fingerprint}"
-
-
-def _loaded(found, tokenizer, place: torch.device, kind: torch.dtype, quantize: str | None) -> LlavaForConditionalGeneration:
-    config = LlavaConfig(**{k: v for k, v in llava_convert.config(found, tokenizer).items() if k != "retinal_lib"})
+def load(checkpoint: Checkpoint, device: str, dtype: str, quantize: str | None, bos: str) -> "Model":
+    """Loads a checkpoint; see `loading.load_model`. UserError: as there."""
+    target = memory.choose_device(device)
+    number_format = memory.choose_dtype(dtype, target)
+    memory.check_quantize(quantize, target)
+    if checkpoint.converted:  # a converted folder says with which first token it was written
+        bos = checkpoint.config.get("retinal_lib", {}).get("bos", bos)
+    tokenizer = build_tokenizer(checkpoint.folder, checkpoint.text_config["vocab_size"], bos)
+    config = llava_config(checkpoint, tokenizer)
+    shapes = weights.shapes(config)
+    memory.check_memory(checkpoint.folder.name, weights.count(shapes), target, number_format, quantize)
+    tensors: dict[str, torch.Tensor] = {}
+    for part in weights.read_weights(checkpoint, shapes):  # what is stored in the wanted format stays on disk until it is used
+        tensors |= {name: tensor.to(number_format) for name, tensor in part.items()}
     options = {}
     if quantize:
-        from transformers import BitsAndBytesConfig
-
-        keep = ["vision_tower", "multi_modal_projector", "lm_head"]
+        options["device_map"] = {"": target}
         options["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=kind, llm_int8_skip_modules=keep
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=number_format,
+            llm_int8_skip_modules=["vision_tower", "multi_modal_projector", "lm_head"],
         )
-        options["device_map"] = {"": place}
-    before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    llava = _from_tensors(checkpoint, tensors, config=config, dtype=number_format, **options)
+    return Model(llava if quantize else llava.to(target), tokenizer, checkpoint)
+
+
+def _from_tensors(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor], **options: object) -> LlavaForConditionalGeneration:
+    """The model with these weights, without the tables and bars that transformers prints."""
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        llava, told = LlavaForConditionalGeneration.from_pretrained(
-            None, config=config, state_dict=llava_convert.state(found, kind), dtype=kind, output_loading_info=True, **options
+        llava, report = LlavaForConditionalGeneration.from_pretrained(
+            None, state_dict=tensors, output_loading_info=True, **options
         )
     finally:
-        logging.set_verbosity(before)
+        logging.set_verbosity(verbosity)
         if bar:
             logging.enable_progress_bar()
-    if lost := [*told["missing_keys"], *told["unexpected_keys"], *told["mismatched_keys"]]:
-        raise UserError(f"{found.folder}: transformers has no place for, or no value of, {lost[0]} and {len(lost) - 1} others")
-    return llava.eval() if quantize else llava.to(place).eval()
+    if lost := [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]:
+        raise UserError(
+            f"{checkpoint.folder}: {lost[0]} and {len(lost) - 1} other weights do not fit the model class of this version of "
+            "transformers; install another version"
+        )
+    return llava.eval()
 
 
-class Model:
-    """A loaded model. `ask`, `chat` and `answer` take images as paths or Pillow images; answers are greedy unless a
-    temperature is given, and then the same for the same seed, alone or in a batch."""
+def identity(checkpoint: Checkpoint) -> str:
+    """Names a model so that any two differ: its folder and a hash of its files' names and sizes."""
+    return f"{checkpoint.folder.name} {checkpoint.fingerprint}"
 
-    def __init__(self, llava: LlavaForConditionalGeneration, tokenizer, preparation, found):
-        self.llava, self.tokenizer, self.preparation = llava, tokenizer, preparation
-        self.name, self.patches, self.start_end = found.folder.name, found.patches, found.start_end
-        self.dtype, self.device = llava.dtype, llava.device
-        self.identity = f"{self.name} {found.fingerprint}"
-        self.place = f"{llava.device.type}, {str(llava.dtype).removeprefix('torch.')}"
-        self.select_layer = found.select_layer
-        self.eos = found.eos
-        self._pad_id = llava_convert.pad_id(tokenizer)
+
+class Model(Answerer):
+    """A loaded model. Images are paths or Pillow images. Answers are greedy unless a temperature is given, and then the same
+    for the same seed, alone or in a batch."""
+
+    def __init__(self, llava: LlavaForConditionalGeneration, tokenizer: Tokenizer, checkpoint: Checkpoint):
+        self.llava, self.tokenizer, self.checkpoint = llava, tokenizer, checkpoint
+        self.preprocessing = preprocessing(checkpoint)
+        self.name, self.identity = checkpoint.folder.name, identity(checkpoint)
+        self.patches, self.eos = checkpoint.patches, checkpoint.eos
+        self.device, self.dtype = llava.device, llava.dtype
+        self.runs_on = f"{llava.device.type}, {str(llava.dtype).removeprefix('torch.')}"
+        self.notes: dict[str, str] = {}
+        self.encoded = 0  # images that went through the vision tower
         self._features: OrderedDict[object, torch.Tensor] = OrderedDict()
-        self._hashes = {
-            i for piece, i in tokenizer.get_vocab().items() if "#" in piece or piece == "<0x23>"
-        }  # may end an answer
-        self.encoded = 0  # images that went through the tower
-        self.noticed: dict[str, str] = {}  # image -> what is done to it that its owner may not want
+        self._hashes = {i for piece, i in tokenizer.get_vocab().items() if "#" in piece or piece == "<0x23>"}  # may end "###"
 
     # --- from words and pictures to numbers -------------------------------------------------------------------------
 
     def prompt(self, questions: Sequence[str], answers: Sequence[str] = (), conv_mode: str = "simple") -> str:
-        """The text that the model is told, with the tokens of one image."""
-        return dialogue.form(conv_mode).prompt(questions, answers, dialogue.image_tokens(self.patches, self.start_end))
+        """Writes the text that the model is given, with the tokens of one image. UserError: conv_mode is unknown."""
+        image = conversation_forms.image_tokens(self.patches, self.checkpoint.start_end)
+        return conversation_forms.form(conv_mode).prompt(questions, answers, image)
 
     def ids(self, prompt: str) -> list[int]:
-        """A prompt as token ids."""
+        """Encodes a prompt as token ids."""
         return self.tokenizer.encode(prompt).ids
 
     def pixels(self, image: Picture) -> np.ndarray:
-        """An image as the tower sees it: float32 [3, height, width]. UserError: it cannot be read."""
-        picture = llava_pixels.opened(image)
-        if told := llava_pixels.oddity(picture):
-            self.noticed[_name(image)] = f"{_name(image) or 'the image'} {told}"
-        return self.preparation.pixels(picture)
+        """Prepares an image for the vision tower: float32 [3, height, width]. UserError: it cannot be read."""
+        picture = pixels.load_image(image)
+        if warning := pixels.warning(picture):
+            self.notes[_name(image)] = f"{_name(image) or 'the image'} {warning}"
+        return self.preprocessing.pixels(picture)
 
     @torch.inference_mode()
     def features(self, images: Sequence[Picture]) -> list[torch.Tensor]:
-        """Images as the language model sees them: [patches, hidden] each; each is encoded once. UserError: as `pixels`."""
+        """Encodes images for the language model, each once: [patches, hidden] each. UserError: one cannot be read."""
         keys = [_key(image) for image in images]
         new = {key: image for key, image in zip(keys, images, strict=True) if key not in self._features}
         if new:
-            pixels = torch.from_numpy(np.stack([self.pixels(image) for image in new.values()]))
+            prepared = torch.from_numpy(np.stack([self.pixels(image) for image in new.values()]))
             inner = self.llava.model
-            seen = inner.vision_tower(pixels.to(self.device, self.dtype), output_hidden_states=True)
-            found = inner.multi_modal_projector(seen.hidden_states[self.select_layer][:, 1:])
-            self._features |= dict(zip(new, found.unbind(0), strict=True))
+            states = inner.vision_tower(prepared.to(self.device, self.dtype), output_hidden_states=True).hidden_states
+            encoded = inner.multi_modal_projector(states[self.checkpoint.select_layer][:, 1:])
+            self._features |= dict(zip(new, encoded.unbind(0), strict=True))
             self.encoded += len(new)
         for key in keys:
             self._features.move_to_end(key)
-        result = [self._features[key] for key in keys]
+        features = [self._features[key] for key in keys]
         for key in [key for key in new if isinstance(key, int)]:  # another picture may get the same id later
             del self._features[key]
-        while len(self._features) > _KEPT:
+        while len(self._features) > _KEPT_IMAGES:
             self._features.popitem(last=False)
-        return result
+        return features
 
     @torch.inference_mode()
     def logits(self, prompt: str, image: Picture) -> torch.Tensor:
-        """The model's logits [tokens, vocabulary] at each place of a prompt about an image: for checks."""
+        """Computes the logits [tokens, vocabulary] at each place of a prompt about an image. UserError: as in `features`."""
         embedded = embed(self.llava, torch.tensor([self.ids(prompt)]), self.features([image]))
         return self.llava(inputs_embeds=embedded).logits[0]
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
-    def ask(self, image: Picture, question: str, **options: object) -> str:
-        """The answer to one question; options as in `Options`: conv_mode, max_new_tokens, temperature, seed."""
-        return self.chat(image, **options).ask(question)
-
     def chat(self, image: Picture, **options: object) -> "Chat":
-        """A conversation about an image. UserError: an unknown option, or the image cannot be read."""
+        """Opens a conversation about an image. UserError: an unknown option, or the image cannot be read."""
         return Chat(self, image, Options.of(**options))
 
-    def answer(
-        self, questions: Sequence[str | Sequence[str]], images: Sequence[Picture] | Picture, **options: object
-    ) -> list[str | list[str]]:
-        """Answers in the order of the questions; a list of questions is one conversation and gets a list of answers.
-
-        `images`: a list with one for each, or one image for all. UserError: an image cannot be read, an unknown option.
-        """
-        return answered(self, questions, images, **options)
-
-    def check(self, asked: Asked) -> None:
-        """UserError: the request's image cannot be read."""
+    def check(self, asked: ImageQuestions) -> None:
+        """UserError: the conversation's image cannot be read."""
         self.features([asked.image])
 
-    def is_out(self, error: BaseException) -> bool:
-        """Whether the error says that memory ran out; lets go of what is not needed."""
-        out = llava_memory.is_out(error)
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Whether the error says that memory ran out; frees unused GPU memory."""
+        out = memory.is_out_of_memory(error)
         if out and self.device.type == "cuda":
             torch.cuda.empty_cache()
         return out
 
-    def length(self, asked: Asked, options: Options) -> int:
-        """How long a request is, for putting like to like: its number of turns, then of letters."""
+    def length(self, asked: ImageQuestions) -> int:
+        """Orders conversations by their number of turns, then of letters."""
         return len(asked.questions) * 10_000 + len(" ".join(asked.questions))
 
-    def converse(self, batch: Sequence[Asked], options: Options) -> list[list[str]]:
-        """The answers of several conversations at once, turn by turn. UserError: an image cannot be read."""
+    def converse(self, batch: Sequence[ImageQuestions], options: Options) -> list[list[str]]:
+        """Answers several conversations at once, turn by turn. UserError: an image cannot be read."""
         conversations = self.conversations([asked.image for asked in batch])
         answers: list[list[str]] = [[] for _ in batch]
         for turn in range(max(len(asked.questions) for asked in batch)):
             going = {i: asked for i, asked in enumerate(batch) if len(asked.questions) > turn}
             prompts = {i: self.prompt(a.questions[: turn + 1], answers[i], options.conv_mode) for i, a in going.items()}
-            written = self.generate(conversations, prompts, [_name(asked.image) for asked in going.values()], options)
-            for i, ids in written.items():
+            names = [_name(asked.image) for asked in going.values()]
+            for i, ids in self.generate(conversations, prompts, names, options).items():
                 answers[i].append(self.text(ids, options))
         return answers
 
     def conversations(self, images: Sequence[Picture]) -> Conversations:
-        """Conversations about images, nothing asked yet. UserError: an image cannot be read."""
-        return Conversations(self.llava, self.features(images), self._pad_id)
+        """Begins a conversation about each image. UserError: an image cannot be read."""
+        return Conversations(self.llava, self.features(images), pad_id(self.tokenizer))
 
     def generate(
-        self, conversations: Conversations, prompts: dict[int, str], images: Sequence[str], options: Options
+        self, conversations: Conversations, prompts: dict[int, str], names: Sequence[str], options: Options
     ) -> dict[int, list[int]]:
-        """The ids written after each prompt, by conversation; the images' names are part of the seeds."""
+        """Generates the ids after each prompt, by conversation; the images' names are part of the seeds."""
         sampler = None
         if options.temperature:
-            seeds = [_seed(options.seed, prompt, image) for prompt, image in zip(prompts.values(), images, strict=True)]
-            sampler = Sampler(options.temperature, seeds)
+            seeds = [sha256(repr((options.seed, *key))) for key in zip(prompts.values(), names, strict=True)]
+            sampler = Sampler(options.temperature, [int(seed[:14], 16) for seed in seeds])
         ids = {number: self.ids(prompt) for number, prompt in prompts.items()}
         return conversations.generate(ids, options.max_new_tokens, lambda written: self._has_ended(written, options), sampler)
 
     def text(self, ids: Sequence[int], options: Options) -> str:
-        """The answer in what the model wrote."""
-        return dialogue.answer(self._decoded(ids), dialogue.form(options.conv_mode).stop)
+        """Decodes ids and cuts out the answer."""
+        return conversation_forms.clean_answer(self._decode(ids), conversation_forms.form(options.conv_mode).stop)
 
     def _has_ended(self, ids: list[int], options: Options) -> bool:
-        stop = dialogue.form(options.conv_mode).stop
+        stop = conversation_forms.form(options.conv_mode).stop
         if ids[-1] in self.eos or (stop == "</s>" and ids[-1] == self.tokenizer.token_to_id(stop)):
             return True
-        return options.stop and ids[-1] in self._hashes and dialogue.is_complete(self._decoded(ids), stop)
+        return options.stop and ids[-1] in self._hashes and conversation_forms.is_complete(self._decode(ids), stop)
 
-    def _decoded(self, ids: Sequence[int]) -> str:
+    def _decode(self, ids: Sequence[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+
+class Chat:
+    """A conversation about one image; what was computed in earlier turns is kept."""
+
+    def __init__(self, model: Model, image: Picture, options: Options):
+        self.model, self.options = model, options
+        self.questions: list[str] = []
+        self.answers: list[str] = []
+        self.written: list[int] = []  # the latest answer's ids as the model wrote them
+        self._name, self._conversation = _name(image), model.conversations([image])
+        if self._name in model.notes:
+            warnings.warn(model.notes[self._name], stacklevel=3)
+
+    def ask(self, question: str, **options: object) -> str:
+        """Answers the next question; options hold for this one. UserError: an unknown option, or conv_mode."""
+        if "conv_mode" in options:
+            raise UserError("conv_mode is of a whole conversation: pass it to `chat`")
+        chosen = self.options.with_changes(**options)
+        self.questions.append(question)
+        prompt = self.model.prompt(self.questions, self.answers, chosen.conv_mode)
+        self.written = self.model.generate(self._conversation, {0: prompt}, [self._name], chosen)[0]
+        self.answers.append(self.model.text(self.written, chosen))
+        return self.answers[-1]
 
 
 def _name(image: Picture) -> str:
@@ -242,31 +236,3 @@ def _key(image: Picture) -> object:
         return id(image)
     path = Path(image).expanduser()
     return (str(path), path.stat().st_mtime_ns) if path.is_file() else (str(path), None)
-
-
-def _seed(*parts: object) -> int:
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:7], "big")
-
-
-class Chat:
-    """A conversation about one image; what was computed in earlier turns is kept."""
-
-    def __init__(self, model: Model, image: Picture, options: Options):
-        self.model, self.options = model, options
-        self.questions: list[str] = []
-        self.answers: list[str] = []
-        self.written: list[int] = []  # the latest answer's ids as the model wrote them
-        self._image, self._conversation = _name(image), model.conversations([image])
-        if _name(image) in model.noticed:
-            warnings.warn(model.noticed[_name(image)], stacklevel=3)
-
-    def ask(self, question: str, **options: object) -> str:
-        """The answer to the next question; options hold for this one."""
-        if "conv_mode" in options:
-            raise UserError("conv_mode is of a whole conversation: pass it to `chat`")
-        chosen = Options.of(**(self.options.given | options))
-        self.questions.append(question)
-        prompt = self.model.prompt(self.questions, self.answers, chosen.conv_mode)
-        self.written = self.model.generate(self._conversation, {0: prompt}, [self._image], chosen)[0]
-        self.answers.append(self.model.text(self.written, chosen))
-        return self.answers[-1]

@@ -1,132 +1,124 @@
 """A model behind an OpenAI-compatible server in place of one on this machine: `model_name="openai:<name>"`."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from anyio.from_thread import start_blocking_portal
 
-from retinal_lib import images as picture
+from retinal_lib import images
 from retinal_lib.errors import UserError
-from retinal_lib.inference.batching import Asked, Options, Stopped, answered
-from retinal_lib.inference.llava.conversation_forms import answer, plain
+from retinal_lib.inference.batching import Answerer, ImageQuestions, NoMoreAnswers, Options
+from retinal_lib.inference.llava.conversation_forms import clean_answer, without_image_tokens
 from retinal_lib.teacher.server import RequestFailed, RunStopped, Server
 
+T = TypeVar("T")
 
-class StandIn:
-    """Asks a server; address and key come from OPENAI_BASE_URL and OPENAI_API_KEY. Images are sent at most 1024 pixels long,
-    without metadata. The conversation form is the server's own; conv_mode changes nothing.
 
-    UserError: no name, no key for a server elsewhere.
+class ServerModel(Answerer):
+    """A model on a server; address and key come from OPENAI_BASE_URL and OPENAI_API_KEY. Images are sent at most 1024 pixels
+    long, without metadata. The conversation form is the server's own; conv_mode changes nothing.
+
+    UserError: there is no key for a server elsewhere.
     """
 
     def __init__(self, name: str):
-        if not name:
-            raise UserError("model_name 'openai:' lacks the model's name, such as openai:gpt-4o-mini")
-        self.name, self._server = f"openai:{name}", Server()
-        self._model, self.noticed = name, dict[str, str]()
+        self._server, self._model = Server(), name
+        self.name = f"openai:{name}"
+        self.notes: dict[str, str] = {}
         self.remote = not self._server.local
         self.identity = f"{name} at {self._server.name}"
-        self.place = f"{self._server.name}; the images are sent there"
+        self.runs_on = f"{self._server.name}; the images are sent there"
 
-    def answer(
-        self, questions: Sequence[str | Sequence[str]], images: Sequence[str | Path] | str | Path, **options: object
-    ) -> list[str | list[str]]:
-        """As a model's `answer`."""
-        return answered(self, questions, images, **options)
+    def chat(self, image: str | Path, **options: object) -> "ServerChat":
+        """Opens a conversation about an image. UserError: an unknown option, or the image cannot be read."""
+        return ServerChat(self, Path(image), Options.of(**options))
 
-    def ask(self, image: str | Path, question: str, **options: object) -> str:
-        """The answer to one question."""
-        return self.answer([question], [image], **options)[0]
-
-    def chat(self, image: str | Path, **options: object) -> "StandInChat":
-        """A conversation about an image."""
-        return StandInChat(self, Path(image), Options.of(**options))
-
-    def length(self, asked: Asked, options: Options) -> int:
-        """Requests keep their order: a server makes its own batches."""
+    def length(self, asked: ImageQuestions) -> int:
+        """Gives all conversations the same length: they keep their order, since a server makes its own batches."""
         return 0
 
-    def check(self, asked: Asked) -> None:
-        """UserError: the image cannot be read."""
-        picture.check(Path(asked.image))
+    def check(self, asked: ImageQuestions) -> None:
+        """UserError: the conversation's image cannot be read."""
+        images.check(Path(asked.image))
 
-    def is_out(self, error: BaseException) -> bool:
+    def is_out_of_memory(self, error: BaseException) -> bool:
         """Never: the memory is the server's."""
         return False
 
-    def converse(self, batch: Sequence[Asked], options: Options) -> list[list[str] | UserError]:
-        """The answers of several conversations, asked side by side; what went wrong stands in place of answers."""
+    def converse(self, batch: Sequence[ImageQuestions], options: Options) -> list[list[str] | UserError]:
+        """Answers several conversations, asked side by side; a UserError in place of answers says why there are none.
+        NoMoreAnswers: the server answers nothing any more."""
 
-        async def all_of_them() -> list[list[str] | UserError | BaseException]:
-            try:
-                return await asyncio.gather(*(self._one(asked, options) for asked in batch), return_exceptions=True)
-            finally:
-                await self._server.close()
+        async def all_of_them() -> list[list[str] | BaseException]:
+            return await asyncio.gather(*(self._converse(asked, options) for asked in batch), return_exceptions=True)
 
-        with start_blocking_portal() as portal:  # works inside a notebook, where a loop is running already
-            found = portal.call(all_of_them)
-        for error in found:
-            if isinstance(error, BaseException) and (isinstance(error, Stopped) or not isinstance(error, UserError)):
+        answers = self._run(all_of_them)
+        for error in answers:
+            if isinstance(error, BaseException) and (isinstance(error, NoMoreAnswers) or not isinstance(error, UserError)):
                 raise error
-        return found
+        return answers
 
-    def said(self, messages: list[dict], options: Options) -> str:
-        """The server's answer to a conversation so far. UserError: there is none."""
+    def reply(self, messages: list[dict], options: Options) -> str:
+        """Answers a conversation so far. UserError: there is no answer."""
+        return self._run(lambda: self._reply(messages, options))
 
-        async def once() -> str:
+    def _run(self, work: Callable[[], Coroutine[object, object, T]]) -> T:
+        """The result of work with the server, also inside a notebook, where an event loop is running already."""
+
+        async def once() -> T:
             try:
-                return await self._said(messages, options)
+                return await work()
             finally:
                 await self._server.close()
 
         with start_blocking_portal() as portal:
             return portal.call(once)
 
-    async def _one(self, asked: Asked, options: Options) -> list[str]:
-        url = await asyncio.to_thread(picture.as_sent, Path(asked.image))
+    async def _converse(self, asked: ImageQuestions, options: Options) -> list[str]:
+        url = await asyncio.to_thread(images.as_sent, Path(asked.image))
         messages: list[dict] = []
         answers = []
         for question in asked.questions:
             messages.append(_message(question, "" if messages else url))
-            said = await self._said(messages, options)
-            messages.append({"role": "assistant", "content": said})
-            answers.append(said)
+            answers.append(await self._reply(messages, options))
+            messages.append({"role": "assistant", "content": answers[-1]})
         return answers
 
-    async def _said(self, messages: list[dict], options: Options) -> str:
+    async def _reply(self, messages: list[dict], options: Options) -> str:
         body = {"model": self._model, "messages": messages, "max_tokens": options.max_new_tokens}
         body |= {"temperature": options.temperature, "seed": options.seed}
         try:
-            found = await self._server.call(lambda client: client.post("/chat/completions", body=body, cast_to=object))
-            said = found["choices"][0]["message"]["content"]
+            reply = await self._server.post("/chat/completions", body)
+            text = reply["choices"][0]["message"]["content"]
         except RunStopped as error:
-            raise Stopped(str(error)) from error
+            raise NoMoreAnswers(str(error)) from error
         except RequestFailed as error:
             raise UserError(str(error)) from error
         except (KeyError, IndexError, TypeError) as error:
-            raise UserError("the server answered with something else than a chat completion") from error
-        if not isinstance(said, str):
-            raise UserError("the server's answer holds no text")
-        return answer(said, "###")
+            raise UserError("the server's reply is not a chat completion") from error
+        if not isinstance(text, str):
+            raise UserError("the server's reply holds no text")
+        return clean_answer(text, "###")
 
 
 def _message(question: str, url: str) -> dict:
     """A user's message, with the image where there is one."""
-    content = [{"type": "text", "text": plain(question)}]
+    content: list[dict] = [{"type": "text", "text": without_image_tokens(question)}]
     return {"role": "user", "content": [*content, {"type": "image_url", "image_url": {"url": url}}] if url else content}
 
 
-class StandInChat:
-    """A conversation about one image; the server is told all of it each time."""
+class ServerChat:
+    """A conversation about one image; the server is sent all of it each time."""
 
-    def __init__(self, model: StandIn, image: Path, options: Options):
+    def __init__(self, model: ServerModel, image: Path, options: Options):
         self.model, self.options = model, options
-        self._url, self._messages = picture.as_sent(image), list[dict]()
+        self._url, self._messages = images.as_sent(image), list[dict]()
 
     def ask(self, question: str, **options: object) -> str:
-        """The answer to the next question; options hold for this one."""
-        asked = _message(question, "" if self._messages else self._url)
-        said = self.model.said([*self._messages, asked], Options.of(**(self.options.given | options)))
-        self._messages += [asked, {"role": "assistant", "content": said}]
-        return said
+        """Answers the next question; options hold for this one. UserError: there is no answer."""
+        message = _message(question, "" if self._messages else self._url)
+        text = self.model.reply([*self._messages, message], self.options.with_changes(**options))
+        self._messages += [message, {"role": "assistant", "content": text}]
+        return text

@@ -178,9 +178,13 @@ class Server:
             raise RequestFailed(STRANGE)
         return answer
 
+    async def post(self, path: str, body: dict, once: bool = False) -> object:
+        """Posts a body to a path and returns the JSON of the answer; `once` and errors as in `call`."""
+        return await self.call(lambda client: client.post(path, body=body, cast_to=object), once=once)
+
     async def create(self, path: str, body: dict) -> dict:
         """Posts a call that costs money, once, and returns what it made. DeliveryUnknown: it may have been made."""
-        made = await self.call(lambda client: client.post(path, body=body, cast_to=object), once=True)
+        made = await self.post(path, body, once=True)
         if not isinstance(made, dict) or not isinstance(made.get("id"), str):
             raise DeliveryUnknown(STRANGE)
         return made

@@ -1,4 +1,4 @@
-"""What a LLaVA-v0 model is told and what its words mean: prompts by conversation form, and the answers in what it writes."""
+"""Conversation forms of LLaVA-v0: the text of a prompt, and the answer in what a model writes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,10 +33,10 @@ _CARE = "Follow the instructions carefully"
 
 
 @dataclass(frozen=True)
-class Form:
-    """A conversation form: the words that a checkpoint was trained with, which no other words can replace.
+class ConversationForm:
+    """The words around questions and answers with which a checkpoint was trained; other words give worse answers.
 
-    `stop` ends an answer. With `opened` the prompt ends with the assistant's role; without, the model writes it itself.
+    `stop` ends an answer. With `opened` the prompt ends with the assistant's role; otherwise the model writes it itself.
     """
 
     system: str
@@ -48,42 +48,42 @@ class Form:
     opened: bool = False
 
     def prompt(self, questions: Sequence[str], answers: Sequence[str], image: str) -> str:
-        """The text of a conversation up to its latest question; `image` are the image's tokens, told in the first."""
+        """Writes a conversation up to its latest question; `image`, the text of the image's tokens, follows the first question."""
         turns = list(self.before)
         for i, question in enumerate(questions):
-            asked = plain(question) + self.suffix
-            turns.append((self.roles[0], f"{asked}\n{image}" if i == 0 and image else asked))
+            text = without_image_tokens(question) + self.suffix
+            turns.append((self.roles[0], f"{text}\n{image}" if i == 0 and image else text))
             turns += [(self.roles[1], answers[i])] if i < len(answers) else []
-        text = self.system + self.between
-        for role, said in turns:
+        prompt = self.system + self.between
+        for role, text in turns:
             # the released code writes an empty answer without its mark
-            text += f"{role}: {said}{self.between if role == self.roles[0] else self.stop}" if said else f"{role}:"
-        return f"{text}{self.roles[1]}:" if self.opened else text
+            prompt += f"{role}: {text}{self.between if role == self.roles[0] else self.stop}" if text else f"{role}:"
+        return f"{prompt}{self.roles[1]}:" if self.opened else prompt
 
 
 FORMS = {
-    "simple": Form(_polite("human"), before=_HI),
-    "simple_legacy": Form(f"{_LEGACY}{_CARE}.", before=_HI_LEGACY, suffix="\n\n### Response:"),
-    "multimodal": Form(f"{_LLAVA}{_SEES}{_CARE} and explain your answers in detail.", before=_HI),
-    "v1": Form(_polite("human")),
-    "llava_v1": Form(
+    "simple": ConversationForm(_polite("human"), before=_HI),
+    "simple_legacy": ConversationForm(f"{_LEGACY}{_CARE}.", before=_HI_LEGACY, suffix="\n\n### Response:"),
+    "multimodal": ConversationForm(f"{_LLAVA}{_SEES}{_CARE} and explain your answers in detail.", before=_HI),
+    "v1": ConversationForm(_polite("human")),
+    "llava_v1": ConversationForm(
         f"{_LLAVA}{_SEES}{_CARE} and explain your answers in detail.", ("USER", "ASSISTANT"), (), " ", "</s>", opened=True
     ),
-    "vicuna_v1_1": Form(_polite("user"), ("USER", "ASSISTANT"), (), " ", "</s>", opened=True),
+    "vicuna_v1_1": ConversationForm(_polite("user"), ("USER", "ASSISTANT"), (), " ", "</s>", opened=True),
 }
 
 
-def form(conv_mode: str) -> Form:
-    """The conversation form of that name. UserError: there is none."""
+def form(conv_mode: str) -> ConversationForm:
+    """Gives the conversation form of that name. UserError: there is none."""
     if conv_mode not in FORMS:
         raise unknown("conv_mode", conv_mode, FORMS)
     return FORMS[conv_mode]
 
 
-def plain(question: str) -> str:
-    """A question without the words that stand for an image: within a question they would change the count of image tokens."""
+def without_image_tokens(question: str) -> str:
+    """Removes the words that stand for an image: within a question they would change the number of image tokens."""
     before = None
-    while before != question:  # what is left when one is taken out may be another
+    while before != question:  # removing one may leave another
         before = question
         for word in RESERVED:
             question = question.replace(word, "")
@@ -91,12 +91,12 @@ def plain(question: str) -> str:
 
 
 def image_tokens(count: int, start_end: bool) -> str:
-    """The text of an image of `count` patches."""
+    """Writes the tokens of an image of `count` patches."""
     return f"{IMAGE_START}{IMAGE_PATCH * count}{IMAGE_END}" if start_end else IMAGE_PATCH * count
 
 
-def opened(text: str) -> str:
-    """What the model wrote without the marks and roles that it puts before an answer."""
+def _without_leading(text: str) -> str:
+    """What a model wrote without the marks and roles that it puts before an answer."""
     length = None
     while length != len(text):
         length = len(text)
@@ -107,10 +107,10 @@ def opened(text: str) -> str:
 
 
 def is_complete(text: str, stop: str) -> bool:
-    """Whether an answer has ended: its stop mark stands behind what comes first."""
-    return stop in opened(text)
+    """Whether an answer has ended: the stop mark occurs after any leading marks."""
+    return stop in _without_leading(text)
 
 
-def answer(text: str, stop: str) -> str:
-    """The answer in what the model wrote: between the leading marks and the stop mark."""
-    return opened(text).split(stop)[0].strip()
+def clean_answer(text: str, stop: str) -> str:
+    """Cuts the answer out of what a model wrote: between the leading marks and the stop mark."""
+    return _without_leading(text).split(stop)[0].strip()

@@ -1,6 +1,5 @@
-"""A LLaVA-v0 model written out as a folder that stock transformers opens, without any code of ours."""
+"""A LLaVA-v0 model written as a folder that stock transformers opens, without any code of this project."""
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -9,14 +8,15 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from transformers import LlavaConfig
 
 from retinal_lib.errors import UserError
-from retinal_lib.inference.llava import checkpoint as llava_folder
-from retinal_lib.inference.llava import conversation_forms as dialogue
-from retinal_lib.inference.llava import tokenizer as llava_tokenizer
-from retinal_lib.inference.llava import weights as llava_weights
-from retinal_lib.inference.llava.checkpoint import Found
-from retinal_lib.inference.llava.pixels import Preparation
+from retinal_lib.files import file_sha256
+from retinal_lib.inference.llava import conversation_forms, weights
+from retinal_lib.inference.llava.checkpoint import Checkpoint, find, require_disk_space
+from retinal_lib.inference.llava.pixels import Preprocessing
+from retinal_lib.inference.llava.tokenizer import build_tokenizer
 
 _TEXT = (
     "hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads head_dim hidden_act "
@@ -28,45 +28,47 @@ _TOWER = (
 ).split()
 
 
-def config(found: Found, tokenizer) -> dict:
-    """The config.json of today's Llava class for a LLaVA-v0 model; read back unchanged from a converted folder."""
-    if found.converted:
-        return found.config
-    old = found.config
-    text = {"model_type": "llama"} | {key: old[key] for key in _TEXT if old.get(key) is not None}
+def config_json(checkpoint: Checkpoint, tokenizer: Tokenizer) -> dict:
+    """Makes the config.json of transformers' Llava class for a LLaVA-v0 model; a converted folder has its own."""
+    if checkpoint.converted:
+        return checkpoint.config
+    old, tower = checkpoint.config, checkpoint.tower_config
+    text = {"model_type": "llama", "rms_norm_eps": 1e-6} | {key: old[key] for key in _TEXT if old.get(key) is not None}
     text |= {"bos_token_id": tokenizer.token_to_id("<s>"), "eos_token_id": old.get("eos_token_id", 2)}
     text |= {"pad_token_id": pad_id(tokenizer), "tie_word_embeddings": False, "use_cache": True}
-    text.setdefault("rms_norm_eps", 1e-6)
-    tower = {key: found.tower_config[key] for key in _TOWER if found.tower_config.get(key) is not None}
-    tower = {"model_type": "clip_vision_model", "hidden_act": "quick_gelu"} | tower
+    vision = {"model_type": "clip_vision_model", "hidden_act": "quick_gelu"}
     return {
         "architectures": ["LlavaForConditionalGeneration"],
         "model_type": "llava",
-        "image_token_index": tokenizer.token_to_id(dialogue.IMAGE_PATCH),
-        "image_seq_length": found.patches,
+        "image_token_index": tokenizer.token_to_id(conversation_forms.IMAGE_PATCH),
+        "image_seq_length": checkpoint.patches,
         "projector_hidden_act": "linear",
         "multimodal_projector_bias": True,
-        "vision_feature_layer": found.select_layer,
+        "vision_feature_layer": checkpoint.select_layer,
         "vision_feature_select_strategy": "default",
-        "mm_use_im_start_end": found.start_end,
+        "mm_use_im_start_end": checkpoint.start_end,
         "tie_word_embeddings": False,
         "torch_dtype": old.get("torch_dtype") or "float16",
         "text_config": text,
-        "vision_config": tower,
+        "vision_config": vision | {key: tower[key] for key in _TOWER if tower.get(key) is not None},
     }
 
 
-def pad_id(tokenizer) -> int:
-    """The id that fills rows up: [PAD] where there is one."""
-    found = tokenizer.token_to_id("[PAD]")
-    return tokenizer.token_to_id("<unk>") if found is None else found
+def llava_config(checkpoint: Checkpoint, tokenizer: Tokenizer) -> LlavaConfig:
+    """Makes the configuration of transformers' Llava class."""
+    return LlavaConfig(**{key: value for key, value in config_json(checkpoint, tokenizer).items() if key != "retinal_lib"})
 
 
-def chat_template(found: Found) -> str:
-    """A Jinja template with the words of conversation form `simple`; an image's tokens follow the text of its message."""
-    told = dialogue.form("simple")
-    head = json.dumps(told.prompt([], [], ""), ensure_ascii=False)
-    image = json.dumps("\n" + dialogue.image_tokens(1, found.start_end))
+def pad_id(tokenizer: Tokenizer) -> int:
+    """Gives the id that fills rows up: [PAD], or <unk> where there is none."""
+    padding = tokenizer.token_to_id("[PAD]")
+    return tokenizer.token_to_id("<unk>") if padding is None else padding
+
+
+def chat_template(checkpoint: Checkpoint) -> str:
+    """Writes a Jinja template with the words of conversation form `simple`; image tokens follow the text of their message."""
+    head = json.dumps(conversation_forms.form("simple").prompt([], [], ""), ensure_ascii=False)
+    image = json.dumps("\n" + conversation_forms.image_tokens(1, checkpoint.start_end))
     return (
         "{{ bos_token + " + head + " }}"
         "{%- for message in messages %}{%- if message['role'] in ('user', 'assistant') %}"
@@ -87,111 +89,117 @@ def convert(
 ) -> Path:
     """Writes the model into the new folder `out` and returns it; one file of weights is in memory at a time.
 
-    UserError: something is missing or damaged (see `load_model`), `out` is not empty, or the disk has no room.
+    UserError: something is missing or damaged (see `load_model`), `out` is not empty, or the disk is too full.
+
+    >>> import tempfile
+    >>> from retinal_lib.sample import llava_model
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     out = convert(llava_model.draw(Path(folder) / "model"), Path(folder) / "converted")
+    ...     (out / "config.json").is_file()
+    True
     """
     out = Path(out).expanduser().absolute()
-    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
-        raise UserError(f"{out} exists and is not empty; give a folder that does not exist yet")
-    found = llava_folder.find(model_name, vision_tower, mm_projector)
-    if found.converted:
-        raise UserError(f"{found.folder} is already in the form that transformers opens; load it as it is")
-    tokenizer = llava_tokenizer.build(found.folder, found.config["vocab_size"], bos)
-    llava_folder.room(out.parent, sum(path.stat().st_size for path in found.files), f"converting {found.folder.name}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is not empty; convert writes into a new folder")
+    checkpoint = find(model_name, vision_tower, mm_projector)
+    if checkpoint.converted:
+        raise UserError(f"{checkpoint.folder} is already in the form that transformers opens; load it as it is")
+    tokenizer = build_tokenizer(checkpoint.folder, checkpoint.config["vocab_size"], bos)
+    needed = sum(path.stat().st_size for path in checkpoint.files)
+    require_disk_space(out.parent, needed, f"converting {checkpoint.folder.name}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        made.chmod(0o755)
-        _weights(found, made)
-        _words(found, tokenizer, made, bos)
+        part.chmod(0o755)
+        _write_weights(checkpoint, weights.shapes(llava_config(checkpoint, tokenizer)), part)
+        _write_configs(checkpoint, tokenizer, part, bos)
         if out.exists():
             out.rmdir()
-        made.rename(out)
+        part.rename(out)
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
     return out
 
 
-def _weights(found: Found, made: Path) -> None:
-    weight_map: dict[str, str] = {}
-    size, written = 0, []
-    for _, held in llava_weights.parts(found):
-        if not held:
-            continue
-        name = f"part-{len(written) + 1:05d}.safetensors"
-        held = _apart(held)
-        save_file(held, str(made / name), metadata={"format": "pt"})
-        size += sum(tensor.numel() * tensor.element_size() for tensor in held.values())
-        weight_map |= dict.fromkeys(held, name)
-        written.append(name)
-        del held
-    final = {name: f"model-{i:05d}-of-{len(written):05d}.safetensors" for i, name in enumerate(written, start=1)}
-    for name, to in final.items():
-        (made / name).rename(made / to)
-    weight_map = {key: final[name] for key, name in weight_map.items()}
-    (made / "model.safetensors.index.json").write_text(llava_weights.index(weight_map, size), encoding="utf-8")
+def _write_weights(checkpoint: Checkpoint, shapes: weights.Shapes, folder: Path) -> None:
+    files: list[list[str]] = []  # the tensors' names, file by file
+    size = 0
+    for tensors in weights.read_weights(checkpoint, shapes):
+        if tensors:
+            files.append(list(tensors))
+            size += sum(tensor.nbytes for tensor in tensors.values())
+            save_file(_own_memory(tensors), str(folder / f"part-{len(files)}"), metadata={"format": "pt"})
+        del tensors  # before the next file is read
+    weight_map = {}
+    for number, names in enumerate(files, start=1):
+        final = f"model-{number:05d}-of-{len(files):05d}.safetensors"
+        (folder / f"part-{number}").rename(folder / final)
+        weight_map |= dict.fromkeys(names, final)
+    _write_json(
+        folder / "model.safetensors.index.json",
+        {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))},
+    )
 
 
-def _apart(held: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors, those that share memory with others copied: they cannot be saved side by side."""
-    places = Counter(tensor.untyped_storage().data_ptr() for tensor in held.values())
-    shared = {key for key, tensor in held.items() if places[tensor.untyped_storage().data_ptr()] > 1}
-    return {key: tensor.clone() if key in shared else tensor.contiguous() for key, tensor in held.items()}
-
-
-def _words(found: Found, tokenizer, made: Path, bos: str) -> None:
-    """Everything but the weights."""
-    pad = tokenizer.id_to_token(pad_id(tokenizer))
-    special = {"bos_token": "<s>" if bos == "script" else "</s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": pad}
-    template = chat_template(found)
-    held = config(found, tokenizer)
-    held["retinal_lib"] = {"bos": bos, "made_of": {p.name: _sha256(p) for p in found.files}}
-    tokenizer_config = {
-        **special,
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "additional_special_tokens": [t for t in dialogue.RESERVED[:3] if tokenizer.token_to_id(t) is not None],
-        "model_max_length": found.text.get("max_position_embeddings", 2048),
-        "padding_side": "left",
-        "clean_up_tokenization_spaces": False,
-        "processor_class": "LlavaProcessor",
-        "chat_template": template,
+def _own_memory(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors, those that share memory with others copied: safetensors does not store them otherwise."""
+    uses = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors.values())
+    return {
+        name: tensor.clone() if uses[tensor.untyped_storage().data_ptr()] > 1 else tensor.contiguous()
+        for name, tensor in tensors.items()
     }
-    eos = sorted(found.eos)
-    processor = {
-        "processor_class": "LlavaProcessor",
-        "image_token": dialogue.IMAGE_PATCH,
-        "num_additional_image_tokens": 1,
-        "patch_size": found.tower_config["patch_size"],
-        "vision_feature_select_strategy": "default",
+
+
+def _write_json(file: Path, content: dict) -> None:
+    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_configs(checkpoint: Checkpoint, tokenizer: Tokenizer, folder: Path, bos: str) -> None:
+    """Writes everything but the weights."""
+    config, template, pad = config_json(checkpoint, tokenizer), chat_template(checkpoint), pad_id(tokenizer)
+    config["retinal_lib"] = {"bos": bos, "made_of": {path.name: file_sha256(path) for path in checkpoint.files}}
+    special = {
+        "bos_token": "<s>" if bos == "script" else "</s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "pad_token": tokenizer.id_to_token(pad),
     }
-    pixels = preparation(found).config() | {"processor_class": "LlavaProcessor"}
-    generation = {"bos_token_id": held["text_config"]["bos_token_id"], "eos_token_id": eos, "pad_token_id": pad_id(tokenizer)}
-    files = {
-        "config.json": held,
-        "generation_config.json": generation | {"do_sample": False},
-        "preprocessor_config.json": pixels,
-        "processor_config.json": processor,
+    image_tokens = conversation_forms.RESERVED[:3]
+    contents = {
+        "config.json": config,
+        "generation_config.json": {
+            "bos_token_id": config["text_config"]["bos_token_id"],
+            "eos_token_id": sorted(checkpoint.eos),
+            "pad_token_id": pad,
+            "do_sample": False,
+        },
+        "preprocessor_config.json": preprocessing(checkpoint).config() | {"processor_class": "LlavaProcessor"},
+        "processor_config.json": {
+            "processor_class": "LlavaProcessor",
+            "image_token": conversation_forms.IMAGE_PATCH,
+            "num_additional_image_tokens": 1,
+            "patch_size": checkpoint.tower_config["patch_size"],
+            "vision_feature_select_strategy": "default",
+        },
         "special_tokens_map.json": special,
-        "tokenizer_config.json": tokenizer_config,
+        "tokenizer_config.json": special
+        | {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "additional_special_tokens": [token for token in image_tokens if tokenizer.token_to_id(token) is not None],
+            "model_max_length": checkpoint.text_config.get("max_position_embeddings", 2048),
+            "padding_side": "left",
+            "clean_up_tokenization_spaces": False,
+            "processor_class": "LlavaProcessor",
+            "chat_template": template,
+        },
     }
-    for name, content in files.items():
-        (made / name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (made / "chat_template.jinja").write_text(template, encoding="utf-8")
-    tokenizer.save(str(made / "tokenizer.json"))
+    for name, content in contents.items():
+        _write_json(folder / name, content)
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def preparation(found: Found) -> Preparation:
-    """How images are prepared for the model's tower."""
-    return Preparation.read(found.folder if found.converted else found.tower_folder, found.tower_config["image_size"])
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def state(found: Found, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """All weights under today's names; those stored in `dtype` stay on disk until they are used."""
-    held: dict[str, torch.Tensor] = {}
-    for _, part in llava_weights.parts(found):
-        held |= {name: tensor if tensor.dtype == dtype else tensor.to(dtype) for name, tensor in part.items()}
-    return held
+def preprocessing(checkpoint: Checkpoint) -> Preprocessing:
+    """Reads how images are prepared for the model's vision tower. UserError: not as for a CLIP tower."""
+    folder = checkpoint.folder if checkpoint.converted else checkpoint.tower_folder
+    return Preprocessing.read(folder, checkpoint.tower_config["image_size"])

@@ -1,163 +1,128 @@
-"""Weights of LLaVA-v0 models under the names of transformers' own Llava class, read and checked one file at a time."""
+"""Weights of LLaVA-v0 models under the names that transformers' Llava class stores, read and checked one file at a time."""
 
-import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
+from transformers import LlavaConfig, LlavaForConditionalGeneration
 
 from retinal_lib.errors import UserError
-from retinal_lib.inference.llava.checkpoint import Found, names, read
+from retinal_lib.inference.llava.checkpoint import Checkpoint, read_tensors, tensor_names
 
 _STALE = re.compile(r"(\.|^)(rotary_emb\.inv_freq|embeddings\.position_ids)$")  # computed anew by today's classes
 _TEXT_TOWER = re.compile(r"^(text_model\.|logit_scale$|visual_projection\.|text_projection\.)")  # of a whole CLIP
 _PROJECTOR = re.compile(r"^(?:model\.)?mm_projector\.(weight|bias)$")
 _TOWER = re.compile(r"^(?:model\.)?vision_tower\.(?:0\.)?(?:vision_tower\.)?(vision_model\..+)$")
 _LLAMA = re.compile(r"^(model\.(?:embed_tokens|layers|norm)\..+|lm_head\.weight)$")
-_LINEARS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
 Shapes = dict[str, tuple[int, ...]]
+Rename = Callable[[str], str | None]  # a stored name -> the name in transformers; None: the tensor is not needed
 
 
-def tower_name(name: str) -> str | None:
-    """Today's name of a tower's weight, None for one that is not needed."""
+def shapes(config: LlavaConfig) -> Shapes:
+    """Lists every weight of a model, by stored name, with its shape; nothing is allocated."""
+    with torch.device("meta"):
+        llava = LlavaForConditionalGeneration(config)
+    return {_stored_name(name): tuple(tensor.shape) for name, tensor in llava.state_dict().items()}
+
+
+def _stored_name(name: str) -> str:
+    """The name in files of a weight of the loaded class; the class names some parts by version of transformers."""
+    part, _, rest = name.removeprefix("model.").partition(".")
+    if part == "vision_tower":
+        return f"vision_tower.vision_model.{rest.removeprefix('vision_model.')}"
+    if part == "language_model":
+        return f"language_model.model.{rest.removeprefix('model.')}"
+    return f"language_model.{part}.{rest}" if part == "lm_head" else f"{part}.{rest}"
+
+
+def count(shapes: Shapes) -> int:
+    """Counts the numbers in a model's weights."""
+    return sum(torch.Size(shape).numel() for shape in shapes.values())
+
+
+def rename_tower(name: str) -> str | None:
+    """Renames a weight of a CLIP vision tower; None where it is not needed."""
     if _STALE.search(name) or _TEXT_TOWER.match(name):
         return None
     return f"vision_tower.{name}" if name.startswith("vision_model.") else f"vision_tower.vision_model.{name}"
 
 
-def name(old: str) -> str | None:
-    """Today's name of a LLaVA-v0 weight, None for one that is computed anew. UserError: an unknown one."""
-    if _STALE.search(old):
+def rename(name: str) -> str | None:
+    """Renames a LLaVA-v0 weight; None where it is computed anew. UserError: LLaVA-v0 has no such weight."""
+    if _STALE.search(name):
         return None
-    if found := _PROJECTOR.match(old):
-        return f"multi_modal_projector.linear_1.{found[1]}"
-    if found := _TOWER.match(old):
-        return tower_name(found[1])
-    if _LLAMA.match(old):
-        return f"language_model.{old}"
-    raise UserError(f"the weights hold {old!r}, which no LLaVA-v0 model has; its answers could not be trusted without it")
+    if match := _PROJECTOR.match(name):
+        return f"multi_modal_projector.linear_1.{match[1]}"
+    if match := _TOWER.match(name):
+        return rename_tower(match[1])
+    if _LLAMA.match(name):
+        return f"language_model.{name}"
+    raise UserError(f"the weights hold {name!r}, which no LLaVA-v0 model has; its answers could not be trusted without it")
 
 
-def projector_name(old: str) -> str | None:
-    """Today's name of a weight in a separate projector file; such files may bring embeddings as well."""
-    return name(old if "mm_projector." in old or old.startswith("model.") else f"mm_projector.{old}")
+def rename_projector(name: str) -> str | None:
+    """Renames a weight of a separate projector file; such files may bring embeddings as well."""
+    return rename(name if "mm_projector." in name or name.startswith("model.") else f"mm_projector.{name}")
 
 
-def same_name(old: str) -> str | None:
-    """The name of a converted folder's weight."""
-    return old
+def read_weights(checkpoint: Checkpoint, shapes: Shapes) -> Iterator[dict[str, torch.Tensor]]:
+    """Reads the weights under the names in `shapes`, file by file, the second half of the projector last.
 
-
-def shapes(found: Found) -> Shapes:
-    """Every weight that the model must have, by today's name, with its shape."""
-    text, tower = found.text, found.tower_config
-    hidden, inner, clip = text["hidden_size"], text["intermediate_size"], tower["hidden_size"]
-    heads, size = text["num_attention_heads"], text.get("head_dim") or hidden // text["num_attention_heads"]
-    few = (text.get("num_key_value_heads") or heads) * size
-    wanted: Shapes = {"language_model.model.embed_tokens.weight": (text["vocab_size"], hidden)}
-    for i in range(text["num_hidden_layers"]):
-        at = f"language_model.model.layers.{i}"
-        sides = [(heads * size, hidden), (few, hidden), (few, hidden), (hidden, heads * size)]
-        wanted |= {f"{at}.{linear}.weight": shape for linear, shape in zip(_LINEARS, sides, strict=True)}
-        wanted |= {f"{at}.mlp.{part}_proj.weight": (inner, hidden) for part in ("gate", "up")}
-        wanted[f"{at}.mlp.down_proj.weight"] = (hidden, inner)
-        wanted |= {f"{at}.{norm}.weight": (hidden,) for norm in ("input_layernorm", "post_attention_layernorm")}
-    wanted |= {"language_model.model.norm.weight": (hidden,), "language_model.lm_head.weight": (text["vocab_size"], hidden)}
-    wanted |= {"multi_modal_projector.linear_1.weight": (hidden, clip), "multi_modal_projector.linear_1.bias": (hidden,)}
-    wanted |= {"multi_modal_projector.linear_2.weight": (hidden, hidden), "multi_modal_projector.linear_2.bias": (hidden,)}
-    return wanted | _tower_shapes(tower, found.patches)
-
-
-def _tower_shapes(tower: dict, patches: int) -> Shapes:
-    clip, inner, edge = tower["hidden_size"], tower["intermediate_size"], tower["patch_size"]
-    base = "vision_tower.vision_model"
-    wanted: Shapes = {
-        f"{base}.embeddings.class_embedding": (clip,),
-        f"{base}.embeddings.patch_embedding.weight": (clip, tower.get("num_channels", 3), edge, edge),
-        f"{base}.embeddings.position_embedding.weight": (patches + 1, clip),
-    }
-    sides = {f"self_attn.{s}_proj": (clip, clip) for s in ("q", "k", "v", "out")}
-    sides |= {"mlp.fc1": (inner, clip), "mlp.fc2": (clip, inner), "layer_norm1": (clip,), "layer_norm2": (clip,)}
-    parts = {f"encoder.layers.{i}.{part}": shape for i in range(tower["num_hidden_layers"]) for part, shape in sides.items()}
-    for part, shape in (parts | {"pre_layrnorm": (clip,), "post_layernorm": (clip,)}).items():
-        wanted |= {f"{base}.{part}.weight": shape, f"{base}.{part}.bias": shape[:1]}
-    return wanted
-
-
-def files(found: Found) -> list[tuple[Path, Callable[[str], str | None]]]:
-    """The model's files, each with the function that tells today's names; later files win."""
-    own = same_name if found.converted else name
-    parts = [(path, own) for path in found.shards] + [(path, tower_name) for path in found.tower_shards]
-    return parts + ([(found.projector, projector_name)] if found.projector else [])
-
-
-def parts(found: Found) -> Iterator[tuple[Path, dict[str, torch.Tensor]]]:
-    """The weights under today's names, file by file, the second half of the projector last.
-
-    UserError: a file is damaged, a weight has the wrong shape, is unknown or missing.
+    UserError: a file is damaged, or a weight has the wrong shape, is unknown or is missing.
     """
-    wanted, seen = shapes(found), set()
-    replaced = {projector_name(old) for old in names(found.projector)} if found.projector else set()
-    for path, named in files(found):
-        held = {}
-        for old, tensor in read(path).items():
-            new = named(old)
-            if new is None or (new in replaced and path != found.projector):
+    seen: set[str] = set()
+    projector = checkpoint.projector
+    replaced = {rename_projector(name) for name in tensor_names(projector)} if projector else set()
+    for path, new_name in _files(checkpoint):
+        tensors = {}
+        for stored, tensor in read_tensors(path).items():
+            name = new_name(stored)
+            if name is None or (name in replaced and path != projector):
                 continue
-            _check(old, new, tensor, wanted, path)
-            held[new] = tensor
-        seen |= set(held)
-        yield path, held
-    if not found.converted:
-        held = _identity(found.text["hidden_size"], _dtype(found))
-        seen |= set(held)
-        yield Path("projector"), held
-    if missing := [new for new in wanted if new not in seen]:
-        raise UserError(_lacking(missing, found))
+            _check(stored, name, tensor, shapes, path)
+            tensors[name] = tensor
+        seen |= set(tensors)
+        yield tensors
+    if not checkpoint.converted:
+        tensors = _identity(checkpoint)
+        seen |= set(tensors)
+        yield tensors
+    if missing := [name for name in shapes if name not in seen]:
+        raise UserError(_incomplete(missing, checkpoint))
 
 
-def _check(old: str, new: str, tensor: torch.Tensor, wanted: Shapes, path: Path) -> None:
-    if new not in wanted:
-        raise UserError(f"{path}: {old} is a weight that the config leaves no place for; config.json is of another model")
-    if tuple(tensor.shape) != wanted[new]:
+def _files(checkpoint: Checkpoint) -> list[tuple[Path, Rename]]:
+    """The files, each with the function that renames its weights; later files win."""
+    own: Rename = str if checkpoint.converted else rename
+    files = [(path, own) for path in checkpoint.shards] + [(path, rename_tower) for path in checkpoint.tower_shards]
+    return files + ([(checkpoint.projector, rename_projector)] if checkpoint.projector else [])
+
+
+def _check(stored: str, name: str, tensor: torch.Tensor, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    if name not in shapes:
+        raise UserError(f"{path}: {stored} is a weight that the config leaves no place for; config.json is of another model")
+    if tuple(tensor.shape) != shapes[name]:
         raise UserError(
-            f"{path}: {old} has the shape {list(tensor.shape)}, by the config it must be {list(wanted[new])}; "
+            f"{path}: {stored} has the shape {list(tensor.shape)}, by the config it must be {list(shapes[name])}; "
             "the file and config.json are of different models"
         )
 
 
-def _lacking(missing: list[str], found: Found) -> str:
+def _incomplete(missing: list[str], checkpoint: Checkpoint) -> str:
     first = f"{len(missing)} weights are missing, the first {missing[0]}"
     if all(name.startswith("vision_tower") for name in missing):
-        return f"{found.tower_folder or found.folder} holds no complete vision tower: {first}; pass vision_tower"
+        folder = checkpoint.tower_folder or checkpoint.folder
+        return f"{folder} holds no complete vision tower: {first}; pass vision_tower"
     if all(name.startswith("multi_modal") for name in missing):
-        return f"{found.folder} holds no projector: {first}; pass mm_projector, the mm_projector.bin that belongs to it"
-    return f"{found.folder} is not complete: {first}; download it again"
+        return f"{checkpoint.folder} holds no projector: {first}; pass mm_projector, the mm_projector.bin that belongs to it"
+    return f"{checkpoint.folder} is not complete: {first}; download it again"
 
 
-def _dtype(found: Found) -> torch.dtype:
-    named = str(found.text.get("torch_dtype") or found.text.get("dtype") or "float16").removeprefix("torch.")
-    return getattr(torch, named, torch.float16)
-
-
-def _identity(size: int, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """The second half of today's projector, so that it does what LLaVA-v0's single one did, bit by bit."""
-    base = "multi_modal_projector.linear_2"
+def _identity(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """The second layer of transformers' projector, an identity: LLaVA-v0 has one layer, so the result is the same to the bit."""
+    text = checkpoint.text_config
+    size, base = text["hidden_size"], "multi_modal_projector.linear_2"
+    stored = str(text.get("torch_dtype") or text.get("dtype") or "float16").removeprefix("torch.")
+    dtype = getattr(torch, stored, torch.float16)
     return {f"{base}.weight": torch.eye(size, dtype=dtype), f"{base}.bias": torch.zeros(size, dtype=dtype)}
-
-
-def count(found: Found) -> int:
-    """How many numbers the model's weights are."""
-    total = 0
-    for shape in shapes(found).values():
-        size = 1
-        for edge in shape:
-            size *= edge
-        total += size
-    return total
-
-
-def index(weight_map: dict[str, str], size: int) -> str:
-    """The text of a model.safetensors.index.json."""
-    return json.dumps({"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}, indent=1) + "\n"

@@ -1,0 +1,79 @@
+"""A model loaded by its name: a folder, a hub id, or a model behind a server."""
+
+from pathlib import Path
+from types import ModuleType
+
+from retinal_lib import paths
+from retinal_lib.errors import UserError
+from retinal_lib.inference.batching import Answerer
+from retinal_lib.inference.server_model import ServerModel
+
+SERVER = "openai:"  # stands before the name of a model behind a server
+
+
+def load_model(
+    model_name: str | Path,
+    vision_tower: str | Path | None = None,
+    mm_projector: str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    quantize: str | None = None,
+    bos: str = "script",
+) -> Answerer:
+    """Loads a model from a folder or hub id: LLaVA-v0 as published (.bin or safetensors, tower apart or inside, projector apart
+    or inside), or written by `convert`. Nothing is written into its folder, and no code of its own is run. With
+    `openai:<name>`, the model of that name answers behind an OpenAI-compatible server.
+
+    `vision_tower`, `mm_projector`: where the folder does not have them. `device`: auto, cpu, cuda. `dtype`: auto (half
+    precision on a GPU, full on a CPU), float32, float16, bfloat16. `quantize`: 4bit, with bitsandbytes. `bos`: `script`
+    (ids as the released inference script makes them) or `training`.
+    UserError: a file is missing or damaged, the memory does not suffice, or torch is not installed; says what would help.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> from retinal_lib.sample import llava_model
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model = load_model(llava_model.draw(Path(folder) / "model"), device="cpu")
+    >>> isinstance(model.ask(Image.new("RGB", (64, 64)), "Which eye is it?", max_new_tokens=4), str)
+    True
+    """
+    if name := _on_server(model_name):
+        return ServerModel(name)
+    model = _model_module()
+    checkpoint = model.find(_resolve(model_name), vision_tower, mm_projector)
+    return model.load(checkpoint, device, dtype, quantize, bos)
+
+
+def identity(model_name: str | Path, vision_tower: str | Path | None = None, mm_projector: str | Path | None = None) -> str:
+    """Gives the identity that the loaded model would have, from its files alone. UserError: as in `load_model`."""
+    if name := _on_server(model_name):
+        return ServerModel(name).identity
+    model = _model_module()
+    return model.identity(model.find(_resolve(model_name), vision_tower, mm_projector))
+
+
+def _on_server(model_name: str | Path) -> str:
+    """The name that a server knows the model by; "" where the model is on this machine. UserError: the name is missing."""
+    if not str(model_name).startswith(SERVER):
+        return ""
+    if name := str(model_name).removeprefix(SERVER):
+        return name
+    raise UserError("model_name 'openai:' lacks the model's name, such as openai:gpt-4o-mini")
+
+
+def _resolve(model_name: str | Path) -> str | Path:
+    """A folder as typed, or a hub id as it is."""
+    if Path(model_name).expanduser().is_dir() or str(model_name).count("/") != 1:
+        return paths.resolve(model_name)
+    return model_name
+
+
+def _model_module() -> ModuleType:
+    try:
+        from retinal_lib.inference import model
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{error.name} is not installed, which a model on this machine needs: pip install -e '.[inference]'; "
+            "or pass model_name openai:<name> to ask a server"
+        ) from error
+    return model
