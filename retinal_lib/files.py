@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -84,6 +84,13 @@ def read_jsonl(path: Path, torn_end: bool = False) -> Iterator[tuple[int, object
                 return
             raise UserError(f"{path}, line {number}: {value.text}")
         yield number, value
+
+
+def write_jsonl(path: Path, rows: Iterable[object]) -> Path:
+    """Writes rows as lines of JSON, whole or not at all, and returns the path. UserError: it cannot be written."""
+    with atomic_write(path) as file:
+        file.writelines(json_line(row) + "\n" for row in rows)
+    return path
 
 
 def sha256(text: str) -> str:

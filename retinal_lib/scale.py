@@ -15,10 +15,10 @@ from types import SimpleNamespace
 
 from retinal_lib import display, paths
 from retinal_lib.errors import UserError
-from retinal_lib.files import json_line, read_jsonl
+from retinal_lib.files import json_line, read_jsonl, write_jsonl
 from retinal_lib.inference import answer_files, question_files
-from retinal_lib.inference.answer_files import Answered
-from retinal_lib.inference.batching import Asked, Options, run
+from retinal_lib.inference.answer_files import AnswerFile
+from retinal_lib.inference.batching import ImageQuestions, Options, answer_in_batches
 
 BLOCK = 32  # items that a worker takes at once
 Worker = Callable[[list[dict]], list[dict]]  # items to rows, a row for each item, with its id
@@ -31,16 +31,16 @@ class Answering:
     """A worker that answers questions with a model, which it loads once."""
 
     def __init__(self, model_name: str, loading: dict, options: dict):
-        from retinal_lib.inference.infer import load
+        from retinal_lib.inference.loading import load_model
 
-        self.model, self.options = load(model_name, loading), Options.of(**options)
+        self.model, self.options = load_model(model_name, **loading), Options.of(**options)
 
     def __call__(self, items: list[dict]) -> list[dict]:
         """Turns items with id, image and questions into rows with id and answers, or an error."""
-        asked = [Asked(item["id"], item["image"], tuple(item["questions"])) for item in items]
+        asked = [ImageQuestions(item["id"], item["image"], tuple(item["questions"])) for item in items]
         return [
             {"id": key} | ({"error": str(answers)} if isinstance(answers, UserError) else {"answers": answers})
-            for key, answers in run(self.model, asked, self.options)
+            for key, answers in answer_in_batches(self.model, asked, self.options)
         ]
 
 
@@ -101,19 +101,20 @@ def answer(
     address: str | None = None,
     loading: dict | None = None,
     **options: object,
-) -> Answered:
+) -> AnswerFile:
     """Answers a question file with `workers` copies of a model, each with `gpus` GPUs.
 
     Files, options and continuing are as in `inference.answer_files.answer`; `loading` goes to `load_model`, such as
     {"vision_tower": …}. UserError: as there, or Ray is not installed.
     """
-    from retinal_lib.inference.infer import identity
+    from retinal_lib.inference.loading import identity
 
     entries = question_files.read(question_file, image_folder)
     loading = loading or {}
-    model = SimpleNamespace(identity=identity(str(model_name), loading), noticed={})  # the workers load the model itself
+    named = identity(model_name, loading.get("vision_tower"), loading.get("mm_projector"))
+    model = SimpleNamespace(identity=named, notes={})  # the workers load the model itself
 
-    def ask(_model: object, asked: Sequence[Asked], chosen: Options) -> Iterator[tuple[object, list[str] | UserError]]:
+    def ask(_model: object, asked: Sequence[ImageQuestions], chosen: Options) -> Iterator[tuple[object, list[str] | UserError]]:
         items = [{"id": a.key, "image": str(a.image), "questions": list(a.questions)} for a in asked]
         worker = partial(Answering, str(model_name), loading, chosen.given)
         for row in _rows(worker, items, workers, address, gpus, block=4 * chosen.batch_size):
@@ -219,14 +220,14 @@ def _write(make: Callable[[], Worker], items: list[dict], out: Path, unit: str, 
     """Writes a row for each item, in order; rows without an error that a stopped run left are kept."""
     left = {row["id"]: row for row in _left(out) if "error" not in row}
     done = {item["id"]: left[item["id"]] for item in items if item["id"] in left}
-    answer_files.write(out, list(done.values()))
+    write_jsonl(out, list(done.values()))
     with out.open("a", encoding="utf-8") as lines, display.Bar(len(items), unit) as bar:
         for row in _rows(make, [item for item in items if item["id"] not in done], workers, address):
             lines.write(json_line(row) + "\n")
             lines.flush()
             done[row["id"]] = row
             bar.show(len(done))
-    return answer_files.write(out, [done[item["id"]] for item in items])
+    return write_jsonl(out, [done[item["id"]] for item in items])
 
 
 def _left(out: Path) -> Iterator[dict]:

@@ -17,9 +17,8 @@ import torch
 from bench_size import SHORT, size
 from PIL import Image
 
-from retinal_lib.inference.llava import conversation_forms
-from retinal_lib.inference.llava import generation
-from retinal_lib.inference.model import Model, load_model
+from retinal_lib.inference import Model, load_model
+from retinal_lib.inference.llava import conversation_forms, generation
 from retinal_lib.sample import llava_model as sample_model
 from retinal_lib.sample.llava_model import Shape
 

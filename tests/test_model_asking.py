@@ -11,10 +11,11 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from PIL import Image  # noqa: E402
 
 from retinal_lib import UserError  # noqa: E402
+from retinal_lib.files import write_jsonl  # noqa: E402
+from retinal_lib.inference import Model, load_model  # noqa: E402
 from retinal_lib.inference import answer_files as answers  # noqa: E402
 from retinal_lib.inference import question_files as questions  # noqa: E402
 from retinal_lib.inference.llava import conversation_forms  # noqa: E402
-from retinal_lib.inference.model import Model, load_model  # noqa: E402
 from retinal_lib.sample import llava_model as sample_model  # noqa: E402
 from retinal_lib.sample.llava_model import Shape  # noqa: E402
 
@@ -130,9 +131,8 @@ def test_one_image_for_all_and_pillow_images(model: Model, pictures: list[Path])
 @pytest.mark.parametrize("conv_mode", conversation_forms.FORMS)
 def test_every_conversation_form_can_be_asked(conv_mode: str, model: Model, pictures: list[Path]) -> None:
     text = model.prompt(["Which eye?", "Why?"], ["Left."], conv_mode)
-    assert text.count(conversation_forms.IMAGE_PATCH) == model.patches and text.index("Which eye?") < text.index("Left.") < text.index(
-        "Why?"
-    )
+    assert text.count(conversation_forms.IMAGE_PATCH) == model.patches
+    assert text.index("Which eye?") < text.index("Left.") < text.index("Why?")
     assert isinstance(model.answer([["Which eye?", "Why?"]], pictures[0], conv_mode=conv_mode, max_new_tokens=5)[0][1], str)
 
 
@@ -158,7 +158,7 @@ def test_pixels_are_those_of_transformers_own_processor(model: Model, pictures: 
 
     deep = tmp_path / "deep.png"
     Image.fromarray((np.random.default_rng(3).integers(0, 65535, (60, 80))).astype(np.uint16)).save(deep)
-    config = {k: v for k, v in model.preparation.config().items() if k != "image_processor_type"}
+    config = {k: v for k, v in model.preprocessing.config().items() if k != "image_processor_type"}
     processor = CLIPImageProcessor(**config)
     if "Pil" not in type(processor).__name__ and hasattr(processor, "backend"):
         pytest.skip("torchvision's processor rounds otherwise")
@@ -191,7 +191,7 @@ def test_a_question_file_is_answered_in_order_and_resumed(model: Model, pictures
     (tmp_path / "torn.png").write_bytes(pictures[0].read_bytes()[:200])
     entries.insert(5, {"id": "torn", "image": str(tmp_path / "torn.png"), "question": "b"})
     entries.insert(6, {"id": "bad", "question": "b"})
-    file = questions.write(tmp_path / "questions.jsonl", entries)
+    file = write_jsonl(tmp_path / "questions.jsonl", entries)
     asked = questions.read(file, pictures[0].parent)
     out = tmp_path / "answers.jsonl"
     options = {"max_new_tokens": 5, "batch_size": 4}

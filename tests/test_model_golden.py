@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from retinal_lib.inference.model import Model, convert, load_model  # noqa: E402
+from retinal_lib.inference import Model, convert, load_model  # noqa: E402
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden_llava"
 if not GOLDEN.is_dir():

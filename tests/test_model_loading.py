@@ -15,8 +15,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from PIL import Image  # noqa: E402
 
 from retinal_lib import UserError  # noqa: E402
+from retinal_lib.inference import convert, load_model  # noqa: E402
 from retinal_lib.inference.llava import memory as llava_memory  # noqa: E402
-from retinal_lib.inference.model import convert, load_model  # noqa: E402
 from retinal_lib.sample import llava_model as sample_model  # noqa: E402
 from retinal_lib.sample.llava_model import Shape  # noqa: E402
 

@@ -12,10 +12,10 @@ from PIL import Image
 from retinal_lib import UserError
 from retinal_lib.inference import answer_files as answers
 from retinal_lib.inference import question_files as questions
-from retinal_lib.inference.batching import Asked, Options
-from retinal_lib.inference.infer import PARAMETERS, Infer
+from retinal_lib.inference.batching import Answerer, ImageQuestions, Options
+from retinal_lib.inference.infer import Infer
 from retinal_lib.inference.llava import conversation_forms
-from retinal_lib.inference.server_model import StandIn
+from retinal_lib.inference.server_model import ServerModel
 
 DEFAULT = (conversation_forms.DEFAULT_QUESTION,)
 
@@ -76,9 +76,9 @@ def test_questions_are_found_wherever_they_stand(entry: dict, asked: tuple[str, 
         ({"images": ["a", "b"]}, "has 2 images, the model takes one"),
         ({"image": 3}, "names no image"),
         ({"image": "a", "questions": 5}, "questions are int"),
-        ({"image": "a", "questions": ["Q", None]}, "is no text"),
-        ({"image": "a", "messages": "Q"}, "no list of turns"),
-        ("text", "is no object but str"),
+        ({"image": "a", "questions": ["Q", None]}, "is not text"),
+        ({"image": "a", "messages": "Q"}, "not a list of turns"),
+        ("text", "entry 1 is str; expected an object"),
     ],
 )
 def test_a_bad_entry_keeps_its_place_with_the_reason(entry: object, said: str, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_bad_entry_keeps_its_place_with_the_reason(entry: object, said: str, t
 
 @pytest.mark.parametrize("content", ['{"id": 1,\n', "[1, 2", "3", '[{"id": 1, "image": "a"}, {"id": "1", "image": "b"}]'])
 def test_a_file_that_cannot_be_asked_is_refused(content: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"not JSON|expected a list|stands there twice"):
+    with pytest.raises(UserError, match=r"not JSON|expected a list|two entries have the id"):
         questions.read(write(tmp_path, content))
     with pytest.raises(UserError, match="cannot be read"):
         questions.read(tmp_path / "nowhere.json")
@@ -121,26 +121,29 @@ def test_answers_are_cut_as_the_script_cuts_them() -> None:
         assert conversation_forms.clean_answer(text, "###") == "Yes."
 
 
-class Parrot:
+class Parrot(Answerer):
     """Answers with the question, without any model; some questions break it."""
 
-    name, identity, place = "parrot", "parrot", "nowhere"
+    name, identity, runs_on = "parrot", "parrot", "nowhere"
 
     def __init__(self):
-        self.noticed: dict[str, str] = {}
+        self.notes: dict[str, str] = {}
         self.asked: list[str] = []
 
-    def length(self, asked: Asked, options: Options) -> int:
+    def length(self, asked: ImageQuestions) -> int:
         return len(asked.questions[0])
 
-    def check(self, asked: Asked) -> None:
+    def check(self, asked: ImageQuestions) -> None:
         if "bad" in str(asked.image):
             raise UserError("the image is bad")
 
-    def is_out(self, error: BaseException) -> bool:
+    def is_out_of_memory(self, error: BaseException) -> bool:
         return False
 
-    def converse(self, batch: list[Asked], options: Options) -> list[list[str]]:
+    def chat(self, image: object, **options: object) -> object:
+        raise NotImplementedError
+
+    def converse(self, batch: list[ImageQuestions], options: Options) -> list[list[str]]:
         for asked in batch:
             self.check(asked)
             if "crash" in asked.questions:
@@ -202,7 +205,7 @@ def eye(tmp_path: Path) -> Path:
 
 def test_a_server_answers_turn_by_turn(server: FakeServer, eye: Path) -> None:
     server.script = lambda number, body: completion(f"### Answer {len(body['messages'])} ### Human: more")
-    model = StandIn("gpt-x")
+    model = ServerModel("gpt-x")
     assert model.answer([["a", "b<image>"], "c"], eye, max_new_tokens=7) == [["Answer 1", "Answer 3"], "Answer 1"]
     body = next(b for b in server.asked if len(b["messages"]) == 3)
     assert body["model"] == "gpt-x" and body["max_tokens"] == 7 and body["temperature"] == 0
@@ -213,7 +216,7 @@ def test_a_server_answers_turn_by_turn(server: FakeServer, eye: Path) -> None:
 
 def test_a_chat_with_a_server_keeps_its_turns(server: FakeServer, eye: Path) -> None:
     server.script = lambda number, body: completion(f"Answer {number}")
-    chat = StandIn("m").chat(eye)
+    chat = ServerModel("m").chat(eye)
     assert [chat.ask("a"), chat.ask("b", max_new_tokens=3)] == ["Answer 1", "Answer 2"]
     assert [m["role"] for m in server.asked[1]["messages"]] == ["user", "assistant", "user"] and server.asked[1][
         "max_tokens"
@@ -224,17 +227,17 @@ def test_a_refused_request_is_one_entry_and_a_refused_key_the_end(server: FakeSe
     asked = entries(tmp_path, ("eye.png", "fine"), ("eye.png", "awful"), ("gone.png", "fine"))
     refuse = error(400, "too awful")
     server.script = lambda number, body: refuse if "awful" in json.dumps(body) else completion("Yes.")
-    found = answers.answer(StandIn("m"), asked, tmp_path / "a.jsonl")
+    found = answers.answer(ServerModel("m"), asked, tmp_path / "a.jsonl")
     assert [bool(row.get("error")) for row in found.rows] == [False, True, True] and "too awful" in found.rows[1]["error"]
     server.script = lambda number, body: error(401, "who are you")
     with pytest.raises(UserError, match="refused the key"):
-        answers.answer(StandIn("m"), asked, tmp_path / "b.jsonl")
+        answers.answer(ServerModel("m"), asked, tmp_path / "b.jsonl")
 
 
 def test_the_notebook_s_parameters_work_with_a_server(server: FakeServer, eye: Path, tmp_path: Path) -> None:
     server.script = lambda number, body: completion("Left.")
     job = Infer.load(model_name="openai:m", image_folder=str(eye.parent), question="Which eye?", out_dir=str(tmp_path / "run"))
-    assert job.ask()[0][2][1] == {"from": "gpt", "value": "Left."}
+    assert job.ask().text == "Left."
     done = job.answer()
     done.require()
     assert done.file == tmp_path / "run" / "answers.jsonl" and "images are sent there" in str(job.table)
@@ -255,8 +258,8 @@ def test_images_that_may_not_be_sent_stay_here(eye: Path, tmp_path: Path, monkey
         ({"image_folder": "nowhere"}, "is not a folder"),
         ({"question_file": "nowhere.json"}, "cannot be read"),
         ({"image_file": "nowhere.png"}, "nowhere.png is not a file"),
-        ({"limit": 0}, "limit is 0"),
-        ({"max_failed": 2}, "max_failed is 2"),
+        ({"limit": 0}, "limit: found 0"),
+        ({"max_failed": 2}, "max_failed: found 2"),
         ({"conv_mode": "x"}, "unknown conv_mode 'x'; known: simple"),
         ({"model_name": "openai:"}, "lacks the model's name"),
     ],
@@ -264,4 +267,3 @@ def test_images_that_may_not_be_sent_stay_here(eye: Path, tmp_path: Path, monkey
 def test_wrong_parameters_are_told_before_a_model_is_loaded(given: dict, said: str, server: FakeServer, eye: Path) -> None:
     with pytest.raises(UserError, match=said):
         Infer.load(**{"model_name": "openai:m", "image_folder": str(eye.parent)} | given)
-    assert len(set(PARAMETERS)) == len(PARAMETERS)

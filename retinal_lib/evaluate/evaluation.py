@@ -14,7 +14,7 @@ from retinal_lib.evaluate import made_up_answers as pretend
 from retinal_lib.evaluate import marks as marking
 from retinal_lib.evaluate.marks import Mark
 from retinal_lib.evaluate.tables import SINGLE, Tables
-from retinal_lib.inference import question_files
+from retinal_lib.files import write_jsonl
 
 PARAMETERS = (
     *("dataset", "data_root", "automorph_root", "split", "kinds", "measures", "limit", "seed", "question_file"),
@@ -159,10 +159,10 @@ def _written(given: dict[str, object], place: Path) -> Path:
     root = paths.resolve(str(given["data_root"])) if "data_root" in given else None
     entries = []
     for name in datasets:
-        part = label_questions.questions(name, root, place / f"questions-{Path(name).stem}.jsonl", **options)
+        part = label_questions.write(name, root, place / f"questions-{Path(name).stem}.jsonl", **options)
         entries += label_questions.load(part)
         part.unlink()
-    return question_files.write(place / "questions.jsonl", entries)
+    return write_jsonl(place / "questions.jsonl", entries)
 
 
 def _blind(given: dict[str, object], file: Path, place: Path) -> Path | None:

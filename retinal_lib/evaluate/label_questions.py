@@ -14,14 +14,13 @@ from retinal_lib.dataset.lesions import wording as telling
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.evaluate import answer_reader as answer_parser
 from retinal_lib.facts import Case, Fact
-from retinal_lib.files import read_jsonl, sha256
-from retinal_lib.inference import question_files
+from retinal_lib.files import read_jsonl, sha256, write_jsonl
 from retinal_lib.sample import draw as sample
 
 KINDS = ("grade", "diseases", "quality", "modality", "eye", "boxes", "measurement")
 
 
-def questions(
+def write(
     dataset: str,
     data_root: str | Path | None = None,
     out: str | Path | None = None,
@@ -48,7 +47,7 @@ def questions(
     if not entries:
         raise UserError(f"{data.page.name}: its labels answer no question of the kinds {', '.join(kinds)}")
     file = Path(out) if out else paths.root() / "artifacts" / f"evaluate-{data.page.name}" / "questions.jsonl"
-    return question_files.write(file, entries)
+    return write_jsonl(file, entries)
 
 
 def _chosen(kinds: Sequence[str] | str | None) -> tuple[str, ...]:
@@ -84,7 +83,7 @@ class _Wanted:
     @classmethod
     def of(cls, data: BaseDescription, cases: Sequence[Case], measures: object) -> "_Wanted":
         """Of a dataset: every condition that its page declares or that an image has. Free text names none."""
-        declared = {code: words for kind in data.page.facts if isinstance(kind, Flags) for code, words in kind.labels.items()}
+        declared = {code: words for kind in data.page.gives if isinstance(kind, Flags) for code, words in kind.labels.items()}
         names = frozenset(["diagnosis", *declared])
         seen = sorted({f.words for case in cases for f in case.about("disease") if f.name in names})
         return cls(tuple(dict.fromkeys([*declared.values(), *seen])), names, measures)
@@ -184,7 +183,7 @@ def blind(question_file: str | Path, out: str | Path, way: str = "swap", seed: i
         other = {entry["image"]: grey for entry in entries}
     else:
         other = _swapped(entries, seed)
-    return question_files.write(out, [entry | {"image": other[entry["image"]], "blind": way} for entry in entries])
+    return write_jsonl(out, [entry | {"image": other[entry["image"]], "blind": way} for entry in entries])
 
 
 def _swapped(entries: list[dict], seed: int) -> dict[str, str]:
@@ -199,7 +198,7 @@ def _swapped(entries: list[dict], seed: int) -> dict[str, str]:
 
 
 def load(question_file: str | Path) -> list[dict]:
-    """The entries of a question file that `questions` made, with their references. UserError: it is none."""
+    """The entries of a question file that `write` made, with their references. UserError: it is none."""
     file, found = Path(question_file).expanduser(), []
     for number, entry in read_jsonl(file):
         if not isinstance(entry, dict) or {"id", "image", "question", "dataset", "kind", "subject", "reference"} - set(entry):

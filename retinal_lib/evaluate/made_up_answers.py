@@ -5,7 +5,7 @@ from pathlib import Path
 
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.evaluate import answer_reader as answer_parser
-from retinal_lib.inference import answer_files as answers
+from retinal_lib.files import write_jsonl
 
 WRONG, SILENT, MUMBLED = 0.2, 0.08, 0.04  # shares of answers that are wrong, that abstain, that cannot be read
 
@@ -17,7 +17,7 @@ def write(asked: list[dict], file: Path, seed: int = 0, wrong: float = WRONG, si
         dice = random.Random(f"{seed} {entry['id']}")
         text = _answer(entry, dice, wrong, silent)
         rows.append({"id": entry["id"], "image": entry["image"], "qa_pairs": [{"question": entry["question"], "answer": text}]})
-    return answers.write(file, rows)
+    return write_jsonl(file, rows)
 
 
 def _answer(entry: dict, dice: random.Random, wrong: float, silent: float) -> str:

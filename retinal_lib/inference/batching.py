@@ -39,9 +39,14 @@ class Options:
                 raise UserError(f"{name} is {value!r}; expected a number of at least {least}")
         return options
 
+    @property
+    def given(self) -> dict[str, object]:
+        """All options by name."""
+        return asdict(self)
+
     def with_changes(self, **given: object) -> "Options":
         """Makes options that differ in the given ones. UserError: as in `of`."""
-        return Options.of(**(asdict(self) | given))
+        return Options.of(**(self.given | given))
 
 
 @dataclass(frozen=True)

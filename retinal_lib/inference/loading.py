@@ -1,7 +1,8 @@
 """A model loaded by its name: a folder, a hub id, or a model behind a server."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 
 from retinal_lib import paths
 from retinal_lib.errors import UserError
@@ -39,7 +40,8 @@ def load_model(
     """
     if name := _on_server(model_name):
         return ServerModel(name)
-    model = _model_module()
+    with needs_torch():
+        from retinal_lib.inference import model
     checkpoint = model.find(_resolve(model_name), vision_tower, mm_projector)
     return model.load(checkpoint, device, dtype, quantize, bos)
 
@@ -48,7 +50,8 @@ def identity(model_name: str | Path, vision_tower: str | Path | None = None, mm_
     """Gives the identity that the loaded model would have, from its files alone. UserError: as in `load_model`."""
     if name := _on_server(model_name):
         return ServerModel(name).identity
-    model = _model_module()
+    with needs_torch():
+        from retinal_lib.inference import model
     return model.identity(model.find(_resolve(model_name), vision_tower, mm_projector))
 
 
@@ -68,12 +71,13 @@ def _resolve(model_name: str | Path) -> str | Path:
     return model_name
 
 
-def _model_module() -> ModuleType:
+@contextmanager
+def needs_torch() -> Iterator[None]:
+    """For a block of imports. UserError: torch or a library beside it is not installed."""
     try:
-        from retinal_lib.inference import model
+        yield
     except ModuleNotFoundError as error:
         raise UserError(
             f"{error.name} is not installed, which a model on this machine needs: pip install -e '.[inference]'; "
             "or pass model_name openai:<name> to ask a server"
         ) from error
-    return model

@@ -28,8 +28,8 @@ _CLIP = {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model's files. `config` is in LLaVA-v0 form, or in transformers' form where the folder was `converted`; `tower_folder` is
-    None where the vision tower's weights lie among the model's."""
+    """A model's files. `config` is in LLaVA-v0 form, or in transformers' form where the folder was `converted`; `tower_folder`
+    is None where the vision tower's weights lie among the model's."""
 
     folder: Path
     config: dict
@@ -81,9 +81,7 @@ class Checkpoint:
         return (*self.shards, *self.tower_shards, *([self.projector] if self.projector else []))
 
 
-def find(
-    model_name: str | Path, vision_tower: str | Path | None = None, mm_projector: str | Path | None = None
-) -> Checkpoint:
+def find(model_name: str | Path, vision_tower: str | Path | None = None, mm_projector: str | Path | None = None) -> Checkpoint:
     """Finds a model's files, by folder or hub id. UserError: a file is missing; says which, and where to get it."""
     folder = _local_folder(model_name, "the model")
     config = read_config(folder)

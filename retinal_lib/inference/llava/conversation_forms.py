@@ -48,7 +48,7 @@ class ConversationForm:
     opened: bool = False
 
     def prompt(self, questions: Sequence[str], answers: Sequence[str], image: str) -> str:
-        """Writes a conversation up to its latest question; `image`, the text of the image's tokens, follows the first question."""
+        """Writes a conversation up to its latest question; `image`, the image's tokens, follows the first question."""
         turns = list(self.before)
         for i, question in enumerate(questions):
             text = without_image_tokens(question) + self.suffix

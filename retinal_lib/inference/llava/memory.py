@@ -90,7 +90,9 @@ def _advice(numbers: int, device: torch.device, dtype: torch.dtype) -> str:
         options.append(f"quantize='4bit' ({gigabytes(four)}; {install}bitsandbytes, accelerate)")
     if device.type == "cuda" and half <= free(torch.device("cpu")):
         options.append(f"device='cpu', dtype='float16' ({gigabytes(half)}, slow)")
-    return f"what fits: {', '.join(options)}" if options else "nothing fits here: a 24 GB GPU holds a 7B model in half precision"
+    return (
+        f"what fits: {', '.join(options)}" if options else "nothing fits here: a 24 GB GPU holds a 7B model in half precision"
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

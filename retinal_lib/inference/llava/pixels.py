@@ -28,7 +28,7 @@ class Preprocessing:
 
     @classmethod
     def read(cls, folder: Path | None, image_size: int) -> "Preprocessing":
-        """Reads a folder's preprocessor_config.json; CLIP's own values where there is none. UserError: its steps are not CLIP's."""
+        """Reads a preprocessor_config.json; without one, CLIP's own values. UserError: its steps are not CLIP's."""
         file = folder / "preprocessor_config.json" if folder else None
         if file is None or not file.is_file():
             return cls(image_size, (image_size, image_size))

@@ -101,7 +101,8 @@ def _add_tokens(tokenizer: Tokenizer, folder: Path, vocab_size: int, training: b
     added = read_json(file) if file.is_file() else {}
     names = sorted(added, key=added.get)
     if IMAGE_PATCH not in names and tokenizer.token_to_id(IMAGE_PATCH) is None:
-        names += _llava_tokens(vocab_size - tokenizer.get_vocab_size() - sum(tokenizer.token_to_id(n) is None for n in names), folder)
+        known = tokenizer.get_vocab_size() + sum(tokenizer.token_to_id(name) is None for name in names)
+        names += _llava_tokens(vocab_size - known, folder)
     missing = [name for name in names if tokenizer.token_to_id(name) is None]
     special = [name for name in (*names, IMAGE_PATCH, IMAGE_START, IMAGE_END) if name in names or tokenizer.token_to_id(name)]
     tokenizer.add_special_tokens(

@@ -120,7 +120,7 @@ def _incomplete(missing: list[str], checkpoint: Checkpoint) -> str:
 
 
 def _identity(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
-    """The second layer of transformers' projector, an identity: LLaVA-v0 has one layer, so the result is the same to the bit."""
+    """The second layer of transformers' projector as an identity, exact to the bit: LLaVA-v0 has one layer."""
     text = checkpoint.text_config
     size, base = text["hidden_size"], "multi_modal_projector.linear_2"
     stored = str(text.get("torch_dtype") or text.get("dtype") or "float16").removeprefix("torch.")

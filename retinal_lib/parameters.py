@@ -1,0 +1,42 @@
+"""A notebook's parameters: a pydantic model of them, and a sentence where one is wrong."""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from retinal_lib import paths
+from retinal_lib.errors import UserError, unknown, validation_text
+
+
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(f"found {value!r}; expected a number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_boolean)]
+Number = Annotated[float, BeforeValidator(_no_boolean)]
+TypedPath = Annotated[Path, AfterValidator(paths.resolve)]  # absolute; typed relative to the shell's folder
+
+
+class Parameters(BaseModel):
+    """A notebook's parameters with their defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+    @classmethod
+    def of(cls, **given: object) -> Self:
+        """Checks parameters; None counts as not passed. UserError: one is unknown or has an impossible value."""
+        for name in given:
+            if name not in cls.model_fields:
+                raise unknown("parameter", name, cls.model_fields)
+        try:
+            return cls(**{name: value for name, value in given.items() if value is not None})
+        except ValidationError as error:
+            raise UserError(f"parameter {validation_text(error)}") from error
+
+    @classmethod
+    def of_known(cls, given: dict[str, object]) -> Self:
+        """Checks those parameters that are known. UserError: one has an impossible value."""
+        return cls.of(**{name: value for name, value in given.items() if name in cls.model_fields})
