@@ -19,7 +19,7 @@ from retinal_lib.evaluate import made_up_answers as pretend
 from retinal_lib.evaluate import marks as marking
 from retinal_lib.evaluate import metrics as scores
 from retinal_lib.evaluate.answer_reader import ABSTAINED, ANSWERED, UNREADABLE
-from retinal_lib.evaluate.evaluation import PARAMETERS, Evaluation
+from retinal_lib.evaluate.evaluation import Evaluation
 from retinal_lib.evaluate.label_questions import blind, questions
 from retinal_lib.evaluate.tables import Tables
 
@@ -94,7 +94,7 @@ def test_what_people_write_of_grades(text: str, value: int) -> None:
 @pytest.mark.parametrize("kind", ["grade", "diseases", "modality", "eye", "boxes", "measurement"])
 def test_who_cannot_tell_abstains(text: str, kind: str) -> None:
     entry = {"scale": "ICDR", "levels": [0, 1, 2, 3, 4], "labels": LABELS, "unit": "µm"}
-    assert marking.read(kind, text, entry).state == ABSTAINED
+    assert marking.read_answer(kind, text, entry).state == ABSTAINED
 
 
 @pytest.mark.parametrize("text", ["", "grade 2 or grade 3", "The retina is in the eye.", "7", "grade 9", "###"])
@@ -181,7 +181,7 @@ def test_numbers_in_other_units() -> None:
 def test_no_text_breaks_the_parser(text: str) -> None:
     entry = {"scale": "ICDR", "levels": [0, 1, 2, 3, 4], "labels": LABELS, "unit": "µm"}
     for kind in label_questions.KINDS:
-        found = marking.read(kind, text, entry)
+        found = marking.read_answer(kind, text, entry)
         assert (found.value is not None) == (found.state == ANSWERED)
 
 
@@ -223,8 +223,8 @@ def test_a_perfect_answerer_gets_everything_right(dataset: str, drawn: dict[str,
     file = questions(dataset, drawn[dataset], tmp_path / "q.jsonl", measures="all" if dataset == "IDRiD" else None)
     asked = label_questions.load(file)
     assert len({entry["id"] for entry in asked}) == len(asked)
-    out = pretend.write(asked, tmp_path / "a.jsonl", wrong=0, silent=0)
-    for mark in marking.marks("m", asked, out):
+    out = pretend.write(asked, tmp_path / "a.jsonl", wrong=0, abstained=0)
+    for mark in marking.mark_answers("m", asked, out):
         if mark.text.startswith(("The retina is a light", "Please see")):
             assert mark.read.state == UNREADABLE
         elif mark.kind in ("grade", "quality", "modality", "eye"):
@@ -258,8 +258,8 @@ def test_the_blind_test_shows_who_does_not_look(way: str, drawn: dict[str, Path]
     hidden = label_questions.load(blind(file, tmp_path / "b.jsonl", way))
     assert [e["id"] for e in hidden] == [e["id"] for e in asked]
     assert all(a["image"] != b["image"] and Path(b["image"]).is_file() for a, b in zip(asked, hidden, strict=True))
-    seen = pretend.write(asked, tmp_path / "seen.jsonl", wrong=0, silent=0)
-    marks = marking.marks("m", asked, seen)
+    seen = pretend.write(asked, tmp_path / "seen.jsonl", wrong=0, abstained=0)
+    marks = marking.mark_answers("m", asked, seen)
     same = Tables(marks).blinded(marks)
     assert list(same["same answer"]) == [1.0, 1.0] and list(same["without"]) == list(same["accuracy with its image"])
     with pytest.raises(UserError, match="unknown blind test 'squint'"):
@@ -274,7 +274,7 @@ def test_an_evaluation_of_two_models_from_files(drawn: dict[str, Path], tmp_path
     given = {"question_file": str(file), "resamples": 20, "out_dir": str(tmp_path / "run"), "blind": "blank"}
     first = Evaluation.load(**given)
     assert re.search(r"have them answered with papermill notebooks/infer.ipynb .* and the same for .*blank", first.save()[0])
-    assert first.tables.layout.empty and first.blinded.empty and first.first.empty and first.confusions and first.gallery()
+    assert first.tables.layout.empty and first.blinded.empty and first.examples.empty and first.confusions and first.gallery()
     first.require()
     found = Evaluation.load(**given, answers_files=f"better={tmp_path / 'good.jsonl'}, worse={tmp_path / 'bad.jsonl'}")
     assert list(found.tables.layout.index) == ["better", "worse"] and not found.made_up
@@ -313,4 +313,3 @@ def test_the_notebook_runs_as_typed(tmp_path: Path) -> None:
 def test_wrong_parameters_are_told(given: dict, said: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=said):
         Evaluation.load(**{"out_dir": str(tmp_path)} | given)
-    assert len(set(PARAMETERS)) == len(PARAMETERS)

@@ -14,6 +14,9 @@ import pytest
 import yaml
 
 from retinal_lib.dataset import page
+from retinal_lib.evaluate.evaluation import EvaluationParameters
+from retinal_lib.inference.infer import InferParameters
+from retinal_lib.parameters import Parameters
 from retinal_lib.run import settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +41,7 @@ SAMPLE = [module for module in MODULES if module.startswith("sample/")]
 MODEL = ["sample/llava_model", *(m for m in MODULES if m.startswith("inference/"))]
 DOORS = {
     "openai": ["teacher/server"],
-    "matplotlib": ["drawing", "evaluate/figures"],
+    "matplotlib": ["drawing"],
     "ray": [],  # scale takes it where it is used
     "sklearn": ["evaluate/metrics", "review/agreement"],
     "scipy": ["evaluate/metrics", "review/agreement"],
@@ -46,7 +49,14 @@ DOORS = {
     "jinja2": ["display"],
     "sqlite3": ["ask/vault"],
     "cv2": [*SAMPLE],
-    "PIL": ["inference/model", "inference/llava/pixels", "images", "review/pictures", *SAMPLE],
+    "PIL": [
+        "evaluate/label_questions",
+        "inference/model",
+        "inference/llava/pixels",
+        "images",
+        "review/pictures",
+        *SAMPLE,
+    ],
     "papermill": ["papermill_plugin"],
     "openpyxl": ["dataset/tables", *SAMPLE],
     "xlrd": ["dataset/tables"],
@@ -166,14 +176,12 @@ def test_the_notebook_s_parameters_are_the_settings() -> None:
     assert all(parameter["help"] for parameter in found.values()), "each is explained"
 
 
-@pytest.mark.parametrize(("notebook", "module"), [("infer", "inference.infer"), ("evaluate", "evaluate.evaluation")])
-def test_the_other_notebooks_parameters_are_their_modules(notebook: str, module: str) -> None:
-    from importlib import import_module
-
+@pytest.mark.parametrize(("notebook", "parameters"), [("infer", InferParameters), ("evaluate", EvaluationParameters)])
+def test_the_other_notebooks_parameters_are_their_models(notebook: str, parameters: type[Parameters]) -> None:
     from papermill.inspection import inspect_notebook
 
     found = inspect_notebook(str(ROOT / "notebooks" / f"{notebook}.ipynb"))
-    assert set(found) == set(import_module(f"retinal_lib.{module}").PARAMETERS)
+    assert set(found) == set(parameters.model_fields)
     assert all(parameter["help"] for parameter in found.values()), "each is explained"
 
 

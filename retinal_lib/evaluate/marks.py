@@ -1,20 +1,20 @@
-"""Answers joined with their questions' references, each read and marked."""
+"""Answers beside the references of their questions, each read and marked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from retinal_lib.errors import UserError
-from retinal_lib.evaluate import answer_reader as answer_parser
+from retinal_lib.evaluate import answer_reader
 from retinal_lib.evaluate.answer_reader import ABSTAINED, ANSWERED, UNREADABLE, Read
-from retinal_lib.inference import answer_files as answers
+from retinal_lib.inference import answer_files
 
-MISSING = "missing"  # there is no answer: the entry failed, or was never asked
+MISSING = "missing"  # the state of an entry that failed or was never asked
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One answer with what was wanted. `read.value` is None unless the answer could be read."""
+    """One answer beside its reference. `read.value` is None unless the answer could be read."""
 
     model: str
     id: str
@@ -39,46 +39,41 @@ class Mark:
         return self.read.state == ANSWERED and self.value == self.reference
 
 
-def read(kind: str, text: str, entry: dict) -> Read:
-    """An answer to a question of a kind, read."""
+def read_answer(kind: str, text: str, entry: dict) -> Read:
+    """Reads an answer to a question of a kind; `entry` holds the question's scale, labels or unit."""
     if kind == "grade":
-        return answer_parser.grade(text, entry["scale"], entry["levels"])
+        return answer_reader.grade(text, entry["scale"], entry["levels"])
     if kind == "diseases":
-        return answer_parser.conditions(text, tuple(entry["labels"]))
+        return answer_reader.conditions(text, tuple(entry["labels"]))
     if kind == "boxes":
-        return answer_parser.boxes(text)
+        return answer_reader.boxes(text)
     if kind == "measurement":
-        return answer_parser.number(text, entry.get("unit", ""))
-    single = {"quality": answer_parser.quality, "modality": answer_parser.modality, "eye": answer_parser.side}
+        return answer_reader.number(text, entry.get("unit", ""))
+    single = {"quality": answer_reader.quality, "modality": answer_reader.modality, "eye": answer_reader.side}
     return single[kind](text)
 
 
-def marks(model: str, asked: Sequence[dict], answers_file: str | Path) -> list[Mark]:
-    """The answers of a model to a question file's entries. UserError: the files do not belong together."""
-    said = {row["id"]: row for row in answers.load(answers_file)}
-    known = [entry for entry in asked if str(entry["id"]) in said]
-    if asked and not known:
+def mark_answers(model: str, asked: Sequence[dict], answers_file: str | Path) -> list[Mark]:
+    """Marks a model's answers to the entries of a question file, in their order. UserError: the answers file cannot be read,
+    or answers another question file."""
+    answers = {row["id"]: row for row in answer_files.load(answers_file)}
+    if asked and not any(str(entry["id"]) in answers for entry in asked):
         raise UserError(f"{answers_file} answers none of the {len(asked)} questions; it belongs to another question file")
-    found = []
-    for entry in asked:
-        row = said.get(str(entry["id"]))
-        pairs = row["qa_pairs"] if row else []
-        text = str(pairs[0]["answer"]) if pairs else ""
-        if pairs:
-            result = read(entry["kind"], text, entry)
-        else:
-            result = Read(MISSING, why=row.get("error", "no answer") if row else "was not asked")
-        found.append(_mark(model, entry, text, result))
-    return found
+    return [_mark(model, entry, answers.get(str(entry["id"]))) for entry in asked]
 
 
-def _mark(model: str, entry: dict, text: str, result: Read) -> Mark:
-    names = ("dataset", "kind", "subject", "image", "question")
+def _mark(model: str, entry: dict, row: dict | None) -> Mark:
+    if row and row["qa_pairs"]:
+        text = str(row["qa_pairs"][0]["answer"])
+        read = read_answer(entry["kind"], text, entry)
+    else:
+        text, read = "", Read(MISSING, why=row.get("error", "no answer") if row else "was not asked")
+    fields = [entry[name] for name in ("dataset", "kind", "subject", "image", "question")]
     reference = entry["reference"]
     reference = tuple(map(tuple, reference)) if entry["kind"] == "boxes" else reference
-    return Mark(model, str(entry["id"]), *(entry[name] for name in names), text, reference, result, entry)
+    return Mark(model, str(entry["id"]), *fields, text, reference, read, entry)
 
 
-def states(found: Sequence[Mark]) -> dict[str, int]:
-    """How many answers are in each state."""
-    return {s: sum(mark.read.state == s for mark in found) for s in (ANSWERED, ABSTAINED, UNREADABLE, MISSING)}
+def count_states(marks: Sequence[Mark]) -> dict[str, int]:
+    """Counts the answers in each state."""
+    return {s: sum(mark.read.state == s for mark in marks) for s in (ANSWERED, ABSTAINED, UNREADABLE, MISSING)}
