@@ -208,8 +208,8 @@ def _swapped(entries: list[dict], seed: int) -> dict[str, str]:
 
 
 def load(question_file: str | Path) -> list[dict]:
-    """Reads the entries of a question file that `questions` made, with their references. UserError: it cannot be read, or a line
-    is not such an entry."""
+    """Reads the entries of a question file that `questions` made, with their references. UserError: it cannot be read, or a
+    line is not such an entry."""
     file = Path(question_file).expanduser()
     entries = []
     for number, entry in read_jsonl(file):
