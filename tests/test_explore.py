@@ -153,7 +153,7 @@ def test_left_eyes_are_mirrored() -> None:
     assert row["upper temporal"] == "67%" and row["upper nasal"] == "33%" and row["images with them"] == "3 of 3"
     assert "1 of left eyes mirrored to right-eye orientation" in found.note
     unknown = LesionMap()
-    unknown.add(fake(0))
+    unknown.add(fake("unknown"))
     assert "upper left" in unknown.table.columns
 
 

@@ -104,17 +104,13 @@ class BoxJob(DatasetJob):
     """Finds the lesions in every mask of a dataset and writes boxes.json; a dataset without masks says so, and nothing is
     written.
 
-    >>> job = BoxJob.load(dataset="IDRiD_seg", limit=2, out_dir="artifacts/boxes-example")
+    >>> import tempfile
+    >>> job = BoxJob.load(dataset="IDRiD_seg", limit=2, out_dir=tempfile.mkdtemp())
     >>> job.run().summary
-    '2 images: ...'
+    '2 images: 99 lesions in 89 boxes'
     """
 
     notebook = "boxes"
-
-    @property
-    def max_named(self) -> int:
-        """How many boxes of a type a description names at most."""
-        return self.page.max_boxes
 
     @property
     def no_masks(self) -> str:
@@ -137,7 +133,7 @@ class BoxJob(DatasetJob):
         return self.glance(
             lesions=", ".join(many for _, many in masks.types.values()),
             landmarks=", ".join(masks.landmarks.values()) or "none",
-            boxes=f"one for every cluster of lesions {near}; a description names the {self.max_named} largest of a type",
+            boxes=f"one for every cluster of lesions {near}; a description names the {self.page.max_boxes} largest of a type",
         )
 
     def run(self, workers: int | None = None) -> BoxesResult:
@@ -151,7 +147,7 @@ class BoxJob(DatasetJob):
         tasks = [self._task(name) for name in names]
         if workers is None:
             workers = joblib.cpu_count() if len(names) >= _FEW else 1
-        work = partial(summarise, page=self.page, max_named=self.max_named)
+        work = partial(summarise, page=self.page, max_named=self.page.max_boxes)
         images, sums = [], {kind: TypeSums() for kind in self.page.masks.types}
         head = {"dataset": self.page.name, "box": CONVENTION, "gap": self.page.masks.gap, "fill": self.page.masks.fill}
         with atomic_write(self.folder / FILE) as file, display.Bar(len(names), "images") as bar:

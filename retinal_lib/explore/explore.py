@@ -49,8 +49,8 @@ class Explore(DatasetJob):
     """A dataset opened to be looked over, see `load`. Nothing is sent anywhere, and nothing is written before `save`.
 
     >>> explored = Explore.load(dataset="ODIR", limit=4)
-    >>> int(explored.counts.loc["usable", "all" if "all" in explored.counts else "train"])
-    4
+    >>> print(explored.counts["train"]["left eyes"], "left eyes; the first measured is", explored.measured.images[0])
+    2 left eyes; the first measured is 11_left.jpg
     """
 
     notebook = "explore"

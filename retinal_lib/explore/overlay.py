@@ -139,9 +139,17 @@ def read(page: Page, image: Image, title: str = "") -> Overlay:
             layers.append(Layer(kind, one, many, hues[kind], path, tuple(clusters), len(mask.pixels), mask.area))
     landmarks = {words: mark.at.box for words, mark in masks.marks.items()}
     where = masks.locations(masks.size)
-    missing = (*masks.missing, *where.missing)
-    drawn = (tuple(layers), landmarks, page.max_boxes, image.crop, where.nasal_side, missing)
-    return Overlay(title or image.name, image.path, masks.image, *drawn)
+    return Overlay(
+        title=title or image.name,
+        path=image.path,
+        size=masks.image,
+        layers=tuple(layers),
+        landmarks=landmarks,
+        named=page.max_boxes,
+        crop=image.crop,
+        nasal_side=where.nasal_side,
+        missing=(*masks.missing, *where.missing),
+    )
 
 
 def raster(mask: Lesions) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -67,10 +67,7 @@ def export(
     if out is None and len(folders) > 1:
         raise UserError(f"{count(len(folders), 'run')} give one export; say with --out in which folder")
     target = paths.resolve(out) if out else folders[0] / "exports" / form
-    entries = [entry for folder in folders for entry in _entries(folder, reviewed)]
-    if not entries:
-        names, whose = ", ".join(map(paths.display_path, folders)), " by a reviewer" if reviewed else ""
-        raise UserError(f"{names}: no conversation was accepted{whose}, there is nothing to export")
+    entries = _entries(folders, reviewed)
     if images is not None:
         entries = _with_pictures(entries, paths.resolve(images))
     shares = _shares(entries, _places(folders, division))
@@ -84,12 +81,19 @@ def export(
     return written
 
 
-def _entries(folder: Path, reviewed: str | None) -> Iterator[Conversation]:
-    file = folder / "conversations.jsonl"
-    if not file.is_file():
-        raise UserError(f"{paths.display_path(folder)} holds no conversations.jsonl; name the folder of a finished run")
-    entries = conversation.read(file)
-    return decisions.reviewed(folder, entries, reviewed) if reviewed else entries
+def _entries(folders: list[Path], reviewed: str | None) -> list[Conversation]:
+    """The accepted conversations of the runs, those that reviewers let pass. UserError: there is none."""
+    entries: list[Conversation] = []
+    for folder in folders:
+        file = folder / "conversations.jsonl"
+        if not file.is_file():
+            raise UserError(f"{paths.display_path(folder)} holds no conversations.jsonl; name the folder of a finished run")
+        accepted = conversation.read(file)
+        entries += decisions.reviewed(folder, accepted, reviewed) if reviewed else accepted
+    if not entries:
+        names, whose = ", ".join(map(paths.display_path, folders)), " by a reviewer" if reviewed else ""
+        raise UserError(f"{names}: no conversation was accepted{whose}, there is nothing to export")
+    return entries
 
 
 def _with_pictures(entries: list[Conversation], root: Path) -> list[Conversation]:

@@ -21,12 +21,16 @@ VIEWS = ("widgets", "sheet")
 class Review(ReviewSession):
     """Samples of one or several finished runs before one reviewer, see `load`; decisions are in reviews.jsonl at once.
 
-    >>> review = Review.load(dataset="ODIR", reviewer="Ada", limit=3)
-    >>> decision = review.accept(review.chosen[0], "good")
+    >>> import tempfile
+    >>> from retinal_lib import Job
+    >>> folder = tempfile.mkdtemp()
+    >>> run = Job.load(dataset="APTOS", limit=2, out_dir=folder).run()
+    >>> review = Review.load(dataset="APTOS", out_dir=folder, reviewer="Ada")
+    >>> decision = review.reject(review.chosen[0], "the grade is too high")
     >>> review.progress
-    (1, 3)
-    >>> review.undo() == review.chosen[0]
-    True
+    (1, 2)
+    >>> print(review.rates["errors"][0])
+    1 error in 1: at least 5 % at 95 %
     """
 
     @classmethod
