@@ -44,7 +44,7 @@ DOORS = {
     "matplotlib": ["drawing"],
     "ray": [],  # scale takes it where it is used
     "sklearn": ["evaluate/metrics", "review/agreement"],
-    "scipy": ["evaluate/metrics", "review/agreement"],
+    "scipy": ["dataset/splits", "evaluate/metrics", "review/agreement"],
     "joblib": ["explore/boxes_job"],
     "jinja2": ["display"],
     "sqlite3": ["ask/vault"],

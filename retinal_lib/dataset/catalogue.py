@@ -1,6 +1,5 @@
 """The images of a dataset with their label rows, and which images are left out and why."""
 
-import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from retinal_lib.dataset.lesion_facts import MaskFiles
 from retinal_lib.dataset.page import Page
 from retinal_lib.dataset.tables import Table
 from retinal_lib.errors import UserError, unknown
+from retinal_lib.files import file_sha256, pieces_sha256
 
 
 class Row(NamedTuple):
@@ -310,21 +310,10 @@ class Catalogue:
 
 
 def _equal_bytes(images: list[ImageFile]) -> Iterator[list[ImageFile]]:
-    """Groups of byte-identical files among files of equal size; a piece from the middle tells most apart cheaply."""
-    for digest in (_middle, _whole):
+    """Groups of byte-identical files among files of equal size."""
+    for digest in (lambda file: pieces_sha256(file.path, file.size), lambda file: file_sha256(file.path)):
         groups = defaultdict(list)
         for image in images:
             groups[digest(image)].append(image)
-        images = [i for group in groups.values() if len(group) > 1 for i in group]
+        images = [image for group in groups.values() if len(group) > 1 for image in group]
     yield from (group for group in groups.values() if len(group) > 1)
-
-
-def _middle(image: ImageFile) -> bytes:
-    with image.path.open("rb") as file:
-        file.seek(image.size // 2)
-        return file.read(4096)
-
-
-def _whole(image: ImageFile) -> str:
-    with image.path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

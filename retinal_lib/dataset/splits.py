@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 import yaml
+from scipy.cluster.hierarchy import DisjointSet
 
 from retinal_lib import paths
 from retinal_lib.dataset import page
@@ -19,7 +20,7 @@ from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.page import Page
 from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
-from retinal_lib.files import atomic_write
+from retinal_lib.files import atomic_write, pieces_sha256
 
 if TYPE_CHECKING:
     from retinal_lib.dataset.base import BaseDescription
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 FILE = "splits.csv"
 SPLITS = ("train", "validation", "test")  # a group goes where its most protective member belongs: the last of these
 SHARES = {"train": 80, "validation": 10, "test": 10}  # of a hundred, for groups without an official split
-_PIECE = 4096
 
 
 class Member(NamedTuple):
@@ -93,16 +93,11 @@ def _persons(of: Page, image: Image) -> Iterator[str]:
 
 
 def _bytes(path: Path, size: int) -> list[str]:
-    """Tells files that are equal byte for byte, by size and three pieces of each; nothing for a file that is gone."""
-    digest = hashlib.sha256()
+    """Names the file's content, so that equal files are found; nothing for a file that is gone."""
     try:
-        with path.open("rb") as file:
-            for place in (0, size // 2, max(0, size - _PIECE)):
-                file.seek(place)
-                digest.update(file.read(_PIECE))
+        return [f"bytes:{size}-{pieces_sha256(path, size)[:20]}"]
     except OSError:
         return []
-    return [f"bytes:{size}-{digest.hexdigest()[:20]}"]
 
 
 @cache
@@ -161,54 +156,38 @@ def _same_pictures(place: Place, own: dict[str, list[Place]]) -> list[Place]:
 # --- groups and their splits -----------------------------------------------------------------------------------------
 
 
-class _Groups:
-    """Sets of names that belong together, joined pair by pair."""
+class _Decision(NamedTuple):
+    """A group's name, its split, and which image has that officially ("" where the split is drawn)."""
 
-    def __init__(self) -> None:
-        self._above: dict[str, str] = {}
-
-    def top(self, name: str) -> str:
-        """The name that stands for a name's set."""
-        while (above := self._above.setdefault(name, name)) != name:
-            self._above[name] = self._above[above]
-            name = above
-        return name
-
-    def join(self, one: str, other: str) -> None:
-        """Makes two names' sets one."""
-        self._above[self.top(one)] = self.top(other)
-
-    def sets(self) -> Iterator[list[str]]:
-        """Every set once, as names."""
-        found = defaultdict(list)
-        for name in self._above:
-            found[self.top(name)].append(name)
-        yield from found.values()
+    group: str
+    split: str
+    first: str
 
 
 def divide(members: Iterable[Member]) -> list[Placed]:
-    """Each image with its split, in the order given, equal rows once.
+    """Returns each image with its split, in the order given, equal rows once.
 
     Images that share a patient, a person, their bytes or a picture are a group and stay together, and so do groups that
     share an image. A group goes where the most protective official split among its images, and the pictures they are the
     same as, says; without any, its name draws one. The same images give the same splits in any order.
     """
-    members, groups, officials = list(dict.fromkeys(members)), _Groups(), {}
-    for one in members:
-        own = _key(one.id)
-        groups.top(own)
-        _protect(officials, own, one.id, one.official)
-        for tie in one.ties:
+    members, groups, officials = list(dict.fromkeys(members)), DisjointSet(), {}
+    for member in members:
+        own = _key(member.id)
+        groups.add(own)
+        _protect(officials, own, member.id, member.official)
+        for tie in member.ties:
             kind, _, value = tie.partition(":")
             if kind == "same":
                 official, _, name = value.partition(":")
                 tie = _key(name, quoted=True)
                 _protect(officials, tie, name, official)
-            groups.join(own, tie.casefold())
-    told = {}
-    for names in groups.sets():
-        told |= dict.fromkeys(names, _decide(names, officials))
-    return [_placed(one, *told[_key(one.id)], officials) for one in members]
+            groups.add(tie.casefold())
+            groups.merge(own, tie.casefold())
+    decisions: dict[str, _Decision] = {}
+    for names in groups.subsets():
+        decisions |= dict.fromkeys(names, _decide(names, officials))
+    return [_placed(member, decisions[_key(member.id)], officials) for member in members]
 
 
 def _key(name: str, quoted: bool = False) -> str:
@@ -225,12 +204,11 @@ def _protect(officials: dict[str, tuple[str, str]], key: str, name: str, officia
         officials[key] = official, name
 
 
-def _decide(names: list[str], officials: dict[str, tuple[str, str]]) -> tuple[str, str, str]:
-    """A group's name, its split, and which image has that officially ("" where the split is drawn)."""
+def _decide(names: set[str], officials: dict[str, tuple[str, str]]) -> _Decision:
     order = {"patient": 0, "person": 1, "image": 2, "bytes": 3}
     group = min(names, key=lambda name: (order.get(name.partition(":")[0], 4), name))
     first = min((key for key in names if key in officials), key=lambda key: (-_rank(officials[key][0]), key), default="")
-    return group, officials[first][0] if first else _drawn(group), first
+    return _Decision(group, officials[first][0] if first else _drawn(group), first)
 
 
 def _drawn(group: str) -> str:
@@ -243,11 +221,12 @@ def _drawn(group: str) -> str:
     raise AssertionError("SHARES are of a hundred")
 
 
-def _placed(one: Member, group: str, split: str, first: str, officials: dict[str, tuple[str, str]]) -> Placed:
-    why = "drawn" if not first else f"official {split}"
-    if first and one.official != split:
+def _placed(member: Member, decided: _Decision, officials: dict[str, tuple[str, str]]) -> Placed:
+    group, split, first = decided
+    why = f"official {split}" if first else "drawn"
+    if first and member.official != split:
         why = f"with {officials[first][1]}, {why}"
-    return Placed(one.dataset, one.id, one.image, split, one.official, group, why, " ".join(one.ties))
+    return Placed(member.dataset, member.id, member.image, split, member.official, group, why, " ".join(member.ties))
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

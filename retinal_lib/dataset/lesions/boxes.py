@@ -252,23 +252,6 @@ class Crop:
         side = max(width, height)
         return cls(size, left, top, width, height, int(side / 2 - width / 2), int(side / 2 - height / 2), side)
 
-    def into(self, box: Box) -> Box | None:
-        """A box of the whole picture as one of the crop, clipped to what the crop holds; None: it lies outside. Fractions
-        of each, not rounded."""
-        x0, x1 = (self._clipped(x * self.size[0] - self.left, self.width) + self.right for x in box[0::2])
-        y0, y1 = (self._clipped(y * self.size[1] - self.top, self.height) + self.down for y in box[1::2])
-        return (x0 / self.side, y0 / self.side, x1 / self.side, y1 / self.side) if x0 < x1 and y0 < y1 else None
-
-    def back(self, box: Box) -> Box:
-        """A box of the crop as one of the whole picture, the reverse of `into`."""
-        x0, x1 = ((x * self.side - self.right + self.left) / self.size[0] for x in box[0::2])
-        y0, y1 = ((y * self.side - self.down + self.top) / self.size[1] for y in box[1::2])
-        return x0, y0, x1, y1
-
-    @staticmethod
-    def _clipped(edge: float, most: int) -> float:
-        return min(max(edge, 0.0), float(most))
-
     def cut(self, found: Lesions) -> Lesions:
         """What the crop holds of the lesions of a whole picture, in the crop's pixels; a lesion that its edge parts in two
         stays one."""
