@@ -20,12 +20,13 @@ _QUALITY = 90
 
 
 def upright(path: Path, side: int) -> Image.Image:
-    """The picture as RGB, turned as its camera meant it, at most `side` pixels long. UserError: it cannot be read."""
+    """Reads a picture as RGB, turned as its EXIF mark says, its longest side at most `side` pixels. UserError: it cannot be
+    read."""
     with opened(path) as image:
         image.draft("RGB", (side, side))  # lets JPEG files decode at a fraction of their size
         ImageOps.exif_transpose(image, in_place=True)
         image.load()
-        picture = image if image.mode == "RGB" else _rgb(image)  # a copy of millions of pixels takes its time
+        picture = image if image.mode == "RGB" else _rgb(image)
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         return picture
 
@@ -53,7 +54,8 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith(("I", "F")):  # deep grey: from the darkest to the brightest value
+    """The picture as RGB; deep grey (16 bit or more) is stretched from its darkest to its brightest value."""
+    if picture.mode.startswith(("I", "F")):
         values = np.nan_to_num(np.asarray(picture, dtype=np.float64))
         low, high = values.min(), values.max()
         picture = Image.fromarray(((values - low) * (255 / (high - low) if high > low else 1)).astype(np.uint8))
@@ -61,7 +63,8 @@ def _rgb(picture: Image.Image) -> Image.Image:
 
 
 def as_sent(path: Path) -> str:
-    """The image as a data URL: JPEG, at most SENT_SIDE pixels long, without metadata. UserError: it cannot be read."""
+    """Returns the image as a data URL: JPEG, its longest side at most SENT_SIDE pixels, without metadata. UserError: it cannot
+    be read."""
     pixels, file = upright(path, SENT_SIDE), io.BytesIO()
     bare = Image.new("RGB", pixels.size)  # Pillow writes comments and profiles that it read; a new image has none
     bare.paste(pixels)
@@ -69,20 +72,20 @@ def as_sent(path: Path) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def check(path: Path) -> tuple[int, int]:
-    """Width and height of the picture as sent. UserError: the file is no image by its first bytes, or has too many pixels
-    (they are not read)."""
+def sent_size(path: Path) -> tuple[int, int]:
+    """Returns width and height of the image as sent, in pixels, without reading the pixels. UserError: the file is no image by
+    its first bytes, or has too many pixels."""
     with opened(path) as image:
         scale = min(1, SENT_SIDE / max(image.size))
         return max(1, round(image.width * scale)), max(1, round(image.height * scale))
 
 
 def perceptual_hash(path: Path) -> np.ndarray:
-    """A perceptual hash (uint8 [32], 256 bits): whether the fundus gets brighter from left to right, in 16 x 16 places. The
-    dark margin is cut off first, so that crops and sizes matter little. UserError: the file cannot be read."""
+    """Returns a perceptual hash (uint8 [32], 256 bits): whether the fundus gets brighter from left to right, in 16 x 16 places.
+    The dark margin is cut off first, so that crops and sizes matter little. UserError: the file cannot be read."""
     grey = np.asarray(upright(path, 256).convert("L"), dtype=np.float32)
-    seen = grey > max(12.0, 0.15 * float(grey.max()))
-    rows, columns = np.flatnonzero(seen.mean(axis=1) > 0.05), np.flatnonzero(seen.mean(axis=0) > 0.05)
+    fundus = grey > max(12.0, 0.15 * float(grey.max()))
+    rows, columns = np.flatnonzero(fundus.mean(axis=1) > 0.05), np.flatnonzero(fundus.mean(axis=0) > 0.05)
     if rows.size and columns.size:
         grey = grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     small = np.asarray(Image.fromarray(grey.astype(np.uint8)).resize((17, 16), Image.Resampling.BOX), dtype=np.int16)
@@ -90,8 +93,8 @@ def perceptual_hash(path: Path) -> np.ndarray:
 
 
 def encoding_hash(path: Path) -> str:
-    """What decides the image as sent: the file's sha256 and how it is encoded. UserError: it cannot be read."""
+    """Returns what identifies the image as sent: the file's sha256 and how it is encoded. UserError: it cannot be read."""
     try:
         return f"{file_sha256(path)} jpeg {SENT_SIDE} {_QUALITY}"
     except OSError as error:
-        raise UserError(f"{path}: not a readable image ({error})") from error
+        raise UserError(f"{path}: the image cannot be read ({error.strerror or error})") from error

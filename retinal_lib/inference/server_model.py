@@ -41,7 +41,7 @@ class ServerModel(Answerer):
 
     def check(self, asked: ImageQuestions) -> None:
         """UserError: the conversation's image cannot be read."""
-        images.check(Path(asked.image))
+        images.sent_size(Path(asked.image))
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Never: the memory is the server's."""

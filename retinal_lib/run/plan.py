@@ -56,7 +56,7 @@ class Planner:
         if image.excluded_because:
             return PlannedImage(row)
         try:
-            size = images.check(image.path)
+            size = images.sent_size(image.path)
         except UserError as error:
             row.reason = str(error).replace(image.path.name, "the file", 1)  # equal reasons count together
             return PlannedImage(row)
