@@ -1,4 +1,4 @@
-"""The only door to matplotlib: sizes, lines, letters, lesion colours, files to print."""
+"""The only door to matplotlib: sizes, lines, letters, bars, lesion colours, files to print."""
 
 import io
 import textwrap
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -40,7 +41,7 @@ class Hue(NamedTuple):
 
 
 def hues(kinds: Iterable[str]) -> dict[str, Hue]:
-    """A hue for each lesion type; types beyond the colours repeat them dashed."""
+    """Returns a hue for each lesion type; types beyond the colours repeat them dashed."""
     kinds = list(dict.fromkeys(kinds))
     places = {kind: _KNOWN[kind] for kind in kinds if kind in _KNOWN}
     free = (i for i in range(len(kinds) + len(COLOURS)) if i not in places.values())
@@ -82,37 +83,37 @@ HEAT = LinearSegmentedColormap.from_list("heat", ["#ffffff", "#fde0a6", "#f19a5b
 
 @contextmanager
 def style():
-    """Within it, everything is drawn in one manner."""
+    """Draws everything within the block in one style."""
     with plt.rc_context(_STYLE):
         yield
 
 
 def figure(height: float, width: float = WIDTH, dpi: int = SCREEN) -> Figure:
-    """An empty figure of so many inches, closed, so that a notebook shows it once."""
-    made = plt.figure(figsize=(width, height), dpi=dpi, layout="constrained")
-    made.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
-    plt.close(made)
-    return made
+    """Returns an empty figure, its sides in inches, closed, so that a notebook shows it once."""
+    empty = plt.figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    empty.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    plt.close(empty)
+    return empty
 
 
-def grid(rows: int, columns: int, height: float, **more: object) -> tuple[Figure, np.ndarray]:
-    """A figure with rows x columns axes [rows, columns], `height` in inches."""
-    made = figure(height)
-    return made, made.subplots(rows, columns, squeeze=False, **more)
+def grid(rows: int, columns: int, height: float) -> tuple[Figure, np.ndarray]:
+    """Returns a figure, `height` in inches, and its axes [rows, columns]."""
+    empty = figure(height)
+    return empty, empty.subplots(rows, columns, squeeze=False)
 
 
 def sentence(text: str) -> Figure:
-    """A figure that says why there is nothing to see."""
+    """Returns a figure with a sentence alone: why there is nothing to see."""
     with style():
-        made = figure(0.35)
-        axes = made.subplots()  # a notebook shows no figure without axes
+        note = figure(0.35)
+        axes = note.subplots()  # a notebook shows no figure without axes
         axes.axis("off")
         axes.text(0, 0.5, text, va="center", fontsize=8, transform=axes.transAxes)
-    return made
+    return note
 
 
 def show(axes: Axes, pixels: np.ndarray, title: str = "", below: str = "") -> None:
-    """A picture [height, width, 3] with a title above and a line below, without axes."""
+    """Draws a picture [height, width, 3] with a title above and a line below, without ticks and frame."""
     axes.imshow(pixels, interpolation="antialiased")
     headline(axes, title)
     axes.set_anchor("NW")
@@ -124,19 +125,19 @@ def show(axes: Axes, pixels: np.ndarray, title: str = "", below: str = "") -> No
 
 
 def headline(axes: Axes, text: str, lines: int = 0, **more: object) -> None:
-    """A title at the upper left that may be wider than its axes; room is kept for at least so many lines."""
+    """Writes a title at the upper left that may be wider than its axes; room is kept for at least `lines` lines."""
     font = {"fontsize": 7} | more
     lines = max(lines, text.count("\n") + 1 if text else 0)
     # keeps the room; a title proper would push the axes about where it is wide
     axes.set_title("\n".join(["|"] * lines), fontsize=font["fontsize"], color="none", pad=3 + 0.3 * font["fontsize"])
-    said = axes.annotate(text, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", va="bottom", **font)
-    said.set_in_layout(False)
+    label = axes.annotate(text, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", va="bottom", **font)
+    label.set_in_layout(False)
 
 
-def short(text: str, most: int) -> str:
-    """A name of at most `most` letters, cut in its middle."""
-    half = (most - 1) // 2
-    return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
+def short(text: str, letters: int) -> str:
+    """Returns a name of at most so many letters, cut in its middle."""
+    half = (letters - 1) // 2
+    return text if len(text) <= letters else f"{text[:half]}…{text[-half:]}"
 
 
 def bars(groups: dict[str, Sequence[tuple[str, int]]], total: int | None = None, max_bars: int = 12) -> Figure:
@@ -146,7 +147,7 @@ def bars(groups: dict[str, Sequence[tuple[str, int]]], total: int | None = None,
         return sentence("no image has a label")
     shown = {title: _with_rest(counts, max_bars) for title, counts in groups.items()}
     with style():
-        made, axes = grid(1, 1, 0.15 * sum(len(counts) + 1.7 for counts in shown.values()) + 0.1)
+        chart, axes = grid(1, 1, 0.15 * sum(len(counts) + 1.7 for counts in shown.values()) + 0.1)
         place, y, ticks = axes[0, 0], 0.0, {}
         for title, counts in shown.items():
             place.text(0, y, title, fontweight="bold", va="center", fontsize=7.5)
@@ -163,7 +164,7 @@ def bars(groups: dict[str, Sequence[tuple[str, int]]], total: int | None = None,
         place.set_xticks([])
         place.spines[["left", "bottom"]].set_visible(False)
         place.tick_params(axis="y", length=0)
-    return made
+    return chart
 
 
 def _with_rest(counts: Sequence[tuple[str, int]], max_bars: int) -> Sequence[tuple[str, int]]:
@@ -196,7 +197,7 @@ def boxes(axes: Axes, edges: Sequence[Sequence[float]], hue: Hue, width: float =
 
 
 def outline(axes: Axes, mask: np.ndarray, hue: Hue, extent: Sequence[float]) -> None:
-    """The outline of what is marked in a part of a mask, laid over `extent` (left, right, bottom, top)."""
+    """Draws the outline of what is marked in a part of a mask, laid over `extent` (left, right, bottom, top)."""
     if mask.any() and not mask.all():
         padded = np.pad(mask.astype(np.float32), 1)
         high, wide = mask.shape
@@ -208,13 +209,13 @@ def outline(axes: Axes, mask: np.ndarray, hue: Hue, extent: Sequence[float]) -> 
 
 
 def tag(axes: Axes, x: float, y: float, text: str, **more: object) -> None:
-    """A small white mark with a dark edge at a place in the axes' data."""
+    """Writes a small white text with a dark edge at a place in the axes' data."""
     drawn = axes.text(x, y, text, color="white", fontsize=6.5, fontweight="bold", **more)
     drawn.set_path_effects([withStroke(linewidth=1.6, foreground=(0, 0, 0, 0.8))])
 
 
 def point(axes: Axes, x: float, y: float, text: str) -> None:
-    """A letter beside a place in the axes' data, with a short line to it, so that the place itself stays free."""
+    """Writes a letter beside a place in the axes' data, with a short line to it, so that the place itself stays free."""
     middle = np.mean(axes.get_xlim())
     side = -1 if x > middle else 1  # inwards
     edge = [withStroke(linewidth=1.8, foreground=(0, 0, 0, 0.8))]
@@ -235,7 +236,7 @@ def point(axes: Axes, x: float, y: float, text: str) -> None:
 
 
 def ruler(axes: Axes, length: float, text: str) -> None:
-    """A scale bar of `length` in the axes' data, at the lower left."""
+    """Draws a scale bar of `length` in the axes' data, at the lower left."""
     left, right = sorted(axes.get_xlim())
     bottom, top = axes.get_ylim()
     x, y = left + 0.06 * (right - left), bottom + 0.08 * (top - bottom)
@@ -245,38 +246,32 @@ def ruler(axes: Axes, length: float, text: str) -> None:
 
 
 def ring(axes: Axes, x: float, y: float, wide: float, high: float) -> None:
-    """A thin dark ellipse around a place in the axes' data."""
+    """Draws a thin dark ellipse around a place in the axes' data."""
     axes.add_patch(Ellipse((x, y), wide, high, fill=False, edgecolor=INK, linewidth=0.8))
 
 
-def whole_numbers(most: int) -> MaxNLocator:
-    """Ticks at whole numbers, about `most` of them."""
-    return MaxNLocator(most, integer=True)
+def ticks(axis: Axis, number: int, whole: bool = False) -> None:
+    """Puts about so many ticks at round numbers of an axis, or at whole numbers."""
+    axis.set_major_locator(MaxNLocator(number, integer=whole))
 
 
-def some_numbers(most: int) -> MaxNLocator:
-    """About `most` ticks at round numbers."""
-    return MaxNLocator(most)
-
-
-def legend(made: Figure, entries: Iterable[tuple[str, Hue]], note: str = "") -> None:
-    """The colours and what they stand for, under a figure; `note` follows."""
-    handles, names = [], []
-    for words, hue in entries:
+def legend(under: Figure, entries: Iterable[tuple[str, Hue]]) -> None:
+    """Writes the words of each hue under a figure."""
+    entries = list(entries)
+    if not entries:
+        return
+    handles = []
+    for _, hue in entries:
         dashes = tuple(part * 0.7 for part in hue.dashes)  # a legend's line is thick, and dashes grow with it
         line = Line2D([], [], color=hue.colour, linewidth=2.2, linestyle=(0, dashes) if dashes else "-")
         line.set_path_effects([withStroke(linewidth=3.4, foreground=(0, 0, 0, 0.8))])
         handles.append(line)
-        names.append(words)
-    if note:
-        handles.append(Line2D([], [], linestyle="none"))
-        names.append(note)
-    if handles:
-        columns = len(handles) if sum(map(len, names)) < 105 else 2
-        made.legend(handles, names, loc="outside lower left", ncols=columns, handlelength=1.6, columnspacing=1.4)
+    names = [words for words, _ in entries]
+    columns = len(names) if sum(map(len, names)) < 105 else 2
+    under.legend(handles, names, loc="outside lower left", ncols=columns, handlelength=1.6, columnspacing=1.4)
 
 
-def save(made: Figure, stem: Path, kinds: Sequence[str] = ("png", "pdf")) -> list[Path]:
+def save(drawn: Figure, stem: Path, kinds: Sequence[str] = ("png", "pdf")) -> list[Path]:
     """Writes a figure to `stem`.png and `stem`.pdf at print quality, whole or not at all; the same figure gives the same
     bytes. Returns the files."""
     stem.parent.mkdir(parents=True, exist_ok=True)
@@ -285,14 +280,14 @@ def save(made: Figure, stem: Path, kinds: Sequence[str] = ("png", "pdf")) -> lis
         path = stem.with_name(f"{stem.name}.{kind}")
         bare = {"CreationDate": None, "Creator": None, "Producer": None} if kind == "pdf" else {"Software": None}
         with style(), files.atomic_path(path) as part:
-            made.savefig(part, format=kind, dpi=PRINT, metadata=bare)
+            drawn.savefig(part, format=kind, dpi=PRINT, metadata=bare)
         written.append(path)
     return written
 
 
-def jpeg(made: Figure, dpi: int) -> bytes:
-    """A figure as a JPEG file's bytes."""
+def jpeg(drawn: Figure, dpi: int) -> bytes:
+    """Returns a figure as a JPEG file's bytes."""
     file = io.BytesIO()
     with style():  # not optimised: Pillow then gives a noisy picture too little room, and fails
-        made.savefig(file, format="jpeg", dpi=dpi, pil_kwargs={"quality": 88, "subsampling": 0})
+        drawn.savefig(file, format="jpeg", dpi=dpi, pil_kwargs={"quality": 88, "subsampling": 0})
     return file.getvalue()

@@ -300,9 +300,9 @@ def test_accept_and_reject_move_on(desk_of: Reviewer, folder: Path) -> None:
     first = desk_of.sample
     desk_of.buttons["accept"].click()
     second = desk_of.sample
-    desk_of.say.value = "wrong eye"
+    desk_of.comment.value = "wrong eye"
     press(desk_of, key="reject")
-    assert first != second != desk_of.sample and desk_of.say.value == ""
+    assert first != second != desk_of.sample and desk_of.comment.value == ""
     assert [(d["id"], d["what"], d.get("text")) for d in lines(folder)] == [
         (first.id, "accept", None),
         (second.id, "reject", "wrong eye"),
@@ -310,7 +310,7 @@ def test_accept_and_reject_move_on(desk_of: Reviewer, folder: Path) -> None:
     assert (desk_of.bar.value, desk_of.bar.max) == (2, 12)
     desk_of.buttons["undo"].click()
     assert desk_of.sample == second and "rejected" not in desk_of.pane.html and desk_of.bar.value == 1
-    assert "1" in desk_of.stand.value and "0 errors in 1" in desk_of.stand.value
+    assert "1" in desk_of.summary.value and "0 errors in 1" in desk_of.summary.value
 
 
 def test_all_reviewed(desk_of: Reviewer) -> None:
@@ -332,12 +332,12 @@ def test_filters_by_choice(desk_of: Reviewer) -> None:
 
 def test_a_typed_comment_is_never_lost(desk_of: Reviewer, folder: Path) -> None:
     first = desk_of.sample
-    desk_of.say.value = "look again"
+    desk_of.comment.value = "look again"
     desk_of.buttons["next"].click()
-    assert (lines(folder)[0]["id"], lines(folder)[0]["text"], desk_of.say.value) == (first.id, "look again", "")
+    assert (lines(folder)[0]["id"], lines(folder)[0]["text"], desk_of.comment.value) == (first.id, "look again", "")
     desk_of.buttons["comment"].click()
     assert "needs a text" in problem(desk_of)
-    desk_of.say.value = "<b>"
+    desk_of.comment.value = "<b>"
     desk_of.buttons["comment"].click()
     assert "&lt;b&gt;" in desk_of.pane.html
 

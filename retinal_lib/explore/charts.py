@@ -56,8 +56,8 @@ def _histogram(axes: Axes, feature: Feature, values: np.ndarray, outside: np.nda
     if len(near := outside[(outside > left) & (outside < right)]):
         marks = np.full(len(near), 0.04)
         axes.plot(near, marks, "x", color=drawing.ALARM, markersize=4, transform=axes.get_xaxis_transform())
-    axes.yaxis.set_major_locator(drawing.whole_numbers(3))
-    axes.xaxis.set_major_locator(drawing.some_numbers(4))
+    drawing.ticks(axes.yaxis, 3, whole=True)
+    drawing.ticks(axes.xaxis, 4)
 
 
 def examples(classes: dict[str, list[tuple[str, Path]]], columns: int) -> Figure:
@@ -133,7 +133,7 @@ def lesion_map(lesions: LesionMap) -> Figure:
             place.set_yticks([])
             place.spines[:].set_visible(True)
             bar = figure.colorbar(drawn, ax=place, orientation="horizontal", shrink=0.9, aspect=28, pad=0.02)
-            bar.ax.xaxis.set_major_locator(drawing.some_numbers(4))
+            drawing.ticks(bar.ax.xaxis, 4)
             bar.outline.set_visible(False)
             bar.set_label("% of images with one at or near here", fontsize=6)
         for place in axes.flat[len(lesions.types) :]:

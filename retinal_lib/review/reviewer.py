@@ -26,6 +26,20 @@ HELP = (
 )
 
 
+_BUTTONS = {  # action -> text, style, what the pointer shows
+    "back": ("← back", "", "key ←"),
+    "next": ("next →", "", "key →"),
+    "unreviewed": ("next unreviewed", "", "key n"),
+    "accept": ("accept", "success", "key a"),
+    "reject": ("reject", "danger", "key r"),
+    "comment": ("comment", "", "key c goes to the field"),
+    "undo": ("undo", "warning", "key u"),
+    "boxes": ("boxes", "", "key b: with or without boxes"),
+    "save": ("save the fix", "", ""),
+    "reset": ("reset", "", ""),
+}
+
+
 class Pane(anywidget.AnyWidget):
     """A conversation as HTML that sends messages on keys and on clicks on boxes. `html` must be escaped already."""
 
@@ -48,10 +62,10 @@ class Reviewer:
             "back": lambda: self._step(-1),
             "next": lambda: self._step(1),
             "unreviewed": self._next_unreviewed,
-            "accept": lambda: self._judge(self.session.accept),
-            "reject": lambda: self._judge(self.session.reject),
+            "accept": lambda: self._decide(self.session.accept),
+            "reject": lambda: self._decide(self.session.reject),
             "undo": self._undo,
-            "comment": self._comment,
+            "comment": self._add_comment,
             "save": self._save,
             "reset": self._show_part,
             "boxes": self._toggle_boxes,
@@ -60,7 +74,7 @@ class Reviewer:
         self._wire()
         self._guarded(self._filter)()
 
-    # --- what it is made of -------------------------------------------------------------------------------------------
+    # --- the widgets -------------------------------------------------------------------------------------------------
 
     def _build(self) -> None:
         self.filters = {
@@ -69,47 +83,38 @@ class Reviewer:
         }
         for name, value in self.session.filters.items():
             self.filters[name].value = value or EVERY
-        words = {"back": "← back", "next": "next →", "unreviewed": "next unreviewed", "save": "save the fix"}
-        styles = {"accept": "success", "reject": "danger", "undo": "warning"}
-        tips = {"accept": "key a", "reject": "key r", "undo": "key u", "back": "key ←", "next": "key →", "unreviewed": "key n"}
-        tips |= {"comment": "key c goes to the field", "boxes": "key b: with or without boxes"}
         self.buttons = {
-            name: widgets.Button(
-                description=words.get(name, name),
-                button_style=styles.get(name, ""),
-                tooltip=tips.get(name, ""),
-                layout={"width": "auto"},
-            )
-            for name in self.actions
+            name: widgets.Button(description=text, button_style=style, tooltip=tip, layout={"width": "auto"})
+            for name, (text, style, tip) in _BUTTONS.items()
         }
         self.bar = widgets.IntProgress(min=0, max=1, layout={"width": "160px"})
-        self.place, self.info, self.stand = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.place, self.info, self.summary = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.image = widgets.Image(format="jpeg", layout={"max_width": "100%"})
         self.legend, self.closer = widgets.HTML(), widgets.Image(format="jpeg", layout={"width": "360px"})
         self.pane = Pane()
-        self.say = widgets.Text(placeholder="comment", layout={"width": "auto"})
+        self.comment = widgets.Text(placeholder="comment", layout={"width": "auto"})
         self.part = widgets.Dropdown(options=[("", None)], layout={"width": "150px"})
         self.text = widgets.Textarea(rows=4, layout={"width": "auto"})
-        self.say.add_class("rl-say")
+        self.comment.add_class("rl-say")
         self.text.add_class("rl-text")
         self.box = self._laid_out()
         self.box.add_class("rl-reviewer")
 
     def _laid_out(self) -> widgets.VBox:
-        flow, of = {"flex_flow": "row wrap", "align_items": "center"}, self.buttons
+        flow, buttons = {"flex_flow": "row wrap", "align_items": "center"}, self.buttons
         sides = {"flex_flow": "row wrap", "align_items": "flex-start"}
         half = {"flex": "1 1 380px", "min_width": "0"}
         left = widgets.VBox([self.image, self.legend, self.closer], layout=half)
-        fix = widgets.VBox([widgets.HBox([self.part, of["save"], of["reset"]], layout=flow), self.text])
-        right = widgets.VBox([self.pane, self.say, fix], layout=half)
-        deciding = [of[name] for name in ("back", "next", "unreviewed", "accept", "reject", "comment", "undo", "boxes")]
+        fix = widgets.VBox([widgets.HBox([self.part, buttons["save"], buttons["reset"]], layout=flow), self.text])
+        right = widgets.VBox([self.pane, self.comment, fix], layout=half)
+        deciding = [button for name, button in buttons.items() if name not in ("save", "reset")]
         return widgets.VBox(
             [
                 widgets.HBox(list(self.filters.values()), layout=flow),
                 widgets.HBox([*deciding, self.bar, self.place], layout=flow),
                 self.info,
                 widgets.HBox([left, right], layout=sides),
-                self.stand,
+                self.summary,
                 widgets.HTML(HELP),
             ]
         )
@@ -120,7 +125,7 @@ class Reviewer:
         for chosen in self.filters.values():
             chosen.observe(self._guarded(self._filter), "value")
         self.part.observe(self._guarded(self._show_part), "value")
-        self.pane.on_msg(lambda _, content, __: self._guarded(lambda: self._hear(content))())
+        self.pane.on_msg(lambda _, content, __: self._guarded(lambda: self._on_message(content))())
 
     def _guarded(self, work: Callable[[], None]) -> Callable[..., None]:
         """A callback whose errors are shown: Jupyter would drop them unseen."""
@@ -130,16 +135,16 @@ class Reviewer:
             try:
                 work()
             except UserError as error:
-                self._tell(str(error), "rl-problem")
+                self._show_info(str(error), "rl-problem")
             except Exception as error:  # noqa: BLE001 (nothing above would show it)
-                self._tell(f"{type(error).__name__}: {error}\n\n{traceback.format_exc(limit=-3)}", "rl-problem")
+                self._show_info(f"{type(error).__name__}: {error}\n\n{traceback.format_exc(limit=-3)}", "rl-problem")
 
         return run
 
-    def _tell(self, text: str, kind: str = "rl-comment") -> None:
+    def _show_info(self, text: str, kind: str = "rl-comment") -> None:
         self.info.value = f'<div class="{kind}">{escape(text)}</div>'
 
-    # --- what is shown --------------------------------------------------------------------------------------------------
+    # --- showing ------------------------------------------------------------------------------------------------------
 
     def _filter(self) -> None:
         filters = {name: None if chosen.value == EVERY else chosen.value for name, chosen in self.filters.items()}
@@ -147,11 +152,11 @@ class Reviewer:
         if not self.queue:
             raise UserError("no sample passes these filters")
         if self.sample not in self.queue:
-            self._go(self.session.next_unreviewed(self.queue) or self.queue[0])
+            self._show(self.session.next_unreviewed(self.queue) or self.queue[0])
         else:
             self._show_progress()
 
-    def _go(self, sample: AcceptedSample) -> None:
+    def _show(self, sample: AcceptedSample) -> None:
         """Shows another sample, or the same one anew."""
         self._keep_comment()
         if sample != self.sample:
@@ -195,7 +200,7 @@ class Reviewer:
         place = self._place() + 1 if self.sample in self.queue else 0
         reviewed = f"{done:,} of {whole:,} reviewed by {escape(self.session.reviewer)}"
         self.place.value = f"{place:,} of {len(self.queue):,}; {reviewed}"
-        self.stand.value = "<br>".join(map(escape, self.session.summary))
+        self.summary.value = "<br>".join(map(escape, self.session.summary))
 
     def _place(self) -> int:
         return self.queue.index(self.sample) if self.sample in self.queue else 0
@@ -220,9 +225,9 @@ class Reviewer:
         if self._item is not None and self.text.value.strip() != self._part_text().strip():
             raise UserError(f"the {self.part.label} is changed but not saved: save the fix, or reset it")
 
-    # --- what is done ---------------------------------------------------------------------------------------------------
+    # --- acting -------------------------------------------------------------------------------------------------------
 
-    def _hear(self, content: dict) -> None:
+    def _on_message(self, content: dict) -> None:
         """Acts on a key, or on a click on a box ("": on one that was lit)."""
         if "key" in content:
             self.actions[content["key"]]()
@@ -233,41 +238,41 @@ class Reviewer:
         place = self._place() + by if self.sample in self.queue else 0
         if not 0 <= place < len(self.queue):
             raise UserError("this is the last sample" if by > 0 else "this is the first sample")
-        self._go(self.queue[place])
+        self._show(self.queue[place])
 
     def _next_unreviewed(self) -> None:
         following = self.session.next_unreviewed(self.queue, self.sample)
         if following is None:
-            self._go(self.sample)
-            self._tell(f"Every other of these {len(self.queue):,} samples is reviewed.")
+            self._show(self.sample)
+            self._show_info(f"Every other of these {len(self.queue):,} samples is reviewed.")
         else:
-            self._go(following)
+            self._show(following)
 
-    def _judge(self, decide: Callable[[AcceptedSample, str], object]) -> None:
+    def _decide(self, decide: Callable[[AcceptedSample, str], object]) -> None:
         self._require_saved()
-        decide(self.sample, self.say.value)
-        self.say.value = ""
+        decide(self.sample, self.comment.value)
+        self.comment.value = ""
         self._next_unreviewed()
 
-    def _comment(self) -> None:
-        self.session.comment(self.sample, self.say.value)
-        self.say.value = ""
-        self._go(self.sample)
+    def _add_comment(self) -> None:
+        self.session.comment(self.sample, self.comment.value)
+        self.comment.value = ""
+        self._show(self.sample)
 
     def _keep_comment(self) -> None:
         """Keeps a comment that was typed and not sent with the sample that is left."""
-        if self.sample is not None and self.say.value.strip():
-            self.session.comment(self.sample, self.say.value)
-            self.say.value = ""
-            self._tell("The comment was kept.")
+        if self.sample is not None and self.comment.value.strip():
+            self.session.comment(self.sample, self.comment.value)
+            self.comment.value = ""
+            self._show_info("The comment was kept.")
 
     def _save(self) -> None:
         place = self.part.value
         self.session.fix(self.sample, place // 2 + 1, sample_html.PARTS[place % 2], self.text.value)
-        self._go(self.sample)
+        self._show(self.sample)
 
     def _undo(self) -> None:
         self._show_part()
         sample = self.session.undo()
-        self._go(sample)
-        self._tell(f"Taken back: the latest decision on {sample.title}.")
+        self._show(sample)
+        self._show_info(f"Taken back: the latest decision on {sample.title}.")
