@@ -60,7 +60,9 @@ def folder(parameters: dict[str, object]) -> Path:
 class Evaluation:
     """Questions with references, and the answers to them.
 
-    >>> job = Evaluation.load(dataset="IDRiD", kinds="grade", limit=3, out_dir="artifacts/evaluate-example")
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     job = Evaluation.load(dataset="IDRiD", kinds="grade", limit=3, resamples=5, out_dir=folder)
     >>> job.made_up, list(job.tables.single["asked"])
     (True, [3, 3])
     """

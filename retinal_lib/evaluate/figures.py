@@ -24,7 +24,7 @@ def confusions(groups: dict[str, Sequence[Mark]]) -> Figure:
     rows = -(-len(groups) // columns)
     with drawing.style():
         figure = drawing.figure(3.2 * rows, 4.2 * columns, dpi=72)
-        axes = figure.subplots(rows, columns, squeeze=False).flat
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for place, (title, marks) in zip(axes, groups.items(), strict=False):
             _matrix(place, title, marks)
         for place in axes[len(groups) :]:
@@ -60,7 +60,7 @@ def gallery(wrong: Sequence[Mark]) -> Figure:
     rows = -(-len(wrong) // _COLUMNS)
     with drawing.style():
         figure = drawing.figure(3.1 * rows, 13, dpi=72)
-        axes = figure.subplots(rows, _COLUMNS, squeeze=False).flat
+        axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
         for place in axes:
             place.axis("off")
         for place, mark in zip(axes, wrong, strict=False):

@@ -176,7 +176,7 @@ def blind(question_file: str | Path, out: str | Path, way: str = "swap", seed: i
 
     >>> import json, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = questions("IDRiD", out=Path(folder) / "questions.jsonl", kinds="eye", limit=2)
+    ...     file = questions("IDRiD", out=Path(folder) / "questions.jsonl", kinds="quality", limit=2)
     ...     hidden = blind(file, Path(folder) / "blind.jsonl")
     ...     [entry["image"] for entry in load(hidden)] == [entry["image"] for entry in load(file)][::-1]
     True

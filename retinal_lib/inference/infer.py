@@ -90,8 +90,9 @@ class OneAnswer:
 class Infer:
     """A model with what it is to be asked.
 
-    >>> job = Infer.load(limit=2, out_dir="artifacts/infer-example")
-    >>> job.answer().summary
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Infer.load(limit=2, max_new_tokens=4, out_dir=folder).answer().summary
     '2 images: 2 answered, 0 failed'
     """
 
