@@ -148,4 +148,4 @@ def test_automorph_s_published_quality_table_is_read_by_its_rule(tmp_path: Path)
     for row in rows:
         key = row["Name"].rsplit("/", 1)[-1].rsplit(".", 1)[0].casefold()
         rejected = row["Prediction"] == "2" or (row["Prediction"] == "1" and float(row["softmax_bad"]) >= 0.25)
-        assert found.quality(key).value == (2 if rejected else int(row["Prediction"]))
+        assert found.qualities[key].value == (2 if rejected else int(row["Prediction"]))

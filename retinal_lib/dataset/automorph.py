@@ -20,7 +20,7 @@ from retinal_lib.errors import UserError
 from retinal_lib.facts import Fact, Source
 
 ROW = " row"  # the column of a frame that keeps the row's number in the file; no column of a file begins with a space
-Place = tuple[str, int]  # a file and a row of it
+Sources = Source | dict[str, Source]  # of a row: its place, or where older files share its columns, each column's cell
 AUTOMORPH = "AutoMorph"  # the unit of its quality: who judged it
 QUALITY_WORDS = ("good", "usable", "not gradable")
 # the files that AutoMorph writes today, then the intermediate ones that older versions left behind
@@ -40,10 +40,10 @@ class AutoMorph:
 
     def __init__(self, root: Path):
         self.root, self.notes, self.inputs = root, [], {}
-        self.quality_rows = self._quality(root / "M1" / "results_ensemble.csv")
+        self.qualities = self._quality(root / "M1" / "results_ensemble.csv")
         # `written` as in the tables, `values` the trusted ones, NaN where there is none; float [rows, features]
         self.rows, self.written, self.values, self.sources = self._measurements()
-        if not self.quality_rows:
+        if not self.qualities:
             self.notes.append(f"no AutoMorph quality table ({root / 'M1' / 'results_ensemble.csv'})")
         if not self.rows:
             self.notes.append(f"no AutoMorph measurements ({root / 'M3'})")
@@ -71,14 +71,15 @@ class AutoMorph:
         frame.index = [image_key(str(name)) for name in frame["Name"]]
         return frame
 
-    def _quality(self, path: Path) -> dict[str, tuple[int, Source]]:
+    def _quality(self, path: Path) -> dict[str, Fact]:
+        """Folded image stem -> AutoMorph's verdict on its quality."""
         if not path.is_file():
             return {}
         frame = self._read(path)
         for column in ("Prediction", "softmax_bad"):
             if column not in frame.columns:
                 raise UserError(f"{path}: no column {column!r}; found {', '.join(map(repr, frame.columns))}")
-        found: dict[str, tuple[int, Source]] = {}
+        facts: dict[str, Fact] = {}
         clashing = set()
         cells = zip(frame.index, frame[ROW], _numbers(frame["Prediction"]), _numbers(frame["softmax_bad"]), strict=True)
         for place, (key, number, prediction, bad) in enumerate(cells):
@@ -91,15 +92,18 @@ class AutoMorph:
                 continue
             # a "usable" image is still rejected by AutoMorph where it is too probably bad
             level = 2 if prediction == 1 and bad >= SPEC["softmax_bad"] else int(prediction)
-            if found.get(key, (level,))[0] != level:
+            if key in facts and facts[key].value != level:
                 clashing.add(key)
-            found[key] = (level, Source(str(path), number, "Prediction"))
+            words = QUALITY_WORDS[level]
+            verdict = "rejected the image as" if level == 2 else "called the image"
+            text, source = f"AutoMorph's quality check {verdict} {words}", Source(str(path), number, "Prediction")
+            facts[key] = Fact("quality", "quality", level, AUTOMORPH, text, source, words)
         for key in sorted(clashing):
             self.notes.append(f"{path.name}: {key!r} stands there with different qualities; none is told")
-            del found[key]
-        return found
+            del facts[key]
+        return facts
 
-    def _measurements(self) -> tuple[dict[str, int], np.ndarray, np.ndarray, list[Place | dict[str, Place]]]:
+    def _measurements(self) -> tuple[dict[str, int], np.ndarray, np.ndarray, list[Sources]]:
         names = [f.column for f in features()]
         keys, values, sources = self._final(names)
         if not values and (older := self._older(names)):
@@ -110,7 +114,7 @@ class AutoMorph:
         self._blank_invalid(matrix, names)
         return self._index(keys, matrix), written, matrix, sources
 
-    def _final(self, names: list[str]) -> tuple[list[str], list[np.ndarray], list[Place]]:
+    def _final(self, names: list[str]) -> tuple[list[str], list[np.ndarray], list[Source]]:
         keys, values, sources = [], [], []
         for path in (self.root / name for name in FINAL if (self.root / name).is_file()):
             frame = self._read(path)
@@ -121,7 +125,7 @@ class AutoMorph:
                 )
             values.append(self._matrix(path, frame, names))
             keys += list(frame.index)
-            sources += [(str(path), number) for number in frame[ROW]]
+            sources += [Source(str(path), number) for number in frame[ROW]]
         return keys, values, sources
 
     def _matrix(self, path: Path, frame: pd.DataFrame, names: list[str]) -> np.ndarray:
@@ -135,9 +139,9 @@ class AutoMorph:
             self.notes.append(f"{path.name}: {bad} cells are not numbers; they are left out")
         return frame.reindex(columns=names).apply(_numbers).to_numpy(dtype=float).reshape(len(frame), len(names))
 
-    def _older(self, names: list[str]) -> tuple[list[str], list[list[float]], list[dict[str, Place]]] | None:
+    def _older(self, names: list[str]) -> tuple[list[str], list[list[float]], list[dict[str, Source]]] | None:
         """The intermediate files: zone columns carry no suffix there, and each file holds some of the columns."""
-        cells: dict[tuple[str, str], dict[str, tuple[float, Place]]] = defaultdict(dict)
+        cells: dict[tuple[str, str], dict[str, tuple[float, Source]]] = defaultdict(dict)
         for name, suffix in OLDER:
             if not (self.root / name).is_file():
                 continue
@@ -146,8 +150,9 @@ class AutoMorph:
             frame = frame.rename(columns={c: c + suffix for c in frame.columns if c + suffix in names})
             matrix = self._matrix(path, frame, names)
             for key, i in self._index(list(frame.index), matrix).items():
-                place = (str(path), int(frame[ROW].iloc[i]))
-                found = {n: (v, place) for n, v in zip(names, matrix[i].tolist(), strict=True) if v == v}
+                row, values = Source(str(path), int(frame[ROW].iloc[i])), zip(names, matrix[i].tolist(), strict=True)
+                # zone tables write their columns without the zone
+                found = {n: (v, row._replace(column=n.removesuffix(suffix))) for n, v in values if v == v}
                 cells[kind, key] = found | cells[kind, key]  # of two files that both hold a column, the first counts
         if not cells:
             return None
@@ -206,29 +211,18 @@ class AutoMorph:
                 clashing.add(image_key(name))
         return {key: crop for key, crop in crops.items() if key not in clashing}
 
-    def quality(self, key: str) -> Fact | None:
-        """The quality fact of an image, or None where AutoMorph gives none."""
-        if key not in self.quality_rows:
-            return None
-        level, source = self.quality_rows[key]
-        words = QUALITY_WORDS[level]
-        if level == 2:
-            text = "AutoMorph's quality check rejected the image as not gradable"
-        else:
-            text = f"AutoMorph's quality check called the image {words}"
-        return Fact("quality", "quality", level, AUTOMORPH, text, source, words)
-
-    def measurements(self, key: str) -> list[Fact]:
+    def measurements(self, key: str | None) -> list[Fact]:
         """One fact per trusted measurement of an image."""
         row = self.rows.get(key)
         if row is None:
             return []
-        place = self.sources[row]
-        return [
-            Fact("vascular", f.column, value, f.unit, f.template % value, _source(place, f.column), f.words)
-            for f, value in zip(features(), self.values[row].tolist(), strict=True)
-            if value == value  # NaN is not a measurement
-        ]
+        sources = self.sources[row]
+        facts = []
+        for f, value in zip(features(), self.values[row].tolist(), strict=True):
+            if value == value:  # NaN is not a measurement
+                source = sources[f.column] if isinstance(sources, dict) else sources._replace(column=f.column)
+                facts.append(Fact("vascular", f.column, value, f.unit, f.template % value, source, f.words))
+        return facts
 
 
 @dataclass(frozen=True)
@@ -253,26 +247,17 @@ class ImageResults:
     @property
     def quality(self) -> Fact | None:
         """The quality fact, None where AutoMorph gives none."""
-        return self.tables.quality(self.key) if self.key is not None else None
+        return self.tables.qualities.get(self.key)
 
     @property
     def measurements(self) -> list[Fact]:
         """One fact per trusted measurement."""
-        return self.tables.measurements(self.key) if self.key is not None else []
+        return self.tables.measurements(self.key)
 
     @property
     def crop(self) -> CropInfo | None:
         """What the picture was cropped by, None where that is not told. UserError: the file of crops cannot be read."""
-        return self.tables.crops.get(self.key) if self.key is not None else None
-
-
-def _source(place: Place | dict[str, Place], column: str) -> Source:
-    """The cell of a measurement. The older zone tables write their columns without the zone."""
-    if not isinstance(place, dict):
-        return Source(*place, column)
-    file, row = place[column]
-    zoned = Path(file).name.split("_", 1)[1].startswith("Zone_")
-    return Source(file, row, column.rsplit("_zone_", 1)[0] if zoned else column)
+        return self.tables.crops.get(self.key)
 
 
 def _unit_evidence(matrix: np.ndarray, column: dict[str, int]) -> tuple[str, bool]:

@@ -20,6 +20,17 @@ class BaseDescription:
     `images` lists the names of usable images (`split/name` where numbering restarts and several splits are loaded),
     `skipped` maps every other image to the reason, `rows_without_image` lists label rows that have no picture, `notes`
     says what was found and what was not. UserError: the folder, a table or a column is missing, or the page is wrong.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "eye1.png").write_bytes(b"a picture")
+    ...     _ = Path(folder, "labels.csv").write_text("image,disease\\neye1.png,signs of glaucoma\\neye2.png,\\n")
+    ...     data = BaseDescription(folder, dataset=f"{folder}/labels.csv")
+    >>> print(data.describe("eye1.png").description, data.describe("eye1.png").facts[0].source, sep="\\n")
+    Disease: signs of glaucoma.
+    labels.csv, row 2, column 'disease'
+    >>> len(data.rows_without_image)
+    1
     """
 
     dataset = ""

@@ -212,7 +212,7 @@ class Catalogue:
         """The name AutoMorph gave the image: its stem; M0 cuts names at the first dot, which counts where it is unique."""
         if self._shares_results(file, results):
             return None
-        if file.key in results.quality_rows or file.key in results.rows or "." not in file.key:
+        if file.key in results.qualities or file.key in results.rows or "." not in file.key:
             return file.key
         cut = file.key.split(".")[0]
         return cut if self._cut_stems[cut] == 1 else None

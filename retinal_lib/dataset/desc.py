@@ -56,26 +56,19 @@ class UKDesc(BaseDescription):
 
 
 class AlignDesc(BaseDescription):
-    """Any dataset (`dataset=`) as the alignment track tells it: without vessel measurements."""
+    """Any dataset (`dataset=`) as the alignment track describes it: without vessel measurements.
+
+    >>> AlignDesc.aspects
+    ('image', 'patient', 'quality', 'disease', 'lesion', 'notes')
+    """
 
     dataset = "ODIR"
     aspects = tuple(aspect for aspect in ASPECTS if aspect != "vascular")
 
 
-CLASSES = {
-    "APTOS": APTOSDesc,
-    "EyeQ": EyeQDesc,
-    "IDRiD": IDRIDDesc,
-    "IDRiD_seg": IDRIDDesc,
-    "MICCAI_task1": MICCAIDesc,
-    "MICCAI_task2": MICCAIDesc,
-    "Messidor": MessidorDesc,
-    "Messidor2": MessidorDesc,
-    "ODIR": ODIRDDesc,
-    "RFMiD": RFMiDDesc,
-    "RFMiD2": RFMiDDesc,
-    "UK": UKDesc,
-}
+_FIRST = (APTOSDesc, EyeQDesc, IDRIDDesc, MICCAIDesc, MessidorDesc, ODIRDDesc, RFMiDDesc, UKDesc)
+_SECOND = {"IDRiD_seg": IDRIDDesc, "MICCAI_task2": MICCAIDesc, "Messidor2": MessidorDesc, "RFMiD2": RFMiDDesc}
+CLASSES = {found.dataset: found for found in _FIRST} | _SECOND  # by page
 
 
 def load_dataset(
@@ -84,9 +77,17 @@ def load_dataset(
     automorph_root: str | Path | None = None,
     split: str | None = None,
 ) -> BaseDescription:
-    """A dataset on disk by its page's name (any case), by path to a page of your own, or by path to a plain CSV.
+    """Opens a dataset on disk by its page's name (any case), by path to a page of your own, or by path to a plain CSV.
 
     UserError: unknown name or split, or the folder does not hold the dataset; the sentence says what was looked for.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "eye1.png").write_bytes(b"a picture")
+    ...     _ = Path(folder, "labels.csv").write_text("image,disease\\neye1.png,signs of glaucoma\\n")
+    ...     data = load_dataset(f"{folder}/labels.csv", folder)
+    >>> data.images
+    ['eye1.png']
     """
-    found = page_of(name)
-    return CLASSES.get(found.name, BaseDescription)(data_root, automorph_root, split, dataset=found)
+    page = page_of(name)
+    return CLASSES.get(page.name, BaseDescription)(data_root, automorph_root, split, dataset=page)

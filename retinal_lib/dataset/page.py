@@ -8,7 +8,6 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from retinal_lib.dataset import page
 from retinal_lib.dataset import tables as table
 from retinal_lib.dataset.fact_kinds import KINDS, Kind
 from retinal_lib.dataset.image import Correction
@@ -179,14 +178,14 @@ CSV_ASPECTS = {"modality": "image", "quality": "quality", "disease": "disease", 
 
 def page_of(dataset: str) -> Page:
     """The page of a dataset by name, by path to a page, or for a plain CSV by path (see `csv_page`)."""
-    return csv_page(Path(dataset)) if dataset.casefold().endswith(".csv") else page.get(dataset)
+    return csv_page(Path(dataset)) if dataset.casefold().endswith(".csv") else get(dataset)
 
 
 def csv_page(path: Path) -> Page:
     """A page for a plain CSV with columns image, modality, quality, disease, vascular, notes; only `image` is required."""
     table.read(path).column("image")
     return Page(
-        name=page.own_name(path),
+        name=own_name(path),
         title=path.name,
         licence="your own data",
         may_send="ask",

@@ -1,7 +1,6 @@
 """Lesion masks to lesions, clusters and boxes: pure functions of files and arrays."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -62,18 +61,18 @@ class Lesions:
     @cached_property
     def lesions(self) -> tuple[Lesion, ...]:
         """Each lesion by itself."""
-        shares = self.shares(self.edges)
-        return tuple(Lesion(box, n) for box, n in zip(shares, self.pixels.tolist(), strict=True))
+        return tuple(map(Lesion, self.shares(self.edges), self.pixels.tolist()))
 
     @property
     def area(self) -> float:
         """The lesions' share of the image, 0 to 1."""
         return int(self.pixels.sum()) / (self.size[0] * self.size[1])
 
-    def shares(self, edges: np.ndarray) -> Iterator[Box]:
+    def shares(self, edges: np.ndarray) -> list[Box]:
         """Boxes in pixels [n, 4] as fractions of the mask, rounded outwards to 4 digits."""
-        width, height = self.size
-        return (rounded((x0 / width, y0 / height, x1 / width, y1 / height)) for x0, y0, x1, y1 in edges.tolist())
+        scaled = np.round(edges / np.tile(self.size, 2) * 1e4, 6)  # 6 digits: what floating point adds is no part of a pixel
+        outer = np.hstack([np.floor(scaled[:, :2]), np.ceil(scaled[:, 2:])]) / 1e4
+        return [tuple(box) for box in outer.tolist()]
 
     @cached_property
     def centres(self) -> np.ndarray:
@@ -121,27 +120,33 @@ def load(path: Path) -> Lesions:
     return find(masks.read(path))
 
 
-def clusters(found: Lesions, gap: float, fill: float = 0.0) -> tuple[list[Cluster], np.ndarray]:
-    """The clusters of a mask's lesions, those with most pixels first, and the number of each lesion's cluster, int64 [n].
+class Clustering(NamedTuple):
+    """The clusters of a mask's lesions, those with most pixels first, and the number of each lesion's cluster, int64 [n]."""
+
+    clusters: list[Cluster]
+    owners: np.ndarray
+
+
+def clusters(found: Lesions, gap: float, fill: float = 0.0) -> Clustering:
+    """Groups a mask's lesions into clusters.
 
     Two lesions belong to one cluster where their boxes are at most `gap` apart, across and down, as a share of the mask's
     longer side; so does whatever is near one of them. A cluster that fills less than `fill` of its box is parted: at half
     the gap, a quarter, an eighth, where boxes touch, and at last into single lesions. Each lesion is in exactly one."""
     if not len(found.pixels):
-        return [], np.empty(0, np.int64)
+        return Clustering([], np.empty(0, np.int64))
     owners = _dense(found, gap * max(found.size), fill)
-    edges, pixels, lesions = _around(found, owners)
-    shares = pixels / _areas(edges)
-    first = _largest_first(pixels, edges)
-    columns = zip(
-        found.shares(edges[first]), lesions[first].tolist(), pixels[first].tolist(), shares[first].tolist(), strict=True
-    )
-    return [Cluster(box, n, area, round(share, 4)) for box, n, area, share in columns], _ranks(first)[owners]
+    groups = _around(found.edges, found.pixels, owners)
+    order = _largest_first(groups.pixels, groups.edges)
+    fills = [round(fill, 4) for fill in groups.fill[order].tolist()]
+    boxes = found.shares(groups.edges[order])
+    rows = map(Cluster, boxes, groups.lesions[order].tolist(), groups.pixels[order].tolist(), fills)
+    return Clustering(list(rows), _ranks(order)[owners])
 
 
 def of(path: Path, gap: float, fill: float) -> list[Cluster]:
     """The clusters of a mask file. UserError: it cannot be read."""
-    return clusters(load(path), gap, fill)[0]
+    return clusters(load(path), gap, fill).clusters
 
 
 def _dense(found: Lesions, gap: float, fill: float) -> np.ndarray:
@@ -149,10 +154,10 @@ def _dense(found: Lesions, gap: float, fill: float) -> np.ndarray:
     owners, left, taken = np.empty(len(found.pixels), np.int64), np.arange(len(found.pixels)), 0
     for apart in (gap, gap / 2, gap / 4, gap / 8, 0):
         near = _near(found.edges[left], apart)
-        edges, pixels, lesions = _around(found, near, left)
-        whole = ((pixels >= fill * _areas(edges)) | (lesions == 1))[near]
+        groups = _around(found.edges[left], found.pixels[left], near)
+        whole = ((groups.fill >= fill) | (groups.lesions == 1))[near]
         owners[left[whole]] = taken + near[whole]
-        left, taken = left[~whole], taken + len(pixels)
+        left, taken = left[~whole], taken + len(groups.pixels)
         if not len(left):
             break
     owners[left] = taken + np.arange(len(left))
@@ -175,32 +180,26 @@ def _near(edges: np.ndarray, gap: float) -> np.ndarray:
     return connected_components(coo_array((np.ones(len(one)), (one, other)), shape=(len(order),) * 2), directed=False)[1]
 
 
-def _around(found: Lesions, owners: np.ndarray, chosen: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Box in pixels [n, 4], pixels and lesions of each group of lesions (all, or those at the places `chosen`)."""
-    edges, sizes = (found.edges, found.pixels) if chosen is None else (found.edges[chosen], found.pixels[chosen])
+class _Groups(NamedTuple):
+    """Groups of lesions: the box of each in pixels [n, 4], its pixels and how many lesions it has [n]."""
+
+    edges: np.ndarray
+    pixels: np.ndarray
+    lesions: np.ndarray
+
+    @property
+    def fill(self) -> np.ndarray:
+        """The share of each box's pixels that is marked, [n]."""
+        return self.pixels / ((self.edges[:, 2] - self.edges[:, 0]) * (self.edges[:, 3] - self.edges[:, 1]))
+
+
+def _around(edges: np.ndarray, pixels: np.ndarray, owners: np.ndarray) -> _Groups:
+    """The groups of lesions with these boxes [n, 4] and pixels [n], by the number of each lesion's group [n]."""
     order = np.argsort(owners, kind="stable")
     cut = np.flatnonzero(np.diff(owners[order], prepend=-1))
     low = np.minimum.reduceat(edges[order, :2], cut)
     boxes = np.hstack([low, np.maximum.reduceat(edges[order, 2:], cut)])
-    return boxes, np.add.reduceat(sizes[order], cut), np.diff(cut, append=len(order))
-
-
-def _areas(edges: np.ndarray) -> np.ndarray:
-    return (edges[:, 2] - edges[:, 0]) * (edges[:, 3] - edges[:, 1])
-
-
-def rounded(box: Box) -> Box:
-    """A box with 4 digits, rounded outwards."""
-    left, top, right, bottom = box
-    return _floor(left), _floor(top), _ceil(right), _ceil(bottom)
-
-
-def _floor(edge: float) -> float:
-    return math.floor(round(edge * 1e4, 6)) / 1e4
-
-
-def _ceil(edge: float) -> float:
-    return math.ceil(round(edge * 1e4, 6)) / 1e4
+    return _Groups(boxes, np.add.reduceat(pixels[order], cut), np.diff(cut, append=len(order)))
 
 
 @dataclass(frozen=True)
