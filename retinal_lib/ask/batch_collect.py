@@ -19,7 +19,7 @@ from retinal_lib.teacher.teachers import OpenAITeacher
 TRIES = 6  # of what a server shows only after a while: a file, a batch in a list, a whole result file
 LOOKS = 5  # looks at a finished batch whose results stay short, before what is missing counts as failed
 FRESH = 600.0  # seconds in which a server may not know its new batch yet
-FORGOTTEN = 48 * 3600.0  # seconds after which a batch that a server does not know cannot be under way any more
+FORGOTTEN = 48 * 3600.0  # seconds after which a batch that a server does not know cannot be pending any more
 FOLDER = "batches"
 _ENDS = {
     "completed": "the server's results lack it",
@@ -128,7 +128,7 @@ class BatchCollect:
         return remote.get("input_file_id") == batch.file_id or all(tags.get(name) == value for name, value in ours.items())
 
     def tags(self, batch: Batch) -> dict[str, str]:
-        """The metadata by which a batch is known again."""
+        """Returns the metadata by which a batch is recognised."""
         return {"retinal_lib_run": self.ledger.run, "retinal_lib_file": str(batch.number), "sha256": batch.sha256}
 
     def _opened(self, batch: Batch, remote: dict) -> None:
@@ -151,7 +151,7 @@ class BatchCollect:
         if counts.get("total"):
             batch.status += f", {(counts.get('completed') or 0) + (counts.get('failed') or 0):,} of {counts['total']:,} done"
         self.ledger.save(batch)
-        late = status not in _RUNNING and now() - batch.begun > FORGOTTEN  # an end that nobody told of
+        late = status not in _RUNNING and now() - batch.begun > FORGOTTEN  # an end that the server did not report
         if status not in _ENDS and not late:
             return False
         if short := await self._fetch(batch, remote, status):
@@ -255,7 +255,7 @@ class BatchCollect:
         return bool(taken)
 
     def _learn(self, reason: str) -> None:
-        """The server lets fewer tokens be under way than were: as many as it says, or half of them, for a day. Where it lets
+        """The server's queue takes fewer tokens than were sent: as many as it says, or half of them, for a day. Where it takes
         more than are ours, others fill its queue, and waiting helps."""
         together = sum(other.tokens for other in self.open())  # the refused one among them
         if limit_told := _LIMIT.search(reason):
@@ -268,16 +268,18 @@ class BatchCollect:
             self.ledger.keep(self._limit_name, f"{limit} {'told' if limit_told else 'guessed'} {now():.0f}")
 
     def learned(self) -> tuple[int | None, bool]:
-        """Tokens that the server lets be under way, as far as a refusal told within a day, and whether it said so."""
+        """Returns the tokens that the server's queue takes, as far as a refusal within a day shows, and whether it named the
+        limit."""
         limit, kind, when = (self.ledger.note(self._limit_name) or "0 none 0").split()
         return (int(limit) if now() - float(when) < 24 * 3600 else None), kind == "told"
 
     def forget(self) -> None:
-        """Forgets what a refusal told."""
+        """Forgets the limit that a refusal showed."""
         self.ledger.keep(self._limit_name, "0 none 0")
 
     @property
     def _limit_name(self) -> str:
+        # its wording is kept in vaults
         return f"tokens under way at {self.server.name} for {self.teacher.model}"
 
     def _done(self, batch: Batch, problem: str) -> None:

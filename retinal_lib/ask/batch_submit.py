@@ -99,10 +99,10 @@ class BatchSubmit(BatchCollect):
 
     def _queue(self) -> Queue:
         """How many prompt tokens the server's queue takes now, and whether it takes any."""
-        learned, told = self.learned()
+        learned, named = self.learned()
         limits = [n for n in (self._limits.enqueued_tokens, learned) if n is not None]
         pending = sum(batch.tokens for batch in self.open() if batch.model == self.teacher.model)
-        guessed = learned is not None and not told and learned == min(limits)
+        guessed = learned is not None and not named and learned == min(limits)
         closed = f"not asked, the run stopped: {self.stopped}" if self.stopped else ""
         if self.crowded:
             closed = closed or "waiting: the server's queue is full"

@@ -47,15 +47,15 @@ class NoResult(ValueError):
 def read(text: str | bytes) -> Answer:
     """Returns the answer in a line. NoResult: it is no JSON object with a custom_id."""
     try:
-        found = orjson.loads(text)
+        entry = orjson.loads(text)
     except ValueError as error:
         raise NoResult("no JSON") from error
-    name = found.get("custom_id") if isinstance(found, dict) else None
+    name = entry.get("custom_id") if isinstance(entry, dict) else None
     if not isinstance(name, str) or not name:
         raise NoResult("no custom_id")
-    if "response" not in found and "error" not in found:
-        raise NoResult("a request, not a result" if "body" in found else "neither response nor error")
-    response, failure = found.get("response"), found.get("error")
+    if "response" not in entry and "error" not in entry:
+        raise NoResult("a request, not a result" if "body" in entry else "neither response nor error")
+    response, failure = entry.get("response"), entry.get("error")
     if not isinstance(response, dict):
         return Answer(name, None, "", *_failed(None, failure))
     status, body = response.get("status_code"), response.get("body")
@@ -85,11 +85,11 @@ def _failed(status: object, failure: object) -> tuple[str, bool]:
     code, message = "", str(failure or "")
     if isinstance(failure, dict):
         code, message = str(failure.get("code") or failure.get("type") or ""), str(failure.get("message") or "")
-    said = " ".join(" ".join(filter(None, [str(status or ""), code, message])).split())[:300]
+    why = " ".join(" ".join(filter(None, [str(status or ""), code, message])).split())[:300]
     retryable = code in RETRYABLE_CODES or not isinstance(status, int) or status in _RETRYABLE or not 300 <= status < 500
     if retryable:
-        return f"the server could not answer ({said or 'without a reason'})", True
-    return f"the server refused the request ({said})", False
+        return f"the server could not answer ({why or 'without a reason'})", True
+    return f"the server refused the request ({why})", False
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -108,12 +108,12 @@ def answers(path: Path) -> Iterator[tuple[list[tuple[int, Answer]], list[str]]]:
 
     UserError: it cannot be read.
     """
-    rest = lines(path)
-    while some := list(islice(rest, _CHUNK)):
-        found, broken = [], []
-        for number, text in some:
+    remaining = lines(path)
+    while chunk := list(islice(remaining, _CHUNK)):
+        readable, unreadable = [], []
+        for number, text in chunk:
             try:
-                found.append((number, read(text)))
+                readable.append((number, read(text)))
             except NoResult as error:
-                broken.append(f"{path.name}, line {number}: {error}")
-        yield found, broken
+                unreadable.append(f"{path.name}, line {number}: {error}")
+        yield readable, unreadable

@@ -67,15 +67,15 @@ def _listed(data: BaseDescription, path: Path, names: list[str]) -> list[str]:
         if not word:
             continue
         place = Path(word.replace("\\", "/"))
-        found = by_key.get(word.casefold()) or by_key.get(place.name.casefold()) or by_key.get(image_key(word), [])
+        matching = by_key.get(word.casefold()) or by_key.get(place.name.casefold()) or by_key.get(image_key(word), [])
         if place.parent.name in data.page.splits:  # "test/1.png" is not the 1.png of another split
-            found = [name for name in found if data.image(name).split == place.parent.name]
-        if not found:
+            matching = [name for name in matching if data.image(name).split == place.parent.name]
+        if not matching:
             like = "" if data.page.private_names else f"; names are like {names[0]}"
             raise UserError(f"{path}, line {number}: {data.page.name} has no image {word!r}{like}")
-        if len(found) > 1:
-            raise UserError(f"{path}, line {number}: {word!r} may be {' or '.join(found)}; write it so, or pass split")
-        chosen[found[0]] = True
+        if len(matching) > 1:
+            raise UserError(f"{path}, line {number}: {word!r} may be {' or '.join(matching)}; write it so, or pass split")
+        chosen[matching[0]] = True
     return sorted(chosen, key=natural)
 
 

@@ -160,13 +160,13 @@ class Estimate:
     def add(self, system: str, text: str, size: tuple[int, int] | None) -> Span:
         """Adds one request, and returns the tokens of its prompt."""
         self.requests += 1
-        fixed, told = count(system), count(text)
+        fixed, own = count(system), count(text)
         image = 0
         if size is not None:
             known = picture(size, self.price.image if self.price else None)
             self.pictures += known is None
             image = known or 0
-        prompt = Span(fixed.low + told.low + image, fixed.high + told.high + image)
+        prompt = Span(fixed.low + own.low + image, fixed.high + own.high + image)
         self.low += prompt.low
         self.high += prompt.high
         return prompt
@@ -260,7 +260,7 @@ class Budget:
 def allowed(options: dict[str, Any]) -> int | None:
     """Returns the tokens of an answer that a request's options allow, None where they set no limit."""
     for name in ("max_completion_tokens", "max_tokens"):
-        found = options.get(name)
-        if isinstance(found, int) and not isinstance(found, bool) and found > 0:  # some servers take -1 for "no limit"
-            return found
+        limit = options.get(name)
+        if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0:  # some servers take -1 for "no limit"
+            return limit
     return None

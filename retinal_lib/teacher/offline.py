@@ -51,7 +51,7 @@ class _Topic(NamedTuple):
 
 
 class _Composer:
-    """Draws one conversation. Each topic's sentences are composed once, so that a fact is told once."""
+    """Draws one conversation. Each topic's sentences are composed once, so that a fact is stated once."""
 
     def __init__(self, case: Case, rng: random.Random):
         self.case, self.rng, self.bank = case, rng, _bank()
@@ -70,8 +70,8 @@ class _Composer:
 
     def single(self, style: str | None) -> list[tuple[str, str]]:
         """One turn: a caption tells every fact, a consultation the most important in at most 50 words."""
-        told = self._consult() if style == "consult" else self._caption()
-        return [(self._question(style or "caption"), " ".join(told))]
+        sentences = self._consult() if style == "consult" else self._caption()
+        return [(self._question(style or "caption"), " ".join(sentences))]
 
     def _question(self, name: str) -> str:
         return self.phrases.say(self.bank["questions"][name])
@@ -113,27 +113,29 @@ class _Composer:
         if not facts:
             # a reader expects a word on disease: that nothing is known is said, unless graders could not judge at all, or
             # marked lesions speak for themselves
-            told = self._facts("quality", "ungradable") or any(f.value for f in self.case.about("lesion"))
-            return [] if told else [self.phrases.say(self.bank["disease"]["unknown"])]
+            silent = self._facts("quality", "ungradable") or any(f.value for f in self.case.about("lesion"))
+            return [] if silent else [self.phrases.say(self.bank["disease"]["unknown"])]
         return [*self._labels(facts), *(self._grade(f) for f in facts if f.unit in scales())]
 
     def _labels(self, facts: tuple[Fact, ...]) -> list[str]:
-        bank, told = self.bank["disease"], []
+        bank, sentences = self.bank["disease"], []
         for fact in facts:
             if fact.name == "normal":
                 negated = fact.words.startswith("no ")
-                told.append(self.phrases.say(bank["normal_no" if negated else "normal"], words=articled(fact.words)))
+                sentences.append(self.phrases.say(bank["normal_no" if negated else "normal"], words=articled(fact.words)))
             elif not fact.unit and fact.text == fact.words:
-                told.append(self.phrases.say(bank["recorded"], words=fact.words.rstrip(".")))
+                sentences.append(self.phrases.say(bank["recorded"], words=fact.words.rstrip(".")))
             elif not fact.unit and fact.source.row is None:  # a statement of the page
-                told.append(self.phrases.say(bank["shows"], words=fact.words))
+                sentences.append(self.phrases.say(bank["shows"], words=fact.words))
         for one, many, chosen in (
             ("diagnosis", "diagnoses", [f for f in facts if f.name == "diagnosis"]),
             ("flag", "flags", [f for f in facts if f.text.startswith("the image is labelled with")]),
         ):
             if chosen:
-                told.append(self.phrases.say(bank[one if len(chosen) == 1 else many], words=joined([f.words for f in chosen])))
-        return told
+                sentences.append(
+                    self.phrases.say(bank[one if len(chosen) == 1 else many], words=joined([f.words for f in chosen]))
+                )
+        return sentences
 
     def _grade(self, fact: Fact, short: bool = False) -> str:
         scale = scales()[fact.unit]
@@ -145,12 +147,12 @@ class _Composer:
     def _lesion(self) -> list[str]:
         facts = self.case.about("lesion")
         counts = [f for f in facts if is_count(f)]
-        told = [text for count in counts for text in self._lesion_type(count)]
+        sentences = [text for count in counts for text in self._lesion_type(count)]
         marks = [f for f in facts if f.name.endswith("_box") and not any(c.name == f.name[:-4] for c in counts)]
         for fact in marks:
-            told.append(self.phrases.say(self.bank["lesion"]["landmark"], words=fact.words, list=box_text(fact.value)))
+            sentences.append(self.phrases.say(self.bank["lesion"]["landmark"], words=fact.words, list=box_text(fact.value)))
         boxes = any(f.name.endswith("_box") for f in facts)
-        return [*told, self.phrases.say(self.bank["lesion"]["frame"])] if boxes else told
+        return [*sentences, self.phrases.say(self.bank["lesion"]["frame"])] if boxes else sentences
 
     def _lesion_type(self, count: Fact) -> list[str]:
         """How many and in which boxes in one sentence, then where they lie, then what the boxes leave out."""
@@ -183,12 +185,12 @@ class _Composer:
         age, sex = facts.pop("age", None), facts.pop("sex", None)
         name = "_".join(word for word, fact in (("age", age), ("sex", sex)) if fact)
         slots = {"age": age.words if age else "", "sex": sex.words if sex else ""}
-        told = [self.phrases.say(self.bank["patient"][name], **slots)] if name else []
+        sentences = [self.phrases.say(self.bank["patient"][name], **slots)] if name else []
         labels = [f for f in facts.values() if f.scope == "patient" and f.words]
         other = [sentence(f.text) for f in facts.values() if f not in labels]
         if labels:
-            told.append(self.phrases.say(self.bank["patient"]["labels"], list=joined([f.words for f in labels])))
-        return told + other
+            sentences.append(self.phrases.say(self.bank["patient"]["labels"], list=joined([f.words for f in labels])))
+        return sentences + other
 
     def _notes(self) -> list[str]:
         return [self.phrases.say(self.bank["notes"], words=f.words.rstrip(".")) for f in self.case.about("notes")]
@@ -223,8 +225,8 @@ class _Composer:
     def _caption(self) -> list[str]:
         order = ("image", "quality", "disease", "lesion", "patient", "notes")
         known = [name for name in order if self.case.about(name)]
-        told = [text for name in known for text in getattr(self, f"_{name}")()]
-        return told or [self.phrases.say(self.bank["disease"]["unknown"])]
+        sentences = [text for name in known for text in getattr(self, f"_{name}")()]
+        return sentences or [self.phrases.say(self.bank["disease"]["unknown"])]
 
     def _consult(self) -> list[str]:
         """Whole sentences only; where not all fit in, the least important is left out. What the image is opens the answer."""
@@ -232,13 +234,13 @@ class _Composer:
         grades = [f for f in facts if f.unit in scales()]
         first = self._labels(facts) if facts else self._disease()
         image = self._image()
-        found = [*first, *(self._grade(f, short=True) for f in grades), *self._counted()]
-        told: list[str] = []
-        for text in [*found, *self._quality(), *image, *self._notes()]:
-            if len(" ".join([*told, text]).split()) <= CONSULT_WORDS:
-                told.append(text)
-        told.sort(key=lambda text: text not in image)
-        return told or [self.phrases.say(self.bank["disease"]["unknown"])]
+        candidates = [*first, *(self._grade(f, short=True) for f in grades), *self._counted()]
+        sentences: list[str] = []
+        for text in [*candidates, *self._quality(), *image, *self._notes()]:
+            if len(" ".join([*sentences, text]).split()) <= CONSULT_WORDS:
+                sentences.append(text)
+        sentences.sort(key=lambda text: text not in image)
+        return sentences or [self.phrases.say(self.bank["disease"]["unknown"])]
 
     def _counted(self) -> list[str]:
         counts = [f for f in self.case.about("lesion") if is_count(f)]
