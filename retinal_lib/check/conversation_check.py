@@ -109,11 +109,11 @@ def _coverage(
     if "lesion" not in spoken and any(t.fact.aspect == "lesion" for t in traces):
         spoken.add("lesion")
     last, present = len(touched), {fact.aspect for fact in case.facts}
-    demanded = _DEMANDED if last > 1 else _DEMANDED[:-1]  # the alignment track tells no measurements
+    demanded = _DEMANDED if last > 1 else _DEMANDED[:-1]  # the alignment track states no measurements
     found = []
     for aspect in demanded:
         if aspect in present and aspect not in spoken and not _worded(case, aspect, answers):
-            says = f"nothing is said of the aspect {aspect!r}, which has facts"
+            says = f"no answer speaks of the aspect {aspect!r}, which has facts"
             found.append(Finding("coverage_missing", WARNING, last, (0, 0), says))
     return [*found, *_twice(traces, questions)]
 

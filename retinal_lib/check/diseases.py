@@ -51,11 +51,11 @@ class Diseases(Check):
             if self._is_of_patient(answer, mention):
                 findings.trace(term, fact)
             else:
-                findings.add("unsupported_disease", term, f"{text!r} is told of this eye, but {fact.text}", fact)
+                findings.add("unsupported_disease", term, f"{text!r} is stated of this eye, but {fact.text}", fact)
         elif profile.ungradable:
-            findings.add("ungradable", term, f"{text!r} is told of an image that cannot be graded", profile.ungradable)
+            findings.add("ungradable", term, f"{text!r} is stated of an image that cannot be graded", profile.ungradable)
         else:
-            findings.add("unsupported_disease", term, f"{text!r} is told as present, {contradicted(fact)}", fact)
+            findings.add("unsupported_disease", term, f"{text!r} is stated as present, {contradicted(fact)}", fact)
 
     def _is_definition(self, words: list[str], mention: Mention) -> bool:
         """Whether a sentence says what another level of a scale stands for: grade 4 is proliferative retinopathy."""
@@ -132,7 +132,7 @@ class Grades(Check):
     def _severity(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
         if term.first and answer.words[term.first - 1] in WORDS.other_levels:
             return
-        text = f"{answer.text_of(term)!r} is told of diabetic retinopathy, but "
+        text = f"{answer.text_of(term)!r} is stated of diabetic retinopathy, but "
         if self.profile.severity is not None:
             level, fact = self.profile.severity
             if level not in term.values:
@@ -176,11 +176,11 @@ class Grades(Check):
         far = not WORDS.far.isdisjoint(before)
         after = answer.words[term.last : min(term.last + 9, sentence.stop)]
         if "disc" in after and not {"macula", "fovea"} & set(after):
-            text = f"{answer.text_of(term)} from the optic disc is told, but {fact.text}"
+            text = f"{answer.text_of(term)} from the optic disc is stated, but {fact.text}"
         elif fact.value == 1 and "most" in before:
-            text = f"most exudates are told to lie so, but {fact.text}"
+            text = f"most exudates are said to lie so, but {fact.text}"
         elif near != far and self._is_wrong(near, _lies_not(answer, term, sentence), fact):
-            text = f"{' '.join(before[-3:])} {answer.text_of(term)} is told of exudates, but {fact.text}"
+            text = f"{' '.join(before[-3:])} {answer.text_of(term)} is stated of exudates, but {fact.text}"
         else:
             return
         findings.add("wrong_grade", term, text, fact)
@@ -226,7 +226,7 @@ class Normality(Check):
         if not _is_free_of(answer, term):
             finds = not WORDS.finding.isdisjoint(words[max(answer.sentence(term).start, term.first - 3) : term.first])
             if normal is not None and finds and polarity(answer, term) == AFFIRMED:
-                findings.add("unsupported_disease", term, f"{text!r} is told, but {normal.text}", normal)
+                findings.add("unsupported_disease", term, f"{text!r} is stated, but {normal.text}", normal)
             return
         if not self.profile.listed and "other" in words[max(0, term.first - 3) : term.first]:
             says = f"other {text!r} is denied, but no fact says that it was looked for"
@@ -255,13 +255,13 @@ class Normality(Check):
         if profile.normal is not None and disease is None:
             findings.trace(term, profile.normal)
         elif is_of_part(answer, term, sentence):
-            findings.add("ungrounded", term, f"{text!r} is told of a part of the eye, but no fact says so", None, WARNING)
+            findings.add("ungrounded", term, f"{text!r} is stated of a part of the eye, but no fact says so", None, WARNING)
         elif disease is not None:
-            findings.add("normal_beside_disease", term, f"{text!r} is told as normal, but {disease.text}", disease)
+            findings.add("normal_beside_disease", term, f"{text!r} is called normal, but {disease.text}", disease)
         elif profile.ungradable:
-            findings.add("ungradable", term, f"{text!r} is told of an image that cannot be graded", profile.ungradable)
+            findings.add("ungradable", term, f"{text!r} is stated of an image that cannot be graded", profile.ungradable)
         elif not profile.absent:
-            findings.add("unsupported_normal", term, f"{text!r} is told as normal, but no fact says so")
+            findings.add("unsupported_normal", term, f"{text!r} is called normal, but no fact says so")
         else:
             fact = next(iter(profile.absent.values()))
             findings.add("unsupported_normal", term, f"{text!r} says more than the facts: {fact.text}", fact)

@@ -42,8 +42,8 @@ _DATA_HINTS = (
     *("truth", "instruction", "prompt", "context", "details", "json", "record sheet", "input", "file", "hidden"),
 )
 _SPOKEN = (
-    ("form_machine", _MACHINE, _MACHINE_HINTS, "speaks as a machine"),
-    ("form_data", _DATA, _DATA_HINTS, "speaks of the data behind the image"),
+    ("form_machine", _MACHINE, _MACHINE_HINTS, "mentions being an AI"),
+    ("form_data", _DATA, _DATA_HINTS, "mentions the data behind the image"),
 )
 _ENDS = tuple(".!?:)]\"'’”*`%|")
 _ITEM = re.compile(r"\s*(?:[-*•+]|\d+[.)]|#|\||\*\*)")

@@ -80,20 +80,20 @@ class ImageAndPerson(Check):
                 shown = within & {"image", "picture", "photograph", "show"}
                 before = words[max(0, term.first - 3)]
                 if stated == AFFIRMED and shown and before not in ("for", "of", "together", "record"):
-                    findings.add("side", term, "both eyes are told of one picture", fact)
+                    findings.add("side", term, "both eyes are named for one picture", fact)
             elif side == eye and stated == AFFIRMED:
                 if fact:
                     findings.trace(term, fact)
             elif {"fellow", "other", "opposite"}.isdisjoint(words[max(0, term.first - 3) : term.last + 2]):
                 known = f"but it is the {eye} eye" if eye else "but no fact says which eye it is"
-                findings.add("side", term, f"the {side} eye is told, {known}", fact)
+                findings.add("side", term, f"the {side} eye is named, {known}", fact)
 
     def _quality(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
         stated, text, facts = polarity(answer, term, 4), answer.text_of(term), self.profile.quality
         if stated == UNCERTAIN or not of_picture(answer, term):
             return
         if not facts:
-            findings.add("quality", term, f"{text!r} tells the image quality, but no fact does")
+            findings.add("quality", term, f"{text!r} rates the image quality, but no fact does")
             return
         fact = next((f for f in facts if f.name != "remark"), facts[0])
         levels = {0, 1, 3} if term.kind == "gradable" else {int(v) for v in term.values}
@@ -105,7 +105,7 @@ class ImageAndPerson(Check):
         if fits == (stated == AFFIRMED):
             findings.trace(term, fact)
         elif stated == AFFIRMED or (fits and len(levels) == 1):
-            findings.add("quality", term, f"{text!r} is told of the image quality, but {fact.text}", fact)
+            findings.add("quality", term, f"{text!r} is stated of the image quality, but {fact.text}", fact)
 
     def _graders(self, answer: Reading, findings: AnswerFindings) -> None:
         """Who judged the image quality, against who did."""
@@ -117,7 +117,7 @@ class ImageAndPerson(Check):
             sentence = answer.sentence(Term(k, k + 1))
             if answer.within("quality", sentence) or answer.within("gradable", sentence):
                 fact = self.profile.quality[0]
-                text = f"{answer.raw(k)!r} is told to have judged the quality, but {fact.text}"
+                text = f"{answer.raw(k)!r} is said to have judged the quality, but {fact.text}"
                 findings.add("quality", Term(k, k + 1), text, fact)
 
     def _artefact(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
@@ -130,7 +130,7 @@ class ImageAndPerson(Check):
             findings.add("quality", term, f"{text!r} is denied, but {noted[0].text}", noted[0])
         facts = (fact for fact in self.profile.case.facts if fact.aspect != "vascular")
         if stated == AFFIRMED and not any(word in lexicon.read(fact.text).words for fact in facts):
-            findings.add("quality", term, f"{text!r} is told of the picture, but no fact says so")
+            findings.add("quality", term, f"{text!r} is stated of the picture, but no fact says so")
 
     def _centre(self, answer: Reading, findings: AnswerFindings) -> None:
         """What the picture is centred on, where a fact says so."""
@@ -140,7 +140,7 @@ class ImageAndPerson(Check):
         k = answer.words.index("centred")
         on = answer.words[k + 1 : k + 5]
         if "disc" in on and "macula" not in on:
-            findings.add("modality", Term(k, k + 1), f"the picture is told centred on the disc, but {fact.text}", fact)
+            findings.add("modality", Term(k, k + 1), f"the picture is said to be centred on the disc, but {fact.text}", fact)
 
     def _modality(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
         fact, text = self.profile.facts.get("modality"), answer.text_of(term)
@@ -155,7 +155,7 @@ class ImageAndPerson(Check):
         sentence = {answer.words[k] for k in answer.sentence(term)}
         held = fact is not None and text.casefold() in fact.text.casefold()
         if polarity(answer, term) == AFFIRMED and not held and sentence & WORDS.shown and not sentence & WORDS.wished:
-            findings.add("modality", term, f"{text!r} is told as the kind of picture, {contradicted(fact)}", fact)
+            findings.add("modality", term, f"{text!r} is stated as the kind of picture, {contradicted(fact)}", fact)
 
     def _sex(self, answer: Reading, findings: AnswerFindings) -> None:
         fact = self.profile.facts.get("sex")
@@ -168,5 +168,5 @@ class ImageAndPerson(Check):
             if fact is not None and fact.value == sex:
                 findings.trace(term, fact)
             else:
-                text = f"{answer.text_of(term)!r} is told of the person, {contradicted(fact)}"
+                text = f"{answer.text_of(term)!r} is stated of the person, {contradicted(fact)}"
                 findings.add("sex", term, text, fact)

@@ -27,15 +27,15 @@ class Leaks(Check):
         super().__init__(profile, ledger)
         self._stated: dict[str, set] = defaultdict(set)  # the values that answers stated, by kind
         self._numbers: set[float] = set()
-        self._phrases: set[str] = set()  # the names that answers used
+        self._answers: list[Reading] = []
 
     def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
         """Remembers what an answer states."""
+        self._answers.append(answer)
         for term in answer.terms:
             self._stated[term.kind].update(term.values)
-            self._phrases.add(" ".join(answer.words[term.first : term.last]))
-            if term.kind == "conditions":
-                self._stated["conditions"].update(*map(implied, term.values))
+        for term in answer.of("conditions"):
+            self._stated["conditions"].update(*map(implied, term.values))
         for amount in numbers.read(answer):
             self._numbers.update((amount.low, amount.high, *amount.edges))
         self._stated["side"].update(side for side, _ in sides(answer, True))
@@ -69,12 +69,12 @@ class Leaks(Check):
             if stated or (amount.whole and amount.bound and amount.low <= 1):
                 continue
             if amount.edges:
-                findings.add("leak_box", amount, f"the question gives the box {text}, which no answer told before")
+                findings.add("leak_box", amount, f"the question gives the box {text}, which no answer stated before")
             elif (fact := self._fact(question, amount)) is not None:
-                says = f"the question gives {text!r}, which only the facts tell: {fact.text}"
+                says = f"the question gives {text!r}, which only the facts state: {fact.text}"
                 findings.add("leak_value", amount, says, fact)
             elif not amount.whole and not amount.spelled:
-                findings.add("leak_value", amount, f"the question gives the value {text!r}, which no answer told before")
+                findings.add("leak_value", amount, f"the question gives the value {text!r}, which no answer stated before")
 
     def _fact(self, question: Reading, amount: Amount) -> Fact | None:
         """The fact that holds a number of a question, where the words around it are of that fact."""
@@ -135,10 +135,10 @@ class Leaks(Check):
             return
         compared = next((word for word in question.words if word in WORDS.compared), None)
         if compared and not self._stated["measures"]:
-            says = f"the question takes as known that vessels are {compared}, which no answer told before"
+            says = f"the question takes as known that vessels are {compared}, which no answer stated before"
             findings.add_at("leak_answer", (0, len(question.text)), says)
         if self.profile.rejected and question.has(WORDS.unable) and not self._stated["quality"]:
-            says = "the question takes as known that nothing can be told of the image"
+            says = "the question takes as known that nothing can be said of the image"
             findings.add_at("leak_answer", (0, len(question.text)), says, self.profile.rejected)
 
     def _sides(self, question: Reading, findings: AnswerFindings) -> None:
@@ -147,7 +147,7 @@ class Leaks(Check):
             return
         for side, term in named:
             if self._is_new("side", (side,)):
-                says = f"the question tells that it is the {side} eye, which no answer told before"
+                says = f"the question says that it is the {side} eye, which no answer stated before"
                 findings.add("leak_answer", term, says, self.profile.facts.get("eye"))
 
     def _judged(self, question: Reading, findings: AnswerFindings) -> None:
@@ -159,7 +159,7 @@ class Leaks(Check):
             elif (term.kind == "artefacts" and self._is_noted(question, term)) or (
                 term.kind in ("normal", "disorder") and self._is_called_normal(question, term)
             ):
-                says = f"the question takes {text!r} as known before any answer told it"
+                says = f"the question takes {text!r} as known before any answer stated it"
             else:
                 continue
             findings.add("leak_answer", term, says)
@@ -191,9 +191,11 @@ class Leaks(Check):
 
     def _jargon(self, question: Reading, findings: AnswerFindings) -> None:
         technical = [t for t in question.of("measures") if t.last - t.first > 1 and not _TECHNICAL.isdisjoint(t.values)]
-        for term in (*question.of("jargon"), *technical, *question.of("scales")):
+        found = [*question.of("jargon"), *technical, *question.of("scales")]
+        used = {" ".join(text.words[t.first : t.last]) for text in self._answers for t in text.terms} if found else ()
+        for term in found:
             phrase = " ".join(question.words[term.first : term.last])
-            if phrase in self._phrases or (phrase.startswith("zone") and self._stated["zones"]):
+            if phrase in used or (phrase.startswith("zone") and self._stated["zones"]):
                 continue
             if self._is_new("jargon", term.values[:1]):
                 text = question.text_of(term)
@@ -214,5 +216,5 @@ def _fits(quantity: Quantity, question: Reading, amount: Amount) -> bool:
 
 def _takes_as_known(kind: str, question: Reading, term: Term, fact: Fact | None, findings: AnswerFindings) -> None:
     reason = f": {fact.text}" if fact else ""
-    says = f"the question takes {question.text_of(term)!r} as known, which no answer told before{reason}"
+    says = f"the question takes {question.text_of(term)!r} as known, which no answer stated before{reason}"
     findings.add(kind, term, says, fact)

@@ -19,7 +19,7 @@ _MEASURES = {
     "Squared_curvature_tortuosity": "curvature",
     "Tortuosity_density": "tort_density",
 }
-# said unit -> how many of it one of the fact's unit makes; a unit that is not here cannot be said of the fact
+# unit of a fact -> unit in a text -> how many of it one of the fact's makes; a unit that is not here does not fit the fact
 UNITS: dict[str, dict[str, float]] = {
     "µm": {"": 1, "µm": 1, "mm": 1e-3, "cm": 1e-4},
     "": {"": 1, "%": 100},
@@ -31,12 +31,12 @@ UNITS: dict[str, dict[str, float]] = {
     "disc diameters": {"": 1, "dd": 1},
     "box": {"": 1, "%": 100},
 }
-# said unit -> how many of it one of any fact's unit may make
+# unit in a text -> how many of it one of any fact's unit may make
 _FACTORS = {
     unit: [factor for factor in (1, 1e-3, 100, 0.01, 1e-4) if any(made.get(unit) == factor for made in UNITS.values())]
     for unit in {unit for made in UNITS.values() for unit in made}
 }
-# what the endings of a lesion fact's name say that it tells a part of
+# ending of a lesion fact's name -> the part that the fact is about
 PARTS = {
     "_clusters": "clusters",
     "_place": "place",
@@ -65,17 +65,17 @@ class Quantity(NamedTuple):
     formula: str | None = None
     orientation: str | None = None
     excess: bool = False  # what a ratio has above 1
-    told: float | None = None  # as the description shows it; of a measurement: rounded to its digits
+    rounded: float | None = None  # as the description shows it; a measurement's follows from its digits
     subjects: frozenset[str] = frozenset()
     edges: tuple[float, ...] = ()
     top: int = 0  # of a grade: the scale's highest level
-    part: str = ""  # of a lesion type: the quadrant, the rest or the landmark that it tells of; nothing of the whole
+    part: str = ""  # of a lesion type: the quadrant, the rest or the landmark that it is about; empty for the whole
 
     @property
     def shown(self) -> float:
         """The value as the description shows it."""
-        if self.told is not None:
-            return self.told
+        if self.rounded is not None:
+            return self.rounded
         return round(float(self.fact.value), _digits(self.fact.name)) - (1 if self.excess else 0)
 
 
@@ -133,7 +133,7 @@ class Ledger:
         self._values = [q[0] for q in self.by_value]
 
     def of(self, measure: str) -> list[Quantity]:
-        """The quantities of one measure."""
+        """Returns the quantities of one measure."""
         return [q for q in self.quantities if q.measure == measure]
 
     def _other(self, fact: Fact) -> None:
@@ -144,16 +144,16 @@ class Ledger:
         elif fact.aspect == "lesion":
             self._lesion(fact)
         elif fact.name == "age" and isinstance(value, int):
-            self.quantities.append(Quantity(value, "years", fact, "age", told=value))
+            self.quantities.append(Quantity(value, "years", fact, "age", rounded=value))
         else:
             if fact.aspect == "quality" and isinstance(value, int):
-                self.quantities.append(Quantity(value, "grade", fact, "grade", told=value, subjects=frozenset(["quality"])))
+                self.quantities.append(Quantity(value, "grade", fact, "grade", rounded=value, subjects=frozenset(["quality"])))
             self.loose += [(amount, fact) for amount in _loose(fact.text)]
 
     def _grade(self, fact: Fact, scale: dict) -> None:
         subjects = frozenset(lexicon.VOCABULARY["subjects"].get(fact.unit, ()))
         top = max(scale["levels"])
-        self.quantities.append(Quantity(fact.value, "grade", fact, "grade", told=fact.value, subjects=subjects, top=top))
+        self.quantities.append(Quantity(fact.value, "grade", fact, "grade", rounded=fact.value, subjects=subjects, top=top))
         self.loose += [(amount, fact) for amount in _loose(fact.words)]
 
     def _lesion(self, fact: Fact) -> None:
@@ -164,29 +164,29 @@ class Ledger:
             self._kinds[fact.name] = subjects
         if fact.unit == "box":
             edges = tuple(float(e) for e in fact.value)
-            self.quantities.append(Quantity(edges[0], "box", fact, "box", told=edges[0], subjects=subjects, edges=edges))
-            self.quantities += [Quantity(e, "box", fact, "edge", told=e, subjects=subjects) for e in edges]
+            self.quantities.append(Quantity(edges[0], "box", fact, "box", rounded=edges[0], subjects=subjects, edges=edges))
+            self.quantities += [Quantity(e, "box", fact, "edge", rounded=e, subjects=subjects) for e in edges]
             self.loose += [(a, fact) for a in _loose(fact.text) if not a.edges]
         elif isinstance(fact.value, int | float):
             unit = fact.unit if fact.unit in UNITS else "count"
             measure = {"%": "area", "disc diameters": "distance"}.get(unit, "count")
             shown = _loose(fact.text)[0].low if unit != "count" and _loose(fact.text) else fact.value
             part = PARTS.get(ending, "")
-            self.quantities.append(Quantity(fact.value, unit, fact, measure, told=shown, subjects=subjects, part=part))
+            self.quantities.append(Quantity(fact.value, unit, fact, measure, rounded=shown, subjects=subjects, part=part))
 
     def _total(self) -> None:
-        """All marked lesions together may be told as well."""
+        """All marked lesions together may be stated as well."""
         counts = [q for q in self.of("count") if not q.part]
         if len(counts) > 1:
             total = sum(q.value for q in counts)
-            self.quantities.append(Quantity(total, "count", counts[0].fact, "count", told=total))
+            self.quantities.append(Quantity(total, "count", counts[0].fact, "count", rounded=total))
         areas = [q for q in self.of("area") if q.fact.name.endswith("_area")]
         if len(areas) > 1:
             total = sum(q.value for q in areas)
-            self.quantities.append(Quantity(total, "%", areas[0].fact, "area", told=total))
+            self.quantities.append(Quantity(total, "%", areas[0].fact, "area", rounded=total))
 
     def valued(self, amount: Amount) -> list[Quantity]:
-        """The quantities whose value the amount tells rightly, in its unit, whatever they are called."""
+        """Returns the quantities whose value an amount states rightly, in its unit, whatever they are called."""
         if amount.edges:
             return [
                 q
@@ -208,7 +208,7 @@ class Ledger:
         return found
 
     def slipped(self, amount: Amount) -> list[Quantity]:
-        """The quantities whose digits the amount has, in a unit or at a scale that is not theirs."""
+        """Returns the quantities whose digits an amount has, in a unit or at a scale that is not theirs."""
         found = []
         for quantity in self.quantities:
             if quantity.unit not in ("count", "grade") or (amount.unit and amount.unit not in UNITS[quantity.unit]):
@@ -220,12 +220,12 @@ class Ledger:
 
 
 def holds(amount: Amount, quantity: Quantity) -> bool:
-    """Whether the amount, in the unit it is said in, tells the quantity's value at the digits it is said with."""
-    return tells(amount, quantity.unit, quantity.value) or _shows(amount, quantity)
+    """Says whether an amount, in its unit and at its digits, states the value of a quantity."""
+    return states(amount, quantity.unit, quantity.value) or _shows(amount, quantity)
 
 
-def tells(amount: Amount, unit: str, value: float) -> bool:
-    """Whether the amount, in the unit it is said in, tells a value of a unit at the digits it is said with."""
+def states(amount: Amount, unit: str, value: float) -> bool:
+    """Says whether an amount, in its unit and at its digits, states a value."""
     factor = UNITS[unit].get(amount.unit)
     if factor is None:
         return False
@@ -243,7 +243,7 @@ def tells(amount: Amount, unit: str, value: float) -> bool:
 
 
 def _shows(amount: Amount, quantity: Quantity) -> bool:
-    """As `tells`, of the value as the description shows it; counts, ranges and bounds are of the value itself."""
+    """As `states`, of the value as the description shows it; counts, ranges and bounds are of the value itself."""
     unit = quantity.unit
     factor = UNITS[unit].get(amount.unit)
     if factor is None or amount.low != amount.high or amount.bound or (unit == "count" and not amount.about):
@@ -252,7 +252,7 @@ def _shows(amount: Amount, quantity: Quantity) -> bool:
 
 
 def _step(amount: Amount, unit: str, value: float) -> float:
-    """How far a number may lie from the value; 0.4 for 0.37 is no rounding that tells anything."""
+    """How far a number may lie from the value; 0.4 for 0.37 is too coarse."""
     step = amount.step * 1.0001 + 1e-12
     if amount.spelled or unit not in _ROUNDED:
         return step
@@ -260,7 +260,7 @@ def _step(amount: Amount, unit: str, value: float) -> float:
 
 
 def _bounds(amount: Amount, value: float) -> bool:
-    """Whether a bound, as in more than 0.4, is true of a value and near enough to tell something."""
+    """Whether a bound, as in more than 0.4, is true of a value and near enough to say something."""
     near = 2 * amount.step
     if amount.bound in ("more", "least"):
         top = amount.low + near if amount.about else max(2 * amount.low, amount.low + 1)

@@ -180,7 +180,7 @@ class LesionLocations(Check):
             if not mark or term is None or polarity(answer, term) == UNCERTAIN:
                 continue
             facts = [q for q in known if q.part == mark and _of(q, term)]
-            problem = _wrong_distance(answer, amount, sentence, facts) if facts else "is told by no fact"
+            problem = _wrong_distance(answer, amount, sentence, facts) if facts else "is stated by no fact"
             if problem:
                 fact = facts[0].fact if facts else None
                 tail = f": {fact.text}" if fact else ""
@@ -209,7 +209,7 @@ def _misplaced(text: Reading, group: list[Region], sentence: range, lesions: Loc
         lesions = lesions._replace(boxes=tuple(q for q in lesions.boxes if q.edges in given) or lesions.boxes)
     lying = [lesions.lies(region) for region in group]
     if denied:
-        return f"is told to hold none, but {lesions.fact.text}" if all(lying) and lesions.places else ""
+        return f"is said to hold none, but {lesions.fact.text}" if all(lying) and lesions.places else ""
     if False in lying:
         return f"holds none of them: {lesions.fact.text}" if lesions.places else f"holds no box of it: {lesions.fact.text}"
     if not lesions.places or any(region.holds(place) is None for region in group for place, _ in lesions.places):
@@ -222,13 +222,13 @@ def _misplaced(text: Reading, group: list[Region], sentence: range, lesions: Loc
     if number is not None and set(words[number.last : first]) - _names(text, number.last, first) <= WORDS.lying:
         each = [lesions.counts([region]) for region in group] if "each" in words[number.last : group[-1].last + 3] else [held]
         if not all(number.low in one for one in each):
-            return f"is told to hold {text.text_of(number)} of them, it holds {held[0]}"
+            return f"is said to hold {text.text_of(number)} of them, it holds {held[0]}"
     if WORDS.most & set(before) and all(
         2 * n < t and n < _most(lesions, len(group)) for n, t in zip(held, lesions.totals(), strict=True)
     ):
-        return f"is told to hold most of them, it holds {held[0]} of {lesions.totals()[0]}"
+        return f"is said to hold most of them, it holds {held[0]} of {lesions.totals()[0]}"
     if WORDS.all & set(before) and not any(n == t for n, t in zip(held, lesions.totals(), strict=True)):
-        return f"is told to hold all of them, it holds {held[0]} of {lesions.totals()[0]}"
+        return f"is said to hold all of them, it holds {held[0]} of {lesions.totals()[0]}"
     return ""
 
 
@@ -292,8 +292,8 @@ def _wrong_distance(text: Reading, amount: Amount, sentence: range, facts: list[
     before = set(text.words[max(sentence.start, amount.first - 4) : amount.first])
     denied = bool({"no", "none", "not", "neither", "without"} & set(text.words[sentence.start : amount.first]))
     if before & WORDS.within:
-        return "is not so" if (least <= amount.low) == denied else ""
+        return "is wrong" if (least <= amount.low) == denied else ""
     if before & WORDS.beyond:
-        return "" if denied else "is not so" if least <= amount.low else ""
+        return "" if denied else "is wrong" if least <= amount.low else ""
     near = amount.step * 1.0001 + 1e-9
-    return "" if any(amount.low - near <= q.value <= amount.high + near for q in facts) else "is not its distance"
+    return "" if any(amount.low - near <= q.value <= amount.high + near for q in facts) else "is not the distance"

@@ -160,12 +160,12 @@ class Binder:
         if "grade" in number.own("measures") and amount.whole:
             right = next((q.fact for q in ledger.of("grade") if self.subject_fits(q, number)), None)
             if right is not None:
-                findings.add("wrong_grade", amount, f"{text!r} is told as the grade, but {right.text}", right)
+                findings.add("wrong_grade", amount, f"{text!r} is stated as the grade, but {right.text}", right)
                 return
         same = ledger.valued(amount)
         if same and (len(text.strip("0.")) > 1 or any(q.measure == "count" for q in same)):
             fact = same[0].fact
-            findings.add("misattributed", amount, f"{text!r} is told of something else: {fact.text}", fact)
+            findings.add("misattributed", amount, f"{text!r} belongs to something else: {fact.text}", fact)
             return
         measured = number.own("measures") or number.before("measures")
         named = [q for q in ledger.quantities if self.is_named(q, number)] if measured else []
@@ -174,7 +174,7 @@ class Binder:
             findings.add("unit", amount, f"{text!r} has a wrong unit or is at a wrong scale: {fact.text}", fact)
             return
         fact = min(named, key=lambda q: abs(q.value - amount.low)).fact if named else None
-        findings.add("unsupported", amount, f"{text!r} is held by no fact" + (f": {fact.text}" if fact else ""), fact)
+        findings.add("unsupported", amount, f"{text!r} is supported by no fact" + (f": {fact.text}" if fact else ""), fact)
 
 
 def _part_fits(quantity: Quantity, number: NamedNumber) -> bool:

@@ -60,7 +60,7 @@ class Comparisons(Check):
 
     @staticmethod
     def _is_not_so(answer: Reading, spot: Term, one: Quantity, other: Quantity, findings: AnswerFindings) -> None:
-        text = f"{answer.text_of(spot)!r} is not so: {one.fact.text}, {other.fact.text}"
+        text = f"{answer.text_of(spot)!r} is wrong: {one.fact.text}, {other.fact.text}"
         findings.add("misattributed", spot, text, one.fact)
 
     def _of(self, measure: str, vessel: object, zone: str) -> Quantity | None:
@@ -74,7 +74,7 @@ class Comparisons(Check):
             if not WORDS.many.isdisjoint(answer.words[max(0, term.first - 3) : term.first]):
                 fact = next((q.fact for q in counts if q.subjects & family(term)), None)
                 if fact is not None:
-                    text = f"several {answer.text_of(term)!r} are told, but {fact.text}"
+                    text = f"several {answer.text_of(term)!r} are stated, but {fact.text}"
                     findings.add("unsupported", term, text, fact)
 
 
@@ -195,7 +195,7 @@ def _check_top(number: NamedNumber, grade: Quantity, findings: AnswerFindings) -
     """Adds a finding where a number said to be the end of a grade's scale is not."""
     amount = number.amount
     if amount.high != grade.top or amount.low not in (0, grade.top):
-        says = f"the scale is told to reach to {number.text.text_of(amount)!r}, it reaches to {grade.top}: {grade.fact.text}"
+        says = f"the scale is said to reach to {number.text.text_of(amount)!r}, it reaches to {grade.top}: {grade.fact.text}"
         findings.add("wrong_grade", amount, says, grade.fact)
 
 
@@ -235,7 +235,7 @@ def _is_between(one: Quantity, other: Quantity, amount: Amount, compared: bool) 
     if compared and _is_share(one, other, amount):
         return True
     value = abs(one.value - other.value)
-    return bool(value) and holds(amount, one._replace(value=value, told=abs(one.shown - other.shown)))
+    return bool(value) and holds(amount, one._replace(value=value, rounded=abs(one.shown - other.shown)))
 
 
 def _is_part_of_vessels(number: NamedNumber) -> bool:

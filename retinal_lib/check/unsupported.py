@@ -42,7 +42,7 @@ class Unsupported(Check):
             detail = term.first
         if detail is not None:
             spot = Term(detail, term.last)
-            findings.add("unsupported_detail", spot, f"{answer.text_of(spot)!r} tells more of it than any fact")
+            findings.add("unsupported_detail", spot, f"{answer.text_of(spot)!r} says more of it than any fact")
 
     def _quality(self, answer: Reading, findings: AnswerFindings) -> None:
         """Words of quality that are on no scale here, and judges that the facts do not name."""
@@ -73,10 +73,10 @@ class Unsupported(Check):
             stated = polarity(answer, term, 8)
             known = self._known.issuperset(answer.words[term.first : term.last])
             if not known and stated != UNCERTAIN and not (stated == NEGATED and term.kind == "meaning"):
-                findings.add("beyond", term, f"{answer.text_of(term)!r} is said, but no fact says so")
+                findings.add("beyond", term, f"{answer.text_of(term)!r} is stated, but no fact says so")
         fact = next((f for f in self.profile.case.facts if f.aspect == "disease"), None)
         for term in answer.of("no diagnosis") if fact else ():
-            findings.add("denied_disease", term, f"{answer.text_of(term)!r} is said, but {fact.text}", fact)
+            findings.add("denied_disease", term, f"{answer.text_of(term)!r} is stated, but {fact.text}", fact)
 
     def _disc(self, answer: Reading, findings: AnswerFindings) -> None:
         """The disc or cup called wider than high though it is not, or the other way round."""
@@ -91,7 +91,7 @@ class Unsupported(Check):
             if high is None or wide is None or (first == "wide") == (wide.value > high.value):
                 continue
             spot = Term(max(0, k - 1), k + 1)
-            text = f"{answer.text_of(spot)!r} is told of the {part}: {high.fact.text}, {wide.fact.text}"
+            text = f"{answer.text_of(spot)!r} is stated of the {part}: {high.fact.text}, {wide.fact.text}"
             findings.add("misattributed", spot, text, high.fact)
 
     def _length(self, part: str, way: str) -> Quantity | None:

@@ -75,8 +75,9 @@ def _is_negated(clause: Reading, term: Term) -> bool:
 
 def _named_at(clause: Reading, name: str) -> list[Term]:
     """The places where a clause has a name, in any spelling, in singular or plural."""
-    name, size = lexicon.tokens(name), len(lexicon.tokens(name))
-    return [Term(k, k + size) for k in range(len(clause.words)) if tuple(clause.words[k : k + size]) == name]
+    tokens = lexicon.tokens(name)
+    starts = [k for k in range(len(clause.words)) if tuple(clause.words[k : k + len(tokens)]) == tokens]
+    return [Term(k, k + len(tokens)) for k in starts]
 
 
 def _stated(clause: Reading, names: Iterable[str]) -> list[Term]:
@@ -161,11 +162,12 @@ def _marks(scale: str) -> dict[str, int]:
 
 def _is_of_retinopathy(clause: Reading, term: Term) -> bool:
     """Whether a word of severity is said of diabetic retinopathy, or stands alone, and is not negated."""
+    if _is_negated(clause, term):
+        return False
     after = [t for t in clause.of("conditions") if 0 <= t.first - term.last <= 3]
     if after:
-        return "diabetic_retinopathy" in family(after[0]) and not _is_negated(clause, term)
-    alone = clause.words[term.last : term.last + 1] in ([], ["."], [","], ["stage"], ["grade"], ["form"], ["disease"], ["non"])
-    return alone and not _is_negated(clause, term)
+        return "diabetic_retinopathy" in family(after[0])
+    return {".", ",", "stage", "grade", "form", "disease", "non"}.issuperset(clause.words[term.last : term.last + 1])
 
 
 def _normal(clause: Reading) -> list[Term]:
@@ -181,15 +183,14 @@ def _normal(clause: Reading) -> list[Term]:
 def side(text: str) -> Read:
     """Reads which eye an answer names: left or right."""
     telling, abstained = _clauses(text)
-    named = [(name, clause, term) for clause in telling for name, term in sides(clause, asked=True)]
-    return _single([name for name, clause, term in named if not _is_negated(clause, term)], abstained, "eye")
+    named = [name for clause in telling for name, term in sides(clause, asked=True) if not _is_negated(clause, term)]
+    return _single(named, abstained, "eye")
 
 
 def modality(text: str) -> Read:
     """Reads one of the modalities of the checks' vocabulary."""
     telling, abstained = _clauses(text)
-    named = [(t.value, clause, t) for clause in telling for t in clause.of("modalities")]
-    found = [value for value, clause, term in named if not _is_negated(clause, term)]
+    found = [t.value for clause in telling for t in clause.of("modalities") if not _is_negated(clause, t)]
     found += ["fundus" for clause in telling if _stated(clause, ["fundus"])]
     return _single(found, abstained, "modality")
 
@@ -290,8 +291,6 @@ def number(text: str, unit: str = "") -> Read:
             if amount.unit in units and not amount.edges:
                 led = amount.about or not _LEADS.isdisjoint(clause.words[max(0, amount.first - 1) : amount.first])
                 ends = dict.fromkeys((amount.low, amount.high))
-                found += [(end / units[amount.unit], bool(amount.unit), led) for end in ends]
-    for best in ([f for f in found if f[1] and f[2]], [f for f in found if f[1] or f[2]], found):
-        if best:
-            return _single([value for value, _, _ in best], abstained, "number")
-    return _single([], abstained, "number")
+                found += [(end / units[amount.unit], bool(amount.unit) + led) for end in ends]
+    best = max((score for _, score in found), default=0)
+    return _single([value for value, score in found if score == best], abstained, "number")

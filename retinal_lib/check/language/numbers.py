@@ -103,8 +103,8 @@ _BOUNDS = ("more", "less", "least", "most")
 
 
 class Amount(NamedTuple):
-    """A number as said at the tokens `first` to `last` (exclusive), its unit among them; `low` and `high` differ for a range.
-    `step` is half the last digit said. `edges` are the four numbers of a box. `bound` is more, less or nothing."""
+    """A number at the tokens `first` to `last` (exclusive), its unit among them; `low` and `high` differ for a range.
+    `step` is half the last digit. `edges` are the four numbers of a box. `bound` is more, less or nothing."""
 
     first: int
     last: int
@@ -190,9 +190,9 @@ class _Numbers:
         return i in self.named
 
 
-def _in_words(i: int, said: Spelled) -> Amount:
-    last = i + said.size
-    return Amount(i, last, last, said.low, said.high, said.step, said.whole, spelled=True, ratio=said.ratio)
+def _in_words(i: int, number: Spelled) -> Amount:
+    last = i + number.size
+    return Amount(i, last, last, number.low, number.high, number.step, number.whole, spelled=True, ratio=number.ratio)
 
 
 def _is_digit(word: str) -> bool:
@@ -240,10 +240,10 @@ def _value(word: str) -> tuple[float, float, bool]:
 
 def _with_cue(amount: Amount, cues: dict[int, tuple], units: dict[int, Term], words: list[str]) -> Amount:
     """The amount with the unit after it, and with what 'about', 'more than' and their like before it say."""
-    unit, last, said = amount.unit, amount.last, cues.get(amount.first, ())
+    unit, last, before = amount.unit, amount.last, cues.get(amount.first, ())
     if last in units:
         unit, last = str(units[last].value), units[last].last
-    about, bound = "about" in said, next((b for b in _BOUNDS if b in said), "") if said else ""
+    about, bound = "about" in before, next((b for b in _BOUNDS if b in before), "")
     if not bound and last < len(words) and words[last] in ("or", "plus"):  # 15 or more, fifteen-plus
         after = " ".join(words[last : last + 2])
         bound = "least" if after in WORDS.at_least or words[last] == "plus" else "most" if after in WORDS.at_most else ""
