@@ -212,7 +212,7 @@ class AutoMorph:
         return {key: crop for key, crop in crops.items() if key not in clashing}
 
     def measurements(self, key: str | None) -> list[Fact]:
-        """One fact per trusted measurement of an image."""
+        """Returns one fact per trusted measurement of an image."""
         row = self.rows.get(key)
         if row is None:
             return []
@@ -282,5 +282,5 @@ def _canonical() -> dict[str, str]:
 
 
 def results_folder(root: Path, split: str) -> Path:
-    """A split's own results folder where there is one (ids restart in some datasets), else the root itself."""
+    """Returns a split's own results folder where there is one (ids restart in some datasets), else the root itself."""
     return root / split if (root / split / "M1").is_dir() or (root / split / "M3").is_dir() else root

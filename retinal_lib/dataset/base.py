@@ -15,11 +15,11 @@ from retinal_lib.facts import ASPECTS, Case, Fact, Facts, Source
 
 
 class BaseDescription:
-    """One dataset on disk.
+    """A dataset on disk.
 
-    `images` lists the names of usable images (`split/name` where numbering restarts and several splits are loaded),
-    `skipped` maps every other image to the reason, `rows_without_image` lists label rows that have no picture, `notes`
-    says what was found and what was not. UserError: the folder, a table or a column is missing, or the page is wrong.
+    `images` lists the names of usable images (`split/name` where numbering restarts and several splits are loaded), `skipped`
+    maps every other image to the reason, `rows_without_image` lists label rows that have no picture, `notes` says what was
+    found and what was not, one sentence each. UserError: the folder, a table or a column is missing, or the page is wrong.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -77,7 +77,7 @@ class BaseDescription:
     # --- describing ----------------------------------------------------------------------------------------------
 
     def image(self, name: str) -> Image:
-        """The image of that name, whether it can be used or not. UserError: there is none."""
+        """Returns the image of that name, whether it can be used or not. UserError: there is none."""
         if name not in self._by_name:
             files = self._by_name.items()
             matching = {n: f for n, f in files if name in (f.name, self._catalogue.export_name(f))}
@@ -88,7 +88,7 @@ class BaseDescription:
         return self._catalogue.image(self._by_name[name], name)
 
     def describe(self, image: Image | str) -> Case:
-        """All facts of an image, by name or as `image` gives it. UserError: it is unknown or skipped."""
+        """Returns all facts of an image, given by name or as `image` returns it. UserError: it is unknown or skipped."""
         image = self.image(image) if isinstance(image, str) else image
         image.require_usable()
         parts = [self._basics(image), *(kind.facts(image) for kind in self.page.facts)]
@@ -109,7 +109,7 @@ class BaseDescription:
         )
 
     def get_description(self, image: Image | str) -> str:
-        """The hidden description of an image, one line per aspect. UserError: as `describe`."""
+        """Returns the hidden description of an image, one line per aspect. UserError: as `describe`."""
         return self.describe(image).description
 
     def _basics(self, image: Image) -> Facts:
@@ -131,7 +131,7 @@ class BaseDescription:
         return kept, [*missing, f"{held} facts on disease and vessels are withheld: {ungradable.text} ({ungradable.source})"]
 
     def labels(self) -> pd.DataFrame:
-        """One row per usable image with split, eye, patient and every label by name: for choosing images."""
+        """Returns one row per usable image with split, eye, patient and every label by name: for choosing images."""
         rows = []
         for name in self.images:
             image = self.image(name)

@@ -168,7 +168,7 @@ class Catalogue:
     # --- one image --------------------------------------------------------------------------------------------------
 
     def image(self, file: ImageFile, name: str = "", row: Row | None = None) -> Image:
-        """An image, `name` as the dataset lists it, with its first label row or with the given one."""
+        """Returns an image, `name` as the dataset lists it, with its first label row or with the given one."""
         label = self.page.name
         return Image(
             name or file.name,
@@ -184,7 +184,7 @@ class Catalogue:
         )
 
     def export_name(self, file: ImageFile) -> str:
-        """The image as exported, after the prefix: `split/name` where numbering restarts in each split."""
+        """Returns the name of an image as exported, after the prefix: `split/name` where numbering restarts in each split."""
         return f"{file.split}/{file.name}" if self.page.restart else file.name
 
     def _record(self, file: ImageFile, row: Row | None) -> Record:

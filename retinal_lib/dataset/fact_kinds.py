@@ -25,15 +25,15 @@ class Kind(BaseModel):
     gives: ClassVar[tuple[str, ...]] = ()
 
     def facts(self, image: Image) -> Facts:
-        """The facts of this kind. ExcludedImage: the cells contradict themselves or hold an impossible value."""
+        """Returns the facts of this kind. ExcludedImage: the cells contradict themselves or hold an impossible value."""
         raise NotImplementedError
 
     def label_facts(self, image: Image) -> tuple[Fact, ...]:
-        """The facts that images may be chosen by. ExcludedImage: as `facts`."""
+        """Returns the facts that images may be chosen by. ExcludedImage: as `facts`."""
         return self.facts(image).facts
 
     def columns(self) -> list[Column]:
-        """The columns that must be in a labelled table."""
+        """Returns the columns that must be in a labelled table."""
         return []
 
 
@@ -45,7 +45,7 @@ def _known_aspects(names: Iterable[str]) -> None:
 
 @cache
 def scales() -> dict[str, dict]:
-    """The grading scales by name."""
+    """Returns the grading scales by name."""
     return yaml.safe_load(Path(__file__).with_name("scales.yaml").read_text(encoding="utf-8"))
 
 
@@ -58,7 +58,7 @@ class Grade(Kind):
     name: str = "grade"
 
     def model_post_init(self, _context: object) -> None:
-        """A scale that does not exist is an error of the page."""
+        """Checks the scale's name. ValueError: there is no such scale."""
         if self.scale not in scales():
             raise ValueError(str(unknown("scale", self.scale, scales())))
 
@@ -237,12 +237,12 @@ class PatientLabels(Kind):
 
 
 class Columns(Kind):
-    """Free text columns, each told under an aspect."""
+    """Free text columns, each under an aspect."""
 
     aspects: dict[str, str]  # column -> aspect
 
     def model_post_init(self, _context: object) -> None:
-        """An aspect that does not exist is an error of the page."""
+        """Checks the names of aspects. ValueError: there is no such aspect."""
         _known_aspects(self.aspects.values())
 
     @property
@@ -273,7 +273,7 @@ class Say(Kind):
     only: list[str] = []
 
     def model_post_init(self, _context: object) -> None:
-        """An aspect that does not exist is an error of the page."""
+        """Checks the names of aspects. ValueError: there is no such aspect."""
         _known_aspects([self.aspect])
 
     @property

@@ -62,7 +62,7 @@ class Record:
     corrections: dict[str, Correction] = field(default_factory=dict)  # by folded column
 
     def cell(self, column: Column) -> Cell:
-        """A cell; its text is "" where the image has no row, or an unlabelled split lacks the column."""
+        """Returns a cell; its text is "" where the image has no row, or an unlabelled split lacks the column."""
         names = column[self.eye or "left"] if isinstance(column, dict) else column
         if self.table is None or self.row is None:
             return Cell("", Source(self.image))
@@ -77,7 +77,7 @@ class Record:
         return Cell(text, self.table.source(self.row, title))
 
     def whole_number(self, column: Column, allowed: list[int], what: str) -> WholeNumber:
-        """A cell that holds one of the `allowed` numbers; `what` names it. ExcludedImage: it holds something else."""
+        """Returns a cell that holds one of the `allowed` numbers; `what` names it. ExcludedImage: it holds something else."""
         text, source = self.cell(column)
         if not text:
             return WholeNumber(None, source, (f"{what} is not known: {source} is empty",) if self.table else ())
@@ -122,6 +122,6 @@ class Image:
         return self.automorph.crop if self.automorph else None
 
     def require_usable(self) -> None:
-        """UserError: the image is excluded."""
+        """Checks that the image may be used. UserError: it is excluded; the sentence says why."""
         if self.excluded_because:
             raise UserError(f"{self.name} is not used: {self.excluded_because}")

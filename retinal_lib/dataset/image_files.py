@@ -26,7 +26,7 @@ class Folder:
 
 
 def walk(root: Path, without: Iterable[Path] = ()) -> list[Folder]:
-    """All folders below `root` that hold files, in path order, without hidden ones and those in `without`."""
+    """Lists all folders below `root` that hold files, in path order, without hidden ones and those in `without`."""
     skip = {Path(path) for path in without}
     found = []
     for path, folders, files in os.walk(root):
@@ -50,7 +50,7 @@ def _fits(words: tuple[str, ...], pattern: str) -> bool:
 
 
 def folders(tree: list[Folder], patterns: Iterable[str], accept: str = "") -> list[Folder]:
-    """The folders that fit the first pattern for which any folder holds an image whose stem fits `accept`."""
+    """Returns the folders that fit the first pattern for which any folder holds an image whose stem fits `accept`."""
     for pattern in patterns:
         fitting = [f for f in tree if _fits(f.words, pattern)]
         if any(re.search(accept, Path(name).stem, re.IGNORECASE) for f in fitting for name in images(f)):
@@ -59,7 +59,7 @@ def folders(tree: list[Folder], patterns: Iterable[str], accept: str = "") -> li
 
 
 def files(tree: list[Folder], patterns: Iterable[str]) -> list[Path]:
-    """The files whose path fits the first pattern that any file fits."""
+    """Returns the files whose path fits the first pattern that any file fits."""
     for pattern in patterns:
         fitting = [f.path / n for f in tree for n in f.files if _fits((*f.words, n.casefold()), pattern)]
         if fitting:
@@ -68,12 +68,12 @@ def files(tree: list[Folder], patterns: Iterable[str]) -> list[Path]:
 
 
 def images(folder: Folder) -> list[str]:
-    """The names of a folder's image files."""
+    """Returns the names of a folder's image files."""
     return [name for name in folder.files if Path(name).suffix.casefold() in IMAGE_SUFFIXES]
 
 
 def natural(name: str) -> list:
-    """A sort key that puts 2 before 10."""
+    """Returns a sort key that puts 2 before 10."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part.casefold()) for part in re.split(r"(\d+)", name)]
 
 

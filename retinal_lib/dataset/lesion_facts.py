@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 
@@ -55,12 +55,19 @@ class Mark:
     size: Size
 
 
+class TypeMask(NamedTuple):
+    """The mask of a lesion type: its file and lesions, both None where a missing file means no lesion."""
+
+    path: Path | None
+    lesions: Lesions | None
+
+
 @dataclass(frozen=True)
 class ImageMasks:
-    """`types`: per lesion type its file and lesions, both None where a missing file means no lesion; `marks`: landmarks by
-    their words; `image`: the picture's (width, height); `missing`: what could not be used, in sentences."""
+    """The masks of one image as read: `types` by lesion type; `marks`, the landmarks, by their words; `image`, the picture's
+    (width, height); `missing`, in sentences, what could not be used."""
 
-    types: dict[str, tuple[Path | None, Lesions | None]]
+    types: dict[str, TypeMask]
     marks: dict[str, Mark]
     image: Size
     eye: str | None
@@ -74,7 +81,7 @@ class ImageMasks:
         return sizes[0] if sizes else self.image
 
     def locations(self, size: Size) -> Locations:
-        """How to tell locations in a mask of `size`."""
+        """Returns the frame in which locations are told in a mask of `size`."""
         landmarks = {words: _scaled(mark, size) for words, mark in self.marks.items()}
         return locations.of_picture(size, landmarks, self.eye, self.macula_centred)
 
@@ -91,13 +98,12 @@ def read(
     """Reads an image's mask files. Where the picture is what AutoMorph cropped by `crop`, so are the masks, and everything
     is told of that part alone. A mask that cannot be read, or that fits the picture in neither way, is left out and named in
     `missing`."""
-    spec, macula_centred = masks.spec, masks.spec.centred == "macula"
+    spec = masks.spec
     try:
         size = mask_files.size(picture)
     except UserError as error:
         return ImageMasks({}, {}, (1, 1), eye, False, (str(error),))
-    types: dict[str, tuple[Path | None, Lesions | None]] = {}
-    landmarks, missing = {}, []
+    types, landmarks, missing = {}, {}, []
     for kind in (*spec.types, *spec.landmarks):
         if kind not in masks.files:
             continue
@@ -113,15 +119,15 @@ def read(
                 missing.append(str(error))
                 continue
         if kind in spec.types:
-            types[kind] = (path, content)
+            types[kind] = TypeMask(path, content)
         elif content is not None and (mark := boxes.landmark(content)):
             landmarks[spec.landmarks[kind]] = Mark(kind, path, mark, content.size)
-    return ImageMasks(types, landmarks, size, eye, macula_centred, tuple(missing))
+    return ImageMasks(types, landmarks, size, eye, spec.centred == "macula", tuple(missing))
 
 
-def shown(content: Lesions, image: Size, cut: CropInfo | None) -> Lesions:
-    """What a picture of size `image` shows of a mask: all, or where the picture is AutoMorph's crop by `cut`, what is in it."""
-    crop = Crop.around(content.size, *cut) if cut and content.size != image else None
+def shown(content: Lesions, image: Size, crop_info: CropInfo | None) -> Lesions:
+    """Returns the lesions that a picture of size `image` shows: all, or where it is AutoMorph's crop, those inside it."""
+    crop = Crop.around(content.size, *crop_info) if crop_info and content.size != image else None
     return crop.cut(content) if crop and image == (crop.side, crop.side) else content
 
 
@@ -135,8 +141,8 @@ def _check_shape(content: Lesions, whole: Lesions, image: Size, path: Path) -> N
 def index(
     tree: list[Folder], patterns: dict[str, list[str]], spec: MaskSpec
 ) -> tuple[dict[tuple[str, str], MaskFiles], list[str]]:
-    """The mask files of each image, from folders by split, and the files in these folders that are no masks
-    by name. Where the page says that a missing file means no lesion, the type is there with None, but only if its folder has
+    """Finds the mask files of each image, by (split, folded stem), and the files in the mask folders that are no masks by
+    name. Where the page says that a missing file means no lesion, the type is there with None, but only if its folder has
     masks of other images: a folder not downloaded says nothing."""
     result: dict[tuple[str, str], dict[str, Path | None]] = defaultdict(dict)
     seen: dict[str, set[str]] = defaultdict(set)
@@ -161,13 +167,14 @@ def index(
 
 
 def facts(files: MaskFiles, picture: Path, eye: str | None, crop: CropInfo | None, max_boxes: int) -> Facts:
-    """The lesion facts of an image: per type the count, the area share, where the lesions lie, the boxes of the `max_boxes`
-    largest clusters and what these leave out; landmarks by their box. `crop` is AutoMorph's, where the image is one."""
+    """Returns the lesion facts of an image: per type the count, the area share, where the lesions lie, the boxes of the
+    `max_boxes` largest clusters and what these leave out; landmarks by their box. `crop` is AutoMorph's, where the image is
+    one."""
     masks, spec = read(files, picture, eye, crop), files.spec
     found: list[Fact] = []
     missing = list(masks.missing)
     for kind, (one, many) in spec.types.items():
-        file, lesions = masks.types.get(kind, (None, None))
+        file, lesions = masks.types.get(kind, TypeMask(None, None))
         if lesions is not None and len(lesions.pixels):
             where, near = masks.locations(lesions.size), kind in spec.near_fovea
             missing += where.missing

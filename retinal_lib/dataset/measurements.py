@@ -26,7 +26,7 @@ class Feature:
     measure: str  # the measure's words without vessels and zone
 
     def say(self, value: float) -> str:
-        """The value as text with its unit: 152.3 µm."""
+        """Writes a value with its unit: 152.3 µm."""
         return f"{value:.{self.digits}f}{' ' if self.unit else ''}{self.unit}"
 
     @property
@@ -43,7 +43,7 @@ def _feature(column: str, spec: dict, words: str, parents: Iterable[str] = (), w
 
 @cache
 def features() -> tuple[Feature, ...]:
-    """All measurements, in the order of AutoMorph's header; the optional extra ones last."""
+    """Returns all measurements, in the order of AutoMorph's header; the optional extra ones last."""
     found = [_feature(c, s, s["words"], [s["parent"]] if "parent" in s else ()) for c, s in SPEC["disc"].items()]
     for zone, where in SPEC["zones"].items():
         for prefix, vessels in SPEC["vessels"].items():
@@ -67,13 +67,13 @@ def _calibres(after: str | None, zone: str, where: str) -> list[Feature]:
 
 
 def feature(column: str) -> Feature:
-    """The measurement of that column."""
+    """Returns the measurement of that column."""
     return _by_column()[column]
 
 
 @cache
 def columns() -> frozenset[str]:
-    """The columns of all measurements."""
+    """Returns the columns of all measurements."""
     return frozenset(_by_column())
 
 

@@ -40,7 +40,7 @@ class Pairs(Strict):
 
 
 class Page(Strict):
-    """One dataset. See `datasets/` for the pages and CONTRIBUTING.md for how to write one."""
+    """A dataset. See `pages/` for the published ones and CONTRIBUTING.md for how to write one."""
 
     name: str
     title: str
@@ -95,13 +95,13 @@ class Page(Strict):
         return self.prefix or f"{self.name}/"
 
     def role(self, split: str) -> str:
-        """What a split is officially: train, validation, test, or "" where the dataset does not say."""
+        """Returns what a split is officially: train, validation, test, or "" where the dataset does not say."""
         told = self.splits[split].role if split in self.splits else None
         begins = {"train": "train", "val": "validation", "dev": "validation", "test": "test"}
         return told or next((role for start, role in begins.items() if split.casefold().startswith(start)), "")
 
     def kind(self, name: str) -> Kind | None:
-        """The kind of facts that the page lists under this name, if any."""
+        """Returns the kind of facts that the page lists under this name, if any."""
         return next((kind for kind in self.facts if type(kind) is KINDS[name]), None)
 
     @property
@@ -149,12 +149,13 @@ def _published() -> dict[str, Path]:
 
 
 def names() -> tuple[str, ...]:
-    """The datasets that have a page in the package."""
+    """Returns the names of the datasets that have a page in the package."""
     return tuple(_published())
 
 
 def get(dataset: str) -> Page:
-    """The page of a published dataset by name (any case), or a page of the user's own by path to its .yaml file."""
+    """Returns the page of a published dataset by name (any case), or a page of the user's own by path to its .yaml file.
+    UserError: there is no such dataset, or the page is wrong."""
     if Path(dataset).suffix.casefold() in (".yaml", ".yml"):
         return load(Path(dataset))
     folded = {name.casefold(): name for name in names()}
@@ -164,7 +165,7 @@ def get(dataset: str) -> Page:
 
 
 def own_name(path: str | Path) -> str:
-    """The name of a dataset of the user's own, from its page's or table's file name."""
+    """Returns the name of a dataset of the user's own, from its page's or table's file name."""
     return re.sub(r"\W+", "_", Path(path).stem).strip("_") or "own"
 
 
@@ -177,12 +178,14 @@ CSV_ASPECTS = {"modality": "image", "quality": "quality", "disease": "disease", 
 
 
 def page_of(dataset: str) -> Page:
-    """The page of a dataset by name, by path to a page, or for a plain CSV by path (see `csv_page`)."""
+    """Returns the page of a dataset by name, by path to a page, or for a plain CSV by path (see `csv_page`). UserError: there
+    is no such dataset, page or table."""
     return csv_page(Path(dataset)) if dataset.casefold().endswith(".csv") else get(dataset)
 
 
 def csv_page(path: Path) -> Page:
-    """A page for a plain CSV with columns image, modality, quality, disease, vascular, notes; only `image` is required."""
+    """Makes a page for a plain CSV with columns image, modality, quality, disease, vascular, notes; only `image` is required.
+    UserError: the file is no table, or has no column `image`."""
     table.read(path).column("image")
     return Page(
         name=own_name(path),

@@ -72,7 +72,7 @@ class Place(NamedTuple):
 
 
 def members(of: Page, images: Iterable[Image], prefix: str) -> Iterator[Member]:
-    """Images of a dataset with what ties each to others; `prefix` stands before their names in exported files."""
+    """Yields images of a dataset with what ties each to others; `prefix` stands before their names in exported files."""
     own = _both_ways(_page_pairs(of))
     for image in images:
         same = _same_pictures(Place(of, image.split, image.stem), own)
@@ -250,7 +250,7 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def read(file: Path) -> list[Placed]:
-    """The rows of a splits.csv; columns beside the known ones are passed over.
+    """Reads the rows of a splits.csv; columns beside the known ones are ignored.
 
     UserError: it is not there, lacks a column, or names a split that does not exist.
     """
@@ -278,7 +278,7 @@ def read(file: Path) -> list[Placed]:
 
 
 def together(folders: Iterable[Path]) -> list[Placed]:
-    """The splits of several runs as one: what was held apart in one run alone is held apart in all.
+    """Joins the splits of several runs: what was held apart in one run alone is held apart in all.
 
     Only what each splits.csv says of official splits and ties counts. UserError: as `read`.
     """
@@ -287,7 +287,7 @@ def together(folders: Iterable[Path]) -> list[Placed]:
 
 
 def summary(rows: list[Placed]) -> str:
-    """How many images and groups are in each split, and which left their official one."""
+    """Says how many images and groups are in each split, and which left their official one."""
     sizes = Counter(row.split for row in rows)
     groups = len({row.group for row in rows})
     text = f"{count(len(rows), 'image')} in {count(groups, 'group')}: " + ", ".join(f"{sizes[s]:,} {s}" for s in SPLITS)

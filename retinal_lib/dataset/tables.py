@@ -45,12 +45,12 @@ BROKEN = (
 
 @lru_cache(maxsize=4096)  # the same few names, for every image again
 def fold(name: str) -> str:
-    """A column name as compared: no outer white space (also no-break), inner runs collapsed, case folded."""
+    """Returns a column name as compared: no outer white space (also no-break), inner runs collapsed, case folded."""
     return " ".join(str(name).split()).casefold()
 
 
 def image_key(cell: str) -> str:
-    """The part of an image's name that finds its row: folder and image suffix removed, case folded."""
+    """Returns the part of an image's name that finds its row: folder and image suffix removed, case folded."""
     name = cell.strip().replace("\\", "/").rsplit("/", 1)[-1]
     stem, dot, suffix = name.rpartition(".")
     return (stem if dot and f".{suffix.casefold()}" in IMAGE_SUFFIXES else name).casefold()
@@ -70,12 +70,12 @@ class Table:
         return len(self.rows)
 
     def find(self, names: str | list[str]) -> str | None:
-        """The folded name of the first of `names` that the table has, or None."""
+        """Returns the folded name of the first of `names` that the table has, or None."""
         names = [names] if isinstance(names, str) else names
         return next((fold(name) for name in names if fold(name) in self.columns), None)
 
     def column(self, names: str | list[str]) -> list[str]:
-        """The cells of the first of `names` that the table has. UserError: it has none of them."""
+        """Returns the cells of the first of `names` that the table has. UserError: it has none of them."""
         found = self.find(names)
         if found is None:
             wanted = repr(names) if isinstance(names, str) else " or ".join(map(repr, names))
@@ -83,7 +83,7 @@ class Table:
         return self.columns[found]
 
     def source(self, row: int, column: str | None = None) -> Source:
-        """Where the cell of the `row`-th kept row (from 0) stands in the file."""
+        """Returns the place in the file of a cell in the `row`-th kept row, counted from 0."""
         return Source(str(self.path), self.rows[row], column)
 
 

@@ -47,7 +47,7 @@ class Lesions:
 
     @classmethod
     def of(cls, size: tuple[int, int], marked: Pixels) -> "Lesions":
-        """The lesions of marked pixels, however they are numbered."""
+        """Sorts marked pixels into lesions, the largest first, however their owners are numbered."""
         count = int(marked.owners.max(initial=-1)) + 1
         # int32 throughout: ufunc.at is twenty times slower where types differ, and took more time than reading the file
         low, high = np.full((2, count), np.iinfo(np.int32).max, np.int32), np.zeros((2, count), np.int32)
@@ -83,7 +83,7 @@ class Lesions:
         return np.stack([x, y], axis=1) / np.maximum(self.pixels, 1)[:, None]
 
     def distances(self, x: float, y: float) -> np.ndarray:
-        """How far each lesion's nearest pixel is from a point, in pixels [n]; 0 where the point lies on the lesion."""
+        """Returns how far each lesion's nearest pixel is from a point, in pixels [n]; 0 where the point lies on the lesion."""
         columns, rows = self.marked.columns, self.marked.rows
         across = np.maximum(np.maximum(columns - x, x - columns - 1), 0)
         down = np.maximum(np.maximum(rows - y, y - rows - 1), 0)
@@ -93,7 +93,7 @@ class Lesions:
 
 
 def find(mask: np.ndarray) -> Lesions:
-    """The 8-connected lesions of a boolean mask [height, width], the largest first, ties from the top left."""
+    """Finds the 8-connected lesions of a boolean mask [height, width], the largest first, ties from the top left."""
     return Lesions.of((mask.shape[1], mask.shape[0]), masks.connected(mask))
 
 
@@ -110,13 +110,13 @@ def _ranks(order: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def read(path: Path) -> Lesions:
-    """The lesions of a mask file, remembered, since a mask is described, checked and drawn in turn. UserError: it cannot be
-    read."""
+    """Reads the lesions of a mask file and keeps the last 16 in memory, since a mask is described, checked and drawn in turn.
+    UserError: it cannot be read."""
     return load(path)
 
 
 def load(path: Path) -> Lesions:
-    """As `read`, and nothing is remembered: for whole folders."""
+    """Reads the lesions of a mask file, for whole folders: nothing is kept in memory. UserError: it cannot be read."""
     return find(masks.read(path))
 
 
@@ -145,7 +145,7 @@ def clusters(found: Lesions, gap: float, fill: float = 0.0) -> Clustering:
 
 
 def of(path: Path, gap: float, fill: float) -> list[Cluster]:
-    """The clusters of a mask file. UserError: it cannot be read."""
+    """Returns the clusters of a mask file. UserError: it cannot be read."""
     return clusters(load(path), gap, fill).clusters
 
 
@@ -213,7 +213,7 @@ class Landmark:
 
 
 def landmark(found: Lesions) -> Landmark | None:
-    """The largest marked part of a landmark's mask; None where nothing is marked."""
+    """Returns the largest marked part of a landmark's mask; None where nothing is marked."""
     if not len(found.pixels):
         return None
     x, y = found.centres[0].tolist()
@@ -245,15 +245,16 @@ class Crop:
 
     @classmethod
     def around(cls, size: tuple[int, int], row: int, column: int, radius: int) -> "Crop":
-        """What AutoMorph's M0 keeps of a picture of `size` (width, height), by the three numbers of its crop_info.csv."""
+        """Returns what AutoMorph's M0 keeps of a picture of `size` (width, height), by the three numbers of its
+        crop_info.csv."""
         left, top = max(0, column - radius), max(0, row - radius)
         width, height = min(size[0] - left, 2 * radius), min(size[1] - top, 2 * radius)
         side = max(width, height)
         return cls(size, left, top, width, height, int(side / 2 - width / 2), int(side / 2 - height / 2), side)
 
     def cut(self, found: Lesions) -> Lesions:
-        """What the crop holds of the lesions of a whole picture, in the crop's pixels; a lesion that its edge parts in two
-        stays one."""
+        """Returns what the crop holds of the lesions of a whole picture, in the crop's pixels; a lesion that its edge parts in
+        two stays one."""
         rows, columns, owners = found.marked
         right, down = columns - self.left, rows - self.top
         held = (right >= 0) & (right < self.width) & (down >= 0) & (down < self.height)

@@ -35,8 +35,8 @@ class Locations:
         return "around the fovea" if self.fovea else "of the image"
 
     def quadrants(self, lesions: Lesions, chosen: np.ndarray | None = None) -> dict[str, int]:
-        """How many lesions (all, or those where `chosen` [n] is True) have their centre in each quadrant, the quadrant with
-        most first; quadrants without any are left out."""
+        """Counts the lesions (all, or those where `chosen` [n] is True) that have their centre in each quadrant, the quadrant
+        with most first; quadrants without any are left out."""
         x, y = (lesions.centres if chosen is None else lesions.centres[chosen]).T
         left, upper = x < self.origin[0], y < self.origin[1]
         counts = {
@@ -52,15 +52,16 @@ class Locations:
         return f"{'supero' if upper else 'infero'}{'nasal' if left == (self.nasal_side == 'left') else 'temporal'} quadrant"
 
     def nearest(self, lesions: Lesions, landmark: Landmark | None) -> float | None:
-        """Disc diameters from the centre of a landmark to the nearest pixel of a lesion; None where the landmark or the
-        disc's diameter is not known, or there is no lesion."""
+        """Returns the disc diameters from the centre of a landmark to the nearest pixel of a lesion; None where the landmark or
+        the disc's diameter is not known, or there is no lesion."""
         if landmark is None or self.disc is None or not len(lesions.pixels):
             return None
         return float(lesions.distances(*landmark.centre).min()) / self.disc.diameter
 
 
 def of_picture(size: tuple[int, int], landmarks: dict[str, Landmark], eye: str | None, macula_centred: bool) -> Locations:
-    """How to tell locations in a picture with these landmarks (by their words) of this eye (left, right or not known).
+    """Returns the frame for locations in a picture with these landmarks (by their words) of this eye (left, right or not
+    known).
 
     Without the eye, the disc's side tells the nose's where it is clearly off the fovea or, in a picture centred on the
     macula, off the middle. Where eye and disc contradict each other, neither is believed, and `missing` says so."""

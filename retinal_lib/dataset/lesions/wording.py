@@ -16,7 +16,7 @@ ENDINGS = ("_area", "_clusters", "_place", "_fovea", "_disc", "_box", "_rest", "
 
 
 def is_count(fact: Fact) -> bool:
-    """Whether a lesion fact tells how many lesions of a type there are."""
+    """Says whether a lesion fact tells how many lesions of a type there are."""
     return fact.aspect == "lesion" and not fact.name.endswith(ENDINGS)
 
 
@@ -37,7 +37,7 @@ class LesionType:
     near_fovea: bool = False
 
     def facts(self, max_boxes: int) -> list[Fact]:
-        """Its facts in the order of telling, with boxes for at max_boxes `max_boxes` clusters, the largest first."""
+        """Returns its facts in the order of a description, with boxes for at most `max_boxes` clusters, the largest first."""
         groups, owners = boxes.clusters(self.lesions, self.gap, self.fill)
         return [*self._counted(len(groups)), *self._where(), *self._boxes(groups, max_boxes), *self._rest(owners, max_boxes)]
 
@@ -110,12 +110,12 @@ class LesionType:
 
 
 def percent(share: float) -> str:
-    """A share of the image as text with at least two digits that count."""
+    """Writes a share of the image with at least two digits that count."""
     value = share * 100
     digits = 1 if value >= 10 else 2 if value >= 1 else 3 if value >= 0.1 else max(4, 1 - math.floor(math.log10(value)))
     return f"{value:.{digits}f} %"
 
 
 def box_text(box: Box) -> str:
-    """A box as text."""
+    """Writes a box: [0.1000, 0.2000, 0.3000, 0.4000]."""
     return "[" + ", ".join(f"{edge:.4f}" for edge in box) + "]"
