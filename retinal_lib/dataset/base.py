@@ -69,10 +69,8 @@ class BaseDescription:
             twice = next(name for name, n in Counter(file.name for file in chosen).items() if n > 1)
             raise UserError(f"{twice} stands in several splits of {self.page.name}; choose one with split")
         excluded = self._catalogue.excluded
-        self.images = [name for name, file in self._by_name.items() if (file.split, file.key) not in excluded]
-        self.skipped = {
-            name: excluded[file.split, file.key] for name, file in self._by_name.items() if (file.split, file.key) in excluded
-        }
+        self.images = [name for name, file in self._by_name.items() if file.place not in excluded]
+        self.skipped = {name: excluded[file.place] for name, file in self._by_name.items() if file.place in excluded}
 
     # --- describing ----------------------------------------------------------------------------------------------
 

@@ -87,7 +87,6 @@ class Catalogue:
             for path in self._tables(split, spec, named.get(split)):
                 content = tables.read(path)
                 self.inputs[str(path)] = content.sha256
-                self._check_columns(content, spec)
                 self.tabled[split].append(path.name)
                 if lacking := [name for name in self.page.same_person if content.find(name) is None]:
                     self.notes.append(f"{path.name} has no column {lacking[0]!r}: which eyes are one person's cannot be told")
@@ -97,6 +96,8 @@ class Catalogue:
                             rows[split, tables.image_key(cell)].append(Row(content, row, eye))
                         else:
                             self.notes.append(f"{content.source(row, str(column))} is empty: the row names no image")
+                for column in [] if spec.unlabelled else [c for kind in self.page.facts for c in kind.columns()]:
+                    content.column(column)  # UserError: it is not there
         if not self.tabled:
             wanted = [p for spec in self.page.splits.values() for p in spec.tables]
             raise UserError(f"no label table of {self.page.name} under {self.root}: looked for {', '.join(map(repr, wanted))}")
@@ -122,12 +123,6 @@ class Catalogue:
 
     def _keys(self) -> list[tuple[str | None, str | list[str]]]:
         return list(self.page.key.items()) if isinstance(self.page.key, dict) else [(None, self.page.key)]
-
-    def _check_columns(self, content: Table, spec: page.Split) -> None:
-        for _, column in self._keys():
-            content.column(column)
-        for column in [] if spec.unlabelled else [c for kind in self.page.facts for c in kind.columns()]:
-            content.column(column)
 
     def _find_pairs(self) -> dict[str, tuple[str, str]]:
         """folded stem -> (eye, patient) from a pairing table."""
@@ -178,9 +173,9 @@ class Catalogue:
             file.split,
             file.size,
             self._record(file, row),
-            self._masks.get((file.split, file.key), MaskFiles(self.page.masks, {}) if self.page.masks else None),
+            self._masks.get(file.place, MaskFiles(self.page.masks, {}) if self.page.masks else None),
             self._results(file),
-            self.excluded.get((file.split, file.key), ""),
+            self.excluded.get(file.place, ""),
         )
 
     def export_name(self, file: ImageFile) -> str:
@@ -188,7 +183,7 @@ class Catalogue:
         return f"{file.split}/{file.name}" if self.page.restart else file.name
 
     def _record(self, file: ImageFile, row: Row | None) -> Record:
-        rows = self.rows.get((file.split, file.key), ())
+        rows = self.rows.get(file.place, ())
         content, number, eye = row or (rows[0] if rows else (None, None, None))
         corrections = {tables.fold(c.column): c for c in self.page.corrections if c.image.casefold() == file.key}
         groups = (re.search(self.page.image, file.stem, re.IGNORECASE) or re.match("", "")).groupdict()
@@ -241,7 +236,7 @@ class Catalogue:
         with display.Bar(len(self.files), "images checked") as bar:
             for done, file in enumerate(self.files):
                 if why := self._why_not(file):
-                    self.excluded.setdefault((file.split, file.key), why)
+                    self.excluded.setdefault(file.place, why)
                 if done % 500 == 0:
                     bar.show(done)
             bar.show(len(self.files))
@@ -250,10 +245,10 @@ class Catalogue:
             if len(told) > 1:
                 names = " and ".join(f"{file.split}/{file.name}" for file in group)
                 for file in group:
-                    self.excluded.setdefault((file.split, file.key), f"{names} are the same picture with different labels")
+                    self.excluded.setdefault(file.place, f"{names} are the same picture with different labels")
 
     def _find_rows_without_image(self) -> list[str]:
-        used = {(file.split, file.key) for file in self.files}
+        used = {file.place for file in self.files}
         loaded = [s for s in self.page.splits if self.split in (None, s)]
         return [
             f"{rows[0].table.source(rows[0].number)}: {key}"
@@ -267,7 +262,7 @@ class Catalogue:
             if name in listed:
                 return listed[name]
         if self.page.key is not None:
-            rows = self.rows.get((file.split, file.key))
+            rows = self.rows.get(file.place)
             if not rows:
                 if file.split not in self.tabled:
                     return f"the split {file.split} has no label table"
@@ -277,7 +272,7 @@ class Catalogue:
                     return f"its rows disagree: {' and '.join(str(row.table.source(row.number)) for row in rows)}"
             except ExcludedImage as why:
                 return str(why)
-        if self.page.masks and (file.split, file.key) not in self._masks:
+        if self.page.masks and file.place not in self._masks:
             return "no mask for it"
         return ""
 

@@ -81,10 +81,14 @@ def natural(name: str) -> list:
 class ImageFile:
     """One image file of a split, with its size in bytes."""
 
-    name: str
     split: str
     path: Path
     size: int
+
+    @cached_property
+    def name(self) -> str:
+        """The file's name."""
+        return self.path.name
 
     @cached_property
     def stem(self) -> str:
@@ -95,6 +99,11 @@ class ImageFile:
     def key(self) -> str:
         """The stem as rows are found by: case folded."""
         return self.stem.casefold()
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Split and key, which no two images of a dataset share."""
+        return self.split, self.key
 
 
 @dataclass
@@ -114,7 +123,7 @@ def inventory(found: list[Folder], split: str, accept: str) -> Inventory:
         for name in images(folder):
             path = folder.path / name
             if re.search(accept, path.stem, re.IGNORECASE):
-                by_id[path.stem.casefold()].append(ImageFile(name, split, path, path.stat().st_size))
+                by_id[path.stem.casefold()].append(ImageFile(split, path, path.stat().st_size))
             else:
                 result.ignored.append(str(path))
     for same in by_id.values():
