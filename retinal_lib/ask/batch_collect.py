@@ -195,7 +195,7 @@ class BatchCollect:
             await self.server.download(file_id, path)
             return await in_thread(lambda: self._store(batch, path))
         except OSError as error:
-            raise UserError(f"{path} cannot be written ({error.strerror or error}); free its place and run again") from error
+            raise UserError(f"{path} cannot be written ({error.strerror or error}); make room for it and run again") from error
         finally:
             path.unlink(missing_ok=True)  # what it says is in the vault
 

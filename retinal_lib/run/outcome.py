@@ -4,7 +4,7 @@ import datetime
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -224,14 +224,13 @@ class Tally:
             state = "over budget"
         if chosen.dry_run:
             state = "dry run"
-        self._cost.accepted = self._counts["accepted"]
-        self._cost.to_ask = result.to_ask if chosen.dry_run and self._cost.estimate else None
+        to_ask = result.to_ask if chosen.dry_run and self._cost.estimate else None
         return Outcome(
             state,
             dict(self._counts),
             tuple(Reason(*group, *rest) for group, rest in self._groups.items()),
             self._checks,
-            self._cost,
+            replace(self._cost, accepted=self._counts["accepted"], to_ask=to_ask),
             tuple(self._examples),
             result.asked if self._context.asks_server else None,
             result.stopped,
