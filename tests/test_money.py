@@ -272,7 +272,7 @@ def test_a_budget_needs_a_price_and_a_longest_answer(run: Callable, batches: Fak
         run(mode="direct", budget_usd=1)
     with pytest.raises(UserError, match="budget_usd: found -1"):
         run(mode="direct", budget_usd=-1)
-    with pytest.raises(UserError, match="the offline teacher does neither"):
+    with pytest.raises(UserError, match="which the offline teacher does not use"):
         Job.load(dataset="ODIR", budget_usd=1)
 
 
@@ -284,7 +284,7 @@ def test_a_budget_counts_all_models_and_needs_a_picture_s_tokens(run: Callable, 
     run(mode="direct", budget_usd=budget)
     assert 0 < len(batches.asked) * ONE <= budget
     assert run(mode="direct", budget_usd=budget, model="n").asked == 0
-    with pytest.raises(UserError, match="budget_usd needs to know what a picture takes: add image for m to"):
+    with pytest.raises(UserError, match="budget_usd needs to know how many tokens a picture takes: add image for m to"):
         run(mode="direct", budget_usd=budget, images="send")
     prices(batches.url, "n: {input: 20000, output: 100000, most_output: 100}")
     with pytest.raises(UserError, match=r"budget_usd needs a price for m at http.* too, whose replies lie in"):

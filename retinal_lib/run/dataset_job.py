@@ -1,4 +1,4 @@
-"""A dataset as a notebook opens it: its parameters checked, its files found, its images chosen."""
+"""Opens a dataset for a notebook: checks parameters, finds its files, chooses its images."""
 
 from functools import cached_property
 from typing import Self
@@ -45,7 +45,7 @@ class DatasetJob:
     def load(cls, **parameters: object) -> Self:
         """Opens a dataset by a notebook's parameters, named and meant as in generate.ipynb; None counts as not passed.
 
-        UserError: a parameter, a setting of params/<dataset>.yaml, the data or the data-use terms stand against it."""
+        UserError: a parameter, a setting of params/<dataset>.yaml or the data are wrong, or the data-use terms forbid it."""
         return cls(settings.load(**parameters))
 
     @property

@@ -85,10 +85,10 @@ def _price(context: RunContext, server_: str, model: str) -> cost.Price:
 
 
 def check_terms(page: Page, chosen: Settings) -> None:
-    """UserError: the teacher is a remote server, and the dataset's terms do not let its data go there."""
+    """Checks that the dataset's terms allow its data to go where the run sends it. UserError: they do not."""
     if chosen.teacher == "offline" or chosen.mode in ("unpack", "recheck") or page.may_send == "yes":
         return
-    if chosen.mode == "pack" and server.unnamed():  # files of which nobody knows where they go
+    if chosen.mode == "pack" and server.unnamed():  # it is not known where its files go
         if not chosen.terms_accepted:
             raise UserError(
                 f"request files of {page.name} would hold facts about its images ({page.licence}): {page.terms}; if they "
@@ -101,18 +101,18 @@ def check_terms(page: Page, chosen: Settings) -> None:
         raise UserError(f"{page.name} may not be sent to a remote server ({page.licence}): {page.terms}")
     if not chosen.terms_accepted:
         raise UserError(
-            f"{page.name} may be sent to a remote server only with leave ({page.licence}): {page.terms}; "
-            "with that leave, pass -p terms_accepted True"
+            f"{page.name} may be sent to a remote server only with permission ({page.licence}): {page.terms}; "
+            "if you have it, pass -p terms_accepted True"
         )
 
 
 def check_budget(teacher: OpenAITeacher, pictures: bool) -> None:
-    """UserError: what a request costs at most is not known, so that a budget cannot be kept."""
+    """Checks that the cost of a request has a known upper bound. UserError: it has none, so that a budget cannot be kept."""
     where = paths.display_path(cost.prices_file())
     if teacher.price is None:
         raise UserError(f"budget_usd needs a price for {teacher.model} at {teacher.server.name}; add it to {where}")
     if pictures and teacher.price.image is None:
-        raise UserError(f"budget_usd needs to know what a picture takes: add image for {teacher.model} to {where}")
+        raise UserError(f"budget_usd needs to know how many tokens a picture takes: add image for {teacher.model} to {where}")
     if not teacher.answer_bound:
         raise UserError(
             "budget_usd needs to know how long an answer can be: set max_tokens under `request` in params/<dataset>.yaml, "

@@ -111,14 +111,14 @@ def load(**parameters: object) -> Settings:
 
 
 def _check(chosen: Settings) -> None:
-    """UserError: two settings do not go together."""
+    """Checks that settings go together. UserError: two do not."""
     if chosen.track == "instruction" and chosen.style is not None:
         raise UserError(f"style {chosen.style!r} belongs to the alignment track; leave style out, or pass -p track alignment")
     if chosen.teacher == "offline":
         for name, value, plain in (("mode", chosen.mode, "direct"), ("budget_usd", chosen.budget_usd, None)):
             if value not in (plain, "recheck"):
                 raise UserError(
-                    f"{name} {value!r} is for a server that answers later or for money, the offline teacher does neither: "
+                    f"{name} {value!r} needs a server, which the offline teacher does not use: "
                     "pass -p teacher openai and -p model"
                 )
     if chosen.wait and chosen.mode != "batch":
