@@ -1,12 +1,14 @@
 """What a sample tells of the whole: exact intervals, agreement, draws."""
 
 import random
+from collections import Counter
 from fractions import Fraction
 from math import comb
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import beta
 
 from retinal_lib.review import agreement
 
@@ -45,13 +47,12 @@ def test_the_interval_is_where_the_tails_begin(pair: tuple[int, int]) -> None:
     assert found.low <= found.estimate <= found.high
 
 
-def test_it_agrees_with_scipy() -> None:
-    stats = pytest.importorskip("scipy.stats", reason="scipy is not installed")
+def test_it_agrees_with_the_quantiles_of_the_beta_distribution() -> None:
     for errors, number in ((1, 7), (40, 4000), (999, 1000), (0, 20)):
         found, tail = agreement.rate(errors, number), 0.05 if errors == 0 else 0.025
-        assert found.high == pytest.approx(stats.beta.ppf(1 - tail, errors + 1, number - errors), abs=1e-9)
+        assert found.high == pytest.approx(beta.ppf(1 - tail, errors + 1, number - errors), abs=1e-9)
         if errors:
-            assert found.low == pytest.approx(stats.beta.ppf(tail, errors, number - errors + 1), abs=1e-9)
+            assert found.low == pytest.approx(beta.ppf(tail, errors, number - errors + 1), abs=1e-9)
 
 
 def test_large_samples_and_none() -> None:
@@ -86,6 +87,24 @@ def test_kappa() -> None:
     assert "not defined" in str(agreement.agreement([("yes", "yes")]))
     assert str(agreement.agreement([])) == "no sample has a verdict of both"
     assert agreement.agreement([("a", "b"), ("b", "a")]).kappa == pytest.approx(-1)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abcd")), min_size=1, max_size=60))
+def test_kappa_is_what_agreement_exceeds_chance_by(pairs: list[tuple[str, str]]) -> None:
+    found, number = agreement.agreement(pairs), len(pairs)
+    equal = Fraction(sum(one == other for one, other in pairs), number)
+    first, second = Counter(one for one, _ in pairs), Counter(other for _, other in pairs)
+    expected = Fraction(sum(first[verdict] * second[verdict] for verdict in first), number**2)
+    assert found.equal == pytest.approx(float(equal))
+    if expected == 1:
+        assert found.kappa is None
+    else:
+        assert found.kappa == pytest.approx(float((equal - expected) / (1 - expected)), abs=1e-12)
+
+
+def test_each_two_reviewers_are_compared_on_what_both_judged() -> None:
+    found = agreement.between([{"Bob": "accepted", "Ada": "accepted"}, {"Ada": "rejected"}, {"Ada": "fixed", "Cyd": "fixed"}])
+    assert {pair: one.both for pair, one in found.items()} == {("Ada", "Bob"): 1, ("Ada", "Cyd"): 1}
 
 
 @given(st.lists(st.integers(0, 400), unique=True), st.integers(0, 5), st.integers(0, 3))

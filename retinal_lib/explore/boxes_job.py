@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 import joblib
 import numpy as np
 import pandas as pd
+from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from retinal_lib import display, drawing, paths
@@ -41,6 +42,8 @@ def in_processes(work: Callable[[Item], Result], items: Iterable[Item], workers:
         yield from joblib.Parallel(workers, return_as="generator")(map(joblib.delayed(work), items))
     except TerminatedWorkerError as error:
         raise UserError("a worker process was killed, as happens when memory runs short; run again with workers=1") from error
+    finally:
+        get_reusable_executor().shutdown()  # joblib would keep the processes, and their memory, for minutes
 
 
 class ImageBoxes(NamedTuple):
