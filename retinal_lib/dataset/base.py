@@ -125,8 +125,8 @@ class BaseDescription:
         if ungradable is None:
             return facts, missing
         kept = [f for f in facts if f.aspect not in ("disease", "lesion", "vascular")]
-        held = len(facts) - len(kept)
-        return kept, [*missing, f"{held} facts on disease and vessels are withheld: {ungradable.text} ({ungradable.source})"]
+        number = len(facts) - len(kept)
+        return kept, [*missing, f"{number} facts on disease and vessels are withheld: {ungradable.text} ({ungradable.source})"]
 
     def labels(self) -> pd.DataFrame:
         """Returns one row per usable image with split, eye, patient and every label by name: for choosing images."""

@@ -50,16 +50,16 @@ class Catalogue:
         self.rows_without_image = self._find_rows_without_image()
 
     def _find_images(self) -> list[ImageFile]:
-        found, ignored, absent = [], [], []
+        files, ignored, absent = [], [], []
         for split, spec in self.page.splits.items():
             folders = image_files.folders(self.tree, spec.images, self.page.image)
             contents = image_files.inventory(folders, split, self.page.image)
-            found += contents.images
+            files += contents.images
             self.excluded |= {(split, key): why for key, why in contents.clashing.items()}
             ignored += contents.ignored
             if not contents.images:
                 absent.append(split)
-        if not found or self.split in absent:
+        if not files or self.split in absent:
             wanted = [p for s in ([self.split] if self.split else self.page.splits) for p in self.page.splits[s].images]
             raise UserError(
                 f"no image of {self.page.name}{f', split {self.split}' if self.split else ''}, under {self.root}: looked for "
@@ -69,7 +69,7 @@ class Catalogue:
             self.notes.append(f"no images of split {', '.join(absent)} under the data root")
         if ignored:
             self.notes.append(f"{len(ignored)} files are no images of {self.page.name} by name, the first {ignored[0]}")
-        return found
+        return files
 
     def _seen(self) -> str:
         names = sorted({f.path.relative_to(self.root).as_posix() for f in self.tree if image_files.images(f)})
@@ -106,9 +106,9 @@ class Catalogue:
     def _tables(self, split: str, spec: page.Split, named: str | None) -> list[Path]:
         if named:
             return [self.root / named]
-        found = image_files.files(self.tree, spec.tables)
+        files = image_files.files(self.tree, spec.tables)
         editions: dict[str, dict[str, Path]] = defaultdict(dict)  # a table's name -> edition, "" for the first -> file
-        for path in sorted(found, key=lambda p: (p.stem.casefold(), str(p))):
+        for path in sorted(files, key=lambda p: (p.stem.casefold(), str(p))):
             update = re.search(self.page.update, path.stem) if self.page.update else None
             stem = path.stem[: update.start()] if update else path.stem
             same = editions[re.sub(r"[\W_]+", "", stem.casefold())]
@@ -200,8 +200,8 @@ class Catalogue:
         )
 
     def _results(self, file: ImageFile) -> ImageResults | None:
-        found = self._automorph.get(file.split)
-        return ImageResults(found, file.stem, self._automorph_key(file, found)) if found else None
+        results = self._automorph.get(file.split)
+        return ImageResults(results, file.stem, self._automorph_key(file, results)) if results else None
 
     def _automorph_key(self, file: ImageFile, results: AutoMorph) -> str | None:
         """The name AutoMorph gave the image: its stem; M0 cuts names at the first dot, which counts where it is unique."""
@@ -241,8 +241,8 @@ class Catalogue:
                     bar.show(done)
             bar.show(len(self.files))
         for group in self._same_pictures():
-            told = {labels for file in group if (labels := self._labels(file))}  # an unlabelled copy says nothing else
-            if len(told) > 1:
+            copies = {labels for file in group if (labels := self._labels(file))}  # an unlabelled copy says nothing else
+            if len(copies) > 1:
                 names = " and ".join(f"{file.split}/{file.name}" for file in group)
                 for file in group:
                     self.excluded.setdefault(file.place, f"{names} are the same picture with different labels")

@@ -68,7 +68,7 @@ class AlignDesc(BaseDescription):
 
 _FIRST = (APTOSDesc, EyeQDesc, IDRIDDesc, MICCAIDesc, MessidorDesc, ODIRDDesc, RFMiDDesc, UKDesc)
 _SECOND = {"IDRiD_seg": IDRIDDesc, "MICCAI_task2": MICCAIDesc, "Messidor2": MessidorDesc, "RFMiD2": RFMiDDesc}
-CLASSES = {found.dataset: found for found in _FIRST} | _SECOND  # by page
+CLASSES = {class_.dataset: class_ for class_ in _FIRST} | _SECOND  # by page
 
 
 def load_dataset(

@@ -28,7 +28,7 @@ class Folder:
 def walk(root: Path, without: Iterable[Path] = ()) -> list[Folder]:
     """Lists all folders below `root` that hold files, in path order, without hidden ones and those in `without`."""
     skip = {Path(path) for path in without}
-    found = []
+    walked = []
     for path, folders, files in os.walk(root):
         here = Path(path)
         folders[:] = sorted(f for f in folders if f not in IGNORED and not f.startswith(".") and here / f not in skip)
@@ -39,8 +39,8 @@ def walk(root: Path, without: Iterable[Path] = ()) -> list[Folder]:
                 words.append(word)
         kept = tuple(sorted(f for f in files if not f.startswith(".")))
         if kept:
-            found.append(Folder(here, tuple(words), kept))
-    return found
+            walked.append(Folder(here, tuple(words), kept))
+    return walked
 
 
 def _fits(words: tuple[str, ...], pattern: str) -> bool:
@@ -115,11 +115,11 @@ class Inventory:
     clashing: dict[str, str] = field(default_factory=dict)  # key of an image with several different files -> which they are
 
 
-def inventory(found: list[Folder], split: str, accept: str) -> Inventory:
+def inventory(folders: list[Folder], split: str, accept: str) -> Inventory:
     """Sorts the image files of a split: a copy of equal size counts once, two different files of one id count as unusable."""
     by_id: dict[str, list[ImageFile]] = defaultdict(list)
     result = Inventory()
-    for folder in found:
+    for folder in folders:
         for name in images(folder):
             path = folder.path / name
             if re.search(accept, path.stem, re.IGNORECASE):

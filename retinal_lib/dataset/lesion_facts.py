@@ -171,7 +171,7 @@ def facts(files: MaskFiles, picture: Path, eye: str | None, crop: CropInfo | Non
     `max_boxes` largest clusters and what these leave out; landmarks by their box. `crop` is AutoMorph's, where the image is
     one."""
     masks, spec = read(files, picture, eye, crop), files.spec
-    found: list[Fact] = []
+    result: list[Fact] = []
     missing = list(masks.missing)
     for kind, (one, many) in spec.types.items():
         file, lesions = masks.types.get(kind, TypeMask(None, None))
@@ -179,11 +179,11 @@ def facts(files: MaskFiles, picture: Path, eye: str | None, crop: CropInfo | Non
             where, near = masks.locations(lesions.size), kind in spec.near_fovea
             missing += where.missing
             type_ = LesionType(kind, one, many, file, lesions, spec.gap, spec.fill, where, near)
-            found += type_.facts(max_boxes)
+            result += type_.facts(max_boxes)
         elif kind in masks.types:
             source = Source(str(file) if file else f"no {kind} mask of {picture.stem}")
-            found.append(Fact("lesion", kind, 0, many, f"no {many} are marked", source, one))
+            result.append(Fact("lesion", kind, 0, many, f"no {many} are marked", source, one))
     for words, mark in masks.marks.items():
         text = f"the {words} lies in the box {box_text(mark.at.box)}"
-        found.append(Fact("lesion", f"{mark.kind}_box", mark.at.box, "box", text, Source(str(mark.path)), words))
-    return Facts(tuple(found), tuple(dict.fromkeys(missing)))
+        result.append(Fact("lesion", f"{mark.kind}_box", mark.at.box, "box", text, Source(str(mark.path)), words))
+    return Facts(tuple(result), tuple(dict.fromkeys(missing)))

@@ -44,18 +44,18 @@ def _feature(column: str, spec: dict, words: str, parents: Iterable[str] = (), w
 @cache
 def features() -> tuple[Feature, ...]:
     """Returns all measurements, in the order of AutoMorph's header; the optional extra ones last."""
-    found = [_feature(c, s, s["words"], [s["parent"]] if "parent" in s else ()) for c, s in SPEC["disc"].items()]
+    result = [_feature(c, s, s["words"], [s["parent"]] if "parent" in s else ()) for c, s in SPEC["disc"].items()]
     for zone, where in SPEC["zones"].items():
         for prefix, vessels in SPEC["vessels"].items():
             for measure, spec in SPEC["measures"].items():
                 parents = [f"{prefix}{spec['parent']}{zone}"] if "parent" in spec else []
                 words = f"{spec['words']} of the {vessels['of']} {where}"
-                found.append(_feature(f"{prefix}{measure}{zone}", spec, words, parents, where, vessels["of"]))
+                result.append(_feature(f"{prefix}{measure}{zone}", spec, words, parents, where, vessels["of"]))
             if zone:
-                found += _calibres(prefix, zone, where)
+                result += _calibres(prefix, zone, where)
         if zone:
-            found += _calibres(None, zone, where)
-    return (*found, *(_feature(c, s, s["words"]) for c, s in SPEC["extra"].items()))
+            result += _calibres(None, zone, where)
+    return (*result, *(_feature(c, s, s["words"]) for c, s in SPEC["extra"].items()))
 
 
 def _calibres(after: str | None, zone: str, where: str) -> list[Feature]:

@@ -84,7 +84,9 @@ class Page(Strict):
         return [_kind(entry) for entry in entries]
 
     @model_validator(mode="after")
-    def _regular_expressions(self) -> "Page":
+    def _checked(self) -> "Page":
+        if self.kind("boxes") and self.masks is None:
+            raise ValueError("the kind of fact boxes needs masks: how mask files are named, and the lesion types they mark")
         for pattern in filter(None, (self.image, self.update, self.masks and self.masks.name)):
             re.compile(pattern)
         return self
@@ -96,9 +98,9 @@ class Page(Strict):
 
     def role(self, split: str) -> str:
         """Returns what a split is officially: train, validation, test, or "" where the dataset does not say."""
-        told = self.splits[split].role if split in self.splits else None
+        stated = self.splits[split].role if split in self.splits else None
         begins = {"train": "train", "val": "validation", "dev": "validation", "test": "test"}
-        return told or next((role for start, role in begins.items() if split.casefold().startswith(start)), "")
+        return stated or next((role for start, role in begins.items() if split.casefold().startswith(start)), "")
 
     def kind(self, name: str) -> Kind | None:
         """Returns the kind of facts that the page lists under this name, if any."""

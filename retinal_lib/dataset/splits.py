@@ -126,11 +126,11 @@ def _page_pairs(of: Page) -> Iterator[tuple[Place, Place]]:
 
 
 def _both_ways(pairs: Iterable[tuple[Place, Place]]) -> dict[str, list[Place]]:
-    found = defaultdict(list)
+    pairs_by_id = defaultdict(list)
     for one, other in pairs:
-        found[one.id.casefold()].append(other)
-        found[other.id.casefold()].append(one)
-    return found
+        pairs_by_id[one.id.casefold()].append(other)
+        pairs_by_id[other.id.casefold()].append(one)
+    return pairs_by_id
 
 
 def _namesakes(place: Place) -> Iterator[Place]:
@@ -256,13 +256,13 @@ def read(file: Path) -> list[Placed]:
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
-            found = csv.DictReader(lines, restval="")
-            lacking = [name for name in Placed._fields[:-1] if name not in (found.fieldnames or ())]
+            table = csv.DictReader(lines, restval="")
+            lacking = [name for name in Placed._fields[:-1] if name not in (table.fieldnames or ())]
             if lacking:
                 raise UserError(
-                    f"{file}: no column {lacking[0]!r}; the columns are {', '.join(found.fieldnames or ()) or 'none'}"
+                    f"{file}: no column {lacking[0]!r}; the columns are {', '.join(table.fieldnames or ()) or 'none'}"
                 )
-            rows = [Placed(**{name: row.get(name, "") for name in Placed._fields}) for row in found]
+            rows = [Placed(**{name: row.get(name, "") for name in Placed._fields}) for row in table]
     except FileNotFoundError as error:
         raise UserError(
             f"{file} is not there: name the folder of a finished run; a run of an earlier version writes it when it is "

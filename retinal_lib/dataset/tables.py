@@ -76,11 +76,11 @@ class Table:
 
     def column(self, names: str | list[str]) -> list[str]:
         """Returns the cells of the first of `names` that the table has. UserError: it has none of them."""
-        found = self.find(names)
-        if found is None:
+        name = self.find(names)
+        if name is None:
             wanted = repr(names) if isinstance(names, str) else " or ".join(map(repr, names))
             raise UserError(f"{self.path}: no column {wanted}; the columns are {', '.join(map(repr, self.header))}")
-        return self.columns[found]
+        return self.columns[name]
 
     def source(self, row: int, column: str | None = None) -> Source:
         """Returns the place in the file of a cell in the `row`-th kept row, counted from 0."""

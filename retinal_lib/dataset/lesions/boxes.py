@@ -127,19 +127,19 @@ class Clustering(NamedTuple):
     owners: np.ndarray
 
 
-def clusters(found: Lesions, gap: float, fill: float = 0.0) -> Clustering:
+def clusters(lesions: Lesions, gap: float, fill: float = 0.0) -> Clustering:
     """Groups a mask's lesions into clusters.
 
     Two lesions belong to one cluster where their boxes are at most `gap` apart, across and down, as a share of the mask's
     longer side; so does whatever is near one of them. A cluster that fills less than `fill` of its box is parted: at half
     the gap, a quarter, an eighth, where boxes touch, and at last into single lesions. Each lesion is in exactly one."""
-    if not len(found.pixels):
+    if not len(lesions.pixels):
         return Clustering([], np.empty(0, np.int64))
-    owners = _dense(found, gap * max(found.size), fill)
-    groups = _around(found.edges, found.pixels, owners)
+    owners = _dense(lesions, gap * max(lesions.size), fill)
+    groups = _around(lesions.edges, lesions.pixels, owners)
     order = _largest_first(groups.pixels, groups.edges)
     fills = [round(fill, 4) for fill in groups.fill[order].tolist()]
-    boxes = found.shares(groups.edges[order])
+    boxes = lesions.shares(groups.edges[order])
     rows = map(Cluster, boxes, groups.lesions[order].tolist(), groups.pixels[order].tolist(), fills)
     return Clustering(list(rows), _ranks(order)[owners])
 
@@ -149,12 +149,12 @@ def of(path: Path, gap: float, fill: float) -> list[Cluster]:
     return clusters(load(path), gap, fill).clusters
 
 
-def _dense(found: Lesions, gap: float, fill: float) -> np.ndarray:
+def _dense(lesions: Lesions, gap: float, fill: float) -> np.ndarray:
     """The number of each lesion's cluster, int64 [n], with `gap` in pixels."""
-    owners, left, taken = np.empty(len(found.pixels), np.int64), np.arange(len(found.pixels)), 0
+    owners, left, taken = np.empty(len(lesions.pixels), np.int64), np.arange(len(lesions.pixels)), 0
     for apart in (gap, gap / 2, gap / 4, gap / 8, 0):
-        near = _near(found.edges[left], apart)
-        groups = _around(found.edges[left], found.pixels[left], near)
+        near = _near(lesions.edges[left], apart)
+        groups = _around(lesions.edges[left], lesions.pixels[left], near)
         whole = ((groups.fill >= fill) | (groups.lesions == 1))[near]
         owners[left[whole]] = taken + near[whole]
         left, taken = left[~whole], taken + len(groups.pixels)
@@ -212,12 +212,12 @@ class Landmark:
     diameter: float
 
 
-def landmark(found: Lesions) -> Landmark | None:
+def landmark(lesions: Lesions) -> Landmark | None:
     """Returns the largest marked part of a landmark's mask; None where nothing is marked."""
-    if not len(found.pixels):
+    if not len(lesions.pixels):
         return None
-    x, y = found.centres[0].tolist()
-    return Landmark(found.lesions[0].box, (x, y), 2 * math.sqrt(int(found.pixels[0]) / math.pi))
+    x, y = lesions.centres[0].tolist()
+    return Landmark(lesions.lesions[0].box, (x, y), 2 * math.sqrt(int(lesions.pixels[0]) / math.pi))
 
 
 class CropInfo(NamedTuple):
@@ -252,11 +252,11 @@ class Crop:
         side = max(width, height)
         return cls(size, left, top, width, height, int(side / 2 - width / 2), int(side / 2 - height / 2), side)
 
-    def cut(self, found: Lesions) -> Lesions:
+    def cut(self, lesions: Lesions) -> Lesions:
         """Returns what the crop holds of the lesions of a whole picture, in the crop's pixels; a lesion that its edge parts in
         two stays one."""
-        rows, columns, owners = found.marked
+        rows, columns, owners = lesions.marked
         right, down = columns - self.left, rows - self.top
-        held = (right >= 0) & (right < self.width) & (down >= 0) & (down < self.height)
-        owners = np.unique(owners[held], return_inverse=True)[1]
-        return Lesions.of((self.side, self.side), Pixels(down[held] + self.down, right[held] + self.right, owners))
+        inside = (right >= 0) & (right < self.width) & (down >= 0) & (down < self.height)
+        owners = np.unique(owners[inside], return_inverse=True)[1]
+        return Lesions.of((self.side, self.side), Pixels(down[inside] + self.down, right[inside] + self.right, owners))
