@@ -164,10 +164,9 @@ class Catalogue:
 
     def image(self, file: ImageFile, name: str = "", row: Row | None = None) -> Image:
         """Returns an image, `name` as the dataset lists it, with its first label row or with the given one."""
-        label = self.page.name
         return Image(
             name or file.name,
-            f"{label}-{file.split}-{file.stem}" if self.page.restart else f"{label}-{file.stem}",
+            self.page.sample_id(file.split, file.stem),
             self.export_name(file),
             file.path,
             file.split,

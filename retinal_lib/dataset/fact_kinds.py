@@ -1,13 +1,13 @@
 """The kinds of facts that a dataset page may name: each reads what the files hold on one image and says what it means."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from retinal_lib.dataset import lesion_facts
 from retinal_lib.dataset.image import Column, ExcludedImage, Image
@@ -37,16 +37,25 @@ class Kind(BaseModel):
         return []
 
 
-def _known_aspects(names: Iterable[str]) -> None:
-    for name in names:
-        if name not in ASPECTS:
-            raise ValueError(str(unknown("aspect", name, ASPECTS)))
-
-
 @cache
 def scales() -> dict[str, dict]:
     """Returns the grading scales by name."""
     return yaml.safe_load(Path(__file__).with_name("scales.yaml").read_text(encoding="utf-8"))
+
+
+def _known(what: str, names: Callable[[], Iterable[str]]) -> AfterValidator:
+    """A check of a page's value: ValueError, which lists what would be right."""
+
+    def check(name: str) -> str:
+        if name not in names():
+            raise ValueError(str(unknown(what, name, names())))
+        return name
+
+    return AfterValidator(check)
+
+
+Aspect = Annotated[str, _known("aspect", lambda: ASPECTS)]
+Scale = Annotated[str, _known("scale", scales)]
 
 
 class Grade(Kind):
@@ -54,13 +63,8 @@ class Grade(Kind):
 
     gives: ClassVar[tuple[str, ...]] = ("disease",)
     column: Column
-    scale: str
+    scale: Scale
     name: str = "grade"
-
-    def model_post_init(self, _context: object) -> None:
-        """Checks the scale's name. ValueError: there is no such scale."""
-        if self.scale not in scales():
-            raise ValueError(str(unknown("scale", self.scale, scales())))
 
     def columns(self) -> list[Column]:
         return [self.column]
@@ -239,11 +243,7 @@ class PatientLabels(Kind):
 class Columns(Kind):
     """Free text columns, each under an aspect."""
 
-    aspects: dict[str, str]  # column -> aspect
-
-    def model_post_init(self, _context: object) -> None:
-        """Checks the names of aspects. ValueError: there is no such aspect."""
-        _known_aspects(self.aspects.values())
+    aspects: dict[str, Aspect]  # column -> aspect
 
     @property
     def gives(self) -> tuple[str, ...]:
@@ -265,16 +265,12 @@ class Say(Kind):
     """One statement that holds for every image, or for those in `only`."""
 
     label: ClassVar[bool] = False
-    aspect: str
+    aspect: Aspect
     name: str
     text: str
     words: str = ""
     source: str = ""
     only: list[str] = []
-
-    def model_post_init(self, _context: object) -> None:
-        """Checks the names of aspects. ValueError: there is no such aspect."""
-        _known_aspects([self.aspect])
 
     @property
     def gives(self) -> tuple[str, ...]:

@@ -96,6 +96,10 @@ class Page(Strict):
         """What stands before an image's name in exported files."""
         return self.prefix or f"{self.name}/"
 
+    def sample_id(self, split: str, stem: str) -> str:
+        """Returns a sample's id by its image's split and stem: unique over splits and datasets."""
+        return f"{self.name}-{split}-{stem}" if self.restart else f"{self.name}-{stem}"
+
     def role(self, split: str) -> str:
         """Returns what a split is officially: train, validation, test, or "" where the dataset does not say."""
         stated = self.splits[split].role if split in self.splits else None

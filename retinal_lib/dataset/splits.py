@@ -68,7 +68,7 @@ class Place(NamedTuple):
     @property
     def id(self) -> str:
         """Its sample's id."""
-        return f"{self.page.name}-{self.split}-{self.stem}" if self.page.restart else f"{self.page.name}-{self.stem}"
+        return self.page.sample_id(self.split, self.stem)
 
 
 def members(of: Page, images: Iterable[Image], prefix: str) -> Iterator[Member]:
