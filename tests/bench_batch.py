@@ -78,8 +78,6 @@ def texts(page: Path, folder: Path, count: int) -> None:
     made = job(page)
     first = [entry.request for entry in made.plan()]
     alone = seconds(entry.request.case.description for entry in entries(first, count))
-    gc.freeze()
-    gc.set_threshold(20_000)  # as a run does
     with Vault(folder) as vault:
         pack = packing(made, vault)
         batches = []
