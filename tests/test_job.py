@@ -66,7 +66,12 @@ def test_the_same_seed_gives_the_same_files_and_another_seed_others(drawn: dict,
 def test_what_is_passed_counts_more_than_what_is_kept(params: Callable) -> None:
     params("ODIR", "track: alignment\nstyle: consult\nlimit: 3\nimage_prefix: my/ODIR/\nout_dir: runs/odir\n")
     kept = Job.load(dataset="odir")
-    assert (kept.settings.track, kept.settings.style, len(kept.images), kept.prefix) == ("alignment", "consult", 3, "my/ODIR/")
+    assert (kept.settings.track, kept.settings.style, len(kept.images), kept.context.prefix) == (
+        "alignment",
+        "consult",
+        3,
+        "my/ODIR/",
+    )
     assert kept.folder == paths.root() / "runs" / "odir"
     assert Job.load(dataset="ODIR", track="instruction", limit=2).settings.style is None
     assert len(Job.load(dataset="ODIR", limit=2).images) == 2
