@@ -25,10 +25,10 @@ def confusions(groups: dict[str, Sequence[Mark]]) -> Figure:
     with drawing.style():
         figure = drawing.figure(3.2 * rows, 4.2 * columns, dpi=72)
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        for place, (title, marks) in zip(axes, groups.items(), strict=False):
-            _matrix(place, title, marks)
-        for place in axes[len(groups) :]:
-            place.axis("off")
+        for panel, (title, marks) in zip(axes, groups.items(), strict=False):
+            _matrix(panel, title, marks)
+        for panel in axes[len(groups) :]:
+            panel.axis("off")
     return figure
 
 
@@ -61,14 +61,14 @@ def gallery(wrong: Sequence[Mark]) -> Figure:
     with drawing.style():
         figure = drawing.figure(3.1 * rows, 13, dpi=72)
         axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
-        for place in axes:
-            place.axis("off")
-        for place, mark in zip(axes, wrong, strict=False):
+        for panel in axes:
+            panel.axis("off")
+        for panel, mark in zip(axes, wrong, strict=False):
             try:
-                place.imshow(upright(Path(mark.image), _SIDE))
+                panel.imshow(upright(Path(mark.image), _SIDE))
             except UserError:
-                place.set_facecolor("0.8")
+                panel.set_facecolor("0.8")
             answer = textwrap.wrap(f"answer: {mark.text}", 40)[:3]
             lines = [f"{mark.model}: {mark.dataset}, {mark.subject}", f"reference: {mark.reference}", *answer]
-            place.set_title("\n".join(lines), fontsize=8, loc="left", parse_math=False)
+            panel.set_title("\n".join(lines), fontsize=8, loc="left", parse_math=False)
     return figure

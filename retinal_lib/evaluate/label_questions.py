@@ -11,7 +11,7 @@ from retinal_lib.dataset import page
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.desc import load_dataset
 from retinal_lib.dataset.fact_kinds import Flags, scales
-from retinal_lib.dataset.lesions import wording as telling
+from retinal_lib.dataset.lesions import wording
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.evaluate import answer_reader
 from retinal_lib.facts import Case, Fact
@@ -155,7 +155,7 @@ def _measurements(case: Case, topics: _Topics) -> Questions:
             yield fact.name, fact.value, {"unit": fact.unit, "slots": {"words": fact.words, "unit": unit}}
 
 
-_PARTS = tuple(ending for ending in telling.ENDINGS if ending != "_box")  # details of a type that is asked for
+_PARTS = tuple(ending for ending in wording.ENDINGS if ending != "_box")  # details of a type that is asked for
 
 _QUESTIONS = {
     "grade": _grades,

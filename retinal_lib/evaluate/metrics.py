@@ -104,11 +104,11 @@ def confusion(truth: Sequence[object], answers: Sequence[object], classes: Seque
 
 def per_label(truth: Sequence[Sequence[str]], answers: Sequence[Sequence[str]], labels: Sequence[str]) -> list[LabelScore]:
     """Scores each label that a reference or an answer has."""
-    wanted, given = (np.array([[label in row for label in labels] for row in rows], dtype=int) for rows in (truth, answers))
-    if not len(wanted):
+    labelled, named = (np.array([[label in row for label in labels] for row in rows], dtype=int) for rows in (truth, answers))
+    if not len(labelled):
         return []
-    precision, recall, f1, support = metrics.precision_recall_fscore_support(wanted, given, average=None, zero_division=0)
-    rows = map(LabelScore, labels, precision, recall, f1, support, given.sum(0))
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(labelled, named, average=None, zero_division=0)
+    rows = map(LabelScore, labels, precision, recall, f1, support, named.sum(0))
     return [row for row in rows if row.references or row.answers]
 
 
@@ -119,8 +119,8 @@ def multilabel_f1(
     known = [label for label in labels if any(label in row for row in truth)]
     if not known:
         return np.nan
-    wanted, given = (np.array([[label in row for label in known] for row in rows], dtype=int) for rows in (truth, answers))
-    return float(metrics.f1_score(wanted, given, average=average, zero_division=0))
+    labelled, named = (np.array([[label in row for label in known] for row in rows], dtype=int) for rows in (truth, answers))
+    return float(metrics.f1_score(labelled, named, average=average, zero_division=0))
 
 
 def iou(first: Box, second: Box) -> float:

@@ -98,8 +98,8 @@ class Tables:
 
     @property
     def boxes(self) -> FullTable:
-        """Boxes by type: the mean IoU over the marked lesions, the share found at an IoU of 0.3 and 0.5, and how often "there
-        are none" was said rightly. Where an image has more lesions than its labels list, only the listed ones count."""
+        """Boxes by type: the mean IoU over the marked lesions, the recall at an IoU of 0.3 and 0.5, and how often "there are
+        none" was right. Where an image has more lesions than its labels list, only the listed ones count."""
         rows = []
         for (model, dataset, subject), marks in self._grouped(self.of("boxes")).items():
             marked, free = [m for m in marks if m.reference], [m for m in marks if not m.reference]
@@ -176,8 +176,7 @@ def _subject(mark: Mark) -> str:
 
 def _measure(metric: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[Sequence[Mark]], float]:
     def measured(part: Sequence[Mark]) -> float:
-        truth, found = np.array([m.reference for m in part], object), np.array([m.value for m in part], object)
-        return metric(truth, found)
+        return metric(np.array([m.reference for m in part], object), np.array([m.value for m in part], object))
 
     return measured
 

@@ -38,7 +38,7 @@ class AnswerFile:
 
     @property
     def table(self) -> FullTable:
-        """Every question with its answer, or the error in its place."""
+        """Every question with its answer or error."""
         columns: dict[str, list[str]] = {"image": [], "question": [], "answer": []}
         for row in self.rows:
             for pair in row["qa_pairs"] or [{"question": "", "answer": f"error: {row['error']}"}]:

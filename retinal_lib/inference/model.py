@@ -38,7 +38,7 @@ def load(checkpoint: Checkpoint, device: str, dtype: str, quantize: str | None, 
     shapes = weights.shapes(config)
     memory.check_memory(checkpoint.folder.name, weights.count(shapes), target, number_format, quantize)
     tensors: dict[str, torch.Tensor] = {}
-    for part in weights.read_weights(checkpoint, shapes):  # what is stored in the wanted format stays on disk until it is used
+    for part in weights.read_weights(checkpoint, shapes):  # weights stored in this format stay on disk until they are used
         tensors |= {name: tensor.to(number_format) for name, tensor in part.items()}
     options = {}
     if quantize:

@@ -49,7 +49,7 @@ def read(
     seen: set[str] = set()
     for entry in entries:
         if entry.id in seen:
-            raise UserError(f"{file}: two entries have the id {entry.id!r}; their answers could not be told apart")
+            raise UserError(f"{file}: two entries have the id {entry.id!r}; give each its own")
         seen.add(entry.id)
     size = -(-len(entries) // num_chunks)
     return entries[chunk_idx * size : (chunk_idx + 1) * size]
