@@ -8,7 +8,7 @@ from retinal_lib.conversation import CONSULT_WORDS, IMAGE, TURNS
 
 WORDS = word_lists("form")
 
-_SPARE = 10  # words beyond which a short answer is no longer let pass
+_SPARE = 10  # words over the limit that are a warning only
 _MACHINE = re.compile(
     r"\b(?:as an? (?:\w+ )?(?:ai|artificial intelligence|language model|assistant)\b|(?:large )?language model"
     r"|i(?:'m| am) (?:an? )?(?:ai|artificial intelligence|assistant|language model)"
@@ -17,8 +17,6 @@ _MACHINE = re.compile(
     r"(?:view|see|open|access|process) (?:the |this |your )?(?:actual )?(?:image|picture|photo|photograph)s?\b)",
     re.I,
 )
-# one of these is in every text that the pattern finds something in; to look for them first is many times as fast
-_MACHINE_HINTS = (" ai", "model", "assistant", "artificial", "training", "chat", "ability", "cannot", "can't", "unable")
 _HANDED = (
     r"(?:given|provided|hidden|supplied|available|input|listed|accompanying|underlying|structured|above|attached|"
     r"dataset's|following)"
@@ -37,67 +35,61 @@ _DATA = re.compile(
     r"|hidden|csv|spreadsheet|the dataset|label file|ground[- ]truth|metadata)\b",
     re.I,
 )
-_DATA_HINTS = (
-    *("data", "fact", "information", "description", "annotation", "csv", "table", "spreadsheet", "label", "measurement"),
-    *("truth", "instruction", "prompt", "context", "details", "json", "record sheet", "input", "file", "hidden"),
-)
-_SPOKEN = (
-    ("form_machine", _MACHINE, _MACHINE_HINTS, "mentions being an AI"),
-    ("form_data", _DATA, _DATA_HINTS, "mentions the data behind the image"),
+_PHRASES = (
+    ("form_machine", _MACHINE, "mentions being an AI"),
+    ("form_data", _DATA, "mentions the data behind the image"),
 )
 _ENDS = tuple(".!?:)]\"'’”*`%|")
 _ITEM = re.compile(r"\s*(?:[-*•+]|\d+[.)]|#|\||\*\*)")
 
 
 def check(parts: list[tuple[str, str]], track: str | None, style: str | None) -> list[Finding]:
-    """What is wrong with the form of (from, value) parts; their kinds begin with 'form'."""
+    """Returns what is wrong with the form of (from, value) parts; the kinds begin with 'form'."""
     if not parts:
-        return [Finding("form_empty", ERROR, 1, (0, 0), "the conversation is empty")]
+        return [_finding("form_empty", 1, "the conversation is empty")]
     found = [*_order(parts), *_image(parts), *_turns(parts, track)]
     for i, (who, value) in enumerate(parts):
-        turn, part = i // 2 + 1, "question" if who == "human" else "answer"
         text = value.replace(IMAGE, "")
         if not text.strip():
-            found.append(Finding("form_empty", ERROR, turn, (0, 0), f"the {part} of turn {turn} is empty", None, part))
+            found.append(_finding("form_empty", i, f"the {_name(i, who)} of turn {i // 2 + 1} is empty", who=who))
             continue
-        holds = value.lower().__contains__
-        for kind, pattern, hints, says in _SPOKEN:
-            if any(map(holds, hints)) and (said := pattern.search(value)):
-                found.append(Finding(kind, ERROR, turn, said.span(), f"{said[0]!r} {says}", None, part))
+        for kind, pattern, says in _PHRASES:
+            if match := pattern.search(value):
+                found.append(_finding(kind, i, f"{match[0]!r} {says}", match.span(), who=who))
         if who == "gpt" and _cut(text.rstrip()):
-            span, says = (max(0, len(value) - 20), len(value)), f"the answer of turn {turn} breaks off: …{value[-30:]!r}"
-            found.append(Finding("form_cut", ERROR, turn, span, says))
+            says = f"the answer of turn {i // 2 + 1} breaks off: …{value[-30:]!r}"
+            found.append(_finding("form_cut", i, says, (max(0, len(value) - 20), len(value)), who=who))
     return [*found, *_length(parts, style)]
+
+
+def _name(i: int, who: str = "") -> str:
+    """Whether part i is a question or an answer, by who speaks, else by its place."""
+    return "question" if who == "human" or not (who or i % 2) else "answer"
+
+
+def _finding(kind: str, i: int, text: str, span: tuple[int, int] = (0, 0), severity: str = ERROR, who: str = "") -> Finding:
+    """A finding about part i."""
+    return Finding(kind, severity, i // 2 + 1, span, text, None, _name(i, who))
 
 
 def _order(parts: list[tuple[str, str]]) -> list[Finding]:
     for i, (who, _) in enumerate(parts):
         expected = "gpt" if i % 2 else "human"
         if who != expected:
-            part = "question" if who == "human" else "answer"
-            return [
-                Finding(
-                    "form_order", ERROR, i // 2 + 1, (0, 0), f"part {i + 1} is from {who!r}, expected {expected!r}", None, part
-                )
-            ]
-    if len(parts) % 2:
-        return [Finding("form_order", ERROR, len(parts) // 2 + 1, (0, 0), "the last question has no answer", None, "question")]
-    return []
+            return [_finding("form_order", i, f"part {i + 1} is from {who!r}, expected {expected!r}", who=who)]
+    return [_finding("form_order", len(parts) - 1, "the last question has no answer")] if len(parts) % 2 else []
 
 
 def _image(parts: list[tuple[str, str]]) -> list[Finding]:
     """The image stands once, as the first or last line of the first question."""
-    count = sum(value.count(IMAGE) for _, value in parts)
+    count, first = sum(value.count(IMAGE) for _, value in parts), parts[0][1].strip()
     if count != 1:
         place = next((i for i, (_, value) in enumerate(parts) if IMAGE in value and i), 0)
-        text = f"{IMAGE} stands {count} times, expected once"
-        return [Finding("form_image", ERROR, place // 2 + 1, (0, 0), text, None, "answer" if place % 2 else "question")]
-    first = parts[0][1].strip()
-    if not (first.startswith(f"{IMAGE}\n") or first.endswith(f"\n{IMAGE}")):
-        place = next(i for i, (_, value) in enumerate(parts) if IMAGE in value)
-        text = f"{IMAGE} must be the first or last line of the first question"
-        return [Finding("form_image", ERROR, place // 2 + 1, (0, 0), text, None, "answer" if place % 2 else "question")]
-    return []
+        return [_finding("form_image", place, f"{IMAGE} stands {count} times, expected once")]
+    if first.startswith(f"{IMAGE}\n") or first.endswith(f"\n{IMAGE}"):
+        return []
+    place = next(i for i, (_, value) in enumerate(parts) if IMAGE in value)
+    return [_finding("form_image", place, f"{IMAGE} must be the first or last line of the first question")]
 
 
 def _turns(parts: list[tuple[str, str]], track: str | None) -> list[Finding]:
@@ -108,16 +100,15 @@ def _turns(parts: list[tuple[str, str]], track: str | None) -> list[Finding]:
         return []
     severity = ERROR if high == 1 or count == 1 else WARNING
     wanted = str(low) if low == high else f"{low} to {high}"
-    return [
-        Finding("form_turns", severity, max(1, min(count, high)), (0, 0), f"{count} turns, expected {wanted}", None, "question")
-    ]
+    last = 2 * max(1, min(count, high)) - 2
+    return [_finding("form_turns", last, f"{count} turns, expected {wanted}", severity=severity)]
 
 
 def _length(parts: list[tuple[str, str]], style: str | None) -> list[Finding]:
     if style != "consult" or len(parts) < 2 or (words := len(parts[1][1].split())) <= CONSULT_WORDS:
         return []
     severity = ERROR if words > CONSULT_WORDS + _SPARE else WARNING
-    return [Finding("form_length", severity, 1, (0, 0), f"{words} words, expected at most {CONSULT_WORDS}")]
+    return [_finding("form_length", 1, f"{words} words, expected at most {CONSULT_WORDS}", severity=severity)]
 
 
 def _cut(text: str) -> bool:
