@@ -1,4 +1,4 @@
-"""A conversation held against the facts of its image."""
+"""Checks of conversations against the facts of their images."""
 
 import lazy_loader
 

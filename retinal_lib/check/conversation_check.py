@@ -1,6 +1,6 @@
-"""A conversation read against its case: what is supported, by which fact, and what is not."""
+"""A conversation checked against its case: what facts support, and what is wrong."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from retinal_lib.check import form
@@ -16,7 +16,7 @@ from retinal_lib.check.lesion_locations import LesionLocations
 from retinal_lib.check.number_check import Comparisons, NumberCheck
 from retinal_lib.check.unsupported import Unsupported
 from retinal_lib.conversation import IMAGE
-from retinal_lib.facts import Case, Fact
+from retinal_lib.facts import Case
 
 WORDS = word_lists("conversation_check")
 
@@ -37,7 +37,7 @@ _NOT_VASCULAR = frozenset("grade count area box age".split())  # measures of som
 
 
 class Checked(NamedTuple):
-    """What a reading of a conversation comes to; `touched` are the aspects that each turn speaks of."""
+    """The result of a check; `touched` are the aspects that each turn speaks of."""
 
     findings: list[Finding]
     traces: list[Trace]
@@ -47,20 +47,40 @@ class Checked(NamedTuple):
 def check(
     conversation: Sequence[dict[str, str]], case: Case, track: str | None = None, style: str | None = None
 ) -> list[Finding]:
-    """What is wrong with a conversation ([{"from": "human" or "gpt", "value": text}, ...]), in order of turns; nothing where
-    all is well. Without `track` the number of turns is not judged, without `style` the length is not."""
+    """Returns what is wrong with a conversation ([{"from": "human" or "gpt", "value": text}, ...]), in order of turns. Without
+    `track` the number of turns is not judged, without `style` the length is not.
+
+    >>> from pathlib import Path
+    >>> from retinal_lib.facts import Case, Fact, Source
+    >>> eye = Fact("eye", "eye", "left", "", "this is the left eye", Source("labels.csv", "1", "Eye"))
+    >>> case = Case("mine", "1", "1.png", Path("1.png"), "all", None, "left", (eye,), ())
+    >>> talk = [
+    ...     {"from": "human", "value": "Which eye is this?\\n<image>"},
+    ...     {"from": "gpt", "value": "It is the right eye. It shows drusen."},
+    ... ]
+    >>> for finding in check(talk, case):
+    ...     print(finding.kind, finding.text, sep=": ")
+    side: the right eye is named, but it is the left eye
+    unsupported_disease: 'drusen' is stated as present, but no fact says so
+    """
     return examine(conversation, case, track, style).findings
 
 
 def examine(conversation: Sequence[dict[str, str]], case: Case, track: str | None = None, style: str | None = None) -> Checked:
-    """Checks a conversation as `check` does; returns the traces to facts, too."""
+    """Checks a conversation as `check` does; returns the traces to facts, too.
+
+    >>> from pathlib import Path
+    >>> from retinal_lib.facts import Case, Fact, Source
+    >>> age = Fact("patient", "age", 61, "years", "the patient is 61 years old", Source("labels.csv", "1", "Age"))
+    >>> case = Case("mine", "1", "1.png", Path("1.png"), "all", None, None, (age,), ())
+    >>> talk = [{"from": "human", "value": "<image>\\nHow old?"}, {"from": "gpt", "value": "The person is 61 years old."}]
+    >>> [(trace.text, trace.fact.source.column) for trace in examine(talk, case).traces]
+    [('61 years old', 'Age')]
+    """
     parts = [(part["from"], part["value"]) for part in conversation]
-    found, traces = form.check(parts, track, style), []
-    touched: list[set[str]] = []
-    questions: list[Reading] = []
-    answers: list[Reading] = []
+    found, traces, turns = form.check(parts, track, style), [], []
     profile, ledger = CaseProfile(case), Ledger(case)
-    checks = [check(profile, ledger) for check in CHECKS]
+    checks = [each(profile, ledger) for each in CHECKS]
     question = Reading("")
     for i, (who, value) in enumerate(parts):
         text = Reading(value.replace(IMAGE, " " * len(IMAGE)))  # spans stay those of the value
@@ -73,12 +93,17 @@ def examine(conversation: Sequence[dict[str, str]], case: Case, track: str | Non
             for each in checks:
                 each.answer(text, question, findings)
             traces += findings.traces
-            touched.append({trace.fact.aspect for trace in findings.traces} | _spoken_of(text))
-            questions.append(question)
-            answers.append(text)
+            turns.append(_Turn(question, text, {trace.fact.aspect for trace in findings.traces} | _spoken_of(text)))
         found += findings.findings
-    found += _coverage(case, touched, traces, questions, answers, track, style)
-    return Checked(sorted(found, key=lambda f: (f.turn, f.part != "question", f.span)), traces, touched)
+    if turns and style != "consult" and (track is not None or len(turns) > 1):
+        found += [*_missing(case, turns), *_twice(turns, traces)]
+    return Checked(sorted(found, key=lambda f: (f.turn, f.part != "question", f.span)), traces, [t.touched for t in turns])
+
+
+class _Turn(NamedTuple):
+    question: Reading
+    answer: Reading
+    touched: set[str]
 
 
 def _spoken_of(text: Reading) -> set[str]:
@@ -93,60 +118,46 @@ def _spoken_of(text: Reading) -> set[str]:
     return found
 
 
-def _coverage(
-    case: Case,
-    touched: list[set[str]],
-    traces: list[Trace],
-    questions: list[Reading],
-    answers: list[Reading],
-    track: str | None,
-    style: str | None,
-) -> list[Finding]:
-    """Aspects that the facts allow but no answer speaks of, and aspects that are asked twice."""
-    if style == "consult" or not touched or (track is None and len(touched) == 1):
-        return []
-    spoken = set().union(*touched)
-    if "lesion" not in spoken and any(t.fact.aspect == "lesion" for t in traces):
-        spoken.add("lesion")
-    last, present = len(touched), {fact.aspect for fact in case.facts}
-    demanded = _DEMANDED if last > 1 else _DEMANDED[:-1]  # the alignment track states no measurements
-    found = []
-    for aspect in demanded:
-        if aspect in present and aspect not in spoken and not _worded(case, aspect, answers):
+def _missing(case: Case, turns: list[_Turn]) -> Iterator[Finding]:
+    """Aspects that the facts allow but no answer speaks of."""
+    spoken = set().union(*(turn.touched for turn in turns))
+    present, answers = {fact.aspect for fact in case.facts}, [turn.answer for turn in turns]
+    for aspect in _DEMANDED if len(turns) > 1 else _DEMANDED[:-1]:  # the alignment track states no measurements
+        if aspect in present - spoken and not _worded(case, aspect, answers):
             says = f"no answer speaks of the aspect {aspect!r}, which has facts"
-            found.append(Finding("coverage_missing", WARNING, last, (0, 0), says))
-    return [*found, *_twice(traces, questions)]
+            yield Finding("coverage_missing", WARNING, len(turns), (0, 0), says)
 
 
 def _worded(case: Case, aspect: str, answers: list[Reading]) -> bool:
     """Whether the answers have most of the words of a fact of an aspect, as where facts are free text."""
     words = {word for answer in answers for word in answer.words}
     for fact in case.about(aspect):
-        told = {word for word in lexicon.read(fact.words or fact.text).words if len(word) > 2}
-        if told and len(told & words) > 0.6 * len(told):
+        own = {word for word in lexicon.read(fact.words or fact.text).words if len(word) > 2}
+        if own and len(own & words) > 0.6 * len(own):
             return True
     return False
 
 
-def _twice(traces: list[Trace], questions: list[Reading]) -> list[Finding]:
+def _twice(turns: list[_Turn], traces: list[Trace]) -> Iterator[Finding]:
     """Turns whose question is nearly that of an earlier one, or whose answer rests on the very facts of an earlier one."""
-    found = []
-    asked = [frozenset(q.words) - WORDS.common for q in questions]
-    after = [{v for t in q.of("asks") for v in t.values} for q in questions]
-    held: dict[int, set[Fact]] = {turn: set() for turn in range(len(asked))}
-    for trace in traces:
-        held.setdefault(trace.turn - 1, set()).add(trace.fact)
-    for later in range(1, len(asked)):
+    asked = [frozenset(turn.question.words) - WORDS.common for turn in turns]
+    after = [{v for t in turn.question.of("asks") for v in t.values} for turn in turns]
+    held = [{trace.fact for trace in traces if trace.turn == turn} for turn in range(1, len(turns) + 1)]
+    for later in range(1, len(turns)):
         for earlier in range(later):
             both = len(asked[later] & asked[earlier]) / (len(asked[later] | asked[earlier]) or 1)
             same = held[later] and held[later] <= held[earlier]
             if (both > 0.6 and (same or not held[later])) or (same and (both > 0.25 or after[later] & after[earlier])):
                 text = f"turn {later + 1} asks what turn {earlier + 1} asked"
-                found.append(Finding("coverage_twice", WARNING, later + 1, (0, 0), text, None, "question"))
+                yield Finding("coverage_twice", WARNING, later + 1, (0, 0), text, None, "question")
                 break
-    return found
 
 
 def errors(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings that keep a conversation out."""
+    """Returns the findings that keep a conversation out of a dataset.
+
+    >>> kinds = [Finding("side", ERROR, 1, (0, 4), ""), Finding("coverage_twice", WARNING, 2, (0, 0), "")]
+    >>> [finding.kind for finding in errors(kinds)]
+    ['side']
+    """
     return [finding for finding in findings if finding.severity == ERROR]

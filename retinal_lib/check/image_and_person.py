@@ -26,8 +26,8 @@ def sides(text: Reading, asked: bool = False) -> list[tuple[str, Term]]:
 
 def of_picture(text: Reading, term: Term) -> bool:
     """Says whether a word of quality is said of the picture, not of the person's sight."""
-    said = {text.words[k] for k in text.sentence(term)}
-    return not said & WORDS.sight and (term.last - term.first > 1 or bool(said & WORDS.pictured))
+    within = {text.words[k] for k in text.sentence(term)}
+    return not within & WORDS.sight and (term.last - term.first > 1 or bool(within & WORDS.pictured))
 
 
 def _is_side(words: list[str], i: int, asked: bool) -> bool:

@@ -1,5 +1,6 @@
 """Lists of numbers in a sentence, and what names each number of a list."""
 
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -16,8 +17,6 @@ _ENDS = frozenset("; : ( )".split())
 class Sentence:
     """The amounts `found` in one sentence of a text, and its `terms`, by kind in `kinds`; `spoken` are the kinds that occur."""
 
-    __slots__ = ("_ends", "bracketed", "found", "kinds", "run_of", "runs", "sentence", "spoken", "terms", "text", "words")
-
     def __init__(self, text: Reading, sentence: range, found: list[Amount]):
         self.text, self.words, self.sentence, self.found = text, text.words, sentence, found
         self.kinds: dict[str, list[Term]] = {}
@@ -31,24 +30,25 @@ class Sentence:
         self.runs = self._runs() if len(found) > 1 else []
         self.run_of = {i: run for run in self.runs for i in run}
         self.bracketed = text.has(_BRACKETS)
-        self._ends: list[int] | None = None
 
     def between(self, kind: str, first: int, last: int) -> list[Term]:
-        """The terms of a kind that lie between two tokens."""
+        """Returns the terms of a kind that lie between two tokens."""
         return [t for t in self.kinds[kind] if first <= t.first and t.last <= last]
 
     def start(self, i: int, posts: list[int]) -> int:
-        """Where what may name amount i begins: after what belongs to the one before it."""
+        """Returns where what may name amount i begins: after what belongs to the one before it."""
         return posts[i - 1] if i else self.sentence.start
 
     def stop(self, i: int) -> int:
-        """Where what may name amount i ends: at the next one."""
+        """Returns where what may name amount i ends: at the next one."""
         return self.found[i + 1].first if i + 1 < len(self.found) else self.sentence.stop
 
+    @cached_property
+    def _ends(self) -> list[int]:
+        return [k for k in self.sentence if self.words[k] in _ENDS]
+
     def group(self, at: int) -> range:
-        """The part of the sentence between semicolons, colons and brackets that a token stands in."""
-        if self._ends is None:
-            self._ends = [k for k in self.sentence if self.words[k] in _ENDS] if self.text.has(_ENDS) else []
+        """Returns the part of the sentence between semicolons, colons and brackets that holds a token."""
         first, last = self.sentence.start, self.sentence.stop
         for k in self._ends:
             if k < at:
@@ -59,7 +59,7 @@ class Sentence:
         return range(first, last)
 
     def in_brackets(self, at: int) -> bool:
-        """Whether a token stands in brackets."""
+        """Says whether a token stands in brackets."""
         before = self.words[self.sentence.start : at]
         return before.count("(") > before.count(")")
 
@@ -84,7 +84,7 @@ class Sentence:
 
 
 def distinct(terms: list[Term]) -> list[Term]:
-    """The first terms of each meaning."""
+    """Returns the first term of each meaning."""
     chosen: list[Term] = []
     for term in terms:
         if all(set(term.values).isdisjoint(other.values) for other in chosen):
@@ -104,7 +104,7 @@ class Names(NamedTuple):
 
 
 def listed(sentence: Sentence, posts: list[int]) -> Given:
-    """Values given to the amounts of a run one by one: '0.42 and 0.40 for the vertical and horizontal ratio'."""
+    """Finds the values given to the amounts of a run one by one: '0.42 and 0.40 for the vertical and horizontal ratio'."""
     given: Given = {}
     for run in sentence.runs:
         for kind in sentence.spoken:
@@ -157,7 +157,7 @@ def _shared(sentence: Sentence, kind: str, run: list[int], posts: list[int]) -> 
 def paired(
     sentence: Sentence, i: int, own: dict[str, frozenset], named: dict[int, Names], taken: set[tuple[int, str]]
 ) -> dict[str, frozenset]:
-    """What a run of numbers takes in order from as many before it: 0.64 in zone B and 0.67 in zone C; then 0.80 and 0.81.
+    """Finds what a run of numbers takes in order from as many before it: 0.64 in zone B and 0.67 in zone C; then 0.80 and 0.81.
     `taken` are the amounts and kinds that took theirs so."""
     run, found = sentence.run_of.get(i, ()), sentence.found
     size = len(run)
@@ -180,7 +180,7 @@ def paired(
 
 
 def other(sentence: Sentence, i: int, own: dict[str, frozenset], named: dict[int, Names]) -> dict[str, frozenset]:
-    """What a number that another is compared with is of: 49.0 µm in veins, compared with 41.9 µm, is of arteries."""
+    """Finds what a number is of that another is compared with: 49.0 µm in veins, compared with 41.9 µm, is of arteries."""
     if not i:
         return {}
     one = sentence.found[i - 1]

@@ -69,7 +69,7 @@ class _SentenceNames:
         self.compared = sentence.text.has(WORDS.compared)
 
     def named(self) -> dict[int, Names]:
-        """By the first token of each amount."""
+        """Returns the names of each amount, by its first token."""
         sentence, found = self.sentence, self.found
         posts = [self._post(i) for i in range(len(found))]
         listed = number_lists.listed(sentence, posts)

@@ -22,7 +22,7 @@ class Spelled(NamedTuple):
 
 
 def fraction(words: list[str], i: int) -> Spelled | None:
-    """A third, two thirds, three quarters; twice, three times."""
+    """Reads a third, two thirds, three quarters; twice, three times."""
     if words[i] == "twice":
         return Spelled(1, 2.0, 2.0, 0.2, False, True)
     after = words[i + 1] if i + 1 < len(words) else ""
@@ -36,7 +36,7 @@ def fraction(words: list[str], i: int) -> Spelled | None:
 
 
 def number(words: list[str], i: int) -> Spelled:
-    """The number in words at token i, with the second word of twenty-three and the second end of two to three."""
+    """Reads the number in words at token i, with the second word of twenty-three and the second end of two to three."""
     value, after = float(SPELLED[words[i]]), words[i + 1] if i + 1 < len(words) else ""
     if value >= 20 and 0 < SPELLED.get(after, 0) < 10:
         return Spelled(2, value + SPELLED[after], value + SPELLED[after], 0.0, True)
@@ -47,7 +47,7 @@ def number(words: list[str], i: int) -> Spelled:
 
 
 def quantifies(text: Reading, i: int) -> bool:
-    """Whether the number in words at token i counts something that the facts may count, or is a level."""
+    """Says whether the number in words at token i counts something that the facts may count, or is a level."""
     words, word = text.words, text.words[i]
     before, after = words[i - 1] if i else "", words[i + 1] if i + 1 < len(words) else ""
     conditions = text.of("conditions")
@@ -150,7 +150,7 @@ class _Numbers:
         self.named: set[int] | None = None  # the tokens of longer names, once they are asked for
 
     def at(self, places: list[int]) -> list[Amount]:
-        """The numbers at these tokens."""
+        """Reads the numbers at these tokens."""
         done = 0
         for i in places:
             if i >= done and (amount := self._amount(i)) is not None:
