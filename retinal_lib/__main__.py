@@ -48,6 +48,24 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     argument("folders", nargs="+", **_RUN)
     argument("--out", type=paths.resolve, default="splits.csv", help="the file to write (splits.csv)")
 
+    _add_export(add)
+
+    argument = add("survey", _survey, "measures repetition, variety and balance of runs, and what a blind reader could guess")
+    argument("folders", nargs="+", **_RUN)
+    argument("--images", type=paths.resolve, help="the folder that image names begin in, to find pictures nearly the same")
+
+    argument = add("card", _card, "writes a run's dataset card, card.md, and its figures")
+    argument("folder", **_RUN)
+
+    _add_boxes(add)
+
+    argument = add("review", _review, "counts what reviewers decided, and how far they agree")
+    argument("folders", nargs="+", **_RUN)
+    argument("--merge", nargs="+", metavar="reviews.jsonl", default=[], help="files of other reviewers, to add to the run's")
+    return parser, commands.choices
+
+
+def _add_export(add: Callable[..., Callable]) -> None:
     shape = {"epilog": _FORMS, "formatter_class": argparse.RawDescriptionHelpFormatter}
     argument = add("export", _export, "writes accepted conversations in the form of a trainer, one file a split", **shape)
     argument("folders", nargs="+", **_RUN)
@@ -58,13 +76,8 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     reviewed = "accepted: only what reviewers accepted or fixed; unrejected: also what nobody has reviewed yet"
     argument("--reviewed", help=f"leave out rejected and disputed samples and put in fixes, by reviews.jsonl. {reviewed}")
 
-    argument = add("survey", _survey, "measures repetition, variety and balance of runs, and what a blind reader could guess")
-    argument("folders", nargs="+", **_RUN)
-    argument("--images", type=paths.resolve, help="the folder that image names begin in, to find pictures nearly the same")
 
-    argument = add("card", _card, "writes a run's dataset card, card.md, and its figures")
-    argument("folder", **_RUN)
-
+def _add_boxes(add: Callable[..., Callable]) -> None:
     argument = add("boxes", _boxes, "writes boxes.json, with boxes for every lesion of a dataset")
     argument("dataset", help="a dataset with lesion masks, such as IDRiD_seg, or your own page")
     argument("--data-root", help="the dataset's folder as unzipped; without it, a sample is drawn")
@@ -72,11 +85,6 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     argument("--split", help="one of the dataset's splits")
     argument("--out-dir", help="the folder for boxes.json")
     argument("--limit", type=int, help="how many images at most")
-
-    argument = add("review", _review, "counts what reviewers decided, and how far they agree")
-    argument("folders", nargs="+", **_RUN)
-    argument("--merge", nargs="+", metavar="reviews.jsonl", default=[], help="files of other reviewers, to add to the run's")
-    return parser, commands.choices
 
 
 def _show(chosen: Namespace) -> str:
@@ -143,10 +151,10 @@ def _boxes(chosen: Namespace) -> str:
 
 
 def _review(chosen: Namespace) -> str:
-    from retinal_lib.review import report
+    from retinal_lib.review import review
 
-    lines = [report.merge(chosen.folders, chosen.merge)] if chosen.merge else []
-    return "\n".join([*lines, *(line for folder in chosen.folders for line in report.of_folder(folder))])
+    lines = [review.merge_reviews(chosen.folders, chosen.merge)] if chosen.merge else []
+    return "\n".join([*lines, *(line for folder in chosen.folders for line in review.report(folder))])
 
 
 if __name__ == "__main__":

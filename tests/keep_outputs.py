@@ -27,6 +27,7 @@ if __name__ == "__main__":
         "RETINAL_LIB_ROOT": str(HERE.parent / "artifacts" / "tests"),
         "PYTHONHASHSEED": "0",
         "RETINAL_LIB_HEADLESS": "1",
+        "TQDM_DISABLE": "1",  # a slow machine would keep a progress bar
     }
     for name in sys.argv[1:]:
         keep(Path(name).resolve())

@@ -7,10 +7,12 @@ import nbformat
 import pytest
 from nbval.kernel import RunningKernel
 
-# kernels inherit these: a project folder of their own, no keys, one order of sets
+# kernels inherit these: a project folder of their own, no keys, one order of sets, and no progress bars, which a slow machine
+# would show and a quick one would not
 os.environ["RETINAL_LIB_ROOT"] = str(Path(__file__).resolve().parents[1] / "artifacts" / "tests")
 os.environ["PYTHONHASHSEED"] = "0"
 os.environ["RETINAL_LIB_HEADLESS"] = "1"
+os.environ["TQDM_DISABLE"] = "1"
 for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
     os.environ.pop(name, None)
 

@@ -2,14 +2,16 @@
 
 import getpass
 import os
+from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 
-from retinal_lib import paths
-from retinal_lib.display import FullTable, count
+from retinal_lib import conversation, paths
+from retinal_lib.display import FullTable, are, count
 from retinal_lib.errors import UserError, unknown
-from retinal_lib.review import sample_html
-from retinal_lib.review.decisions import FILE
+from retinal_lib.review import agreement, decisions, sample_html
+from retinal_lib.review.decisions import FILE, STATES
 from retinal_lib.review.finished_run import FinishedRun
 from retinal_lib.review.session import ReviewSession
 from retinal_lib.run import run_files, settings
@@ -97,3 +99,35 @@ def _login() -> str:
         return getpass.getuser()
     except (OSError, KeyError):  # a container without names
         return "reviewer"
+
+
+# --- for the command line: results from a run's folder alone, without its dataset ---------------------------------------
+
+
+def report(folder: Path) -> list[str]:
+    """Returns a run's review results in a few lines. UserError: the folder holds no finished run, or its reviews cannot be
+    read."""
+    file = folder / "conversations.jsonl"
+    if not file.is_file():
+        raise UserError(f"{paths.display_path(folder)} holds no conversations.jsonl; name the folder of a finished run")
+    hashes = {entry.id: decisions.conversation_hash(entry.to_llava()["conversations"]) for entry in conversation.read(file)}
+    run_decisions, unreadable = decisions.read(folder / FILE)
+    verdicts = decisions.verdicts(run_decisions, hashes)
+    final = Counter(decisions.consensus(verdicts.get(name, {}).values()).state for name in hashes)
+    lines = [f"{paths.display_path(folder)}: " + ", ".join(f"{final[state]:,} {state}" for state in STATES)]
+    pairs = agreement.between(map(decisions.votes, verdicts.values()))
+    lines += [f"  {one} and {other}: {result}" for (one, other), result in pairs.items()]
+    old = len({d.id for d in decisions.not_undone(run_decisions) if hashes.get(d.id) != d.sha256})
+    lines += [f"  {count(old, 'sample')} changed since a review, which does not count any more"] if old else []
+    return lines + ([f"  {count(unreadable, 'line')} of {FILE} cannot be read"] if unreadable else [])
+
+
+def merge_reviews(folders: list[Path], others: list[str]) -> str:
+    """Adds the decisions of other reviewers' files to a run's own and returns a sentence with their number. UserError: there
+    is not exactly one folder; as `report` and `decisions.merge`."""
+    if len(folders) != 1:
+        raise UserError(f"--merge adds to the reviews of one run; found {count(len(folders), 'folder')}")
+    file = folders[0] / FILE
+    report(folders[0])
+    number = decisions.merge([*([file] if file.is_file() else []), *others], file)
+    return f"{count(number, 'decision')} {are(number)} in {paths.display_path(file)}"
