@@ -135,6 +135,17 @@ def test_conditions_by_other_names_and_none_at_all() -> None:
     assert answer_parser.conditions("A retina.", LABELS).state == UNREADABLE
 
 
+def test_a_form_affirms_what_it_is_a_form_of() -> None:
+    labels = ("diabetes", "diabetic retinopathy", "glaucoma")
+    assert answer_parser.conditions("This eye shows diabetic retinopathy.", ["diabetes", "glaucoma"]).value == ("diabetes",)
+    assert answer_parser.conditions("Moderate NPDR.", labels).value == ("diabetes", "diabetic retinopathy")
+    assert answer_parser.conditions("No proliferative retinopathy, but glaucoma.", labels).value == ("glaucoma",)
+    assert answer_parser.conditions("Diabetes without macular oedema.", ["diabetes", "macular oedema"]).value == ("diabetes",)
+    assert answer_parser.conditions("Cotton wool spots.", ["exudation", "cotton wool spots"]).value == ("cotton wool spots",)
+    haemorrhages = ["vitreous haemorrhage", "preretinal haemorrhage"]
+    assert answer_parser.conditions("A preretinal haemorrhage.", haemorrhages).value == ("preretinal haemorrhage",)
+
+
 EDGE = st.integers(0, 9999).map(lambda n: n / 10000)
 
 

@@ -223,11 +223,20 @@ def conditions(text: str, labels: Iterable[str]) -> Read:
 
 
 def _negations(clause: Reading, label: str) -> list[bool]:
-    """Whether a label is negated, for each time that a clause names it by any of its names."""
+    """Whether a label is negated, for each time that a clause names it by any of its names or affirms a form of it: an eye with
+    diabetic retinopathy has diabetes too. A negated form says nothing of the label."""
     names = (label, *words()["names"].get(label, ()))
-    meant = {term.values for name in names for term in lexicon.read(name).of("conditions")}
-    found = [mention.polarity == NEGATED for mention in mentions(clause) if mention.conditions in meant]
-    return found + [polarity(clause, term) == NEGATED for name in names for term in _named_at(clause, name)]
+    texts = [lexicon.read(name) for name in names]
+    meanings = {term.values for text in texts for term in text.of("conditions")}
+    whole = {term.values for text in texts for term in text.of("conditions") if term.last - term.first == len(text.words)}
+    negations = [polarity(clause, term) == NEGATED for name in names for term in _named_at(clause, name)]
+    for mention in mentions(clause):
+        parents = frozenset.intersection(*(implied(condition) for condition in mention.conditions))
+        if mention.conditions in meanings:
+            negations.append(mention.polarity == NEGATED)
+        elif mention.polarity == AFFIRMED and label not in words()["apart"] and any((parent,) in whole for parent in parents):
+            negations.append(False)
+    return negations
 
 
 # --- boxes and numbers ---------------------------------------------------------------------------------------------------
