@@ -68,7 +68,7 @@ def _rows(count: int, more: float = 0) -> tuple[Figure, list[tuple[Axes, Axes]]]
 
 
 def _picture(axes: Axes, path: Path, title: str) -> None:
-    drawing.show(axes, np.asarray(images.upright(path, _SIDE)))
+    drawing.show(axes, np.asarray(images.load_upright(path, _SIDE)))
     drawing.headline(axes, title, fontsize=10)
 
 

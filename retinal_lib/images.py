@@ -19,10 +19,10 @@ _TOO_MANY = f"more than the {MOST_PIXELS:,} that a fundus photograph may have"
 _QUALITY = 90
 
 
-def upright(path: Path, side: int) -> Image.Image:
+def load_upright(path: Path, side: int) -> Image.Image:
     """Reads a picture as RGB, turned as its EXIF mark says, its longest side at most `side` pixels. UserError: it cannot be
     read."""
-    with opened(path) as image:
+    with open_image(path) as image:
         image.draft("RGB", (side, side))  # lets JPEG files decode at a fraction of their size
         ImageOps.exif_transpose(image, in_place=True)
         image.load()
@@ -32,7 +32,7 @@ def upright(path: Path, side: int) -> Image.Image:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
+def open_image(path: Path) -> Iterator[Image.Image]:
     """Opens an image file, its pixels not read yet. UserError, also from inside the block: it is not there, is no image, or
     has too many pixels."""
     try:
@@ -65,7 +65,7 @@ def _rgb(picture: Image.Image) -> Image.Image:
 def as_sent(path: Path) -> str:
     """Returns the image as a data URL: JPEG, its longest side at most SENT_SIDE pixels, without metadata. UserError: it cannot
     be read."""
-    pixels, file = upright(path, SENT_SIDE), io.BytesIO()
+    pixels, file = load_upright(path, SENT_SIDE), io.BytesIO()
     bare = Image.new("RGB", pixels.size)  # Pillow writes comments and profiles that it read; a new image has none
     bare.paste(pixels)
     bare.save(file, "JPEG", quality=_QUALITY)
@@ -75,7 +75,7 @@ def as_sent(path: Path) -> str:
 def sent_size(path: Path) -> tuple[int, int]:
     """Returns width and height of the image as sent, in pixels, without reading the pixels. UserError: the file is no image by
     its first bytes, or has too many pixels."""
-    with opened(path) as image:
+    with open_image(path) as image:
         scale = min(1, SENT_SIDE / max(image.size))
         return max(1, round(image.width * scale)), max(1, round(image.height * scale))
 
@@ -83,7 +83,7 @@ def sent_size(path: Path) -> tuple[int, int]:
 def perceptual_hash(path: Path) -> np.ndarray:
     """Returns a perceptual hash (uint8 [32], 256 bits): whether the fundus gets brighter from left to right, in 16 x 16 places.
     The dark margin is cut off first, so that crops and sizes matter little. UserError: the file cannot be read."""
-    grey = np.asarray(upright(path, 256).convert("L"), dtype=np.float32)
+    grey = np.asarray(load_upright(path, 256).convert("L"), dtype=np.float32)
     fundus = grey > max(12.0, 0.15 * float(grey.max()))
     rows, columns = np.flatnonzero(fundus.mean(axis=1) > 0.05), np.flatnonzero(fundus.mean(axis=0) > 0.05)
     if rows.size and columns.size:

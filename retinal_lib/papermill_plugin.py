@@ -33,13 +33,13 @@ from retinal_lib.paths import NON_INTERACTIVE
 HOMES = {"infer": "inference.infer", "evaluation": "evaluate.evaluation"}
 
 
-class Refused(click.ClickException):
+class NotebookRefused(click.ClickException):
     """Nothing was run; the message says why. papermill's command prints it as one sentence."""
 
     exit_code = 2
 
 
-class Failed(click.ClickException):
+class NotebookFailed(click.ClickException):
     """The notebook stopped with a UserError. papermill's command prints its sentence, without a stack."""
 
 
@@ -49,13 +49,13 @@ _click_invoke = click.Command.invoke
 
 
 def _invoke(command: click.Command, context: click.Context) -> object:
-    """Runs any click command; papermill's own gets its output path first. Refused, Failed: see there."""
+    """Runs any click command; papermill's own gets its output path first. NotebookRefused, NotebookFailed: see there."""
     if getattr(command.callback, "__module__", None) != "papermill.cli":
         return _click_invoke(command, context)
     try:
         ours = prepare(context.params)
     except UserError as error:
-        raise Refused(str(error)) from error
+        raise NotebookRefused(str(error)) from error
     try:
         return _click_invoke(command, context)
     except PapermillExecutionError as error:
@@ -63,7 +63,7 @@ def _invoke(command: click.Command, context: click.Context) -> object:
             raise
         if output := context.params["output_path"]:
             click.echo(f"The executed notebook with the error lies at {output.format()}", err=True)
-        raise Failed(error.evalue) from error
+        raise NotebookFailed(error.evalue) from error
 
 
 def prepare(params: dict) -> bool:
@@ -187,12 +187,12 @@ class Engine(NBClientEngine):
 
     @classmethod
     def execute_notebook(cls, nb: dict, kernel_name: str, *arguments: object, **options: object) -> object:
-        """Runs a notebook. Refused: it does not have a parameter that was passed; nothing was run or written."""
+        """Runs a notebook. NotebookRefused: it does not have a parameter that was passed; nothing was run or written."""
         if _output_name(nb):
             try:
                 check(nb, nb.metadata.get("papermill", {}).get("parameters", {}))
             except UserError as error:
-                raise Refused(str(error)) from error
+                raise NotebookRefused(str(error)) from error
             # ipykernel warns on stderr that it listens on TCP, which for a kernel on this machine helps nobody
             options = {"extra_arguments": ["--log-level=ERROR"]} | options
         with _environment(NON_INTERACTIVE, "1"):  # kernels inherit it

@@ -27,7 +27,7 @@ Worker = Callable[[list[dict]], list[dict]]  # items to rows, a row for each ite
 # --- what the workers do ------------------------------------------------------------------------------------------------
 
 
-class Answering:
+class AnswerWorker:
     """A worker that answers questions with a model, which it loads once."""
 
     def __init__(self, model_name: str, loading: dict, options: dict):
@@ -44,7 +44,7 @@ class Answering:
         ]
 
 
-class OneByOne:
+class ItemWorker:
     """A worker whose items do not depend on each other: `row` says what is added to an item."""
 
     def __call__(self, items: list[dict]) -> list[dict]:
@@ -62,7 +62,7 @@ class OneByOne:
         raise NotImplementedError
 
 
-class Boxing(OneByOne):
+class BoxWorker(ItemWorker):
     """A worker that finds the lesions of masks."""
 
     def row(self, item: dict) -> dict:
@@ -74,7 +74,7 @@ class Boxing(OneByOne):
         return {"size": list(mask.size), "lesions": lesions}
 
 
-class Describing(OneByOne):
+class DescriptionWorker(ItemWorker):
     """A worker that describes images of a dataset, which it reads once."""
 
     def __init__(self, dataset: str, data_root: str, automorph_root: str | None, split: str | None):
@@ -116,7 +116,7 @@ def answer(
 
     def ask(_model: object, asked: Sequence[ImageQuestions], chosen: Options) -> Iterator[tuple[object, list[str] | UserError]]:
         items = [{"id": a.key, "image": str(a.image), "questions": list(a.questions)} for a in asked]
-        worker = partial(Answering, str(model_name), loading, chosen.given)
+        worker = partial(AnswerWorker, str(model_name), loading, chosen.given)
         for row in _rows(worker, items, workers, address, gpus, block=4 * chosen.batch_size):
             yield row["id"], UserError(row["error"]) if "error" in row else row["answers"]
 
@@ -138,7 +138,7 @@ def boxes(masks: Sequence[str | Path], out: str | Path, workers: int = 1, addres
     ([8, 8], [{'box': [0.25, 0.375, 0.375, 0.5], 'pixels': 1}])
     """
     items = [{"id": str(path), "mask": str(path)} for path in masks]
-    return _write(Boxing, items, Path(out), "masks", workers, address)
+    return _write(BoxWorker, items, Path(out), "masks", workers, address)
 
 
 def describe(
@@ -151,7 +151,7 @@ def describe(
     address: str | None = None,
 ) -> Path:
     """Writes the hidden description of each usable image of a dataset as a line of JSON and returns the file."""
-    worker = partial(Describing, dataset, str(data_root), str(automorph_root) if automorph_root else None, split)
+    worker = partial(DescriptionWorker, dataset, str(data_root), str(automorph_root) if automorph_root else None, split)
     items = [{"id": name} for name in worker().data.images]
     return _write(worker, items, Path(out), "images", workers, address)
 
@@ -218,7 +218,7 @@ def _ray(workers: int, address: str | None) -> Iterator[object]:
 
 def _write(make: Callable[[], Worker], items: list[dict], out: Path, unit: str, workers: int, address: str | None) -> Path:
     """Writes a row for each item, in order; rows without an error that a stopped run left are kept."""
-    left = {row["id"]: row for row in _left(out) if "error" not in row}
+    left = {row["id"]: row for row in _earlier_rows(out) if "error" not in row}
     done = {item["id"]: left[item["id"]] for item in items if item["id"] in left}
     write_jsonl(out, list(done.values()))
     with out.open("a", encoding="utf-8") as lines, display.Bar(len(items), unit) as bar:
@@ -230,7 +230,7 @@ def _write(make: Callable[[], Worker], items: list[dict], out: Path, unit: str, 
     return write_jsonl(out, [done[item["id"]] for item in items])
 
 
-def _left(out: Path) -> Iterator[dict]:
+def _earlier_rows(out: Path) -> Iterator[dict]:
     """Yields the whole lines of an earlier run. UserError: the file was not written by this module."""
     if not out.is_file():
         return

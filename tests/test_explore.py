@@ -34,13 +34,13 @@ def test_every_dataset_is_told_in_numbers(dataset: str, drawn: dict[str, Path], 
         assert all(len(set(images)) == len(images) for images in group.classes.values())
         if not group.several:
             assert sum(map(len, group.classes.values())) <= counts["usable"]
-    assert found.classes and len(found.labels) and len(found.trouble) and len(found.examples) and len(found.outliers)
+    assert found.classes and len(found.labels) and len(found.problems) and len(found.examples) and len(found.outliers)
     assert len(found.measured.images) >= 8
     table = found.measured.table()
     assert (table["images"] + table["not plausible"] + table["left out besides"] <= len(found.measured.images)).all()
     assert bool(found.lesions.types) == bool(found.page.masks)
     if found.page.private_names:
-        shown = "".join(str(t.to_dict()) for t in (found.trouble, found.outliers, found.examples, found.measured.outliers))
+        shown = "".join(str(t.to_dict()) for t in (found.problems, found.outliers, found.examples, found.measured.outliers))
         assert not [name for name in found.data.images if Path(name).stem in shown or Path(name).stem[:7] in shown]
 
 
@@ -80,9 +80,9 @@ def test_a_level_that_nobody_has_is_shown(drawn: dict[str, Path], tmp_path: Path
 
 
 def test_trouble_counts_equal_things_together(drawn: dict[str, Path], tmp_path: Path) -> None:
-    table = explore("APTOS", drawn, tmp_path).trouble
+    table = explore("APTOS", drawn, tmp_path).problems
     assert list(table["how many"]) == [2] and "row …" in table["what"][0] and table["kind"][0] == "not known"
-    odir = explore("ODIR", drawn, tmp_path).trouble
+    odir = explore("ODIR", drawn, tmp_path).problems
     assert odir["kind"][0] == "not usable" and "anterior segment image" in odir["what"][0]
 
 

@@ -108,8 +108,8 @@ def fake(title: str, count: int, fill: float) -> Overlay:
 
 def test_the_worst_come_first() -> None:
     given = [fake("none", 0, 1), fake("clean", 1, 0.9), fake("many", 40, 0.5), fake("worst", 40, 0.1), fake("sparse", 3, 0.2)]
-    assert [given[i].title for i in overlay.worst(given)] == ["worst", "many", "sparse", "clean", "none"]
-    assert overlay.worst([]) == []
+    assert [given[i].title for i in overlay.rank_for_review(given)] == ["worst", "many", "sparse", "clean", "none"]
+    assert overlay.rank_for_review([]) == []
 
 
 def test_shares_are_those_of_the_mask() -> None:
@@ -194,7 +194,7 @@ def test_the_handout_needs_no_network_and_no_script(seen: list[Overlay], tmp_pat
     assert text.count("<img ") == 2 == text.count("alt=")
     assert "lost.jpg" in text and "Not shown" in text
     titles = re.findall(r"<b>(.*?)</b>", text)
-    assert titles == [seen[i].title for i in overlay.worst(seen[:2])]
+    assert titles == [seen[i].title for i in overlay.rank_for_review(seen[:2])]
     for layer in seen[0].layers:
         assert layer.hue.colour in text and layer.counted in text
     assert file.stat().st_size < 600_000 and json.dumps(titles)
@@ -202,7 +202,7 @@ def test_the_handout_needs_no_network_and_no_script(seen: list[Overlay], tmp_pat
 
 def test_the_picture_lies_under_its_boxes(seen: list[Overlay]) -> None:
     shown = seen[0]
-    made = sheets.card(shown)
-    thumb = np.asarray(picture.upright(shown.path, 480))
+    made = sheets.image_pair(shown)
+    thumb = np.asarray(picture.load_upright(shown.path, 480))
     assert np.array_equal(made.axes[0].images[0].get_array(), thumb)
     assert not made.axes[0].collections and made.axes[1].collections

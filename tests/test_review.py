@@ -367,9 +367,9 @@ def test_a_box_lights_up(desk_of: Reviewer) -> None:
     marked = f'data-box="{" ".join(map(str, box))}"'
     assert marked in desk_of.pane.html
     press(desk_of, box=" ".join(map(str, box)))
-    assert desk_of.image.value != plain and Image.open(BytesIO(desk_of.closer.value)).size == (360, 360)
+    assert desk_of.image.value != plain and Image.open(BytesIO(desk_of.zoomed.value)).size == (360, 360)
     press(desk_of, box="")
-    assert desk_of.image.value == plain and desk_of.closer.value == b""
+    assert desk_of.image.value == plain and desk_of.zoomed.value == b""
     press(desk_of, key="boxes")
     assert desk_of.image.value != plain and desk_of.legend.value == ""
     press(desk_of, key="boxes")

@@ -196,7 +196,7 @@ def test_an_upright_picture_of_every_kind_can_be_shown(tmp_path: Path) -> None:
     for mode in ("1", "L", "P", "RGB", "RGBA", "I;16", "CMYK", "F"):
         path = tmp_path / "eye.tif"
         Image.new(mode, (40, 20)).save(path)
-        assert picture.upright(path, 10).size == (10, 5) and picture.upright(path, 10).mode == "RGB"
+        assert picture.load_upright(path, 10).size == (10, 5) and picture.load_upright(path, 10).mode == "RGB"
 
 
 def test_an_interrupted_run_lets_go_and_goes_on_later(ask: Callable, server: FakeServer, tmp_path: Path) -> None:

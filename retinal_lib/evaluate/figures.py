@@ -11,7 +11,7 @@ from retinal_lib.drawing import Axes, Figure
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate import metrics
 from retinal_lib.evaluate.marks import Mark
-from retinal_lib.images import upright
+from retinal_lib.images import load_upright
 
 _SIDE, _COLUMNS = 220, 4  # pixels of a picture, pictures in a row
 
@@ -65,7 +65,7 @@ def gallery(wrong: Sequence[Mark]) -> Figure:
             panel.axis("off")
         for panel, mark in zip(axes, wrong, strict=False):
             try:
-                panel.imshow(upright(Path(mark.image), _SIDE))
+                panel.imshow(load_upright(Path(mark.image), _SIDE))
             except UserError:
                 panel.set_facecolor("0.8")
             answer = textwrap.wrap(f"answer: {mark.text}", 40)[:3]

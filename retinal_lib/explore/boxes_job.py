@@ -170,18 +170,18 @@ class BoxJob(DatasetJob):
         image = self.data.image(name)
         return MaskTask(image.export_name, image.path, image.masks, image.eye, image.crop)
 
-    def look(self, result: BoxesResult, number: int = 12) -> "Look":
+    def look(self, result: BoxesResult, number: int = 12) -> "BoxReview":
         """Returns the `number` images of a result that most want a second look: most boxes, lowest fill, most boxes at the
         edge of the field. Pictures that cannot be read are passed over: the result lists them."""
         overlays = []
-        for image in _suspects(result.images)[: _MORE * number]:
+        for image in _ranked_for_review(result.images)[: _MORE * number]:
             try:
                 shown = overlay.read(self.page, self.data.image(image.image), self.title(image.image))
                 _ = shown.edge_boxes  # reads the picture
                 overlays.append(shown)
             except UserError:
                 continue
-        return Look(self, tuple(overlays[i] for i in overlay.worst(overlays)[:number]))
+        return BoxReview(self, tuple(overlays[i] for i in overlay.rank_for_review(overlays)[:number]))
 
 
 def _image_boxes(image: str, sums: Collection[TypeSums]) -> ImageBoxes:
@@ -189,7 +189,7 @@ def _image_boxes(image: str, sums: Collection[TypeSums]) -> ImageBoxes:
     return ImageBoxes(image, sum(s.boxes for s in sums), sum(s.pixels for s in sums) / area if area else 1.0)
 
 
-def _suspects(images: tuple[ImageBoxes, ...]) -> list[ImageBoxes]:
+def _ranked_for_review(images: tuple[ImageBoxes, ...]) -> list[ImageBoxes]:
     """Images that have boxes, by the mean of two ranks: most boxes, lowest fill."""
     boxed = [image for image in images if image.boxes]
     ranks = overlay.rank([-image.boxes for image in boxed]) + overlay.rank([image.fill for image in boxed])
@@ -205,8 +205,8 @@ _NONE = "no image has a lesion to show"
 
 
 @dataclass(frozen=True)
-class Look:
-    """Images of a dataset with their boxes, those that want a second look first (see `overlay.worst`)."""
+class BoxReview:
+    """Images of a dataset with their boxes, those that want a second look first (see `overlay.rank_for_review`)."""
 
     job: BoxJob
     overlays: tuple[Overlay, ...]

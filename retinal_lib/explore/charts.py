@@ -106,7 +106,7 @@ def _example(axes: Axes, title: str, pixels: np.ndarray | None) -> None:
 
 def _thumb(path: Path) -> np.ndarray | None:
     try:
-        return np.asarray(images.upright(path, _THUMB))
+        return np.asarray(images.load_upright(path, _THUMB))
     except UserError:
         return None
 

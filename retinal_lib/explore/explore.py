@@ -136,16 +136,16 @@ class Explore(DatasetJob):
         bars = {label.title: [(_text(c, label), len(images)) for c, images in label.classes.items()] for label in self.classes}
         return drawing.bars(bars, len(self.usable))
 
-    # --- trouble --------------------------------------------------------------------------------------------------
+    # --- problems -------------------------------------------------------------------------------------------------
 
     @property
-    def trouble(self) -> pd.DataFrame:
+    def problems(self) -> pd.DataFrame:
         """What is missing or contradicts itself, equal things together."""
         none = {"what": ["nothing is missing or contradicts itself"]}
-        return FullTable(self._trouble[:_ROWS] or none)
+        return FullTable(self._problem_rows[:_ROWS] or none)
 
     @cached_property
-    def _trouble(self) -> list[dict[str, object]]:
+    def _problem_rows(self) -> list[dict[str, object]]:
         images: dict[tuple[str, str], list[str]] = defaultdict(list)
         for name in self.images:
             if reason := self.data.skipped.get(name):
@@ -243,7 +243,7 @@ class Explore(DatasetJob):
         written = []
         tables = {
             "labels": self.labels.replace({"label": {"": None}}).ffill() if len(self.labels) else self.labels,
-            "trouble": pd.DataFrame(self._trouble),
+            "trouble": pd.DataFrame(self._problem_rows),
             "measurements": self.measured.table([f.column for f in measurements.features()]),
             "outliers": self.measured.outliers,
             "lesions": self.lesions.table,

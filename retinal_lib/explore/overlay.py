@@ -85,7 +85,7 @@ class Overlay:
     def edge_boxes(self) -> int:
         """How many boxes touch the edge of the field of view. UserError: the image cannot be read."""
         edges = np.array([cluster.box for cluster in self.clusters])
-        return int(touches_field_edge(np.asarray(images.upright(self.path, _SIDE)), edges).sum()) if len(edges) else 0
+        return int(touches_field_edge(np.asarray(images.load_upright(self.path, _SIDE)), edges).sum()) if len(edges) else 0
 
     @property
     def caption(self) -> str:
@@ -200,7 +200,7 @@ def rank(values: Sequence[float]) -> np.ndarray:
     return np.searchsorted(np.sort(values), values)
 
 
-def worst(overlays: Sequence[Overlay]) -> list[int]:
+def rank_for_review(overlays: Sequence[Overlay]) -> list[int]:
     """Returns the places of the overlays, those first that most want a second look: by the mean of three ranks, most boxes,
     lowest fill, most boxes at the edge of the field. Ties stay in the order given; images without lesions come last.
     UserError: a picture cannot be read."""

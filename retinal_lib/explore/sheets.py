@@ -31,7 +31,7 @@ def panels(image: Overlay, insets: int = _INSETS) -> Figure:
         high, below = drawing.WIDTH / 3 * ratio + 0.16, drawing.WIDTH / insets + 0.1
         figure = drawing.figure(high + (below if lesions else 0) + 0.3)
         parts = figure.subfigures(2, 1, height_ratios=(high, below)) if lesions else [figure]
-        pixels = np.asarray(images.upright(image.path, _SIDE))
+        pixels = np.asarray(images.load_upright(image.path, _SIDE))
         axes = parts[0].subplots(1, 3)
         drawing.show(axes[0], pixels, image.title)
         drawing.show(axes[1], masks(image, pixels.shape[1::-1]), "mask")
@@ -46,14 +46,14 @@ def panels(image: Overlay, insets: int = _INSETS) -> Figure:
 
 
 def contact(overlays: Sequence[Overlay], columns: int = 4, order: bool = True) -> Figure:
-    """Draws many pictures with their boxes; those that want a second look first (see `overlay.worst`), unless `order` is
+    """Draws many pictures with their boxes; those that want a second look first (see `overlay.rank_for_review`), unless `order` is
     False. UserError: a picture cannot be read."""
     if not overlays:
         return drawing.sentence("there is no image to show")
     if order:
-        overlays = [overlays[i] for i in overlay.worst(overlays)]
+        overlays = [overlays[i] for i in overlay.rank_for_review(overlays)]
     rows = math.ceil(len(overlays) / columns)
-    pictures = [np.asarray(images.upright(image.path, _THUMB)) for image in overlays]
+    pictures = [np.asarray(images.load_upright(image.path, _THUMB)) for image in overlays]
     high = max(p.shape[0] / p.shape[1] for p in pictures) * drawing.WIDTH / columns + 0.33
     with drawing.style():
         figure, axes = drawing.grid(rows, columns, high * rows + 0.3)
@@ -66,10 +66,10 @@ def contact(overlays: Sequence[Overlay], columns: int = 4, order: bool = True) -
     return figure
 
 
-def card(image: Overlay) -> Figure:
+def image_pair(image: Overlay) -> Figure:
     """Draws one image without and with its boxes, side by side, and nothing else: for pages that have words of their own.
     UserError: the picture cannot be read."""
-    pixels = np.asarray(images.upright(image.path, _THUMB))
+    pixels = np.asarray(images.load_upright(image.path, _THUMB))
     with drawing.style():
         figure = drawing.figure(4 * pixels.shape[0] / pixels.shape[1], 8)
         figure.get_layout_engine().set(w_pad=0, h_pad=0, wspace=0.01, hspace=0)
@@ -117,7 +117,7 @@ def _legend(overlays: Sequence[Overlay], counted: bool = False) -> list[tuple[st
 
 def _enlarge(axes: Sequence[Axes], image: Overlay, lesions: list[tuple[Layer, Lesion]]) -> list[tuple[float, float]]:
     """Draws the insets; returns the lesions' centres as fractions of the picture."""
-    pixels = np.asarray(images.upright(image.path, max(image.size)))
+    pixels = np.asarray(images.load_upright(image.path, max(image.size)))
     high, wide = pixels.shape[:2]
     cached = {layer.kind: image.mask(layer) for layer, _ in lesions}
     centres = []
@@ -147,18 +147,18 @@ def _enlarge(axes: Sequence[Axes], image: Overlay, lesions: list[tuple[Layer, Le
 
 def write(overlays: Sequence[Overlay], file: Path, title: str, note: str = "", order: bool = True) -> Path:
     """Writes the sheet as one HTML file and returns its path: each image without and with its boxes, those that want a second
-    look first (see `overlay.worst`), unless `order` is False. `note` is a sentence under the title, such as the source and
+    look first (see `overlay.rank_for_review`), unless `order` is False. `note` is a sentence under the title, such as the source and
     terms. Images that cannot be read are named at the end. UserError: the file cannot be written."""
     cards, unread = [], []
     with display.Bar(len(overlays), "pictures") as bar:
         for done, image in enumerate(overlays, start=1):
             try:
-                cards.append((image, drawing.jpeg(card(image), _DOTS)))
+                cards.append((image, drawing.jpeg(image_pair(image), _DOTS)))
             except UserError as error:
                 unread.append(str(error))
             bar.show(done)
     if order:
-        cards = [cards[i] for i in overlay.worst([image for image, _ in cards])]
+        cards = [cards[i] for i in overlay.rank_for_review([image for image, _ in cards])]
     shown = [image for image, _ in cards]
     html = display.render(
         "explore/sheet.html",

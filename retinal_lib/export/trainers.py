@@ -26,12 +26,12 @@ class Form(NamedTuple):
     row: Callable[[Conversation], dict]
 
 
-def _sharegpt(talk: Conversation) -> dict:
-    return {"id": talk.id, "conversations": talk.to_llava()["conversations"], "images": [talk.image]}
+def _sharegpt(entry: Conversation) -> dict:
+    return {"id": entry.id, "conversations": entry.to_llava()["conversations"], "images": [entry.image]}
 
 
-def _chat(talk: Conversation) -> dict:
-    return {"id": talk.id, "messages": talk.to_messages(), "images": [talk.image]}
+def _chat(entry: Conversation) -> dict:
+    return {"id": entry.id, "messages": entry.to_messages(), "images": [entry.image]}
 
 
 FORMS = {
@@ -46,14 +46,14 @@ def export(
     folders: Iterable[str | Path],
     form: str,
     out: str | Path | None = None,
-    division: str | Path | None = None,
+    splits_file: str | Path | None = None,
     images: str | Path | None = None,
     reviewed: str | None = None,
 ) -> dict[Path, int]:
     """Writes the accepted conversations of finished runs in one of FORMS, and returns each file with their number.
 
     One file for each split that has any: by the run's splits.csv, for several runs by all of theirs together, or by
-    `division`, a splits.csv of your own; `all` where the runs have none. Files lie in `out` (`exports/<form>` of the run,
+    `splits_file`, a splits.csv of your own; `all` where the runs have none. Files lie in `out` (`exports/<form>` of the run,
     where it is one). With `images`, each picture's path begins with that folder, where it must lie. With `reviewed`
     (accepted or unrejected, see decisions.REVIEWED), reviews.jsonl decides too: what reviewers rejected or dispute stays out,
     and their fixes are put in.
@@ -70,13 +70,13 @@ def export(
     entries = _entries(folders, reviewed)
     if images is not None:
         entries = _with_pictures(entries, paths.resolve(images))
-    shares = _shares(entries, _places(folders, division))
+    by_split = _by_split(entries, _split_of_id(folders, splits_file))
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{target} is no folder to write to ({error.strerror}); name another with --out") from error
-    written = _write(target, form, shares, folders[0].name if len(folders) == 1 else target.name)
-    for name in {WHOLE, *splits.SPLITS} - set(shares):  # of an earlier export, now out of date
+    written = _write(target, form, by_split, folders[0].name if len(folders) == 1 else target.name)
+    for name in {WHOLE, *splits.SPLITS} - set(by_split):  # of an earlier export, now out of date
         (target / f"{name}{FORMS[form].suffix}").unlink(missing_ok=True)
     return written
 
@@ -106,30 +106,30 @@ def _with_pictures(entries: list[Conversation], root: Path) -> list[Conversation
     return [replace(entry, image=(root / entry.image).as_posix()) for entry in entries]
 
 
-def _places(folders: list[Path], division: str | Path | None) -> dict[str, str] | None:
+def _split_of_id(folders: list[Path], splits_file: str | Path | None) -> dict[str, str] | None:
     """Id -> split; None where no run has splits. UserError: only some have."""
-    if division is not None:
-        return {row.id: row.split for row in splits.read(paths.resolve(division))}
+    if splits_file is not None:
+        return {row.id: row.split for row in splits.read(paths.resolve(splits_file))}
     if not any((folder / splits.FILE).is_file() for folder in folders):
         return None
     rows = splits.read(folders[0] / splits.FILE) if len(folders) == 1 else splits.together(folders)
     return {row.id: row.split for row in rows}
 
 
-def _shares(entries: list[Conversation], places: dict[str, str] | None) -> dict[str, list[Conversation]]:
+def _by_split(entries: list[Conversation], places: dict[str, str] | None) -> dict[str, list[Conversation]]:
     """Split -> its entries, in the order of SPLITS."""
     if places is None:
         return {WHOLE: entries}
     lost = [entry.id for entry in entries if entry.id not in places]
     if lost:
         raise UserError(f"splits.csv has no row for {count(len(lost), 'conversation')}, the first {lost[0]}; write it anew")
-    shares = {split: [entry for entry in entries if places[entry.id] == split] for split in splits.SPLITS}
-    return {split: share for split, share in shares.items() if share}
+    by_split = {split: [entry for entry in entries if places[entry.id] == split] for split in splits.SPLITS}
+    return {split: share for split, share in by_split.items() if share}
 
 
-def _write(target: Path, form: str, shares: dict[str, list[Conversation]], name: str) -> dict[Path, int]:
+def _write(target: Path, form: str, by_split: dict[str, list[Conversation]], name: str) -> dict[Path, int]:
     suffix, row = FORMS[form]
-    files = {target / f"{split}{suffix}": [row(entry) for entry in share] for split, share in shares.items()}
+    files = {target / f"{split}{suffix}": [row(entry) for entry in share] for split, share in by_split.items()}
     with ExitStack() as stack:  # the files take their places together
         for path, rows in files.items():
             if suffix == ".parquet":

@@ -28,26 +28,26 @@ class Picture:
 
     def __init__(self, path: Path, facts: Iterable[Fact], side: int = SIDE):
         self.path = path
-        pixels = images.upright(path, side)
+        pixels = images.load_upright(path, side)
         self.pixels = Image.new("RGB", pixels.size)  # a new image has none of the file's own remarks
         self.pixels.paste(pixels)
         facts = list(facts)
         self.boxes = figures.boxes(facts)
         self.colours = {words: hue.colour for words, hue in figures.lesion_hues(facts).items()}
-        self.jpeg = self.drawn()
+        self.jpeg = self.to_jpeg()
 
-    def drawn(self, lit: Box | None = None, boxes: bool = True) -> bytes:
-        """Returns a copy as JPEG, with the boxes drawn in if wanted; the box `lit` stands out."""
+    def to_jpeg(self, highlighted: Box | None = None, boxes: bool = True) -> bytes:
+        """Returns a copy as JPEG, with the boxes drawn in if wanted; the box `highlighted` stands out."""
         copy = self.pixels.copy()
         pen = ImageDraw.Draw(copy)
         shown = self.boxes if boxes else []
         edges = drawing.frames([fact.value for fact in shown], copy.size, _GAP).tolist()
         for fact, frame in zip(shown, edges, strict=True):
-            if tuple(fact.value) != lit:
+            if tuple(fact.value) != highlighted:
                 pen.rectangle(frame, outline=self.colours[fact.words], width=2)
-        if lit:
-            colour = next((self.colours[fact.words] for fact in shown if tuple(fact.value) == lit), drawing.COLOURS[0])
-            left, top, right, bottom = drawing.frames([lit], copy.size, 2 * _GAP)[0].tolist()
+        if highlighted:
+            colour = next((self.colours[fact.words] for fact in shown if tuple(fact.value) == highlighted), drawing.COLOURS[0])
+            left, top, right, bottom = drawing.frames([highlighted], copy.size, 2 * _GAP)[0].tolist()
             pen.rectangle((left - _GAP, top - _GAP, right + _GAP, bottom + _GAP), outline=_LIT, width=3)
             pen.rectangle((left, top, right, bottom), outline=colour, width=3)
             across, down = (left + right) / 2, (top + bottom) / 2
@@ -55,10 +55,10 @@ class Picture:
             pen.line((across, 0, across, top - _GAP), fill=_LIT)
         return _jpeg(copy)
 
-    def closer(self, box: Box) -> bytes:
+    def zoom(self, box: Box) -> bytes:
         """Returns what lies in a box and around it at full resolution, as JPEG, enlarged where it is small. UserError: the
         file cannot be read any more."""
-        pixels = images.upright(self.path, images.MOST_PIXELS)
+        pixels = images.load_upright(self.path, images.MOST_PIXELS)
         left, top, right, bottom = drawing.frames([box], pixels.size, 0)[0].tolist()
         half = max(right - left, bottom - top, _LEAST) * 1.5
         across, down = (left + right) / 2, (top + bottom) / 2

@@ -40,7 +40,7 @@ _BUTTONS = {  # action -> text, style, what the pointer shows
 }
 
 
-class Pane(anywidget.AnyWidget):
+class ConversationPane(anywidget.AnyWidget):
     """A conversation as HTML that sends messages on keys and on clicks on boxes. `html` must be escaped already."""
 
     _esm = Path(__file__).with_name("reviewer.js").read_text(encoding="utf-8")
@@ -71,8 +71,8 @@ class Reviewer:
             "boxes": self._toggle_boxes,
         }
         self._build()
-        self._wire()
-        self._guarded(self._filter)()
+        self._connect_events()
+        self._show_errors(self._filter)()
 
     # --- the widgets -------------------------------------------------------------------------------------------------
 
@@ -90,8 +90,8 @@ class Reviewer:
         self.bar = widgets.IntProgress(min=0, max=1, layout={"width": "160px"})
         self.place, self.info, self.summary = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.image = widgets.Image(format="jpeg", layout={"max_width": "100%"})
-        self.legend, self.closer = widgets.HTML(), widgets.Image(format="jpeg", layout={"width": "360px"})
-        self.pane = Pane()
+        self.legend, self.zoomed = widgets.HTML(), widgets.Image(format="jpeg", layout={"width": "360px"})
+        self.pane = ConversationPane()
         self.comment = widgets.Text(placeholder="comment", layout={"width": "auto"})
         self.part = widgets.Dropdown(options=[("", None)], layout={"width": "150px"})
         self.text = widgets.Textarea(rows=4, layout={"width": "auto"})
@@ -104,7 +104,7 @@ class Reviewer:
         flow, buttons = {"flex_flow": "row wrap", "align_items": "center"}, self.buttons
         sides = {"flex_flow": "row wrap", "align_items": "flex-start"}
         half = {"flex": "1 1 380px", "min_width": "0"}
-        left = widgets.VBox([self.image, self.legend, self.closer], layout=half)
+        left = widgets.VBox([self.image, self.legend, self.zoomed], layout=half)
         fix = widgets.VBox([widgets.HBox([self.part, buttons["save"], buttons["reset"]], layout=flow), self.text])
         right = widgets.VBox([self.pane, self.comment, fix], layout=half)
         deciding = [button for name, button in buttons.items() if name not in ("save", "reset")]
@@ -119,15 +119,15 @@ class Reviewer:
             ]
         )
 
-    def _wire(self) -> None:
+    def _connect_events(self) -> None:
         for name, button in self.buttons.items():
-            button.on_click(self._guarded(self.actions[name]))
+            button.on_click(self._show_errors(self.actions[name]))
         for chosen in self.filters.values():
-            chosen.observe(self._guarded(self._filter), "value")
-        self.part.observe(self._guarded(self._show_part), "value")
-        self.pane.on_msg(lambda _, content, __: self._guarded(lambda: self._on_message(content))())
+            chosen.observe(self._show_errors(self._filter), "value")
+        self.part.observe(self._show_errors(self._show_part), "value")
+        self.pane.on_msg(lambda _, content, __: self._show_errors(lambda: self._on_message(content))())
 
-    def _guarded(self, work: Callable[[], None]) -> Callable[..., None]:
+    def _show_errors(self, work: Callable[[], None]) -> Callable[..., None]:
         """A callback whose errors are shown: Jupyter would drop them unseen."""
 
         def run(*_: object) -> None:
@@ -174,16 +174,16 @@ class Reviewer:
         finally:  # the picture of another sample must not stand beside this one
             self._show_picture()
 
-    def _show_picture(self, lit: Box | None = None) -> None:
-        """Shows the picture with or without its boxes; the box `lit` stands out, and is shown closer below."""
+    def _show_picture(self, highlighted: Box | None = None) -> None:
+        """Shows the picture with or without its boxes; the box `highlighted` stands out, and is shown closer below."""
         picture = self._picture
         self.legend.value = sample_html.legend(picture.colours if picture and self.with_boxes else {})
-        if picture is None or (not lit and self.with_boxes):
+        if picture is None or (not highlighted and self.with_boxes):
             self.image.value = picture.jpeg if picture else b""
         else:
-            self.image.value = picture.drawn(lit, self.with_boxes)
-        self.closer.value = picture.closer(lit) if lit else b""
-        self.closer.layout.display = "" if lit else "none"
+            self.image.value = picture.to_jpeg(highlighted, self.with_boxes)
+        self.zoomed.value = picture.zoom(highlighted) if highlighted else b""
+        self.zoomed.layout.display = "" if highlighted else "none"
 
     def _toggle_boxes(self) -> None:
         self.with_boxes = not self.with_boxes
@@ -228,7 +228,7 @@ class Reviewer:
     # --- acting -------------------------------------------------------------------------------------------------------
 
     def _on_message(self, content: dict) -> None:
-        """Acts on a key, or on a click on a box ("": on one that was lit)."""
+        """Acts on a key, or on a click on a box ("": on one that was highlighted)."""
         if "key" in content:
             self.actions[content["key"]]()
         elif "box" in content and self._picture is not None:

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from retinal_lib import paths
-from retinal_lib.check import conversation_check as check
+from retinal_lib import check, paths
 from retinal_lib.check.findings import finding_entry, trace_entry
 from retinal_lib.display import FullTable
 from retinal_lib.errors import UserError, unknown

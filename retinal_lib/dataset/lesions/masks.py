@@ -21,7 +21,7 @@ class Pixels(NamedTuple):
 def size(path: Path) -> tuple[int, int]:
     """Returns width and height of an image file, its pixels not read. UserError: it cannot be read."""
     try:
-        with images.opened(path) as image:
+        with images.open_image(path) as image:
             return image.size
     except UserError as error:
         raise UserError(f"{path}: the image cannot be read ({error})") from error
@@ -36,7 +36,7 @@ def read(path: Path) -> np.ndarray:
     import cv2  # here, since a dataset page that is only read needs no OpenCV
 
     try:
-        with images.opened(path) as image:
+        with images.open_image(path) as image:
             if image.mode != "P":
                 return np.asarray(image.getchannel(0) if len(image.getbands()) > 1 else image) > 0
             pixels, red = np.asarray(image), np.array(image.getpalette("RGB")[0::3], np.uint8)

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from retinal_lib.errors import UserError
-from retinal_lib.images import opened
+from retinal_lib.images import open_image
 from retinal_lib.inference.llava.checkpoint import read_json
 
 # of OpenAI's CLIP, for towers without a preprocessor_config.json
@@ -80,7 +80,7 @@ def load_image(image: str | Path | Image.Image) -> Image.Image:
     """Reads an image file as it is stored. UserError: the file is not there, is no image, or has too many pixels."""
     if isinstance(image, Image.Image):
         return image
-    with opened(Path(image).expanduser()) as file:
+    with open_image(Path(image).expanduser()) as file:
         file.load()
         return file.copy()
 
