@@ -46,8 +46,8 @@ def panels(image: Overlay, insets: int = _INSETS) -> Figure:
 
 
 def contact(overlays: Sequence[Overlay], columns: int = 4, order: bool = True) -> Figure:
-    """Draws many pictures with their boxes; those that want a second look first (see `overlay.rank_for_review`), unless `order` is
-    False. UserError: a picture cannot be read."""
+    """Draws many pictures with their boxes; those most in need of review first (see `overlay.rank_for_review`), unless
+    `order` is False. UserError: a picture cannot be read."""
     if not overlays:
         return drawing.sentence("there is no image to show")
     if order:
@@ -146,9 +146,9 @@ def _enlarge(axes: Sequence[Axes], image: Overlay, lesions: list[tuple[Layer, Le
 
 
 def write(overlays: Sequence[Overlay], file: Path, title: str, note: str = "", order: bool = True) -> Path:
-    """Writes the sheet as one HTML file and returns its path: each image without and with its boxes, those that want a second
-    look first (see `overlay.rank_for_review`), unless `order` is False. `note` is a sentence under the title, such as the source and
-    terms. Images that cannot be read are named at the end. UserError: the file cannot be written."""
+    """Writes the sheet as one HTML file and returns its path: each image without and with its boxes, those most in need of
+    review first (see `overlay.rank_for_review`), unless `order` is False. `note` is a sentence under the title, such as the
+    source and terms. Images that cannot be read are named at the end. UserError: the file cannot be written."""
     cards, unread = [], []
     with display.Bar(len(overlays), "pictures") as bar:
         for done, image in enumerate(overlays, start=1):
