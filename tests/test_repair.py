@@ -40,7 +40,7 @@ def test_an_error_is_put_to_the_teacher_in_one_more_turn(ask: Callable, server: 
     assert outcome.counts["accepted"] == 2 and len(server.asked) == 4
     first, second = (body["messages"] for body in sorted(server.asked, key=lambda body: len(body["messages"]))[::3])
     assert [m["role"] for m in second] == ["system", "user", "assistant", "user"] and second[2]["content"] == WRONG
-    assert "turn 1, answer: 'retinal detachment' is stated as present" in second[3]["content"] and len(first) == 2
+    assert "turn 1, answer: the answer says that 'retinal detachment' is present" in second[3]["content"] and len(first) == 2
     assert (outcome.checks.repaired, outcome.checks.rejected) == (2, 0)
     errors = {kind: n for kind, n in outcome.checks.before.items() if kind[1] == "error"}
     assert errors == {("unsupported_disease", "error"): 2} and not {s for _, s in outcome.checks.after} & {"error"}

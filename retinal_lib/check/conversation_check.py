@@ -1,4 +1,4 @@
-"""A conversation checked against its case: what facts support, and what is wrong."""
+"""The check of a conversation against the facts of its case."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -60,8 +60,8 @@ def check(
     ... ]
     >>> for finding in check(talk, case):
     ...     print(finding.kind, finding.text, sep=": ")
-    side: the right eye is named, but it is the left eye
-    unsupported_disease: 'drusen' is stated as present, but no fact says so
+    side: the answer names the right eye, but it is the left eye
+    unsupported_disease: the answer says that 'drusen' is present, but no fact says so
     """
     return examine(conversation, case, track, style).findings
 
@@ -124,7 +124,7 @@ def _missing(case: Case, turns: list[_Turn]) -> Iterator[Finding]:
     present, answers = {fact.aspect for fact in case.facts}, [turn.answer for turn in turns]
     for aspect in _DEMANDED if len(turns) > 1 else _DEMANDED[:-1]:  # the alignment track states no measurements
         if aspect in present - spoken and not _worded(case, aspect, answers):
-            says = f"no answer speaks of the aspect {aspect!r}, which has facts"
+            says = f"no answer mentions the aspect {aspect!r}, although there are facts about it"
             yield Finding("coverage_missing", WARNING, len(turns), (0, 0), says)
 
 
@@ -148,7 +148,7 @@ def _twice(turns: list[_Turn], traces: list[Trace]) -> Iterator[Finding]:
             both = len(asked[later] & asked[earlier]) / (len(asked[later] | asked[earlier]) or 1)
             same = held[later] and held[later] <= held[earlier]
             if (both > 0.6 and (same or not held[later])) or (same and (both > 0.25 or after[later] & after[earlier])):
-                text = f"turn {later + 1} asks what turn {earlier + 1} asked"
+                text = f"turn {later + 1} asks the same as turn {earlier + 1}"
                 yield Finding("coverage_twice", WARNING, later + 1, (0, 0), text, None, "question")
                 break
 

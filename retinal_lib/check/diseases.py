@@ -1,10 +1,10 @@
-"""Diseases, lesions, grades and normality stated in answers, held against the facts."""
+"""Checks of diseases, lesions, grades and normality that answers state."""
 
 from itertools import pairwise
 
 from retinal_lib.check import lesion_locations
 from retinal_lib.check.case_profile import ABSENT, POSSIBLE, PRESENT
-from retinal_lib.check.findings import WARNING, AnswerFindings, Check, contradicted
+from retinal_lib.check.findings import WARNING, AnswerFindings, Check, but_fact
 from retinal_lib.check.language.lexicon import VOCABULARY, Reading, Term, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, Mention, mentions, polarity
 from retinal_lib.facts import Fact
@@ -17,10 +17,10 @@ _WITHHELD = frozenset([NEGATED, UNCERTAIN, "negated_after", "uncertain_after"]) 
 
 
 class Diseases(Check):
-    """Conditions that answers affirm or negate."""
+    """Check of the conditions that answers affirm or negate."""
 
     def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
-        """Judges an answer."""
+        """Checks an answer."""
         for mention in mentions(answer):
             if mention.polarity != UNCERTAIN and not self._is_definition(answer.words, mention):
                 judge = self._negated if mention.polarity == NEGATED else self._affirmed
@@ -28,14 +28,14 @@ class Diseases(Check):
         self._yes_or_no(answer, question, findings)
 
     def _negated(self, answer: Reading, mention: Mention, findings: AnswerFindings) -> None:
-        term, text = mention.term, f"{answer.text_of(mention.term)!r} is denied, but "
+        term, text = mention.term, f"the answer says that {answer.text_of(mention.term)!r} is absent, but "
         stance, fact = self.profile.stance_of(mention.conditions)
         if stance == PRESENT and fact.aspect == "lesion" and lesion_locations.somewhere(answer, term, mention.sentence):
             findings.trace(term, fact)
         elif stance == PRESENT:
             findings.add("denied_disease", term, text + fact.text, fact)
         elif stance is None and not self.profile.listed and not self._is_graded_absent(answer.words, mention):
-            findings.add("ungrounded_denial", term, f"{text}no fact says that it was looked for", None, WARNING)
+            findings.add("ungrounded_denial", term, f"{text}no fact says that anyone looked for it", None, WARNING)
         elif fact is not None:
             findings.trace(term, fact)
 
@@ -51,11 +51,13 @@ class Diseases(Check):
             if self._is_of_patient(answer, mention):
                 findings.trace(term, fact)
             else:
-                findings.add("unsupported_disease", term, f"{text!r} is stated of this eye, but {fact.text}", fact)
+                findings.add("unsupported_disease", term, f"the answer says that this eye has {text!r}, but {fact.text}", fact)
         elif profile.ungradable:
-            findings.add("ungradable", term, f"{text!r} is stated of an image that cannot be graded", profile.ungradable)
+            says = f"the answer says that {text!r} is present, but the image cannot be graded"
+            findings.add("ungradable", term, says, profile.ungradable)
         else:
-            findings.add("unsupported_disease", term, f"{text!r} is stated as present, {contradicted(fact)}", fact)
+            says = f"the answer says that {text!r} is present, {but_fact(fact)}"
+            findings.add("unsupported_disease", term, says, fact)
 
     def _is_definition(self, words: list[str], mention: Mention) -> bool:
         """Whether a sentence says what another level of a scale stands for: grade 4 is proliferative retinopathy."""
@@ -110,15 +112,15 @@ class Diseases(Check):
         stance, fact = self.profile.stance_of(asked[0].values)
         if (reply == "no" and stance == PRESENT) or (reply == "yes" and stance in (ABSENT, None)):
             kind = "denied_disease" if reply == "no" else "unsupported_disease"
-            text = f"{reply!r} answers whether there is {question.text_of(asked[0])!r}, {contradicted(fact)}"
+            text = f"the answer to the question about {question.text_of(asked[0])!r} is {reply!r}, {but_fact(fact)}"
             findings.add(kind, Term(0, 1), text, fact)
 
 
 class Grades(Check):
-    """Words of severity, scales, and the graded distance of exudates from the macula."""
+    """Check of words of severity, names of scales, and the graded distance of exudates from the macula."""
 
     def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
-        """Judges an answer."""
+        """Checks an answer."""
         for term in answer.of("severity"):
             if self._is_of_retinopathy(answer, term) and polarity(answer, term) == AFFIRMED:
                 self._severity(answer, term, findings)
@@ -132,13 +134,13 @@ class Grades(Check):
     def _severity(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
         if term.first and answer.words[term.first - 1] in WORDS.other_levels:
             return
-        text = f"{answer.text_of(term)!r} is stated of diabetic retinopathy, but "
+        text = f"the answer calls diabetic retinopathy {answer.text_of(term)!r}, but "
         if self.profile.severity is not None:
             level, fact = self.profile.severity
             if level not in term.values:
                 findings.add("wrong_grade", term, text + fact.text, fact)
         elif self.profile.stance("diabetic_retinopathy")[0] == PRESENT:
-            findings.add("wrong_grade", term, f"{text}no fact says how severe it is")
+            findings.add("wrong_grade", term, f"{text}no fact gives its severity")
 
     def _is_of_retinopathy(self, answer: Reading, term: Term) -> bool:
         """Whether a word of severity says how severe diabetic retinopathy is."""
@@ -161,8 +163,8 @@ class Grades(Check):
         both_exudates = any("exudate" in str(v) for v in term.values) and any("exudate" in unit for unit in held)
         if held.isdisjoint(term.values) and not both_exudates and polarity(answer, term, 4) == AFFIRMED:
             fact = grades[0] if grades else None
-            reason = f"but {fact.text}" if fact else "but no fact is a grade on it"
-            findings.add("wrong_grade", term, f"the scale {answer.text_of(term)!r} is named, {reason}", fact)
+            reason = f"but {fact.text}" if fact else "but no fact gives a grade on it"
+            findings.add("wrong_grade", term, f"the answer names the scale {answer.text_of(term)!r}, {reason}", fact)
 
     def _distance(self, answer: Reading, term: Term, fact: Fact, findings: AnswerFindings) -> None:
         """Exudates within or beyond one disc diameter of the macula, against the graded distance."""
@@ -176,11 +178,11 @@ class Grades(Check):
         far = not WORDS.far.isdisjoint(before)
         after = answer.words[term.last : min(term.last + 9, sentence.stop)]
         if "disc" in after and not {"macula", "fovea"} & set(after):
-            text = f"{answer.text_of(term)} from the optic disc is stated, but {fact.text}"
+            text = f"the answer gives {answer.text_of(term)!r} as a distance from the optic disc, but {fact.text}"
         elif fact.value == 1 and "most" in before:
-            text = f"most exudates are said to lie so, but {fact.text}"
+            text = f"the answer says that most exudates lie at this distance, but {fact.text}"
         elif near != far and self._is_wrong(near, _lies_not(answer, term, sentence), fact):
-            text = f"{' '.join(before[-3:])} {answer.text_of(term)} is stated of exudates, but {fact.text}"
+            text = f"the answer gives a wrong distance of exudates ({answer.text_of(term)!r}): {fact.text}"
         else:
             return
         findings.add("wrong_grade", term, text, fact)
@@ -201,10 +203,10 @@ def _lies_not(answer: Reading, term: Term, sentence: range) -> bool:
 
 
 class Normality(Check):
-    """What is called normal or free of disease, and what is described of an image that cannot be judged."""
+    """Words for normality and absence of disease, and descriptions of images that cannot be graded."""
 
     def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
-        """Judges an answer."""
+        """Checks an answer."""
         for term in answer.of("normal"):
             self._normal_word(answer, term, findings)
         for term in answer.of("disorder"):
@@ -219,17 +221,17 @@ class Normality(Check):
         if stated == AFFIRMED:
             self._normal(answer, term, findings)
         elif stated == NEGATED and normal is not None:
-            findings.add("unsupported_disease", term, f"normality is denied, but {normal.text}", normal)
+            findings.add("unsupported_disease", term, f"the answer says that the eye is not normal, but {normal.text}", normal)
 
     def _disorder_word(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
         normal, text, words = self.profile.normal, answer.text_of(term), answer.words
         if not _is_free_of(answer, term):
             finds = not WORDS.finding.isdisjoint(words[max(answer.sentence(term).start, term.first - 3) : term.first])
             if normal is not None and finds and polarity(answer, term) == AFFIRMED:
-                findings.add("unsupported_disease", term, f"{text!r} is stated, but {normal.text}", normal)
+                findings.add("unsupported_disease", term, f"the answer reports {text!r}, but {normal.text}", normal)
             return
         if not self.profile.listed and "other" in words[max(0, term.first - 3) : term.first]:
-            says = f"other {text!r} is denied, but no fact says that it was looked for"
+            says = f"the answer says that other {text!r} is absent, but no fact says that anyone looked for it"
             findings.add("ungrounded_denial", term, says, None, WARNING)
         if not self._is_aside(words, term) and polarity(answer, term) != UNCERTAIN:
             self._normal(answer, term, findings)
@@ -251,20 +253,21 @@ class Normality(Check):
             tuple(WORDS.fine)
         ):
             return  # the picture is fine
-        disease = profile.diseased
+        disease, normal_eye = profile.diseased, f"the answer calls the eye normal or free of disease ({text!r})"
         if profile.normal is not None and disease is None:
             findings.trace(term, profile.normal)
         elif is_of_part(answer, term, sentence):
-            findings.add("ungrounded", term, f"{text!r} is stated of a part of the eye, but no fact says so", None, WARNING)
+            says = f"the answer calls a part of the eye normal ({text!r}), but no fact says so"
+            findings.add("ungrounded", term, says, None, WARNING)
         elif disease is not None:
-            findings.add("normal_beside_disease", term, f"{text!r} is called normal, but {disease.text}", disease)
+            findings.add("normal_beside_disease", term, f"{normal_eye}, but {disease.text}", disease)
         elif profile.ungradable:
-            findings.add("ungradable", term, f"{text!r} is stated of an image that cannot be graded", profile.ungradable)
+            findings.add("ungradable", term, f"{normal_eye}, but the image cannot be graded", profile.ungradable)
         elif not profile.absent:
-            findings.add("unsupported_normal", term, f"{text!r} is called normal, but no fact says so")
+            findings.add("unsupported_normal", term, f"{normal_eye}, but no fact says so")
         else:
             fact = next(iter(profile.absent.values()))
-            findings.add("unsupported_normal", term, f"{text!r} says more than the facts: {fact.text}", fact)
+            findings.add("unsupported_normal", term, f"{normal_eye}, but the facts say only: {fact.text}", fact)
 
     def _parts(self, answer: Reading, findings: AnswerFindings) -> None:
         """Parts of the eye that are described though the image cannot be graded."""
@@ -282,7 +285,7 @@ class Normality(Check):
             start, end = answer.span(Term(sentence.start, sentence.stop))
             claims = [t.span for t in findings.traces if t.kind == "claim"]
             if not any(first >= start and last <= end for first, last in claims):
-                text = f"{answer.raw(part)!r} is described, but {self.profile.rejected.text}"
+                text = f"the answer describes {answer.raw(part)!r}, but {self.profile.rejected.text}"
                 findings.add("ungradable", Term(part, part + 1), text, self.profile.rejected)
 
 

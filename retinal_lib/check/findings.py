@@ -89,6 +89,6 @@ class Check:
         raise NotImplementedError
 
 
-def contradicted(fact: Fact | None) -> str:
-    """Words the second half of a finding: what a fact says instead, or that none says so."""
+def but_fact(fact: Fact | None) -> str:
+    """Returns the second half of a finding's sentence: what a fact says instead, or that no fact says so."""
     return f"but {fact.text}" if fact else "but no fact says so"

@@ -1,4 +1,4 @@
-"""The form of a conversation: who speaks when, the image's place, turns, length, cut answers, words that break the scene."""
+"""The form of a conversation: order of messages, place of the image, turns, length, cut answers, and mentions of AI or data."""
 
 import re
 
@@ -63,12 +63,10 @@ def check(parts: list[tuple[str, str]], track: str | None, style: str | None) ->
 
 
 def _name(i: int, who: str = "") -> str:
-    """Whether part i is a question or an answer, by who speaks, else by its place."""
     return "question" if who == "human" or not (who or i % 2) else "answer"
 
 
 def _finding(kind: str, i: int, text: str, span: tuple[int, int] = (0, 0), severity: str = ERROR, who: str = "") -> Finding:
-    """A finding about part i."""
     return Finding(kind, severity, i // 2 + 1, span, text, None, _name(i, who))
 
 
@@ -76,16 +74,16 @@ def _order(parts: list[tuple[str, str]]) -> list[Finding]:
     for i, (who, _) in enumerate(parts):
         expected = "gpt" if i % 2 else "human"
         if who != expected:
-            return [_finding("form_order", i, f"part {i + 1} is from {who!r}, expected {expected!r}", who=who)]
+            return [_finding("form_order", i, f"message {i + 1} is from {who!r}, but should be from {expected!r}", who=who)]
     return [_finding("form_order", len(parts) - 1, "the last question has no answer")] if len(parts) % 2 else []
 
 
 def _image(parts: list[tuple[str, str]]) -> list[Finding]:
-    """The image stands once, as the first or last line of the first question."""
+    """Checks that the image occurs once, as the first or last line of the first question."""
     count, first = sum(value.count(IMAGE) for _, value in parts), parts[0][1].strip()
     if count != 1:
         place = next((i for i, (_, value) in enumerate(parts) if IMAGE in value and i), 0)
-        return [_finding("form_image", place, f"{IMAGE} stands {count} times, expected once")]
+        return [_finding("form_image", place, f"{IMAGE} occurs {count} times, but must occur once")]
     if first.startswith(f"{IMAGE}\n") or first.endswith(f"\n{IMAGE}"):
         return []
     place = next(i for i, (_, value) in enumerate(parts) if IMAGE in value)
@@ -99,16 +97,18 @@ def _turns(parts: list[tuple[str, str]], track: str | None) -> list[Finding]:
     if low <= count <= high:
         return []
     severity = ERROR if high == 1 or count == 1 else WARNING
-    wanted = str(low) if low == high else f"{low} to {high}"
+    expected = str(low) if low == high else f"{low} to {high}"
     last = 2 * max(1, min(count, high)) - 2
-    return [_finding("form_turns", last, f"{count} turns, expected {wanted}", severity=severity)]
+    return [_finding("form_turns", last, f"the number of turns is {count}, but should be {expected}", severity=severity)]
 
 
 def _length(parts: list[tuple[str, str]], style: str | None) -> list[Finding]:
     if style != "consult" or len(parts) < 2 or (words := len(parts[1][1].split())) <= CONSULT_WORDS:
         return []
     severity = ERROR if words > CONSULT_WORDS + _SPARE else WARNING
-    return [_finding("form_length", 1, f"{words} words, expected at most {CONSULT_WORDS}", severity=severity)]
+    return [
+        _finding("form_length", 1, f"the answer has {words} words, but should have at most {CONSULT_WORDS}", severity=severity)
+    ]
 
 
 def _cut(text: str) -> bool:

@@ -1,6 +1,6 @@
-"""Eye side, image quality, kind of picture and the person's sex stated in answers, against the facts."""
+"""Checks of the eye side, image quality, kind of image and sex of the person that answers state."""
 
-from retinal_lib.check.findings import AnswerFindings, Check, contradicted
+from retinal_lib.check.findings import AnswerFindings, Check, but_fact
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import Reading, Term, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, polarity
@@ -49,10 +49,10 @@ def _is_side(words: list[str], i: int, asked: bool) -> bool:
 
 
 class ImageAndPerson(Check):
-    """Eye side, image quality and artefacts, kind of picture, and the person's sex."""
+    """Check of the eye side, image quality, artefacts, kind of image, and sex of the person."""
 
     def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
-        """Judges an answer."""
+        """Checks an answer."""
         self._side(answer, question, findings)
         for term in (*answer.of("quality"), *answer.of("gradable")):
             self._quality(answer, term, findings)
@@ -80,20 +80,20 @@ class ImageAndPerson(Check):
                 shown = within & {"image", "picture", "photograph", "show"}
                 before = words[max(0, term.first - 3)]
                 if stated == AFFIRMED and shown and before not in ("for", "of", "together", "record"):
-                    findings.add("side", term, "both eyes are named for one picture", fact)
+                    findings.add("side", term, "the answer says that the image shows both eyes, but it shows one", fact)
             elif side == eye and stated == AFFIRMED:
                 if fact:
                     findings.trace(term, fact)
             elif {"fellow", "other", "opposite"}.isdisjoint(words[max(0, term.first - 3) : term.last + 2]):
-                known = f"but it is the {eye} eye" if eye else "but no fact says which eye it is"
-                findings.add("side", term, f"the {side} eye is named, {known}", fact)
+                reason = f"but it is the {eye} eye" if eye else "but no fact says which eye it is"
+                findings.add("side", term, f"the answer names the {side} eye, {reason}", fact)
 
     def _quality(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
         stated, text, facts = polarity(answer, term, 4), answer.text_of(term), self.profile.quality
         if stated == UNCERTAIN or not of_picture(answer, term):
             return
         if not facts:
-            findings.add("quality", term, f"{text!r} rates the image quality, but no fact does")
+            findings.add("quality", term, f"the answer rates the image quality ({text!r}), but no fact does")
             return
         fact = next((f for f in facts if f.name != "remark"), facts[0])
         levels = {0, 1, 3} if term.kind == "gradable" else {int(v) for v in term.values}
@@ -105,10 +105,10 @@ class ImageAndPerson(Check):
         if fits == (stated == AFFIRMED):
             findings.trace(term, fact)
         elif stated == AFFIRMED or (fits and len(levels) == 1):
-            findings.add("quality", term, f"{text!r} is stated of the image quality, but {fact.text}", fact)
+            findings.add("quality", term, f"the answer calls the image quality {text!r}, but {fact.text}", fact)
 
     def _graders(self, answer: Reading, findings: AnswerFindings) -> None:
-        """Who judged the image quality, against who did."""
+        """Checks who is said to have judged the image quality."""
         units = {fact.unit.split()[0].casefold() for fact in self.profile.quality if fact.unit}
         for name in WORDS.graders - units if units else ():
             if name not in answer.words:
@@ -117,36 +117,38 @@ class ImageAndPerson(Check):
             sentence = answer.sentence(Term(k, k + 1))
             if answer.within("quality", sentence) or answer.within("gradable", sentence):
                 fact = self.profile.quality[0]
-                text = f"{answer.raw(k)!r} is said to have judged the quality, but {fact.text}"
+                text = f"the answer says that {answer.raw(k)!r} judged the image quality, but {fact.text}"
                 findings.add("quality", Term(k, k + 1), text, fact)
 
     def _artefact(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
-        """Dust, lashes and glare in the picture, which only annotators could know."""
+        """Checks dust, lashes and glare, which only annotators' remarks tell of."""
         text, word, stated = answer.text_of(term), answer.words[term.last - 1], polarity(answer, term)
         noted = [
             f for f in self.profile.quality if word in lexicon.read(f.text).words or (word, f.name) == ("artefact", "remark")
         ]
         if stated == NEGATED and noted:
-            findings.add("quality", term, f"{text!r} is denied, but {noted[0].text}", noted[0])
+            findings.add("quality", term, f"the answer says that the image has no {text!r}, but {noted[0].text}", noted[0])
         facts = (fact for fact in self.profile.case.facts if fact.aspect != "vascular")
         if stated == AFFIRMED and not any(word in lexicon.read(fact.text).words for fact in facts):
-            findings.add("quality", term, f"{text!r} is stated of the picture, but no fact says so")
+            findings.add("quality", term, f"the answer says that the image has {text!r}, but no fact says so")
 
     def _centre(self, answer: Reading, findings: AnswerFindings) -> None:
-        """What the picture is centred on, where a fact says so."""
+        """Checks what the image is centred on, where a fact says so."""
         fact = self.profile.facts.get("modality")
         if fact is None or "macula" not in fact.text or "centred" not in answer.words:
             return
         k = answer.words.index("centred")
         on = answer.words[k + 1 : k + 5]
         if "disc" in on and "macula" not in on:
-            findings.add("modality", Term(k, k + 1), f"the picture is said to be centred on the disc, but {fact.text}", fact)
+            findings.add(
+                "modality", Term(k, k + 1), f"the answer says that the image is centred on the disc, but {fact.text}", fact
+            )
 
     def _modality(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
         fact, text = self.profile.facts.get("modality"), answer.text_of(term)
         if "fundus" in term.values and fact is not None:
             if polarity(answer, term, 3) == NEGATED:
-                findings.add("modality", term, f"{text!r} is denied, but {fact.text}", fact)
+                findings.add("modality", term, f"the answer says that the image is not {text!r}, but {fact.text}", fact)
             else:
                 findings.trace(term, fact)
                 return
@@ -155,7 +157,7 @@ class ImageAndPerson(Check):
         sentence = {answer.words[k] for k in answer.sentence(term)}
         held = fact is not None and text.casefold() in fact.text.casefold()
         if polarity(answer, term) == AFFIRMED and not held and sentence & WORDS.shown and not sentence & WORDS.wished:
-            findings.add("modality", term, f"{text!r} is stated as the kind of picture, {contradicted(fact)}", fact)
+            findings.add("modality", term, f"the answer gives {text!r} as the kind of image, {but_fact(fact)}", fact)
 
     def _sex(self, answer: Reading, findings: AnswerFindings) -> None:
         fact = self.profile.facts.get("sex")
@@ -168,5 +170,5 @@ class ImageAndPerson(Check):
             if fact is not None and fact.value == sex:
                 findings.trace(term, fact)
             else:
-                text = f"{answer.text_of(term)!r} is stated of the person, {contradicted(fact)}"
+                text = f"the answer calls the person {answer.text_of(term)!r}, {but_fact(fact)}"
                 findings.add("sex", term, text, fact)

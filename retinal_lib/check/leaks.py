@@ -1,4 +1,4 @@
-"""Questions that give away what only the facts say: values, labels, boxes, jargon, and answers put into the asker's mouth."""
+"""Check of questions that give away what only the facts say: values, labels, boxes, technical words, and whole answers."""
 
 import re
 from collections import defaultdict
@@ -21,7 +21,7 @@ _TECHNICAL = frozenset("fractal tortuosity curvature tort_density crae crve angl
 
 
 class Leaks(Check):
-    """The questions of a conversation; what an answer stated may be asked after."""
+    """Check of questions. A later question may name what an earlier answer stated."""
 
     def __init__(self, profile: CaseProfile, ledger: Ledger):
         super().__init__(profile, ledger)
@@ -69,12 +69,12 @@ class Leaks(Check):
             if stated or (amount.whole and amount.bound and amount.low <= 1):
                 continue
             if amount.edges:
-                findings.add("leak_box", amount, f"the question gives the box {text}, which no answer stated before")
+                findings.add("leak_box", amount, f"the question gives the box {text}, but no earlier answer stated it")
             elif (fact := self._fact(question, amount)) is not None:
-                says = f"the question gives {text!r}, which only the facts state: {fact.text}"
+                says = f"the question gives {text!r}, but no earlier answer stated it: {fact.text}"
                 findings.add("leak_value", amount, says, fact)
             elif not amount.whole and not amount.spelled:
-                findings.add("leak_value", amount, f"the question gives the value {text!r}, which no answer stated before")
+                findings.add("leak_value", amount, f"the question gives the value {text!r}, but no earlier answer stated it")
 
     def _fact(self, question: Reading, amount: Amount) -> Fact | None:
         """The fact that holds a number of a question, where the words around it are of that fact."""
@@ -135,10 +135,10 @@ class Leaks(Check):
             return
         compared = next((word for word in question.words if word in WORDS.compared), None)
         if compared and not self._stated["measures"]:
-            says = f"the question takes as known that vessels are {compared}, which no answer stated before"
+            says = f"the question takes as known that vessels are {compared}, but no earlier answer stated it"
             findings.add_at("leak_answer", (0, len(question.text)), says)
         if self.profile.rejected and question.has(WORDS.unable) and not self._stated["quality"]:
-            says = "the question takes as known that nothing can be said of the image"
+            says = "the question takes as known that the image cannot be graded, but no earlier answer stated it"
             findings.add_at("leak_answer", (0, len(question.text)), says, self.profile.rejected)
 
     def _sides(self, question: Reading, findings: AnswerFindings) -> None:
@@ -147,7 +147,7 @@ class Leaks(Check):
             return
         for side, term in named:
             if self._is_new("side", (side,)):
-                says = f"the question says that it is the {side} eye, which no answer stated before"
+                says = f"the question says that it is the {side} eye, but no earlier answer stated it"
                 findings.add("leak_answer", term, says, self.profile.facts.get("eye"))
 
     def _judged(self, question: Reading, findings: AnswerFindings) -> None:
@@ -155,11 +155,11 @@ class Leaks(Check):
         for term in question.terms:
             text = question.text_of(term)
             if term.kind == "quality" and self._is_rated(question, term):
-                says = f"the question judges the image quality ({text!r}) before any answer did"
+                says = f"the question judges the image quality ({text!r}), but no earlier answer did"
             elif (term.kind == "artefacts" and self._is_noted(question, term)) or (
                 term.kind in ("normal", "disorder") and self._is_called_normal(question, term)
             ):
-                says = f"the question takes {text!r} as known before any answer stated it"
+                says = f"the question takes {text!r} as known, but no earlier answer stated it"
             else:
                 continue
             findings.add("leak_answer", term, says)
@@ -199,7 +199,7 @@ class Leaks(Check):
                 continue
             if self._is_new("jargon", term.values[:1]):
                 text = question.text_of(term)
-                says = f"the question says {text!r}, which a person who sees only the picture would not know"
+                says = f"the question uses the technical term {text!r}, which a person who only sees the image would not know"
                 findings.add("leak_jargon", term, says)
 
 
@@ -216,5 +216,5 @@ def _fits(quantity: Quantity, question: Reading, amount: Amount) -> bool:
 
 def _takes_as_known(kind: str, question: Reading, term: Term, fact: Fact | None, findings: AnswerFindings) -> None:
     reason = f": {fact.text}" if fact else ""
-    says = f"the question takes {question.text_of(term)!r} as known, which no answer stated before{reason}"
+    says = f"the question takes {question.text_of(term)!r} as known, but no earlier answer stated it{reason}"
     findings.add(kind, term, says, fact)

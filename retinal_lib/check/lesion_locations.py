@@ -1,4 +1,4 @@
-"""Where answers say that lesions lie, against the facts: quadrants, how many in each, distances from fovea and disc."""
+"""Check of where answers say that lesions lie: quadrants, counts in them, distances from the fovea and the disc."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -146,16 +146,16 @@ def _grouped(text: Reading, found: list[Region]) -> list[list[Region]]:
 
 
 class LesionLocations(Check):
-    """Quadrants, counts in them, distances and shares of area that answers say of lesions."""
+    """Check of the quadrants, counts, distances and shares of area that answers state of lesions."""
 
     def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
-        """Judges an answer."""
+        """Checks an answer."""
         self._places(answer, findings)
         self._distances(answer, findings)
         self._shares(answer, findings)
 
     def _places(self, answer: Reading, findings: AnswerFindings) -> None:
-        """The parts of the picture that lesions are said to lie in, and how many of them."""
+        """Checks the regions that lesions are said to lie in, and their counts there."""
         found = regions(answer) if self.ledger.placed else []
         for group in _grouped(answer, found):
             spot = Term(group[0].first, group[-1].last)
@@ -168,26 +168,26 @@ class LesionLocations(Check):
             if lesions is None or cues(answer).polarity(spot, near) == UNCERTAIN:
                 continue
             if problem := _misplaced(answer, group, sentence, lesions):
-                findings.add("place", spot, f"{answer.text_of(spot)!r} {problem}", lesions.fact)
+                findings.add("place", spot, problem, lesions.fact)
 
     def _distances(self, answer: Reading, findings: AnswerFindings) -> None:
-        """Distances in disc diameters, against those that the facts give from the fovea and the disc."""
+        """Checks distances in disc diameters from the fovea and the disc."""
         known = [q for q in self.ledger.placed if q.measure == "distance"]
         graded = any("exudate distance" in q.fact.unit for q in self.ledger.quantities)  # which the check of grades judges
         for amount in _distances(answer) if self.ledger.placed and not graded else ():
             sentence = answer.sentence(amount)
-            mark, term = _landmark(answer, amount, sentence), _measured(answer, amount, sentence)
-            if not mark or term is None or polarity(answer, term) == UNCERTAIN:
+            landmark, term = _landmark(answer, amount, sentence), _measured(answer, amount, sentence)
+            if not landmark or term is None or polarity(answer, term) == UNCERTAIN:
                 continue
-            facts = [q for q in known if q.part == mark and _of(q, term)]
-            problem = _wrong_distance(answer, amount, sentence, facts) if facts else "is stated by no fact"
-            if problem:
-                fact = facts[0].fact if facts else None
-                tail = f": {fact.text}" if fact else ""
-                findings.add("place", amount, f"{answer.text_of(amount)!r} from the {mark} {problem}{tail}", fact)
+            facts = [q for q in known if q.part == landmark and _of(q, term)]
+            distance = f"the distance {answer.text_of(amount)!r} from the {landmark}"
+            if not facts:
+                findings.add("place", amount, f"{distance} is not in the facts")
+            elif _is_wrong_distance(answer, amount, sentence, facts):
+                findings.add("place", amount, f"{distance} is wrong: {facts[0].fact.text}", facts[0].fact)
 
     def _shares(self, answer: Reading, findings: AnswerFindings) -> None:
-        """Shares of the lesions' area that are called shares of the picture."""
+        """Checks that shares of the lesions' area are not called shares of the image."""
         shares = [q for q in self.ledger.quantities if q.part == "rest" and q.unit == "%"]
         for amount in [a for a in numbers.read(answer) if a.unit == "%"] if shares else ():
             if not {"image", "picture", "photograph", "retina", "fundus"} & set(answer.words[amount.last : amount.last + 3]):
@@ -195,12 +195,14 @@ class LesionLocations(Check):
             held = self.ledger.valued(amount)
             if held and all(q.part == "rest" for q in held):
                 fact = held[0].fact
-                findings.add("misattributed", amount, f"{answer.text_of(amount)!r} is no share of the image: {fact.text}", fact)
+                says = f"{answer.text_of(amount)!r} is not a share of the image: {fact.text}"
+                findings.add("misattributed", amount, says, fact)
 
 
 def _misplaced(text: Reading, group: list[Region], sentence: range, lesions: Locations) -> str:
-    """What is wrong with regions that lesions are said to lie in; nothing where that is right."""
+    """What is wrong with the regions that lesions are said to lie in, as a sentence; empty where nothing is."""
     words, first = text.words, group[0].first
+    where = repr(text.text_of(Term(first, group[-1].last)))
     before = words[max(sentence.start, first - 8) : first]
     divided = max((k for k, word in enumerate(before) if word in (",", ";", "but")), default=-1)
     denied = bool({"no", "none", "not", "without", "neither"} & set(before[divided + 1 :]))
@@ -209,9 +211,9 @@ def _misplaced(text: Reading, group: list[Region], sentence: range, lesions: Loc
         lesions = lesions._replace(boxes=tuple(q for q in lesions.boxes if q.edges in given) or lesions.boxes)
     lying = [lesions.lies(region) for region in group]
     if denied:
-        return f"is said to hold none, but {lesions.fact.text}" if all(lying) and lesions.places else ""
+        return f"the answer says that none lie in {where}, but {lesions.fact.text}" if all(lying) and lesions.places else ""
     if False in lying:
-        return f"holds none of them: {lesions.fact.text}" if lesions.places else f"holds no box of it: {lesions.fact.text}"
+        return f"no {'lesion' if lesions.places else 'box'} of this type lies in {where}: {lesions.fact.text}"
     if not lesions.places or any(region.holds(place) is None for region in group for place, _ in lesions.places):
         return ""
     if not WORDS.rest & set(words[max(0, sentence.start - 30) : sentence.stop]):
@@ -222,13 +224,13 @@ def _misplaced(text: Reading, group: list[Region], sentence: range, lesions: Loc
     if number is not None and set(words[number.last : first]) - _names(text, number.last, first) <= WORDS.lying:
         each = [lesions.counts([region]) for region in group] if "each" in words[number.last : group[-1].last + 3] else [held]
         if not all(number.low in one for one in each):
-            return f"is said to hold {text.text_of(number)} of them, it holds {held[0]}"
+            return f"the answer says that {text.text_of(number)} lie in {where}, but {held[0]} lie there"
     if WORDS.most & set(before) and all(
         2 * n < t and n < _most(lesions, len(group)) for n, t in zip(held, lesions.totals(), strict=True)
     ):
-        return f"is said to hold most of them, it holds {held[0]} of {lesions.totals()[0]}"
+        return f"the answer says that most lie in {where}, but {held[0]} of {lesions.totals()[0]} lie there"
     if WORDS.all & set(before) and not any(n == t for n, t in zip(held, lesions.totals(), strict=True)):
-        return f"is said to hold all of them, it holds {held[0]} of {lesions.totals()[0]}"
+        return f"the answer says that all lie in {where}, but {held[0]} of {lesions.totals()[0]} lie there"
     return ""
 
 
@@ -286,14 +288,13 @@ def _landmark(text: Reading, amount: Amount, sentence: range) -> str:
     return "" if k is None else "fovea" if text.words[k] in WORDS.fovea else "disc"
 
 
-def _wrong_distance(text: Reading, amount: Amount, sentence: range, facts: list[Quantity]) -> str:
-    """What is wrong with a distance; nothing where it is right."""
+def _is_wrong_distance(text: Reading, amount: Amount, sentence: range, facts: list[Quantity]) -> bool:
     least = min(q.value for q in facts)
     before = set(text.words[max(sentence.start, amount.first - 4) : amount.first])
     denied = bool({"no", "none", "not", "neither", "without"} & set(text.words[sentence.start : amount.first]))
     if before & WORDS.within:
-        return "is wrong" if (least <= amount.low) == denied else ""
+        return (least <= amount.low) == denied
     if before & WORDS.beyond:
-        return "" if denied else "is wrong" if least <= amount.low else ""
+        return not denied and least <= amount.low
     near = amount.step * 1.0001 + 1e-9
-    return "" if any(amount.low - near <= q.value <= amount.high + near for q in facts) else "is not the distance"
+    return not any(amount.low - near <= q.value <= amount.high + near for q in facts)

@@ -1,4 +1,4 @@
-"""Which quantity a stated number belongs to, and what is wrong where there is none."""
+"""The quantity that a number in an answer states, and what is wrong with a number that states none."""
 
 from collections.abc import Iterable
 
@@ -155,26 +155,27 @@ class Binder:
         amount, ledger = number.amount, self.ledger
         text = number.text.text_of(amount)
         if amount.edges:
-            findings.add("box", amount, f"the box {text} is none of the boxes that are marked{_closest(ledger, amount)}")
+            findings.add("box", amount, f"the box {text} is not among the marked boxes{_closest(ledger, amount)}")
             return
         if "grade" in number.own("measures") and amount.whole:
             right = next((q.fact for q in ledger.of("grade") if self.subject_fits(q, number)), None)
             if right is not None:
-                findings.add("wrong_grade", amount, f"{text!r} is stated as the grade, but {right.text}", right)
+                findings.add("wrong_grade", amount, f"the answer gives the grade {text!r}, but {right.text}", right)
                 return
         same = ledger.valued(amount)
         if same and (len(text.strip("0.")) > 1 or any(q.measure == "count" for q in same)):
             fact = same[0].fact
-            findings.add("misattributed", amount, f"{text!r} belongs to something else: {fact.text}", fact)
+            findings.add("misattributed", amount, f"{text!r} belongs to another fact: {fact.text}", fact)
             return
         measured = number.own("measures") or number.before("measures")
         named = [q for q in ledger.quantities if self.is_named(q, number)] if measured else []
         if slipped := [q for q in ledger.slipped(amount) if q in named]:
             fact = slipped[0].fact
-            findings.add("unit", amount, f"{text!r} has a wrong unit or is at a wrong scale: {fact.text}", fact)
+            findings.add("unit", amount, f"{text!r} has a wrong unit or factor: {fact.text}", fact)
             return
         fact = min(named, key=lambda q: abs(q.value - amount.low)).fact if named else None
-        findings.add("unsupported", amount, f"{text!r} is supported by no fact" + (f": {fact.text}" if fact else ""), fact)
+        instead = f", which say: {fact.text}" if fact else ""
+        findings.add("unsupported", amount, f"{text!r} is not in the facts{instead}", fact)
 
 
 def _part_fits(quantity: Quantity, number: NamedNumber) -> bool:

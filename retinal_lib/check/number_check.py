@@ -1,4 +1,4 @@
-"""Numbers and comparisons of answers, held against the facts."""
+"""Checks of the numbers and comparisons in answers."""
 
 from retinal_lib.check import lesion_locations
 from retinal_lib.check.case_profile import CaseProfile
@@ -17,10 +17,10 @@ _STOPS = frozenset([".", ";"])
 
 
 class Comparisons(Check):
-    """Which of arteries and veins are said to have more, and lesions that are said to be several."""
+    """Check of comparisons of arteries with veins, and of words that say there are several lesions."""
 
     def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
-        """Judges an answer."""
+        """Checks an answer."""
         if answer.has(_COMPARATIVES):
             vessels = [t for t in answer.of("vessels") if t.value != "all"]
             self._superlatives(answer, vessels, findings)
@@ -30,7 +30,7 @@ class Comparisons(Check):
             self._several(answer, findings)
 
     def _comparatives(self, answer: Reading, vessels: list[Term], findings: AnswerFindings) -> None:
-        """The arteries are wider than the veins."""
+        """Checks sentences such as: the arteries are wider than the veins."""
         words = answer.words
         for k in [k for k, word in enumerate(words) if word == "than"]:
             before = [t for t in vessels if t.last <= k and k - t.last < 7]
@@ -47,7 +47,7 @@ class Comparisons(Check):
                     self._is_not_so(answer, Term(before[-1].first, after[0].last), *known[0], findings)
 
     def _superlatives(self, answer: Reading, vessels: list[Term], findings: AnswerFindings) -> None:
-        """The arteries are the wider ones."""
+        """Checks sentences such as: the arteries are the wider ones."""
         for term in vessels:
             after = answer.words[term.last : term.last + 4]
             if after[:2] not in (["are", "the"], ["is", "the"]) or "than" in answer.words[term.last : term.last + 6]:
@@ -68,13 +68,13 @@ class Comparisons(Check):
         return next((q for q in self.ledger.quantities if (q.measure, q.vessel, q.zone) == named), None)
 
     def _several(self, answer: Reading, findings: AnswerFindings) -> None:
-        """Several lesions of a type of which one is marked."""
+        """Checks words such as several, where one lesion of the type is marked."""
         counts = [q for q in self.ledger.of("count") if q.value == 1 and q.subjects and not q.part]
         for term in answer.of("conditions") if counts else ():
             if not WORDS.many.isdisjoint(answer.words[max(0, term.first - 3) : term.first]):
                 fact = next((q.fact for q in counts if q.subjects & family(term)), None)
                 if fact is not None:
-                    text = f"several {answer.text_of(term)!r} are stated, but {fact.text}"
+                    text = f"the answer says that there are several {answer.text_of(term)!r}, but {fact.text}"
                     findings.add("unsupported", term, text, fact)
 
 
@@ -84,7 +84,7 @@ def _sign(measure: str, words: set[str]) -> int:
 
 
 class NumberCheck(Check):
-    """The numbers of answers; what the conversation named before may name them too."""
+    """Check of the numbers in answers. Words of earlier turns may name a number, too."""
 
     def __init__(self, profile: CaseProfile, ledger: Ledger):
         super().__init__(profile, ledger)
@@ -195,7 +195,8 @@ def _check_top(number: NamedNumber, grade: Quantity, findings: AnswerFindings) -
     """Adds a finding where a number said to be the end of a grade's scale is not."""
     amount = number.amount
     if amount.high != grade.top or amount.low not in (0, grade.top):
-        says = f"the scale is said to reach to {number.text.text_of(amount)!r}, it reaches to {grade.top}: {grade.fact.text}"
+        top = number.text.text_of(amount)
+        says = f"the answer says that the scale ends at {top!r}, but it ends at {grade.top}: {grade.fact.text}"
         findings.add("wrong_grade", amount, says, grade.fact)
 
 

@@ -1,5 +1,5 @@
-"""What answers add to the facts: details of a condition, words of quality that no scale has, who judged, what came before, what
-is to be done, what numbers are said to mean, and knowledge that is denied though it is there."""
+"""Check of what answers add to the facts: details of a condition, quality words that are on no scale, who judged the quality,
+history, treatment, what numbers mean, and a diagnosis that is said to be unknown although a fact gives it."""
 
 import re
 
@@ -14,7 +14,7 @@ WORDS = word_lists("unsupported")
 
 
 class Unsupported(Check):
-    """Details, judgements, history and treatment that no fact supports."""
+    """Check of details, judgements, history and treatment that no fact supports."""
 
     def __init__(self, profile: CaseProfile, ledger: Ledger):
         super().__init__(profile, ledger)
@@ -23,7 +23,7 @@ class Unsupported(Check):
         self._known = frozenset(re.findall(r"[^\W\d_]+", texts)) | frozenset(lexicon.tokens(texts))
 
     def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
-        """Judges an answer."""
+        """Checks an answer."""
         for term in answer.of("conditions"):
             self._details(answer, term, findings)
         self._quality(answer, findings)
@@ -31,7 +31,7 @@ class Unsupported(Check):
         self._disc(answer, findings)
 
     def _details(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
-        """Words for how far a condition has gone or what it looks like: early drusen, circinate exudates."""
+        """Checks words for the stage or look of a condition: early drusen, circinate exudates."""
         if not any(c in self.profile.present or c in self.profile.patient for c in family(term)):
             return
         words = answer.words
@@ -42,10 +42,10 @@ class Unsupported(Check):
             detail = term.first
         if detail is not None:
             spot = Term(detail, term.last)
-            findings.add("unsupported_detail", spot, f"{answer.text_of(spot)!r} says more of it than any fact")
+            findings.add("unsupported_detail", spot, f"{answer.text_of(spot)!r} adds a detail that no fact gives")
 
     def _quality(self, answer: Reading, findings: AnswerFindings) -> None:
-        """Words of quality that are on no scale here, and judges that the facts do not name."""
+        """Checks quality words that are on no scale here, and judges of the quality that no fact names."""
         fact = next((fact for fact in self.profile.quality if fact.name != "remark"), None)
         for sentence in answer.sentences if fact else ():
             words = {answer.words[k] for k in sentence}
@@ -57,9 +57,14 @@ class Unsupported(Check):
                 if word in self._known:
                     continue
                 if word in WORDS.off_scale and self._is_judgement(answer.words, sentence, k):
-                    findings.add("quality", spot, f"{answer.raw(k)!r} is no word of the scale: {fact.text}", fact)
+                    findings.add("quality", spot, f"{answer.raw(k)!r} is not a level of the quality scale: {fact.text}", fact)
                 elif word in WORDS.judges and of_quality:
-                    findings.add("quality", spot, f"{answer.raw(k)!r} did not judge the image quality: {fact.text}", fact)
+                    findings.add(
+                        "quality",
+                        spot,
+                        f"the answer says that {answer.raw(k)!r} judged the image quality, but {fact.text}",
+                        fact,
+                    )
 
     @staticmethod
     def _is_judgement(words: list[str], sentence: range, k: int) -> bool:
@@ -68,18 +73,18 @@ class Unsupported(Check):
         return "as" in near or not WORDS.judging.isdisjoint(near)
 
     def _added(self, answer: Reading, findings: AnswerFindings) -> None:
-        """History, treatment, meaning of numbers, and a diagnosis that is said not to be known."""
+        """Checks history, treatment, meanings of numbers, and diagnoses that are said to be unknown."""
         for term in (*answer.of("history"), *answer.of("treatment"), *answer.of("meaning")):
             stated = polarity(answer, term, 8)
             known = self._known.issuperset(answer.words[term.first : term.last])
             if not known and stated != UNCERTAIN and not (stated == NEGATED and term.kind == "meaning"):
-                findings.add("beyond", term, f"{answer.text_of(term)!r} is stated, but no fact says so")
+                findings.add("beyond", term, f"the answer states {answer.text_of(term)!r}, but no fact says so")
         fact = next((f for f in self.profile.case.facts if f.aspect == "disease"), None)
         for term in answer.of("no diagnosis") if fact else ():
-            findings.add("denied_disease", term, f"{answer.text_of(term)!r} is stated, but {fact.text}", fact)
+            findings.add("denied_disease", term, f"the answer says {answer.text_of(term)!r}, but {fact.text}", fact)
 
     def _disc(self, answer: Reading, findings: AnswerFindings) -> None:
-        """The disc or cup called wider than high though it is not, or the other way round."""
+        """Checks whether the disc or cup is rightly called wider than high, or higher than wide."""
         words = answer.words
         for k in [k for k, word in enumerate(words) if word == "than"]:
             before = words[max(0, k - 6) : k]
@@ -91,7 +96,7 @@ class Unsupported(Check):
             if high is None or wide is None or (first == "wide") == (wide.value > high.value):
                 continue
             spot = Term(max(0, k - 1), k + 1)
-            text = f"{answer.text_of(spot)!r} is stated of the {part}: {high.fact.text}, {wide.fact.text}"
+            text = f"{answer.text_of(spot)!r} is wrong for the {part}: {high.fact.text}, {wide.fact.text}"
             findings.add("misattributed", spot, text, high.fact)
 
     def _length(self, part: str, way: str) -> Quantity | None:
