@@ -63,7 +63,7 @@ def test_findings_go_back_so_many_times(
     if not accepted:
         failure = lines(tmp_path / "run" / "failures.jsonl")[0]
         assert failure["state"] == "rejected" and failure["reason"] == "the checks found unsupported_disease"
-        assert any(f["text"].startswith("'retinal detachment' is stated as present") for f in failure["findings"])
+        assert any(f["text"].startswith("the answer says that 'retinal detachment' is present") for f in failure["findings"])
     assert ask(limit=1, max_repairs=repairs).asked == 0, "all replies are kept"
 
 
