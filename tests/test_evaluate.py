@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from retinal_lib import UserError
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.evaluate import answer_reader as answer_parser
-from retinal_lib.evaluate import label_questions
+from retinal_lib.evaluate import label_questions, scored_answers
 from retinal_lib.evaluate import made_up_answers as pretend
-from retinal_lib.evaluate import marks as marking
 from retinal_lib.evaluate import metrics as scores
 from retinal_lib.evaluate.answer_reader import ABSTAINED, ANSWERED, UNREADABLE
 from retinal_lib.evaluate.evaluation import Evaluation
@@ -45,7 +44,7 @@ FORMS = (
 )
 
 
-def read_grade(text: str, scale: str) -> answer_parser.Read:
+def read_grade(text: str, scale: str) -> answer_parser.ParsedAnswer:
     """A grade, with the scale's levels."""
     return answer_parser.grade(text, scale, scales()[scale]["levels"])
 
@@ -94,7 +93,7 @@ def test_what_people_write_of_grades(text: str, value: int) -> None:
 @pytest.mark.parametrize("kind", ["grade", "diseases", "modality", "eye", "boxes", "measurement"])
 def test_who_cannot_tell_abstains(text: str, kind: str) -> None:
     entry = {"scale": "ICDR", "levels": [0, 1, 2, 3, 4], "labels": LABELS, "unit": "µm"}
-    assert marking.read_answer(kind, text, entry).state == ABSTAINED
+    assert scored_answers.read_answer(kind, text, entry).state == ABSTAINED
 
 
 @pytest.mark.parametrize("text", ["", "grade 2 or grade 3", "The retina is in the eye.", "7", "grade 9", "###"])
@@ -192,7 +191,7 @@ def test_numbers_in_other_units() -> None:
 def test_no_text_breaks_the_parser(text: str) -> None:
     entry = {"scale": "ICDR", "levels": [0, 1, 2, 3, 4], "labels": LABELS, "unit": "µm"}
     for kind in label_questions.KINDS:
-        found = marking.read_answer(kind, text, entry)
+        found = scored_answers.read_answer(kind, text, entry)
         assert (found.value is not None) == (found.state == ANSWERED)
 
 
@@ -235,17 +234,17 @@ def test_a_perfect_answerer_gets_everything_right(dataset: str, drawn: dict[str,
     asked = label_questions.load(file)
     assert len({entry["id"] for entry in asked}) == len(asked)
     out = pretend.write(asked, tmp_path / "a.jsonl", wrong=0, abstained=0)
-    for mark in marking.mark_answers("m", asked, out):
-        if mark.text.startswith(("The retina is a light", "Please see")):
-            assert mark.read.state == UNREADABLE
-        elif mark.kind in ("grade", "quality", "modality", "eye"):
-            assert mark.right, mark
-        elif mark.kind == "diseases":
-            assert set(mark.value) == set(mark.reference), mark
-        elif mark.kind == "measurement":
-            assert mark.value == pytest.approx(mark.reference, rel=0.3), mark
+    for answer in scored_answers.score_answers("m", asked, out):
+        if answer.text.startswith(("The retina is a light", "Please see")):
+            assert answer.parsed.state == UNREADABLE
+        elif answer.kind in ("grade", "quality", "modality", "eye"):
+            assert answer.right, answer
+        elif answer.kind == "diseases":
+            assert set(answer.value) == set(answer.reference), answer
+        elif answer.kind == "measurement":
+            assert answer.value == pytest.approx(answer.reference, rel=0.3), answer
         else:
-            assert min(scores.matched(mark.reference, mark.value), default=1) > 0.3, mark
+            assert min(scores.matched(answer.reference, answer.value), default=1) > 0.3, answer
 
 
 def test_phrasings_vary_with_the_seed_and_references_do_not(drawn: dict[str, Path], tmp_path: Path) -> None:
@@ -270,8 +269,8 @@ def test_the_blind_test_shows_who_does_not_look(way: str, drawn: dict[str, Path]
     assert [e["id"] for e in hidden] == [e["id"] for e in asked]
     assert all(a["image"] != b["image"] and Path(b["image"]).is_file() for a, b in zip(asked, hidden, strict=True))
     seen = pretend.write(asked, tmp_path / "seen.jsonl", wrong=0, abstained=0)
-    marks = marking.mark_answers("m", asked, seen)
-    same = Tables(marks).blinded(marks)
+    answers = scored_answers.score_answers("m", asked, seen)
+    same = Tables(answers).blinded(answers)
     assert list(same["same answer"]) == [1.0, 1.0] and list(same["without"]) == list(same["accuracy with its image"])
     with pytest.raises(UserError, match="unknown blind test 'squint'"):
         blind(file, tmp_path / "c.jsonl", "squint")

@@ -1,4 +1,4 @@
-"""What the facts of a case say of conditions, grades, image quality, side and person, ready to be looked up."""
+"""The facts of a case, looked up by condition, grade, image quality and name."""
 
 from functools import lru_cache
 
@@ -12,36 +12,36 @@ from retinal_lib.facts import Case, Fact
 WORDS = word_lists("case_profile")
 
 PRESENT, ABSENT, POSSIBLE = "present", "absent", "possible"
-EVERYTHING = "everything"  # what a label of normality denies
-_STANCES = {AFFIRMED: PRESENT, NEGATED: ABSENT}
+ANY_DISEASE = "everything"  # absent where the eye is labelled normal
+_STATUS_OF = {AFFIRMED: PRESENT, NEGATED: ABSENT}
 
 
 @lru_cache(maxsize=4096)
-def _stances(aspect: str, name: str, value: object, unit: str, words: str, text: str) -> tuple[tuple[str, str], ...]:
-    """(condition, stance) for all that a fact says, without what follows from it."""
+def _condition_statuses(aspect: str, name: str, value: object, unit: str, words: str, text: str) -> tuple[tuple[str, str], ...]:
+    """(condition, status) for all conditions that a fact names, without those that they imply."""
     if unit in VOCABULARY["levels"]:
         level = VOCABULARY["levels"][unit].get(value, {})
-        return tuple((condition, stance) for stance in (PRESENT, ABSENT, POSSIBLE) for condition in level.get(stance, ()))
+        return tuple((condition, status) for status in (PRESENT, ABSENT, POSSIBLE) for condition in level.get(status, ()))
     if aspect == "lesion":
         if name.endswith(ENDINGS) or not isinstance(value, int | float):
             return ()
         return tuple((c, PRESENT if value else ABSENT) for c in lexicon.conditions(words))
     if name == "normal" or (aspect == "patient" and words == "normal"):
-        return ((EVERYTHING, ABSENT),)
+        return ((ANY_DISEASE, ABSENT),)
     if aspect == "disease" or (aspect == "patient" and name not in ("age", "sex")):
         if unit:
             return ()
         return tuple((c, PRESENT) for c in lexicon.conditions(words))
     if aspect in ("notes", "quality", "image", "vascular"):
-        return tuple((c, _STANCES.get(m.polarity, POSSIBLE)) for m in mentions(lexicon.read(text)) for c in m.conditions)
+        return tuple((c, _STATUS_OF.get(m.polarity, POSSIBLE)) for m in mentions(lexicon.read(text)) for c in m.conditions)
     return ()
 
 
 @lru_cache(maxsize=4096)
 def _severity(words: str) -> int:
-    """How severe a diagnosis in words calls diabetic retinopathy; 0 where it does not say."""
-    found = {t.value for t in lexicon.read(words).of("severity") if len(t.values) == 1}
-    return found.pop() if len(found) == 1 else 0
+    """The severity of diabetic retinopathy in the words of a diagnosis; 0 where they give none."""
+    levels = {t.value for t in lexicon.read(words).of("severity") if len(t.values) == 1}
+    return levels.pop() if len(levels) == 1 else 0
 
 
 class CaseProfile:
@@ -59,7 +59,7 @@ class CaseProfile:
         self.normal: Fact | None = None
         self.quality: list[Fact] = []
         self.facts: dict[str, Fact] = {}
-        self.listed = False  # what is not labelled was looked for and not found
+        self.lists_all = False  # every condition without a label was looked for and is absent
         scales, columns = fact_kinds.scales(), measurements.columns()
         for fact in case.facts:
             if fact.aspect == "vascular" and fact.unit in ("", "µm", "degrees") and fact.name in columns:
@@ -70,11 +70,11 @@ class CaseProfile:
             if fact.aspect == "quality":
                 self.quality.append(fact)
             if fact.aspect == "disease":
-                self._disease(fact)
+                self._add_disease(fact)
             self._add(fact)
 
-    def _disease(self, fact: Fact) -> None:
-        self.listed = self.listed or fact.text.startswith(("the image is labelled", "this eye is labelled"))
+    def _add_disease(self, fact: Fact) -> None:
+        self.lists_all = self.lists_all or fact.text.startswith(("the image is labelled", "this eye is labelled"))
         level = fact.value if fact.unit == "ICDR" else _severity(fact.words) if not fact.unit else 0
         if level:
             self.severity = (int(level), fact)
@@ -82,62 +82,62 @@ class CaseProfile:
             self.normal = fact
 
     def _add(self, fact: Fact) -> None:
-        for condition, stance in _stances(
+        for condition, status in _condition_statuses(
             fact.aspect, fact.name, fact.value if not isinstance(fact.value, tuple) else None, fact.unit, fact.words, fact.text
         ):
             if fact.scope == "patient":
-                if stance == PRESENT:
+                if status == PRESENT:
                     self.patient.update(dict.fromkeys((condition, *implied(condition)), fact))
                 continue
-            if stance == PRESENT:
+            if status == PRESENT:
                 for each in (condition, *implied(condition), *beside(condition)):
                     self.present.setdefault(each, fact)
-            elif stance == ABSENT:
+            elif status == ABSENT:
                 self.absent.setdefault(condition, fact)
             else:
                 self.possible.setdefault(condition, fact)
 
-    def stance(self, condition: str) -> tuple[str | None, Fact | None]:
-        """Returns whether a condition is present, absent or possible, with the fact; None where no fact says. A condition is
-        absent with what it is a form of."""
-        for known, stance in ((self.present, PRESENT), (self.possible, POSSIBLE)):
-            if condition in known:
-                return stance, known[condition]
-        for each in (condition, *implied(condition), EVERYTHING):
+    def status(self, condition: str) -> tuple[str | None, Fact | None]:
+        """Returns whether a condition is present, absent or possible, with the fact; (None, None) where no fact says. Where a
+        condition is absent, so are its forms."""
+        for facts, status in ((self.present, PRESENT), (self.possible, POSSIBLE)):
+            if condition in facts:
+                return status, facts[condition]
+        for each in (condition, *implied(condition), ANY_DISEASE):
             if each in self.absent:
                 return ABSENT, self.absent[each]
         return None, None
 
-    def stance_of(self, conditions: tuple[str, ...]) -> tuple[str | None, Fact | None]:
-        """Returns the stance of a name that fits several conditions: of the one that the facts know."""
-        found = [self.stance(condition) for condition in conditions]
-        return next((known for wanted in (PRESENT, POSSIBLE, ABSENT) for known in found if known[0] == wanted), (None, None))
+    def status_of(self, conditions: tuple[str, ...]) -> tuple[str | None, Fact | None]:
+        """Returns the status of a name that may mean several conditions: of the one that the facts name."""
+        statuses = [self.status(condition) for condition in conditions]
+        return next((s for expected in (PRESENT, POSSIBLE, ABSENT) for s in statuses if s[0] == expected), (None, None))
 
     @property
     def diseased(self) -> Fact | None:
-        """A fact that says the eye is not normal."""
+        """A fact that says that the eye is not normal; None where there is none."""
         return next((f for c, f in self.present.items() if f.aspect in ("disease", "lesion")), None)
 
     @property
     def levels(self) -> set[int]:
-        """The levels of image quality that the quality facts tell: 0 good, 1 usable, 2 not gradable; 3: gradable alone."""
-        found = set()
+        """The levels of image quality in the facts: 0 good, 1 usable, 2 not gradable; 3: a fact says gradable and no more."""
+        levels = set()
         for fact in self.quality:
             parts = [part.strip() for part in fact.words.replace(";", ",").split(",")]
-            if known := {WORDS.quality_levels[part] for part in parts if part in WORDS.quality_levels}:
-                found |= known
+            if named := {WORDS.quality_levels[part] for part in parts if part in WORDS.quality_levels}:
+                levels |= named
                 continue
             terms = lexicon.read(fact.words or fact.text).terms
-            found |= {int(v) for t in terms if t.kind == "quality" for v in t.values}
-            found |= {3 for t in terms if t.kind == "gradable"}
-        return found
+            levels |= {int(v) for t in terms if t.kind == "quality" for v in t.values}
+            levels |= {3 for t in terms if t.kind == "gradable"}
+        return levels
 
     @property
     def rejected(self) -> Fact | None:
-        """The fact that graders or AutoMorph held the image not fit to be judged."""
+        """The fact that graders or AutoMorph rejected the image; None where there is none."""
         return next((f for f in self.quality if WORDS.quality_levels.get(f.words) == 2), None)
 
     @property
     def ungradable(self) -> Fact | None:
-        """The fact that nothing can be told of the image, where there is one."""
+        """The fact that the image cannot be graded; None where there is none."""
         return next((f for f in self.quality if f.name == "ungradable"), None)

@@ -4,27 +4,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from retinal_lib.check import form
+from retinal_lib.check.added_details import AddedDetails
 from retinal_lib.check.case_profile import CaseProfile
 from retinal_lib.check.diseases import Diseases, Grades, Normality
 from retinal_lib.check.findings import ERROR, WARNING, AnswerFindings, Finding, Trace
 from retinal_lib.check.image_and_person import ImageAndPerson
 from retinal_lib.check.language import lexicon
-from retinal_lib.check.language.lexicon import Reading, word_lists
+from retinal_lib.check.language.lexicon import ParsedText, word_lists
 from retinal_lib.check.leaks import Leaks
-from retinal_lib.check.ledger import Ledger
 from retinal_lib.check.lesion_locations import LesionLocations
 from retinal_lib.check.number_check import Comparisons, NumberCheck
-from retinal_lib.check.unsupported import Unsupported
+from retinal_lib.check.quantity_index import QuantityIndex
 from retinal_lib.conversation import IMAGE
 from retinal_lib.facts import Case
 
 WORDS = word_lists("conversation_check")
 
-VERSION = 4  # rises with every change of what is found; a run records it
+VERSION = 4  # to be raised with every change of what the checks find; a run records it
 # A new check is one more class here. Their order is that of findings about the same words.
-CHECKS = (Leaks, NumberCheck, Diseases, Grades, Normality, ImageAndPerson, Comparisons, LesionLocations, Unsupported)
-_DEMANDED = ("image", "quality", "disease", "lesion", "vascular")
-_TOUCHED = {
+CHECKS = (Leaks, NumberCheck, Diseases, Grades, Normality, ImageAndPerson, Comparisons, LesionLocations, AddedDetails)
+_REQUIRED = ("image", "quality", "disease", "lesion", "vascular")
+_ASPECT_OF = {
     "quality": "quality",
     "gradable": "quality",
     "conditions": "disease",
@@ -37,18 +37,17 @@ _NOT_VASCULAR = frozenset("grade count area box age".split())  # measures of som
 
 
 class Checked(NamedTuple):
-    """The result of a check; `touched` are the aspects that each turn speaks of."""
+    """The result of a check."""
 
     findings: list[Finding]
     traces: list[Trace]
-    touched: list[set[str]]
 
 
 def check(
     conversation: Sequence[dict[str, str]], case: Case, track: str | None = None, style: str | None = None
 ) -> list[Finding]:
-    """Returns what is wrong with a conversation ([{"from": "human" or "gpt", "value": text}, ...]), in order of turns. Without
-    `track` the number of turns is not judged, without `style` the length is not.
+    """Returns the findings of a conversation ([{"from": "human" or "gpt", "value": text}, ...]), in order of turns. Without
+    `track` the number of turns is not checked, without `style` the length is not.
 
     >>> from pathlib import Path
     >>> from retinal_lib.facts import Case, Fact, Source
@@ -79,11 +78,11 @@ def examine(conversation: Sequence[dict[str, str]], case: Case, track: str | Non
     """
     parts = [(part["from"], part["value"]) for part in conversation]
     found, traces, turns = form.check(parts, track, style), [], []
-    profile, ledger = CaseProfile(case), Ledger(case)
-    checks = [each(profile, ledger) for each in CHECKS]
-    question = Reading("")
+    profile, index = CaseProfile(case), QuantityIndex(case)
+    checks = [each(profile, index) for each in CHECKS]
+    question = ParsedText("")
     for i, (who, value) in enumerate(parts):
-        text = Reading(value.replace(IMAGE, " " * len(IMAGE)))  # spans stay those of the value
+        text = ParsedText(value.replace(IMAGE, " " * len(IMAGE)))  # spans stay those of the value
         findings = AnswerFindings(i // 2 + 1, text, "question" if who == "human" else "answer")
         if who == "human":
             question = text
@@ -93,42 +92,42 @@ def examine(conversation: Sequence[dict[str, str]], case: Case, track: str | Non
             for each in checks:
                 each.answer(text, question, findings)
             traces += findings.traces
-            turns.append(_Turn(question, text, {trace.fact.aspect for trace in findings.traces} | _spoken_of(text)))
+            turns.append(_Turn(question, text, {trace.fact.aspect for trace in findings.traces} | _aspects_mentioned(text)))
         found += findings.findings
     if turns and style != "consult" and (track is not None or len(turns) > 1):
-        found += [*_missing(case, turns), *_twice(turns, traces)]
-    return Checked(sorted(found, key=lambda f: (f.turn, f.part != "question", f.span)), traces, [t.touched for t in turns])
+        found += [*_missing_aspects(case, turns), *_repeated_turns(turns, traces)]
+    return Checked(sorted(found, key=lambda f: (f.turn, f.part != "question", f.span)), traces)
 
 
 class _Turn(NamedTuple):
-    question: Reading
-    answer: Reading
-    touched: set[str]
+    question: ParsedText
+    answer: ParsedText
+    aspects: set[str]
 
 
-def _spoken_of(text: Reading) -> set[str]:
-    """The aspects that an answer speaks of, whether or not a fact holds what it says."""
-    found = {_TOUCHED[kind] for kind in text.by_kind if kind in _TOUCHED}
+def _aspects_mentioned(text: ParsedText) -> set[str]:
+    """The aspects that an answer mentions, whether or not a fact supports what it says."""
+    aspects = {_ASPECT_OF[kind] for kind in text.by_kind if kind in _ASPECT_OF}
     if any(_NOT_VASCULAR.isdisjoint(t.values) for t in text.of("measures")):
-        found.add("vascular")
+        aspects.add("vascular")
     if text.has({"quality"}):
-        found.add("quality")
+        aspects.add("quality")
     if text.has({"fundus", "photograph"}):
-        found.add("image")
-    return found
+        aspects.add("image")
+    return aspects
 
 
-def _missing(case: Case, turns: list[_Turn]) -> Iterator[Finding]:
-    """Aspects that the facts allow but no answer speaks of."""
-    spoken = set().union(*(turn.touched for turn in turns))
+def _missing_aspects(case: Case, turns: list[_Turn]) -> Iterator[Finding]:
+    """Finds aspects that have facts but that no answer mentions."""
+    mentioned = set().union(*(turn.aspects for turn in turns))
     present, answers = {fact.aspect for fact in case.facts}, [turn.answer for turn in turns]
-    for aspect in _DEMANDED if len(turns) > 1 else _DEMANDED[:-1]:  # the alignment track states no measurements
-        if aspect in present - spoken and not _worded(case, aspect, answers):
+    for aspect in _REQUIRED if len(turns) > 1 else _REQUIRED[:-1]:  # the alignment track states no measurements
+        if aspect in present - mentioned and not _worded(case, aspect, answers):
             says = f"no answer mentions the aspect {aspect!r}, although there are facts about it"
             yield Finding("coverage_missing", WARNING, len(turns), (0, 0), says)
 
 
-def _worded(case: Case, aspect: str, answers: list[Reading]) -> bool:
+def _worded(case: Case, aspect: str, answers: list[ParsedText]) -> bool:
     """Whether the answers have most of the words of a fact of an aspect, as where facts are free text."""
     words = {word for answer in answers for word in answer.words}
     for fact in case.about(aspect):
@@ -138,16 +137,16 @@ def _worded(case: Case, aspect: str, answers: list[Reading]) -> bool:
     return False
 
 
-def _twice(turns: list[_Turn], traces: list[Trace]) -> Iterator[Finding]:
-    """Turns whose question is nearly that of an earlier one, or whose answer rests on the very facts of an earlier one."""
+def _repeated_turns(turns: list[_Turn], traces: list[Trace]) -> Iterator[Finding]:
+    """Finds turns with nearly the question of an earlier turn, or with an answer from the same facts."""
     asked = [frozenset(turn.question.words) - WORDS.common for turn in turns]
     after = [{v for t in turn.question.of("asks") for v in t.values} for turn in turns]
-    held = [{trace.fact for trace in traces if trace.turn == turn} for turn in range(1, len(turns) + 1)]
+    facts_of = [{trace.fact for trace in traces if trace.turn == turn} for turn in range(1, len(turns) + 1)]
     for later in range(1, len(turns)):
         for earlier in range(later):
             both = len(asked[later] & asked[earlier]) / (len(asked[later] | asked[earlier]) or 1)
-            same = held[later] and held[later] <= held[earlier]
-            if (both > 0.6 and (same or not held[later])) or (same and (both > 0.25 or after[later] & after[earlier])):
+            same = facts_of[later] and facts_of[later] <= facts_of[earlier]
+            if (both > 0.6 and (same or not facts_of[later])) or (same and (both > 0.25 or after[later] & after[earlier])):
                 text = f"turn {later + 1} asks the same as turn {earlier + 1}"
                 yield Finding("coverage_twice", WARNING, later + 1, (0, 0), text, None, "question")
                 break

@@ -5,7 +5,7 @@ from itertools import pairwise
 from retinal_lib.check import lesion_locations
 from retinal_lib.check.case_profile import ABSENT, POSSIBLE, PRESENT
 from retinal_lib.check.findings import WARNING, AnswerFindings, Check, but_fact
-from retinal_lib.check.language.lexicon import VOCABULARY, Reading, Term, word_lists
+from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, Mention, mentions, polarity
 from retinal_lib.facts import Fact
 
@@ -19,7 +19,7 @@ _WITHHELD = frozenset([NEGATED, UNCERTAIN, "negated_after", "uncertain_after"]) 
 class Diseases(Check):
     """Check of the conditions that answers affirm or negate."""
 
-    def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
+    def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks an answer."""
         for mention in mentions(answer):
             if mention.polarity != UNCERTAIN and not self._is_definition(answer.words, mention):
@@ -27,22 +27,22 @@ class Diseases(Check):
                 judge(answer, mention, findings)
         self._yes_or_no(answer, question, findings)
 
-    def _negated(self, answer: Reading, mention: Mention, findings: AnswerFindings) -> None:
+    def _negated(self, answer: ParsedText, mention: Mention, findings: AnswerFindings) -> None:
         term, text = mention.term, f"the answer says that {answer.text_of(mention.term)!r} is absent, but "
-        stance, fact = self.profile.stance_of(mention.conditions)
-        if stance == PRESENT and fact.aspect == "lesion" and lesion_locations.somewhere(answer, term, mention.sentence):
+        status, fact = self.profile.status_of(mention.conditions)
+        if status == PRESENT and fact.aspect == "lesion" and lesion_locations.somewhere(answer, term, mention.sentence):
             findings.trace(term, fact)
-        elif stance == PRESENT:
+        elif status == PRESENT:
             findings.add("denied_disease", term, text + fact.text, fact)
-        elif stance is None and not self.profile.listed and not self._is_graded_absent(answer.words, mention):
+        elif status is None and not self.profile.lists_all and not self._is_graded_absent(answer.words, mention):
             findings.add("ungrounded_denial", term, f"{text}no fact says that anyone looked for it", None, WARNING)
         elif fact is not None:
             findings.trace(term, fact)
 
-    def _affirmed(self, answer: Reading, mention: Mention, findings: AnswerFindings) -> None:
+    def _affirmed(self, answer: ParsedText, mention: Mention, findings: AnswerFindings) -> None:
         profile, term, text = self.profile, mention.term, answer.text_of(mention.term)
-        stance, fact = profile.stance_of(mention.conditions)
-        if stance in (PRESENT, POSSIBLE):
+        status, fact = profile.status_of(mention.conditions)
+        if status in (PRESENT, POSSIBLE):
             findings.trace(term, fact)
         elif self._is_graded_absent(answer.words, mention):
             pass
@@ -70,7 +70,7 @@ class Diseases(Check):
                 return level.isdigit() and any(int(level) != grade for grade in graded)
         return False
 
-    def _is_of_patient(self, answer: Reading, mention: Mention) -> bool:
+    def _is_of_patient(self, answer: ParsedText, mention: Mention) -> bool:
         """Whether a label of both eyes together is reported as that alone."""
         sentence = mention.sentence
         of_eye = any(
@@ -101,7 +101,7 @@ class Diseases(Check):
                 return True
         return False
 
-    def _yes_or_no(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
+    def _yes_or_no(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """A bare yes or no to a question that names a condition."""
         asked, reply = question.of("conditions"), answer.words[0] if answer.words else ""
         if reply not in ("yes", "no") or len(asked) != 1 or not answer.sentences:
@@ -109,8 +109,8 @@ class Diseases(Check):
         first = answer.sentences[0]
         if len(first) > 6 or any(mention.sentence == first for mention in mentions(answer)):
             return
-        stance, fact = self.profile.stance_of(asked[0].values)
-        if (reply == "no" and stance == PRESENT) or (reply == "yes" and stance in (ABSENT, None)):
+        status, fact = self.profile.status_of(asked[0].values)
+        if (reply == "no" and status == PRESENT) or (reply == "yes" and status in (ABSENT, None)):
             kind = "denied_disease" if reply == "no" else "unsupported_disease"
             text = f"the answer to the question about {question.text_of(asked[0])!r} is {reply!r}, {but_fact(fact)}"
             findings.add(kind, Term(0, 1), text, fact)
@@ -119,7 +119,7 @@ class Diseases(Check):
 class Grades(Check):
     """Check of words of severity, names of scales, and the graded distance of exudates from the macula."""
 
-    def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
+    def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks an answer."""
         for term in answer.of("severity"):
             if self._is_of_retinopathy(answer, term) and polarity(answer, term) == AFFIRMED:
@@ -131,7 +131,7 @@ class Grades(Check):
             if "dd" in term.values:
                 self._distance(answer, term, fact, findings)
 
-    def _severity(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
+    def _severity(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         if term.first and answer.words[term.first - 1] in WORDS.other_levels:
             return
         text = f"the answer calls diabetic retinopathy {answer.text_of(term)!r}, but "
@@ -139,10 +139,10 @@ class Grades(Check):
             level, fact = self.profile.severity
             if level not in term.values:
                 findings.add("wrong_grade", term, text + fact.text, fact)
-        elif self.profile.stance("diabetic_retinopathy")[0] == PRESENT:
+        elif self.profile.status("diabetic_retinopathy")[0] == PRESENT:
             findings.add("wrong_grade", term, f"{text}no fact gives its severity")
 
-    def _is_of_retinopathy(self, answer: Reading, term: Term) -> bool:
+    def _is_of_retinopathy(self, answer: ParsedText, term: Term) -> bool:
         """Whether a word of severity says how severe diabetic retinopathy is."""
         sentence = answer.sentence(term)
         near = [m for m in mentions(answer) if m.sentence == sentence]
@@ -156,17 +156,17 @@ class Grades(Check):
             return before[-1].conditions[0] in _RETINOPATHY
         return bool(self.profile.severity) and any("grade" in t.values for t in answer.within("measures", sentence))
 
-    def _scale(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
+    def _scale(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         """A scale that is named, against those that the facts grade on."""
         grades = self.profile.grades
-        held = {f.unit for f in grades}
-        both_exudates = any("exudate" in str(v) for v in term.values) and any("exudate" in unit for unit in held)
-        if held.isdisjoint(term.values) and not both_exudates and polarity(answer, term, 4) == AFFIRMED:
+        scales = {f.unit for f in grades}
+        both_exudates = any("exudate" in str(v) for v in term.values) and any("exudate" in unit for unit in scales)
+        if scales.isdisjoint(term.values) and not both_exudates and polarity(answer, term, 4) == AFFIRMED:
             fact = grades[0] if grades else None
             reason = f"but {fact.text}" if fact else "but no fact gives a grade on it"
             findings.add("wrong_grade", term, f"the answer names the scale {answer.text_of(term)!r}, {reason}", fact)
 
-    def _distance(self, answer: Reading, term: Term, fact: Fact, findings: AnswerFindings) -> None:
+    def _distance(self, answer: ParsedText, term: Term, fact: Fact, findings: AnswerFindings) -> None:
         """Exudates within or beyond one disc diameter of the macula, against the graded distance."""
         sentence = answer.sentence(term)
         if "zone" in answer.words[sentence.start : sentence.stop]:
@@ -181,7 +181,7 @@ class Grades(Check):
             text = f"the answer gives {answer.text_of(term)!r} as a distance from the optic disc, but {fact.text}"
         elif fact.value == 1 and "most" in before:
             text = f"the answer says that most exudates lie at this distance, but {fact.text}"
-        elif near != far and self._is_wrong(near, _lies_not(answer, term, sentence), fact):
+        elif near != far and self._is_wrong(near, _distance_negated(answer, term, sentence), fact):
             text = f"the answer gives a wrong distance of exudates ({answer.text_of(term)!r}): {fact.text}"
         else:
             return
@@ -192,8 +192,8 @@ class Grades(Check):
         return (fact.value == 2) == (near if negated else not near) if fact.value else not negated
 
 
-def _lies_not(answer: Reading, term: Term, sentence: range) -> bool:
-    """Whether exudates are said not to lie at a distance."""
+def _distance_negated(answer: ParsedText, term: Term, sentence: range) -> bool:
+    """Whether the answer says that no exudates lie at a distance."""
     exudates = [t for t in answer.within("conditions", sentence) if not _EXUDATES.isdisjoint(t.values)]
     negated = any(
         t.last <= term.first and NEGATED in t.values and (not exudates or t.first > exudates[-1].first)
@@ -205,7 +205,7 @@ def _lies_not(answer: Reading, term: Term, sentence: range) -> bool:
 class Normality(Check):
     """Words for normality and absence of disease, and descriptions of images that cannot be graded."""
 
-    def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
+    def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks an answer."""
         for term in answer.of("normal"):
             self._normal_word(answer, term, findings)
@@ -214,29 +214,29 @@ class Normality(Check):
         if self.profile.rejected is not None:
             self._parts(answer, findings)
 
-    def _normal_word(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
+    def _normal_word(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         normal, stated = self.profile.normal, polarity(answer, term)
-        if self._is_aside(answer.words, term):
+        if self._is_not_about_this_eye(answer.words, term):
             return
         if stated == AFFIRMED:
             self._normal(answer, term, findings)
         elif stated == NEGATED and normal is not None:
             findings.add("unsupported_disease", term, f"the answer says that the eye is not normal, but {normal.text}", normal)
 
-    def _disorder_word(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
+    def _disorder_word(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         normal, text, words = self.profile.normal, answer.text_of(term), answer.words
         if not _is_free_of(answer, term):
             finds = not WORDS.finding.isdisjoint(words[max(answer.sentence(term).start, term.first - 3) : term.first])
             if normal is not None and finds and polarity(answer, term) == AFFIRMED:
                 findings.add("unsupported_disease", term, f"the answer reports {text!r}, but {normal.text}", normal)
             return
-        if not self.profile.listed and "other" in words[max(0, term.first - 3) : term.first]:
+        if not self.profile.lists_all and "other" in words[max(0, term.first - 3) : term.first]:
             says = f"the answer says that other {text!r} is absent, but no fact says that anyone looked for it"
             findings.add("ungrounded_denial", term, says, None, WARNING)
-        if not self._is_aside(words, term) and polarity(answer, term) != UNCERTAIN:
+        if not self._is_not_about_this_eye(words, term) and polarity(answer, term) != UNCERTAIN:
             self._normal(answer, term, findings)
 
-    def _is_aside(self, words: list[str], term: Term) -> bool:
+    def _is_not_about_this_eye(self, words: list[str], term: Term) -> bool:
         """Whether a word is not of this eye as a whole: a normal range, other conditions, and 'no lesions are marked', which
         speaks of marks, which there may be none of because none were made."""
         profile, after = self.profile, words[term.last : term.last + 4]
@@ -246,7 +246,7 @@ class Normality(Check):
             return True
         return not WORDS.marked.isdisjoint(after) and not any(f.aspect == "lesion" for f in profile.present.values())
 
-    def _normal(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
+    def _normal(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         """Judges a word that calls the eye, or a part of it, normal."""
         profile, sentence, text = self.profile, answer.sentence(term), answer.text_of(term)
         if not WORDS.picture.isdisjoint(answer.words[sentence.start : sentence.stop]) and text.lower().endswith(
@@ -269,7 +269,7 @@ class Normality(Check):
             fact = next(iter(profile.absent.values()))
             findings.add("unsupported_normal", term, f"{normal_eye}, but the facts say only: {fact.text}", fact)
 
-    def _parts(self, answer: Reading, findings: AnswerFindings) -> None:
+    def _parts(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Parts of the eye that are described though the image cannot be graded."""
         if not answer.has(WORDS.seen) or not answer.has(WORDS.stating):
             return
@@ -289,7 +289,7 @@ class Normality(Check):
                 findings.add("ungradable", Term(part, part + 1), text, self.profile.rejected)
 
 
-def _is_free_of(text: Reading, term: Term) -> bool:
+def _is_free_of(text: ParsedText, term: Term) -> bool:
     """Whether a negation is of the disorder itself: no sign of any disease."""
     start, k = text.sentence(term).start, term.first
     ends = {t.last for t in text.of("cues") if NEGATED in t.values}
@@ -300,7 +300,7 @@ def _is_free_of(text: Reading, term: Term) -> bool:
     return k > start
 
 
-def is_of_part(answer: Reading, term: Term, sentence: range) -> bool:
+def is_of_part(answer: ParsedText, term: Term, sentence: range) -> bool:
     """Says whether a part of the eye alone is called normal: the disc is normal, normal vessels."""
     named = {k for t in answer.within("conditions", sentence) for k in range(t.first, t.last)}
     near = range(max(sentence.start, term.first - 6), min(sentence.stop, term.last + 3))

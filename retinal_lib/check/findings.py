@@ -1,18 +1,18 @@
-"""Findings and traces of a conversation, their collector for one text, and the form that each check has."""
+"""Findings and traces, their collector for one text, and the base class of the checks."""
 
 from typing import NamedTuple
 
 from retinal_lib.check.case_profile import CaseProfile
-from retinal_lib.check.language.lexicon import Reading, Tokens
-from retinal_lib.check.ledger import Ledger
+from retinal_lib.check.language.lexicon import ParsedText, Tokens
+from retinal_lib.check.quantity_index import QuantityIndex
 from retinal_lib.facts import Fact
 
 ERROR, WARNING = "error", "warning"
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong. `turn` counts question and answer pairs from 1; `part` is question or answer; `span` is where
-    it stands in that text ((0, 0): the text as a whole); `text` is a sentence for a reader; `fact` the one it contradicts."""
+    """One problem of a conversation. `turn` counts pairs of question and answer from 1; `part` is question or answer; `span` is
+    (start, end) in that text in characters, (0, 0) for the whole text; `text` is a sentence; `fact` the contradicted fact."""
 
     kind: str
     severity: str
@@ -24,7 +24,7 @@ class Finding(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """A number or claim and the fact that supports it: `text` at `span` of the answer of `turn`."""
+    """A number or claim in an answer and the fact that supports it; `text` lies at `span` of the answer of `turn`."""
 
     turn: int
     span: tuple[int, int]
@@ -34,30 +34,30 @@ class Trace(NamedTuple):
 
 
 def finding_entry(finding: Finding) -> dict:
-    """Returns a finding as lineage.jsonl and reviews.jsonl keep it."""
-    kept = {"kind": finding.kind, "severity": finding.severity, "turn": finding.turn, "part": finding.part}
-    return {**kept, "span": list(finding.span), "text": finding.text}
+    """Returns a finding as an entry of lineage.jsonl and reviews.jsonl."""
+    entry = {"kind": finding.kind, "severity": finding.severity, "turn": finding.turn, "part": finding.part}
+    return {**entry, "span": list(finding.span), "text": finding.text}
 
 
 def trace_entry(trace: Trace) -> dict:
-    """Returns a number or claim as lineage.jsonl keeps it: with the cell that supports it and the value there."""
+    """Returns a trace as an entry of lineage.jsonl, with the table cell that supports it and its value."""
     fact = trace.fact
     value = fact.value if isinstance(fact.value, str | int | float) else list(fact.value)
-    kept = {"turn": trace.turn, "span": list(trace.span), "said": trace.text, "is": trace.kind, "fact": fact.name}
+    entry = {"turn": trace.turn, "span": list(trace.span), "said": trace.text, "is": trace.kind, "fact": fact.name}
     if trace.kind == "claim":
-        kept |= {"label": fact.words or fact.text, "aspect": fact.aspect}
-    return {**kept, **fact.source.as_row(), "value": value}
+        entry |= {"label": fact.words or fact.text, "aspect": fact.aspect}
+    return {**entry, **fact.source.as_row(), "value": value}
 
 
 def is_error(finding: dict) -> bool:
-    """Says whether a finding as kept is an error."""
+    """Says whether an entry made by `finding_entry` is an error."""
     return finding["severity"] == ERROR
 
 
 class AnswerFindings:
-    """Collects the findings and traces of one answer, or of one question where `part` says so."""
+    """Collector of the findings and traces of one answer, or of one question where `part` says so."""
 
-    def __init__(self, turn: int, text: Reading, part: str = "answer"):
+    def __init__(self, turn: int, text: ParsedText, part: str = "answer"):
         self.turn, self.text, self.part = turn, text, part
         self.findings: list[Finding] = []
         self.traces: list[Trace] = []
@@ -76,16 +76,16 @@ class AnswerFindings:
 
 
 class Check:
-    """One check of a conversation against the facts of its case: it reads the questions and answers in order."""
+    """Base class of the checks. A check gets the questions and answers of one conversation in order."""
 
-    def __init__(self, profile: CaseProfile, ledger: Ledger):
-        self.profile, self.ledger = profile, ledger
+    def __init__(self, profile: CaseProfile, index: QuantityIndex):
+        self.profile, self.index = profile, index
 
-    def question(self, question: Reading, findings: AnswerFindings) -> None:
-        """Reads a question; most checks judge answers alone."""
+    def question(self, question: ParsedText, findings: AnswerFindings) -> None:
+        """Checks a question; most checks ignore questions."""
 
-    def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
-        """Reads an answer and the question before it; adds what is wrong, and what facts support."""
+    def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
+        """Checks an answer to a question; adds findings and traces."""
         raise NotImplementedError
 
 

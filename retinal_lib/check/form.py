@@ -47,19 +47,19 @@ def check(parts: list[tuple[str, str]], track: str | None, style: str | None) ->
     """Returns what is wrong with the form of (from, value) parts; the kinds begin with 'form'."""
     if not parts:
         return [_finding("form_empty", 1, "the conversation is empty")]
-    found = [*_order(parts), *_image(parts), *_turns(parts, track)]
+    findings = [*_order(parts), *_image(parts), *_turns(parts, track)]
     for i, (who, value) in enumerate(parts):
         text = value.replace(IMAGE, "")
         if not text.strip():
-            found.append(_finding("form_empty", i, f"the {_name(i, who)} of turn {i // 2 + 1} is empty", who=who))
+            findings.append(_finding("form_empty", i, f"the {_name(i, who)} of turn {i // 2 + 1} is empty", who=who))
             continue
         for kind, pattern, says in _PHRASES:
             if match := pattern.search(value):
-                found.append(_finding(kind, i, f"{match[0]!r} {says}", match.span(), who=who))
+                findings.append(_finding(kind, i, f"{match[0]!r} {says}", match.span(), who=who))
         if who == "gpt" and _cut(text.rstrip()):
             says = f"the answer of turn {i // 2 + 1} breaks off: …{value[-30:]!r}"
-            found.append(_finding("form_cut", i, says, (max(0, len(value) - 20), len(value)), who=who))
-    return [*found, *_length(parts, style)]
+            findings.append(_finding("form_cut", i, says, (max(0, len(value) - 20), len(value)), who=who))
+    return [*findings, *_length(parts, style)]
 
 
 def _name(i: int, who: str = "") -> str:

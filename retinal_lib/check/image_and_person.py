@@ -2,15 +2,15 @@
 
 from retinal_lib.check.findings import AnswerFindings, Check, but_fact
 from retinal_lib.check.language import lexicon
-from retinal_lib.check.language.lexicon import Reading, Term, word_lists
+from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, polarity
 
 WORDS = word_lists("image_and_person")
 _SIDES = {"OD": "right", "OS": "left", "OU": "both"}
 
 
-def sides(text: Reading, asked: bool = False) -> list[tuple[str, Term]]:
-    """Finds the words that name an eye: left, right or both, and where; `asked`: the question was which eye it is."""
+def sides(text: ParsedText, asked: bool = False) -> list[tuple[str, Term]]:
+    """Finds the words that name an eye, as (left, right or both, place); `asked`: the question was which eye it is."""
     if not text.has(WORDS.sides):
         return []
     found, words = [], text.words
@@ -24,8 +24,8 @@ def sides(text: Reading, asked: bool = False) -> list[tuple[str, Term]]:
     return found
 
 
-def of_picture(text: Reading, term: Term) -> bool:
-    """Says whether a word of quality is said of the picture, not of the person's sight."""
+def of_picture(text: ParsedText, term: Term) -> bool:
+    """Says whether a word of quality describes the image, not the person's sight."""
     within = {text.words[k] for k in text.sentence(term)}
     return not within & WORDS.sight and (term.last - term.first > 1 or bool(within & WORDS.pictured))
 
@@ -51,7 +51,7 @@ def _is_side(words: list[str], i: int, asked: bool) -> bool:
 class ImageAndPerson(Check):
     """Check of the eye side, image quality, artefacts, kind of image, and sex of the person."""
 
-    def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
+    def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks an answer."""
         self._side(answer, question, findings)
         for term in (*answer.of("quality"), *answer.of("gradable")):
@@ -64,7 +64,7 @@ class ImageAndPerson(Check):
             self._modality(answer, term, findings)
         self._sex(answer, findings)
 
-    def _side(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
+    def _side(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         asked = "eye" in question.words and ("which" in question.words or "left" in question.words)
         named = sides(answer, asked)
         eye, fact, words = self.profile.case.eye, self.profile.facts.get("eye"), answer.words
@@ -77,9 +77,9 @@ class ImageAndPerson(Check):
             if undecided or stated == UNCERTAIN or (stated == NEGATED and side != eye):
                 continue
             if side == "both":
-                shown = within & {"image", "picture", "photograph", "show"}
+                image_words = within & {"image", "picture", "photograph", "show"}
                 before = words[max(0, term.first - 3)]
-                if stated == AFFIRMED and shown and before not in ("for", "of", "together", "record"):
+                if stated == AFFIRMED and image_words and before not in ("for", "of", "together", "record"):
                     findings.add("side", term, "the answer says that the image shows both eyes, but it shows one", fact)
             elif side == eye and stated == AFFIRMED:
                 if fact:
@@ -88,7 +88,7 @@ class ImageAndPerson(Check):
                 reason = f"but it is the {eye} eye" if eye else "but no fact says which eye it is"
                 findings.add("side", term, f"the answer names the {side} eye, {reason}", fact)
 
-    def _quality(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
+    def _quality(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         stated, text, facts = polarity(answer, term, 4), answer.text_of(term), self.profile.quality
         if stated == UNCERTAIN or not of_picture(answer, term):
             return
@@ -107,7 +107,7 @@ class ImageAndPerson(Check):
         elif stated == AFFIRMED or (fits and len(levels) == 1):
             findings.add("quality", term, f"the answer calls the image quality {text!r}, but {fact.text}", fact)
 
-    def _graders(self, answer: Reading, findings: AnswerFindings) -> None:
+    def _graders(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks who is said to have judged the image quality."""
         units = {fact.unit.split()[0].casefold() for fact in self.profile.quality if fact.unit}
         for name in WORDS.graders - units if units else ():
@@ -120,7 +120,7 @@ class ImageAndPerson(Check):
                 text = f"the answer says that {answer.raw(k)!r} judged the image quality, but {fact.text}"
                 findings.add("quality", Term(k, k + 1), text, fact)
 
-    def _artefact(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
+    def _artefact(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         """Checks dust, lashes and glare, which only annotators' remarks tell of."""
         text, word, stated = answer.text_of(term), answer.words[term.last - 1], polarity(answer, term)
         noted = [
@@ -132,7 +132,7 @@ class ImageAndPerson(Check):
         if stated == AFFIRMED and not any(word in lexicon.read(fact.text).words for fact in facts):
             findings.add("quality", term, f"the answer says that the image has {text!r}, but no fact says so")
 
-    def _centre(self, answer: Reading, findings: AnswerFindings) -> None:
+    def _centre(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks what the image is centred on, where a fact says so."""
         fact = self.profile.facts.get("modality")
         if fact is None or "macula" not in fact.text or "centred" not in answer.words:
@@ -144,7 +144,7 @@ class ImageAndPerson(Check):
                 "modality", Term(k, k + 1), f"the answer says that the image is centred on the disc, but {fact.text}", fact
             )
 
-    def _modality(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
+    def _modality(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         fact, text = self.profile.facts.get("modality"), answer.text_of(term)
         if "fundus" in term.values and fact is not None:
             if polarity(answer, term, 3) == NEGATED:
@@ -155,11 +155,11 @@ class ImageAndPerson(Check):
         elif "fundus" in term.values:
             return
         sentence = {answer.words[k] for k in answer.sentence(term)}
-        held = fact is not None and text.casefold() in fact.text.casefold()
-        if polarity(answer, term) == AFFIRMED and not held and sentence & WORDS.shown and not sentence & WORDS.wished:
+        agrees = fact is not None and text.casefold() in fact.text.casefold()
+        if polarity(answer, term) == AFFIRMED and not agrees and sentence & WORDS.shown and not sentence & WORDS.wished:
             findings.add("modality", term, f"the answer gives {text!r} as the kind of image, {but_fact(fact)}", fact)
 
-    def _sex(self, answer: Reading, findings: AnswerFindings) -> None:
+    def _sex(self, answer: ParsedText, findings: AnswerFindings) -> None:
         fact = self.profile.facts.get("sex")
         named = [(Term(i, i + 1), WORDS.sex[word]) for i, word in enumerate(answer.words) if word in WORDS.sex]
         if len({sex for _, sex in named}) > 1:

@@ -8,10 +8,10 @@ from retinal_lib.check.case_profile import ABSENT, PRESENT, CaseProfile
 from retinal_lib.check.findings import AnswerFindings, Check
 from retinal_lib.check.image_and_person import of_picture, sides
 from retinal_lib.check.language import lexicon, numbers
-from retinal_lib.check.language.lexicon import Reading, Term, implied, word_lists
+from retinal_lib.check.language.lexicon import ParsedText, Term, implied, word_lists
 from retinal_lib.check.language.numbers import Amount
 from retinal_lib.check.language.presupposition import is_tagged, presupposes, presupposes_normality
-from retinal_lib.check.ledger import Ledger, Quantity
+from retinal_lib.check.quantity_index import Quantity, QuantityIndex
 from retinal_lib.dataset import measurements
 from retinal_lib.facts import Fact
 
@@ -23,13 +23,13 @@ _TECHNICAL = frozenset("fractal tortuosity curvature tort_density crae crve angl
 class Leaks(Check):
     """Check of questions. A later question may name what an earlier answer stated."""
 
-    def __init__(self, profile: CaseProfile, ledger: Ledger):
-        super().__init__(profile, ledger)
+    def __init__(self, profile: CaseProfile, index: QuantityIndex):
+        super().__init__(profile, index)
         self._stated: dict[str, set] = defaultdict(set)  # the values that answers stated, by kind
         self._numbers: set[float] = set()
-        self._answers: list[Reading] = []
+        self._answers: list[ParsedText] = []
 
-    def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
+    def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """Remembers what an answer states."""
         self._answers.append(answer)
         for term in answer.terms:
@@ -40,7 +40,7 @@ class Leaks(Check):
             self._numbers.update((amount.low, amount.high, *amount.edges))
         self._stated["side"].update(side for side, _ in sides(answer, True))
 
-    def question(self, question: Reading, findings: AnswerFindings) -> None:
+    def question(self, question: ParsedText, findings: AnswerFindings) -> None:
         """Adds what a question gives away."""
         self._columns(question, findings)
         self._values(question, findings)
@@ -54,7 +54,7 @@ class Leaks(Check):
         """Whether no answer stated any of these values."""
         return self._stated[kind].isdisjoint(values)
 
-    def _columns(self, question: Reading, findings: AnswerFindings) -> None:
+    def _columns(self, question: ParsedText, findings: AnswerFindings) -> None:
         for match in _COLUMN.finditer(question.text):
             name = match[0]
             if name in measurements.columns() or "zone" in name.lower() or name in self.profile.facts:
@@ -62,7 +62,7 @@ class Leaks(Check):
 
     # --- values -------------------------------------------------------------------------------------------------------
 
-    def _values(self, question: Reading, findings: AnswerFindings) -> None:
+    def _values(self, question: ParsedText, findings: AnswerFindings) -> None:
         for amount in numbers.read(question):
             text = question.text_of(amount)
             stated = self._numbers.issuperset((amount.low, amount.high, *amount.edges))
@@ -76,24 +76,24 @@ class Leaks(Check):
             elif not amount.whole and not amount.spelled:
                 findings.add("leak_value", amount, f"the question gives the value {text!r}, but no earlier answer stated it")
 
-    def _fact(self, question: Reading, amount: Amount) -> Fact | None:
+    def _fact(self, question: ParsedText, amount: Amount) -> Fact | None:
         """The fact that holds a number of a question, where the words around it are of that fact."""
-        valued, words, loose = self.ledger.valued(amount), question.words, self.ledger.loose
-        fitting = [q.fact for q in valued if _fits(q, question, amount)]
+        matching, words, text_numbers = self.index.matching(amount), question.words, self.index.text_numbers
+        fitting = [q.fact for q in matching if _fits(q, question, amount)]
         if amount.whole and words[amount.first - 1 : amount.first] in (["i'm"], ["am"], ["aged"]):
-            fitting += [q.fact for q in valued if q.measure == "age"]
+            fitting += [q.fact for q in matching if q.measure == "age"]
         if amount.whole and amount.low > 12 and not amount.unit:
-            fitting += [fact for known, fact in loose if known.low == known.high == amount.low and not known.unit]
+            fitting += [fact for known, fact in text_numbers if known.low == known.high == amount.low and not known.unit]
         if amount.unit == "degrees":
-            fitting += [fact for known, fact in loose if (known.low, known.unit) == (amount.low, "degrees")]
+            fitting += [fact for known, fact in text_numbers if (known.low, known.unit) == (amount.low, "degrees")]
         else:
             ends = (amount.low, amount.high)
-            fitting += [fact for known, fact in loose if known.low != known.high and (known.low, known.high) == ends]
+            fitting += [fact for known, fact in text_numbers if known.low != known.high and (known.low, known.high) == ends]
         return next(iter(fitting), None)
 
     # --- labels -------------------------------------------------------------------------------------------------------
 
-    def _labels(self, question: Reading, findings: AnswerFindings) -> None:
+    def _labels(self, question: ParsedText, findings: AnswerFindings) -> None:
         for term in question.terms:
             if term.kind == "conditions":
                 self._label(question, term, findings)
@@ -104,14 +104,14 @@ class Leaks(Check):
                 if level in term.values and any(0 <= t.first - term.last <= 1 for t in question.of("conditions")):
                     _takes_as_known("leak_label", question, term, fact, findings)
 
-    def _lay_word(self, question: Reading, term: Term, findings: AnswerFindings) -> None:
+    def _lay_word(self, question: ParsedText, term: Term, findings: AnswerFindings) -> None:
         """A lay word for a condition that the eye has."""
         conditions = term.value
         known = next((c for c in conditions if c in self.profile.present), None)
         if known and self._is_new("conditions", conditions) and (term.last - term.first > 1 or presupposes(question, term)):
             _takes_as_known("leak_answer", question, term, self.profile.present[known], findings)
 
-    def _label(self, question: Reading, term: Term, findings: AnswerFindings) -> None:
+    def _label(self, question: ParsedText, term: Term, findings: AnswerFindings) -> None:
         condition, tagged = str(term.value), is_tagged(question)
         openly = condition in WORDS.asked_openly
         if question.of("generic") or (condition == "dme_risk" and not tagged) or not self._is_new("conditions", term.values):
@@ -119,17 +119,17 @@ class Leaks(Check):
         before = question.words[max(0, term.first - 2) : term.first]
         if openly and not tagged and not WORDS.graded.isdisjoint(before):
             return
-        stance, fact = self.profile.stance_of(term.values)
+        status, fact = self.profile.status_of(term.values)
         fact = fact or self.profile.patient.get(condition)
-        freed = stance == ABSENT and "free" in before  # is it free of ...?
-        known = fact is not None and (stance != ABSENT or "without" in before or "no" in before) and presupposes(question, term)
+        freed = status == ABSENT and "free" in before  # is it free of ...?
+        known = fact is not None and (status != ABSENT or "without" in before or "no" in before) and presupposes(question, term)
         technical = len(term.values) == 1 and WORDS.plain.isdisjoint(question.words[term.first : term.last])
-        if freed or known or (stance == PRESENT and not openly and technical):
+        if freed or known or (status == PRESENT and not openly and technical):
             _takes_as_known("leak_label", question, term, fact, findings)
 
     # --- answers in the question --------------------------------------------------------------------------------------
 
-    def _reasons(self, question: Reading, findings: AnswerFindings) -> None:
+    def _reasons(self, question: ParsedText, findings: AnswerFindings) -> None:
         """Questions for the reason of what no answer stated."""
         if "why" not in question.words:
             return
@@ -141,7 +141,7 @@ class Leaks(Check):
             says = "the question takes as known that the image cannot be graded, but no earlier answer stated it"
             findings.add_at("leak_answer", (0, len(question.text)), says, self.profile.rejected)
 
-    def _sides(self, question: Reading, findings: AnswerFindings) -> None:
+    def _sides(self, question: ParsedText, findings: AnswerFindings) -> None:
         named = [(side, term) for side, term in sides(question) if side != "both"]
         if len({side for side, _ in named}) != 1:
             return
@@ -150,7 +150,7 @@ class Leaks(Check):
                 says = f"the question says that it is the {side} eye, but no earlier answer stated it"
                 findings.add("leak_answer", term, says, self.profile.facts.get("eye"))
 
-    def _judged(self, question: Reading, findings: AnswerFindings) -> None:
+    def _judged(self, question: ParsedText, findings: AnswerFindings) -> None:
         """Image quality, artefacts and normality that are judged before any answer did."""
         for term in question.terms:
             text = question.text_of(term)
@@ -164,14 +164,14 @@ class Leaks(Check):
                 continue
             findings.add("leak_answer", term, says)
 
-    def _is_rated(self, question: Reading, term: Term) -> bool:
+    def _is_rated(self, question: ParsedText, term: Term) -> bool:
         """Whether a word of quality is taken as known, or says that the picture is too poor, which it is."""
         one = len({v for t in question.of("quality") for v in t.values}) == 1
         if one and of_picture(question, term) and self._is_new("quality", term.values[:1]) and presupposes(question, term):
             return True
         return question.words[term.first] == "too" and 2 in self.profile.levels and self._is_new("quality", (2,))
 
-    def _is_called_normal(self, question: Reading, term: Term) -> bool:
+    def _is_called_normal(self, question: ParsedText, term: Term) -> bool:
         """Whether a question presupposes that the eye is normal before an answer spoke of health or disease."""
         before = question.words[max(0, term.first - 6) : term.first]
         given = not {"since", "because", "given"}.isdisjoint(before)  # since it is badly diseased
@@ -182,14 +182,14 @@ class Leaks(Check):
         usual = not WORDS.usual.isdisjoint(question.words[term.last : term.last + 1])
         return not usual and (given or presupposes_normality(question, term))
 
-    def _is_noted(self, question: Reading, term: Term) -> bool:
+    def _is_noted(self, question: ParsedText, term: Term) -> bool:
         """Whether annotators noted an artefact that a question asks after, or it is spoken of as known."""
         word, remarks = question.words[term.last - 1], [f for f in self.profile.quality if f.name == "remark"]
         noted = any(word in lexicon.read(f.text).words or word == "dirt" for f in remarks)
         definite = not {"the", "this"}.isdisjoint(question.words[max(0, term.first - 1) : term.first])
         return (noted or definite) and self._is_new("artefacts", term.values[:1])
 
-    def _jargon(self, question: Reading, findings: AnswerFindings) -> None:
+    def _jargon(self, question: ParsedText, findings: AnswerFindings) -> None:
         technical = [t for t in question.of("measures") if t.last - t.first > 1 and not _TECHNICAL.isdisjoint(t.values)]
         found = [*question.of("jargon"), *technical, *question.of("scales")]
         used = {" ".join(text.words[t.first : t.last]) for text in self._answers for t in text.terms} if found else ()
@@ -203,7 +203,7 @@ class Leaks(Check):
                 findings.add("leak_jargon", term, says)
 
 
-def _fits(quantity: Quantity, question: Reading, amount: Amount) -> bool:
+def _fits(quantity: Quantity, question: ParsedText, amount: Amount) -> bool:
     """Whether a question that has a number of a quantity's value is about that quantity."""
     measures = {v for t in question.of("measures") for v in t.values}
     if quantity.measure in ("count", "distance", "edge"):
@@ -214,7 +214,7 @@ def _fits(quantity: Quantity, question: Reading, amount: Amount) -> bool:
     return quantity.measure in measures or bool(amount.unit) or not amount.whole or amount.spelled
 
 
-def _takes_as_known(kind: str, question: Reading, term: Term, fact: Fact | None, findings: AnswerFindings) -> None:
+def _takes_as_known(kind: str, question: ParsedText, term: Term, fact: Fact | None, findings: AnswerFindings) -> None:
     reason = f": {fact.text}" if fact else ""
     says = f"the question takes {question.text_of(term)!r} as known, but no earlier answer stated it{reason}"
     findings.add(kind, term, says, fact)

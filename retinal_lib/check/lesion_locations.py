@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from retinal_lib.check.findings import AnswerFindings, Check
 from retinal_lib.check.language import lexicon, numbers
-from retinal_lib.check.language.lexicon import Reading, Term, family, implied, word_lists
+from retinal_lib.check.language.lexicon import ParsedText, Term, family, implied, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, UNCERTAIN, cues, polarity
 from retinal_lib.check.language.numbers import Amount
-from retinal_lib.check.ledger import Ledger, Quantity
+from retinal_lib.check.quantity_index import Quantity, QuantityIndex
 from retinal_lib.facts import Fact
 
 WORDS = word_lists("lesion_locations")
@@ -27,7 +27,7 @@ class Region(NamedTuple):
     vertical: str
     side: str
 
-    def holds(self, other: "Region") -> bool | None:
+    def contains(self, other: "Region") -> bool | None:
         """Says whether a quadrant lies in this region; None where that is unknown, as of nasal and left."""
         if self.vertical and other.vertical and self.vertical != other.vertical:
             return False
@@ -36,14 +36,14 @@ class Region(NamedTuple):
         return None if (self.side in ("left", "right")) != (other.side in ("left", "right")) else False
 
 
-def regions(text: Reading) -> list[Region]:
+def regions(text: ParsedText) -> list[Region]:
     """Finds the parts of the picture that a text names, in order."""
-    found: list[Region] = []
+    named: list[Region] = []
     for k in range(len(text.words)):
         region = _region(text.words, k)
-        if region and not (found and k < found[-1].last):
-            found.append(region)
-    return found
+        if region and not (named and k < named[-1].last):
+            named.append(region)
+    return named
 
 
 def _region(words: list[str], k: int) -> Region | None:
@@ -78,15 +78,15 @@ class Locations(NamedTuple):
     def counts(self, group: list[Region]) -> list[int]:
         """Counts those in the regions together: of all lesions, and of those beyond the boxes."""
         accounts = [listed for listed in (self.places, self.rest) if listed]
-        return [sum(int(q.value) for place, q in listed if any(r.holds(place) for r in group)) for listed in accounts]
+        return [sum(int(q.value) for place, q in listed if any(r.contains(place) for r in group)) for listed in accounts]
 
     def totals(self) -> list[int]:
         """Counts all lesions, and those beyond the boxes."""
         return [sum(int(q.value) for _, q in listed) for listed in (self.places, self.rest) if listed]
 
-    def lies(self, region: Region) -> bool | None:
+    def contains_lesion(self, region: Region) -> bool | None:
         """Says whether a lesion lies in a region; None where no fact says."""
-        seen = [region.holds(place) for place, _ in self.places]
+        seen = [region.contains(place) for place, _ in self.places]
         if self.places and (True in seen or not any(s is None for s in seen)):
             return True in seen
         if self.places and region.side in ("nasal", "temporal"):
@@ -109,21 +109,21 @@ def _reaches(edges: tuple[float, ...], region: Region) -> bool:
     return vertical and {"left": x <= 0.5, "right": x >= 0.5}.get(region.side, True)
 
 
-def _locations(ledger: Ledger, term: Term) -> Locations | None:
+def _locations(index: QuantityIndex, term: Term) -> Locations | None:
     """Where the facts say that the lesions named by a term lie; None where they say nothing."""
-    wide = [q for q in ledger.placed if _of(q, term)]
+    wide = [q for q in index.located if _is_about(q, term)]
     places = tuple((place, q) for q in wide if q.part == "place" and (place := _quadrant(q.fact.words)))
     rest = tuple((place, q) for q in wide if q.part == "rest place" and (place := _quadrant(q.fact.words)))
     boxes = tuple(q for q in wide if q.edges)
     return Locations(places, rest, boxes) if places or boxes else None
 
 
-def _of(quantity: Quantity, term: Term) -> bool:
+def _is_about(quantity: Quantity, term: Term) -> bool:
     """Whether a quantity is of the lesion that a term names, or of a form of it."""
     return bool(quantity.subjects & family(term)) or any(set(term.values) & implied(s) for s in quantity.subjects)
 
 
-def _subject(text: Reading, region: Region, sentence: range) -> Term | None:
+def _subject(text: ParsedText, region: Region, sentence: range) -> Term | None:
     """The lesion that is said to lie in a region: named last before it, else first after it, else in the sentence before."""
     inside = [t for t in text.of("conditions") if t.first in sentence]
     if inside:
@@ -134,10 +134,10 @@ def _subject(text: Reading, region: Region, sentence: range) -> Term | None:
     return earlier[-1] if earlier and polarity(text, earlier[-1]) == AFFIRMED else None
 
 
-def _grouped(text: Reading, found: list[Region]) -> list[list[Region]]:
+def _grouped(text: ParsedText, named: list[Region]) -> list[list[Region]]:
     """Regions that are listed together: the superonasal and inferonasal quadrants."""
     groups: list[list[Region]] = []
-    for region in found:
+    for region in named:
         if groups and set(text.words[groups[-1][-1].last : region.first]) <= WORDS.between:
             groups[-1].append(region)
         else:
@@ -148,58 +148,58 @@ def _grouped(text: Reading, found: list[Region]) -> list[list[Region]]:
 class LesionLocations(Check):
     """Check of the quadrants, counts, distances and shares of area that answers state of lesions."""
 
-    def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
+    def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks an answer."""
         self._places(answer, findings)
         self._distances(answer, findings)
         self._shares(answer, findings)
 
-    def _places(self, answer: Reading, findings: AnswerFindings) -> None:
+    def _places(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks the regions that lesions are said to lie in, and their counts there."""
-        found = regions(answer) if self.ledger.placed else []
-        for group in _grouped(answer, found):
+        named = regions(answer) if self.index.located else []
+        for group in _grouped(answer, named):
             spot = Term(group[0].first, group[-1].last)
             sentence = answer.sentence(spot)
             term = _subject(answer, group[0], sentence)
             if term is None or not WORDS.convention.isdisjoint(answer.words[sentence.start : sentence.stop]):
                 continue
-            lesions = _locations(self.ledger, term)
+            lesions = _locations(self.index, term)
             near = range(max(sentence.start, spot.first - 6), sentence.stop)
             if lesions is None or cues(answer).polarity(spot, near) == UNCERTAIN:
                 continue
-            if problem := _misplaced(answer, group, sentence, lesions):
+            if problem := _location_problem(answer, group, sentence, lesions):
                 findings.add("place", spot, problem, lesions.fact)
 
-    def _distances(self, answer: Reading, findings: AnswerFindings) -> None:
+    def _distances(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks distances in disc diameters from the fovea and the disc."""
-        known = [q for q in self.ledger.placed if q.measure == "distance"]
-        graded = any("exudate distance" in q.fact.unit for q in self.ledger.quantities)  # which the check of grades judges
-        for amount in _distances(answer) if self.ledger.placed and not graded else ():
+        known = [q for q in self.index.located if q.measure == "distance"]
+        graded = any("exudate distance" in q.fact.unit for q in self.index.quantities)  # which the check of grades judges
+        for amount in _distances(answer) if self.index.located and not graded else ():
             sentence = answer.sentence(amount)
             landmark, term = _landmark(answer, amount, sentence), _measured(answer, amount, sentence)
             if not landmark or term is None or polarity(answer, term) == UNCERTAIN:
                 continue
-            facts = [q for q in known if q.part == landmark and _of(q, term)]
+            facts = [q for q in known if q.part == landmark and _is_about(q, term)]
             distance = f"the distance {answer.text_of(amount)!r} from the {landmark}"
             if not facts:
                 findings.add("place", amount, f"{distance} is not in the facts")
             elif _is_wrong_distance(answer, amount, sentence, facts):
                 findings.add("place", amount, f"{distance} is wrong: {facts[0].fact.text}", facts[0].fact)
 
-    def _shares(self, answer: Reading, findings: AnswerFindings) -> None:
+    def _shares(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks that shares of the lesions' area are not called shares of the image."""
-        shares = [q for q in self.ledger.quantities if q.part == "rest" and q.unit == "%"]
+        shares = [q for q in self.index.quantities if q.part == "rest" and q.unit == "%"]
         for amount in [a for a in numbers.read(answer) if a.unit == "%"] if shares else ():
             if not {"image", "picture", "photograph", "retina", "fundus"} & set(answer.words[amount.last : amount.last + 3]):
                 continue
-            held = self.ledger.valued(amount)
-            if held and all(q.part == "rest" for q in held):
-                fact = held[0].fact
+            counted = self.index.matching(amount)
+            if counted and all(q.part == "rest" for q in counted):
+                fact = counted[0].fact
                 says = f"{answer.text_of(amount)!r} is not a share of the image: {fact.text}"
                 findings.add("misattributed", amount, says, fact)
 
 
-def _misplaced(text: Reading, group: list[Region], sentence: range, lesions: Locations) -> str:
+def _location_problem(text: ParsedText, group: list[Region], sentence: range, lesions: Locations) -> str:
     """What is wrong with the regions that lesions are said to lie in, as a sentence; empty where nothing is."""
     words, first = text.words, group[0].first
     where = repr(text.text_of(Term(first, group[-1].last)))
@@ -209,28 +209,29 @@ def _misplaced(text: Reading, group: list[Region], sentence: range, lesions: Loc
     given = [a.edges for a in numbers.read(text) if a.edges and a.first in sentence]
     if given and not lesions.places:
         lesions = lesions._replace(boxes=tuple(q for q in lesions.boxes if q.edges in given) or lesions.boxes)
-    lying = [lesions.lies(region) for region in group]
+    lying = [lesions.contains_lesion(region) for region in group]
     if denied:
         return f"the answer says that none lie in {where}, but {lesions.fact.text}" if all(lying) and lesions.places else ""
     if False in lying:
         return f"no {'lesion' if lesions.places else 'box'} of this type lies in {where}: {lesions.fact.text}"
-    if not lesions.places or any(region.holds(place) is None for region in group for place, _ in lesions.places):
+    if not lesions.places or any(region.contains(place) is None for region in group for place, _ in lesions.places):
         return ""
     if not WORDS.rest & set(words[max(0, sentence.start - 30) : sentence.stop]):
         lesions = lesions._replace(rest=())
-    held = lesions.counts(group)
+    counted = lesions.counts(group)
     counts = [a for a in numbers.read(text) if a.whole and not (a.unit or a.edges or a.bound or a.about)]
     number = next((a for a in reversed(counts) if sentence.start <= a.first and a.last <= first), None)
     if number is not None and set(words[number.last : first]) - _names(text, number.last, first) <= WORDS.lying:
-        each = [lesions.counts([region]) for region in group] if "each" in words[number.last : group[-1].last + 3] else [held]
-        if not all(number.low in one for one in each):
-            return f"the answer says that {text.text_of(number)} lie in {where}, but {held[0]} lie there"
+        each = "each" in words[number.last : group[-1].last + 3]
+        groups = [[region] for region in group] if each else [group]
+        if not all(number.low in lesions.counts(part) for part in groups):
+            return f"the answer says that {text.text_of(number)} lie in {where}, but {counted[0]} lie there"
     if WORDS.most & set(before) and all(
-        2 * n < t and n < _most(lesions, len(group)) for n, t in zip(held, lesions.totals(), strict=True)
+        2 * n < t and n < _most(lesions, len(group)) for n, t in zip(counted, lesions.totals(), strict=True)
     ):
-        return f"the answer says that most lie in {where}, but {held[0]} of {lesions.totals()[0]} lie there"
-    if WORDS.all & set(before) and not any(n == t for n, t in zip(held, lesions.totals(), strict=True)):
-        return f"the answer says that all lie in {where}, but {held[0]} of {lesions.totals()[0]} lie there"
+        return f"the answer says that most lie in {where}, but {counted[0]} of {lesions.totals()[0]} lie there"
+    if WORDS.all & set(before) and not any(n == t for n, t in zip(counted, lesions.totals(), strict=True)):
+        return f"the answer says that all lie in {where}, but {counted[0]} of {lesions.totals()[0]} lie there"
     return ""
 
 
@@ -239,39 +240,39 @@ def _most(lesions: Locations, size: int) -> int:
     return sum(sorted((int(q.value) for _, q in lesions.places), reverse=True)[:size])
 
 
-def _names(text: Reading, first: int, last: int) -> set[str]:
+def _names(text: ParsedText, first: int, last: int) -> set[str]:
     """The words of conditions between two tokens."""
     return {text.words[k] for t in text.of("conditions") for k in range(t.first, t.last) if first <= k < last}
 
 
-def _distances(text: Reading) -> list[Amount]:
+def _distances(text: ParsedText) -> list[Amount]:
     """The amounts of disc diameters, those in words among them: within one disc diameter, a disc diameter away."""
-    found = [a for a in numbers.read(text) if a.unit == "dd"]
+    named = [a for a in numbers.read(text) if a.unit == "dd"]
     for term in text.of("units"):
         k = term.first - 1
-        if "dd" in term.values and k >= 0 and not any(a.first <= k < a.last for a in found):
+        if "dd" in term.values and k >= 0 and not any(a.first <= k < a.last for a in named):
             value = 1 if text.words[k] in ("a", "the") else numbers.SPELLED.get(text.words[k])
             if value is not None:
-                found.append(Amount(k, term.last, term.first, value, value, 0.0, True, "dd", spelled=True))
-    return found
+                named.append(Amount(k, term.last, term.first, value, value, 0.0, True, "dd", spelled=True))
+    return named
 
 
-def together(text: Reading, amount: Amount, ledger: Ledger) -> Quantity | None:
+def together(text: ParsedText, amount: Amount, index: QuantityIndex) -> Quantity | None:
     """Returns a quantity of the lesions of which as many as an amount lie in the regions named after it together."""
     sentence = text.sentence(amount)
     group = next((g for g in _grouped(text, regions(text)) if g[0].first >= amount.last and g[0].first in sentence), None)
-    term = _subject(text, group[0], sentence) if group and ledger.placed else None
-    lesions = _locations(ledger, term) if term else None
+    term = _subject(text, group[0], sentence) if group and index.located else None
+    lesions = _locations(index, term) if term else None
     return lesions.places[0][1] if lesions and lesions.places and amount.low in lesions.counts(group) else None
 
 
-def somewhere(text: Reading, term: Term, sentence: range) -> bool:
+def somewhere(text: ParsedText, term: Term, sentence: range) -> bool:
     """Says whether a sentence speaks of a lesion in a part of the picture alone: none in the upper left quarter."""
     parts = [r.first for r in regions(text)] + [t.first for t in text.of("units") if "dd" in t.values]
     return any(term.last <= k < sentence.stop and not {";", ":", ","} & set(text.words[term.last : k]) for k in parts)
 
 
-def _measured(text: Reading, amount: Amount, sentence: range) -> Term | None:
+def _measured(text: ParsedText, amount: Amount, sentence: range) -> Term | None:
     """The lesion whose distance an amount states; None where that is a vessel's or a zone's, or nothing is named."""
     if any(t.first in sentence for kind in ("zones", "vessels") for t in text.of(kind)):
         return None
@@ -280,7 +281,7 @@ def _measured(text: Reading, amount: Amount, sentence: range) -> Term | None:
     return (inside or named or [None])[-1]
 
 
-def _landmark(text: Reading, amount: Amount, sentence: range) -> str:
+def _landmark(text: ParsedText, amount: Amount, sentence: range) -> str:
     """The landmark that a distance is measured from: the first named after it, else the last before it."""
     after = [k for k in range(amount.last, sentence.stop) if text.words[k] in WORDS.fovea | WORDS.disc]
     before = [k for k in range(sentence.start, amount.first) if text.words[k] in WORDS.fovea | WORDS.disc]
@@ -288,7 +289,7 @@ def _landmark(text: Reading, amount: Amount, sentence: range) -> str:
     return "" if k is None else "fovea" if text.words[k] in WORDS.fovea else "disc"
 
 
-def _is_wrong_distance(text: Reading, amount: Amount, sentence: range, facts: list[Quantity]) -> bool:
+def _is_wrong_distance(text: ParsedText, amount: Amount, sentence: range, facts: list[Quantity]) -> bool:
     least = min(q.value for q in facts)
     before = set(text.words[max(sentence.start, amount.first - 4) : amount.first])
     denied = bool({"no", "none", "not", "neither", "without"} & set(text.words[sentence.start : amount.first]))

@@ -4,11 +4,11 @@ from retinal_lib.check import lesion_locations
 from retinal_lib.check.case_profile import CaseProfile
 from retinal_lib.check.findings import AnswerFindings, Check
 from retinal_lib.check.language import number_names
-from retinal_lib.check.language.lexicon import Reading, Term, family, word_lists
+from retinal_lib.check.language.lexicon import ParsedText, Term, family, word_lists
 from retinal_lib.check.language.number_names import NamedNumber
 from retinal_lib.check.language.numbers import Amount
-from retinal_lib.check.ledger import Ledger, Quantity, holds
-from retinal_lib.check.number_binding import Binder
+from retinal_lib.check.number_matching import QuantityMatcher
+from retinal_lib.check.quantity_index import Quantity, QuantityIndex, matches_quantity
 from retinal_lib.facts import Fact
 
 WORDS = word_lists("number_check")
@@ -19,7 +19,7 @@ _STOPS = frozenset([".", ";"])
 class Comparisons(Check):
     """Check of comparisons of arteries with veins, and of words that say there are several lesions."""
 
-    def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
+    def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks an answer."""
         if answer.has(_COMPARATIVES):
             vessels = [t for t in answer.of("vessels") if t.value != "all"]
@@ -27,9 +27,9 @@ class Comparisons(Check):
             if len(vessels) > 1:
                 self._comparatives(answer, vessels, findings)
         if answer.has(WORDS.many):
-            self._several(answer, findings)
+            self._check_several(answer, findings)
 
-    def _comparatives(self, answer: Reading, vessels: list[Term], findings: AnswerFindings) -> None:
+    def _comparatives(self, answer: ParsedText, vessels: list[Term], findings: AnswerFindings) -> None:
         """Checks sentences such as: the arteries are wider than the veins."""
         words = answer.words
         for k in [k for k, word in enumerate(words) if word == "than"]:
@@ -42,11 +42,11 @@ class Comparisons(Check):
             zones = [v for t in answer.within("zones", sentence) for v in t.values] or ("whole", "b", "c")
             for measure in WORDS.greater:
                 pairs = [(self._of(measure, before[-1].value, z), self._of(measure, after[0].value, z)) for z in zones]
-                known = [(one, other) for one, other in pairs if one and other]
-                if known and all((one.value - other.value) * _sign(measure, near) < 0 for one, other in known):
-                    self._is_not_so(answer, Term(before[-1].first, after[0].last), *known[0], findings)
+                named = [(one, other) for one, other in pairs if one and other]
+                if named and all((one.value - other.value) * _sign(measure, near) < 0 for one, other in named):
+                    self._add_contradiction(answer, Term(before[-1].first, after[0].last), *named[0], findings)
 
-    def _superlatives(self, answer: Reading, vessels: list[Term], findings: AnswerFindings) -> None:
+    def _superlatives(self, answer: ParsedText, vessels: list[Term], findings: AnswerFindings) -> None:
         """Checks sentences such as: the arteries are the wider ones."""
         for term in vessels:
             after = answer.words[term.last : term.last + 4]
@@ -56,20 +56,20 @@ class Comparisons(Check):
                 one = self._of(measure, term.value, "whole")
                 other = self._of(measure, "vein" if term.value == "artery" else "artery", "whole")
                 if one and other and (one.value - other.value) * _sign(measure, set(after)) < 0:
-                    self._is_not_so(answer, Term(term.first, term.last + len(after)), one, other, findings)
+                    self._add_contradiction(answer, Term(term.first, term.last + len(after)), one, other, findings)
 
     @staticmethod
-    def _is_not_so(answer: Reading, spot: Term, one: Quantity, other: Quantity, findings: AnswerFindings) -> None:
+    def _add_contradiction(answer: ParsedText, spot: Term, one: Quantity, other: Quantity, findings: AnswerFindings) -> None:
         text = f"{answer.text_of(spot)!r} is wrong: {one.fact.text}, {other.fact.text}"
         findings.add("misattributed", spot, text, one.fact)
 
     def _of(self, measure: str, vessel: object, zone: str) -> Quantity | None:
         named = (measure, vessel, zone)
-        return next((q for q in self.ledger.quantities if (q.measure, q.vessel, q.zone) == named), None)
+        return next((q for q in self.index.quantities if (q.measure, q.vessel, q.zone) == named), None)
 
-    def _several(self, answer: Reading, findings: AnswerFindings) -> None:
+    def _check_several(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks words such as several, where one lesion of the type is marked."""
-        counts = [q for q in self.ledger.of("count") if q.value == 1 and q.subjects and not q.part]
+        counts = [q for q in self.index.of("count") if q.value == 1 and q.subjects and not q.part]
         for term in answer.of("conditions") if counts else ():
             if not WORDS.many.isdisjoint(answer.words[max(0, term.first - 3) : term.first]):
                 fact = next((q.fact for q in counts if q.subjects & family(term)), None)
@@ -86,21 +86,21 @@ def _sign(measure: str, words: set[str]) -> int:
 class NumberCheck(Check):
     """Check of the numbers in answers. Words of earlier turns may name a number, too."""
 
-    def __init__(self, profile: CaseProfile, ledger: Ledger):
-        super().__init__(profile, ledger)
-        self._binder = Binder(ledger)
+    def __init__(self, profile: CaseProfile, index: QuantityIndex):
+        super().__init__(profile, index)
+        self._matcher = QuantityMatcher(index)
 
-    def question(self, question: Reading, findings: AnswerFindings) -> None:
-        """Remembers what a question names."""
-        self._binder.remember(question.terms)
+    def question(self, question: ParsedText, findings: AnswerFindings) -> None:
+        """Records what a question names."""
+        self._matcher.remember(question.terms)
 
-    def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
+    def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """Traces each number to a fact, or adds what is wrong with it."""
         stated: dict[int, Quantity] = {}  # by the number's position
-        read = 0  # the terms that the binder knows
+        read = 0  # the number of terms that the matcher has recorded
         for number in number_names.read(answer):
             upto = next((k for k in range(read, len(answer.terms)) if answer.terms[k].first >= number.amount.first), None)
-            self._binder.remember(answer.terms[read:upto])
+            self._matcher.remember(answer.terms[read:upto])
             read = len(answer.terms) if upto is None else upto
             grade = stated.get(number.position - 1)
             if grade is not None and grade.top and _ends_scale(number):
@@ -108,12 +108,12 @@ class NumberCheck(Check):
             elif (fact := self._fact(number, stated)) is not None:
                 findings.trace(number.amount, fact, "number")
             elif not self._is_definition(number, stated):
-                self._binder.report(number, findings)
-        self._binder.remember(answer.terms)
+                self._matcher.report(number, findings)
+        self._matcher.remember(answer.terms)
 
     def _fact(self, number: NamedNumber, stated: dict[int, Quantity]) -> Fact | None:
         """The fact that supports a number; a quantity that does is noted in `stated`."""
-        quantity = self._binder.quantity(number)
+        quantity = self._matcher.quantity(number)
         if quantity is not None:
             stated[number.position] = quantity
             return quantity.fact
@@ -128,18 +128,18 @@ class NumberCheck(Check):
         text, amount = number.text, number.amount
         if amount.first and text.words[amount.first - 1] in WORDS.levels:
             return None
-        for loose, fact in self.ledger.loose:
-            if (loose.low, loose.high, loose.bound) != (amount.low, amount.high, amount.bound):
+        for written, fact in self.index.text_numbers:
+            if (written.low, written.high, written.bound) != (amount.low, amount.high, amount.bound):
                 continue
             if fact.aspect == "lesion" and not text.has(WORDS.largest):
                 continue
-            if loose.unit == amount.unit or (not amount.unit and loose.unit == "degrees"):
+            if written.unit == amount.unit or (not amount.unit and written.unit == "degrees"):
                 return fact
         return None
 
     def _is_definition(self, number: NamedNumber, stated: dict[int, Quantity]) -> bool:
         """Whether a number says how far a scale reaches, what a level stands for, or how a zone or a measure is defined."""
-        amount, i, tops = number.amount, number.position, self.ledger.tops
+        amount, i, tops = number.amount, number.position, self.index.tops
         if amount.low == 0 and amount.high in tops:
             here = i and _STOPS.isdisjoint(number.text.words[number.amounts[i - 1].last : amount.first])
             return not (here and i - 1 in stated and stated[i - 1].top not in (0, amount.high))
@@ -151,14 +151,14 @@ class NumberCheck(Check):
         if amount.low == 1 and text.has(WORDS.straight):
             return True
         edges = {edge for a in number.amounts for edge in (a.low, a.high)}
-        if amount.low in (1, 2) and "fractal" in self._binder.known["measures"] and edges >= {1.0, 2.0}:
+        if amount.low in (1, 2) and "fractal" in self._matcher.named_so_far["measures"] and edges >= {1.0, 2.0}:
             return True
-        described = self.ledger.vascular or self.ledger.placed
+        described = self.index.vascular or self.index.located
         return bool(described) and amount.unit == "dd" and {amount.low, amount.high} <= {0.5, 1.0, 2.0}
 
     def _difference(self, number: NamedNumber) -> Quantity | None:
         """The first of two quantities of one measure whose difference a number states, in words such as 5 µm wider."""
-        amount, quantities = number.amount, self.ledger.quantities
+        amount, quantities = number.amount, self.index.quantities
         words = number.text.words
         if amount.spelled:
             compared = amount.ratio or words[amount.last : amount.last + 1] in (["that"], ["as"]) or _is_part_of_vessels(number)
@@ -170,8 +170,8 @@ class NumberCheck(Check):
             for quantity in quantities:
                 if quantity.measure == "avr" and abs(1 / quantity.value - amount.low) <= amount.step:
                     return next(q for q in quantities if q.measure == "avr")
-        known = number.own("measures") | number.before("measures") | self._binder.known["measures"]
-        named = [q for q in quantities if q.measure in known and not q.excess]
+        measures = number.own("measures") | number.before("measures") | self._matcher.named_so_far["measures"]
+        named = [q for q in quantities if q.measure in measures and not q.excess]
         for i, one in enumerate(named):
             for other in named[i + 1 :]:
                 if one.measure == other.measure and _differ_in_one(one, other) and _is_between(one, other, amount, compared):
@@ -182,7 +182,7 @@ class NumberCheck(Check):
         """A quantity of the lesions that a number counts in several quadrants together."""
         amount = number.amount
         counts = amount.whole and not (amount.unit or amount.edges or amount.bound)
-        return lesion_locations.together(number.text, amount, self.ledger) if counts else None
+        return lesion_locations.together(number.text, amount, self.index) if counts else None
 
 
 def _ends_scale(number: NamedNumber) -> bool:
@@ -236,7 +236,8 @@ def _is_between(one: Quantity, other: Quantity, amount: Amount, compared: bool) 
     if compared and _is_share(one, other, amount):
         return True
     value = abs(one.value - other.value)
-    return bool(value) and holds(amount, one._replace(value=value, rounded=abs(one.shown - other.shown)))
+    apart = abs(one.displayed_value - other.displayed_value)
+    return bool(value) and matches_quantity(amount, one._replace(value=value, rounded=apart))
 
 
 def _is_part_of_vessels(number: NamedNumber) -> bool:

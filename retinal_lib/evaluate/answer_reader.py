@@ -15,15 +15,15 @@ import yaml
 from retinal_lib.check.diseases import is_of_part
 from retinal_lib.check.image_and_person import sides
 from retinal_lib.check.language import lexicon, numbers
-from retinal_lib.check.language.lexicon import VOCABULARY, Reading, Term, family, implied
+from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, family, implied
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, mentions, polarity
-from retinal_lib.check.ledger import UNITS
+from retinal_lib.check.quantity_index import UNITS
 
 ANSWERED, ABSTAINED, UNREADABLE = "answered", "abstained", "unreadable"
 Box = tuple[float, float, float, float]
 
 
-class Read(NamedTuple):
+class ParsedAnswer(NamedTuple):
     """What an answer says. `value` is None unless `state` is answered; `why` tells in words why there is none."""
 
     state: str
@@ -48,24 +48,26 @@ def words() -> dict:
     return yaml.safe_load(Path(__file__).with_name("evaluation.yaml").read_text(encoding="utf-8"))
 
 
-def _clauses(text: str) -> tuple[list[Reading], bool]:
+def _clauses(text: str) -> tuple[list[ParsedText], bool]:
     """The clauses that state something, and whether others say that it cannot be told."""
     text = re.sub(r"\b(?:rather than|instead of)\b", "not", text.replace("’", "'"), flags=re.IGNORECASE)
     parts = [part.strip() for part in _CLAUSES.split(text) if part.strip(" *#")]
-    telling = [Reading(part) for part in parts if not _ABSTAINS.search(part)]
-    return telling, len(telling) < len(parts)
+    statements = [ParsedText(part) for part in parts if not _ABSTAINS.search(part)]
+    return statements, len(statements) < len(parts)
 
 
-def _single(values: Iterable[object], abstained: bool, what: str) -> Read:
+def _single(values: Iterable[object], abstained: bool, what: str) -> ParsedAnswer:
     found = list(dict.fromkeys(values))
     if len(found) == 1:
-        return Read(ANSWERED, found[0])
+        return ParsedAnswer(ANSWERED, found[0])
     if not found:
-        return Read(ABSTAINED, why="says that it cannot tell") if abstained else Read(UNREADABLE, why=f"names no {what}")
-    return Read(UNREADABLE, why=f"names several: {', '.join(map(str, found))}")
+        if abstained:
+            return ParsedAnswer(ABSTAINED, why="says that it cannot tell")
+        return ParsedAnswer(UNREADABLE, why=f"names no {what}")
+    return ParsedAnswer(UNREADABLE, why=f"names several: {', '.join(map(str, found))}")
 
 
-def _is_negated(clause: Reading, term: Term) -> bool:
+def _is_negated(clause: ParsedText, term: Term) -> bool:
     """Whether a term is negated, by words since the last comma before it or by words after it."""
     if clause.words[term.first - 1 : term.first] == ["not"]:
         return True
@@ -73,14 +75,14 @@ def _is_negated(clause: Reading, term: Term) -> bool:
     return polarity(clause, term, term.first - comma - 1) == NEGATED
 
 
-def _named_at(clause: Reading, name: str) -> list[Term]:
+def _named_at(clause: ParsedText, name: str) -> list[Term]:
     """The places where a clause has a name, in any spelling, in singular or plural."""
     tokens = lexicon.tokens(name)
     starts = [k for k in range(len(clause.words)) if tuple(clause.words[k : k + len(tokens)]) == tokens]
     return [Term(k, k + len(tokens)) for k in starts]
 
 
-def _stated(clause: Reading, names: Iterable[str]) -> list[Term]:
+def _stated(clause: ParsedText, names: Iterable[str]) -> list[Term]:
     """The places where a clause has one of these names and does not negate it."""
     return [term for name in names for term in _named_at(clause, name) if not _is_negated(clause, term)]
 
@@ -95,22 +97,22 @@ _LINK = (
 _BARE = r"\b(\d) / \d\b|\b(\d) (?:on|by) the\b|\bis (\d)$|^(\d)(?= [,:(]| \w|$)"
 
 
-def grade(text: str, scale: str, levels: Iterable[int]) -> Read:
+def grade(text: str, scale: str, levels: Iterable[int]) -> ParsedAnswer:
     """Reads a grade on a scale, by number or by name; number and name must agree."""
     levels = sorted(levels)
-    telling, abstained = _clauses(text)
-    whole = " ".join(word for clause in telling for word in clause.words).strip(" .:")
+    statements, abstained = _clauses(text)
+    whole = " ".join(word for clause in statements for word in clause.words).strip(" .:")
     bare = re.fullmatch(r"(?:the )?(?:answer(?: is)?:? ?)?(?:grade|level|stage)? ?(\d+|[ivIV]+|\w+)(?: ?/ ?\d+)?", whole)
     if bare and (number := _number(bare[1])) in levels:
-        return Read(ANSWERED, number)
+        return ParsedAnswer(ANSWERED, number)
     found: list[int] = []
-    for clause in telling:
+    for clause in statements:
         numbered = [n for n in _numbered(clause, levels[-1]) if n in levels]
         found += numbered + _named(clause, scale, bool(numbered))
     return _single(found, abstained, "grade")
 
 
-def _numbered(clause: Reading, top: int) -> list[int]:
+def _numbered(clause: ParsedText, top: int) -> list[int]:
     """Numbers that stand as a grade: grade 2, stage II, a grade of 2, level is 2, 2/4, 2 on the scale."""
     text = " ".join(clause.words).lower()
     text = re.sub(rf"\b0 (?:to|through|–|—)? ?{top}\b|\bout of \d\b", lambda m: "_ " * m[0].count(" ") + "_", text)
@@ -132,7 +134,7 @@ def _number(word: str) -> int | None:
     return numbers.WORDS.roman.get(word.lower(), numbers.SPELLED.get(word.lower()))
 
 
-def _named(clause: Reading, scale: str, numbered: bool) -> list[int]:
+def _named(clause: ParsedText, scale: str, numbered: bool) -> list[int]:
     """Levels by name: by a condition that this level alone has, by how severe retinopathy is, by the words of
     evaluation.yaml; level 0 by a negation of what is graded, or by normality."""
     found: list[int] = []
@@ -156,11 +158,11 @@ def _named(clause: Reading, scale: str, numbered: bool) -> list[int]:
 def _marks(scale: str) -> dict[str, int]:
     """The conditions that one level of a scale has and no other."""
     levels = VOCABULARY["levels"][scale]
-    held = [c for says in levels.values() for stance in ("present", "possible") for c in says.get(stance, ())]
+    held = [c for says in levels.values() for status in ("present", "possible") for c in says.get(status, ())]
     return {c: level for level, says in levels.items() for c in says.get("present", ()) if held.count(c) == 1}
 
 
-def _is_of_retinopathy(clause: Reading, term: Term) -> bool:
+def _is_of_retinopathy(clause: ParsedText, term: Term) -> bool:
     """Whether a word of severity is said of diabetic retinopathy, or stands alone, and is not negated."""
     if _is_negated(clause, term):
         return False
@@ -170,7 +172,7 @@ def _is_of_retinopathy(clause: Reading, term: Term) -> bool:
     return {".", ",", "stage", "grade", "form", "disease", "non"}.issuperset(clause.words[term.last : term.last + 1])
 
 
-def _normal(clause: Reading) -> list[Term]:
+def _normal(clause: ParsedText) -> list[Term]:
     """The words that call the eye as a whole normal, or free of disease."""
     normal = [t for t in clause.of("normal") if polarity(clause, t) == AFFIRMED]
     normal += [t for t in clause.of("disorder") if polarity(clause, t) == NEGATED]
@@ -180,24 +182,24 @@ def _normal(clause: Reading) -> list[Term]:
 # --- sides, modalities, quality ------------------------------------------------------------------------------------------
 
 
-def side(text: str) -> Read:
+def side(text: str) -> ParsedAnswer:
     """Reads which eye an answer names: left or right."""
-    telling, abstained = _clauses(text)
-    named = [name for clause in telling for name, term in sides(clause, asked=True) if not _is_negated(clause, term)]
+    statements, abstained = _clauses(text)
+    named = [name for clause in statements for name, term in sides(clause, asked=True) if not _is_negated(clause, term)]
     return _single(named, abstained, "eye")
 
 
-def modality(text: str) -> Read:
+def modality(text: str) -> ParsedAnswer:
     """Reads one of the modalities of the checks' vocabulary."""
-    telling, abstained = _clauses(text)
-    found = [t.value for clause in telling for t in clause.of("modalities") if not _is_negated(clause, t)]
-    found += ["fundus" for clause in telling if _stated(clause, ["fundus"])]
+    statements, abstained = _clauses(text)
+    found = [t.value for clause in statements for t in clause.of("modalities") if not _is_negated(clause, t)]
+    found += ["fundus" for clause in statements if _stated(clause, ["fundus"])]
     return _single(found, abstained, "modality")
 
 
-def quality(text: str) -> Read:
+def quality(text: str) -> ParsedAnswer:
     """Reads 0 good, 1 usable, 2 not gradable. "Cannot be graded" is an answer here."""
-    reading = Reading(text.replace("’", "'"))
+    reading = ParsedText(text.replace("’", "'"))
     found = [int(level) for level, names in words()["quality_words"].items() if _stated(reading, names)]
     if re.search(r"\b(?:not|cannot be|can't be|can not be) (?:gradable|graded)\b", " ".join(reading.words)):
         found.append(2)
@@ -207,22 +209,22 @@ def quality(text: str) -> Read:
 # --- conditions ----------------------------------------------------------------------------------------------------------
 
 
-def conditions(text: str, labels: Iterable[str]) -> Read:
+def conditions(text: str, labels: Iterable[str]) -> ParsedAnswer:
     """Reads the labels that an answer affirms, as a tuple; empty where it calls the eye normal.
 
     >>> conditions("Signs of BRVO, but no drusen.", ["drusen", "branch retinal vein occlusion"]).value
     ('branch retinal vein occlusion',)
     """
-    telling, abstained = _clauses(text)
-    named = {label: [negated for clause in telling for negated in _negations(clause, label)] for label in labels}
+    statements, abstained = _clauses(text)
+    named = {label: [negated for clause in statements for negated in _negations(clause, label)] for label in labels}
     if found := tuple(label for label, negated in named.items() if False in negated):
-        return Read(ANSWERED, found)
-    if any(named.values()) or any(_normal(clause) for clause in telling):
-        return Read(ANSWERED, ())  # it calls the eye normal, or names labels only to negate them
+        return ParsedAnswer(ANSWERED, found)
+    if any(named.values()) or any(_normal(clause) for clause in statements):
+        return ParsedAnswer(ANSWERED, ())  # it calls the eye normal, or names labels only to negate them
     return _single([], abstained, "condition of the list")
 
 
-def _negations(clause: Reading, label: str) -> list[bool]:
+def _negations(clause: ParsedText, label: str) -> list[bool]:
     """Whether a label is negated, for each time that a clause names it by any of its names or affirms a form of it: an eye with
     diabetic retinopathy has diabetes too. A negated form says nothing of the label."""
     names = (label, *words()["names"].get(label, ()))
@@ -253,7 +255,7 @@ _LETTERED = re.compile(
 _NONE = ("no", "none", "not", "without", "absent", "absence")
 
 
-def boxes(text: str, size: tuple[int, int] | None = None) -> Read:
+def boxes(text: str, size: tuple[int, int] | None = None) -> ParsedAnswer:
     """Reads boxes as fractions of the image, as a tuple of (x_min, y_min, x_max, y_max); empty where the answer says that there
     are none. Numbers above 1 are percent where the answer says so, else pixels where `size` (width, height) is known."""
     low = text.lower().replace("−", "-")
@@ -263,18 +265,18 @@ def boxes(text: str, size: tuple[int, int] | None = None) -> Read:
         for match in pattern.finditer(low)
     ]
     if not found:
-        telling, abstained = _clauses(text)
-        none = any(clause.has(_NONE) for clause in telling)
-        return Read(ANSWERED, ()) if none else _single([], abstained, "box")
+        statements, abstained = _clauses(text)
+        none = any(clause.has(_NONE) for clause in statements)
+        return ParsedAnswer(ANSWERED, ()) if none else _single([], abstained, "box")
     if max(max(box) for box in found) > 1:
         scale = (100, 100) if "percent" in low else size
         if scale is None:
-            return Read(UNREADABLE, why="gives boxes that are no fractions")
+            return ParsedAnswer(UNREADABLE, why="gives boxes that are no fractions")
         found = [(box[0] / scale[0], box[1] / scale[1], box[2] / scale[0], box[3] / scale[1]) for box in found]
     right = [box for box in found if 0 <= box[0] < box[2] <= 1.001 and 0 <= box[1] < box[3] <= 1.001]
     if not right:
-        return Read(UNREADABLE, why=f"gives {len(found)} boxes, none of which is one")
-    return Read(ANSWERED, tuple(dict.fromkeys(right)))
+        return ParsedAnswer(UNREADABLE, why=f"gives {len(found)} boxes, none of which is one")
+    return ParsedAnswer(ANSWERED, tuple(dict.fromkeys(right)))
 
 
 _USUAL = re.compile(
@@ -283,7 +285,7 @@ _USUAL = re.compile(
 _LEADS = frozenset(["is", "of", "be", "at", "=", ":", "~", "≈"])
 
 
-def number(text: str, unit: str = "") -> Read:
+def number(text: str, unit: str = "") -> ParsedAnswer:
     """Reads a measured number in its unit; where an answer has several, the one that follows "is" and the like, or that has the
     unit.
 
@@ -291,11 +293,11 @@ def number(text: str, unit: str = "") -> Read:
     1800.0
     """
     text = re.sub(r"\([^()]*\)", lambda aside: "" if _USUAL.search(aside[0]) else aside[0], text)
-    telling, abstained = _clauses(text)
-    telling = [clause for clause in telling if not _USUAL.search(clause.text)] or telling
+    statements, abstained = _clauses(text)
+    statements = [clause for clause in statements if not _USUAL.search(clause.text)] or statements
     units = {**UNITS.get(unit, {unit: 1}), "": 1}
     found = []
-    for clause in telling:
+    for clause in statements:
         for amount in numbers.read(clause):
             if amount.unit in units and not amount.edges:
                 led = amount.about or not _LEADS.isdisjoint(clause.words[max(0, amount.first - 1) : amount.first])

@@ -9,7 +9,7 @@ from retinal_lib import paths
 from retinal_lib.display import FullTable, count
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate import figures, label_questions, made_up_answers
-from retinal_lib.evaluate.marks import Mark, mark_answers
+from retinal_lib.evaluate.scored_answers import ScoredAnswer, score_answers
 from retinal_lib.evaluate.tables import SINGLE, Tables
 from retinal_lib.files import write_jsonl
 from retinal_lib.parameters import Number, Parameters, TypedPath, Whole
@@ -72,7 +72,7 @@ class Evaluation:
     asked: tuple[dict, ...]
     files: dict[str, Path]  # answers files, by model
     tables: Tables
-    blind_marks: tuple[Mark, ...]  # answers to the blind questions
+    blind_answers: tuple[ScoredAnswer, ...]  # answers to the blind questions
     made_up: bool
     next_step: str  # where there are no answers yet
     max_unread: float
@@ -95,11 +95,11 @@ class Evaluation:
         next_step = "" if files or made_up else _next_step(file, blind_file, len(asked))
         if made_up:
             files = {MADE_UP: made_up_answers.write(asked, given.folder / "answers.jsonl")}
-        marks = [mark for name, path in files.items() for mark in mark_answers(name, asked, path)]
+        answers = [answer for name, path in files.items() for answer in score_answers(name, asked, path)]
         blind_files = _files(given.blind_answers).items()
-        blind_marks = tuple(mark for name, path in blind_files for mark in mark_answers(name, asked, path))
-        tables = Tables(marks, given.resamples or (50 if made_up else 200), given.seed)
-        return cls(given.folder, file, tuple(asked), files, tables, blind_marks, made_up, next_step, given.max_unread)
+        blind_answers = tuple(answer for name, path in blind_files for answer in score_answers(name, asked, path))
+        tables = Tables(answers, given.resamples or (50 if made_up else 200), given.seed)
+        return cls(given.folder, file, tuple(asked), files, tables, blind_answers, made_up, next_step, given.max_unread)
 
     @property
     def table(self) -> FullTable:
@@ -118,25 +118,25 @@ class Evaluation:
     @property
     def examples(self) -> FullTable:
         """One question of each kind with its reference and the first model's answer, as it was read."""
-        first: dict[str, Mark] = {}
-        for mark in self.tables.marks:
-            first.setdefault(mark.kind, mark)
-        rows = [(m.question, str(m.reference)[:60], m.text[:120], m.read.state, str(m.value)[:60]) for m in first.values()]
+        first: dict[str, ScoredAnswer] = {}
+        for answer in self.tables.answers:
+            first.setdefault(answer.kind, answer)
+        rows = [(m.question, str(m.reference)[:60], m.text[:120], m.parsed.state, str(m.value)[:60]) for m in first.values()]
         return FullTable(rows, columns=["question", "reference", "answer", "state", "read as"])
 
     @property
     def confusions(self) -> object:
         """A confusion matrix for each model and question with a single answer, as a matplotlib Figure."""
-        groups: dict[str, list[Mark]] = {}
-        for mark in self.tables.of(*SINGLE):
-            subject = mark.entry.get("scale", mark.subject)
-            groups.setdefault(f"{mark.model}: {mark.dataset}, {subject}", []).append(mark)
-        return figures.confusions({title: marks for title, marks in groups.items() if len(figures.classes(marks)) > 1})
+        groups: dict[str, list[ScoredAnswer]] = {}
+        for answer in self.tables.of(*SINGLE):
+            subject = answer.entry.get("scale", answer.subject)
+            groups.setdefault(f"{answer.model}: {answer.dataset}, {subject}", []).append(answer)
+        return figures.confusions({title: answers for title, answers in groups.items() if len(figures.classes(answers)) > 1})
 
     @property
-    def wrong(self) -> list[Mark]:
+    def wrong(self) -> list[ScoredAnswer]:
         """Single answers that were read and differ from the reference."""
-        return [m for m in self.tables.of(*SINGLE) if m.read.state == "answered" and not m.right]
+        return [m for m in self.tables.of(*SINGLE) if m.parsed.state == "answered" and not m.right]
 
     def gallery(self, most: int = 8) -> object:
         """Draws the first wrong answers beside their images, as a matplotlib Figure."""
@@ -145,15 +145,17 @@ class Evaluation:
     @property
     def blinded(self) -> FullTable:
         """The blind test's table; empty without blind answers."""
-        return self.tables.blinded(self.blind_marks)
+        return self.tables.blinded(self.blind_answers)
 
     def save(self) -> list[str]:
-        """Writes every table as CSV and every mark as a JSON line into the run's folder; returns the files' names, or what
+        """Writes every table as CSV and every answer as a JSON line into the run's folder; returns the files' names, or what
         to do next where there are no answers yet. UserError: a file cannot be written."""
         if self.next_step:
             return [self.next_step]
         fields = ("model", "id", "dataset", "kind", "subject", "image", "question", "text", "reference", "value")
-        rows = [{n: getattr(m, n) for n in fields} | {"state": m.read.state, "why": m.read.why} for m in self.tables.marks]
+        rows = [
+            {n: getattr(m, n) for n in fields} | {"state": m.parsed.state, "why": m.parsed.why} for m in self.tables.answers
+        ]
         write_jsonl(self.folder / "marks.jsonl", rows)
         for name in _TABLES:
             getattr(self.tables, name).to_csv(self.folder / f"{name}.csv", index=name == "layout")
@@ -162,9 +164,9 @@ class Evaluation:
     def require(self) -> None:
         """UserError: more answers than allowed could not be read, so that the numbers say little."""
         lost = len(self.tables.unread)
-        if lost > self.max_unread * len(self.tables.marks):
+        if lost > self.max_unread * len(self.tables.answers):
             raise UserError(
-                f"{lost} of {len(self.tables.marks)} answers are missing or could not be read (max_unread allows "
+                f"{lost} of {len(self.tables.answers)} answers are missing or could not be read (max_unread allows "
                 f"{self.max_unread:.0%}); look at the table of unread answers"
             )
 

@@ -10,13 +10,13 @@ from retinal_lib import drawing
 from retinal_lib.drawing import Axes, Figure
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate import metrics
-from retinal_lib.evaluate.marks import Mark
+from retinal_lib.evaluate.scored_answers import ScoredAnswer
 from retinal_lib.images import load_upright
 
 _SIDE, _COLUMNS = 220, 4  # pixels of a picture, pictures in a row
 
 
-def confusions(groups: dict[str, Sequence[Mark]]) -> Figure:
+def confusions(groups: dict[str, Sequence[ScoredAnswer]]) -> Figure:
     """Draws a confusion matrix for each group of single answers; the last column counts what has no answer."""
     if not groups:
         return drawing.sentence("no grades or other single answers to compare")
@@ -25,23 +25,23 @@ def confusions(groups: dict[str, Sequence[Mark]]) -> Figure:
     with drawing.style():
         figure = drawing.figure(3.2 * rows, 4.2 * columns, dpi=72)
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        for panel, (title, marks) in zip(axes, groups.items(), strict=False):
-            _matrix(panel, title, marks)
+        for panel, (title, answers) in zip(axes, groups.items(), strict=False):
+            _matrix(panel, title, answers)
         for panel in axes[len(groups) :]:
             panel.axis("off")
     return figure
 
 
-def classes(marks: Sequence[Mark]) -> list[object]:
+def classes(answers: Sequence[ScoredAnswer]) -> list[object]:
     """Lists the classes of single answers: a scale's levels, or whatever occurs."""
-    if "levels" in marks[0].entry:
-        return marks[0].entry["levels"]
-    return sorted({m.reference for m in marks} | {m.value for m in marks if m.value is not None}, key=str)
+    if "levels" in answers[0].entry:
+        return answers[0].entry["levels"]
+    return sorted({m.reference for m in answers} | {m.value for m in answers if m.value is not None}, key=str)
 
 
-def _matrix(axes: Axes, title: str, marks: Sequence[Mark]) -> None:
-    names = classes(marks)
-    counts = metrics.confusion([m.reference for m in marks], [m.value for m in marks], names)
+def _matrix(axes: Axes, title: str, answers: Sequence[ScoredAnswer]) -> None:
+    names = classes(answers)
+    counts = metrics.confusion([m.reference for m in answers], [m.value for m in answers], names)
     axes.imshow(counts, cmap="Blues", vmin=0)
     for (row, column), number in np.ndenumerate(counts):
         color = "white" if number > counts.max() / 2 else "black"
@@ -53,7 +53,7 @@ def _matrix(axes: Axes, title: str, marks: Sequence[Mark]) -> None:
     axes.set_title("\n".join(textwrap.wrap(title, 40)), fontsize=9)
 
 
-def gallery(wrong: Sequence[Mark]) -> Figure:
+def gallery(wrong: Sequence[ScoredAnswer]) -> Figure:
     """Draws images with question, reference and answer. An image that cannot be read stays blank."""
     if not wrong:
         return drawing.sentence("no wrong answer to show")
@@ -63,12 +63,12 @@ def gallery(wrong: Sequence[Mark]) -> Figure:
         axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
         for panel in axes:
             panel.axis("off")
-        for panel, mark in zip(axes, wrong, strict=False):
+        for panel, answer in zip(axes, wrong, strict=False):
             try:
-                panel.imshow(load_upright(Path(mark.image), _SIDE))
+                panel.imshow(load_upright(Path(answer.image), _SIDE))
             except UserError:
                 panel.set_facecolor("0.8")
-            answer = textwrap.wrap(f"answer: {mark.text}", 40)[:3]
-            lines = [f"{mark.model}: {mark.dataset}, {mark.subject}", f"reference: {mark.reference}", *answer]
+            text = textwrap.wrap(f"answer: {answer.text}", 40)[:3]
+            lines = [f"{answer.model}: {answer.dataset}, {answer.subject}", f"reference: {answer.reference}", *text]
             panel.set_title("\n".join(lines), fontsize=8, loc="left", parse_math=False)
     return figure

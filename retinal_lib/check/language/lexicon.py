@@ -54,10 +54,10 @@ class Tokens(Protocol):
     last: int
 
 
-class Reading:
+class ParsedText:
     """A text as tokens (`words`, normalised) and `terms`, in order and `by_kind`; `sentences` are ranges of tokens.
 
-    >>> reading = Reading("No haemorrhages are seen. The left eye shows drusen.")
+    >>> reading = ParsedText("No haemorrhages are seen. The left eye shows drusen.")
     >>> [(reading.text_of(term), term.value) for term in reading.of("conditions")]
     [('haemorrhages', 'haemorrhage'), ('drusen', 'drusen')]
     """
@@ -323,9 +323,9 @@ def beside(condition: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=16384)
-def read(text: str) -> Reading:
+def read(text: str) -> ParsedText:
     """Reads a short text that recurs, such as a fact's words."""
-    return Reading(text)
+    return ParsedText(text)
 
 
 @lru_cache(maxsize=16384)

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import NamedTuple
 
-from retinal_lib.check.language.lexicon import Reading, Term, word_lists
+from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
 
 WORDS = word_lists("negation")
 AFFIRMED, NEGATED, UNCERTAIN = "affirmed", "negated", "uncertain"
@@ -21,7 +21,7 @@ class Mention(NamedTuple):
 class Cues:
     """The cues of one text, by the token they begin at."""
 
-    def __init__(self, text: Reading):
+    def __init__(self, text: ParsedText):
         self.text = text
         self.at: dict[int, Term] = {t.first: t for t in text.of("cues")}
         self.conditions = {t.first: t for t in text.of("conditions")}
@@ -183,17 +183,17 @@ class Cues:
 
 
 @lru_cache(maxsize=64)  # each check asks for the cues of the same answer
-def cues(text: Reading) -> Cues:
+def cues(text: ParsedText) -> Cues:
     """Finds the cues of a text."""
     return Cues(text)
 
 
-def polarity(text: Reading, term: Term, reach: int = 99) -> str:
+def polarity(text: ParsedText, term: Term, reach: int = 99) -> str:
     """Says whether a text affirms what a term names, negates it or leaves it uncertain; `reach` says how many words before
     the term may negate it.
 
-    >>> from retinal_lib.check.language.lexicon import Reading
-    >>> text = Reading("There are no exudates, but drusen are seen; glaucoma cannot be judged.")
+    >>> from retinal_lib.check.language.lexicon import ParsedText
+    >>> text = ParsedText("There are no exudates, but drusen are seen; glaucoma cannot be judged.")
     >>> [polarity(text, term) for term in text.of("conditions")]
     ['negated', 'affirmed', 'uncertain']
     """
@@ -201,6 +201,6 @@ def polarity(text: Reading, term: Term, reach: int = 99) -> str:
 
 
 @lru_cache(maxsize=64)
-def mentions(text: Reading) -> list[Mention]:
+def mentions(text: ParsedText) -> list[Mention]:
     """Finds the conditions that a text names, each with its polarity."""
     return [Mention(term.values, term, polarity(text, term), text.sentence(term)) for term in text.of("conditions")]

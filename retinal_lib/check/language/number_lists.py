@@ -4,7 +4,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
-from retinal_lib.check.language.lexicon import Reading, Term, word_lists
+from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
 from retinal_lib.check.language.numbers import Amount
 
 WORDS = word_lists("number_lists")
@@ -17,17 +17,17 @@ _ENDS = frozenset("; : ( )".split())
 class Sentence:
     """The amounts `found` in one sentence of a text, and its `terms`, by kind in `kinds`; `spoken` are the kinds that occur."""
 
-    def __init__(self, text: Reading, sentence: range, found: list[Amount]):
-        self.text, self.words, self.sentence, self.found = text, text.words, sentence, found
+    def __init__(self, text: ParsedText, sentence: range, amounts: list[Amount]):
+        self.text, self.words, self.sentence, self.amounts = text, text.words, sentence, amounts
         self.kinds: dict[str, list[Term]] = {}
         self.terms: list[Term] = []
-        inner = {k for a in found for k in range(a.first + 1, a.last)}  # what stands within an amount names nothing
+        inner = {k for a in amounts for k in range(a.first + 1, a.last)}  # what stands within an amount names nothing
         for kind in KINDS:
             terms = [t for t in text.within(kind, sentence) if t.first not in inner]
             self.kinds[kind] = terms
             self.terms += terms
         self.spoken = [kind for kind in KINDS if self.kinds[kind]]
-        self.runs = self._runs() if len(found) > 1 else []
+        self.runs = self._runs() if len(amounts) > 1 else []
         self.run_of = {i: run for run in self.runs for i in run}
         self.bracketed = text.has(_BRACKETS)
 
@@ -35,13 +35,13 @@ class Sentence:
         """Returns the terms of a kind that lie between two tokens."""
         return [t for t in self.kinds[kind] if first <= t.first and t.last <= last]
 
-    def start(self, i: int, posts: list[int]) -> int:
+    def start(self, i: int, name_ends: list[int]) -> int:
         """Returns where what may name amount i begins: after what belongs to the one before it."""
-        return posts[i - 1] if i else self.sentence.start
+        return name_ends[i - 1] if i else self.sentence.start
 
     def stop(self, i: int) -> int:
         """Returns where what may name amount i ends: at the next one."""
-        return self.found[i + 1].first if i + 1 < len(self.found) else self.sentence.stop
+        return self.amounts[i + 1].first if i + 1 < len(self.amounts) else self.sentence.stop
 
     @cached_property
     def _ends(self) -> list[int]:
@@ -66,7 +66,7 @@ class Sentence:
     def _runs(self) -> list[list[int]]:
         """Amounts that follow each other with nothing but commas and the like between."""
         runs = [[0]]
-        for i, (a, b) in enumerate(pairwise(self.found), start=1):
+        for i, (a, b) in enumerate(pairwise(self.amounts), start=1):
             if self._joined(a, b):
                 runs[-1].append(i)
             else:
@@ -87,7 +87,7 @@ def distinct(terms: list[Term]) -> list[Term]:
     """Returns the first term of each meaning."""
     chosen: list[Term] = []
     for term in terms:
-        if all(set(term.values).isdisjoint(other.values) for other in chosen):
+        if all(set(term.values).isdisjoint(opposite_names.values) for opposite_names in chosen):
             chosen.append(term)
     return chosen
 
@@ -103,18 +103,18 @@ class Names(NamedTuple):
     before: dict[str, frozenset]
 
 
-def listed(sentence: Sentence, posts: list[int]) -> Given:
+def listed(sentence: Sentence, name_ends: list[int]) -> Given:
     """Finds the values given to the amounts of a run one by one: '0.42 and 0.40 for the vertical and horizontal ratio'."""
     given: Given = {}
     for run in sentence.runs:
         for kind in sentence.spoken:
-            given |= _of_run(sentence, kind, run, posts)
+            given |= _of_run(sentence, kind, run, name_ends)
     return given
 
 
-def _of_run(sentence: Sentence, kind: str, run: list[int], posts: list[int]) -> Given:
-    found, start, stop = sentence.found, sentence.start(run[0], posts), sentence.stop(run[-1])
-    first, last = found[run[0]].first, found[run[-1]].last
+def _of_run(sentence: Sentence, kind: str, run: list[int], name_ends: list[int]) -> Given:
+    amounts, start, stop = sentence.amounts, sentence.start(run[0], name_ends), sentence.stop(run[-1])
+    first, last = amounts[run[0]].first, amounts[run[-1]].last
     before = sentence.between(kind, start, first)
     if compared := _compared(sentence, kind, run, before):
         return compared
@@ -123,7 +123,7 @@ def _of_run(sentence: Sentence, kind: str, run: list[int], posts: list[int]) -> 
         if len(chosen) >= len(run):
             chosen = chosen[-len(run) :] if terms and terms[-1].last <= first else chosen[: len(run)]
             return {(i, kind): frozenset(t.values) for i, t in zip(run, chosen, strict=True)}
-    return {} if before else _shared(sentence, kind, run, posts)
+    return {} if before else _shared(sentence, kind, run, name_ends)
 
 
 def _compared(sentence: Sentence, kind: str, run: list[int], terms: list[Term]) -> Given:
@@ -141,12 +141,12 @@ def _list_end(words: list[str], first: int, stop: int) -> int:
     return next((k for k in range(first, stop) if words[k] in WORDS.breaks), stop)
 
 
-def _shared(sentence: Sentence, kind: str, run: list[int], posts: list[int]) -> Given:
+def _shared(sentence: Sentence, kind: str, run: list[int], name_ends: list[int]) -> Given:
     """What follows a run names each of its numbers, where nothing before it does: from 171 to 166 µm by Hubbard."""
-    words, last = sentence.words, sentence.found[run[-1]]
-    if kind == "vessels" and not WORDS.contrasts.isdisjoint(words[sentence.found[run[0]].last : last.first]):
+    words, last = sentence.words, sentence.amounts[run[-1]]
+    if kind == "vessels" and not WORDS.contrasts.isdisjoint(words[sentence.amounts[run[0]].last : last.first]):
         return {}
-    after, stop = sentence.between(kind, last.last, posts[run[-1]]), sentence.stop(run[-1])
+    after, stop = sentence.between(kind, last.last, name_ends[run[-1]]), sentence.stop(run[-1])
     if not after and words[last.last : last.last + 1] == ["("] and ")" in words[last.last : stop]:
         after = sentence.between(kind, last.last, stop)
     if len(distinct(after)) != 1:
@@ -154,37 +154,37 @@ def _shared(sentence: Sentence, kind: str, run: list[int], posts: list[int]) -> 
     return {(i, kind): frozenset(after[0].values) for i in run}
 
 
-def paired(
-    sentence: Sentence, i: int, own: dict[str, frozenset], named: dict[int, Names], taken: set[tuple[int, str]]
+def names_of_earlier_run(
+    sentence: Sentence, i: int, own: dict[str, frozenset], named: dict[int, Names], copied: set[tuple[int, str]]
 ) -> dict[str, frozenset]:
     """Finds what a run of numbers takes in order from as many before it: 0.64 in zone B and 0.67 in zone C; then 0.80 and 0.81.
     `taken` are the amounts and kinds that took theirs so."""
-    run, found = sentence.run_of.get(i, ()), sentence.found
+    run, amounts = sentence.run_of.get(i, ()), sentence.amounts
     size = len(run)
     if not size or run[0] < size:
         return {}
-    outside = [j for j in range(run[0]) if not sentence.in_brackets(found[j].first)]
+    outside = [j for j in range(run[0]) if not sentence.in_brackets(amounts[j].first)]
     if len(outside) < size:
         return {}
     given = {}
     for kind in ("measures", "vessels", "zones", "formulas", "orientations"):
-        if kind in own or any(kind in named[found[j].first].own for j in run if j < i and (j, kind) not in taken):
+        if kind in own or any(kind in named[amounts[j].first].own for j in run if j < i and (j, kind) not in copied):
             continue
-        if kind == "measures" and ";" not in sentence.words[found[run[0] - 1].last : found[run[0]].first]:
+        if kind == "measures" and ";" not in sentence.words[amounts[run[0] - 1].last : amounts[run[0]].first]:
             continue
-        earlier = [named[found[j].first].own.get(kind) for j in outside[-size:]]
+        earlier = [named[amounts[j].first].own.get(kind) for j in outside[-size:]]
         if all(earlier) and len(set(earlier)) == size:
             given[kind] = earlier[run.index(i)]
-            taken.add((i, kind))
+            copied.add((i, kind))
     return given
 
 
-def other(sentence: Sentence, i: int, own: dict[str, frozenset], named: dict[int, Names]) -> dict[str, frozenset]:
+def opposite_names(sentence: Sentence, i: int, own: dict[str, frozenset], named: dict[int, Names]) -> dict[str, frozenset]:
     """Finds what a number is of that another is compared with: 49.0 µm in veins, compared with 41.9 µm, is of arteries."""
     if not i:
         return {}
-    one = sentence.found[i - 1]
-    between = sentence.words[one.last : sentence.found[i].first]
+    one = sentence.amounts[i - 1]
+    between = sentence.words[one.last : sentence.amounts[i].first]
     if len(between) > 4 or WORDS.contrasts.isdisjoint(between):
         return {}
     given = {}

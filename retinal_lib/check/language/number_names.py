@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from retinal_lib.check.language import number_lists, numbers
-from retinal_lib.check.language.lexicon import Reading, Term, word_lists
+from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
 from retinal_lib.check.language.number_lists import Names, Sentence
 from retinal_lib.check.language.numbers import Amount
 
@@ -19,7 +19,7 @@ _NOTHING = Names({}, {})
 class NamedNumber(NamedTuple):
     """A number of a text with what names it; `position` is its place among the `amounts` of the text."""
 
-    text: Reading
+    text: ParsedText
     amounts: list[Amount]
     position: int
     names: Names
@@ -38,18 +38,18 @@ class NamedNumber(NamedTuple):
         return self.names.before.get(kind, frozenset())
 
 
-def read(text: Reading) -> list[NamedNumber]:
+def read(text: ParsedText) -> list[NamedNumber]:
     """Reads the numbers of a text with what names each."""
-    found = numbers.read(text)
+    amounts = numbers.read(text)
     named: dict[int, Names] = {}
     for sentence in text.sentences:
-        inside = [a for a in found if sentence.start <= a.first < sentence.stop]
+        inside = [a for a in amounts if sentence.start <= a.first < sentence.stop]
         if inside:
             named |= _SentenceNames(Sentence(text, sentence, inside)).named()
-    return [NamedNumber(text, found, i, named.get(a.first, _NOTHING)) for i, a in enumerate(found)]
+    return [NamedNumber(text, amounts, i, named.get(a.first, _NOTHING)) for i, a in enumerate(amounts)]
 
 
-def _united(terms: list[Term]) -> frozenset:
+def _combined_measures(terms: list[Term]) -> frozenset:
     """What several names of measures may mean together: 'the optic cup is 700 µm high' is of the cup, though discs are high."""
     if len(terms) < 2:
         return frozenset(terms[0].values) if terms else frozenset()
@@ -65,50 +65,50 @@ class _SentenceNames:
     """Names the amounts of one sentence."""
 
     def __init__(self, sentence: Sentence):
-        self.sentence, self.words, self.found, self.kinds = sentence, sentence.words, sentence.found, sentence.kinds
+        self.sentence, self.words, self.amounts, self.kinds = sentence, sentence.words, sentence.amounts, sentence.kinds
         self.compared = sentence.text.has(WORDS.compared)
 
     def named(self) -> dict[int, Names]:
         """Returns the names of each amount, by its first token."""
-        sentence, found = self.sentence, self.found
-        posts = [self._post(i) for i in range(len(found))]
-        listed = number_lists.listed(sentence, posts)
+        sentence, amounts = self.sentence, self.amounts
+        name_ends = [self._end_of_names(i) for i in range(len(amounts))]
+        listed = number_lists.listed(sentence, name_ends)
         named: dict[int, Names] = {}
         before: dict[str, frozenset] = {}
-        held: list[dict[str, frozenset]] = []  # what was named where a bracket opened
-        taken: set[tuple[int, str]] = set()
-        for i, amount in enumerate(found):
-            start = sentence.start(i, posts)
+        outer: list[dict[str, frozenset]] = []  # what was named where a bracket opened
+        copied: set[tuple[int, str]] = set()
+        for i, amount in enumerate(amounts):
+            start = sentence.start(i, name_ends)
             if sentence.bracketed:
-                before = self._bracketed(found[i - 1].last if i else start, amount.first, before, held)
+                before = self._bracketed(amounts[i - 1].last if i else start, amount.first, before, outer)
             own: dict[str, frozenset] = {}
             for kind in sentence.spoken:
-                if values := listed.get((i, kind)) or self._own(kind, start, i, posts[i]):
+                if values := listed.get((i, kind)) or self._own(kind, start, i, name_ends[i]):
                     own[kind] = values
-            own |= number_lists.other(sentence, i, own, named)
-            own |= number_lists.paired(sentence, i, own, named, taken)
-            own |= self._ahead(i, own, posts)
+            own |= number_lists.opposite_names(sentence, i, own, named)
+            own |= number_lists.names_of_earlier_run(sentence, i, own, named, copied)
+            own |= self._names_after_list(i, own, name_ends)
             named[amount.first] = Names(own, before)
             before = before | own
             for kind in sentence.spoken:  # what stands by the way counts for later numbers too
-                if kind not in own and (more := _values(sentence.between(kind, start, posts[i]))):
+                if kind not in own and (more := _values(sentence.between(kind, start, name_ends[i]))):
                     before[kind] = more
         return named
 
-    def _bracketed(self, first: int, last: int, before: dict, held: list[dict]) -> dict:
+    def _bracketed(self, first: int, last: int, before: dict, outer: list[dict]) -> dict:
         """What was named before, where brackets opened or closed between two amounts: what stood in them no longer counts."""
         for k in range(first, last):
             if self.words[k] == "(":
-                held.append(before)
-            elif self.words[k] == ")" and held:
-                before = held.pop()
+                outer.append(before)
+            elif self.words[k] == ")" and outer:
+                before = outer.pop()
             elif self.words[k] == ";":  # a new clause may be of all vessels, and of the whole image, again
                 before = before | {kind: before[kind] | {whole} for kind, whole in _WHOLE if kind in before}
         return before
 
-    def _post(self, i: int) -> int:
+    def _end_of_names(self, i: int) -> int:
         """The token up to which what follows an amount belongs to it."""
-        last, stop, end = self.found[i].last, self.sentence.stop(i), self.sentence.sentence.stop
+        last, stop, end = self.amounts[i].last, self.sentence.stop(i), self.sentence.sentence.stop
         at, seen, closed, depth, words = last, False, last, 0, self.words
         while at < stop:
             word = words[at]
@@ -143,14 +143,14 @@ class _SentenceNames:
             return after
         return at
 
-    def _own(self, kind: str, start: int, i: int, post: int) -> frozenset:
+    def _own(self, kind: str, start: int, i: int, name_end: int) -> frozenset:
         """The nearest words: those after the amount, else those of its clause before it, else of the words since the last."""
-        amount = self.found[i]
-        after = self.sentence.between(kind, amount.last, post)
+        amount = self.amounts[i]
+        after = self.sentence.between(kind, amount.last, name_end)
         if kind == "measures":
             inside = [t for t in self.kinds[kind] if amount.first <= t.first < amount.last]
             before = self.sentence.between(kind, start, amount.first)
-            return _united([*(() if amount.edges else after), *before, *inside, *self._run_lead(i)])
+            return _combined_measures([*(() if amount.edges else after), *before, *inside, *self._measure_before_run(i)])
         if after and not (amount.edges and kind == "conditions") and (kind != "vessels" or not self._overall(start, i, after)):
             return _values(after)
         if kind == "vessels" and not WORDS.paired.isdisjoint(self.words[start : amount.first]):
@@ -169,17 +169,17 @@ class _SentenceNames:
         """Whether 'all' after an amount is said of the vessels that its clause names: arteries average 45 µm overall."""
         if _values(after) != {"all"}:
             return False
-        first = self.found[i].first
+        first = self.amounts[i].first
         before = self.sentence.between("vessels", start, first)
         return bool(before) and before[-1].first >= self._clause(start, first)
 
-    def _run_lead(self, i: int) -> list[Term]:
+    def _measure_before_run(self, i: int) -> list[Term]:
         """The measures before the first amount of a run: they are of all its amounts where they are not of one each."""
         run = self.sentence.run_of.get(i)
         if run is None or run[0] == i:
             return []
-        first = self.found[run[0]].first
-        clause = self._clause(self.found[run[0] - 1].last if run[0] else self.sentence.sentence.start, first)
+        first = self.amounts[run[0]].first
+        clause = self._clause(self.amounts[run[0] - 1].last if run[0] else self.sentence.sentence.start, first)
         return self.sentence.between("measures", clause, first)
 
     def _clause(self, start: int, stop: int) -> int:
@@ -197,21 +197,21 @@ class _SentenceNames:
         chain = [t for t in self.kinds[kind] if one.first <= t.first <= other.first]
         return all(WORDS.listed.issuperset(self.words[a.last : b.first]) for a, b in pairwise(chain))
 
-    def _ahead(self, i: int, own: dict[str, frozenset], posts: list[int]) -> dict[str, frozenset]:
+    def _names_after_list(self, i: int, own: dict[str, frozenset], name_ends: list[int]) -> dict[str, frozenset]:
         """The formula and zone that stand once, after the last of several numbers: CRAE 178 and CRVE 198 with Hubbard's."""
         given = {}
         if "measures" not in own and (measure := self._measure_ahead(i)):
             given["measures"] = measure
-        if i + 1 == len(self.found):
+        if i + 1 == len(self.amounts):
             return given
         for kind in ("formulas", "zones"):
-            if kind not in own and self.kinds[kind] and (values := self._once(kind, i, posts)):
+            if kind not in own and self.kinds[kind] and (values := self._shared_later_name(kind, i, name_ends)):
                 given[kind] = values
         return given
 
     def _measure_ahead(self, i: int) -> frozenset:
         """The measure that a comparison after an amount tells, or that stands once after all amounts of a clause."""
-        first, last = self.found[i].first, self.found[i].last
+        first, last = self.amounts[i].first, self.amounts[i].last
         if self.compared:
             end = min(last + 5, self.sentence.sentence.stop)
             near = self.words[last : next((k for k in range(last, end) if self.words[k] in WORDS.pauses), end)]
@@ -220,22 +220,22 @@ class _SentenceNames:
         measures = self.kinds["measures"]
         if not measures or measures[0].first < first:
             return frozenset()
-        group, final = self.sentence.group(first), self.found[-1].first
+        group, final = self.sentence.group(first), self.amounts[-1].first
         for term in measures:
             if term.first in group and (term.first > final or self.words[term.first] in WORDS.compared):
                 return frozenset() if _EVERYWHERE.issuperset(term.values) else frozenset(term.values)
         return frozenset()
 
-    def _once(self, kind: str, i: int, posts: list[int]) -> frozenset:
+    def _shared_later_name(self, kind: str, i: int, name_ends: list[int]) -> frozenset:
         """What a later amount of the same part of the sentence is of, where neither it nor one before it says another."""
-        group = self.sentence.group(self.found[i].first)
-        if any(group.start <= t.first < self.found[i].first for t in self.kinds[kind]):
+        group = self.sentence.group(self.amounts[i].first)
+        if any(group.start <= t.first < self.amounts[i].first for t in self.kinds[kind]):
             return frozenset()
-        for j in range(i + 1, len(self.found)):
-            if self.found[j].first not in group:
+        for j in range(i + 1, len(self.amounts)):
+            if self.amounts[j].first not in group:
                 break
-            if after := self.sentence.between(kind, self.found[j].last, posts[j]):
+            if after := self.sentence.between(kind, self.amounts[j].last, name_ends[j]):
                 return _values(after)
-            if self.sentence.between(kind, posts[j - 1], self.found[j].first):
+            if self.sentence.between(kind, name_ends[j - 1], self.amounts[j].first):
                 break
         return frozenset()

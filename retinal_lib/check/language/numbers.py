@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from retinal_lib.check.language.lexicon import Reading, Term, word_lists
+from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
 
 WORDS = word_lists("numbers")
 SPELLED = WORDS.spelled
@@ -46,7 +46,7 @@ def number(words: list[str], i: int) -> Spelled:
     return Spelled(1, value, value, 0.05 if value == 0.5 else 0.0, value != 0.5)
 
 
-def quantifies(text: Reading, i: int) -> bool:
+def quantifies(text: ParsedText, i: int) -> bool:
     """Says whether the number in words at token i counts something that the facts may count, or is a level."""
     words, word = text.words, text.words[i]
     before, after = words[i - 1] if i else "", words[i + 1] if i + 1 < len(words) else ""
@@ -72,13 +72,13 @@ def quantifies(text: Reading, i: int) -> bool:
     return _one(text, i, before, after) if word in ("one", "single") else _several(text, i)
 
 
-def _half(text: Reading, i: int) -> bool:
+def _half(text: ParsedText, i: int) -> bool:
     """Whether a half is of something measured: about half, just over half."""
     led = any(t.last == i and {"about", "more", "less", "verb"} & set(t.values) for t in text.of("cues"))
     return led and bool(text.of("measures"))
 
 
-def _one(text: Reading, i: int, before: str, after: str) -> bool:
+def _one(text: ParsedText, i: int, before: str, after: str) -> bool:
     """Whether one is a count: one percent, that one spot, a single haemorrhage; not one of them, one eye, one can see."""
     if after in ("percent", "per") or (before in ("that", "the") and after in WORDS.counted):
         return True
@@ -86,7 +86,7 @@ def _one(text: Reading, i: int, before: str, after: str) -> bool:
     return first is not None and first.kind == "conditions" and first.first <= i + 2 and after not in WORDS.not_counted
 
 
-def _several(text: Reading, i: int) -> bool:
+def _several(text: ParsedText, i: int) -> bool:
     """Whether what follows a number within its clause is counted."""
     following = text.words[i + 1 : i + 4]
     stop = next((k for k, word in enumerate(following) if word in WORDS.pauses), len(following))
@@ -122,13 +122,13 @@ class Amount(NamedTuple):
 
 
 @lru_cache(maxsize=64)  # each of six checks asks for the numbers of the same answer
-def read(text: Reading) -> list[Amount]:
+def read(text: ParsedText) -> list[Amount]:
     """Reads the numbers of a text, in order. Numbers that only order (first, 1., Figure 2) are left out."""
     places = _places(text)
     return _Numbers(text).at(places) if places else []
 
 
-def _places(text: Reading) -> list[int]:
+def _places(text: ParsedText) -> list[int]:
     """The tokens that a number may begin at."""
     words = text.words
     places = {i for i, word in enumerate(words) if word[0] in _STARTS or word in _IN_WORDS}
@@ -141,7 +141,7 @@ def _places(text: Reading) -> list[int]:
 class _Numbers:
     """Reads the numbers of one text that has any."""
 
-    def __init__(self, text: Reading):
+    def __init__(self, text: ParsedText):
         self.text, self.words = text, text.words
         self.cues = {t.last: t.values for t in text.of("cues")}
         self.units = {t.first: t for t in text.of("units")}
@@ -199,7 +199,7 @@ def _is_digit(word: str) -> bool:
     return word[0].isdigit() or (word[0] == "." and len(word) > 1)
 
 
-def _digits(text: Reading, i: int, units: dict[int, Term]) -> Amount:
+def _digits(text: ParsedText, i: int, units: dict[int, Term]) -> Amount:
     """The number at token i, and the second end where it begins a range or a ratio."""
     words = text.words
     value, step, whole = _value(words[i])
@@ -217,7 +217,7 @@ def _digits(text: Reading, i: int, units: dict[int, Term]) -> Amount:
     return Amount(i, i + 1, i + 1, value, value, step, whole)
 
 
-def _range_end(text: Reading, i: int, j: int) -> int | None:
+def _range_end(text: ParsedText, i: int, j: int) -> int | None:
     """The token of a range's upper end: 0.4-0.5, 0.4 to 0.5, between 0.4 and 0.5."""
     words = text.words
     if j < len(words) and _is_digit(words[j]) and _DASH.fullmatch(text.text[text.end(j - 1) : text.starts[j]]):
@@ -268,7 +268,7 @@ def _box(words: list[str], i: int) -> Amount | None:
     return Amount(i, i + 9, i + 9, edges[0], edges[0], step, False, edges=edges)
 
 
-def _only_orders(text: Reading, i: int) -> bool:
+def _only_orders(text: ParsedText, i: int) -> bool:
     """Whether the number at token i counts items of a list or names a thing: 1. or (2) at a line's start, 20/20, 3D, 1st."""
     words, end = text.words, text.end(i)
     after = text.text[end : end + 2]

@@ -2,7 +2,7 @@
 
 import re
 
-from retinal_lib.check.language.lexicon import Reading, Term, word_lists
+from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
 
 WORDS = word_lists("presupposition")
 
@@ -13,17 +13,17 @@ _TAG = re.compile(
 )
 
 
-def is_tagged(text: Reading) -> bool:
+def is_tagged(text: ParsedText) -> bool:
     """Says whether a question ends in words that ask for nothing but assent: isn't it?"""
     end = text.text.rstrip()
     return end.endswith("?") and _TAG.search(end) is not None
 
 
-def presupposes(text: Reading, term: Term) -> bool:
+def presupposes(text: ParsedText, term: Term) -> bool:
     """Says whether a question takes a condition, a word of quality or the like as known.
 
-    >>> from retinal_lib.check.language.lexicon import Reading
-    >>> texts = [Reading("Is there a haemorrhage?"), Reading("How large are the haemorrhages?")]
+    >>> from retinal_lib.check.language.lexicon import ParsedText
+    >>> texts = [ParsedText("Is there a haemorrhage?"), ParsedText("How large are the haemorrhages?")]
     >>> [presupposes(text, text.of("conditions")[0]) for text in texts]
     [False, True]
     """
@@ -55,7 +55,7 @@ def _definite(before: list[str]) -> bool:
     return not WORDS.damage.isdisjoint(before[-3:]) and not WORDS.definite.isdisjoint(before[-5:])
 
 
-def presupposes_normality(text: Reading, term: Term) -> bool:
+def presupposes_normality(text: ParsedText, term: Term) -> bool:
     """Says whether a question takes normality as known rather than asks for it."""
     words, tag = text.words, is_tagged(text)
     within = [words[k] for k in text.sentence(term) if words[k] not in WORDS.opening]

@@ -6,23 +6,23 @@ import re
 from retinal_lib.check.case_profile import CaseProfile
 from retinal_lib.check.findings import AnswerFindings, Check
 from retinal_lib.check.language import lexicon
-from retinal_lib.check.language.lexicon import Reading, Term, family, word_lists
+from retinal_lib.check.language.lexicon import ParsedText, Term, family, word_lists
 from retinal_lib.check.language.negation import NEGATED, UNCERTAIN, polarity
-from retinal_lib.check.ledger import Ledger, Quantity
+from retinal_lib.check.quantity_index import Quantity, QuantityIndex
 
-WORDS = word_lists("unsupported")
+WORDS = word_lists("added_details")
 
 
-class Unsupported(Check):
+class AddedDetails(Check):
     """Check of details, judgements, history and treatment that no fact supports."""
 
-    def __init__(self, profile: CaseProfile, ledger: Ledger):
-        super().__init__(profile, ledger)
+    def __init__(self, profile: CaseProfile, index: QuantityIndex):
+        super().__init__(profile, index)
         facts = (fact for fact in profile.case.facts if fact.aspect != "vascular")
         texts = " ".join(f"{fact.words} {fact.text} {fact.unit}" for fact in facts).casefold()
         self._known = frozenset(re.findall(r"[^\W\d_]+", texts)) | frozenset(lexicon.tokens(texts))
 
-    def answer(self, answer: Reading, question: Reading, findings: AnswerFindings) -> None:
+    def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks an answer."""
         for term in answer.of("conditions"):
             self._details(answer, term, findings)
@@ -30,7 +30,7 @@ class Unsupported(Check):
         self._added(answer, findings)
         self._disc(answer, findings)
 
-    def _details(self, answer: Reading, term: Term, findings: AnswerFindings) -> None:
+    def _details(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         """Checks words for the stage or look of a condition: early drusen, circinate exudates."""
         if not any(c in self.profile.present or c in self.profile.patient for c in family(term)):
             return
@@ -44,7 +44,7 @@ class Unsupported(Check):
             spot = Term(detail, term.last)
             findings.add("unsupported_detail", spot, f"{answer.text_of(spot)!r} adds a detail that no fact gives")
 
-    def _quality(self, answer: Reading, findings: AnswerFindings) -> None:
+    def _quality(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks quality words that are on no scale here, and judges of the quality that no fact names."""
         fact = next((fact for fact in self.profile.quality if fact.name != "remark"), None)
         for sentence in answer.sentences if fact else ():
@@ -72,7 +72,7 @@ class Unsupported(Check):
         near = words[max(sentence.start, k - 5) : min(sentence.stop, k + 3)]
         return "as" in near or not WORDS.judging.isdisjoint(near)
 
-    def _added(self, answer: Reading, findings: AnswerFindings) -> None:
+    def _added(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks history, treatment, meanings of numbers, and diagnoses that are said to be unknown."""
         for term in (*answer.of("history"), *answer.of("treatment"), *answer.of("meaning")):
             stated = polarity(answer, term, 8)
@@ -83,7 +83,7 @@ class Unsupported(Check):
         for term in answer.of("no diagnosis") if fact else ():
             findings.add("denied_disease", term, f"the answer says {answer.text_of(term)!r}, but {fact.text}", fact)
 
-    def _disc(self, answer: Reading, findings: AnswerFindings) -> None:
+    def _disc(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks whether the disc or cup is rightly called wider than high, or higher than wide."""
         words = answer.words
         for k in [k for k, word in enumerate(words) if word == "than"]:
@@ -100,4 +100,4 @@ class Unsupported(Check):
             findings.add("misattributed", spot, text, high.fact)
 
     def _length(self, part: str, way: str) -> Quantity | None:
-        return next((q for q in self.ledger.quantities if q.measure == part and q.orientation == way), None)
+        return next((q for q in self.index.quantities if q.measure == part and q.orientation == way), None)

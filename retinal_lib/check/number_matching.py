@@ -7,42 +7,42 @@ from retinal_lib.check.language.lexicon import Term, implied, word_lists
 from retinal_lib.check.language.number_lists import KINDS
 from retinal_lib.check.language.number_names import NamedNumber
 from retinal_lib.check.language.numbers import Amount
-from retinal_lib.check.ledger import Ledger, Quantity
 from retinal_lib.check.lesion_locations import REGION_WORDS
+from retinal_lib.check.quantity_index import Quantity, QuantityIndex
 
-WORDS = word_lists("number_binding")
+WORDS = word_lists("number_matching")
 _NONE: frozenset[str] = frozenset()
 _UNRELATED = frozenset("disc cup width box area".split())  # named beside a grade without being what is graded
 _ANY = frozenset(["area", "box", "count", "age"])  # words that leave the measure as it was
 _AREA = frozenset(["area", "box"])
 _CUP_DISC = frozenset(["cup", "disc"])
 _BESIDE_GRADE = frozenset(["disc", "cup", "width"])
-_ALIKE = {"edge": "box", "distance": "count"}  # measures that go by the words of another
+_ALIKE = {"edge": "box", "distance": "count"}  # measures named by the words of another
 _ZONED = ("crae", "crve", "avr")  # measures that have a zone always
 _PARTS = {**WORDS.parts, "place": REGION_WORDS, "rest place": REGION_WORDS}  # part of a lesion type -> words that name it
 _EQUIVALENTS = {"crae": "artery", "crve": "vein"}
 
 
-class Binder:
-    """Finds the quantity of a ledger that a number states. `known` is what this conversation named so far, `latest` the
-    measures named last."""
+class QuantityMatcher:
+    """Matches the numbers of one conversation to quantities. `named_so_far` are the values of each kind that the conversation
+    has named so far, `last_measures` the measures named last."""
 
-    def __init__(self, ledger: Ledger):
-        self.ledger = ledger
-        self.known: dict[str, set] = {kind: set() for kind in KINDS}
-        self.latest: frozenset[str] = _NONE
+    def __init__(self, index: QuantityIndex):
+        self.index = index
+        self.named_so_far: dict[str, set] = {kind: set() for kind in KINDS}
+        self.last_measures: frozenset[str] = _NONE
 
     def remember(self, terms: Iterable[Term]) -> None:
-        """Remembers what terms name."""
+        """Records the values that terms name."""
         for term in terms:
-            if term.kind in self.known:
-                self.known[term.kind].update(term.values)
+            if term.kind in self.named_so_far:
+                self.named_so_far[term.kind].update(term.values)
                 if term.kind == "measures" and not _ANY.issuperset(term.values):
-                    self.latest = frozenset(term.values)
+                    self.last_measures = frozenset(term.values)
 
     def quantity(self, number: NamedNumber) -> Quantity | None:
-        """Returns the first quantity whose value and name a number states."""
-        return next((q for q in self.ledger.valued(number.amount) if self.is_named(q, number)), None)
+        """Returns the first quantity that fits a number by value and by name; None where none does."""
+        return next((q for q in self.index.matching(number.amount) if self.is_named(q, number)), None)
 
     def is_named(self, quantity: Quantity, number: NamedNumber) -> bool:
         """Says whether a number is named as a quantity is."""
@@ -61,9 +61,9 @@ class Binder:
         if measure in ("age", "box", "area", "count"):
             return self._count_fits(quantity, measure, number)
         if quantity.excess:  # a path 3 % longer than its chord
-            return amount.unit == "%" and "tortuosity" in own | number.before("measures") | self.known["measures"]
+            return amount.unit == "%" and "tortuosity" in own | number.before("measures") | self.named_so_far["measures"]
         if measure == "density" and own <= _AREA and (own or amount.unit == "%"):
-            return bool(self.known["vessels"] or number.own("vessels") or "density" in self.known["measures"])
+            return bool(self.named_so_far["vessels"] or number.own("vessels") or "density" in self.named_so_far["measures"])
         if measure in own or self._is_implied(measure, number):
             return True
         if measure == "grade":
@@ -77,28 +77,28 @@ class Binder:
             return amount.unit == "years" or "age" in own or (amount.whole and not amount.unit and not own)
         if measure == "box":
             spans = amount.low != amount.high and amount.step < 0.001  # from 0.3500 to 0.5304 of the width
-            return spans or bool(amount.edges) or "box" in own | number.before("measures") | self.known["measures"]
+            return spans or bool(amount.edges) or "box" in own | number.before("measures") | self.named_so_far["measures"]
         if measure == "area":
             return amount.unit == "%" or "area" in own
         if quantity.measure == "distance":
             return amount.unit == "dd"
-        lesion = bool(number.own("conditions") or number.before("conditions") or self.known["conditions"])
+        lesion = bool(number.own("conditions") or number.before("conditions") or self.named_so_far["conditions"])
         return amount.whole and not amount.unit and lesion and "grade" not in own
 
     def _is_implied(self, measure: str, number: NamedNumber) -> bool:
         """Whether unit and vessels, or a part that is described, leave only one measure to be meant."""
-        own, known, amount = number.own("measures"), self.known["measures"], number.amount
+        own, named_so_far, amount = number.own("measures"), self.named_so_far["measures"], number.amount
         if measure == "width":  # arteries of 60 µm
             return amount.unit == "µm" and not own and not {"artery", "vein"}.isdisjoint(number.own("vessels"))
         if measure == "avr":
-            return (amount.spelled or amount.unit == "%") and "avr" in known
+            return (amount.spelled or amount.unit == "%") and "avr" in named_so_far
         if measure != "cdr":
             return False
         if "cup" in own and (amount.unit == "%" or amount.spelled or amount.low < 1):
             return True
-        if not own and known >= _CUP_DISC:
+        if not own and named_so_far >= _CUP_DISC:
             return True
-        return own <= _CUP_DISC and "cup" in known and not amount.unit and amount.low < 1
+        return own <= _CUP_DISC and "cup" in named_so_far and not amount.unit and amount.low < 1
 
     def _grade_fits(self, quantity: Quantity, number: NamedNumber) -> bool:
         own, amount = number.own("measures"), number.amount
@@ -106,19 +106,19 @@ class Binder:
             return False
         if own <= _UNRELATED and amount.whole and not amount.unit and quantity.subjects & number.own("conditions"):
             return True
-        return "grade" in number.before("measures") or ("grade" in self.known["measures"] and amount.whole)
+        return "grade" in number.before("measures") or ("grade" in self.named_so_far["measures"] and amount.whole)
 
     def _is_as_before(self, measure: str, number: NamedNumber) -> bool:
         """Whether a number without a measure of its own is of the one named before."""
         before = number.before("measures")
-        allowed = before - _ANY or self.latest
+        allowed = before - _ANY or self.last_measures
         if measure in allowed:
             return True
         if measure in _EQUIVALENTS and not allowed.isdisjoint(_EQUIVALENTS):
-            vessels = number.own("vessels") or self.known["vessels"]
+            vessels = number.own("vessels") or self.named_so_far["vessels"]
             if vessels:
                 return _EQUIVALENTS[measure] in vessels
-        return not allowed or (measure in self.known["measures"] and not before)
+        return not allowed or (measure in self.named_so_far["measures"] and not before)
 
     # --- lesion, vessels, zone, formula, direction --------------------------------------------------------------------
 
@@ -129,7 +129,7 @@ class Binder:
             return not quantity.subjects  # the disc's box, not a lesion's
         if not quantity.subjects:
             return quantity.measure not in ("count", "area") or not named
-        relevant = (named or number.before("conditions")) & self.ledger.family
+        relevant = (named or number.before("conditions")) & self.index.family
         if not relevant:
             return True
         return any(s in relevant or not relevant.isdisjoint(implied(s)) for s in quantity.subjects)
@@ -144,33 +144,33 @@ class Binder:
                     return False
             elif kind in ("formulas", "orientations") or (kind == "zones" and quantity.measure in _ZONED):
                 continue
-            elif value not in ("all", "whole") and value not in self.known[kind]:  # what nothing is named of is of all
+            elif value not in ("all", "whole") and value not in self.named_so_far[kind]:  # what nothing is named of is of all
                 return False
         return True
 
     # --- what is wrong ------------------------------------------------------------------------------------------------
 
     def report(self, number: NamedNumber, findings: AnswerFindings) -> None:
-        """Adds the finding for a number that no fact supports."""
-        amount, ledger = number.amount, self.ledger
+        """Adds a finding for a number that matches no fact."""
+        amount, index = number.amount, self.index
         text = number.text.text_of(amount)
         if amount.edges:
-            findings.add("box", amount, f"the box {text} is not among the marked boxes{_closest(ledger, amount)}")
+            findings.add("box", amount, f"the box {text} is not among the marked boxes{_closest(index, amount)}")
             return
         if "grade" in number.own("measures") and amount.whole:
-            right = next((q.fact for q in ledger.of("grade") if self.subject_fits(q, number)), None)
+            right = next((q.fact for q in index.of("grade") if self.subject_fits(q, number)), None)
             if right is not None:
                 findings.add("wrong_grade", amount, f"the answer gives the grade {text!r}, but {right.text}", right)
                 return
-        same = ledger.valued(amount)
+        same = index.matching(amount)
         if same and (len(text.strip("0.")) > 1 or any(q.measure == "count" for q in same)):
             fact = same[0].fact
             findings.add("misattributed", amount, f"{text!r} belongs to another fact: {fact.text}", fact)
             return
         measured = number.own("measures") or number.before("measures")
-        named = [q for q in ledger.quantities if self.is_named(q, number)] if measured else []
-        if slipped := [q for q in ledger.slipped(amount) if q in named]:
-            fact = slipped[0].fact
+        named = [q for q in index.quantities if self.is_named(q, number)] if measured else []
+        if wrong_unit_matches := [q for q in index.wrong_unit_matches(amount) if q in named]:
+            fact = wrong_unit_matches[0].fact
             findings.add("unit", amount, f"{text!r} has a wrong unit or factor: {fact.text}", fact)
             return
         fact = min(named, key=lambda q: abs(q.value - amount.low)).fact if named else None
@@ -180,16 +180,16 @@ class Binder:
 
 def _part_fits(quantity: Quantity, number: NamedNumber) -> bool:
     """Whether the words between the amounts before and after a number name the part that a quantity is of."""
-    wanted = _PARTS.get(quantity.part)
-    if wanted is None:
+    part_words = _PARTS.get(quantity.part)
+    if part_words is None:
         return True
     text, amounts, i = number.text, number.amounts, number.position
     first = amounts[i - 1].last if i else 0
     last = amounts[i + 1].first if i + 1 < len(amounts) else len(text.words)
     sentence = text.sentence(number.amount)
-    return not wanted.isdisjoint(text.words[max(first, sentence.start) : min(last, sentence.stop)])
+    return not part_words.isdisjoint(text.words[max(first, sentence.start) : min(last, sentence.stop)])
 
 
-def _closest(ledger: Ledger, amount: Amount) -> str:
-    boxes = sorted(ledger.boxes, key=lambda q: sum(abs(a - b) for a, b in zip(q.edges, amount.edges, strict=True)))
+def _closest(index: QuantityIndex, amount: Amount) -> str:
+    boxes = sorted(index.boxes, key=lambda q: sum(abs(a - b) for a, b in zip(q.edges, amount.edges, strict=True)))
     return f"; the closest is {list(boxes[0].edges)}" if boxes else ""

@@ -1,4 +1,4 @@
-"""The number ledger: which fact holds a number, by name and by value."""
+"""The numbers in the facts of a case, looked up by name and by value."""
 
 from bisect import bisect_left, bisect_right
 from functools import cache, lru_cache
@@ -19,7 +19,7 @@ _MEASURES = {
     "Squared_curvature_tortuosity": "curvature",
     "Tortuosity_density": "tort_density",
 }
-# unit of a fact -> unit in a text -> how many of it one of the fact's makes; a unit that is not here does not fit the fact
+# unit of a fact -> unit in a text -> factor from the one to the other; a unit that is not listed does not fit the fact
 UNITS: dict[str, dict[str, float]] = {
     "µm": {"": 1, "µm": 1, "mm": 1e-3, "cm": 1e-4},
     "": {"": 1, "%": 100},
@@ -31,10 +31,10 @@ UNITS: dict[str, dict[str, float]] = {
     "disc diameters": {"": 1, "dd": 1},
     "box": {"": 1, "%": 100},
 }
-# unit in a text -> how many of it one of any fact's unit may make
+# unit in a text -> the factors that lead to it from the unit of any fact
 _FACTORS = {
-    unit: [factor for factor in (1, 1e-3, 100, 0.01, 1e-4) if any(made.get(unit) == factor for made in UNITS.values())]
-    for unit in {unit for made in UNITS.values() for unit in made}
+    unit: [factor for factor in (1, 1e-3, 100, 0.01, 1e-4) if any(units.get(unit) == factor for units in UNITS.values())]
+    for unit in {unit for units in UNITS.values() for unit in units}
 }
 # ending of a lesion fact's name -> the part that the fact is about
 PARTS = {
@@ -47,14 +47,14 @@ PARTS = {
     "_rest_place": "rest place",
 }
 _ENDINGS = sorted(ENDINGS, key=len, reverse=True)
-_COARSEST = 0.065  # of the value: how far a rounded number may lie from it
+_MAX_ROUNDING = 0.065  # how far a rounded number may lie from the value, as a share of it
 _ROUNDED = frozenset(["", "µm", "%", "degrees"])
 _BOUNDS = {"more": gt, "less": lt, "least": ge, "most": le}
-_SLIPS = (1, 100, 0.01, 1000, 0.001, 10, 0.1)
+_UNIT_ERRORS = (1, 100, 0.01, 1000, 0.001, 10, 0.1)
 
 
 class Quantity(NamedTuple):
-    """A number that a fact holds, and what names it: None where a dimension says nothing of it."""
+    """A number in a fact, with what names it; a dimension that does not apply is None."""
 
     value: float
     unit: str
@@ -72,7 +72,7 @@ class Quantity(NamedTuple):
     part: str = ""  # of a lesion type: the quadrant, the rest or the landmark that it is about; empty for the whole
 
     @property
-    def shown(self) -> float:
+    def displayed_value(self) -> float:
         """The value as the description shows it."""
         if self.rounded is not None:
             return self.rounded
@@ -80,8 +80,8 @@ class Quantity(NamedTuple):
 
 
 @cache
-def _static(column: str) -> tuple[str, str | None, str | None, str | None, str | None]:
-    """What names a measurement of AutoMorph: measure, vessel, zone, formula and orientation."""
+def _column_parts(column: str) -> tuple[str, str | None, str | None, str | None, str | None]:
+    """Measure, vessel, zone, formula and orientation of a column of AutoMorph."""
     base, _, zone = column.partition("_zone_")
     part, _, rest = base.partition("_")
     if part in ("Disc", "Cup", "CDR"):
@@ -100,35 +100,35 @@ def _digits(column: str) -> int:
 
 
 @lru_cache(maxsize=8192)
-def _loose(text: str) -> tuple[Amount, ...]:
+def _numbers_in(text: str) -> tuple[Amount, ...]:
     """The numbers in a fact's text."""
     return tuple(numbers.read(lexicon.read(text)))
 
 
-class Ledger:
-    """The quantities of a case, findable by value."""
+class QuantityIndex:
+    """The quantities of a case, looked up by value; `text_numbers` are numbers within the texts of other facts."""
 
     def __init__(self, case: Case):
         self.quantities: list[Quantity] = []
-        self.loose: list[tuple[Amount, Fact]] = []
+        self.text_numbers: list[tuple[Amount, Fact]] = []
         self._kinds: dict[str, frozenset[str]] = {}  # lesion types by their codes
         columns, add = measurements.columns(), self.quantities.append
         for fact in case.facts:
             name = fact.name
             if fact.aspect == "vascular" and name in columns:
-                value, named = float(fact.value), _static(name)
+                value, named = float(fact.value), _column_parts(name)
                 add(Quantity(value, fact.unit, fact, *named))
                 if named[0] == "tortuosity":
                     add(Quantity(value - 1, "", fact, *named, True))
             else:
-                self._other(fact)
-        self._total()
+                self._add_other(fact)
+        self._add_totals()
         self.boxes = [q for q in self.quantities if q.edges]
-        self.placed = [q for q in self.quantities if q.edges or q.part in ("place", "rest place", "fovea", "disc")]
+        self.located = [q for q in self.quantities if q.edges or q.part in ("place", "rest place", "fovea", "disc")]
         self.vascular = any(q.fact.aspect == "vascular" for q in self.quantities)
         self.subjects = frozenset(s for q in self.quantities if q.subjects for s in q.subjects)
         self.family = self.subjects | {parent for s in self.subjects for parent in lexicon.implied(s)}
-        self.tops = {q.top for q in self.quantities if q.top}  # how far the scales reach
+        self.tops = {q.top for q in self.quantities if q.top}  # the highest levels of the scales
         self.by_value = sorted(self.quantities, key=itemgetter(0))
         self._values = [q[0] for q in self.by_value]
 
@@ -136,27 +136,27 @@ class Ledger:
         """Returns the quantities of one measure."""
         return [q for q in self.quantities if q.measure == measure]
 
-    def _other(self, fact: Fact) -> None:
-        """Takes what is no measurement of vessels or disc."""
+    def _add_other(self, fact: Fact) -> None:
+        """Adds a fact that is not a measurement of vessels or disc."""
         value, scale = fact.value, fact_kinds.scales().get(fact.unit)
         if scale is not None and isinstance(value, int):
-            self._grade(fact, scale)
+            self._add_grade(fact, scale)
         elif fact.aspect == "lesion":
-            self._lesion(fact)
+            self._add_lesion(fact)
         elif fact.name == "age" and isinstance(value, int):
             self.quantities.append(Quantity(value, "years", fact, "age", rounded=value))
         else:
             if fact.aspect == "quality" and isinstance(value, int):
                 self.quantities.append(Quantity(value, "grade", fact, "grade", rounded=value, subjects=frozenset(["quality"])))
-            self.loose += [(amount, fact) for amount in _loose(fact.text)]
+            self.text_numbers += [(amount, fact) for amount in _numbers_in(fact.text)]
 
-    def _grade(self, fact: Fact, scale: dict) -> None:
+    def _add_grade(self, fact: Fact, scale: dict) -> None:
         subjects = frozenset(lexicon.VOCABULARY["subjects"].get(fact.unit, ()))
         top = max(scale["levels"])
         self.quantities.append(Quantity(fact.value, "grade", fact, "grade", rounded=fact.value, subjects=subjects, top=top))
-        self.loose += [(amount, fact) for amount in _loose(fact.words)]
+        self.text_numbers += [(amount, fact) for amount in _numbers_in(fact.words)]
 
-    def _lesion(self, fact: Fact) -> None:
+    def _add_lesion(self, fact: Fact) -> None:
         ending = next((e for e in _ENDINGS if fact.name.endswith(e)), "")
         of = self._kinds.get(fact.name.removesuffix(ending)) if ending in PARTS else None
         subjects = of or frozenset(lexicon.conditions(fact.words)) or frozenset(lexicon.conditions(fact.text))
@@ -166,16 +166,16 @@ class Ledger:
             edges = tuple(float(e) for e in fact.value)
             self.quantities.append(Quantity(edges[0], "box", fact, "box", rounded=edges[0], subjects=subjects, edges=edges))
             self.quantities += [Quantity(e, "box", fact, "edge", rounded=e, subjects=subjects) for e in edges]
-            self.loose += [(a, fact) for a in _loose(fact.text) if not a.edges]
+            self.text_numbers += [(a, fact) for a in _numbers_in(fact.text) if not a.edges]
         elif isinstance(fact.value, int | float):
             unit = fact.unit if fact.unit in UNITS else "count"
             measure = {"%": "area", "disc diameters": "distance"}.get(unit, "count")
-            shown = _loose(fact.text)[0].low if unit != "count" and _loose(fact.text) else fact.value
+            displayed = _numbers_in(fact.text)[0].low if unit != "count" and _numbers_in(fact.text) else fact.value
             part = PARTS.get(ending, "")
-            self.quantities.append(Quantity(fact.value, unit, fact, measure, rounded=shown, subjects=subjects, part=part))
+            self.quantities.append(Quantity(fact.value, unit, fact, measure, rounded=displayed, subjects=subjects, part=part))
 
-    def _total(self) -> None:
-        """All marked lesions together may be stated as well."""
+    def _add_totals(self) -> None:
+        """Adds the sums over all types of lesion, which an answer may state too."""
         counts = [q for q in self.of("count") if not q.part]
         if len(counts) > 1:
             total = sum(q.value for q in counts)
@@ -185,8 +185,8 @@ class Ledger:
             total = sum(q.value for q in areas)
             self.quantities.append(Quantity(total, "%", areas[0].fact, "area", rounded=total))
 
-    def valued(self, amount: Amount) -> list[Quantity]:
-        """Returns the quantities whose value an amount states rightly, in its unit, whatever they are called."""
+    def matching(self, amount: Amount) -> list[Quantity]:
+        """Returns the quantities whose value an amount gives in a fitting unit, whatever they are called."""
         if amount.edges:
             return [
                 q
@@ -194,38 +194,38 @@ class Ledger:
                 if all(abs(a - b) <= amount.step * 1.001 for a, b in zip(q.edges, amount.edges, strict=True))
             ]
         if amount.bound or amount.low != amount.high:
-            return [q for q in self.quantities if not q.edges and holds(amount, q)]
-        return [q for q in self._near(amount) if holds(amount, q)]
+            return [q for q in self.quantities if not q.edges and matches_quantity(amount, q)]
+        return [q for q in self._near(amount) if matches_quantity(amount, q)]
 
     def _near(self, amount: Amount) -> list[Quantity]:
         """The quantities whose value may be near enough, in any unit."""
-        found: list[Quantity] = []
+        near: list[Quantity] = []
         wide = 1.01 * amount.step + 1e-9
         for factor in _FACTORS.get(amount.unit, ()):
             low = bisect_left(self._values, (amount.low - 2.1 * wide) / factor)
             high = bisect_right(self._values, (amount.low + 2.1 * wide) / factor)
-            found += [q for q in self.by_value[low:high] if UNITS[q.unit].get(amount.unit) == factor and not q.edges]
-        return found
+            near += [q for q in self.by_value[low:high] if UNITS[q.unit].get(amount.unit) == factor and not q.edges]
+        return near
 
-    def slipped(self, amount: Amount) -> list[Quantity]:
-        """Returns the quantities whose digits an amount has, in a unit or at a scale that is not theirs."""
-        found = []
+    def wrong_unit_matches(self, amount: Amount) -> list[Quantity]:
+        """Returns the quantities that an amount has the digits of, but not the unit or the power of ten."""
+        matches = []
         for quantity in self.quantities:
             if quantity.unit not in ("count", "grade") or (amount.unit and amount.unit not in UNITS[quantity.unit]):
-                for factor in _SLIPS:
+                for factor in _UNIT_ERRORS:
                     if abs(quantity.value * factor - amount.low) <= amount.step * 1.01 and not quantity.edges:
-                        found.append(quantity)
+                        matches.append(quantity)
                         break
-        return found
+        return matches
 
 
-def holds(amount: Amount, quantity: Quantity) -> bool:
-    """Says whether an amount, in its unit and at its digits, states the value of a quantity."""
-    return states(amount, quantity.unit, quantity.value) or _shows(amount, quantity)
+def matches_quantity(amount: Amount, quantity: Quantity) -> bool:
+    """Says whether an amount gives the value of a quantity, exact or as displayed, at the amount's precision."""
+    return matches_value(amount, quantity.unit, quantity.value) or _matches_displayed(amount, quantity)
 
 
-def states(amount: Amount, unit: str, value: float) -> bool:
-    """Says whether an amount, in its unit and at its digits, states a value."""
+def matches_value(amount: Amount, unit: str, value: float) -> bool:
+    """Says whether an amount gives a value in a unit of the facts, at the amount's precision."""
     factor = UNITS[unit].get(amount.unit)
     if factor is None:
         return False
@@ -242,21 +242,21 @@ def states(amount: Amount, unit: str, value: float) -> bool:
     return abs(value - amount.low) <= _step(amount, unit, value)
 
 
-def _shows(amount: Amount, quantity: Quantity) -> bool:
-    """As `states`, of the value as the description shows it; counts, ranges and bounds are of the value itself."""
+def _matches_displayed(amount: Amount, quantity: Quantity) -> bool:
+    """As `matches_value`, for the value as the description shows it; not for counts, ranges and bounds."""
     unit = quantity.unit
     factor = UNITS[unit].get(amount.unit)
     if factor is None or amount.low != amount.high or amount.bound or (unit == "count" and not amount.about):
         return False
-    return abs(quantity.shown * factor - amount.low) <= _step(amount, unit, quantity.value * factor)
+    return abs(quantity.displayed_value * factor - amount.low) <= _step(amount, unit, quantity.value * factor)
 
 
 def _step(amount: Amount, unit: str, value: float) -> float:
-    """How far a number may lie from the value; 0.4 for 0.37 is too coarse."""
+    """The largest allowed distance of a number from the value; 0.4 for 0.37 is too coarse."""
     step = amount.step * 1.0001 + 1e-12
     if amount.spelled or unit not in _ROUNDED:
         return step
-    return min(step, (1.6 if amount.about else 1) * _COARSEST * value + 1e-12)
+    return min(step, (1.6 if amount.about else 1) * _MAX_ROUNDING * value + 1e-12)
 
 
 def _bounds(amount: Amount, value: float) -> bool:
