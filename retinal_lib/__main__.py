@@ -24,12 +24,12 @@ def main(arguments: list[str]) -> str:
     parser, commands = _parser()
     if not arguments or (arguments[0] not in commands and not arguments[0].startswith("-")):
         arguments = ["show", *arguments]
-    chosen = parser.parse_args(arguments)
-    return chosen.run(chosen)
+    options = parser.parse_args(arguments)
+    return options.run(options)
 
 
 def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
-    """The parser, and those of its commands by name."""
+    """The parser, and by name those of its commands."""
     parser = ArgumentParser(
         prog="python -m retinal_lib",
         description="Works on finished runs. `python -m retinal_lib DATASET` is short for `show DATASET`.",
@@ -41,7 +41,7 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
         command.set_defaults(run=run)
         return command.add_argument
 
-    argument = add("show", _show, "tells where the conversations of a dataset lie, and prints the first")
+    argument = add("show", _show, "says where the conversations of a dataset are, and prints the first")
     argument("dataset", nargs="?", default="ODIR", help="a dataset's name, or your own page or table (ODIR)")
 
     argument = add("splits", _splits, "writes one splits.csv for several runs, without a patient in two splits")
@@ -52,14 +52,14 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
 
     argument = add("survey", _survey, "measures repetition, variety and balance of runs, and what a blind reader could guess")
     argument("folders", nargs="+", **_RUN)
-    argument("--images", type=paths.resolve, help="the folder that image names begin in, to find pictures nearly the same")
+    argument("--images", type=paths.resolve, help="the folder that image names are relative to; finds near-identical pictures")
 
     argument = add("card", _card, "writes a run's dataset card, card.md, and its figures")
     argument("folder", **_RUN)
 
     _add_boxes(add)
 
-    argument = add("review", _review, "counts what reviewers decided, and how far they agree")
+    argument = add("review", _review, "counts reviewers' decisions, and measures how far they agree")
     argument("folders", nargs="+", **_RUN)
     argument("--merge", nargs="+", metavar="reviews.jsonl", default=[], help="files of other reviewers, to add to the run's")
     return parser, commands.choices
@@ -72,7 +72,7 @@ def _add_export(add: Callable[..., Callable]) -> None:
     argument("--form", required=True, help="llava, sharegpt, chat or parquet")
     argument("--out", help="the folder to write to (RUN_FOLDER/exports/<form>)")
     argument("--splits", help="a splits.csv to use instead of the runs' own")
-    argument("--images", help="the folder that holds the pictures; without it, paths stay as in the run")
+    argument("--images", help="the folder that image names are relative to; without it, paths stay as in the run")
     reviewed = "accepted: only what reviewers accepted or fixed; unrejected: also what nobody has reviewed yet"
     argument("--reviewed", help=f"leave out rejected and disputed samples and put in fixes, by reviews.jsonl. {reviewed}")
 
@@ -87,11 +87,11 @@ def _add_boxes(add: Callable[..., Callable]) -> None:
     argument("--limit", type=int, help="how many images at most")
 
 
-def _show(chosen: Namespace) -> str:
+def _show(options: Namespace) -> str:
     from retinal_lib import conversation
     from retinal_lib.run import settings
 
-    folder = settings.load(dataset=chosen.dataset).folder
+    folder = settings.load(dataset=options.dataset).folder
     file = folder / "conversations.jsonl"
     if not file.is_file():
         raise UserError(
@@ -99,48 +99,48 @@ def _show(chosen: Namespace) -> str:
             f"papermill notebooks/generate.ipynb -p dataset {folder.name.split('-')[0]}"
         )
     conversations = list(conversation.read(file))
-    counted = f"{len(conversations)} conversations lie in {paths.display_path(file)}"
+    counted = f"{len(conversations)} conversations are in {paths.display_path(file)}"
     if not conversations:
         return counted
     turns = [f"  {who}: {text}" for turn in conversations[0].turns for who, text in zip("QA", turn, strict=True)]
     return "\n".join([counted, f"The first, about {conversations[0].image}:", *turns])
 
 
-def _splits(chosen: Namespace) -> str:
+def _splits(options: Namespace) -> str:
     from retinal_lib.dataset import splits
 
-    rows = splits.write_together(chosen.folders, chosen.out)
-    return f"{splits.summary(rows)}\nwritten to {paths.display_path(chosen.out)}"
+    rows = splits.write_together(options.folders, options.out)
+    return f"{splits.summary(rows)}\nwritten to {paths.display_path(options.out)}"
 
 
-def _export(chosen: Namespace) -> str:
+def _export(options: Namespace) -> str:
     from retinal_lib.display import count
     from retinal_lib.export import trainers
     from retinal_lib.review import decisions
 
-    written = trainers.export(chosen.folders, chosen.form, chosen.out, chosen.splits, chosen.images, chosen.reviewed)
+    written = trainers.export(options.folders, options.form, options.out, options.splits, options.images, options.reviewed)
     lines = [f"{count(number, 'conversation'):>20} in {paths.display_path(path)}" for path, number in written.items()]
-    reviews = [folder / decisions.FILE for folder in chosen.folders]
-    unused = [] if chosen.reviewed else [file for file in reviews if file.is_file()]
+    reviews = [folder / decisions.FILE for folder in options.folders]
+    unused = [] if options.reviewed else [file for file in reviews if file.is_file()]
     return "\n".join([*lines, *(f"{paths.display_path(file)} was not used; --reviewed uses it" for file in unused)])
 
 
-def _survey(chosen: Namespace) -> str:
+def _survey(options: Namespace) -> str:
     from retinal_lib.run import survey
 
-    return survey.of_runs(chosen.folders, chosen.images)
+    return survey.of_runs(options.folders, options.images)
 
 
-def _card(chosen: Namespace) -> str:
+def _card(options: Namespace) -> str:
     from retinal_lib.export import card
 
-    return f"The dataset card is {paths.display_path(card.write_card(chosen.folder))}"
+    return f"The dataset card is {paths.display_path(card.write_card(options.folder))}"
 
 
-def _boxes(chosen: Namespace) -> str:
+def _boxes(options: Namespace) -> str:
     from retinal_lib.explore.boxes_job import FILE, BoxJob
 
-    job = BoxJob.load(**{name: value for name, value in vars(chosen).items() if name != "run"})
+    job = BoxJob.load(**{name: value for name, value in vars(options).items() if name != "run"})
     result = job.run()
     if result.note:
         raise UserError(result.note)
@@ -150,11 +150,11 @@ def _boxes(chosen: Namespace) -> str:
     return "\n".join([result.summary, *(table.to_string() for table in tables), f"written to {file}"])
 
 
-def _review(chosen: Namespace) -> str:
+def _review(options: Namespace) -> str:
     from retinal_lib.review import review
 
-    lines = [review.merge_reviews(chosen.folders, chosen.merge)] if chosen.merge else []
-    return "\n".join([*lines, *(line for folder in chosen.folders for line in review.report(folder))])
+    lines = [review.merge_reviews(options.folders, options.merge)] if options.merge else []
+    return "\n".join([*lines, *(line for folder in options.folders for line in review.report(folder))])
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ class Turn(NamedTuple):
 class Conversation:
     """The turns about one image. `image` is the image's path as exported files have it.
 
-    >>> talk = Conversation("eye-1", "ODIR/1.jpg", (Turn("Which eye is it?", "The left eye."),))
-    >>> talk.to_llava()["conversations"][0]
+    >>> conversation = Conversation("eye-1", "ODIR/1.jpg", (Turn("Which eye is it?", "The left eye."),))
+    >>> conversation.to_llava()["conversations"][0]
     {'from': 'human', 'value': 'Which eye is it?\\n<image>'}
-    >>> Conversation.from_llava(talk.to_llava()) == talk
+    >>> Conversation.from_llava(conversation.to_llava()) == conversation
     True
     """
 
@@ -40,7 +40,7 @@ class Conversation:
 
     @classmethod
     def from_llava(cls, entry: dict) -> "Conversation":
-        """Reads an entry of conversations.jsonl; keys other than id, image and conversations are left out. UserError: its
+        """Reads an entry of conversations.jsonl; keys other than id, image and conversations are ignored. UserError: its
         form is wrong."""
         if wrong := entry_problems(entry):
             raise UserError(wrong[0])
@@ -53,7 +53,7 @@ class Conversation:
         return {"id": self.id, "image": self.image, "conversations": to_llava(self.turns)}
 
     def to_messages(self) -> list[dict]:
-        """Returns the messages of a chat as OpenAI and TRL write them; the image stands before the first question."""
+        """Returns the messages of a chat as OpenAI and TRL write them; the image comes before the first question."""
         messages = [
             {"role": role, "content": [{"type": "text", "text": text}]}
             for turn in self.turns
@@ -78,30 +78,30 @@ def to_llava(turns: Iterable[Turn]) -> list[dict[str, str]]:
 
 
 def problems(conversation: object) -> list[str]:
-    """Lists what is wrong with the form of an exported conversation, in short sentences; empty where it is right."""
+    """Lists what is wrong with the form of an exported conversation, in short sentences; empty if nothing is."""
     if not isinstance(conversation, list) or not conversation:
         return ["conversations must be a list of turns, and not empty"]
-    found = []
+    sentences = []
     for i, part in enumerate(conversation, start=1):
         if not isinstance(part, dict) or not isinstance(part.get("value"), str) or "from" not in part:
             return [f"part {i} must have 'from' and a text 'value'"]
         expected = "human" if i % 2 else "gpt"
         if part["from"] != expected:
-            found.append(f"part {i} is from {part['from']!r}, expected {expected!r}")
+            sentences.append(f"part {i} is from {part['from']!r}; expected {expected!r}")
         if not part["value"].replace(IMAGE, "").strip():
-            found.append(f"part {i} is empty")
+            sentences.append(f"part {i} is empty")
     if len(conversation) % 2:
-        found.append("the last question has no answer")
+        sentences.append("the last question has no answer")
     count = sum(part["value"].count(IMAGE) for part in conversation)
     if count != 1:
-        found.append(f"{IMAGE} stands {count} times, expected once")
+        sentences.append(f"{IMAGE} occurs {count} times; expected once")
     elif not conversation[0]["value"].endswith(f"\n{IMAGE}"):
-        found.append(f"{IMAGE} must be the last line of the first question")
-    return found
+        sentences.append(f"{IMAGE} must be the last line of the first question")
+    return sentences
 
 
 def entry_problems(entry: object) -> list[str]:
-    """Lists what is wrong with an entry of a conversation file; empty where it can be trained on."""
+    """Lists what is wrong with an entry of a conversation file; empty if it can be trained on."""
     if not isinstance(entry, dict):
         return [f"expected an object with id, image and conversations, found {type(entry).__name__}"]
     missing = [key for key in ("id", "image") if not isinstance(entry.get(key), str) or not entry[key]]
@@ -109,7 +109,7 @@ def entry_problems(entry: object) -> list[str]:
 
 
 def read(path: Path) -> Iterator[Conversation]:
-    """Yields the conversations of a file, as long as each can be trained on. UserError: the first that cannot, by its line."""
+    """Yields the conversations of a file. UserError: one cannot be trained on; the message names its line."""
     for number, entry in entries(path):
         try:
             yield Conversation.from_llava(entry)
@@ -118,8 +118,8 @@ def read(path: Path) -> Iterator[Conversation]:
 
 
 def entries(path: Path) -> Iterator[tuple[int, dict]]:
-    """Yields each entry of a conversation file with its line, or its place in the list where the file is nested JSON (.json).
-    UserError: the file cannot be read, or an entry is no object."""
+    """Yields each entry of a conversation file with its line number; in nested JSON (.json), its position in the list.
+    UserError: the file cannot be read, or an entry is not an object."""
     for number, entry in read_list(path) if is_nested(path) else read_jsonl(path):
         if not isinstance(entry, dict):
             raise UserError(f"{path}, line {number}: {entry_problems(entry)[0]}")
@@ -127,12 +127,12 @@ def entries(path: Path) -> Iterator[tuple[int, dict]]:
 
 
 def is_nested(path: Path) -> bool:
-    """True where the file's suffix says that it is one JSON list; any other suffix stands for JSON lines."""
+    """Says whether a file is one JSON list, by its suffix .json; any other suffix means JSON lines."""
     return path.suffix.casefold() == ".json"
 
 
 def read_list(path: Path) -> list[tuple[int, object]]:
-    """Returns the entries of a nested JSON file, numbered from 1. UserError: it cannot be read, or is no list."""
+    """Returns the entries of a nested JSON file, numbered from 1. UserError: the file cannot be read, or is not a list."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:

@@ -1,4 +1,4 @@
-"""What people are shown: counts in words, tables in full, progress bars, and pages filled from templates."""
+"""Output for people: counts in words, tables in full, progress bars, and pages filled from templates."""
 
 import base64
 import sys
@@ -39,21 +39,21 @@ class FullTable(pd.DataFrame):
 
 
 class Bar(tqdm):
-    """A progress bar that appears after two seconds. It is a context manager; when the block ends, its last line is kept."""
+    """A progress bar that appears after two seconds. It is a context manager; its last line stays when the block ends."""
 
     def __init__(self, total: int, unit: str):
         file = _CellOutput() if _in_kernel() else sys.stderr
-        look = {"unit": f" {unit}", "ascii": " #", "ncols": 100}
-        super().__init__(total=total, delay=2, mininterval=0.5, position=0, file=file, **look)
+        options = {"unit": f" {unit}", "ascii": " #", "ncols": 100}
+        super().__init__(total=total, delay=2, mininterval=0.5, position=0, file=file, **options)
 
     def show(self, done: int, note: str = "") -> None:
-        """Sets how many of the total are done, and a note on what is being waited for."""
+        """Sets how many of the total are done, and a note, such as what is waited for."""
         self.set_postfix_str(note, refresh=False)
         self.update(done - self.n)
 
 
 class _CellOutput:
-    """A text file for tqdm in a notebook: each text replaces the one before, so that the executed notebook keeps one line."""
+    """A text file for tqdm in a notebook: each text replaces the last one, so that the executed notebook holds one line."""
 
     def __init__(self):
         self._handle = None

@@ -1,4 +1,4 @@
-"""The only door to matplotlib: sizes, lines, letters, bars, lesion colours, files to print."""
+"""Figures in one style, by the only module that imports matplotlib: sizes, text, bars, lesion colours, files to print."""
 
 import io
 import textwrap
@@ -29,12 +29,12 @@ INK, FAINT, ALARM = "#1a1a1a", "#8a8a8a", "#c1121f"  # text and axes, what stand
 BAR = "#3b6ea5"
 _LETTERS = 52  # of a name beside its bar
 _DASHES = ((), (4, 1.5), (1.2, 1.2))
-# published types keep their colour whatever else an image has; exudates are yellow and blood is not, as one expects
-_KNOWN = {"MA": 1, "HE": 2, "EX": 0, "SE": 3, "LC": 1, "CNV": 2, "FS": 0}
+# the types of published datasets have the same colour in every image; exudates are yellow and blood is not, as one expects
+_USUAL_COLOUR = {"MA": 1, "HE": 2, "EX": 0, "SE": 3, "LC": 1, "CNV": 2, "FS": 0}
 
 
 class Hue(NamedTuple):
-    """How a lesion type is drawn: colour, and dashes (on, off, in points; none: a solid line)."""
+    """The look of a lesion type: its colour, and dashes (on, off, in points; none: a solid line)."""
 
     colour: str
     dashes: tuple[float, ...] = ()
@@ -43,9 +43,9 @@ class Hue(NamedTuple):
 def hues(kinds: Iterable[str]) -> dict[str, Hue]:
     """Returns a hue for each lesion type; types beyond the colours repeat them dashed."""
     kinds = list(dict.fromkeys(kinds))
-    places = {kind: _KNOWN[kind] for kind in kinds if kind in _KNOWN}
+    places = {kind: _USUAL_COLOUR[kind] for kind in kinds if kind in _USUAL_COLOUR}
     free = (i for i in range(len(kinds) + len(COLOURS)) if i not in places.values())
-    places |= {kind: next(free) for kind in kinds if kind not in _KNOWN}
+    places |= {kind: next(free) for kind in kinds if kind not in _USUAL_COLOUR}
     return {kind: Hue(COLOURS[i % len(COLOURS)], _DASHES[i // len(COLOURS) % len(_DASHES)]) for kind, i in places.items()}
 
 
@@ -73,7 +73,7 @@ _STYLE = {
     "text.color": INK,
     "axes.labelcolor": INK,
     "pdf.fonttype": 42,  # letters stay letters in a PDF
-    "text.parse_math": False,  # a dollar sign in a name is no formula
+    "text.parse_math": False,  # a dollar sign in a name does not start a formula
     "figure.facecolor": "white",
     "legend.frameon": False,
     "legend.fontsize": 7,
@@ -89,7 +89,7 @@ def style():
 
 
 def figure(height: float, width: float = WIDTH, dpi: int = SCREEN) -> Figure:
-    """Returns an empty figure, its sides in inches, closed, so that a notebook shows it once."""
+    """Returns an empty figure with sides in inches; it is closed, so that a notebook shows it once."""
     empty = plt.figure(figsize=(width, height), dpi=dpi, layout="constrained")
     empty.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
     plt.close(empty)
@@ -103,7 +103,7 @@ def grid(rows: int, columns: int, height: float) -> tuple[Figure, np.ndarray]:
 
 
 def sentence(text: str) -> Figure:
-    """Returns a figure with a sentence alone: why there is nothing to see."""
+    """Returns a figure that holds only a sentence, such as why there is nothing to draw."""
     with style():
         note = figure(0.35)
         axes = note.subplots()  # a notebook shows no figure without axes
@@ -135,35 +135,35 @@ def headline(axes: Axes, text: str, lines: int = 0, **more: object) -> None:
 
 
 def short(text: str, letters: int) -> str:
-    """Returns a name of at most so many letters, cut in its middle."""
+    """Returns a name cut in its middle to at most `letters` letters."""
     half = (letters - 1) // 2
     return text if len(text) <= letters else f"{text[:half]}…{text[-half:]}"
 
 
 def bars(groups: dict[str, Sequence[tuple[str, int]]], total: int | None = None, max_bars: int = 12) -> Figure:
-    """Draws counts as horizontal bars, in the order given, under a title for each group; of more than `max_bars`, the last
-    bars become one. With `total`, each count is also a share of it."""
+    """Draws counts as horizontal bars, in the order given, under a title for each group; if there are more than
+    `max_bars`, the last ones are combined. With `total`, each count is also given as a share of it."""
     if not groups:
         return sentence("no image has a label")
-    shown = {title: _with_rest(counts, max_bars) for title, counts in groups.items()}
+    groups = {title: _with_rest(counts, max_bars) for title, counts in groups.items()}
     with style():
-        chart, axes = grid(1, 1, 0.15 * sum(len(counts) + 1.7 for counts in shown.values()) + 0.1)
-        place, y, ticks = axes[0, 0], 0.0, {}
-        for title, counts in shown.items():
-            place.text(0, y, title, fontweight="bold", va="center", fontsize=7.5)
+        chart, axes = grid(1, 1, 0.15 * sum(len(counts) + 1.7 for counts in groups.values()) + 0.1)
+        panel, y, ticks = axes[0, 0], 0.0, {}
+        for title, counts in groups.items():
+            panel.text(0, y, title, fontweight="bold", va="center", fontsize=7.5)
             heights = [y + 1 + i for i in range(len(counts))]
-            drawn = place.barh(heights, [n for _, n in counts], color=BAR, height=0.72)
+            drawn = panel.barh(heights, [n for _, n in counts], color=BAR, height=0.72)
             labels = [f"{n:,}" + (f"  ({n / total:.0%})" if total else "") for _, n in counts]
-            place.bar_label(drawn, labels, padding=3, fontsize=6.5)
+            panel.bar_label(drawn, labels, padding=3, fontsize=6.5)
             names = (textwrap.shorten(name, _LETTERS, placeholder=" …") for name, _ in counts)
             ticks |= dict(zip(heights, names, strict=True))
             y = heights[-1] + 1.7
-        place.set_yticks(list(ticks), list(ticks.values()))
-        place.set_ylim(y - 1, -0.6)
-        place.set_xlim(0, 1.12 * max(n for counts in shown.values() for _, n in counts))
-        place.set_xticks([])
-        place.spines[["left", "bottom"]].set_visible(False)
-        place.tick_params(axis="y", length=0)
+        panel.set_yticks(list(ticks), list(ticks.values()))
+        panel.set_ylim(y - 1, -0.6)
+        panel.set_xlim(0, 1.12 * max(n for counts in groups.values() for _, n in counts))
+        panel.set_xticks([])
+        panel.spines[["left", "bottom"]].set_visible(False)
+        panel.tick_params(axis="y", length=0)
     return chart
 
 
@@ -182,8 +182,8 @@ def frames(edges: Sequence[Sequence[float]], size: tuple[int, int], gap: float) 
 
 
 def boxes(axes: Axes, edges: Sequence[Sequence[float]], hue: Hue, width: float = 0.8, name: str = "boxes") -> None:
-    """Draws boxes [n, 4] (fractions) over the picture in `axes`: thin, just outside what they hold, dark-edged to be seen on
-    bright and dark ground alike."""
+    """Draws boxes [n, 4] (fractions) over the picture in `axes`: thin, just outside the lesions, with a dark edge so
+    that they are visible on bright and dark ground."""
     if not len(edges):
         return
     high, wide = axes.images[0].get_size()
@@ -197,7 +197,7 @@ def boxes(axes: Axes, edges: Sequence[Sequence[float]], hue: Hue, width: float =
 
 
 def outline(axes: Axes, mask: np.ndarray, hue: Hue, extent: Sequence[float]) -> None:
-    """Draws the outline of what is marked in a part of a mask, laid over `extent` (left, right, bottom, top)."""
+    """Draws the outline of the marked pixels in a part of a mask, placed at `extent` (left, right, bottom, top)."""
     if mask.any() and not mask.all():
         padded = np.pad(mask.astype(np.float32), 1)
         high, wide = mask.shape
@@ -209,13 +209,13 @@ def outline(axes: Axes, mask: np.ndarray, hue: Hue, extent: Sequence[float]) -> 
 
 
 def tag(axes: Axes, x: float, y: float, text: str, **more: object) -> None:
-    """Writes a small white text with a dark edge at a place in the axes' data."""
+    """Writes a small white text with a dark edge at a point, in data coordinates."""
     drawn = axes.text(x, y, text, color="white", fontsize=6.5, fontweight="bold", **more)
     drawn.set_path_effects([withStroke(linewidth=1.6, foreground=(0, 0, 0, 0.8))])
 
 
 def point(axes: Axes, x: float, y: float, text: str) -> None:
-    """Writes a letter beside a place in the axes' data, with a short line to it, so that the place itself stays free."""
+    """Writes a letter beside a point, in data coordinates, with a short line to it, so that the point itself stays visible."""
     middle = np.mean(axes.get_xlim())
     side = -1 if x > middle else 1  # inwards
     edge = [withStroke(linewidth=1.8, foreground=(0, 0, 0, 0.8))]
@@ -236,7 +236,7 @@ def point(axes: Axes, x: float, y: float, text: str) -> None:
 
 
 def ruler(axes: Axes, length: float, text: str) -> None:
-    """Draws a scale bar of `length` in the axes' data, at the lower left."""
+    """Draws a scale bar of `length`, in data coordinates, at the lower left."""
     left, right = sorted(axes.get_xlim())
     bottom, top = axes.get_ylim()
     x, y = left + 0.06 * (right - left), bottom + 0.08 * (top - bottom)
@@ -246,17 +246,17 @@ def ruler(axes: Axes, length: float, text: str) -> None:
 
 
 def ring(axes: Axes, x: float, y: float, wide: float, high: float) -> None:
-    """Draws a thin dark ellipse around a place in the axes' data."""
+    """Draws a thin dark ellipse around a point, in data coordinates."""
     axes.add_patch(Ellipse((x, y), wide, high, fill=False, edgecolor=INK, linewidth=0.8))
 
 
 def ticks(axis: Axis, number: int, whole: bool = False) -> None:
-    """Puts about so many ticks at round numbers of an axis, or at whole numbers."""
+    """Puts about `number` ticks on an axis, at round or at whole numbers."""
     axis.set_major_locator(MaxNLocator(number, integer=whole))
 
 
 def legend(under: Figure, entries: Iterable[tuple[str, Hue]]) -> None:
-    """Writes the words of each hue under a figure."""
+    """Writes a legend under a figure: each name with its hue."""
     entries = list(entries)
     if not entries:
         return

@@ -11,7 +11,7 @@ _LIMITS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less tha
 
 
 class UserError(Exception):
-    """Something a user can put right: the message says what was found, where, and what would be right.
+    """Something a user can put right: the message says where the problem is, what was found, and what would be right.
 
     >>> raise unknown("dataset", "ODRI", ["ODIR", "IDRiD"])
     Traceback (most recent call last):
@@ -23,22 +23,22 @@ class UserError(Exception):
         return [f"{type(self).__name__}: {self}"]
 
 
-def unknown(what: str, found: object, known: Iterable[str]) -> UserError:
-    """Makes a UserError that names the unknown value, lists the known ones and suggests the nearest."""
+def unknown(kind: str, value: object, known: Iterable[str]) -> UserError:
+    """Returns a UserError that names the unknown value, lists the known ones and suggests the most similar."""
     known = list(known)
     folded = {name.casefold(): name for name in known}
-    near = difflib.get_close_matches(str(found).casefold(), folded, n=1)
+    near = difflib.get_close_matches(str(value).casefold(), folded, n=1)
     hint = f" (did you mean {folded[near[0]]!r}?)" if near else ""
-    return UserError(f"unknown {what} {found!r}; known: {', '.join(known) or 'none'}{hint}")
+    return UserError(f"unknown {kind} {value!r}; known: {', '.join(known) or 'none'}{hint}")
 
 
 def from_validation(error: "ValidationError", place: str) -> UserError:
-    """Makes a UserError of the first thing that pydantic found wrong; `place` says in which file or parameter it stands."""
+    """Returns a UserError for the first error that pydantic found; `place` names the file or parameter."""
     return UserError(f"{place}{': ' if place else ''}{validation_text(error)}")
 
 
 def validation_text(error: "ValidationError") -> str:
-    """Says in a sentence what pydantic found wrong first: key, value found, and what would be right."""
+    """Returns a sentence on the first error that pydantic found: the key, the value, and what would be right."""
     first = error.errors()[0]
     keys = " > ".join(map(str, first["loc"]))
     return f"{keys}: {_sentence(first)}" if keys else _sentence(first)

@@ -1,4 +1,4 @@
-"""What is known of an image, as single facts, each with the table cell or file it was read from."""
+"""The facts known about an image, each with the table cell or file that it was read from."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Source(NamedTuple):
         return f"{Path(self.file).name}{row}{column}"
 
     def relative_to(self, root: Path) -> "Source":
-        """Returns the same place with its file relative to a folder, where it lies in it."""
+        """Returns the same place with its file relative to a folder, if it is inside."""
         if "/" not in self.file and "\\" not in self.file:  # a page or a name
             return self
         path = Path(self.file)

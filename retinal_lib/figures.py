@@ -52,7 +52,7 @@ def boxes(facts: Iterable[Fact]) -> list[Fact]:
 
 
 def lesion_hues(facts: Iterable[Fact]) -> dict[str, Hue]:
-    """Returns the hue of each kind of box by its words: lesion types first, then landmarks, which no fact counts, in white."""
+    """Returns the hue of each kind of box by its words: lesion types first, then landmarks (no fact counts them) in white."""
     facts = list(facts)
     counted = {fact.name for fact in facts}
     kinds = {fact.words: fact.name.removesuffix("_box") for fact in boxes(facts)}
@@ -75,10 +75,10 @@ def _picture(axes: Axes, path: Path, title: str) -> None:
 def _text(axes: Axes, parts: list[tuple[str, str]]) -> None:
     axes.axis("off")
     wrapped = [textwrap.wrap(f"{title}: {text}", _COLUMNS, subsequent_indent="    ") for title, text in parts]
-    while sum(map(len, wrapped)) > _LINES and max(map(len, wrapped)) > 2:  # the longest gives way first
+    while sum(map(len, wrapped)) > _LINES and max(map(len, wrapped)) > 2:  # the longest is shortened first
         longest = max(wrapped, key=len)
         longest.pop()
         longest[-1] = f"{longest[-1][: _COLUMNS - 2].rstrip(' …')} …"
     lines = [line for part in wrapped for line in part]
-    # text, not markup: a dollar sign in a note is no formula
+    # plain text: a dollar sign in a note does not start a formula
     axes.text(0, 1, "\n".join(lines), fontsize=9, family="monospace", va="top", parse_math=False, transform=axes.transAxes)

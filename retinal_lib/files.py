@@ -15,8 +15,8 @@ _PIECE = 4096
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; what is written there is renamed to `path` when the block ends without an error,
-    and removed otherwise. Missing folders are made. UserError: it cannot be written."""
+    """Gives a temporary path beside `path`. The file written there is renamed to `path` when the block ends without an error
+    and removed otherwise. Missing folders are created. UserError: the file cannot be written."""
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,15 +27,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written ({error.strerror or error}); make room for it or allow writing there, "
-            "then run again: nothing is lost"
+            f"{path} cannot be written ({error.strerror or error}); free disk space or allow writing there, "
+            "then run again; nothing is lost"
         ) from error
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[TextIO]:
     """Writes a text file (UTF-8) to a temporary file, syncs it to disk, then renames it into place. UserError: it cannot be
-    written; what was there before is unchanged."""
+    written; an earlier file is then unchanged."""
     with atomic_path(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
         yield file
         file.flush()
@@ -49,14 +49,14 @@ def json_line(entry: object) -> str:
 
 class NotJson(NamedTuple):
     """A line that is not JSON. `text` says what is wrong with it, `torn` whether it is the last line and has no line feed, as
-    a write that was interrupted leaves it."""
+    an interrupted write leaves it."""
 
     text: str
     torn: bool
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, object]]:
-    """Yields the number (from 1) and value of each line that is not empty; NotJson in place of what cannot be parsed.
+    """Yields the number (from 1) and value of each line that is not empty; NotJson for a line that cannot be parsed.
     UserError: the file cannot be read."""
     try:
         with path.open("rb") as file:
@@ -79,7 +79,7 @@ def _value(line: bytes) -> object:
 
 def read_jsonl(path: Path, torn_end: bool = False) -> Iterator[tuple[int, object]]:
     """Yields the number (from 1) and value of each line of JSON that is not empty. With `torn_end`, a last line that an
-    interrupted write cut short is left out. UserError: the file cannot be read, or a line is not JSON."""
+    interrupted write cut short is skipped. UserError: the file cannot be read, or a line is not JSON."""
     for number, value in json_lines(path):
         if isinstance(value, NotJson):
             if torn_end and value.torn:

@@ -1,4 +1,4 @@
-"""Image files as people and teachers see them: upright, scaled down, without metadata."""
+"""Image files opened for people and for teachers: upright, scaled down, without metadata."""
 
 import base64
 import io
@@ -14,14 +14,14 @@ from retinal_lib.errors import UserError
 from retinal_lib.files import file_sha256
 
 SENT_SIDE = 1024  # longest side of an image as sent, in pixels: larger ones cost money and show a model nothing more
-MOST_PIXELS = 100_000_000  # a larger image is refused: fundus cameras stay far below, decompression bombs do not
-_TOO_MANY = f"more than the {MOST_PIXELS:,} that a fundus photograph may have"
+MAX_PIXELS = 100_000_000  # a larger image is refused: fundus cameras stay far below, decompression bombs do not
+_TOO_MANY = f"more than the {MAX_PIXELS:,} that a fundus photograph may have"
 _QUALITY = 90
 
 
 def load_upright(path: Path, side: int) -> Image.Image:
-    """Reads a picture as RGB, turned as its EXIF mark says, its longest side at most `side` pixels. UserError: it cannot be
-    read."""
+    """Reads a picture as RGB, rotated as its EXIF orientation says, with a longest side of at most `side` pixels. UserError: it
+    cannot be read."""
     with open_image(path) as image:
         image.draft("RGB", (side, side))  # lets JPEG files decode at a fraction of their size
         ImageOps.exif_transpose(image, in_place=True)
@@ -33,14 +33,14 @@ def load_upright(path: Path, side: int) -> Image.Image:
 
 @contextmanager
 def open_image(path: Path) -> Iterator[Image.Image]:
-    """Opens an image file, its pixels not read yet. UserError, also from inside the block: it is not there, is no image, or
-    has too many pixels."""
+    """Opens an image file without reading its pixels yet. UserError, also inside the block: the file does not exist, is not
+    an image, or has too many pixels."""
     try:
         with warnings.catch_warnings():
-            # what Pillow warns of is an error soon after, or nothing; the limit that counts is MOST_PIXELS
+            # Pillow's warnings either become errors or do not matter; our limit is MAX_PIXELS
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
-                if image.width * image.height > MOST_PIXELS:
+                if image.width * image.height > MAX_PIXELS:
                     raise UserError(f"{path.name} has {image.width} x {image.height} pixels, {_TOO_MANY}")
                 yield image
     except Image.DecompressionBombError as error:
@@ -48,7 +48,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
     except FileNotFoundError as error:
         raise UserError(f"there is no image {path}") from error
     except UnidentifiedImageError as error:  # Pillow names the whole path again
-        raise UserError(f"{path.name} is not a readable image: its first bytes are those of no known format") from error
+        raise UserError(f"{path.name} is not a readable image: its format is not known") from error
     except (OSError, ValueError, SyntaxError) as error:
         raise UserError(f"{path.name} is not a readable image: {error}") from error
 
@@ -73,15 +73,15 @@ def as_sent(path: Path) -> str:
 
 
 def sent_size(path: Path) -> tuple[int, int]:
-    """Returns width and height of the image as sent, in pixels, without reading the pixels. UserError: the file is no image by
-    its first bytes, or has too many pixels."""
+    """Returns width and height of the image as sent, in pixels, without reading the pixels. UserError: the file is not an
+    image, or has too many pixels."""
     with open_image(path) as image:
         scale = min(1, SENT_SIDE / max(image.size))
         return max(1, round(image.width * scale)), max(1, round(image.height * scale))
 
 
 def perceptual_hash(path: Path) -> np.ndarray:
-    """Returns a perceptual hash (uint8 [32], 256 bits): whether the fundus gets brighter from left to right, in 16 x 16 places.
+    """Returns a perceptual hash (uint8 [32], 256 bits): whether the fundus gets brighter from left to right, in a 16 x 16 grid.
     The dark margin is cut off first, so that crops and sizes matter little. UserError: the file cannot be read."""
     grey = np.asarray(load_upright(path, 256).convert("L"), dtype=np.float32)
     fundus = grey > max(12.0, 0.15 * float(grey.max()))
@@ -93,7 +93,7 @@ def perceptual_hash(path: Path) -> np.ndarray:
 
 
 def encoding_hash(path: Path) -> str:
-    """Returns what identifies the image as sent: the file's sha256 and how it is encoded. UserError: it cannot be read."""
+    """Returns an identifier of the image as sent: the file's sha256 and its encoding. UserError: it cannot be read."""
     try:
         return f"{file_sha256(path)} jpeg {SENT_SIDE} {_QUALITY}"
     except OSError as error:

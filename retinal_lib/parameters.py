@@ -1,4 +1,4 @@
-"""A notebook's parameters: a pydantic model of them, and a sentence where one is wrong."""
+"""A notebook's parameters: a pydantic model of them, and a sentence on a wrong one."""
 
 from pathlib import Path
 from typing import Annotated, Self
@@ -26,17 +26,17 @@ class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
     @classmethod
-    def of(cls, **given: object) -> Self:
-        """Checks parameters; None counts as not passed. UserError: one is unknown or has an impossible value."""
-        for name in given:
+    def of(cls, **values: object) -> Self:
+        """Checks parameters; None counts as not passed. UserError: a name is unknown or a value is impossible."""
+        for name in values:
             if name not in cls.model_fields:
                 raise unknown("parameter", name, cls.model_fields)
         try:
-            return cls(**{name: value for name, value in given.items() if value is not None})
+            return cls(**{name: value for name, value in values.items() if value is not None})
         except ValidationError as error:
             raise UserError(f"parameter {validation_text(error)}") from error
 
     @classmethod
-    def of_known(cls, given: dict[str, object]) -> Self:
-        """Checks those parameters that are known. UserError: one has an impossible value."""
-        return cls.of(**{name: value for name, value in given.items() if name in cls.model_fields})
+    def of_known(cls, values: dict[str, object]) -> Self:
+        """Checks the parameters that the model has and ignores others. UserError: a value is impossible."""
+        return cls.of(**{name: value for name, value in values.items() if name in cls.model_fields})

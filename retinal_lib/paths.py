@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
-NON_INTERACTIVE = "RETINAL_LIB_HEADLESS"  # an environment variable, set when a notebook runs unattended
+NON_INTERACTIVE = "RETINAL_LIB_HEADLESS"  # the environment variable that is set when a notebook runs unattended
 
 
 def root() -> Path:
@@ -20,14 +20,14 @@ def root() -> Path:
 
 
 def resolve(path: str | Path) -> Path:
-    """Returns an absolute path for what a user typed: relative to the working directory, or to the project's folder where
-    that is `notebooks/`, in which JupyterLab starts its kernels."""
+    """Returns the absolute path for a path that a user typed: relative to the working directory, or to the project's folder
+    if the working directory is `notebooks/`, where JupyterLab starts its kernels."""
     path = Path(path).expanduser()
     inside_notebooks = Path.cwd().is_relative_to(root() / "notebooks")
     return Path(os.path.normpath((root() if inside_notebooks else Path.cwd()) / path))
 
 
 def display_path(path: str | Path) -> str:
-    """Returns the path as shown to people: relative to the project's folder if it lies there, with forward slashes."""
+    """Returns the path as messages show it: relative to the project's folder if it is inside, with forward slashes."""
     path = Path(path)
     return (path.relative_to(root()) if path.is_relative_to(root()) else path).as_posix()

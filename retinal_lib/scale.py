@@ -1,8 +1,8 @@
-"""The same work on many machines: answers, boxes of masks and descriptions, by Ray Data's actor pools.
+"""Answers, lesion boxes and descriptions computed on many cores or machines, by Ray Data's actor pools.
 
-One machine needs no Ray: with `workers=1` the work is done in this process. With more, each worker of a pool loads what it
-needs once and takes blocks of items. Results are written as they arrive, and a run that was stopped continues where it was.
-On a cluster, pass `address="auto"` (see the README for Slurm).
+With `workers=1` the work is done in this process, without Ray. With more, each worker of a pool loads its model or dataset
+once and takes blocks of items. Results are written as they arrive, and a run that was stopped continues where it stopped.
+On a cluster, pass `address="auto"` (for Slurm, see notebooks/README.md).
 """
 
 import json
@@ -21,7 +21,7 @@ from retinal_lib.inference.answer_files import AnswerFile
 from retinal_lib.inference.batching import ImageQuestions, Options, answer_in_batches
 
 BLOCK = 32  # items that a worker takes at once
-Worker = Callable[[list[dict]], list[dict]]  # items to rows, a row for each item, with its id
+Worker = Callable[[list[dict]], list[dict]]  # from items to rows: one row for each item, with the item's id
 
 
 # --- what the workers do ------------------------------------------------------------------------------------------------
@@ -37,18 +37,18 @@ class AnswerWorker:
 
     def __call__(self, items: list[dict]) -> list[dict]:
         """Turns items with id, image and questions into rows with id and answers, or an error."""
-        asked = [ImageQuestions(item["id"], item["image"], tuple(item["questions"])) for item in items]
+        questions = [ImageQuestions(item["id"], item["image"], tuple(item["questions"])) for item in items]
         return [
             {"id": key} | ({"error": str(answers)} if isinstance(answers, UserError) else {"answers": answers})
-            for key, answers in answer_in_batches(self.model, asked, self.options)
+            for key, answers in answer_in_batches(self.model, questions, self.options)
         ]
 
 
 class ItemWorker:
-    """A worker whose items do not depend on each other: `row` says what is added to an item."""
+    """A worker that treats each item by itself: `row` returns what is added to an item."""
 
     def __call__(self, items: list[dict]) -> list[dict]:
-        """Turns items into rows; where `row` raises a UserError, it stands in the row as `error`."""
+        """Turns items into rows; where `row` raises a UserError, the row has its text as `error`."""
         rows = []
         for item in items:
             try:
@@ -58,7 +58,7 @@ class ItemWorker:
         return rows
 
     def row(self, item: dict) -> dict:
-        """Returns what is added to an item. UserError: nothing can be said of it."""
+        """Returns what is added to an item. UserError: the item cannot be used."""
         raise NotImplementedError
 
 
@@ -104,20 +104,20 @@ def answer(
 ) -> AnswerFile:
     """Answers a question file with `workers` copies of a model, each with `gpus` GPUs.
 
-    Files, options and continuing are as in `inference.answer_files.answer`; `loading` goes to `load_model`, such as
-    {"vision_tower": …}. UserError: as there, or Ray is not installed.
+    Files, options and continuing are as in `inference.answer_files.answer`; `loading` holds arguments for `load_model`,
+    such as {"vision_tower": …}. UserError: as there, or Ray is not installed.
     """
     from retinal_lib.inference.loading import identity
 
     entries = question_files.read(question_file, image_folder)
     loading = loading or {}
-    named = identity(model_name, loading.get("vision_tower"), loading.get("mm_projector"))
-    model = SimpleNamespace(identity=named, notes={})  # the workers load the model itself
+    model_identity = identity(model_name, loading.get("vision_tower"), loading.get("mm_projector"))
+    model = SimpleNamespace(identity=model_identity, notes={})  # the workers load the model itself
 
-    def ask(_model: object, asked: Sequence[ImageQuestions], chosen: Options) -> Iterator[tuple[object, list[str] | UserError]]:
-        items = [{"id": a.key, "image": str(a.image), "questions": list(a.questions)} for a in asked]
-        worker = partial(AnswerWorker, str(model_name), loading, chosen.given)
-        for row in _rows(worker, items, workers, address, gpus, block=4 * chosen.batch_size):
+    def ask(_: object, images: Sequence[ImageQuestions], chat: Options) -> Iterator[tuple[object, list[str] | UserError]]:
+        items = [{"id": i.key, "image": str(i.image), "questions": list(i.questions)} for i in images]
+        worker = partial(AnswerWorker, str(model_name), loading, chat.given)
+        for row in _rows(worker, items, workers, address, gpus, block=4 * chat.batch_size):
             yield row["id"], UserError(row["error"]) if "error" in row else row["answers"]
 
     return answer_files.answer(model, entries, answers_file, ask=ask, **options)
@@ -156,13 +156,13 @@ def describe(
     return _write(worker, items, Path(out), "images", workers, address)
 
 
-# --- how work is spread -------------------------------------------------------------------------------------------------
+# --- how work is shared out -------------------------------------------------------------------------------------------------
 
 
 def _rows(
     make: Callable[[], Worker], items: Sequence[dict], workers: int, address: str | None, gpus: float = 0, block: int = BLOCK
 ) -> Iterator[dict]:
-    """Yields the rows that workers make of items, as they arrive. UserError: `workers` is no number of at least 1."""
+    """Yields the rows that workers make of items, as they arrive. UserError: `workers` is not a whole number of at least 1."""
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise UserError(f"workers is {workers!r}; expected a whole number of at least 1")
     if not items:
@@ -195,19 +195,19 @@ class _Actor:
 
 @contextmanager
 def _ray(workers: int, address: str | None) -> Iterator[object]:
-    """Gives Ray, started here with as many cores as workers, or joined at an address; what was started here is ended."""
+    """Yields Ray, started here with as many cores as workers, or joined at an address; a Ray started here is shut down."""
     try:
         import ray
         import ray.data
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{error.name} is not installed, which several workers need: pip install -e '.[scale]'; or pass workers=1"
+            f"{error.name} is not installed; several workers need it: pip install -e '.[scale]'; or pass workers=1"
         ) from error
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported from here
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports no usage statistics
     running = ray.is_initialized()
     if not running:
-        here = {} if address else {"num_cpus": workers, "include_dashboard": False}
-        ray.init(address=address, logging_level="ERROR", log_to_driver=False, **here)
+        resources = {} if address else {"num_cpus": workers, "include_dashboard": False}
+        ray.init(address=address, logging_level="ERROR", log_to_driver=False, **resources)
     ray.data.DataContext.get_current().enable_progress_bars = False
     try:
         yield ray
@@ -217,9 +217,9 @@ def _ray(workers: int, address: str | None) -> Iterator[object]:
 
 
 def _write(make: Callable[[], Worker], items: list[dict], out: Path, unit: str, workers: int, address: str | None) -> Path:
-    """Writes a row for each item, in order; rows without an error that a stopped run left are kept."""
-    left = {row["id"]: row for row in _earlier_rows(out) if "error" not in row}
-    done = {item["id"]: left[item["id"]] for item in items if item["id"] in left}
+    """Writes a row for each item, in order; rows of a stopped run are kept, except those with an error."""
+    earlier = {row["id"]: row for row in _earlier_rows(out) if "error" not in row}
+    done = {item["id"]: earlier[item["id"]] for item in items if item["id"] in earlier}
     write_jsonl(out, list(done.values()))
     with out.open("a", encoding="utf-8") as lines, display.Bar(len(items), unit) as bar:
         for row in _rows(make, [item for item in items if item["id"] not in done], workers, address):
@@ -231,7 +231,7 @@ def _write(make: Callable[[], Worker], items: list[dict], out: Path, unit: str, 
 
 
 def _earlier_rows(out: Path) -> Iterator[dict]:
-    """Yields the whole lines of an earlier run. UserError: the file was not written by this module."""
+    """Yields the complete lines of an earlier run. UserError: the file was not written by this module."""
     if not out.is_file():
         return
     for number, row in read_jsonl(out, torn_end=True):

@@ -73,8 +73,8 @@ def test_validate_finds_every_problem_with_its_line(tmp_path: Path) -> None:
     )
     found = [str(problem) for problem in validate(source)]
     assert found[0].startswith("line 2: not JSON")
-    assert found[1] == "line 3 (a): the id stands on line 1 already"
-    assert found[2] == "line 4 (b): <image> stands 0 times, expected once"
+    assert found[1] == "line 3 (a): the id is already used on line 1"
+    assert found[2] == "line 4 (b): <image> occurs 0 times; expected once"
     assert found[3] == "line 5 (odd): the last question has no answer"
     assert found[4] == "line 6 (c): part 2 is empty"
     assert found[5] == "line 7: expected an object with id, image and conversations, found int"
@@ -103,7 +103,7 @@ def test_merge_joins_in_order_and_refuses_doubled_ids(tmp_path: Path) -> None:
     first, second = put(tmp_path / "a.jsonl", entry("a")), put(tmp_path / "b.jsonl", entry("b"), entry("c"))
     assert merge([second, first], tmp_path / "all.json") == 3
     assert [e["id"] for e in json.loads((tmp_path / "all.json").read_text())] == ["b", "c", "a"]
-    with pytest.raises(UserError, match=r"b.jsonl, line 2: the id 'a' stands in .*a.jsonl, line 1 already"):
+    with pytest.raises(UserError, match=r"b.jsonl, line 2: the id 'a' is already used in .*a.jsonl, line 1"):
         merge([first, put(tmp_path / "b.jsonl", entry("b"), entry("a"))], tmp_path / "all.json")
     assert len(json.loads((tmp_path / "all.json").read_text())) == 3, "the file of before is still there"
     with pytest.raises(UserError, match="id is missing"):

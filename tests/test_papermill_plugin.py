@@ -120,7 +120,7 @@ def test_a_sentence_for_the_user_is_the_last_word(tmp_path: Path) -> None:
     done = run(source, "-p", "out_dir", tmp_path / "run")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "Error: row 3 is odd" and "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-2] == f"The executed notebook with the error lies at {tmp_path / 'run' / 'small.ipynb'}"
+    assert done.stderr.splitlines()[-2] == f"The executed notebook with the error is {tmp_path / 'run' / 'small.ipynb'}"
     saved = nbformat.read(tmp_path / "run" / "small.ipynb", 4)
     assert any(output.get("evalue") == "row 3 is odd" for cell in saved.cells for output in cell.get("outputs", []))
 

@@ -216,11 +216,11 @@ def test_wrong_input_is_named(tmp_path: Path) -> None:
     run = put(tmp_path / "run")
     with pytest.raises(UserError, match=r"unknown form 'lava'; known: llava, sharegpt, chat, parquet \(did you mean 'llava'"):
         main(["export", str(run), "--form", "lava"])
-    with pytest.raises(UserError, match=r"2 runs give one export; say with --out in which folder"):
+    with pytest.raises(UserError, match=r"2 runs are exported into one folder; name it with --out <folder>"):
         export([run, run], "llava")
     with pytest.raises(UserError, match=r"none holds no conversations.jsonl; name the folder of a finished run"):
         export([tmp_path / "none"], "llava")
-    with pytest.raises(UserError, match=r"no row for 1 conversation, the first my-c; write it anew"):
+    with pytest.raises(UserError, match=r"no row for 1 conversation, the first my-c; create splits.csv again"):
         export([put(tmp_path / "old", places={k: v for k, v in PLACES.items() if k != "my-c"})], "llava")
     with pytest.raises(UserError, match=r"plain.splits.csv is not there"):
         export([run, put(tmp_path / "plain", places=None)], "llava", out=tmp_path / "out")
@@ -228,7 +228,7 @@ def test_wrong_input_is_named(tmp_path: Path) -> None:
         export([put(tmp_path / "odd", [ENTRIES[0], entry("b", "What?")])], "llava")
     with pytest.raises(UserError, match=r"no conversation was accepted"):
         export([put(tmp_path / "empty", [])], "llava")
-    with pytest.raises(UserError, match=r"conversations.jsonl is no folder to write to"):
+    with pytest.raises(UserError, match=r"conversations.jsonl cannot be created as a folder"):
         export([run], "llava", out=run / "conversations.jsonl")
     assert not (run / "exports").exists()
 

@@ -1,1 +1,1 @@
-"""Conversations in the forms that others read."""
+"""Conversations in the file formats of trainers and other tools, and the dataset card."""

@@ -1,4 +1,4 @@
-"""A dataset card in Hugging Face form, made from a run's manifest: what a person needs to decide whether to train on it."""
+"""A dataset card in Hugging Face's format, made from a run's manifest, to decide by whether to train on the run."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ from retinal_lib.dataset.splits import FILE as SPLITS
 from retinal_lib.errors import UserError
 from retinal_lib.files import atomic_write
 
-_SHOWN = 20  # bars of a figure
+_MAX_BARS = 20  # of a figure
 _TRACKS = {
     "instruction": "several question-and-answer pairs about each image, for the second stage of training (instruction tuning)",
     "alignment": "one question and answer about each image, for the first stage of training (feature alignment)",
@@ -27,7 +27,7 @@ def write_card(folder: Path) -> Path:
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{paths.display_path(folder)} holds no finished run ({error}); give the folder of one") from error
+        raise UserError(f"{paths.display_path(folder)} holds no finished run ({error}); name the folder of one") from error
     if "survey" not in manifest:
         raise UserError(f"{paths.display_path(folder)} was made by an earlier version; run it again (nothing is asked twice)")
     dataset, checks = manifest["dataset"], manifest["checks"]
@@ -76,7 +76,7 @@ def _terms(name: str) -> str:
 
 
 def _splits(path: Path) -> str:
-    """How many images each split has; "" where the run has no splits."""
+    """The number of images in each split; "" if the run has no splits."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             counts = Counter(row["split"] for row in csv.DictReader(file))
@@ -94,6 +94,6 @@ def _pictures(folder: Path, survey: dict) -> dict[str, str]:
     ):
         if counts:
             bars = [(str(key), number) for key, number in counts.items()]
-            drawing.bars({title: bars}, max_bars=_SHOWN).savefig(folder / name, dpi=110)
+            drawing.bars({title: bars}, max_bars=_MAX_BARS).savefig(folder / name, dpi=110)
             pictures[title] = name
     return pictures

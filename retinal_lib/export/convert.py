@@ -4,17 +4,17 @@
 >>> from retinal_lib.conversation import Conversation, Turn
 >>> folder = tempfile.TemporaryDirectory()
 >>> run, other = Path(folder.name, "conversations.jsonl"), Path(folder.name, "other.jsonl")
->>> talk = Conversation("eye-1", "ODIR/1.jpg", (Turn("Which eye is it?", "The left eye."),))
->>> _ = run.write_text(json_line(talk.to_llava()))
+>>> conversation = Conversation("eye-1", "ODIR/1.jpg", (Turn("Which eye is it?", "The left eye."),))
+>>> _ = run.write_text(json_line(conversation.to_llava()))
 
 A list for LLaVA's training, back to lines, and checked:
 
 >>> jsonl_to_json(run, run.with_suffix(".json")), json_to_jsonl(run.with_suffix(".json"), run), validate(run)
 (1, 1, [])
 
-`<image>` in a wrong place is found and repaired; an id may not stand twice:
+`<image>` in a wrong place is found and repaired; ids must be unique:
 
->>> entry = talk.to_llava()
+>>> entry = conversation.to_llava()
 >>> entry["conversations"][0]["value"] = "<image> Which eye is it?"
 >>> _ = other.write_text(json_line(entry))
 >>> print(*validate(other))
@@ -23,7 +23,7 @@ line 1 (eye-1): <image> must be the last line of the first question
 line 1 (eye-1): <image> put as the last line of the first question
 >>> merge([run, other], run)
 Traceback (most recent call last):
-retinal_lib.errors.UserError: ...other.jsonl, line 1: the id 'eye-1' stands in ...conversations.jsonl, line 1 already...
+retinal_lib.errors.UserError: ...other.jsonl, line 1: the id 'eye-1' is already used in ...conversations.jsonl, line 1...
 >>> folder.cleanup()
 """
 
@@ -37,7 +37,7 @@ from retinal_lib.files import NotJson, atomic_write, json_line, json_lines
 
 
 class Problem(NamedTuple):
-    """What is wrong on a line of a JSON lines file, or in an entry of a JSON list (both count from 1)."""
+    """A problem on a line of a JSON lines file, or in an entry of a JSON list; both are counted from 1."""
 
     line: int
     id: str
@@ -58,7 +58,7 @@ def json_to_jsonl(source: str | Path, target: str | Path) -> int:
 
 
 def _write(target: Path, rows: Iterable[dict]) -> int:
-    """The file's suffix decides: .json is a list, anything else JSON lines. Nothing is written unless all can be."""
+    """The file's suffix decides: .json is a list, anything else JSON lines. The file is written completely or not at all."""
     nested, count = is_nested(target), 0
     with atomic_write(target) as file:
         file.write("[" if nested else "")
@@ -70,25 +70,25 @@ def _write(target: Path, rows: Iterable[dict]) -> int:
 
 
 def validate(source: str | Path) -> list[Problem]:
-    """Lists everything wrong with a conversation file, by line; empty where it can be trained on.
+    """Lists all problems of a conversation file, by line; empty if it can be trained on.
 
     UserError: the file cannot be read at all.
     """
-    path, found, seen = Path(source), [], {}
+    path, problems, first_lines = Path(source), [], {}
     for number, entry in read_list(path) if is_nested(path) else json_lines(path):
         if isinstance(entry, NotJson):
-            found.append(Problem(number, "", entry.text))
+            problems.append(Problem(number, "", entry.text))
             continue
         name = str(entry.get("id", "")) if isinstance(entry, dict) else ""
-        found += [Problem(number, name, what) for what in entry_problems(entry)]
-        if name and name in seen:
-            found.append(Problem(number, name, f"the id stands on line {seen[name]} already"))
-        seen.setdefault(name, number)
-    return found
+        problems += [Problem(number, name, what) for what in entry_problems(entry)]
+        if name and name in first_lines:
+            problems.append(Problem(number, name, f"the id is already used on line {first_lines[name]}"))
+        first_lines.setdefault(name, number)
+    return problems
 
 
 def repair(source: str | Path, target: str | Path) -> list[Problem]:
-    """Writes a copy in which `<image>` stands once, as the last line of the first question, and returns what was changed.
+    """Writes a copy with `<image>` once, as the last line of the first question, and returns the changes.
 
     Nothing else is changed. UserError: something else is wrong with an entry.
     """
@@ -98,24 +98,24 @@ def repair(source: str | Path, target: str | Path) -> list[Problem]:
 
 
 def _repaired(path: Path) -> Iterator[tuple[dict, Problem | None]]:
-    """Yields each entry in its right form, with what was changed."""
+    """Yields each entry in its right form, with the change."""
     for number, entry in entries(path):
         wrong = entry_problems(entry)
         if other := [what for what in wrong if IMAGE not in what]:
-            raise UserError(f"{path}, line {number}: {'; '.join(other)}; only the place of {IMAGE} can be repaired")
+            raise UserError(f"{path}, line {number}: {'; '.join(other)}; repair can only move {IMAGE}")
         if not wrong:
             yield entry, None
             continue
         turns = [turn | {"value": _without_image(turn["value"])} for turn in entry["conversations"]]
         if not all(turn["value"] for turn in turns):
-            raise UserError(f"{path}, line {number}: a part holds {IMAGE} and nothing else; only its place can be repaired")
+            raise UserError(f"{path}, line {number}: a part holds only {IMAGE} and no text; repair can only move {IMAGE}")
         turns[0]["value"] += f"\n{IMAGE}"
         change = Problem(number, entry["id"], f"{IMAGE} put as the last line of the first question")
         yield entry | {"conversations": turns}, change
 
 
 def _without_image(value: str) -> str:
-    """A text without `<image>`, and without the lines that hold nothing else."""
+    """A text without `<image>`, and without the lines that held only that."""
     lines = [(line, line.replace(IMAGE, "").rstrip() if IMAGE in line else line) for line in value.split("\n")]
     return "\n".join(after for before, after in lines if after or IMAGE not in before).strip()
 
@@ -123,19 +123,19 @@ def _without_image(value: str) -> str:
 def merge(sources: Iterable[str | Path], target: str | Path) -> int:
     """Writes several conversation files as one, in the order given, and returns the number of entries.
 
-    UserError: an id stands twice (both places are named), or a file is broken; the target is then left as it was.
+    UserError: an id occurs twice (the message names both lines), or a file is broken; the target is then unchanged.
     """
     return _write(Path(target), _merged([Path(source) for source in sources]))
 
 
 def _merged(paths: list[Path]) -> Iterator[dict]:
-    seen: dict[str, str] = {}
+    first_lines: dict[str, str] = {}
     for path in paths:
         for number, entry in entries(path):
-            place, name = f"{path}, line {number}", entry.get("id")
+            line, name = f"{path}, line {number}", entry.get("id")
             if not isinstance(name, str) or not name:
-                raise UserError(f"{place}: id is missing or not a text")
-            if name in seen:
-                raise UserError(f"{place}: the id {name!r} stands in {seen[name]} already; ids must differ")
-            seen[name] = place
+                raise UserError(f"{line}: id is missing or not a text")
+            if name in first_lines:
+                raise UserError(f"{line}: the id {name!r} is already used in {first_lines[name]}; ids must be unique")
+            first_lines[name] = line
             yield entry

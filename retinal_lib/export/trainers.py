@@ -1,4 +1,4 @@
-"""The conversations of runs in the forms that trainers read, one file a split."""
+"""The conversations of runs in the forms that trainers read, with one file for each split."""
 
 import json
 import re
@@ -20,7 +20,7 @@ WHOLE = "all"  # the one file of runs without splits
 
 
 class Form(NamedTuple):
-    """A form of export: the suffix of its files, and how a conversation becomes a row."""
+    """A form of export: the suffix of its files, and the function that turns a conversation into a row."""
 
     suffix: str
     row: Callable[[Conversation], dict]
@@ -50,14 +50,15 @@ def export(
     images: str | Path | None = None,
     reviewed: str | None = None,
 ) -> dict[Path, int]:
-    """Writes the accepted conversations of finished runs in one of FORMS, and returns each file with their number.
+    """Writes the accepted conversations of finished runs in one of FORMS, and returns each file's number of entries.
 
-    One file for each split that has any: by the run's splits.csv, for several runs by all of theirs together, or by
-    `splits_file`, a splits.csv of your own; `all` where the runs have none. Files lie in `out` (`exports/<form>` of the run,
-    where it is one). With `images`, each picture's path begins with that folder, where it must lie. With `reviewed`
-    (accepted or unrejected, see decisions.REVIEWED), reviews.jsonl decides too: what reviewers rejected or dispute stays out,
+    There is one file for each split: by the splits.csv of the runs, combined if there are several, or by `splits_file`, a
+    splits.csv of your own; without any, one file `all`. Files are written into `out`; for one run, that is `exports/<form>`
+    in its folder by default. With `images`, the folder that image names are relative to, paths include that folder, and each
+    picture must exist.
+    With `reviewed` (accepted or unrejected, see decisions.REVIEWED), samples that reviewers rejected or dispute are left out,
     and their fixes are put in.
-    UserError: an unknown form, no conversations, an image that no splits.csv places, or a picture that is not there.
+    UserError: an unknown form, no conversations, an image that splits.csv lacks, or a picture that does not exist.
     """
     if form not in FORMS:
         raise unknown("form", form, FORMS)
@@ -65,7 +66,7 @@ def export(
         raise unknown("choice of reviewed", reviewed, decisions.REVIEWED)
     folders = [paths.resolve(folder) for folder in folders]
     if out is None and len(folders) > 1:
-        raise UserError(f"{count(len(folders), 'run')} give one export; say with --out in which folder")
+        raise UserError(f"{count(len(folders), 'run')} are exported into one folder; name it with --out <folder>")
     target = paths.resolve(out) if out else folders[0] / "exports" / form
     entries = _entries(folders, reviewed)
     if images is not None:
@@ -74,7 +75,7 @@ def export(
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{target} is no folder to write to ({error.strerror}); name another with --out") from error
+        raise UserError(f"{target} cannot be created as a folder ({error.strerror}); name another one with --out") from error
     written = _write(target, form, by_split, folders[0].name if len(folders) == 1 else target.name)
     for name in {WHOLE, *splits.SPLITS} - set(by_split):  # of an earlier export, now out of date
         (target / f"{name}{FORMS[form].suffix}").unlink(missing_ok=True)
@@ -82,7 +83,7 @@ def export(
 
 
 def _entries(folders: list[Path], reviewed: str | None) -> list[Conversation]:
-    """The accepted conversations of the runs, those that reviewers let pass. UserError: there is none."""
+    """The runs' accepted conversations that pass `reviewed`. UserError: there is none."""
     entries: list[Conversation] = []
     for folder in folders:
         file = folder / "conversations.jsonl"
@@ -92,22 +93,22 @@ def _entries(folders: list[Path], reviewed: str | None) -> list[Conversation]:
         entries += decisions.reviewed(folder, accepted, reviewed) if reviewed else accepted
     if not entries:
         names, whose = ", ".join(map(paths.display_path, folders)), " by a reviewer" if reviewed else ""
-        raise UserError(f"{names}: no conversation was accepted{whose}, there is nothing to export")
+        raise UserError(f"{names}: no conversation was accepted{whose}, so there is nothing to export")
     return entries
 
 
 def _with_pictures(entries: list[Conversation], root: Path) -> list[Conversation]:
-    lost = [entry.image for entry in entries if not (root / entry.image).is_file()]
-    if lost:
+    missing = [entry.image for entry in entries if not (root / entry.image).is_file()]
+    if missing:
         raise UserError(
-            f"{len(lost)} of {count(len(entries), 'picture')} are not under {root}, the first {lost[0]}; the names begin with "
-            "the dataset's name unless image_prefix in params/<dataset>.yaml says otherwise"
+            f"{len(missing)} of {count(len(entries), 'picture')} are not in {root}, the first {missing[0]}; image names "
+            "begin with the dataset's name unless params/<dataset>.yaml sets image_prefix"
         )
     return [replace(entry, image=(root / entry.image).as_posix()) for entry in entries]
 
 
 def _split_of_id(folders: list[Path], splits_file: str | Path | None) -> dict[str, str] | None:
-    """Id -> split; None where no run has splits. UserError: only some have."""
+    """Id -> split; None if no run has splits. UserError: only some runs have splits."""
     if splits_file is not None:
         return {row.id: row.split for row in splits.read(paths.resolve(splits_file))}
     if not any((folder / splits.FILE).is_file() for folder in folders):
@@ -116,21 +117,23 @@ def _split_of_id(folders: list[Path], splits_file: str | Path | None) -> dict[st
     return {row.id: row.split for row in rows}
 
 
-def _by_split(entries: list[Conversation], places: dict[str, str] | None) -> dict[str, list[Conversation]]:
+def _by_split(entries: list[Conversation], split_of_id: dict[str, str] | None) -> dict[str, list[Conversation]]:
     """Split -> its entries, in the order of SPLITS."""
-    if places is None:
+    if split_of_id is None:
         return {WHOLE: entries}
-    lost = [entry.id for entry in entries if entry.id not in places]
-    if lost:
-        raise UserError(f"splits.csv has no row for {count(len(lost), 'conversation')}, the first {lost[0]}; write it anew")
-    by_split = {split: [entry for entry in entries if places[entry.id] == split] for split in splits.SPLITS}
-    return {split: share for split, share in by_split.items() if share}
+    missing = [entry.id for entry in entries if entry.id not in split_of_id]
+    if missing:
+        raise UserError(
+            f"splits.csv has no row for {count(len(missing), 'conversation')}, the first {missing[0]}; create splits.csv again"
+        )
+    by_split = {split: [entry for entry in entries if split_of_id[entry.id] == split] for split in splits.SPLITS}
+    return {split: part for split, part in by_split.items() if part}
 
 
 def _write(target: Path, form: str, by_split: dict[str, list[Conversation]], name: str) -> dict[Path, int]:
     suffix, row = FORMS[form]
-    files = {target / f"{split}{suffix}": [row(entry) for entry in share] for split, share in by_split.items()}
-    with ExitStack() as stack:  # the files take their places together
+    files = {target / f"{split}{suffix}": [row(entry) for entry in part] for split, part in by_split.items()}
+    with ExitStack() as stack:  # all files are renamed into place together
         for path, rows in files.items():
             if suffix == ".parquet":
                 _write_parquet(stack.enter_context(atomic_path(path)), rows)
@@ -145,7 +148,7 @@ def _write(target: Path, form: str, by_split: dict[str, list[Conversation]], nam
 
 
 def _dataset_info(name: str, files: Iterable[Path]) -> dict:
-    """What LLaMA-Factory must know of each file, under a name that its `dataset:` line can hold."""
+    """LLaMA-Factory's entry for each file, under a name that its `dataset:` line can hold."""
     tags = {"role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt"}
     columns = {"messages": "conversations", "images": "images"}
     return {
@@ -163,7 +166,7 @@ def _write_parquet(path: Path, rows: list[dict]) -> None:
     try:
         from datasets import Dataset, Features, Value
     except ImportError as error:
-        raise UserError("form parquet needs the library datasets: pip install 'retinal_lib[trainers]'") from error
+        raise UserError("the form parquet needs the library datasets: pip install 'retinal_lib[trainers]'") from error
     text = Value("string")
     messages = [{"role": text, "content": [{"type": text, "text": text}]}]
     features = Features({"id": text, "messages": messages, "images": [text]})

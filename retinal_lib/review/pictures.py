@@ -58,7 +58,7 @@ class Picture:
     def zoom(self, box: Box) -> bytes:
         """Returns what lies in a box and around it at full resolution, as JPEG, enlarged where it is small. UserError: the
         file cannot be read any more."""
-        pixels = images.load_upright(self.path, images.MOST_PIXELS)
+        pixels = images.load_upright(self.path, images.MAX_PIXELS)
         left, top, right, bottom = drawing.frames([box], pixels.size, 0)[0].tolist()
         half = max(right - left, bottom - top, _LEAST) * 1.5
         across, down = (left + right) / 2, (top + bottom) / 2
