@@ -179,7 +179,7 @@ def test_a_mask_that_cannot_be_used_is_listed_and_the_rest_goes_on(tmp_path: Pat
     assert len(found["images"]) == 6 and "MA" not in found["images"]["eye1.png"]["lesions"], "unknown is not none"
     assert found["images"]["eye1.png"]["lesions"]["EX"]["lesions"] == 1
     assert list(measured.failed["image"]) == ["eye1.png", "eye2.png", "eye3.png"]
-    with pytest.raises(UserError, match=r"3 images could not be used whole, more than max_failed 0.05"):
+    with pytest.raises(UserError, match=r"3 images could not be used in full, more than max_failed 0.05"):
         measured.require()
 
 

@@ -115,8 +115,8 @@ def test_the_worst_come_first() -> None:
 def test_shares_are_those_of_the_mask() -> None:
     mask = np.zeros((10, 12), bool)
     mask[:5, :6] = True
-    assert overlay.shares(mask, (2, 2)).tolist() == [[1, 0], [0, 0]]
-    assert overlay.shares(mask, (1, 1)).tolist() == [[0.25]]
+    assert overlay.coverage(mask, (2, 2)).tolist() == [[1, 0], [0, 0]]
+    assert overlay.coverage(mask, (1, 1)).tolist() == [[0.25]]
 
 
 # --- figures -----------------------------------------------------------------------------------------------------
@@ -147,9 +147,9 @@ def test_the_mask_panel_shows_every_type_in_its_colour(seen: list[Overlay]) -> N
     found = sheets.masks(seen[0], (300, 200))
     assert found.shape == (200, 300, 3)
     for layer in seen[0].layers:
-        cover = overlay.shares(seen[0].mask(layer), (300, 200)) > 0
+        cover = overlay.coverage(seen[0].mask(layer), (300, 200)) > 0
         assert (found[cover].max(axis=1) > 60).all(), "the smallest lesion stays visible"
-    assert not found[~np.any([overlay.shares(seen[0].mask(layer), (300, 200)) > 0 for layer in seen[0].layers], axis=0)].any()
+    assert not found[~np.any([overlay.coverage(seen[0].mask(layer), (300, 200)) > 0 for layer in seen[0].layers], axis=0)].any()
 
 
 def test_figures_are_saved_to_print_and_the_same_each_time(seen: list[Overlay], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A dataset looked over."""
+"""A dataset explored: counts, labels, measurements, lesions, boxes, contact sheets."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Boxes for every lesion of a dataset: the job that writes boxes.json, and a look at its result."""
+"""Boxes for every lesion of a dataset: the job that writes boxes.json, and its result on contact sheets."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from retinal_lib.files import atomic_write, json_line
 from retinal_lib.run.dataset_job import DatasetJob
 
 FILE = "boxes.json"
-_FEW = 40  # images that one process measures in the time that worker processes need to start
+_MIN_FOR_WORKERS = 40  # images; one process measures fewer in the time that worker processes need to start
 CONVENTION = (
     "[x_min, y_min, x_max, y_max] as fractions of the picture's width and height, counted from its top left corner; "
     "rounded outwards, so that each box holds its lesions whole"
@@ -41,9 +41,9 @@ def in_processes(work: Callable[[Item], Result], items: Iterable[Item], workers:
     try:
         yield from joblib.Parallel(workers, return_as="generator")(map(joblib.delayed(work), items))
     except TerminatedWorkerError as error:
-        raise UserError("a worker process was killed, as happens when memory runs short; run again with workers=1") from error
+        raise UserError("a worker process was killed, probably because memory ran out; run again with workers=1") from error
     finally:
-        get_reusable_executor().shutdown()  # joblib would keep the processes, and their memory, for minutes
+        get_reusable_executor().shutdown()  # joblib would keep the processes and their memory for minutes
 
 
 class ImageBoxes(NamedTuple):
@@ -56,8 +56,8 @@ class ImageBoxes(NamedTuple):
 
 @dataclass(frozen=True)
 class BoxesResult:
-    """The result of a run: its images, sums by lesion type in words, what could not be used as (image, reason), and the file.
-    A dataset without masks has none of them, and `note` says so."""
+    """The result of a run: its images, the sums by lesion type (in words), failures as (image, reason), and the job. For a
+    dataset without masks all are empty, and `note` says so."""
 
     images: tuple[ImageBoxes, ...]
     sums: dict[str, TypeSums]
@@ -76,7 +76,7 @@ class BoxesResult:
             return self.note
         lesions, boxes = sum(s.lesions for s in self.sums.values()), sum(s.boxes for s in self.sums.values())
         failed = self._failed_images
-        problem = f"; {count(failed, 'image')} could not be used whole, see the failures" if failed else ""
+        problem = f"; {count(failed, 'image')} could not be used in full, see the failures" if failed else ""
         return f"{count(len(self.images), 'image')}: {count(lesions, 'lesion')} in {boxes:,} boxes{problem}"
 
     @property
@@ -99,13 +99,13 @@ class BoxesResult:
         failed, allowed = self._failed_images, self.job.settings.max_failed
         if failed > allowed * (len(self.images) + failed):
             raise UserError(
-                f"{count(failed, 'image')} could not be used whole, more than max_failed {allowed:g} allows; {first}"
+                f"{count(failed, 'image')} could not be used in full, more than max_failed {allowed:g} allows; {first}"
             )
 
 
 class BoxJob(DatasetJob):
-    """Finds the lesions in every mask of a dataset and writes boxes.json; a dataset without masks says so, and nothing is
-    written.
+    """A job that finds the lesions in every mask of a dataset and writes boxes.json. For a dataset without masks, its result
+    says so and nothing is written.
 
     >>> import tempfile
     >>> job = BoxJob.load(dataset="IDRiD_seg", limit=2, out_dir=tempfile.mkdtemp())
@@ -117,18 +117,18 @@ class BoxJob(DatasetJob):
 
     @property
     def no_masks(self) -> str:
-        """Why there are no boxes to make; "" where there are."""
+        """The reason why there are no boxes to make; "" if there are."""
         if self.page.masks:
             return ""
-        having = ", ".join(name for name in page.names() if page.get(name).masks)
+        with_masks = ", ".join(name for name in page.names() if page.get(name).masks)
         return (
-            f"{self.page.name} has no lesion masks, so there are no boxes to make; datasets with masks: {having}, "
+            f"{self.page.name} has no lesion masks, so there are no boxes to make; datasets with masks: {with_masks}, "
             "or a page of your own that names them under `masks`"
         )
 
     @property
     def table(self) -> pd.DataFrame:
-        """The job at a glance, one row each."""
+        """The dataset and what the job does with it, one row each."""
         if self.no_masks:
             return self.glance(boxes=self.no_masks)
         masks = self.page.masks
@@ -140,16 +140,15 @@ class BoxJob(DatasetJob):
         )
 
     def run(self, workers: int | None = None) -> BoxesResult:
-        """Writes boxes.json, one image a line, so that two files are easily compared; `workers` images are read at a time, by
-        default as many as there are cores. A mask that cannot be used is listed, and the rest goes on. UserError: the file
-        cannot be written."""
+        """Writes boxes.json, one image a line, so that two files are easily compared. `workers` processes share the work, by
+        default one for each core. Masks that cannot be used are listed as failures. UserError: the file cannot be written."""
         if self.no_masks:
             return BoxesResult((), {}, (), self, self.no_masks)
         failures = [(name, self.why_not(name)) for name in self.images if name in self.data.skipped]
         names = [name for name in self.images if name not in self.data.skipped]
         tasks = [self._task(name) for name in names]
         if workers is None:
-            workers = joblib.cpu_count() if len(names) >= _FEW else 1
+            workers = joblib.cpu_count() if len(names) >= _MIN_FOR_WORKERS else 1
         work = partial(summarise, page=self.page, max_named=self.page.max_boxes)
         images, sums = [], {kind: TypeSums() for kind in self.page.masks.types}
         head = {"dataset": self.page.name, "box": CONVENTION, "gap": self.page.masks.gap, "fill": self.page.masks.fill}
@@ -163,22 +162,22 @@ class BoxJob(DatasetJob):
                 bar.show(len(images))
             lines = ",\n".join(json_line({"image": image, "reason": reason}) for image, reason in failures)
             file.write('\n}, "failures": [' + (f"\n{lines}\n" if lines else "") + "]}\n")
-        in_words = {many: sums[kind] for kind, (_, many) in self.page.masks.types.items()}
-        return BoxesResult(tuple(images), in_words, tuple(failures), self)
+        sums_by_words = {many: sums[kind] for kind, (_, many) in self.page.masks.types.items()}
+        return BoxesResult(tuple(images), sums_by_words, tuple(failures), self)
 
     def _task(self, name: str) -> MaskTask:
         image = self.data.image(name)
         return MaskTask(image.export_name, image.path, image.masks, image.eye, image.crop)
 
     def look(self, result: BoxesResult, number: int = 12) -> "BoxReview":
-        """Returns the `number` images of a result that most want a second look: most boxes, lowest fill, most boxes at the
-        edge of the field. Pictures that cannot be read are passed over: the result lists them."""
+        """Returns the `number` images of a result that need review most: most boxes, lowest fill, most boxes at the edge of
+        the field. Pictures that cannot be read are left out; the result lists them."""
         overlays = []
-        for image in _ranked_for_review(result.images)[: _MORE * number]:
+        for image in _ranked_for_review(result.images)[: _CANDIDATES * number]:
             try:
-                shown = overlay.read(self.page, self.data.image(image.image), self.title(image.image))
-                _ = shown.edge_boxes  # reads the picture
-                overlays.append(shown)
+                candidate = overlay.read(self.page, self.data.image(image.image), self.title(image.image))
+                _ = candidate.edge_boxes  # reads the picture
+                overlays.append(candidate)
             except UserError:
                 continue
         return BoxReview(self, tuple(overlays[i] for i in overlay.rank_for_review(overlays)[:number]))
@@ -190,49 +189,49 @@ def _image_boxes(image: str, sums: Collection[TypeSums]) -> ImageBoxes:
 
 
 def _ranked_for_review(images: tuple[ImageBoxes, ...]) -> list[ImageBoxes]:
-    """Images that have boxes, by the mean of two ranks: most boxes, lowest fill."""
+    """The images with boxes, ordered by the mean of two ranks: most boxes, lowest fill."""
     boxed = [image for image in images if image.boxes]
     ranks = overlay.rank([-image.boxes for image in boxed]) + overlay.rank([image.fill for image in boxed])
     return [boxed[i] for i in np.argsort(ranks, kind="stable")]
 
 
-# --- the images that want a second look -----------------------------------------------------------------------------------
+# --- the images that need review most -------------------------------------------------------------------------------------
 
-_MORE = 3  # times as many images as are shown are read for boxes at the edge of the field
+_CANDIDATES = 3  # images read for each one shown, to rank them by their boxes at the edge of the field
 _INSETS = 6
-_DOTS = 150  # to the inch in the notebook: the smallest lesions are to be seen
-_NONE = "no image has a lesion to show"
+_DPI = 150  # in the notebook: so that the smallest lesions are visible
+_NO_LESIONS = "no image has a lesion to show"
 
 
 @dataclass(frozen=True)
 class BoxReview:
-    """Images of a dataset with their boxes, those that want a second look first (see `overlay.rank_for_review`)."""
+    """Images of a dataset with their boxes, those that need review most first (see `overlay.rank_for_review`)."""
 
     job: BoxJob
     overlays: tuple[Overlay, ...]
 
     @property
     def sheet(self) -> Figure:
-        """All of them on one sheet."""
-        return _large(sheets.contact(self.overlays, order=False)) if self.overlays else drawing.sentence(_NONE)
+        """A contact sheet of the images."""
+        return _large(sheets.contact(self.overlays, order=False)) if self.overlays else drawing.sentence(_NO_LESIONS)
 
     @property
     def table(self) -> pd.DataFrame:
-        """The sheet in numbers."""
-        none = dict.fromkeys((layer.short for image in self.overlays for layer in image.layers), 0)
+        """The contact sheet in numbers."""
+        no_lesions = dict.fromkeys((layer.short for image in self.overlays for layer in image.layers), 0)
         rows = [
             {"image": image.title}
-            | none
+            | no_lesions
             | {layer.short: layer.lesions for layer in image.layers}
             | {"boxes": image.boxes, "at the edge": image.edge_boxes, "filled": f"{image.fill:.0%}"}
             for image in self.overlays
         ]
-        return FullTable(rows, columns=["image", *none, "boxes", "at the edge", "filled"])
+        return FullTable(rows, columns=["image", *no_lesions, "boxes", "at the edge", "filled"])
 
     @property
     def panels(self) -> Figure:
         """The first image, its mask and its boxes, and its smallest lesions enlarged."""
-        return _large(sheets.panels(self.overlays[0], _INSETS)) if self.overlays else drawing.sentence(_NONE)
+        return _large(sheets.panels(self.overlays[0], _INSETS)) if self.overlays else drawing.sentence(_NO_LESIONS)
 
     @property
     def smallest(self) -> pd.DataFrame:
@@ -243,17 +242,17 @@ class BoxReview:
 
     def save(self) -> pd.DataFrame:
         """Writes the figures to print (PNG and PDF) and the sheet as a page to send, and lists them with boxes.json."""
-        folder, about = self.job.folder, self.job.page
-        files = [(folder / FILE, "every lesion's box, by image and lesion type")] if about.masks else []
+        folder, page = self.job.folder, self.job.page
+        files = [(folder / FILE, "every lesion's box, by image and lesion type")] if page.masks else []
         if self.overlays:
             files += [(path, "the sheet, to print") for path in drawing.save(self.sheet, folder / "sheet")]
             files += [(path, "the first image of the sheet, to print") for path in drawing.save(self.panels, folder / "first")]
-            source = "; ".join(filter(None, (about.citation, about.licence)))
-            page_file = sheets.write(self.overlays, folder / "sheet.html", about.title, source, order=False)
+            source = "; ".join(filter(None, (page.citation, page.licence)))
+            page_file = sheets.write(self.overlays, folder / "sheet.html", page.title, source, order=False)
             files.append((page_file, "the sheet as a page to send, its pictures inside"))
         return FullTable({"holds": [what for _, what in files]}, index=[paths.display_path(path) for path, _ in files])
 
 
 def _large(figure: Figure) -> Figure:
-    figure.set_dpi(_DOTS)
+    figure.set_dpi(_DPI)
     return figure

@@ -17,18 +17,18 @@ _THUMB = 240  # pixels of an example
 
 
 def histograms(measured: Sequence[tuple[Feature, np.ndarray, np.ndarray]], columns: int = 3) -> Figure:
-    """Draws a histogram of each measurement's trusted values; the plausible range is white, what lies beyond it grey, and
-    values there (`outside`) are crosses at the side where they lie, their number beside them."""
+    """Draws a histogram of each measurement's trusted values; the plausible range is white, the rest grey; values outside it
+    (`outside`) are crosses, with their number at the side where they are."""
     measured = [(feature, values, outside) for feature, values, outside in measured if len(values) or len(outside)]
     if not measured:
         return drawing.sentence("there are no AutoMorph measurements")
     rows = -(-len(measured) // columns)
     with drawing.style():
         figure, axes = drawing.grid(rows, columns, 1.6 * rows)
-        for place, (feature, values, outside) in zip(axes.flat, measured, strict=False):
-            _histogram(place, feature, values, outside)
-        for place in axes.flat[len(measured) :]:
-            place.axis("off")
+        for panel, (feature, values, outside) in zip(axes.flat, measured, strict=False):
+            _histogram(panel, feature, values, outside)
+        for panel in axes.flat[len(measured) :]:
+            panel.axis("off")
     return figure
 
 
@@ -61,8 +61,8 @@ def _histogram(axes: Axes, feature: Feature, values: np.ndarray, outside: np.nda
 
 
 def examples(classes: dict[str, list[tuple[str, Path]]], columns: int) -> Figure:
-    """Draws the pictures (title, path) of each class in lines of `columns`, the class above its first; a picture that cannot
-    be read says so."""
+    """Draws the pictures (title, path) of each class in rows of `columns`, with the class above its first picture; instead of
+    a picture that cannot be read, it writes so."""
     if not any(classes.values()):
         return drawing.sentence("there is no image to show")
     lines = _lines(classes, columns)
@@ -70,22 +70,22 @@ def examples(classes: dict[str, list[tuple[str, Path]]], columns: int) -> Figure
     ratio = max([thumb.shape[0] / thumb.shape[1] for thumb in thumbs.values() if thumb is not None] or [1])
     with drawing.style():
         figure, axes = drawing.grid(len(lines), columns, (drawing.WIDTH / columns * ratio + 0.45) * len(lines))
-        for places, line in zip(axes, lines, strict=True):
+        for panels, line in zip(axes, lines, strict=True):
             at = 0
             for name, pictures in line:
-                for place, (title, path) in zip(places[at:], pictures, strict=False):
-                    _example(place, title, thumbs[path])
+                for panel, (title, path) in zip(panels[at:], pictures, strict=False):
+                    _example(panel, title, thumbs[path])
                 letters = 21 * len(pictures)
                 wrapped = textwrap.wrap(textwrap.shorten(name, 2 * letters - 8, placeholder=" …"), letters)
-                drawing.headline(places[at], "\n".join(wrapped), fontsize=6.5, fontweight="bold")
+                drawing.headline(panels[at], "\n".join(wrapped), fontsize=6.5, fontweight="bold")
                 at += len(pictures)
-            for place in places[at:]:
-                place.axis("off")
+            for panel in panels[at:]:
+                panel.axis("off")
     return figure
 
 
 def _lines(classes: dict[str, list], columns: int) -> list[list[tuple[str, list]]]:
-    """Lines of (class, pictures): a class follows another on its line where it fits whole."""
+    """Rows of (class, pictures): a class continues the row of the last one if it fits."""
     lines: list[list[tuple[str, list]]] = []
     for name, pictures in classes.items():
         for i in range(0, len(pictures), columns):
@@ -112,7 +112,7 @@ def _thumb(path: Path) -> np.ndarray | None:
 
 
 def lesion_map(lesions: LesionMap) -> Figure:
-    """Draws a map of each lesion type: the share of images in which such a lesion lies within 3 % of the picture of a place."""
+    """Draws a map of each lesion type: the share of images with such a lesion at or near each point (3 % of the picture)."""
     if not lesions.types:
         return drawing.sentence("there are no lesion masks")
     columns = min(len(lesions.types), 4)
@@ -120,23 +120,23 @@ def lesion_map(lesions: LesionMap) -> Figure:
     with drawing.style():
         high = drawing.WIDTH / max(columns, 3) * lesions.ratio
         figure, axes = drawing.grid(rows, columns, (high + 0.55) * rows + 0.2)
-        for place, of_type in zip(axes.flat, lesions.types.values(), strict=False):
+        for panel, of_type in zip(axes.flat, lesions.types.values(), strict=False):
             percent = 100 * of_type.near / lesions.images
             look = {"cmap": drawing.HEAT, "vmin": 0, "vmax": max(percent.max(), 1e-9), "interpolation": "bilinear"}
-            drawn = place.imshow(percent, extent=(0, 1, lesions.ratio, 0), **look)
+            drawn = panel.imshow(percent, extent=(0, 1, lesions.ratio, 0), **look)
             if lesions.disc:
                 x0, y0, x1, y1 = lesions.disc
-                drawing.ring(place, (x0 + x1) / 2, (y0 + y1) / 2 * lesions.ratio, x1 - x0, (y1 - y0) * lesions.ratio)
+                drawing.ring(panel, (x0 + x1) / 2, (y0 + y1) / 2 * lesions.ratio, x1 - x0, (y1 - y0) * lesions.ratio)
             title = f"{of_type.words.split(' (')[0]}: {len(of_type.counts)} of {lesions.images} images"
-            drawing.headline(place, "\n".join(textwrap.wrap(title, 132 // max(columns, 3))), fontsize=6.5)
-            place.set_xticks([])
-            place.set_yticks([])
-            place.spines[:].set_visible(True)
-            bar = figure.colorbar(drawn, ax=place, orientation="horizontal", shrink=0.9, aspect=28, pad=0.02)
+            drawing.headline(panel, "\n".join(textwrap.wrap(title, 132 // max(columns, 3))), fontsize=6.5)
+            panel.set_xticks([])
+            panel.set_yticks([])
+            panel.spines[:].set_visible(True)
+            bar = figure.colorbar(drawn, ax=panel, orientation="horizontal", shrink=0.9, aspect=28, pad=0.02)
             drawing.ticks(bar.ax.xaxis, 4)
             bar.outline.set_visible(False)
             bar.set_label("% of images with one at or near here", fontsize=6)
-        for place in axes.flat[len(lesions.types) :]:
-            place.axis("off")
+        for panel in axes.flat[len(lesions.types) :]:
+            panel.axis("off")
         figure.supxlabel(lesions.note + ("; ring: mean optic disc" if lesions.disc else ""), fontsize=6.5, x=0.01, ha="left")
     return figure

@@ -1,4 +1,4 @@
-"""A dataset in one page: counts, labels, what is missing or contradictory, measurements, examples, lesions."""
+"""A dataset on one page: counts, labels, missing and contradictory data, measurements, examples, lesions."""
 
 import re
 from collections import Counter, defaultdict
@@ -25,8 +25,8 @@ _CONTRADICTS = re.compile(r"disagree|contradict|different labels|different files
 
 
 class Label(NamedTuple):
-    """A label and its classes: what it is a label of, and by class (value, meaning) the names of its images; `several` where
-    an image may be in several classes; images without the label are in none."""
+    """A label: its title, and by class (value, meaning) the names of its images. `several` says that an image may be in
+    several classes; images without the label are in none."""
 
     title: str
     classes: dict[tuple[str, str], list[str]]
@@ -46,7 +46,7 @@ class LabelledImage(NamedTuple):
 
 
 class Explore(DatasetJob):
-    """A dataset opened to be looked over, see `load`. Nothing is sent anywhere, and nothing is written before `save`.
+    """A dataset opened to be explored, see `load`. Nothing is sent anywhere, and nothing is written before `save`.
 
     >>> explored = Explore.load(dataset="ODIR", limit=4)
     >>> print(explored.counts["train"]["left eyes"], "left eyes; the first measured is", explored.measured.images[0])
@@ -57,12 +57,12 @@ class Explore(DatasetJob):
 
     @property
     def table(self) -> pd.DataFrame:
-        """The dataset, its source and terms, and what was found on disk."""
+        """The dataset, its source and terms, and the files on disk, one row each."""
         return self.glance(citation=self.page.citation or "not stated", licence=self.page.licence)
 
     @cached_property
     def usable(self) -> list[str]:
-        """The chosen images that can be used."""
+        """The names of the chosen images that can be used."""
         skipped = self.data.skipped
         return [image for image in self.images if image not in skipped]
 
@@ -84,14 +84,14 @@ class Explore(DatasetJob):
     @property
     def counts(self) -> pd.DataFrame:
         """Images, patients and eyes, per split."""
-        all_splits = {name: self.data.image(name).split for name in self.images}
-        splits = list(dict.fromkeys(all_splits.values()))
-        columns = {split: self._counted([name for name in self.images if all_splits[name] == split]) for split in splits}
-        return FullTable(columns | ({"all": self._counted(self.images)} if len(splits) > 1 else {}))
+        split_of = {name: self.data.image(name).split for name in self.images}
+        splits = list(dict.fromkeys(split_of.values()))
+        columns = {split: self._count([name for name in self.images if split_of[name] == split]) for split in splits}
+        return FullTable(columns | ({"all": self._count(self.images)} if len(splits) > 1 else {}))
 
-    def _counted(self, names: list[str]) -> dict[str, object]:
-        wanted = frozenset(names)
-        usable = [image for image in self.labelled if image.image in wanted]
+    def _count(self, names: list[str]) -> dict[str, object]:
+        chosen = frozenset(names)
+        usable = [image for image in self.labelled if image.image in chosen]
         eyes: dict[str, set[str | None]] = defaultdict(set)
         for image in usable:
             if image.patient is not None:
@@ -111,16 +111,16 @@ class Explore(DatasetJob):
 
     @cached_property
     def classes(self) -> list[Label]:
-        """The labels, each with its classes: those of a grade in its order, others the most frequent first."""
+        """The labels with their classes: grades in their order, other classes by frequency."""
         images: dict[str, dict[tuple[str, str], list[str]]] = {}
         for image in self.labelled:
             for title, value, meaning in image.labels:
                 images.setdefault(title, {}).setdefault((value, meaning), []).append(image.image)
-        return [_classes(title, images[title]) for title in sorted(images, key=_rank)]
+        return [_label_of(title, images[title]) for title in sorted(images, key=_rank)]
 
     @property
     def labels(self) -> pd.DataFrame:
-        """How many images each class of each label has; the last row of a label counts the images without it."""
+        """The number of images in each class of each label; a label's last row counts the images without it."""
         rows, total = [], len(self.usable)
         for label in self.classes:
             counts = [(value, meaning, len(images)) for (value, meaning), images in label.classes.items()]
@@ -132,15 +132,17 @@ class Explore(DatasetJob):
 
     @property
     def label_chart(self) -> drawing.Figure:
-        """The labels' classes as bars."""
-        bars = {label.title: [(_text(c, label), len(images)) for c, images in label.classes.items()] for label in self.classes}
+        """The classes of the labels as bars."""
+        bars = {
+            label.title: [(_class_text(c, label), len(images)) for c, images in label.classes.items()] for label in self.classes
+        }
         return drawing.bars(bars, len(self.usable))
 
     # --- problems -------------------------------------------------------------------------------------------------
 
     @property
     def problems(self) -> pd.DataFrame:
-        """What is missing or contradicts itself, equal things together."""
+        """Missing and contradictory data, equal problems in one row."""
         none = {"what": ["nothing is missing or contradicts itself"]}
         return FullTable(self._problem_rows[:_ROWS] or none)
 
@@ -164,7 +166,7 @@ class Explore(DatasetJob):
 
     @cached_property
     def _names(self) -> frozenset[str]:
-        """What a sentence may name an image by, folded."""
+        """The names by which a sentence may call an image, in lower case."""
         paths = [self.data.image(name).path for name in (*self.data.images, *self.data.skipped)]
         return frozenset(name.casefold() for path in paths for name in (path.stem, path.name))
 
@@ -182,45 +184,50 @@ class Explore(DatasetJob):
 
     @property
     def measurement_chart(self) -> drawing.Figure:
-        """How the main measurements spread, with their plausible ranges."""
+        """Histograms of the main measurements, with their plausible ranges."""
         features = [measurements.feature(column) for column in measurement_table.MAIN]
         return charts.histograms([(feature, *self.measured.of(feature)) for feature in features])
 
     @property
     def outliers(self) -> pd.DataFrame:
-        """The values that stand out most; a file holds all of them."""
+        """The most extreme values; a file holds all of them."""
         outliers = self.measured.outliers
         return FullTable(outliers.head(_ROWS)) if len(outliers) else FullTable({"value": ["none stands out"]})
 
     # --- pictures -------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _shown(self) -> dict[str, list[str]]:
-        """Class -> images to show: of the first label with two classes or more, spread evenly over each class."""
-        pictured = [label for label in self.classes if not label.title.startswith(_ABOUT_PEOPLE)]
-        several = (label for label in pictured if sum(map(bool, label.classes.values())) > 1)
-        label = next(several, next(iter(pictured), None))
+    def _example_names(self) -> dict[str, list[str]]:
+        """Class -> example images, at even steps through the class, of the first label with two classes or more."""
+        labels = [label for label in self.classes if not label.title.startswith(_ABOUT_PEOPLE)]
+        several = (label for label in labels if sum(map(bool, label.classes.values())) > 1)
+        label = next(several, next(iter(labels), None))
         if label is None:
-            return {"all images": _spread(self.usable, 2 * EXAMPLES)} if self.usable else {}
-        filled = [(key, images) for key, images in label.classes.items() if images]
-        return {f"{_text(key, label)} ({len(images)})": _spread(images, EXAMPLES) for key, images in filled[:_CLASSES]}
+            return {"all images": _at_even_steps(self.usable, 2 * EXAMPLES)} if self.usable else {}
+        classes = [(key, images) for key, images in label.classes.items() if images]
+        return {
+            f"{_class_text(key, label)} ({len(images)})": _at_even_steps(images, EXAMPLES) for key, images in classes[:_CLASSES]
+        }
 
     @property
     def example_chart(self) -> drawing.Figure:
-        """Six images of each class."""
-        rows = {name: [(self.title(i), self.data.image(i).path) for i in images] for name, images in self._shown.items()}
+        """Example images of each class."""
+        rows = {
+            name: [(self.title(i), self.data.image(i).path) for i in images] for name, images in self._example_names.items()
+        }
         return charts.examples(rows, EXAMPLES)
 
     @property
     def examples(self) -> pd.DataFrame:
-        """Which images are shown."""
+        """The names of the example images."""
         return FullTable(
-            {"images": [", ".join(map(self.title, images)) for images in self._shown.values()]}, index=[*self._shown]
+            {"images": [", ".join(map(self.title, images)) for images in self._example_names.values()]},
+            index=[*self._example_names],
         )
 
     @cached_property
     def lesions(self) -> LesionMap:
-        """Where the lesions lie; empty where the dataset has no masks."""
+        """The locations of the lesions; empty if the dataset has no masks."""
         lesions = LesionMap()
         if not self.page.masks:
             return lesions
@@ -232,13 +239,13 @@ class Explore(DatasetJob):
 
     @property
     def lesion_chart(self) -> drawing.Figure:
-        """The map of the lesions."""
+        """The lesion map as a figure."""
         return charts.lesion_map(self.lesions)
 
     # --- files ----------------------------------------------------------------------------------------------------
 
     def save(self) -> pd.DataFrame:
-        """Writes figures (PNG and PDF) and whole tables (CSV) into the folder, and lists them."""
+        """Writes figures (PNG and PDF) and complete tables (CSV) into the folder, and lists them."""
         self.folder.mkdir(parents=True, exist_ok=True)
         written = []
         tables = {
@@ -275,7 +282,7 @@ _CONDITIONS, _LESIONS = "conditions", "lesions"
 
 
 def _label(fact: Fact) -> tuple[str, str, str] | None:
-    """A fact as (title of the label, value, meaning); None where it is no label."""
+    """A fact as (title of the label, value, meaning); None if it is not a label."""
     if fact.aspect == "lesion":
         return (_LESIONS, "", fact.unit) if is_count(fact) and fact.value else None
     if fact.aspect == "quality":
@@ -299,9 +306,9 @@ def _rank(title: str) -> int:
     return next((i for i, start in enumerate(order, start=1) if title.startswith(start)), 0)
 
 
-def _classes(title: str, images: dict[tuple[str, str], list[str]]) -> Label:
+def _label_of(title: str, images: dict[tuple[str, str], list[str]]) -> Label:
     scale = next((s for s in scales().values() if title == f"{s['of']} ({s['title']})"), None)
-    if scale:  # a level that nobody has is worth knowing
+    if scale:  # levels without images are listed too
         images = {(str(v), words): images.get((str(v), words), []) for v, words in scale["levels"].items()}
     elif title.startswith(("image quality", "age")):
         images = dict(sorted(images.items()))
@@ -310,13 +317,13 @@ def _classes(title: str, images: dict[tuple[str, str], list[str]]) -> Label:
     return Label(title, images, title in (_CONDITIONS, _LESIONS) or title.startswith(("remarks", "patient's")))
 
 
-def _text(key: tuple[str, str], label: Label) -> str:
-    """A class as text, its value before its meaning where an image is in one class only."""
+def _class_text(key: tuple[str, str], label: Label) -> str:
+    """A class as text; its value comes before its meaning if an image can be in one class only."""
     value, meaning = key
     return f"{value}: {meaning}" if value and not label.several else meaning
 
 
-def _spread(images: list[str], count: int) -> list[str]:
+def _at_even_steps(images: list[str], count: int) -> list[str]:
     """`count` images at even steps through a list."""
     if len(images) <= count:
         return list(images)

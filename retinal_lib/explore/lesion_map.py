@@ -1,4 +1,4 @@
-"""Where the lesions of a dataset lie, all images together, as if every eye were a right one."""
+"""The locations of a dataset's lesions, over all images, in right-eye orientation."""
 
 from dataclasses import dataclass, field
 
@@ -16,9 +16,9 @@ _NEAR = 2  # cells: 3 % of the picture
 
 @dataclass
 class TypeMap:
-    """The map of one lesion type: `cells` [CELLS, CELLS] counts the images that have such a lesion there, `near` those that
-    have one there or within 3 % of the picture; `counts` and `areas` hold each of these images' lesions and their share of
-    it, 0 to 1."""
+    """The map of one lesion type: `cells` [CELLS, CELLS] counts the images with such a lesion in the cell, `near` those with
+    one in the cell or within 3 % of the picture; `counts` and `areas` hold, for each image with the type, the number of
+    lesions and their share of the image, 0 to 1."""
 
     words: str
     hue: Hue
@@ -30,9 +30,9 @@ class TypeMap:
 
 @dataclass
 class LesionMap:
-    """Lesion types by code, over `images`. Left eyes are mirrored to right-eye orientation; `unknown` are the images whose
-    side is not known, which stay as they are. `ratio` is the pictures' mean height by width, `discs` are the boxes of the
-    optic disc where it is marked."""
+    """A map of each lesion type, by code, over `images` images. Left eyes are mirrored to right-eye orientation; the `unknown`
+    images whose side is not known are not. `ratio` is the pictures' mean height divided by width, `discs` are the boxes of
+    marked optic discs."""
 
     images: int = 0
     mirrored: int = 0
@@ -42,7 +42,7 @@ class LesionMap:
     discs: list[tuple[float, ...]] = field(default_factory=list)
 
     def add(self, image: Overlay) -> None:
-        """Counts one image."""
+        """Adds one image to the maps."""
         left_eye = image.nasal_side == "left"
         self.ratio = (self.ratio * self.images + image.size[1] / image.size[0]) / (self.images + 1)
         self.images += 1
@@ -50,7 +50,7 @@ class LesionMap:
         self.unknown += image.nasal_side == "unknown"
         for layer in image.layers:
             lesions = self.types.setdefault(layer.kind, TypeMap(layer.many, layer.hue))
-            cells = overlay.shares(image.mask(layer), (CELLS, CELLS)) > 0
+            cells = overlay.coverage(image.mask(layer), (CELLS, CELLS)) > 0
             cells = cells[:, ::-1] if left_eye else cells
             lesions.cells += cells
             lesions.near += widened(cells)
@@ -62,12 +62,12 @@ class LesionMap:
 
     @property
     def disc(self) -> tuple[float, ...] | None:
-        """The mean box of the optic disc, as fractions of the picture in right-eye orientation; None where it is not marked."""
+        """The mean box of the optic disc, as fractions of the picture in right-eye orientation; None if none is marked."""
         return tuple(np.mean(self.discs, axis=0).tolist()) if self.discs else None
 
     @property
     def note(self) -> str:
-        """How the eyes were laid over each other."""
+        """A sentence on how many eyes were mirrored."""
         if self.unknown == self.images:
             return f"{self.images} images, not mirrored: the side of the eyes is not known"
         unknown = f"; the side of {self.unknown} is not known, they are not mirrored" if self.unknown else ""
@@ -75,8 +75,7 @@ class LesionMap:
 
     @property
     def table(self) -> pd.DataFrame:
-        """The map in numbers: by type the images that have it, their lesions, and the share of the map's cells in each
-        quarter."""
+        """The map in numbers: for each type its images, its lesions, and the share of the map's cells in each quarter."""
         sides = ("left", "right") if self.unknown == self.images else ("temporal", "nasal")
         rows = {lesions.words: self._row(lesions, sides) for lesions in self.types.values()}
         return FullTable.from_dict(rows, orient="index") if rows else FullTable({"": ["no lesion masks"]}, index=["lesions"])

@@ -1,4 +1,4 @@
-"""The masks of one image: its entry in boxes.json, and sums by lesion type. Light to import, as worker processes do."""
+"""The masks of one image: its entry in boxes.json, and sums by lesion type. Worker processes import it, so it must be light."""
 
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -15,8 +15,8 @@ from retinal_lib.dataset.page import Page
 @dataclass(frozen=True)
 class TypeSums:
     """Sums over the masks of one lesion type. `in_boxes` and `in_named` are the lesions' pixels that lie in any box and in a
-    box that a description names; `named_area` and `box_area` are the pixels of the named boxes and of all boxes, shared ones
-    counted for each box."""
+    box that a description names; `named_area` and `box_area` are the pixels of the named boxes and of all boxes; pixels in
+    several boxes count for each."""
 
     images: int = 0
     lesions: int = 0
@@ -59,7 +59,7 @@ class TypeSums:
 
 
 def _inside(mask: Lesions, clusters: list[Cluster], owners: np.ndarray) -> np.ndarray:
-    """Whether the box of a lesion's cluster, as written, holds the lesion whole; bool [n]."""
+    """Says for each lesion whether the box of its cluster, as written, contains it; bool [n]."""
     width, height = mask.size
     outer = np.array([cluster.box for cluster in clusters]).reshape(-1, 4)[owners] * [width, height, width, height]
     slack = 1e-6
@@ -67,7 +67,7 @@ def _inside(mask: Lesions, clusters: list[Cluster], owners: np.ndarray) -> np.nd
 
 
 class MaskTask(NamedTuple):
-    """One image whose masks are to be summarised: its name in boxes.json, file, masks by type, eye, and AutoMorph's crop."""
+    """The input of `summarise`: an image's name in boxes.json, file, masks by type, eye, and AutoMorph's crop."""
 
     image: str
     path: Path
@@ -77,7 +77,7 @@ class MaskTask(NamedTuple):
 
 
 class MaskSummary(NamedTuple):
-    """The masks of one image: its entry in boxes.json, sums by lesion type, and sentences on what could not be used."""
+    """The masks of one image: its entry in boxes.json, sums by lesion type, and sentences on masks that could not be used."""
 
     entry: dict[str, object]
     sums: dict[str, TypeSums]

@@ -1,4 +1,4 @@
-"""AutoMorph's measurements of a whole dataset: how they spread, and which of them stand out."""
+"""AutoMorph's measurements of a whole dataset: their spread and their outliers."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.measurements import Feature
 from retinal_lib.display import FullTable
 
-# what a page shows; every measurement stands in the file beside it
+# the measurements in the notebook; the file holds all
 MAIN = (
     "Disc_height", "CDR_vertical", "CDR_horizontal", "Fractal_dimension", "Vessel_density", "Distance_tortuosity",
     "Artery_Average_width", "Vein_Average_width", "Squared_curvature_tortuosity",
     "CRAE_Knudtson_zone_b", "CRVE_Knudtson_zone_b", "AVR_Knudtson_zone_b",
 )  # fmt: skip
-FAR = 5.0  # as many robust standard deviations (1.4826 median distances) from the median stand out
-_ENOUGH = 8  # values from which on "far from the others" means something
+FAR = 5.0  # robust standard deviations (1.4826 median distances) from the median, beyond which a value is an outlier
+_MIN_VALUES = 8  # from this number on, "far from the others" is meaningful
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """The measurements of `images` (their titles): `written` as in the tables, and `trusted`, the plausible ones; NaN where
-    there is none; float [images, features], features as `measurements.features()`."""
+    """The measurements of `images` (their titles): `written` as in the tables, and `trusted`, the plausible ones; NaN for
+    none; float [images, features], features as `measurements.features()`."""
 
     images: tuple[str, ...]
     written: np.ndarray
@@ -32,18 +32,18 @@ class Measurements:
 
     def of(self, feature: Feature) -> tuple[np.ndarray, np.ndarray]:
         """Returns the trusted values of a measurement, and the values outside its plausible range; float [n] each."""
-        place = measurements.features().index(feature)
-        written, trusted = _known(self.written[:, place]), _known(self.trusted[:, place])
+        column = measurements.features().index(feature)
+        written, trusted = _without_nan(self.written[:, column]), _without_nan(self.trusted[:, column])
         return trusted, written[~_plausible(written, feature)]
 
     def table(self, columns: Sequence[str] = MAIN) -> pd.DataFrame:
-        """Returns by measurement how many images have it, its spread, and how many values are left out."""
+        """Returns for each measurement its number of images, its spread, and how many values are left out."""
         rows = [self._row(measurements.feature(column)) for column in columns]
         return FullTable([row for row in rows if row] or [{"measurement": "none: there are no AutoMorph results"}])
 
     def _row(self, feature: Feature) -> dict[str, object] | None:
         values, outside = self.of(feature)
-        written = len(_known(self.written[:, measurements.features().index(feature)]))
+        written = len(_without_nan(self.written[:, measurements.features().index(feature)]))
         if not written:
             return None
         spread = [f"{v:.{feature.digits}f}" for v in np.percentile(values, (5, 50, 95))] if len(values) else [""] * 3
@@ -59,18 +59,18 @@ class Measurements:
 
     @property
     def outliers(self) -> pd.DataFrame:
-        """Every value that is not plausible, and then those far from the others, the farthest first."""
-        rows = [row for place in range(len(measurements.features())) for row in self._outliers(place)]
+        """All values that are not plausible, then those far from the median, the farthest first."""
+        rows = [row for column in range(len(measurements.features())) for row in self._outliers(column)]
         rows.sort(key=lambda row: -row[0])
         return pd.DataFrame([row for _, *row in rows], columns=["image", "measurement", "value", "why"])
 
-    def _outliers(self, place: int) -> Iterator[tuple[float, str, str, str, str]]:
-        """How far from the median, image, measurement, value and reason of each value that stands out."""
-        feature = measurements.features()[place]
-        written, trusted = self.written[:, place], self.trusted[:, place]
-        known = _known(trusted)
-        median = float(np.median(known)) if len(known) else 0.0
-        deviation = 1.4826 * float(np.median(np.abs(known - median))) if len(known) >= _ENOUGH else 0.0
+    def _outliers(self, column: int) -> Iterator[tuple[float, str, str, str, str]]:
+        """Distance from the median, image, measurement, value and reason of each outlier of a column."""
+        feature = measurements.features()[column]
+        written, trusted = self.written[:, column], self.trusted[:, column]
+        values = _without_nan(trusted)
+        median = float(np.median(values)) if len(values) else 0.0
+        deviation = 1.4826 * float(np.median(np.abs(values - median))) if len(values) >= _MIN_VALUES else 0.0
         for i in np.flatnonzero(~np.isnan(written) & ~_plausible(written, feature)).tolist():
             failed = written[i] == -1
             why = "AutoMorph found nothing to measure" if failed else f"plausible is {range_of(feature)}"
@@ -81,7 +81,7 @@ class Measurements:
             yield far[i], self.images[i], feature.words, feature.say(written[i]), why
 
 
-def _known(values: np.ndarray) -> np.ndarray:
+def _without_nan(values: np.ndarray) -> np.ndarray:
     return values[~np.isnan(values)]
 
 
@@ -90,12 +90,12 @@ def _plausible(values: np.ndarray, feature: Feature) -> np.ndarray:
 
 
 def range_of(feature: Feature) -> str:
-    """Returns the plausible range as text."""
+    """Returns a measurement's plausible range as text."""
     return f"{round(feature.low, 3) + 0.0:g} to {feature.high:g}"
 
 
 def read(data: BaseDescription, images: Sequence[str], title: Callable[[str], str]) -> Measurements:
-    """Returns the measurements of these images of a dataset, those without any left out."""
+    """Returns the measurements of these images of a dataset; images without any are left out."""
     names, written, trusted = [], [], []
     for name in images:
         results = data.image(name).automorph

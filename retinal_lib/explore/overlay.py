@@ -1,4 +1,4 @@
-"""What is drawn over a picture: the boxes and masks of its lesions, and what makes a picture worth a second look."""
+"""The lesions drawn over a picture: boxes and masks; and the ranking of pictures for review."""
 
 import heapq
 from collections.abc import Iterator, Sequence
@@ -17,16 +17,16 @@ from retinal_lib.dataset.lesions.locations import Side
 from retinal_lib.dataset.page import Page
 from retinal_lib.drawing import Hue
 
-_EDGE = 0.015  # a box this near the end of the round field, as a share of the picture's width, touches its edge
-_DARK = 24  # no channel of a pixel outside the field is brighter, of 255
-_NEAR = 0.06  # of the picture: lesions nearer to each other are not both enlarged
-_SIDE = 256  # pixels of the picture that the field is looked for in
+_EDGE = 0.015  # of the picture's width: a box this near the end of the field of view touches its edge
+_DARK = 24  # of 255: outside the field of view, no channel of a pixel is brighter
+_NEAR = 0.06  # of the picture: of lesions nearer to each other, only one is enlarged
+_SIDE = 256  # pixels of the picture in which the field of view is searched
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One lesion type of an image: code, words for one and many, hue, mask file, the clusters (their boxes as fractions of
-    the picture) with the most pixels first, how many lesions there are, and their share of the image (0 to 1)."""
+    """One lesion type of an image: code, words for one and many, hue, mask file, its clusters (boxes as fractions of the
+    picture), those with the most pixels first, the number of lesions, and their share of the image (0 to 1)."""
 
     kind: str
     one: str
@@ -39,7 +39,7 @@ class Layer:
 
     @property
     def short(self) -> str:
-        """The words for many, without what stands in brackets."""
+        """The words for many, without a part in brackets."""
         return self.many.split(" (")[0]
 
     @property
@@ -50,10 +50,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Overlay:
-    """One image and what lies over it. `title` is what it is called where people look, `size` its (width, height) in
-    pixels, `landmarks` are boxes by their words, `named` is how many boxes of a type a description names, `crop` what
-    AutoMorph cropped the picture by, `nasal_side` where the nose is (right, left, unknown),
-    `missing` what could not be used. Masks are read again where they are drawn: many overlays take little memory."""
+    """One image with its lesions. `title` is its name in figures, `size` its (width, height) in pixels, `landmarks` are boxes
+    by words, `named` is the number of boxes of a type that a description names, `crop` is AutoMorph's crop of the picture,
+    `nasal_side` the side of the nose (right, left, unknown), `missing` are sentences on masks that could not be used. Masks
+    are read again when they are drawn, so that many overlays take little memory."""
 
     title: str
     path: Path
@@ -72,60 +72,60 @@ class Overlay:
 
     @property
     def boxes(self) -> int:
-        """How many boxes there are."""
+        """The number of boxes."""
         return len(self.clusters)
 
     @property
     def fill(self) -> float:
-        """The lesions' share of the pixels of all boxes, 0 to 1; 1 where there is none."""
+        """The lesions' share of the pixels of all boxes, 0 to 1; 1 if there are no boxes."""
         area = sum(cluster.pixels / cluster.fill for cluster in self.clusters)
         return sum(cluster.pixels for cluster in self.clusters) / area if area else 1.0
 
     @cached_property
     def edge_boxes(self) -> int:
-        """How many boxes touch the edge of the field of view. UserError: the image cannot be read."""
+        """The number of boxes that touch the edge of the field of view. UserError: the image cannot be read."""
         edges = np.array([cluster.box for cluster in self.clusters])
         return int(touches_field_edge(np.asarray(images.load_upright(self.path, _SIDE)), edges).sum()) if len(edges) else 0
 
     @property
     def caption(self) -> str:
-        """What makes it worth a second look."""
+        """The number of boxes, those at the edge, and their fill, in words."""
         if not self.boxes:
             return "no lesion is marked"
         edge = f", {self.edge_boxes} at the edge" if self.edge_boxes else ""
         return f"{self.boxes} {'box' if self.boxes == 1 else 'boxes'}{edge}, {self.fill:.0%} filled"
 
     def mask(self, layer: Layer) -> np.ndarray:
-        """The mask of a layer as the picture shows it, bool [height, width]: cut where the picture is AutoMorph's crop."""
+        """Returns the mask of a layer, bool [height, width], cropped as AutoMorph cropped the picture."""
         return raster(self._lesions(layer))
 
     def _lesions(self, layer: Layer) -> Lesions:
         return lesion_facts.shown(boxes.read(layer.path), self.size, self.crop)
 
     def smallest(self, count: int) -> list[tuple[Layer, Lesion]]:
-        """The smallest lesions, the types in turn, none close to another, each with its box as a fraction of the picture."""
-        turns = [self._upwards(layer, 10 * count) for layer in self.layers]
+        """Returns the smallest lesions, taking the types in turn, none close to another; boxes are fractions of the picture."""
+        queues = [self._smallest_first(layer, 10 * count) for layer in self.layers]
         chosen: list[tuple[Layer, Lesion]] = []
-        while turns and len(chosen) < count:
-            for turn in list(turns):
-                pair = next((pair for pair in turn if all(_apart(pair[1], other) for _, other in chosen)), None)
+        while queues and len(chosen) < count:
+            for queue in list(queues):
+                pair = next((pair for pair in queue if all(_far_apart(pair[1], other) for _, other in chosen)), None)
                 if pair is None:
-                    turns.remove(turn)
+                    queues.remove(queue)
                 elif len(chosen) < count:
                     chosen.append(pair)
         return chosen
 
-    def _upwards(self, layer: Layer, count: int) -> Iterator[tuple[Layer, Lesion]]:
+    def _smallest_first(self, layer: Layer, count: int) -> Iterator[tuple[Layer, Lesion]]:
         for lesion in heapq.nsmallest(count, self._lesions(layer).lesions, key=lambda lesion: lesion.pixels):
             yield layer, lesion
 
 
-def _apart(one: Lesion, other: Lesion) -> bool:
+def _far_apart(one: Lesion, other: Lesion) -> bool:
     return any(abs(a - b) > _NEAR for a, b in zip(one.box[:2], other.box[:2], strict=True))
 
 
 def read(page: Page, image: Image, title: str = "") -> Overlay:
-    """Reads the overlay of an image of a dataset; `title` where its name is not to be shown. UserError: it is not used."""
+    """Reads the overlay of an image of a dataset; `title` replaces a private name. UserError: the image is not used."""
     image.require_usable()
     if not page.masks:
         return Overlay(title or image.name, image.path, (1, 1), (), {}, 0)
@@ -160,9 +160,9 @@ def raster(mask: Lesions) -> np.ndarray:
     return marked
 
 
-def shares(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Returns how much of each cell of a grid of `size` (columns, rows) is marked in a mask [height, width], 0 to 1 [rows,
-    columns]; the grid must not be finer than the mask."""
+def coverage(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Returns the marked share of each cell, when a grid of `size` (columns, rows) is laid over a mask [height, width]: 0 to 1
+    [rows, columns]. The grid must not be finer than the mask."""
     across = np.linspace(0, mask.shape[1], size[0] + 1).astype(int)
     down = np.linspace(0, mask.shape[0], size[1] + 1).astype(int)
     sums = np.add.reduceat(np.add.reduceat(mask, down[:-1], axis=0, dtype=np.int32), across[:-1], axis=1)
@@ -176,8 +176,8 @@ def touches_field_edge(pixels: np.ndarray, edges: np.ndarray) -> np.ndarray:
     height, width = bright.shape
     x = np.clip((edges[:, [0, 2]].mean(axis=1) * width).astype(int), 0, width - 1)
     y = np.clip((edges[:, [1, 3]].mean(axis=1) * height).astype(int), 0, height - 1)
-    left, right = _ends(bright)
-    top, bottom = _ends(bright.T)
+    left, right = _field_limits(bright)
+    top, bottom = _field_limits(bright.T)
     across, down = _EDGE, _EDGE * width / height
     return (
         (edges[:, 0] <= left[y] / width + across)
@@ -187,8 +187,8 @@ def touches_field_edge(pixels: np.ndarray, edges: np.ndarray) -> np.ndarray:
     )
 
 
-def _ends(bright: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The first bright pixel of each row, and the place after the last one; a row without any counts as whole."""
+def _field_limits(bright: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first bright pixel of each row and the one after the last; a row without bright pixels counts as bright throughout."""
     any_bright, width = bright.any(axis=1), bright.shape[1]
     first = np.where(any_bright, bright.argmax(axis=1), 0)
     last = np.where(any_bright, width - bright[:, ::-1].argmax(axis=1), width)
@@ -196,13 +196,13 @@ def _ends(bright: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rank(values: Sequence[float]) -> np.ndarray:
-    """Returns how many values are smaller than each one, int [n]: equal values share a rank."""
+    """Returns the rank of each value, int [n]: how many values are smaller; equal values share a rank."""
     return np.searchsorted(np.sort(values), values)
 
 
 def rank_for_review(overlays: Sequence[Overlay]) -> list[int]:
-    """Returns the places of the overlays, those first that most want a second look: by the mean of three ranks, most boxes,
-    lowest fill, most boxes at the edge of the field. Ties stay in the order given; images without lesions come last.
+    """Returns the indices of the overlays, those that need review most first: by the mean of three ranks, most boxes, lowest
+    fill, most boxes at the edge of the field. Ties keep their order; images without lesions come last.
     UserError: a picture cannot be read."""
     ranks = rank([-o.boxes for o in overlays]) + rank([o.fill for o in overlays]) + rank([-o.edge_boxes for o in overlays])
     return np.lexsort((ranks, [not o.boxes for o in overlays])).tolist()

@@ -13,18 +13,18 @@ from retinal_lib.errors import UserError
 from retinal_lib.explore import overlay
 from retinal_lib.explore.overlay import Layer, Lesion, Overlay
 
-_SIDE = 1200  # pixels of a picture in panels: at 2.4 inches more than 300 to the inch hold nothing
+_SIDE = 1200  # pixels of a picture in panels: 500 dots per inch at 2.4 inches
 _THUMB = 480  # of a contact sheet
 _INSETS = 6
-_LEAST = 96  # pixels of the picture that an inset shows at least
-_CLEAR = 0.12  # coverage from which a cell of a mask is drawn as marked: the smallest lesions stay visible
-_DOTS = 100  # to the inch of a card of 8 inches
+_MIN_INSET = 96  # pixels of the picture that an inset shows
+_MIN_COVERAGE = 0.12  # a marked cell is drawn with at least this coverage: the smallest lesions stay visible
+_DPI = 100  # of an image pair 8 inches wide
 _LANDMARK = Hue(drawing.LANDMARK, (1.5, 1.5))
 
 
 def panels(image: Overlay, insets: int = _INSETS) -> Figure:
-    """Draws picture, mask and boxes of one image side by side; below, its smallest lesions enlarged, at the picture's own
-    pixels, with their outline. Thick boxes are those that a description names. UserError: the picture cannot be read."""
+    """Draws picture, mask and boxes of one image side by side; below, its smallest lesions enlarged, at the picture's full
+    resolution, with their outlines. A description names the thick boxes. UserError: the picture cannot be read."""
     with drawing.style():
         lesions = image.smallest(insets)
         ratio = image.size[1] / image.size[0] if image.layers else 0.7
@@ -46,7 +46,7 @@ def panels(image: Overlay, insets: int = _INSETS) -> Figure:
 
 
 def contact(overlays: Sequence[Overlay], columns: int = 4, order: bool = True) -> Figure:
-    """Draws many pictures with their boxes; those most in need of review first (see `overlay.rank_for_review`), unless
+    """Draws many pictures with their boxes; those that need review most first (see `overlay.rank_for_review`), unless
     `order` is False. UserError: a picture cannot be read."""
     if not overlays:
         return drawing.sentence("there is no image to show")
@@ -57,31 +57,31 @@ def contact(overlays: Sequence[Overlay], columns: int = 4, order: bool = True) -
     high = max(p.shape[0] / p.shape[1] for p in pictures) * drawing.WIDTH / columns + 0.33
     with drawing.style():
         figure, axes = drawing.grid(rows, columns, high * rows + 0.3)
-        for place, image, pixels in zip(axes.flat, overlays, pictures, strict=False):
-            drawing.show(place, pixels, drawing.short(image.title, 128 // columns), image.caption)
-            draw(place, image, 0.6)
-        for place in axes.flat[len(overlays) :]:
-            place.axis("off")
+        for panel, image, pixels in zip(axes.flat, overlays, pictures, strict=False):
+            drawing.show(panel, pixels, drawing.short(image.title, 128 // columns), image.caption)
+            draw(panel, image, 0.6)
+        for panel in axes.flat[len(overlays) :]:
+            panel.axis("off")
         drawing.legend(figure, _legend(overlays))
     return figure
 
 
 def image_pair(image: Overlay) -> Figure:
-    """Draws one image without and with its boxes, side by side, and nothing else: for pages that have words of their own.
+    """Draws one image without and with its boxes, side by side, without any text, for pages that have their own.
     UserError: the picture cannot be read."""
     pixels = np.asarray(images.load_upright(image.path, _THUMB))
     with drawing.style():
         figure = drawing.figure(4 * pixels.shape[0] / pixels.shape[1], 8)
         figure.get_layout_engine().set(w_pad=0, h_pad=0, wspace=0.01, hspace=0)
         axes = figure.subplots(1, 2)
-        for place in axes:
-            drawing.show(place, pixels)
+        for panel in axes:
+            drawing.show(panel, pixels)
         draw(axes[1], image, 1.1)
     return figure
 
 
 def draw(axes: Axes, image: Overlay, width: float = 0.8) -> None:
-    """Draws the boxes over the picture in `axes`: thick where a description names them, thin beyond; landmarks white."""
+    """Draws the boxes over the picture in `axes`: thick ones if a description names them, else thin ones; landmarks white."""
     for words, box in image.landmarks.items():
         drawing.boxes(axes, [box], _LANDMARK, width * 0.8, words)
     for layer in image.layers:
@@ -94,8 +94,8 @@ def masks(image: Overlay, size: tuple[int, int]) -> np.ndarray:
     """Returns all masks of an image in their colours on black, uint8 [height, width, 3] of `size` (width, height)."""
     pixels = np.zeros((size[1], size[0], 3))
     for layer in image.layers:
-        cover = overlay.shares(image.mask(layer), size)
-        alpha = np.where(cover > 0, np.maximum(cover, _CLEAR) ** 0.5, 0)[..., None]
+        cover = overlay.coverage(image.mask(layer), size)
+        alpha = np.where(cover > 0, np.maximum(cover, _MIN_COVERAGE) ** 0.5, 0)[..., None]
         pixels = pixels * (1 - alpha) + alpha * rgb(layer.hue.colour)
     return pixels.round().astype(np.uint8)
 
@@ -119,55 +119,55 @@ def _enlarge(axes: Sequence[Axes], image: Overlay, lesions: list[tuple[Layer, Le
     """Draws the insets; returns the lesions' centres as fractions of the picture."""
     pixels = np.asarray(images.load_upright(image.path, max(image.size)))
     high, wide = pixels.shape[:2]
-    cached = {layer.kind: image.mask(layer) for layer, _ in lesions}
+    mask_of = {layer.kind: image.mask(layer) for layer, _ in lesions}
     centres = []
-    for place, letter, (layer, lesion) in zip(axes, ascii_lowercase, lesions, strict=False):
+    for panel, letter, (layer, lesion) in zip(axes, ascii_lowercase, lesions, strict=False):
         x0, y0, x1, y1 = np.array(lesion.box) * (wide, high, wide, high)
-        side = min(max(_LEAST, 3 * (x1 - x0), 3 * (y1 - y0)), wide, high)
+        side = min(max(_MIN_INSET, 3 * (x1 - x0), 3 * (y1 - y0)), wide, high)
         left = round(min(max((x0 + x1 - side) / 2, 0), wide - side))
         top = round(min(max((y0 + y1 - side) / 2, 0), high - side))
         side = round(side)
-        drawing.show(place, pixels[top : top + side, left : left + side], f"{letter}  {layer.one.split(' (')[0]}")
-        mask = cached[layer.kind]
+        drawing.show(panel, pixels[top : top + side, left : left + side], f"{letter}  {layer.one.split(' (')[0]}")
+        mask = mask_of[layer.kind]
         down, across = mask.shape[0] / high, mask.shape[1] / wide
         rows = slice(math.floor(top * down), math.ceil((top + side) * down))
         columns = slice(math.floor(left * across), math.ceil((left + side) * across))
         extent = [columns.start / across - left, columns.stop / across - left, rows.stop / down - top, rows.start / down - top]
-        drawing.outline(place, mask[rows, columns], layer.hue, np.array(extent) - 0.5)
-        place.set_xlim(-0.5, side - 0.5)
-        place.set_ylim(side - 0.5, -0.5)
+        drawing.outline(panel, mask[rows, columns], layer.hue, np.array(extent) - 0.5)
+        panel.set_xlim(-0.5, side - 0.5)
+        panel.set_ylim(side - 0.5, -0.5)
         decade = 10 ** math.floor(math.log10(side / 2))
         length = 2 * decade if side / 2 > 2 * decade else decade
-        drawing.ruler(place, length, f"{length} px")
+        drawing.ruler(panel, length, f"{length} px")
         centres.append(((x0 + x1) / 2 / wide, (y0 + y1) / 2 / high))
-    for place in axes[len(lesions) :]:
-        place.axis("off")
+    for panel in axes[len(lesions) :]:
+        panel.axis("off")
     return centres
 
 
 def write(overlays: Sequence[Overlay], file: Path, title: str, note: str = "", order: bool = True) -> Path:
-    """Writes the sheet as one HTML file and returns its path: each image without and with its boxes, those most in need of
-    review first (see `overlay.rank_for_review`), unless `order` is False. `note` is a sentence under the title, such as the
+    """Writes the sheet as one HTML file and returns its path: each image without and with its boxes, those that need review
+    most first (see `overlay.rank_for_review`), unless `order` is False. `note` is a sentence under the title, such as the
     source and terms. Images that cannot be read are named at the end. UserError: the file cannot be written."""
-    cards, unread = [], []
+    pairs, unreadable = [], []
     with display.Bar(len(overlays), "pictures") as bar:
         for done, image in enumerate(overlays, start=1):
             try:
-                cards.append((image, drawing.jpeg(image_pair(image), _DOTS)))
+                pairs.append((image, drawing.jpeg(image_pair(image), _DPI)))
             except UserError as error:
-                unread.append(str(error))
+                unreadable.append(str(error))
             bar.show(done)
     if order:
-        cards = [cards[i] for i in overlay.rank_for_review([image for image, _ in cards])]
-    shown = [image for image, _ in cards]
+        pairs = [pairs[i] for i in overlay.rank_for_review([image for image, _ in pairs])]
+    overlays = [image for image, _ in pairs]
     html = display.render(
         "explore/sheet.html",
         title=title,
         note=note,
-        named=max((image.named for image in shown), default=0),
-        colours={words: hue.colour for words, hue in _legend(shown)},
-        cards=cards,
-        unread=unread,
+        named=max((image.named for image in overlays), default=0),
+        colours={words: hue.colour for words, hue in _legend(overlays)},
+        pairs=pairs,
+        unreadable=unreadable,
     )
     with files.atomic_write(file) as page:
         page.write(html)
