@@ -94,7 +94,7 @@ def test_repair_puts_the_image_in_its_place(first: str, tmp_path: Path) -> None:
 
 def test_repair_refuses_what_it_cannot_mend(tmp_path: Path) -> None:
     for bad in (entry("a", answer=""), entry("a", "<image>", "An eye. <image>"), {"id": "a"}):
-        with pytest.raises(UserError, match=r"a.jsonl, line 1: .*only (the|its) place"):
+        with pytest.raises(UserError, match=r"a.jsonl, line 1: .*repair can only move"):
             repair(put(tmp_path / "a.jsonl", bad), tmp_path / "b.jsonl")
     assert not (tmp_path / "b.jsonl").exists()
 

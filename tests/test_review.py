@@ -109,10 +109,10 @@ def test_what_is_not_there_is_told(tmp_path: Path, folder: Path) -> None:
         whole.replace(b'"traces"', b'"old"'),
     ):
         lineage.write_bytes(broken)
-        with pytest.raises(UserError, match="not whole"):
+        with pytest.raises(UserError, match="are incomplete"):
             load(folder)
     lineage.unlink()
-    with pytest.raises(UserError, match="not whole"):
+    with pytest.raises(UserError, match="are incomplete"):
         load(folder)
     (folder / "manifest.json").write_text("[]")
     with pytest.raises(UserError, match="no finished run"):
@@ -174,7 +174,7 @@ def test_a_conversation_that_changed_is_unreviewed_again(folder: Path) -> None:
     review = load(folder)
     review.accept(review.all[0])
     spoil(folder, lambda said, origin: said["conversations"][1].update(value="Another answer."))
-    with pytest.raises(UserError, match="made anew"):
+    with pytest.raises(UserError, match="was repeated since"):
         review.item(review.all[0])
     again = load(folder)
     assert again.mine(again.all[0]).state == "unreviewed"

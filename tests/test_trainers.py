@@ -236,7 +236,7 @@ def test_wrong_input_is_named(tmp_path: Path) -> None:
 def test_a_picture_that_is_not_there_is_named(tmp_path: Path) -> None:
     root = pictures(tmp_path / "data")
     (root / "my" / "c.png").unlink()
-    with pytest.raises(UserError, match=r"1 of 3 pictures are not under .*data, the first my/c.png"):
+    with pytest.raises(UserError, match=r"1 of 3 pictures are not in .*data, the first my/c.png"):
         export([put(tmp_path / "run")], "llava", images=root)
 
 

@@ -188,7 +188,7 @@ def touches_field_edge(pixels: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def _field_limits(bright: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The first bright pixel of each row and the one after the last; a row without bright pixels counts as bright throughout."""
+    """The first bright pixel of each row and the one after the last; a row without bright pixels counts as bright."""
     any_bright, width = bright.any(axis=1), bright.shape[1]
     first = np.where(any_bright, bright.argmax(axis=1), 0)
     last = np.where(any_bright, width - bright[:, ::-1].argmax(axis=1), width)

@@ -1,1 +1,1 @@
-"""People look and decide."""
+"""Conversations reviewed by people: their decisions, error rates and agreement."""

@@ -1,4 +1,4 @@
-"""From a sample to the whole: which samples to draw, the error rate with its interval, and how far two reviewers agree."""
+"""Statistics of a review: drawing samples, the error rate with its interval, and the agreement of two reviewers."""
 
 import hashlib
 from collections import defaultdict
@@ -9,11 +9,11 @@ from typing import NamedTuple, TypeVar
 from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score
 
-Thing = TypeVar("Thing")
+Item = TypeVar("Item")
 
 
 class Rate(NamedTuple):
-    """An error rate with the exact interval around it; all three are shares, None where nothing was looked at.
+    """An error rate with the exact interval around it; all three are shares, None if nothing was looked at.
 
     With no error, or with nothing but errors, the interval is one-sided.
     """
@@ -43,21 +43,22 @@ def _percent(share: float) -> str:
 
 
 def draw(
-    things: Iterable[Thing], number: int, stratum: Callable[[Thing], str], name: Callable[[Thing], str], seed: int = 0
-) -> list[Thing]:
-    """Draws at most `number` things of each stratum and returns them in the order given. Seed and name alone decide, so that
-    a longer list draws the same ones again, apart from those that newcomers displace. ValueError: the number is negative."""
+    items: Iterable[Item], number: int, stratum: Callable[[Item], str], name: Callable[[Item], str], seed: int = 0
+) -> list[Item]:
+    """Draws at most `number` items of each stratum and returns them in the order given. The draw depends on
+    seed and names alone, so that a longer list draws the same items, except those that new items displace. ValueError: the
+    number is negative."""
     if number < 0:
-        raise ValueError(f"{number} things cannot be drawn")
-    things = list(things)
+        raise ValueError(f"{number} items cannot be drawn")
+    items = list(items)
     strata: dict[str, list[int]] = defaultdict(list)
-    for place, thing in enumerate(things):
-        strata[stratum(thing)].append(place)
+    for index, item in enumerate(items):
+        strata[stratum(item)].append(index)
     chosen = set()
-    for places in strata.values():
-        places.sort(key=lambda place: hashlib.sha256(f"{seed}:{name(things[place])}".encode()).digest())
-        chosen.update(places[:number])
-    return [thing for place, thing in enumerate(things) if place in chosen]
+    for indices in strata.values():
+        indices.sort(key=lambda index: hashlib.sha256(f"{seed}:{name(items[index])}".encode()).digest())
+        chosen.update(indices[:number])
+    return [item for index, item in enumerate(items) if index in chosen]
 
 
 def rate(errors: int, looked_at: int, level: float = 0.95) -> Rate:
@@ -75,26 +76,26 @@ def rate(errors: int, looked_at: int, level: float = 0.95) -> Rate:
 def weighted(strata: Sequence[tuple[int, int, int]], level: float = 0.95) -> Rate:
     """Returns the error rate of a whole from (size, errors, looked at) of each of its strata, weighted by their sizes.
 
-    The interval adds up the strata's own, each at a level so high that all of them hold together at `level`: it is never
-    too narrow, whatever was drawn from each. A stratum that nobody looked into may hold any share of errors.
+    The interval is the sum of the strata's intervals, each at a level so high that all hold together at `level`: it is never
+    too narrow, whatever was drawn from each. A stratum without reviews may have any share of errors.
     """
     strata = [row for row in strata if row[0]]
     total, errors, looked_at = (sum(row[i] for row in strata) for i in range(3))
     if len(strata) == 1 or not looked_at:
         return rate(errors, looked_at, level)
-    each = 1 - (1 - level) / len(strata)
+    level_of_each = 1 - (1 - level) / len(strata)
     low = high = estimate = 0.0
-    for size, wrong, seen in strata:
-        part = rate(wrong, seen, each)
-        estimate += size / total * (part.estimate if seen else 0.5)
+    for size, errors_in_stratum, reviewed in strata:
+        part = rate(errors_in_stratum, reviewed, level_of_each)
+        estimate += size / total * (part.estimate if reviewed else 0.5)
         low += size / total * (part.low or 0.0)
-        high += size / total * (part.high if seen else 1.0)
+        high += size / total * (part.high if reviewed else 1.0)
     return Rate(errors, looked_at, estimate, low, high, level)
 
 
 class Agreement(NamedTuple):
-    """How far two people agree on what both looked at: the share of equal verdicts, and Cohen's kappa (None: not defined,
-    since chance alone would make them agree)."""
+    """The agreement of two people on `both` samples that both reviewed: the share of equal verdicts, and Cohen's kappa (None if
+    it is not defined, since both gave one verdict only)."""
 
     both: int
     equal: float | None
@@ -108,7 +109,7 @@ class Agreement(NamedTuple):
 
 
 def agreement(pairs: Iterable[tuple[Hashable, Hashable]]) -> Agreement:
-    """Returns the agreement (kappa unweighted) of pairs of verdicts, one pair for each thing that both have judged."""
+    """Returns the agreement (kappa unweighted) of pairs of verdicts, one pair for each sample that both reviewed."""
     pairs = list(pairs)
     if not pairs:
         return Agreement(0, None, None)

@@ -1,4 +1,4 @@
-"""Reviewers' decisions, a line each in reviews.jsonl: only ever added to, and readable again after any crash."""
+"""Reviewers' decisions, one line each in reviews.jsonl: lines are only added, and the file stays readable after any crash."""
 
 import os
 import re
@@ -13,31 +13,32 @@ from filelock import FileLock, Timeout
 
 from retinal_lib import paths
 from retinal_lib.conversation import IMAGE, Conversation, problems
+from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.files import atomic_write, json_line, json_lines, sha256
 
 FILE = "reviews.jsonl"
-WHAT = ("accept", "reject", "fix", "comment", "undo")
+ACTIONS = ("accept", "reject", "fix", "comment", "undo")
 STATES = ("unreviewed", "accepted", "fixed", "rejected", "disputed")  # disputed: reviewers differ
 REVIEWED = {
     "accepted": "only what reviewers accepted or fixed",
-    "unrejected": "that, and what no one has reviewed yet",
+    "unrejected": "that, and what nobody has reviewed yet",
 }
 _WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
-_WAIT = 10  # seconds for another reviewer's line to be written
+_WAIT = 10  # seconds to wait while another reviewer writes
 
 
 @dataclass(frozen=True)
 class Decision:
-    """One decision of a reviewer (`who`) on a sample, `sha256` being that of its conversation as the run wrote it. A fix
-    replaces the `part` (question or answer) of `turn` by `text`; of the others, `text` is the comment. An undo names the `key`
-    of the decision that it takes back."""
+    """One decision of a reviewer (`who`) on a sample, where `sha256` is that of the conversation as the run wrote it. A fix
+    replaces the `part` (question or answer) of `turn` by `text`; for other decisions, `text` is the comment. An undo names the
+    `key` of the decision that it takes back."""
 
     key: str
     id: str
     sha256: str
     who: str
-    when: str  # UTC, to the microsecond; later ones of a reviewer are always later
+    when: str  # UTC, in microseconds; increases with each decision of a reviewer
     what: str
     turn: int = 0
     part: str = ""
@@ -53,12 +54,12 @@ class Decision:
 
 
 _FIELDS = tuple(field.name for field in fields(Decision))
-_NEEDED = ("key", "id", "sha256", "who", "when", "what")
+_REQUIRED = ("key", "id", "sha256", "who", "when", "what")
 
 
 @dataclass
 class Verdict:
-    """The result of a reviewer's decisions on a sample: the state (unreviewed where there are comments only), the fixes as
+    """The result of a reviewer's decisions on a sample: the state (unreviewed if there are only comments), the fixes as
     {(turn, part): text}, and the comments."""
 
     state: str = "unreviewed"
@@ -67,7 +68,7 @@ class Verdict:
 
 
 def conversation_hash(conversation: list[dict[str, str]]) -> str:
-    """Returns the sha256 by which a decision names the conversation it was made on."""
+    """Returns the sha256 by which a decision identifies its conversation."""
     return sha256(json_line(conversation))
 
 
@@ -75,8 +76,8 @@ def conversation_hash(conversation: list[dict[str, str]]) -> str:
 
 
 def read(file: Path) -> tuple[list[Decision], int]:
-    """Returns the decisions of a file in order, and how many of its lines cannot be read (a write that was cut short leaves
-    one); none where there is no such file. UserError: the file cannot be read at all."""
+    """Returns the decisions of a file in order, and the number of unreadable lines (an interrupted write leaves one); both are
+    empty if there is no such file. UserError: the file cannot be read at all."""
     if not file.exists():
         return [], 0
     lines = [_decision(value) for _, value in json_lines(file)]
@@ -86,8 +87,8 @@ def read(file: Path) -> tuple[list[Decision], int]:
 def _decision(entry: object) -> Decision | None:
     if (
         not isinstance(entry, dict)
-        or not all(isinstance(entry.get(name), str) for name in _NEEDED)
-        or entry["what"] not in WHAT
+        or not all(isinstance(entry.get(name), str) for name in _REQUIRED)
+        or entry["what"] not in ACTIONS
     ):
         return None
     values = {name: entry[name] for name in _FIELDS if name in entry}
@@ -98,7 +99,7 @@ def _decision(entry: object) -> Decision | None:
 
 def ordered(decisions: Iterable[Decision]) -> list[Decision]:
     """Returns each decision once, in the order in which they were made."""
-    one_each = {decision.key: decision for decision in sorted(decisions, key=_line)}  # of two with one key, always the same
+    one_each = {decision.key: decision for decision in sorted(decisions, key=_line)}  # always the same one of two with one key
     return sorted(one_each.values(), key=lambda decision: decision.order)
 
 
@@ -108,11 +109,11 @@ def _line(decision: Decision) -> str:
 
 def _entry(decision: Decision) -> dict:
     plain = {name: getattr(decision, name) for name in _FIELDS}
-    return {name: value for name, value in plain.items() if name in _NEEDED or value}
+    return {name: value for name, value in plain.items() if name in _REQUIRED or value}
 
 
 def append(file: Path, decision: Decision) -> None:
-    """Adds a line; it is on disk when this returns. Where an earlier write was cut short, a line feed comes first, so that
+    """Adds a line, which is on disk when the function returns. After an interrupted write, a line feed comes first, so that
     only that line is lost. UserError: the file cannot be written."""
     line = _line(decision).encode()
     try:
@@ -121,13 +122,13 @@ def append(file: Path, decision: Decision) -> None:
                 lines.seek(end - 1)
                 line = line if lines.read(1) == b"\n" else b"\n" + line
             written = lines.write(line)
-            while written < len(line):  # a disk that is nearly full takes a part
+            while written < len(line):  # a nearly full disk may take only a part
                 written += lines.write(line[written:])
             os.fsync(lines.fileno())
     except OSError as error:
         raise UserError(
-            f"{paths.display_path(file)} cannot be written ({error.strerror or error}), so nothing was decided; make room for "
-            "it or allow writing there, then decide again"
+            f"{paths.display_path(file)} cannot be written ({error.strerror or error}), so your decision was not saved; free "
+            "disk space or allow writing there, then decide again"
         ) from error
 
 
@@ -141,17 +142,18 @@ def _locked(file: Path) -> Iterator[None]:
 
 
 def merge(sources: Iterable[str | Path], target: str | Path) -> int:
-    """Writes the decisions of several reviews.jsonl as one, each once, and returns their number. The order of the sources
-    does not matter, and the target may be one of them. UserError: a source is not there or has broken lines, or the target
-    cannot be written."""
+    """Writes the decisions of several reviews.jsonl into one file, each once, and returns their number. The order of the
+    sources does not matter, and the target may be one of them. UserError: a source does not exist or has unreadable lines,
+    or the target cannot be written."""
     merged: list[Decision] = []
     target = paths.resolve(target)
     for source in map(paths.resolve, sources):
         if not source.is_file():
-            raise UserError(f"{paths.display_path(source)} is not there: name the {FILE} of a reviewer")
-        decisions, broken = read(source)
-        if broken:
-            raise UserError(f"{paths.display_path(source)}: {broken} of its lines cannot be read; take them out, then merge")
+            raise UserError(f"{paths.display_path(source)} does not exist; name a reviewer's {FILE}")
+        decisions, unreadable = read(source)
+        if unreadable:
+            lines = count(unreadable, "line")
+            raise UserError(f"{paths.display_path(source)}: {lines} cannot be read; remove what is broken, then merge")
         merged += decisions
     merged = ordered(merged)
     with _locked(target), atomic_write(target) as file:
@@ -163,7 +165,7 @@ def merge(sources: Iterable[str | Path], target: str | Path) -> int:
 
 
 def new_decision(earlier: list[Decision], who: str, what: str, **fields: object) -> Decision:
-    """Returns a decision made now, or just after the reviewer's latest one where the clock was put back."""
+    """Returns a decision with the current time, or just after the reviewer's latest one if the clock was set back."""
     last = max((d.when for d in earlier if d.who == who), default="")
     now = datetime.now(UTC)
     if last and (after := datetime.fromisoformat(last) + timedelta(microseconds=1)) > now:
@@ -172,23 +174,23 @@ def new_decision(earlier: list[Decision], who: str, what: str, **fields: object)
 
 
 def not_undone(decisions: Iterable[Decision]) -> list[Decision]:
-    """Returns the decisions that their own reviewer has not taken back, in order."""
+    """Returns the decisions that their reviewer has not undone, in order."""
     decisions = ordered(decisions)
     undone = {(d.who, d.undoes) for d in decisions if d.what == "undo"}
     return [d for d in decisions if d.what != "undo" and (d.who, d.key) not in undone]
 
 
 def verdicts(decisions: Iterable[Decision], hashes: dict[str, str]) -> dict[str, dict[str, Verdict]]:
-    """Returns sample id -> reviewer -> verdict, from the decisions on conversations as they are now (id -> sha256 in
+    """Returns sample id -> reviewer -> verdict, from decisions on the current conversations (id -> sha256 in
     `hashes`)."""
     by_sample: dict[str, dict[str, Verdict]] = {}
     for decision in not_undone(decisions):
         if hashes.get(decision.id) == decision.sha256:
-            _count(by_sample.setdefault(decision.id, {}).setdefault(decision.who, Verdict()), decision)
+            _apply(by_sample.setdefault(decision.id, {}).setdefault(decision.who, Verdict()), decision)
     return by_sample
 
 
-def _count(verdict: Verdict, decision: Decision) -> None:
+def _apply(verdict: Verdict, decision: Decision) -> None:
     if decision.what == "fix":
         verdict.fixes[decision.turn, decision.part] = decision.text
         verdict.state = "fixed"
@@ -201,19 +203,19 @@ def _count(verdict: Verdict, decision: Decision) -> None:
 
 
 def votes(verdicts: dict[str, Verdict]) -> dict[str, str]:
-    """Returns the states by reviewer, of those who gave a verdict."""
+    """Returns reviewer -> state, for reviewers who gave a verdict."""
     return {who: verdict.state for who, verdict in verdicts.items() if verdict.state != "unreviewed"}
 
 
 def consensus(verdicts: Iterable[Verdict]) -> Verdict:
-    """Returns the verdict of all reviewers of a sample. Who only commented has no vote; where votes differ, it is disputed."""
+    """Returns the verdict of all reviewers of a sample: disputed if they differ. Reviewers who only commented do not count."""
     verdicts = list(verdicts)
     votes = [verdict for verdict in verdicts if verdict.state != "unreviewed"]
     comments = [text for verdict in verdicts for text in verdict.comments]
     if not votes:
         return Verdict(comments=comments)
-    alike = all(_vote(verdict) == _vote(votes[0]) for verdict in votes)
-    return replace(votes[0], comments=comments) if alike else Verdict("disputed", {}, comments)
+    equal = all(_vote(verdict) == _vote(votes[0]) for verdict in votes)
+    return replace(votes[0], comments=comments) if equal else Verdict("disputed", {}, comments)
 
 
 def _vote(verdict: Verdict) -> tuple:
@@ -221,26 +223,28 @@ def _vote(verdict: Verdict) -> tuple:
 
 
 def with_fixes(conversation: list[dict[str, str]], fixes: dict[tuple[int, str], str]) -> list[dict[str, str]]:
-    """Returns a conversation with fixes put in. UserError: a fix is for a turn that is not there, or breaks the form."""
+    """Returns a conversation with fixes applied. UserError: a fix is for a turn that does not exist, or breaks the form."""
     turns = [dict(part) for part in conversation]
     for (turn, part), text in fixes.items():
-        place = 2 * (turn - 1) + (part == "answer")
-        if part not in ("question", "answer") or not 0 <= place < len(turns):
-            raise UserError(f"a fix is for the {part or 'part'} of turn {turn}, of {len(turns) // 2} turns")
-        turns[place]["value"] = text + f"\n{IMAGE}" if place == 0 else text
+        index = 2 * (turn - 1) + (part == "answer")
+        if part not in ("question", "answer") or not 0 <= index < len(turns):
+            number = count(len(turns) // 2, "turn")
+            raise UserError(f"a fix is for the {part or 'part'} of turn {turn}, but the conversation has {number}")
+        turns[index]["value"] = text + f"\n{IMAGE}" if index == 0 else text
     if wrong := problems(turns):
         raise UserError(f"the fix breaks the conversation's form: {'; '.join(wrong)}")
     return turns
 
 
 def reviewed(folder: Path, conversations: Iterable[Conversation], which: str) -> Iterator[Conversation]:
-    """Yields the conversations of a run that its reviewers let pass (see REVIEWED), with fixes put in. UserError:
-    reviews.jsonl cannot be read, or holds a fix that cannot be put in."""
+    """Yields a run's conversations that its reviews allow to be used (see REVIEWED), with fixes applied. UserError:
+    reviews.jsonl cannot be read, or a fix in it cannot be applied."""
     entries = [conversation.to_llava() for conversation in conversations]
-    decided = verdicts(read(folder / FILE)[0], {entry["id"]: conversation_hash(entry["conversations"]) for entry in entries})
+    hashes = {entry["id"]: conversation_hash(entry["conversations"]) for entry in entries}
+    verdicts_of = verdicts(read(folder / FILE)[0], hashes)
     passing = {"accepted", "fixed"} | ({"unreviewed"} if which == "unrejected" else set())
     for entry in entries:
-        verdict = consensus(decided.get(entry["id"], {}).values())
+        verdict = consensus(verdicts_of.get(entry["id"], {}).values())
         if verdict.state in passing:
             fixes = verdict.fixes if verdict.state == "fixed" else {}
             yield Conversation.from_llava(entry | {"conversations": with_fixes(entry["conversations"], fixes)})

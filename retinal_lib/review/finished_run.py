@@ -1,4 +1,4 @@
-"""A finished run's folder as reviewers need it: its accepted samples, and the decisions made on them so far."""
+"""A finished run for review: its accepted samples, and the decisions on them so far."""
 
 import json
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ from retinal_lib.run.job import Job
 NONE = "none"  # the filter's word for samples without a lesion or finding
 STRATA = ("dataset", "split", "lesion", "finding")
 _FILES = ("conversations.jsonl", "lineage.jsonl")
-# what decided who was asked, and how much, when the run was made; a review asks nobody and covers every sample
-_ANEW = {"teacher": "offline", "model": None, "mode": "direct", "budget_usd": None, "wait": False, "results": None}
-_ANEW |= {"dry_run": False, "split": None, "subset": None, "start": 0, "limit": None}
+# settings that a review replaces: it asks no teacher, and covers every sample
+_REVIEW_SETTINGS = {"teacher": "offline", "model": None, "mode": "direct", "budget_usd": None, "wait": False, "results": None}
+_REVIEW_SETTINGS |= {"dry_run": False, "split": None, "subset": None, "start": 0, "limit": None}
 
 
 class AcceptedSample(NamedTuple):
     """An accepted sample of a run (numbered from 0), without its text. `lesions` are the types that its conversation mentions,
-    `kinds` those of the checks' findings; `title` is its id, or a number where names identify participants; `offsets` are the
+    `kinds` those of the checks' findings; `title` is its id, or a number if names identify participants; `offsets` are the
     bytes at which its lines of conversations.jsonl and lineage.jsonl begin."""
 
     run: int
@@ -40,39 +40,41 @@ class AcceptedSample(NamedTuple):
 
     @property
     def key(self) -> tuple[int, str]:
-        """Run and id, which no other sample has."""
+        """Run and id, which identify the sample."""
         return self.run, self.id
 
     def stratum(self, by: str) -> str:
-        """Returns the group that the sample counts under, by one of STRATA."""
+        """Returns the sample's group by one of STRATA."""
         several = {"lesion": self.lesions, "finding": self.kinds}
         return " + ".join(several[by]) or NONE if by in several else getattr(self, by) or NONE
 
 
 class FinishedRun:
-    """A finished run's folder, its accepted `samples`, the `decisions` in its reviews.jsonl, of which `broken` lines cannot be
-    read, and the dataset it was made from (`job`). UserError: there is no finished run, or its dataset is not where it was."""
+    """A finished run's folder: its accepted `samples`, the `decisions` in its reviews.jsonl (`unreadable` counts broken lines),
+    and its dataset (`job`). `roots` are data_root or automorph_root if they have moved. UserError: there is no finished run,
+    or its dataset is not found."""
 
-    def __init__(self, folder: Path, number: int = 0, **moved: Path):
+    def __init__(self, folder: Path, number: int = 0, **roots: Path):
         self.folder, self.number = folder, number
         try:
             self.manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-            kept = {name: value for name, value in self.manifest["settings"].items() if name in settings.Settings.model_fields}
+            known = settings.Settings.model_fields
+            values = {name: value for name, value in self.manifest["settings"].items() if name in known}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"no finished run in {paths.display_path(folder)}; make one with notebooks/generate.ipynb, or name its out_dir"
             ) from error
-        chosen = settings.Settings(**kept | _ANEW | {"out_dir": folder} | moved)
-        self.job = Job(chosen)
+        run_settings = settings.Settings(**values | _REVIEW_SETTINGS | {"out_dir": folder} | roots)
+        self.job = Job(run_settings)
         self.name = self.job.page.name
         try:
             self.samples = list(self._samples())
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{paths.display_path(folder)}: conversations.jsonl and lineage.jsonl are not whole, or of an earlier version; "
-                "run generate.ipynb again, which asks for nothing twice"
+                f"{paths.display_path(folder)}: conversations.jsonl and lineage.jsonl are incomplete or of an earlier version; "
+                "run generate.ipynb again (nothing is asked twice)"
             ) from error
-        self.decisions, self.broken = decisions.read(folder / FILE)
+        self.decisions, self.unreadable = decisions.read(folder / FILE)
 
     def _samples(self) -> Iterator[AcceptedSample]:
         private = self.job.page.private_names
@@ -82,7 +84,7 @@ class FinishedRun:
             for number, lines in enumerate(zip(conversations, lineage, strict=True), start=1):
                 entry, origin = map(orjson.loads, lines)
                 if entry["id"] != origin["id"]:
-                    raise ValueError("not the same order")
+                    raise ValueError("not in the same order")
                 yield AcceptedSample(
                     run=self.number,
                     dataset=self.name,
@@ -98,8 +100,8 @@ class FinishedRun:
                 offsets = (offsets[0] + len(lines[0]), offsets[1] + len(lines[1]))
 
     def entries(self, sample: AcceptedSample) -> tuple[dict, dict]:
-        """Returns a sample's lines of conversations.jsonl and lineage.jsonl, read where they begin: runs of 100,000 samples
-        do not fit into a notebook's memory. UserError: the run was made anew since."""
+        """Returns a sample's lines of conversations.jsonl and lineage.jsonl, read by offset, since runs of 100,000 samples
+        do not fit into a notebook's memory. UserError: the run was repeated since."""
         entries = []
         for name, offset in zip(_FILES, sample.offsets, strict=True):
             try:
@@ -111,7 +113,7 @@ class FinishedRun:
         same = all(entry.get("id") == sample.id for entry in entries)
         if not same or decisions.conversation_hash(entries[0]["conversations"]) != sample.sha256:
             folder = paths.display_path(self.folder)
-            raise UserError(f"{folder} was made anew; load the review again, decisions are kept")
+            raise UserError(f"{folder} was repeated since; load the review again, decisions are kept")
         return entries[0], entries[1]
 
 

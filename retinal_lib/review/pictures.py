@@ -1,4 +1,4 @@
-"""Pictures with the boxes of their lesions drawn in, as JPEG; the next ones are rendered in the background."""
+"""Pictures with the boxes of their lesions, as JPEG; the next ones are drawn in the background."""
 
 import io
 from collections import OrderedDict
@@ -12,24 +12,24 @@ from retinal_lib import drawing, figures, images
 from retinal_lib.facts import Fact
 
 SIDE = 1000  # longest side of a picture, in pixels
-_LIT = "#ffffff"
-_KEPT = 12  # pictures in memory
+_HIGHLIGHT = "#ffffff"
+_MAX_PICTURES = 12  # in memory
 _QUALITY = 85
-_CLOSE = 360  # pixels of a closer look
-_LEAST = 24  # pixels: a smaller lesion is shown with more around it
-_GAP = 3  # pixels between a lesion and its line
+_ZOOM_SIDE = 360  # pixels of the zoom
+_MIN_LESION = 24  # pixels: a smaller lesion is shown with more around it
+_GAP = 3  # pixels between a lesion and the line of its box
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom as fractions of the picture
 
 
 class Picture:
-    """A picture as reviewers see it: `pixels` at most `side` long, the facts that are `boxes`, the `colours` of their lesion
-    types by words, and the `jpeg` with all boxes drawn in. UserError: the file cannot be read."""
+    """A picture as reviewers see it: `pixels` with a longest side of at most `side`, the facts that are `boxes`, the `colours`
+    of lesion types by words, and the `jpeg` with all boxes. UserError: the file cannot be read."""
 
     def __init__(self, path: Path, facts: Iterable[Fact], side: int = SIDE):
         self.path = path
         pixels = images.load_upright(path, side)
-        self.pixels = Image.new("RGB", pixels.size)  # a new image has none of the file's own remarks
+        self.pixels = Image.new("RGB", pixels.size)  # a new image has none of the file's metadata
         self.pixels.paste(pixels)
         facts = list(facts)
         self.boxes = figures.boxes(facts)
@@ -37,33 +37,33 @@ class Picture:
         self.jpeg = self.to_jpeg()
 
     def to_jpeg(self, highlighted: Box | None = None, boxes: bool = True) -> bytes:
-        """Returns a copy as JPEG, with the boxes drawn in if wanted; the box `highlighted` stands out."""
+        """Returns the picture as JPEG, with or without its boxes; the box `highlighted` is marked with white lines."""
         copy = self.pixels.copy()
         pen = ImageDraw.Draw(copy)
-        shown = self.boxes if boxes else []
-        edges = drawing.frames([fact.value for fact in shown], copy.size, _GAP).tolist()
-        for fact, frame in zip(shown, edges, strict=True):
+        facts = self.boxes if boxes else []
+        edges = drawing.frames([fact.value for fact in facts], copy.size, _GAP).tolist()
+        for fact, frame in zip(facts, edges, strict=True):
             if tuple(fact.value) != highlighted:
                 pen.rectangle(frame, outline=self.colours[fact.words], width=2)
         if highlighted:
-            colour = next((self.colours[fact.words] for fact in shown if tuple(fact.value) == highlighted), drawing.COLOURS[0])
+            colour = next((self.colours[fact.words] for fact in facts if tuple(fact.value) == highlighted), drawing.COLOURS[0])
             left, top, right, bottom = drawing.frames([highlighted], copy.size, 2 * _GAP)[0].tolist()
-            pen.rectangle((left - _GAP, top - _GAP, right + _GAP, bottom + _GAP), outline=_LIT, width=3)
+            pen.rectangle((left - _GAP, top - _GAP, right + _GAP, bottom + _GAP), outline=_HIGHLIGHT, width=3)
             pen.rectangle((left, top, right, bottom), outline=colour, width=3)
             across, down = (left + right) / 2, (top + bottom) / 2
-            pen.line((0, down, left - _GAP, down), fill=_LIT)
-            pen.line((across, 0, across, top - _GAP), fill=_LIT)
+            pen.line((0, down, left - _GAP, down), fill=_HIGHLIGHT)
+            pen.line((across, 0, across, top - _GAP), fill=_HIGHLIGHT)
         return _jpeg(copy)
 
     def zoom(self, box: Box) -> bytes:
-        """Returns what lies in a box and around it at full resolution, as JPEG, enlarged where it is small. UserError: the
-        file cannot be read any more."""
+        """Returns a box and its surroundings at full resolution, as JPEG, enlarged if they are small. UserError: the file
+        can no longer be read."""
         pixels = images.load_upright(self.path, images.MAX_PIXELS)
         left, top, right, bottom = drawing.frames([box], pixels.size, 0)[0].tolist()
-        half = max(right - left, bottom - top, _LEAST) * 1.5
+        half = max(right - left, bottom - top, _MIN_LESION) * 1.5
         across, down = (left + right) / 2, (top + bottom) / 2
         part = pixels.crop(tuple(round(edge) for edge in (across - half, down - half, across + half, down + half)))
-        return _jpeg(part.resize((_CLOSE, _CLOSE), Image.Resampling.BICUBIC))
+        return _jpeg(part.resize((_ZOOM_SIDE, _ZOOM_SIDE), Image.Resampling.BICUBIC))
 
 
 def _jpeg(pixels: Image.Image) -> bytes:
@@ -73,31 +73,31 @@ def _jpeg(pixels: Image.Image) -> bytes:
 
 
 class PictureCache:
-    """Renders the next pictures in a background thread, one after the other; the latest are kept."""
+    """A cache of the latest pictures, which draws the next ones in a background thread, one after the other."""
 
     def __init__(self, make: Callable[[Hashable], Picture]):
         self._make, self._futures = make, OrderedDict[Hashable, Future]()
         self._worker = ThreadPoolExecutor(1, "pictures")
 
     def order(self, key: Hashable) -> Future:
-        """Orders a picture, unless it is there or being rendered."""
+        """Starts drawing a picture, unless it is in the cache or being drawn."""
         if key not in self._futures:
             self._futures[key] = self._worker.submit(self._make, key)
         self._futures.move_to_end(key)
-        while len(self._futures) > _KEPT:
+        while len(self._futures) > _MAX_PICTURES:
             self._futures.popitem(last=False)[1].cancel()
         return self._futures[key]
 
     def take(self, key: Hashable, following: Iterable[Hashable] = ()) -> Picture:
-        """Returns a picture, waiting for it where need be; the `following` are rendered next. UserError: it cannot be read."""
+        """Returns a picture, once it is drawn; the `following` are drawn next. UserError: it cannot be read."""
         future = self.order(key)
-        for other, waiting in list(self._futures.items()):  # what is asked for now goes before what may be asked for later
+        for other, waiting in list(self._futures.items()):  # this picture is drawn before those that may be needed later
             if other != key and not future.done() and waiting.cancel():
                 del self._futures[other]
         try:
             picture = future.result()
         except BaseException:
-            self._futures.pop(key, None)  # the file may be mended
+            self._futures.pop(key, None)  # the file may be repaired
             raise
         for other in following:
             self.order(other)

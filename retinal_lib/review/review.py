@@ -1,4 +1,4 @@
-"""What review.ipynb holds: finished runs before a reviewer, in JupyterLab or as a page."""
+"""Finished runs for review in review.ipynb: as widgets in JupyterLab, or as a page for a browser."""
 
 import getpass
 import os
@@ -21,7 +21,7 @@ VIEWS = ("widgets", "sheet")
 
 
 class Review(ReviewSession):
-    """Samples of one or several finished runs before one reviewer, see `load`; decisions are in reviews.jsonl at once.
+    """A review of samples of one or several finished runs, see `load`; each decision is saved in reviews.jsonl at once.
 
     >>> import tempfile
     >>> from retinal_lib import Job
@@ -40,18 +40,19 @@ class Review(ReviewSession):
         cls, reviewer: str | None = None, also: str | None = None, limit: int | None = None, **parameters: object
     ) -> "Review":
         """Opens the run that generate.ipynb made with these parameters, and other runs' folders (`also`, separated by commas).
-        Of a published dataset without any run and data_root, the drawn sample is run first. UserError: a parameter is wrong,
-        there is no finished run, or its dataset is not where it was."""
+        If a published dataset has no run and no data_root, its drawn sample is run first. UserError: a parameter is wrong,
+        there is no finished run, or its dataset is not found."""
         parameters = {name: value for name, value in parameters.items() if value is not None}
-        chosen = settings.load(**parameters)
-        on_sample = chosen.teacher == "offline" and chosen.data_root is None and not settings.is_own(chosen.dataset)
-        if "out_dir" not in parameters and on_sample and not (chosen.folder / "manifest.json").is_file():
+        run_settings = settings.load(**parameters)
+        published = run_settings.data_root is None and not settings.is_own(run_settings.dataset)
+        on_sample = run_settings.teacher == "offline" and published
+        if "out_dir" not in parameters and on_sample and not (run_settings.folder / "manifest.json").is_file():
             Job.load(**parameters).run().require()
-        moved = {name: paths.resolve(parameters[name]) for name in ("data_root", "automorph_root") if name in parameters}
+        roots = {name: paths.resolve(parameters[name]) for name in ("data_root", "automorph_root") if name in parameters}
         others = [paths.resolve(name.strip()) for name in also.split(",")] if also else []
-        runs = [FinishedRun(chosen.folder, **moved)]
+        runs = [FinishedRun(run_settings.folder, **roots)]
         runs += [FinishedRun(folder, number) for number, folder in enumerate(others, start=1)]
-        return cls(runs, reviewer or _login(), chosen.split, limit)
+        return cls(runs, reviewer or _login(), run_settings.split, limit)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -60,16 +61,16 @@ class Review(ReviewSession):
         for run in self.runs:
             data = "drawn eyes of this project" if run.job.drawn else str(run.job.data.root)
             mine = sum(sample.run == run.number for sample in self.under_review)
-            broken = f"; {count(run.broken, 'line')} of {FILE} cannot be read" if run.broken else ""
-            so_far = f"{count(len(run.decisions), 'decision')}{broken}"
+            unreadable = f"; {count(run.unreadable, 'line')} of {FILE} cannot be read" if run.unreadable else ""
+            so_far = f"{count(len(run.decisions), 'decision')}{unreadable}"
             rows.append((run.manifest["run"], data, len(run.samples), mine, so_far))
         folders = [paths.display_path(run.folder) for run in self.runs]
         return FullTable(rows, columns=["run", "data", "accepted samples", "under review", "so far"], index=folders)
 
     def show(self, view: str | None = None, limit: int | None = None) -> object:
-        """Returns the reviewer's widget. With `view` sheet, and where a notebook runs unattended, it writes a page of the
-        samples (at most `limit`) into the run's folder instead and returns what it holds as a table. UserError: there is no
-        such view, or the widget's libraries are not installed."""
+        """Returns the reviewer's widgets. With `view` sheet, or if a notebook runs unattended, it writes a page of the samples
+        (at most `limit`) into the run's folder instead and returns a table of it. UserError: there is no such view, or the
+        libraries of the widgets are not installed."""
         if view not in (None, *VIEWS):
             raise unknown("view", view, VIEWS)
         if view == "sheet" or (view is None and os.environ.get(paths.NON_INTERACTIVE)):
@@ -97,7 +98,7 @@ class Review(ReviewSession):
 def _login() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a container without names
+    except (OSError, KeyError):  # a container without user names
         return "reviewer"
 
 

@@ -1,4 +1,4 @@
-"""The reviewer in JupyterLab: picture and conversation side by side, decisions by button or key. No network, no build step."""
+"""The review widgets in JupyterLab: picture and conversation side by side, decisions by button or key, no network."""
 
 import traceback
 from collections.abc import Callable
@@ -17,16 +17,16 @@ from retinal_lib.review.pictures import Box, Picture, PictureCache
 from retinal_lib.review.session import ReviewItem, ReviewSession
 
 EVERY = "all"
-_AHEAD = 3  # pictures rendered before they are asked for
+_AHEAD = 3  # pictures that are drawn before they are needed
 HELP = (
-    "Keys, once the conversation was clicked: <b>a</b> accept, <b>r</b> reject (with the comment typed before), <b>c</b> "
+    "Keys, after a click on the conversation: <b>a</b> accept, <b>r</b> reject (with the typed comment), <b>c</b> "
     "comment, <b>f</b> fix, <b>Esc</b> out of a field, <b>→ ←</b> next and back, <b>n</b> next unreviewed, <b>u</b> undo, "
-    "<b>b</b> boxes on and off. Hold the pointer over a marked number or claim to see its cell; click a box to find it in "
-    "the picture and see it closer."
+    "<b>b</b> boxes on and off. Hold the pointer over a marked number or claim to see its cell; click a box to see it "
+    "in the picture and enlarged."
 )
 
 
-_BUTTONS = {  # action -> text, style, what the pointer shows
+_BUTTONS = {  # action -> text, style, tooltip
     "back": ("← back", "", "key ←"),
     "next": ("next →", "", "key →"),
     "unreviewed": ("next unreviewed", "", "key n"),
@@ -41,7 +41,7 @@ _BUTTONS = {  # action -> text, style, what the pointer shows
 
 
 class ConversationPane(anywidget.AnyWidget):
-    """A conversation as HTML that sends messages on keys and on clicks on boxes. `html` must be escaped already."""
+    """A conversation as HTML that sends a message for each key and each click on a box. `html` must be escaped."""
 
     _esm = Path(__file__).with_name("reviewer.js").read_text(encoding="utf-8")
     _css = Path(__file__).with_name("reviewer.css").read_text(encoding="utf-8")
@@ -97,10 +97,10 @@ class Reviewer:
         self.text = widgets.Textarea(rows=4, layout={"width": "auto"})
         self.comment.add_class("rl-say")
         self.text.add_class("rl-text")
-        self.box = self._laid_out()
+        self.box = self._layout()
         self.box.add_class("rl-reviewer")
 
-    def _laid_out(self) -> widgets.VBox:
+    def _layout(self) -> widgets.VBox:
         flow, buttons = {"flex_flow": "row wrap", "align_items": "center"}, self.buttons
         sides = {"flex_flow": "row wrap", "align_items": "flex-start"}
         half = {"flex": "1 1 380px", "min_width": "0"}
@@ -122,13 +122,13 @@ class Reviewer:
     def _connect_events(self) -> None:
         for name, button in self.buttons.items():
             button.on_click(self._show_errors(self.actions[name]))
-        for chosen in self.filters.values():
-            chosen.observe(self._show_errors(self._filter), "value")
+        for dropdown in self.filters.values():
+            dropdown.observe(self._show_errors(self._filter), "value")
         self.part.observe(self._show_errors(self._show_part), "value")
         self.pane.on_msg(lambda _, content, __: self._show_errors(lambda: self._on_message(content))())
 
     def _show_errors(self, work: Callable[[], None]) -> Callable[..., None]:
-        """A callback whose errors are shown: Jupyter would drop them unseen."""
+        """A callback that shows its errors: Jupyter would drop them."""
 
         def run(*_: object) -> None:
             self.info.value = ""
@@ -136,7 +136,7 @@ class Reviewer:
                 work()
             except UserError as error:
                 self._show_info(str(error), "rl-problem")
-            except Exception as error:  # noqa: BLE001 (nothing above would show it)
+            except Exception as error:  # noqa: BLE001 (nothing else would show it)
                 self._show_info(f"{type(error).__name__}: {error}\n\n{traceback.format_exc(limit=-3)}", "rl-problem")
 
         return run
@@ -147,7 +147,7 @@ class Reviewer:
     # --- showing ------------------------------------------------------------------------------------------------------
 
     def _filter(self) -> None:
-        filters = {name: None if chosen.value == EVERY else chosen.value for name, chosen in self.filters.items()}
+        filters = {name: None if dropdown.value == EVERY else dropdown.value for name, dropdown in self.filters.items()}
         self.queue = self.session.filter(**filters)
         if not self.queue:
             raise UserError("no sample passes these filters")
@@ -157,8 +157,8 @@ class Reviewer:
             self._show_progress()
 
     def _show(self, sample: AcceptedSample) -> None:
-        """Shows another sample, or the same one anew."""
-        self._keep_comment()
+        """Shows another sample, or the same one again."""
+        self._save_comment()
         if sample != self.sample:
             self._require_saved()
         self.sample = sample
@@ -170,12 +170,12 @@ class Reviewer:
             self.pane.html = sample_html.conversation(self._item, sample.title) if self._item else ""
         self._fill_parts()
         try:
-            self._picture = self.pictures.take(sample.key, [likely.key for likely in self._likely()])
+            self._picture = self.pictures.take(sample.key, [sample.key for sample in self._next_samples()])
         finally:  # the picture of another sample must not stand beside this one
             self._show_picture()
 
     def _show_picture(self, highlighted: Box | None = None) -> None:
-        """Shows the picture with or without its boxes; the box `highlighted` stands out, and is shown closer below."""
+        """Shows the picture with or without its boxes; the box `highlighted` is marked, and enlarged below."""
         picture = self._picture
         self.legend.value = sample_html.legend(picture.colours if picture and self.with_boxes else {})
         if picture is None or (not highlighted and self.with_boxes):
@@ -189,20 +189,20 @@ class Reviewer:
         self.with_boxes = not self.with_boxes
         self._show_picture()
 
-    def _likely(self) -> list[AcceptedSample]:
+    def _next_samples(self) -> list[AcceptedSample]:
         """The samples that may be asked for next."""
-        place = self._place()
-        return [*self.queue[place + 1 : place + 1 + _AHEAD], *self.queue[max(0, place - 1) : place]]
+        index = self._index()
+        return [*self.queue[index + 1 : index + 1 + _AHEAD], *self.queue[max(0, index - 1) : index]]
 
     def _show_progress(self) -> None:
         done, whole = self.session.progress
         self.bar.max, self.bar.value = whole, done
-        place = self._place() + 1 if self.sample in self.queue else 0
+        number = self._index() + 1 if self.sample in self.queue else 0
         reviewed = f"{done:,} of {whole:,} reviewed by {escape(self.session.reviewer)}"
-        self.place.value = f"{place:,} of {len(self.queue):,}; {reviewed}"
+        self.place.value = f"{number:,} of {len(self.queue):,}; {reviewed}"
         self.summary.value = "<br>".join(map(escape, self.session.summary))
 
-    def _place(self) -> int:
+    def _index(self) -> int:
         return self.queue.index(self.sample) if self.sample in self.queue else 0
 
     def _fill_parts(self) -> None:
@@ -213,7 +213,7 @@ class Reviewer:
         self._show_part()
 
     def _part_text(self) -> str:
-        """The question or answer that is being edited, as it was."""
+        """The question or answer that is being edited, without the edit."""
         if self._item is None or self.part.value is None:
             return ""
         return self._item.turns[self.part.value]["value"].removesuffix(f"\n{IMAGE}")
@@ -223,28 +223,28 @@ class Reviewer:
 
     def _require_saved(self) -> None:
         if self._item is not None and self.text.value.strip() != self._part_text().strip():
-            raise UserError(f"the {self.part.label} is changed but not saved: save the fix, or reset it")
+            raise UserError(f"the {self.part.label} has changed but is not saved; save the fix, or reset it")
 
     # --- acting -------------------------------------------------------------------------------------------------------
 
     def _on_message(self, content: dict) -> None:
-        """Acts on a key, or on a click on a box ("": on one that was highlighted)."""
+        """Acts on a key, or on a click on a box ("": on one that is highlighted)."""
         if "key" in content:
             self.actions[content["key"]]()
         elif "box" in content and self._picture is not None:
             self._show_picture(tuple(float(edge) for edge in content["box"].split()))
 
     def _step(self, by: int) -> None:
-        place = self._place() + by if self.sample in self.queue else 0
-        if not 0 <= place < len(self.queue):
+        index = self._index() + by if self.sample in self.queue else 0
+        if not 0 <= index < len(self.queue):
             raise UserError("this is the last sample" if by > 0 else "this is the first sample")
-        self._show(self.queue[place])
+        self._show(self.queue[index])
 
     def _next_unreviewed(self) -> None:
         following = self.session.next_unreviewed(self.queue, self.sample)
         if following is None:
             self._show(self.sample)
-            self._show_info(f"Every other of these {len(self.queue):,} samples is reviewed.")
+            self._show_info(f"All other samples of these {len(self.queue):,} are reviewed.")
         else:
             self._show(following)
 
@@ -259,20 +259,20 @@ class Reviewer:
         self.comment.value = ""
         self._show(self.sample)
 
-    def _keep_comment(self) -> None:
-        """Keeps a comment that was typed and not sent with the sample that is left."""
+    def _save_comment(self) -> None:
+        """Saves a typed comment before another sample is shown."""
         if self.sample is not None and self.comment.value.strip():
             self.session.comment(self.sample, self.comment.value)
             self.comment.value = ""
-            self._show_info("The comment was kept.")
+            self._show_info("The comment was saved.")
 
     def _save(self) -> None:
-        place = self.part.value
-        self.session.fix(self.sample, place // 2 + 1, sample_html.PARTS[place % 2], self.text.value)
+        index = self.part.value
+        self.session.fix(self.sample, index // 2 + 1, sample_html.PARTS[index % 2], self.text.value)
         self._show(self.sample)
 
     def _undo(self) -> None:
         self._show_part()
         sample = self.session.undo()
         self._show(sample)
-        self._show_info(f"Taken back: the latest decision on {sample.title}.")
+        self._show_info(f"Undone: the latest decision on {sample.title}.")

@@ -1,4 +1,4 @@
-"""A conversation as HTML: each number and claim tied to its cell. All text is escaped, nothing is fetched."""
+"""Conversations as HTML: each number and claim is linked to its cell. All text is escaped, nothing is fetched."""
 
 from collections.abc import Iterator
 from html import escape
@@ -16,14 +16,14 @@ from retinal_lib.review.session import ReviewItem, ReviewSession
 
 SHEET = "review.html"
 PARTS = ("question", "answer")
-_MOST = 200  # samples of a contact sheet: a browser must open it
-_SMALL = 420  # pixels of their pictures
-_LONGEST = 200  # letters of a raw value
+_MAX_SAMPLES = 200  # of a page: a browser must open it
+_SIDE = 420  # pixels of a picture
+_MAX_LETTERS = 200  # of a raw value
 
 
 class _Piece(NamedTuple):
-    """A piece of text between two edges of marks: CSS classes ("" where nothing covers it), what the pointer shows, and the
-    box that a click looks for (four numbers as text)."""
+    """A piece of text with the same marks throughout: its CSS classes ("" without marks), its tooltip, and the box that a
+    click highlights (four numbers as text)."""
 
     text: str
     classes: str = ""
@@ -32,21 +32,21 @@ class _Piece(NamedTuple):
 
 
 def conversation(item: ReviewItem, name: str = "") -> str:
-    """Returns the turns of a sample, the findings in them, and what has been decided; `name` stands above."""
-    parts = [_part(item, place) for place in range(len(item.turns))]
+    """Returns a sample's turns, findings, verdict and comments; `name` is the title."""
+    parts = [_part(item, index) for index in range(len(item.turns))]
     others = [finding for finding in item.findings if not 1 <= finding["turn"] <= len(item.turns) // 2]
     return display.render("review/conversation.html", name=name, item=item, parts=parts, other_findings=others)
 
 
-def _part(item: ReviewItem, place: int) -> dict[str, object]:
+def _part(item: ReviewItem, index: int) -> dict[str, object]:
     """A question or an answer for the template."""
-    turn, part = place // 2 + 1, PARTS[place % 2]
+    turn, part = index // 2 + 1, PARTS[index % 2]
     traces = [trace for trace in item.traces if trace["turn"] == turn] if part == "answer" else []
     findings = [finding for finding in item.findings if (finding["turn"], finding["part"]) == (turn, part)]
     return {
         "part": part,
         "number": turn if part == "question" else "",
-        "pieces": _pieces(item.turns[place]["value"].removesuffix(f"\n{IMAGE}"), traces, findings),
+        "pieces": _pieces(item.turns[index]["value"].removesuffix(f"\n{IMAGE}"), traces, findings),
         "fixed": (turn, part) in item.verdict.fixes,
         "findings": findings,
     }
@@ -73,50 +73,50 @@ def _piece(text: str, traces: list[dict], findings: list[dict]) -> _Piece:
 
 
 def is_box(trace: dict) -> bool:
-    """True where a trace is of one box, four fractions of the picture; a count of boxes ("the 10 largest") is not."""
+    """Says whether a trace is of one box, four fractions of the picture; a count of boxes ("the 10 largest") is not."""
     value = trace["value"]
     four = isinstance(value, list) and len(value) == 4 and all(isinstance(edge, int | float) for edge in value)
     return four and not trace["said"].strip().isdigit()
 
 
 def source(trace: dict) -> str:
-    """Returns where a number or claim comes from: fact and raw value, then file, row and column."""
+    """Returns the source of a number or claim: fact and raw value, then file, row and column."""
     value = str(trace["value"])
-    value = value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…"
-    place = [Path(trace["file"].replace("\\", "/")).name]
-    place += [f"row {trace['row']}"] if trace["row"] is not None else []
-    place += [f"column {trace['column']!r}"] if trace["column"] else []
-    return f"{trace['fact']} = {value}\n{', '.join(place)}"
+    value = value if len(value) <= _MAX_LETTERS else f"{value[:_MAX_LETTERS]}…"
+    cell = [Path(trace["file"].replace("\\", "/")).name]
+    cell += [f"row {trace['row']}"] if trace["row"] is not None else []
+    cell += [f"column {trace['column']!r}"] if trace["column"] else []
+    return f"{trace['fact']} = {value}\n{', '.join(cell)}"
 
 
 def legend(colours: dict[str, str]) -> str:
-    """Returns the lesion types and the colours of their boxes."""
+    """Returns a legend of the lesion types and the colours of their boxes."""
     return " ".join(
         f'<span class="rl-key" style="border-color:{colour}">{escape(words)}</span>' for words, colour in colours.items()
     )
 
 
 def sheet(session: ReviewSession, file: Path, limit: int | None = None) -> int:
-    """Writes the chosen samples (at most `limit`) as one HTML page with pictures and conversations, which fetches nothing and
-    runs no script; returns how many it holds. UserError: the run was made anew, or the page cannot be written."""
+    """Writes the chosen samples (at most `limit`) as one HTML page with pictures and conversations, without scripts or
+    network, and returns their number. UserError: the run was repeated since, or the page cannot be written."""
     chosen = session.chosen
-    shown = chosen[: min(_MOST, limit or _MOST)]
+    samples = chosen[: min(_MAX_SAMPLES, limit or _MAX_SAMPLES)]
     html = display.render(
         "review/sheet.html",
         title=", ".join(dict.fromkeys(run.name for run in session.runs)),
-        count=f"{display.count(len(shown), 'sample')} of {len(chosen):,}",
-        rows=_rows(session, shown),
+        count=f"{display.count(len(samples), 'sample')} of {len(chosen):,}",
+        rows=_rows(session, samples),
     )
     with atomic_write(file) as page:
         page.write(html)
-    return len(shown)
+    return len(samples)
 
 
 def _rows(session: ReviewSession, samples: list[AcceptedSample]) -> Iterator[dict[str, object]]:
     for sample in samples:
         row = {"title": sample.title, "conversation": conversation(session.item(sample), sample.title)}
         try:
-            picture = Picture(*session.picture(sample), side=_SMALL)
+            picture = Picture(*session.picture(sample), side=_SIDE)
             yield row | {"jpeg": picture.jpeg, "legend": legend(picture.colours)}
-        except UserError as error:  # one lost picture is no reason to show none
+        except UserError as error:  # the other samples are shown all the same
             yield row | {"problem": str(error)}

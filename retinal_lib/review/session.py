@@ -1,4 +1,4 @@
-"""One reviewer's samples: which are under review, what is decided on each, and what the decisions amount to."""
+"""One reviewer's samples: which are under review, the decisions on each, and their error rates and agreement."""
 
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -19,7 +19,7 @@ from retinal_lib.review.finished_run import NONE, STRATA, AcceptedSample, Finish
 
 class ReviewItem(NamedTuple):
     """A sample as shown to a reviewer: the conversation with the reviewer's own fixes, its traces to facts, the checks'
-    findings, the reviewer's verdict, and those of others, which are shown after the reviewer's own."""
+    findings, the reviewer's verdict, and those of others (none until the reviewer has given one)."""
 
     turns: list[dict[str, str]]
     traces: list[dict]
@@ -29,21 +29,21 @@ class ReviewItem(NamedTuple):
 
 
 class ReviewSession:
-    """Samples of one or several finished runs before one reviewer. `under_review` are those that were drawn, `chosen` those of
-    them that the filters let through; every decision is in the run's reviews.jsonl before a method returns."""
+    """The samples of one or several finished runs that one reviewer reviews. `under_review` are those that were drawn, `chosen`
+    those of them that pass the filters; every decision is in the run's reviews.jsonl before a method returns."""
 
     def __init__(self, runs: list[FinishedRun], reviewer: str, split: str | None = None, limit: int | None = None):
         self.runs, self.reviewer = runs, " ".join(reviewer.split())
         self.all = [sample for run in runs for sample in run.samples]
         if not self.all:
             names = ", ".join(paths.display_path(run.folder) for run in runs)
-            raise UserError(f"{names}: no conversation was accepted, none to review")
+            raise UserError(f"{names}: no conversation was accepted, so there is nothing to review")
         self._samples = {sample.key: sample for sample in self.all}
         self._decisions: dict[tuple[int, str], list[Decision]] = defaultdict(list)
         for run in runs:
             for decision in run.decisions:
                 self._decisions[run.number, decision.id].append(decision)
-        self._verdicts: dict[tuple[int, str], dict[str, Verdict]] = {}  # a click on "next" counts thousands of them
+        self._verdicts: dict[tuple[int, str], dict[str, Verdict]] = {}  # cached: a click on "next" reads thousands of them
         self.filters: dict[str, str | None] = {}
         self.under_review = [sample for sample in self.all if split in (None, sample.split)][:limit]
         self.draw(None)
@@ -51,7 +51,7 @@ class ReviewSession:
     # --- which samples ------------------------------------------------------------------------------------------------
 
     def draw(self, number: int | None, by: str | None = None, seed: int | None = None) -> "ReviewSession":
-        """Keeps so many samples of each stratum under review (None: all of them), `by` one of STRATA, and returns the session.
+        """Draws `number` samples of each stratum for review (None: all), `by` one of STRATA, and returns the session.
         UserError: there is no such stratum."""
         self.by = by or "dataset"
         if self.by not in STRATA:
@@ -64,15 +64,15 @@ class ReviewSession:
 
     @property
     def options(self) -> dict[str, tuple[str, ...]]:
-        """The filters, and what each can be set to."""
+        """The filters, and the values of each."""
         lesions = {name for sample in self.under_review for name in sample.lesions or (NONE,)}
         kinds = {name for sample in self.under_review for name in sample.kinds or (NONE,)}
         datasets = tuple(dict.fromkeys(sample.dataset for sample in self.under_review))
         return {"dataset": datasets, "lesion": tuple(sorted(lesions)), "finding": tuple(sorted(kinds)), "state": STATES[:4]}
 
     def filter(self, **filters: str | None) -> list[AcceptedSample]:
-        """Sets filters (dataset, lesion, finding, state) and returns what they let through; None lets everything.
-        UserError: there is no such filter or value."""
+        """Sets filters (dataset, lesion, finding, state; None: no filter) and returns the samples that pass. UserError:
+        there is no such filter or value."""
         options = self.options
         for name, value in filters.items():
             if name not in options:
@@ -84,7 +84,7 @@ class ReviewSession:
 
     @property
     def chosen(self) -> list[AcceptedSample]:
-        """The samples under review that the filters let through."""
+        """The samples under review that pass the filters."""
         return [sample for sample in self.under_review if self._passes(sample)]
 
     def _passes(self, sample: AcceptedSample) -> bool:
@@ -95,18 +95,18 @@ class ReviewSession:
         return "state" not in filters or self.mine(sample).state == filters["state"]
 
     def next_unreviewed(self, among: list[AcceptedSample], after: AcceptedSample | None = None) -> AcceptedSample | None:
-        """Returns the next one without a verdict of this reviewer, from `after` on and round again; None where all have one."""
+        """Returns the next sample without a verdict of this reviewer, after `after`, then from the start; None if all have one."""
         start = among.index(after) + 1 if after in among else 0
         return next((s for s in among[start:] + among[:start] if s != after and self.mine(s).state == "unreviewed"), None)
 
     def find(self, key: tuple[int, str]) -> AcceptedSample:
-        """Returns the sample of that run and id."""
+        """Returns the sample of a run and id."""
         return self._samples[key]
 
     # --- one sample ---------------------------------------------------------------------------------------------------
 
     def item(self, sample: AcceptedSample) -> ReviewItem:
-        """Returns what to show the reviewer. UserError: the run was made anew since, or the dataset cannot be read."""
+        """Returns a sample as shown to the reviewer. UserError: the run was repeated since, or the dataset cannot be read."""
         entry, origin = self.runs[sample.run].entries(sample)
         mine = self.mine(sample)
         others = {who: verdict for who, verdict in self.verdicts(sample).items() if who != self.reviewer}
@@ -119,14 +119,14 @@ class ReviewSession:
         return ReviewItem(turns, traces, findings, mine, others if mine.state != "unreviewed" else {})
 
     def _without_names(self, sample: AcceptedSample, traces: list[dict]) -> list[dict]:
-        """The traces, without the image's name where that identifies a participant."""
+        """The traces, without the image's name if that identifies a participant."""
         if not self.runs[sample.run].job.page.private_names:
             return traces
         own = Path(sample.image).name
         return [trace | {"file": "the image's name"} if Path(trace["file"]).name == own else trace for trace in traces]
 
     def case(self, sample: AcceptedSample) -> Case:
-        """Returns the run's facts on a sample's image. UserError: its image or a mask is not there any more."""
+        """Returns the run's facts on a sample's image. UserError: its image or a mask no longer exists."""
         return self.runs[sample.run].job.case(sample.image)
 
     def picture(self, sample: AcceptedSample) -> tuple[Path, list[Fact]]:
@@ -135,8 +135,8 @@ class ReviewSession:
         return case.path, case.about("lesion")
 
     def _examine(self, sample: AcceptedSample, turns: list[dict[str, str]]) -> check.Checked:
-        chosen = self.runs[sample.run].job.settings
-        return check.examine(turns, self.case(sample), chosen.track, chosen.style)
+        settings = self.runs[sample.run].job.settings
+        return check.examine(turns, self.case(sample), settings.track, settings.style)
 
     # --- decisions ----------------------------------------------------------------------------------------------------
 
@@ -144,8 +144,8 @@ class ReviewSession:
         """Returns the verdict of each reviewer of a sample."""
         key = sample.key
         if key not in self._verdicts:
-            made = decisions.verdicts(self._decisions.get(key, ()), {sample.id: sample.sha256})
-            self._verdicts[key] = made.get(sample.id, {})
+            verdicts = decisions.verdicts(self._decisions.get(key, ()), {sample.id: sample.sha256})
+            self._verdicts[key] = verdicts.get(sample.id, {})
         return self._verdicts[key]
 
     def mine(self, sample: AcceptedSample) -> Verdict:
@@ -171,12 +171,12 @@ class ReviewSession:
         return self._decide(sample, "comment", text=text.strip())
 
     def fix(self, sample: AcceptedSample, turn: int, part: str, text: str) -> Decision:
-        """Replaces a question or an answer. UserError: the checks find an error in the conversation as fixed, or nothing is
-        changed; then nothing is kept."""
+        """Replaces a question or an answer. UserError: the checks find an error in the fixed conversation, or nothing has
+        changed; then the fix is not saved."""
         conversation, fixes = self.runs[sample.run].entries(sample)[0]["conversations"], self.mine(sample).fixes
         after = decisions.with_fixes(conversation, fixes | {(turn, part): text.strip()})
         if after == decisions.with_fixes(conversation, fixes):
-            raise UserError(f"the {part} of turn {turn} is as it was; change it, then save")
+            raise UserError(f"the {part} of turn {turn} has not changed; change it, then save")
         findings = self._examine(sample, after).findings
         if errors := check.errors(findings):
             texts = "; ".join(dict.fromkeys(f"turn {f.turn}, {f.part}: {f.text}" for f in errors))
@@ -185,10 +185,9 @@ class ReviewSession:
         return self._decide(sample, "fix", turn=turn, part=part, text=text.strip(), checks=check.VERSION, findings=warnings)
 
     def undo(self) -> AcceptedSample:
-        """Takes back this reviewer's latest decision that was not taken back yet, and returns its sample. UserError: there is
-        none."""
-        made = [(run.number, decision) for run in self.runs for decision in decisions.not_undone(run.decisions)]
-        for number, decision in sorted(made, key=lambda row: row[1].order, reverse=True):
+        """Undoes this reviewer's latest decision that is not undone yet, and returns its sample. UserError: there is none."""
+        not_undone = [(run.number, decision) for run in self.runs for decision in decisions.not_undone(run.decisions)]
+        for number, decision in sorted(not_undone, key=lambda row: row[1].order, reverse=True):
             sample = self._samples.get((number, decision.id))
             if decision.who == self.reviewer and sample and sample.sha256 == decision.sha256:
                 self._decide(sample, "undo", undoes=decision.key)
@@ -205,7 +204,7 @@ class ReviewSession:
         self._verdicts.pop(sample.key, None)
         return decision
 
-    # --- what the decisions amount to -----------------------------------------------------------------------------------
+    # --- error rates and agreement --------------------------------------------------------------------------------------
 
     @property
     def judged(self) -> list[AcceptedSample]:
@@ -228,16 +227,16 @@ class ReviewSession:
     @property
     def rates(self) -> pd.DataFrame:
         """The error rate of each stratum and of the whole, with its interval at 95 %. An error is a sample that was rejected
-        or fixed, or that reviewers dispute. It holds for samples that were drawn, not for ones that were picked out."""
-        wrong, seen = Counter(), Counter()
+        or fixed, or that reviewers dispute. It is valid for samples that were drawn, not for selected ones."""
+        errors, reviewed = Counter(), Counter()
         for sample in self.judged:
             state, stratum = self.final(sample).state, sample.stratum(self.by)
-            seen[stratum] += state != "unreviewed"
-            wrong[stratum] += state not in ("unreviewed", "accepted")
+            reviewed[stratum] += state != "unreviewed"
+            errors[stratum] += state not in ("unreviewed", "accepted")
         sizes = self.sizes
-        rows = [(name, sizes[name], str(rate(wrong[name], seen[name]))) for name in sorted(sizes)]
+        rows = [(name, sizes[name], str(rate(errors[name], reviewed[name]))) for name in sorted(sizes)]
         if len(sizes) > 1:
-            total = weighted([(sizes[name], wrong[name], seen[name]) for name in sizes])
+            total = weighted([(sizes[name], errors[name], reviewed[name]) for name in sizes])
             rows.append(("all, weighted by size", sum(sizes.values()), str(total)))
         return FullTable(rows, columns=[self.by, "samples", "errors"])
 
@@ -246,15 +245,15 @@ class ReviewSession:
 
     @property
     def agreement(self) -> pd.DataFrame:
-        """How far each two reviewers agree."""
-        rows = [(one, other, found.both, str(found)) for (one, other), found in self._agreements().items()]
+        """The agreement of each two reviewers."""
+        rows = [(one, other, pair.both, str(pair)) for (one, other), pair in self._agreements().items()]
         none = [("", "", 0, "no two reviewers have judged the same sample yet")]
         return FullTable(rows or none, columns=["", "and", "both", "agreement"])
 
     @property
     def summary(self) -> list[str]:
-        """Error rate and agreement in a few lines; none where this reviewer has no verdict yet."""
+        """Error rate and agreement in a few lines; none if this reviewer has no verdict yet."""
         if not self.progress[0]:
             return []
-        pairs = [f"{one} and {other}: {found}" for (one, other), found in self._agreements().items()]
+        pairs = [f"{one} and {other}: {pair}" for (one, other), pair in self._agreements().items()]
         return [f"Errors: {self.rates.iloc[-1]['errors']}", *pairs]
