@@ -68,5 +68,5 @@ def test_workers_are_checked_and_ray_is_named_where_it_is_missing(tmp_path: Path
     with pytest.raises(UserError, match="workers is 0"):
         scale.boxes([], tmp_path / "x.jsonl", workers=0)
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match=r"ray is not installed, several workers need it.*or pass workers=1"):
+    with pytest.raises(UserError, match=r"ray is not installed; several workers need it.*or pass workers=1"):
         scale.boxes([tmp_path / "m.png"], tmp_path / "x.jsonl", workers=2)
