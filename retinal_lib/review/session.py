@@ -95,7 +95,7 @@ class ReviewSession:
         return "state" not in filters or self.mine(sample).state == filters["state"]
 
     def next_unreviewed(self, among: list[AcceptedSample], after: AcceptedSample | None = None) -> AcceptedSample | None:
-        """Returns the next sample without this reviewer's verdict, after `after`, then from the start; None if there is none."""
+        """Returns the next sample without this reviewer's verdict after `after`, then from the start, or None."""
         start = among.index(after) + 1 if after in among else 0
         return next((s for s in among[start:] + among[:start] if s != after and self.mine(s).state == "unreviewed"), None)
 
