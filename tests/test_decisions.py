@@ -212,7 +212,7 @@ def test_merging_is_the_same_in_any_order(tmp_path_factory: pytest.TempPathFacto
 
 
 def test_merging_refuses_what_it_would_lose(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="not there"):
+    with pytest.raises(UserError, match="does not exist"):
         decisions.merge([tmp_path / "none"], tmp_path / "all")
     (tmp_path / "torn").write_text("{")
     with pytest.raises(UserError, match="1 of its lines cannot be read"):

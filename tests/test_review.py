@@ -190,7 +190,7 @@ def test_a_fix_is_checked_again(folder: Path) -> None:
         review.fix(item, 2, "answer", "97 microaneurysms are marked.")
     assert not (folder / "reviews.jsonl").exists()
     before = review.item(item)
-    with pytest.raises(UserError, match="as it was"):
+    with pytest.raises(UserError, match="has not changed"):
         review.fix(item, 1, "answer", before.turns[1]["value"])
     with pytest.raises(UserError, match="turn 9"):
         review.fix(item, 9, "answer", "words")
@@ -316,7 +316,7 @@ def test_accept_and_reject_move_on(desk_of: Reviewer, folder: Path) -> None:
 def test_all_reviewed(desk_of: Reviewer) -> None:
     for _ in range(12):
         desk_of.buttons["accept"].click()
-    assert desk_of.bar.value == 12 and "is reviewed" in desk_of.info.value
+    assert desk_of.bar.value == 12 and "are reviewed" in desk_of.info.value
     desk_of.filters["state"].value = "unreviewed"
     assert "no sample passes" in problem(desk_of)
     desk_of.filters["state"].value = "accepted"
