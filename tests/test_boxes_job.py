@@ -156,7 +156,7 @@ def killed(item: int) -> int:
 
 
 def test_a_worker_that_is_killed_is_told_in_a_sentence() -> None:
-    with pytest.raises(UserError, match=r"a worker process was killed, as happens when memory runs short"):
+    with pytest.raises(UserError, match=r"a worker process was killed, probably for lack of memory"):
         list(boxes_job.in_processes(killed, range(4), 2))
 
 

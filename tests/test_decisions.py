@@ -215,6 +215,6 @@ def test_merging_refuses_what_it_would_lose(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         decisions.merge([tmp_path / "none"], tmp_path / "all")
     (tmp_path / "torn").write_text("{")
-    with pytest.raises(UserError, match="1 of its lines cannot be read"):
+    with pytest.raises(UserError, match="1 line cannot be read"):
         decisions.merge([tmp_path / "torn"], tmp_path / "all")
     assert not (tmp_path / "all").exists()

@@ -41,7 +41,7 @@ def in_processes(work: Callable[[Item], Result], items: Iterable[Item], workers:
     try:
         yield from joblib.Parallel(workers, return_as="generator")(map(joblib.delayed(work), items))
     except TerminatedWorkerError as error:
-        raise UserError("a worker process was killed, probably because memory ran out; run again with workers=1") from error
+        raise UserError("a worker process was killed, probably for lack of memory; run again with workers=1") from error
     finally:
         get_reusable_executor().shutdown()  # joblib would keep the processes and their memory for minutes
 
