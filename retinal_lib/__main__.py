@@ -109,7 +109,7 @@ def _show(options: Namespace) -> str:
 def _splits(options: Namespace) -> str:
     from retinal_lib.dataset import splits
 
-    rows = splits.write_together(options.folders, options.out)
+    rows = splits.write_combined(options.folders, options.out)
     return f"{splits.summary(rows)}\nwritten to {paths.display_path(options.out)}"
 
 

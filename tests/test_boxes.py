@@ -254,7 +254,7 @@ def test_the_nose_s_side_is_told_by_the_eye_or_the_disc(eye: str | None, disc_x:
 def test_an_eye_that_its_disc_contradicts_has_no_nose() -> None:
     where = locations.of_picture((1000, 800), {"optic disc": at(200, 400)}, "right", True)
     assert where.quadrants(dots((300, 200))) == {"upper left quarter": 1}
-    assert len(where.missing) == 1 and "temporal and nasal are not told" in where.missing[0]
+    assert len(where.missing) == 1 and "temporal and nasal are left out" in where.missing[0]
 
 
 def test_without_eye_or_disc_the_part_of_the_image_is_told() -> None:

@@ -254,7 +254,7 @@ def test_nothing_is_told_of_the_retina_in_a_rejected_image(eyeq: BaseDescription
 
 def test_unreadable_and_foreign_files_of_eyepacs_are_left_out(eyeq: BaseDescription) -> None:
     assert "cannot be decoded" in reason(eyeq, "492_right.jpeg")
-    assert any("16_left_mirror" in note and "no images of EyeQ by name" in note for note in eyeq.notes)
+    assert any("16_left_mirror" in note and "do not have names of images of EyeQ" in note for note in eyeq.notes)
 
 
 # --- IDRiD ---
@@ -397,7 +397,9 @@ def test_a_mask_of_another_shape_or_that_cannot_be_read_is_not_told_and_said_to_
     (train / KINDS["HE"] / "IDRiD_01_HE.tif").write_bytes(b"no picture")
     case = load_dataset("IDRiD_seg", root).describe("IDRiD_01.jpg")
     assert not {"MA", "HE"} & {fact.name for fact in case.facts}
-    assert any("not the same shape" in why for why in case.missing) and any("cannot be read" in why for why in case.missing)
+    assert any("they must have the same shape" in why for why in case.missing) and any(
+        "cannot be read" in why for why in case.missing
+    )
 
 
 def test_only_the_largest_ten_boxes_are_told_of_many_lesions(tmp_path: Path) -> None:
@@ -795,7 +797,7 @@ def test_a_uk_biobank_eye_is_read_from_the_field_id(tmp_path: Path) -> None:
     dataset = load_dataset("uk", tmp_path)
     left, right = (dataset.describe(image) for image in dataset.images)
     assert (left.eye, right.eye, left.patient) == ("left", "right", "1234567") and dataset.page.private_names
-    assert len(dataset.images) == 2 and any("2 files are no images of UK by name" in note for note in dataset.notes)
+    assert len(dataset.images) == 2 and any("2 files do not have names of images of UK" in note for note in dataset.notes)
     assert "dementia" not in left.description and left.about("disease") == ()
 
 
@@ -935,7 +937,7 @@ def test_a_quality_that_is_none_is_left_out_with_its_row(tmp_path: Path) -> None
     rows(path, QUALITY, f"{EYES[0]},0,0,0.1,0,0,0,3", "", f"{EYES[1]},0,0,,0,0,0,1", f"{EYES[2]},0,0,0.1,0,0,0,0")
     dataset = uk(tmp_path, *EYES[:3])
     assert ["Image quality" in said(dataset, f"{eye}.png") for eye in EYES[:3]] == [False, False, True]
-    notes = [note for note in dataset.notes if "is no quality" in note]
+    notes = [note for note in dataset.notes if "is not a quality" in note]
     assert "row 2: Prediction 3" in notes[0] and "row 4" in notes[1]
     assert dataset.describe(f"{EYES[2]}.png").about("quality")[0].source.row == 5
 
@@ -1027,7 +1029,7 @@ def test_doubled_rows_count_once_where_equal_and_not_at_all_where_different(tmp_
     rows(tmp_path / "Results" / "M3" / "Macular_Features.csv", header, *lines)
     dataset = uk(tmp_path, *EYES[:2])
     assert len(vessels(dataset, EYES[0])) == 72 and vessels(dataset, EYES[1]) == {}
-    assert any(f"measured '{EYES[1]}' twice with different values; none is told" in note for note in dataset.notes)
+    assert any(f"measured '{EYES[1]}' twice with different values; they are left out" in note for note in dataset.notes)
 
 
 def test_row_numbers_count_blank_lines(tmp_path: Path) -> None:
@@ -1053,7 +1055,7 @@ def test_columns_are_found_in_any_case(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "line", "what"),
     [
-        ("Name,Vessel_density,Vessel_density", f"{EYE},0.08,0.09", "the column 'Vessel_density' stands twice"),
+        ("Name,Vessel_density,Vessel_density", f"{EYE},0.08,0.09", "the column 'Vessel_density' occurs twice"),
         ("Name,Vessel_density", f"{EYE},0.08,0.09", "more cells than the 2 of the header"),
         ("Image,Vessel_density", f"{EYE},0.08", "no column 'Name'; the columns are 'Image', 'Vessel_density'"),
         ("", "", "not a readable AutoMorph table|no column 'Name'"),

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from retinal_lib import Job, UserError, load_dataset
 from retinal_lib.__main__ import main
 from retinal_lib.dataset import page, splits
-from retinal_lib.dataset.splits import Member, Placed, divide, members, read, write
+from retinal_lib.dataset.splits import SplitCandidate, SplitRow, assign_splits, members, read, write
 
 GOLDEN = Path(__file__).parent / "golden_exports" / "splits.csv"
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "IDRiD"
@@ -29,14 +29,14 @@ NAMES = st.sampled_from([*"abcdefgh", ODD])
 
 
 @st.composite
-def images(draw: Callable) -> list[Member]:
+def images(draw: Callable) -> list[SplitCandidate]:
     """Images of one or two datasets with ties among them, some to images that are not at hand."""
     found = {}
     for name in draw(st.lists(NAMES, unique=True, min_size=1)):
         ties = draw(st.lists(st.sampled_from(["patient:1", "patient:2", "person:3", "bytes:9-ff"]), max_size=2, unique=True))
         for other in draw(st.lists(NAMES, max_size=1)):
             ties.append(f"same:{draw(OFFICIAL)}:{quote(other, safe='')}")
-        found[name] = Member(draw(st.sampled_from("AB")), name, f"A/{name}.jpg", draw(OFFICIAL), tuple(ties))
+        found[name] = SplitCandidate(draw(st.sampled_from("AB")), name, f"A/{name}.jpg", draw(OFFICIAL), tuple(ties))
     return list(found.values())
 
 
@@ -45,8 +45,8 @@ def rank(split: str) -> int:
 
 
 @given(images())
-def test_no_group_stands_in_two_splits_and_ties_stay_within_a_group(some: list[Member]) -> None:
-    rows = divide(some)
+def test_no_group_stands_in_two_splits_and_ties_stay_within_a_group(some: list[SplitCandidate]) -> None:
+    rows = assign_splits(some)
     assert len(rows) == len(some) and {row.split for row in rows} <= set(splits.SPLITS)
     by_group, by_tie = defaultdict(set), defaultdict(set)
     for row in rows:
@@ -58,8 +58,8 @@ def test_no_group_stands_in_two_splits_and_ties_stay_within_a_group(some: list[M
 
 
 @given(images())
-def test_a_group_goes_where_its_most_protective_image_belongs(some: list[Member]) -> None:
-    rows = divide(some)
+def test_a_group_goes_where_its_most_protective_image_belongs(some: list[SplitCandidate]) -> None:
+    rows = assign_splits(some)
     for row in rows:
         known = [row.official_split, *(tie.split(":")[1] for tie in row.ties.split() if tie.startswith("same:"))]
         known += [other.official_split for other in rows if other.group == row.group]
@@ -70,30 +70,33 @@ def test_a_group_goes_where_its_most_protective_image_belongs(some: list[Member]
 
 
 @given(images(), st.randoms())
-def test_the_same_images_in_any_order_give_the_same_splits(some: list[Member], random: object) -> None:
+def test_the_same_images_in_any_order_give_the_same_splits(some: list[SplitCandidate], random: object) -> None:
     shuffled = list(some)
     random.shuffle(shuffled)
-    assert sorted(divide(some)) == sorted(divide(shuffled)) == sorted(divide(shuffled + some))
+    assert sorted(assign_splits(some)) == sorted(assign_splits(shuffled)) == sorted(assign_splits(shuffled + some))
 
 
 @given(images())
 def test_a_file_keeps_every_letter_and_gives_the_same_again(tmp_path_factory: pytest.TempPathFactory, some: list) -> None:
-    folder, rows = tmp_path_factory.mktemp("run"), divide(some)
+    folder, rows = tmp_path_factory.mktemp("run"), assign_splits(some)
     write(folder / "splits.csv", rows)
-    assert read(folder / "splits.csv") == rows == splits.together([folder, folder])
+    assert read(folder / "splits.csv") == rows == splits.combine_runs([folder, folder])
 
 
 @given(st.lists(st.integers(0, 10**6), unique=True, min_size=1, max_size=40))
 def test_a_draw_hangs_on_the_group_alone(numbers: list[int]) -> None:
     def drawn(some: list[int]) -> dict[str, str]:
-        return {r.id: r.split for r in divide(Member("A", f"A-{n}", f"A/{n}", "", (f"patient:A/{n // 2}",)) for n in some)}
+        return {
+            r.id: r.split
+            for r in assign_splits(SplitCandidate("A", f"A-{n}", f"A/{n}", "", (f"patient:A/{n // 2}",)) for n in some)
+        }
 
     whole, part = drawn(numbers), drawn(numbers[: len(numbers) // 2])
     assert part.items() <= whole.items(), "an image stays where it is when others are added"
 
 
 def test_draws_come_in_the_promised_shares() -> None:
-    rows = divide(Member("A", str(n), str(n)) for n in range(10_000))
+    rows = assign_splits(SplitCandidate("A", str(n), str(n)) for n in range(10_000))
     for split, share in splits.SHARES.items():
         assert abs(sum(row.split == split for row in rows) / 100 - share) < 1.5
 
@@ -101,17 +104,17 @@ def test_draws_come_in_the_promised_shares() -> None:
 # --- datasets --------------------------------------------------------------------------------------------------------
 
 
-def rows_of(drawn: dict[str, Path], *names: str) -> list[Placed]:
+def rows_of(drawn: dict[str, Path], *names: str) -> list[SplitRow]:
     """The images of drawn samples, divided together."""
     found = []
     for name in names:
         data = load_dataset(name, drawn[name])
         found += members(data.page, map(data.image, (*data.images, *data.skipped)), f"{name}/")
-    return divide(found)
+    return assign_splits(found)
 
 
 def test_every_twin_is_an_image_of_its_dataset() -> None:
-    pairs = splits._twins()["pairs"]
+    pairs = splits._shared_pictures()["pairs"]
     assert len(pairs) == len({one for one, _ in pairs}) == len({other for _, other in pairs}) == 60
     for name in sum(pairs, []):
         dataset, split, stem = name.split("/")
@@ -120,7 +123,7 @@ def test_every_twin_is_an_image_of_its_dataset() -> None:
     assert ["IDRiD_seg/test/IDRiD_58", "IDRiD/train/IDRiD_356"] in pairs
     training = [stem for one, _ in pairs for _, split, stem in [one.split("/")] if split == "train"]
     assert max(training) == "IDRiD_54", "images 55 to 81 are the test set"
-    for rule in splits._twins()["same_name"]:
+    for rule in splits._shared_pictures()["same_name"]:
         for dataset, split in (spot.split("/") for spot in rule["splits"]):
             assert split in page.get(dataset).splits
 
@@ -162,7 +165,7 @@ def test_mmac_s_hidden_pairs_need_all_four_cells(tmp_path: Path, drawn: dict[str
     assert found[2].ties[1] == found[3].ties[1]
     table.write_text("\n".join(line.rsplit(",", 1)[0] for line in lines) + "\n", encoding="utf-8")
     data = load_dataset("MICCAI_task1", root)
-    assert any("no column 'weight': which eyes are one person's" in note for note in data.notes)
+    assert any("no column 'weight', so images of one person cannot be recognised" in note for note in data.notes)
     first = next(members(data.page, map(data.image, data.images), ""))
     assert [tie for tie in first.ties if tie.startswith("person")] == []
 
@@ -180,7 +183,7 @@ def test_messidor_and_messidor_2_stay_together_by_name(drawn: dict[str, Path]) -
 
 
 def test_a_duplicate_of_messidor_s_errata_is_known_in_messidor_2() -> None:
-    found = splits._same_pictures(splits.Place(page.get("Messidor2"), "all", "20051202_55582_0400_pp"), {})
+    found = splits._same_pictures(splits.ImageLocation(page.get("Messidor2"), "all", "20051202_55582_0400_pp"), {})
     assert {place.id.casefold() for place in found} == {
         f"{name}_0400_pp" for name in ("messidor-20051202_55582", "messidor-20051202_54744", "messidor2-20051202_54744")
     }
@@ -193,7 +196,8 @@ def test_a_test_image_of_one_dataset_is_no_training_image_of_another(drawn: dict
     assert (row.split, row.official_split, row.why) == ("test", "train", "with IDRiD-test-IDRiD_088, official test")
     assert alone["IDRiD_seg-IDRiD_22"] == row, "whether the other dataset is at hand or not"
     places = {
-        place.id: place.split for place in splits._same_pictures(splits.Place(page.get("IDRiD"), "train", "IDRiD_356"), {})
+        place.id: place.split
+        for place in splits._same_pictures(splits.ImageLocation(page.get("IDRiD"), "train", "IDRiD_356"), {})
     }
     assert places == {"IDRiD_seg-IDRiD_58": "test"}
 
@@ -211,7 +215,7 @@ def test_the_published_files_agree_with_what_is_said_of_them() -> None:
     equal = [{"IDRiD_seg-IDRiD_01", "IDRiD-train-IDRiD_102"}, {"IDRiD-train-IDRiD_021", "IDRiD-train-IDRiD_391"}]
     equal.append({"IDRiD-train-IDRiD_118", "IDRiD-test-IDRiD_064"})
     assert sorted(map(sorted, (ids for ids in same_bytes.values() if len(ids) > 1))) == sorted(map(sorted, equal))
-    placed = {row.id: row for row in divide(rows.values())}
+    placed = {row.id: row for row in assign_splits(rows.values())}
     assert all(len({placed[name].group for name in ids}) == 1 for ids in equal)
     assert placed["IDRiD-train-IDRiD_118"].why == "with IDRiD-test-IDRiD_064, official test"
 
@@ -237,7 +241,7 @@ def clinic(root: Path, *, restart: bool = False) -> Path:
 
 def test_a_page_of_your_own_names_the_role_of_its_splits(tmp_path: Path) -> None:
     data = load_dataset(str(clinic(tmp_path)), tmp_path)
-    rows = {row.id: row for row in divide(members(data.page, map(data.image, data.images), "c/"))}
+    rows = {row.id: row for row in assign_splits(members(data.page, map(data.image, data.images), "c/"))}
     assert rows["clinic-5_left"].why == "with clinic-5_right, official test"
     assert rows["clinic-7_left"].group == rows["clinic-6_left"].group, "the same bytes"
     assert rows["clinic-7_left"].split == "test" and rows["clinic-7_left"].official_split == ""
@@ -247,7 +251,7 @@ def test_a_page_of_your_own_names_the_role_of_its_splits(tmp_path: Path) -> None
 
 def test_where_numbering_restarts_a_number_is_another_patient(tmp_path: Path) -> None:
     data = load_dataset(str(clinic(tmp_path, restart=True)), tmp_path)
-    rows = {row.id: row for row in divide(members(data.page, map(data.image, data.images), "c/"))}
+    rows = {row.id: row for row in assign_splits(members(data.page, map(data.image, data.images), "c/"))}
     assert rows["clinic-teach-5_left"].group != rows["clinic-holdout-5_right"].group
 
 
@@ -268,25 +272,27 @@ def test_a_picture_that_is_gone_has_no_bytes(tmp_path: Path) -> None:
 # --- runs and the command --------------------------------------------------------------------------------------------
 
 
-def golden_rows() -> list[Placed]:
+def golden_rows() -> list[SplitRow]:
     """What splits.csv holds, by a case of each kind."""
-    return divide(
+    return assign_splits(
         [
-            Member("ODIR", "ODIR-11_left", "ODIR/11_left.jpg", "train", ("bytes:10-aa", "patient:ODIR/11")),
-            Member("ODIR", "ODIR-11_right", "ODIR/11_right.jpg", "train", ("bytes:11-ab", "patient:ODIR/11")),
-            Member("MICCAI_task1", "MICCAI_task1-m_2", "M/m_2.png", "validation", ("person:MICCAI_task1/34/female/162/54",)),
-            Member("MICCAI_task1", "MICCAI_task1-m_1", "M/m_1.png", "train", ("person:MICCAI_task1/34/female/162/54",)),
-            Member("IDRiD_seg", "IDRiD_seg-IDRiD_22", "S/IDRiD_22.jpg", "train", ("same:test:IDRiD-test-IDRiD_088",)),
-            Member("IDRiD", "IDRiD-train-IDRiD_001", "I/train/IDRiD_001.jpg", "train", ("bytes:12-ac",)),
-            Member("my", f"my-{ODD}", f"my/{ODD}.png", "", ("bytes:12-ac",)),
-            Member("my", "my-b", "my/b.png"),
+            SplitCandidate("ODIR", "ODIR-11_left", "ODIR/11_left.jpg", "train", ("bytes:10-aa", "patient:ODIR/11")),
+            SplitCandidate("ODIR", "ODIR-11_right", "ODIR/11_right.jpg", "train", ("bytes:11-ab", "patient:ODIR/11")),
+            SplitCandidate(
+                "MICCAI_task1", "MICCAI_task1-m_2", "M/m_2.png", "validation", ("person:MICCAI_task1/34/female/162/54",)
+            ),
+            SplitCandidate("MICCAI_task1", "MICCAI_task1-m_1", "M/m_1.png", "train", ("person:MICCAI_task1/34/female/162/54",)),
+            SplitCandidate("IDRiD_seg", "IDRiD_seg-IDRiD_22", "S/IDRiD_22.jpg", "train", ("same:test:IDRiD-test-IDRiD_088",)),
+            SplitCandidate("IDRiD", "IDRiD-train-IDRiD_001", "I/train/IDRiD_001.jpg", "train", ("bytes:12-ac",)),
+            SplitCandidate("my", f"my-{ODD}", f"my/{ODD}.png", "", ("bytes:12-ac",)),
+            SplitCandidate("my", "my-b", "my/b.png"),
         ]
     )
 
 
 def test_the_file_looks_as_it_did() -> None:
     expected = GOLDEN.read_bytes().decode()
-    assert "".join(map(splits._line, (Placed._fields, *golden_rows()))) == expected
+    assert "".join(map(splits._line, (SplitRow._fields, *golden_rows()))) == expected
     assert read(GOLDEN) == golden_rows()
 
 
@@ -331,10 +337,10 @@ def test_the_command_writes_one_file_for_several_runs(
 
 
 def test_a_wrong_folder_or_file_is_named(runs: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none.splits.csv is not there: name the folder of a finished run"):
+    with pytest.raises(UserError, match=r"none.splits.csv does not exist; give the folder of a finished run"):
         main(["splits", str(tmp_path / "none")])
     own = runs["IDRiD"] / "splits.csv"
-    with pytest.raises(UserError, match="belongs to its own run"):
+    with pytest.raises(UserError, match=r"is the splits.csv of one of these runs"):
         main(["splits", str(runs["IDRiD"]), "--out", str(own)])
     text = own.read_text(encoding="utf-8")
     for old, new, what in (
@@ -345,16 +351,16 @@ def test_a_wrong_folder_or_file_is_named(runs: dict[str, Path], tmp_path: Path) 
     ):
         (tmp_path / "splits.csv").write_bytes(text.replace(old, new, 1).encode("utf-8", "surrogateescape"))
         with pytest.raises(UserError, match=what):
-            splits.together([tmp_path])
+            splits.combine_runs([tmp_path])
     (tmp_path / "splits.csv").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="no column 'dataset'; the columns are none"):
-        splits.together([tmp_path])
+        splits.combine_runs([tmp_path])
 
 
 def test_a_split_that_was_edited_by_hand_does_not_count_for_the_whole(runs: dict[str, Path], tmp_path: Path) -> None:
     text = (runs["IDRiD"] / "splits.csv").read_text(encoding="utf-8")
     (tmp_path / "splits.csv").write_text(text.replace(",test,test,", ",train,test,"), encoding="utf-8")
-    assert splits.together([tmp_path]) == splits.together([runs["IDRiD"]])
+    assert splits.combine_runs([tmp_path]) == splits.combine_runs([runs["IDRiD"]])
 
 
 if __name__ == "__main__":

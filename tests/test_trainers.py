@@ -17,7 +17,7 @@ from retinal_lib import Job, UserError, validate
 from retinal_lib.__main__ import main
 from retinal_lib.conversation import Conversation
 from retinal_lib.dataset import splits
-from retinal_lib.dataset.splits import Placed
+from retinal_lib.dataset.splits import SplitRow
 from retinal_lib.export.trainers import FORMS, export
 
 GOLDEN = Path(__file__).parent / "golden_exports"
@@ -45,7 +45,7 @@ def put(folder: Path, entries: list[dict] = ENTRIES, places: dict[str, str] | No
     text = "".join(json.dumps(e, ensure_ascii=False) + "\n" for e in entries)
     (folder / "conversations.jsonl").write_text(text, encoding="utf-8")
     if places is not None:
-        rows = [Placed("my", name, name, split, split, name, f"official {split}") for name, split in places.items()]
+        rows = [SplitRow("my", name, name, split, split, name, f"official {split}") for name, split in places.items()]
         splits.write(folder / "splits.csv", rows)
     return folder
 
@@ -195,7 +195,7 @@ def test_a_split_s_file_of_your_own_decides(tmp_path: Path) -> None:
 def test_several_runs_are_split_as_one(tmp_path: Path) -> None:
     for name, official, ties in (("A", "train", "same:test:B-1"), ("B", "test", "")):
         put(tmp_path / name, [entry("1", "What?", "An eye.") | {"id": f"{name}-1"}], places=None)
-        rows = [Placed(name, f"{name}-1", f"{name}/1", official, official, name, f"official {official}", ties)]
+        rows = [SplitRow(name, f"{name}-1", f"{name}/1", official, official, name, f"official {official}", ties)]
         splits.write(tmp_path / name / "splits.csv", rows)
     (written,) = export([tmp_path / "A", tmp_path / "B"], "llava", out=tmp_path / "both")
     assert written == tmp_path / "both" / "test.json"

@@ -36,7 +36,7 @@ CROP_COLUMNS = ("centre_w", "centre_h", "radius")
 
 
 class AutoMorph:
-    """The tables under one `Results` folder. Absent tables are absent: `notes` says so, nothing is invented."""
+    """The tables under one `Results` folder; `notes` names those that are absent."""
 
     def __init__(self, root: Path):
         self.root, self.notes, self.inputs = root, [], {}
@@ -57,11 +57,12 @@ class AutoMorph:
         except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, csv.Error) as error:
             raise UserError(f"{path}: not a readable AutoMorph table ({str(error).strip()})") from error
         if len(frame) and not isinstance(frame.index, pd.RangeIndex):
-            raise UserError(f"{path}, row 2: more cells than the {len(header)} of the header; which is which is not told")
+            columns = len(header)
+            raise UserError(f"{path}, row 2: more cells than the {columns} of the header; cells cannot be matched to columns")
         names = [_canonical().get(fold(name), name.strip()) for name in header]
         twice = next((name for name in names if name and names.count(name) > 1), None)
         if twice:
-            raise UserError(f"{path}: the column {twice!r} stands twice; a table needs one of each name")
+            raise UserError(f"{path}: the column {twice!r} occurs twice; column names must be unique")
         if "Name" not in names:
             raise UserError(f"{path}: no column 'Name'; the columns are {', '.join(map(repr, names[:8]))}, …")
         frame.columns = names
@@ -78,7 +79,7 @@ class AutoMorph:
         frame = self._read(path)
         for column in ("Prediction", "softmax_bad"):
             if column not in frame.columns:
-                raise UserError(f"{path}: no column {column!r}; found {', '.join(map(repr, frame.columns))}")
+                raise UserError(f"{path}: no column {column!r}; the columns are {', '.join(map(repr, frame.columns))}")
         facts: dict[str, Fact] = {}
         clashing = set()
         cells = zip(frame.index, frame[ROW], _numbers(frame["Prediction"]), _numbers(frame["softmax_bad"]), strict=True)
@@ -86,7 +87,7 @@ class AutoMorph:
             if prediction not in (0, 1, 2) or np.isnan(bad):
                 written = [str(frame[column].iloc[place]) for column in ("Prediction", "softmax_bad")]
                 self.notes.append(
-                    f"{path.name}, row {number}: Prediction {' with softmax_bad '.join(written)} is no quality "
+                    f"{path.name}, row {number}: Prediction {' with softmax_bad '.join(written)} is not a quality "
                     "(0, 1 or 2 with a probability); left out"
                 )
                 continue
@@ -99,7 +100,7 @@ class AutoMorph:
             text, source = f"AutoMorph's quality check {verdict} {words}", Source(str(path), number, "Prediction")
             facts[key] = Fact("quality", "quality", level, AUTOMORPH, text, source, words)
         for key in sorted(clashing):
-            self.notes.append(f"{path.name}: {key!r} stands there with different qualities; none is told")
+            self.notes.append(f"{path.name}: {key!r} has rows with different qualities; they are left out")
             del facts[key]
         return facts
 
@@ -190,7 +191,7 @@ class AutoMorph:
                 clashing.add(key)
             index.setdefault(key, i)
         for key in sorted(clashing):
-            self.notes.append(f"AutoMorph measured {key!r} twice with different values; none is told")
+            self.notes.append(f"AutoMorph measured {key!r} twice with different values; they are left out")
             del index[key]
         return index
 
@@ -227,7 +228,7 @@ class AutoMorph:
 
 @dataclass(frozen=True)
 class ImageResults:
-    """What AutoMorph's tables hold on one image; `key` is its name there, None where they do not say which row is its own."""
+    """AutoMorph's results for one image; `key` is its name in the tables, None where its row cannot be identified."""
 
     tables: AutoMorph
     stem: str
@@ -235,13 +236,13 @@ class ImageResults:
 
     @property
     def ambiguous(self) -> str:
-        """Why nothing can be told of the image, "" where its rows are known."""
+        """Why the results of the image are left out; "" where its rows are known."""
         if self.key is not None:
             return ""
         root = self.tables.root
         return (
-            f"AutoMorph's results are not told: {root} does not say which image named {self.stem} they are of; "
-            f"run each split alone, or put its results under {root}/<split>"
+            f"AutoMorph's results are left out: several splits have an image {self.stem}, and {root} does not say "
+            f"whose results these are; run each split alone, or put its results into {root}/<split>"
         )
 
     @property
@@ -256,12 +257,12 @@ class ImageResults:
 
     @property
     def crop(self) -> CropInfo | None:
-        """What the picture was cropped by, None where that is not told. UserError: the file of crops cannot be read."""
+        """The crop of the picture; None where there is none. UserError: the file of crops cannot be read."""
         return self.tables.crops.get(self.key)
 
 
 def _unit_evidence(matrix: np.ndarray, column: dict[str, int]) -> tuple[str, bool]:
-    """What speaks for or against µm, and whether the lengths can be told."""
+    """The evidence for or against µm, and whether the lengths can be used."""
     for name, (low, high) in SPEC["micrometres"].items():
         values = matrix[:, [i for n, i in column.items() if n == name or n.startswith(f"{name}_zone")]]
         values = values[values > 0]

@@ -67,7 +67,7 @@ class BaseDescription:
         self._by_name = {(f"{file.split}/{file.name}" if prefix else file.name): file for file in chosen}
         if len(self._by_name) != len(chosen):
             twice = next(name for name, n in Counter(file.name for file in chosen).items() if n > 1)
-            raise UserError(f"{twice} stands in several splits of {self.page.name}; choose one with split")
+            raise UserError(f"{twice} is in several splits of {self.page.name}; choose one with split")
         excluded = self._catalogue.excluded
         self.images = [name for name, file in self._by_name.items() if file.place not in excluded]
         self.skipped = {name: excluded[file.place] for name, file in self._by_name.items() if file.place in excluded}
@@ -120,7 +120,7 @@ class BaseDescription:
         return Facts(tuple(facts))
 
     def _withhold(self, facts: list[Fact], missing: list[str]) -> tuple[list[Fact], list[str]]:
-        """Nothing is told of the retina in an image that graders called ungradable."""
+        """Withholds what describes the retina in an image that graders called ungradable."""
         ungradable = next((f for f in facts if f.name == "ungradable"), None)
         if ungradable is None:
             return facts, missing

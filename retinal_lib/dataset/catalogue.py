@@ -39,7 +39,7 @@ class Catalogue:
         self.notes: list[str] = []
         self.inputs: dict[str, str] = {}
         self.tree = image_files.walk(root, without=[automorph_root, root / "Results"])
-        self.tabled: dict[str, list[str]] = defaultdict(list)
+        self.table_names: dict[str, list[str]] = defaultdict(list)
         self.excluded: dict[tuple[str, str], str] = {}
         self.files = self._find_images()
         self.rows = self._find_rows(named)
@@ -63,15 +63,15 @@ class Catalogue:
             wanted = [p for s in ([self.split] if self.split else self.page.splits) for p in self.page.splits[s].images]
             raise UserError(
                 f"no image of {self.page.name}{f', split {self.split}' if self.split else ''}, under {self.root}: looked for "
-                f"folders {', '.join(map(repr, wanted))} with names like {self.page.image}; {self._seen()}"
+                f"folders {', '.join(map(repr, wanted))} with names like {self.page.image}; {self._folders_found()}"
             )
         if absent and self.split is None:
             self.notes.append(f"no images of split {', '.join(absent)} under the data root")
         if ignored:
-            self.notes.append(f"{len(ignored)} files are no images of {self.page.name} by name, the first {ignored[0]}")
+            self.notes.append(f"{len(ignored)} files do not have names of images of {self.page.name}, the first {ignored[0]}")
         return files
 
-    def _seen(self) -> str:
+    def _folders_found(self) -> str:
         names = sorted({f.path.relative_to(self.root).as_posix() for f in self.tree if image_files.images(f)})
         return f"image folders there: {', '.join(names[:6])}" if names else "there are no image files"
 
@@ -87,9 +87,11 @@ class Catalogue:
             for path in self._tables(split, spec, named.get(split)):
                 content = tables.read(path)
                 self.inputs[str(path)] = content.sha256
-                self.tabled[split].append(path.name)
-                if lacking := [name for name in self.page.same_person if content.find(name) is None]:
-                    self.notes.append(f"{path.name} has no column {lacking[0]!r}: which eyes are one person's cannot be told")
+                self.table_names[split].append(path.name)
+                if missing_columns := [name for name in self.page.same_person if content.find(name) is None]:
+                    self.notes.append(
+                        f"{path.name} has no column {missing_columns[0]!r}, so images of one person cannot be recognised"
+                    )
                 for eye, column in self._keys():
                     for row, cell in enumerate(content.column(column)):
                         if cell:
@@ -98,7 +100,7 @@ class Catalogue:
                             self.notes.append(f"{content.source(row, str(column))} is empty: the row names no image")
                 for column in [] if spec.unlabelled else [c for kind in self.page.facts for c in kind.columns()]:
                     content.column(column)  # UserError: it is not there
-        if not self.tabled:
+        if not self.table_names:
             wanted = [p for spec in self.page.splits.values() for p in spec.tables]
             raise UserError(f"no label table of {self.page.name} under {self.root}: looked for {', '.join(map(repr, wanted))}")
         return rows
@@ -140,9 +142,11 @@ class Catalogue:
         if self.page.masks is None:
             return {}
         patterns = {split: spec.masks for split, spec in self.page.splits.items()}
-        masks, strange = lesion_facts.index(self.tree, patterns, self.page.masks)
-        if strange:
-            self.notes.append(f"{len(strange)} files in the mask folders are no masks by name, the first {strange[0]}")
+        masks, other_files = lesion_facts.index(self.tree, patterns, self.page.masks)
+        if other_files:
+            self.notes.append(
+                f"{len(other_files)} files in the mask folders do not have names of masks, the first {other_files[0]}"
+            )
         return masks
 
     def _find_automorph(self, root: Path) -> dict[str, AutoMorph]:
@@ -212,7 +216,7 @@ class Catalogue:
         return cut if self._cut_stems[cut] == 1 else None
 
     def _shares_results(self, file: ImageFile, results: AutoMorph) -> bool:
-        """True where one results folder serves several loaded splits that both have this id: whose row it is cannot be told."""
+        """Whether one results folder serves several loaded splits that have this id, so that its row may be of either image."""
         if self.split is not None or not self.page.restart:
             return False
         return any(s != file.split and self._automorph[s] is results for s in self._splits_of[file.key])
@@ -263,9 +267,9 @@ class Catalogue:
         if self.page.key is not None:
             rows = self.rows.get(file.place)
             if not rows:
-                if file.split not in self.tabled:
+                if file.split not in self.table_names:
                     return f"the split {file.split} has no label table"
-                return f"no row for it in {', '.join(self.tabled[file.split])}"
+                return f"no row for it in {', '.join(self.table_names[file.split])}"
             try:
                 if len({self._labels(file, row) for row in rows}) > 1:
                     return f"its rows disagree: {' and '.join(str(row.table.source(row.number)) for row in rows)}"
@@ -276,7 +280,7 @@ class Catalogue:
         return ""
 
     def _labels(self, file: ImageFile, row: Row | None = None) -> tuple:
-        """What the labels of an image say, to compare two rows or two copies of a picture."""
+        """The labels of an image, to compare two rows or two copies of a picture."""
         image = self.image(file, row=row)
         facts = (kind.facts(image).facts for kind in self.page.facts if kind.label)
         try:

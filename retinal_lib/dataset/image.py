@@ -1,4 +1,4 @@
-"""One image of a dataset on disk, with its row: found once and handed round in place of its name."""
+"""One image of a dataset on disk, with its label row, masks and results of AutoMorph."""
 
 import re
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class Correction(BaseModel, extra="forbid", frozen=True):
 
 
 class ExcludedImage(Exception):
-    """This image must not be used; the message says why. The run goes on with the others."""
+    """Raised for an image that must not be used; the message says why. A run continues with the others."""
 
 
 class Cell(NamedTuple):
@@ -90,10 +90,9 @@ class Record:
 @dataclass(frozen=True, eq=False)
 class Image:
     """An image with everything that its dataset's files hold on it. `name` is what the dataset lists it by, `id` its
-    sample's id, unique over splits and datasets, `export_name` what it is called in exported files (after the prefix),
-    `size` the file's in bytes,
-    `masks` its lesion masks where the dataset has any, `automorph` AutoMorph's results where its split has any,
-    `excluded_because` why it must not be used, "" where it may."""
+    sample's id, unique over splits and datasets, `export_name` its name in exported files (after the prefix), `size` the
+    file's in bytes, `masks` its lesion masks where the dataset has any, `automorph` AutoMorph's results where its split has
+    any, `excluded_because` why it must not be used, "" where it may."""
 
     name: str
     id: str
@@ -118,7 +117,7 @@ class Image:
 
     @cached_property
     def crop(self) -> CropInfo | None:
-        """What AutoMorph cropped the picture by; None where its results do not tell. UserError: they cannot be read."""
+        """How AutoMorph cropped the picture; None where its results do not say. UserError: they cannot be read."""
         return self.automorph.crop if self.automorph else None
 
     def require_usable(self) -> None:

@@ -22,19 +22,22 @@ Size = tuple[int, int]
 
 
 class MaskSpec(BaseModel, extra="forbid", frozen=True):
-    """How a mask's name tells its image (group `image`, else the whole stem) and its lesion type (group `type`): its stem, or
-    where `name` holds a slash, its folder's name and its stem, as in MA/eye1; `gap` is how
-    far apart, as a share of the mask's longer side, lesions of one cluster may lie, `fill` the share of its box that a cluster
-    fills at least (see `boxes.clusters`). Locations are told from the landmarks called "optic disc" and "fovea"."""
+    """The masks of a dataset page.
+
+    `name` is a regular expression with the group `type` (lesion type) and, unless the whole stem names the image, the group
+    `image`. It is matched with a mask's file stem or, where it contains a slash, with folder name and stem, as in MA/eye1.
+    `gap` is the largest distance of lesions of one cluster, as a share of the mask's longer side; `fill` the smallest share
+    of its box that a cluster fills (see `boxes.clusters`). Locations are measured from the landmarks "optic disc" and "fovea".
+    """
 
     name: str
     types: dict[str, tuple[str, str]]  # type -> (singular, plural)
     landmarks: dict[str, str] = {}
-    absent: Literal["none", "unknown"] = "unknown"  # what a missing mask file says where the type's folder has others
+    absent: Literal["none", "unknown"] = "unknown"  # what a missing mask file means where the type's folder has others
     gap: float = Field(0.00025, ge=0, lt=1)
     fill: float = Field(0.2, ge=0, le=1)
-    centred: Literal["macula", "not said"] = "not said"  # macula: every picture is, so that the disc's side tells the nose's
-    near_fovea: list[str] = []  # types of which it is told where they come within one disc diameter of the fovea
+    centred: Literal["macula", "not said"] = "not said"  # macula: all pictures are, so that the disc is on the nasal side
+    near_fovea: list[str] = []  # types whose description says if one is within one disc diameter of the fovea
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class MaskFiles:
 
 
 @dataclass(frozen=True)
-class Mark:
+class PlacedLandmark:
     """A landmark: its code in the masks' names, its file, and where it lies in a mask of `size`."""
 
     kind: str
@@ -64,11 +67,11 @@ class TypeMask(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageMasks:
-    """The masks of one image as read: `types` by lesion type; `marks`, the landmarks, by their words; `image`, the picture's
+    """The masks of one image as read: `types` by lesion type; `landmarks` by their words; `image`, the picture's
     (width, height); `missing`, in sentences, what could not be used."""
 
     types: dict[str, TypeMask]
-    marks: dict[str, Mark]
+    landmarks: dict[str, PlacedLandmark]
     image: Size
     eye: str | None
     macula_centred: bool
@@ -77,16 +80,18 @@ class ImageMasks:
     @property
     def size(self) -> Size:
         """(width, height) of the masks, or of the picture where there is none."""
-        sizes = [lesions.size for _, lesions in self.types.values() if lesions] + [mark.size for mark in self.marks.values()]
+        sizes = [lesions.size for _, lesions in self.types.values() if lesions] + [
+            mark.size for mark in self.landmarks.values()
+        ]
         return sizes[0] if sizes else self.image
 
     def locations(self, size: Size) -> Locations:
-        """Returns the frame in which locations are told in a mask of `size`."""
-        landmarks = {words: _scaled(mark, size) for words, mark in self.marks.items()}
+        """Returns the frame for locations in a mask of `size`, (width, height)."""
+        landmarks = {words: _scaled(mark, size) for words, mark in self.landmarks.items()}
         return locations.of_picture(size, landmarks, self.eye, self.macula_centred)
 
 
-def _scaled(mark: Mark, size: Size) -> Landmark:
+def _scaled(mark: PlacedLandmark, size: Size) -> Landmark:
     ratio = size[0] / mark.size[0]
     x, y = mark.at.centre
     return replace(mark.at, centre=(x * ratio, y * ratio), diameter=mark.at.diameter * ratio)
@@ -95,8 +100,8 @@ def _scaled(mark: Mark, size: Size) -> Landmark:
 def read(
     masks: MaskFiles, picture: Path, eye: str | None = None, crop: CropInfo | None = None, remember: bool = True
 ) -> ImageMasks:
-    """Reads an image's mask files. Where the picture is what AutoMorph cropped by `crop`, so are the masks, and everything
-    is told of that part alone. A mask that cannot be read, or that fits the picture in neither way, is left out and named in
+    """Reads an image's mask files. Where the picture is what AutoMorph cropped by `crop`, so are the masks, and only that
+    part is described. A mask that cannot be read, or that fits neither the whole picture nor the crop, is left out and named in
     `missing`."""
     spec = masks.spec
     try:
@@ -121,7 +126,7 @@ def read(
         if kind in spec.types:
             types[kind] = TypeMask(path, content)
         elif content is not None and (mark := boxes.landmark(content)):
-            landmarks[spec.landmarks[kind]] = Mark(kind, path, mark, content.size)
+            landmarks[spec.landmarks[kind]] = PlacedLandmark(kind, path, mark, content.size)
     return ImageMasks(types, landmarks, size, eye, spec.centred == "macula", tuple(missing))
 
 
@@ -135,7 +140,7 @@ def _check_shape(content: Lesions, whole: Lesions, image: Size, path: Path) -> N
     """UserError: the mask is not of the picture's shape."""
     if abs(content.size[0] / content.size[1] - image[0] / image[1]) > 0.01:
         by = " x ".join(map(str, whole.size))
-        raise UserError(f"{path}: the mask is {by}, the image {image[0]} x {image[1]}; not the same shape")
+        raise UserError(f"{path}: the mask is {by} pixels, the image {image[0]} x {image[1]}; they must have the same shape")
 
 
 def index(
@@ -146,14 +151,14 @@ def index(
     masks of other images: a folder not downloaded says nothing."""
     result: dict[tuple[str, str], dict[str, Path | None]] = defaultdict(dict)
     seen: dict[str, set[str]] = defaultdict(set)
-    strange, by_folder = [], "/" in spec.name
-    for split, wanted in patterns.items():
-        for folder in [f for p in wanted for f in image_files.folders(tree, [p], "" if by_folder else spec.name)]:
+    other_files, by_folder = [], "/" in spec.name
+    for split, split_patterns in patterns.items():
+        for folder in [f for p in split_patterns for f in image_files.folders(tree, [p], "" if by_folder else spec.name)]:
             for name in image_files.images(folder):
                 stem = Path(name).stem
                 match = re.search(spec.name, f"{folder.path.name}/{stem}" if by_folder else stem, re.IGNORECASE)
                 if not match:
-                    strange.append(str(folder.path / name))
+                    other_files.append(str(folder.path / name))
                     continue
                 kind = match["type"].upper()
                 image = match.groupdict().get("image") or stem
@@ -163,7 +168,7 @@ def index(
         for (split, _), files in result.items():
             for kind in seen[split] & set(spec.types):
                 files.setdefault(kind, None)
-    return {key: MaskFiles(spec, files) for key, files in result.items()}, strange
+    return {key: MaskFiles(spec, files) for key, files in result.items()}, other_files
 
 
 def facts(files: MaskFiles, picture: Path, eye: str | None, crop: CropInfo | None, max_boxes: int) -> Facts:
@@ -183,7 +188,7 @@ def facts(files: MaskFiles, picture: Path, eye: str | None, crop: CropInfo | Non
         elif kind in masks.types:
             source = Source(str(file) if file else f"no {kind} mask of {picture.stem}")
             result.append(Fact("lesion", kind, 0, many, f"no {many} are marked", source, one))
-    for words, mark in masks.marks.items():
+    for words, mark in masks.landmarks.items():
         text = f"the {words} lies in the box {box_text(mark.at.box)}"
         result.append(Fact("lesion", f"{mark.kind}_box", mark.at.box, "box", text, Source(str(mark.path)), words))
     return Facts(tuple(result), tuple(dict.fromkeys(missing)))

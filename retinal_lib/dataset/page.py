@@ -15,13 +15,13 @@ from retinal_lib.dataset.lesion_facts import MaskSpec
 from retinal_lib.errors import UserError, from_validation, unknown, validation_text
 
 
-class Strict(BaseModel):
-    """A part of a page: unknown keys are errors."""
+class StrictModel(BaseModel):
+    """Base class of a page and its parts: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
-class Split(Strict):
+class Split(StrictModel):
     """Where one split lies. Each list holds alternatives; the first that exists is taken."""
 
     images: list[str]
@@ -31,7 +31,7 @@ class Split(Strict):
     role: Literal["train", "validation", "test"] | None = None  # what it is officially, where its name does not begin so
 
 
-class Pairs(Strict):
+class Pairs(StrictModel):
     """A table that pairs left and right images of one patient."""
 
     tables: list[str]
@@ -39,7 +39,7 @@ class Pairs(Strict):
     right: str
 
 
-class Page(Strict):
+class Page(StrictModel):
     """A dataset. See `pages/` for the published ones and CONTRIBUTING.md for how to write one."""
 
     name: str
@@ -146,7 +146,7 @@ def load(path: Path) -> Page:
     except ValidationError as error:
         raise from_validation(error, str(path)) from error
     except re.error as error:
-        raise UserError(f"{path}: {error.pattern!r} is no regular expression ({error})") from error
+        raise UserError(f"{path}: {error.pattern!r} is not a regular expression ({error})") from error
 
 
 @cache

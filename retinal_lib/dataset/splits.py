@@ -1,4 +1,4 @@
-"""Train, validation and test for whole persons and pictures, so that no benchmark image is trained on under another name."""
+"""Train, validation and test splits that keep all images of a person or a picture together, across datasets."""
 
 import csv
 import hashlib
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from retinal_lib.dataset.base import BaseDescription
 
 FILE = "splits.csv"
-SPLITS = ("train", "validation", "test")  # a group goes where its most protective member belongs: the last of these
+SPLITS = ("train", "validation", "test")  # the last of these is the most protective
 SHARES = {"train": 80, "validation": 10, "test": 10}  # of a hundred, for groups without an official split
 
 
-class Member(NamedTuple):
-    """An image to be placed. `official` is the split that its dataset gives it, "" for none; `ties` say what keeps it with
-    others: `patient:…`, `person:…` (told by age, sex, height and weight), `bytes:…`, and `same:<official>:<id>`, one
-    picture that stands elsewhere under that id, at hand or not."""
+class SplitCandidate(NamedTuple):
+    """An image to be assigned to a split. `official` is the split that its dataset gives it, "" for none; `ties` link it to
+    others: `patient:…`, `person:…` (recognised by age, sex, height and weight), `bytes:…`, and `same:<official>:<id>`, the
+    same picture under that id elsewhere, whether or not that dataset is at hand."""
 
     dataset: str
     id: str
@@ -42,8 +42,8 @@ class Member(NamedTuple):
     ties: tuple[str, ...] = ()
 
 
-class Placed(NamedTuple):
-    """A row of splits.csv: an image, where it belongs and why, and its group: images that must stay together."""
+class SplitRow(NamedTuple):
+    """A row of splits.csv: an image, its split and why, and its group of images that must stay together."""
 
     dataset: str
     id: str
@@ -58,8 +58,8 @@ class Placed(NamedTuple):
 # --- what ties an image to others ------------------------------------------------------------------------------------
 
 
-class Place(NamedTuple):
-    """A picture by its place in a dataset."""
+class ImageLocation(NamedTuple):
+    """The page, split and file stem that identify a picture."""
 
     page: Page
     split: str
@@ -67,22 +67,22 @@ class Place(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Its sample's id."""
+        """The id of its sample."""
         return self.page.sample_id(self.split, self.stem)
 
 
-def members(of: Page, images: Iterable[Image], prefix: str) -> Iterator[Member]:
-    """Yields images of a dataset with what ties each to others; `prefix` stands before their names in exported files."""
-    own = _both_ways(_page_pairs(of))
+def members(of: Page, images: Iterable[Image], prefix: str) -> Iterator[SplitCandidate]:
+    """Yields the images of a dataset with their ties; `prefix` precedes their names in exported files."""
+    own = _symmetric(_page_pairs(of))
     for image in images:
-        same = _same_pictures(Place(of, image.split, image.stem), own)
+        same = _same_pictures(ImageLocation(of, image.split, image.stem), own)
         ties = [f"same:{other.page.role(other.split)}:{quote(other.id)}" for other in same]
         ties = sorted([*_persons(of, image), *ties, *_bytes(image.path, image.size)])
-        yield Member(of.name, image.id, f"{prefix}{image.export_name}", of.role(image.split), tuple(ties))
+        yield SplitCandidate(of.name, image.id, f"{prefix}{image.export_name}", of.role(image.split), tuple(ties))
 
 
 def _persons(of: Page, image: Image) -> Iterator[str]:
-    """Whose eye an image shows: by name or table, or by cells that together tell a person, where none of them is empty."""
+    """The ties to a patient, by name or table, and to a person, by cells that together identify one if none is empty."""
     record = image.record
     if record.patient:
         where = f"{of.name}/{image.split}" if of.restart else of.name
@@ -93,7 +93,7 @@ def _persons(of: Page, image: Image) -> Iterator[str]:
 
 
 def _bytes(path: Path, size: int) -> list[str]:
-    """Names the file's content, so that equal files are found; nothing for a file that is gone."""
+    """The tie to files with equal bytes; none for a file that is gone."""
     try:
         return [f"bytes:{size}-{pieces_sha256(path, size)[:20]}"]
     except OSError:
@@ -101,31 +101,31 @@ def _bytes(path: Path, size: int) -> list[str]:
 
 
 @cache
-def _twins() -> dict:
+def _shared_pictures() -> dict:
     return yaml.safe_load(Path(__file__).with_name("same_pictures.yaml").read_text(encoding="utf-8"))
 
 
-def _place(name: str) -> Place:
+def _location(name: str) -> ImageLocation:
     dataset, split, stem = name.split("/")
-    return Place(page.get(dataset), split, stem)
+    return ImageLocation(page.get(dataset), split, stem)
 
 
 @cache
-def _published_pairs() -> dict[str, list[Place]]:
-    """Folded id -> the places where the same picture stands, by same_pictures.yaml and the pages of all datasets."""
-    pairs = [(_place(one), _place(other)) for one, other in _twins()["pairs"]]
+def _published_pairs() -> dict[str, list[ImageLocation]]:
+    """Folded id -> the other locations of the same picture, by same_pictures.yaml and the pages of all datasets."""
+    pairs = [(_location(one), _location(other)) for one, other in _shared_pictures()["pairs"]]
     pairs += [pair for name in page.names() for pair in _page_pairs(page.get(name))]
-    return _both_ways(pairs)
+    return _symmetric(pairs)
 
 
-def _page_pairs(of: Page) -> Iterator[tuple[Place, Place]]:
+def _page_pairs(of: Page) -> Iterator[tuple[ImageLocation, ImageLocation]]:
     for pair in of.same_image:
         one, other = (name.rsplit("/", 1) if "/" in name else ["", name] for name in pair)
         only = next(iter(of.splits)) if len(of.splits) == 1 else ""
-        yield Place(of, one[0] or only, one[1]), Place(of, other[0] or only, other[1])
+        yield ImageLocation(of, one[0] or only, one[1]), ImageLocation(of, other[0] or only, other[1])
 
 
-def _both_ways(pairs: Iterable[tuple[Place, Place]]) -> dict[str, list[Place]]:
+def _symmetric(pairs: Iterable[tuple[ImageLocation, ImageLocation]]) -> dict[str, list[ImageLocation]]:
     pairs_by_id = defaultdict(list)
     for one, other in pairs:
         pairs_by_id[one.id.casefold()].append(other)
@@ -133,21 +133,23 @@ def _both_ways(pairs: Iterable[tuple[Place, Place]]) -> dict[str, list[Place]]:
     return pairs_by_id
 
 
-def _namesakes(place: Place) -> Iterator[Place]:
-    for rule in _twins()["same_name"]:
-        spots = [spot.split("/") for spot in rule["splits"]]
-        if [place.page.name, place.split] in spots and re.search(rule["image"], place.stem, re.IGNORECASE):
-            yield from (Place(page.get(name), split, place.stem) for name, split in spots if name != place.page.name)
+def _same_named(location: ImageLocation) -> Iterator[ImageLocation]:
+    for rule in _shared_pictures()["same_name"]:
+        locations = [spot.split("/") for spot in rule["splits"]]
+        if [location.page.name, location.split] in locations and re.search(rule["image"], location.stem, re.IGNORECASE):
+            yield from (
+                ImageLocation(page.get(name), split, location.stem) for name, split in locations if name != location.page.name
+            )
 
 
-def _same_pictures(place: Place, own: dict[str, list[Place]]) -> list[Place]:
-    """All other places of a picture, by what is published and by the pairs of its own dataset's page."""
+def _same_pictures(location: ImageLocation, own: dict[str, list[ImageLocation]]) -> list[ImageLocation]:
+    """All other locations of a picture, by the published pairs and by those of its own dataset's page."""
     published = _published_pairs()
-    known, todo = {place.id.casefold(): place}, [place]
+    known, todo = {location.id.casefold(): location}, [location]
     while todo:
         here = todo.pop()
         key = here.id.casefold()
-        for other in (*published.get(key, ()), *own.get(key, ()), *_namesakes(here)):
+        for other in (*published.get(key, ()), *own.get(key, ()), *_same_named(here)):
             if known.setdefault(other.id.casefold(), other) is other:
                 todo.append(other)
     return list(known.values())[1:]
@@ -157,37 +159,37 @@ def _same_pictures(place: Place, own: dict[str, list[Place]]) -> list[Place]:
 
 
 class _Decision(NamedTuple):
-    """A group's name, its split, and which image has that officially ("" where the split is drawn)."""
+    """A group's name, its split, and the image with that official split ("" where the split is drawn)."""
 
     group: str
     split: str
     first: str
 
 
-def divide(members: Iterable[Member]) -> list[Placed]:
-    """Returns each image with its split, in the order given, equal rows once.
+def assign_splits(members: Iterable[SplitCandidate]) -> list[SplitRow]:
+    """Assigns each image to a split; rows in the order given, equal rows once.
 
     Images that share a patient, a person, their bytes or a picture are a group and stay together, and so do groups that
-    share an image. A group goes where the most protective official split among its images, and the pictures they are the
-    same as, says; without any, its name draws one. The same images give the same splits in any order.
+    share an image. A group gets the most protective official split (test before validation before train) of its images and of
+    the same pictures elsewhere; without any, its name draws one. The same images give the same splits in any order.
     """
     members, groups, officials = list(dict.fromkeys(members)), DisjointSet(), {}
     for member in members:
         own = _key(member.id)
         groups.add(own)
-        _protect(officials, own, member.id, member.official)
+        _note_official(officials, own, member.id, member.official)
         for tie in member.ties:
             kind, _, value = tie.partition(":")
             if kind == "same":
                 official, _, name = value.partition(":")
                 tie = _key(name, quoted=True)
-                _protect(officials, tie, name, official)
+                _note_official(officials, tie, name, official)
             groups.add(tie.casefold())
             groups.merge(own, tie.casefold())
     decisions: dict[str, _Decision] = {}
     for names in groups.subsets():
         decisions |= dict.fromkeys(names, _decide(names, officials))
-    return [_placed(member, decisions[_key(member.id)], officials) for member in members]
+    return [_split_row(member, decisions[_key(member.id)], officials) for member in members]
 
 
 def _key(name: str, quoted: bool = False) -> str:
@@ -198,8 +200,8 @@ def _rank(split: str) -> int:
     return SPLITS.index(split) if split in SPLITS else -1
 
 
-def _protect(officials: dict[str, tuple[str, str]], key: str, name: str, official: str) -> None:
-    """Keeps an image's most protective official split, with its id."""
+def _note_official(officials: dict[str, tuple[str, str]], key: str, name: str, official: str) -> None:
+    """Records an image's most protective official split, with its id."""
     if _rank(official) > _rank(officials.get(key, ("",))[0]):
         officials[key] = official, name
 
@@ -208,10 +210,10 @@ def _decide(names: set[str], officials: dict[str, tuple[str, str]]) -> _Decision
     order = {"patient": 0, "person": 1, "image": 2, "bytes": 3}
     group = min(names, key=lambda name: (order.get(name.partition(":")[0], 4), name))
     first = min((key for key in names if key in officials), key=lambda key: (-_rank(officials[key][0]), key), default="")
-    return _Decision(group, officials[first][0] if first else _drawn(group), first)
+    return _Decision(group, officials[first][0] if first else _draw_split(group), first)
 
 
-def _drawn(group: str) -> str:
+def _draw_split(group: str) -> str:
     """A split by the group's name alone, in the proportion of SHARES."""
     point = int.from_bytes(hashlib.sha256(group.encode()).digest()[:8]) % 100
     for split, share in SHARES.items():
@@ -221,26 +223,26 @@ def _drawn(group: str) -> str:
     raise AssertionError("SHARES are of a hundred")
 
 
-def _placed(member: Member, decided: _Decision, officials: dict[str, tuple[str, str]]) -> Placed:
-    group, split, first = decided
+def _split_row(member: SplitCandidate, decision: _Decision, officials: dict[str, tuple[str, str]]) -> SplitRow:
+    group, split, first = decision
     why = f"official {split}" if first else "drawn"
     if first and member.official != split:
         why = f"with {officials[first][1]}, {why}"
-    return Placed(member.dataset, member.id, member.image, split, member.official, group, why, " ".join(member.ties))
+    return SplitRow(member.dataset, member.id, member.image, split, member.official, group, why, " ".join(member.ties))
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def write(target: Path, rows: Iterable[Placed]) -> None:
+def write(target: Path, rows: Iterable[SplitRow]) -> None:
     """Writes splits.csv. UserError: it cannot be written."""
     with atomic_write(target) as file:
-        file.writelines(_line(row) for row in (Placed._fields, *rows))
+        file.writelines(_line(row) for row in (SplitRow._fields, *rows))
 
 
 def write_run(folder: Path, data: "BaseDescription", names: Iterable[str], prefix: str) -> None:
-    """Writes a run's splits.csv: all of its images, whatever became of them. UserError: it cannot be written."""
-    write(folder / FILE, divide(members(data.page, map(data.image, names), prefix)))
+    """Writes a run's splits.csv: all of its images, accepted or not. UserError: it cannot be written."""
+    write(folder / FILE, assign_splits(members(data.page, map(data.image, names), prefix)))
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -249,7 +251,7 @@ def _line(cells: Iterable[str]) -> str:
     return buffer.getvalue().removesuffix("\r\n") + "\n"
 
 
-def read(file: Path) -> list[Placed]:
+def read(file: Path) -> list[SplitRow]:
     """Reads the rows of a splits.csv; columns beside the known ones are ignored.
 
     UserError: it is not there, lacks a column, or names a split that does not exist.
@@ -257,16 +259,16 @@ def read(file: Path) -> list[Placed]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             table = csv.DictReader(lines, restval="")
-            lacking = [name for name in Placed._fields[:-1] if name not in (table.fieldnames or ())]
-            if lacking:
+            missing = [name for name in SplitRow._fields[:-1] if name not in (table.fieldnames or ())]
+            if missing:
                 raise UserError(
-                    f"{file}: no column {lacking[0]!r}; the columns are {', '.join(table.fieldnames or ()) or 'none'}"
+                    f"{file}: no column {missing[0]!r}; the columns are {', '.join(table.fieldnames or ()) or 'none'}"
                 )
-            rows = [Placed(**{name: row.get(name, "") for name in Placed._fields}) for row in table]
+            rows = [SplitRow(**{name: row.get(name, "") for name in SplitRow._fields}) for row in table]
     except FileNotFoundError as error:
         raise UserError(
-            f"{file} is not there: name the folder of a finished run; a run of an earlier version writes it when it is "
-            "run again, which asks for nothing twice"
+            f"{file} does not exist; give the folder of a finished run (a run of an earlier version gets its "
+            "splits.csv when it is run again; no image is asked for twice)"
         ) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{file}: not a readable table ({error})") from error
@@ -277,17 +279,17 @@ def read(file: Path) -> list[Placed]:
     return rows
 
 
-def together(folders: Iterable[Path]) -> list[Placed]:
-    """Joins the splits of several runs: what was held apart in one run alone is held apart in all.
+def combine_runs(folders: Iterable[Path]) -> list[SplitRow]:
+    """Assigns the images of several runs to common splits.
 
-    Only what each splits.csv says of official splits and ties counts. UserError: as `read`.
+    Of each splits.csv, only official splits and ties count. UserError: as `read`.
     """
     rows = [row for folder in folders for row in read(folder / FILE)]
-    return divide(Member(r.dataset, r.id, r.image, r.official_split, tuple(r.ties.split())) for r in rows)
+    return assign_splits(SplitCandidate(r.dataset, r.id, r.image, r.official_split, tuple(r.ties.split())) for r in rows)
 
 
-def summary(rows: list[Placed]) -> str:
-    """Says how many images and groups are in each split, and which left their official one."""
+def summary(rows: list[SplitRow]) -> str:
+    """Describes how many images and groups are in each split, and how many images are not in their official one."""
     sizes = Counter(row.split for row in rows)
     groups = len({row.group for row in rows})
     text = f"{count(len(rows), 'image')} in {count(groups, 'group')}: " + ", ".join(f"{sizes[s]:,} {s}" for s in SPLITS)
@@ -298,13 +300,14 @@ def summary(rows: list[Placed]) -> str:
     return text
 
 
-def write_together(folders: list[Path], target: Path) -> list[Placed]:
-    """Writes one splits.csv for several runs and returns its rows. UserError: a folder holds no finished run, or the file is
-    a run's own."""
+def write_combined(folders: list[Path], target: Path) -> list[SplitRow]:
+    """Writes one splits.csv for several runs and returns its rows. UserError: a folder holds no finished run, or `target` is
+    the splits.csv of one of them."""
     if target in [folder / FILE for folder in folders]:
         raise UserError(
-            f"{paths.display_path(target)} belongs to its own run, which would write it anew; give --out another file"
+            f"{paths.display_path(target)} is the splits.csv of one of these runs, which would overwrite it; "
+            "give another file with --out"
         )
-    rows = together(folders)
+    rows = combine_runs(folders)
     write(target, rows)
     return rows

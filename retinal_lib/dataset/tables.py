@@ -104,7 +104,7 @@ def read(path: Path) -> Table:
     folded = [fold(header[i]) for i in kept]
     doubled = sorted({name for name in folded if folded.count(name) > 1})
     if doubled:
-        raise UserError(f"{path}: the column {doubled[0]!r} stands twice; a table needs one of each name")
+        raise UserError(f"{path}: the column {doubled[0]!r} occurs twice; column names must be unique")
     body = [(number, [row[i].strip() for i in kept]) for number, row in enumerate(cells[top + 1 :], start=top + 2)]
     names = [header[i] for i in kept]
     body = [(number, row) for number, row in body if any(row) and [fold(cell) for cell in row] != folded]

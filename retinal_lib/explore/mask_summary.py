@@ -105,7 +105,7 @@ def summarise(task: MaskTask, page: Page, max_named: int) -> MaskSummary:
 def _landmarks(masks: lesion_facts.ImageMasks) -> dict[str, dict[str, object]]:
     """Box, centre and diameter of each landmark, as fractions of the picture; the diameter as a fraction of its width."""
     landmarks = {}
-    for words, mark in masks.marks.items():
+    for words, mark in masks.landmarks.items():
         (x, y), (width, height) = mark.at.centre, mark.size
         centre = [round(x / width, 4), round(y / height, 4)]
         landmarks[words] = {"box": mark.at.box, "centre": centre, "diameter": round(mark.at.diameter / width, 4)}

@@ -137,7 +137,7 @@ def read(page: Page, image: Image, title: str = "") -> Overlay:
             clusters, _ = boxes.clusters(mask, page.masks.gap, page.masks.fill)
             one, many = page.masks.types[kind]
             layers.append(Layer(kind, one, many, hues[kind], path, tuple(clusters), len(mask.pixels), mask.area))
-    landmarks = {words: mark.at.box for words, mark in masks.marks.items()}
+    landmarks = {words: mark.at.box for words, mark in masks.landmarks.items()}
     where = masks.locations(masks.size)
     return Overlay(
         title=title or image.name,

@@ -113,7 +113,7 @@ def _split_of_id(folders: list[Path], splits_file: str | Path | None) -> dict[st
         return {row.id: row.split for row in splits.read(paths.resolve(splits_file))}
     if not any((folder / splits.FILE).is_file() for folder in folders):
         return None
-    rows = splits.read(folders[0] / splits.FILE) if len(folders) == 1 else splits.together(folders)
+    rows = splits.read(folders[0] / splits.FILE) if len(folders) == 1 else splits.combine_runs(folders)
     return {row.id: row.split for row in rows}
 
 

@@ -1,4 +1,4 @@
-"""Where lesions lie, in words that are computed: quadrants, and distances from disc and fovea in disc diameters."""
+"""Where lesions lie: quadrants, and distances from disc and fovea in disc diameters."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ import numpy as np
 
 from retinal_lib.dataset.lesions.boxes import Landmark, Lesions
 
-DISC, FOVEA = "optic disc", "fovea"  # what a page calls the two landmarks that locations are told by
-_CENTRAL = 0.1  # a disc less than this share of the width from the picture's middle does not tell its side
+DISC, FOVEA = "optic disc", "fovea"  # names of the two landmarks on a page
+_CENTRAL = 0.1  # closer to the middle of the picture, as a share of its width, the disc is on neither side
 Side = Literal["right", "left", "unknown"]
 
 
 @dataclass(frozen=True)
 class Locations:
-    """How to tell locations in one picture of `size` (width, height). `nasal_side` is where the nose is; `disc` and `fovea`
-    are given where they are marked; lengths in pixels; `missing` says what is not told and why."""
+    """The frame for locations in one picture of `size` (width, height). `nasal_side` is the side of the nose; `disc` and
+    `fovea` are None where they are not marked; lengths in pixels; `missing` says what is left out and why."""
 
     size: tuple[int, int]
     nasal_side: Side = "unknown"
@@ -63,13 +63,13 @@ def of_picture(size: tuple[int, int], landmarks: dict[str, Landmark], eye: str |
     """Returns the frame for locations in a picture with these landmarks (by their words) of this eye (left, right or not
     known).
 
-    Without the eye, the disc's side tells the nose's where it is clearly off the fovea or, in a picture centred on the
-    macula, off the middle. Where eye and disc contradict each other, neither is believed, and `missing` says so."""
+    Without the eye, the nasal side is the side of the disc, where the disc is clearly off the fovea or, in a picture centred
+    on the macula, off the middle. Where eye and disc contradict each other, the side is unknown and `missing` says why."""
     disc, fovea = landmarks.get(DISC), landmarks.get(FOVEA)
     of_disc = _side(size, disc, fovea, macula_centred)
     of_eye = eye or "unknown"  # a right eye's nose is on the right of a fundus photograph
     if "unknown" not in (of_disc, of_eye) and of_disc != of_eye:
-        why = f"temporal and nasal are not told: the {eye} eye's disc should lie on the other side of the picture"
+        why = f"temporal and nasal are left out: the {eye} eye's disc should lie on the other side of the picture"
         return Locations(size, "unknown", disc, fovea, (why,))
     return Locations(size, of_disc if of_eye == "unknown" else of_eye, disc, fovea)
 

@@ -16,15 +16,15 @@ ENDINGS = ("_area", "_clusters", "_place", "_fovea", "_disc", "_box", "_rest", "
 
 
 def is_count(fact: Fact) -> bool:
-    """Says whether a lesion fact tells how many lesions of a type there are."""
+    """Says whether a lesion fact is the number of lesions of a type."""
     return fact.aspect == "lesion" and not fact.name.endswith(ENDINGS)
 
 
 @dataclass(frozen=True)
 class LesionType:
-    """One lesion type of an image: its code, what one and many are called, its mask and lesions (one at least), the gap and
-    fill of clusters (see `boxes.clusters`), how locations are told, and whether it is told that a lesion is within one disc
-    diameter of the fovea, as matters for exudates."""
+    """One lesion type of an image: its code, singular and plural, its mask and lesions (at least one), the gap and fill of
+    clusters (see `boxes.clusters`), the frame for locations, and whether the text says that a lesion is within one disc
+    diameter of the fovea, which matters for exudates."""
 
     kind: str
     one: str
