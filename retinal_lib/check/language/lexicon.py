@@ -1,4 +1,4 @@
-"""Text read for what it names: conditions, measures, vessels, zones, units, image quality and the cues of grammar."""
+"""Texts parsed into tokens and terms: conditions, measures, vessels, zones, units, image quality and cues of grammar."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -34,7 +34,7 @@ _MEASURE_PARTS = ("vessels", "orientations", "zones", "formulas")
 
 
 class Term(NamedTuple):
-    """What the tokens `first` to `last` (exclusive) name: of which kind, and which values of that kind it may mean."""
+    """The tokens `first` to `last` (exclusive) of a text that name something: its kind, and the values that it may mean."""
 
     first: int
     last: int
@@ -43,7 +43,7 @@ class Term(NamedTuple):
 
     @property
     def value(self) -> object:
-        """The value, of a term that means one thing."""
+        """The first or only value."""
         return self.values[0]
 
 
@@ -102,14 +102,14 @@ class ParsedText:
         return found
 
     def _stops(self, i: int) -> bool:
-        """Says whether the full stop at token i ends a sentence."""
+        """Whether the full stop at token i ends a sentence."""
         if i and self.words[i - 1] in WORDS.abbreviations:
             return False
         return i + 1 == len(self.words) or not self.text[self.end(i) : self.end(i) + 1].isalnum()
 
     @cached_property
     def starts(self) -> list[int]:
-        """Where each token begins in the text."""
+        """The position in the text, in characters, where each token begins."""
         at, starts = 0, []
         for raw in self._raw:
             at = self.text.find(raw, at)  # nothing between tokens begins one, so each is the next find
@@ -118,7 +118,7 @@ class ParsedText:
         return starts
 
     def end(self, i: int) -> int:
-        """Returns where token i ends in the text."""
+        """Returns the position in the text, in characters, where token i ends."""
         return self.starts[i] + len(self._raw[i])
 
     def raw(self, i: int) -> str:
@@ -126,7 +126,7 @@ class ParsedText:
         return self._raw[i]
 
     def span(self, part: Tokens) -> tuple[int, int]:
-        """Returns where a term, an amount or another run of tokens stands in the text: (start, end) in characters."""
+        """Returns the position of a term, an amount or another run of tokens in the text: (start, end) in characters."""
         return self.starts[part.first], self.end(part.last - 1)
 
     def text_of(self, part: Tokens) -> str:
@@ -136,7 +136,7 @@ class ParsedText:
 
 
 class _Normal(dict[str, str]):
-    """Tokens as written -> normalised, each made once; emptied when there are very many, as numbers are without end."""
+    """Cache of tokens as written -> normalised; emptied when it gets large, as there is no end of numbers."""
 
     def __missing__(self, raw: str) -> str:
         if len(self) >= _MANY:
@@ -191,19 +191,19 @@ def tokens(phrase: str) -> tuple[str, ...]:
 
 
 class _Phrase(NamedTuple):
-    """A phrase of the vocabulary: its tokens, and for each term it makes the place in it, the kind and the values."""
+    """A phrase of the vocabulary: its tokens and terms, each as (first token, last token, kind, values)."""
 
     tokens: tuple[str, ...]
     terms: tuple[tuple[int, int, str, tuple], ...]
 
 
-_BY_VALUE = (  # kinds whose names stand under what they mean
+_BY_VALUE = (  # kinds listed as value -> names
     *("conditions", "asks", "scales", "measures", "vessels", "zones"),
     *("formulas", "orientations", "units", "quality", "modalities", "cues"),
 )
 _BY_NAME = ("not_conditions", "gradable", "normal", "disorder", "jargon", "artefacts", "generic", "history", "treatment")
 _BY_NAME += ("meaning", "no diagnosis")
-_VALUED = ("ages", "severity", "lay")  # kinds whose names stand before what they mean
+_VALUED = ("ages", "severity", "lay")  # kinds listed as name -> values
 
 
 def _phrases() -> dict[tuple[str, ...], dict[str, list]]:
@@ -246,7 +246,7 @@ def _index() -> dict[str, dict[str, list[_Phrase]]]:
 
 
 def _inside(phrase: tuple[str, ...], phrases: dict[tuple[str, ...], dict[str, list]]) -> list[tuple[int, int, str, tuple]]:
-    """What a measure's name holds besides: the vein of 'vein equivalent'."""
+    """The other terms within the name of a measure: the vein of 'vein equivalent'."""
     found = []
     for k, word in enumerate(phrase):
         for kind, values in phrases.get((word,), {}).items():
@@ -292,7 +292,7 @@ def _more_zones(words: list[str], at: int) -> list[Term]:
 
 @cache
 def _relations() -> tuple[dict[str, frozenset[str]], dict[str, frozenset[str]]]:
-    """condition -> what an eye with it has too (all levels up), and what may be said besides."""
+    """condition -> all that it is a form of, at every level; condition -> what may be named beside it."""
     up = {c: {n[2:] for n in names if n.startswith("< ")} for c, names in VOCABULARY["conditions"].items()}
     beside = {c: frozenset(n[2:] for n in names if n.startswith("~ ")) for c, names in VOCABULARY["conditions"].items()}
     every = {}
@@ -308,7 +308,7 @@ def _relations() -> tuple[dict[str, frozenset[str]], dict[str, frozenset[str]]]:
 
 
 def implied(condition: str) -> frozenset[str]:
-    """Returns what an eye with a condition has too: all that it is a form of."""
+    """Returns all conditions that a condition is a form of; an eye with it has these too."""
     return _relations()[0].get(condition, frozenset())
 
 
@@ -318,13 +318,13 @@ def family(term: Term) -> frozenset[str]:
 
 
 def beside(condition: str) -> frozenset[str]:
-    """Returns what may be said of an eye with a condition besides."""
+    """Returns the conditions that may be named beside a condition, such as its usual signs."""
     return _relations()[1].get(condition, frozenset())
 
 
 @lru_cache(maxsize=16384)
 def read(text: str) -> ParsedText:
-    """Reads a short text that recurs, such as a fact's words."""
+    """Parses a short text that recurs, such as a fact's words; the result is cached."""
     return ParsedText(text)
 
 
@@ -335,6 +335,6 @@ def conditions(text: str) -> tuple[str, ...]:
 
 
 def means_one(text: str) -> bool:
-    """Says whether a text is the name of one condition alone, and may not mean others."""
+    """Says whether a text names exactly one condition, without ambiguity."""
     terms = read(text).of("conditions")
     return len(terms) == 1 and len(terms[0].values) == 1

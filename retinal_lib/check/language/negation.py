@@ -10,7 +10,7 @@ AFFIRMED, NEGATED, UNCERTAIN = "affirmed", "negated", "uncertain"
 
 
 class Mention(NamedTuple):
-    """A condition that is named (several where the name fits several), with the sentence it stands in."""
+    """A named condition (several where the name is ambiguous), with its polarity and sentence."""
 
     conditions: tuple[str, ...]
     term: Term
@@ -19,7 +19,7 @@ class Mention(NamedTuple):
 
 
 class Cues:
-    """The cues of one text, by the token they begin at."""
+    """The cues of negation and uncertainty in one text, by their first token."""
 
     def __init__(self, text: ParsedText):
         self.text = text
@@ -30,7 +30,7 @@ class Cues:
         self._ends = {t.last: t for t in (*self.at.values(), *self.conditions.values())}
 
     def polarity(self, term: Term, sentence: range, reach: int = 99) -> str:
-        """Says what the text makes of a term; `reach` is how many words before it may negate it."""
+        """Returns the polarity of a term; `reach` is the number of words before it that may negate it."""
         if any(sentence.start <= g < sentence.stop for g in self.generic):
             return UNCERTAIN
         if len(sentence) < 6 and self.text.words[sentence.start] == "for":
@@ -46,8 +46,8 @@ class Cues:
         return after or before or AFFIRMED
 
     def _supposed(self, term: Term, sentence: range) -> bool:
-        """Whether a sentence tells what may come or what is so in general: new vessels may grow, they can bleed. What may be,
-        may show or may point to something is told of this eye."""
+        """Whether a sentence says what may come or what is generally so: new vessels may grow, they can bleed. A sentence that
+        something may be, may show or may point to something is about this eye."""
         words = self.text.words
         if term.first > sentence.start and words[term.first - 1] in ("the", "this", "these", "your"):
             return False
@@ -62,7 +62,7 @@ class Cues:
         return False
 
     def _parted(self, k: int, term: Term) -> bool:
-        """Whether a divider lies between the modal verb at token k and a condition."""
+        """Whether a divider is between the modal verb at token k and a condition."""
         low, high = (k, term.first) if k < term.first else (term.last, k)
         words, starts = self.text.words, self.conditions
         for i in range(low, high):
@@ -78,7 +78,7 @@ class Cues:
         return False
 
     def _unknown(self, at: int, stop: int) -> bool:
-        """Whether a negation is of knowledge: neither retinopathy nor oedema could be graded, no grade is available."""
+        """Whether a negation is about knowledge: neither retinopathy nor oedema could be graded, no grade is available."""
         for k in range(at, min(stop, at + 9)):
             if self.text.words[k] in WORDS.knowing:
                 return True
@@ -87,13 +87,13 @@ class Cues:
         return False
 
     def _before(self, at: int, start: int) -> str | None:
-        """What the words before say; a negation ends with its clause."""
+        """The polarity from the words before a term; a negation ends with its clause."""
         words, k = self.text.words, at
         if k > start and words[k - 1][0].isdigit():
             return NEGATED if words[k - 1] == "0" else None
         verb = False
         while k > start:
-            if words[k - 1] == ")" and "(" in words[start : k - 1]:  # what stands in brackets reaches no further
+            if words[k - 1] == ")" and "(" in words[start : k - 1]:  # words in brackets have no effect beyond them
                 k = max(i for i in range(start, k - 1) if words[i] == "(")
                 continue
             term = self._ends.get(k)
@@ -120,7 +120,7 @@ class Cues:
         return None
 
     def _normal(self, stop: int, start: int) -> bool:
-        """Whether what stands before token `stop` is about normality: it is not normal: ..."""
+        """Whether the words before token `stop` are about normality: it is not normal: ..."""
         return any(start <= t.first < stop for kind in ("normal", "disorder") for t in self.text.of(kind))
 
     def _particle(self, k: int, start: int) -> bool:
@@ -132,7 +132,7 @@ class Cues:
         return bool(stops & set(words[k + 1 : k + 2])) or (words[k] == "not" and bool(stops & set(words[k + 2 : k + 3])))
 
     def _after(self, at: int, stop: int) -> str | None:
-        """What the words after say: 'is not seen', 'cannot be judged', ': none'."""
+        """The polarity from the words after a term: 'is not seen', 'cannot be judged', ': none'."""
         words, k = self.text.words, at
         while k < min(stop, at + 14):
             term = self.at.get(k)
@@ -155,7 +155,7 @@ class Cues:
         return None
 
     def _denies(self, k: int) -> bool:
-        """Whether the negation at token k denies what stands before it: 'are not', 'aren't', ': none'."""
+        """Whether the negation at token k negates what is before it: 'are not', 'aren't', ': none'."""
         word, before = self.text.words[k], self.text.words[k - 1]
         if before == ":" and word == "not":
             return True
@@ -166,7 +166,7 @@ class Cues:
         )
 
     def _linked(self, at: int, k: int) -> bool:
-        """Whether nothing but a verb or further members of a list lie between."""
+        """Whether only a verb or further members of a list lie between token `at` and the negation at token k."""
         i = at
         while i < k:
             if i in self.conditions:
@@ -189,8 +189,8 @@ def cues(text: ParsedText) -> Cues:
 
 
 def polarity(text: ParsedText, term: Term, reach: int = 99) -> str:
-    """Says whether a text affirms what a term names, negates it or leaves it uncertain; `reach` says how many words before
-    the term may negate it.
+    """Returns whether a text affirms a term, negates it or leaves it uncertain; `reach` is the number of words before the term
+    that may negate it.
 
     >>> from retinal_lib.check.language.lexicon import ParsedText
     >>> text = ParsedText("There are no exudates, but drusen are seen; glaucoma cannot be judged.")

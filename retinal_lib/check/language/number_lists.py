@@ -1,4 +1,4 @@
-"""Lists of numbers in a sentence, and what names each number of a list."""
+"""Lists of numbers in a sentence, and the names of each number of a list."""
 
 from functools import cached_property
 from itertools import pairwise
@@ -15,7 +15,7 @@ _ENDS = frozenset("; : ( )".split())
 
 
 class Sentence:
-    """The amounts `found` in one sentence of a text, and its `terms`, by kind in `kinds`; `spoken` are the kinds that occur."""
+    """One sentence of a text with its `amounts` and `terms`, by kind in `kinds`; `kinds_present` are the kinds that occur."""
 
     def __init__(self, text: ParsedText, sentence: range, amounts: list[Amount]):
         self.text, self.words, self.sentence, self.amounts = text, text.words, sentence, amounts
@@ -26,7 +26,7 @@ class Sentence:
             terms = [t for t in text.within(kind, sentence) if t.first not in inner]
             self.kinds[kind] = terms
             self.terms += terms
-        self.spoken = [kind for kind in KINDS if self.kinds[kind]]
+        self.kinds_present = [kind for kind in KINDS if self.kinds[kind]]
         self.runs = self._runs() if len(amounts) > 1 else []
         self.run_of = {i: run for run in self.runs for i in run}
         self.bracketed = text.has(_BRACKETS)
@@ -36,11 +36,11 @@ class Sentence:
         return [t for t in self.kinds[kind] if first <= t.first and t.last <= last]
 
     def start(self, i: int, name_ends: list[int]) -> int:
-        """Returns where what may name amount i begins: after what belongs to the one before it."""
+        """Returns the first token that may name amount i: the one after the names of the amount before it."""
         return name_ends[i - 1] if i else self.sentence.start
 
     def stop(self, i: int) -> int:
-        """Returns where what may name amount i ends: at the next one."""
+        """Returns the token where the names of amount i end at the latest: the next amount."""
         return self.amounts[i + 1].first if i + 1 < len(self.amounts) else self.sentence.stop
 
     @cached_property
@@ -48,7 +48,7 @@ class Sentence:
         return [k for k in self.sentence if self.words[k] in _ENDS]
 
     def group(self, at: int) -> range:
-        """Returns the part of the sentence between semicolons, colons and brackets that holds a token."""
+        """Returns the part of the sentence between semicolons, colons or brackets that a token is in."""
         first, last = self.sentence.start, self.sentence.stop
         for k in self._ends:
             if k < at:
@@ -59,12 +59,12 @@ class Sentence:
         return range(first, last)
 
     def in_brackets(self, at: int) -> bool:
-        """Says whether a token stands in brackets."""
+        """Says whether a token is in brackets."""
         before = self.words[self.sentence.start : at]
         return before.count("(") > before.count(")")
 
     def _runs(self) -> list[list[int]]:
-        """Amounts that follow each other with nothing but commas and the like between."""
+        """The runs of two or more amounts with only commas and the like between them."""
         runs = [[0]]
         for i, (a, b) in enumerate(pairwise(self.amounts), start=1):
             if self._joined(a, b):
@@ -87,32 +87,32 @@ def distinct(terms: list[Term]) -> list[Term]:
     """Returns the first term of each meaning."""
     chosen: list[Term] = []
     for term in terms:
-        if all(set(term.values).isdisjoint(opposite_names.values) for opposite_names in chosen):
+        if all(set(term.values).isdisjoint(other.values) for other in chosen):
             chosen.append(term)
     return chosen
 
 
-Given = dict[tuple[int, str], frozenset]  # by amount and kind
-PAIRS = {"vessels": {"artery": "vein", "vein": "artery"}}  # what stands against what, where two are compared
+NamesByAmount = dict[tuple[int, str], frozenset]  # by amount and kind
+PAIRS = {"vessels": {"artery": "vein", "vein": "artery"}}  # what is compared with what
 
 
 class Names(NamedTuple):
-    """The values of each kind that a number's own words give (`own`) and that its sentence gave before (`before`)."""
+    """What names a number, as values by kind: from its own words (`own`) and from earlier words of its sentence (`before`)."""
 
     own: dict[str, frozenset]
     before: dict[str, frozenset]
 
 
-def listed(sentence: Sentence, name_ends: list[int]) -> Given:
-    """Finds the values given to the amounts of a run one by one: '0.42 and 0.40 for the vertical and horizontal ratio'."""
-    given: Given = {}
+def listed(sentence: Sentence, name_ends: list[int]) -> NamesByAmount:
+    """Finds the values listed for the amounts of a run one by one: '0.42 and 0.40 for the vertical and horizontal ratio'."""
+    names: NamesByAmount = {}
     for run in sentence.runs:
-        for kind in sentence.spoken:
-            given |= _of_run(sentence, kind, run, name_ends)
-    return given
+        for kind in sentence.kinds_present:
+            names |= _of_run(sentence, kind, run, name_ends)
+    return names
 
 
-def _of_run(sentence: Sentence, kind: str, run: list[int], name_ends: list[int]) -> Given:
+def _of_run(sentence: Sentence, kind: str, run: list[int], name_ends: list[int]) -> NamesByAmount:
     amounts, start, stop = sentence.amounts, sentence.start(run[0], name_ends), sentence.stop(run[-1])
     first, last = amounts[run[0]].first, amounts[run[-1]].last
     before = sentence.between(kind, start, first)
@@ -126,9 +126,8 @@ def _of_run(sentence: Sentence, kind: str, run: list[int], name_ends: list[int])
     return {} if before else _shared(sentence, kind, run, name_ends)
 
 
-def _compared(sentence: Sentence, kind: str, run: list[int], terms: list[Term]) -> Given:
-    """Where the one term before two numbers is what the first is compared with, both their names: narrower than the veins,
-    36 against 52."""
+def _compared(sentence: Sentence, kind: str, run: list[int], terms: list[Term]) -> NamesByAmount:
+    """The names of two numbers after one term that the first is compared with: narrower than the veins, 36 against 52."""
     pairs = PAIRS.get(kind, {})
     if len(run) != 2 or len(terms) != 1 or terms[0].value not in pairs:
         return {}
@@ -141,8 +140,8 @@ def _list_end(words: list[str], first: int, stop: int) -> int:
     return next((k for k in range(first, stop) if words[k] in WORDS.breaks), stop)
 
 
-def _shared(sentence: Sentence, kind: str, run: list[int], name_ends: list[int]) -> Given:
-    """What follows a run names each of its numbers, where nothing before it does: from 171 to 166 µm by Hubbard."""
+def _shared(sentence: Sentence, kind: str, run: list[int], name_ends: list[int]) -> NamesByAmount:
+    """The names after a run, for each of its numbers, where none are before it: from 171 to 166 µm by Hubbard."""
     words, last = sentence.words, sentence.amounts[run[-1]]
     if kind == "vessels" and not WORDS.contrasts.isdisjoint(words[sentence.amounts[run[0]].last : last.first]):
         return {}
@@ -157,8 +156,8 @@ def _shared(sentence: Sentence, kind: str, run: list[int], name_ends: list[int])
 def names_of_earlier_run(
     sentence: Sentence, i: int, own: dict[str, frozenset], named: dict[int, Names], copied: set[tuple[int, str]]
 ) -> dict[str, frozenset]:
-    """Finds what a run of numbers takes in order from as many before it: 0.64 in zone B and 0.67 in zone C; then 0.80 and 0.81.
-    `taken` are the amounts and kinds that took theirs so."""
+    """Finds the names that a run of numbers shares in order with the run before: 0.64 in zone B and 0.67 in zone C; then 0.80
+    and 0.81. `copied` collects the (amount, kind) that were named in this way."""
     run, amounts = sentence.run_of.get(i, ()), sentence.amounts
     size = len(run)
     if not size or run[0] < size:
@@ -166,7 +165,7 @@ def names_of_earlier_run(
     outside = [j for j in range(run[0]) if not sentence.in_brackets(amounts[j].first)]
     if len(outside) < size:
         return {}
-    given = {}
+    names = {}
     for kind in ("measures", "vessels", "zones", "formulas", "orientations"):
         if kind in own or any(kind in named[amounts[j].first].own for j in run if j < i and (j, kind) not in copied):
             continue
@@ -174,22 +173,22 @@ def names_of_earlier_run(
             continue
         earlier = [named[amounts[j].first].own.get(kind) for j in outside[-size:]]
         if all(earlier) and len(set(earlier)) == size:
-            given[kind] = earlier[run.index(i)]
+            names[kind] = earlier[run.index(i)]
             copied.add((i, kind))
-    return given
+    return names
 
 
 def opposite_names(sentence: Sentence, i: int, own: dict[str, frozenset], named: dict[int, Names]) -> dict[str, frozenset]:
-    """Finds what a number is of that another is compared with: 49.0 µm in veins, compared with 41.9 µm, is of arteries."""
+    """Finds the opposite names for a number in a comparison: 49.0 µm in veins, compared with 41.9 µm (of arteries)."""
     if not i:
         return {}
     one = sentence.amounts[i - 1]
     between = sentence.words[one.last : sentence.amounts[i].first]
     if len(between) > 4 or WORDS.contrasts.isdisjoint(between):
         return {}
-    given = {}
+    names = {}
     for kind, pairs in PAIRS.items():
         earlier = named[one.first].own.get(kind) or named[one.first].before.get(kind) or frozenset()
         if kind not in own and len(earlier) == 1 and (value := next(iter(earlier))) in pairs:
-            given[kind] = frozenset((pairs[value],))
-    return given
+            names[kind] = frozenset((pairs[value],))
+    return names

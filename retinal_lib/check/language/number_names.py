@@ -10,14 +10,14 @@ from retinal_lib.check.language.numbers import Amount
 
 WORDS = word_lists("number_names")
 
-_EVERYWHERE = frozenset(["area", "box", "count", "age", "grade"])  # measures whose words are said of much else
-_WHOLE = (("vessels", "all"), ("zones", "whole"))  # what is meant where nothing is said
+_EVERYWHERE = frozenset(["area", "box", "count", "age", "grade"])  # measures whose words are used for much else
+_WHOLE = (("vessels", "all"), ("zones", "whole"))  # the values meant where nothing is named
 _ARTERY_VEIN = frozenset(["artery", "vein"])
 _NOTHING = Names({}, {})
 
 
 class NamedNumber(NamedTuple):
-    """A number of a text with what names it; `position` is its place among the `amounts` of the text."""
+    """A number of a text with its names; `position` is its index in `amounts`, the numbers of the text."""
 
     text: ParsedText
     amounts: list[Amount]
@@ -30,16 +30,16 @@ class NamedNumber(NamedTuple):
         return self.amounts[self.position]
 
     def own(self, kind: str) -> frozenset:
-        """Returns the values of a kind that the number's own words give."""
+        """Returns the values of a kind from the number's own words."""
         return self.names.own.get(kind, frozenset())
 
     def before(self, kind: str) -> frozenset:
-        """Returns the values of a kind that its sentence gave before."""
+        """Returns the values of a kind from earlier words of the sentence."""
         return self.names.before.get(kind, frozenset())
 
 
 def read(text: ParsedText) -> list[NamedNumber]:
-    """Reads the numbers of a text with what names each."""
+    """Reads the numbers of a text, each with its names."""
     amounts = numbers.read(text)
     named: dict[int, Names] = {}
     for sentence in text.sentences:
@@ -50,7 +50,7 @@ def read(text: ParsedText) -> list[NamedNumber]:
 
 
 def _combined_measures(terms: list[Term]) -> frozenset:
-    """What several names of measures may mean together: 'the optic cup is 700 µm high' is of the cup, though discs are high."""
+    """The measures that several terms mean together: in 'the optic cup is 700 µm high', cup decides, though discs are high."""
     if len(terms) < 2:
         return frozenset(terms[0].values) if terms else frozenset()
     sure = {t.values[0] for t in terms if len(t.values) == 1}
@@ -75,14 +75,14 @@ class _SentenceNames:
         listed = number_lists.listed(sentence, name_ends)
         named: dict[int, Names] = {}
         before: dict[str, frozenset] = {}
-        outer: list[dict[str, frozenset]] = []  # what was named where a bracket opened
+        outer: list[dict[str, frozenset]] = []  # the names before each open bracket
         copied: set[tuple[int, str]] = set()
         for i, amount in enumerate(amounts):
             start = sentence.start(i, name_ends)
             if sentence.bracketed:
                 before = self._bracketed(amounts[i - 1].last if i else start, amount.first, before, outer)
             own: dict[str, frozenset] = {}
-            for kind in sentence.spoken:
+            for kind in sentence.kinds_present:
                 if values := listed.get((i, kind)) or self._own(kind, start, i, name_ends[i]):
                     own[kind] = values
             own |= number_lists.opposite_names(sentence, i, own, named)
@@ -90,13 +90,13 @@ class _SentenceNames:
             own |= self._names_after_list(i, own, name_ends)
             named[amount.first] = Names(own, before)
             before = before | own
-            for kind in sentence.spoken:  # what stands by the way counts for later numbers too
+            for kind in sentence.kinds_present:  # names that belong to no amount count for later numbers
                 if kind not in own and (more := _values(sentence.between(kind, start, name_ends[i]))):
                     before[kind] = more
         return named
 
     def _bracketed(self, first: int, last: int, before: dict, outer: list[dict]) -> dict:
-        """What was named before, where brackets opened or closed between two amounts: what stood in them no longer counts."""
+        """The names before an amount, after brackets between two amounts: names in closed brackets no longer count."""
         for k in range(first, last):
             if self.words[k] == "(":
                 outer.append(before)
@@ -107,7 +107,7 @@ class _SentenceNames:
         return before
 
     def _end_of_names(self, i: int) -> int:
-        """The token up to which what follows an amount belongs to it."""
+        """The token where the names after an amount end."""
         last, stop, end = self.amounts[i].last, self.sentence.stop(i), self.sentence.sentence.stop
         at, seen, closed, depth, words = last, False, last, 0, self.words
         while at < stop:
@@ -130,11 +130,11 @@ class _SentenceNames:
         if at < end and at > last and words[at - 1] in WORDS.leading:
             named = (*self.kinds["orientations"], *self.kinds["conditions"])
             counted = (t.last for t in named if last <= t.first <= last + 2 and t.last <= at)
-            return next(counted, closed)  # what leads to the next amount names that
+            return next(counted, closed)  # prepositions that lead to the next amount belong to it
         return at
 
     def _coordinated(self, at: int) -> int:
-        """Beyond a divider where what stands before and after it are listed together: in arteries and veins."""
+        """The end of the names beyond a divider that joins two of a kind: in arteries and veins."""
         if self.words[at] not in WORDS.coordinating:
             return at
         kinds = {t.kind for t in self.sentence.terms if t.last == at}
@@ -144,14 +144,18 @@ class _SentenceNames:
         return at
 
     def _own(self, kind: str, start: int, i: int, name_end: int) -> frozenset:
-        """The nearest words: those after the amount, else those of its clause before it, else of the words since the last."""
+        """The nearest names: those after the amount, else those before it in its clause, else those since the last amount."""
         amount = self.amounts[i]
         after = self.sentence.between(kind, amount.last, name_end)
         if kind == "measures":
             inside = [t for t in self.kinds[kind] if amount.first <= t.first < amount.last]
             before = self.sentence.between(kind, start, amount.first)
             return _combined_measures([*(() if amount.edges else after), *before, *inside, *self._measure_before_run(i)])
-        if after and not (amount.edges and kind == "conditions") and (kind != "vessels" or not self._overall(start, i, after)):
+        if (
+            after
+            and not (amount.edges and kind == "conditions")
+            and (kind != "vessels" or not self._is_overall(start, i, after))
+        ):
             return _values(after)
         if kind == "vessels" and not WORDS.paired.isdisjoint(self.words[start : amount.first]):
             return _ARTERY_VEIN
@@ -165,8 +169,8 @@ class _SentenceNames:
         last = near[-1]
         return _values([t for t in before if t is last or self._together(kind, t, last)] + near)
 
-    def _overall(self, start: int, i: int, after: list[Term]) -> bool:
-        """Whether 'all' after an amount is said of the vessels that its clause names: arteries average 45 µm overall."""
+    def _is_overall(self, start: int, i: int, after: list[Term]) -> bool:
+        """Whether 'all' after an amount means all the vessels that its clause names: arteries average 45 µm overall."""
         if _values(after) != {"all"}:
             return False
         first = self.amounts[i].first
@@ -174,7 +178,7 @@ class _SentenceNames:
         return bool(before) and before[-1].first >= self._clause(start, first)
 
     def _measure_before_run(self, i: int) -> list[Term]:
-        """The measures before the first amount of a run: they are of all its amounts where they are not of one each."""
+        """The measures before the first amount of a run, for its other amounts."""
         run = self.sentence.run_of.get(i)
         if run is None or run[0] == i:
             return []
@@ -198,7 +202,7 @@ class _SentenceNames:
         return all(WORDS.listed.issuperset(self.words[a.last : b.first]) for a, b in pairwise(chain))
 
     def _names_after_list(self, i: int, own: dict[str, frozenset], name_ends: list[int]) -> dict[str, frozenset]:
-        """The formula and zone that stand once, after the last of several numbers: CRAE 178 and CRVE 198 with Hubbard's."""
+        """The formula and zone that are named once after several numbers: CRAE 178 and CRVE 198 with Hubbard's."""
         given = {}
         if "measures" not in own and (measure := self._measure_ahead(i)):
             given["measures"] = measure
@@ -210,7 +214,7 @@ class _SentenceNames:
         return given
 
     def _measure_ahead(self, i: int) -> frozenset:
-        """The measure that a comparison after an amount tells, or that stands once after all amounts of a clause."""
+        """The measure from a comparison after an amount, or named once after all amounts of a clause."""
         first, last = self.amounts[i].first, self.amounts[i].last
         if self.compared:
             end = min(last + 5, self.sentence.sentence.stop)
@@ -227,7 +231,7 @@ class _SentenceNames:
         return frozenset()
 
     def _shared_later_name(self, kind: str, i: int, name_ends: list[int]) -> frozenset:
-        """What a later amount of the same part of the sentence is of, where neither it nor one before it says another."""
+        """The values that a later amount of the same part of the sentence names, if no other comes before it."""
         group = self.sentence.group(self.amounts[i].first)
         if any(group.start <= t.first < self.amounts[i].first for t in self.kinds[kind]):
             return frozenset()

@@ -11,7 +11,7 @@ SPELLED = WORDS.spelled
 
 
 class Spelled(NamedTuple):
-    """A number in words: how many tokens it takes, its ends, its half step, and what kind of number it is."""
+    """A number in words: its count of tokens, its lower and upper end, half its precision, and its kind."""
 
     size: int
     low: float

@@ -1,4 +1,4 @@
-"""What a question presupposes: takes as known rather than asks for."""
+"""What a question takes as known instead of asking for it."""
 
 import re
 
@@ -14,7 +14,7 @@ _TAG = re.compile(
 
 
 def is_tagged(text: ParsedText) -> bool:
-    """Says whether a question ends in words that ask for nothing but assent: isn't it?"""
+    """Says whether a question ends in words that only ask for assent: isn't it?"""
     end = text.text.rstrip()
     return end.endswith("?") and _TAG.search(end) is not None
 
@@ -47,7 +47,7 @@ def presupposes(text: ParsedText, term: Term) -> bool:
 
 
 def _definite(before: list[str]) -> bool:
-    """Whether what follows is spoken of as known: the haemorrhages, the damage by ..."""
+    """Whether the words before a term mark it as known: the haemorrhages, the damage by ..."""
     if before[-1:] and before[-1] in WORDS.definite:
         return True
     if len(before) > 1 and before[-2] in WORDS.definite and before[-1] not in WORDS.places:
@@ -56,7 +56,7 @@ def _definite(before: list[str]) -> bool:
 
 
 def presupposes_normality(text: ParsedText, term: Term) -> bool:
-    """Says whether a question takes normality as known rather than asks for it."""
+    """Says whether a question takes normality as known."""
     words, tag = text.words, is_tagged(text)
     within = [words[k] for k in text.sentence(term) if words[k] not in WORDS.opening]
     if not tag and not WORDS.denied.isdisjoint(words[max(0, term.first - 2) : term.first]):
