@@ -74,7 +74,7 @@ def _add_export(add: Callable[..., Callable]) -> None:
     argument("--splits", help="a splits.csv to use instead of the runs' own")
     argument("--images", help="the folder that image names are relative to; without it, paths stay as in the run")
     reviewed = "accepted: only what reviewers accepted or fixed; unrejected: also what nobody has reviewed yet"
-    argument("--reviewed", help=f"leave out rejected and disputed samples and put in fixes, by reviews.jsonl. {reviewed}")
+    argument("--reviewed", help=f"leave out rejected and disputed samples and apply fixes, by reviews.jsonl. {reviewed}")
 
 
 def _add_boxes(add: Callable[..., Callable]) -> None:

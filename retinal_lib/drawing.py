@@ -25,7 +25,7 @@ from retinal_lib import files
 # eyes alike; tests/test_figures.py measures it
 COLOURS = ("#e6e600", "#8cffa9", "#ff0080", "#7e98e6", "#a64dff")
 LANDMARK = "#ffffff"
-INK, FAINT, ALARM = "#1a1a1a", "#8a8a8a", "#c1121f"  # text and axes, what stands back, what is not plausible
+INK, FAINT, ALARM = "#1a1a1a", "#8a8a8a", "#c1121f"  # text and axes, secondary lines, implausible values
 BAR = "#3b6ea5"
 _LETTERS = 52  # of a name beside its bar
 _DASHES = ((), (4, 1.5), (1.2, 1.2))
@@ -152,9 +152,9 @@ def bars(groups: dict[str, Sequence[tuple[str, int]]], total: int | None = None,
         for title, counts in groups.items():
             panel.text(0, y, title, fontweight="bold", va="center", fontsize=7.5)
             heights = [y + 1 + i for i in range(len(counts))]
-            drawn = panel.barh(heights, [n for _, n in counts], color=BAR, height=0.72)
+            rectangles = panel.barh(heights, [n for _, n in counts], color=BAR, height=0.72)
             labels = [f"{n:,}" + (f"  ({n / total:.0%})" if total else "") for _, n in counts]
-            panel.bar_label(drawn, labels, padding=3, fontsize=6.5)
+            panel.bar_label(rectangles, labels, padding=3, fontsize=6.5)
             names = (textwrap.shorten(name, _LETTERS, placeholder=" …") for name, _ in counts)
             ticks |= dict(zip(heights, names, strict=True))
             y = heights[-1] + 1.7
@@ -189,11 +189,11 @@ def boxes(axes: Axes, edges: Sequence[Sequence[float]], hue: Hue, width: float =
     high, wide = axes.images[0].get_size()
     x0, y0, x1, y1 = frames(edges, (wide, high), max(high, wide) / 600 * width).T - 0.5  # a pixel's middle has whole numbers
     lines = np.stack([np.stack(p, 1) for p in ((x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0))], 1)
-    drawn = LineCollection(lines, colors=hue.colour, linewidths=width, capstyle="projecting", joinstyle="miter", gid=name)
+    outlines = LineCollection(lines, colors=hue.colour, linewidths=width, capstyle="projecting", joinstyle="miter", gid=name)
     if hue.dashes:
-        drawn.set_linestyle((0, hue.dashes))
-    drawn.set_path_effects([withStroke(linewidth=width * 1.6 + 0.1, foreground=(0, 0, 0, 0.6))])
-    axes.add_collection(drawn, autolim=False)
+        outlines.set_linestyle((0, hue.dashes))
+    outlines.set_path_effects([withStroke(linewidth=width * 1.6 + 0.1, foreground=(0, 0, 0, 0.6))])
+    axes.add_collection(outlines, autolim=False)
 
 
 def outline(axes: Axes, mask: np.ndarray, hue: Hue, extent: Sequence[float]) -> None:
@@ -204,14 +204,14 @@ def outline(axes: Axes, mask: np.ndarray, hue: Hue, extent: Sequence[float]) -> 
         left, right, bottom, top = extent
         x = left + (np.arange(-1, wide + 1) + 0.5) * (right - left) / wide
         y = top + (np.arange(-1, high + 1) + 0.5) * (bottom - top) / high
-        drawn = axes.contour(x, y, padded, [0.5], colors=hue.colour, linewidths=0.9)
-        drawn.set_path_effects([withStroke(linewidth=1.6, foreground=(0, 0, 0, 0.55))])
+        contour = axes.contour(x, y, padded, [0.5], colors=hue.colour, linewidths=0.9)
+        contour.set_path_effects([withStroke(linewidth=1.6, foreground=(0, 0, 0, 0.55))])
 
 
 def tag(axes: Axes, x: float, y: float, text: str, **more: object) -> None:
     """Writes a small white text with a dark edge at a point, in data coordinates."""
-    drawn = axes.text(x, y, text, color="white", fontsize=6.5, fontweight="bold", **more)
-    drawn.set_path_effects([withStroke(linewidth=1.6, foreground=(0, 0, 0, 0.8))])
+    label = axes.text(x, y, text, color="white", fontsize=6.5, fontweight="bold", **more)
+    label.set_path_effects([withStroke(linewidth=1.6, foreground=(0, 0, 0, 0.8))])
 
 
 def point(axes: Axes, x: float, y: float, text: str) -> None:
@@ -219,7 +219,7 @@ def point(axes: Axes, x: float, y: float, text: str) -> None:
     middle = np.mean(axes.get_xlim())
     side = -1 if x > middle else 1  # inwards
     edge = [withStroke(linewidth=1.8, foreground=(0, 0, 0, 0.8))]
-    drawn = axes.annotate(
+    label = axes.annotate(
         text,
         (x, y),
         (side * 9, 9),
@@ -231,8 +231,8 @@ def point(axes: Axes, x: float, y: float, text: str) -> None:
         va="center",
         arrowprops={"arrowstyle": "-", "color": "white", "linewidth": 0.6, "shrinkA": 2, "shrinkB": 1.5},
     )
-    drawn.set_path_effects(edge)
-    drawn.arrow_patch.set_path_effects(edge)
+    label.set_path_effects(edge)
+    label.arrow_patch.set_path_effects(edge)
 
 
 def ruler(axes: Axes, length: float, text: str) -> None:
@@ -271,7 +271,7 @@ def legend(under: Figure, entries: Iterable[tuple[str, Hue]]) -> None:
     under.legend(handles, names, loc="outside lower left", ncols=columns, handlelength=1.6, columnspacing=1.4)
 
 
-def save(drawn: Figure, stem: Path, kinds: Sequence[str] = ("png", "pdf")) -> list[Path]:
+def save(fig: Figure, stem: Path, kinds: Sequence[str] = ("png", "pdf")) -> list[Path]:
     """Writes a figure to `stem`.png and `stem`.pdf at print quality, whole or not at all; the same figure gives the same
     bytes. Returns the files."""
     stem.parent.mkdir(parents=True, exist_ok=True)
@@ -280,14 +280,14 @@ def save(drawn: Figure, stem: Path, kinds: Sequence[str] = ("png", "pdf")) -> li
         path = stem.with_name(f"{stem.name}.{kind}")
         bare = {"CreationDate": None, "Creator": None, "Producer": None} if kind == "pdf" else {"Software": None}
         with style(), files.atomic_path(path) as part:
-            drawn.savefig(part, format=kind, dpi=PRINT, metadata=bare)
+            fig.savefig(part, format=kind, dpi=PRINT, metadata=bare)
         written.append(path)
     return written
 
 
-def jpeg(drawn: Figure, dpi: int) -> bytes:
+def jpeg(fig: Figure, dpi: int) -> bytes:
     """Returns a figure as a JPEG file's bytes."""
     file = io.BytesIO()
     with style():  # not optimised: Pillow then gives a noisy picture too little room, and fails
-        drawn.savefig(file, format="jpeg", dpi=dpi, pil_kwargs={"quality": 88, "subsampling": 0})
+        fig.savefig(file, format="jpeg", dpi=dpi, pil_kwargs={"quality": 88, "subsampling": 0})
     return file.getvalue()

@@ -16,13 +16,13 @@ _COLUMNS = 92  # letters in a line of text beside it
 _LINES = 26
 
 
-def cases(shown: Sequence[Case], titles: Sequence[str] | None = None) -> Figure:
+def cases(items: Sequence[Case], titles: Sequence[str] | None = None) -> Figure:
     """Draws pictures with the boxes of their lesions, each beside its hidden facts (shortened; `description` has them whole).
     UserError: a picture cannot be read."""
     with drawing.style():
-        hues = lesion_hues(fact for case in shown for fact in case.about("lesion"))
-        figure, rows = _rows(len(shown), 0.4 if hues else 0)
-        for axes, case, title in zip(rows, shown, titles or [case.id for case in shown], strict=True):
+        hues = lesion_hues(fact for case in items for fact in case.about("lesion"))
+        figure, rows = _rows(len(items), 0.4 if hues else 0)
+        for axes, case, title in zip(rows, items, titles or [case.id for case in items], strict=True):
             _picture(axes[0], case.path, title)
             for words, hue in hues.items():
                 edges = [fact.value for fact in boxes(case.about("lesion")) if fact.words == words]
@@ -33,14 +33,14 @@ def cases(shown: Sequence[Case], titles: Sequence[str] | None = None) -> Figure:
     return figure
 
 
-def conversations(shown: Sequence[tuple[Path, str, list[dict[str, str]]]]) -> Figure:
+def conversations(items: Sequence[tuple[Path, str, list[dict[str, str]]]]) -> Figure:
     """Draws pictures (path, title, turns as exported), each beside its conversation (shortened). UserError: a picture cannot
     be read."""
-    if not shown:
+    if not items:
         return drawing.sentence("no conversation is accepted yet")
     with drawing.style():
-        figure, rows = _rows(len(shown))
-        for axes, (path, title, turns) in zip(rows, shown, strict=True):
+        figure, rows = _rows(len(items))
+        for axes, (path, title, turns) in zip(rows, items, strict=True):
             _picture(axes[0], path, title)
             _text(axes[1], [("Q" if t["from"] == "human" else "A", t["value"].replace(f"\n{IMAGE}", "")) for t in turns])
     return figure

@@ -101,8 +101,8 @@ def sha256(text: str) -> str:
 
 
 def pieces_sha256(path: Path, size: int) -> str:
-    """Returns the sha256 of the first, middle and last 4,096 bytes of a file of `size` bytes: it tells most files of equal
-    size apart without reading them whole. OSError: the file cannot be read."""
+    """Returns the sha256 of the first, middle and last 4,096 bytes of a file of `size` bytes: it distinguishes most
+    files of equal size without reading them completely. OSError: the file cannot be read."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         for place in (0, size // 2, max(0, size - _PIECE)):

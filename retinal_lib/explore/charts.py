@@ -122,8 +122,8 @@ def lesion_map(lesions: LesionMap) -> Figure:
         figure, axes = drawing.grid(rows, columns, (high + 0.55) * rows + 0.2)
         for panel, of_type in zip(axes.flat, lesions.types.values(), strict=False):
             percent = 100 * of_type.near / lesions.images
-            look = {"cmap": drawing.HEAT, "vmin": 0, "vmax": max(percent.max(), 1e-9), "interpolation": "bilinear"}
-            drawn = panel.imshow(percent, extent=(0, 1, lesions.ratio, 0), **look)
+            options = {"cmap": drawing.HEAT, "vmin": 0, "vmax": max(percent.max(), 1e-9), "interpolation": "bilinear"}
+            heat = panel.imshow(percent, extent=(0, 1, lesions.ratio, 0), **options)
             if lesions.disc:
                 x0, y0, x1, y1 = lesions.disc
                 drawing.ring(panel, (x0 + x1) / 2, (y0 + y1) / 2 * lesions.ratio, x1 - x0, (y1 - y0) * lesions.ratio)
@@ -132,7 +132,7 @@ def lesion_map(lesions: LesionMap) -> Figure:
             panel.set_xticks([])
             panel.set_yticks([])
             panel.spines[:].set_visible(True)
-            bar = figure.colorbar(drawn, ax=panel, orientation="horizontal", shrink=0.9, aspect=28, pad=0.02)
+            bar = figure.colorbar(heat, ax=panel, orientation="horizontal", shrink=0.9, aspect=28, pad=0.02)
             drawing.ticks(bar.ax.xaxis, 4)
             bar.outline.set_visible(False)
             bar.set_label("% of images with one at or near here", fontsize=6)

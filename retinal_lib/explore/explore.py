@@ -197,7 +197,7 @@ class Explore(DatasetJob):
     # --- pictures -------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _pictured(self) -> dict[str, list[str]]:
+    def _per_class(self) -> dict[str, list[str]]:
         """Class -> example images, at even steps through the class, of the first label with two classes or more."""
         labels = [label for label in self.classes if not label.title.startswith(_ABOUT_PEOPLE)]
         several = (label for label in labels if sum(map(bool, label.classes.values())) > 1)
@@ -212,15 +212,15 @@ class Explore(DatasetJob):
     @property
     def example_chart(self) -> drawing.Figure:
         """Example images of each class."""
-        rows = {name: [(self.title(i), self.data.image(i).path) for i in images] for name, images in self._pictured.items()}
+        rows = {name: [(self.title(i), self.data.image(i).path) for i in images] for name, images in self._per_class.items()}
         return charts.examples(rows, EXAMPLES)
 
     @property
     def examples(self) -> pd.DataFrame:
         """The names of the example images."""
         return FullTable(
-            {"images": [", ".join(map(self.title, images)) for images in self._pictured.values()]},
-            index=[*self._pictured],
+            {"images": [", ".join(map(self.title, images)) for images in self._per_class.values()]},
+            index=[*self._per_class],
         )
 
     @cached_property

@@ -105,15 +105,15 @@ class Overlay:
     def smallest(self, count: int) -> list[tuple[Layer, Lesion]]:
         """Returns the smallest lesions, taking the types in turn, none close to another; boxes are fractions of the picture."""
         queues = [self._smallest_first(layer, 10 * count) for layer in self.layers]
-        chosen: list[tuple[Layer, Lesion]] = []
-        while queues and len(chosen) < count:
+        smallest: list[tuple[Layer, Lesion]] = []
+        while queues and len(smallest) < count:
             for queue in list(queues):
-                pair = next((pair for pair in queue if all(_far_apart(pair[1], other) for _, other in chosen)), None)
+                pair = next((pair for pair in queue if all(_far_apart(pair[1], other) for _, other in smallest)), None)
                 if pair is None:
                     queues.remove(queue)
-                elif len(chosen) < count:
-                    chosen.append(pair)
-        return chosen
+                elif len(smallest) < count:
+                    smallest.append(pair)
+        return smallest
 
     def _smallest_first(self, layer: Layer, count: int) -> Iterator[tuple[Layer, Lesion]]:
         for lesion in heapq.nsmallest(count, self._lesions(layer).lesions, key=lambda lesion: lesion.pixels):

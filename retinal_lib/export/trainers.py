@@ -57,7 +57,7 @@ def export(
     in its folder by default. With `images`, the folder that image names are relative to, paths include that folder, and each
     picture must exist.
     With `reviewed` (accepted or unrejected, see decisions.REVIEWED), samples that reviewers rejected or dispute are left out,
-    and their fixes are put in.
+    and their fixes are applied.
     UserError: an unknown form, no conversations, an image that splits.csv lacks, or a picture that does not exist.
     """
     if form not in FORMS:

@@ -54,11 +54,11 @@ def draw(
     strata: dict[str, list[int]] = defaultdict(list)
     for index, item in enumerate(items):
         strata[stratum(item)].append(index)
-    chosen = set()
+    sample = set()
     for indices in strata.values():
         indices.sort(key=lambda index: hashlib.sha256(f"{seed}:{name(items[index])}".encode()).digest())
-        chosen.update(indices[:number])
-    return [item for index, item in enumerate(items) if index in chosen]
+        sample.update(indices[:number])
+    return [item for index, item in enumerate(items) if index in sample]
 
 
 def rate(errors: int, looked_at: int, level: float = 0.95) -> Rate:

@@ -1,4 +1,4 @@
-// The conversation of a sample: tells the kernel which key was pressed and which box was clicked. Loads nothing.
+// The conversation of a sample: reports pressed keys and clicked boxes to the kernel. Loads nothing.
 const KEYS = {
   a: "accept", r: "reject", u: "undo", n: "unreviewed", ArrowRight: "next", ArrowLeft: "back", c: "comment", f: "fix", b: "boxes",
 };

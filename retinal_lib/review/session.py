@@ -157,7 +157,7 @@ class ReviewSession:
         return decisions.consensus(self.verdicts(sample).values())
 
     def accept(self, sample: AcceptedSample, comment: str = "") -> Decision:
-        """Accepts a sample as it stands, fixes included. UserError, here as below: reviews.jsonl cannot be written."""
+        """Accepts a sample with its fixes. UserError, here and below: reviews.jsonl cannot be written."""
         return self._decide(sample, "accept", text=comment.strip())
 
     def reject(self, sample: AcceptedSample, comment: str = "") -> Decision:
