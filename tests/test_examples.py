@@ -21,3 +21,14 @@ def test_the_examples_of_a_module_are_true(path: Path) -> None:
         pytest.skip(f"{error.name} is not installed")
     tried = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     assert tried.attempted and not tried.failed
+
+
+def test_the_figures_of_the_notebooks_readme_are_drawn(
+    drawn: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = (PACKAGE.parent / "notebooks" / "README.md").read_text(encoding="utf-8")
+    example = readme.partition("## Figures to print")[2].partition("```python\n")[2].partition("```")[0]
+    assert example.count("/data/IDRiD") == 1
+    monkeypatch.chdir(tmp_path)
+    exec(example.replace("/data/IDRiD", drawn["IDRiD_seg"].as_posix()), {})
+    assert sorted(file.suffix for file in (tmp_path / "figures").iterdir()) == [".html", ".pdf", ".pdf", ".png", ".png"]

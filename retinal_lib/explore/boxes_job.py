@@ -122,8 +122,8 @@ class BoxJob(DatasetJob):
             return ""
         with_masks = ", ".join(name for name in page.names() if page.get(name).masks)
         return (
-            f"{self.page.name} has no lesion masks, so there are no boxes to make; datasets with masks: {with_masks}, "
-            "or a page of your own that names them under `masks`"
+            f"{self.page.name} has no lesion masks, so there are no boxes to make; use {with_masks}, "
+            "or your own page with `masks`"
         )
 
     @property
