@@ -26,7 +26,7 @@ def main(copies: int = size(20, 2)) -> None:
     """Prints conversations checked per second: offline instruction conversations of the drawn ODIR sample, `copies` of each
     image, worded differently."""
     from retinal_lib import Job, conversation
-    from retinal_lib.check import conversation_check as check
+    from retinal_lib.check import conversation_check
     from retinal_lib.teacher import offline
 
     job = Job.load(dataset="ODIR")
@@ -37,9 +37,13 @@ def main(copies: int = size(20, 2)) -> None:
         for seed in range(copies)
     ]
     texts = [part["value"] for _, parts in told for part in parts]
-    checked = _seconds(lambda: [check.check(parts, case, "instruction") for case, parts in told])
+    checked = _seconds(lambda: [conversation_check.check(parts, case, "instruction") for case, parts in told])
     cut = _seconds(lambda: [_WORDS.findall(text) for text in texts])
-    traced = sum(trace.kind == "number" for case, parts in told for trace in check.examine(parts, case, "instruction").traces)
+    traced = sum(
+        trace.kind == "number"
+        for case, parts in told
+        for trace in conversation_check.examine(parts, case, "instruction").traces
+    )
     n = len(told)
     print(
         f"conversations checked: {n / checked:,.0f} per second on one core ({sum(map(len, texts)) / n:,.0f} letters, "

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from retinal_lib.check import conversation_check as check
+from retinal_lib.check import conversation_check
 from retinal_lib.check.findings import Finding
 from retinal_lib.dataset import measurements
 from retinal_lib.facts import Case, Fact, Source
@@ -64,7 +64,7 @@ def entries(name: str) -> Iterator[Entry]:
 
 def findings(entry: Entry) -> list[Finding]:
     """What the checks find in a conversation."""
-    return check.check(entry.conversation, entry.case, entry.track, entry.style)
+    return conversation_check.check(entry.conversation, entry.case, entry.track, entry.style)
 
 
 def hits(entry: Entry, found: list[Finding]) -> list[Finding]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retinal_lib.check import conversation_check as check
+from retinal_lib.check import conversation_check
 from retinal_lib.check.language import lexicon as vocabulary
 from retinal_lib.dataset import fact_kinds as kinds
 from retinal_lib.dataset import measurements, page
@@ -27,7 +27,7 @@ def talk(*said: str) -> list[dict[str, str]]:
 
 def found(case: Case, *said: str) -> list[tuple[str, int]]:
     """(kind, turn) of each finding that is not about coverage."""
-    return [(f.kind, f.turn) for f in check.check(talk(*said), case) if not f.kind.startswith("coverage")]
+    return [(f.kind, f.turn) for f in conversation_check.check(talk(*said), case) if not f.kind.startswith("coverage")]
 
 
 @pytest.mark.parametrize("group", corpus.AIMS)
@@ -184,7 +184,7 @@ def test_the_paper_s_showcase_answer_is_caught() -> None:
 def test_a_finding_says_where_and_what_stands_against_it() -> None:
     case = case_of("APTOS")
     answer = "The vertical cup-to-disc ratio is 0.999."
-    finding = next(f for f in check.check(talk("What?", answer), case) if f.kind == "unsupported")
+    finding = next(f for f in conversation_check.check(talk("What?", answer), case) if f.kind == "unsupported")
     assert (finding.severity, finding.turn, finding.part) == ("error", 1, "answer")
     assert answer[slice(*finding.span)] == "0.999" and "0.999" in finding.text
     assert finding.fact is not None and finding.fact.name == "CDR_vertical" and finding.fact.text in finding.text
@@ -193,7 +193,7 @@ def test_a_finding_says_where_and_what_stands_against_it() -> None:
 def test_numbers_and_claims_are_traced_to_their_cells() -> None:
     case = case_of("APTOS")
     fact = next(f for f in case.facts if f.name == "CDR_vertical")
-    traced = check.examine(talk("What?", f"The vertical cup-to-disc ratio is {fact.value:.2f}."), case).traces
+    traced = conversation_check.examine(talk("What?", f"The vertical cup-to-disc ratio is {fact.value:.2f}."), case).traces
     assert [(t.fact.source, t.kind) for t in traced] == [(fact.source, "number")]
 
 
@@ -225,7 +225,7 @@ def test_questions_that_give_something_away(question: str, kind: str) -> None:
 
 # --- every list of the vocabulary is read ---
 
-LANGUAGE = Path(check.__file__).parent / "language"
+LANGUAGE = Path(conversation_check.__file__).parent / "language"
 SOURCES = {path.stem: path.read_text(encoding="utf-8") for path in (*LANGUAGE.parent.glob("*.py"), *LANGUAGE.glob("*.py"))}
 
 

@@ -283,7 +283,7 @@ def test_an_evaluation_of_two_models_from_files(drawn: dict[str, Path], tmp_path
     pretend.write(asked[:-3], tmp_path / "bad.jsonl", wrong=0.9)
     given = {"question_file": str(file), "resamples": 20, "out_dir": str(tmp_path / "run"), "blind": "blank"}
     first = Evaluation.load(**given)
-    assert re.search(r"have them answered with papermill notebooks/infer.ipynb .* and the same for .*blank", first.save()[0])
+    assert re.search(r"let a model answer them with papermill notebooks/infer.ipynb .* and the same for .*blank", first.save()[0])
     assert first.tables.layout.empty and first.blinded.empty and first.examples.empty and first.confusions and first.gallery()
     first.require()
     found = Evaluation.load(**given, answers_files=f"better={tmp_path / 'good.jsonl'}, worse={tmp_path / 'bad.jsonl'}")
@@ -317,8 +317,8 @@ def test_the_notebook_runs_as_typed(tmp_path: Path) -> None:
     [
         ({"datset": "IDRiD"}, "did you mean 'dataset'"),
         ({"question_file": "nowhere.jsonl"}, "cannot be read"),
-        ({"answers_files": "nowhere.jsonl", "dataset": "IDRiD"}, "nowhere.jsonl is not there"),
-        ({"dataset": "IDRiD, RFMiD", "data_root": "."}, "data_root is of one dataset"),
+        ({"answers_files": "nowhere.jsonl", "dataset": "IDRiD"}, "nowhere.jsonl does not exist"),
+        ({"dataset": "IDRiD, RFMiD", "data_root": "."}, "data_root belongs to one dataset"),
     ],
 )
 def test_wrong_parameters_are_told(given: dict, said: str, tmp_path: Path) -> None:

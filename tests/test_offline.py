@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retinal_lib import load_dataset, paths
-from retinal_lib.check import conversation_check as check
+from retinal_lib.check import conversation_check
 from retinal_lib.conversation import Turn, to_llava
 from retinal_lib.dataset import measurements, page
 from retinal_lib.dataset.fact_kinds import scales
@@ -95,7 +95,7 @@ def test_a_conversation_is_the_same_for_the_same_seed_and_parses_back(
 def test_the_checks_find_nothing_to_say(cases: dict[str, list[Case]], name: str, track: str, style: str | None) -> None:
     for case, seed in itertools.product(cases[name], SEEDS):
         turns = composed(case, track, style, seed)
-        assert check.check(to_llava(turns), seen(case, track), track, style) == []
+        assert conversation_check.check(to_llava(turns), seen(case, track), track, style) == []
         assert 3 <= len(turns) <= 6 if track == "instruction" else len(turns) == 1
         assert style != "consult" or len(turns[0].answer.split()) <= 50
 
@@ -380,7 +380,12 @@ def test_a_case_of_few_facts_still_makes_a_whole_conversation(facts: tuple, trac
     for seed in range(20):
         turns = composed(case(*facts, eye="left" if EYE in facts else None), track, style, seed)
         assert 3 <= len(turns) <= 6 if track == "instruction" else len(turns) == 1
-        assert check.check(to_llava(turns), seen(case(*facts, eye="left" if EYE in facts else None), track), track, style) == []
+        assert (
+            conversation_check.check(
+                to_llava(turns), seen(case(*facts, eye="left" if EYE in facts else None), track), track, style
+            )
+            == []
+        )
         for turn in turns:
             assert_reads_well(turn.question, question=True)
             assert_reads_well(turn.answer)

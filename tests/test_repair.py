@@ -10,7 +10,7 @@ from hallucinator import Hallucinator, faulty
 
 from retinal_lib import Job, UserError
 from retinal_lib.ask import attempts as settle
-from retinal_lib.check import conversation_check as check
+from retinal_lib.check import conversation_check
 from retinal_lib.check.findings import WARNING
 from retinal_lib.teacher import offline
 
@@ -95,12 +95,12 @@ def test_checking_again_asks_nothing_and_says_what_changed(
     server.script = lambda number, body: completion(RIGHT)
     ask(limit=3)
     asked = len(server.asked)
-    examine = check.examine
+    examine = conversation_check.examine
 
-    def stricter(conversation: list, case: object, *more: object) -> check.Checked:
+    def stricter(conversation: list, case: object, *more: object) -> conversation_check.Checked:
         found = examine(conversation, case, *more)
         if case.eye == "left":
-            finding = check.Finding("new_kind", "error", 1, (0, 2), "An eye is too little said")
+            finding = conversation_check.Finding("new_kind", "error", 1, (0, 2), "An eye is too little said")
             return found._replace(findings=[finding, *found.findings])
         return found
 
@@ -130,7 +130,7 @@ def test_each_number_s_cell_stands_in_the_lineage(tmp_path: Path) -> None:
     job.run()
     for entry, kept in zip(lines(tmp_path / "conversations.jsonl"), lines(tmp_path / "lineage.jsonl"), strict=True):
         answers = [part["value"] for part in entry["conversations"][1::2]]
-        assert kept["traces"] and kept["page"] == "ODIR" and kept["checks"] == check.VERSION
+        assert kept["traces"] and kept["page"] == "ODIR" and kept["checks"] == conversation_check.VERSION
         for trace in kept["traces"]:
             assert answers[trace["turn"] - 1][slice(*trace["span"])] == trace["said"] and trace["file"]
         numbers = [t for t in kept["traces"] if t["is"] == "number" and t["column"] == "CDR_vertical"]

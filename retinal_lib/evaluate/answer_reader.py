@@ -1,7 +1,7 @@
-"""Free-text answers read for the one thing that was asked: a grade, a side, conditions, boxes, a number.
+"""Parsers of free-text answers, one for each kind of question: a grade, a side, conditions, boxes, a number.
 
 Each function gives a `Read`: a value, or why there is none: the model abstained (it says that it cannot tell), or its answer
-could not be read with certainty. Nothing is guessed: an answer that names two grades names none.
+could not be read with certainty: an answer that names two grades has no grade.
 """
 
 import re
@@ -24,7 +24,7 @@ Box = tuple[float, float, float, float]
 
 
 class ParsedAnswer(NamedTuple):
-    """What an answer says. `value` is None unless `state` is answered; `why` tells in words why there is none."""
+    """The value in an answer. `value` is None unless `state` is answered; `why` is then the reason, in words."""
 
     state: str
     value: object = None
@@ -44,12 +44,12 @@ _CLAUSES = re.compile(r"[.!?;\n]+(?=\s|$)|,? \b(?:but|however|although|though|ye
 
 @cache
 def words() -> dict:
-    """Reads evaluation.yaml: questions, and what answers to them are called beside the checks' vocabulary."""
+    """Reads evaluation.yaml: questions, and names in answers that the checks' vocabulary does not have."""
     return yaml.safe_load(Path(__file__).with_name("evaluation.yaml").read_text(encoding="utf-8"))
 
 
 def _clauses(text: str) -> tuple[list[ParsedText], bool]:
-    """The clauses that state something, and whether others say that it cannot be told."""
+    """The clauses that state something, and whether other clauses say that the writer cannot tell."""
     text = re.sub(r"\b(?:rather than|instead of)\b", "not", text.replace("’", "'"), flags=re.IGNORECASE)
     parts = [part.strip() for part in _CLAUSES.split(text) if part.strip(" *#")]
     statements = [ParsedText(part) for part in parts if not _ABSTAINS.search(part)]
@@ -68,7 +68,7 @@ def _single(values: Iterable[object], abstained: bool, what: str) -> ParsedAnswe
 
 
 def _is_negated(clause: ParsedText, term: Term) -> bool:
-    """Whether a term is negated, by words since the last comma before it or by words after it."""
+    """Whether a term is negated by words after it, or before it since the last comma."""
     if clause.words[term.first - 1 : term.first] == ["not"]:
         return True
     comma = max((k for k in range(term.first) if clause.words[k] == ","), default=-1)
@@ -113,7 +113,7 @@ def grade(text: str, scale: str, levels: Iterable[int]) -> ParsedAnswer:
 
 
 def _numbered(clause: ParsedText, top: int) -> list[int]:
-    """Numbers that stand as a grade: grade 2, stage II, a grade of 2, level is 2, 2/4, 2 on the scale."""
+    """Numbers that are grades: grade 2, stage II, a grade of 2, level is 2, 2/4, 2 on the scale."""
     text = " ".join(clause.words).lower()
     text = re.sub(rf"\b0 (?:to|through|–|—)? ?{top}\b|\bout of \d\b", lambda m: "_ " * m[0].count(" ") + "_", text)
     if len(set(re.findall(r"\b\d\b", text))) > 1:  # a legend
@@ -163,7 +163,7 @@ def _marks(scale: str) -> dict[str, int]:
 
 
 def _is_of_retinopathy(clause: ParsedText, term: Term) -> bool:
-    """Whether a word of severity is said of diabetic retinopathy, or stands alone, and is not negated."""
+    """Whether a word of severity describes diabetic retinopathy, or nothing else, and is not negated."""
     if _is_negated(clause, term):
         return False
     after = [t for t in clause.of("conditions") if 0 <= t.first - term.last <= 3]
@@ -271,11 +271,11 @@ def boxes(text: str, size: tuple[int, int] | None = None) -> ParsedAnswer:
     if max(max(box) for box in found) > 1:
         scale = (100, 100) if "percent" in low else size
         if scale is None:
-            return ParsedAnswer(UNREADABLE, why="gives boxes that are no fractions")
+            return ParsedAnswer(UNREADABLE, why="gives boxes that are not fractions")
         found = [(box[0] / scale[0], box[1] / scale[1], box[2] / scale[0], box[3] / scale[1]) for box in found]
     right = [box for box in found if 0 <= box[0] < box[2] <= 1.001 and 0 <= box[1] < box[3] <= 1.001]
     if not right:
-        return ParsedAnswer(UNREADABLE, why=f"gives {len(found)} boxes, none of which is one")
+        return ParsedAnswer(UNREADABLE, why=f"gives {len(found)} boxes, none of them valid")
     return ParsedAnswer(ANSWERED, tuple(dict.fromkeys(right)))
 
 

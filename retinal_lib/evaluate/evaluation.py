@@ -1,4 +1,4 @@
-"""An evaluation as evaluate.ipynb shows it: questions from labels, answers of one or more models, tables and figures."""
+"""The evaluation of evaluate.ipynb: questions from labels, answers of one or more models, tables and figures."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ Files = str | Path | list[str | Path] | dict[str, str | Path]  # answers files, 
 
 
 class EvaluationParameters(Parameters):
-    """The parameters of evaluate.ipynb; they are explained there."""
+    """The parameters of evaluate.ipynb, which explains them."""
 
     dataset: str | None = None
     data_root: TypedPath | None = None
@@ -52,7 +52,7 @@ class EvaluationParameters(Parameters):
 
 
 def folder(parameters: dict[str, object]) -> Path:
-    """Gives the absolute folder of the run that a notebook with these parameters makes. UserError: an impossible value."""
+    """Returns the absolute folder of the run that a notebook with these parameters makes. UserError: an impossible value."""
     return EvaluationParameters.of_known(parameters).folder
 
 
@@ -103,7 +103,7 @@ class Evaluation:
 
     @property
     def table(self) -> FullTable:
-        """The evaluation at a glance, one row each."""
+        """A summary of the evaluation: questions, datasets, models, and the next step or a note."""
         rows = {
             "questions": f"{len(self.asked)} in {paths.display_path(self.question_file)}",
             "datasets": ", ".join(dict.fromkeys(entry["dataset"] for entry in self.asked)),
@@ -117,7 +117,7 @@ class Evaluation:
 
     @property
     def examples(self) -> FullTable:
-        """One question of each kind with its reference and the first model's answer, as it was read."""
+        """One question of each kind with its reference, the first model's answer, and what was read from it."""
         first: dict[str, ScoredAnswer] = {}
         for answer in self.tables.answers:
             first.setdefault(answer.kind, answer)
@@ -148,8 +148,8 @@ class Evaluation:
         return self.tables.blinded(self.blind_answers)
 
     def save(self) -> list[str]:
-        """Writes every table as CSV and every answer as a JSON line into the run's folder; returns the files' names, or what
-        to do next where there are no answers yet. UserError: a file cannot be written."""
+        """Writes every table as CSV and every scored answer as a JSON line into the run's folder; returns the files' names, or
+        the next step where there are no answers yet. UserError: a file cannot be written."""
         if self.next_step:
             return [self.next_step]
         fields = ("model", "id", "dataset", "kind", "subject", "image", "question", "text", "reference", "value")
@@ -162,7 +162,7 @@ class Evaluation:
         return [*(f"{name}.csv" for name in _TABLES), "marks.jsonl"]
 
     def require(self) -> None:
-        """UserError: more answers than allowed could not be read, so that the numbers say little."""
+        """Checks that enough answers could be read. UserError: fewer could than `max_unread` allows."""
         lost = len(self.tables.unread)
         if lost > self.max_unread * len(self.tables.answers):
             raise UserError(
@@ -172,9 +172,9 @@ class Evaluation:
 
 
 def _write_questions(given: EvaluationParameters) -> Path:
-    """The question file of the named datasets, made anew: the same labels and seed give the same questions."""
+    """Writes the question file of the named datasets; the same labels and seed give the same questions."""
     if len(given.datasets) > 1 and given.data_root is not None:
-        raise UserError("data_root is of one dataset; write a question file for each, or name one dataset")
+        raise UserError("data_root belongs to one dataset, but several are named; name one, or write a question file for each")
     options = given.model_dump(include={"kinds", "measures", "split", "limit", "seed", "automorph_root"})
     entries = []
     for name in given.datasets:
@@ -185,17 +185,17 @@ def _write_questions(given: EvaluationParameters) -> Path:
 
 
 def _next_step(file: Path, blind_file: Path | None, asked: int) -> str:
-    """What to do with a question file that nobody has answered."""
+    """The next step for a question file without answers."""
     also = f", and the same for {paths.display_path(blind_file)}" if blind_file else ""
     return (
-        f"{count(asked, 'question')} lie in {paths.display_path(file)}; have them answered with papermill "
+        f"{count(asked, 'question')} are in {paths.display_path(file)}; let a model answer them with papermill "
         f"notebooks/infer.ipynb -p model_name <folder> -p question_file {paths.display_path(file)}{also}, "
         "then pass answers_files"
     )
 
 
 def _files(given: Files | None) -> dict[str, Path]:
-    """Answers files by model: a mapping, a list, or text such as mine=a.jsonl, other=b.jsonl. UserError: one is not there."""
+    """Answers files by model, from a mapping, a list or text such as mine=a.jsonl, other=b.jsonl. UserError: one is missing."""
     if isinstance(given, dict):
         pairs = list(given.items())
     else:
@@ -204,10 +204,12 @@ def _files(given: Files | None) -> dict[str, Path]:
         pairs = [tuple(text.split("=", 1)) if "=" in text else (_model_name(Path(text)), text) for text in texts if text]
     files = {str(name).strip(): paths.resolve(str(path).strip()) for name, path in pairs}
     if len(files) != len(pairs):
-        raise UserError(f"two answers files are named {pairs[0][0]!r}; name them, such as mine=a.jsonl, other=b.jsonl")
+        names = [str(name).strip() for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"two answers files have the name {twice!r}; give each its own, such as mine=a.jsonl, other=b.jsonl")
     for path in files.values():
         if not path.is_file():
-            raise UserError(f"answers file {path} is not there")
+            raise UserError(f"answers file {path} does not exist")
     return files
 
 

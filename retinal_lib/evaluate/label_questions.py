@@ -75,7 +75,7 @@ def _entries(
 
 @dataclass(frozen=True)
 class _Topics:
-    """What a dataset is asked for: its conditions, the names of the facts that hold them, and the measurements."""
+    """What to ask of a dataset: its conditions, the names of the facts that state them, and the measurements."""
 
     labels: tuple[str, ...]
     names: frozenset[str]
@@ -83,7 +83,7 @@ class _Topics:
 
     @classmethod
     def of(cls, data: BaseDescription, cases: Sequence[Case], measures: Sequence[str]) -> "_Topics":
-        """Takes every condition that a dataset's page declares or that an image has. Free text names none."""
+        """Collects the conditions that a dataset's page declares or that an image has, except those in free text."""
         declared = {code: words for kind in data.page.facts if isinstance(kind, Flags) for code, words in kind.labels.items()}
         names = frozenset(["diagnosis", *declared])
         seen = sorted({f.words for case in cases for f in case.about("disease") if f.name in names})
@@ -144,7 +144,7 @@ def _boxes(case: Case, topics: _Topics) -> Questions:
 
 
 def _is_lesion(fact: Fact, lesions: Sequence[Fact]) -> bool:
-    """Whether a box belongs to a type that is counted: it is asked for with its type."""
+    """Whether a box belongs to a lesion type with a count, whose question asks for its boxes."""
     return any(other.name == fact.name.removesuffix("_box") for other in lesions)
 
 
@@ -169,8 +169,8 @@ _QUESTIONS = {
 
 
 def blind(question_file: str | Path, out: str | Path, way: str = "swap", seed: int = 0) -> Path:
-    """Writes the same questions with images that cannot answer them, and returns the file: `swap` takes another image of the
-    dataset, `blank` a grey one. A model that looks should do worse.
+    """Writes the same questions with images that do not show the answer, and returns the file: `swap` takes another image of
+    the dataset, `blank` a grey one. A model that uses the image should do worse.
 
     UserError: an unknown way, or there is no other image to swap with.
 
@@ -197,12 +197,12 @@ def _grey(folder: Path) -> str:
 
 
 def _swapped(entries: list[dict], seed: int) -> dict[str, str]:
-    """Image -> the next one of its dataset in an order that the seed decides: no image keeps its own."""
+    """Image -> another image of its dataset: the next in an order that depends on the seed."""
     others: dict[str, str] = {}
     for dataset in dict.fromkeys(entry["dataset"] for entry in entries):
         images = sorted({e["image"] for e in entries if e["dataset"] == dataset}, key=lambda i: sha256(f"{seed} {i}"))
         if len(images) < 2:
-            raise UserError(f"{dataset} has one image in the question file: there is no other to swap with")
+            raise UserError(f"{dataset} has only one image in the question file, so there is none to swap it with")
         others |= dict(zip(images, [*images[1:], images[0]], strict=True))
     return others
 

@@ -1,4 +1,4 @@
-"""Answers made up from the references with a fixed error rate, to try and to check an evaluation without a model."""
+"""Answers made from the references with a fixed error rate, to try out and test an evaluation without a model."""
 
 import random
 from pathlib import Path

@@ -16,7 +16,7 @@ TOTAL = "all"
 
 
 class Tables:
-    """The tables of an evaluation, each computed when it is looked at. Intervals come from resampling images.
+    """The tables of an evaluation, each computed when it is used. Intervals come from resampling images.
 
     >>> Tables([]).states.empty
     True
@@ -148,7 +148,8 @@ class Tables:
         return FullTable.from_dict(rows, orient="index") if rows else FullTable([])
 
     def blinded(self, without: Sequence[ScoredAnswer]) -> FullTable:
-        """The same questions with and without the right image: a model that looks does worse without, and answers otherwise."""
+        """Returns a table of the same questions with and without the right image. A model that uses the image does worse
+        without it and gives other answers."""
         rows = []
         seen = {(m.model, m.id): m for m in without}
         for (model, kind), answers in _group(self.of(*SINGLE), lambda m: (m.model, m.kind)).items():
