@@ -283,7 +283,8 @@ def test_an_evaluation_of_two_models_from_files(drawn: dict[str, Path], tmp_path
     pretend.write(asked[:-3], tmp_path / "bad.jsonl", wrong=0.9)
     given = {"question_file": str(file), "resamples": 20, "out_dir": str(tmp_path / "run"), "blind": "blank"}
     first = Evaluation.load(**given)
-    assert re.search(r"let a model answer them with papermill .*infer.ipynb .* and the same for .*blank", first.save()[0])
+    (step,) = first.save()
+    assert re.search(r"let a model answer them with papermill notebooks/infer.ipynb .* and the same for .*blank", step)
     assert first.tables.layout.empty and first.blinded.empty and first.examples.empty and first.confusions and first.gallery()
     first.require()
     found = Evaluation.load(**given, answers_files=f"better={tmp_path / 'good.jsonl'}, worse={tmp_path / 'bad.jsonl'}")

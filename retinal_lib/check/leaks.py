@@ -30,7 +30,7 @@ class Leaks(Check):
         self._answers: list[ParsedText] = []
 
     def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
-        """Remembers what an answer states."""
+        """Records what an answer states."""
         self._answers.append(answer)
         for term in answer.terms:
             self._stated[term.kind].update(term.values)
@@ -41,7 +41,7 @@ class Leaks(Check):
         self._stated["side"].update(side for side, _ in sides(answer, True))
 
     def question(self, question: ParsedText, findings: AnswerFindings) -> None:
-        """Adds what a question gives away."""
+        """Adds a finding for each thing that a question gives away."""
         self._columns(question, findings)
         self._values(question, findings)
         self._labels(question, findings)
@@ -77,7 +77,7 @@ class Leaks(Check):
                 findings.add("leak_value", amount, f"the question gives the value {text!r}, but no earlier answer stated it")
 
     def _fact(self, question: ParsedText, amount: Amount) -> Fact | None:
-        """The fact that holds a number of a question, where the words around it are of that fact."""
+        """The fact with the number of a question, where the words around the number fit that fact."""
         matching, words, text_numbers = self.index.matching(amount), question.words, self.index.text_numbers
         fitting = [q.fact for q in matching if _fits(q, question, amount)]
         if amount.whole and words[amount.first - 1 : amount.first] in (["i'm"], ["am"], ["aged"]):
@@ -130,7 +130,7 @@ class Leaks(Check):
     # --- answers in the question --------------------------------------------------------------------------------------
 
     def _reasons(self, question: ParsedText, findings: AnswerFindings) -> None:
-        """Questions for the reason of what no answer stated."""
+        """Checks questions for the reason of something that no answer stated."""
         if "why" not in question.words:
             return
         compared = next((word for word in question.words if word in WORDS.compared), None)
@@ -151,7 +151,7 @@ class Leaks(Check):
                 findings.add("leak_answer", term, says, self.profile.facts.get("eye"))
 
     def _judged(self, question: ParsedText, findings: AnswerFindings) -> None:
-        """Image quality, artefacts and normality that are judged before any answer did."""
+        """Checks image quality, artefacts and normality that a question judges before an answer does."""
         for term in question.terms:
             text = question.text_of(term)
             if term.kind == "quality" and self._is_rated(question, term):
@@ -165,7 +165,7 @@ class Leaks(Check):
             findings.add("leak_answer", term, says)
 
     def _is_rated(self, question: ParsedText, term: Term) -> bool:
-        """Whether a word of quality is taken as known, or says that the picture is too poor, which it is."""
+        """Whether a question takes the quality as known, or rightly says that the image is too poor."""
         one = len({v for t in question.of("quality") for v in t.values}) == 1
         if one and of_picture(question, term) and self._is_new("quality", term.values[:1]) and presupposes(question, term):
             return True
@@ -183,7 +183,7 @@ class Leaks(Check):
         return not usual and (given or presupposes_normality(question, term))
 
     def _is_noted(self, question: ParsedText, term: Term) -> bool:
-        """Whether annotators noted an artefact that a question asks after, or it is spoken of as known."""
+        """Whether annotators noted the artefact that a question names, or the question takes it as known."""
         word, remarks = question.words[term.last - 1], [f for f in self.profile.quality if f.name == "remark"]
         noted = any(word in lexicon.read(f.text).words or word == "dirt" for f in remarks)
         definite = not {"the", "this"}.isdisjoint(question.words[max(0, term.first - 1) : term.first])

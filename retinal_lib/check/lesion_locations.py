@@ -28,7 +28,7 @@ class Region(NamedTuple):
     side: str
 
     def contains(self, other: "Region") -> bool | None:
-        """Says whether a quadrant lies in this region; None where that is unknown, as of nasal and left."""
+        """Says whether a quadrant lies in this region; None where that is unknown, as for nasal and left."""
         if self.vertical and other.vertical and self.vertical != other.vertical:
             return False
         if not self.side or self.side == other.side:
@@ -37,7 +37,7 @@ class Region(NamedTuple):
 
 
 def regions(text: ParsedText) -> list[Region]:
-    """Finds the parts of the picture that a text names, in order."""
+    """Finds the regions of the image that a text names, in order."""
     named: list[Region] = []
     for k in range(len(text.words)):
         region = _region(text.words, k)
@@ -76,7 +76,7 @@ class Locations(NamedTuple):
     boxes: tuple[Quantity, ...]
 
     def counts(self, group: list[Region]) -> list[int]:
-        """Counts those in the regions together: of all lesions, and of those beyond the boxes."""
+        """Counts the lesions in some regions together: of all lesions, and of those beyond the boxes."""
         accounts = [listed for listed in (self.places, self.rest) if listed]
         return [sum(int(q.value) for place, q in listed if any(r.contains(place) for r in group)) for listed in accounts]
 
@@ -124,7 +124,7 @@ def _is_about(quantity: Quantity, term: Term) -> bool:
 
 
 def _subject(text: ParsedText, region: Region, sentence: range) -> Term | None:
-    """The lesion that is said to lie in a region: named last before it, else first after it, else in the sentence before."""
+    """The lesion that an answer places in a region: named last before it, else first after it, else in the sentence before."""
     inside = [t for t in text.of("conditions") if t.first in sentence]
     if inside:
         before = [t for t in inside if t.last <= region.first]
@@ -135,7 +135,7 @@ def _subject(text: ParsedText, region: Region, sentence: range) -> Term | None:
 
 
 def _grouped(text: ParsedText, named: list[Region]) -> list[list[Region]]:
-    """Regions that are listed together: the superonasal and inferonasal quadrants."""
+    """Groups of regions that are listed together: the superonasal and inferonasal quadrants."""
     groups: list[list[Region]] = []
     for region in named:
         if groups and set(text.words[groups[-1][-1].last : region.first]) <= WORDS.between:
@@ -236,7 +236,7 @@ def _location_problem(text: ParsedText, group: list[Region], sentence: range, le
 
 
 def _most(lesions: Locations, size: int) -> int:
-    """How many the fullest quadrants hold, `size` of them together."""
+    """The number of lesions in the `size` fullest quadrants together."""
     return sum(sorted((int(q.value) for _, q in lesions.places), reverse=True)[:size])
 
 
@@ -258,7 +258,7 @@ def _distances(text: ParsedText) -> list[Amount]:
 
 
 def together(text: ParsedText, amount: Amount, index: QuantityIndex) -> Quantity | None:
-    """Returns a quantity of the lesions of which as many as an amount lie in the regions named after it together."""
+    """Returns a quantity of the lesions if an amount is their number in the regions named after it together; else None."""
     sentence = text.sentence(amount)
     group = next((g for g in _grouped(text, regions(text)) if g[0].first >= amount.last and g[0].first in sentence), None)
     term = _subject(text, group[0], sentence) if group and index.located else None
@@ -267,13 +267,13 @@ def together(text: ParsedText, amount: Amount, index: QuantityIndex) -> Quantity
 
 
 def somewhere(text: ParsedText, term: Term, sentence: range) -> bool:
-    """Says whether a sentence speaks of a lesion in a part of the picture alone: none in the upper left quarter."""
+    """Says whether a sentence is about a lesion in one region only: none in the upper left quarter."""
     parts = [r.first for r in regions(text)] + [t.first for t in text.of("units") if "dd" in t.values]
     return any(term.last <= k < sentence.stop and not {";", ":", ","} & set(text.words[term.last : k]) for k in parts)
 
 
 def _measured(text: ParsedText, amount: Amount, sentence: range) -> Term | None:
-    """The lesion whose distance an amount states; None where that is a vessel's or a zone's, or nothing is named."""
+    """The lesion whose distance an amount gives; None where it is the distance of a vessel or zone, or no lesion is named."""
     if any(t.first in sentence for kind in ("zones", "vessels") for t in text.of(kind)):
         return None
     named = [t for t in text.of("conditions") if t.last <= amount.first]

@@ -112,7 +112,7 @@ class NumberCheck(Check):
         self._matcher.remember(answer.terms)
 
     def _fact(self, number: NamedNumber, stated: dict[int, Quantity]) -> Fact | None:
-        """The fact that supports a number; a quantity that does is noted in `stated`."""
+        """The fact that supports a number; a matching quantity is recorded in `stated`."""
         quantity = self._matcher.quantity(number)
         if quantity is not None:
             stated[number.position] = quantity
@@ -124,7 +124,7 @@ class NumberCheck(Check):
         return quantity.fact if quantity else None
 
     def _worded(self, number: NamedNumber) -> Fact | None:
-        """The fact whose words hold a number: a scale's criteria, an angle of view, a note."""
+        """The fact with a number in its text: criteria of a scale, an angle of view, a note."""
         text, amount = number.text, number.amount
         if amount.first and text.words[amount.first - 1] in WORDS.levels:
             return None
@@ -138,7 +138,7 @@ class NumberCheck(Check):
         return None
 
     def _is_definition(self, number: NamedNumber, stated: dict[int, Quantity]) -> bool:
-        """Whether a number says how far a scale reaches, what a level stands for, or how a zone or a measure is defined."""
+        """Whether a number is the end of a scale, a level that is explained, or part of the definition of a zone or measure."""
         amount, i, tops = number.amount, number.position, self.index.tops
         if amount.low == 0 and amount.high in tops:
             here = i and _STOPS.isdisjoint(number.text.words[number.amounts[i - 1].last : amount.first])
@@ -146,7 +146,7 @@ class NumberCheck(Check):
         return (amount.whole and _is_level(number, tops)) or self._defines(number)
 
     def _defines(self, number: NamedNumber) -> bool:
-        """The tortuosity of a straight line, the values between which a fractal dimension lies, how far a zone reaches."""
+        """Whether a number is the tortuosity of a straight line, a limit of fractal dimensions, or the extent of a zone."""
         text, amount = number.text, number.amount
         if amount.low == 1 and text.has(WORDS.straight):
             return True
@@ -192,7 +192,7 @@ def _ends_scale(number: NamedNumber) -> bool:
 
 
 def _check_top(number: NamedNumber, grade: Quantity, findings: AnswerFindings) -> None:
-    """Adds a finding where a number said to be the end of a grade's scale is not."""
+    """Adds a finding where an answer gives a wrong end of a grade's scale."""
     amount = number.amount
     if amount.high != grade.top or amount.low not in (0, grade.top):
         top = number.text.text_of(amount)
@@ -241,7 +241,7 @@ def _is_between(one: Quantity, other: Quantity, amount: Amount, compared: bool) 
 
 
 def _is_part_of_vessels(number: NamedNumber) -> bool:
-    """Whether a part is said of what other vessels have: three quarters of the veins' width."""
+    """Whether a number is a part of what other vessels have: three quarters of the veins' width."""
     last = number.amount.last
     if number.text.words[last : last + 1] != ["of"]:
         return False
