@@ -21,7 +21,7 @@ from retinal_lib import Job
 from retinal_lib.ask.attempts import AttemptLimits
 from retinal_lib.ask.batch_collect import BatchCollect
 from retinal_lib.ask.batch_ledger import BatchLedger
-from retinal_lib.ask.request_files import Pack
+from retinal_lib.ask.request_files import RequestFileWriter
 from retinal_lib.ask.runner import PlannedImage
 from retinal_lib.ask.vault import ImageState, Vault
 from retinal_lib.teacher import cost, offline
@@ -45,10 +45,10 @@ def entries(first: list[Request], count: int, pictures: list[Path] | None = None
         yield PlannedImage(ImageState(i, case.id, case.image, "all", "failed"), request)
 
 
-def packing(made: Job, vault: Vault) -> Pack:
+def packing(made: Job, vault: Vault) -> RequestFileWriter:
     """A pack without a budget or a limit of tokens."""
     limits = made.context.limits.model_copy(update={"enqueued_tokens": None})
-    return Pack(vault, made.teacher, cost.Budget(None, None), made.context.estimate(), limits, AttemptLimits(3, 1))
+    return RequestFileWriter(vault, made.teacher, cost.Budget(None, None), made.context.estimate(), limits, AttemptLimits(3, 1))
 
 
 def seconds(work: Iterator) -> float:

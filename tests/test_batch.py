@@ -125,7 +125,7 @@ def test_a_request_larger_than_what_may_ever_be_under_way_fails_with_a_reason(ru
     ]
     outcome = run(limit=2)
     assert outcome.state == "complete" and outcome.counts["failed"] == 2
-    assert "tokens are more than may be under way at once" in outcome.table.to_string()
+    assert "tokens are more than the server's queue limit of" in outcome.table.to_string()
 
 
 # --- the ways in which other tools lose data (failures 1 to 9) -------------------------------------------------------------
@@ -190,8 +190,8 @@ def test_failure_3_where_batches_cannot_be_listed_nothing_is_paid_twice(
     batches.listed = False
     batches.lost["create"] = 1
     outcome = run(limit=3)
-    assert outcome.state == "stopped" and "it cannot be told whether the server made a batch" in outcome.stopped
-    with pytest.raises(UserError, match="3 images wait"):
+    assert outcome.state == "stopped" and "it is not known whether the server made a batch" in outcome.stopped
+    with pytest.raises(UserError, match="3 images without an answer"):
         outcome.require()
     assert run(limit=3).asked == 0 and batches.calls["create"] == 1
     batches.listed = True
@@ -335,7 +335,7 @@ def test_a_result_file_that_stays_short_is_looked_at_again_before_anything_is_pa
         run(wait=False)
     for _ in range(4):
         outcome = run(wait=False)
-        assert outcome.state == "pending" and "its results are not whole yet: 1 of 13" in outcome.summary
+        assert outcome.state == "pending" and "its results are incomplete: 1 of 13" in outcome.summary
         assert outcome.counts["accepted"] == 1, "what came is taken at once"
         assert batches.calls["create"] == 1
     assert run().counts["accepted"] == 13
@@ -406,7 +406,7 @@ def test_answers_that_belong_to_no_request_are_listed_not_taken(run: Callable, b
     batches.torn, batches.whole_length = strange, False
     outcome = run()
     assert outcome.counts["accepted"] == 13
-    assert "1 answer belongs to no request of this run and was not taken" in outcome.summary
+    assert "1 answer belongs to no request of this run and was not used" in outcome.summary
     assert lines(tmp_path / "run" / "unknown.jsonl") == [{"custom_id": "somebody-else", "file": "batch_1", "line": 1}]
 
 
@@ -438,7 +438,7 @@ def test_one_batch_s_trouble_does_not_keep_the_others(run: Callable, batches: Fa
         outcome = run(wait=False, batch={"requests": 4})
     assert outcome.counts["accepted"] == 9 and outcome.counts["pending"] == 4
     assert outcome.state == "stopped" and "batch batch_2: the server answered 404 No batch found" in outcome.stopped
-    with pytest.raises(UserError, match="4 images wait"):
+    with pytest.raises(UserError, match="4 images without an answer"):
         outcome.require()
 
 

@@ -103,7 +103,7 @@ def test_ids_that_the_run_does_not_know_are_listed_not_taken(tmp_path: Path) -> 
         run_batch(file, folder / "results" / f"{place.name}.jsonl")
     outcome = exchange("unpack", folder)
     assert outcome.counts["accepted"] == 13
-    assert "13 answers belong to no request of this run and were not taken (unknown.jsonl)" in outcome.summary
+    assert "13 answers belong to no request of this run and were not used (unknown.jsonl)" in outcome.summary
     unknown = lines(folder / "unknown.jsonl")
     assert len(unknown) == 13 and {entry["file"] for entry in unknown} == {"other.jsonl"}
     assert not {entry["custom_id"] for entry in unknown} & {
@@ -144,7 +144,7 @@ def test_an_empty_folder_or_request_files_for_results_end_in_a_sentence(tmp_path
 
 
 def test_terms_are_asked_for_before_anything_is_packed(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"request files of ODIR would hold facts.*pass -p terms_accepted True"):
+    with pytest.raises(UserError, match=r"request files of ODIR contain facts.*pass -p terms_accepted True"):
         exchange("pack", tmp_path / "run", terms_accepted=False)
     assert not (tmp_path / "run").exists()
     assert exchange("pack", tmp_path / "run", dataset="RFMiD", terms_accepted=False, limit=2).counts["pending"] == 2

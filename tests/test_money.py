@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from retinal_lib import Job, UserError
 from retinal_lib.teacher import cost
-from retinal_lib.teacher.cost import Bound, Budget, Price
+from retinal_lib.teacher.cost import Budget, Price, TokenLimit
 
 PRICE = "m: {input: 2, cached: 0.5, output: 10, batch: 0.5, most_output: 1000, image: {tiles: [85, 170]}}"
 EXPENSIVE = "m: {input: 20000, output: 100000, batch: 0.5, most_output: 100}"
@@ -104,18 +104,18 @@ def _texts(line: dict) -> str:
 )
 def test_picture_tokens_follow_the_published_rules(size: tuple, rule: dict | None, count: int | None) -> None:
     """The worked examples of OpenAI's page on images and vision, and figures measured by others."""
-    assert cost.picture(size, rule) == count
+    assert cost.picture_tokens(size, rule) == count
 
 
 @given(st.integers(1, 8000), st.integers(1, 8000))
 def test_patches_never_pass_their_limit(width: int, height: int) -> None:
-    assert 1 <= cost.picture((width, height), {"patches": 1536}) <= 1536
+    assert 1 <= cost.picture_tokens((width, height), {"patches": 1536}) <= 1536
 
 
 @given(st.text(max_size=300))
 def test_no_text_counts_more_than_its_bytes(text: str) -> None:
-    low, high = cost.count(text)
-    assert low <= high <= len(text.encode()) <= cost.bound(text)
+    low, high = cost.count_tokens(text)
+    assert low <= high <= len(text.encode()) <= cost.most_prompt_tokens(text)
 
 
 # --- prices -----------------------------------------------------------------------------------------------------------------
@@ -131,8 +131,8 @@ def test_the_prices_that_come_with_the_project_can_be_read() -> None:
 
 def test_a_dated_name_and_a_star_find_their_price(prices: Callable) -> None:
     prices("http://one/v1", "a: {input: 1, output: 2}\n    '*': {input: 0, output: 0}")
-    assert cost.find("http://one/v1", "a-2024-07-18").input == 1
-    assert cost.find("http://one/v1", "a-mini").input == 0 and cost.find("http://two/v1", "a") is None
+    assert cost.find_price("http://one/v1", "a-2024-07-18").input == 1
+    assert cost.find_price("http://one/v1", "a-mini").input == 0 and cost.find_price("http://two/v1", "a") is None
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_dated_name_and_a_star_find_their_price(prices: Callable) -> None:
 def test_a_wrong_price_is_named_with_its_place(text: str, sentence: str, prices: Callable) -> None:
     prices("http://x/v1", text)
     with pytest.raises(UserError, match=sentence):
-        cost.find("http://x/v1", "m")
+        cost.find_price("http://x/v1", "m")
 
 
 def test_cached_tokens_have_their_own_price() -> None:
@@ -212,7 +212,7 @@ def test_direct_runs_never_pass_their_budget_and_say_what_is_left(
     budget = worst + 3 * ONE
     outcome = run(mode="direct", budget_usd=budget, concurrency=10)
     paid = ONE * len(batches.asked)
-    assert 0 < paid <= budget < paid + worst, "it stops when the next request could pass the budget, not before"
+    assert 0 < paid <= budget < paid + worst, "it stops when the next request could exceed the budget, not before"
     assert outcome.state == "over budget" and outcome.counts["accepted"] == len(batches.asked)
     outcome.require()
     left = 13 - len(batches.asked)
@@ -242,7 +242,7 @@ def test_batch_runs_never_pass_their_budget_and_go_on_within_it(
     paid = ONE / 2 * sum(batches.billed.values())
     assert paid <= budget and outcome.state == "over budget" and outcome.counts["accepted"] > 2
     outcome.require()
-    assert "could pass the budget" in outcome.table.to_string()
+    assert "could exceed the budget" in outcome.table.to_string()
     assert run(budget_usd=1000 * budget).counts["accepted"] == 13 and set(batches.billed.values()) == {1}
 
 
@@ -287,12 +287,12 @@ def test_a_budget_counts_all_models_and_needs_a_picture_s_tokens(run: Callable, 
     with pytest.raises(UserError, match="budget_usd needs to know how many tokens a picture takes: add image for m to"):
         run(mode="direct", budget_usd=budget, images="send")
     prices(batches.url, "n: {input: 20000, output: 100000, most_output: 100}")
-    with pytest.raises(UserError, match=r"budget_usd needs a price for m at http.* too, whose replies lie in"):
+    with pytest.raises(UserError, match=r"budget_usd also needs a price for m at http.*, whose replies are in"):
         run(mode="direct", budget_usd=budget, model="n")
 
 
 def test_only_a_positive_limit_bounds_an_answer() -> None:
-    assert [cost.allowed({"max_tokens": n}) for n in (-1, 0, True, 50)] == [None, None, None, 50]
+    assert [cost.answer_limit({"max_tokens": n}) for n in (-1, 0, True, 50)] == [None, None, None, 50]
 
 
 def test_a_server_that_counts_no_tokens_ends_a_run_with_a_budget(run: Callable, batches: FakeBatches, prices: Callable) -> None:
@@ -330,7 +330,7 @@ def test_failed_lines_of_a_batch_give_back_what_was_set_aside(run: Callable, bat
 def test_a_purse_never_lets_more_out_than_it_holds(bounds: list[tuple[int, int]], limit: float) -> None:
     budget = Budget(limit, Price(input=20, output=100))
     for prompt, completion_ in bounds:
-        worst = budget.upper_bound(Bound(prompt, completion_), "direct")
+        worst = budget.upper_bound(TokenLimit(prompt, completion_), "direct")
         if budget.reserve(worst):
             budget.release(worst, worst)
         assert budget.spent <= limit + 1e-9 and math.isclose(budget.reserved, 0, abs_tol=1e-9)

@@ -246,7 +246,7 @@ def test_the_files_of_another_run_are_not_replaced(ask: Callable, server: FakeSe
     ask(limit=1)
     before = files(tmp_path / "run")
     for other in ({"track": "alignment"}, {"dataset": "RFMiD"}):
-        with pytest.raises(UserError, match=r"holds the conversations of ODIR instruction; give .* another out_dir"):
+        with pytest.raises(UserError, match=r"holds the conversations of ODIR instruction; pass another out_dir for .*"):
             ask(**other)
     assert files(tmp_path / "run") == before
 
@@ -301,7 +301,7 @@ def test_killed_at_any_moment_a_run_resumes_as_if_nothing_was(stop_at: int, tmp_
 
 def test_only_what_is_chosen_is_in_the_files_and_replies_stay(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
     ask(limit=4)
-    assert "about 2 images now; before this run they were about 4" in ask(limit=2).summary
+    assert "now hold 2 images; before this run they held 4" in ask(limit=2).summary
     assert len(lines(tmp_path / "run" / "conversations.jsonl")) == 2
     assert ask(limit=4).asked == 0
 

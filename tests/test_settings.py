@@ -217,7 +217,7 @@ def test_windows_of_start_and_limit_cover_every_image_once(eyes: BaseDescription
 
 
 def test_a_start_beyond_the_last_image_is_refused(eyes: BaseDescription) -> None:
-    with pytest.raises(UserError, match=r"start 99 lies beyond the last of \d+ images"):
+    with pytest.raises(UserError, match=r"start 99 leaves no image: there are \d+; pass a smaller start"):
         select.images(eyes, None, 99, None)
 
 
@@ -248,7 +248,9 @@ def test_participants_names_are_not_shown_for_an_unknown_one(drawn: dict[str, Pa
 
 
 def test_a_name_that_two_splits_have_must_say_which(idrid: BaseDescription, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"line 1: 'IDRiD_001' may be test/IDRiD_001.jpg or train/IDRiD_001.jpg; write it so"):
+    with pytest.raises(
+        UserError, match=r"line 1: .IDRiD_001. matches test/IDRiD_001.jpg and train/IDRiD_001.jpg; write the full name"
+    ):
         select.images(idrid, listed(tmp_path, "IDRiD_001\n"), 0, None)
     for written in ("test/IDRiD_001", "test/IDRiD_001.jpg", "/data/idrid/test/IDRiD_001.jpg"):
         assert select.images(idrid, listed(tmp_path, written), 0, None) == ["test/IDRiD_001.jpg"]
@@ -315,6 +317,6 @@ def test_the_readme_s_table_of_servers_is_what_the_limits_say() -> None:
 def test_limits_follow_the_server_unless_they_are_set(address: str, requests: int) -> None:
     from retinal_lib.ask.limits import BatchSettings
 
-    assert BatchSettings().at(address).requests == requests
-    assert BatchSettings(requests=7).at(address).requests == 7
-    assert BatchSettings().at("https://api.openai.com.example.org/v1").bytes == 100_000_000
+    assert BatchSettings().for_server(address).requests == requests
+    assert BatchSettings(requests=7).for_server(address).requests == 7
+    assert BatchSettings().for_server("https://api.openai.com.example.org/v1").bytes == 100_000_000

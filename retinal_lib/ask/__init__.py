@@ -1,1 +1,1 @@
-"""Many requests, now or later; every reply is kept."""
+"""Sends requests to a teacher, at once or in batches, and stores every reply."""

@@ -1,21 +1,22 @@
 """The cost of a run in tokens and USD: estimated, paid, per conversation, and lost."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 from retinal_lib.display import FullTable
 from retinal_lib.teacher import cost
-from retinal_lib.teacher.cost import Estimate, Span
+from retinal_lib.teacher.cost import Estimate, Range
 
 UNKNOWN = "unknown"
 
 
 @dataclass
 class Account:
-    """The cost of a run. `estimate` is for the first request of every image, `to_ask` for what is not asked yet; both None
-    where no server is asked. Bills are kept by channel and by whether the reply became a conversation."""
+    """The cost of a run. `estimate` is for the first request of every image, `to_ask` for requests not sent yet; both None
+    where no server is asked. `bills` are the tokens by channel and by whether the reply became a conversation."""
 
     server: str
     estimate: Estimate | None
@@ -30,16 +31,16 @@ class Account:
         for bill in usage:
             self.replies += 1
             self.uncounted += "prompt" not in bill
-            kept = self.bills.setdefault((bill["channel"], bill["used"]), Counter())
-            kept.update({name: bill.get(name, 0) for name in ("prompt", "cached", "completion")})
+            total = self.bills.setdefault((bill["channel"], bill["used"]), Counter())
+            total.update({name: bill.get(name, 0) for name in ("prompt", "cached", "completion")})
 
     def tokens(self, used: bool | None = None) -> dict[str, int]:
         """Returns prompt and completion tokens of all replies, or of those that became a conversation (used) or did not."""
-        kept = [bill for (_, was), bill in self.bills.items() if used is None or was == used]
-        return {name: sum(bill[name] for bill in kept) for name in ("prompt", "completion")}
+        bills = [bill for (_, was), bill in self.bills.items() if used is None or was == used]
+        return {name: sum(bill[name] for bill in bills) for name in ("prompt", "completion")}
 
     def usd(self, used: bool | None = None) -> float | None:
-        """Returns USD of the same replies; None where it is unknown."""
+        """Returns the cost in USD of the same replies; None where it is unknown."""
         price = self.estimate.price if self.estimate else None
         if price is None or self.uncounted:
             return None
@@ -65,7 +66,7 @@ class Account:
 
     @property
     def note(self) -> str:
-        """Where the prices come from, or why there are none."""
+        """A sentence on where the prices come from, or why there are none."""
         if self.estimate is None:
             return "No server was asked."
         if self.estimate.price is None:
@@ -73,19 +74,19 @@ class Account:
                 f"The cost is unknown: params/{cost.prices_file().name} has no price for this model at {self.server}. "
                 "Add a line for it there."
             )
-        text = f"Prices as of {cost.dated()}, from params/{cost.prices_file().name}; tokens before a run are an estimate."
+        text = f"Prices as of {cost.prices_date()}, from params/{cost.prices_file().name}; tokens before a run are an estimate."
         if self.estimate.pictures:
-            text += " How many tokens a picture takes is not known for this model, so that the estimate is unknown."
+            text += " It is not known how many tokens this model counts for a picture, so that the estimate is unknown."
         return text
 
     def manifest(self) -> dict | None:
-        """Returns the cost as manifest.json has it; None where no server is asked."""
+        """Returns the cost for manifest.json; None where no server is asked."""
         if self.estimate is None:
             return None
         estimate = self.estimate
         usd = {f"{channel}_usd": _ends(estimate.usd(channel), 6) for channel in cost.CHANNELS}
         return {
-            "prices_as_of": cost.dated() if estimate.price else None,
+            "prices_as_of": cost.prices_date() if estimate.price else None,
             "estimated": {
                 "requests": estimate.requests,
                 "prompt": UNKNOWN if estimate.pictures else _ends(estimate.prompt, 0),
@@ -114,8 +115,8 @@ def _estimated(estimate: Estimate, channel: str) -> tuple[str, str, str]:
     return prompt, _range(estimate.completion, "{:,.0f}".format), UNKNOWN if usd is None else _range(usd, _dollars)
 
 
-def _range(span: Span, shown: object) -> str:
-    low, high = shown(span.low), shown(span.high)
+def _range(limits: Range, text: Callable[[float], str]) -> str:
+    low, high = text(limits.low), text(limits.high)
     return low if low == high else f"{low} to {high}"
 
 
@@ -123,8 +124,8 @@ def _dollars(usd: float) -> str:
     return f"{usd:,.2f}" if usd >= 1 else f"{usd:.4f}" if usd >= 0.001 or not usd else f"{usd:.6f}"
 
 
-def _ends(span: Span | None, digits: int) -> list[float] | str:
-    return UNKNOWN if span is None else [round(end, digits) if digits else round(end) for end in span]
+def _ends(limits: Range | None, digits: int) -> list[float] | str:
+    return UNKNOWN if limits is None else [round(end, digits) if digits else round(end) for end in limits]
 
 
 def _rounded(usd: float | None) -> float | str:

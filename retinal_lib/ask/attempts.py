@@ -1,4 +1,4 @@
-"""The state of an image given the teacher's replies so far. All modes, asking now and later, end here."""
+"""The state of an image given the teacher's replies so far, for all modes."""
 
 from dataclasses import replace
 from functools import cache
@@ -14,15 +14,15 @@ from retinal_lib.teacher.teachers import Request, Teacher
 
 
 class AttemptLimits(NamedTuple):
-    """How often an image is asked for where replies cannot be used, and how often findings are sent back."""
+    """How often an image is asked for where replies are unusable, and how often findings are sent back."""
 
     attempts: int
     repairs: int
 
 
 class Attempts:
-    """Reads the replies to one image's requests in order into its state; `request` is what is to be asked next, as long as
-    it is `open`."""
+    """The attempts at one image, whose replies are read in order into its state; `request` is the next one to send, as long as
+    attempts are `open`."""
 
     def __init__(self, row: ImageState, request: Request, teacher: Teacher, limits: AttemptLimits):
         self.row, self.request, self.teacher, self.limits = row, request, teacher, limits
@@ -31,7 +31,7 @@ class Attempts:
 
     @property
     def open(self) -> bool:
-        """Whether another reply may change the image's state."""
+        """Says whether another reply may change the image's state."""
         return not self.accepted and self._unusable < self.limits.attempts and self._faulty <= self.limits.repairs
 
     @property
@@ -40,7 +40,7 @@ class Attempts:
         return self._read + 1
 
     def add_all(self, replies: list[Reply]) -> "Attempts":
-        """Reads the replies on hand, until one is accepted."""
+        """Reads stored replies, until one is accepted."""
         for reply in replies:
             self.add(reply)
             if self.accepted:
@@ -49,13 +49,13 @@ class Attempts:
 
     def add(self, reply: Reply) -> None:
         """Reads a reply: the image is then accepted, or rejected with the reason."""
-        row, read = self.row, self.teacher.read(reply.raw)
-        usage = {"channel": reply.channel, **read.tokens, "used": False}
+        row, parsed = self.row, self.teacher.read(reply.raw)
+        usage = {"channel": reply.channel, **parsed.tokens, "used": False}
         row.usage.append(usage)
-        row.state, row.reason, self._read = "rejected", read.problem, reply.attempt
-        row.attempt, row.request_id, row.model = reply.attempt, reply.request_id, read.model
+        row.state, row.reason, self._read = "rejected", parsed.problem, reply.attempt
+        row.attempt, row.request_id, row.model = reply.attempt, reply.request_id, parsed.model
         try:
-            turns = [] if read.problem else reply_parser.parse(read.text)
+            turns = [] if parsed.problem else reply_parser.parse(parsed.text)
         except reply_parser.Unparsable as error:
             row.reason = f"the reply is no conversation: {error}"
         if row.reason:
@@ -65,13 +65,13 @@ class Attempts:
         checked = check.examine(exported, self.request.case, self.request.track, self.request.style)
         row.findings = [finding_entry(finding) for finding in checked.findings]
         if errors := check.errors(checked.findings):
-            self._send_back(read.text, errors)
+            self._send_back(parsed.text, errors)
             return
         row.state, usage["used"], self.accepted = "accepted", True, True
         row.conversation, row.traces = exported, [trace_entry(trace) for trace in checked.traces]
 
     def _send_back(self, text: str, errors: list[Finding]) -> None:
-        """Keeps what is wrong, and puts it to the teacher in one more turn."""
+        """Stores the findings, and adds a turn to the request that tells the teacher of them."""
         self._faulty += 1
         row = self.row
         row.repairs.append({"attempt": row.attempt, "findings": row.findings})

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from retinal_lib.ask.vault import Reply, Vault
 
 # states of a batch: packing (nothing was sent), creating (the call that costs money was about to be made), open (the server
-# has it), exchange (its file is carried by hand), done (everything was fetched), void (it never came to be)
+# has it), exchange (the user carries its file), done (everything was fetched), void (it never ran)
 PENDING = ("creating", "open")
-# states of a line, as vaults keep them: open, answered, and
+# states of a line, as stored in vaults: open, answered, and
 RETRYABLE = "passing"  # it failed, and may be sent again
 REJECTED = "final"  # the server refused it
 NEVER_SUBMITTED = "void"
@@ -19,7 +19,7 @@ NEVER_SUBMITTED = "void"
 
 @dataclass
 class Batch:
-    """A request file and the batch made of it. Bounds and `tokens` are for the whole file, `begun` is in Unix seconds."""
+    """A request file and its batch. Token counts are for the whole file, `begun` is in Unix seconds."""
 
     number: int
     state: str
@@ -30,13 +30,13 @@ class Batch:
     lines: int = 0
     bytes: int = 0
     tokens: int = 0  # of its prompts, as estimated
-    prompt_bound: int = 0  # more tokens than these the server cannot count
+    prompt_bound: int = 0  # the most prompt tokens that the server can count
     completion_bound: int = 0
     file_id: str = ""
     batch_id: str = ""
     status: str = ""
     begun: float = 0.0
-    looks: int = 0  # how often it was found finished without all of its answers
+    looks: int = 0  # how often it was finished, but its results incomplete
 
 
 class Line(NamedTuple):
@@ -52,7 +52,7 @@ class Line(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The result of a request: the reply as it came, or why there is none and whether it may be sent again."""
+    """The answer to a request: the raw reply, or why there is none and whether the request may be sent again."""
 
     custom_id: str
     raw: str | None
@@ -70,9 +70,8 @@ _REST = "UPDATE lines SET state = ?, problem = ? WHERE batch = ? AND state = 'op
 
 
 def custom_id(key: str, attempt: int) -> str:
-    """Returns a request's name in a batch: at most 64 characters of [A-Za-z0-9_-], the same wherever it is packed again,
-    different for every image, split, dataset, teacher and attempt. Nothing can be read from it: the vault alone knows whose
-    answer it is."""
+    """Returns a request's name in a batch: at most 64 characters of [A-Za-z0-9_-], the same each time it is written,
+    different for every image, split, dataset, teacher and attempt. It reveals nothing: only the vault knows its image."""
     return f"{key[:48]}-{attempt}"
 
 
@@ -84,17 +83,17 @@ class BatchLedger:
 
     @property
     def run(self) -> str:
-        """The id by which a server's list of batches shows those of this vault; made once."""
+        """The id that marks this vault's batches in a server's list; made once."""
         if not (run := self.note("run")):
-            self.keep("run", run := uuid.uuid4().hex)
+            self.save_note("run", run := uuid.uuid4().hex)
         return run
 
     def note(self, name: str) -> str:
-        """Returns a kept note, or an empty text."""
+        """Returns a stored note, or an empty text."""
         return next((value for (value,) in self.vault.rows("SELECT value FROM notes WHERE name = ?", name)), "")
 
-    def keep(self, name: str, value: str) -> None:
-        """Keeps a note."""
+    def save_note(self, name: str, value: str) -> None:
+        """Stores a note."""
         self.vault.write(("INSERT OR REPLACE INTO notes VALUES (?, ?)", [(name, value)]))
 
     # --- batches ----------------------------------------------------------------------------------------------------
@@ -104,40 +103,40 @@ class BatchLedger:
         marks = ", ".join("?" * len(states))
         return [Batch(*row) for row in self.vault.rows(f"{_SELECT} WHERE state IN ({marks}) ORDER BY number", *states)]
 
-    def begin(self, server: str, model: str, file: str) -> Batch:
-        """Makes a batch in state packing; `file` may hold {} for its number."""
+    def create(self, server: str, model: str, file: str) -> Batch:
+        """Makes a batch in state packing; `file` may have {} where its number goes."""
         number = next(self.vault.rows("SELECT coalesce(max(number), 0) + 1 FROM batches"))[0]
         batch = Batch(number, "packing", server, model, file.format(f"{number:04}"))
         self.save(batch)
         return batch
 
     def save(self, batch: Batch) -> None:
-        """Writes a batch as it now is."""
+        """Stores a batch."""
         self.vault.write(_saved(batch))
 
     def add(self, lines: Iterable[Line]) -> None:
-        """Records packed requests."""
+        """Stores the requests of a batch."""
         self.vault.write((_PUT_LINE, lines))
 
-    def void(self, batch: Batch) -> None:
-        """Records that a batch never ran: its requests are to be packed anew."""
+    def mark_never_ran(self, batch: Batch) -> None:
+        """Records that a batch never ran, so that its requests are sent again."""
         batch.state = "void"
         self.vault.write(_saved(batch), (_REST, [(NEVER_SUBMITTED, "", batch.number)]))
 
-    def drop(self, batch: Batch) -> None:
-        """Forgets a batch of which nothing has left this machine."""
+    def delete(self, batch: Batch) -> None:
+        """Deletes a batch of which nothing was sent."""
         self.vault.write(
             ("DELETE FROM lines WHERE batch = ?", [(batch.number,)]),
             ("DELETE FROM batches WHERE number = ?", [(batch.number,)]),
         )
 
-    # --- what came back ---------------------------------------------------------------------------------------------
+    # --- answers ----------------------------------------------------------------------------------------------------
 
-    def known(self, names: Iterable[str], batch: Batch | None = None) -> dict[str, Line]:
-        """Returns the latest line of each of these requests, or the one in a batch; those never packed are left out."""
-        return {line.custom_id: line for line in self._lines(names) if batch is None or line.batch == batch.number}
+    def lines(self, names: Iterable[str], batch: Batch | None = None) -> dict[str, Line]:
+        """Returns the latest line of each named request, or its line in a batch; unknown names are left out."""
+        return {line.custom_id: line for line in self._all_lines(names) if batch is None or line.batch == batch.number}
 
-    def _lines(self, names: Iterable[str]) -> Iterator[Line]:
+    def _all_lines(self, names: Iterable[str]) -> Iterator[Line]:
         names = list(names)
         marks = ", ".join("?" * len(names))
         rows = self.vault.rows(f"SELECT * FROM lines WHERE custom_id IN ({marks}) ORDER BY custom_id, batch", *names)
@@ -149,7 +148,7 @@ class BatchLedger:
         return {number: (server, model) for number, server, model in rows}
 
     def store(self, answers: Iterable[tuple[Line, Answer]]) -> None:
-        """Stores replies as they came, and marks their lines, in one transaction. What was stored before stays."""
+        """Stores raw replies and the states of their lines in one transaction. Stored replies are not changed."""
         replies, marks, origins = [], [], self.origins()
         for line, answer in answers:
             state = RETRYABLE if answer.retryable else REJECTED
@@ -172,12 +171,12 @@ class BatchLedger:
         return next(self.vault.rows(query, batch.number))[0]
 
     def status(self, names: Iterable[str], max_sent: int) -> dict[str, tuple[str, str]]:
-        """Returns the batch status of each request: ("pending" or "exported", ""), or ("failed", why); those to be sent are
-        left out. `max_sent` says how often one may be sent in all."""
+        """Returns the batch status of each request: ("pending" or "exported", ""), or ("failed", why); requests to be sent are
+        left out. `max_sent` says how often a request may be sent in all."""
         exported = {batch.number for batch in self.batches("exchange")}
         statuses: dict[str, tuple[str, str]] = {}
         failures: dict[str, list[str]] = {}
-        for line in self._lines(names):
+        for line in self._all_lines(names):
             if line.state == "open":
                 statuses[line.custom_id] = ("exported" if line.batch in exported else "pending"), ""
             elif line.state == REJECTED:
@@ -191,11 +190,11 @@ class BatchLedger:
         return statuses
 
     def is_pending(self, name: str) -> bool:
-        """Whether a request was sent and has no answer yet."""
+        """Says whether a request was sent and has no answer yet."""
         return self.status([name], 1).get(name, ("", ""))[0] == "pending"
 
     def not_sent(self, batch: Batch, why: str) -> None:
-        """Records why the images of a batch that could not be handed over are pending."""
+        """Stores why the images of a batch that could not be submitted are pending."""
         change = "UPDATE samples SET state = 'pending', reason = ? WHERE id IN (SELECT sample FROM lines WHERE batch = ?)"
         self.vault.write((change, [(why, batch.number)]))
 

@@ -1,6 +1,6 @@
-"""Many requests later: request files handed to a server's Batch API so that nothing is paid twice.
+"""Mode batch: submits request files to a server's Batch API so that nothing is paid twice.
 
-What costs money, the making of a batch, is written down before it is done.
+Before a batch is created, which costs money, the intention is stored in the vault.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from pathlib import Path
 from retinal_lib.ask.batch_collect import FOLDER, TRIES, BatchCollect
 from retinal_lib.ask.batch_ledger import PENDING, Batch, now
 from retinal_lib.ask.limits import BatchSettings
-from retinal_lib.ask.request_files import QUEUE_FULL, URL, Pack, Queue
+from retinal_lib.ask.request_files import QUEUE_FULL, URL, QueueCapacity, RequestFileWriter
 from retinal_lib.ask.runner import Plan, Progress, RunResult, in_thread
 from retinal_lib.ask.vault import Vault
 from retinal_lib.display import count
@@ -18,44 +18,44 @@ from retinal_lib.teacher.server import DeliveryUnknown, NotFound, OutcomeUnknown
 from retinal_lib.teacher.teachers import OpenAITeacher
 
 WINDOW = "24h"
-PATIENCE = 60  # rounds with a problem, one after the other, before a run that waits gives up
+MAX_FAILED_ROUNDS = 60  # rounds with a problem, one after the other, before a run that waits gives up
 
 
 class BatchSubmit(BatchCollect):
-    """Mode batch: fetches what is there, packs and submits what is to be asked; with `wait`, until all is done. `new_pack`
-    makes the pack of a pass over the plan, given what tells it how much the server's queue takes."""
+    """Mode batch: fetches answers, then writes and submits request files; with `wait`, until every image is done. `new_writer`
+    makes the writer for a pass over the plan, given the function that returns the server's queue capacity."""
 
     def __init__(
         self,
         vault: Vault,
         teacher: OpenAITeacher,
-        new_pack: Callable[[Callable[[], Queue]], Pack],
+        new_writer: Callable[[Callable[[], QueueCapacity]], RequestFileWriter],
         limits: BatchSettings,
         folder: Path,
         wait: bool,
     ):
         super().__init__(vault, teacher, folder)
-        self._new_pack, self._limits, self._wait = new_pack, limits, wait
-        self._pack = new_pack(self._queue)  # of the latest pass
+        self._new_writer, self._limits, self._wait = new_writer, limits, wait
+        self._writer = new_writer(self._queue_capacity)  # of the latest pass
         self._asked, self._note = 0, ""
 
     @property
     def progress(self) -> Progress:
-        """Images that have a state, and what the server or the run waits for."""
-        return Progress(self._pack.done, self.server.note or self._note)
+        """Images that have a state, and what the run is waiting for."""
+        return Progress(self._writer.done, self.server.note or self._note)
 
     async def run(self, plan: Plan) -> RunResult:
         """Gives every image of the plan a state. UserError: the vault or a file cannot be written."""
-        troubled = 0  # rounds
+        failed_rounds = 0
         try:
             await self.collect()
             await self._pass(plan)
-            while self._wait and not self.stopped and troubled < PATIENCE and self._more():
+            while self._wait and not self.stopped and failed_rounds < MAX_FAILED_ROUNDS and self._more():
                 await self._pause()
-                again = self.crowded
+                again = self.queue_full
                 if await self.collect() or again:
                     await self._pass(plan)
-                troubled = troubled + 1 if self.problems else 0
+                failed_rounds = failed_rounds + 1 if self.problems else 0
         finally:
             await self.server.close()
         if self.problems:
@@ -63,14 +63,14 @@ class BatchSubmit(BatchCollect):
         return RunResult(
             asked=self._asked,
             stopped=self.stopped,
-            over_budget=self._pack.budget.exhausted,
+            over_budget=self._writer.budget.exhausted,
             problems=tuple(self.problems),
             unknown=tuple(self.unknown),
         )
 
     def _more(self) -> bool:
-        """A batch is pending, or requests wait for room in the server's queue."""
-        return self.crowded or any(batch.server == self.server.name for batch in self.ledger.batches(*PENDING))
+        """Says whether a batch is pending, or requests wait for room in the server's queue."""
+        return self.queue_full or any(batch.server == self.server.name for batch in self.ledger.batches(*PENDING))
 
     async def _pause(self) -> None:
         batches = self.open()
@@ -80,48 +80,47 @@ class BatchSubmit(BatchCollect):
         await asyncio.sleep(self._limits.poll_seconds)
 
     async def _pass(self, plan: Plan) -> None:
-        """One pass over the plan: each image is settled or packed, each full file submitted."""
-        self._pack = pack = self._new_pack(self._queue)
-        files = pack.files(plan(), self.folder / FOLDER, "{}.jsonl")
-        while batch := await in_thread(lambda: next(files, None), pack.halt):
+        """Makes one pass over the plan: gives each image a state or writes its request, and submits each file."""
+        self._writer = writer = self._new_writer(self._queue_capacity)
+        files = writer.files(plan(), self.folder / FOLDER, "{}.jsonl")
+        while batch := await in_thread(lambda: next(files, None), writer.halt):
             try:
                 await self._submit(batch)
             except OutcomeUnknown as error:
                 self.problems.append(str(error))
-                self.ledger.not_sent(batch, "it is not known whether the server has it in a batch")
+                self.ledger.not_sent(batch, "it is not known whether the server made the batch with its request")
             except (RunStopped, RequestFailed) as error:
                 self.stop(error)
-                self.ledger.not_sent(batch, self._queue().closed)
+                self.ledger.not_sent(batch, self._queue_capacity().closed)
             else:
                 self._asked += batch.lines
-        if pack.held == QUEUE_FULL and not self.open():
-            self.forget()  # what was guessed lets nothing through
+        if writer.closed == QUEUE_FULL and not self.open():
+            self.clear_token_limit()  # our guess was too low for any request
 
-    def _queue(self) -> Queue:
-        """How many prompt tokens the server's queue takes now, and whether it takes any."""
-        learned, named = self.learned()
-        limits = [n for n in (self._limits.enqueued_tokens, learned) if n is not None]
+    def _queue_capacity(self) -> QueueCapacity:
+        """Returns how many prompt tokens the server's queue takes now."""
+        limit, stated = self.queue_token_limit()
+        limits = [n for n in (self._limits.enqueued_tokens, limit) if n is not None]
         pending = sum(batch.tokens for batch in self.open() if batch.model == self.teacher.model)
-        guessed = learned is not None and not named and learned == min(limits)
+        guessed = limit is not None and not stated and limit == min(limits)
         closed = f"not asked, the run stopped: {self.stopped}" if self.stopped else ""
-        if self.crowded:
+        if self.queue_full:
             closed = closed or "waiting: the server's queue is full"
-        return Queue(min(limits) - pending if limits else None, not pending and not guessed, closed)
+        return QueueCapacity(min(limits) - pending if limits else None, not pending and not guessed, closed)
 
     # --- submitting -------------------------------------------------------------------------------------------------
 
     async def _submit(self, batch: Batch) -> None:
-        """Uploads a file and makes a batch of it. RunStopped, RequestFailed: it was not made."""
+        """Uploads a file and creates its batch. RunStopped, RequestFailed: the batch was not created."""
         try:
             batch.file_id = await self._upload(batch)
             batch.state, batch.begun = "creating", now()
             self.ledger.save(batch)  # before the call that costs money
-            self._opened(batch, await self._create(batch))
+            self._mark_open(batch, await self._create(batch))
         except (RunStopped, OutcomeUnknown):
-            raise  # the next run finds out whether it was made
+            raise  # the next run asks the server whether it was created
         except RequestFailed:
-            self._unlink(batch)
-            self.ledger.void(batch)
+            self._discard(batch)
             raise
 
     async def _upload(self, batch: Batch) -> str:
@@ -149,7 +148,7 @@ class BatchSubmit(BatchCollect):
                 return await self.server.create("/batches", body)
             except DeliveryUnknown as error:
                 last = error
-                if remote := await self._adopt(batch):
+                if remote := await self._find_on_server(batch):
                     return remote
             except OutcomeUnknown:
                 raise
@@ -158,4 +157,4 @@ class BatchSubmit(BatchCollect):
                     raise
                 last = error  # its file is not visible yet
             await self.server.pause(trial)
-        raise RequestFailed(f"no batch could be made of {batch.file}: {last}")
+        raise RequestFailed(f"the server made no batch of {batch.file}: {last}")

@@ -1,4 +1,4 @@
-"""Many requests now: asks a teacher with several in flight, and stores each reply before it is read."""
+"""Mode direct: asks a teacher, several requests at once, and stores each reply before it is read."""
 
 import asyncio
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from retinal_lib.errors import UserError
 from retinal_lib.teacher import cost
 from retinal_lib.teacher.teachers import Request, RequestFailed, RunStopped, Teacher
 
-WAITS = "an answer is pending in a batch; run again with mode batch to fetch it"
+PENDING_REASON = "an answer is pending in a batch; run again with mode batch to fetch it"
 
 
 class Direct:
-    """Mode direct. `slow_plan` says that planning an image takes long, `collect` fetches what is pending in batches."""
+    """Mode direct. `slow_plan` says that planning an image takes long, `collect` fetches the answers of pending batches."""
 
     def __init__(
         self,
@@ -38,20 +38,20 @@ class Direct:
 
     @property
     def progress(self) -> Progress:
-        """Images that have a state, and what the teacher waits for."""
+        """Images that have a state, and what the teacher is waiting for."""
         return Progress(self._done, self.teacher.note)
 
     async def run(self, plan: Plan) -> RunResult:
         """Asks for every image of the plan that has no answer yet. UserError: the vault cannot be written."""
         if self._collect:
             await self._collect.collect()
-        self.vault.begin()
+        self.vault.clear_states()
         images, turn = plan(), asyncio.Lock()
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(2 * self.concurrency):  # while some are in flight, others are planned or stored
+                for _ in range(2 * self.concurrency):  # while some wait for the teacher, others are planned or stored
                     group.create_task(self._work(images, turn))
-            await self.vault.settled()
+            await self.vault.flush()
         except* UserError as errors:
             raise errors.exceptions[0] from None
         finally:
@@ -67,8 +67,8 @@ class Direct:
 
     async def _work(self, images: Iterator[PlannedImage], turn: asyncio.Lock) -> None:
         while True:
-            # masks and pictures of many megapixels take up to a second an image, in which replies in flight would wait;
-            # all other plans are done here, since a thread would contend for the interpreter and be slower
+            # large masks and pictures take up to a second an image, while replies would wait; other images are planned here,
+            # since a thread would compete for the interpreter and be slower
             if self._slow_plan:
                 async with turn:
                     planned = await asyncio.to_thread(self._next, images)
@@ -78,13 +78,13 @@ class Direct:
                 return
             image, replies = planned
             if image.request:
-                await self._settle(image.row, image.request, replies)
-            self.vault.settle(image.row)
+                await self._ask_until_accepted(image.row, image.request, replies)
+            self.vault.save_state(image.row)
             self._done += 1
-            await asyncio.sleep(0)  # images that need no request let the others, and an interruption, in
+            await asyncio.sleep(0)  # lets other tasks, and an interruption, run between images that need no request
 
     def _next(self, images: Iterator[PlannedImage]) -> tuple[PlannedImage, list[Reply]] | None:
-        """The next image with the replies on hand."""
+        """The next image with its stored replies."""
         image = next(images, None)
         if image is None:
             return None
@@ -92,12 +92,12 @@ class Direct:
             return PlannedImage(image.row), []
         return image, self.vault.replies(image.row.key)
 
-    async def _settle(self, row: ImageState, request: Request, replies: list[Reply]) -> None:
+    async def _ask_until_accepted(self, row: ImageState, request: Request, replies: list[Reply]) -> None:
         """Asks until a reply is accepted; where none is after all attempts, the image is rejected."""
         attempts = Attempts(row, request, self.teacher, self.limits).add_all(replies)
         while attempts.open:
             if self._ledger and self._ledger.is_pending(custom_id(row.key, attempts.attempt)):
-                row.state, row.reason = "pending", WAITS
+                row.state, row.reason = "pending", PENDING_REASON
                 return
             try:
                 reply = await self._ask(row, attempts.request, attempts.attempt)
@@ -114,21 +114,21 @@ class Direct:
             attempts.add(reply)
 
     async def _ask(self, row: ImageState, request: Request, attempt: int) -> Reply | None:
-        """A new reply, on disk before anything is read from it; None where it could pass the budget."""
+        """Asks for a reply and stores it before it is read; None where it could exceed the budget."""
         reserved, paid = 0.0, 0.0
         try:
-            async with self._slots:  # while one is stored, the next is in flight
+            async with self._slots:  # while one reply is stored, the next request is sent
                 if self._stopped:
                     raise RunStopped(self._stopped)
                 if self.budget.limit is not None:
-                    bound = self.budget.upper_bound(self.teacher.bound(request), "direct")
+                    bound = self.budget.upper_bound(self.teacher.token_limit(request), "direct")
                     if not await self.budget.reserve_later(bound):
                         return None
                     reserved = bound
                 self._asked += 1
                 raw, request_id = await self.teacher.ask(request)
             reply = Reply(row.key, attempt, row.id, raw, request_id, "direct", *self.teacher.origin)
-            await self.vault.put(reply)
+            await self.vault.save_reply(reply)
             paid = self._paid(raw)
         finally:
             self.budget.release(reserved, paid)

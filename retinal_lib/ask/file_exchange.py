@@ -1,13 +1,12 @@
-"""Passes over a plan that call no server: a dry run, and requests and answers that are carried as files, where a server is
-reached by other means (another machine, a browser, vLLM's run_batch)."""
+"""Passes over a plan that call no server: a dry run, a recheck, and requests and answers exchanged as files, for a server that
+is reached by other means (another machine, a browser, vLLM's run_batch)."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from retinal_lib import paths
 from retinal_lib.ask import result_files
-from retinal_lib.ask.batch_ledger import Answer, Line
-from retinal_lib.ask.request_files import EXPORTED_REASON, Pack
+from retinal_lib.ask.request_files import EXPORTED_REASON, RequestFileWriter
 from retinal_lib.ask.runner import Change, Plan, Progress, RunResult, UnknownAnswer, in_thread
 from retinal_lib.ask.vault import Vault
 from retinal_lib.check.findings import is_error
@@ -18,38 +17,42 @@ REQUESTS = "requests"
 RESULTS = "results"
 
 
-class DryPass:
-    """Reports what would be sent, sends nothing. The reason that images wait for is the one for which the pack's queue is
+class PlanPass:
+    """A pass that sends nothing: images without an answer become pending, with the reason for which the writer's queue is
     closed."""
 
-    def __init__(self, pack: Pack, folder: Path):
-        self.pack, self.ledger, self.folder = pack, pack.ledger, folder
+    def __init__(self, writer: RequestFileWriter, folder: Path):
+        self.writer, self.ledger, self.folder = writer, writer.ledger, folder
 
     @property
     def progress(self) -> Progress:
         """Images that have a state."""
-        return Progress(self.pack.done)
+        return Progress(self.writer.done)
 
     async def run(self, plan: Plan) -> RunResult:
         """Gives every image of the plan a state. UserError: the vault or a file cannot be written."""
-        return await in_thread(lambda: self._pass(plan), self.pack.halt)
+        return await in_thread(lambda: self._pass(plan), self.writer.halt)
 
     def _pass(self, plan: Plan) -> RunResult:
-        for _ in self.pack.files(plan(), self.folder, "{}.jsonl"):
+        for _ in self.writer.files(plan(), self.folder, "{}.jsonl"):
             pass
-        return RunResult(to_ask=self.pack.estimate)
+        return RunResult(to_ask=self.writer.estimate)
 
 
-class Recheck(DryPass):
-    """Mode recheck: re-runs the checks on stored replies; makes no requests."""
+class DryRun(PlanPass):
+    """A dry run: reports what would be sent."""
+
+
+class RecheckMode(PlanPass):
+    """Mode recheck: checks the stored replies again; makes no requests."""
 
     def _pass(self, plan: Plan) -> RunResult:
-        vault = self.pack.vault
+        vault = self.writer.vault
         before = {id_: (state, reason) for id_, state, reason in vault.rows("SELECT id, state, reason FROM samples")}
         super()._pass(plan)
         changes = tuple(_changes(vault, before))
         answered = any(vault.rows("SELECT 1 FROM samples WHERE attempt > 0 LIMIT 1"))
-        no_result = "" if answered else "no reply on hand belongs to a request of this run; give the parameters of that run"
+        no_result = "" if answered else "no stored reply belongs to a request of this run; pass the parameters of the first run"
         first = "; ".join(f"{c.id}: {c.before} -> {c.after} ({c.why})" for c in changes[:3])
         note = f"Checked again: {count(len(changes), 'image')} changed state (changes.jsonl), the first: {first}"
         notes = (note,) if changes else ("Checked again: no image changed its state.",)
@@ -57,7 +60,7 @@ class Recheck(DryPass):
 
 
 def _changes(vault: Vault, before: dict[str, tuple[str, str]]) -> Iterator[Change]:
-    """The images whose state is another than before."""
+    """The images whose state changed."""
     for row in vault.samples():
         state, reason = before.get(row.id, ("not asked", ""))
         if state != row.state:
@@ -66,36 +69,36 @@ def _changes(vault: Vault, before: dict[str, tuple[str, str]]) -> Iterator[Chang
             yield Change(row.id, row.image, state, row.state, why)
 
 
-class Packing(DryPass):
-    """Mode pack: writes everything that has no answer yet into `requests/`, anew each time it runs. `new_pack` makes a pack,
-    given the reason of images whose request was packed."""
+class PackMode(PlanPass):
+    """Mode pack: writes all requests without an answer to new files in `requests/`. `new_writer` makes the writer, given the
+    reason stored with images whose request was written."""
 
-    def __init__(self, new_pack: Callable[..., Pack], folder: Path):
-        super().__init__(new_pack(packed_reason=EXPORTED_REASON), folder)
+    def __init__(self, new_writer: Callable[..., RequestFileWriter], folder: Path):
+        super().__init__(new_writer(packed_reason=EXPORTED_REASON), folder)
 
     def _pass(self, plan: Plan) -> RunResult:
         for old in self.ledger.batches("exchange", "packing"):
-            self.ledger.void(old)
+            self.ledger.mark_never_ran(old)
         folder = self.folder / REQUESTS
         for path in folder.glob("requests-*.jsonl"):
             path.unlink()
-        for batch in self.pack.files(plan(), folder, "requests-{}.jsonl"):
+        for batch in self.writer.files(plan(), folder, "requests-{}.jsonl"):
             batch.state = "exchange"
             self.ledger.save(batch)
-        packed, files = self.pack.packed, self.ledger.batches("exchange")
+        packed, files = self.writer.packed, self.ledger.batches("exchange")
         notes = (
             f"{count(packed, 'request')} {are(packed)} packed in {count(len(files), 'file')} in {paths.display_path(folder)}.",
-            f"Have them answered, put the result files into {paths.display_path(self.folder / RESULTS)}, "
+            f"Send them to a server, put the result files into {paths.display_path(self.folder / RESULTS)}, "
             "run with -p mode unpack.",
         )
         return RunResult(notes=notes)
 
 
-class Unpacking(DryPass):
-    """Mode unpack: reads result files from a folder, in any order, repeated, mixed or partial."""
+class UnpackMode(PlanPass):
+    """Mode unpack: reads result files from a folder; they may come in any order, repeatedly, mixed or incomplete."""
 
-    def __init__(self, pack: Pack, folder: Path, results: Path | None):
-        super().__init__(pack, folder)
+    def __init__(self, writer: RequestFileWriter, folder: Path, results: Path | None):
+        super().__init__(writer, folder)
         self._results = results or folder / RESULTS
         self._unknown: dict[UnknownAnswer, None] = {}
         self._unreadable: list[str] = []
@@ -117,22 +120,20 @@ class Unpacking(DryPass):
         )
 
     def _notes(self, where: str) -> Iterator[str]:
-        if others := sorted(self._models - {self.pack.teacher.model}):
-            yield f"Answers of {', '.join(others)} were among them; this run is of {self.pack.teacher.model}: pass -p model."
+        if others := sorted(self._models - {self.writer.teacher.model}):
+            yield f"Some answers are by {', '.join(others)}, this run asks {self.writer.teacher.model}: pass -p model."
         yield f"{self._stored:,} answers were taken from {where}; -p mode pack packs what is missing."
 
     def _store(self, path: Path) -> None:
         origins = self.ledger.origins()
-        for answers, unreadable in result_files.answers(path):
-            self._unreadable += unreadable
-            known = self.ledger.known({answer.custom_id for _, answer in answers})
-            new: list[tuple[Line, Answer]] = []
-            for number, answer in answers:
-                line = known.get(answer.custom_id)
-                if line is None:
-                    self._unknown[UnknownAnswer(answer.custom_id, path.name, number)] = None
-                elif line.state != "answered" and (answer.raw is not None or line.state == "open"):
-                    new.append((line, answer))
-                    self._stored += answer.raw is not None
-                    self._models.add(origins[line.batch][1])
+        for matched in result_files.matched_answers(path, self.ledger):
+            self._unreadable += matched.unreadable
+            self._unknown.update(dict.fromkeys(matched.unknown))
+            new = [
+                (line, answer)
+                for line, answer in matched.known
+                if line.state != "answered" and (answer.raw is not None or line.state == "open")
+            ]
+            self._stored += sum(answer.raw is not None for _, answer in new)
+            self._models.update(origins[line.batch][1] for line, _ in new)
             self.ledger.store(new)

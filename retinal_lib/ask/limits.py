@@ -1,4 +1,4 @@
-"""Limits of mode batch, and those that servers document."""
+"""Limits of mode batch: those set by the user, and those documented by servers."""
 
 from functools import cache
 from pathlib import Path
@@ -16,23 +16,21 @@ def _no_boolean(value: object) -> object:
 
 
 Whole = Annotated[int, BeforeValidator(_no_boolean)]
-
-
 Number = Annotated[float, BeforeValidator(_no_boolean)]
 
 
 class BatchSettings(BaseModel):
-    """Limits of mode batch; None: as servers.yaml has it for the server. `requests` and `bytes` are for one file."""
+    """Limits of mode batch; None stands for the server's limit in servers.yaml. `requests` and `bytes` are for one file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     requests: Whole | None = Field(None, ge=1)
     bytes: Whole | None = Field(None, ge=10_000)
     enqueued_tokens: Whole | None = Field(None, ge=1)  # prompt tokens that may be pending at once
-    poll_seconds: Number = Field(60, ge=0)  # between two looks, with wait
-    resubmissions: Whole = Field(2, ge=0, le=20)  # how often a request that failed through no fault of its own is sent again
+    poll_seconds: Number = Field(60, ge=0)  # between two requests for a batch's status, with wait
+    resubmissions: Whole = Field(2, ge=0, le=20)  # how often a request is sent again after a failure that is not its fault
 
-    def at(self, address: str) -> "BatchSettings":
-        """Returns these limits with the documented ones of a server where none is set."""
+    def for_server(self, address: str) -> "BatchSettings":
+        """Returns these limits, with a server's documented ones where none is set."""
         host = urlsplit(address).hostname or ""
         kinds = servers().values()
         kind = next((k for k in kinds if any(f".{host}".endswith(f".{name}") for name in k["hosts"])), servers()["other"])

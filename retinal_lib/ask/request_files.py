@@ -1,4 +1,4 @@
-"""Request files: each image of a plan gets a state as far as replies allow, and what is still to be asked is written."""
+"""Writes request files: gives each image of a plan its state, and writes the requests that have no answer yet."""
 
 import hashlib
 import os
@@ -23,41 +23,41 @@ from retinal_lib.teacher.teachers import Request, RequestFailed, Teacher
 
 URL = "/v1/chat/completions"
 _WORKERS = os.cpu_count() or 1
-_ROWS = 2000  # images and lines that go into the vault in one transaction
+_ROWS = 2000  # images that go into the vault in one transaction
 _BLOCK = 4 << 20  # bytes written at once
-_LOOKED_UP = 128  # images whose replies are looked up at once
+_LOOKED_UP = 128  # images whose replies are read from the vault in one query
 QUEUE_FULL = "waiting: the server's limit of queued tokens is reached"
 PENDING_REASON = "an answer is pending in a batch"
 EXPORTED_REASON = "packed in a request file; its answer is not here yet"
 
 
-class Queue(NamedTuple):
-    """What may be handed over now: `tokens` of prompts (None: no limit), whether it is `empty`, so that waiting would not
-    make it larger, and why it is `closed`, if it is."""
+class QueueCapacity(NamedTuple):
+    """How many requests may be sent now: `tokens` of prompts (None: no limit). `empty` says that no request of ours is in the
+    server's queue, so that waiting gives no more room; `closed` is the reason why nothing may be sent, if there is one."""
 
     tokens: float | None = None
     empty: bool = True
     closed: str = ""
 
 
-class Item(NamedTuple):
-    """A request that is to be packed. `line` may still be in the making."""
+class PendingRequest(NamedTuple):
+    """A request that is to be written to a file. `line` is its line there, or the worker's task that makes it."""
 
     row: ImageState
     request: Request
     attempt: int
-    prompt: cost.Span
+    prompt: cost.Range
     line: bytes | Future
 
 
 class _Halted(Exception):
-    """Packing was ended early."""
+    """Raised where packing is to end early."""
 
 
-class Pack:
-    """One pass over a plan. `files` gives request files one by one; when it ends, every image has a state.
+class RequestFileWriter:
+    """A pass over a plan that writes request files; when `files` ends, every image has a state.
 
-    `queue` is called before each file. `packed_reason` is the state's reason of an image whose request was packed.
+    `queue` is called before each file. `packed_reason` is the reason stored with images whose request was written.
     """
 
     def __init__(
@@ -68,34 +68,34 @@ class Pack:
         estimate: cost.Estimate,
         limits: BatchSettings,
         attempt_limits: AttemptLimits,
-        queue: Callable[[], Queue] = Queue,
+        queue: Callable[[], QueueCapacity] = QueueCapacity,
         packed_reason: str = PENDING_REASON,
     ):
         self.vault, self.ledger, self.teacher, self.budget, self.estimate = vault, BatchLedger(vault), teacher, budget, estimate
         self.done = self.packed = 0  # images that have a state; requests in files
-        self.held = ""  # why nothing more is packed
+        self.closed = ""  # why no more requests are written
         self._limits, self._attempt_limits = limits, attempt_limits
-        self._ask_queue, self._queue, self._packed_reason = queue, Queue(), packed_reason
+        self._queue_capacity, self._queue, self._packed_reason = queue, QueueCapacity(), packed_reason
         self._halted = threading.Event()
-        self._left_over: Item | None = None  # for the next file
+        self._left_over: PendingRequest | None = None  # for the next file
         self._rows: list[ImageState] = []  # not in the vault yet
         self._lines: list[Line] = []
 
     def halt(self) -> None:
-        """Ends packing early, from another thread; a file that is not whole is removed."""
+        """Ends the pass early, from another thread; an incomplete file is removed."""
         self._halted.set()
 
     def files(self, plan: Iterator[PlannedImage], folder: Path, name: str) -> Iterator[Batch]:
-        """Yields whole request files below the folder, recorded in the vault in state packing; `name` has {} for their
-        number. UserError: a file or the vault cannot be written."""
-        self.vault.begin()
+        """Yields complete request files in the folder, recorded in the vault in state packing; `name` has {} where their
+        number goes. UserError: a file or the vault cannot be written."""
+        self.vault.clear_states()
         with ThreadPoolExecutor(_WORKERS) as workers:
-            items = self._items(plan, workers)
+            requests = self._requests(plan, workers)
             while True:
-                self._queue = self._ask_queue()
-                self.held = self.held or self._queue.closed
+                self._queue = self._queue_capacity()
+                self.closed = self.closed or self._queue.closed
                 try:
-                    batch = self._file(items, folder, name)
+                    batch = self._file(requests, folder, name)
                 except _Halted:
                     break
                 if batch is None:
@@ -103,19 +103,19 @@ class Pack:
                 yield batch
         self._flush()
 
-    def _file(self, items: Iterator[Item], folder: Path, name: str) -> Batch | None:
-        """The next request file; None where nothing more may be packed."""
-        packable = self._packable(items, None)
+    def _file(self, requests: Iterator[PendingRequest], folder: Path, name: str) -> Batch | None:
+        """Writes the next request file; None where no more requests may be written."""
+        packable = self._packable(requests, None)
         if packable is None:
             return None
-        batch, sha256 = self.ledger.begin(*self.teacher.origin, name), hashlib.sha256()
+        batch, sha256 = self.ledger.create(*self.teacher.origin, name), hashlib.sha256()
         with atomic_path(folder / batch.file) as part, part.open("wb", buffering=_BLOCK) as file:
             while packable is not None:
-                item, text = packable
+                pending, text = packable
                 file.write(text)
                 sha256.update(text)
-                self._add(batch, item, len(text))
-                packable = self._packable(items, batch)
+                self._add(batch, pending, len(text))
+                packable = self._packable(requests, batch)
             if self._halted.is_set():
                 raise _Halted
             self._flush()
@@ -125,52 +125,50 @@ class Pack:
         self.ledger.save(batch)
         return batch
 
-    def _add(self, batch: Batch, item: Item, size: int) -> None:
-        bound, row = self._bound(item, size), item.row
+    def _add(self, batch: Batch, pending: PendingRequest, size: int) -> None:
+        bound, row = self._token_limit(pending, size), pending.row
         batch.lines += 1
         batch.bytes += size
-        batch.tokens += self._tokens(item)
+        batch.tokens += self._tokens(pending)
         batch.prompt_bound += bound.prompt
         batch.completion_bound += bound.completion
-        self._lines.append(Line(custom_id(row.key, item.attempt), batch.number, row.key, item.attempt, row.id))
+        self._lines.append(Line(custom_id(row.key, pending.attempt), batch.number, row.key, pending.attempt, row.id))
         self.packed += 1
-        self._settle(row, "pending", self._packed_reason)
+        self._save_state(row, "pending", self._packed_reason)
 
     # --- which requests ---------------------------------------------------------------------------------------------
 
-    def _packable(self, items: Iterator[Item], batch: Batch | None) -> tuple[Item, bytes] | None:
-        """The next request for a file, with its line; None where the file is full or nothing more may be packed."""
-        while (item := self._left_over or next(items, None)) is not None and not self._halted.is_set():
+    def _packable(self, requests: Iterator[PendingRequest], batch: Batch | None) -> tuple[PendingRequest, bytes] | None:
+        """The next request for a file, with its line; None where the file is full or no more may be written."""
+        while (pending := self._left_over or next(requests, None)) is not None and not self._halted.is_set():
             self._left_over = None
-            text = self._text(item)
+            text = self._finished_line(pending)
             if text is None:
                 continue
-            if batch and self._full(batch, item, len(text)):
-                self._left_over = item._replace(line=text)
+            if batch and self._full(batch, pending, len(text)):
+                self._left_over = pending._replace(line=text)
                 return None
-            if self._fits(batch, item, len(text)):
-                return item, text
+            if self._fits(batch, pending, len(text)):
+                return pending, text
         return None
 
-    def _items(self, plan: Iterator[PlannedImage], workers: ThreadPoolExecutor) -> Iterator[Item]:
-        """The requests to pack. Pictures of many megapixels take most of the time: the next ones are made ready side by
-        side."""
-        ready: deque[Item] = deque()
-        for row, request, attempt in self._unsettled(plan):
+    def _requests(self, plan: Iterator[PlannedImage], workers: ThreadPoolExecutor) -> Iterator[PendingRequest]:
+        """The requests to write. Pictures of many megapixels take most of the time: the next ones are encoded in parallel."""
+        ready: deque[PendingRequest] = deque()
+        for row, request, attempt in self._unanswered(plan):
             prompt = self.estimate.add(request.system, request.user_text, request.size)
-            if self.held:
-                self._settle(row, "pending", self.held)
+            if self.closed:
+                self._save_state(row, "pending", self.closed)
                 continue
             name = custom_id(row.key, attempt)
             line = workers.submit(self._line, name, request) if request.picture else self._line(name, request)
-            ready.append(Item(row, request, attempt, prompt, line))
+            ready.append(PendingRequest(row, request, attempt, prompt, line))
             if len(ready) == 2 * _WORKERS:
                 yield ready.popleft()
         yield from ready
 
-    def _unsettled(self, plan: Iterator[PlannedImage]) -> Iterator[tuple[ImageState, Request, int]]:
-        """The images to ask for, each with the number of the attempt; the others are settled in passing. What is known of
-        them is looked up for many at once."""
+    def _unanswered(self, plan: Iterator[PlannedImage]) -> Iterator[tuple[ImageState, Request, int]]:
+        """The images to ask for, each with its request and the number of the attempt; saves the state of the others."""
         while not self._halted.is_set() and (block := list(islice(plan, _LOOKED_UP))):
             keyed = [image for image in block if image.set_key(self.teacher.identity)]
             replies = self.vault.replies_to([image.row.key for image in keyed])
@@ -185,14 +183,14 @@ class Pack:
                     if not self._has_state(attempts, *statuses.get(custom_id(row.key, number), ("", ""))):
                         yield row, attempts.request, number
                         continue
-                self._settle(row)
+                self._save_state(row)
 
     def _has_state(self, attempts: Attempts, status: str, why: str) -> bool:
-        """Gives an image its state as far as replies and batches tell; False where it is to be asked for."""
+        """Gives an image its state from replies and batches; False where it is to be asked for."""
         row = attempts.row
         if not attempts.open:
             return True
-        if status == "exported" and not self.held:  # its file is with the user, who now has it asked here
+        if status == "exported" and not self.closed:  # the user has its file, and now sends it in a batch
             return False
         if status:
             row.state = "failed" if status == "failed" else "pending"
@@ -200,67 +198,68 @@ class Pack:
         return bool(status)
 
     def _line(self, name: str, request: Request) -> bytes:
-        """A request as a line of a file, in the form of the Batch API."""
+        """A request as a line of a file, in the Batch API's format."""
         entry = {"custom_id": name, "method": "POST", "url": URL, "body": self.teacher.body(request)}
         return orjson.dumps(entry) + b"\n"
 
-    def _text(self, item: Item) -> bytes | None:
-        """The request's line; None where it cannot be made: its image then has failed."""
+    def _finished_line(self, pending: PendingRequest) -> bytes | None:
+        """The request's line; None where it cannot be made, so that its image has failed."""
         try:
-            text = item.line if isinstance(item.line, bytes) else item.line.result()
+            text = pending.line if isinstance(pending.line, bytes) else pending.line.result()
         except RequestFailed as error:
-            self._settle(item.row, "failed", str(error))
+            self._save_state(pending.row, "failed", str(error))
             return None
         if len(text) > self._limits.bytes:
-            why = f"its request has {len(text):,} bytes, more than a file may have ({self._limits.bytes:,})"
-            self._settle(item.row, "failed", why)
+            why = f"its {len(text):,} bytes are more than a request file may have ({self._limits.bytes:,})"
+            self._save_state(pending.row, "failed", why)
             return None
         return text
 
     # --- limits -----------------------------------------------------------------------------------------------------
 
-    def _bound(self, item: Item, size: int) -> cost.Bound:
-        if item.request.picture:
-            return self.teacher.bound(item.request)
-        return cost.Bound(size, self.teacher.answer_bound)  # no tokenizer makes more tokens than a text has bytes
+    def _token_limit(self, pending: PendingRequest, size: int) -> cost.TokenLimit:
+        if pending.request.picture:
+            return self.teacher.token_limit(pending.request)
+        return cost.TokenLimit(size, self.teacher.answer_bound)  # no tokenizer makes more tokens than a text has bytes
 
-    def _tokens(self, item: Item) -> int:
+    def _tokens(self, pending: PendingRequest) -> int:
         rule = self.estimate.price.image if self.estimate.price else None
-        unknown = item.request.picture and cost.picture(item.request.size, rule) is None
-        return int(item.prompt.high) + (cost.picture_for_queue(item.request.size, None) if unknown else 0)
+        unknown = pending.request.picture and cost.picture_tokens(pending.request.size, rule) is None
+        return int(pending.prompt.high) + (cost.queued_picture_tokens(pending.request.size, None) if unknown else 0)
 
-    def _full(self, batch: Batch, item: Item, size: int) -> bool:
-        """The file ends before this request."""
+    def _full(self, batch: Batch, pending: PendingRequest, size: int) -> bool:
+        """Says whether the file has no room for this request."""
         return (
             batch.lines >= self._limits.requests
             or batch.bytes + size > self._limits.bytes
-            or (self._queue.tokens is not None and batch.tokens + self._tokens(item) > self._queue.tokens)
+            or (self._queue.tokens is not None and batch.tokens + self._tokens(pending) > self._queue.tokens)
         )
 
-    def _fits(self, batch: Batch | None, item: Item, size: int) -> bool:
-        """The request may be asked now; else its image is settled, and where that holds for all that follow, `held` is
-        set."""
-        tokens, free = self._tokens(item), self._queue.tokens
-        if not self.held and batch is None and free is not None and tokens > free:
+    def _fits(self, batch: Batch | None, pending: PendingRequest, size: int) -> bool:
+        """Says whether the request may be sent now; else saves its image's state, and sets `closed` where no later one may
+        be sent either."""
+        tokens, free = self._tokens(pending), self._queue.tokens
+        if not self.closed and batch is None and free is not None and tokens > free:
             if self._queue.empty:
-                self._settle(item.row, "failed", f"its {tokens:,} tokens are more than may be under way at once")
+                why = f"its {tokens:,} tokens are more than the server's queue limit of {free:,.0f}"
+                self._save_state(pending.row, "failed", why)
                 return False
-            self.held = QUEUE_FULL
-        elif not self.held and not self.budget.reserve(self.budget.upper_bound(self._bound(item, size), "batch")):
+            self.closed = QUEUE_FULL
+        elif not self.closed and not self.budget.reserve(self.budget.upper_bound(self._token_limit(pending, size), "batch")):
             self.budget.close()
-            self.held = self.budget.exhausted
-        if self.held:
-            self._settle(item.row, "pending", self.held)
-        return not self.held
+            self.closed = self.budget.exhausted
+        if self.closed:
+            self._save_state(pending.row, "pending", self.closed)
+        return not self.closed
 
     # --- the vault --------------------------------------------------------------------------------------------------
 
-    def _settle(self, row: ImageState, state: str = "", reason: str = "") -> None:
+    def _save_state(self, row: ImageState, state: str = "", reason: str = "") -> None:
         if state:
             row.state, row.reason = state, reason
         self.done += 1
         if row.state != "accepted":
-            row.sources, row.traces = [], []  # they stand in lineage.jsonl, which has accepted images alone
+            row.sources, row.traces = [], []  # only accepted images have a line in lineage.jsonl
         self._rows.append(row)
         if len(self._rows) >= _ROWS:
             self._flush()
@@ -270,4 +269,4 @@ class Pack:
         rows, self._rows = self._rows, []
         if lines:
             self.ledger.add(lines)
-        self.vault.settle_all(rows)
+        self.vault.save_states(rows)

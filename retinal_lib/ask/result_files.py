@@ -1,17 +1,19 @@
-"""Reads result files of batches: the answer in each line, in every shape that servers write."""
+"""Reads the answers in result files of batches, in every format that servers write."""
 
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
-from retinal_lib.ask.batch_ledger import Answer
+from retinal_lib.ask.batch_ledger import Answer, Batch, BatchLedger, Line
+from retinal_lib.ask.runner import UnknownAnswer
 from retinal_lib.errors import UserError
 
-_CHUNK = 2000  # lines taken in at once
-_RETRYABLE = {401, 403, 404, 408, 409, 425, 429}  # none of these is the request's own fault
-# what a batch as a whole is refused for, even where a line is named
+_CHUNK = 2000  # lines stored in one transaction
+_RETRYABLE = {401, 403, 404, 408, 409, 425, 429}  # HTTP statuses that are not the request's fault
+# codes for which a whole batch is refused, even where the error names a line
 WHOLE_CODES = {
     "model_not_found",
     "mismatched_model",
@@ -23,7 +25,7 @@ WHOLE_CODES = {
     "empty_batch",
     "input_no_permissions",
 }
-# what a line, or a batch as a whole, may fail of that is not the request's fault
+# codes of failures that are not the request's fault, for one line or a whole batch
 RETRYABLE_CODES = {
     "batch_expired",
     "batch_cancelled",
@@ -41,15 +43,15 @@ RETRYABLE_CODES = {
 
 
 class NoResult(ValueError):
-    """A line of a result file that belongs to no request; the message says why."""
+    """Raised for a line of a result file that holds no answer; the message says why."""
 
 
 def read(text: str | bytes) -> Answer:
-    """Returns the answer in a line. NoResult: it is no JSON object with a custom_id."""
+    """Returns the answer in a line. NoResult: it is no JSON object with a custom_id and a response or an error."""
     try:
         entry = orjson.loads(text)
     except ValueError as error:
-        raise NoResult("no JSON") from error
+        raise NoResult("not JSON") from error
     name = entry.get("custom_id") if isinstance(entry, dict) else None
     if not isinstance(name, str) or not name:
         raise NoResult("no custom_id")
@@ -63,7 +65,7 @@ def read(text: str | bytes) -> Answer:
     if isinstance(failure, dict) and not any(failure.values()):
         failure = None
     done = status is None or (isinstance(status, int) and 200 <= status < 300)
-    answered = isinstance(body, dict) and "choices" in body  # paid for, whatever stands beside it
+    answered = isinstance(body, dict) and "choices" in body  # paid for, even where an error is given too
     if done and body and isinstance(body, dict | str) and (answered or not failure):
         request_id = response.get("request_id")
         return Answer(
@@ -75,20 +77,20 @@ def read(text: str | bytes) -> Answer:
     return Answer(name, None, "", *_failed(status, failure or inner))
 
 
-def name(text: str | bytes) -> str:
+def request_name(text: str | bytes) -> str:
     """Returns the custom_id of a line that this package wrote."""
     return orjson.loads(text)["custom_id"]
 
 
 def _failed(status: object, failure: object) -> tuple[str, bool]:
-    """The reason of a failure, and whether the request may be sent again."""
+    """Why a request failed, and whether it may be sent again."""
     code, message = "", str(failure or "")
     if isinstance(failure, dict):
         code, message = str(failure.get("code") or failure.get("type") or ""), str(failure.get("message") or "")
     why = " ".join(" ".join(filter(None, [str(status or ""), code, message])).split())[:300]
     retryable = code in RETRYABLE_CODES or not isinstance(status, int) or status in _RETRYABLE or not 300 <= status < 500
     if retryable:
-        return f"the server could not answer ({why or 'without a reason'})", True
+        return f"the server could not answer ({why or 'no reason given'})", True
     return f"the server refused the request ({why})", False
 
 
@@ -103,17 +105,32 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def answers(path: Path) -> Iterator[tuple[list[tuple[int, Answer]], list[str]]]:
-    """Yields a file's answers with the numbers of their lines, many at a time, and what is wrong with lines that hold none.
+class MatchedAnswers(NamedTuple):
+    """The answers in some lines of a result file: those to known requests, with the request's line in the vault; those to no
+    request; and what is wrong with lines that hold no answer."""
 
-    UserError: it cannot be read.
+    known: list[tuple[Line, Answer]]
+    unknown: list[UnknownAnswer]
+    unreadable: list[str]
+
+
+def matched_answers(path: Path, ledger: BatchLedger, batch: Batch | None = None) -> Iterator[MatchedAnswers]:
+    """Yields a file's answers, many at a time, matched to the requests of a batch or of the whole vault.
+
+    UserError: the file cannot be read.
     """
-    remaining = lines(path)
+    remaining, origin = lines(path), batch.batch_id if batch else path.name
     while chunk := list(islice(remaining, _CHUNK)):
-        readable, unreadable = [], []
+        answers, matched = [], MatchedAnswers([], [], [])
         for number, text in chunk:
             try:
-                readable.append((number, read(text)))
+                answers.append((number, read(text)))
             except NoResult as error:
-                unreadable.append(f"{path.name}, line {number}: {error}")
-        yield readable, unreadable
+                matched.unreadable.append(f"{path.name}, line {number}: {error}")
+        known = ledger.lines({answer.custom_id for _, answer in answers}, batch)
+        for number, answer in answers:
+            if line := known.get(answer.custom_id):
+                matched.known.append((line, answer))
+            else:
+                matched.unknown.append(UnknownAnswer(answer.custom_id, origin, number))
+        yield matched

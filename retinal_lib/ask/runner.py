@@ -1,4 +1,4 @@
-"""What the ways of carrying out a run have in common: what they take, what they tell meanwhile, and what they return."""
+"""What all modes of a run share: the plan they take, the progress they show, and the result they return."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -15,14 +15,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """One image of a plan: its state so far, and the request where it is to be asked for."""
+    """One image of a plan: its state so far, and the request, if it needs one."""
 
     row: ImageState
     request: Request | None = None
 
     def set_key(self, identity: dict) -> bool:
-        """Gives the row the key of its request to a teacher. False where there is none, or its picture cannot be read: the
-        image has then failed."""
+        """Sets the row's key to that of its request; returns False where there is no request, or its picture cannot be read, so
+        that the image has failed."""
         if self.request is None:
             return False
         try:
@@ -33,18 +33,18 @@ class PlannedImage:
         return True
 
 
-Plan = Callable[[], Iterator[PlannedImage]]  # gives every chosen image in order, anew each time it is called
+Plan = Callable[[], Iterator[PlannedImage]]  # yields every selected image in order, from the first each time it is called
 
 
 class Progress(NamedTuple):
-    """How far a run is: images that have a state, and what it is waiting for."""
+    """The progress of a run: how many images have a state, and what it is waiting for."""
 
     done: int
     note: str = ""
 
 
 class UnknownAnswer(NamedTuple):
-    """An answer that belongs to no request of this run, and where it was found."""
+    """An answer that belongs to no request of this run, and where it stands."""
 
     custom_id: str
     file: str  # or the batch
@@ -52,7 +52,7 @@ class UnknownAnswer(NamedTuple):
 
 
 class Change(NamedTuple):
-    """An image whose state is another than before."""
+    """An image whose state changed."""
 
     id: str
     image: str
@@ -63,33 +63,33 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run did, beside the states of images, which the vault keeps."""
+    """The result of a run, besides the states of images, which are in the vault."""
 
     asked: int = 0  # requests sent
     stopped: str = ""  # why no more were sent
-    over_budget: str = ""  # why the budget lets nothing more be asked
+    over_budget: str = ""  # why the budget allows no more requests
     no_result: str = ""  # why no image got an answer, where the user can do something about it
-    problems: tuple[str, ...] = ()  # what kept batches from being fetched
+    problems: tuple[str, ...] = ()  # why some batches could not be fetched
     unknown: tuple[UnknownAnswer, ...] = ()
-    unreadable: tuple[str, ...] = ()  # lines of result files that tell nothing
+    unreadable: tuple[str, ...] = ()  # lines of result files that hold no answer
     notes: tuple[str, ...] = ()  # sentences for the user
-    changes: tuple[Change, ...] = ()  # of a run that only checks again
-    to_ask: Estimate | None = None  # what the requests that were not sent would take
+    changes: tuple[Change, ...] = ()  # of mode recheck
+    to_ask: Estimate | None = None  # the tokens and cost of requests that were not sent
 
 
 class Runner(Protocol):
-    """Carries out a run in one of the modes."""
+    """One of the modes of a run."""
 
     @property
     def progress(self) -> Progress:
-        """How far it is; may be read from another thread."""
+        """The progress so far; may be read from another thread."""
 
     async def run(self, plan: Plan) -> RunResult:
         """Gives every image of the plan a state in the vault. UserError: the vault or a file cannot be written."""
 
 
 async def in_thread(work: Callable[[], T], stop: Callable[[], None] = lambda: None) -> T:
-    """Runs work in a thread. Where the run is interrupted, calls `stop` and waits for the work's end, since the vault is
+    """Runs work in a thread. Where the run is interrupted, calls `stop` and waits until the work has ended, since the vault is
     closed next."""
     task = asyncio.ensure_future(asyncio.to_thread(work))
     try:

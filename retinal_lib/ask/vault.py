@@ -16,10 +16,10 @@ from filelock import FileLock, Timeout
 from retinal_lib.errors import UserError
 
 FINAL = ("accepted", "rejected", "failed", "skipped")  # the states of a run that is complete
-# besides them, pending: an answer is under way, or is still to be asked for
+# besides them, pending: an answer is still to come, or still to be asked for
 _VERSION = 3
-# replies are never changed or deleted: they were paid for. batches and lines say what was packed, handed to a server and
-# came back (see batch_ledger.py). samples are the latest run's view, made anew by each run.
+# replies are never changed or deleted: they were paid for. batches and lines say which requests were sent and answered (see
+# batch_ledger.py). samples are the images' states in the latest run.
 _REPLIES = """
 CREATE TABLE replies (
   key TEXT NOT NULL, attempt INTEGER NOT NULL, sample TEXT NOT NULL, raw TEXT NOT NULL, request_id TEXT NOT NULL,
@@ -60,7 +60,7 @@ CREATE TABLE lines (
 
 
 class Reply(NamedTuple):
-    """A raw reply as it came, before anything was read from it."""
+    """A raw reply of a teacher."""
 
     key: str
     attempt: int
@@ -88,11 +88,11 @@ class ImageState:
     prompt: str = ""  # sha256 of the system prompt
     model: str = ""  # as the server named it
     conversation: list[dict[str, str]] = field(default_factory=list)
-    findings: list[dict] = field(default_factory=list)  # of the reply that decided: kind, severity, turn, part, span, text
-    repairs: list[dict] = field(default_factory=list)  # of each reply that the checks sent back: attempt, findings
-    traces: list[dict] = field(default_factory=list)  # of each number and claim: where it is said, and the cell that holds it
+    findings: list[dict] = field(default_factory=list)  # of the last reply: kind, severity, turn, part, span, text
+    repairs: list[dict] = field(default_factory=list)  # of each reply that was sent back: attempt, findings
+    traces: list[dict] = field(default_factory=list)  # of each number and claim: its place in the text, and its cell
     sources: list[dict] = field(default_factory=list)
-    usage: list[dict] = field(default_factory=list)  # of each of its replies: channel, tokens as counted, whether used
+    usage: list[dict] = field(default_factory=list)  # of each reply: channel, tokens, whether it was used
 
 
 _COLUMNS = [f.name for f in fields(ImageState)]
@@ -122,8 +122,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 class Vault:
-    """One run's SQLite file. Replies are written by `put`, which gathers what comes at once into one transaction and returns
-    when it is on disk. UserError: the file is no vault, or of another version."""
+    """One run's SQLite file. `save_reply` and `save_state` gather what comes at once into one transaction. UserError: the file
+    is no vault, or of another version."""
 
     def __init__(self, folder: Path):
         self.path = folder / "vault.sqlite"
@@ -132,19 +132,19 @@ class Vault:
         self._pending: list[tuple[str, tuple, asyncio.Future | None]] = []
         self._broken: UserError | None = None
         self._lock = threading.Lock()  # one transaction at a time
-        self._flushing: asyncio.Task | None = None
+        self._writing: asyncio.Task | None = None
 
     def _open(self) -> sqlite3.Connection:
         try:
             connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=30)
-            connection.execute("PRAGMA synchronous = FULL")  # a reply that was stored outlives a power cut
+            connection.execute("PRAGMA synchronous = FULL")  # a stored reply survives a power cut
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version < _VERSION:
                 made = (_REPLIES + _SCHEMA, _SINCE_1 + _SCHEMA, _SINCE_2)[version]
                 connection.executescript(f"BEGIN; {made} PRAGMA user_version = {_VERSION}; COMMIT;")
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA wal_autocheckpoint = 8000")  # pages: many replies at once are copied once
-            connection.execute("PRAGMA cache_size = -32000")  # KiB: the index of many replies fits in
+            connection.execute("PRAGMA wal_autocheckpoint = 8000")  # pages, so that many replies are copied at once
+            connection.execute("PRAGMA cache_size = -32000")  # KiB, enough for the index of many replies
         except sqlite3.OperationalError as error:
             raise UserError(f"{self.path} cannot be opened ({error}); give the run another out_dir") from error
         except sqlite3.DatabaseError as error:
@@ -174,37 +174,35 @@ class Vault:
         return found
 
     def rows(self, query: str, *values: object) -> Iterator[tuple]:
-        """Yields the rows that a query finds."""
+        """Yields the rows of a query."""
         return self._reader.execute(query, values)
 
     def write(self, *changes: tuple[str, Iterable[tuple]]) -> None:
-        """Carries out statements, each with its rows, in one transaction; it is on disk when this returns.
-
-        UserError: it cannot be written.
-        """
+        """Executes statements, each with its rows, in one transaction; returns when it is on disk. UserError: the vault cannot
+        be written."""
         if broken := self._transact(changes):
             raise broken
 
     def store(self, replies: Iterable[Reply], *changes: tuple[str, Iterable[tuple]]) -> None:
-        """Stores replies together with other changes; a reply that is there already stays as it is. UserError: as `write`."""
+        """Stores replies together with other changes; a stored reply is not changed. UserError: as `write`."""
         self.write((_PUT_REPLY, replies), *changes)
 
-    def settle_all(self, rows: Iterable[ImageState]) -> None:
+    def save_states(self, rows: Iterable[ImageState]) -> None:
         """Stores the states of images; returns when they are on disk. UserError: as `write`."""
         self.write((_PUT_STATE, [_values(row) for row in rows]))
 
     def samples(self) -> Iterator[ImageState]:
-        """Yields the latest run's images in order, read one by one."""
+        """Yields the images of the latest run in order, reading one at a time."""
         for row in self._reader.execute(f"SELECT {', '.join(_COLUMNS)} FROM samples ORDER BY position"):
             plain = len(row) - len(_NESTED)
             yield ImageState(*row[:plain], *map(orjson.loads, row[plain:]))
 
     def prompts(self) -> dict[str, int]:
-        """Counts the images that were asked for with each system prompt, by its sha256."""
+        """Returns the number of images for each system prompt, by its sha256."""
         return dict(self._reader.execute("SELECT prompt, count(*) FROM samples WHERE prompt != '' GROUP BY prompt").fetchall())
 
     def usage(self) -> list[tuple[str, str, str, dict[str, int], int]]:
-        """Sums the tokens of all replies of servers: (server, model, channel, tokens, replies without a count)."""
+        """Returns the tokens of all replies summed up: (server, model, channel, tokens, replies without a token count)."""
         names = ("prompt_tokens", "prompt_tokens_details.cached_tokens", "completion_tokens")
         sums = ", ".join(f"coalesce(sum(json_extract(raw, '$.usage.{name}')), 0)" for name in names)
         query = (
@@ -215,24 +213,25 @@ class Vault:
             (*row[:3], dict(zip(("prompt", "cached", "completion"), row[3:6], strict=True)), row[6]) for row in self.rows(query)
         ]
 
-    def begin(self) -> None:
+    def clear_states(self) -> None:
         """Deletes the states of the last run; replies stay."""
         self.write(("DELETE FROM samples", [()]))
 
-    async def put(self, reply: Reply) -> None:
+    async def save_reply(self, reply: Reply) -> None:
         """Stores a reply; returns when it is on disk."""
         done = asyncio.get_running_loop().create_future()
         self._queue(_PUT_REPLY, reply, done)
         await done
 
-    def settle(self, row: ImageState) -> None:
-        """Stores an image's state, with the next transaction: should it be lost, the next run makes it anew."""
+    def save_state(self, row: ImageState) -> None:
+        """Stores an image's state with the next transaction. Nothing is lost where that fails: the next run finds it out
+        again."""
         self._queue(_PUT_STATE, _values(row), None)
 
-    async def settled(self) -> None:
-        """Waits until everything is on disk. UserError: it cannot be written."""
-        while self._flushing is not None and not self._flushing.done():
-            await asyncio.wait([self._flushing])
+    async def flush(self) -> None:
+        """Waits until everything is on disk. UserError: the vault cannot be written."""
+        while self._writing is not None and not self._writing.done():
+            await asyncio.wait([self._writing])
         if self._broken:
             raise self._broken
 
@@ -240,13 +239,13 @@ class Vault:
         if self._broken:
             raise self._broken
         self._pending.append((statement, values, done))
-        if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.create_task(self._flush())
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_queue())
 
-    async def _flush(self) -> None:
+    async def _write_queue(self) -> None:
         while self._pending:
             batch, self._pending = self._pending, []
-            # shielded: a transaction that has begun in the thread is seen to its end, whatever is cancelled here
+            # shielded: a transaction that has begun in the thread ends, whatever is cancelled here
             outcome = await asyncio.shield(asyncio.to_thread(self._commit, batch))
             self._broken = self._broken or outcome
             for _, _, done in batch:

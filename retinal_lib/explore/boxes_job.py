@@ -130,10 +130,10 @@ class BoxJob(DatasetJob):
     def table(self) -> pd.DataFrame:
         """The dataset and what the job does with it, one row each."""
         if self.no_masks:
-            return self.glance(boxes=self.no_masks)
+            return self.summary_table(boxes=self.no_masks)
         masks = self.page.masks
         near = f"at most {masks.gap * 100:g} % of the picture's longer side apart that fill {masks.fill:.0%} of it or more"
-        return self.glance(
+        return self.summary_table(
             lesions=", ".join(many for _, many in masks.types.values()),
             landmarks=", ".join(masks.landmarks.values()) or "none",
             boxes=f"one for every cluster of lesions {near}; a description names the {self.page.max_boxes} largest of a type",

@@ -58,7 +58,7 @@ class Explore(DatasetJob):
     @property
     def table(self) -> pd.DataFrame:
         """The dataset, its source and terms, and the files on disk, one row each."""
-        return self.glance(citation=self.page.citation or "not stated", licence=self.page.licence)
+        return self.summary_table(citation=self.page.citation or "not stated", licence=self.page.licence)
 
     @cached_property
     def usable(self) -> list[str]:

@@ -1,1 +1,1 @@
-"""A run: from parameters to files."""
+"""Carries out a run, from its parameters to its files."""

@@ -1,4 +1,4 @@
-"""What one run works on, settled before anything is asked and handed down to all who carry it out."""
+"""What one run works with: settings, dataset, images, teacher and limits."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from retinal_lib.teacher.teachers import Teacher
 
 @dataclass(frozen=True)
 class RunContext:
-    """The settings of a run, its dataset with the chosen images, its teacher, and the limits of batches."""
+    """The settings of a run, its dataset with the selected images, its teacher, and the limits of batches."""
 
     settings: Settings
     page: Page
@@ -25,9 +25,9 @@ class RunContext:
 
     @property
     def prefix(self) -> str:
-        """What stands before an image's name in exported files."""
-        own = self.settings.image_prefix
-        return self.page.image_prefix if own is None else own
+        """The text before an image's name in exported files."""
+        prefix = self.settings.image_prefix
+        return self.page.image_prefix if prefix is None else prefix
 
     @property
     def asks_server(self) -> bool:
@@ -40,8 +40,8 @@ class RunContext:
         return self.asks_server and self.settings.images == "send"
 
     def estimate(self) -> cost.Estimate:
-        """Returns an empty account of what requests would take."""
+        """Returns an estimate of the tokens and cost of requests, to which none is added yet."""
         kind = self.settings.style or self.settings.track
         if not self.asks_server:
             return cost.Estimate(None, kind)
-        return cost.Estimate(self.teacher.price, kind, cost.allowed(self.settings.request))
+        return cost.Estimate(self.teacher.price, kind, cost.answer_limit(self.settings.request))

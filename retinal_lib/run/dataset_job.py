@@ -1,4 +1,4 @@
-"""Opens a dataset for a notebook: checks parameters, finds its files, chooses its images."""
+"""Opens a dataset for a notebook: checks parameters, finds files, selects images."""
 
 from functools import cached_property
 from typing import Self
@@ -14,9 +14,9 @@ from retinal_lib.run import selection, settings
 from retinal_lib.sample import draw
 
 
-def data(chosen: settings.Settings, page: Page) -> tuple[BaseDescription, bool]:
-    """Opens the dataset that settings name; the second value is True for a drawn sample, which stands in where a published
-    dataset is named without data_root. UserError: the data are not there, or cannot be read."""
+def open_dataset(chosen: settings.Settings, page: Page) -> tuple[BaseDescription, bool]:
+    """Opens the dataset that settings name. The second value is True for a drawn sample, which is used for a published dataset
+    without data_root. UserError: the data do not exist, or cannot be read."""
     root, tables = chosen.data_root, chosen.tables
     if chosen.dataset.casefold().endswith(".csv"):
         tables = {"all": chosen.dataset}
@@ -24,38 +24,38 @@ def data(chosen: settings.Settings, page: Page) -> tuple[BaseDescription, bool]:
     if drawn:
         root = draw.draw(page.name, paths.root() / "artifacts" / "sample" / page.name)
     elif root is None:
-        root = page.file.parent  # beside the page or table of one's own
+        root = page.file.parent  # the folder of the user's own page or table
     kind = CLASSES.get(page.name, BaseDescription)
     return kind(root, chosen.automorph_root, chosen.split, dataset=page, tables=tables), drawn
 
 
 class DatasetJob:
-    """A dataset opened for one notebook, such as boxes or explore; see `load`. `images` are the names of the chosen images,
-    unusable ones among them; `drawn` says that they are the project's own made-up eyes."""
+    """A dataset opened for one notebook, such as boxes or explore; see `load`. `images` are the names of the selected images,
+    with unusable ones; `drawn` is True for a sample of made-up eyes drawn by this project."""
 
     notebook = ""
 
     def __init__(self, chosen: settings.Settings):
         self.settings, self.page = chosen, page.page_of(chosen.dataset)
         self.folder = settings.notebook_folder(chosen, self.notebook)
-        self.data, self.drawn = data(chosen, self.page)
+        self.data, self.drawn = open_dataset(chosen, self.page)
         self.images = selection.images(self.data, chosen.subset, chosen.start, chosen.limit)
 
     @classmethod
     def load(cls, **parameters: object) -> Self:
-        """Opens a dataset by a notebook's parameters, named and meant as in generate.ipynb; None counts as not passed.
+        """Opens a dataset by a notebook's parameters, which are those of generate.ipynb; None counts as not passed.
 
         UserError: a parameter, a setting of params/<dataset>.yaml or the data are wrong, or the data-use terms forbid it."""
         return cls(settings.load(**parameters))
 
     @property
     def notes(self) -> list[str]:
-        """What was found and not found on disk, one sentence each; without names that would identify a participant."""
+        """Sentences on files that were found or are missing; without names that would identify a participant."""
         notes = [note.split(", the first ")[0] for note in self.data.notes] if self.page.private_names else self.data.notes
         return list(dict.fromkeys(notes))
 
     def title(self, image: str) -> str:
-        """Returns what an image is called where people look: its name, or its number where names identify participants."""
+        """Returns how an image is called in figures: by its name, or by its number where names identify participants."""
         return f"image {self._numbers[image]}" if self.page.private_names else image
 
     @cached_property
@@ -67,8 +67,8 @@ class DatasetJob:
         reason = self.data.skipped[image]
         return reason.replace(self.data.image(image).stem, self.title(image)) if self.page.private_names else reason
 
-    def glance(self, **more: str) -> pd.DataFrame:
-        """Returns the dataset and what is to be done with it, one row each."""
+    def summary_table(self, **more: str) -> pd.DataFrame:
+        """Returns a table of the dataset, its images and further rows."""
         drawn = "a sample drawn by this project, made-up eyes; pass data_root for your own copy"
         rows = {
             "dataset": f"{self.page.name}: {self.page.title}",

@@ -1,4 +1,4 @@
-"""A run from its settings to its files: what generate.ipynb shows, step by step."""
+"""A run from its settings to its files, in the steps of generate.ipynb."""
 
 import json
 import platform
@@ -56,20 +56,20 @@ class Job(DatasetJob):
         modes.check_terms(page.page_of(chosen.dataset), chosen)
         self.teacher = teachers.make(chosen)
         super().__init__(chosen)
-        limits = chosen.batch.at(self.teacher.server.name if chosen.teacher == "openai" else "")
+        limits = chosen.batch.for_server(self.teacher.server.name if chosen.teacher == "openai" else "")
         self.context = RunContext(chosen, self.page, self.data, self.images, self.teacher, limits, self.folder)
         self._planner = Planner(self.context)
         if chosen.budget_usd is not None:
             modes.check_budget(self.teacher, chosen.images == "send")
 
-    # --- what is shown before anything is asked -------------------------------------------------------------------
+    # --- before anything is asked -------------------------------------------------------------------------------
 
     @property
     def table(self) -> pd.DataFrame:
-        """The job at a glance, one row each."""
+        """A summary of the job, one row for each setting."""
         chosen, teacher = self.settings, self.teacher
         server = f" at {teacher.server.name}" if self.context.asks_server else ""
-        return self.glance(
+        return self.summary_table(
             track=" ".join(filter(None, [chosen.track, chosen.style])),
             teacher=f"{teacher.name}: {teacher.model}{server}",
             mode="dry run: nothing is sent" if chosen.dry_run else chosen.mode + (", waiting" if chosen.wait else ""),
@@ -78,11 +78,11 @@ class Job(DatasetJob):
         )
 
     def case(self, image: Image | str) -> Case:
-        """Returns the facts that this run tells of an image. UserError: it is unknown or skipped."""
+        """Returns an image with the facts that this run uses. UserError: it is unknown or skipped."""
         return self._planner.case(image)
 
     def first(self, count: int) -> list[Case]:
-        """Returns the first usable images with their facts. UserError: none of those chosen can be used."""
+        """Returns the first usable images with their facts. UserError: none of the selected images can be used."""
         usable = [name for name in self.images if name not in self.data.skipped]
         if not usable:
             first = self.images[0]
@@ -101,19 +101,19 @@ class Job(DatasetJob):
         return self._planner.prompt(case)
 
     def plan(self) -> Iterator[PlannedImage]:
-        """Yields every chosen image in order: with a request, or with the reason why there is none."""
+        """Yields every selected image in order: with a request, or with the reason why there is none."""
         return self._planner.images()
 
     # --- the run ----------------------------------------------------------------------------------------------------
 
     def run(self) -> Outcome:
-        """Asks for what is not answered yet, or fetches it, and writes the run's files.
+        """Asks for images without an answer, or fetches their answers, and writes the run's files. Interrupted or killed, it
+        loses no reply, and the next run continues from there.
 
-        UserError: another run holds the folder, or it cannot be written. Interrupted or killed, it loses no reply, and
-        the next run goes on from there.
+        UserError: another run is using the folder, or it cannot be written.
         """
         if self.settings.mode == "recheck" and not (self.folder / "vault.sqlite").is_file():
-            raise UserError(f"there is no run in {paths.display_path(self.folder)} to check again; give the out_dir of one")
+            raise UserError(f"there is no run in {paths.display_path(self.folder)} to check again; pass its out_dir")
         with locked(self.folder), Vault(self.folder) as vault:
             run_files.check_same_run(self.folder, self._run_name)
             runner = modes.runner(self.context, vault)
@@ -141,8 +141,8 @@ class Job(DatasetJob):
         outcome, before = tally.outcome(result, BatchLedger(vault)), run_files.images_before(self.folder)
         if before > len(self.images):
             fewer = (
-                f"The files are about {len(self.images)} images now; before this run they were about {before}. "
-                "Run again with what was chosen then to have those back: nothing is asked twice."
+                f"The files now hold {len(self.images)} images; before this run they held {before}. "
+                "To get those back, run again with the same images as then: nothing is asked twice."
             )
             outcome = replace(outcome, notes=(fewer, *outcome.notes))
         if outcome.counts["images"] != len(self.images):
@@ -156,17 +156,17 @@ class Job(DatasetJob):
 
     @property
     def _run_name(self) -> str:
-        """Dataset, track and style: what a run's folder is for."""
+        """Dataset, track and style, as manifest.json names the run."""
         return " ".join(filter(None, [self.page.name, self.settings.track, self.settings.style]))
 
     @property
     def _origin(self) -> dict[str, object]:
-        """What stands in each line of lineage."""
+        """The fields that are the same in each line of lineage.jsonl."""
         page = {"page": self.page.name, "page_sha256": files.sha256(self.page.model_dump_json())}
         return {**page, "teacher": self.teacher.name, "model": self.teacher.model, "checks": check.VERSION}
 
     def _manifest(self, vault: Vault, outcome: Outcome) -> dict:
-        """The whole run in one mapping, without times, so that a resumed run writes what an undisturbed one does."""
+        """The content of manifest.json; without times, so that a resumed run writes the same as an uninterrupted one."""
         texts, used = sorted(self._planner.prompts.values()), vault.prompts()
         inputs = {Source(path).relative_to(self.data.root).file: digest for path, digest in sorted(self.data.inputs.items())}
         fields = ("name", "title", "citation", "licence", "may_send")

@@ -1,4 +1,4 @@
-"""The modes of a run: who carries it out, where data may go, what it may cost."""
+"""The modes of a run: its runner, and the checks of data-use terms and budget."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,8 +9,8 @@ from retinal_lib.ask.batch_collect import BatchCollect
 from retinal_lib.ask.batch_ledger import PENDING, BatchLedger
 from retinal_lib.ask.batch_submit import BatchSubmit
 from retinal_lib.ask.direct import Direct
-from retinal_lib.ask.file_exchange import DryPass, Packing, Recheck, Unpacking
-from retinal_lib.ask.request_files import Pack, Queue
+from retinal_lib.ask.file_exchange import DryRun, PackMode, RecheckMode, UnpackMode
+from retinal_lib.ask.request_files import QueueCapacity, RequestFileWriter
 from retinal_lib.ask.runner import Runner
 from retinal_lib.ask.vault import Vault
 from retinal_lib.dataset.page import Page
@@ -22,32 +22,34 @@ from retinal_lib.teacher.teachers import OpenAITeacher
 
 
 def runner(context: RunContext, vault: Vault) -> Runner:
-    """Makes what carries out a run in its mode. UserError: its budget cannot be kept."""
+    """Makes the runner for a run's mode. UserError: what was spent so far cannot be counted against its budget."""
     chosen, folder = context.settings, context.folder
     if chosen.dry_run:
-        return DryPass(_closed_pack(context, vault, "would be asked for"), folder)
+        return DryRun(_closed_writer(context, vault, "would be asked for"), folder)
     if chosen.mode == "batch":
-        return BatchSubmit(vault, context.teacher, partial(_pack, context, vault), context.limits, folder, chosen.wait)
+        return BatchSubmit(vault, context.teacher, partial(_writer, context, vault), context.limits, folder, chosen.wait)
     if chosen.mode == "pack":
-        return Packing(partial(_pack, context, vault), folder)
+        return PackMode(partial(_writer, context, vault), folder)
     if chosen.mode == "unpack":
-        return Unpacking(_closed_pack(context, vault, "not packed yet; run with -p mode pack"), folder, chosen.results)
+        return UnpackMode(_closed_writer(context, vault, "not packed yet; run with -p mode pack"), folder, chosen.results)
     if chosen.mode == "recheck":
-        return Recheck(_closed_pack(context, vault, "not asked: this run only checks again what is on hand"), folder)
+        return RecheckMode(_closed_writer(context, vault, "not asked: this run only checks stored replies again"), folder)
     slow = chosen.images == "send" or context.page.kind("boxes") is not None
     collect = BatchCollect(vault, context.teacher, folder) if context.asks_server else None
     budget, limits = _budget(context, vault), _attempt_limits(chosen)
     return Direct(vault, context.teacher, budget, chosen.concurrency, limits, slow, collect)
 
 
-def _pack(context: RunContext, vault: Vault, queue: Callable[[], Queue] = Queue, **more: str) -> Pack:
+def _writer(
+    context: RunContext, vault: Vault, queue: Callable[[], QueueCapacity] = QueueCapacity, **more: str
+) -> RequestFileWriter:
     budget, limits = _budget(context, vault), _attempt_limits(context.settings)
-    return Pack(vault, context.teacher, budget, context.estimate(), context.limits, limits, queue, **more)
+    return RequestFileWriter(vault, context.teacher, budget, context.estimate(), context.limits, limits, queue, **more)
 
 
-def _closed_pack(context: RunContext, vault: Vault, reason: str) -> Pack:
-    """A pack that makes no request files, for this reason."""
-    return _pack(context, vault, lambda: Queue(closed=reason))
+def _closed_writer(context: RunContext, vault: Vault, reason: str) -> RequestFileWriter:
+    """A writer that writes no request files, for this reason."""
+    return _writer(context, vault, lambda: QueueCapacity(closed=reason))
 
 
 def _attempt_limits(chosen: Settings) -> AttemptLimits:
@@ -57,7 +59,7 @@ def _attempt_limits(chosen: Settings) -> AttemptLimits:
 
 
 def _budget(context: RunContext, vault: Vault) -> cost.Budget:
-    """The budget as it now is: what was paid, and what pending batches can cost."""
+    """The run's budget, with what was paid so far and what pending batches can cost."""
     limit = context.settings.budget_usd
     if limit is None or context.settings.dry_run:
         return cost.Budget(None, None)
@@ -74,11 +76,11 @@ def _budget(context: RunContext, vault: Vault) -> cost.Budget:
 
 
 def _price(context: RunContext, server_: str, model: str) -> cost.Price:
-    """The price of what lies in a run's folder. UserError: it is not known, so that a budget cannot be kept."""
-    price = cost.find(server_, model) if server_ else context.teacher.price  # the first version did not keep the server
+    """The price of a model whose replies are in the run's folder. UserError: it is not in prices.yaml."""
+    price = cost.find_price(server_, model) if server_ else context.teacher.price  # the first version of vaults has no server
     if price is None:
         raise UserError(
-            f"budget_usd needs a price for {model} at {server_} too, whose replies lie in "
+            f"budget_usd also needs a price for {model} at {server_}, whose replies are in "
             f"{paths.display_path(context.folder)}; add it to {paths.display_path(cost.prices_file())}"
         )
     return price
@@ -88,11 +90,11 @@ def check_terms(page: Page, chosen: Settings) -> None:
     """Checks that the dataset's terms allow its data to go where the run sends it. UserError: they do not."""
     if chosen.teacher == "offline" or chosen.mode in ("unpack", "recheck") or page.may_send == "yes":
         return
-    if chosen.mode == "pack" and server.unnamed():  # it is not known where its files go
+    if chosen.mode == "pack" and server.has_no_address():  # its files may go anywhere
         if not chosen.terms_accepted:
             raise UserError(
-                f"request files of {page.name} would hold facts about its images ({page.licence}): {page.terms}; if they "
-                "will be answered only on machines where this data may be, pass -p terms_accepted True"
+                f"request files of {page.name} contain facts about its images ({page.licence}): {page.terms}; if you "
+                "send them only to machines where this data may be, pass -p terms_accepted True"
             )
         return
     if server.is_loopback(server.address()):
@@ -107,7 +109,7 @@ def check_terms(page: Page, chosen: Settings) -> None:
 
 
 def check_budget(teacher: OpenAITeacher, pictures: bool) -> None:
-    """Checks that the cost of a request has a known upper bound. UserError: it has none, so that a budget cannot be kept."""
+    """Checks that the highest cost of a request is known. UserError: it is not, so that a budget cannot be kept."""
     where = paths.display_path(cost.prices_file())
     if teacher.price is None:
         raise UserError(f"budget_usd needs a price for {teacher.model} at {teacher.server.name}; add it to {where}")

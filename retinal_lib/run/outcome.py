@@ -1,4 +1,4 @@
-"""The result of a run: the state of each image, reasons, and the checks counted."""
+"""The result of a run: counts of images by state and reason, findings of the checks, and the cost."""
 
 import datetime
 import re
@@ -26,8 +26,8 @@ from retinal_lib.teacher.cost import Estimate
 
 @dataclass
 class Checks:
-    """Conversations with a finding, by kind and severity: `before` in the first that an image got, `after` in the last.
-    `repaired` counts images that were accepted after findings were sent back, `rejected` those that still had errors."""
+    """Numbers of conversations with a finding, by kind and severity: `before` repair and `after` it. `repaired` counts images
+    accepted after their findings were sent back to the teacher, `rejected` those that still had errors."""
 
     version: int
     before: Counter = field(default_factory=Counter)
@@ -45,7 +45,7 @@ class Checks:
 
     @property
     def table(self) -> pd.DataFrame:
-        """Kinds of findings, the most frequent first, and in how many conversations each was before and after repair."""
+        """Kinds of findings, the most frequent first, with the numbers of conversations before and after repair."""
         kinds = sorted({*self.before, *self.after}, key=lambda kind: (-self.before[kind], kind))
         return FullTable(
             [(*kind, self.before[kind], self.after[kind]) for kind in kinds], columns=["finding", "severity", "before", "after"]
@@ -57,12 +57,12 @@ class Checks:
         if not self.before:
             return "The checks found nothing."
         text = f"{count(self.repaired, 'conversation')} put right after a corrective turn, "
-        text += f"{self.rejected:,} rejected for what remained"
+        text += f"{self.rejected:,} rejected for errors that remained"
         warned = sum(n for (_, severity), n in self.after.items() if severity == "warning")
         return text + (f"; {count(warned, 'warning')} to look at in lineage.jsonl." if warned else ".")
 
     def manifest(self) -> dict:
-        """Returns the checks as they stand in manifest.json."""
+        """Returns the checks for manifest.json."""
         counts_by_kind = {
             name: [{"kind": kind, "severity": severity, "conversations": n} for (kind, severity), n in sorted(counts.items())]
             for name, counts in (("before_repair", self.before), ("after_repair", self.after))
@@ -73,11 +73,11 @@ class Checks:
 if TYPE_CHECKING:
     from retinal_lib.drawing import Figure
 
-_SHOWN = 10  # examples that an outcome keeps
+_SHOWN = 10  # examples in an outcome
 
 
 class Reason(NamedTuple):
-    """Why images are in a state; `first` is the first of them."""
+    """The reason why a number of images is in a state; `first` is the first of them."""
 
     state: str
     reason: str
@@ -95,7 +95,7 @@ class PendingBatch(NamedTuple):
 
 
 class Example(NamedTuple):
-    """An accepted conversation with its picture: the picture's path, what it is called, and the turns as exported."""
+    """An accepted conversation: its picture's path, its title, and the turns as exported."""
 
     path: Path
     title: str
@@ -104,9 +104,9 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a run. `state` is complete, pending, over budget, stopped or dry run; `asked` counts the requests sent now
-    (None: the teacher has no server); `examples` are the first accepted conversations; `notes` are further sentences;
-    `no_result` says why the run produced no conversations, where the user can do something about it."""
+    """The result of a run. `state` is complete, pending, over budget, stopped or dry run; `asked` counts the requests sent in
+    this run (None: the teacher has no server); `examples` are the first accepted conversations; `notes` are sentences for the
+    user; `no_result` says why the run produced no conversations, where the user can do something about it."""
 
     state: str
     counts: dict[str, int]
@@ -125,7 +125,7 @@ class Outcome:
 
     @property
     def tokens(self) -> dict[str, int]:
-        """Prompt and completion tokens of all replies on hand, as the server counted them."""
+        """Prompt and completion tokens of all stored replies, as counted by the server."""
         return self.cost.tokens()
 
     def show(self, count: int = 3) -> "Figure":
@@ -143,54 +143,56 @@ class Outcome:
 
     @property
     def table(self) -> pd.DataFrame:
-        """How many images are in each state, and why; the most frequent reasons of a state first."""
+        """The number of images in each state, by reason, the most frequent first."""
         rows = [Reason("accepted", "a conversation was written", self.counts["accepted"], "")]
         rows += sorted(self.reasons, key=lambda row: (row.state, -row.images))
         return FullTable(rows, columns=["state", "reason", "images", "first image"])
 
     @property
     def summary(self) -> str:
-        """The counts in one sentence; below it what is pending, and what to do next."""
+        """The counts in one sentence; below it notes on what is pending and what to do next."""
         counts = dict(self.counts)
         total = counts.pop("images")
         text = f"{total} images: " + ", ".join(f"{count} {state}" for state, count in counts.items())
         if self.asked is not None:
-            text += f"; {count(self.asked, 'request')} sent now, {sum(self.tokens.values()):,} tokens for all replies on hand"
+            text += f"; {count(self.asked, 'request')} sent now, {sum(self.tokens.values()):,} tokens for all stored replies"
         checks = [self.checks.summary] if self.checks.before else []
         return "\n".join([text, *checks, *self.notes])
 
     @property
     def files(self) -> pd.DataFrame:
-        """The run's files and what each holds."""
-        known = run_files.FILES | run_files.AT_TIMES
-        names = [name for name in known if (path := self.folder / name).is_file() or (path.is_dir() and any(path.iterdir()))]
-        return FullTable({"holds": [known[n] for n in names]}, index=[paths.display_path(self.folder / n) for n in names])
+        """The run's files with their content."""
+        contents = run_files.FILES | run_files.AT_TIMES
+        names = [name for name in contents if (path := self.folder / name).is_file() or (path.is_dir() and any(path.iterdir()))]
+        return FullTable({"holds": [contents[n] for n in names]}, index=[paths.display_path(self.folder / n) for n in names])
 
     def require(self) -> None:
-        """Raises an error where the run is to count as failed. UserError: it stopped, no conversation was written, or a larger
-        share of the asked images failed than `max_failed` allows. A run whose answers are pending has not failed, nor has
-        one that ended at its budget."""
+        """Checks that the run has not failed. A run with pending answers, or one that ended at its budget, has not failed.
+
+        UserError: it stopped, no conversation was written, or more images failed than `max_failed` allows.
+        """
         if self.no_result:
             raise UserError(self.no_result)
         if self.stopped and (pending := self.counts.get("pending")):
-            raise UserError(f"the run stopped: {self.stopped}; {count(pending, 'image')} wait; run again to go on")
+            without = f"{count(pending, 'image')} without an answer"
+            raise UserError(f"the run stopped: {self.stopped}; {without}; run again to continue")
         if self.state in ("dry run", "pending") or (self.state == "over budget" and self.counts["accepted"]):
             return
-        bad = self.counts["rejected"] + self.counts["failed"]
+        failed = self.counts["rejected"] + self.counts["failed"]
         asked = self.counts["images"] - self.counts["skipped"]
         why = "; ".join(f"{row.images} {row.state}: {row.reason}" for row in self.reasons)
-        where = f"every one is listed in {paths.display_path(self.folder / 'failures.jsonl')}; {self.again}"
+        where = f"all are listed in {paths.display_path(self.folder / 'failures.jsonl')}; {self.again}"
         if not self.counts["accepted"]:
             raise UserError(f"no conversation was written for {self.counts['images']} images ({why}); {where}")
-        if bad > self.max_failed * asked:
+        if failed > self.max_failed * asked:
             raise UserError(
-                f"{bad} of {asked} images have no conversation, more than max_failed {self.max_failed:g} allows ({why}); "
+                f"{failed} of {asked} images have no conversation, more than max_failed {self.max_failed:g} allows ({why}); "
                 f"{where}"
             )
 
 
 class Tally:
-    """Counts a run's images one by one into an Outcome. `estimate` is for the first request of every image."""
+    """The counts of a run, image by image, from which `outcome` is made. `estimate` is for the first request of every image."""
 
     def __init__(self, context: RunContext, estimate: Estimate):
         self._context = context
@@ -216,7 +218,7 @@ class Tally:
             self._examples.append(Example(self._context.data.image(row.image).path, title, row.conversation))
 
     def outcome(self, result: RunResult, ledger: BatchLedger) -> Outcome:
-        """Returns the outcome of a run, for the images added so far."""
+        """Returns the outcome of a run with the images added so far."""
         chosen, pending, own_server = self._context.settings, self._counts["pending"], self._context.teacher.origin[0]
         batches = ledger.batches(*PENDING)
         state = "stopped" if result.stopped else "pending" if pending else "complete"
@@ -246,9 +248,9 @@ class Tally:
 def _notes(
     result: RunResult, chosen: Settings, batches: list[Batch], own_server: str, pending: int, state: str
 ) -> Iterator[str]:
-    """What there is to tell beside the counts."""
+    """Sentences for the user besides the counts."""
     if state == "dry run":
-        yield f"Dry run: nothing was sent, {pending} requests would be; the run's files are as they were."
+        yield f"Dry run: nothing was sent, {pending} requests would be; the run's files are unchanged."
         return
     if chosen.mode == "recheck":
         yield from result.notes
@@ -260,13 +262,13 @@ def _notes(
     if chosen.mode in ("batch", "direct") and any(batch.server == own_server for batch in batches):
         yield "Run the same command again to fetch the answers; a batch may take up to 24 hours."
     if state == "over budget":
-        yield f"The budget of {chosen.budget_usd:g} USD is reached: {pending} images are not asked. Raise budget_usd to go on."
+        yield f"The budget of {chosen.budget_usd:g} USD is reached: {pending} images are not asked. Raise it to continue."
     elif pending and chosen.mode in ("pack", "unpack"):
         yield from result.notes
     if number := len(result.unknown):
         first = ", ".join(f"{name} ({file}, line {line})" for name, file, line in result.unknown[:3])
         answers, were = ("answer belongs", "was") if number == 1 else ("answers belong", "were")
-        yield f"{number} {answers} to no request of this run and {were} not taken (unknown.jsonl), the first: {first}"
+        yield f"{number} {answers} to no request of this run and {were} not used (unknown.jsonl), the first: {first}"
     if result.unreadable:
         first = "; ".join(result.unreadable[:3])
         yield f"{count(len(result.unreadable), 'line')} of the result files cannot be read, the first: {first}"
@@ -291,6 +293,6 @@ def _status(batch: Batch) -> str:
 
 
 def _without_numbers(reason: str) -> str:
-    """A reason without what differs from image to image, so that equal ones count together."""
+    """A reason without the numbers of its image, so that equal reasons are counted together."""
     reason = re.sub(r"\brow \d+", "row …", reason)
     return re.sub(r"\bits [\d,]+ (?=tokens|bytes)", "its … ", reason)

@@ -1,4 +1,4 @@
-"""The plan of a run: each chosen image with its request, or with the reason why there is none."""
+"""The plan of a run: each selected image with its request, or with the reason why there is none."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,8 +16,8 @@ from retinal_lib.teacher.teachers import Request
 
 
 class Planner:
-    """Puts the requests of a run together. `prompts` are those made so far, by the aspects that an image has; `estimate` is
-    for the requests of the latest pass."""
+    """The maker of a run's requests. `prompts` are the system prompts so far, by the aspects that an image has; `estimate` is
+    for the requests of the latest pass over `images`."""
 
     def __init__(self, context: RunContext):
         self.context = context
@@ -26,7 +26,7 @@ class Planner:
         self._aspects = frozenset(prompt.track_aspects(context.settings.track))
 
     def case(self, image: Image | str) -> Case:
-        """Returns all facts that the run's track tells of an image; their files are relative to the dataset's folder.
+        """Returns an image with the facts that the run's track uses; their files are relative to the dataset's folder.
         UserError: the image is unknown or skipped."""
         case, root = self.context.data.describe(image), self.context.data.root
         facts = [f._replace(source=f.source.relative_to(root)) for f in case.facts if f.aspect in self._aspects]
@@ -43,7 +43,7 @@ class Planner:
         return self.prompts[case.aspects]
 
     def images(self) -> Iterator[PlannedImage]:
-        """Yields every chosen image in order: with a request, or with the reason why there is none."""
+        """Yields every selected image in order: with a request, or with the reason why there is none."""
         self.estimate = self.context.estimate()
         for position, name in enumerate(self.context.images):
             image = self._planned(position, self.context.data.image(name))
@@ -62,7 +62,7 @@ class Planner:
             return PlannedImage(row)
         case = self.case(image)
         if all(fact.name == "modality" for fact in case.facts):
-            row.reason = "; ".join(["nothing is known of it", *case.missing])
+            row.reason = "; ".join(["nothing is known about it", *case.missing])
             return PlannedImage(row)
         system, chosen = self.prompt(case), self.context.settings
         row.state, row.prompt, row.sources = "failed", files.sha256(system), source_rows(case.facts)

@@ -1,4 +1,5 @@
-"""Files out of the vault, each written beside its place and atomic_write in, so that a reader never meets half a file."""
+"""Writes the files of a run from the vault. Each is first written under another name, then renamed, so that nobody reads an
+incomplete file."""
 
 import json
 from contextlib import ExitStack
@@ -20,17 +21,17 @@ FILES = {
 AT_TIMES = {
     "card.md": "the dataset card: sources, licences, counts, checks, limits; read it before you train or pass on",
     "changes.jsonl": "images whose state another check changed, and why",
-    "unknown.jsonl": "answers that belong to no request of this run, and were not taken",
+    "unknown.jsonl": "answers that belong to no request of this run, and were not used",
     "requests": "request files for another machine",
     "batches": "request files of pending batches",
-    "reviews.jsonl": "what reviewers decided, line by line; running again leaves it as it is",
-    "exports": "the conversations in the forms that trainers read",
+    "reviews.jsonl": "what reviewers decided, line by line; running again does not change it",
+    "exports": "the conversations in the formats of training tools",
 }
 
 
 class Files:
-    """The files of a run, written one image after the other; `origin` stands in each lineage line. The same images give the
-    same bytes. All files are renamed into place together when the block ends without an error."""
+    """The files of a run, written image by image; `origin` are fields of each lineage line. Equal images give equal bytes.
+    All files are renamed together when the block ends without an error."""
 
     def __init__(self, folder: Path, prefix: str, origin: dict):
         self._folder, self._prefix, self._origin, self._first = folder, prefix, origin, True
@@ -45,7 +46,7 @@ class Files:
         return self
 
     def add(self, row: ImageState) -> None:
-        """Writes one image: its conversation and where that comes from, or why there is none."""
+        """Writes one image: its conversation and lineage, or why there is no conversation."""
         if row.state != "accepted":
             self._failures.write(json_line(_failure(row, self._prefix)) + "\n")
             return
@@ -62,25 +63,27 @@ class Files:
 
 
 def check_same_run(folder: Path, title: str) -> None:
-    """UserError: the folder holds the files of another dataset or track, which this run would replace."""
-    try:
-        held = json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get("run", title)
-    except (OSError, ValueError, AttributeError):  # no run was finished here
-        return
-    if held != title:
-        raise UserError(f"{folder} holds the conversations of {held}; give {title} another out_dir")
+    """Checks that a folder has no files of another dataset or track, which this run would replace. UserError: it has."""
+    if (run := _finished_run(folder).get("run", title)) != title:
+        raise UserError(f"{folder} holds the conversations of {run}; pass another out_dir for {title}")
 
 
 def images_before(folder: Path) -> int:
-    """Counts the images that the files of a folder are about; 0 where no run was finished there."""
+    """Returns the number of images in the files of a folder; 0 where no run was finished there."""
+    return _finished_run(folder).get("counts", {}).get("images", 0)
+
+
+def _finished_run(folder: Path) -> dict:
+    """The manifest of the run that was last finished in a folder; empty without one."""
     try:
-        return int(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["counts"]["images"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def write_lines(path: Path, entries: list[dict]) -> None:
-    """Writes entries as JSON lines; without any, there is no such file. UserError: it cannot be written."""
+    """Writes entries as JSON lines; without entries, deletes the file. UserError: it cannot be written."""
     if not entries:
         path.unlink(missing_ok=True)
         return
@@ -89,21 +92,23 @@ def write_lines(path: Path, entries: list[dict]) -> None:
 
 
 def write_manifest(folder: Path, manifest: dict) -> None:
-    """Writes manifest.json, last of all: with it, the run's files are whole."""
+    """Writes manifest.json; written last, it shows that the run's files are complete."""
     with atomic_write(folder / "manifest.json") as file:
         file.write(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n")
 
 
 def conversation_entry(row: ImageState, prefix: str) -> dict:
-    """Returns an accepted image's entry of conversations.jsonl; `prefix` stands before the image's name."""
+    """Returns an accepted image's entry of conversations.jsonl, with `prefix` before the image's name."""
     return {"id": row.id, "image": f"{prefix}{row.image}", "conversations": row.conversation}
+
+
+def _image(row: ImageState, prefix: str) -> dict:
+    return {"id": row.id, "image": f"{prefix}{row.image}", "split": row.split}
 
 
 def _failure(row: ImageState, prefix: str) -> dict:
     return {
-        "id": row.id,
-        "image": f"{prefix}{row.image}",
-        "split": row.split,
+        **_image(row, prefix),
         "state": row.state,
         "reason": row.reason,
         "attempts": row.attempt,
@@ -114,9 +119,7 @@ def _failure(row: ImageState, prefix: str) -> dict:
 
 def _lineage(row: ImageState, prefix: str, origin: dict) -> dict:
     return {
-        "id": row.id,
-        "image": f"{prefix}{row.image}",
-        "split": row.split,
+        **_image(row, prefix),
         "sources": row.sources,
         "prompt_sha256": row.prompt,
         **origin,

@@ -1,4 +1,4 @@
-"""Chooses the images of a run: all, or those that a list or a condition names, from `start` on, at most `limit`."""
+"""Selects the images of a run: all, or those in a list or fitting a condition, from `start` on, at most `limit`."""
 
 import tokenize
 from pathlib import Path
@@ -27,9 +27,9 @@ UNREADABLE = (
 
 
 def images(data: BaseDescription, subset: str | None, start: int, limit: int | None) -> list[str]:
-    """Returns image names in natural order, skipped ones among them, so that each gets a state.
+    """Returns the names of the selected images in natural order, with skipped ones, so that each gets a state.
 
-    UserError: a listed name is no image, a condition cannot be read, or nothing is left.
+    UserError: a listed name is no image, a condition cannot be read, or no image is left.
     """
     names = sorted([*data.images, *data.skipped], key=natural)
     if subset:
@@ -39,7 +39,7 @@ def images(data: BaseDescription, subset: str | None, start: int, limit: int | N
         raise UserError(f"no image fits subset {subset!r}; pass another, or none for all {len(data.images)} images")
     chosen = names[start : None if limit is None else start + limit]
     if not chosen:
-        raise UserError(f"start {start} lies beyond the last of {len(names)} images")
+        raise UserError(f"start {start} leaves no image: there are {len(names)}; pass a smaller start")
     return chosen
 
 
@@ -66,15 +66,17 @@ def _listed(data: BaseDescription, path: Path, names: list[str]) -> list[str]:
         word = line.strip()
         if not word:
             continue
-        place = Path(word.replace("\\", "/"))
-        matching = by_key.get(word.casefold()) or by_key.get(place.name.casefold()) or by_key.get(image_key(word), [])
-        if place.parent.name in data.page.splits:  # "test/1.png" is not the 1.png of another split
-            matching = [name for name in matching if data.image(name).split == place.parent.name]
+        path_in_list = Path(word.replace("\\", "/"))
+        matching = by_key.get(word.casefold()) or by_key.get(path_in_list.name.casefold()) or by_key.get(image_key(word), [])
+        if path_in_list.parent.name in data.page.splits:  # "test/1.png" is not the 1.png of another split
+            matching = [name for name in matching if data.image(name).split == path_in_list.parent.name]
         if not matching:
             like = "" if data.page.private_names else f"; names are like {names[0]}"
             raise UserError(f"{path}, line {number}: {data.page.name} has no image {word!r}{like}")
         if len(matching) > 1:
-            raise UserError(f"{path}, line {number}: {word!r} may be {' or '.join(matching)}; write it so, or pass split")
+            raise UserError(
+                f"{path}, line {number}: {word!r} matches {' and '.join(matching)}; write the full name, or pass split"
+            )
         chosen[matching[0]] = True
     return sorted(chosen, key=natural)
 
@@ -85,9 +87,9 @@ def _fitting(data: BaseDescription, condition: str, names: list[str]) -> list[st
         fits = labels.eval(condition, engine="python")
     except UNREADABLE as error:
         raise _no_condition(condition, labels, " ".join(str(error).split())) from error
-    # a number or a list would choose images by their place
+    # a number or a list would select images by their position
     if not isinstance(fits, pd.Series) or not all(isinstance(fit, bool) for fit in fits.dropna().tolist()):
-        raise _no_condition(condition, labels, "it is not true or false of each image")
+        raise _no_condition(condition, labels, "it is not true or false for each image")
     chosen = set(labels["image"][fits.fillna(False).astype(bool)])
     return [name for name in names if name in chosen]
 

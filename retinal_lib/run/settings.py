@@ -1,4 +1,4 @@
-"""Settings of a run: the notebook's parameters, over params/<dataset>.yaml, over the defaults."""
+"""Settings of a run: from the notebook's parameters, else params/<dataset>.yaml, else the defaults."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ PATHS = ("data_root", "automorph_root", "results", "out_dir")
 
 
 class Settings(BaseModel):
-    """One run. The first block are the notebook's parameters, the second stands in params/<dataset>.yaml only."""
+    """The settings of one run. The first block are the notebook's parameters; the second is in params/<dataset>.yaml only."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
     dataset: str
@@ -43,11 +43,11 @@ class Settings(BaseModel):
     seed: Whole = 0
     out_dir: Path | None = None
 
-    image_prefix: str | None = None  # stands before an image's name in exported files
-    tables: dict[str, str] = {}  # split -> label table below data_root, where it differs from the published one
-    hidden_text: str | None = None  # a sentence of your own that is told of every image
-    attempts: Whole = Field(3, ge=1, le=10)  # how often an image is asked for in all, where the reply cannot be used
-    request: dict[str, Any] = {}  # passed on with each request, such as temperature
+    image_prefix: str | None = None  # the text before an image's name in exported files
+    tables: dict[str, str] = {}  # split -> label table in data_root, where it differs from the published one
+    hidden_text: str | None = None  # a sentence of your own that is added to every image's facts
+    attempts: Whole = Field(3, ge=1, le=10)  # how often an image is asked for in all, where replies are unusable
+    request: dict[str, Any] = {}  # options sent with each request, such as temperature
     batch: BatchSettings = BatchSettings()
 
     @property
@@ -81,14 +81,14 @@ def dataset_name(dataset: str) -> str:
 
 
 def is_own(dataset: str) -> bool:
-    """Whether a dataset is given by the path of the user's own page or table."""
+    """Says whether a dataset is the path of the user's own page or table."""
     return dataset.casefold().endswith((".csv", ".yaml", ".yml"))
 
 
 def load(**parameters: object) -> Settings:
     """Reads the settings of a run; a parameter that is None counts as not passed.
 
-    UserError: an unknown parameter, key or dataset, or a value that a setting cannot have; named with its place.
+    UserError: an unknown parameter, key or dataset, or a value that a setting cannot have; with its file.
     """
     for name in parameters:
         if name not in NOTEBOOK:
@@ -99,11 +99,11 @@ def load(**parameters: object) -> Settings:
     if is_own(passed["dataset"]):
         passed["dataset"] = str(paths.resolve(passed["dataset"]))
     file = params_file(dataset_name(passed["dataset"]))
-    kept = _from_file(file)
+    from_file = _from_file(file)
     for name in PATHS:
         if isinstance(passed.get(name), str | Path):
             passed[name] = paths.resolve(passed[name])
-    settings = _valid(kept, passed, file)
+    settings = _valid(from_file, passed, file)
     _check(settings)
     if settings.track == "alignment" and settings.style is None:
         settings = settings.model_copy(update={"style": STYLES["alignment"][0]})
@@ -115,8 +115,8 @@ def _check(chosen: Settings) -> None:
     if chosen.track == "instruction" and chosen.style is not None:
         raise UserError(f"style {chosen.style!r} belongs to the alignment track; leave style out, or pass -p track alignment")
     if chosen.teacher == "offline":
-        for name, value, plain in (("mode", chosen.mode, "direct"), ("budget_usd", chosen.budget_usd, None)):
-            if value not in (plain, "recheck"):
+        for name, value, default in (("mode", chosen.mode, "direct"), ("budget_usd", chosen.budget_usd, None)):
+            if value not in (default, "recheck"):
                 raise UserError(
                     f"{name} {value!r} needs a server, which the offline teacher does not use: "
                     "pass -p teacher openai and -p model"
@@ -128,7 +128,7 @@ def _check(chosen: Settings) -> None:
 
 
 def params_file(name: str) -> Path:
-    """Returns the path at which a lab keeps its settings of a dataset."""
+    """Returns the path of the user's settings for a dataset."""
     return paths.root() / "params" / f"{name}.yaml"
 
 
@@ -140,7 +140,7 @@ def _from_file(file: Path) -> dict[str, object]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{paths.display_path(file)}: not readable as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
-        raise UserError(f"{paths.display_path(file)}: expected settings such as 'data_root: /data/ODIR-5K', one on a line")
+        raise UserError(f"{paths.display_path(file)}: expected settings such as 'data_root: /data/ODIR-5K', one in a line")
     known = [name for name in Settings.model_fields if name != "dataset"]
     for name in content:
         if name not in known:
@@ -151,13 +151,13 @@ def _from_file(file: Path) -> dict[str, object]:
     return {name: value for name, value in content.items() if value is not None}
 
 
-def _valid(kept: dict[str, object], passed: dict[str, object], file: Path) -> Settings:
-    # a style kept for the alignment track must not stop a run of the other one
-    track = passed.get("track", kept.get("track", "instruction"))
+def _valid(from_file: dict[str, object], passed: dict[str, object], file: Path) -> Settings:
+    # a style in the file, for the alignment track, must not stop a run of the instruction track
+    track = passed.get("track", from_file.get("track", "instruction"))
     if track == "instruction" and "style" not in passed:
-        kept = {name: value for name, value in kept.items() if name != "style"}
+        from_file = {name: value for name, value in from_file.items() if name != "style"}
     try:
-        return Settings(**{**kept, **passed})
+        return Settings(**{**from_file, **passed})
     except ValidationError as error:
         if error.errors()[0]["loc"][0] in passed:
             raise UserError(f"parameter {validation_text(error)}") from error
@@ -165,13 +165,13 @@ def _valid(kept: dict[str, object], passed: dict[str, object], file: Path) -> Se
 
 
 def notebook_folder(chosen: Settings, notebook: str) -> Path:
-    """Returns the absolute folder that a notebook writes into: boxes and explore have their own, others use the run's."""
+    """Returns the absolute folder that a notebook writes to: boxes and explore have their own, others use the run's."""
     if notebook not in ("boxes", "explore"):
         return chosen.folder
     return chosen.out_dir or paths.root() / "artifacts" / f"{chosen.name}-{notebook}"
 
 
 def folder(parameters: dict[str, object], notebook: str = "generate") -> Path:
-    """Returns the absolute folder that a notebook with these parameters writes into. UserError: as `load`."""
-    known = {name: value for name, value in parameters.items() if name in NOTEBOOK}
-    return notebook_folder(load(**known), notebook)
+    """Returns the absolute folder that a notebook with these parameters writes to. UserError: as `load`."""
+    of_run = {name: value for name, value in parameters.items() if name in NOTEBOOK}
+    return notebook_folder(load(**of_run), notebook)

@@ -1,5 +1,5 @@
-"""Measures of whole runs: repeated questions and answers, variety, balance, sentences without a fact, what a reader who sees no
-picture could guess, and pictures that are nearly the same."""
+"""Measures of whole runs: repeated questions and answers, variety, balance, sentences without a fact, answers that could be
+guessed without the picture, and pictures that are nearly equal."""
 
 import json
 import re
@@ -22,14 +22,14 @@ _WORD = re.compile(r"[a-zµ]+|\d+(?:\.\d+)?|%")
 _SMALL = frozenset("the a an is are of in to and it this that with for on at by as be was were has have".split())
 _TOPICS = {"disease", "quality", "eye", "lesion", "picture"}  # of questions
 _BITS = np.array([value.bit_count() for value in range(256)], dtype=np.uint16)
-NEAR = 16  # bits of 256 in which two pictures' hashes may differ and be called nearly the same
+NEAR = 16  # bits of 256 in which the hashes of nearly equal pictures may differ
 
 
 class Survey:
-    """Counts conversations one by one; `report` returns the measures."""
+    """Counts of conversations added one by one; `report` returns the measures."""
 
     def __init__(self) -> None:
-        self.conversations = self.sentences = self.ungrounded = 0
+        self.conversations = self.sentences = self.unsupported = 0
         self._lengths: Counter[int] = Counter()  # in turns
         self._openings: Counter[tuple[str, ...]] = Counter()
         self._texts: dict[str, Counter[int]] = {"questions": Counter(), "answers": Counter()}
@@ -40,7 +40,7 @@ class Survey:
         self._answers_to: dict[str, Counter[str]] = defaultdict(Counter)  # topic of a question -> labels in its answer
 
     def add(self, turns: Iterable[Turn], traces: list[dict]) -> None:
-        """Counts a conversation, with its traces as lineage.jsonl has them."""
+        """Counts a conversation, given its traces from lineage.jsonl."""
         questions, answers = zip(*turns, strict=True)
         self.conversations += 1
         self._lengths[len(answers)] += 1
@@ -54,25 +54,25 @@ class Survey:
         self._labels.update(sorted(labels))
         for turn, (question, answer) in enumerate(zip(questions, answers, strict=True), start=1):
             here = [trace for trace in traces if trace["turn"] == turn]
-            self._ground(answer, here)
-            self._guess(question, here)
+            self._count_unsupported_sentences(answer, here)
+            self._count_answers_by_topic(question, here)
 
-    def _ground(self, answer: str, traces: list[dict]) -> None:
-        """Counts sentences without a number or claim that a fact supports, greetings and openings among them."""
+    def _count_unsupported_sentences(self, answer: str, traces: list[dict]) -> None:
+        """Counts sentences without a number or claim that a fact supports, with greetings and openings."""
         for sentence in _SENTENCE.finditer(answer):
             if len(sentence[0].split()) >= 3:
                 self.sentences += 1
-                self.ungrounded += not any(sentence.start() <= t["span"][0] < sentence.end() for t in traces)
+                self.unsupported += not any(sentence.start() <= t["span"][0] < sentence.end() for t in traces)
 
-    def _guess(self, question: str, traces: list[dict]) -> None:
-        """Counts what a question on one topic is answered with, for the share that is right without seeing the picture."""
+    def _count_answers_by_topic(self, question: str, traces: list[dict]) -> None:
+        """Counts the answers to a question on one topic, for the share that could be guessed without the picture."""
         topics = {value for term in lexicon.read(question).of("asks") for value in term.values} & _TOPICS
         labels = sorted({t["label"] for t in traces if t["is"] == "claim" and "label" in t})
         if len(topics) == 1 and labels:
             self._answers_to[topics.pop()]["; ".join(labels)] += 1
 
     def report(self) -> dict:
-        """Returns the measures as plain data; shares lie between 0 and 1."""
+        """Returns the measures as a JSON-ready dict; shares are from 0 to 1."""
         return {
             "conversations": self.conversations,
             "turns": dict(sorted(self._lengths.items())),
@@ -80,7 +80,7 @@ class Survey:
             "distinct_n": {name: round(len(grams) / (grams.total() or 1), 4) for name, grams in self._ngrams.items()},
             "openings": {"different": len(self._openings), "most common": _share(self._openings)},
             "claims": dict(self._labels.most_common(40)),
-            "sentences_without_fact": round(self.ungrounded / (self.sentences or 1), 4),
+            "sentences_without_fact": round(self.unsupported / (self.sentences or 1), 4),
             "blind_guess": {
                 topic: {"questions": c.total(), "most common answer": c.most_common(1)[0][0], "share": _share(c)}
                 for topic, c in sorted(self._answers_to.items())
@@ -93,12 +93,12 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _share(counts: Counter) -> float:
-    """The share of the most common one."""
+    """The share of the most common entry."""
     return round(counts.most_common(1)[0][1] / counts.total(), 4) if counts else 0.0
 
 
 def _repeated(counts: Counter) -> float:
-    """The share of texts that are, numbers, word order and small words aside, one that stood before."""
+    """The share of texts that repeat an earlier one, apart from numbers, word order and small words."""
     return round((counts.total() - len(counts)) / counts.total(), 4) if counts else 0.0
 
 
@@ -106,12 +106,12 @@ def _repeated(counts: Counter) -> float:
 
 
 def near_pictures(names: list[str], hashes: np.ndarray, limit: int = NEAR) -> list[tuple[str, str, int]]:
-    """Lists pairs of names whose hashes (uint8 [n, 32]) differ in at most `limit` of 256 bits, with that number; nearest
-    first."""
+    """Returns pairs of names whose hashes (uint8 [n, 32]) differ in at most `limit` of 256 bits, with the number of different
+    bits; smallest first."""
     pairs = []
     for i in range(len(names) - 1):
-        apart = _BITS[hashes[i + 1 :] ^ hashes[i]].sum(axis=1)
-        pairs += [(names[i], names[i + 1 + k], int(apart[k])) for k in np.flatnonzero(apart <= limit)]
+        distance = _BITS[hashes[i + 1 :] ^ hashes[i]].sum(axis=1)
+        pairs += [(names[i], names[i + 1 + k], int(distance[k])) for k in np.flatnonzero(distance <= limit)]
     return sorted(pairs, key=lambda pair: (pair[2], pair[0], pair[1]))
 
 
@@ -119,13 +119,13 @@ def near_pictures(names: list[str], hashes: np.ndarray, limit: int = NEAR) -> li
 
 
 def of_runs(folders: Iterable[Path], pictures: Path | None = None) -> str:
-    """Surveys finished runs together and returns the report as JSON. With `pictures`, the folder that image names begin in,
-    pictures that are nearly the same are listed too. UserError: a folder is no run's, or a picture cannot be read."""
+    """Returns the measures of finished runs together as JSON. With `pictures`, the folder to which image names are relative,
+    lists nearly equal pictures too. UserError: a folder has no finished run, or a picture cannot be read."""
     survey, names = Survey(), {}
     for folder in folders:
-        for talk, traces in _accepted(folder):
-            survey.add(talk.turns, traces)
-            names[talk.image] = None
+        for conversation, traces in _accepted(folder):
+            survey.add(conversation.turns, traces)
+            names[conversation.image] = None
     text = json.dumps(survey.report(), ensure_ascii=False, indent=2)
     return text if pictures is None else "\n".join([text, *_compared(pictures, list(names))])
 
@@ -137,7 +137,7 @@ def _accepted(folder: Path) -> Iterator[tuple[Conversation, list[dict]]]:
         for (_, entry), (_, lineage) in lines:
             yield Conversation.from_llava(entry), lineage.get("traces", [])
     except (UserError, ValueError) as error:
-        raise UserError(f"{paths.display_path(folder)} holds no finished run ({error}); give the folder of one") from error
+        raise UserError(f"{paths.display_path(folder)} holds no finished run ({error}); pass the folder of one") from error
 
 
 def _compared(root: Path, names: list[str]) -> Iterator[str]:
@@ -148,4 +148,4 @@ def _compared(root: Path, names: list[str]) -> Iterator[str]:
             bar.show(done)
     pairs = near_pictures(names, np.array(hashes))
     yield f"{count(len(pairs), 'pair')} of pictures nearly the same, of {len(names):,}:"
-    yield from (f"  {one}  {other}  ({apart} of 256 bits differ)" for one, other, apart in pairs)
+    yield from (f"  {one}  {other}  ({distance} of 256 bits differ)" for one, other, distance in pairs)

@@ -1,1 +1,1 @@
-"""Prompts, and who answers them."""
+"""Prompts, and the teachers that answer them."""

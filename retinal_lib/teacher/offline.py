@@ -1,4 +1,4 @@
-"""Composes conversations from facts without a language model: varied phrases, every fact as it is, and nothing else."""
+"""Composes conversations from facts without a language model, in varied phrases, stating nothing but the facts."""
 
 import random
 import re
@@ -15,7 +15,7 @@ from retinal_lib.teacher import offline_phrases
 from retinal_lib.teacher.offline_phrases import Phrases, articled, joined, sentence
 from retinal_lib.teacher.prompt import PROMPTS
 
-# the turns of an instruction conversation follow one of these orders; the image itself always comes first
+# the orders of turns in an instruction conversation; the image itself always comes first
 _ORDERS = (
     ("quality", "disease", "lesion", "disc", "vascular", "patient", "notes"),
     ("disease", "lesion", "vascular", "disc", "quality", "patient", "notes"),
@@ -32,12 +32,12 @@ def _bank() -> dict:
 
 
 def version() -> int:
-    """Returns the number of what decides a composed text besides the facts and the seed; offline.yaml has it."""
+    """Returns the composer's version, from offline.yaml; it is a part of each request's key."""
     return _bank()["version"]
 
 
 def compose(case: Case, track: str, style: str | None, seed: int) -> str:
-    """Returns a conversation about a case in the form that prompts ask for, the same for the same seed."""
+    """Returns a conversation about a case in the format that prompts ask for; equal seeds give equal conversations."""
     composer = _Composer(case, random.Random(f"{seed}:{track}:{style}:{case.id}"))
     turns = composer.conversation() if track == "instruction" else composer.single(style)
     return "\n".join(f"User: {question}\nAssistant: {answer}" for question, answer in turns)
@@ -51,7 +51,7 @@ class _Topic(NamedTuple):
 
 
 class _Composer:
-    """Draws one conversation. Each topic's sentences are composed once, so that a fact is stated once."""
+    """The composer of one conversation. Each topic's sentences are composed once, so that a fact is stated once."""
 
     def __init__(self, case: Case, rng: random.Random):
         self.case, self.rng, self.bank = case, rng, _bank()
@@ -59,7 +59,7 @@ class _Composer:
         self.vessels = offline_phrases.Vessels(case.about("vascular"), self.bank["vascular"], self.phrases)
 
     def conversation(self) -> list[tuple[str, str]]:
-        """Three to six turns: each aspect that is known in a turn of its own, the smallest together where they are many."""
+        """Returns three to six turns: one for each aspect that has facts, related ones combined where there are more."""
         topics = {name: topic for name in ("image", *_ORDERS[0]) if (topic := self._topic(name))}
         ordered = [topics[name] for name in ("image", *self.rng.choice(_ORDERS)) if name in topics]
         while len(ordered) > _MOST:
@@ -69,14 +69,14 @@ class _Composer:
         return [(self._question(topic.question), " ".join(topic.answer)) for topic in ordered]
 
     def single(self, style: str | None) -> list[tuple[str, str]]:
-        """One turn: a caption tells every fact, a consultation the most important in at most 50 words."""
+        """Returns one turn: a caption states every fact, a consultation the most important in at most 50 words."""
         sentences = self._consult() if style == "consult" else self._caption()
         return [(self._question(style or "caption"), " ".join(sentences))]
 
     def _question(self, name: str) -> str:
         return self.phrases.say(self.bank["questions"][name])
 
-    # --- the topics, one method each: the sentences, or none where nothing is known ------------------------------------
+    # --- the topics, one method each, which returns their sentences ---------------------------------------------------
 
     def _topic(self, name: str) -> _Topic | None:
         sentences = getattr(self, f"_{name}")()
@@ -111,8 +111,8 @@ class _Composer:
     def _disease(self) -> list[str]:
         facts = self.case.about("disease")
         if not facts:
-            # a reader expects a word on disease: that nothing is known is said, unless graders could not judge at all, or
-            # marked lesions speak for themselves
+            # readers expect a sentence about disease: it says that nothing is known, unless graders could not judge the
+            # picture, or lesions are marked
             silent = self._facts("quality", "ungradable") or any(f.value for f in self.case.about("lesion"))
             return [] if silent else [self.phrases.say(self.bank["disease"]["unknown"])]
         return [*self._labels(facts), *(self._grade(f) for f in facts if f.unit in scales())]
@@ -155,7 +155,7 @@ class _Composer:
         return [*sentences, self.phrases.say(self.bank["lesion"]["frame"])] if boxes else sentences
 
     def _lesion_type(self, count: Fact) -> list[str]:
-        """How many and in which boxes in one sentence, then where they lie, then what the boxes leave out."""
+        """A sentence with the number of lesions and their boxes, then their places, then lesions without a box."""
         bank = self.bank["lesion"]
         if not count.value:
             return [self.phrases.say(bank["none"], many=count.unit)]
@@ -195,21 +195,21 @@ class _Composer:
     def _notes(self) -> list[str]:
         return [self.phrases.say(self.bank["notes"], words=f.words.rstrip(".")) for f in self.case.about("notes")]
 
-    # --- too many or too few turns, and the single turn ------------------------------------------------------------
+    # --- too many or too few turns, and single turns ---------------------------------------------------------------
 
     def _merged(self, topics: list[_Topic]) -> list[_Topic]:
-        """One topic fewer: neighbours that people would tell in one breath, else the two last."""
+        """Combines two topics: two related ones, else the last two."""
         for first, second in (("image", "quality"), ("disc", "vascular"), ("patient", "notes")):
             names = [topic.question for topic in topics]
             if first in names and second in names:
-                kept, gone = topics[names.index(first)], topics[names.index(second)]
-                both = _Topic(kept.question, (*kept.answer, *gone.answer))
-                return [both if topic is kept else topic for topic in topics if topic is not gone]
+                one, other = topics[names.index(first)], topics[names.index(second)]
+                both = _Topic(one.question, (*one.answer, *other.answer))
+                return [both if topic is one else topic for topic in topics if topic is not other]
         last = _Topic(topics[-2].question, (*topics[-2].answer, *topics[-1].answer))
         return [*topics[:-2], last]
 
     def _split(self, topics: list[_Topic]) -> list[_Topic]:
-        """One topic more: the eye in a turn of its own, else an answer of several sentences in two, else what is not known."""
+        """Adds a topic: the eye in its own turn, else the later sentences of an answer, else an aspect without facts."""
         asked, image = [topic.question for topic in topics], topics[0] if topics else None
         modality = self._facts("image", "modality")
         if "image" in asked and "eye" not in asked and self._facts("image", "eye") and modality:
@@ -229,7 +229,7 @@ class _Composer:
         return sentences or [self.phrases.say(self.bank["disease"]["unknown"])]
 
     def _consult(self) -> list[str]:
-        """Whole sentences only; where not all fit in, the least important is left out. What the image is opens the answer."""
+        """Whole sentences; where not all fit, the least important are left out. The kind of image comes first."""
         facts = self.case.about("disease")
         grades = [f for f in facts if f.unit in scales()]
         first = self._labels(facts) if facts else self._disease()
@@ -249,6 +249,6 @@ class _Composer:
 
 
 def _noun(modality: Fact) -> str:
-    """The kind of image inside a sentence: with an article, and its first letter small unless it is an abbreviation."""
+    """The kind of image for use within a sentence: with an article, and a small first letter unless it is an abbreviation."""
     words = modality.words
     return articled(words[:1].lower() + words[1:] if words[1:2].islower() else words)

@@ -1,4 +1,4 @@
-"""Phrases of the offline composer, and its sentences about measurements of vessels and optic disc."""
+"""The offline composer's phrases, and its sentences about measurements of vessels and optic disc."""
 
 import random
 import re
@@ -11,14 +11,14 @@ _CHOICE = re.compile(r"<([^<>]*\|[^<>]*)>")
 
 
 class Phrases:
-    """Draws phrases at random; a template is used again only when all of its list were used."""
+    """A random source of phrases; a template is used again only when all of its list were used."""
 
     def __init__(self, rng: random.Random):
         self.rng = rng
         self._used: set[str] = set()
 
     def say(self, templates: list[str], **slots: object) -> str:
-        """Returns one of the templates with its alternatives chosen and its slots filled; $Words is $words with a capital."""
+        """Returns one of the templates with alternatives drawn and slots filled; $Words is $words with a capital letter."""
         fresh = [t for t in templates if t not in self._used] or templates
         chosen = self.rng.choice(fresh)
         self._used.add(chosen)
@@ -27,9 +27,9 @@ class Phrases:
             text = _CHOICE.sub(lambda match: self.rng.choice(match[1].split("|")), text)
         texts = {name: str(value) for name, value in slots.items()}
         texts |= {name.capitalize(): capital(value) for name, value in texts.items()}
-        # alternatives may be empty: what that leaves is tidied before the slots are filled, so that no fact is touched
-        tidy = re.sub(r" ([,;.?:])", r"\1", re.sub(r" {2,}", " ", text))
-        return capital(Template(tidy).substitute(texts).strip())
+        # empty alternatives leave double spaces: removed before the slots are filled, so that no fact is changed
+        template = re.sub(r" ([,;.?:])", r"\1", re.sub(r" {2,}", " ", text))
+        return capital(Template(template).substitute(texts).strip())
 
 
 def capital(text: str) -> str:
@@ -52,10 +52,10 @@ def articled(noun: str) -> str:
     """Returns the noun with an indefinite article, unless it has an article or a negation."""
     if re.match(r"(an?|the|no|one|two|several|some)(?![\w-])", noun, re.IGNORECASE):
         return noun
-    # a word in capitals is spelled out: an OCT scan, but a UWF picture
+    # abbreviations are read letter by letter: an OCT scan, but a UWF picture
     first = noun[:1]
     vowel = first in "AEFHILMNORSX" if re.match(r"[A-Z]{2,}", noun) else first.casefold() in "aeiou"
-    # and some begin with a vowel that is spoken like a consonant: a usable picture, a unilateral finding, a one-sided view
+    # some vowels are spoken like consonants: a usable picture, a unilateral finding, a one-sided view
     vowel = vowel and not re.match(r"us[aeu]|uni[^mn]|eu|on(e|ce)\b", noun, re.IGNORECASE)
     return f"{'an' if vowel else 'a'} {noun}"
 
@@ -71,7 +71,7 @@ _DISC = (
 
 
 class Vessels:
-    """Sentences about the measurements of one image; values are written as in its description."""
+    """The sentences about the measurements of one image; values are written as in its description."""
 
     def __init__(self, facts: tuple[Fact, ...], bank: dict, phrases: Phrases):
         columns = measurements.columns()
@@ -83,7 +83,7 @@ class Vessels:
         return measurements.feature(column).say(self.known[column].value)
 
     def disc(self) -> list[str]:
-        """Returns sentences about the optic disc and cup: all that was measured."""
+        """Returns sentences about all measurements of the optic disc and cup."""
         sentences = []
         for template, *columns in _DISC:
             known = [column for column in columns if column in self.known]
@@ -95,7 +95,7 @@ class Vessels:
         return sentences
 
     def vessels(self, limit: int) -> list[str]:
-        """Returns at most `limit` sentences about the vessels, each about a group of its own, drawn at random."""
+        """Returns at most `limit` sentences about the vessels, each about another group of measurements, drawn at random."""
         options = [self._list(zone, prefix) for zone in _ZONES for prefix in measurements.SPEC["vessels"]]
         options += [self._pair(zone, measure) for zone in _ZONES for measure in measurements.SPEC["measures"]]
         options += [self._calibres(zone, formula) for zone in _ZONES[1:] for formula in _FORMULAS]
@@ -141,8 +141,8 @@ class Vessels:
 
     def _calibres(self, zone: str, formula: str) -> list[str]:
         columns = [f"{name}_{formula}{zone}" for name in _CALIBRES]
-        found = [column for column in columns if column in self.known]
-        return found if len(found) > 1 else []
+        measured = [column for column in columns if column in self.known]
+        return measured if len(measured) > 1 else []
 
 
 def _calibre(column: str) -> str:

@@ -1,4 +1,4 @@
-"""Prompts put together from a track's template and named parts, so that a prompt claims only what a description can give."""
+"""Makes prompts from a track's template and named parts, so that a prompt names only what a description can contain."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -28,18 +28,18 @@ def _template(track: str, style: str | None) -> str:
 
 
 def track_aspects(track: str) -> tuple[str, ...]:
-    """Returns the aspects that a track tells: vessel measurements belong to the instruction track."""
+    """Returns the aspects that a track uses: vessel measurements belong to the instruction track."""
     return tuple(aspect for aspect in ASPECTS if track == "instruction" or aspect != "vascular")
 
 
 def page_aspects(page: Page) -> tuple[str, ...]:
-    """Returns the aspects that a page can give at all, in the order of a description."""
+    """Returns the aspects of which a page can have facts, in the order of a description."""
     given = {"image"} | {aspect for kind in page.facts for aspect in kind.gives}
     return tuple(aspect for aspect in ASPECTS if aspect in given)
 
 
 def render(page: Page, track: str, style: str | None, aspects: Iterable[str]) -> str:
-    """Returns the system prompt for images of a page that have these aspects. UserError: a slot of the template has no part."""
+    """Returns the system prompt for images of a page that have these aspects. UserError: the template has an unknown slot."""
     parts = _parts()
     present = [a for a in ASPECTS if a in set(aspects)]
     slots = {
@@ -52,45 +52,45 @@ def render(page: Page, track: str, style: str | None, aspects: Iterable[str]) ->
 
 
 def _coverage(page: Page, track: str, style: str | None, present: list[str]) -> list[str]:
-    """What the answers must cover, as bullets; in the alignment track they stand below a bullet."""
-    wanted = _parts()["coverage"] | (_parts()["consult"] if style == "consult" else {})
+    """What the answers must cover, as bullets; indented in the alignment track."""
+    coverage = _parts()["coverage"] | (_parts()["consult"] if style == "consult" else {})
     bullet = "- " if track == "instruction" else "  - "
     slots = {"eye": _eye(page), "stage": _parts()["stage"] if page.kind("grade") else ""}
-    return [bullet + _fill(wanted[aspect], **slots) for aspect in present if aspect in wanted]
+    return [bullet + _fill(coverage[aspect], **slots) for aspect in present if aspect in coverage]
 
 
 def _rules(page: Page, style: str | None, present: list[str]) -> list[str]:
-    """The parts that bind the answers: for grades, vessels, a record that speaks of both eyes, and boxes where told."""
-    binding = {
+    """The names of the rules for answers: for grades, vessels, a record of both eyes, and lesions."""
+    applies = {
         "grade": "disease" in present and page.kind("grade"),
         "vascular": "vascular" in present,
         "patient": "patient" in present and page.kind("patient_labels"),
         "lesion": "lesion" in present and style != "consult",
     }
-    return [rule for rule, binds in binding.items() if binds]
+    return [rule for rule, holds in applies.items() if holds]
 
 
 def _fill(text: str, **slots: str) -> str:
     try:
         return Template(text).substitute(slots)
     except KeyError as missing:
-        raise UserError(f"the prompt has a slot ${missing.args[0]} that no part fills; known: {', '.join(slots)}") from missing
+        raise UserError(f"the prompt has an unknown slot ${missing.args[0]}; known: {', '.join(slots)}") from missing
 
 
 def _eye(page: Page) -> str:
-    """Every image of a page that reads the eye from the name has one; a pairing table may lack some."""
+    """The part on the eye: known for every image where names contain it, else for images in the page's pairing table."""
     if "(?P<eye>" in page.image or isinstance(page.key, dict):
         return _parts()["eye"]
     return _parts()["paired eye"] if page.pairs is not None else ""
 
 
 def _hidden(page: Page, aspect: str) -> str:
-    """What a line of this page's descriptions holds, from the kinds that fill it."""
+    """The content of an aspect's line in this page's descriptions."""
     texts = [_kind_text(kind, aspect) for kind in page.facts if aspect in kind.gives]
-    # AutoMorph's verdict on the quality is told only where graders gave none
+    # AutoMorph's quality is used only where graders gave none
     graded = aspect == "quality" and page.kind("quality")
-    holds = {"eye": _eye(page), aspect: (_parts()["or"] if graded else "; ").join(filter(None, texts))}
-    return _fill(_parts()["hidden"][aspect], **holds)
+    slots = {"eye": _eye(page), aspect: (_parts()["or"] if graded else "; ").join(filter(None, texts))}
+    return _fill(_parts()["hidden"][aspect], **slots)
 
 
 def _kind_text(kind: Kind, aspect: str) -> str:
@@ -101,5 +101,5 @@ def _kind_text(kind: Kind, aspect: str) -> str:
         return " ".join(measurements.SPEC["note"].split())
     if isinstance(kind, Say):
         return f"{_parts()['always']}{kind.text}"
-    name = next(name for name, known in KINDS.items() if known is type(kind))
+    name = next(name for name, class_ in KINDS.items() if class_ is type(kind))
     return _parts()["kinds"].get(name, {}).get(aspect, "")

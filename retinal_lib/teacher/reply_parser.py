@@ -1,4 +1,4 @@
-"""A teacher's reply text to turns, in any of the ways models write."""
+"""Parses a teacher's reply into turns, in all formats that models write."""
 
 import json
 import re
@@ -10,8 +10,8 @@ from retinal_lib.conversation import Turn, without_thinking
 ASKER = frozenset("user human patient layperson person question asker".split())
 ANSWERER = frozenset("assistant doctor ophthalmologist ai gpt chatgpt answer response bot model expert specialist".split())
 
-# a label stands at the start of a line, maybe quoted, bulleted, bold, numbered or after "Turn 1", and ends in a colon;
-# one in bold or in a heading may have a line of its own instead
+# a label begins a line, possibly quoted, bulleted, bold, numbered or after "Turn 1", and ends in a colon; a bold one or a
+# heading may have its own line instead
 _BEFORE = r"[ \t>#*_\[\"'•+-]*(?:\(?\d{1,2}[.):][ \t]*)?(?:turn[ \t]*\d+[ \t]*[-–:.][ \t]*)?[#*_\[\"' \t]*"
 _WORD = rf"(?P<role>{'|'.join(sorted(ASKER | ANSWERER))}|(?-i:[QA]))"
 _LABEL = re.compile(
@@ -26,7 +26,7 @@ _SEPARATOR = re.compile(
     rf"(?:\s*^[ \t]*(?:[-*_=]{{3,}}|[#*_ \t]*(?:{_HEADING})[#*_:. \t]*|\d{{1,2}}[.)])[ \t]*$)+\s*\Z",
     re.IGNORECASE | re.MULTILINE,
 )
-# a farewell of the model's own below a rule is no part of the last answer
+# a farewell by the model below a horizontal rule is not part of the last answer
 _FAREWELL = re.compile(
     r"\n[ \t]*[-*_=]{3,}[ \t]*\n\s*[*_(\[]*"
     r"(?:let me know|hope|i hope|feel free|would you like|please let|note:|is there anything)[^\n]*\Z",
@@ -37,14 +37,14 @@ _MORE_JSON = re.compile(r"[\s,;]*(?=[\[{])")
 
 
 class Unparsable(ValueError):
-    """The reply is no conversation; the message says why."""
+    """Raised where a reply is no conversation; the message says why."""
 
 
 def parse(reply: str) -> list[Turn]:
-    """Returns the turns of a teacher's reply: labelled in any of the ways models write, or JSON. Answers are kept whole.
+    """Returns the turns of a teacher's reply, which has labels such as "User:" or is JSON. Answers are not shortened.
 
-    Unparsable: no roles, roles that do not alternate, labels of several kinds of which it cannot be told which count, an
-    empty question or answer, or a question without its answer.
+    Unparsable: no roles, roles that do not alternate, ambiguous labels, an empty question or answer, or a question without an
+    answer.
 
     >>> parse("User: Which eye is it?\\nAssistant: The left eye.")
     [Turn(question='Which eye is it?', answer='The left eye.')]
@@ -59,13 +59,13 @@ def parse(reply: str) -> list[Turn]:
 
 
 def _unfenced(text: str) -> str:
-    """The content of a code block that holds the whole conversation, else the text."""
+    """The content of a code block that contains the whole conversation, else the text."""
     fence = _FENCE.search(text)
     return fence[1] if fence and not _LABEL.search(text[: fence.start()]) and _LABEL.search(fence[1]) else text
 
 
 class _Label(NamedTuple):
-    """A label: the role and word it names, the marks before it, and where it begins and ends in the text."""
+    """A label: its role and word, the marks before it, and where it begins and ends in the text."""
 
     role: str
     word: str
@@ -89,16 +89,15 @@ def _labels(text: str) -> list[_Label]:
 
 
 def _from_labels(text: str) -> list[tuple[str, str]]:
-    """The parts of a labelled text, each with its role. Of the lines that look like labels those count that are like the
-    first of their role, since an answer may hold lines such as 'Patient: 58 years'; where they could be a turn all the same,
-    nothing is guessed."""
+    """The parts of a labelled text, each with its role. Only labels that look like the first of their role count, since an
+    answer may have lines such as 'Patient: 58 years'. Unparsable: other labels could be turns too."""
     every = _labels(text)
     first = next((i for i, label in enumerate(every) if label.role == "human"), None)
     if first is None:
         return []
     for before, after in pairwise(every[: first + 1]):
         if text[before.end : after.start].strip():
-            raise Unparsable(f"an answer, {before.word!r}, stands before the first question")
+            raise Unparsable(f"an answer, {before.word!r}, comes before the first question")
     answer = next((label for label in every[first:] if label.role == "gpt"), None)
     kinds = {(label.word, label.shape) for label in (every[first], answer) if label}
     labels = [label for label in every[first:] if (label.word, label.shape) in kinds]
@@ -106,7 +105,7 @@ def _from_labels(text: str) -> list[tuple[str, str]]:
     for label, end in zip(labels, [*(label.start for label in labels[1:]), len(text)], strict=True):
         others = {other.role for other in every if label.end <= other.start < end and other not in labels}
         if others == {"human", "gpt"} or (others and label.role == "human"):
-            raise Unparsable(f"several kinds of labels in what {label.word!r} says: it cannot be told who says what")
+            raise Unparsable(f"other labels in the text after {label.word!r}: it is not clear who says what")
         value = text[label.end : end]
         parts.append((label.role, _SEPARATOR.sub("", _FAREWELL.sub("", value.rstrip()) if end == len(text) else value)))
     return parts
@@ -123,21 +122,21 @@ def _from_json(text: str) -> list[tuple[str, str]]:
 
 
 def _documents(text: str) -> list[object]:
-    """The JSON values that follow each other in a text; what comes after them is left out."""
-    decoder, values, place = json.JSONDecoder(strict=False), [], 0
-    while (more := _MORE_JSON.match(text, place)) is not None:
+    """The JSON values at the start of a text; text after them is left out."""
+    decoder, values, end = json.JSONDecoder(strict=False), [], 0
+    while (more := _MORE_JSON.match(text, end)) is not None:
         try:
-            value, place = decoder.raw_decode(text, more.end())
+            value, end = decoder.raw_decode(text, more.end())
         except json.JSONDecodeError as error:
             if '"' in text[more.end() : more.end() + 40]:
-                raise Unparsable(f"the reply is no valid JSON ({error})") from error
+                raise Unparsable(f"the reply is not valid JSON ({error})") from error
             break  # a bracket in plain text
         values.append(value)
     return values
 
 
 def _entries(content: object) -> list[tuple[str, str]]:
-    """The parts in a JSON value: of a list those of its entries, of an object its own, else those of the lists in it."""
+    """The parts in a JSON value: those of a list's entries, an object's own, or those of the values in it."""
     if isinstance(content, list):
         return [part for entry in content for part in _entries(entry)]
     if not isinstance(content, dict):
@@ -163,7 +162,7 @@ def _spoken(role: str, value: object) -> list[tuple[str, str]]:
     if role not in ASKER | ANSWERER:
         raise Unparsable(f"unknown role {role!r}: expected 'user' and 'assistant'")
     if not isinstance(value, str):
-        raise Unparsable(f"what {role!r} says is no text but {type(value).__name__}")
+        raise Unparsable(f"the text of {role!r} is {type(value).__name__}: expected a string")
     return [(_role(role), value)]
 
 
@@ -171,7 +170,7 @@ def _clean(value: str) -> str:
     value = re.sub(r"[ \t]*<image>[ \t]*\n?", "", value, flags=re.IGNORECASE)
     lines = [line.rstrip() for line in value.strip().split("\n")]
     value = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
-    # a label in bold closes its markers after the colon: "**User:** text" leaves none, "**User: text**" leaves one pair
+    # a bold label may close after the text: "**User: text**"; the closing markers are removed
     if value.endswith("**") and value.count("**") % 2:
         value = value[:-2].rstrip()
     return value
@@ -183,8 +182,8 @@ def _pair(parts: list[tuple[str, str]]) -> list[Turn]:
     for i, (role, value) in enumerate(parts):
         expected = ("human", "gpt")[i % 2]
         if role != expected:
-            wanted = "a question" if expected == "human" else "an answer"
-            raise Unparsable(f"turn {i // 2 + 1}: expected {wanted}, found another {names[role]}")
+            expected_part = "a question" if expected == "human" else "an answer"
+            raise Unparsable(f"turn {i // 2 + 1}: expected {expected_part}, found another {names[role]}")
         if not value:
             raise Unparsable(f"turn {i // 2 + 1}: the {names[role]} is empty")
     if len(parts) % 2:

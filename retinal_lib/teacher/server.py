@@ -1,4 +1,4 @@
-"""The door to OpenAI-compatible servers: address, key, and the one place where a call is tried again."""
+"""Calls to OpenAI-compatible servers: address, key, and repeated tries."""
 
 import asyncio
 import email.utils
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import openai
 
-try:  # the SDK's transport, in whose terms a download breaks off
+try:  # the SDK's HTTP client, whose errors end a download
     from httpx2 import TransportError
 except ImportError:  # versions of the SDK before 3
     from httpx import TransportError
@@ -23,44 +23,44 @@ except ImportError:  # versions of the SDK before 3
 from retinal_lib.errors import UserError
 
 RETRIES = 6  # tries of one call while the server cannot answer: about half a minute in all
-RATE_RETRIES = 30  # tries of one call while the server only asks for patience
+RATE_RETRIES = 30  # tries of one call while the server asks to wait
 LONGEST_PAUSE = 120.0  # seconds
 DEFAULT_SERVER = "https://api.openai.com/v1"
-NOWHERE = "files that are carried by hand"  # the server's name where requests leave as files and no address is set
+NO_SERVER = "files that are carried by hand"  # the server's name where requests are written to files and no address is set
 T = TypeVar("T")
-_RAW = {"headers": {"X-Stainless-Raw-Response": "true"}}  # the SDK then returns the answer as it came
-STRANGE = "the server answered with something else than the API does; check OPENAI_BASE_URL (does it end in /v1?)"
+_RAW = {"headers": {"X-Stainless-Raw-Response": "true"}}  # the SDK then returns the raw answer
+UNEXPECTED_ANSWER = "the server's answer is not that of an OpenAI-compatible API; check OPENAI_BASE_URL (does it end in /v1?)"
 
 
 class ChatReply(NamedTuple):
-    """The body of an answer to a chat completion as it came, and the server's id of it."""
+    """The raw body of a chat completion, and the server's id of it."""
 
     raw: str
     request_id: str
 
 
 class RequestFailed(Exception):
-    """A request got no answer; the message says why. It is asked again in the next run."""
+    """Raised where a request got no answer; the message says why. The next run sends it again."""
 
 
 class NotFound(RequestFailed):
-    """The server has nothing at that address (404), or redirects elsewhere."""
+    """Raised where the server has nothing at an address (404), or redirects elsewhere."""
 
 
 class DeliveryUnknown(RequestFailed):
-    """It is not known whether the call reached the server."""
+    """Raised where it is not known whether a call reached the server."""
 
 
 class OutcomeUnknown(RequestFailed):
-    """It is not known whether a call that costs money was carried out, and the server does not tell."""
+    """Raised where it is not known whether the server made a batch, and its list of batches cannot be read."""
 
 
 class RunStopped(Exception):
-    """No request can be answered any more (a bad key, a spent quota, no server); the message says why."""
+    """Raised where no request can be answered any more (a wrong key, no quota, no server); the message says why."""
 
 
 class Unreachable(RunStopped):
-    """The server did not answer many calls in a row."""
+    """Raised where the server did not answer many calls in a row."""
 
 
 def address() -> str:
@@ -72,13 +72,13 @@ def address() -> str:
     return url
 
 
-def unnamed() -> bool:
-    """Whether no address is set, so that it is not known where request files go."""
+def has_no_address() -> bool:
+    """Says whether no address is set, so that request files may go anywhere."""
     return not os.environ.get("OPENAI_BASE_URL", "").strip()
 
 
 def is_loopback(address: str) -> bool:
-    """Whether the address can only be this machine."""
+    """Says whether an address can only be this machine."""
     host = urlsplit(address).hostname or ""
     try:
         return ip_address(host).is_loopback
@@ -92,27 +92,26 @@ def without_login(address: str) -> str:
 
 
 class Server:
-    """One server; the key comes from OPENAI_API_KEY alone. With `file_exchange` it is never called: requests leave as files,
-    and only an address that is set in the environment names it; with `dry_run` it is not called either. `note` says what it
-    is waiting for, for the progress line; `backoff` is in seconds.
+    """A server; the key comes from OPENAI_API_KEY alone. With `file_exchange` or `dry_run` it is never called.
+    `note` says what calls are waiting for, for the progress line; `backoff` is in seconds.
 
-    UserError: the address is none, or there is no key for a server elsewhere.
+    UserError: the address is no http address, or there is no key for a server on another machine.
     """
 
     def __init__(self, file_exchange: bool = False, dry_run: bool = False, backoff: float = 1.0):
         self._address, self.backoff, self.note = address(), backoff, ""
         self.local = is_loopback(self._address)
         self._key = os.environ.get("OPENAI_API_KEY", "").strip()
-        self.name = NOWHERE if file_exchange and unnamed() else without_login(self._address)
+        self.name = NO_SERVER if file_exchange and has_no_address() else without_login(self._address)
         if not self._key and not self.local and not file_exchange and not dry_run:
             raise UserError(f"no key for {self.name}: set OPENAI_API_KEY in the environment")
-        self._resume = 0.0  # no call leaves before this moment (monotonic seconds)
-        self._dead = 0  # calls in a row that the server did not answer
+        self._resume = 0.0  # no call is sent before this time (monotonic seconds)
+        self._failed_calls = 0  # calls in a row that the server did not answer
         self._client: openai.AsyncOpenAI | None = None
 
     def _connect(self) -> openai.AsyncOpenAI:
-        # built inside the running loop: a client of one loop fails in the next. Redirects are not followed and, on this
-        # machine, no proxy is used: both would carry the data to another place than the one that was allowed.
+        # made inside the running event loop: a client of one loop fails in the next. Redirects are not followed and, on this
+        # machine, no proxy is used: both would send the data to another place than the one that was allowed.
         if self._client is None:
             http = openai.DefaultAioHttpClient(follow_redirects=False, trust_env=not self.local)
             self._client = openai.AsyncOpenAI(
@@ -127,10 +126,10 @@ class Server:
             self._client = None
 
     async def call(self, send: Callable[[openai.AsyncOpenAI], Awaitable[T]], once: bool = False, patient: bool = False) -> T:
-        """Returns what `send` gets with the client; tries again while the server cannot answer.
+        """Returns the answer that `send` gets with the client; tries again while the server cannot answer.
 
-        `once`: the call costs money, so that it is not sent again where it may have arrived: DeliveryUnknown. `patient`: what
-        the server does not know yet is asked for again. RequestFailed, NotFound, RunStopped.
+        `once`: the call costs money, so that it is not sent again where it may have arrived. `patient`: tries again where the
+        server does not know the address (404) yet. DeliveryUnknown, RequestFailed, NotFound, RunStopped.
         """
         trial, limit = 0, RETRIES
         while trial < limit:
@@ -140,32 +139,30 @@ class Server:
             try:
                 answer = await send(self._connect())
             except openai.APIStatusError as error:
-                reason, pause = self._refused(error, patient)
-                if once and error.status_code != 429:
-                    raise DeliveryUnknown(reason) from error
-                limit = RATE_RETRIES if error.status_code == 429 else RETRIES
+                (reason, pause), must_wait = self._refused(error, patient), error.status_code == 429
+                limit = RATE_RETRIES if must_wait else RETRIES
             except (openai.APIConnectionError, TransportError) as error:
-                reason, pause = self.clean(f"the server could not be reached ({_cause(error)})"), None
-                if once:
-                    raise DeliveryUnknown(reason) from error
-            except json.JSONDecodeError as error:
-                reason, pause = "the server's answer is no JSON", None
-                if once:
-                    raise DeliveryUnknown(reason) from error
+                reason, pause, must_wait = self.clean(f"the server could not be reached ({_cause(error)})"), None, False
+            except json.JSONDecodeError:
+                reason, pause, must_wait = "the server's answer is not JSON", None, False
             else:
-                self._dead, self.note = 0, ""
+                self._failed_calls, self.note = 0, ""
                 return answer
+            if once and not must_wait:
+                raise DeliveryUnknown(reason)
             if trial < limit:
                 await self._wait(trial, reason, pause)
-        self._dead += 1
-        if self._dead >= 5:
-            raise Unreachable(f"{self._dead} requests in a row got no answer after {trial} tries each; the last: {reason}")
+        self._failed_calls += 1
+        if self._failed_calls >= 5:
+            raise Unreachable(
+                f"{self._failed_calls} requests in a row got no answer after {trial} tries each; the last: {reason}"
+            )
         raise RequestFailed(f"{reason}; tried {trial} times")
 
     async def chat(self, body: dict) -> ChatReply:
-        """Posts a chat completion and returns the answer unread. NotFound, RequestFailed, RunStopped."""
-        # the SDK's plain post: chat.completions.create checks each message's type first, which takes as long as all the
-        # rest of a request, and refuses options that only other servers know
+        """Posts a chat completion and returns the raw answer. NotFound, RequestFailed, RunStopped."""
+        # the SDK's plain post: chat.completions.create checks each message's type first, which takes as long as the rest of
+        # a request, and refuses options that only other servers have
         response = await self.call(lambda client: client.post("/chat/completions", body=body, cast_to=object, options=_RAW))
         return ChatReply(response.text, response.headers.get("x-request-id", ""))
 
@@ -175,7 +172,7 @@ class Server:
         answer = await self.call(lambda client: client.get(path, cast_to=object, options=options), patient=patient)
         answer = {"data": answer} if isinstance(answer, list) else answer
         if not isinstance(answer, dict):
-            raise RequestFailed(STRANGE)
+            raise RequestFailed(UNEXPECTED_ANSWER)
         return answer
 
     async def post(self, path: str, body: dict, once: bool = False) -> object:
@@ -183,10 +180,10 @@ class Server:
         return await self.call(lambda client: client.post(path, body=body, cast_to=object), once=once)
 
     async def create(self, path: str, body: dict) -> dict:
-        """Posts a call that costs money, once, and returns what it made. DeliveryUnknown: it may have been made."""
+        """Posts a call that costs money, once, and returns the new object. DeliveryUnknown: it may have been made."""
         made = await self.post(path, body, once=True)
         if not isinstance(made, dict) or not isinstance(made.get("id"), str):
-            raise DeliveryUnknown(STRANGE)
+            raise DeliveryUnknown(UNEXPECTED_ANSWER)
         return made
 
     async def upload(self, path: Path) -> str:
@@ -198,11 +195,11 @@ class Server:
             return getattr(made, "id", None) or ""
 
         if not (file_id := await self.call(send)):
-            raise RequestFailed(STRANGE)
+            raise RequestFailed(UNEXPECTED_ANSWER)
         return file_id
 
     async def download(self, file_id: str, path: Path) -> None:
-        """Downloads a file to disk as it comes. RequestFailed: it broke off each time; OSError: the disk is full."""
+        """Downloads a file to disk. RequestFailed: the download failed each time; OSError: the file cannot be written."""
 
         async def send(client: openai.AsyncOpenAI) -> None:
             async with client.files.with_streaming_response.content(file_id) as answer:
@@ -218,20 +215,20 @@ class Server:
 
     async def _wait(self, trial: int, reason: str, pause: float | None) -> None:
         self.note = f"waiting: {reason[:80]}"
-        if pause is not None:  # the server said how long: that holds for all calls
+        if pause is not None:  # the server says how long; this holds for all calls
             self._resume = max(self._resume, time.monotonic() + pause)
             return
         await self.pause(trial)
 
     def _refused(self, error: openai.APIStatusError, patient: bool) -> tuple[str, float | None]:
-        """The reason, and the pause the server asked for, of a refusal that may pass. RequestFailed, NotFound, RunStopped."""
+        """The reason for a temporary refusal, and the pause that the server asks for. RequestFailed, NotFound, RunStopped."""
         status, code = error.status_code, str(error.code or error.type or "")
         message = self.clean(f"{status} {_message(error)}")
         if status in (401, 402, 403):
             raise RunStopped(f"the server refused the key ({message}); check OPENAI_API_KEY, then run again") from error
         if status == 429 and ("quota" in code or "billing" in code):
             raise RunStopped(
-                f"the quota is spent ({message}); top it up, then run again: nothing answered is asked again"
+                f"the quota is spent ({message}); raise it, then run again: nothing answered is asked again"
             ) from error
         if status in (408, 409, 425, 429) or status >= 500 or (patient and status == 404):
             return f"the server answered {message}", _retry_after(error.response.headers)
@@ -240,7 +237,7 @@ class Server:
         raise RequestFailed(f"the server refused the request ({message})") from error
 
     def clean(self, text: str) -> str:
-        """Returns text for people to see: one line, without the key."""
+        """Returns a text for users: one line, without the key."""
         text = " ".join(text.split())
         if self._key:
             text = text.replace(self._key, "[key]")
@@ -253,7 +250,7 @@ def _message(error: openai.APIStatusError) -> str:
 
 
 def _text(error: openai.APIStatusError) -> str:
-    # the answer to a streamed download is not read where it is a refusal
+    # the body of a refused download was not read
     return error.response.text if error.response.is_stream_consumed else ""
 
 
@@ -264,7 +261,7 @@ def _cause(error: BaseException) -> str:
 
 
 def _retry_after(headers: object) -> float | None:
-    """Seconds to wait as the server asks, in any of the three forms; None where it asks for nothing usable."""
+    """The seconds that the server asks to wait, in any of three formats; None where it asks for nothing readable."""
     try:
         if value := headers.get("retry-after-ms"):
             seconds = float(value) / 1000

@@ -1,4 +1,4 @@
-"""Teachers: whoever answers a request."""
+"""The teachers, which answer requests with conversations."""
 
 import asyncio
 import hashlib
@@ -14,7 +14,7 @@ from retinal_lib.conversation import without_thinking
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Case
 from retinal_lib.teacher import cost, offline
-from retinal_lib.teacher.cost import Bound
+from retinal_lib.teacher.cost import TokenLimit
 from retinal_lib.teacher.server import NotFound, RequestFailed, RunStopped, Server
 
 _SORTED = json.JSONEncoder(sort_keys=True).encode
@@ -22,7 +22,7 @@ _SORTED = json.JSONEncoder(sort_keys=True).encode
 
 @dataclass(frozen=True)
 class Request:
-    """A request to a teacher about one image. `picture` is sent along where there is one."""
+    """A request to a teacher about one image, with its `picture` where that is sent."""
 
     case: Case
     system: str
@@ -30,7 +30,7 @@ class Request:
     style: str | None
     picture: Path | None = None
     size: tuple[int, int] | None = None  # pixels of the picture as sent
-    turns: tuple[tuple[str, str], ...] = ()  # earlier replies, each with what it was answered with
+    turns: tuple[tuple[str, str], ...] = ()  # earlier replies, each with the findings sent back
 
     @property
     def user_text(self) -> str:
@@ -38,12 +38,12 @@ class Request:
         return "\n".join([self.case.description, *(text for turn in self.turns for text in turn)])
 
     def key(self, identity: dict) -> str:
-        """Returns the sha256 of everything that changes the first answer: messages, picture, teacher; later turns follow from
-        the replies. The id keeps two images with the same facts apart, so that each gets an answer of its own. UserError:
-        the picture cannot be read."""
+        """Returns the sha256 of everything that changes the first answer: messages, picture and teacher. The image's id makes
+        keys of images with the same facts differ, so that each gets its own answer. UserError: the picture cannot be
+        read."""
         image = picture.encoding_hash(self.picture) if self.picture else ""
         short = [self.case.id, self.track, self.style, image, identity]
-        # each part has a length or an end of its own, so that no two requests give the same bytes
+        # each part has its length before it, so that no two requests give the same bytes
         parts = [_SORTED(short).encode()]
         for text in (self.system, self.case.description):
             encoded = text.encode()
@@ -53,7 +53,7 @@ class Request:
 
 @dataclass(frozen=True)
 class ParsedReply:
-    """A parsed reply: the text, or the problem that makes it unusable; model and tokens as the server gave them."""
+    """A parsed reply: its text, or the problem that makes it unusable, with the server's model name and token counts."""
 
     text: str = ""
     problem: str = ""
@@ -62,8 +62,8 @@ class ParsedReply:
 
 
 class Teacher(Protocol):
-    """Whoever answers requests. `identity` is all that changes its answers besides the messages, `origin` the
-    server and model that a reply is stored with."""
+    """A teacher. `identity` is all that changes its answers besides the messages, `origin` the server and model that are stored
+    with a reply, `note` what it is waiting for."""
 
     name: str
     model: str
@@ -94,11 +94,11 @@ class OfflineTeacher:
         self.identity = {"teacher": self.name, "seed": seed, "composer": offline.version()}
 
     async def ask(self, request: Request) -> tuple[str, str]:
-        """Returns the composed reply; without a server, the id is empty."""
+        """Returns the composed reply and an empty id."""
         return offline.compose(request.case, request.track, request.style, self.seed), ""
 
     def read(self, raw: str) -> ParsedReply:
-        """Returns the reply as it is."""
+        """Returns the reply unchanged."""
         return ParsedReply(raw, model=self.model)
 
     async def close(self) -> None:
@@ -106,7 +106,7 @@ class OfflineTeacher:
 
 
 class OpenAITeacher:
-    """Any OpenAI-compatible server. The address comes from OPENAI_BASE_URL, the key from OPENAI_API_KEY alone."""
+    """A model at an OpenAI-compatible server. The address comes from OPENAI_BASE_URL, the key from OPENAI_API_KEY alone."""
 
     name = "openai"
 
@@ -118,16 +118,18 @@ class OpenAITeacher:
         self.model, self.options, self.server = model, options or {}, Server(file_exchange, dry_run)
         clashing = sorted({"model", "messages", "stream", "n", "api_key", "extra_headers", "extra_query"} & set(self.options))
         if clashing:
-            raise UserError(f"request options {', '.join(clashing)} are set by the run and cannot stand under `request`")
+            raise UserError(
+                f"request options {', '.join(clashing)} are set by the run; remove them from `request` in params/<dataset>.yaml"
+            )
         self.identity = {"teacher": self.name, "server": self.server.name, "model": model, "request": self.options}
         self.origin = (self.server.name, model)
-        self.price = cost.find(*self.origin)
-        # the tokens that an answer can come to at most; 0 where neither the options nor the prices file tell
-        self.answer_bound = cost.allowed(self.options) or (self.price.most_output if self.price else None) or 0
+        self.price = cost.find_price(*self.origin)
+        # the highest number of tokens in an answer; 0 where neither the options nor prices.yaml have it
+        self.answer_bound = cost.answer_limit(self.options) or (self.price.most_output if self.price else None) or 0
 
     @property
     def note(self) -> str:
-        """What it is waiting for, for the progress line."""
+        """What calls are waiting for, for the progress line."""
         return self.server.note
 
     async def close(self) -> None:
@@ -135,7 +137,7 @@ class OpenAITeacher:
         await self.server.close()
 
     def body(self, request: Request) -> dict:
-        """Returns what is posted, now or as a line of a batch. RequestFailed: the picture cannot be read."""
+        """Returns the body to post, at once or in a batch. RequestFailed: the picture cannot be read."""
         content: str | list[dict] = request.case.description
         if request.picture:
             try:
@@ -148,25 +150,25 @@ class OpenAITeacher:
             messages += [{"role": "assistant", "content": reply}, {"role": "user", "content": answer}]
         return {"model": self.model, "messages": messages, **self.options}
 
-    def bound(self, request: Request) -> Bound:
-        """Returns the most tokens that a request and its answer can have, as far as the prices file and options tell."""
-        prompt = cost.bound(request.system, request.user_text)
+    def token_limit(self, request: Request) -> TokenLimit:
+        """Returns the highest number of tokens that a request and its answer can have, by prices.yaml and options."""
+        prompt = cost.most_prompt_tokens(request.system, request.user_text)
         if request.picture:
-            prompt += cost.picture_for_queue(request.size, self.price.image if self.price else None)
-        return Bound(prompt, self.answer_bound)
+            prompt += cost.queued_picture_tokens(request.size, self.price.image if self.price else None)
+        return TokenLimit(prompt, self.answer_bound)
 
     async def ask(self, request: Request) -> tuple[str, str]:
-        """Returns the body of the server's answer and its request id. RequestFailed, RunStopped."""
+        """Returns the raw body of the server's answer and its request id. RequestFailed, RunStopped."""
         body = await asyncio.to_thread(self.body, request) if request.picture else self.body(request)
         try:
             return await self.server.chat(body)
         except NotFound as error:
             raise RunStopped(
-                f"{self.server.name} does not offer model {self.model!r} there ({error}); check OPENAI_BASE_URL and model"
+                f"{self.server.name} does not offer model {self.model!r} ({error}); check OPENAI_BASE_URL and model"
             ) from error
 
     def read(self, raw: str) -> ParsedReply:
-        """Parses a chat completion: its text, or what makes it unusable: cut, refused, empty, or no completion at all."""
+        """Parses a chat completion: its text, or why it is unusable: cut, refused, empty, or no completion."""
         try:
             body = orjson.loads(raw)
         except orjson.JSONDecodeError:
@@ -199,7 +201,7 @@ def _text(content: object) -> str:
 
 
 def _tokens(usage: object) -> dict[str, int]:
-    """Tokens as the server counted them: prompt, cached (a part of prompt), completion."""
+    """The server's token counts: prompt, cached (a part of prompt), completion."""
     usage = usage if isinstance(usage, dict) else {}
     details = usage.get("prompt_tokens_details")
     counted = {"prompt": usage.get("prompt_tokens"), "completion": usage.get("completion_tokens")}
