@@ -107,7 +107,6 @@ class BatchCollect:
         return None
 
     async def _listed(self) -> AsyncIterator[dict]:
-        """The server's batches, page by page."""
         place: dict[str, object] | None = {}
         while place is not None:
             page = await self.server.get("/batches", limit=100, **place)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
-from retinal_lib.ask.vault import Reply, Vault
+from retinal_lib.ask.vault import PUT_REPLY, Reply, Vault
 
 # states of a batch: packing (nothing was sent), creating (the call that costs money was about to be made), open (the server
 # has it), exchange (the user carries its file), done (everything was fetched), void (it never ran)
@@ -158,12 +158,12 @@ class BatchLedger:
                     Reply(line.key, line.attempt, line.sample, answer.raw, answer.request_id, "batch", *origins[line.batch])
                 )
             marks.append((state, answer.problem, line.custom_id, line.batch))
-        self.vault.store(replies, (_MARK, marks))
+        self.vault.write((PUT_REPLY, replies), (_MARK, marks))
 
-    def finish(self, batch: Batch, problem: str, state: str = RETRYABLE) -> None:
+    def finish(self, batch: Batch, problem: str) -> None:
         """Records that a batch is done; requests without an answer failed for this reason."""
         batch.state = "done"
-        self.vault.write(_saved(batch), (_REST, [(state, problem, batch.number)]))
+        self.vault.write(_saved(batch), (_REST, [(RETRYABLE, problem, batch.number)]))
 
     def missing(self, batch: Batch) -> int:
         """Counts the requests of a batch that have no answer yet."""

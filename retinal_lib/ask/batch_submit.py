@@ -150,8 +150,6 @@ class BatchSubmit(BatchCollect):
                 last = error
                 if remote := await self._find_on_server(batch):
                     return remote
-            except OutcomeUnknown:
-                raise
             except RequestFailed as error:
                 if not isinstance(error, NotFound) and "not found" not in str(error) and "not exist" not in str(error):
                     raise

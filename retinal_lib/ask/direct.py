@@ -84,13 +84,13 @@ class Direct:
             await asyncio.sleep(0)  # lets other tasks, and an interruption, run between images that need no request
 
     def _next(self, images: Iterator[PlannedImage]) -> tuple[PlannedImage, list[Reply]] | None:
-        """The next image with its stored replies."""
         image = next(images, None)
         if image is None:
             return None
         if not image.set_key(self.teacher.identity):
             return PlannedImage(image.row), []
-        return image, self.vault.replies(image.row.key)
+        key = image.row.key
+        return image, self.vault.replies(key).get(key, [])
 
     async def _ask_until_accepted(self, row: ImageState, request: Request, replies: list[Reply]) -> None:
         """Asks until a reply is accepted; where none is after all attempts, the image is rejected."""

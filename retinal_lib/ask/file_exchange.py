@@ -60,7 +60,6 @@ class RecheckMode(PlanPass):
 
 
 def _changes(vault: Vault, before: dict[str, tuple[str, str]]) -> Iterator[Change]:
-    """The images whose state changed."""
     for row in vault.samples():
         state, reason = before.get(row.id, ("not asked", ""))
         if state != row.state:

@@ -171,7 +171,7 @@ class RequestFileWriter:
         """The images to ask for, each with its request and the number of the attempt; saves the state of the others."""
         while not self._halted.is_set() and (block := list(islice(plan, _LOOKED_UP))):
             keyed = [image for image in block if image.set_key(self.teacher.identity)]
-            replies = self.vault.replies_to([image.row.key for image in keyed])
+            replies = self.vault.replies(*(image.row.key for image in keyed))
             numbers = {image.row.key: len(replies.get(image.row.key, ())) + 1 for image in keyed}
             names = [custom_id(*numbered) for numbered in numbers.items()]
             statuses = self.ledger.status(names, 1 + self._limits.resubmissions)
@@ -198,7 +198,6 @@ class RequestFileWriter:
         return bool(status)
 
     def _line(self, name: str, request: Request) -> bytes:
-        """A request as a line of a file, in the Batch API's format."""
         entry = {"custom_id": name, "method": "POST", "url": URL, "body": self.teacher.body(request)}
         return orjson.dumps(entry) + b"\n"
 
@@ -224,8 +223,8 @@ class RequestFileWriter:
 
     def _tokens(self, pending: PendingRequest) -> int:
         rule = self.estimate.price.image if self.estimate.price else None
-        unknown = pending.request.picture and cost.picture_tokens(pending.request.size, rule) is None
-        return int(pending.prompt.high) + (cost.queued_picture_tokens(pending.request.size, None) if unknown else 0)
+        unknown = pending.request.picture and not rule
+        return int(pending.prompt.high) + (cost.DEFAULT_PICTURE_TOKENS if unknown else 0)
 
     def _full(self, batch: Batch, pending: PendingRequest, size: int) -> bool:
         """Says whether the file has no room for this request."""

@@ -98,7 +98,8 @@ class ImageState:
 _COLUMNS = [f.name for f in fields(ImageState)]
 _NESTED = ("conversation", "findings", "repairs", "traces", "sources", "usage")
 _REPLY = Reply._fields
-_PUT_REPLY = f"INSERT OR IGNORE INTO replies ({', '.join(_REPLY)}) VALUES ({', '.join('?' * len(_REPLY))})"
+# a stored reply is not changed
+PUT_REPLY = f"INSERT OR IGNORE INTO replies ({', '.join(_REPLY)}) VALUES ({', '.join('?' * len(_REPLY))})"
 _PUT_STATE = f"INSERT INTO samples ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 
 
@@ -160,18 +161,14 @@ class Vault:
         self._reader.close()
         self._writer.close()
 
-    def replies(self, key: str) -> list[Reply]:
-        """Returns the stored replies to a request, the first attempt first."""
-        return self.replies_to([key]).get(key, [])
-
-    def replies_to(self, keys: Iterable[str]) -> dict[str, list[Reply]]:
-        """Returns the stored replies by request, for many requests at once; those without any are left out."""
-        keys, found = list(keys), {}
+    def replies(self, *keys: str) -> dict[str, list[Reply]]:
+        """Returns the stored replies by request, the first attempt first; requests without a reply are left out."""
+        replies: dict[str, list[Reply]] = {}
         marks = ", ".join("?" * len(keys))
         query = f"SELECT {', '.join(_REPLY)} FROM replies WHERE key IN ({marks}) ORDER BY key, attempt"
         for row in self._reader.execute(query, keys):
-            found.setdefault(row[0], []).append(Reply(*row))
-        return found
+            replies.setdefault(row[0], []).append(Reply(*row))
+        return replies
 
     def rows(self, query: str, *values: object) -> Iterator[tuple]:
         """Yields the rows of a query."""
@@ -182,10 +179,6 @@ class Vault:
         be written."""
         if broken := self._transact(changes):
             raise broken
-
-    def store(self, replies: Iterable[Reply], *changes: tuple[str, Iterable[tuple]]) -> None:
-        """Stores replies together with other changes; a stored reply is not changed. UserError: as `write`."""
-        self.write((_PUT_REPLY, replies), *changes)
 
     def save_states(self, rows: Iterable[ImageState]) -> None:
         """Stores the states of images; returns when they are on disk. UserError: as `write`."""
@@ -220,7 +213,7 @@ class Vault:
     async def save_reply(self, reply: Reply) -> None:
         """Stores a reply; returns when it is on disk."""
         done = asyncio.get_running_loop().create_future()
-        self._queue(_PUT_REPLY, reply, done)
+        self._queue(PUT_REPLY, reply, done)
         await done
 
     def save_state(self, row: ImageState) -> None:
@@ -254,7 +247,7 @@ class Vault:
 
     def _commit(self, batch: list[tuple[str, tuple, asyncio.Future | None]]) -> UserError | None:
         return self._transact(
-            (statement, [values for same, values, _ in batch if same is statement]) for statement in (_PUT_REPLY, _PUT_STATE)
+            (statement, [values for same, values, _ in batch if same is statement]) for statement in (PUT_REPLY, _PUT_STATE)
         )
 
     def _transact(self, changes: Iterable[tuple[str, Iterable[tuple]]]) -> UserError | None:

@@ -10,23 +10,25 @@ from retinal_lib.dataset import page
 from retinal_lib.dataset.desc import CLASSES, BaseDescription
 from retinal_lib.dataset.page import Page
 from retinal_lib.display import FullTable
-from retinal_lib.run import selection, settings
+from retinal_lib.run import selection
+from retinal_lib.run.settings import Settings, is_own
+from retinal_lib.run.settings import load as load_settings
 from retinal_lib.sample import draw
 
 
-def open_dataset(chosen: settings.Settings, page: Page) -> tuple[BaseDescription, bool]:
+def open_dataset(settings: Settings, page: Page) -> tuple[BaseDescription, bool]:
     """Opens the dataset that settings name. The second value is True for a drawn sample, which is used for a published dataset
     without data_root. UserError: the data do not exist, or cannot be read."""
-    root, tables = chosen.data_root, chosen.tables
-    if chosen.dataset.casefold().endswith(".csv"):
-        tables = {"all": chosen.dataset}
-    drawn = root is None and not settings.is_own(chosen.dataset)
+    root, tables = settings.data_root, settings.tables
+    if settings.dataset.casefold().endswith(".csv"):
+        tables = {"all": settings.dataset}
+    drawn = root is None and not is_own(settings.dataset)
     if drawn:
         root = draw.draw(page.name, paths.root() / "artifacts" / "sample" / page.name)
     elif root is None:
         root = page.file.parent  # the folder of the user's own page or table
     kind = CLASSES.get(page.name, BaseDescription)
-    return kind(root, chosen.automorph_root, chosen.split, dataset=page, tables=tables), drawn
+    return kind(root, settings.automorph_root, settings.split, dataset=page, tables=tables), drawn
 
 
 class DatasetJob:
@@ -35,18 +37,18 @@ class DatasetJob:
 
     notebook = ""
 
-    def __init__(self, chosen: settings.Settings):
-        self.settings, self.page = chosen, page.page_of(chosen.dataset)
-        self.folder = settings.notebook_folder(chosen, self.notebook)
-        self.data, self.drawn = open_dataset(chosen, self.page)
-        self.images = selection.images(self.data, chosen.subset, chosen.start, chosen.limit)
+    def __init__(self, settings: Settings):
+        self.settings, self.page = settings, page.page_of(settings.dataset)
+        self.folder = settings.notebook_folder(self.notebook)
+        self.data, self.drawn = open_dataset(settings, self.page)
+        self.images = selection.images(self.data, settings.subset, settings.start, settings.limit)
 
     @classmethod
     def load(cls, **parameters: object) -> Self:
         """Opens a dataset by a notebook's parameters, which are those of generate.ipynb; None counts as not passed.
 
         UserError: a parameter, a setting of params/<dataset>.yaml or the data are wrong, or the data-use terms forbid it."""
-        return cls(settings.load(**parameters))
+        return cls(load_settings(**parameters))
 
     @property
     def notes(self) -> list[str]:

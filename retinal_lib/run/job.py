@@ -22,11 +22,12 @@ from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.splits import write_run
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Case, Source
-from retinal_lib.run import modes, run_files, settings
+from retinal_lib.run import modes, run_files
 from retinal_lib.run.context import RunContext
 from retinal_lib.run.dataset_job import DatasetJob
 from retinal_lib.run.outcome import Outcome, Tally
 from retinal_lib.run.plan import Planner
+from retinal_lib.run.settings import Settings
 from retinal_lib.run.survey import Survey
 from retinal_lib.teacher import teachers
 
@@ -52,27 +53,27 @@ class Job(DatasetJob):
 
     notebook = "generate"
 
-    def __init__(self, chosen: settings.Settings):
-        modes.check_terms(page.page_of(chosen.dataset), chosen)
-        self.teacher = teachers.make(chosen)
-        super().__init__(chosen)
-        limits = chosen.batch.for_server(self.teacher.server.name if chosen.teacher == "openai" else "")
-        self.context = RunContext(chosen, self.page, self.data, self.images, self.teacher, limits, self.folder)
+    def __init__(self, settings: Settings):
+        modes.check_terms(page.page_of(settings.dataset), settings)
+        self.teacher = teachers.make(settings)
+        super().__init__(settings)
+        limits = settings.batch.for_server(self.teacher.server.name if settings.teacher == "openai" else "")
+        self.context = RunContext(settings, self.page, self.data, self.images, self.teacher, limits, self.folder)
         self._planner = Planner(self.context)
-        if chosen.budget_usd is not None:
-            modes.check_budget(self.teacher, chosen.images == "send")
+        if settings.budget_usd is not None:
+            modes.check_budget(self.teacher, settings.images == "send")
 
     # --- before anything is asked -------------------------------------------------------------------------------
 
     @property
     def table(self) -> pd.DataFrame:
         """A summary of the job, one row for each setting."""
-        chosen, teacher = self.settings, self.teacher
+        settings, teacher = self.settings, self.teacher
         server = f" at {teacher.server.name}" if self.context.asks_server else ""
         return self.summary_table(
-            track=" ".join(filter(None, [chosen.track, chosen.style])),
+            track=" ".join(filter(None, [settings.track, settings.style])),
             teacher=f"{teacher.name}: {teacher.model}{server}",
-            mode="dry run: nothing is sent" if chosen.dry_run else chosen.mode + (", waiting" if chosen.wait else ""),
+            mode="dry run: nothing is sent" if settings.dry_run else settings.mode + (", waiting" if settings.wait else ""),
             **{"images sent": "yes" if self.context.sends_images else "no, facts only"},
             terms=f"{self.page.licence}; may be sent to a remote server: {self.page.may_send}",
         )
@@ -146,7 +147,7 @@ class Job(DatasetJob):
             )
             outcome = replace(outcome, notes=(fewer, *outcome.notes))
         if outcome.counts["images"] != len(self.images):
-            raise RuntimeError(f"{outcome.counts['images']} images have a state, {len(self.images)} were chosen")
+            raise RuntimeError(f"{outcome.counts['images']} images have a state, {len(self.images)} are selected")
         write_run(self.folder, self.data, self.images, self.context.prefix)
         if self.settings.mode == "recheck":
             run_files.write_lines(self.folder / "changes.jsonl", [change._asdict() for change in result.changes])

@@ -23,21 +23,21 @@ from retinal_lib.teacher.teachers import OpenAITeacher
 
 def runner(context: RunContext, vault: Vault) -> Runner:
     """Makes the runner for a run's mode. UserError: what was spent so far cannot be counted against its budget."""
-    chosen, folder = context.settings, context.folder
-    if chosen.dry_run:
+    settings, folder = context.settings, context.folder
+    if settings.dry_run:
         return DryRun(_closed_writer(context, vault, "would be asked for"), folder)
-    if chosen.mode == "batch":
-        return BatchSubmit(vault, context.teacher, partial(_writer, context, vault), context.limits, folder, chosen.wait)
-    if chosen.mode == "pack":
+    if settings.mode == "batch":
+        return BatchSubmit(vault, context.teacher, partial(_writer, context, vault), context.limits, folder, settings.wait)
+    if settings.mode == "pack":
         return PackMode(partial(_writer, context, vault), folder)
-    if chosen.mode == "unpack":
-        return UnpackMode(_closed_writer(context, vault, "not packed yet; run with -p mode pack"), folder, chosen.results)
-    if chosen.mode == "recheck":
+    if settings.mode == "unpack":
+        return UnpackMode(_closed_writer(context, vault, "not packed yet; run with -p mode pack"), folder, settings.results)
+    if settings.mode == "recheck":
         return RecheckMode(_closed_writer(context, vault, "not asked: this run only checks stored replies again"), folder)
-    slow = chosen.images == "send" or context.page.kind("boxes") is not None
+    slow = settings.images == "send" or context.page.kind("boxes") is not None
     collect = BatchCollect(vault, context.teacher, folder) if context.asks_server else None
-    budget, limits = _budget(context, vault), _attempt_limits(chosen)
-    return Direct(vault, context.teacher, budget, chosen.concurrency, limits, slow, collect)
+    budget, limits = _budget(context, vault), _attempt_limits(settings)
+    return Direct(vault, context.teacher, budget, settings.concurrency, limits, slow, collect)
 
 
 def _writer(
@@ -52,10 +52,10 @@ def _closed_writer(context: RunContext, vault: Vault, reason: str) -> RequestFil
     return _writer(context, vault, lambda: QueueCapacity(closed=reason))
 
 
-def _attempt_limits(chosen: Settings) -> AttemptLimits:
+def _attempt_limits(settings: Settings) -> AttemptLimits:
     """How often an image is asked for. The offline teacher would give the same reply again."""
-    repairs = 0 if chosen.mode == "recheck" or chosen.teacher == "offline" else chosen.max_repairs
-    return AttemptLimits(chosen.attempts, repairs)
+    repairs = 0 if settings.mode == "recheck" or settings.teacher == "offline" else settings.max_repairs
+    return AttemptLimits(settings.attempts, repairs)
 
 
 def _budget(context: RunContext, vault: Vault) -> cost.Budget:
@@ -86,12 +86,12 @@ def _price(context: RunContext, server_: str, model: str) -> cost.Price:
     return price
 
 
-def check_terms(page: Page, chosen: Settings) -> None:
+def check_terms(page: Page, settings: Settings) -> None:
     """Checks that the dataset's terms allow its data to go where the run sends it. UserError: they do not."""
-    if chosen.teacher == "offline" or chosen.mode in ("unpack", "recheck") or page.may_send == "yes":
+    if settings.teacher == "offline" or settings.mode in ("unpack", "recheck") or page.may_send == "yes":
         return
-    if chosen.mode == "pack" and server.has_no_address():  # its files may go anywhere
-        if not chosen.terms_accepted:
+    if settings.mode == "pack" and server.has_no_address():  # its files may go anywhere
+        if not settings.terms_accepted:
             raise UserError(
                 f"request files of {page.name} contain facts about its images ({page.licence}): {page.terms}; if you "
                 "send them only to machines where this data may be, pass -p terms_accepted True"
@@ -101,7 +101,7 @@ def check_terms(page: Page, chosen: Settings) -> None:
         return
     if page.may_send == "no":
         raise UserError(f"{page.name} may not be sent to a remote server ({page.licence}): {page.terms}")
-    if not chosen.terms_accepted:
+    if not settings.terms_accepted:
         raise UserError(
             f"{page.name} may be sent to a remote server only with permission ({page.licence}): {page.terms}; "
             "if you have it, pass -p terms_accepted True"

@@ -219,14 +219,14 @@ class Tally:
 
     def outcome(self, result: RunResult, ledger: BatchLedger) -> Outcome:
         """Returns the outcome of a run with the images added so far."""
-        chosen, pending, own_server = self._context.settings, self._counts["pending"], self._context.teacher.origin[0]
+        settings, pending, own_server = self._context.settings, self._counts["pending"], self._context.teacher.origin[0]
         batches = ledger.batches(*PENDING)
         state = "stopped" if result.stopped else "pending" if pending else "complete"
         if result.over_budget and not batches and not result.stopped:
             state = "over budget"
-        if chosen.dry_run:
+        if settings.dry_run:
             state = "dry run"
-        to_ask = result.to_ask if chosen.dry_run and self._cost.estimate else None
+        to_ask = result.to_ask if settings.dry_run and self._cost.estimate else None
         return Outcome(
             state,
             dict(self._counts),
@@ -237,33 +237,33 @@ class Tally:
             result.asked if self._context.asks_server else None,
             result.stopped,
             self._context.folder,
-            chosen.max_failed,
+            settings.max_failed,
             tuple(PendingBatch(b.server, b.batch_id, b.status or "validating", b.lines) for b in batches),
-            tuple(_notes(result, chosen, batches, own_server, pending, state)),
+            tuple(_notes(result, settings, batches, own_server, pending, state)),
             result.no_result if pending and not self._counts["accepted"] else "",
-            "run with -p mode direct to ask again for what failed" if chosen.mode == "batch" else Outcome.again,
+            "run with -p mode direct to ask again for what failed" if settings.mode == "batch" else Outcome.again,
         )
 
 
 def _notes(
-    result: RunResult, chosen: Settings, batches: list[Batch], own_server: str, pending: int, state: str
+    result: RunResult, settings: Settings, batches: list[Batch], own_server: str, pending: int, state: str
 ) -> Iterator[str]:
     """Sentences for the user besides the counts."""
     if state == "dry run":
         yield f"Dry run: nothing was sent, {pending} requests would be; the run's files are unchanged."
         return
-    if chosen.mode == "recheck":
+    if settings.mode == "recheck":
         yield from result.notes
     if result.stopped:
         yield f"The run stopped: {result.stopped}"
     elif result.problems:
         yield f"Not everything could be fetched: {'; '.join(result.problems)}"
     yield from _batch_notes(batches, own_server)
-    if chosen.mode in ("batch", "direct") and any(batch.server == own_server for batch in batches):
+    if settings.mode in ("batch", "direct") and any(batch.server == own_server for batch in batches):
         yield "Run the same command again to fetch the answers; a batch may take up to 24 hours."
     if state == "over budget":
-        yield f"The budget of {chosen.budget_usd:g} USD is reached: {pending} images are not asked. Raise it to continue."
-    elif pending and chosen.mode in ("pack", "unpack"):
+        yield f"The budget of {settings.budget_usd:g} USD is reached: {pending} images are not asked. Raise budget_usd to go on."
+    elif pending and settings.mode in ("pack", "unpack"):
         yield from result.notes
     if number := len(result.unknown):
         first = ", ".join(f"{name} ({file}, line {line})" for name, file, line in result.unknown[:3])
@@ -275,7 +275,6 @@ def _notes(
 
 
 def _batch_notes(batches: list[Batch], own_server: str) -> Iterator[str]:
-    """The pending batches by server."""
     for server in dict.fromkeys(batch.server for batch in batches):
         here = [batch for batch in batches if batch.server == server]
         number = sum(batch.lines for batch in here)

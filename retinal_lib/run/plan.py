@@ -9,8 +9,8 @@ from retinal_lib.ask.vault import ImageState
 from retinal_lib.dataset.image import Image
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Case, Fact, Source, source_rows
-from retinal_lib.run import settings
 from retinal_lib.run.context import RunContext
+from retinal_lib.run.settings import params_file
 from retinal_lib.teacher import prompt
 from retinal_lib.teacher.teachers import Request
 
@@ -31,15 +31,15 @@ class Planner:
         case, root = self.context.data.describe(image), self.context.data.root
         facts = [f._replace(source=f.source.relative_to(root)) for f in case.facts if f.aspect in self._aspects]
         if text := " ".join((self.context.settings.hidden_text or "").split()).rstrip("."):
-            file = paths.display_path(settings.params_file(self.context.settings.name))
+            file = paths.display_path(params_file(self.context.settings.name))
             facts.append(Fact("notes", "hidden_text", text, "", text, Source(file, None, "hidden_text"), text))
         return replace(case, facts=tuple(facts))
 
     def prompt(self, case: Case) -> str:
         """Returns the system prompt for an image with these facts."""
         if case.aspects not in self.prompts:
-            chosen = self.context.settings
-            self.prompts[case.aspects] = prompt.render(self.context.page, chosen.track, chosen.style, case.aspects)
+            settings = self.context.settings
+            self.prompts[case.aspects] = prompt.render(self.context.page, settings.track, settings.style, case.aspects)
         return self.prompts[case.aspects]
 
     def images(self) -> Iterator[PlannedImage]:
@@ -64,7 +64,7 @@ class Planner:
         if all(fact.name == "modality" for fact in case.facts):
             row.reason = "; ".join(["nothing is known about it", *case.missing])
             return PlannedImage(row)
-        system, chosen = self.prompt(case), self.context.settings
+        system, settings = self.prompt(case), self.context.settings
         row.state, row.prompt, row.sources = "failed", files.sha256(system), source_rows(case.facts)
         picture, pixels = (image.path, size) if self.context.sends_images else (None, None)
-        return PlannedImage(row, Request(case, system, chosen.track, chosen.style, picture, pixels))
+        return PlannedImage(row, Request(case, system, settings.track, settings.style, picture, pixels))

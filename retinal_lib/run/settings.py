@@ -60,11 +60,10 @@ class Settings(BaseModel):
         """True where requests leave as files, so that no server is called."""
         return self.mode in ("pack", "unpack", "recheck")
 
-    @property
-    def folder(self) -> Path:
-        """The run's folder, absolute."""
-        parts = [self.name, self.track, self.style]
-        return self.out_dir or paths.root() / "artifacts" / "-".join(filter(None, parts))
+    def notebook_folder(self, notebook: str) -> Path:
+        """Returns the absolute folder that a notebook writes to: boxes and explore have their own, others use the run's."""
+        parts = [notebook] if notebook in ("boxes", "explore") else [self.track, self.style]
+        return self.out_dir or paths.root() / "artifacts" / "-".join(filter(None, [self.name, *parts]))
 
 
 NOTEBOOK = tuple(Settings.model_fields)[: tuple(Settings.model_fields).index("image_prefix")]
@@ -110,21 +109,21 @@ def load(**parameters: object) -> Settings:
     return settings
 
 
-def _check(chosen: Settings) -> None:
+def _check(settings: Settings) -> None:
     """Checks that settings go together. UserError: two do not."""
-    if chosen.track == "instruction" and chosen.style is not None:
-        raise UserError(f"style {chosen.style!r} belongs to the alignment track; leave style out, or pass -p track alignment")
-    if chosen.teacher == "offline":
-        for name, value, default in (("mode", chosen.mode, "direct"), ("budget_usd", chosen.budget_usd, None)):
+    if settings.track == "instruction" and settings.style is not None:
+        raise UserError(f"style {settings.style!r} belongs to the alignment track; leave style out, or pass -p track alignment")
+    if settings.teacher == "offline":
+        for name, value, default in (("mode", settings.mode, "direct"), ("budget_usd", settings.budget_usd, None)):
             if value not in (default, "recheck"):
                 raise UserError(
                     f"{name} {value!r} needs a server, which the offline teacher does not use: "
                     "pass -p teacher openai and -p model"
                 )
-    if chosen.wait and chosen.mode != "batch":
-        raise UserError(f"wait belongs to -p mode batch, found mode {chosen.mode!r}; leave it out")
-    if chosen.results and chosen.mode != "unpack":
-        raise UserError(f"results belongs to -p mode unpack, found mode {chosen.mode!r}; leave it out")
+    if settings.wait and settings.mode != "batch":
+        raise UserError(f"wait belongs to -p mode batch, found mode {settings.mode!r}; leave it out")
+    if settings.results and settings.mode != "unpack":
+        raise UserError(f"results belongs to -p mode unpack, found mode {settings.mode!r}; leave it out")
 
 
 def params_file(name: str) -> Path:
@@ -164,14 +163,7 @@ def _valid(from_file: dict[str, object], passed: dict[str, object], file: Path) 
         raise from_validation(error, paths.display_path(file)) from error
 
 
-def notebook_folder(chosen: Settings, notebook: str) -> Path:
-    """Returns the absolute folder that a notebook writes to: boxes and explore have their own, others use the run's."""
-    if notebook not in ("boxes", "explore"):
-        return chosen.folder
-    return chosen.out_dir or paths.root() / "artifacts" / f"{chosen.name}-{notebook}"
-
-
 def folder(parameters: dict[str, object], notebook: str = "generate") -> Path:
     """Returns the absolute folder that a notebook with these parameters writes to. UserError: as `load`."""
     of_run = {name: value for name, value in parameters.items() if name in NOTEBOOK}
-    return notebook_folder(load(**of_run), notebook)
+    return load(**of_run).notebook_folder(notebook)

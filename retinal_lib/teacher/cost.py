@@ -20,7 +20,7 @@ _PIECE = re.compile(r"[^\W\d_]+|\d{1,3}|[^\w\s]|_")
 _MESSAGE_TOKENS = 16  # the most tokens that the chat format adds to a message: roles, separators, the start of the answer
 # tokens of a conversation, (fewest, most), for a track or style: from the shortest allowed to a long one
 ANSWERS = {"instruction": (150, 900), "caption": (40, 400), "consult": (25, 120)}
-_DEFAULT_PICTURE_TOKENS = 1024  # of a picture of a model without a rule; for the size of batches only, never for a price
+DEFAULT_PICTURE_TOKENS = 1024  # of a picture where the model has no rule: for the size of batches only, never for a price
 
 
 class Range(NamedTuple):
@@ -77,12 +77,6 @@ def picture_tokens(size: tuple[int, int], rule: dict | None) -> int | None:
         shrink *= min(math.floor(across) / across, math.floor(down) / down)
         patches = math.ceil(round(width * shrink / 32, 6)) * math.ceil(round(height * shrink / 32, 6))
     return math.ceil(min(patches, rule["patches"]) * rule.get("times", 1))
-
-
-def queued_picture_tokens(size: tuple[int, int], rule: dict | None) -> int:
-    """Returns `picture_tokens`; without a rule, those of 1024 by 1024 pixels in patches of 32, for the size of batches."""
-    tokens = picture_tokens(size, rule)
-    return _DEFAULT_PICTURE_TOKENS if tokens is None else tokens
 
 
 MILLION = 1_000_000

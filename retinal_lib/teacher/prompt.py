@@ -85,7 +85,6 @@ def _eye(page: Page) -> str:
 
 
 def _hidden(page: Page, aspect: str) -> str:
-    """The content of an aspect's line in this page's descriptions."""
     texts = [_kind_text(kind, aspect) for kind in page.facts if aspect in kind.gives]
     # AutoMorph's quality is used only where graders gave none
     graded = aspect == "quality" and page.kind("quality")

@@ -18,6 +18,10 @@ from retinal_lib.teacher.cost import TokenLimit
 from retinal_lib.teacher.server import NotFound, RequestFailed, RunStopped, Server
 
 _SORTED = json.JSONEncoder(sort_keys=True).encode
+_CUT = {
+    "length": "the reply is cut (finish_reason length): raise max_tokens under `request`",
+    "content_filter": "the reply is cut (finish_reason content_filter)",
+}
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,8 @@ class Teacher(Protocol):
     name: str
     model: str
     identity: dict
-    origin: tuple[str, str]
-    note: str
+    origin: tuple[str, str] = ("", "")
+    note: str = ""
 
     async def ask(self, request: Request) -> tuple[str, str]:
         """Returns the raw reply and the server's id of it. RequestFailed, RunStopped."""
@@ -78,16 +82,14 @@ class Teacher(Protocol):
         """Parses a raw reply."""
 
     async def close(self) -> None:
-        """Closes connections."""
+        """Closes connections, if it has any."""
 
 
-class OfflineTeacher:
+class OfflineTeacher(Teacher):
     """The offline composer: conversations made from the facts on this machine, free, the same for a seed."""
 
     name = "offline"
     model = "retinal_lib offline composer"
-    note = ""  # never waits
-    origin = ("", "")
 
     def __init__(self, seed: int = 0):
         self.seed = seed
@@ -100,9 +102,6 @@ class OfflineTeacher:
     def read(self, raw: str) -> ParsedReply:
         """Returns the reply unchanged."""
         return ParsedReply(raw, model=self.model)
-
-    async def close(self) -> None:
-        """Does nothing."""
 
 
 class OpenAITeacher:
@@ -154,7 +153,8 @@ class OpenAITeacher:
         """Returns the highest number of tokens that a request and its answer can have, by prices.yaml and options."""
         prompt = cost.most_prompt_tokens(request.system, request.user_text)
         if request.picture:
-            prompt += cost.queued_picture_tokens(request.size, self.price.image if self.price else None)
+            picture_tokens = cost.picture_tokens(request.size, self.price.image if self.price else None)
+            prompt += cost.DEFAULT_PICTURE_TOKENS if picture_tokens is None else picture_tokens
         return TokenLimit(prompt, self.answer_bound)
 
     async def ask(self, request: Request) -> tuple[str, str]:
@@ -182,15 +182,9 @@ class OpenAITeacher:
             return ParsedReply(problem=f"the reply is no chat completion: {why}", model=model, tokens=tokens)
         message = choices[0].get("message") or {}
         text, finish = _text(message.get("content")), choices[0].get("finish_reason")
-        problem = ""
-        if message.get("refusal"):
-            problem = "the teacher refused"
-        elif finish == "length":
-            problem = "the reply is cut (finish_reason length): raise max_tokens under `request`"
-        elif finish == "content_filter":
-            problem = "the reply is cut (finish_reason content_filter)"
-        elif not text:
-            problem = "the reply is empty"
+        problem = (
+            "the teacher refused" if message.get("refusal") else _CUT.get(str(finish), "" if text else "the reply is empty")
+        )
         return ParsedReply(text, problem, model, tokens)
 
 
