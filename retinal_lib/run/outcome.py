@@ -262,7 +262,8 @@ def _notes(
     if settings.mode in ("batch", "direct") and any(batch.server == own_server for batch in batches):
         yield "Run the same command again to fetch the answers; a batch may take up to 24 hours."
     if state == "over budget":
-        yield f"The budget of {settings.budget_usd:g} USD is reached: {pending} images are not asked. Raise budget_usd to go on."
+        limit = f"The budget of {settings.budget_usd:g} USD is reached"
+        yield f"{limit}: {pending} images are not asked. Raise budget_usd to go on."
     elif pending and settings.mode in ("pack", "unpack"):
         yield from result.notes
     if number := len(result.unknown):
