@@ -214,7 +214,7 @@ def test_a_second_run_in_the_same_folder_says_so(ask: Callable, server: FakeServ
     thread = threading.Thread(target=lambda: outcomes.append(ask()))
     thread.start()
     server.reached.acquire(timeout=10)
-    with pytest.raises(UserError, match="another run is at work in"):
+    with pytest.raises(UserError, match="another run is using"):
         Job.load(dataset="ODIR", out_dir=str(tmp_path / "run")).run()
     server.hold.set()
     thread.join()

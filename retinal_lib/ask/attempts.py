@@ -71,7 +71,7 @@ class Attempts:
         row.conversation, row.traces = exported, [trace_entry(trace) for trace in checked.traces]
 
     def _send_back(self, text: str, errors: list[Finding]) -> None:
-        """Stores the findings, and adds a turn to the request that tells the teacher of them."""
+        """Stores the findings, and adds a turn with them to the request."""
         self._faulty += 1
         row = self.row
         row.repairs.append({"attempt": row.attempt, "findings": row.findings})

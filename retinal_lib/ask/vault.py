@@ -111,10 +111,10 @@ def locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
-        raise UserError(f"another run is at work in {folder}; wait for it, or give this one another out_dir") from error
+        raise UserError(f"another run is using {folder}; wait until it ends, or pass another out_dir") from error
     except OSError as error:
         raise UserError(
-            f"the run's folder {folder} cannot be written ({error.strerror or error}); give another out_dir"
+            f"the run's folder {folder} cannot be written ({error.strerror or error}); pass another out_dir"
         ) from error
     try:
         yield
@@ -147,11 +147,11 @@ class Vault:
             connection.execute("PRAGMA wal_autocheckpoint = 8000")  # pages, so that many replies are copied at once
             connection.execute("PRAGMA cache_size = -32000")  # KiB, enough for the index of many replies
         except sqlite3.OperationalError as error:
-            raise UserError(f"{self.path} cannot be opened ({error}); give the run another out_dir") from error
+            raise UserError(f"{self.path} cannot be opened ({error}); pass another out_dir") from error
         except sqlite3.DatabaseError as error:
-            raise UserError(f"{self.path}: not a readable vault ({error}); move it away, and the run begins anew") from error
+            raise UserError(f"{self.path}: not a readable vault ({error}); move it to another folder and run again") from error
         if version > _VERSION:
-            raise UserError(f"{self.path}: written by another version of retinal_lib; give the run another out_dir")
+            raise UserError(f"{self.path}: written by another version of retinal_lib; pass another out_dir")
         return connection
 
     def __enter__(self) -> "Vault":
