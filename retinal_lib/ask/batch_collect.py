@@ -106,7 +106,7 @@ class BatchCollect:
                 await self.server.pause(trial)
         return None
 
-    async def _listed(self) -> AsyncIterator[dict]:
+    async def _server_batches(self) -> AsyncIterator[dict]:
         place: dict[str, object] | None = {}
         while place is not None:
             page = await self.server.get("/batches", limit=100, **place)
