@@ -60,6 +60,11 @@ class Settings(BaseModel):
         """True where requests leave as files, so that no server is called."""
         return self.mode in ("pack", "unpack", "recheck")
 
+    @property
+    def folder(self) -> Path:
+        """The run's folder, absolute."""
+        return self.notebook_folder("generate")
+
     def notebook_folder(self, notebook: str) -> Path:
         """Returns the absolute folder that a notebook writes to: boxes and explore have their own, others use the run's."""
         parts = [notebook] if notebook in ("boxes", "explore") else [self.track, self.style]
