@@ -59,7 +59,7 @@ def test_a_bomb_or_a_broken_picture_is_skipped_with_a_reason(ask: Callable, serv
     outcome = ask(dataset=table, images="send")
     assert outcome.counts == {"images": 3, "accepted": 1, "rejected": 0, "failed": 0, "skipped": 2}
     assert {row.reason for row in outcome.reasons} == {
-        "the file is not a readable image: its first bytes are those of no known format",
+        "the file is not a readable image: its format is not known",
         "the file has far too many pixels, more than the 100,000,000 that a fundus photograph may have",
     }
 
