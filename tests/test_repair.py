@@ -104,7 +104,7 @@ def test_checking_again_asks_nothing_and_says_what_changed(
             return found._replace(findings=[finding, *found.findings])
         return found
 
-    monkeypatch.setattr(settle.check, "examine", stricter)
+    monkeypatch.setattr(settle.conversation_check, "examine", stricter)
     outcome = ask(limit=3, mode="recheck")
     changed = lines(tmp_path / "run" / "changes.jsonl")
     assert len(server.asked) == asked and outcome.counts["rejected"] == len(changed) > 0

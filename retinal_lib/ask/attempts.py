@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from retinal_lib import conversation
 from retinal_lib.ask.vault import ImageState, Reply
-from retinal_lib.check import conversation_check as check
+from retinal_lib.check import conversation_check
 from retinal_lib.check.findings import Finding, finding_entry, trace_entry
 from retinal_lib.teacher import prompt, reply_parser
 from retinal_lib.teacher.teachers import Request, Teacher
@@ -62,9 +62,9 @@ class Attempts:
             self._unusable += 1
             return
         exported = conversation.to_llava(turns)
-        checked = check.examine(exported, self.request.case, self.request.track, self.request.style)
+        checked = conversation_check.examine(exported, self.request.case, self.request.track, self.request.style)
         row.findings = [finding_entry(finding) for finding in checked.findings]
-        if errors := check.errors(checked.findings):
+        if errors := conversation_check.errors(checked.findings):
             self._send_back(parsed.text, errors)
             return
         row.state, usage["used"], self.accepted = "accepted", True, True

@@ -2,21 +2,12 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-
-def _no_boolean(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError(f"found {value!r}; expected a number")
-    return value
-
-
-Whole = Annotated[int, BeforeValidator(_no_boolean)]
-Number = Annotated[float, BeforeValidator(_no_boolean)]
+from retinal_lib.parameters import Number, Whole
 
 
 class BatchSettings(BaseModel):

@@ -15,7 +15,7 @@ from retinal_lib import display, files, paths
 from retinal_lib.ask.batch_ledger import BatchLedger
 from retinal_lib.ask.runner import PlannedImage, Progress, RunResult
 from retinal_lib.ask.vault import Vault, locked
-from retinal_lib.check import conversation_check as check
+from retinal_lib.check import conversation_check
 from retinal_lib.conversation import Conversation
 from retinal_lib.dataset import page
 from retinal_lib.dataset.image import Image
@@ -164,7 +164,7 @@ class Job(DatasetJob):
     def _origin(self) -> dict[str, object]:
         """The fields that are the same in each line of lineage.jsonl."""
         page = {"page": self.page.name, "page_sha256": files.sha256(self.page.model_dump_json())}
-        return {**page, "teacher": self.teacher.name, "model": self.teacher.model, "checks": check.VERSION}
+        return {**page, "teacher": self.teacher.name, "model": self.teacher.model, "checks": conversation_check.VERSION}
 
     def _manifest(self, vault: Vault, outcome: Outcome) -> dict:
         """The content of manifest.json; without times, so that a resumed run writes the same as an uninterrupted one."""

@@ -15,7 +15,7 @@ from retinal_lib.ask.account import Account
 from retinal_lib.ask.batch_ledger import PENDING, Batch, BatchLedger
 from retinal_lib.ask.runner import RunResult
 from retinal_lib.ask.vault import FINAL, ImageState
-from retinal_lib.check import conversation_check as check
+from retinal_lib.check import conversation_check
 from retinal_lib.display import FullTable, are, count
 from retinal_lib.errors import UserError
 from retinal_lib.run import run_files
@@ -198,7 +198,7 @@ class Tally:
         self._context = context
         self._counts = Counter(dict.fromkeys(("images", *FINAL), 0))
         self._groups: dict[tuple[str, str], tuple[int, str]] = {}
-        self._checks = Checks(check.VERSION)
+        self._checks = Checks(conversation_check.VERSION)
         self._cost = Account(context.teacher.origin[0], estimate if context.asks_server else None)
         self._examples: list[Example] = []
 

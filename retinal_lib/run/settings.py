@@ -7,9 +7,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from retinal_lib import paths
-from retinal_lib.ask.limits import BatchSettings, Number, Whole
+from retinal_lib.ask.limits import BatchSettings
 from retinal_lib.dataset import page
 from retinal_lib.errors import UserError, from_validation, unknown, validation_text
+from retinal_lib.parameters import Number, Whole
 
 STYLES: dict[str, tuple[str, ...]] = {"instruction": (), "alignment": ("caption", "consult")}
 PATHS = ("data_root", "automorph_root", "results", "out_dir")
