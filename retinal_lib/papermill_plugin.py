@@ -2,9 +2,9 @@
 
 `papermill notebooks/generate.ipynb -p dataset ODIR` names no output path. papermill would ask for one in a terminal, write
 to stdout if that is captured, and take the only path for the output if its input is piped. Notebooks with metadata such as
-{"retinal_lib": {"output": "generate.ipynb"}} are executed into that file in the run's folder instead (which
-`run.settings.folder` returns, or the module in FOLDER_MODULES named by "folder"), and refuse unknown parameters, of which
-papermill only warns. Other notebooks are left to papermill.
+{"retinal_lib": {"output": "generate.ipynb"}} are executed into that file in the run's folder instead, and refuse unknown
+parameters, of which papermill only warns. The folder is what `run.settings.folder` returns, or the function `folder` of the
+module that "folder" names in FOLDER_MODULES. Other notebooks are left to papermill.
 
 papermill loads its engines before it defines its command, so the command cannot be changed from here; instead, click, which
 runs the command, calls `_invoke`.

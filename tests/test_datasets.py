@@ -254,7 +254,7 @@ def test_nothing_is_told_of_the_retina_in_a_rejected_image(eyeq: BaseDescription
 
 def test_unreadable_and_foreign_files_of_eyepacs_are_left_out(eyeq: BaseDescription) -> None:
     assert "cannot be decoded" in reason(eyeq, "492_right.jpeg")
-    assert any("16_left_mirror" in note and "do not have names of images of EyeQ" in note for note in eyeq.notes)
+    assert any("16_left_mirror" in note and "are not named like images of EyeQ" in note for note in eyeq.notes)
 
 
 # --- IDRiD ---
@@ -279,7 +279,7 @@ def test_idrid_s_numbering_restarts_in_each_split(tmp_path: Path) -> None:
     assert (told(dataset, "train/IDRiD_001.jpg")["grade"], told(dataset, "test/IDRiD_001.jpg")["grade"]) == (3, 0)
     ids = {dataset.describe(image).id for image in dataset.images}
     assert ids == {"IDRiD-train-IDRiD_001", "IDRiD-test-IDRiD_001"}
-    with pytest.raises(UserError, match=r"has 2 image 'IDRiD_001.jpg'; say which: train/IDRiD_001.jpg, test/IDRiD_001.jpg"):
+    with pytest.raises(UserError, match=r"has 2 images 'IDRiD_001.jpg'; say which: train/IDRiD_001.jpg, test/IDRiD_001.jpg"):
         dataset.describe("IDRiD_001.jpg")
 
 
@@ -797,7 +797,7 @@ def test_a_uk_biobank_eye_is_read_from_the_field_id(tmp_path: Path) -> None:
     dataset = load_dataset("uk", tmp_path)
     left, right = (dataset.describe(image) for image in dataset.images)
     assert (left.eye, right.eye, left.patient) == ("left", "right", "1234567") and dataset.page.private_names
-    assert len(dataset.images) == 2 and any("2 files do not have names of images of UK" in note for note in dataset.notes)
+    assert len(dataset.images) == 2 and any("2 files are not named like images of UK" in note for note in dataset.notes)
     assert "dementia" not in left.description and left.about("disease") == ()
 
 

@@ -176,7 +176,7 @@ DAMAGE = {
     "a plain pickle": (plain_pickle, "pytorch_model-00002-of-00003.bin"),
     "wrong shapes": (wrong_shape, "the file and config.json are of different models"),
     "weights are missing": (lose_weight, r"not complete: \d+ weights are missing, the first language_model.*q_proj"),
-    "a strange weight": (strange_weight, "the config leaves no place for"),
+    "a strange weight": (strange_weight, "config.json has no place for the weight"),
     "no config": (lambda f: (f / "config.json").unlink(), "has no config.json"),
     "config is no JSON": (lists_of_bytes("config.json", b"{"), "not readable as JSON"),
     "config of another kind": (lambda f: change(f / "config.json", model_type="mpt"), "model_type is 'mpt'"),

@@ -163,7 +163,7 @@ def test_llama_factory_s_list_names_files_and_columns_that_exist(load: Callable,
 
 def test_parquet_without_the_library_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"needs the library datasets: pip install 'retinal_lib\[trainers\]'"):
+    with pytest.raises(UserError, match=r"needs the library datasets: pip install -e '.\[trainers\]'"):
         export([put(tmp_path)], "parquet")
     assert list((tmp_path / "exports" / "parquet").iterdir()) == []
 
@@ -222,7 +222,7 @@ def test_wrong_input_is_named(tmp_path: Path) -> None:
         export([tmp_path / "none"], "llava")
     with pytest.raises(UserError, match=r"no row for 1 conversation, the first my-c; create splits.csv again"):
         export([put(tmp_path / "old", places={k: v for k, v in PLACES.items() if k != "my-c"})], "llava")
-    with pytest.raises(UserError, match=r"plain.splits.csv is not there"):
+    with pytest.raises(UserError, match=r"plain.splits.csv does not exist"):
         export([run, put(tmp_path / "plain", places=None)], "llava", out=tmp_path / "out")
     with pytest.raises(UserError, match=r"conversations.jsonl, line 2: the last question has no answer"):
         export([put(tmp_path / "odd", [ENTRIES[0], entry("b", "What?")])], "llava")

@@ -80,8 +80,9 @@ class BaseDescription:
             files = self._by_name.items()
             matching = {n: f for n, f in files if name in (f.name, self._catalogue.export_name(f))}
             if len(matching) != 1:
-                several = f"; say which: {', '.join(f'{f.split}/{f.name}' for f in matching.values())}" if matching else ""
-                raise UserError(f"{self.page.name} has {len(matching) or 'no'} image {name!r}{several}")
+                which = ", ".join(f"{f.split}/{f.name}" for f in matching.values())
+                found = f"{len(matching)} images {name!r}; say which: {which}" if matching else f"no image {name!r}"
+                raise UserError(f"{self.page.name} has {found}")
             (name,) = matching
         return self._catalogue.image(self._by_name[name], name)
 

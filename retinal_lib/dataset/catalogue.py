@@ -68,7 +68,7 @@ class Catalogue:
         if absent and self.split is None:
             self.notes.append(f"no images of split {', '.join(absent)} under the data root")
         if ignored:
-            self.notes.append(f"{len(ignored)} files do not have names of images of {self.page.name}, the first {ignored[0]}")
+            self.notes.append(f"{len(ignored)} files are not named like images of {self.page.name}, the first {ignored[0]}")
         return files
 
     def _folders_found(self) -> str:
@@ -145,7 +145,7 @@ class Catalogue:
         masks, other_files = lesion_facts.index(self.tree, patterns, self.page.masks)
         if other_files:
             self.notes.append(
-                f"{len(other_files)} files in the mask folders do not have names of masks, the first {other_files[0]}"
+                f"{len(other_files)} files in the mask folders are not named like masks, the first {other_files[0]}"
             )
         return masks
 

@@ -1,4 +1,4 @@
-"""The dataset classes by the names researchers know, each bound to its page (the second page by `dataset=`)."""
+"""The dataset classes by the names researchers know, each bound to its page; some have a second page, chosen by `dataset=`."""
 
 from pathlib import Path
 

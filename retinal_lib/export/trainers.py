@@ -124,7 +124,8 @@ def _by_split(entries: list[Conversation], split_of_id: dict[str, str] | None) -
     missing = [entry.id for entry in entries if entry.id not in split_of_id]
     if missing:
         raise UserError(
-            f"splits.csv has no row for {count(len(missing), 'conversation')}, the first {missing[0]}; create splits.csv again"
+            f"splits.csv has no row for {count(len(missing), 'conversation')}, the first {missing[0]}; "
+            "create splits.csv again: run the dataset again, or python -m retinal_lib splits"
         )
     by_split = {split: [entry for entry in entries if split_of_id[entry.id] == split] for split in splits.SPLITS}
     return {split: part for split, part in by_split.items() if part}
@@ -166,7 +167,7 @@ def _write_parquet(path: Path, rows: list[dict]) -> None:
     try:
         from datasets import Dataset, Features, Value
     except ImportError as error:
-        raise UserError("the form parquet needs the library datasets: pip install 'retinal_lib[trainers]'") from error
+        raise UserError("the form parquet needs the library datasets: pip install -e '.[trainers]'") from error
     text = Value("string")
     messages = [{"role": text, "content": [{"type": text, "text": text}]}]
     features = Features({"id": text, "messages": messages, "images": [text]})

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from transformers import BitsAndBytesConfig, LlavaForConditionalGeneration
 from transformers.utils import logging
 
+from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.files import sha256
 from retinal_lib.inference.batching import Answerer, ImageQuestions, Options
@@ -68,7 +69,7 @@ def _from_tensors(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor], **op
             logging.enable_progress_bar()
     if lost := [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]:
         raise UserError(
-            f"{checkpoint.folder}: {lost[0]} and {len(lost) - 1} other weights do not fit the model class of this version of "
+            f"{checkpoint.folder}: {count(len(lost), 'weight')}, the first {lost[0]}, cannot be loaded by this version of "
             "transformers; install another version"
         )
     return llava.eval()
@@ -217,7 +218,7 @@ class Chat:
     def ask(self, question: str, **options: object) -> str:
         """Answers the next question; options hold for this one. UserError: an unknown option, or conv_mode."""
         if "conv_mode" in options:
-            raise UserError("conv_mode is of a whole conversation: pass it to `chat`")
+            raise UserError("conv_mode holds for a whole conversation; pass it to `chat`, not to `ask`")
         chosen = self.options.with_changes(**options)
         self.questions.append(question)
         prompt = self.model.prompt(self.questions, self.answers, chosen.conv_mode)

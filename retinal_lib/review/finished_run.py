@@ -113,7 +113,7 @@ class FinishedRun:
         same = all(entry.get("id") == sample.id for entry in entries)
         if not same or decisions.conversation_hash(entries[0]["conversations"]) != sample.sha256:
             folder = paths.display_path(self.folder)
-            raise UserError(f"{folder} was repeated since; load the review again, decisions are kept")
+            raise UserError(f"the run in {folder} was repeated since this review was loaded; load it again, decisions are kept")
         return entries[0], entries[1]
 
 

@@ -101,7 +101,7 @@ def _files(checkpoint: Checkpoint) -> list[tuple[Path, Rename]]:
 
 def _check(stored: str, name: str, tensor: torch.Tensor, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
     if name not in shapes:
-        raise UserError(f"{path}: {stored} is a weight that the config leaves no place for; config.json is of another model")
+        raise UserError(f"{path}: config.json has no place for the weight {stored}; it belongs to another model")
     if tuple(tensor.shape) != shapes[name]:
         raise UserError(
             f"{path}: {stored} has the shape {list(tensor.shape)}, by the config it must be {list(shapes[name])}; "
