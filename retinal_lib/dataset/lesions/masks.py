@@ -42,7 +42,7 @@ def read(path: Path) -> np.ndarray:
             pixels, red = np.asarray(image), np.array(image.getpalette("RGB")[0::3], np.uint8)
     except UserError as error:
         raise UserError(f"{path}: the mask cannot be read ({error})") from error
-    return cv2.LUT(pixels, np.pad(red, (0, 256 - len(red)))) > 0
+    return cv2.LUT(pixels, np.pad(red > 0, (0, 256 - len(red))).view(np.uint8)).view(bool)
 
 
 def connected(marked: np.ndarray) -> Pixels:
