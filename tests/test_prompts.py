@@ -99,7 +99,7 @@ def test_notes_of_one_s_own_are_told_and_covered() -> None:
 
 
 def test_a_slot_that_no_part_fills_is_named() -> None:
-    with pytest.raises(UserError, match=r"the prompt has a slot \$hiden that no part fills; known: hidden, coverage"):
+    with pytest.raises(UserError, match=r"the prompt has an unknown slot \$hiden; known: hidden, coverage"):
         prompt._fill("These are $hiden.", hidden="x", coverage="y")
 
 
