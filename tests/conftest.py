@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from fake_batches import FakeBatches
 from fake_server import FakeServer, running
@@ -11,6 +12,10 @@ from fake_server import FakeServer, running
 from retinal_lib import paths
 from retinal_lib.dataset import page
 from retinal_lib.sample import draw as sample
+
+# how long an example takes depends on the machine and on what else it does
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 # tests and the notebooks they run have a project folder of their own: your params/ and runs stay out of it
 ROOT = Path(__file__).resolve().parents[1] / "artifacts" / "tests"

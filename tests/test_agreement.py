@@ -34,7 +34,7 @@ def test_published_intervals(errors: int, number: int, low: float, high: float) 
     assert (found.low, found.high) == (pytest.approx(low, abs=2e-6), pytest.approx(high, abs=2e-6))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_interval_is_where_the_tails_begin(pair: tuple[int, int]) -> None:
     errors, number = pair

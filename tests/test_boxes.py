@@ -18,7 +18,6 @@ from retinal_lib.errors import UserError
 from retinal_lib.explore import boxes_job
 from retinal_lib.facts import Case
 
-boxes.clusters(boxes.find(np.ones((1, 1), bool)), 0)  # loads OpenCV and scipy, which takes longer than a test's deadline
 MARKED = arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.booleans(), fill=st.just(False))
 
 

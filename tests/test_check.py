@@ -117,7 +117,7 @@ def phrase(draw: random.Random, fact: Fact, measure: str, vessel: str, zone: str
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(MEASURED), st.integers(0, 2**32))
 def test_measurements_pass_in_any_frame_and_fail_under_another_name(case: Case, seed: int) -> None:
     draw = random.Random(seed)
@@ -141,7 +141,7 @@ def test_measurements_pass_in_any_frame_and_fail_under_another_name(case: Case, 
             ), wrong
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(MEASURED), st.integers(0, 2**32), st.sampled_from([0, 1, 2, 3]))
 def test_rounding_holds_at_the_digits_said(case: Case, seed: int, digits: int) -> None:
     draw = random.Random(seed)
@@ -159,7 +159,7 @@ def test_rounding_holds_at_the_digits_said(case: Case, seed: int, digits: int) -
 GRADED = [c for c in corpus.cases().values() if any(f.unit == "ICDR" for f in c.facts)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(GRADED), st.integers(0, 4))
 def test_a_grade_passes_as_it_is_and_as_no_other(case: Case, level: int) -> None:
     fact = next(f for f in case.facts if f.unit == "ICDR")

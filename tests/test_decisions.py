@@ -185,7 +185,7 @@ def test_nobody_undoes_for_another() -> None:
     assert standing(made("accept", 1), theft).state == "accepted"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_merging_is_the_same_in_any_order(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     who = st.sampled_from(["Ada", "Bob", "Cyd"])
