@@ -13,8 +13,6 @@ from retinal_lib.facts import Fact
 
 WORDS = word_lists("lesion_locations")
 
-_UPPER = dict.fromkeys("upper top superior supero".split(), "upper")
-_LOWER = dict.fromkeys("lower bottom inferior infero".split(), "lower")
 REGION_WORDS = frozenset([*WORDS.vertical, *WORDS.sides, *WORDS.quadrants, "quadrant", "quarter", "half"])
 
 

@@ -332,9 +332,3 @@ def read(text: str) -> ParsedText:
 def conditions(text: str) -> tuple[str, ...]:
     """Returns the conditions that a text names, in order."""
     return tuple(dict.fromkeys(t.values[0] for t in read(text).terms if t.kind == "conditions"))
-
-
-def means_one(text: str) -> bool:
-    """Says whether a text names exactly one condition, without ambiguity."""
-    terms = read(text).of("conditions")
-    return len(terms) == 1 and len(terms[0].values) == 1
