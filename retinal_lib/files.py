@@ -6,9 +6,12 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from retinal_lib.errors import UserError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 _PIECE = 4096
 
@@ -92,6 +95,13 @@ def write_jsonl(path: Path, rows: Iterable[object]) -> Path:
     """Writes rows as lines of JSON, whole or not at all, and returns the path. UserError: it cannot be written."""
     with atomic_write(path) as file:
         file.writelines(json_line(row) + "\n" for row in rows)
+    return path
+
+
+def write_csv(path: Path, table: "DataFrame", index: bool = False) -> Path:
+    """Writes a table as CSV, whole or not at all, and returns the path. UserError: it cannot be written."""
+    with atomic_write(path) as file:
+        table.to_csv(file, index=index, lineterminator="\n")
     return path
 
 

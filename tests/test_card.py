@@ -31,3 +31,12 @@ def test_the_card_holds_source_counts_and_survey(tmp_path: Path) -> None:
 def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no finished run"):
         card.write_card(tmp_path)
+
+
+def test_a_broken_manifest_is_said_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"run": ', encoding="utf-8")
+    with pytest.raises(UserError, match=r"holds no finished run \(manifest.json: "):
+        card.write_card(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"run": "ODIR instruction"}', encoding="utf-8")
+    with pytest.raises(UserError, match="made by an earlier version; run it again"):
+        card.write_card(tmp_path)

@@ -11,7 +11,7 @@ from retinal_lib.errors import UserError
 from retinal_lib.evaluate import figures, label_questions, made_up_answers
 from retinal_lib.evaluate.scored_answers import ScoredAnswer, score_answers
 from retinal_lib.evaluate.tables import SINGLE, Tables
-from retinal_lib.files import write_jsonl
+from retinal_lib.files import write_csv, write_jsonl
 from retinal_lib.parameters import Number, Parameters, TypedPath, Whole
 
 SAMPLE = "IDRiD, IDRiD_seg, MICCAI_task1, RFMiD"
@@ -158,7 +158,7 @@ class Evaluation:
         ]
         write_jsonl(self.folder / "marks.jsonl", rows)
         for name in _TABLES:
-            getattr(self.tables, name).to_csv(self.folder / f"{name}.csv", index=name == "layout")
+            write_csv(self.folder / f"{name}.csv", getattr(self.tables, name), index=name == "layout")
         return [*(f"{name}.csv" for name in _TABLES), "marks.jsonl"]
 
     def require(self) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from retinal_lib import display, drawing, paths
+from retinal_lib import display, drawing, files, paths
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions.wording import is_count
@@ -244,7 +244,6 @@ class Explore(DatasetJob):
 
     def save(self) -> pd.DataFrame:
         """Writes figures (PNG and PDF) and complete tables (CSV) into the folder, and lists them."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         written = []
         tables = {
             "labels": self.labels.replace({"label": {"": None}}).ffill() if len(self.labels) else self.labels,
@@ -254,8 +253,7 @@ class Explore(DatasetJob):
             "lesions": self.lesions.table,
         }
         for name, table in tables.items():
-            path = self.folder / f"{name}.csv"
-            table.to_csv(path, index=name == "lesions")
+            path = files.write_csv(self.folder / f"{name}.csv", table, index=name == "lesions")
             written.append((path, _HOLDS[name]))
         for name, figure in (
             ("labels", self.label_chart),
@@ -263,8 +261,7 @@ class Explore(DatasetJob):
             ("examples", self.example_chart),
             ("lesions", self.lesion_chart),
         ):
-            files = drawing.save(figure, self.folder / name)
-            written += [(path, f"the figure of {name}, to print") for path in files]
+            written += [(path, f"the figure of {name}, to print") for path in drawing.save(figure, self.folder / name)]
         return FullTable({"holds": [what for _, what in written]}, index=[paths.display_path(path) for path, _ in written])
 
 

@@ -1,17 +1,17 @@
 """A dataset card in Hugging Face's format, made from a run's manifest, to decide by whether to train on the run."""
 
 import csv
-import json
 from collections import Counter
 from pathlib import Path
 
 import yaml
 
-from retinal_lib import display, drawing, paths
+from retinal_lib import display, drawing
 from retinal_lib.dataset import page
 from retinal_lib.dataset.splits import FILE as SPLITS
 from retinal_lib.errors import UserError
 from retinal_lib.files import atomic_write
+from retinal_lib.run import run_files
 
 _MAX_BARS = 20  # of a figure
 _TRACKS = {
@@ -24,12 +24,7 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 def write_card(folder: Path) -> Path:
     """Writes card.md and its pictures into a run's folder and returns its path. UserError: the folder holds no finished
     run."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{paths.display_path(folder)} holds no finished run ({error}); name the folder of one") from error
-    if "survey" not in manifest:
-        raise UserError(f"{paths.display_path(folder)} was made by an earlier version; run it again (nothing is asked twice)")
+    manifest = run_files.read_manifest(folder)
     dataset, checks = manifest["dataset"], manifest["checks"]
     title = f"{dataset['title']}: {manifest['run'].split(' ', 1)[1]} conversations"
     card = display.render(
@@ -89,11 +84,11 @@ def _pictures(folder: Path, survey: dict) -> dict[str, str]:
     """Draws the distributions as PNG files beside the card; title -> file name."""
     pictures = {}
     for title, counts, name in (
-        ("Findings that the conversations mention", survey["claims"], "card-claims.png"),
-        ("Question-and-answer pairs of a conversation", survey["turns"], "card-turns.png"),
+        ("Findings that the conversations mention", survey["claims"], "card-claims"),
+        ("Question-and-answer pairs of a conversation", survey["turns"], "card-turns"),
     ):
         if counts:
             bars = [(str(key), number) for key, number in counts.items()]
-            drawing.bars({title: bars}, max_bars=_MAX_BARS).savefig(folder / name, dpi=110)
-            pictures[title] = name
+            (file,) = drawing.save(drawing.bars({title: bars}, max_bars=_MAX_BARS), folder / name, ("png",))
+            pictures[title] = file.name
     return pictures

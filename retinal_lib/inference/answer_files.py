@@ -8,7 +8,7 @@ from pathlib import Path
 from retinal_lib import display, paths
 from retinal_lib.display import FullTable, count
 from retinal_lib.errors import UserError
-from retinal_lib.files import json_line, read_jsonl, write_jsonl
+from retinal_lib.files import atomic_write, json_line, read_jsonl, write_jsonl
 from retinal_lib.inference.batching import Answerer, ImageQuestions, Options, answer_in_batches
 from retinal_lib.inference.question_files import Entry
 
@@ -75,8 +75,8 @@ def answer(
     kept = _kept(file, settings)
     done = {e.id: kept[e.id] for e in entries if e.id in kept and _is_answered(kept[e.id], e)}
     waiting = {entry.id: entry for entry in entries if entry.id not in done}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    _options_file(file).write_text(settings, encoding="utf-8")
+    with atomic_write(_options_file(file)) as options_file:
+        options_file.write(settings)
     write_jsonl(file, list(done.values()))
     with file.open("a", encoding="utf-8") as lines, display.Bar(len(entries), "images") as bar:
 

@@ -1,6 +1,5 @@
 """A finished run for review: its accepted samples, and the decisions on them so far."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +10,7 @@ from retinal_lib import paths
 from retinal_lib.errors import UserError
 from retinal_lib.review import decisions
 from retinal_lib.review.decisions import FILE
-from retinal_lib.run import settings
+from retinal_lib.run import run_files, settings
 from retinal_lib.run.job import Job
 
 NONE = "none"  # the filter's word for samples without a lesion or finding
@@ -56,15 +55,8 @@ class FinishedRun:
 
     def __init__(self, folder: Path, number: int = 0, **roots: Path):
         self.folder, self.number = folder, number
-        try:
-            self.manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-            known = settings.Settings.model_fields
-            values = {name: value for name, value in self.manifest["settings"].items() if name in known}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"no finished run in {paths.display_path(folder)}; make one with notebooks/generate.ipynb, or name its out_dir"
-            ) from error
-        run_settings = settings.Settings(**values | _REVIEW_SETTINGS | {"out_dir": folder} | roots)
+        self.manifest = run_files.read_manifest(folder)
+        run_settings = settings.of_run(self.manifest["settings"], **_REVIEW_SETTINGS | {"out_dir": folder} | roots)
         self.job = Job(run_settings)
         self.name = self.job.page.name
         try:

@@ -46,7 +46,7 @@ class Review(ReviewSession):
         run_settings = settings.load(**parameters)
         published = run_settings.data_root is None and not settings.is_own(run_settings.dataset)
         on_sample = run_settings.teacher == "offline" and published
-        if "out_dir" not in parameters and on_sample and not (run_settings.folder / "manifest.json").is_file():
+        if "out_dir" not in parameters and on_sample and not (run_settings.folder / run_files.MANIFEST).is_file():
             Job.load(**parameters).run().require()
         roots = {name: paths.resolve(parameters[name]) for name in ("data_root", "automorph_root") if name in parameters}
         others = [paths.resolve(name.strip()) for name in also.split(",")] if also else []

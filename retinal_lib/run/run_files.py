@@ -2,20 +2,23 @@
 incomplete file."""
 
 import json
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
+from retinal_lib import paths
 from retinal_lib.ask.vault import ImageState
 from retinal_lib.errors import UserError
 from retinal_lib.files import atomic_write, json_line
 
+MANIFEST = "manifest.json"
 FILES = {
     "conversations.jsonl": "the conversations, one line an image",
     "conversations.json": "the same as one JSON list, as LLaVA's training reads it",
     "failures.jsonl": "every image without a conversation, and why",
     "lineage.jsonl": "where each conversation comes from, number by number: cells, prompt, teacher, findings, repairs",
     "splits.csv": "train, validation and test for every image: a person's eyes and equal pictures together",
-    "manifest.json": "the whole run: counts, inputs, prompts, versions",
+    MANIFEST: "the whole run: counts, inputs, prompts, versions",
     "vault.sqlite": "every raw reply; with it, running again asks for nothing twice",
 }
 AT_TIMES = {
@@ -76,10 +79,27 @@ def images_before(folder: Path) -> int:
 def _finished_run(folder: Path) -> dict:
     """The manifest of the run that was last finished in a folder; empty without one."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_manifest(folder, needs=())
+    except UserError:
         return {}
-    return manifest if isinstance(manifest, dict) else {}
+
+
+def read_manifest(folder: Path, needs: Iterable[str] = ("dataset", "settings", "survey")) -> dict:
+    """Returns the manifest of the run that was last finished in a folder, which `needs` these keys. UserError: there is none,
+    it cannot be read, or it lacks one."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if not isinstance(manifest, dict):
+            raise ValueError("not an object")
+    except (OSError, ValueError) as error:
+        why = "" if isinstance(error, FileNotFoundError) else f" ({MANIFEST}: {error})"
+        raise UserError(
+            f"{paths.display_path(folder)} holds no finished run{why}; name the folder of one, or make one with "
+            "notebooks/generate.ipynb"
+        ) from error
+    if not all(isinstance(manifest.get(key), dict) for key in needs):
+        raise UserError(f"{paths.display_path(folder)} was made by an earlier version; run it again (nothing is asked twice)")
+    return manifest
 
 
 def write_lines(path: Path, entries: list[dict]) -> None:
@@ -93,7 +113,7 @@ def write_lines(path: Path, entries: list[dict]) -> None:
 
 def write_manifest(folder: Path, manifest: dict) -> None:
     """Writes manifest.json; written last, it shows that the run's files are complete."""
-    with atomic_write(folder / "manifest.json") as file:
+    with atomic_write(folder / MANIFEST) as file:
         file.write(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n")
 
 

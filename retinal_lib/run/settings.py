@@ -169,6 +169,15 @@ def _valid(from_file: dict[str, object], passed: dict[str, object], file: Path) 
         raise from_validation(error, paths.display_path(file)) from error
 
 
+def of_run(values: dict[str, object], **changes: object) -> Settings:
+    """Returns the settings of a finished run, by its manifest, with changes. UserError: a value is not possible any more."""
+    known = {name: value for name, value in values.items() if name in Settings.model_fields}
+    try:
+        return Settings(**known | changes)
+    except ValidationError as error:
+        raise UserError(f"the run's settings: {validation_text(error)}; run it again (nothing is asked twice)") from error
+
+
 def folder(parameters: dict[str, object], notebook: str = "generate") -> Path:
     """Returns the absolute folder that a notebook with these parameters writes to. UserError: as `load`."""
     of_run = {name: value for name, value in parameters.items() if name in NOTEBOOK}
