@@ -271,7 +271,10 @@ def test_a_condition_chooses_by_labels(eyes: BaseDescription) -> None:
     for condition, fits in (
         ("grade == 0", labels.grade == 0),
         ("grade < 2 and eye == 'left'", (labels.grade < 2) & (labels.eye == "left")),
-        ("image.str.contains('right')", labels.eye == "right"),
+        ("'right' in image", labels.eye == "right"),
+        ("0 < grade <= 3 and not `quality` != 1", (labels.grade > 0) & (labels.grade <= 3) & (labels.quality == 1)),
+        ("eye not in ('left',)", labels.eye == "right"),
+        ("grade is not None", labels.grade.notna()),
         ("grade in [1, 3] or quality == 1", labels.grade.isin([1, 3]) | (labels.quality == 1)),
     ):
         assert set(select.images(eyes, condition, 0, None)) == set(labels.image[fits]) and fits.any()
@@ -282,6 +285,9 @@ def test_a_condition_chooses_by_labels(eyes: BaseDescription) -> None:
     [
         "grad == 0", "grade = 0", "grade ==", "grade == 0)", "(grade == 0", "eye == 'left", "eye", "grade", "1", "[0]",
         "True", "grade.sum() > 3", "eye < 3", "eye.foo()", "grade == 0\neye == 'left'", "@x == 1", "]", "all images",
+        "image.str.len() > @pd.io.common.os.system('touch ran')", "__import__('os').system('touch ran') == 0", "(" * 300,
+        "grade == [x for x in (0,)]", "(lambda: 0)() == grade", "grade == 2 ** 9999999", "f'{grade}' == '0'", "eye[0] == 'l'",
+        "grade == '0'", "grade == 0 if True else 1", "(grade := 0)", "not " * 240 + "grade", "grade == 0 " * 200, "grade is 0",
     ],
 )  # fmt: skip
 def test_what_is_no_condition_is_refused_with_the_labels_there_are(eyes: BaseDescription, condition: str) -> None:
