@@ -105,6 +105,39 @@ def write_csv(path: Path, table: "DataFrame", index: bool = False) -> Path:
     return path
 
 
+def printable(name: str) -> str:
+    r"""Returns a file's name as text that can be written as UTF-8.
+
+    >>> printable("caf\udce9.png")
+    'caf\\xe9.png'
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def why_unusable(path: Path) -> str:
+    """Returns why a path is no file that can be read and named, "" where it is one. Nothing is opened: a pipe would wait for
+    ever."""
+    try:
+        if printable(str(path)) != str(path):
+            return "its name or folder is not in UTF-8; rename it"
+        if path.is_file() and not os.access(path, os.R_OK):
+            return "it may not be read (permission denied)"
+        if path.is_file():
+            return "" if path.stat().st_size else "the file is empty (0 bytes)"
+        if path.is_symlink():
+            return "it is a link to a file that is not there"
+        return "it is a pipe or a device, not a file" if path.exists() else "there is no such file"
+    except OSError as error:
+        return f"it cannot be read ({error.strerror or error})"
+
+
+def git_lfs_pointer(path: Path) -> str:
+    """Returns a sentence where a file is a git-lfs pointer, "" where it is not. OSError: the file cannot be read."""
+    with path.open("rb") as file:
+        pointer = file.read(40).startswith(b"version https://git-lfs.github.com/")
+    return "it is a git-lfs pointer, not the file itself: run `git lfs pull` in its folder" if pointer else ""
+
+
 def sha256(text: str) -> str:
     """Returns the sha256 of a text, in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()

@@ -2,7 +2,9 @@
 
 import base64
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +13,11 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from retinal_lib.errors import UserError
-from retinal_lib.files import file_sha256
+from retinal_lib.files import file_sha256, git_lfs_pointer, printable, why_unusable
 
 SENT_SIDE = 1024  # longest side of an image as sent, in pixels: larger ones cost money and show a model nothing more
+# formats that datasets come in; the rest of Pillow's would start other programs (EPS, PDF) or need their libraries (HDF5)
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM", "GIF")
 MAX_PIXELS = 100_000_000  # a larger image is refused: fundus cameras stay far below, decompression bombs do not
 _TOO_MANY = f"more than the {MAX_PIXELS:,} that a fundus photograph may have"
 _QUALITY = 90
@@ -34,22 +38,24 @@ def load_upright(path: Path, side: int) -> Image.Image:
 @contextmanager
 def open_image(path: Path) -> Iterator[Image.Image]:
     """Opens an image file without reading its pixels yet. UserError, also inside the block: the file does not exist, is not
-    an image, or has too many pixels."""
+    an image in one of FORMATS, or has too many pixels."""
+    if why := why_unusable(path):
+        raise UserError(f"{printable(path.name)} is not a readable image: {why}")
     try:
         with warnings.catch_warnings():
             # Pillow's warnings either become errors or do not matter; our limit is MAX_PIXELS
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise UserError(f"{path.name} has {image.width} x {image.height} pixels, {_TOO_MANY}")
                 yield image
     except Image.DecompressionBombError as error:
         raise UserError(f"{path.name} has far too many pixels, {_TOO_MANY}") from error
-    except FileNotFoundError as error:
-        raise UserError(f"there is no image {path}") from error
     except UnidentifiedImageError as error:  # Pillow names the whole path again
-        raise UserError(f"{path.name} is not a readable image: its format is not known") from error
-    except (OSError, ValueError, SyntaxError) as error:
+        why = git_lfs_pointer(path) or f"its format is none of {', '.join(FORMATS)}"
+        raise UserError(f"{path.name} is not a readable image: {why}") from error
+    # Pillow's readers raise these on damaged files, each in its own way
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error) as error:
         raise UserError(f"{path.name} is not a readable image: {error}") from error
 
 

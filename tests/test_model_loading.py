@@ -184,6 +184,14 @@ DAMAGE = {
     "tokenizer is no model": (lists_of_bytes("tokenizer.model", b"version https://git-lfs"), "not readable as a sentencepiece"),
     "tokenizer of another model": (other_tokenizer, "of different models|tokenizer of another model"),
     "a smaller tokenizer": (smaller_tokenizer, "has 13 embeddings more than the tokenizer has pieces"),
+    "a shard is a git-lfs pointer": (
+        lists_of_bytes("pytorch_model-00002-of-00003.bin", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
+        "it is a git-lfs pointer, not the file itself",
+    ),
+    "an index that points outside": (
+        lists_of_bytes("pytorch_model.bin.index.json", b'{"weight_map": {"a": "../../other/pytorch_model.bin"}}'),
+        "names '../../other/pytorch_model.bin'; expected the name of a file in the same folder",
+    ),
     "no tower": (
         lambda f: shutil.rmtree(f.parent / "vision-tower"),
         "vision tower vision-tower is not there.*pass vision_tower",

@@ -2,6 +2,8 @@
 
 import base64
 import io
+import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -59,8 +61,40 @@ def test_a_bomb_or_a_broken_picture_is_skipped_with_a_reason(ask: Callable, serv
     outcome = ask(dataset=table, images="send")
     assert outcome.counts == {"images": 3, "accepted": 1, "rejected": 0, "failed": 0, "skipped": 2}
     assert {row.reason for row in outcome.reasons} == {
-        "the file is not a readable image: its format is not known",
+        "the file is not a readable image: its format is none of PNG, JPEG, TIFF, BMP, WEBP, PPM, GIF",
         "the file has far too many pixels, more than the 100,000,000 that a fundus photograph may have",
+    }
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS keeps no file name that is not UTF-8")
+def test_what_is_no_picture_fails_alone_with_its_reason(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+    table = Path(own(tmp_path, "eye.png"))
+    folder = table.parent
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "gone.png").symlink_to("nowhere.png")
+    os.mkfifo(folder / "pipe.png")
+    Path(os.fsdecode(bytes(folder) + b"/caf\xe9.png")).write_bytes(b"x")
+    contents = {
+        "empty": b"",
+        "pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+        "script": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",  # EPS: Pillow would start Ghostscript
+        "hdf5": b"\x89HDF\r\n\x1a\n" + bytes(99),
+        "grib": b"GRIB" + bytes(99),
+        "bufr": b"BUFR" + bytes(99),
+    }
+    for name, content in contents.items():
+        (folder / f"{name}.png").write_bytes(content)
+    names = ["eye", "loop", "gone", "pipe", *contents]
+    table.write_text("image,disease\n" + "".join(f"{name}.png,mild cataract\n" for name in names), encoding="utf-8")
+    outcome = ask(dataset=str(table), images="send", limit=None)
+    assert outcome.counts == {"images": 11, "accepted": 1, "rejected": 0, "failed": 0, "skipped": 10}
+    assert {(row.reason, row.images) for row in outcome.reasons} == {
+        ("it is a link to a file that is not there", 2),
+        ("it is a pipe or a device, not a file", 1),
+        ("its name or folder is not in UTF-8; rename it", 1),
+        ("the file is empty (0 bytes)", 1),
+        ("the file is not a readable image: it is a git-lfs pointer, not the file itself: run `git lfs pull` in its folder", 1),
+        ("the file is not a readable image: its format is none of PNG, JPEG, TIFF, BMP, WEBP, PPM, GIF", 4),
     }
 
 

@@ -55,7 +55,7 @@ class Catalogue:
             folders = image_files.folders(self.tree, spec.images, self.page.image)
             contents = image_files.inventory(folders, split, self.page.image)
             files += contents.images
-            self.excluded |= {(split, key): why for key, why in contents.clashing.items()}
+            self.excluded |= {(split, key): why for key, why in contents.unusable.items()}
             ignored += contents.ignored
             if not contents.images:
                 absent.append(split)
@@ -301,7 +301,8 @@ class Catalogue:
                 yield group
         by_size = defaultdict(list)
         for file in self.files if self.page.key is not None else ():
-            by_size[file.size].append(file)
+            if file.size:
+                by_size[file.size].append(file)
         for same_size in by_size.values():
             if len(same_size) > 1:
                 yield from _equal_bytes(same_size)

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from retinal_lib.dataset.tables import IMAGE_SUFFIXES
+from retinal_lib.files import printable, why_unusable
 
 IGNORED = ("__MACOSX", ".ipynb_checkpoints", ".git")
 
@@ -79,7 +80,7 @@ def natural(name: str) -> list:
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One image file of a split, with its size in bytes."""
+    """One image file of a split, with its size in bytes; 0 where it cannot be used."""
 
     split: str
     path: Path
@@ -88,12 +89,12 @@ class ImageFile:
     @cached_property
     def name(self) -> str:
         """The file's name."""
-        return self.path.name
+        return printable(self.path.name)
 
     @cached_property
     def stem(self) -> str:
         """The name without its last suffix."""
-        return self.path.stem
+        return Path(self.name).stem
 
     @cached_property
     def key(self) -> str:
@@ -112,7 +113,7 @@ class Inventory:
 
     images: list[ImageFile] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)  # files in the image folders whose name is no id of the dataset
-    clashing: dict[str, str] = field(default_factory=dict)  # key of an image with several different files -> which they are
+    unusable: dict[str, str] = field(default_factory=dict)  # key of an image -> why its file, or files, cannot be used
 
 
 def inventory(folders: list[Folder], split: str, accept: str) -> Inventory:
@@ -123,14 +124,18 @@ def inventory(folders: list[Folder], split: str, accept: str) -> Inventory:
         for name in images(folder):
             path = folder.path / name
             if re.search(accept, path.stem, re.IGNORECASE):
-                by_id[path.stem.casefold()].append(ImageFile(split, path, path.stat().st_size))
+                why = why_unusable(path)
+                file = ImageFile(split, path, 0 if why else path.stat().st_size)
+                by_id[file.key].append(file)
+                if why:
+                    result.unusable[file.key] = why
             else:
-                result.ignored.append(str(path))
+                result.ignored.append(printable(str(path)))
     for same in by_id.values():
         first = same[0]
         if any(other.size != first.size or other.name != first.name for other in same):
             paths = ", ".join(str(file.path) for file in same)
-            result.clashing[first.key] = f"{len(same)} different files bear this id: {paths}; keep one"
+            result.unusable[first.key] = f"{len(same)} different files bear this id: {paths}; keep one"
         result.images.append(first)
     result.images.sort(key=lambda image: natural(image.name))
     return result

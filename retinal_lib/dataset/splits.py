@@ -93,7 +93,9 @@ def _persons(of: Page, image: Image) -> Iterator[str]:
 
 
 def _bytes(path: Path, size: int) -> list[str]:
-    """The tie to files with equal bytes; none for a file that is gone."""
+    """The tie to files with equal bytes; none for a file that is gone or cannot be used (size 0)."""
+    if not size:
+        return []
     try:
         return [f"bytes:{size}-{pieces_sha256(path, size)[:20]}"]
     except OSError:

@@ -7,12 +7,13 @@ import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import torch
 from safetensors import SafetensorError, safe_open
 
 from retinal_lib.errors import UserError
+from retinal_lib.files import git_lfs_pointer
 
 _SMALL = ("*.json", "tokenizer.model", "*.jinja")
 _NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.(bin|safetensors)")
@@ -127,8 +128,10 @@ def read_json(file: Path) -> dict:
     """Reads a JSON file that holds an object. UserError: it cannot be read, or holds something else."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} is not readable as JSON ({error})") from error
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file} is not readable as JSON ({git_lfs_pointer(file) or error})") from error
     if not isinstance(content, dict):
         raise UserError(f"{file}: found {type(content).__name__}; expected an object")
     return content
@@ -172,6 +175,9 @@ def _weight_map(index: Path) -> dict[str, str]:
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict):
         raise UserError(f"{index} is not an index of weights: it has no weight_map")
+    # a downloaded index must not name other files of this machine
+    if outside := [file for file in weight_map.values() if not isinstance(file, str) or file != PurePath(file).name]:
+        raise UserError(f"{index} names {outside[0]!r}; expected the name of a file in the same folder")
     return {str(name): str(file) for name, file in weight_map.items()}
 
 
@@ -245,6 +251,8 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """Reads the tensors of one file, by name, in the shapes they were stored; most files are memory-mapped.
 
     UserError: the file is damaged, or would run code when opened."""
+    if pointer := git_lfs_pointer(path):
+        raise UserError(f"{path}: {pointer}")
     try:
         if path.suffix == ".safetensors":
             with safe_open(str(path), "pt") as file:
