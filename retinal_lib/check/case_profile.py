@@ -2,9 +2,10 @@
 
 from functools import lru_cache
 
-from retinal_lib.check.language import lexicon
+from retinal_lib.check.language import lexicon, statements
 from retinal_lib.check.language.lexicon import VOCABULARY, beside, implied, word_lists
-from retinal_lib.check.language.negation import AFFIRMED, NEGATED, mentions
+from retinal_lib.check.language.negation import AFFIRMED, NEGATED, polarity
+from retinal_lib.check.language.statements import Statement
 from retinal_lib.dataset import fact_kinds, measurements
 from retinal_lib.dataset.lesions.wording import ENDINGS
 from retinal_lib.facts import Case, Fact
@@ -31,16 +32,20 @@ def _condition_statuses(aspect: str, name: str, value: object, unit: str, words:
     if aspect == "disease" or (aspect == "patient" and name not in ("age", "sex")):
         if unit:
             return ()
-        return tuple((c, PRESENT) for c in lexicon.conditions(words))
-    if aspect in ("notes", "quality", "image", "vascular"):
-        return tuple((c, _STATUS_OF.get(m.polarity, POSSIBLE)) for m in mentions(lexicon.read(text)) for c in m.conditions)
-    return ()
+        statement = statements.of_label(words)
+    elif aspect in ("notes", "quality", "image", "vascular"):
+        statement = statements.of_note(text)
+    else:
+        return ()
+    everything = ((ANY_DISEASE, ABSENT),) if statement.normal else ()
+    return everything + tuple((c, _STATUS_OF.get(stated, POSSIBLE)) for c, stated in statement.conditions)
 
 
 @lru_cache(maxsize=4096)
 def _severity(words: str) -> int:
     """The severity of diabetic retinopathy in the words of a diagnosis; 0 where they give none."""
-    levels = {t.value for t in lexicon.read(words).of("severity") if len(t.values) == 1}
+    text = lexicon.read(words)
+    levels = {t.value for t in text.of("severity") if len(t.values) == 1 and polarity(text, t) == AFFIRMED}
     return levels.pop() if len(levels) == 1 else 0
 
 
@@ -57,8 +62,10 @@ class CaseProfile:
         self.grades: list[Fact] = []
         self.severity: tuple[int, Fact] | None = None
         self.normal: Fact | None = None
+        self.denied: dict[str, Fact] = {}  # words for disorders, such as lesion, that a label denies
         self.quality: list[Fact] = []
         self.facts: dict[str, Fact] = {}
+        self.records = [f for f in case.facts if f.text == f.words]  # told in the words of a free text column
         self.lists_all = False  # every condition without a label was looked for and is absent
         scales, columns = fact_kinds.scales(), measurements.columns()
         for fact in case.facts:
@@ -78,7 +85,10 @@ class CaseProfile:
         level = fact.value if fact.unit == "ICDR" else _severity(fact.words) if not fact.unit else 0
         if level:
             self.severity = (int(level), fact)
-        if fact.name == "normal":
+        statement = Statement() if fact.unit else statements.of_label(fact.words)
+        self.denied.update(dict.fromkeys(statement.denied, fact))
+        self.lists_all = self.lists_all or statement.complete
+        if fact.name == "normal" or statement.normal:
             self.normal = fact
 
     def _add(self, fact: Fact) -> None:

@@ -7,6 +7,7 @@ from retinal_lib.check.case_profile import ABSENT, POSSIBLE, PRESENT
 from retinal_lib.check.findings import WARNING, AnswerFindings, Check, but_fact
 from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, Mention, mentions, polarity
+from retinal_lib.check.language.statements import is_free_of, is_of_others, is_of_part
 from retinal_lib.facts import Fact
 
 WORDS = word_lists("diseases")
@@ -225,7 +226,7 @@ class Normality(Check):
 
     def _disorder_word(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         normal, text, words = self.profile.normal, answer.text_of(term), answer.words
-        if not _is_free_of(answer, term):
+        if not is_free_of(answer, term):
             finds = not WORDS.finding.isdisjoint(words[max(answer.sentence(term).start, term.first - 3) : term.first])
             if normal is not None and finds and polarity(answer, term) == AFFIRMED:
                 findings.add("unsupported_disease", term, f"the answer reports {text!r}, but {normal.text}", normal)
@@ -240,7 +241,7 @@ class Normality(Check):
         """Whether a word is not of this eye as a whole: a normal range, other conditions, and 'no lesions are marked', which
         speaks of marks, which there may be none of because none were made."""
         profile, after = self.profile, words[term.last : term.last + 4]
-        if not WORDS.usual.isdisjoint(after[:2]) or not WORDS.further.isdisjoint(words[max(0, term.first - 3) : term.first]):
+        if not WORDS.usual.isdisjoint(after[:2]) or is_of_others(words, term):
             return True
         if (profile.rejected or not profile.present) and not WORDS.reported.isdisjoint(after):
             return True
@@ -256,6 +257,8 @@ class Normality(Check):
         disease, normal_eye = profile.diseased, f"the answer calls the eye normal or free of disease ({text!r})"
         if profile.normal is not None and disease is None:
             findings.trace(term, profile.normal)
+        elif term.value in profile.denied and is_free_of(answer, term):
+            findings.trace(term, profile.denied[term.value])
         elif is_of_part(answer, term, sentence):
             says = f"the answer calls a part of the eye normal ({text!r}), but no fact says so"
             findings.add("ungrounded", term, says, None, WARNING)
@@ -287,21 +290,3 @@ class Normality(Check):
             if not any(first >= start and last <= end for first, last in claims):
                 text = f"the answer describes {answer.raw(part)!r}, but {self.profile.rejected.text}"
                 findings.add("ungradable", Term(part, part + 1), text, self.profile.rejected)
-
-
-def _is_free_of(text: ParsedText, term: Term) -> bool:
-    """Whether a negation is of the disorder itself: no sign of any disease."""
-    start, k = text.sentence(term).start, term.first
-    ends = {t.last for t in text.of("cues") if NEGATED in t.values}
-    while k > start and k not in ends:
-        if text.words[k - 1] not in WORDS.fillers:
-            return False
-        k -= 1
-    return k > start
-
-
-def is_of_part(answer: ParsedText, term: Term, sentence: range) -> bool:
-    """Says whether a part of the eye alone is called normal: the disc is normal, normal vessels."""
-    named = {k for t in answer.within("conditions", sentence) for k in range(t.first, t.last)}
-    near = range(max(sentence.start, term.first - 6), min(sentence.stop, term.last + 3))
-    return any(answer.words[k] in WORDS.parts for k in near if k not in named)

@@ -84,6 +84,8 @@ class ImageAndPerson(Check):
             elif side == eye and stated == AFFIRMED:
                 if fact:
                     findings.trace(term, fact)
+            elif told := next((f for f in self.profile.records if side in {s for s, _ in sides(lexicon.read(f.text))}), None):
+                findings.trace(term, told)
             elif {"fellow", "other", "opposite"}.isdisjoint(words[max(0, term.first - 3) : term.last + 2]):
                 reason = f"but it is the {eye} eye" if eye else "but no fact says which eye it is"
                 findings.add("side", term, f"the answer names the {side} eye, {reason}", fact)
@@ -161,6 +163,7 @@ class ImageAndPerson(Check):
 
     def _sex(self, answer: ParsedText, findings: AnswerFindings) -> None:
         fact = self.profile.facts.get("sex")
+        told = {WORDS.sex[word]: f for f in self.profile.records for word in lexicon.read(f.text).words if word in WORDS.sex}
         named = [(Term(i, i + 1), WORDS.sex[word]) for i, word in enumerate(answer.words) if word in WORDS.sex]
         if len({sex for _, sex in named}) > 1:
             return
@@ -169,6 +172,8 @@ class ImageAndPerson(Check):
                 continue
             if fact is not None and fact.value == sex:
                 findings.trace(term, fact)
+            elif fact is None and sex in told:
+                findings.trace(term, told[sex])
             else:
                 text = f"the answer calls the person {answer.text_of(term)!r}, {but_fact(fact)}"
                 findings.add("sex", term, text, fact)

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import yaml
 
-from retinal_lib.check.diseases import is_of_part
 from retinal_lib.check.image_and_person import sides
 from retinal_lib.check.language import lexicon, numbers
 from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, family, implied
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, mentions, polarity
+from retinal_lib.check.language.statements import is_of_part
 from retinal_lib.check.quantity_index import UNITS
 
 ANSWERED, ABSTAINED, UNREADABLE = "answered", "abstained", "unreadable"

@@ -106,6 +106,8 @@ class _Composer:
             return self.phrases.say(bank["graded" if fact.name == "quality" else "ungradable"], by=fact.unit, words=fact.words)
         if fact.name == "remark" and fact.text.startswith("the annotators noted"):
             return self.phrases.say(bank["remark"], words=fact.words)
+        if fact.text == fact.words:
+            return self.phrases.say(bank["recorded"], words=fact.words)
         return sentence(fact.text)
 
     def _disease(self) -> list[str]:

@@ -103,7 +103,7 @@ class Vessels:
         options = [option for option in options if option]
         self.phrases.rng.shuffle(options)
         used: set[str] = set()
-        sentences = [capital(fact.text.rstrip(".")) + "." for fact in self.free]
+        sentences = [self.phrases.say(self.bank["recorded"], words=fact.text.rstrip(".")) for fact in self.free]
         for columns in options:
             if len(sentences) < limit and not used & set(columns):
                 used |= set(columns)

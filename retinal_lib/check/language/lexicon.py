@@ -151,9 +151,9 @@ _NORMAL = _Normal()
 def _word(raw: str) -> str:
     if not raw[0].isalpha():
         return raw
-    if raw in _capitals():
+    if raw in capitals():
         return raw
-    if raw[-1] == "s" and raw[:-1] in _capitals() and len(raw) > 2:
+    if raw[-1] == "s" and raw[:-1] in capitals() and len(raw) > 2:
         return raw[:-1]
     return _plain(raw)
 
@@ -174,8 +174,8 @@ def _plain(raw: str) -> str:
 
 
 @cache
-def _capitals() -> frozenset[str]:
-    """Abbreviations that count in capitals only."""
+def capitals() -> frozenset[str]:
+    """Returns the abbreviations that count in capitals only."""
     every = [name for kind in ("conditions", "measures", "scales", "units", "modalities", "jargon") for name in _names(kind)]
     return frozenset(w for name in every for w in re.findall(r"[A-Za-z]+", name) if w.isupper() and len(w) > 1) - {"META", "PM"}
 

@@ -93,6 +93,8 @@ class Cues:
             return NEGATED if words[k - 1] == "0" else None
         verb = False
         while k > start:
+            if k == at and words[k - 1] == "non":  # non-glaucomatous
+                return NEGATED
             if words[k - 1] == ")" and "(" in words[start : k - 1]:  # words in brackets have no effect beyond them
                 k = max(i for i in range(start, k - 1) if words[i] == "(")
                 continue
@@ -202,5 +204,20 @@ def polarity(text: ParsedText, term: Term, reach: int = 99) -> str:
 
 @lru_cache(maxsize=64)
 def mentions(text: ParsedText) -> list[Mention]:
-    """Finds the conditions that a text names, each with its polarity."""
-    return [Mention(term.values, term, polarity(text, term), text.sentence(term)) for term in text.of("conditions")]
+    """Finds the conditions that a text says something of, each with its polarity; not those of a history, such as 'no family
+    history of glaucoma', which says nothing of this eye."""
+    named = (term for term in text.of("conditions") if not _of_history(text, term))
+    return [Mention(term.values, term, polarity(text, term), text.sentence(term)) for term in named]
+
+
+def _of_history(text: ParsedText, term: Term) -> bool:
+    start = text.sentence(term).start
+    history = max((k for k in range(start, term.first) if text.words[k] == "history"), default=None)
+    return history is not None and WORDS.of_history.issuperset(
+        word for k, word in enumerate(text.words[history + 1 : term.first], history + 1) if not _named(text, k)
+    )
+
+
+def _named(text: ParsedText, k: int) -> bool:
+    """Whether token k belongs to the name of a condition."""
+    return any(t.first <= k < t.last for t in text.of("conditions"))

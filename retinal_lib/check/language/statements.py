@@ -1,0 +1,119 @@
+"""What a label or a note in free text says of an eye: the conditions that it affirms, denies or leaves open, and whether it
+calls the eye normal."""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from retinal_lib.check.language import lexicon
+from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
+from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, Mention, mentions, polarity
+
+WORDS = word_lists("statements")
+_MINUS = re.compile(r"(?<=\w)\s*(?:\(\s*[-−]\s*\)|\s[-−](?:ve)?|[-−](?:ve)?)(?=\s*(?:[,;.]|$))")  # DR (-), DR -ve
+
+
+class Statement(NamedTuple):
+    """What a text says: (condition, polarity) for what it names; `normal`: it calls the eye normal, or denies all disease;
+    `denied`: the words for disorders that it denies, such as lesion; `complete`: it denies all that it does not name."""
+
+    conditions: tuple[tuple[str, str], ...] = ()
+    normal: bool = False
+    denied: frozenset[str] = frozenset()
+    complete: bool = False
+
+
+def is_free_of(text: ParsedText, term: Term) -> bool:
+    """Says whether a negation is of the disorder itself: no sign of any disease."""
+    start, k = text.sentence(term).start, term.first
+    ends = {t.last for t in text.of("cues") if NEGATED in t.values}
+    while k > start and k not in ends:
+        if text.words[k - 1] not in WORDS.fillers:
+            return False
+        k -= 1
+    return k > start
+
+
+def is_of_part(text: ParsedText, term: Term, sentence: range) -> bool:
+    """Says whether a part of the eye alone is called normal: the disc is normal, normal vessels."""
+    named = {k for t in text.within("conditions", sentence) for k in range(t.first, t.last)}
+    near = range(max(sentence.start, term.first - 6), min(sentence.stop, term.last + 3))
+    return any(text.words[k] in WORDS.parts for k in near if k not in named)
+
+
+def is_of_others(words: list[str], term: Term) -> bool:
+    """Says whether a word for disorders is of others than those named: no other disease."""
+    return not WORDS.further.isdisjoint(words[max(0, term.first - 3) : term.first])
+
+
+@lru_cache(maxsize=16384)
+def of_label(label: str) -> Statement:
+    """Reads the words of a label, or a cell of a column on disease. Abbreviations count in any case there, and a negation that
+    stands alone denies all disease.
+
+    >>> of_label("moderate NPDR, no macular edema").conditions
+    (('npdr', 'affirmed'), ('macular_oedema', 'negated'))
+    >>> [of_label(words).normal for words in ("none", "no abnormality detected", "not normal", "normal apart from drusen")]
+    [True, True, False, False]
+    """
+    words = re.findall(r"[^\W\d_]+", label)
+    short = {word for word in words if word.upper() in lexicon.capitals()}
+    text = lexicon.read(re.sub(r"[^\W\d_]+", lambda word: word[0].upper() if word[0] in short else word[0], label))
+    named = tuple((mention.conditions[0], stated) for mention, stated in _stated(text))
+    disorders = [t for t in text.of("disorder") if polarity(text, t) == NEGATED and (is_free_of(text, t) or _is_last(text, t))]
+    denied = [t for t in disorders if not is_of_others(text.words, t)]
+    called = any(t.value not in WORDS.limited for t in denied) or any(_is_called_normal(text, t) for t in text.of("normal"))
+    alone = bool(text.words) and WORDS.alone.issuperset(text.words)
+    normal = (called or alone) and not text.has(WORDS.doubtful) and all(stated == NEGATED for _, stated in named)
+    return Statement(named, normal, frozenset(str(t.value) for t in denied), len(denied) < len(disorders))
+
+
+@lru_cache(maxsize=16384)
+def of_note(note: str) -> Statement:
+    """Reads a note on anything: conditions alone count, since what it calls normal may be something else than the eye."""
+    return Statement(
+        tuple((condition, stated) for mention, stated in _stated(lexicon.read(note)) for condition in mention.conditions)
+    )
+
+
+def _is_last(text: ParsedText, term: Term) -> bool:
+    """Whether only a negation follows a word for disorders: disease absent."""
+    return WORDS.alone.issuperset(text.words[term.last :])
+
+
+def _is_called_normal(text: ParsedText, term: Term) -> bool:
+    part = is_of_part(text, term, text.sentence(term)) or not WORDS.usual.isdisjoint(text.words[term.last : term.last + 2])
+    return not part and polarity(text, term) == AFFIRMED
+
+
+def _stated(text: ParsedText) -> list[tuple[Mention, str]]:
+    """The conditions that a text names, with what its item of a list says of each: 'no DR, cataract' may go on with what is
+    there, so that it leaves cataract open; 'no haemorrhages, exudates or drusen' denies all three."""
+    items = [ParsedText(item) for item in re.split(r"[,;\n]", _MINUS.sub(" absent", text.text))]
+    whole = mentions(text)
+    single = [_polarity(item, mention) for item in items for mention in mentions(item)]
+    if len(single) != len(whole):  # a name has a comma in it
+        return [(mention, mention.polarity) for mention in whole]
+    listed = text.has(("or", "nor"))
+    stated = []
+    for mention, alone in zip(whole, single, strict=True):
+        goes_on = mention.polarity == NEGATED and alone == AFFIRMED
+        stated.append((mention, (NEGATED if listed else UNCERTAIN) if goes_on else alone))
+    return [(mention, says) for mention, says in stated if not _is_of_a_form(text, mention, says)]
+
+
+def _is_of_a_form(text: ParsedText, mention: Mention, stated: str) -> bool:
+    """Whether only a form of a condition is denied: no referable DR, non-referable DR; that says nothing of the others."""
+    before = text.words[max(mention.sentence.start, mention.term.first - 3) : mention.term.first]
+    return not WORDS.forms.isdisjoint(before) and (stated == NEGATED or "non" in before)
+
+
+def _polarity(item: ParsedText, mention: Mention) -> str:
+    """The polarity of a condition in one item, in the short form of records too: DR 0, DR: no, r/o glaucoma."""
+    words = item.words
+    if "?" in words or words[:1] == ["query"] or words[:3] == ["r", "/", "o"] or words[:2] == ["rule", "out"]:
+        return UNCERTAIN
+    after = [word for word in words[mention.term.last :] if word not in WORDS.graded]
+    if words[0] in WORDS.alone or after[:1] == ["0"] or (len(after) == 1 and after[0] in WORDS.alone):
+        return NEGATED
+    return mention.polarity
