@@ -14,8 +14,8 @@ from retinal_lib.teacher.reply_parser import parse
 
 TRACKS = (("instruction", None), ("alignment", "caption"), ("alignment", "consult"))
 NORMAL = (
-    "normal|Normal|NORMAL FUNDUS|healthy|healthy eye|normal retina|fundus within normal limits|unremarkable|no disease|none|None|"
-    "nil|no|no abnormality detected|NAD|WNL|No visible abnormality|no evidence of retinal disease|no ocular pathology|"
+    "normal|Normal|NORMAL FUNDUS|healthy|healthy eye|normal retina|fundus within normal limits|unremarkable|no disease|none|"
+    "None|nil|no|no abnormality detected|NAD|WNL|No visible abnormality|no evidence of retinal disease|no ocular pathology|"
     "No significant findings|nothing abnormal|disease absent|free of disease|Normal; NAD|normal, no DR|not diseased"
 ).split("|")
 OPEN = "abnormal|not normal|probably normal|normal?|normal optic disc|normal IOP|no lesion|no DR|other|0".split("|")

@@ -89,12 +89,10 @@ class Cues:
     def _before(self, at: int, start: int) -> str | None:
         """The polarity from the words before a term; a negation ends with its clause."""
         words, k = self.text.words, at
-        if k > start and words[k - 1][0].isdigit():
-            return NEGATED if words[k - 1] == "0" else None
+        if k > start and (words[k - 1][0].isdigit() or words[k - 1] == "non"):
+            return NEGATED if words[k - 1] in ("0", "non") else None  # 0 haemorrhages, non-glaucomatous
         verb = False
         while k > start:
-            if k == at and words[k - 1] == "non":  # non-glaucomatous
-                return NEGATED
             if words[k - 1] == ")" and "(" in words[start : k - 1]:  # words in brackets have no effect beyond them
                 k = max(i for i in range(start, k - 1) if words[i] == "(")
                 continue
