@@ -1,7 +1,6 @@
 """A conversation about an image: its turns, the forms in which it is written, and the rules of the exported form."""
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from retinal_lib.errors import UserError
 from retinal_lib.files import read_jsonl
 
 IMAGE = "<image>"
-_THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 TURNS = {"instruction": (3, 6), "alignment": (1, 1)}  # track -> fewest and most turns
 CONSULT_WORDS = 50  # most words of an answer in style consult
 
@@ -61,11 +59,6 @@ class Conversation:
         ]
         messages[0]["content"].insert(0, {"type": "image"})
         return messages
-
-
-def without_thinking(text: str) -> str:
-    """Returns a reply without the thoughts that reasoning models of some servers put before it."""
-    return _THOUGHTS.sub("", text).strip()
 
 
 def to_llava(turns: Iterable[Turn]) -> list[dict[str, str]]:

@@ -2,6 +2,7 @@
 
 import re
 
+from retinal_lib import reply_text
 from retinal_lib.check.findings import ERROR, WARNING, Finding
 from retinal_lib.check.language.lexicon import word_lists
 from retinal_lib.conversation import CONSULT_WORDS, IMAGE, TURNS
@@ -36,8 +37,10 @@ _DATA = re.compile(
     re.I,
 )
 _PHRASES = (
-    ("form_machine", _MACHINE, "mentions being an AI"),
-    ("form_data", _DATA, "mentions the data behind the image"),
+    ("form_machine", _MACHINE.search, "mentions being an AI"),
+    ("form_data", _DATA.search, "mentions the data behind the image"),
+    ("form_mark", reply_text.mark_in, "is a mark of a model's thoughts or of its chat template, no part of a conversation"),
+    ("form_chatter", reply_text.chatter_in, "is no part of a conversation about the image"),  # answers alone
 )
 _ENDS = tuple(".!?:)]\"'’”*`%|")
 _ITEM = re.compile(r"\s*(?:[-*•+]|\d+[.)]|#|\||\*\*)")
@@ -49,12 +52,12 @@ def check(parts: list[tuple[str, str]], track: str | None, style: str | None) ->
         return [_finding("form_empty", 1, "the conversation is empty")]
     findings = [*_order(parts), *_image(parts), *_turns(parts, track)]
     for i, (who, value) in enumerate(parts):
-        text = value.replace(IMAGE, "")
+        text = value.replace(IMAGE, " " * len(IMAGE))  # spans stay those of the value
         if not text.strip():
             findings.append(_finding("form_empty", i, f"the {_name(i, who)} of turn {i // 2 + 1} is empty", who=who))
             continue
-        for kind, pattern, says in _PHRASES:
-            if match := pattern.search(value):
+        for kind, find, says in _PHRASES if who == "gpt" else _PHRASES[:-1]:
+            if match := find(text):
                 findings.append(_finding(kind, i, f"{match[0]!r} {says}", match.span(), who=who))
         if who == "gpt" and _cut(text.rstrip()):
             says = f"the answer of turn {i // 2 + 1} breaks off: …{value[-30:]!r}"

@@ -39,7 +39,7 @@ _ABSTAINS = re.compile(
     r"\bcould be either\b|\binsufficient (?:information|quality)|\bas an ai\b|\bnot enough ",
     re.IGNORECASE,
 )
-_CLAUSES = re.compile(r"[.!?;\n]+(?=\s|$)|,? \b(?:but|however|although|though|yet|while)\b,?", re.IGNORECASE)
+_CLAUSES = re.compile(r"(?<![.!?;\n])[.!?;\n]+(?=\s|$)|,? \b(?:but|however|although|though|yet|while)\b,?", re.IGNORECASE)
 
 
 @cache

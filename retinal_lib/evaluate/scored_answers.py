@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from retinal_lib import reply_text
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate import answer_reader
 from retinal_lib.evaluate.answer_reader import ABSTAINED, ANSWERED, UNREADABLE, ParsedAnswer
@@ -67,7 +68,11 @@ def score_answers(model: str, asked: Sequence[dict], answers_file: str | Path) -
 def _score_answer(model: str, entry: dict, row: dict | None) -> ScoredAnswer:
     if row and row["qa_pairs"]:
         text = str(row["qa_pairs"][0]["answer"])
-        parsed = read_answer(entry["kind"], text, entry)
+        try:
+            text = reply_text.answer(text)
+            parsed = read_answer(entry["kind"], text, entry)
+        except reply_text.NoAnswer as error:
+            parsed = ParsedAnswer(UNREADABLE, why=str(error))
     else:
         text, parsed = "", ParsedAnswer(MISSING, why=row.get("error", "no answer") if row else "was not asked")
     fields = [entry[name] for name in ("dataset", "kind", "subject", "image", "question")]

@@ -1,6 +1,7 @@
 """A model behind an OpenAI-compatible server in place of one on this machine: `model_name="openai:<name>"`."""
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -11,9 +12,11 @@ from retinal_lib import images
 from retinal_lib.errors import UserError
 from retinal_lib.inference.batching import Answerer, ImageQuestions, NoMoreAnswers, Options
 from retinal_lib.inference.llava.conversation_forms import clean_answer, without_image_tokens
+from retinal_lib.reply_text import chat_answer
 from retinal_lib.teacher.server import RequestFailed, RunStopped, Server
 
 T = TypeVar("T")
+_RUN_ON = re.compile(r"###\s?Human\b")  # a LLaVA-v0 model behind a server that goes on with the next question
 
 
 class ServerModel(Answerer):
@@ -91,16 +94,17 @@ class ServerModel(Answerer):
         body |= {"temperature": options.temperature, "seed": options.seed}
         try:
             reply = await self._server.post("/chat/completions", body)
-            text = reply["choices"][0]["message"]["content"]
+            text, problem = chat_answer(reply["choices"][0], "max_new_tokens")
         except RunStopped as error:
             raise NoMoreAnswers(str(error)) from error
         except RequestFailed as error:
             raise UserError(str(error)) from error
-        except (KeyError, IndexError, TypeError) as error:
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise UserError("the server's reply is not a chat completion") from error
-        if not isinstance(text, str):
-            raise UserError("the server's reply holds no text")
-        return clean_answer(text, "###")
+        if problem:
+            raise UserError(problem)
+        run_on = _RUN_ON.search(text)
+        return clean_answer(text[: run_on.start()], "###") if run_on else text
 
 
 def _message(question: str, url: str) -> dict:

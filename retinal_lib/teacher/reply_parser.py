@@ -5,34 +5,27 @@ import re
 from itertools import pairwise
 from typing import NamedTuple
 
-from retinal_lib.conversation import Turn, without_thinking
+from retinal_lib import reply_text
+from retinal_lib.conversation import Turn
 
 ASKER = frozenset("user human patient layperson person question asker".split())
 ANSWERER = frozenset("assistant doctor ophthalmologist ai gpt chatgpt answer response bot model expert specialist".split())
 
 # a label begins a line, possibly quoted, bulleted, bold, numbered or after "Turn 1", and ends in a colon; a bold one or a
 # heading may have its own line instead
-_BEFORE = r"[ \t>#*_\[\"'•+-]*(?:\(?\d{1,2}[.):][ \t]*)?(?:turn[ \t]*\d+[ \t]*[-–:.][ \t]*)?[#*_\[\"' \t]*"
+# possessive quantifiers (*+) keep the time in proportion to the text's length
+_BEFORE = r"[ \t>#*_\[\"'•+-]*+(?:\(?\d{1,2}[.):][ \t]*+)?+(?:turn[ \t]*+\d++[ \t]*+[-–:.][ \t]*+)?+[#*_\[\"' \t]*+"
 _WORD = rf"(?P<role>{'|'.join(sorted(ASKER | ANSWERER))}|(?-i:[QA]))"
 _LABEL = re.compile(
     rf"^(?P<shape>{_BEFORE}){_WORD}"
-    r"[ \t]*(?:\([^)\n]{0,40}\))?[ \t]*(?:\d{1,2})?[*_.)\]\"' \t]*[:：][*_]*[ \t]*"
-    rf"|^(?P<lone>[ \t>]*(?:#{{1,6}}[ \t]*[*_]*|[*_]{{2,3}}))(?:\d{{1,2}}[.)][ \t]*)?{_WORD.replace('role', 'word')}"
-    r"[ \t]*\d{0,2}[*_ \t]*$",
+    r"[ \t]*+(?:\([^)\n]{0,40}\))?+[ \t]*+(?:\d{1,2})?+[*_.)\]\"' \t]*+[:：][*_]*+[ \t]*+"
+    rf"|^(?P<lone>[ \t>]*+(?:#{{1,6}}[ \t]*+[*_]*+|[*_]{{2,3}}))(?:\d{{1,2}}[.)][ \t]*+)?+{_WORD.replace('role', 'word')}"
+    r"[ \t]*+\d{0,2}+[*_ \t]*+$",
     re.IGNORECASE | re.MULTILINE,
 )
-_HEADING = r"(?:turn|round|exchange|q&a)[ \t]*\d+|\[end\]|\[?end of (?:the )?conversation\]?"
-_SEPARATOR = re.compile(
-    rf"(?:\s*^[ \t]*(?:[-*_=]{{3,}}|[#*_ \t]*(?:{_HEADING})[#*_:. \t]*|\d{{1,2}}[.)])[ \t]*$)+\s*\Z",
-    re.IGNORECASE | re.MULTILINE,
-)
-# a farewell by the model below a horizontal rule is not part of the last answer
-_FAREWELL = re.compile(
-    r"\n[ \t]*[-*_=]{3,}[ \t]*\n\s*[*_(\[]*"
-    r"(?:let me know|hope|i hope|feel free|would you like|please let|note:|is there anything)[^\n]*\Z",
-    re.IGNORECASE,
-)
-_FENCE = re.compile(r"```[a-z]*[ \t]*\n?(.*?)```", re.DOTALL)
+_HEADING = r"(?:turn|round|exchange|q&a)[ \t]*+\d++|\[end\]|\[?end of (?:the )?conversation\]?"
+_SEPARATOR = re.compile(rf"[-*_=]{{3,}}|[#*_ \t]*+(?:{_HEADING})[#*_:. \t]*+|\d{{1,2}}[.)]|", re.IGNORECASE)
+_FENCE = re.compile(r"```[a-z]*+[ \t]*+\n?+(.*?)```", re.DOTALL)
 _MORE_JSON = re.compile(r"[\s,;]*(?=[\[{])")
 
 
@@ -49,10 +42,16 @@ def parse(reply: str) -> list[Turn]:
     >>> parse("User: Which eye is it?\\nAssistant: The left eye.")
     [Turn(question='Which eye is it?', answer='The left eye.')]
     """
-    text = without_thinking(reply.replace("\r\n", "\n").replace("\r", "\n"))
+    try:
+        text = reply_text.answer(reply.replace("\r\n", "\n").replace("\r", "\n"))
+    except reply_text.NoAnswer as error:
+        raise Unparsable(str(error)) from error
     if not text:
         raise Unparsable("the reply is empty")
-    parts = _from_json(text) or _from_labels(_unfenced(text))
+    try:
+        parts = _from_json(text) or _from_labels(_unfenced(text))
+    except RecursionError as error:
+        raise Unparsable("the reply is JSON nested too deep for a conversation") from error
     if not parts:
         raise Unparsable("no roles found: expected lines that begin with 'User:' and 'Assistant:'")
     return _pair([(role, _clean(value)) for role, value in parts])
@@ -100,15 +99,24 @@ def _from_labels(text: str) -> list[tuple[str, str]]:
             raise Unparsable(f"an answer, {before.word!r}, comes before the first question")
     answer = next((label for label in every[first:] if label.role == "gpt"), None)
     kinds = {(label.word, label.shape) for label in (every[first], answer) if label}
-    labels = [label for label in every[first:] if (label.word, label.shape) in kinds]
+    turns = [i for i in range(first, len(every)) if (every[i].word, every[i].shape) in kinds]
     parts = []
-    for label, end in zip(labels, [*(label.start for label in labels[1:]), len(text)], strict=True):
-        others = {other.role for other in every if label.end <= other.start < end and other not in labels}
+    for i, following in zip(turns, [*turns[1:], len(every)], strict=True):
+        label, others = every[i], {other.role for other in every[i + 1 : following]}
         if others == {"human", "gpt"} or (others and label.role == "human"):
             raise Unparsable(f"other labels in the text after {label.word!r}: it is not clear who says what")
-        value = text[label.end : end]
-        parts.append((label.role, _SEPARATOR.sub("", _FAREWELL.sub("", value.rstrip()) if end == len(text) else value)))
+        last = following == len(every)
+        value = text[label.end : len(text) if last else every[following].start]
+        parts.append((label.role, _without_separators(reply_text.without_chatter(value) if last else value)))
     return parts
+
+
+def _without_separators(value: str) -> str:
+    """A text without the rules, empty lines and headings of turns at its end."""
+    lines = value.split("\n")
+    while lines and _SEPARATOR.fullmatch(lines[-1].strip(" \t")):
+        lines.pop()
+    return "\n".join(lines)
 
 
 def _from_json(text: str) -> list[tuple[str, str]]:
@@ -150,7 +158,7 @@ def _entry(entry: dict) -> list[tuple[str, str]]:
     for role_key, text_key in (("from", "value"), ("role", "content"), ("role", "text"), ("speaker", "text")):
         if role_key in plain and text_key in plain:
             return _spoken(str(plain[role_key]).casefold(), plain[text_key])
-    words = [(re.sub(r"[\s_]*\d*\Z", "", str(key).casefold()), value) for key, value in entry.items()]
+    words = [(str(key).casefold().rstrip("0123456789").rstrip(" \t\n_"), value) for key, value in entry.items()]
     named = ASKER | ANSWERER | {"q", "a"}
     parts = [(_role(word), value) for word, value in words if word in named and isinstance(value, str)]
     return sorted(parts, key=lambda part: part[0], reverse=True) if len(parts) == 2 else parts
@@ -167,7 +175,7 @@ def _spoken(role: str, value: object) -> list[tuple[str, str]]:
 
 
 def _clean(value: str) -> str:
-    value = re.sub(r"[ \t]*<image>[ \t]*\n?", "", value, flags=re.IGNORECASE)
+    value = re.sub(r"(?<![ \t])[ \t]*+<image>[ \t]*+\n?", "", value, flags=re.IGNORECASE)
     lines = [line.rstrip() for line in value.strip().split("\n")]
     value = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
     # a bold label may close after the text: "**User: text**"; the closing markers are removed

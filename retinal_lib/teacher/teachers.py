@@ -10,18 +10,14 @@ from typing import Protocol
 import orjson
 
 from retinal_lib import images as picture
-from retinal_lib.conversation import without_thinking
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Case
+from retinal_lib.reply_text import chat_answer
 from retinal_lib.teacher import cost, offline
 from retinal_lib.teacher.cost import TokenLimit
 from retinal_lib.teacher.server import NotFound, RequestFailed, RunStopped, Server
 
 _SORTED = json.JSONEncoder(sort_keys=True).encode
-_CUT = {
-    "length": "the reply is cut (finish_reason length): raise max_tokens under `request`",
-    "content_filter": "the reply is cut (finish_reason content_filter)",
-}
 
 
 @dataclass(frozen=True)
@@ -180,18 +176,7 @@ class OpenAITeacher:
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             why = self.server.clean(json.dumps(body["error"])) if body.get("error") else "it has no choices"
             return ParsedReply(problem=f"the reply is no chat completion: {why}", model=model, tokens=tokens)
-        message = choices[0].get("message") or {}
-        text, finish = _text(message.get("content")), choices[0].get("finish_reason")
-        problem = (
-            "the teacher refused" if message.get("refusal") else _CUT.get(str(finish), "" if text else "the reply is empty")
-        )
-        return ParsedReply(text, problem, model, tokens)
-
-
-def _text(content: object) -> str:
-    if isinstance(content, list):  # some servers answer in parts
-        content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
-    return without_thinking(content) if isinstance(content, str) else ""
+        return ParsedReply(*chat_answer(choices[0], "max_tokens under `request`"), model, tokens)
 
 
 def _tokens(usage: object) -> dict[str, int]:
