@@ -1,6 +1,7 @@
 """The one exception for what a user can put right, and the sentences that other errors become."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,23 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 _LIMITS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+# the beginning of the type of pydantic's error -> what would be right
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a number",
+    "decimal": "a number",
+    "bool": "True or False",
+    "string": "text",
+    "path": "a path",
+    "dict": "entries such as name: value",
+    "mapping": "entries such as name: value",
+    "model": "entries such as name: value",
+    "list": "a list",
+    "tuple": "a list",
+    "set": "a list",
+}
+_TYPE = re.compile(r"(str|int|float|bool)|(list|dict|tuple|set)\[.*\]")
 
 
 class UserError(Exception):
@@ -39,20 +57,39 @@ def from_validation(error: "ValidationError", place: str) -> UserError:
 
 def validation_text(error: "ValidationError") -> str:
     """Returns a sentence on the first error that pydantic found: the key, the value, and what would be right."""
-    first = error.errors()[0]
-    keys = " > ".join(map(str, first["loc"]))
-    return f"{keys}: {_sentence(first)}" if keys else _sentence(first)
+    errors = error.errors()
+    place = _place(errors[0])
+    # where several kinds of value are allowed, pydantic has an error for each
+    expected = dict.fromkeys(_expected(other) for other in errors if _place(other) == place)
+    sentence = _sentence(errors[0], " or ".join(expected))
+    return f"{place}: {sentence}" if place else sentence
 
 
-def _sentence(first: dict) -> str:
-    text, limits = first["msg"], first.get("ctx") or {}
-    if first["type"] == "missing":
+def _place(error: dict) -> str:
+    """The keys that lead to a value, without the names of types, which pydantic adds where several are allowed."""
+    return " > ".join(key for key in map(str, error["loc"]) if not _TYPE.fullmatch(key))
+
+
+def _sentence(first: dict, expected: str) -> str:
+    kind, found = first["type"], first["input"]
+    if kind == "missing":
         return "is missing"
-    if first["type"] == "extra_forbidden":
+    if kind == "extra_forbidden":
         return "is not a known key"
-    if first["type"] in ("value_error", "assertion_error"):  # raised by our own checks, whose sentence says it all
-        return text.partition(", ")[2]
+    if kind in ("value_error", "assertion_error"):  # raised by our own checks, whose sentence says it all
+        return first["msg"].partition(", ")[2]
+    near = difflib.get_close_matches(str(found), re.findall(r"'([^']*)'", expected), n=1)
+    return f"found {found!r}; expected {expected}" + (f" (did you mean {near[0]!r}?)" if near else "")
+
+
+def _expected(error: dict) -> str:
+    """What would be right in place of a value."""
+    kind, context = error["type"], error.get("ctx") or {}
+    if kind == "literal_error":
+        return context["expected"]
+    if kind in ("too_short", "too_long"):
+        return f"a list of {context.get('min_length', context.get('max_length'))}"
     for name, words in _LIMITS.items():
-        if name in limits:
-            return f"found {first['input']!r}; expected a number of {words} {limits[name]}"
-    return f"found {first['input']!r}; {text.replace('Input should be ', 'expected ', 1)}"
+        if name in context:
+            return f"a number of {words} {context[name]}"
+    return _EXPECTED.get(kind.split("_")[0], "another kind of value")

@@ -4,7 +4,9 @@
 to stdout if that is captured, and take the only path for the output if its input is piped. Notebooks with metadata such as
 {"retinal_lib": {"output": "generate.ipynb"}} are executed into that file in the run's folder instead, and refuse unknown
 parameters, of which papermill only warns. The folder is what `run.settings.folder` returns, or the function `folder` of the
-module that "folder" names in FOLDER_MODULES. Other notebooks are left to papermill.
+module that "folder" names in FOLDER_MODULES. A notebook there that was executed without an error is replaced only by another
+such one. At the end, the command tells what the cell tagged `result` printed, and which files to open: the notebook, and the
+file that "open" names. Other notebooks are left to papermill.
 
 papermill loads its engines before it defines its command, so the command cannot be changed from here; instead, click, which
 runs the command, calls `_invoke`.
@@ -15,19 +17,24 @@ import base64
 import binascii
 import json
 import os
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import NamedTuple
 
 import click
 import yaml
+from jupyter_client.kernelspec import KernelSpecManager
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillException, PapermillExecutionError
 from papermill.iorw import NoDatesSafeLoader, read_yaml_file
 
 from retinal_lib.errors import UserError, unknown
-from retinal_lib.paths import NON_INTERACTIVE
+from retinal_lib.paths import NON_INTERACTIVE, display_path
 
 # "folder" in a notebook's metadata -> the module whose function `folder` returns the run's folder
 FOLDER_MODULES = {"infer": "inference.infer", "evaluation": "evaluate.evaluation"}
@@ -46,24 +53,47 @@ class NotebookFailed(click.ClickException):
 # --- the command --------------------------------------------------------------------------------------------------------
 
 _click_invoke = click.Command.invoke
+_OS_ERROR = re.compile(r"\[Errno \d+\] (.+?): '(.+?)'")
+
+
+class OwnNotebook(NamedTuple):
+    """A notebook that asks for an output path: its file, its JSON, and where it ends up where the user named no path."""
+
+    source: Path
+    notebook: dict
+    target: Path | None = None
 
 
 def _invoke(command: click.Command, context: click.Context) -> object:
     """Runs any click command; papermill's own gets its output path first. NotebookRefused, NotebookFailed: see there."""
     if getattr(command.callback, "__module__", None) != "papermill.cli":
         return _click_invoke(command, context)
+    params = context.params
     try:
-        has_output_name = prepare(context.params)
+        _check_source(params["notebook_path"] or "")
+        own = _own_notebook(params)
+        if own is not None:
+            _check_kernel(params["kernel"], own.notebook)
+            own = _with_output(params, own)
     except UserError as error:
         raise NotebookRefused(str(error)) from error
-    try:
+    if own is None:
         return _click_invoke(command, context)
+    try:
+        done = _click_invoke(command, context)
     except PapermillExecutionError as error:
-        if error.ename != "UserError" or not has_output_name:
+        if not (sentence := _sentence(error, params)):
             raise
-        if output := context.params["output_path"]:
-            click.echo(f"The executed notebook with the error is {output.format()}", err=True)
-        raise NotebookFailed(error.evalue) from error
+        click.echo(f"The executed notebook with the error is {params['output_path'].format()}", err=True)
+        raise NotebookFailed(sentence) from error
+    except OSError as error:
+        raise NotebookFailed(f"{error.filename or params['output_path']} cannot be used ({error.strerror or error})") from error
+    except RuntimeError as error:  # how nbclient says it
+        if "Kernel" not in str(error):
+            raise
+        raise NotebookFailed(f"the kernel did not start ({error}); {_other_kernels(params['kernel'])}") from error
+    _finish(own, params)
+    return done
 
 
 def prepare(params: dict) -> bool:
@@ -72,32 +102,123 @@ def prepare(params: dict) -> bool:
 
     UserError: a notebook parameter is unknown or unreadable, or the executed notebook cannot be written into the run's folder.
     """
+    own = _own_notebook(params)
+    if own is not None:
+        _with_output(params, own)
+    return own is not None
+
+
+def _own_notebook(params: dict) -> OwnNotebook | None:
+    """The notebook of a command line, if it asks for an output path."""
     source = Path(params["notebook_path"] or "")
     try:
         notebook = json.loads(source.read_text(encoding="utf-8")) if source.is_file() else None
     except (OSError, ValueError):  # papermill says what is wrong with it
-        return False
-    name = _output_name(notebook)
-    if not name or params["help_notebook"]:
-        return False
-    if not params["output_path"]:
-        params["output_path"] = _output_path(params, source, notebook, name)
-    return True
+        return None
+    return None if not _output_name(notebook) or params["help_notebook"] else OwnNotebook(source, notebook)
 
 
-def _output_path(params: dict, source: Path, notebook: dict, name: str) -> str:
-    parameters = passed(params)
-    check(notebook, parameters)
-    module = FOLDER_MODULES.get(_nested_value(notebook, "metadata", "retinal_lib", "folder"), "run.settings")
-    target = _folder(own_parameters(notebook) | parameters, params["cwd"], module, Path(name).stem) / name
+def _with_output(params: dict, own: OwnNotebook) -> OwnNotebook:
+    """Sets the output path, where it is missing. UserError: as `prepare`."""
+    if params["output_path"]:
+        return own
+    parameters, name = passed(params), _output_name(own.notebook)
+    check(own.notebook, parameters)
+    module = FOLDER_MODULES.get(_nested_value(own.notebook, "metadata", "retinal_lib", "folder"), "run.settings")
+    target = _folder(own_parameters(own.notebook) | parameters, params["cwd"], module, Path(name).stem) / name
     try:
-        same = target.exists() and target.samefile(source)
+        same = target.exists() and target.samefile(own.source)
         target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=target.parent):
+            pass
     except OSError as error:
-        raise UserError(f"the run's folder {target.parent} cannot be created ({error.strerror or error})") from error
+        raise UserError(
+            f"the run's folder {target.parent} cannot be written ({error.strerror or error}); pass another out_dir"
+        ) from error
     if same:
-        raise UserError(f"{source} would be replaced by its executed copy; pass another out_dir, or an output path")
-    return str(target).replace("{", "{{").replace("}", "}}")  # papermill fills {names} in paths
+        raise UserError(f"{own.source} would be replaced by its executed copy; pass another out_dir, or an output path")
+    written = target.with_name(f"{target.stem}-unfinished.ipynb") if _ended_well(target) else target
+    params["output_path"] = str(written).replace("{", "{{").replace("}", "}}")  # papermill fills {names} in paths
+    return own._replace(target=target)
+
+
+def _ended_well(path: Path) -> bool:
+    """Whether a file is a notebook that papermill executed without an error."""
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    end, failed = (_nested_value(notebook, "metadata", "papermill", name) for name in ("end_time", "exception"))
+    return bool(end) and not failed
+
+
+def _finish(own: OwnNotebook, params: dict) -> None:
+    """Puts an executed notebook into its place, and says what the run's result is and which files to open."""
+    written = Path(params["output_path"].format())
+    if own.target is not None and written != own.target:
+        written.replace(own.target)
+        written = own.target
+    opens = [written]
+    if name := _nested_value(own.notebook, "metadata", "retinal_lib", "open"):
+        opens += [path for path in [written.with_name(name)] if path.is_file()]
+    for text in [*_results(written), f"To look at it, open {' and '.join(map(display_path, opens))}"]:
+        click.echo(text, err=True)
+
+
+def _results(executed: Path) -> list[str]:
+    """The texts that cells tagged `result` show in an executed notebook; none where it was written elsewhere."""
+    if not executed.is_file():
+        return []
+    cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
+    texts = [_shown(cell["outputs"]) for cell in cells if "result" in cell["metadata"].get("tags", [])]
+    return [text for text in texts if text]
+
+
+def _shown(outputs: list[dict]) -> str:
+    """What a cell printed; where it printed nothing, what it displayed, as text."""
+    printed = [output["text"] for output in outputs if output["output_type"] == "stream"]
+    displayed = [text for output in outputs if (text := _nested_value(output, "data", "text/plain"))]
+    texts = ["".join(text).rstrip() for text in printed or displayed]
+    return "\n".join(text for text in texts if not text.startswith("Empty "))  # tables without rows
+
+
+# --- what went wrong ----------------------------------------------------------------------------------------------------
+
+
+def _check_source(path: str) -> None:
+    """Checks the path of a notebook. UserError: there is no such file, and papermill takes it for nothing else."""
+    if path.endswith(".ipynb") and "://" not in path and "{" not in path and not Path(path).exists():
+        raise unknown("notebook", path, sorted(map(str, Path(path).parent.glob("*.ipynb"))))
+
+
+def _check_kernel(name: str | None, notebook: dict) -> None:
+    """Checks that there is a kernel of the name that was passed, or that the notebook asks for. UserError: there is none."""
+    name = name or _nested_value(notebook, "metadata", "kernelspec", "name")
+    if not name:
+        raise UserError(f"the notebook names no kernel; {_other_kernels(None)}")
+    found = KernelSpecManager().find_kernel_specs()
+    if name not in found:
+        raise UserError(f"there is no kernel {name!r} in this environment ({sys.prefix}); {_other_kernels(name)}")
+    python = Path(KernelSpecManager().get_kernel_spec(name).argv[0])
+    if python.is_absolute() and not python.exists():
+        raise UserError(f"the kernel {name!r} starts {python}, which does not exist; {_other_kernels(name)}")
+
+
+def _other_kernels(name: str | None) -> str:
+    names = sorted(other for other in KernelSpecManager().find_kernel_specs() if other != name)
+    return f"pass -k with one of: {', '.join(names)}" if names else "install one: pip install ipykernel"
+
+
+def _sentence(error: PapermillExecutionError, params: dict) -> str:
+    """The error of a cell in a sentence, where it is something that a user can put right; else ""."""
+    if error.ename == "UserError":
+        return error.evalue
+    if error.ename == "ModuleNotFoundError" and "'retinal_lib'" in error.evalue:
+        kernel = f"the kernel {params['kernel']!r}" if params["kernel"] else "the notebook's kernel"
+        return f"{kernel} belongs to another environment, which has no retinal_lib; {_other_kernels(params['kernel'])}"
+    if found := _OS_ERROR.match(error.evalue):
+        return f"{found[2]} cannot be used ({found[1]})"
+    return ""
 
 
 def _folder(parameters: dict[str, object], cwd: str | None, module: str, notebook: str) -> Path:
@@ -193,8 +314,9 @@ class Engine(NBClientEngine):
                 check(nb, nb.metadata.get("papermill", {}).get("parameters", {}))
             except UserError as error:
                 raise NotebookRefused(str(error)) from error
-            # ipykernel would warn on stderr that it listens on TCP, which does not matter for a kernel on this machine
-            options = {"extra_arguments": ["--log-level=ERROR"]} | options
+            # ipykernel would warn on stderr that it listens on TCP, which does not matter for a kernel on this machine, and
+            # at its end that it was interrupted, which is how it is ended; errors of cells come by another way
+            options = {"extra_arguments": ["--log-level=CRITICAL"]} | options
         with _environment(NON_INTERACTIVE, "1"):  # kernels inherit it
             return super().execute_notebook(nb, kernel_name, *arguments, **options)
 

@@ -1,11 +1,16 @@
 """The notebooks, run by papermill for every dataset that they are for, as at night."""
 
 import json
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
+from fake_batches import FakeBatches
+from fake_server import FakeServer, error
 
 from retinal_lib import paths, validate
 from retinal_lib.dataset import page
@@ -13,6 +18,7 @@ from retinal_lib.run import settings
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOK = NOTEBOOKS / "generate.ipynb"
+PAPERMILL = Path(sys.executable).with_name("papermill")
 # each dataset in both tracks, the styles in turn: a kernel takes seconds (test_job.py runs all of them without one)
 RUNS = [(name, "instruction", None) for name in page.names()]
 RUNS += [(name, "alignment", ("caption", "consult")[i % 2]) for i, name in enumerate(page.names())]
@@ -70,3 +76,42 @@ def test_the_boxes_notebook_has_its_folder_and_the_parameters_of_generate() -> N
     assert list(own) == ["dataset", "data_root", "out_dir", "automorph_root", "split", "limit"]
     assert set(own) <= set(settings.NOTEBOOK) and all(parameter["help"] for parameter in own.values())
     assert settings.folder({"dataset": "idrid_seg"}, "boxes") == paths.root() / "artifacts" / "IDRiD_seg-boxes"
+
+
+def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """papermill's command line for generate.ipynb, with a server, as a user types it."""
+    line = [PAPERMILL, NOTEBOOK, "-p", "dataset", "ODIR", "-p", "limit", "3", "-p", "teacher", "openai", "-p", "model", "m"]
+    return subprocess.run([*map(str, line), "-p", "out_dir", str(folder), *arguments], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "state", "result"),
+    [
+        (["dry_run", "True"], None, "Dry run: nothing was sent, 3 requests would be"),
+        (["mode", "batch"], "pending", "3 requests are pending in 1 batch"),
+        (["mode", "pack"], "pending", "3 requests are packed in 1 file"),
+        (["budget_usd", "0.005"], "over budget", "The budget of 0.005 USD is reached"),
+    ],
+)
+def test_the_command_ends_well_in_an_empty_folder(
+    arguments: list[str], state: str | None, result: str, batches: FakeBatches, prices: Callable, tmp_path: Path
+) -> None:
+    prices(batches.url, "m: {input: 1, output: 1, batch: 0.5, most_output: 100}")
+    done = command(tmp_path / "run", "-p", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert result in done.stderr and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(f"To look at it, open {tmp_path / 'run' / 'generate.ipynb'}")
+    manifest = tmp_path / "run" / "manifest.json"
+    assert state == (json.loads(manifest.read_text(encoding="utf-8"))["state"] if manifest.is_file() else None)
+    assert (tmp_path / "run" / "card.md").is_file() == bool(state)
+
+
+def test_a_stopped_run_shows_all_cells_and_ends_in_a_sentence(server: FakeServer, tmp_path: Path) -> None:
+    server.script = lambda number, body: error(401, "wrong key", "invalid_api_key")
+    done = command(tmp_path / "run")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("Error: ") and "the server refused the key (401 wrong key); check OPENAI_API_KEY" in last
+    cells = [cell for cell in nbformat.read(tmp_path / "run" / "generate.ipynb", 4).cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in cells), "only the last cell may fail"
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))["state"] == "stopped"

@@ -125,6 +125,93 @@ def test_a_sentence_for_the_user_is_the_last_word(tmp_path: Path) -> None:
     assert any(output.get("evalue") == "row 3 is odd" for cell in saved.cells for output in cell.get("outputs", []))
 
 
+def test_a_failed_start_leaves_a_good_executed_notebook(tmp_path: Path) -> None:
+    source = notebook(tmp_path / "n.ipynb", "from retinal_lib import UserError\nif number > 1: raise UserError('no')\nnumber")
+    assert run(source, "-p", "out_dir", tmp_path / "run").returncode == 0
+    good = digest(tmp_path / "run" / "small.ipynb")
+    failed = run(source, "-p", "out_dir", tmp_path / "run", "-p", "number", "2")
+    assert failed.returncode == 1 and failed.stderr.splitlines()[-1] == "Error: no"
+    assert failed.stderr.splitlines()[-2].endswith(f"is {tmp_path / 'run' / 'small-unfinished.ipynb'}")
+    assert digest(tmp_path / "run" / "small.ipynb") == good
+    assert run(source, "-p", "out_dir", tmp_path / "run").returncode == 0
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["small.ipynb"]
+
+
+def test_a_notebook_that_failed_is_replaced_by_the_next(tmp_path: Path) -> None:
+    source = notebook(tmp_path / "n.ipynb", "from retinal_lib import UserError\nif number > 1: raise UserError('no')")
+    for number, code in ((2, 1), (1, 0)):
+        assert run(source, "-p", "out_dir", tmp_path / "run", "-p", "number", number).returncode == code
+        assert [path.name for path in (tmp_path / "run").iterdir()] == ["small.ipynb"]
+
+
+def test_the_last_lines_tell_the_result_and_what_to_open(tmp_path: Path) -> None:
+    source = notebook(tmp_path / "n.ipynb", "open(out_dir + '/card.md', 'w').write('x')\nprint('12 images:', '11 accepted')")
+    executed = nbformat.read(source, 4)
+    executed.cells[1].metadata["tags"] = ["result"]
+    executed.metadata["retinal_lib"]["open"] = "card.md"
+    nbformat.write(executed, source)
+    folder = tmp_path / "run"
+    done = run(source, "-p", "out_dir", folder)
+    assert done.stderr.splitlines()[-2:] == [
+        "12 images: 11 accepted",
+        f"To look at it, open {folder / 'small.ipynb'} and {folder / 'card.md'}",
+    ]
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ("open('/proc/none/x', 'w')", "Error: /proc/none/x cannot be used (No such file or directory)"),
+        (
+            "raise ModuleNotFoundError(\"No module named 'retinal_lib'\")",
+            "Error: the notebook's kernel belongs to another environment, which has no retinal_lib; pass -k with one of: ",
+        ),
+    ],
+)
+def test_what_lies_outside_the_code_is_a_sentence(body: str, sentence: str, tmp_path: Path) -> None:
+    done = run(notebook(tmp_path / "n.ipynb", body), "-p", "out_dir", tmp_path / "run")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "sentence"),
+    [
+        (None, 2, "Error: there is no kernel 'other' in this environment "),
+        (["/bin/false"], 1, "Error: the kernel did not start ("),
+        (["/none/python"], 2, "Error: the kernel 'other' starts /none/python, which does not exist; "),
+    ],
+)
+def test_a_kernel_of_another_environment_is_a_sentence(
+    argv: list[str] | None, code: int, sentence: str, small: Path, tmp_path: Path
+) -> None:
+    if argv:
+        folder = tmp_path / "jupyter" / "kernels" / "other"
+        folder.mkdir(parents=True)
+        spec = {"argv": argv, "display_name": "Other", "language": "python"}
+        (folder / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
+    environment = os.environ | {"JUPYTER_PATH": str(tmp_path / "jupyter")}
+    done = run(small, "-k", "other", "-p", "out_dir", tmp_path / "run", env=environment)
+    assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
+    assert done.stderr.splitlines()[-1].startswith(sentence)
+    if "kernel" in sentence:
+        assert "python3" in done.stderr.splitlines()[-1], "it names the kernels that there are"
+
+
+def test_a_misspelt_notebook_has_its_neighbour(small: Path) -> None:
+    done = run(small.with_name("smal.ipynb"))
+    assert done.returncode == 2 and done.stderr.startswith("Error: unknown notebook ") and done.stderr.count("\n") == 1
+    assert done.stderr.endswith(f"(did you mean '{small}'?)\n")
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(small: Path, tmp_path: Path) -> None:
+    for folder in ("/proc", tmp_path / "small.ipynb"):
+        done = run(small, "-p", "out_dir", folder)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1
+        assert done.stderr.startswith(f"Error: the run's folder {folder} cannot be written (")
+
+
 def test_other_errors_keep_their_stack(tmp_path: Path) -> None:
     source = notebook(tmp_path / "bad.ipynb", "1 / 0")
     done = run(source, "-p", "out_dir", tmp_path / "run")

@@ -326,3 +326,23 @@ def test_limits_follow_the_server_unless_they_are_set(address: str, requests: in
     assert BatchSettings().for_server(address).requests == requests
     assert BatchSettings(requests=7).for_server(address).requests == 7
     assert BatchSettings().for_server("https://api.openai.com.example.org/v1").bytes == 100_000_000
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"limit": "two"}, "parameter limit: found 'two'; expected a whole number"),
+        ({"limit": 2.5}, "parameter limit: found 2.5; expected a whole number"),
+        ({"wait": "maybe"}, "parameter wait: found 'maybe'; expected True or False"),
+        ({"data_root": 5}, "parameter data_root: found 5; expected a path"),
+        ({"budget_usd": "five"}, "parameter budget_usd: found 'five'; expected a number"),
+        (
+            {"mode": "bach"},
+            "parameter mode: found 'bach'; expected 'direct', 'batch', 'pack', 'unpack' or 'recheck' (did you mean 'batch'?)",
+        ),
+    ],
+)
+def test_a_wrong_value_is_told_in_our_words(parameters: dict, sentence: str) -> None:
+    with pytest.raises(UserError) as error:
+        settings.load(dataset="ODIR", **parameters)
+    assert str(error.value) == sentence
