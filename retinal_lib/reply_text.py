@@ -47,13 +47,13 @@ _TEMPLATE = (
 _MARKS = re.compile(f"{_BRACKETED}|{_OTHER}|{_CHANNEL}|{_TEMPLATE}", re.IGNORECASE)
 _LEFT = re.compile(rf"{_BRACKETED}|{_OTHER}|{_CHANNEL}|{_TEMPLATE}|</[a-z_]{{2,20}}>|<unused\d{{1,4}}>", re.IGNORECASE)
 _AROUND = r"[#*_>(\[ \t]{0,8}"
-_HEADING = re.compile(rf"\A{_AROUND}(?:{'|'.join(_DATA['thought_headings'])})\b[*_ \t]{{0,4}}(?::|\n|\Z)", re.IGNORECASE)
+_HEADING = re.compile(rf"\A{_AROUND}(?:{'|'.join(_DATA['thought_headings'])})\b[^:\n]{{0,80}}(?::|\n|\Z)", re.IGNORECASE)
 _ANSWER_HEADING = re.compile(
     rf"^{_AROUND}(?:\d{{1,2}}[.)][ \t]{{1,3}})?{_AROUND}(?:{'|'.join(_DATA['answer_headings'])})[:*_.\]) \t]{{0,6}}$",
     re.IGNORECASE | re.MULTILINE,
 )
 _CHATTER, _NOTES = "|".join(_DATA["chatter"]), "|".join(_DATA["notes"])
-_SAYS = re.compile(rf"(?:^|(?<=[.!?)\]*_]) ){_AROUND}(?:{_CHATTER})|[(\[][*_]{{0,3}}(?:{_NOTES})", re.I | re.M)
+_SAYS = re.compile(rf"(?:^|(?<=[.!?)\]*_][ ])){_AROUND}(?:{_CHATTER})|[(\[][*_]{{0,3}}(?:{_NOTES})", re.I | re.M)
 _SAYS_LINE = re.compile(rf"{_AROUND}(?:{_CHATTER})|[*_ \t]{{0,4}}[(\[*_][*_ \t]{{0,4}}(?:{_NOTES})", re.I)
 _NOTE_LINE = re.compile(rf"{_AROUND}(?:{_CHATTER}|{_NOTES})", re.I)
 

@@ -47,6 +47,7 @@ THOUGHTS = [
     '<details type="reasoning" done="true">\n{}\n</details>\n',
     "Thinking Process:\n\n1. Draft\n{}\n2. All fine.\n\n**Final:**\n",
     "Here is my thought process:\n{}\n\nHere is my response:\n",
+    "Here's a thinking process that leads to it:\n\n1. {}\n\n### Final Output Generation:\n",
 ]
 ENDS = [
     "",
@@ -142,6 +143,8 @@ def test_hyphens_and_spaces_are_those_of_a_keyboard() -> None:
         "\n\n---\n\nNote: the facts were followed.",
         "\n\n---\nI have put right the points you named.\n\nLet me know if there is more.\n---",
         "\n\nAll the points you listed have been corrected.",
+        "\n\n**Check:** all numbers match.",
+        "\n\n[Word count: 212]",
     ],
 )
 def test_chatter_after_the_conversation_goes(tail: str) -> None:
@@ -240,3 +243,9 @@ def test_a_reply_with_thoughts_is_accepted_without_them_and_a_cut_one_is_not(ask
     outcome = ask(limit=2)
     lines = (outcome.folder / "conversations.jsonl").read_text(encoding="utf-8")
     assert outcome.counts["accepted"] == 2 and "hope" not in lines and "raft" not in lines and "im_end" not in lines
+
+
+def test_a_draft_before_the_conversation_is_found_by_its_questions() -> None:
+    turns = to_llava(parse(f"Draft:\n{TALK}\n\nNow the final version:\n\n{TALK}"))
+    found = form.check([(part["from"], part["value"]) for part in turns], None, None)
+    assert [(f.kind, f.turn, f.part) for f in found] == [("form_repeated", 3, "question"), ("form_repeated", 4, "question")]
