@@ -72,7 +72,9 @@ def _add_export(add: Callable[..., Callable]) -> None:
     argument("--form", required=True, help="llava, sharegpt, chat or parquet")
     argument("--out", help="the folder to write to (RUN_FOLDER/exports/<form>)")
     argument("--splits", help="a splits.csv to use instead of the runs' own")
-    argument("--images", help="the folder that image names are relative to; without it, paths stay as in the run")
+    images = "names images by their whole paths: where the run found them, or in this folder of the dataset"
+    argument("--images", nargs="?", const="", metavar="FOLDER", help=f"{images}; without it, names stay as in the run")
+    argument("--pictures", metavar="link|copy", help="puts the pictures into the folder too, as links or copies")
     reviewed = "accepted: only what reviewers accepted or fixed; unrejected: also what nobody has reviewed yet"
     argument("--reviewed", help=f"leave out rejected and disputed samples and apply fixes, by reviews.jsonl. {reviewed}")
 
@@ -118,11 +120,13 @@ def _export(options: Namespace) -> str:
     from retinal_lib.export import trainers
     from retinal_lib.review import decisions
 
-    written = trainers.export(options.folders, options.form, options.out, options.splits, options.images, options.reviewed)
+    chosen = (options.form, options.out, options.splits, options.images, options.reviewed, options.pictures)
+    written = trainers.export(options.folders, *chosen)
     lines = [f"{count(number, 'conversation'):>20} in {paths.display_path(path)}" for path, number in written.items()]
     reviews = [folder / decisions.FILE for folder in options.folders]
     unused = [] if options.reviewed else [file for file in reviews if file.is_file()]
-    return "\n".join([*lines, *(f"{paths.display_path(file)} was not used; --reviewed uses it" for file in unused)])
+    lines += [f"{paths.display_path(file)} was not used; --reviewed uses it" for file in unused]
+    return "\n".join([*lines, *written.notes])
 
 
 def _survey(options: Namespace) -> str:

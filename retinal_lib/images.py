@@ -5,12 +5,12 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from retinal_lib.errors import UserError
 from retinal_lib.files import file_sha256, git_lfs_pointer, printable, why_unusable
@@ -21,6 +21,28 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM", "GIF")
 MAX_PIXELS = 100_000_000  # a larger image is refused: fundus cameras stay far below, decompression bombs do not
 _TOO_MANY = f"more than the {MAX_PIXELS:,} that a fundus photograph may have"
 _QUALITY = 90
+_DEEP = ("I", "F")  # Pillow's modes of more than 8 bits
+
+
+MARKER = ".sample"  # the file that marks a folder of drawn eyes
+DRAWN = "Drawn sample: made-up eyes, nobody's pictures"
+
+
+def drawn_among(files: Iterable[Path]) -> set[Path]:
+    """Returns those picture files that this project drew: a folder above them, or above what they link to, has MARKER."""
+    marked: dict[Path, bool] = {}
+
+    def is_marked(folder: Path) -> bool:
+        if folder not in marked:
+            marked[folder] = (folder / MARKER).is_file() or (folder != folder.parent and is_marked(folder.parent))
+        return marked[folder]
+
+    drawn = set()
+    for file in files:
+        folders = {file.absolute().parent, *([file.resolve().parent] if file.is_symlink() else [])}
+        if any(is_marked(folder) or is_marked(folder.resolve()) for folder in folders):
+            drawn.add(file)
+    return drawn
 
 
 def load_upright(path: Path, side: int) -> Image.Image:
@@ -33,6 +55,26 @@ def load_upright(path: Path, side: int) -> Image.Image:
         picture = image if image.mode == "RGB" else _rgb(image)
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         return picture
+
+
+def is_upright(path: Path) -> bool:
+    """Says whether any reader of a file sees the picture as `load_upright` gives it: it is neither to be turned nor deep grey.
+    UserError: it cannot be read."""
+    with open_image(path) as image:
+        return image.getexif().get(ExifTags.Base.Orientation, 1) in (0, 1) and not image.mode.startswith(_DEEP)
+
+
+def write_upright(path: Path, target: Path) -> None:
+    """Writes a picture as PNG, upright, in its full size, without metadata. UserError: it cannot be read."""
+    pixels = load_upright(path, MAX_PIXELS)
+    bare = Image.new("RGB", pixels.size)
+    bare.paste(pixels)
+    bare.save(target, "PNG")
+
+
+def same_pixels(one: Path, other: Path) -> bool:
+    """Says whether two files show the same picture, upright. UserError: one cannot be read."""
+    return np.array_equal(*(np.asarray(load_upright(path, MAX_PIXELS)) for path in (one, other)))
 
 
 @contextmanager
@@ -61,7 +103,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
 
 def _rgb(picture: Image.Image) -> Image.Image:
     """The picture as RGB; deep grey (16 bit or more) is stretched from its darkest to its brightest value."""
-    if picture.mode.startswith(("I", "F")):
+    if picture.mode.startswith(_DEEP):
         values = np.nan_to_num(np.asarray(picture, dtype=np.float64))
         low, high = values.min(), values.max()
         picture = Image.fromarray(((values - low) * (255 / (high - low) if high > low else 1)).astype(np.uint8))

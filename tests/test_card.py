@@ -15,9 +15,10 @@ def test_the_card_holds_source_counts_and_survey(tmp_path: Path) -> None:
     _, head, body = text.split("---\n", 2)
     assert yaml.safe_load(head)["size_categories"] == ["n<1K"] and yaml.safe_load(head)["language"] == ["en"]
     for expected in (
-        "# Ocular Disease Intelligent Recognition",
+        "# Drawn sample in the layout of Ocular Disease Intelligent Recognition",
         "**Made from a drawn sample",
-        "- Image quality and vessel measurements: AutoMorph",
+        "- Licence: made-up eyes, nobody's pictures: no dataset's licence or citation applies",
+        "- Image quality and vessel measurements: of the drawings",
         f"| accepted | {outcome.counts['accepted']} |",
         "Splits by person and picture (`splits.csv`): 14 train.",
         "![Question-and-answer pairs of a conversation](card-turns.png)",

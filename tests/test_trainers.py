@@ -6,19 +6,22 @@ After a change to a form, `python tests/test_trainers.py` writes tests/golden_ex
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from retinal_lib import Job, UserError, validate
 from retinal_lib.__main__ import main
 from retinal_lib.conversation import Conversation
-from retinal_lib.dataset import splits
+from retinal_lib.dataset import page, splits
 from retinal_lib.dataset.splits import SplitRow
 from retinal_lib.export.trainers import FORMS, export
+from retinal_lib.images import load_upright
 
 GOLDEN = Path(__file__).parent / "golden_exports"
 ODD = "ein Auge, 2: \"ü\" '=1' %20 眼"
@@ -111,8 +114,6 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
 
 def pictures(root: Path) -> Path:
     """The pictures of ENTRIES."""
-    from PIL import Image
-
     (root / "my").mkdir(parents=True)
     for number, each in enumerate(ENTRIES):
         Image.new("RGB", (4 + number, 3)).save(root / each["image"])
@@ -238,6 +239,176 @@ def test_a_picture_that_is_not_there_is_named(tmp_path: Path) -> None:
     (root / "my" / "c.png").unlink()
     with pytest.raises(UserError, match=r"1 of 3 pictures are not in .*data, the first my/c.png"):
         export([put(tmp_path / "run")], "llava", images=root)
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+def rows_of(folder: Path, form: str) -> list[dict]:
+    """All rows of an export."""
+    files = [path for path in sorted(folder.glob(f"*{FORMS[form].suffix}")) if path.name != "dataset_info.json"]
+    if form == "parquet":
+        return [row for path in files for row in pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()]
+    return [row for path in files for row in (lines(path) if form == "chat" else json.loads(path.read_bytes()))]
+
+
+def image_of(row: dict) -> str:
+    return row["image"] if "image" in row else row["images"][0]
+
+
+@pytest.fixture(scope="module")
+def drawn_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run of the drawn sample of every dataset, and one of a table beside pictures that are not drawn."""
+    place, runs = tmp_path_factory.mktemp("runs"), {}
+    for name in page.names():
+        runs[name] = place / name
+        Job.load(dataset=name, limit=3, out_dir=str(runs[name])).run()
+    return runs
+
+
+@pytest.mark.parametrize("dataset", page.names())
+def test_every_exported_image_opens_as_the_run_saw_it(dataset: str, drawn_runs: dict[str, Path], tmp_path: Path) -> None:
+    run = drawn_runs[dataset]
+    job = Job.load(dataset=dataset, limit=3)
+    seen = {f"{dataset}-{case.id.partition('-')[2]}": case.path for case in map(job.case, job.images)}
+    for form in FORMS if dataset == "MICCAI_task1" else ("llava", "chat"):
+        for way in (["--images"], ["--pictures", "link"], ["--pictures", "copy"]):
+            out = tmp_path / form / way[-1]
+            if form == "parquet":
+                pytest.importorskip("datasets")
+            told = main(["export", str(run), "--form", form, "--out", str(out), *way])
+            assert "made-up eyes" in told and job.page.licence not in told and job.page.citation not in told
+            assert (out / "sources.md").read_text(encoding="utf-8").count("Drawn sample in the layout of") == 1
+            rows = rows_of(out, form)
+            assert len(rows) == 3
+            for row in rows:
+                with Image.open(out / image_of(row)) as image:
+                    assert np.array_equal(np.asarray(image.convert("RGB")), np.asarray(load_upright(seen[row["id"]], 9999)))
+                if way[0] == "--pictures":
+                    assert image_of(row).startswith("drawn/") and (out / image_of(row)).is_symlink() == (way[1] == "link")
+
+
+def own_run(folder: Path, names: Iterable[str], save: Callable[[Path, int], None]) -> Path:
+    """The run of a table of one's own with pictures of these names, in `folder`."""
+    (folder / "data").mkdir(parents=True)
+    rows = ["image,disease"]
+    for number, name in enumerate(names):
+        save(folder / "data" / name, number)
+        rows.append(f"{name},glaucoma")
+    (folder / "data" / "labels.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    Job.load(dataset=str(folder / "data" / "labels.csv"), out_dir=str(folder / "run")).run().require()
+    return folder / "run"
+
+
+def save_plain(path: Path, number: int) -> None:
+    Image.new("RGB", (8 + number, 6), (number, len(str(path)), 9)).save(path)
+
+
+def test_equal_names_of_different_pictures_stay_apart(tmp_path: Path) -> None:
+    runs = [own_run(tmp_path / place, ["1.png", "2.png"], save_plain) for place in ("A", "BB")]
+    command = ["export", *map(str, runs), "--form", "chat", "--out", str(tmp_path / "out"), "--pictures", "copy"]
+    main(command)
+    rows = rows_of(tmp_path / "out", "chat")
+    names = [image_of(row) for row in rows]
+    assert len(set(names)) == 4 and all(name.startswith("labels/") for name in names)
+    for row, source in zip(rows, [*runs[:1] * 2, *runs[1:] * 2], strict=True):
+        with Image.open(tmp_path / "out" / image_of(row)) as image:
+            assert image.getpixel((0, 0))[1] == len(str(source.parent / "data" / "1.png"))
+    before = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in names}
+    main(["export", *map(str, reversed(runs)), *command[3:]])
+    assert {image_of(row) for row in rows_of(tmp_path / "out", "chat")} == set(names), "names do not depend on the order"
+    assert {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in names} == before
+
+
+def test_another_picture_is_never_replaced(tmp_path: Path) -> None:
+    run = own_run(tmp_path, ["1.png"], save_plain)
+    target = tmp_path / "out" / "labels" / "1.png"
+    target.parent.mkdir(parents=True)
+    for way in ("link", "copy"):
+        target.write_bytes(b"mine")
+        with pytest.raises(UserError, match=r"1.png is another picture than .*data/1.png; name another folder with --out"):
+            main(["export", str(run), "--form", "llava", "--out", str(tmp_path / "out"), "--pictures", way])
+        assert target.read_bytes() == b"mine" and not list(tmp_path.glob("out/*.json"))
+    target.unlink()
+    target.symlink_to(tmp_path / "gone.png")  # a link to nothing is no picture
+    main(["export", str(run), "--form", "llava", "--out", str(tmp_path / "out"), "--pictures", "link"])
+    assert target.samefile(tmp_path / "data" / "1.png")
+
+
+def test_pictures_are_exported_as_they_were_seen(tmp_path: Path) -> None:
+    def save(path: Path, number: int) -> None:
+        picture = Image.fromarray(np.random.default_rng(1).integers(0, 255, (6, 9, 3), np.uint8))
+        exif = Image.Exif()
+        exif[274] = 6
+        if number:
+            Image.fromarray(np.linspace(0, 4000, 54).reshape(6, 9).astype(np.uint16)).save(path)
+        else:
+            picture.save(path, exif=exif)
+
+    run = own_run(tmp_path, ["turned.jpg", "deep.png"], save)
+    assert "2 pictures must be turned or brightened" in main(["export", str(run), "--form", "llava", "--images"])
+    for way in ("link", "copy", "copy"):
+        told = main(["export", str(run), "--form", "llava", "--pictures", way])
+        assert "2 pictures written anew as PNG" in told
+        for row in rows_of(run / "exports" / "llava", "llava"):
+            with Image.open(run / "exports" / "llava" / row["image"]) as image:
+                assert image.getexif().get(274) is None and image.format == "PNG"
+                source = next(tmp_path.glob(f"data/{Path(row['image']).stem}.*"))
+                assert np.array_equal(np.asarray(image), np.asarray(load_upright(source, 99)))
+
+
+def test_names_fit_every_system(tmp_path: Path) -> None:
+    run = own_run(tmp_path, ["a:b?*<>|.png", "con.png", "eye .png"], save_plain)
+    main(["export", str(run), "--form", "chat", "--pictures", "link"])
+    names = [image_of(row) for row in rows_of(run / "exports" / "chat", "chat")]
+    assert sorted(names) == ["labels/_con.png", "labels/a_b_____.png", "labels/eye .png"]
+
+
+def test_without_links_pictures_are_copied_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    run = own_run(tmp_path, ["1.png"], save_plain)
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    told = main(["export", str(run), "--form", "llava", "--pictures", "link"])
+    assert "they are copies: links cannot be made there" in told
+    (row,) = rows_of(run / "exports" / "llava", "llava")
+    assert not (run / "exports" / "llava" / row["image"]).is_symlink()
+    assert sorted(p.name for p in (run / "exports" / "llava").rglob("*") if p.is_file() and p.suffix != ".json") == [
+        "1.png",
+        "sources.md",
+    ]
+
+
+def test_a_dataset_that_moved_is_found_in_its_new_folder(tmp_path: Path) -> None:
+    run = own_run(tmp_path, ["1.png"], save_plain)
+    (tmp_path / "data" / "1.png").rename(tmp_path / "1.png")
+    with pytest.raises(UserError, match=r"--images|no image of labels"):
+        main(["export", str(run), "--form", "llava", "--images"])
+    (tmp_path / "new" / "labels").mkdir(parents=True)
+    (tmp_path / "1.png").rename(tmp_path / "new" / "labels" / "1.png")
+    main(["export", str(run), "--form", "llava", "--images", str(tmp_path / "new")])
+    assert rows_of(run / "exports" / "llava", "llava")[0]["image"] == str(tmp_path / "new" / "labels" / "1.png")
+
+
+def test_drawn_and_real_eyes_are_not_mixed(drawn_runs: dict[str, Path], tmp_path: Path) -> None:
+    run = own_run(tmp_path, ["1.png"], save_plain)
+    with pytest.raises(UserError, match="made-up eyes must not be trained on with real ones"):
+        export([run, drawn_runs["ODIR"]], "llava", out=tmp_path / "out")
+    export([drawn_runs["IDRiD"], drawn_runs["ODIR"]], "llava", out=tmp_path / "out", pictures="link")
+    assert {Path(row["image"]).parts[1] for row in rows_of(tmp_path / "out", "llava")} == {"IDRiD", "ODIR"}
+
+
+def test_pictures_that_are_drawn_are_so_wherever_they_lie(drawn_runs: dict[str, Path], tmp_path: Path) -> None:
+    export([drawn_runs["APTOS"]], "llava", out=tmp_path / "out", pictures="copy")
+    rows = rows_of(tmp_path / "out", "llava")
+    (tmp_path / "out" / "drawn" / "my.csv").write_text(
+        "image,disease\n" + "".join(f"{Path(row['image']).name},glaucoma\n" for row in rows), encoding="utf-8"
+    )
+    job = Job.load(dataset=str(tmp_path / "out" / "drawn" / "my.csv"), out_dir=str(tmp_path / "run"))
+    assert job.drawn and "no dataset's licence" in job.table.loc["terms", ""]
+    sample = Job.load(dataset="IDRiD", data_root=str(Job.load(dataset="IDRiD").data.root))
+    assert sample.drawn and not sample.source["citation"] and "CC BY" not in str(sample.source)
 
 
 def test_nothing_is_replaced_when_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

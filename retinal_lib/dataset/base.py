@@ -72,6 +72,11 @@ class BaseDescription:
         self.images = [name for name, file in self._by_name.items() if file.place not in excluded]
         self.skipped = {name: excluded[file.place] for name, file in self._by_name.items() if file.place in excluded}
 
+    @property
+    def paths(self) -> list[Path]:
+        """The files of all images, of those that are not usable too."""
+        return [file.path for file in self._by_name.values()]
+
     # --- describing ----------------------------------------------------------------------------------------------
 
     def image(self, name: str) -> Image:

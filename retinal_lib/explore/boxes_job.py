@@ -21,6 +21,7 @@ from retinal_lib.explore import overlay, sheets
 from retinal_lib.explore.mask_summary import MaskTask, TypeSums, summarise
 from retinal_lib.explore.overlay import Overlay
 from retinal_lib.files import atomic_write, json_line
+from retinal_lib.images import DRAWN
 from retinal_lib.run.dataset_job import DatasetJob
 
 FILE = "boxes.json"
@@ -151,7 +152,8 @@ class BoxJob(DatasetJob):
             workers = joblib.cpu_count() if len(names) >= _MIN_FOR_WORKERS else 1
         work = partial(summarise, page=self.page, max_named=self.page.max_boxes)
         images, sums = [], {kind: TypeSums() for kind in self.page.masks.types}
-        head = {"dataset": self.page.name, "box": CONVENTION, "gap": self.page.masks.gap, "fill": self.page.masks.fill}
+        masks, head = self.page.masks, {"dataset": self.page.name} | ({"drawn_sample": DRAWN} if self.drawn else {})
+        head |= {"box": CONVENTION, "gap": masks.gap, "fill": masks.fill}
         with atomic_write(self.folder / FILE) as file, display.Bar(len(names), "images") as bar:
             file.write(json_line(head)[:-1] + ', "images": {')
             for name, task, masks in zip(names, tasks, in_processes(work, tasks, workers), strict=True):
@@ -247,8 +249,9 @@ class BoxReview:
         if self.overlays:
             files += [(path, "the sheet, to print") for path in drawing.save(self.sheet, folder / "sheet")]
             files += [(path, "the first image of the sheet, to print") for path in drawing.save(self.panels, folder / "first")]
-            source = "; ".join(filter(None, (page.citation, page.licence)))
-            page_file = sheets.write(self.overlays, folder / "sheet.html", page.title, source, order=False)
+            told = self.job.source
+            source = "; ".join(filter(None, (told["citation"], told["licence"])))
+            page_file = sheets.write(self.overlays, folder / "sheet.html", str(told["title"]), source, order=False)
             files.append((page_file, "the sheet as a page to send, its pictures inside"))
         return FullTable({"holds": [what for _, what in files]}, index=[paths.display_path(path) for path, _ in files])
 

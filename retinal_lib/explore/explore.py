@@ -58,7 +58,9 @@ class Explore(DatasetJob):
     @property
     def table(self) -> pd.DataFrame:
         """The dataset, its source and terms, and the files on disk, one row each."""
-        return self.summary_table(citation=self.page.citation or "not stated", licence=self.page.licence)
+        source = self.source
+        nothing = "none" if self.drawn else "not stated"
+        return self.summary_table(citation=source["citation"] or nothing, licence=source["licence"])
 
     @cached_property
     def usable(self) -> list[str]:

@@ -7,9 +7,7 @@ from pathlib import Path
 import yaml
 
 from retinal_lib import display, drawing
-from retinal_lib.dataset import page
 from retinal_lib.dataset.splits import FILE as SPLITS
-from retinal_lib.errors import UserError
 from retinal_lib.files import atomic_write
 from retinal_lib.run import run_files
 
@@ -33,7 +31,6 @@ def write_card(folder: Path) -> Path:
         title=title,
         head=_head(title, manifest),
         dataset=dataset,
-        terms=_terms(dataset["name"]),
         track=_TRACKS[manifest["settings"]["track"]],
         counts=manifest["counts"],
         with_automorph=any("Macular_Features" in name or "results_ensemble" in name for name in manifest["inputs"]),
@@ -61,13 +58,6 @@ def _head(title: str, manifest: dict) -> str:
         "size_categories": [next((name for limit, name in _SIZES if accepted < limit), "n>1M")],
     }
     return yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=120).rstrip()
-
-
-def _terms(name: str) -> str:
-    try:
-        return page.get(name).terms
-    except UserError:
-        return "as the owner of the table says"
 
 
 def _splits(path: Path) -> str:

@@ -13,10 +13,13 @@ from retinal_lib.conversation import Conversation
 from retinal_lib.dataset import splits
 from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
+from retinal_lib.export import pictures as placing
 from retinal_lib.files import atomic_path, atomic_write, json_line
 from retinal_lib.review import decisions
+from retinal_lib.run import run_files
 
 WHOLE = "all"  # the one file of runs without splits
+SOURCES = "sources.md"
 
 
 class Form(NamedTuple):
@@ -42,6 +45,12 @@ FORMS = {
 }
 
 
+class Export(dict[Path, int]):
+    """The files of an export with their numbers of entries; `notes` are sentences for the user."""
+
+    notes: tuple[str, ...] = ()
+
+
 def export(
     folders: Iterable[str | Path],
     form: str,
@@ -49,62 +58,102 @@ def export(
     splits_file: str | Path | None = None,
     images: str | Path | None = None,
     reviewed: str | None = None,
-) -> dict[Path, int]:
+    pictures: str | None = None,
+) -> Export:
     """Writes the accepted conversations of finished runs in one of FORMS, and returns each file's number of entries.
 
     There is one file for each split: by the splits.csv of the runs, combined if there are several, or by `splits_file`, a
     splits.csv of your own; without any, one file `all`. Files are written into `out`; for one run, that is `exports/<form>`
-    in its folder by default. With `images`, the folder that image names are relative to, paths include that folder, and each
-    picture must exist.
+    in its folder by default. `sources.md` beside them says where the images come from.
+    With `images`, images are named by their whole paths: where the run found them ("" for that), or in the folder that their
+    dataset, or their names, begin in. With `pictures`, link or copy, the folder holds the pictures too, and images are named
+    by their paths in it. Each picture must exist.
     With `reviewed` (accepted or unrejected, see decisions.REVIEWED), samples that reviewers rejected or dispute are left out,
     and their fixes are applied.
-    UserError: an unknown form, no conversations, an image that splits.csv lacks, or a picture that does not exist.
+    UserError: an unknown form, no conversations, an image that splits.csv lacks, a picture that does not exist, or drawn
+    samples among real datasets.
     """
-    if form not in FORMS:
-        raise unknown("form", form, FORMS)
-    if reviewed not in (None, *decisions.REVIEWED):
-        raise unknown("choice of reviewed", reviewed, decisions.REVIEWED)
+    choices = {"choice of reviewed": (reviewed, decisions.REVIEWED), "choice of pictures": (pictures, placing.WAYS)}
+    for what, (value, known) in {"form": (form, FORMS), **choices}.items():
+        if value not in known and (value is not None or what == "form"):
+            raise unknown(what, str(value), known)
     folders = [paths.resolve(folder) for folder in folders]
     if out is None and len(folders) > 1:
         raise UserError(f"{count(len(folders), 'run')} are exported into one folder; name it with --out <folder>")
     target = paths.resolve(out) if out else folders[0] / "exports" / form
-    entries = _entries(folders, reviewed)
-    if images is not None:
-        entries = _with_pictures(entries, paths.resolve(images))
-    by_split = _by_split(entries, _split_of_id(folders, splits_file))
+    runs = _runs(folders, reviewed)
+    sources = _sources(runs)
+    split_of_id = _split_of_id(folders, splits_file)
+    _by_split([entry for entries in runs.values() for entry in entries], split_of_id)  # before pictures are copied
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{target} cannot be created as a folder ({error.strerror}); name another one with --out") from error
-    written = _write(target, form, by_split, folders[0].name if len(folders) == 1 else target.name)
-    for name in {WHOLE, *splits.SPLITS} - set(by_split):  # of an earlier export, now out of date
-        (target / f"{name}{FORMS[form].suffix}").unlink(missing_ok=True)
+    entries, notes = _with_pictures(runs, target, images, pictures)
+    name = folders[0].name if len(folders) == 1 else target.name
+    written = Export(_write(target, form, _by_split(entries, split_of_id), name))
+    for split in {WHOLE, *splits.SPLITS} - {path.stem for path in written}:  # of an earlier export, now out of date
+        (target / f"{split}{FORMS[form].suffix}").unlink(missing_ok=True)
+    written.notes = (*notes, *_write_sources(target, sources))
     return written
 
 
-def _entries(folders: list[Path], reviewed: str | None) -> list[Conversation]:
-    """The runs' accepted conversations that pass `reviewed`. UserError: there is none."""
-    entries: list[Conversation] = []
+def _runs(folders: list[Path], reviewed: str | None) -> dict[Path, list[Conversation]]:
+    """Each run's accepted conversations that pass `reviewed`. UserError: there is none."""
+    runs = {}
     for folder in folders:
         file = folder / "conversations.jsonl"
         if not file.is_file():
             raise UserError(f"{paths.display_path(folder)} holds no conversations.jsonl; name the folder of a finished run")
         accepted = conversation.read(file)
-        entries += decisions.reviewed(folder, accepted, reviewed) if reviewed else accepted
-    if not entries:
+        runs[folder] = list(decisions.reviewed(folder, accepted, reviewed) if reviewed else accepted)
+    if not any(runs.values()):
         names, whose = ", ".join(map(paths.display_path, folders)), " by a reviewer" if reviewed else ""
         raise UserError(f"{names}: no conversation was accepted{whose}, so there is nothing to export")
-    return entries
+    return runs
 
 
-def _with_pictures(entries: list[Conversation], root: Path) -> list[Conversation]:
-    missing = [entry.image for entry in entries if not (root / entry.image).is_file()]
-    if missing:
+def _sources(runs: dict[Path, list[Conversation]]) -> list[str]:
+    """A line for each run, with the source and terms of its images, as far as a manifest tells them. UserError: some runs are
+    made from drawn samples, and others are not."""
+    told = {f: run_files.read_manifest(f)["dataset"] for f in runs if (f / run_files.MANIFEST).is_file()}
+    drawn = [paths.display_path(folder) for folder, source in told.items() if source["drawn_sample"]]
+    if drawn and len(drawn) < len(told):
         raise UserError(
-            f"{len(missing)} of {count(len(entries), 'picture')} are not in {root}, the first {missing[0]}; image names "
-            "begin with the dataset's name unless params/<dataset>.yaml sets image_prefix"
+            f"{', '.join(drawn)}: made from a drawn sample, and the other runs are not; made-up eyes must not be trained on "
+            "with real ones: export them by themselves"
         )
-    return [replace(entry, image=(root / entry.image).as_posix()) for entry in entries]
+    return [
+        f"- {folder.name}, {count(len(runs[folder]), 'conversation')}: "
+        + "; ".join(filter(None, (source["title"], source["citation"], source["licence"], source.get("terms"))))
+        for folder, source in told.items()
+    ]
+
+
+def _write_sources(target: Path, sources: list[str]) -> list[str]:
+    if sources:
+        with atomic_write(target / SOURCES) as file:
+            file.write("\n".join(["# Where these conversations and their images come from", "", *sources, ""]))
+    return sources
+
+
+def _with_pictures(
+    runs: dict[Path, list[Conversation]], target: Path, images: str | Path | None, pictures: str | None
+) -> tuple[list[Conversation], list[str]]:
+    """The entries of all runs with the paths of their images as exported, and sentences on the pictures."""
+    if images is None and pictures is None:
+        return [entry for entries in runs.values() for entry in entries], []
+    root = paths.resolve(images) if images else None
+    found = {}
+    for folder, entries in ((folder, entries) for folder, entries in runs.items() if entries):
+        files = placing.find(folder, (entry.image for entry in entries), root)
+        found |= {(folder, entry.image): files[entry.image] for entry in entries}
+    if pictures is None:
+        names, notes = {key: file.as_posix() for key, file in found.items()}, placing.turned_note(found.values())
+    else:
+        names, notes = placing.place(found, target, pictures)
+    exported = [replace(e, image=names[folder, e.image]) for folder, entries in runs.items() for e in entries]
+    return exported, notes
 
 
 def _split_of_id(folders: list[Path], splits_file: str | Path | None) -> dict[str, str] | None:

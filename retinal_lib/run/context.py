@@ -26,8 +26,7 @@ class RunContext:
     @property
     def prefix(self) -> str:
         """The text before an image's name in exported files."""
-        prefix = self.settings.image_prefix
-        return self.page.image_prefix if prefix is None else prefix
+        return self.settings.prefix(self.page)
 
     @property
     def asks_server(self) -> bool:

@@ -1,6 +1,7 @@
 """Opens a dataset for a notebook: checks parameters, finds files, selects images."""
 
 from functools import cached_property
+from pathlib import Path
 from typing import Self
 
 import pandas as pd
@@ -9,26 +10,79 @@ from retinal_lib import paths
 from retinal_lib.dataset import page
 from retinal_lib.dataset.desc import CLASSES, BaseDescription
 from retinal_lib.dataset.page import Page
-from retinal_lib.display import FullTable
-from retinal_lib.run import selection
-from retinal_lib.run.settings import Settings, is_own
+from retinal_lib.display import FullTable, count
+from retinal_lib.errors import UserError
+from retinal_lib.images import drawn_among
+from retinal_lib.run import run_files, selection
+from retinal_lib.run.settings import Settings, is_own, of_run
 from retinal_lib.run.settings import load as load_settings
 from retinal_lib.sample import draw
 
 
 def open_dataset(settings: Settings, page: Page) -> tuple[BaseDescription, bool]:
-    """Opens the dataset that settings name. The second value is True for a drawn sample, which is used for a published dataset
-    without data_root. UserError: the data do not exist, or cannot be read."""
+    """Opens the dataset that settings name; a drawn sample for a published dataset without data_root. The second value says
+    whether its pictures are drawn. UserError: the data do not exist, or cannot be read."""
     root, tables = settings.data_root, settings.tables
     if settings.dataset.casefold().endswith(".csv"):
         tables = {"all": settings.dataset}
-    drawn = root is None and not is_own(settings.dataset)
-    if drawn:
+    if root is None and not is_own(settings.dataset):
         root = draw.draw(page.name, paths.root() / "artifacts" / "sample" / page.name)
     elif root is None:
         root = page.file.parent  # the folder of the user's own page or table
     kind = CLASSES.get(page.name, BaseDescription)
-    return kind(root, settings.automorph_root, settings.split, dataset=page, tables=tables), drawn
+    data = kind(root, settings.automorph_root, settings.split, dataset=page, tables=tables)
+    return data, _is_drawn(data)
+
+
+def _is_drawn(data: BaseDescription) -> bool:
+    """Whether the pictures are drawn by this project, wherever they lie. UserError: only some are."""
+    drawn = len(drawn_among(data.paths))
+    if 0 < drawn < len(data.paths):
+        raise UserError(
+            f"{drawn} of {count(len(data.paths), 'picture')} in {data.root} are drawn by this project, made-up eyes, and the "
+            "others are not; pass a data_root that does not hold the drawn ones"
+        )
+    return drawn > 0
+
+
+def dataset_of_run(folder: Path, root: Path | None = None) -> tuple[Settings, Page]:
+    """Returns the settings of a finished run, and the page of its dataset; `root` is where the dataset has moved. UserError:
+    there is no finished run, or its page is not there any more."""
+    settings = of_run(run_files.read_manifest(folder)["settings"], **({"data_root": root} if root else {}))
+    automorph = settings.automorph_root
+    if automorph is not None and not automorph.is_dir():
+        settings = settings.model_copy(update={"automorph_root": None})
+    return settings, page.page_of(settings.dataset)
+
+
+def picture_files(settings: Settings, page: Page) -> dict[str, Path]:
+    """Returns the file of each image of a dataset, by its name in the files of a run with these settings. UserError: as
+    `open_dataset`."""
+    data, _ = open_dataset(settings, page)
+    found = map(data.image, [*data.images, *data.skipped])
+    return {f"{settings.prefix(page)}{image.export_name}": image.path for image in found}
+
+
+def source_of(page: Page, drawn: bool) -> dict[str, object]:
+    """Returns title, citation, licence and terms of a dataset, for whatever is made from it; those of a drawn sample say that
+    it is drawn, and a published dataset's citation and licence do not apply to it."""
+    told = {
+        "name": page.name,
+        "title": page.title,
+        "citation": page.citation,
+        "licence": page.licence,
+        "may_send": page.may_send,
+        "terms": page.terms,
+        "drawn_sample": drawn,
+    }
+    if drawn:
+        told |= {
+            "title": f"Drawn sample in the layout of {page.title}",
+            "citation": "",
+            "licence": "made-up eyes, nobody's pictures: no dataset's licence or citation applies",
+            "terms": "",
+        }
+    return told
 
 
 class DatasetJob:
@@ -49,6 +103,11 @@ class DatasetJob:
 
         UserError: a parameter, a setting of params/<dataset>.yaml or the data are wrong, or the data-use terms forbid it."""
         return cls(load_settings(**parameters))
+
+    @property
+    def source(self) -> dict[str, object]:
+        """Title, citation, licence and terms, see `source_of`."""
+        return source_of(self.page, self.drawn)
 
     @property
     def notes(self) -> list[str]:

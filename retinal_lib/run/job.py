@@ -75,7 +75,7 @@ class Job(DatasetJob):
             teacher=f"{teacher.name}: {teacher.model}{server}",
             mode="dry run: nothing is sent" if settings.dry_run else settings.mode + (", waiting" if settings.wait else ""),
             **{"images sent": "yes" if self.context.sends_images else "no, facts only"},
-            terms=f"{self.page.licence}; may be sent to a remote server: {self.page.may_send}",
+            terms=f"{self.source['licence']}; may be sent to a remote server: {self.page.may_send}",
         )
 
     def case(self, image: Image | str) -> Case:
@@ -170,11 +170,10 @@ class Job(DatasetJob):
         """The content of manifest.json; without times, so that a resumed run writes the same as an uninterrupted one."""
         texts, used = sorted(self._planner.prompts.values()), vault.prompts()
         inputs = {Source(path).relative_to(self.data.root).file: digest for path, digest in sorted(self.data.inputs.items())}
-        fields = ("name", "title", "citation", "licence", "may_send")
         return {
             "run": self._run_name,
             "state": outcome.state,
-            "dataset": {name: getattr(self.page, name) for name in fields} | {"drawn_sample": self.drawn},
+            "dataset": self.source,
             "counts": outcome.counts,
             "reasons": [reason._asdict() for reason in outcome.reasons],
             "checks": outcome.checks.manifest(),

@@ -56,6 +56,10 @@ class Settings(BaseModel):
         """The dataset's name in file names."""
         return dataset_name(self.dataset)
 
+    def prefix(self, of: page.Page) -> str:
+        """Returns the text before the name of an image of a dataset in exported files."""
+        return of.image_prefix if self.image_prefix is None else self.image_prefix
+
     @property
     def file_exchange(self) -> bool:
         """True where requests leave as files, so that no server is called."""

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from retinal_lib.dataset import page
 from retinal_lib.errors import UserError, unknown
+from retinal_lib.images import MARKER
 from retinal_lib.sample import datasets
-
-MARKER = ".sample"
 
 
 def draw(dataset: str, folder: Path, seed: int = 0) -> Path:

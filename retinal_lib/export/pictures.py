@@ -1,0 +1,178 @@
+"""The pictures of exported conversations: found where the run found them, and linked or copied into a folder for trainers."""
+
+import filecmp
+import json
+import os
+import re
+import shutil
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from retinal_lib import display, images, paths
+from retinal_lib.display import count
+from retinal_lib.errors import UserError
+from retinal_lib.files import atomic_path, atomic_write, file_sha256
+from retinal_lib.run import run_files
+from retinal_lib.run.dataset_job import dataset_of_run, picture_files
+
+WAYS = {"link": "symbolic links to the pictures", "copy": "copies of the pictures"}
+_DRAWN = "drawn"  # the folder for drawn pictures, whose name each exported path then begins with
+_UNSAFE = re.compile(r'[<>:"\\|?*\x00-\x1f]')  # no file name on Windows may have these
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+
+
+def find(folder: Path, names: Iterable[str], root: Path | None = None) -> dict[str, Path]:
+    """Returns the file of each image of a run, by its name in the run's files. With `root`, files lie there: under their
+    names, or as the dataset does. UserError: the dataset or a picture is not there."""
+    names = list(dict.fromkeys(names))
+    if root is not None:
+        files = {name: root / name for name in names}
+        lost = [name for name, file in files.items() if not file.is_file()]
+        if len(lost) < len(names) or not (folder / run_files.MANIFEST).is_file():
+            return _complete(files, lost, folder, str(root))
+    settings, page = dataset_of_run(folder, root)
+    found = picture_files(settings, page)
+    lost = [name for name in names if name not in found or not found[name].is_file()]
+    return _complete(found, lost, folder, str(root or "the dataset's folder any more"))
+
+
+def _complete(files: dict[str, Path], lost: list[str], folder: Path, where: str) -> dict[str, Path]:
+    """The files. UserError: some are lost; the first is named unless names identify participants."""
+    if lost:
+        private = (folder / run_files.MANIFEST).is_file() and dataset_of_run(folder)[1].private_names
+        first = "" if private else f", the first {lost[0]}"
+        raise UserError(
+            f"{len(lost)} of {count(len(files), 'picture')} are not in {where}{first}; name the folder of the dataset with "
+            "--images"
+        )
+    return files
+
+
+def turned_note(files: Iterable[Path]) -> list[str]:
+    """Returns a sentence on pictures that trainers would see otherwise than the run did, if there are any. UserError: a
+    picture cannot be read."""
+    files = list(dict.fromkeys(files))
+    turned = sum(not shown for shown in _as_shown(files).values())
+    if not turned:
+        return []
+    return [f"{count(turned, 'picture')} must be turned or brightened, which not every trainer does: --pictures does it"]
+
+
+def _as_shown(files: list[Path]) -> dict[Path, bool]:
+    """Whether any reader of a file sees the picture as the run saw it."""
+    shown = {}
+    with display.Bar(len(files), "pictures looked at") as bar:
+        for file in files:
+            shown[file] = images.is_upright(file)
+            bar.show(len(shown))
+    return shown
+
+
+class Placed(NamedTuple):
+    """Pictures in their folder: the name of each below it, by run and name in the run, and sentences for the user."""
+
+    names: dict[tuple[Path, str], str]
+    notes: list[str]
+
+
+def place(found: dict[tuple[Path, str], Path], target: Path, way: str) -> Placed:
+    """Links or copies pictures, by run and name in the run, into `target`, one by one, so that a stopped export continues.
+
+    What trainers would see otherwise than the run did is written as PNG, upright. Names are those of the run, as far as all
+    systems allow them; where different pictures have one name, part of their sha256 is added. Drawn pictures lie below
+    `drawn`. UserError: a picture cannot be read or written, or another picture has its place.
+    """
+    files = list(dict.fromkeys(found.values()))
+    shown = _as_shown(files)
+    drawn = images.drawn_among(files)
+    names = _names({key: (file, shown[file], file in drawn) for key, file in found.items()})
+    if drawn:
+        _mark(target / _DRAWN)
+    link = way == "link" and _can_link(target)
+    with display.Bar(len(found), "pictures") as bar:
+        for done, (name, file) in enumerate({names[key]: file for key, file in found.items()}.items(), start=1):
+            _put(file, target / name, link, shown[file])
+            bar.show(done)
+        bar.show(len(found))
+    number, turned = len(set(names.values())), sum(not as_shown for as_shown in shown.values())
+    notes = [f"{count(number, 'picture')} in {paths.display_path(target)}, the folder that image names are relative to"]
+    if way == "link" and not link:
+        notes.append("they are copies: links cannot be made there")
+    if turned:
+        notes.append(f"{count(turned, 'picture')} written anew as PNG, upright and as bright as the run saw them")
+    return Placed(names, notes)
+
+
+def _names(found: dict[tuple[Path, str], tuple[Path, bool, bool]]) -> dict[tuple[Path, str], str]:
+    """The name of each picture, by run and name in the run: of (file, whether it stays as it is, whether it is drawn)."""
+    groups: dict[str, list[tuple[Path, str]]] = defaultdict(list)
+    names = {}
+    for key, (_, as_shown, drawn) in found.items():
+        name = _safe(key[1] if as_shown else f"{PurePosixPath(key[1]).with_suffix('.png')}")
+        names[key] = f"{_DRAWN}/{name}" if drawn else name
+        groups[unicodedata.normalize("NFC", names[key]).casefold()].append(key)  # one file on Windows and macOS
+    for same in groups.values():
+        if len({found[key][0] for key in same}) > 1:
+            for key in same:
+                path = PurePosixPath(names[key])
+                names[key] = str(path.with_name(f"{path.stem}-{file_sha256(found[key][0])[:12]}{path.suffix}"))
+    return names
+
+
+def _safe(name: str) -> str:
+    """A path below a folder that every system can hold."""
+    parts = [_UNSAFE.sub("_", part).rstrip(" .") or "_" for part in name.split("/") if part not in ("", ".", "..")]
+    return "/".join(f"_{part}" if _RESERVED.match(part) else part for part in parts)
+
+
+def _mark(folder: Path) -> None:
+    """Marks a folder of drawn pictures as such. UserError: it holds something else."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / images.MARKER).is_file():
+        raise UserError(f"{folder} is to hold drawn pictures, but holds other files; name another folder with --out")
+    with atomic_write(folder / images.MARKER) as file:
+        file.write(json.dumps({"export": images.DRAWN}) + "\n")
+
+
+def _can_link(folder: Path) -> bool:
+    """Whether links can be made in a folder: not on every file system, and on Windows not by every user."""
+    probe = folder / ".link.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.unlink(missing_ok=True)
+        probe.symlink_to(folder)
+        probe.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _put(file: Path, target: Path, link: bool, as_shown: bool) -> None:
+    """Links, copies or writes one picture anew. UserError: it cannot be written, or another picture is there."""
+    if target.exists():
+        if link and as_shown and target.is_symlink() and target.readlink() == file:
+            return
+        if not _is_same(file, target, as_shown):
+            raise UserError(f"{target} is another picture than {file}; name another folder with --out, or remove it")
+        if not target.is_symlink():
+            return
+    with atomic_path(target) as part:
+        if not as_shown:
+            images.write_upright(file, part)
+        elif link:
+            part.unlink(missing_ok=True)
+            part.symlink_to(file)
+        else:
+            shutil.copyfile(file, part)
+            status = file.stat()
+            os.utime(part, ns=(status.st_atime_ns, status.st_mtime_ns))  # so that the next export knows it
+
+
+def _is_same(file: Path, target: Path, as_shown: bool) -> bool:
+    if not as_shown:
+        return images.same_pixels(file, target)
+    one, other = file.stat(), target.stat()
+    same = (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
+    return same or filecmp.cmp(file, target, shallow=False)
