@@ -44,6 +44,7 @@ class Page(StrictModel):
 
     name: str
     title: str
+    aliases: list[str] = []  # other names of the dataset, by which a table or question file may call it
     citation: str = ""
     licence: str = "not stated"
     may_send: Literal["yes", "no", "ask"] = "ask"
@@ -51,6 +52,7 @@ class Page(StrictModel):
     modality: str = ""
     prefix: str = ""
     image: str = ".*"  # regular expression of an image's stem; groups `patient` and `eye` are read
+    distinctive_names: bool = False  # a name that fits `image`, even within a longer one, is of this dataset alone
     eyes: dict[str, Literal["left", "right"]] = {"left": "left", "right": "right"}
     private_names: bool = False  # image names identify participants and are never shown in a notebook
     restart: bool = False  # numbering restarts in each split
