@@ -33,7 +33,7 @@ def test_a_model_of_one_s_own_answers_a_question_file(tmp_path: Path) -> None:
     given = ["-p", "model_name", str(model), "-p", "question_file", str(tmp_path / "q.json"), "-p", "max_new_tokens", "6"]
     done = run(*given, "-p", "out_dir", str(out), "-p", "max_failed", "0.3")
     assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in (out / "answers.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = answer_files.load(out / "answers.jsonl")
     assert [row["id"] for row in rows] == ["0", "1", "2", "3"] and len(rows[0]["qa_pairs"]) == 2
     assert "there is no image" in rows[3]["error"] and (out / "infer.ipynb").is_file()
     again = run(*given, "-p", "out_dir", str(out))

@@ -1,6 +1,7 @@
 """Question files in all their forms, answers files, and a server in the model's place; no torch is needed here."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -153,7 +154,10 @@ class Parrot(Answerer):
 
 
 def entries(folder: Path, *asked: tuple[str, str]) -> list[questions.Entry]:
-    """Entries of a question file, by image and question."""
+    """Entries of a question file, by image and question; an image is a file that holds its name, "gone…" is not there."""
+    for image, _ in asked:
+        if not image.startswith("gone") and not (folder / image).exists():
+            (folder / image).write_text(image, encoding="utf-8")
     return questions.read(write(folder, [{"id": f"{i}", "image": im, "question": q} for i, (im, q) in enumerate(asked)]))
 
 
@@ -166,9 +170,11 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     with out.open("a", encoding="utf-8") as file:
         file.write('{"id": "3", "ima')  # torn
     asked[2] = questions.Entry("2", "b", tmp_path / "b", ("fine now",))
+    before = out.read_text(encoding="utf-8").splitlines()[0]
     found = answers.answer(parrot, asked, out, batch_size=2, max_failed=0.3)
     assert parrot.asked == ["0", "2", "3"] and [row["id"] for row in found.rows] == ["0", "1", "2", "3"]
-    assert found.rows[1] == {"id": "1", "image": "bad", "qa_pairs": [], "error": "the image is bad"}
+    assert out.read_text(encoding="utf-8").splitlines()[0] == before, "what was answered stays where it is"
+    assert found.rows[1].items() >= {"id": "1", "image": "bad", "error": "the image is bad"}.items()
     assert found.rows[2]["qa_pairs"] == [{"question": "fine now", "answer": "FINE NOW"}]
     assert found.summary == "4 images: 3 answered, 1 failed, 1 of them were there already"
     found.require()
@@ -185,6 +191,29 @@ def test_a_changed_question_is_asked_again(tmp_path: Path) -> None:
     answers.answer(parrot, entries(tmp_path, ("a", "q"), ("b", "r")), out)
     answers.answer(parrot, entries(tmp_path, ("a", "q"), ("b", "other")), out)
     assert parrot.asked == ["0", "1", "1"]
+
+
+def test_answers_belong_to_picture_question_options_and_model(tmp_path: Path) -> None:
+    out, parrot = tmp_path / "answers.jsonl", Parrot()
+    asked = entries(tmp_path, ("a", "q"), ("b", "q"), ("c", "q"))
+    answers.answer(parrot, asked, out)
+    few = answers.answer(parrot, asked[:1], out)
+    assert few.asked == 0 and len(few.rows) == 1 and len(answers.load(out)) == 3, "a part of the questions takes nothing away"
+    (tmp_path / "b").write_text("another picture under the same name", encoding="utf-8")
+    blind = [questions.Entry(e.id, image, tmp_path / image, e.questions) for e, image in zip(asked, "bca", strict=True)]
+    assert answers.answer(parrot, asked, out).asked == 1
+    assert answers.answer(parrot, blind, out).asked == 3, "the blind test's answers are not the sighted ones"
+    assert answers.answer(parrot, asked, out).asked == 0
+    parrot.identity = "parrot, trained further"
+    with pytest.raises(UserError, match="holds answers of other settings"):
+        answers.answer(parrot, asked, out)
+
+
+def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
+    asked, out = entries(tmp_path, *[(f"eye{i}", "q") for i in range(40)]), tmp_path / "answers.jsonl"
+    with ThreadPoolExecutor(4) as pool:  # the lock holds between threads as between processes
+        list(pool.map(lambda k: answers.answer(Parrot(), asked[k::4], out, batch_size=1), range(4)))
+    assert [row["id"] for row in answers.load(out)] == [str(i) for i in range(40)]
 
 
 def test_a_broken_answers_file_is_told(tmp_path: Path) -> None:

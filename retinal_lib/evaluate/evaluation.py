@@ -97,7 +97,7 @@ class Evaluation:
             files = {MADE_UP: made_up_answers.write(asked, given.folder / "answers.jsonl")}
         answers = [answer for name, path in files.items() for answer in score_answers(name, asked, path)]
         blind_files = _files(given.blind_answers).items()
-        blind_answers = tuple(answer for name, path in blind_files for answer in score_answers(name, asked, path))
+        blind_answers = tuple(answer for name, path in blind_files for answer in score_answers(name, asked, path, blind=True))
         tables = Tables(answers, given.resamples or (50 if made_up else 200), given.seed)
         return cls(given.folder, file, tuple(asked), files, tables, blind_answers, made_up, next_step, given.max_unread)
 

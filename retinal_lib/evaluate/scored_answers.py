@@ -54,15 +54,32 @@ def read_answer(kind: str, text: str, entry: dict) -> ParsedAnswer:
     return single[kind](text)
 
 
-def score_answers(model: str, asked: Sequence[dict], answers_file: str | Path) -> list[ScoredAnswer]:
-    """Compares a model's answers with the references of a question file, in its order.
+def score_answers(model: str, asked: Sequence[dict], answers_file: str | Path, blind: bool = False) -> list[ScoredAnswer]:
+    """Compares a model's answers with the references of a question file, in its order. A row counts that names the question's
+    image; for the `blind` test, one that names another.
 
-    UserError: the answers file cannot be read, or belongs to another question file.
+    UserError: the answers file cannot be read, belongs to another question file, or answers a question twice.
     """
-    answers = {row["id"]: row for row in answer_files.load(answers_file)}
+    answers: dict[str, list[dict]] = {}
+    for row in answer_files.load(answers_file):
+        answers.setdefault(row["id"], []).append(row)
     if asked and not any(str(entry["id"]) in answers for entry in asked):
         raise UserError(f"{answers_file} answers none of the {len(asked)} questions; it belongs to another question file")
-    return [_score_answer(model, entry, answers.get(str(entry["id"]))) for entry in asked]
+    scored = []
+    for entry in asked:
+        rows = [row for row in answers.get(str(entry["id"]), []) if _is_of(row, entry["image"]) != blind]
+        if len(rows) > 1:
+            raise UserError(
+                f"{answers_file} holds {len(rows)} answers to the question {entry['id']}; name a file with one each"
+            )
+        scored.append(_score_answer(model, entry, rows[0] if rows else None))
+    return scored
+
+
+def _is_of(row: dict, image: str) -> bool:
+    """Whether a row's picture is this one: files may name it with folders before it."""
+    name = str(row.get("image", image))
+    return name == image or name.endswith(f"/{image}") or image.endswith(f"/{name}")
 
 
 def _score_answer(model: str, entry: dict, row: dict | None) -> ScoredAnswer:

@@ -1,16 +1,23 @@
 """Answer files: answers to a question file, written as they come and continued where a run stopped."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from retinal_lib import display, paths
+from retinal_lib.dataset.image_files import natural
 from retinal_lib.display import FullTable, count
 from retinal_lib.errors import UserError
-from retinal_lib.files import atomic_write, json_line, read_jsonl, write_jsonl
+from retinal_lib.files import atomic_write, file_sha256, json_line, read_jsonl, sha256, why_unusable
 from retinal_lib.inference.batching import Answerer, ImageQuestions, Options, answer_in_batches
 from retinal_lib.inference.question_files import Entry
+
+_WAIT = 60  # seconds to wait while another process writes
 
 
 @dataclass(frozen=True)
@@ -64,49 +71,99 @@ def answer(
     ask: Callable[..., Iterable[tuple[object, list[str] | UserError]]] = answer_in_batches,
     **options: object,
 ) -> AnswerFile:
-    """Asks the model and writes `{"id", "image", "qa_pairs": [{"question", "answer"}]}` for each entry, a line each.
+    """Asks the model and writes `{"id", "image", "qa_pairs": [{"question", "answer"}], "key"}` for each entry, a line each.
 
-    An entry that cannot be asked has an `error` and no pairs; such entries are asked again in the next run, what was answered
-    with the same questions is not. A torn last line, left by a run that was killed, is skipped. At the end the lines have the
-    order of the entries. UserError: the file holds answers of another model or of other options.
+    `key` is the sha256 of all that changes the answers: the picture's bytes, the questions, the options and the model with its
+    weights. What the file holds under the same key is not asked again; nothing is removed from it, so that entries of other
+    calls stay, also where several processes write at once. An entry that cannot be asked has an `error` and no pairs, and is
+    asked again in the next run. UserError: the file holds answers of another model or of other options.
     """
     chosen, file = Options.of(**options), Path(file).expanduser()
     settings = _settings(model, chosen)
-    kept = _kept(file, settings)
-    done = {e.id: kept[e.id] for e in entries if e.id in kept and _is_answered(kept[e.id], e)}
+    _claim(file, settings)
+    keys, unreadable = _keys(entries, settings)
+    kept = {row["key"]: row for row in load(file) if "error" not in row and row.get("key")} if file.is_file() else {}
+    done = {entry.id: kept[keys[entry.id]] for entry in entries if keys.get(entry.id) in kept}
     waiting = {entry.id: entry for entry in entries if entry.id not in done}
-    with atomic_write(_options_file(file)) as options_file:
-        options_file.write(settings)
-    write_jsonl(file, list(done.values()))
-    with file.open("a", encoding="utf-8") as lines, display.Bar(len(entries), "images") as bar:
+    with display.Bar(len(entries), "images") as bar:
 
-        def put(row: dict) -> None:
-            lines.write(json_line(row) + "\n")
-            lines.flush()
-            done[row["id"]] = row
+        def put(entry: Entry, answers: list[str] | UserError) -> None:
+            done[entry.id] = _row(entry, answers, keys.get(entry.id, ""))
+            _append(file, done[entry.id])
             bar.show(len(done))
 
-        for entry in waiting.values():
-            if entry.error:
-                put(_row(entry, UserError(entry.error)))
-        asked = [ImageQuestions(entry.id, entry.path, entry.questions) for entry in waiting.values() if not entry.error]
-        for key, answers in ask(model, asked, chosen):
-            put(_row(waiting[key], answers))
+        for id_, error in unreadable.items():
+            put(waiting[id_], error)
+        asked = [ImageQuestions(e.id, e.path, e.questions) for e in waiting.values() if e.id not in unreadable]
+        for id_, answers in ask(model, asked, chosen):
+            put(waiting[id_], answers)
     rows = [done[entry.id] for entry in entries]
-    write_jsonl(file, rows)
     return AnswerFile(file, tuple(rows), len(waiting), max_failed, tuple(model.notes.values()))
 
 
-def _row(entry: Entry, answers: list[str] | UserError) -> dict:
+def _keys(entries: Sequence[Entry], settings: str) -> tuple[dict[str, str], dict[str, UserError]]:
+    """The key of each entry by its id, and why an entry has none."""
+    keys: dict[str, str] = {}
+    unreadable: dict[str, UserError] = {}
+    hashes: dict[Path, str] = {}
+    for entry in entries:
+        try:
+            if entry.error or entry.path is None:
+                raise UserError(entry.error)
+            if entry.path not in hashes:
+                if why := why_unusable(entry.path):
+                    raise UserError(f"{entry.image} is not a readable image: {why}")
+                hashes[entry.path] = file_sha256(entry.path)
+            keys[entry.id] = sha256(json_line([settings, entry.id, entry.image, hashes[entry.path], entry.questions]))
+        except UserError as error:
+            unreadable[entry.id] = error
+        except OSError as error:
+            unreadable[entry.id] = UserError(f"{entry.image} cannot be read ({error.strerror or error})")
+    return keys, unreadable
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Lets one process after the other write. UserError: the file cannot be written."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{file}.lock", timeout=_WAIT):
+            yield
+    except Timeout as error:
+        raise UserError(f"{paths.display_path(file)} has been locked by another process for {_WAIT} seconds") from error
+    except OSError as error:
+        raise UserError(f"{paths.display_path(file)} cannot be written ({error.strerror or error})") from error
+
+
+def _claim(file: Path, settings: str) -> None:
+    """Notes beside the file whose answers it holds. UserError: they are of another model or of other options."""
+    options = file.with_name(f"{file.name}.options")
+    with _locked(file):
+        before = options.read_text(encoding="utf-8") if file.is_file() and options.is_file() else settings
+        if before != settings:
+            raise UserError(
+                f"{paths.display_path(file)} holds answers of other settings ({before.strip()}); "
+                "pass another answers_file, or remove it"
+            )
+        with atomic_write(options) as lines:
+            lines.write(settings)
+
+
+def _append(file: Path, row: dict) -> None:
+    """Adds a row at the end, after removing a torn line that a killed run left. UserError: the file cannot be written."""
+    with _locked(file), file.open("ab+") as lines:
+        if lines.tell() and (lines.seek(-1, os.SEEK_END), lines.read())[1] != b"\n":
+            lines.seek(0)
+            lines.truncate(lines.read().rfind(b"\n") + 1)
+        lines.write(f"{json_line(row)}\n".encode())
+
+
+def _row(entry: Entry, answers: list[str] | UserError, key: str) -> dict:
     row = {"id": entry.id, "image": entry.image, "qa_pairs": []}
     if isinstance(answers, UserError):
-        return row | {"error": str(answers)}
+        return row | {"key": key, "error": str(answers)}
     pairs = zip(entry.questions, answers, strict=True)
-    return row | {"qa_pairs": [{"question": question, "answer": text} for question, text in pairs]}
-
-
-def _is_answered(row: dict, entry: Entry) -> bool:
-    return "error" not in row and tuple(pair["question"] for pair in row["qa_pairs"]) == entry.questions
+    return row | {"qa_pairs": [{"question": question, "answer": text} for question, text in pairs], "key": key}
 
 
 def _settings(model: Answerer, options: Options) -> str:
@@ -115,29 +172,20 @@ def _settings(model: Answerer, options: Options) -> str:
     return json.dumps({"model": model.identity, **given}) + "\n"
 
 
-def _options_file(file: Path) -> Path:
-    return file.with_name(f"{file.name}.options")
-
-
-def _kept(file: Path, settings: str) -> dict[str, dict]:
-    """The rows of an earlier run, by id. UserError: it had other settings."""
-    if not file.is_file():
-        return {}
-    options = _options_file(file)
-    if options.is_file() and (before := options.read_text(encoding="utf-8")) != settings:
-        raise UserError(
-            f"{paths.display_path(file)} holds answers of other settings ({before.strip()}); "
-            "pass another answers_file, or remove it"
-        )
-    return {row["id"]: row for row in load(file)}
-
-
 def load(file: str | Path) -> list[dict]:
-    """Reads the rows of an answers file; a torn last line is skipped. UserError: a line is not such a row."""
-    file, rows = Path(file).expanduser(), []
+    """Reads the rows of an answers file in natural order of their ids; an error counts until its entry is answered, and a torn
+    last line is skipped. UserError: a line is not such a row."""
+    file = Path(file).expanduser()
+    answered: dict[tuple[str, str], dict] = {}
+    failed: dict[str, dict] = {}
     for number, row in read_jsonl(file, torn_end=True):
         try:
-            rows.append(row | {"id": str(row["id"]), "qa_pairs": list(row["qa_pairs"])})
+            row = row | {"id": str(row["id"]), "qa_pairs": list(row["qa_pairs"])}
         except (KeyError, TypeError) as error:
             raise UserError(f"{file}, line {number}: expected an object with id, image and qa_pairs") from error
-    return rows
+        if "error" in row:
+            failed[row["id"]] = row
+        else:
+            answered[row["id"], str(row.get("key", ""))] = row
+            failed.pop(row["id"], None)
+    return sorted([*answered.values(), *failed.values()], key=lambda row: natural(row["id"]))

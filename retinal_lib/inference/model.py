@@ -3,6 +3,7 @@
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ def _from_tensors(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor], **op
 
 
 def identity(checkpoint: Checkpoint) -> str:
-    """Names a model so that any two differ: its folder and a hash of its files' names and sizes."""
+    """Names a model so that any two differ: its folder and a hash of its weights."""
     return f"{checkpoint.folder.name} {checkpoint.fingerprint}"
 
 
@@ -87,7 +88,7 @@ class Model(Answerer):
     def __init__(self, llava: LlavaForConditionalGeneration, tokenizer: Tokenizer, checkpoint: Checkpoint):
         self.llava, self.tokenizer, self.checkpoint = llava, tokenizer, checkpoint
         self.preprocessing = preprocessing(checkpoint)
-        self.name, self.identity = checkpoint.folder.name, identity(checkpoint)
+        self.name = checkpoint.folder.name
         self.patches, self.eos = checkpoint.patches, checkpoint.eos
         self.device, self.dtype = llava.device, llava.dtype
         self.runs_on = f"{llava.device.type}, {str(llava.dtype).removeprefix('torch.')}"
@@ -95,6 +96,11 @@ class Model(Answerer):
         self.encoded = 0  # images that went through the vision tower
         self._features: OrderedDict[object, torch.Tensor] = OrderedDict()
         self._hashes = {i for piece, i in tokenizer.get_vocab().items() if "#" in piece or piece == "<0x23>"}  # may end "###"
+
+    @cached_property
+    def identity(self) -> str:
+        """The model's name and a hash of its weights."""
+        return identity(self.checkpoint)
 
     # --- from words and pictures to numbers -------------------------------------------------------------------------
 

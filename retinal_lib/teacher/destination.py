@@ -71,9 +71,9 @@ def permission(terms: Iterable[Terms], accepted: bool, into_files: bool = False)
 
 
 def terms_of(of: Page, names: Iterable[str] = ()) -> set[Terms]:
-    """Returns the terms that hold for a dataset's images of these names. A published dataset has its own. A page or table of the
-    user's has those it states, those of a published dataset of its name, and those of each published dataset whose pictures
-    bear such names: a copy under another title keeps the terms."""
+    """Returns the terms that hold for a dataset's images of these names. A published dataset has its own. A page or table of
+    the user's has those it states, and those of a published dataset of its name or else of each whose pictures bear such
+    names: a copy under another title keeps the terms."""
     if of.file is None:
         return {_terms(of)}
     same = {_terms(each) for each in published(of.name)} or {_terms(each, _LIKE) for name in names for each in _like(name)}
@@ -81,9 +81,9 @@ def terms_of(of: Page, names: Iterable[str] = ()) -> set[Terms]:
 
 
 def terms_of_picture(name: str, dataset: str = "") -> set[Terms]:
-    """Returns the terms that hold for a picture by its file name and the dataset that it is said to be of, if any: those of that
-    dataset where its pictures bear such names, else of each that it may be of. UserError: `dataset` is a page that cannot be
-    read."""
+    """Returns the terms that hold for a picture by its file name and the dataset that it is said to be of, if any: those of
+    that dataset where its pictures bear such names, else of each that it may be of. UserError: `dataset` is a page that
+    cannot be read."""
     if dataset.casefold().endswith((".yaml", ".yml")):
         return terms_of(page.get(dataset), [name])
     stated = published(dataset)
@@ -137,7 +137,7 @@ def _like(name: str) -> list[Page]:
 
 
 def address() -> str:
-    """Returns the OpenAI-compatible server's address from OPENAI_BASE_URL. UserError: it is no http address, or holds a login."""
+    """Returns the OpenAI-compatible server's address from OPENAI_BASE_URL. UserError: it is no http address or has a login."""
     url = os.environ.get("OPENAI_BASE_URL", "").strip().rstrip("/") or DEFAULT_SERVER
     try:
         parts = urlsplit(url)
