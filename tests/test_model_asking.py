@@ -1,6 +1,5 @@
 """Asking a model: alone and in batches, again and again, with pictures of every kind."""
 
-import json
 from pathlib import Path
 
 import numpy as np

@@ -11,6 +11,7 @@ pytest.importorskip("torch", reason="torch is not installed")
 
 from PIL import Image
 
+from retinal_lib.inference import answer_files
 from retinal_lib.sample import llava_model as sample_model
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "infer.ipynb"
@@ -35,7 +36,7 @@ def test_a_model_of_one_s_own_answers_a_question_file(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = answer_files.load(out / "answers.jsonl")
     assert [row["id"] for row in rows] == ["0", "1", "2", "3"] and len(rows[0]["qa_pairs"]) == 2
-    assert "there is no image" in rows[3]["error"] and (out / "infer.ipynb").is_file()
+    assert "there is no such file" in rows[3]["error"] and (out / "infer.ipynb").is_file()
     again = run(*given, "-p", "out_dir", str(out))
     assert again.returncode == 1 and "1 of 4 images have no answer (max_failed allows 5%)" in again.stderr.splitlines()[-1]
 
