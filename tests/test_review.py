@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import papermill
 import pytest
 from PIL import Image
@@ -277,8 +278,8 @@ def desk_of(folder: Path, caplog: pytest.LogCaptureFixture) -> Reviewer:
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING], caplog.text
 
 
-def press(at: Reviewer, **content: str) -> None:
-    at.pane._handle_custom_msg(content, [])
+def press(at: Reviewer, **content: str | int) -> None:
+    at.pane._handle_custom_msg({"shown": at.pane.shown} | content, [])
 
 
 def problem(at: Reviewer) -> str:
@@ -361,6 +362,52 @@ def test_fix_by_click(desk_of: Reviewer, folder: Path) -> None:
     assert "describe this picture" not in desk_of.pane.html and not problem(desk_of)
 
 
+def test_another_part_does_not_lose_what_is_typed(desk_of: Reviewer) -> None:
+    desk_of.part.value = 2
+    desk_of.text.value = "typed"
+    desk_of.part.value = 3
+    assert "question 2 has changed but is not saved" in problem(desk_of)
+    assert (desk_of.part.value, desk_of.text.value) == (2, "typed")
+    desk_of.buttons["reset"].click()
+    desk_of.part.value = 3
+    assert not problem(desk_of) and desk_of.text.value in desk_of.session.item(desk_of.sample).turns[3]["value"]
+
+
+@pytest.mark.parametrize("key", ["accept", "reject", "comment", "save", "undo"])
+def test_a_key_meant_for_the_last_sample_does_nothing(desk_of: Reviewer, folder: Path, key: str) -> None:
+    shown = desk_of.pane.shown
+    press(desk_of, key="accept")
+    second = desk_of.sample
+    desk_of.comment.value = "for the first one"
+    press(desk_of, key=key, shown=shown)
+    assert "another sample has come since" in problem(desk_of)
+    assert desk_of.sample == second and [line["what"] for line in lines(folder)] == ["accept"]
+
+
+def test_a_filter_that_nothing_passes_clears_the_desk(desk_of: Reviewer, folder: Path) -> None:
+    desk_of.comment.value = "typed before"
+    desk_of.filters["state"].value = "rejected"
+    assert "no sample passes these filters" in problem(desk_of) and lines(folder)[0]["text"] == "typed before"
+    assert (desk_of.sample, desk_of.image.value, desk_of.pane.html, desk_of.text.value) == (None, b"", "", "")
+    for key in ("accept", "reject", "comment", "save", "next", "back", "unreviewed"):
+        press(desk_of, key=key)
+        assert problem(desk_of) and len(lines(folder)) == 1
+    desk_of.filters["state"].value = "all"
+    assert desk_of.sample and desk_of.image.value and not problem(desk_of)
+
+
+def test_a_picture_and_its_conversation_change_together(desk_of: Reviewer, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, during, take = (desk_of.image.value, desk_of.pane.html), [], desk_of.pictures.take
+
+    def slow(*given: object) -> object:
+        during.append((desk_of.image.value, desk_of.pane.html))
+        return take(*given)
+
+    monkeypatch.setattr(desk_of.pictures, "take", slow)
+    desk_of.buttons["next"].click()
+    assert during == [before] and desk_of.image.value != before[0] and desk_of.pane.html != before[1]
+
+
 def test_a_box_lights_up(desk_of: Reviewer) -> None:
     plain = desk_of.image.value
     box = next(t["value"] for t in desk_of._item.traces if sample_html.is_box(t))
@@ -411,6 +458,8 @@ def test_a_picture_that_cannot_be_read_is_told(folder: Path, drawn: dict[str, Pa
     assert page.count("<img") == 2 and page.count("is not a readable image") == 1 and page.count("<section") == 3
     at.buttons["next"].click()
     assert "not a readable image" in problem(at) and at.image.value == b"" and at.sample.id in at.pane.html
+    at.buttons["accept"].click()
+    assert "cannot be accepted" in problem(at) and not (tmp_path / "odir" / "reviews.jsonl").exists()
     path.write_bytes(whole)
     at.buttons["back"].click()
     at.buttons["next"].click()
@@ -505,6 +554,20 @@ def test_boxes_are_drawn_where_they_are(tmp_path: Path) -> None:
     ):
         near = [sum(found.getpixel((x + i, y + j))) for i in range(-2, 3) for j in range(-2, 3)]
         assert (max(near) > 150) == inked, (x, y)
+
+
+def test_the_zoom_shows_a_lesion_larger_than_the_picture(tmp_path: Path) -> None:
+    for side in (0.01, 0.1, 0.3, 0.6):
+        pixels = np.zeros((800, 1200, 3), np.uint8)
+        pixels[300 : 300 + round(side * 800), 200 : 200 + round(side * 800)] = 255
+        Image.fromarray(pixels).save(tmp_path / "lesion.png")
+        box = (200 / 1200, 300 / 800, (200 + side * 800) / 1200, (300 + side * 800) / 800)
+        zoom = Picture(tmp_path / "lesion.png", []).zoom(box)
+        if side == 0.6:
+            assert zoom == b"", "it cannot be enlarged"
+        else:
+            width = (np.asarray(Image.open(BytesIO(zoom)).convert("L")) > 128).any(axis=0).sum()
+            assert width > 1.05 * side * 800 * 360 / 1200, "where both are shown at one width"
 
 
 def test_the_notebook_writes_the_sheet_where_no_one_looks_on(folder: Path, tmp_path: Path) -> None:

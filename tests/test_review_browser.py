@@ -150,26 +150,184 @@ def test_a_rejection_with_its_comment_is_in_the_file(desk: object, run: Path) ->
     shot(desk, "rejected")
 
 
-def test_keys_work_and_leave_the_notebook_alone(desk: object, run: Path) -> None:
-    cells = desk.locator(".jp-Notebook .jp-Cell").count()
-    name = title(desk).split()[0]
-    desk.click(".rl-pane h3")
+# --- keys and focus --------------------------------------------------------------------------------------------------
+
+PICTURE, SAY, FIX = ".rl-reviewer .rl-picture", ".rl-say input", ".rl-text textarea"
+
+
+def name(page: object) -> str:
+    return title(page).split()[0]
+
+
+def moved(page: object, before: str) -> None:
+    until(page, f"!document.querySelector('.rl-pane h3').innerText.startsWith({before!r})")
+
+
+def told(page: object, text: str) -> None:
+    until(page, f"document.querySelector('.rl-reviewer').innerText.includes({text!r})")
+
+
+NOTEBOOK = """(() => {
+    const notebook = window.jupyterapp.shell.currentWidget.content;
+    const cells = [...notebook.model.cells].map((cell) => [cell.id, cell.type, cell.sharedModel.source, cell.executionCount]);
+    return JSON.stringify([notebook.mode, cells]);
+})()"""
+
+
+@pytest.fixture
+def notebook(desk: object) -> Iterator[None]:
+    """Fails where a key of the desk reached the notebook: its cells, what they hold, their runs and the mode stay."""
+    before = desk.evaluate(NOTEBOOK)
+    yield
+    assert desk.evaluate(NOTEBOOK) == before
+
+
+@pytest.mark.parametrize("place", [PICTURE, ".rl-pane h3", ".rl-reviewer .rl-key", ".rl-reviewer .progress"])
+def test_a_click_anywhere_in_the_desk_gives_it_the_keys(desk: object, run: Path, notebook: None, place: str) -> None:
+    before, number = name(desk), len(decided(run))
+    desk.click(place)
     desk.keyboard.press("ArrowRight")
-    until(desk, f"!document.querySelector('.rl-pane h3').innerText.startsWith({name!r})")
-    second = title(desk).split()[0]
+    moved(desk, before)
+    desk.keyboard.press("ArrowLeft")
+    until(desk, f"document.querySelector('.rl-pane h3').innerText.startsWith({before!r})")
     desk.keyboard.press("a")
-    until(desk, f"!document.querySelector('.rl-pane h3').innerText.startsWith({second!r})")
-    assert (decided(run)[-1]["id"], decided(run)[-1]["what"]) == (second, "accept")
+    moved(desk, before)
+    assert (decided(run)[-1]["id"], decided(run)[-1]["what"]) == (before, "accept")
     desk.keyboard.press("u")
+    until(desk, f"document.querySelector('.rl-pane h3').innerText.startsWith({before!r})")
+    assert [line["what"] for line in decided(run)[number:]] == ["accept", "undo"]
+
+
+def test_every_key_does_its_work(desk: object, run: Path, notebook: None) -> None:
+    desk.click(PICTURE)
+    first = name(desk)
+    desk.keyboard.press("n")
+    moved(desk, first)
+    second, whole = name(desk), picture(desk)
+    desk.keyboard.press("b")
+    until(desk, f"document.querySelector('.rl-reviewer img').src != {whole!r}")
+    assert desk.locator(".rl-reviewer .rl-key").count() == 0
+    desk.keyboard.press("b")
+    until(desk, "document.querySelectorAll('.rl-reviewer .rl-key').length > 0")
+    desk.keyboard.press("r")
+    moved(desk, second)
+    assert (decided(run)[-1]["id"], decided(run)[-1]["what"]) == (second, "reject")
+    desk.keyboard.press("U")  # as with Caps Lock
     until(desk, f"document.querySelector('.rl-pane h3').innerText.startsWith({second!r})")
     assert decided(run)[-1]["what"] == "undo"
+    number = len(decided(run))
+    for key in ("d", "d", "x", "z", "m", "y", "Shift+m", "Shift+Enter", "Control+Enter", "Enter", "Delete", "0", "0"):
+        desk.keyboard.press(key)  # keys with which the notebook deletes, merges, runs and restarts
+    assert name(desk) == second and len(decided(run)) == number
+
+
+@pytest.mark.parametrize(("key", "field"), [("c", SAY), ("f", FIX)])
+@pytest.mark.parametrize("back", ["Escape", "click"])
+def test_out_of_a_field_keys_are_keys_again(desk: object, run: Path, notebook: None, key: str, field: str, back: str) -> None:
+    desk.click(".rl-pane h3")
+    before, number = name(desk), len(decided(run))
+    desk.keyboard.press(key)
+    text = desk.input_value(field)
+    desk.keyboard.press("End")
+    desk.keyboard.type("rauna")  # in a field, letters are letters
+    assert "rauna" in desk.input_value(field) and len(decided(run)) == number and name(desk) == before
+    for _ in "rauna":
+        desk.keyboard.press("Backspace")
+    assert desk.input_value(field) == text
+    if back == "Escape":
+        desk.keyboard.press("Escape")
+    else:
+        desk.click(PICTURE)
+    desk.keyboard.press("r")
+    moved(desk, before)
+    assert (decided(run)[-1]["id"], decided(run)[-1]["what"]) == (before, "reject")
+    desk.keyboard.press("u")
+    until(desk, f"document.querySelector('.rl-pane h3').innerText.startsWith({before!r})")
+
+
+def test_a_comment_and_a_fix_by_keys_alone(desk: object, run: Path, notebook: None) -> None:
+    desk.click(PICTURE)
+    before = name(desk)
+    desk.keyboard.press("f")
+    desk.keyboard.press("Control+a")
+    desk.keyboard.type("This is a colour fundus photograph.")
+    desk.keyboard.press("Control+Enter")
+    until(desk, "document.querySelector('.rl-pane .rl-mark')?.innerText == 'fixed'")
+    assert (decided(run)[-1]["id"], decided(run)[-1]["text"]) == (before, "This is a colour fundus photograph.")
     desk.keyboard.press("c")
-    desk.keyboard.type("rum")  # in a field, letters are letters
-    desk.keyboard.press("Escape")
-    assert desk.input_value(".rl-say input") == "rum"
-    desk.fill(".rl-say input", "")
-    assert desk.locator(".jp-Notebook .jp-Cell").count() == cells
-    assert decided(run)[-1]["what"] == "undo"
+    desk.keyboard.type("the arcade is right")
+    desk.keyboard.press("Enter")
+    desk.keyboard.press("r")
+    moved(desk, before)
+    last = decided(run)[-1]
+    assert (last["id"], last["what"], last["text"]) == (before, "reject", "the arcade is right")
+    for _ in ("reject", "fix"):
+        number = len(decided(run))
+        desk.keyboard.press("u")
+        told(desk, "Undone")
+        until(desk, f"document.querySelector('.rl-pane h3').innerText.startsWith({before!r})")
+        assert len(decided(run)) == number + 1
+        for _ in range(2):
+            desk.keyboard.press("b")  # the next action clears the message
+        until(desk, "!document.querySelector('.rl-reviewer').innerText.includes('Undone')")
+
+
+def test_a_key_held_down_or_a_double_click_decides_once(desk: object, run: Path, notebook: None) -> None:
+    desk.click(PICTURE)
+    before, number = name(desk), len(decided(run))
+    for _ in range(4):
+        desk.keyboard.down("a")
+    desk.keyboard.up("a")
+    moved(desk, before)
+    assert len(decided(run)) == number + 1
+    desk.keyboard.press("u")
+    until(desk, f"document.querySelector('.rl-pane h3').innerText.startsWith({before!r})")
+    accept = "[...document.querySelectorAll('.rl-reviewer button')].find((b) => b.innerText == 'accept')"
+    desk.evaluate(f"{accept}.click(), {accept}.click()")  # both before the next sample is shown
+    told(desk, "another sample has come since")
+    assert len(decided(run)) == number + 3 and decided(run)[-1]["id"] == before
+    click(desk, "undo")
+    until(desk, f"document.querySelector('.rl-pane h3').innerText.startsWith({before!r})")
+
+
+def test_a_filter_that_nothing_passes_clears_the_desk(desk: object, run: Path, notebook: None) -> None:
+    before, number = name(desk), len(decided(run))
+    desk.select_option(".rl-reviewer .widget-dropdown:has-text('state') select", "fixed")
+    told(desk, "no sample passes these filters")
+    until(desk, "!document.querySelector('.rl-pane').innerText")
+    assert not desk.is_visible(PICTURE) and desk.input_value(FIX) == "" and "0 of 0" in desk.inner_text(".rl-reviewer")
+    shot(desk, "nothing")
+    for key in "arn":
+        desk.keyboard.press("Escape")
+        desk.keyboard.press(key)
+    click(desk, "accept")
+    told(desk, "nothing to decide")
+    assert len(decided(run)) == number
+    desk.select_option(".rl-reviewer .widget-dropdown:has-text('state') select", "all")
+    until(desk, "document.querySelector('.rl-pane h3')")
+    assert desk.is_visible(PICTURE) and before
+
+
+def test_everything_is_visible_on_a_small_screen(desk: object) -> None:
+    desk.set_viewport_size({"width": 1280, "height": 720})
+    desk.locator(".rl-reviewer").evaluate("(desk) => desk.scrollIntoView()")
+    desk.locator(".rl-pane .rl-box").first.click()
+    until(desk, "document.querySelector('.rl-reviewer .rl-zoomed').getBoundingClientRect().height > 100")
+    shot(desk, "small")
+    window = desk.locator(".jp-WindowedPanel-outer").first.bounding_box()
+    for part in (
+        PICTURE,
+        ".rl-reviewer .rl-zoomed",
+        ".rl-pane",
+        SAY,
+        FIX,
+        *(f".rl-act-{b}" for b in ("accept", "save", "reset")),
+    ):
+        box = desk.locator(part).bounding_box()
+        assert window["y"] <= box["y"] and box["y"] + box["height"] <= window["y"] + window["height"] + 1, (part, box, window)
+        assert window["x"] <= box["x"] and box["x"] + box["width"] <= window["x"] + window["width"] + 1, (part, box, window)
+    assert desk.locator(".rl-pane").bounding_box()["height"] > 150, "room to read"
+    desk.set_viewport_size({"width": 1500, "height": 1300})
 
 
 def test_a_box_lights_up_where_it_is_clicked(desk: object) -> None:

@@ -17,6 +17,7 @@ _MAX_PICTURES = 12  # in memory
 _QUALITY = 85
 _ZOOM_SIDE = 360  # pixels of the zoom
 _MIN_LESION = 24  # pixels: a smaller lesion is shown with more around it
+_MAX_ZOOMED = 1 / 3  # of the picture's width: a zoom of more would show lesions smaller than the picture
 _GAP = 3  # pixels between a lesion and the line of its box
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom as fractions of the picture
@@ -56,11 +57,14 @@ class Picture:
         return _jpeg(copy)
 
     def zoom(self, box: Box) -> bytes:
-        """Returns a box and its surroundings at full resolution, as JPEG, enlarged if they are small. UserError: the file
-        can no longer be read."""
+        """Returns a box and its surroundings at full resolution, as JPEG, enlarged if they are small; b"" for a box so
+        large that it would be smaller here than in the picture. UserError: the file can no longer be read."""
         pixels = images.load_upright(self.path, images.MAX_PIXELS)
         left, top, right, bottom = drawing.frames([box], pixels.size, 0)[0].tolist()
-        half = max(right - left, bottom - top, _MIN_LESION) * 1.5
+        side, most = max(right - left, bottom - top, _MIN_LESION), pixels.width * _MAX_ZOOMED
+        if side > most:
+            return b""
+        half = min(side * 3, most) / 2
         across, down = (left + right) / 2, (top + bottom) / 2
         part = pixels.crop(tuple(round(edge) for edge in (across - half, down - half, across + half, down + half)))
         return _jpeg(part.resize((_ZOOM_SIDE, _ZOOM_SIDE), Image.Resampling.BICUBIC))

@@ -18,11 +18,11 @@ from retinal_lib.review.session import ReviewItem, ReviewSession
 
 EVERY = "all"
 _AHEAD = 3  # pictures that are drawn before they are needed
+_ON_A_SAMPLE = ("accept", "reject", "comment", "save", "undo")  # actions that must be meant for the sample on the screen
 HELP = (
-    "Keys, after a click on the conversation: <b>a</b> accept, <b>r</b> reject (with the typed comment), <b>c</b> "
-    "comment, <b>f</b> fix, <b>Esc</b> out of a field, <b>→ ←</b> next and back, <b>n</b> next unreviewed, <b>u</b> undo, "
-    "<b>b</b> boxes on and off. Hold the pointer over a marked number or claim to see its cell; click a box to see it "
-    "in the picture and enlarged."
+    "Keys, after a click into the desk: <b>a</b> accept, <b>r</b> reject (with the typed comment), <b>c</b> comment, "
+    "<b>f</b> fix, <b>Esc</b> out of a field, <b>→ ←</b> next and back, <b>n</b> next unreviewed, <b>u</b> undo, "
+    "<b>b</b> boxes, <b>Ctrl+Enter</b> save the fix"
 )
 
 
@@ -35,17 +35,19 @@ _BUTTONS = {  # action -> text, style, tooltip
     "comment": ("comment", "", "key c goes to the field"),
     "undo": ("undo", "warning", "key u"),
     "boxes": ("boxes", "", "key b: with or without boxes"),
-    "save": ("save the fix", "", ""),
+    "save": ("save the fix", "", "key Ctrl+Enter in the field"),
     "reset": ("reset", "", ""),
 }
 
 
 class ConversationPane(anywidget.AnyWidget):
-    """A conversation as HTML that sends a message for each key and each click on a box. `html` must be escaped."""
+    """A conversation as HTML that sends a message for each key and each click of the desk around it. `html` must be escaped;
+    `shown` counts the samples shown, and comes back with each message."""
 
     _esm = Path(__file__).with_name("reviewer.js").read_text(encoding="utf-8")
     _css = Path(__file__).with_name("reviewer.css").read_text(encoding="utf-8")
     html = traitlets.Unicode("").tag(sync=True)
+    shown = traitlets.Int(0).tag(sync=True)
 
 
 class Reviewer:
@@ -58,11 +60,12 @@ class Reviewer:
         self.with_boxes = True
         self._item: ReviewItem | None = None
         self._picture: Picture | None = None
+        self._edited: int | None = None  # the question or answer whose text stands in the field
         self.actions: dict[str, Callable[[], None]] = {
             "back": lambda: self._step(-1),
             "next": lambda: self._step(1),
             "unreviewed": self._next_unreviewed,
-            "accept": lambda: self._decide(self.session.accept),
+            "accept": self._accept,
             "reject": lambda: self._decide(self.session.reject),
             "undo": self._undo,
             "comment": self._add_comment,
@@ -78,7 +81,9 @@ class Reviewer:
 
     def _build(self) -> None:
         self.filters = {
-            name: widgets.Dropdown(options=[EVERY, *values], description=name, layout={"width": "auto"})
+            name: widgets.Dropdown(
+                options=[EVERY, *values], description=name, layout={"width": "auto"}, style={"description_width": "auto"}
+            )
             for name, values in self.session.options.items()
         }
         for name, value in self.session.filters.items():
@@ -87,14 +92,17 @@ class Reviewer:
             name: widgets.Button(description=text, button_style=style, tooltip=tip, layout={"width": "auto"})
             for name, (text, style, tip) in _BUTTONS.items()
         }
-        self.bar = widgets.IntProgress(min=0, max=1, layout={"width": "160px"})
-        self.place, self.info, self.summary = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self.image = widgets.Image(format="jpeg", layout={"max_width": "100%"})
-        self.legend, self.zoomed = widgets.HTML(), widgets.Image(format="jpeg", layout={"width": "360px"})
+        for name, button in self.buttons.items():
+            button.add_class("rl-act").add_class(f"rl-act-{name}")
+        self.bar = widgets.IntProgress(min=0, max=1, layout={"width": "100px"})
+        self.place, self.info, self.summary, self.help = widgets.HTML(), widgets.HTML(), widgets.HTML(), widgets.HTML(HELP)
+        self.image = widgets.Image(format="jpeg")
+        self.legend, self.zoomed = widgets.HTML(), widgets.Image(format="jpeg")
         self.pane = ConversationPane()
-        self.comment = widgets.Text(placeholder="comment", layout={"width": "auto"})
+        # a text is sent once it is whole, and so before the key or click that follows it
+        self.comment = widgets.Text(placeholder="comment", continuous_update=False, layout={"width": "auto"})
         self.part = widgets.Dropdown(options=[("", None)], layout={"width": "150px"})
-        self.text = widgets.Textarea(rows=4, layout={"width": "auto"})
+        self.text = widgets.Textarea(rows=3, continuous_update=False, layout={"width": "auto"})
         self.comment.add_class("rl-say")
         self.text.add_class("rl-text")
         self.box = self._layout()
@@ -102,20 +110,24 @@ class Reviewer:
 
     def _layout(self) -> widgets.VBox:
         flow, buttons = {"flex_flow": "row wrap", "align_items": "center"}, self.buttons
-        sides = {"flex_flow": "row wrap", "align_items": "flex-start"}
-        half = {"flex": "1 1 380px", "min_width": "0"}
-        left = widgets.VBox([self.image, self.legend, self.zoomed], layout=half)
-        fix = widgets.VBox([widgets.HBox([self.part, buttons["save"], buttons["reset"]], layout=flow), self.text])
-        right = widgets.VBox([self.pane, self.comment, fix], layout=half)
+        left = widgets.VBox([self.image, self.legend, self.zoomed])
+        fix = widgets.HBox([self.part, buttons["save"], buttons["reset"]], layout=flow)
+        right = widgets.VBox([self.pane, self.comment, fix, self.text])
+        sides = widgets.HBox([left, right])
+        for part, name in ((sides, "rl-sides"), (left, "rl-seen"), (right, "rl-said"), (self.image, "rl-picture")):
+            part.add_class(name)
+        self.zoomed.add_class("rl-zoomed")
+        for words in (self.legend, self.summary, self.help):
+            words.add_class("rl-small")
         deciding = [button for name, button in buttons.items() if name not in ("save", "reset")]
         return widgets.VBox(
             [
-                widgets.HBox(list(self.filters.values()), layout=flow),
-                widgets.HBox([*deciding, self.bar, self.place], layout=flow),
+                widgets.HBox([*self.filters.values(), self.bar], layout=flow),
+                widgets.HBox([*deciding, self.place], layout=flow),
                 self.info,
-                widgets.HBox([left, right], layout=sides),
+                sides,
                 self.summary,
-                widgets.HTML(HELP),
+                self.help,
             ]
         )
 
@@ -124,7 +136,7 @@ class Reviewer:
             button.on_click(self._show_errors(self.actions[name]))
         for dropdown in self.filters.values():
             dropdown.observe(self._show_errors(self._filter), "value")
-        self.part.observe(self._show_errors(self._show_part), "value")
+        self.part.observe(self._show_errors(self._choose_part), "value")
         self.pane.on_msg(lambda _, content, __: self._show_errors(lambda: self._on_message(content))())
 
     def _show_errors(self, work: Callable[[], None]) -> Callable[..., None]:
@@ -149,30 +161,33 @@ class Reviewer:
     def _filter(self) -> None:
         filters = {name: None if dropdown.value == EVERY else dropdown.value for name, dropdown in self.filters.items()}
         self.queue = self.session.filter(**filters)
-        if not self.queue:
-            raise UserError("no sample passes these filters")
-        if self.sample not in self.queue:
-            self._show(self.session.next_unreviewed(self.queue) or self.queue[0])
-        else:
+        if self.sample in self.queue:
             self._show_progress()
+        else:
+            self._show(self.session.next_unreviewed(self.queue) or next(iter(self.queue), None))
+        self._require_some()
 
-    def _show(self, sample: AcceptedSample) -> None:
-        """Shows another sample, or the same one again."""
+    def _require_some(self) -> None:
+        if not self.queue:
+            raise UserError("no sample passes these filters; choose other ones")
+
+    def _show(self, sample: AcceptedSample | None) -> None:
+        """Shows another sample, the same one again, or none."""
         self._save_comment()
         if sample != self.sample:
             self._require_saved()
-        self.sample = sample
-        self._item = self._picture = None
-        self._show_progress()
+        self.sample, self._item, self._picture = sample, None, None
         try:
-            self._item = self.session.item(sample)
-        finally:
-            self.pane.html = sample_html.conversation(self._item, sample.title) if self._item else ""
-        self._fill_parts()
-        try:
-            self._picture = self.pictures.take(sample.key, [sample.key for sample in self._next_samples()])
-        finally:  # the picture of another sample must not stand beside this one
+            if sample is not None:
+                self._item = self.session.item(sample)
+                self._picture = self.pictures.take(sample.key, [sample.key for sample in self._next_samples()])
+        finally:  # picture and conversation change together: no decision may be on one beside the other of another sample
             self._show_picture()
+            with self.pane.hold_sync():
+                self.pane.html = sample_html.conversation(self._item, sample.title) if self._item else ""
+                self.pane.shown += 1
+            self._fill_parts()
+            self._show_progress()
 
     def _show_picture(self, highlighted: Box | None = None) -> None:
         """Shows the picture with or without its boxes; the box `highlighted` is marked, and enlarged below."""
@@ -183,7 +198,8 @@ class Reviewer:
         else:
             self.image.value = picture.to_jpeg(highlighted, self.with_boxes)
         self.zoomed.value = picture.zoom(highlighted) if highlighted else b""
-        self.zoomed.layout.display = "" if highlighted else "none"
+        for widget in (self.image, self.zoomed):
+            widget.layout.display = "" if widget.value else "none"
 
     def _toggle_boxes(self) -> None:
         self.with_boxes = not self.with_boxes
@@ -206,55 +222,86 @@ class Reviewer:
         return self.queue.index(self.sample) if self.sample in self.queue else 0
 
     def _fill_parts(self) -> None:
+        self._edited = None
+        if self._item is None:
+            self.part.options, self.text.value = [("", None)], ""
+            return
         names = [(f"{i // 2 + 1} {sample_html.PARTS[i % 2]}", i) for i in range(len(self._item.turns))]
         first = next((2 * f["turn"] - (f["part"] == "question") - 1 for f in self._item.findings if f["turn"]), 1)
         self.part.options = names
         self.part.value = first if first < len(names) else 1
         self._show_part()
 
+    def _choose_part(self) -> None:
+        if self.part.value != self._edited:
+            try:
+                self._require_saved()
+            except UserError:
+                self.part.value = self._edited
+                raise
+            self._show_part()
+
     def _part_text(self) -> str:
         """The question or answer that is being edited, without the edit."""
-        if self._item is None or self.part.value is None:
+        if self._item is None or self._edited is None:
             return ""
-        return self._item.turns[self.part.value]["value"].removesuffix(f"\n{IMAGE}")
+        return self._item.turns[self._edited]["value"].removesuffix(f"\n{IMAGE}")
 
     def _show_part(self) -> None:
+        self._edited = self.part.value
         self.text.value = self._part_text()
 
     def _require_saved(self) -> None:
-        if self._item is not None and self.text.value.strip() != self._part_text().strip():
-            raise UserError(f"the {self.part.label} has changed but is not saved; save the fix, or reset it")
+        if self._edited is not None and self.text.value.strip() != self._part_text().strip():
+            name = f"{sample_html.PARTS[self._edited % 2]} {self._edited // 2 + 1}"
+            raise UserError(f"{name} has changed but is not saved; save the fix, or reset it")
 
     # --- acting -------------------------------------------------------------------------------------------------------
 
     def _on_message(self, content: dict) -> None:
-        """Acts on a key, or on a click on a box ("": on one that is highlighted)."""
+        """Acts on a key or button, or on a click on a box ("": on one that is highlighted)."""
         if "key" in content:
-            self.actions[content["key"]]()
+            action = self.actions[content["key"]]
+            if content["key"] in _ON_A_SAMPLE and content.get("shown") != self.pane.shown:
+                raise UserError("not done: another sample has come since; look at it, then press again")
+            action()
         elif "box" in content and self._picture is not None:
             self._show_picture(tuple(float(edge) for edge in content["box"].split()))
 
     def _step(self, by: int) -> None:
+        self._require_some()
         index = self._index() + by if self.sample in self.queue else 0
         if not 0 <= index < len(self.queue):
             raise UserError("this is the last sample" if by > 0 else "this is the first sample")
         self._show(self.queue[index])
 
     def _next_unreviewed(self) -> None:
+        self._require_some()
         following = self.session.next_unreviewed(self.queue, self.sample)
         if following is None:
             self._show(self.sample)
-            self._show_info(f"All other samples of these {len(self.queue):,} are reviewed.")
+            self._show_info("All other samples that pass these filters are reviewed.")
         else:
             self._show(following)
 
+    def _require_shown(self) -> None:
+        if self._item is None:
+            raise UserError("no conversation is shown, so there is nothing to decide")
+
+    def _accept(self) -> None:
+        if self._picture is None and self._item is not None:
+            raise UserError("the picture cannot be shown, so its conversation cannot be accepted; reject it, or go on")
+        self._decide(self.session.accept)
+
     def _decide(self, decide: Callable[[AcceptedSample, str], object]) -> None:
+        self._require_shown()
         self._require_saved()
         decide(self.sample, self.comment.value)
         self.comment.value = ""
         self._next_unreviewed()
 
     def _add_comment(self) -> None:
+        self._require_shown()
         self.session.comment(self.sample, self.comment.value)
         self.comment.value = ""
         self._show(self.sample)
@@ -267,7 +314,8 @@ class Reviewer:
             self._show_info("The comment was saved.")
 
     def _save(self) -> None:
-        index = self.part.value
+        self._require_shown()
+        index = self._edited
         self.session.fix(self.sample, index // 2 + 1, sample_html.PARTS[index % 2], self.text.value)
         self._show(self.sample)
 
