@@ -44,10 +44,14 @@ class UserError(Exception):
 def unknown(kind: str, value: object, known: Iterable[str]) -> UserError:
     """Returns a UserError that names the unknown value, lists the known ones and suggests the most similar."""
     known = list(known)
+    return UserError(f"unknown {kind} {value!r}; known: {', '.join(known) or 'none'}{did_you_mean(value, known)}")
+
+
+def did_you_mean(value: object, known: Iterable[str]) -> str:
+    """Returns the question for the known name that is most similar to a value, in brackets; "" where none is."""
     folded = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(str(value).casefold(), folded, n=1)
-    hint = f" (did you mean {folded[near[0]]!r}?)" if near else ""
-    return UserError(f"unknown {kind} {value!r}; known: {', '.join(known) or 'none'}{hint}")
+    return f" (did you mean {folded[near[0]]!r}?)" if near else ""
 
 
 def from_validation(error: "ValidationError", place: str) -> UserError:

@@ -1057,13 +1057,25 @@ def test_columns_are_found_in_any_case(tmp_path: Path) -> None:
         ("Name,Vessel_density,Vessel_density", f"{EYE},0.08,0.09", "the column 'Vessel_density' occurs twice"),
         ("Name,Vessel_density", f"{EYE},0.08,0.09", "more cells than the 2 of the header"),
         ("Image,Vessel_density", f"{EYE},0.08", "no column 'Name'; the columns are 'Image', 'Vessel_density'"),
-        ("", "", "not a readable AutoMorph table|no column 'Name'"),
     ],
 )
 def test_an_automorph_table_that_could_be_misread_is_refused(tmp_path: Path, header: str, line: str, what: str) -> None:
     rows(tmp_path / "Results" / "M3" / "Macular_Features.csv", header, line)
     with pytest.raises(UserError, match=rf"Macular_Features.csv.*({what})"):
         uk(tmp_path, EYE)
+
+
+@pytest.mark.parametrize(
+    "name", ["M1/results_ensemble.csv", "M3/Macular_Features.csv", "M3/Disc_Features.csv", "M0/crop_info.csv"]
+)
+def test_an_empty_automorph_table_costs_its_own_facts_alone(tmp_path: Path, name: str) -> None:
+    results(tmp_path / "Results", {EYE: measured()}, {EYE: "0,0.1"})
+    rows(tmp_path / "Results" / name, "", "")
+    dataset = uk(tmp_path, EYE)
+    assert dataset.image(f"{EYE}.png").crop is None and dataset.images
+    if not name.startswith("M0"):
+        assert any(f"{name} is empty" in note for note in dataset.notes)
+    assert bool(vessels(dataset)) == (name != "M3/Macular_Features.csv")
 
 
 def test_older_tables_are_read_with_the_place_of_each_cell(tmp_path: Path) -> None:
@@ -1219,7 +1231,7 @@ def test_a_plain_csv_needs_only_the_column_image(tmp_path: Path) -> None:
     assert dataset.images == ["a.png", "b.png"] and said(dataset, "a.png") == "" and dataset.page.name == "my_eyes"
     assert "no row" in reason(dataset, "c.png")
     rows(path, "picture", "a.png")
-    with pytest.raises(UserError, match=r"my eyes.csv: no column 'image'; the columns are 'picture'"):
+    with pytest.raises(UserError, match=r"my eyes.csv: no column 'image', which names .*; the columns are 'picture'"):
         BaseDescription(tmp_path, dataset=str(path))
 
 

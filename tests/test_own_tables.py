@@ -1,13 +1,16 @@
 """A table of one's own: what its free text says of an eye is told as it stands, and what says the opposite is an error."""
 
+import json
 from pathlib import Path
 
+import openpyxl
 import pytest
 
 from retinal_lib.check import conversation_check
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN
 from retinal_lib.check.language.statements import of_label
 from retinal_lib.dataset.base import BaseDescription
+from retinal_lib.errors import UserError
 from retinal_lib.facts import Case
 from retinal_lib.teacher import offline
 from retinal_lib.teacher.reply_parser import parse
@@ -129,3 +132,136 @@ def test_a_quote_is_no_way_to_say_the_opposite(tmp_path: Path) -> None:
     case = eye(tmp_path, disease="DR")
     assert errors(case, "On record: DR.") == []
     assert errors(case, "There is no DR.") == ["denied_disease"]
+
+
+# --- the table itself ---
+
+
+@pytest.mark.parametrize("cell", ["", "n/a", "NA", "N.A.", "nan", "NULL", "-", "--", "?", ".", "unknown", "#REF!", "<NA>"])
+def test_a_mark_for_a_missing_value_tells_nothing(tmp_path: Path, cell: str) -> None:
+    case = eye(tmp_path, modality=cell, quality=cell, disease=cell, vascular=cell, notes=cell)
+    assert case.facts == ()
+
+
+def test_none_denies_disease_and_is_nothing_elsewhere(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png")
+    data = table(tmp_path, "image,disease,notes", "1.png,None,None")
+    assert data.describe("1.png").description == "Disease: None."
+    assert any("'none' under disease (1 of its cells) is read as no disease" in note for note in data.notes)
+
+
+def test_a_line_break_in_a_cell_parts_statements(tmp_path: Path) -> None:
+    case = eye(tmp_path, disease="no DR\nglaucoma")
+    assert errors(case, "There is glaucoma, but no diabetic retinopathy.") == []
+    assert errors(case, "There is no glaucoma.") == ["denied_disease"]
+
+
+def test_a_workbook_reads_like_the_same_csv(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png", "2.png")
+    book = openpyxl.Workbook()
+    for row in (["image", "disease", "Age"], ["1.png", "no DR", 61], ["2.png", "drusen", None]):
+        book.active.append(row)
+    book.save(tmp_path / "my.xlsx")
+    data = BaseDescription(tmp_path, dataset=str(tmp_path / "my.xlsx"))
+    assert [data.describe(name).description for name in data.images] == ["Disease: no DR.", "Disease: drusen."]
+    assert str(data.describe("1.png").facts[0].source) == "my.xlsx, row 2, column 'disease'"
+
+
+def test_columns_that_are_not_read_are_named_with_the_nearest(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png")
+    (note, *_) = table(tmp_path, "image,disease,Age,note", "1.png,drusen,61,left eye").notes
+    assert "not read: 'Age', 'note' (did you mean 'notes'?)" in note and "what is read: image, modality, quality" in note
+    with pytest.raises(UserError, match=r"no column tells anything of a picture; .*'diseases' \(did you mean 'disease'\?\)"):
+        table(tmp_path, "image,diseases", "1.png,drusen")
+    with pytest.raises(UserError, match=r"no column 'image', .*'images', 'disease' \(did you mean 'images'\?\)"):
+        table(tmp_path, "images,disease", "1.png,drusen")
+
+
+def test_rows_without_a_picture_are_listed_with_their_row(tmp_path: Path) -> None:
+    pictures(tmp_path, "001.jpg", "002.jpg")
+    data = table(tmp_path, "image,disease", "001.jpg,drusen", "003.jpg,no DR", "2.0,no DR")
+    assert data.rows_without_image[0] == "my.csv, row 3: 003.jpg"
+    assert data.rows_without_image[1].startswith("my.csv, row 4: 2.0 (is it 002.jpg?")
+    assert any("no image for 2 rows" in note and "row 3: 003.jpg; my.csv, row 4" in note for note in data.notes)
+    with pytest.raises(UserError, match=r"no row names a picture .*row 2: 1 \(is it 001.jpg\?.*pictures are like 001.jpg"):
+        table(tmp_path, "image,disease", "1,drusen")
+
+
+def test_results_of_automorph_beside_a_table_are_told(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png", "2.png")
+    (tmp_path / "Results" / "M1").mkdir(parents=True)
+    (tmp_path / "Results" / "M1" / "results_ensemble.csv").write_text("Name,Prediction,softmax_bad\n1.png,0,0.1\n2.png,0,0.1\n")
+    data = table(tmp_path, "image,quality", "1.png,", "2.png,poor")
+    assert data.describe("1.png").description == "Image quality: AutoMorph's quality check called the image good."
+    assert data.describe("2.png").description == "Image quality: poor."
+    assert table(tmp_path, "image,label", "1.png,x").images == ["1.png", "2.png"][:1]
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "shift_jis", "cp1251"])
+def test_letters_of_an_unknown_encoding_are_refused_with_their_row(tmp_path: Path, encoding: str) -> None:
+    words = {"gbk": "糖尿病视网膜病变", "shift_jis": "緑内障", "cp1251": "глаукома"}[encoding]
+    pictures(tmp_path, "1.png", "2.png")
+    (tmp_path / "my.csv").write_bytes(f"image,disease\n1.png,DR\n2.png,{words}\n".encode(encoding))
+    with pytest.raises(UserError, match=r"my.csv, row 3: letters in an encoding that is not known; save"):
+        BaseDescription(tmp_path, dataset=str(tmp_path / "my.csv"))
+
+
+def test_western_letters_in_an_old_code_page_are_read(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png")
+    (tmp_path / "my.csv").write_bytes("image,notes\n1.png,rétinopathie créée à São Tomé\n".encode("cp1252"))
+    assert "créée à São Tomé" in BaseDescription(tmp_path, dataset=str(tmp_path / "my.csv")).describe("1.png").description
+
+
+@pytest.mark.parametrize("name", ["1.gif", "1.ppm", "1.webp", "1.PGM"])
+def test_every_format_of_pictures_counts(tmp_path: Path, name: str) -> None:
+    pictures(tmp_path, name)
+    assert table(tmp_path, "image,disease", f"{name},drusen").images == [name]
+
+
+def test_a_folder_without_pictures_says_which_files_it_has(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.dcm", "2.dcm")
+    with pytest.raises(UserError, match=r"there are no image files \(.png, .*\); files there: 2 .dcm, 1 .csv"):
+        table(tmp_path, "image,disease", "1.dcm,drusen")
+
+
+# --- pages over the tables of others ---
+
+PAGE = """
+name: grades
+title: Grades
+header: [image, level]
+splits: {train: {images: ['*'], tables: [train.txt, train.csv]}}
+key: image
+facts:
+  - grade: {column: level, scale: ICDR, ungradable: [5]}
+"""
+
+
+@pytest.mark.parametrize(("file", "separator"), [("train.txt", " "), ("train.csv", ",")])
+def test_a_table_without_a_header_row_is_named_by_the_page(tmp_path: Path, file: str, separator: str) -> None:
+    pictures(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    (tmp_path / "page.yaml").write_text(PAGE)
+    (tmp_path / file).write_text("".join(f"{name}.jpg{separator}{grade}\n" for name, grade in zip("abc", "025", strict=True)))
+    data = BaseDescription(tmp_path, dataset=str(tmp_path / "page.yaml"))
+    assert [fact.value for name in "ab" for fact in data.describe(f"{name}.jpg").facts] == [0, 2]
+    (fact,) = data.describe("c.jpg").facts
+    assert (fact.name, fact.text) == ("ungradable", "the graders marked the image as not gradable")
+    assert str(fact.source) == f"{file}, row 3, column 'level'"
+    (tmp_path / file).write_text("a.jpg\n")
+    with pytest.raises(UserError, match=rf"{file}, row 1: the number of cells is 1; the page's header names 2: image, level"):
+        BaseDescription(tmp_path, dataset=str(tmp_path / "page.yaml"))
+
+
+def test_a_keyword_page_may_be_written_in_capitals_and_its_normal_may_deny_one_disease(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.jpg", "b.jpg")
+    keywords = {"column": "class", "normal": "NRG", "spelling": {"RG": "referable glaucoma", "NRG": "no referable glaucoma"}}
+    page = {"name": "airogs", "title": "AIROGS", "key": "id", "facts": [{"keywords": keywords}]}
+    page |= {"splits": {"train": {"images": ["*"], "tables": ["train.csv"]}}}
+    (tmp_path / "page.yaml").write_text(json.dumps(page))
+    (tmp_path / "train.csv").write_text("id,class\na,NRG\nb,RG\n")
+    data = BaseDescription(tmp_path, dataset=str(tmp_path / "page.yaml"))
+    assert data.describe("a.jpg").description == "Disease: this eye is labelled no referable glaucoma."
+    assert data.describe("b.jpg").description == "Disease: this eye is labelled with referable glaucoma."
+    assert errors(data.describe("a.jpg"), "This eye is normal.") == ["unsupported_normal"]
+    assert errors(data.describe("a.jpg"), "I see no referable glaucoma.") == []
+    assert errors(data.describe("b.jpg"), "There is no glaucoma.") == ["denied_disease"]

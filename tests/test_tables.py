@@ -69,6 +69,8 @@ def refused(path: Path) -> str:
         pytest.param(b"image,grade,\na,1,\nb,2,\n", id="a trailing blank column, as RFMiD 2.0"),
         pytest.param(b"image,grade\na,1,,\nb,2,,\n", id="blank cells beyond the header"),
         pytest.param(b"image,grade\nImage, GRADE\na,1\nb,2\n", id="a repeated header row"),
+        pytest.param("image,grade\na,1\nb,2\n".encode("utf-16"), id="UTF-16, Excel's Unicode text"),
+        pytest.param(b"sep=;\r\nimage;grade\r\na;1\r\nb;2\r\n", id="a line for Excel"),
         pytest.param(b'"image","grade"\n"a","1"\n"b","2"\n', id="quotes"),
     ],
 )
@@ -227,7 +229,7 @@ def test_a_quote_that_never_closes_swallows_no_rows(tmp_path: Path) -> None:
 
 def test_a_picture_named_csv_is_refused(tmp_path: Path) -> None:
     assert "zero bytes" in refused(written(tmp_path, b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"))
-    assert "UTF-8" in refused(written(tmp_path, "image,grade\na,1\n".encode("utf-16")))
+    assert "UTF-8" in refused(written(tmp_path, "image,grade\na,1\n".encode("utf-16-le")))
 
 
 @pytest.mark.parametrize("name", ["labels.xls", "labels.xlsx"])

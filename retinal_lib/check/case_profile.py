@@ -81,7 +81,8 @@ class CaseProfile:
             self._add(fact)
 
     def _add_disease(self, fact: Fact) -> None:
-        self.lists_all = self.lists_all or fact.text.startswith(("the image is labelled", "this eye is labelled"))
+        listed = fact.name != "absent" and fact.text.startswith(("the image is labelled", "this eye is labelled"))
+        self.lists_all = self.lists_all or listed
         level = fact.value if fact.unit == "ICDR" else _severity(fact.words) if not fact.unit else 0
         if level:
             self.severity = (int(level), fact)

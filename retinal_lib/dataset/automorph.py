@@ -48,6 +48,15 @@ class AutoMorph:
         if not self.rows:
             self.notes.append(f"no AutoMorph measurements ({root / 'M3'})")
 
+    def _is_there(self, path: Path) -> bool:
+        """Whether a table exists and is not empty, as AutoMorph leaves it where it was stopped."""
+        if not path.is_file():
+            return False
+        if path.stat().st_size < 1024 and not path.read_bytes().strip():
+            self.notes.append(f"{path} is empty, so nothing of it is told; run this step of AutoMorph again")
+            return False
+        return True
+
     def _read(self, path: Path) -> pd.DataFrame:
         raw = path.read_bytes()
         self.inputs[str(path)] = hashlib.sha256(raw).hexdigest()
@@ -74,7 +83,7 @@ class AutoMorph:
 
     def _quality(self, path: Path) -> dict[str, Fact]:
         """Folded image stem -> AutoMorph's verdict on its quality."""
-        if not path.is_file():
+        if not self._is_there(path):
             return {}
         frame = self._read(path)
         for column in ("Prediction", "softmax_bad"):
@@ -117,7 +126,7 @@ class AutoMorph:
 
     def _final(self, names: list[str]) -> tuple[list[str], list[np.ndarray], list[Source]]:
         keys, values, sources = [], [], []
-        for path in (self.root / name for name in FINAL if (self.root / name).is_file()):
+        for path in (self.root / name for name in FINAL if self._is_there(self.root / name)):
             frame = self._read(path)
             missing = [n for n in names if n not in frame.columns and n not in SPEC["extra"]]
             if missing:
@@ -144,7 +153,7 @@ class AutoMorph:
         """The intermediate files: zone columns carry no suffix there, and each file holds some of the columns."""
         cells: dict[tuple[str, str], dict[str, tuple[float, Source]]] = defaultdict(dict)
         for name, suffix in OLDER:
-            if not (self.root / name).is_file():
+            if not self._is_there(self.root / name):
                 continue
             path, kind = self.root / name, "Disc" if name.startswith("M3/Disc_centred/") else "Macular"
             frame = self._read(path)
@@ -199,7 +208,7 @@ class AutoMorph:
     def crops(self) -> dict[str, CropInfo]:
         """Folded image stem -> its crop; empty where there is no such file. Left out: a row that is not three whole numbers,
         and an image listed twice with different ones. UserError: the file is not a table with these columns."""
-        if not (self.root / CROPS).is_file():
+        if not self._is_there(self.root / CROPS):
             return {}
         content = tables.read(self.root / CROPS)
         crops: dict[str, CropInfo] = {}

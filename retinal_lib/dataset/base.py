@@ -10,6 +10,7 @@ from retinal_lib.dataset.automorph import AUTOMORPH
 from retinal_lib.dataset.catalogue import Catalogue
 from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.page import Page, page_of
+from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.facts import ASPECTS, Case, Fact, Facts, Source
 
@@ -58,7 +59,9 @@ class BaseDescription:
         self.notes, self.inputs = self._catalogue.notes, self._catalogue.inputs
         self.rows_without_image = self._catalogue.rows_without_image
         if lost := self.rows_without_image:
-            self.notes.append(f"{len(lost)} rows of the label tables have no image, the first {lost[0]}")
+            more = f"; {len(lost) - 5} more in manifest.json" if len(lost) > 5 else ""
+            listed = "; ".join(lost[:5])
+            self.notes.append(f"no image for {count(len(lost), 'row')} of the label tables, the first {listed}{more}")
         self._list()
 
     def _list(self) -> None:

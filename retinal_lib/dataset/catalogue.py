@@ -48,6 +48,8 @@ class Catalogue:
         self._automorph = self._find_automorph(automorph_root)
         self._exclude()
         self.rows_without_image = self._find_rows_without_image()
+        if self.page.of_table:
+            self._look_over_own_table()
 
     def _find_images(self) -> list[ImageFile]:
         files, ignored, absent = [], [], []
@@ -73,7 +75,11 @@ class Catalogue:
 
     def _folders_found(self) -> str:
         names = sorted({f.path.relative_to(self.root).as_posix() for f in self.tree if image_files.images(f)})
-        return f"image folders there: {', '.join(names[:6])}" if names else "there are no image files"
+        if names:
+            return f"image folders there: {', '.join(names[:6])}"
+        ends = Counter(Path(name).suffix.casefold() for f in self.tree for name in f.files)
+        found = ", ".join(f"{number} {end or 'without an ending'}" for end, number in ends.most_common(6))
+        return f"there are no image files ({', '.join(tables.IMAGE_SUFFIXES)}); files there: {found or 'none'}"
 
     def _find_rows(self, named: dict[str, str]) -> dict[tuple[str, str], list[Row]]:
         """(split, folded stem) -> rows, each with the eye it is a row of where a row has two images."""
@@ -85,7 +91,7 @@ class Catalogue:
                 raise unknown(f"split of {self.page.name} in tables", split, self.page.splits)
         for split, spec in self.page.splits.items():
             for path in self._tables(split, spec, named.get(split)):
-                content = tables.read(path)
+                content = tables.read(path, self.page.header)
                 self.inputs[str(path)] = content.sha256
                 self.table_names[split].append(path.name)
                 if missing_columns := [name for name in self.page.same_person if content.find(name) is None]:
@@ -106,8 +112,8 @@ class Catalogue:
         return rows
 
     def _tables(self, split: str, spec: page.Split, named: str | None) -> list[Path]:
-        if named:
-            return [self.root / named]
+        if named or self.page.of_table:
+            return [self.root / (named or self.page.file)]
         files = image_files.files(self.tree, spec.tables)
         editions: dict[str, dict[str, Path]] = defaultdict(dict)  # a table's name -> edition, "" for the first -> file
         for path in sorted(files, key=lambda p: (p.stem.casefold(), str(p))):
@@ -253,11 +259,29 @@ class Catalogue:
     def _find_rows_without_image(self) -> list[str]:
         used = {file.place for file in self.files}
         loaded = [s for s in self.page.splits if self.split in (None, s)]
-        return [
-            f"{rows[0].table.source(rows[0].number)}: {key}"
-            for (split, key), rows in self.rows.items()
-            if split in loaded and (split, key) not in used
-        ]
+        numbered = {(file.split, int(file.stem)): file.name for file in self.files if file.stem.isdecimal()}
+        lost = []
+        for (split, key), rows in self.rows.items():
+            if split in loaded and (split, key) not in used:
+                number = re.fullmatch(r"(\d+)(?:\.0*)?", key)
+                near = numbered.get((split, int(number[1]))) if number else None
+                hint = f" (is it {near}? save the column as text, so that no program changes its zeros)" if near else ""
+                column = dict(self._keys())[rows[0].eye]
+                written = rows[0].table.column(column)[rows[0].number]
+                lost.append(f"{rows[0].table.source(rows[0].number)}: {written}{hint}")
+        return lost
+
+    def _look_over_own_table(self) -> None:
+        """Notes what is not read of a table of the user's own. UserError: it tells nothing of any picture."""
+        place, content = self.page.file, tables.read(self.page.file)
+        notes = page.notes_on_table(content)
+        self.notes[:0] = notes
+        if not any(file.place in self.rows for file in self.files):
+            lost = self.rows_without_image[0] if self.rows_without_image else "the column image is empty"
+            like = f"pictures are like {self.files[0].name}"
+            raise UserError(f"{place}: no row names a picture under {self.root}; {lost}; {like}")
+        if len(content.header) > 1 and not any(map(content.find, page.TABLE_ASPECTS)) and not self._automorph:
+            raise UserError(f"{place}: no column tells anything of a picture; {notes[0]}")
 
     def _why_not(self, file: ImageFile) -> str:
         listed = {name.casefold(): why for name, why in self.page.exclude.items()}

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
 
+from retinal_lib.check.language import lexicon
+from retinal_lib.check.language.statements import of_label
 from retinal_lib.dataset import lesion_facts
 from retinal_lib.dataset.image import Column, ExcludedImage, Image
 from retinal_lib.dataset.tables import Table, fold
@@ -59,12 +61,17 @@ Scale = Annotated[str, _known("scale", scales)]
 
 
 class Grade(Kind):
-    """A grade on a published scale."""
+    """A grade on a published scale; a number in `ungradable` says that the image could not be graded."""
 
-    gives: ClassVar[tuple[str, ...]] = ("disease",)
     column: Column
     scale: Scale
     name: str = "grade"
+    ungradable: list[int] = []
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """Disease, and quality where the column says which images could not be graded."""
+        return ("disease", "quality") if self.ungradable else ("disease",)
 
     def columns(self) -> list[Column]:
         return [self.column]
@@ -72,9 +79,12 @@ class Grade(Kind):
     def facts(self, image: Image) -> Facts:
         scale = scales()[self.scale]
         what = f"the grade of {scale['of']}"
-        value, source, missing = image.record.whole_number(self.column, list(scale["levels"]), what)
+        value, source, missing = image.record.whole_number(self.column, [*scale["levels"], *self.ungradable], what)
         if value is None:
             return Facts(missing=missing)
+        if value in self.ungradable:
+            text = "the graders marked the image as not gradable"
+            return Facts((Fact("quality", "ungradable", value, "graders", text, source, "not gradable"),))
         words = scale["levels"][value]
         joint = "meaning" if scale["form"] in ("noun", "criterion") else "meaning that"
         text = f"{what} is {value} on the {scale['title']} (0 to {max(scale['levels'])}), {joint} {words}"
@@ -137,6 +147,14 @@ class Keywords(Kind):
     exclude: list[str] = []
     spelling: dict[str, str] = {}  # as written -> as told, within a keyword
 
+    @field_validator("normal", "quality", "exclude", "spelling", mode="after")
+    @classmethod
+    def _as_compared(cls, words: str | dict[str, str] | list[str]) -> str | dict[str, str] | list[str]:
+        """The page's words as cells are compared with them: in any case."""
+        if isinstance(words, dict):
+            return {fold(written): told for written, told in words.items()}
+        return [fold(word) for word in words] if isinstance(words, list) else fold(words)
+
     def columns(self) -> list[Column]:
         return list(self.column.values()) if isinstance(self.column, dict) else [self.column]
 
@@ -166,6 +184,9 @@ class Keywords(Kind):
         words = keyword
         for written, right in self.spelling.items():
             words = re.sub(rf"\b{re.escape(written)}\b", right, words)
+        if keyword == self.normal and lexicon.conditions(words) and not of_label(words).normal:
+            # 'no referable glaucoma' leaves every other disease open
+            return Fact("disease", "absent", keyword, "", f"this eye is labelled {words}", source, words, "eye")
         if keyword == self.normal:
             return Fact("disease", "normal", 1, "", f"this eye is labelled {words}", source, words, "eye")
         return Fact("disease", "diagnosis", keyword, "", f"this eye is labelled with {words}", source, words, "eye")
@@ -255,8 +276,10 @@ class Columns(Kind):
         for column, aspect in self.aspects.items():
             if table is None or table.find(column) is None:
                 continue
-            text, source = image.record.cell(column)
-            if text := " ".join(text.split()).rstrip("."):
+            cell, source = image.record.cell(column)
+            # a line break parts statements: 'no DR' above 'glaucoma' denies no glaucoma
+            text = "; ".join(filter(None, (" ".join(line.split()).rstrip(".;,") for line in cell.splitlines())))
+            if text and not (aspect != "disease" and fold(text) == "none"):  # of disease, 'none' says that there is none
                 facts.append(Fact(aspect, column, text, "", text, source, text))
         return Facts(tuple(facts))
 

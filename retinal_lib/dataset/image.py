@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from retinal_lib.dataset.lesion_facts import MaskFiles
 from retinal_lib.dataset.lesions.boxes import CropInfo
-from retinal_lib.dataset.tables import Table, fold
+from retinal_lib.dataset.tables import Table, fold, is_empty
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Source
 
@@ -62,7 +62,8 @@ class Record:
     corrections: dict[str, Correction] = field(default_factory=dict)  # by folded column
 
     def cell(self, column: Column) -> Cell:
-        """Returns a cell; its text is "" where the image has no row, or an unlabelled split lacks the column."""
+        """Returns a cell; its text is "" where it holds nothing or a mark such as n/a, where the image has no row, or where an
+        unlabelled split lacks the column."""
         names = column[self.eye or "left"] if isinstance(column, dict) else column
         if self.table is None or self.row is None:
             return Cell("", Source(self.image))
@@ -74,7 +75,7 @@ class Record:
         correction = self.corrections.get(folded)
         if correction and text == correction.stale:
             text = correction.right
-        return Cell(text, self.table.source(self.row, title))
+        return Cell("" if is_empty(text) else text, self.table.source(self.row, title))
 
     def whole_number(self, column: Column, allowed: list[int], what: str) -> WholeNumber:
         """Returns a cell that holds one of the `allowed` numbers; `what` names it. ExcludedImage: it holds something else."""

@@ -12,7 +12,7 @@ from retinal_lib.dataset import tables as table
 from retinal_lib.dataset.fact_kinds import KINDS, Kind
 from retinal_lib.dataset.image import Correction
 from retinal_lib.dataset.lesion_facts import MaskSpec
-from retinal_lib.errors import UserError, from_validation, unknown, validation_text
+from retinal_lib.errors import UserError, did_you_mean, from_validation, unknown, validation_text
 
 
 class StrictModel(BaseModel):
@@ -57,6 +57,7 @@ class Page(StrictModel):
     private_names: bool = False  # image names identify participants and are never shown in a notebook
     restart: bool = False  # numbering restarts in each split
     splits: dict[str, Split]
+    header: list[str] = []  # the columns of a label table that has no header row
     key: str | list[str] | dict[str, str] | None = None  # the column that names the image, or one per eye
     update: str | None = None  # regular expression of the part of a table's name that marks a newer edition
     pairs: Pairs | None = None
@@ -92,6 +93,11 @@ class Page(StrictModel):
         for pattern in filter(None, (self.image, self.update, self.masks and self.masks.name)):
             re.compile(pattern)
         return self
+
+    @property
+    def of_table(self) -> bool:
+        """True where the page was made for the user's own table, which is `file`."""
+        return self.file is not None and table.is_table(self.file)
 
     @property
     def image_prefix(self) -> str:
@@ -182,19 +188,27 @@ def _cached(name: str) -> Page:
     return load(_published()[name])
 
 
-CSV_ASPECTS = {"modality": "image", "quality": "quality", "disease": "disease", "vascular": "vascular", "notes": "notes"}
+TABLE_ASPECTS = {"modality": "image", "quality": "quality", "disease": "disease", "vascular": "vascular", "notes": "notes"}
 
 
 def page_of(dataset: str) -> Page:
-    """Returns the page of a dataset by name, by path to a page, or for a plain CSV by path (see `csv_page`). UserError: there
-    is no such dataset, page or table."""
-    return csv_page(Path(dataset)) if dataset.casefold().endswith(".csv") else get(dataset)
+    """Returns the page of a dataset by name, by path to a page, or for a table by path (see `table_page`). UserError: there is
+    no such dataset, page or table."""
+    return table_page(Path(dataset)) if table.is_table(dataset) else get(dataset)
 
 
-def csv_page(path: Path) -> Page:
-    """Makes a page for a plain CSV with columns image, modality, quality, disease, vascular, notes; only `image` is required.
+def is_own(dataset: str) -> bool:
+    """Says whether a dataset is the path of the user's own page or table."""
+    return table.is_table(dataset) or dataset.casefold().endswith((".yaml", ".yml"))
+
+
+def table_page(path: Path) -> Page:
+    """Makes a page for a table with the columns image, modality, quality, disease, vascular, notes; only `image` is required.
     UserError: the file is no table, or has no column `image`."""
-    table.read(path).column("image")
+    content = table.read(path)
+    if content.find("image") is None:
+        columns, hint = ", ".join(map(repr, content.header)), did_you_mean("image", content.header)
+        raise UserError(f"{path}: no column 'image', which names the picture of each row; the columns are {columns}{hint}")
     return Page(
         name=own_name(path),
         title=path.name,
@@ -203,6 +217,25 @@ def csv_page(path: Path) -> Page:
         terms="confirm that these images and notes may be sent there",
         splits={"all": {"images": ["*"], "tables": [path.name]}},
         key="image",
-        facts=[{"columns": {"aspects": CSV_ASPECTS}}],
-        file=path,
+        facts=[{"columns": {"aspects": TABLE_ASPECTS}}, "automorph"],
+        file=path.absolute(),
     )
+
+
+def notes_on_table(content: table.Table) -> list[str]:
+    """Returns sentences on what the user of an own table should know: columns that are not read, words that are read in one
+    of two possible ways, and cells that the checks cannot read."""
+    known, name = ["image", *TABLE_ASPECTS], content.path.name
+    unread = [column for column in content.header if table.fold(column) not in known]
+    absent = [column for column in known if content.find(column) is None]
+    notes = []
+    if unread:
+        listed = ", ".join(f"{column!r}{did_you_mean(column, absent)}" for column in unread)
+        notes.append(f"{name}: not read: {listed}; what is read: {', '.join(known)}; other columns need a page of your own")
+    said = [cell for column in TABLE_ASPECTS if content.find(column) for cell in content.column(column)]
+    disease = content.column("disease") if content.find("disease") else []
+    if none := sum(table.fold(cell) in ("none", "no", "nil") for cell in disease):
+        notes.append(f"{name}: 'none' under disease ({none} of its cells) is read as no disease; empty means not known")
+    if foreign := sum(any(letter.isalpha() and ord(letter) > 0x24F for letter in cell) for cell in said):
+        notes.append(f"{name}: cells not in Latin letters ({foreign}) are told as they stand; the checks read English alone")
+    return notes

@@ -1,8 +1,10 @@
 """Reads label tables exactly as published: encodings, separators, odd headers and blank lines, but never a guess."""
 
+import codecs
 import csv
 import hashlib
 import io
+import re
 import struct
 import zipfile
 import zlib
@@ -16,11 +18,18 @@ import xlrd
 from openpyxl.utils.exceptions import InvalidFileException
 from xlrd.compdoc import CompDocError
 
-from retinal_lib.errors import UserError
+from retinal_lib.errors import UserError, did_you_mean
 from retinal_lib.facts import Source
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".webp")
 SPREADSHEETS = (".xls", ".xlsx")
+# what stands in a cell of which nothing is known, without marks around it; an error of a spreadsheet program begins with #
+EMPTY = frozenset(["", "na", "n/a", "n.a", "nan", "nat", "null", "unknown"]) | {
+    f"not {word}" for word in ("known", "available", "applicable", "recorded", "assessed")
+}
+_ERROR = re.compile(r"#(n/a|ref!|value!|div/0!|name\?|null!|num!|err)", re.IGNORECASE)
+# four letters beyond ASCII in a row: no word of a Western language in cp1252, but every word in GBK, Shift-JIS or cp1251
+_FOREIGN = re.compile(rb"[\x80-\x9f\xa1-\xff]{4}")
 # what the two readers raise where a file is cut off or damaged: neither has one kind of error of its own
 BROKEN = (
     xlrd.XLRDError,
@@ -56,6 +65,20 @@ def image_key(cell: str) -> str:
     return (stem if dot and f".{suffix.casefold()}" in IMAGE_SUFFIXES else name).casefold()
 
 
+def is_empty(cell: str) -> bool:
+    """Says whether a cell tells nothing: it is blank, or holds a mark for a missing value.
+
+    >>> [cell for cell in ("n/a", "-", "?", "NaN", "#REF!", "0", "none", "no DR") if not is_empty(cell)]
+    ['0', 'none', 'no DR']
+    """
+    return fold(cell).strip(" .?<>()-–—_/") in EMPTY or bool(_ERROR.fullmatch(cell.strip()))
+
+
+def is_table(name: str | Path) -> bool:
+    """Says whether a file's name is that of a label table: .csv, .tsv, .xlsx or .xls."""
+    return Path(name).suffix.casefold() in (".csv", ".tsv", *SPREADSHEETS)
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of stripped strings; `columns` maps a folded column name to its cells, `rows` are spreadsheet row numbers."""
@@ -79,7 +102,9 @@ class Table:
         name = self.find(names)
         if name is None:
             wanted = repr(names) if isinstance(names, str) else " or ".join(map(repr, names))
-            raise UserError(f"{self.path}: no column {wanted}; the columns are {', '.join(map(repr, self.header))}")
+            columns = ", ".join(map(repr, self.header))
+            hint = did_you_mean(names if isinstance(names, str) else names[0], self.header)
+            raise UserError(f"{self.path}: no column {wanted}; the columns are {columns}{hint}")
         return self.columns[name]
 
     def source(self, row: int, column: str | None = None) -> Source:
@@ -87,25 +112,30 @@ class Table:
         return Source(str(self.path), self.rows[row], column)
 
 
-def read(path: Path) -> Table:
-    """Reads a .csv, .tsv, .txt, .xls or .xlsx file. Drops unnamed columns, blank rows and repeated header rows.
+def read(path: Path, header: list[str] | None = None) -> Table:
+    """Reads a .csv, .tsv, .txt, .xls or .xlsx file; `header` names the columns of one that has no header row. Drops unnamed
+    columns, blank rows and repeated header rows.
 
     UserError: the file is missing, not a table, empty, or has two columns of one name.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such table")
     raw = path.read_bytes()
-    cells = _sheet(path, raw) if path.suffix.casefold() in SPREADSHEETS else _text(path, raw)
+    cells = _sheet(path, raw) if path.suffix.casefold() in SPREADSHEETS else _text(path, raw, header)
     top = next((number for number, row in enumerate(cells) if any(cell.strip() for cell in row)), None)
     if top is None:
         raise UserError(f"{path}: the table is empty")
-    header = [" ".join(name.split()) for name in cells[top]]
+    if header and len(cells[top]) != len(header):
+        named = f"the page's header names {len(header)}: {', '.join(header)}"
+        raise UserError(f"{path}, row {top + 1}: the number of cells is {len(cells[top])}; {named}")
+    first = top if header else top + 1
+    header = [" ".join(name.split()) for name in header or cells[top]]
     kept = [i for i, name in enumerate(header) if name and not name.casefold().startswith("unnamed:")]
     folded = [fold(header[i]) for i in kept]
     doubled = sorted({name for name in folded if folded.count(name) > 1})
     if doubled:
         raise UserError(f"{path}: the column {doubled[0]!r} occurs twice; column names must be unique")
-    body = [(number, [row[i].strip() for i in kept]) for number, row in enumerate(cells[top + 1 :], start=top + 2)]
+    body = [(number, [row[i].strip() for i in kept]) for number, row in enumerate(cells[first:], start=first + 1)]
     names = [header[i] for i in kept]
     body = [(number, row) for number, row in body if any(row) and [fold(cell) for cell in row] != folded]
     columns = {name: [row[i] for _, row in body] for i, name in enumerate(folded)}
@@ -138,15 +168,14 @@ def _cell(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _text(path: Path, raw: bytes) -> list[list[str]]:
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("cp1252", errors="strict") if _is_cp1252(raw) else raw.decode("latin-1")
-    if "\0" in text:
-        raise UserError(f"{path}: not a text table (it holds zero bytes); save it as CSV in UTF-8")
+def _text(path: Path, raw: bytes, header: list[str] | None) -> list[list[str]]:
+    text = _decoded(path, raw)
+    stated = re.match(r"sep=(.)(?=[\r\n])", text)  # a line that Excel reads and people do not see
+    text = text[stated.end() :] if stated else text
     head = text.strip().replace("\r", "\n").split("\n", 1)[0]
-    separator = max(",;\t", key=head.count)
+    separator = stated[1] if stated else max(",;\t", key=head.count)
+    if header and separator not in head:
+        separator = " "
     # numbering by the reader's own line count keeps the row right when a quoted cell runs over several lines
     rows: list[list[str]] = []
     try:
@@ -161,6 +190,24 @@ def _text(path: Path, raw: bytes) -> list[list[str]]:
                 f"{path}, row {number}: {len(row)} cells where the header has {width}; quote cells that hold {separator!r}"
             )
     return [row[:width] + [""] * (width - len(row)) for row in rows]
+
+
+def _decoded(path: Path, raw: bytes) -> str:
+    """The text of a table in UTF-8, UTF-16 with its mark, or a Western code page."""
+    try:
+        if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # what Excel calls Unicode text
+            return raw.decode("utf-16")
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if strange := _FOREIGN.search(raw):
+            row = raw.count(b"\n", 0, strange.start()) + 1
+            raise UserError(
+                f"{path}, row {row}: letters in an encoding that is not known; save the table as CSV UTF-8, or as .xlsx"
+            ) from error
+        text = raw.decode("cp1252", errors="strict") if _is_cp1252(raw) else raw.decode("latin-1")
+    if "\0" in text:
+        raise UserError(f"{path}: not a text table (it holds zero bytes); save it as CSV in UTF-8")
+    return text
 
 
 def _is_cp1252(raw: bytes) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from retinal_lib import conversation, paths
+from retinal_lib.dataset import page
 from retinal_lib.display import FullTable, are, count
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.review import agreement, decisions, sample_html
@@ -44,7 +45,7 @@ class Review(ReviewSession):
         there is no finished run, or its dataset is not found."""
         parameters = {name: value for name, value in parameters.items() if value is not None}
         run_settings = settings.load(**parameters)
-        published = run_settings.data_root is None and not settings.is_own(run_settings.dataset)
+        published = run_settings.data_root is None and not page.is_own(run_settings.dataset)
         on_sample = run_settings.teacher == "offline" and published
         if "out_dir" not in parameters and on_sample and not (run_settings.folder / run_files.MANIFEST).is_file():
             Job.load(**parameters).run().require()

@@ -9,12 +9,12 @@ import pandas as pd
 from retinal_lib import paths
 from retinal_lib.dataset import page
 from retinal_lib.dataset.desc import CLASSES, BaseDescription
-from retinal_lib.dataset.page import Page
+from retinal_lib.dataset.page import Page, is_own
 from retinal_lib.display import FullTable, count
 from retinal_lib.errors import UserError
 from retinal_lib.images import drawn_among
 from retinal_lib.run import run_files, selection
-from retinal_lib.run.settings import Settings, is_own, of_run
+from retinal_lib.run.settings import Settings, of_run
 from retinal_lib.run.settings import load as load_settings
 from retinal_lib.sample import draw
 
@@ -22,15 +22,13 @@ from retinal_lib.sample import draw
 def open_dataset(settings: Settings, page: Page) -> tuple[BaseDescription, bool]:
     """Opens the dataset that settings name; a drawn sample for a published dataset without data_root. The second value says
     whether its pictures are drawn. UserError: the data do not exist, or cannot be read."""
-    root, tables = settings.data_root, settings.tables
-    if settings.dataset.casefold().endswith(".csv"):
-        tables = {"all": settings.dataset}
+    root = settings.data_root
     if root is None and not is_own(settings.dataset):
         root = draw.draw(page.name, paths.root() / "artifacts" / "sample" / page.name)
     elif root is None:
         root = page.file.parent  # the folder of the user's own page or table
     kind = CLASSES.get(page.name, BaseDescription)
-    data = kind(root, settings.automorph_root, settings.split, dataset=page, tables=tables)
+    data = kind(root, settings.automorph_root, settings.split, dataset=page, tables=settings.tables)
     return data, _is_drawn(data)
 
 

@@ -81,17 +81,12 @@ NOTEBOOK = tuple(Settings.model_fields)[: tuple(Settings.model_fields).index("im
 
 def dataset_name(dataset: str) -> str:
     """Returns a dataset's name in file names: the page's, or the stem of the user's own page or CSV. UserError: no such one."""
-    if is_own(dataset):
+    if page.is_own(dataset):
         return page.own_name(dataset)
     folded = {name.casefold(): name for name in page.names()}
     if dataset.casefold() not in folded:
         raise unknown("dataset", dataset, page.names())
     return folded[dataset.casefold()]
-
-
-def is_own(dataset: str) -> bool:
-    """Says whether a dataset is the path of the user's own page or table."""
-    return dataset.casefold().endswith((".csv", ".yaml", ".yml"))
 
 
 def load(**parameters: object) -> Settings:
@@ -105,7 +100,7 @@ def load(**parameters: object) -> Settings:
     passed = {name: value for name, value in parameters.items() if value is not None}
     if not isinstance(passed.get("dataset"), str):
         raise UserError(f"dataset must be named, such as -p dataset ODIR; known: {', '.join(page.names())}")
-    if is_own(passed["dataset"]):
+    if page.is_own(passed["dataset"]):
         passed["dataset"] = str(paths.resolve(passed["dataset"]))
     file = params_file(dataset_name(passed["dataset"]))
     from_file = _from_file(file)

@@ -122,7 +122,7 @@ class _Composer:
     def _labels(self, facts: tuple[Fact, ...]) -> list[str]:
         bank, sentences = self.bank["disease"], []
         for fact in facts:
-            if fact.name == "normal":
+            if fact.name in ("normal", "absent"):
                 negated = fact.words.startswith("no ")
                 sentences.append(self.phrases.say(bank["normal_no" if negated else "normal"], words=articled(fact.words)))
             elif not fact.unit and fact.text == fact.words:
