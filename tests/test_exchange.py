@@ -118,7 +118,7 @@ def test_failed_lines_are_told_and_packed_again_where_they_may_pass(tmp_path: Pa
     [file] = (folder / "requests").iterdir()
     names = [line["custom_id"] for line in lines(file)]
     rows = [
-        {"custom_id": names[0], "response": {"status_code": 400, "request_id": "r", "body": None}, "error": "too long"},
+        {"custom_id": names[0], "response": {"status_code": 400, "body": {"error": {"message": "too long"}}}, "error": None},
         {"custom_id": names[1], "response": {"status_code": 500, "body": {"error": {"message": "down"}}}, "error": None},
         {"custom_id": names[2], "response": None, "error": {"code": "batch_expired", "message": "late"}},
     ]
@@ -128,8 +128,8 @@ def test_failed_lines_are_told_and_packed_again_where_they_may_pass(tmp_path: Pa
     assert outcome.counts["failed"] == 1 and outcome.counts["pending"] == 3
     assert "the server refused the request (400 too long)" in outcome.table.to_string()
     exchange("pack", folder, limit=4)
-    [file] = (folder / "requests").iterdir()
-    assert {line["custom_id"] for line in lines(file)} == set(names[1:])
+    new = next(path for path in (folder / "requests").iterdir() if path != file)
+    assert {line["custom_id"] for line in lines(new)} == set(names[1:])
 
 
 def test_an_empty_folder_or_request_files_for_results_end_in_a_sentence(tmp_path: Path) -> None:
@@ -158,3 +158,108 @@ def test_what_was_packed_for_a_server_is_finished_by_it(tmp_path: Path, batches:
     outcome = run(limit=4)
     assert outcome.counts["accepted"] == 4 and outcome.asked == 1, "one vault for all modes"
     check_every_answer(tmp_path / "run", 4)
+
+
+def vllm_line(name: str, error: object, status: int = 400) -> dict:
+    """A request's failure as vLLM's run_batch writes it."""
+    return {
+        "id": f"vllm-{name}",
+        "custom_id": name,
+        "response": {"status_code": status, "request_id": f"vllm-batch-{name}", "body": None},
+        "error": error,
+    }
+
+
+def put_results(folder: Path, rows: list[dict], name: str = "r.jsonl") -> None:
+    """Writes a result file."""
+    (folder / "results").mkdir(exist_ok=True)
+    (folder / "results" / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+TOO_LONG = {"error": {"message": "This model's maximum context length is 2048 tokens.", "type": "BadRequestError", "code": 400}}
+
+
+def test_a_dead_engine_fails_no_request_for_good(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    exchange("pack", folder, limit=4)
+    [file] = (folder / "requests").iterdir()
+    names = [line["custom_id"] for line in lines(file)]
+    put_results(folder, [vllm_line(names[0], TOO_LONG), *(vllm_line(name, DEAD) for name in names[1:])])
+    outcome = exchange("unpack", folder, limit=4)
+    assert outcome.counts["failed"] == 1 and outcome.counts["pending"] == 3
+    assert "This model's maximum context length is 2048 tokens" in outcome.table.to_string()
+    with pytest.raises(
+        UserError, match=r"All 4 results in .*results are errors .* reason \(3 times\): .*EngineCore encountered"
+    ):
+        outcome.require()
+    outcome = exchange("pack", folder, limit=4)
+    assert "3 requests are packed in 1 file" in outcome.summary and f"{file.name} is kept" in outcome.summary
+    assert file.exists(), "one of its answers is missing, and in no other file"
+    new = next(path for path in (folder / "requests").iterdir() if path != file)
+    assert [line["custom_id"] for line in lines(new)] == names[1:]
+
+    outcome = exchange("unpack", folder, limit=4)  # the old results say nothing of the new file
+    assert outcome.counts["pending"] == 3 and "its answer is not here yet" in outcome.table.to_string()
+    run_batch(new, folder / "results" / "new.jsonl")
+    assert exchange("unpack", folder, limit=4).counts["accepted"] == 3
+    check_every_answer(folder, 4)
+
+
+def test_pack_removes_only_files_whose_requests_are_answered_or_in_a_new_file(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    exchange("pack", folder, limit=4)
+    [first] = (folder / "requests").iterdir()
+    exchange("pack", folder, limit=2)
+    assert first.exists(), "two of its requests are nowhere else"
+    exchange("pack", folder, limit=4, model="other")
+    assert len(list((folder / "requests").iterdir())) == 3, "another model's requests are others"
+    (folder / "requests" / "requests-mine.jsonl").write_text("", encoding="utf-8")
+    exchange("pack", folder, limit=4)
+    left = {path.name for path in (folder / "requests").iterdir()}
+    assert first.name not in left and len(left) == 3 and "requests-mine.jsonl" in left
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda name, body: {"id": "vllm-1", "custom_id": name, "response": {"status_code": 200, "body": body}, "error": None},
+        lambda name, body: {"custom_id": name, "response": {"status_code": 200, "body": body}, "error": {}},
+        lambda name, body: {"custom_id": name, "response": {"status_code": 200, "body": json.dumps(body)}},
+        lambda name, body: {"custom_id": name, "response": body},
+        lambda name, body: {"custom_id": name, "response": json.dumps(body)},
+        lambda name, body: {"custom_id": name, "response": body["choices"][0]["message"]["content"]},
+    ],
+)
+def test_an_answer_is_taken_in_every_form_that_servers_write(shape: Callable, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    exchange("pack", folder, limit=2)
+    [file] = (folder / "requests").iterdir()
+    put_results(folder, [shape(line["custom_id"], reply(line["body"])) for line in lines(file)])
+    assert exchange("unpack", folder, limit=2).counts["accepted"] == 2
+    check_every_answer(folder, 2)
+
+
+@pytest.mark.parametrize(
+    ("row", "passing", "why"),
+    [
+        ({"response": {"status_code": 200, "body": {"error": {"message": "busy", "code": 429}}}}, True, "429 busy"),
+        ({"response": {"status_code": 200, "body": {"choices": []}}}, True, "no choices"),
+        ({"response": {"status_code": 200, "body": "<html>"}}, True, "not JSON"),
+        ({"response": "<html>login</html>"}, True, "not JSON"),
+        ({"response": None, "error": None}, True, "no reason given"),
+        ({"response": {"status_code": 404, "body": None}, "error": {"error": {"message": "no model `x`", "code": 404}}},
+         True, "404 no model `x`"),
+        ({"response": {"status_code": 400, "body": {"detail": [{"msg": "Field required", "loc": ["body", "a"]}]}}},
+         False, "400 Field required (a)"),
+        ({"response": {"status_code": 422, "body": {"error": "{\"error\": {\"message\": \"odd\"}}"}}}, False, "422 odd"),
+    ],
+)  # fmt: skip
+def test_a_failure_is_told_with_its_reason(row: dict, passing: bool, why: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    exchange("pack", folder, limit=1)
+    [file] = (folder / "requests").iterdir()
+    put_results(folder, [row | {"custom_id": line["custom_id"]} for line in lines(file)])
+    outcome = exchange("unpack", folder, limit=1)
+    assert outcome.counts["failed"] == (not passing)
+    assert "All 1 results" not in outcome.summary and why in outcome.summary

@@ -1,5 +1,6 @@
 """A run loses nothing, asks for nothing twice, and ends each image in one state."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -12,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from fake_server import GOOD, FakeServer, completion, error, running
 
 from retinal_lib import Job, UserError
+from retinal_lib.ask.vault import PUT_REPLY, Reply, Vault
 from retinal_lib.run.run_files import FILES
 
 EXPORTS = [name for name in FILES if name != "vault.sqlite"]
@@ -172,28 +175,117 @@ def test_a_server_that_is_down_is_given_up(ask: Callable, server: FakeServer) ->
     assert len(server.asked) == 5 * 6
 
 
-def test_a_body_that_is_no_completion_is_rejected_with_a_reason(ask: Callable, server: FakeServer) -> None:
-    from aiohttp import web
+NO_COMPLETIONS = [
+    ("<html>gateway</html>", "not JSON, it begins with '<html>gateway</html>'"),
+    ("", "the body is empty"),
+    ("[]", "no JSON object"),
+    ("[" * 1000, "not JSON"),
+    ('{"choices": []}', "it has no choices"),
+    ('{"error": {"message": "overloaded"}}', "overloaded"),
+    ('{"error": {"message": "no upstream", "code": 502}}', "502 no upstream"),
+    ('{"choices": [{"message": null}]}', "its first choice has no message"),
+    ('{"choices": [{"message": "hi"}]}', "its first choice has no message"),
+    ('{"choices": [{"error": {"code": 502, "message": "up"}, "message": {"content": ""}}]}', "502 up"),
+    ('data: {"choices": [{"delta": {"content": "User: a?"}}]}\n\n', "the stream is cut"),
+]
 
-    bodies = [
-        "<html>gateway</html>",
-        "[]",
-        '{"choices": []}',
-        '{"error": {"message": "overloaded"}}',
-        '{"choices": [{"message": null}]}',
-    ]
-    images: list[str] = []
 
-    def answer(number: int, body: dict) -> web.Response:
-        text = body["messages"][1]["content"]
-        images.extend([text] if text not in images else [])
-        return web.Response(text=bodies[images.index(text)], content_type="application/json")
+@pytest.mark.parametrize(("body", "why"), NO_COMPLETIONS)
+def test_a_body_that_is_no_completion_is_no_answer(
+    body: str, why: str, ask: Callable, server: FakeServer, tmp_path: Path
+) -> None:
+    server.script = lambda number, _: web.Response(text=body, content_type="application/json")
+    outcome = ask(limit=9)
+    assert len(server.asked) == 5 * 6 and outcome.counts["failed"] == 9, "asked again with pauses, then the run stops"
+    assert "5 requests in a row got no answer after 6 tries each" in outcome.stopped and why in outcome.stopped
+    with sqlite3.connect(tmp_path / "run" / "vault.sqlite") as vault:
+        assert vault.execute("SELECT count(*) FROM replies").fetchone()[0] == 0
+    server.script = lambda number, _: completion()
+    outcome = ask(limit=9)
+    assert outcome.asked == 9 and outcome.counts["accepted"] == 9, "no attempt was used up"
 
-    server.script = answer
-    outcome = ask(limit=5, concurrency=1)
-    assert outcome.counts["rejected"] == 5
-    text = outcome.table.to_string()
-    assert "not JSON" in text and "no chat completion" in text and "overloaded" in text and "empty" in text
+
+def test_an_answer_after_bodies_that_are_none_is_taken(ask: Callable, server: FakeServer) -> None:
+    bodies = [body for body, _ in NO_COMPLETIONS[:5]]
+    server.script = lambda number, _: web.Response(text=bodies[number - 1]) if number <= 5 else completion()
+    outcome = ask(limit=2)
+    assert outcome.counts["accepted"] == 2 and len(server.asked) == 7
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [(401, "refused the key"), ("insufficient_quota", "the quota is spent"), (404, "does not offer model")],
+)
+def test_an_error_under_200_counts_as_what_it_says(code: object, sentence: str, ask: Callable, server: FakeServer) -> None:
+    entry = {"error": {"message": "no", "code": code if isinstance(code, int) else 429, "type": str(code)}}
+    server.script = lambda number, _: web.json_response(entry)
+    assert sentence in ask(limit=3).stopped and len(server.asked) == 1
+
+
+ODD = json.loads(completion().text)
+PARTS = [GOOD[:20], GOOD[20:]]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "\ufeff" + json.dumps(ODD),
+        json.dumps(ODD) + "\n\ndata: [DONE]\n\n",
+        json.dumps(ODD).replace('"index": 0', '"index": 0, "logprobs": NaN'),
+        f"data: {json.dumps(ODD)}\n\ndata: [DONE]",
+        ": comment\n\n"
+        + "".join(f"data: {json.dumps({'model': 'm', 'choices': [{'delta': {'content': part}}]})}\n\n" for part in PARTS)
+        + f"data: {json.dumps({'choices': [], 'usage': ODD['usage']})}\n\ndata: [DONE]",
+    ],
+)
+def test_a_completion_in_odd_clothes_is_an_answer(body: str, ask: Callable, server: FakeServer) -> None:
+    server.script = lambda number, _: web.Response(body=body.encode(), content_type="application/json", charset="utf-8")
+    outcome = ask(limit=1)
+    assert outcome.counts["accepted"] == 1 and len(server.asked) == 1
+    assert outcome.tokens == {"prompt": 100, "completion": 20}, "what was paid can be counted"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *(body for body, _ in NO_COMPLETIONS),
+        json.dumps({"choices": [{"message": {"content": "[" * 1000}}]}),
+        json.dumps({"choices": [{"message": {"content": "[" * 450 + "1" + "]" * 450}}]}),
+        json.dumps({"choices": [{"message": {"content": {"a": 1}}, "finish_reason": [1]}], "model": 3, "usage": [1]}),
+        json.dumps({"choices": [{"message": {"content": [1, {"text": [2]}]}}], "usage": {"prompt_tokens": True}}),
+        '{"choices": [{"message": {"content": "User: \\ud83d"}}]}',
+    ],
+)
+def test_a_stored_reply_that_cannot_be_read_rejects_its_image_alone(
+    raw: str, ask: Callable, server: FakeServer, tmp_path: Path
+) -> None:
+    ask(limit=2)
+    with sqlite3.connect(tmp_path / "run" / "vault.sqlite") as vault:
+        sample = vault.execute("SELECT sample FROM replies ORDER BY sample LIMIT 1").fetchone()[0]
+        vault.execute("UPDATE replies SET raw = ? WHERE sample = ?", (raw, sample))
+        columns = "key, attempt, sample, raw, request_id, channel, server, model"
+        again = f"INSERT INTO replies ({columns}) SELECT {columns.replace('attempt', '?')} FROM replies WHERE sample = ?"
+        vault.execute(again, (2, sample))
+        vault.execute(again.replace("WHERE", "WHERE attempt = 1 AND"), (3, sample))
+    for mode in ("recheck", "direct", "recheck"):
+        outcome = ask(limit=2, mode=mode)
+        assert outcome.counts["accepted"] == 1 and outcome.counts["rejected"] == 1 and len(server.asked) == 2
+
+
+def test_one_text_that_cannot_be_stored_loses_no_other_reply(tmp_path: Path) -> None:
+    async def save(vault: Vault) -> list:
+        keys = [Reply(str(i), 1, "a\udce9" if i == 2 else "a", "{}") for i in range(5)]
+        return await asyncio.gather(*map(vault.save_reply, keys), return_exceptions=True)
+
+    with Vault(tmp_path) as vault:
+        outcomes = asyncio.run(save(vault))
+        assert [type(error) for error in outcomes] == [type(None), type(None), UserError, type(None), type(None)]
+        assert sorted(vault.replies(*"01234")) == ["0", "1", "3", "4"]
+        with pytest.raises(UserError, match="cannot be stored"):
+            vault.write((PUT_REPLY, [Reply("6", 1, "a", "{}"), Reply("7", 1, "\udce9", "{}")]))
+        assert vault.replies("6", "7") == {}, "a transaction that fails leaves nothing"
+        vault.write((PUT_REPLY, [Reply("6", 1, "a", "{}")]))
+        assert "6" in vault.replies("6")
 
 
 def test_the_key_is_nowhere_in_the_files(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from retinal_lib.ask import result_files
 from retinal_lib.ask.batch_ledger import Answer, Batch, BatchLedger, now
+from retinal_lib.ask.result_files import Failures
 from retinal_lib.ask.runner import UnknownAnswer, in_thread
 from retinal_lib.ask.vault import Vault
 from retinal_lib.errors import UserError
@@ -42,6 +43,7 @@ class BatchCollect:
         self.problems: list[str] = []  # of the latest round
         self.queue_full = False  # with requests of others
         self.unknown: dict[UnknownAnswer, None] = {}  # an ordered set
+        self._failures: dict[str, Failures] = {}  # by batch
 
     def open(self) -> list[Batch]:
         """Returns the batches that this server is working on."""
@@ -199,16 +201,27 @@ class BatchCollect:
             path.unlink(missing_ok=True)  # its answers are in the vault
 
     def _store(self, batch: Batch, path: Path) -> int:
-        broken = 0
+        broken, known = 0, set(self.server.refused.changes)
+        failures = self._failures.setdefault(batch.batch_id, Failures())
         for matched in result_files.matched_answers(path, self.ledger, batch):
             broken += len(matched.unreadable)
             self.unknown.update(dict.fromkeys(matched.unknown))
-            self.ledger.store(
+            answers = [
                 (line, answer._replace(problem=self.server.clean(answer.problem)))
                 for line, answer in matched.known
                 if line.state == "open"
-            )
+            ]
+            failures.add(answers)
+            self.ledger.store(result_files.in_new_form(answers, self.teacher, known))
+        if set(self.server.refused.changes) != known:
+            self.ledger.save_refused_options(self.teacher)
         return broken
+
+    @property
+    def failed_results(self) -> tuple[str, ...]:
+        """A sentence on each batch that was fetched and whose results are errors, all or some."""
+        sentences = (failures.sentence(f"of {batch}") for batch, failures in self._failures.items())
+        return tuple(filter(None, sentences))
 
     # --- the end of a batch -----------------------------------------------------------------------------------------
 

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
+import orjson
+
 from retinal_lib.ask.vault import PUT_REPLY, Reply, Vault
+from retinal_lib.teacher.teachers import OpenAITeacher
 
 # states of a batch: packing (nothing was sent), creating (the call that costs money was about to be made), open (the server
 # has it), exchange (the user carries its file), done (everything was fetched), void (it never ran)
@@ -52,19 +55,23 @@ class Line(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The answer to a request: the raw reply, or why there is none and whether the request may be sent again."""
+    """The answer to a request: the raw reply, or why there is none and whether the request may be sent again. `new_form`: in
+    another form than before, since the server refused one of its options. `sha256`: of the line that holds no reply."""
 
     custom_id: str
     raw: str | None
     request_id: str = ""
     problem: str = ""
     retryable: bool = False
+    new_form: bool = False
+    sha256: str = ""
 
 
 _COLUMNS = [f.name for f in fields(Batch)]
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM batches"
 _PUT = f"INSERT OR REPLACE INTO batches VALUES ({', '.join('?' * len(_COLUMNS))})"
 _PUT_LINE = "INSERT OR REPLACE INTO lines VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PUT_NOTE = "INSERT OR REPLACE INTO notes VALUES (?, ?)"
 _MARK = "UPDATE lines SET state = ?, problem = ? WHERE custom_id = ? AND batch = ?"
 _REST = "UPDATE lines SET state = ?, problem = ? WHERE batch = ? AND state = 'open'"
 
@@ -94,7 +101,25 @@ class BatchLedger:
 
     def save_note(self, name: str, value: str) -> None:
         """Stores a note."""
-        self.vault.write(("INSERT OR REPLACE INTO notes VALUES (?, ?)", [(name, value)]))
+        self.vault.write((_PUT_NOTE, [(name, value)]))
+
+    def unread(self, answers: list[tuple[Line, Answer]]) -> list[tuple[Line, Answer]]:
+        """Returns the answers without the failures whose lines were read before, and remembers those that were not: a result
+        file stays in its folder when its failed requests have been packed again, and does not answer those."""
+        failed = {f"result {answer.sha256}" for _, answer in answers if answer.raw is None}
+        new = {name for name in failed if not self.note(name)}
+        if new:
+            self.vault.write((_PUT_NOTE, [(name, "read") for name in sorted(new)]))
+        return [pair for pair in answers if pair[1].raw is not None or f"result {pair[1].sha256}" in new]
+
+    def recall_refused_options(self, teacher: OpenAITeacher) -> None:
+        """Gives the teacher the options that its server refused in earlier runs."""
+        if stored := self.note(_refused_options(teacher)):
+            teacher.server.refused.changes |= {name: tuple(change) for name, change in orjson.loads(stored).items()}
+
+    def save_refused_options(self, teacher: OpenAITeacher) -> None:
+        """Stores the options that the teacher's server refused so far."""
+        self.save_note(_refused_options(teacher), orjson.dumps(teacher.server.refused.changes).decode())
 
     # --- batches ----------------------------------------------------------------------------------------------------
 
@@ -151,7 +176,7 @@ class BatchLedger:
         """Stores raw replies and the states of their lines in one transaction. Stored replies are not changed."""
         replies, marks, origins = [], [], self.origins()
         for line, answer in answers:
-            state = RETRYABLE if answer.retryable else REJECTED
+            state = NEVER_SUBMITTED if answer.new_form else RETRYABLE if answer.retryable else REJECTED
             if answer.raw is not None:
                 state = "answered"
                 replies.append(
@@ -164,6 +189,16 @@ class BatchLedger:
         """Records that a batch is done; requests without an answer failed for this reason."""
         batch.state = "done"
         self.vault.write(_saved(batch), (_REST, [(RETRYABLE, problem, batch.number)]))
+
+    def is_replaced(self, batch: Batch) -> bool:
+        """Says whether each request of a batch has its reply, or is in a later batch whose answers are still to come."""
+        query = (
+            "SELECT 1 FROM lines AS line WHERE batch = ? "
+            "AND NOT EXISTS (SELECT 1 FROM replies WHERE key = line.key AND attempt = line.attempt) "
+            "AND NOT EXISTS (SELECT 1 FROM lines AS later JOIN batches ON number = later.batch WHERE later.batch > line.batch "
+            "AND custom_id = line.custom_id AND batches.state IN ('exchange', 'creating', 'open')) LIMIT 1"
+        )
+        return not any(self.vault.rows(query, batch.number))
 
     def missing(self, batch: Batch) -> int:
         """Counts the requests of a batch that have no answer yet."""
@@ -197,6 +232,10 @@ class BatchLedger:
         """Stores why the images of a batch that could not be submitted are pending."""
         change = "UPDATE samples SET state = 'pending', reason = ? WHERE id IN (SELECT sample FROM lines WHERE batch = ?)"
         self.vault.write((change, [(why, batch.number)]))
+
+
+def _refused_options(teacher: OpenAITeacher) -> str:
+    return f"options refused by {teacher.server.name} for {teacher.model}"
 
 
 def _saved(batch: Batch) -> tuple[str, list[tuple]]:

@@ -66,6 +66,7 @@ class BatchSubmit(BatchCollect):
             over_budget=self._writer.budget.exhausted,
             problems=tuple(self.problems),
             unknown=tuple(self.unknown),
+            failed_results=self.failed_results,
         )
 
     def _more(self) -> bool:

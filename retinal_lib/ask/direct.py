@@ -63,6 +63,7 @@ class Direct:
             over_budget=self.budget.exhausted,
             problems=tuple(filter(None, problems)),
             unknown=tuple(self._collect.unknown) if self._collect else (),
+            failed_results=self._collect.failed_results if self._collect else (),
         )
 
     async def _work(self, images: Iterator[PlannedImage], turn: asyncio.Lock) -> None:
@@ -126,7 +127,10 @@ class Direct:
                         return None
                     reserved = bound
                 self._asked += 1
+                refused = len(self.teacher.notes)
                 raw, request_id = await self.teacher.ask(request)
+                if len(self.teacher.notes) > refused:
+                    BatchLedger(self.vault).save_refused_options(self.teacher)
             reply = Reply(row.key, attempt, row.id, raw, request_id, "direct", *self.teacher.origin)
             await self.vault.save_reply(reply)
             paid = self._paid(raw)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from retinal_lib import paths
 from retinal_lib.ask import result_files
+from retinal_lib.ask.batch_ledger import Batch
 from retinal_lib.ask.request_files import EXPORTED_REASON, RequestFileWriter
+from retinal_lib.ask.result_files import Failures
 from retinal_lib.ask.runner import Change, Plan, Progress, RunResult, UnknownAnswer, in_thread
 from retinal_lib.ask.vault import Vault
 from retinal_lib.check.findings import is_error
@@ -76,21 +78,32 @@ class PackMode(PlanPass):
         super().__init__(new_writer(packed_reason=EXPORTED_REASON), folder)
 
     def _pass(self, plan: Plan) -> RunResult:
-        for old in self.ledger.batches("exchange", "packing"):
-            self.ledger.mark_never_ran(old)
-        folder = self.folder / REQUESTS
-        for path in folder.glob("requests-*.jsonl"):
-            path.unlink()
+        folder, earlier = self.folder / REQUESTS, self.ledger.batches("exchange")
+        for killed in self.ledger.batches("packing"):
+            self._remove(killed)
         for batch in self.writer.files(plan(), folder, "requests-{}.jsonl"):
             batch.state = "exchange"
             self.ledger.save(batch)
-        packed, files = self.writer.packed, self.ledger.batches("exchange")
+        for batch in earlier:
+            if self.ledger.is_replaced(batch):
+                self._remove(batch)
+        files = [batch for batch in self.ledger.batches("exchange") if (folder / batch.file).is_file()]
+        packed, kept = self.writer.packed, [batch for batch in earlier if batch.number in {b.number for b in files}]
         notes = (
-            f"{count(packed, 'request')} {are(packed)} packed in {count(len(files), 'file')} in {paths.display_path(folder)}.",
+            f"{count(packed, 'request')} {are(packed)} packed in {count(len(files) - len(kept), 'file')} in "
+            f"{paths.display_path(folder)}.",
+            *(
+                f"{batch.file} is kept: not all of its answers are here, and not all of its requests were packed again."
+                for batch in kept
+            ),
             f"Send them to a server, put the result files into {paths.display_path(self.folder / RESULTS)}, "
             "run with -p mode unpack.",
         )
         return RunResult(notes=notes)
+
+    def _remove(self, batch: Batch) -> None:
+        (self.folder / REQUESTS / batch.file).unlink(missing_ok=True)
+        self.ledger.mark_never_ran(batch)
 
 
 class UnpackMode(PlanPass):
@@ -101,7 +114,8 @@ class UnpackMode(PlanPass):
         self._results = results or folder / RESULTS
         self._unknown: dict[UnknownAnswer, None] = {}
         self._unreadable: list[str] = []
-        self._stored, self._models = 0, set[str]()
+        self._stored, self._models, self._failures = 0, set[str](), Failures()
+        self._refused = set(writer.teacher.server.refused.changes)  # options, before these results
 
     def _pass(self, plan: Plan) -> RunResult:
         files = sorted(self._results.rglob("*.jsonl")) if self._results.is_dir() else []
@@ -111,8 +125,10 @@ class UnpackMode(PlanPass):
             self._store(path)
         super()._pass(plan)
         where = paths.display_path(self._results)
+        failed = self._failures.sentence(f"in {where}")
         return RunResult(
-            no_result="" if self._stored else f"no answer in {where} belongs to a request of this run",
+            no_result="" if self._stored else failed or f"no answer in {where} belongs to a request of this run",
+            failed_results=(failed,) if failed else (),
             unknown=tuple(self._unknown),
             unreadable=tuple(self._unreadable),
             notes=tuple(self._notes(where)),
@@ -128,11 +144,15 @@ class UnpackMode(PlanPass):
         for matched in result_files.matched_answers(path, self.ledger):
             self._unreadable += matched.unreadable
             self._unknown.update(dict.fromkeys(matched.unknown))
-            new = [
+            self._failures.add(matched.known)
+            wanted = [
                 (line, answer)
                 for line, answer in matched.known
                 if line.state != "answered" and (answer.raw is not None or line.state == "open")
             ]
+            new = self.ledger.unread(wanted)
             self._stored += sum(answer.raw is not None for _, answer in new)
             self._models.update(origins[line.batch][1] for line, _ in new)
-            self.ledger.store(new)
+            self.ledger.store(result_files.in_new_form(new, self.writer.teacher, self._refused))
+        if set(self.writer.teacher.server.refused.changes) != self._refused:
+            self.ledger.save_refused_options(self.writer.teacher)

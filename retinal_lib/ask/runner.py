@@ -71,6 +71,7 @@ class RunResult:
     no_result: str = ""  # why no image got an answer, where the user can do something about it
     problems: tuple[str, ...] = ()  # why some batches could not be fetched
     unknown: tuple[UnknownAnswer, ...] = ()
+    failed_results: tuple[str, ...] = ()  # sentences on results that are errors instead of answers
     unreadable: tuple[str, ...] = ()  # lines of result files that hold no answer
     notes: tuple[str, ...] = ()  # sentences for the user
     changes: tuple[Change, ...] = ()  # of mode recheck

@@ -131,7 +131,7 @@ class Vault:
         self._writer = self._open()
         self._reader = self._open()
         self._pending: list[tuple[str, tuple, asyncio.Future | None]] = []
-        self._broken: UserError | None = None
+        self._broken: BaseException | None = None
         self._lock = threading.Lock()  # one transaction at a time
         self._writing: asyncio.Task | None = None
 
@@ -177,8 +177,7 @@ class Vault:
     def write(self, *changes: tuple[str, Iterable[tuple]]) -> None:
         """Executes statements, each with its rows, in one transaction; returns when it is on disk. UserError: the vault cannot
         be written."""
-        if broken := self._transact(changes):
-            raise broken
+        self._transact(changes)
 
     def save_states(self, rows: Iterable[ImageState]) -> None:
         """Stores the states of images; returns when they are on disk. UserError: as `write`."""
@@ -238,19 +237,23 @@ class Vault:
     async def _write_queue(self) -> None:
         while self._pending:
             batch, self._pending = self._pending, []
-            # shielded: a transaction that has begun in the thread ends, whatever is cancelled here
-            outcome = await asyncio.shield(asyncio.to_thread(self._commit, batch))
-            self._broken = self._broken or outcome
-            for _, _, done in batch:
+            outcomes = [await self._commit(batch)] * len(batch)
+            if len(batch) > 1 and outcomes[0]:  # what cannot be stored keeps nothing else from it
+                outcomes = [await self._commit([change]) for change in batch]
+            for (_, _, done), error in zip(batch, outcomes, strict=True):
+                self._broken = self._broken or error
                 if done is not None and not done.done():
-                    done.set_result(None) if outcome is None else done.set_exception(outcome)
+                    done.set_result(None) if error is None else done.set_exception(error)
 
-    def _commit(self, batch: list[tuple[str, tuple, asyncio.Future | None]]) -> UserError | None:
-        return self._transact(
-            (statement, [values for same, values, _ in batch if same is statement]) for statement in (PUT_REPLY, _PUT_STATE)
-        )
+    async def _commit(self, batch: list[tuple[str, tuple, asyncio.Future | None]]) -> BaseException | None:
+        """Stores changes in one transaction; returns the error where that fails."""
+        by_statement = [(same, [row for other, row, _ in batch if other is same]) for same in (PUT_REPLY, _PUT_STATE)]
+        # shielded: a transaction that has begun in the thread ends, whatever is cancelled here
+        writing = asyncio.shield(asyncio.to_thread(self._transact, by_statement))
+        [outcome] = await asyncio.gather(writing, return_exceptions=True)
+        return outcome
 
-    def _transact(self, changes: Iterable[tuple[str, Iterable[tuple]]]) -> UserError | None:
+    def _transact(self, changes: Iterable[tuple[str, Iterable[tuple]]]) -> None:
         with self._lock:
             try:
                 self._writer.execute("BEGIN IMMEDIATE")
@@ -258,12 +261,14 @@ class Vault:
                     self._writer.executemany(statement, rows)
                 self._writer.execute("COMMIT")
             except sqlite3.Error as error:
+                raise UserError(
+                    f"{self.path} cannot be written ({error}); free some space and run again: nothing stored is lost"
+                ) from error
+            except (UnicodeEncodeError, OverflowError) as error:
+                raise UserError(f"{self.path}: a text or number cannot be stored ({error}); nothing stored is lost") from error
+            finally:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
-                return UserError(
-                    f"{self.path} cannot be written ({error}); free some space and run again: nothing stored is lost"
-                )
-        return None
 
 
 _plain, _nested = attrgetter(*_COLUMNS[: -len(_NESTED)]), attrgetter(*_NESTED)

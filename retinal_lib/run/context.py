@@ -38,6 +38,11 @@ class RunContext:
         """True where the teacher sees the pictures."""
         return self.asks_server and self.settings.images == "send"
 
+    @property
+    def concurrency(self) -> int:
+        """How many requests are sent at once: a small server on this machine has one place, where others would only wait."""
+        return self.settings.concurrency or (1 if self.asks_server and self.teacher.server.local else 10)
+
     def estimate(self) -> cost.Estimate:
         """Returns an estimate of the tokens and cost of requests, to which none is added yet."""
         kind = self.settings.style or self.settings.track

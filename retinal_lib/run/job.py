@@ -73,10 +73,19 @@ class Job(DatasetJob):
         return self.summary_table(
             track=" ".join(filter(None, [settings.track, settings.style])),
             teacher=f"{teacher.name}: {teacher.model}{server}",
+            **self._at_once,
             mode="dry run: nothing is sent" if settings.dry_run else settings.mode + (", waiting" if settings.wait else ""),
             **{"images sent": "yes" if self.context.sends_images else "no, facts only"},
             terms=f"{self.source['licence']}; may be sent to a remote server: {self.page.may_send}",
         )
+
+    @property
+    def _at_once(self) -> dict[str, str]:
+        if not self.context.asks_server or self.settings.mode != "direct":
+            return {}
+        why = " (a server on this machine; set concurrency if it answers several at a time)"
+        text = f"{self.context.concurrency}{'' if self.settings.concurrency or not self.teacher.server.local else why}"
+        return {"requests at once": f"{text}, each waited for up to {self.teacher.server.timeout_s:,.0f} seconds"}
 
     def case(self, image: Image | str) -> Case:
         """Returns an image with the facts that this run uses. UserError: it is unknown or skipped."""
@@ -189,7 +198,7 @@ class Job(DatasetJob):
             "prompts": [{"sha256": files.sha256(t), "images": used.get(files.sha256(t), 0), "text": t} for t in texts],
             "inputs": inputs,
             "rows_without_image": self.data.rows_without_image,
-            "notes": self.notes,
+            "notes": [*self.notes, *self.teacher.notes],
             "settings": json.loads(self.settings.model_dump_json(exclude={"out_dir"})),
             "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
         }

@@ -24,6 +24,8 @@ from retinal_lib.teacher.teachers import OpenAITeacher
 def runner(context: RunContext, vault: Vault) -> Runner:
     """Makes the runner for a run's mode. UserError: what was spent so far cannot be counted against its budget."""
     settings, folder = context.settings, context.folder
+    if context.asks_server:
+        BatchLedger(vault).recall_refused_options(context.teacher)
     if settings.dry_run:
         return DryRun(_closed_writer(context, vault, "would be asked for"), folder)
     if settings.mode == "batch":
@@ -37,7 +39,7 @@ def runner(context: RunContext, vault: Vault) -> Runner:
     slow = settings.images == "send" or context.page.kind("boxes") is not None
     collect = BatchCollect(vault, context.teacher, folder) if context.asks_server else None
     budget, limits = _budget(context, vault), _attempt_limits(settings)
-    return Direct(vault, context.teacher, budget, settings.concurrency, limits, slow, collect)
+    return Direct(vault, context.teacher, budget, context.concurrency, limits, slow, collect)
 
 
 def _writer(

@@ -239,7 +239,7 @@ class Tally:
             self._context.folder,
             settings.max_failed,
             tuple(PendingBatch(b.server, b.batch_id, b.status or "validating", b.lines) for b in batches),
-            tuple(_notes(result, settings, batches, own_server, pending, state)),
+            (*_notes(result, settings, batches, own_server, pending, state), *self._context.teacher.notes),
             result.no_result if pending and not self._counts["accepted"] else "",
             "run with -p mode direct to ask again for what failed" if settings.mode == "batch" else Outcome.again,
         )
@@ -266,6 +266,7 @@ def _notes(
         yield f"{limit}: {pending} images are not asked. Raise budget_usd to go on."
     elif pending and settings.mode in ("pack", "unpack"):
         yield from result.notes
+    yield from result.failed_results
     if number := len(result.unknown):
         first = ", ".join(f"{name} ({file}, line {line})" for name, file, line in result.unknown[:3])
         answers, were = ("answer belongs", "was") if number == 1 else ("answers belong", "were")

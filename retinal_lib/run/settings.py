@@ -33,7 +33,8 @@ class Settings(BaseModel):
     start: Whole = Field(0, ge=0)
     limit: Whole | None = Field(None, ge=1)
     images: Literal["none", "send"] = "none"
-    concurrency: Whole = Field(10, ge=1, le=1000)
+    concurrency: Whole | None = Field(None, ge=1, le=1000)  # None: 10, and 1 at a server on this machine
+    timeout_s: Number | None = Field(None, gt=0, le=86400)  # for one answer; None: 600, and 3,600 at a server on this machine
     wait: bool = False
     results: Path | None = None
     dry_run: bool = False

@@ -126,7 +126,10 @@ def _from_json(text: str) -> list[tuple[str, str]]:
     before = text[: text.index("```")] if fences else body[: start.start()] if start else ""
     if start is None or _LABEL.search(before):
         return []
-    return [part for content in _documents(body[start.start() :]) for part in _entries(content)]
+    try:
+        return [part for content in _documents(body[start.start() :]) for part in _entries(content)]
+    except RecursionError as error:
+        raise Unparsable("its JSON is nested too deeply") from error
 
 
 def _documents(text: str) -> list[object]:

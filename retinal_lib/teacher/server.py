@@ -1,13 +1,15 @@
 """Calls to OpenAI-compatible servers: address, key, and repeated tries."""
 
 import asyncio
+import datetime
 import email.utils
 import json
+import math
 import os
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -16,24 +18,32 @@ from urllib.parse import urlsplit
 import openai
 
 try:  # the SDK's HTTP client, whose errors end a download
-    from httpx2 import TransportError
+    from httpx2 import ReadTimeout, TransportError
 except ImportError:  # versions of the SDK before 3
-    from httpx import TransportError
+    from httpx import ReadTimeout, TransportError
 
 from retinal_lib.errors import UserError
+from retinal_lib.teacher import completion
+from retinal_lib.teacher.completion import Failure, NoCompletion
+from retinal_lib.teacher.refused_options import RefusedOptions
 
 RETRIES = 6  # tries of one call while the server cannot answer: about half a minute in all
 RATE_RETRIES = 30  # tries of one call while the server asks to wait
-LONGEST_PAUSE = 120.0  # seconds
+UNANSWERED = 5  # calls in a row without an answer, after which nothing more is asked
+TIMED_OUT = 3  # the same, where each call took as long as it may
+LONGEST_PAUSE = 120.0  # seconds between two tries, where the server does not say how long
+LONGEST_WAIT = 900.0  # seconds; a server that asks for more, such as until its daily quota is renewed, stops the run
+TIMEOUT, LOCAL_TIMEOUT = 600.0, 3600.0  # seconds for an answer; a small server on this machine may take long for one
 DEFAULT_SERVER = "https://api.openai.com/v1"
 NO_SERVER = "files that are carried by hand"  # the server's name where requests are written to files and no address is set
 T = TypeVar("T")
+_DAILY = re.compile(r"per[-_ ]?day|daily", re.IGNORECASE)
 _RAW = {"headers": {"X-Stainless-Raw-Response": "true"}}  # the SDK then returns the raw answer
 UNEXPECTED_ANSWER = "the server's answer is not that of an OpenAI-compatible API; check OPENAI_BASE_URL (does it end in /v1?)"
 
 
 class ChatReply(NamedTuple):
-    """The raw body of a chat completion, and the server's id of it."""
+    """A chat completion's JSON as it is stored, and the server's id of it."""
 
     raw: str
     request_id: str
@@ -41,6 +51,10 @@ class ChatReply(NamedTuple):
 
 class RequestFailed(Exception):
     """Raised where a request got no answer; the message says why. The next run sends it again."""
+
+
+class Refused(RequestFailed):
+    """Raised where the server refused a request for what is in it."""
 
 
 class NotFound(RequestFailed):
@@ -93,14 +107,18 @@ def without_login(address: str) -> str:
 
 class Server:
     """A server; the key comes from OPENAI_API_KEY alone. With `file_exchange` or `dry_run` it is never called.
-    `note` says what calls are waiting for, for the progress line; `backoff` is in seconds.
+    `note` says what calls are waiting for, for the progress line; `backoff` is in seconds, and so is `timeout_s`: how long
+    one answer may take, by default 600, and 3,600 at a server on this machine. `refused` are the options that it refused.
 
     UserError: the address is no http address, or there is no key for a server on another machine.
     """
 
-    def __init__(self, file_exchange: bool = False, dry_run: bool = False, backoff: float = 1.0):
-        self._address, self.backoff, self.note = address(), backoff, ""
+    def __init__(
+        self, file_exchange: bool = False, dry_run: bool = False, backoff: float = 1.0, timeout_s: float | None = None
+    ):
+        self._address, self.backoff, self.note, self.refused = address(), backoff, "", RefusedOptions()
         self.local = is_loopback(self._address)
+        self.timeout_s = timeout_s or (LOCAL_TIMEOUT if self.local else TIMEOUT)
         self._key = os.environ.get("OPENAI_API_KEY", "").strip()
         self.name = NO_SERVER if file_exchange and has_no_address() else without_login(self._address)
         if not self._key and not self.local and not file_exchange and not dry_run:
@@ -115,7 +133,11 @@ class Server:
         if self._client is None:
             http = openai.DefaultAioHttpClient(follow_redirects=False, trust_env=not self.local)
             self._client = openai.AsyncOpenAI(
-                api_key=self._key or "none", base_url=self._address, max_retries=0, http_client=http
+                api_key=self._key or "none",
+                base_url=self._address,
+                max_retries=0,
+                http_client=http,
+                timeout=openai.Timeout(self.timeout_s, connect=5.0),
             )
         return self._client
 
@@ -141,6 +163,9 @@ class Server:
             except openai.APIStatusError as error:
                 (reason, pause), must_wait = self._refused(error, patient), error.status_code == 429
                 limit = RATE_RETRIES if must_wait else RETRIES
+            except _Unanswered as error:
+                (reason, pause), must_wait = self._unanswered(error), error.status == 429
+                limit = RATE_RETRIES if must_wait else RETRIES
             except (openai.APIConnectionError, TransportError) as error:
                 reason, pause, must_wait = self.clean(f"the server could not be reached ({_cause(error)})"), None, False
             except json.JSONDecodeError:
@@ -152,19 +177,42 @@ class Server:
                 raise DeliveryUnknown(reason)
             if trial < limit:
                 await self._wait(trial, reason, pause)
+        raise self._given_up(reason, f"after {trial} tries each", f"tried {trial} times", UNANSWERED)
+
+    def _given_up(self, reason: str, each: str, tried: str, most: int) -> RequestFailed | Unreachable:
+        """Counts a call that got no answer, and returns the error to raise."""
         self._failed_calls += 1
-        if self._failed_calls >= 5:
-            raise Unreachable(
-                f"{self._failed_calls} requests in a row got no answer after {trial} tries each; the last: {reason}"
-            )
-        raise RequestFailed(f"{reason}; tried {trial} times")
+        if self._failed_calls >= most:
+            return Unreachable(f"{self._failed_calls} requests in a row got no answer {each}; the last: {reason}")
+        return RequestFailed(f"{reason}; {tried}")
 
     async def chat(self, body: dict) -> ChatReply:
-        """Posts a chat completion and returns the raw answer. NotFound, RequestFailed, RunStopped."""
+        """Posts a chat completion and returns its JSON; an option that the server refuses is sent under its other name, or left
+        out. NotFound, RequestFailed, RunStopped."""
+        while True:
+            sent = self.refused.apply(body)
+            try:
+                return await self.call(lambda client, sent=sent: self._chat(client, sent))
+            except Refused as error:
+                if not self.refused.add(str(error), sent):
+                    raise
+
+    async def _chat(self, client: openai.AsyncOpenAI, body: dict) -> ChatReply:
         # the SDK's plain post: chat.completions.create checks each message's type first, which takes as long as the rest of
         # a request, and refuses options that only other servers have
-        response = await self.call(lambda client: client.post("/chat/completions", body=body, cast_to=object, options=_RAW))
-        return ChatReply(response.text, response.headers.get("x-request-id", ""))
+        try:
+            response = await client.post("/chat/completions", body=body, cast_to=object, options=_RAW)
+        except openai.APITimeoutError as error:
+            if not isinstance(error.__cause__, ReadTimeout):
+                raise  # it may not have arrived
+            # not sent again: the server may be working on it still, and would do the work twice
+            reason = f"no answer within {self.timeout_s:,.0f} seconds; pass a larger timeout_s, or a smaller concurrency"
+            raise self._given_up(reason, "in time", "not sent again in this run", TIMED_OUT) from error
+        try:
+            answer = completion.parse(response.text)
+        except NoCompletion as error:
+            raise _Unanswered(error, response.headers) from error
+        return ChatReply(answer.raw, response.headers.get("x-request-id", ""))
 
     async def get(self, path: str, patient: bool = False, **query: object) -> dict:
         """Returns the JSON object at a path; a bare list is put under `data`. RequestFailed, NotFound, RunStopped."""
@@ -222,19 +270,30 @@ class Server:
 
     def _refused(self, error: openai.APIStatusError, patient: bool) -> tuple[str, float | None]:
         """The reason for a temporary refusal, and the pause that the server asks for. RequestFailed, NotFound, RunStopped."""
-        status, code = error.status_code, str(error.code or error.type or "")
-        message = self.clean(f"{status} {_message(error)}")
-        if status in (401, 402, 403):
-            raise RunStopped(f"the server refused the key ({message}); check OPENAI_API_KEY, then run again") from error
-        if status == 429 and ("quota" in code or "billing" in code):
-            raise RunStopped(
-                f"the quota is spent ({message}); raise it, then run again: nothing answered is asked again"
-            ) from error
+        try:
+            return self._refusal(error.status_code, _failure(error), error.response.headers, patient)
+        except (RequestFailed, RunStopped) as hopeless:
+            raise hopeless from error
+
+    def _unanswered(self, error: "_Unanswered") -> tuple[str, float | None]:
+        """The same for an error that came as if it were an answer (status 200)."""
+        if error.status:
+            return self._refusal(error.status, error.failure, error.headers)
+        reason = self.clean(f"the server's answer is no chat completion ({error})")
+        return reason, _retry_after(error.headers)
+
+    def _refusal(self, status: int, failure: Failure, headers: Mapping, patient: bool = False) -> tuple[str, float | None]:
+        message, pause = self.clean(f"{status} {failure.message}"), _retry_after(headers)
+        spent = status == 402 or (status == 429 and re.search("quota|billing", f"{failure.code} {failure.kind}"))
+        if spent or (pause or 0) > LONGEST_WAIT or (status == 429 and pause is None and _DAILY.search(message)):
+            raise RunStopped(_not_now(status, message, pause))
+        if status in (401, 403):
+            raise RunStopped(f"the server refused the key ({message}); check OPENAI_API_KEY, then run again")
         if status in (408, 409, 425, 429) or status >= 500 or (patient and status == 404):
-            return f"the server answered {message}", _retry_after(error.response.headers)
+            return f"the server answered {message}", pause
         if status == 404 or 300 <= status < 400:
-            raise NotFound(message) from error
-        raise RequestFailed(f"the server refused the request ({message})") from error
+            raise NotFound(message)
+        raise Refused(f"the server refused the request ({message})")
 
     def clean(self, text: str) -> str:
         """Returns a text for users: one line, without the key."""
@@ -244,14 +303,29 @@ class Server:
         return without_login(re.sub(r"\b(sk-|Bearer )[\w*.-]{8,}", r"\1[key]", text))[:300]
 
 
-def _message(error: openai.APIStatusError) -> str:
-    body = error.body if isinstance(error.body, dict) else {}
-    return str(body.get("message") or _text(error) or error.response.reason_phrase)[:200]
+class _Unanswered(Exception):
+    """Raised for an answer with status 200 that is no chat completion; `status` is that of the error in it, 0 without one."""
+
+    def __init__(self, why: NoCompletion, headers: Mapping):
+        super().__init__(str(why))
+        self.headers, self.failure = headers, why.failure or Failure()
+        self.status = self.failure.status
 
 
-def _text(error: openai.APIStatusError) -> str:
+def _failure(error: openai.APIStatusError) -> Failure:
     # the body of a refused download was not read
-    return error.response.text if error.response.is_stream_consumed else ""
+    text = error.response.text if error.response.is_stream_consumed else ""
+    found = completion.failure(text if text.strip().startswith(("{", "[")) else error.body)
+    return found._replace(message=(found.message or text or error.response.reason_phrase)[:200])
+
+
+def _not_now(status: int, message: str, pause: float | None) -> str:
+    """Why a server answers nothing for long, and when to go on."""
+    what = "the quota is spent" if status in (402, 429) else "the server answers nothing"
+    if (pause or 0) <= LONGEST_WAIT:
+        return f"{what} ({message}); raise it, or wait until it is renewed, then run again: nothing answered is asked again"
+    when = datetime.datetime.now().astimezone() + datetime.timedelta(seconds=min(pause, 366 * 86400))
+    return f"{what} until {when:%d %b %H:%M} ({message}); run again then: nothing answered is asked again"
 
 
 def _cause(error: BaseException) -> str:
@@ -275,4 +349,4 @@ def _retry_after(headers: object) -> float | None:
             return None
     except (ValueError, TypeError):
         return None
-    return min(max(seconds, 0.0), LONGEST_PAUSE)
+    return max(seconds, 0.0) if math.isfinite(seconds) else None

@@ -3,17 +3,17 @@
 import asyncio
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
-
-import orjson
 
 from retinal_lib import images as picture
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Case
 from retinal_lib.reply_text import chat_answer
-from retinal_lib.teacher import cost, offline
+from retinal_lib.teacher import completion, cost, offline
+from retinal_lib.teacher.completion import NoCompletion
 from retinal_lib.teacher.cost import TokenLimit
 from retinal_lib.teacher.server import NotFound, RequestFailed, RunStopped, Server
 
@@ -63,13 +63,14 @@ class ParsedReply:
 
 class Teacher(Protocol):
     """A teacher. `identity` is all that changes its answers besides the messages, `origin` the server and model that are stored
-    with a reply, `note` what it is waiting for."""
+    with a reply, `note` what it is waiting for; `notes` are sentences for the user."""
 
     name: str
     model: str
     identity: dict
     origin: tuple[str, str] = ("", "")
     note: str = ""
+    notes: Sequence[str] = ()
 
     async def ask(self, request: Request) -> tuple[str, str]:
         """Returns the raw reply and the server's id of it. RequestFailed, RunStopped."""
@@ -105,12 +106,20 @@ class OpenAITeacher:
 
     name = "openai"
 
-    def __init__(self, model: str | None, options: dict | None = None, file_exchange: bool = False, dry_run: bool = False):
+    def __init__(
+        self,
+        model: str | None,
+        options: dict | None = None,
+        file_exchange: bool = False,
+        dry_run: bool = False,
+        timeout_s: float | None = None,
+    ):
         if not model:
             raise UserError(
                 "the openai teacher needs a model, such as -p model gpt-4o-mini, or the name your own server gives it"
             )
-        self.model, self.options, self.server = model, options or {}, Server(file_exchange, dry_run)
+        self.model, self.options = model, options or {}
+        self.server = Server(file_exchange, dry_run, timeout_s=timeout_s)
         clashing = sorted({"model", "messages", "stream", "n", "api_key", "extra_headers", "extra_query"} & set(self.options))
         if clashing:
             raise UserError(
@@ -126,6 +135,11 @@ class OpenAITeacher:
     def note(self) -> str:
         """What calls are waiting for, for the progress line."""
         return self.server.note
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """A sentence on each option that is not sent as it was set, since the server refused it."""
+        return self.server.refused.notes
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -143,7 +157,7 @@ class OpenAITeacher:
         messages = [{"role": "system", "content": request.system}, {"role": "user", "content": content}]
         for reply, answer in request.turns:
             messages += [{"role": "assistant", "content": reply}, {"role": "user", "content": answer}]
-        return {"model": self.model, "messages": messages, **self.options}
+        return {"model": self.model, "messages": messages, **self.server.refused.apply(self.options)}
 
     def token_limit(self, request: Request) -> TokenLimit:
         """Returns the highest number of tokens that a request and its answer can have, by prices.yaml and options."""
@@ -154,7 +168,7 @@ class OpenAITeacher:
         return TokenLimit(prompt, self.answer_bound)
 
     async def ask(self, request: Request) -> tuple[str, str]:
-        """Returns the raw body of the server's answer and its request id. RequestFailed, RunStopped."""
+        """Returns the chat completion and the server's id of it. RequestFailed, RunStopped."""
         body = await asyncio.to_thread(self.body, request) if request.picture else self.body(request)
         try:
             return await self.server.chat(body)
@@ -166,17 +180,16 @@ class OpenAITeacher:
     def read(self, raw: str) -> ParsedReply:
         """Parses a chat completion: its text, or why it is unusable: cut, refused, empty, or no completion."""
         try:
-            body = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            return ParsedReply(problem="the reply is not JSON")
-        if not isinstance(body, dict):
-            return ParsedReply(problem="the reply is no chat completion")
-        tokens, model = _tokens(body.get("usage")), str(body.get("model") or "")
-        choices = body.get("choices")
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            why = self.server.clean(json.dumps(body["error"])) if body.get("error") else "it has no choices"
-            return ParsedReply(problem=f"the reply is no chat completion: {why}", model=model, tokens=tokens)
-        return ParsedReply(*chat_answer(choices[0], "max_tokens under `request`"), model, tokens)
+            body = completion.parse(raw).body
+        except NoCompletion as error:
+            problem = self.server.clean(f"the reply is no chat completion: {error}")
+            return ParsedReply(problem=problem, model=_model(error.body), tokens=_tokens(error.body.get("usage")))
+        answer = chat_answer(body["choices"][0], "max_tokens under `request`")
+        return ParsedReply(*answer, _model(body), _tokens(body.get("usage")))
+
+
+def _model(body: dict) -> str:
+    return model if isinstance(model := body.get("model"), str) else ""
 
 
 def _tokens(usage: object) -> dict[str, int]:
@@ -185,11 +198,11 @@ def _tokens(usage: object) -> dict[str, int]:
     details = usage.get("prompt_tokens_details")
     counted = {"prompt": usage.get("prompt_tokens"), "completion": usage.get("completion_tokens")}
     counted["cached"] = details.get("cached_tokens") if isinstance(details, dict) else None
-    return {name: number for name, number in counted.items() if isinstance(number, int) and number >= 0}
+    return {name: number for name, number in counted.items() if type(number) is int and number >= 0}
 
 
 def make(settings: object) -> Teacher:
     """Makes the teacher that settings name. UserError: no model, or no key for a server elsewhere."""
     if settings.teacher == "offline":
         return OfflineTeacher(settings.seed)
-    return OpenAITeacher(settings.model, settings.request, settings.file_exchange, settings.dry_run)
+    return OpenAITeacher(settings.model, settings.request, settings.file_exchange, settings.dry_run, settings.timeout_s)
