@@ -102,11 +102,12 @@ def run(tmp_path: Path, batches: FakeBatches) -> Callable:
 
     def run(**parameters: object) -> object:
         given = {"dataset": "ODIR", "teacher": "openai", "model": "m", "mode": "batch", "out_dir": str(tmp_path / "run")}
-        limits = parameters.pop("batch", {})
+        limits, options = parameters.pop("batch", {}), parameters.pop("request", {})
         if given.get("mode") == parameters.get("mode", "batch"):
             given["wait"] = True
         chosen = settings.load(**given | parameters)
-        job = Job(chosen.model_copy(update={"batch": chosen.batch.model_copy(update={"poll_seconds": 0, **limits})}))
+        limits = chosen.batch.model_copy(update={"poll_seconds": 0, **limits})
+        job = Job(chosen.model_copy(update={"batch": limits, "request": options}))
         job.teacher.server.backoff = 0.0
         return job.run()
 

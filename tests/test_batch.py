@@ -519,6 +519,25 @@ def test_batches_at_another_server_are_told_of(run: Callable, batches: FakeBatch
     assert f"Set OPENAI_BASE_URL to {batches.url} and run again" in outcome.summary and "same command" not in outcome.summary
 
 
+def test_options_that_lines_are_refused_for_are_renamed_or_left_out(run: Callable, batches: FakeBatches) -> None:
+    def line(name: str, body: dict) -> dict | None:
+        if refused := next((option for option in ("max_tokens", "temperature", "top_p", "seed") if option in body), None):
+            return failure(
+                400, f"Unsupported parameter: '{refused}' is not supported with this model.", "unsupported_parameter"
+            )
+        return None
+
+    batches.line = line
+    options = {"max_tokens": 700, "temperature": 0.7, "top_p": 0.9, "seed": 1}
+    outcome = run(limit=3, request=options)
+    assert outcome.counts["accepted"] == 3 and set(batches.billed.values()) == {1}
+    assert len(batches.batches) == 5, "one for each option, and the last is answered"
+    assert {line["body"].get("max_completion_tokens") for line in batches.uploaded} == {None, 700}
+    assert "The server refused the option temperature" in outcome.summary
+    assert "All 3 results of batch_1 are errors instead of answers; the reason: the server refused" in outcome.summary
+    assert run(limit=4, request=options).asked == 1 and len(batches.batches) == 6, "remembered in the run's folder"
+
+
 # --- direct and batch together ---------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -253,3 +254,126 @@ def test_an_interrupted_run_lets_go_and_goes_on_later(ask: Callable, server: Fak
     thread.join()
     server.hold.set()
     assert ask().counts["accepted"] == 4
+
+
+# --- slow and small servers, refused options, quotas -------------------------------------------------------------------------
+
+
+def test_a_server_on_this_machine_is_asked_one_at_a_time_unless_told_otherwise(
+    ask: Callable, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(limit=6)
+    assert server.most_in_flight == 1
+    job = Job.load(dataset="RFMiD", teacher="openai", model="m")
+    assert job.context.concurrency == 1 and job.teacher.server.timeout_s == 3600
+    assert "1 (a server on this machine; set concurrency" in job.table.to_string()
+    assert Job.load(dataset="RFMiD", teacher="openai", model="m", concurrency=7).context.concurrency == 7
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://api.example.org/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-0")
+    job = Job.load(dataset="RFMiD", teacher="openai", model="m")
+    assert job.context.concurrency == 10 and job.teacher.server.timeout_s == 600
+
+
+def test_an_answer_that_takes_too_long_is_not_asked_for_twice(ask: Callable, server: FakeServer) -> None:
+    server.hold = threading.Event()
+    outcome = ask(limit=9, timeout_s=0.05)
+    assert len(server.asked) == 3, "each request once, then the run stops"
+    assert "3 requests in a row got no answer in time; the last: no answer within 0.05 seconds" in outcome.stopped
+    assert "pass a larger timeout_s" in outcome.stopped and outcome.counts["failed"] == 9
+    server.hold.set()
+    assert ask(limit=9).counts["accepted"] == 9
+
+
+def openai_refuses(*names: str) -> Callable:
+    """A script that refuses options as OpenAI's reasoning models do."""
+
+    def script(number: int, body: dict) -> object:
+        if name := next((name for name in names if name in body), ""):
+            hint = "Use 'max_completion_tokens' instead." if name == "max_tokens" else ""
+            message = f"Unsupported parameter: '{name}' is not supported with this model. {hint}".strip()
+            return error(400, message, "unsupported_parameter")
+        return completion()
+
+    return script
+
+
+def with_options(**options: object) -> Callable:
+    """Runs ODIR's sample with request options, as params/ODIR.yaml sets them; retries wait no time."""
+    from retinal_lib.run import settings
+
+    def run(**parameters: object) -> object:
+        chosen = settings.load(**{"dataset": "ODIR", "teacher": "openai", "model": "m", "limit": 4} | parameters)
+        job = Job(chosen.model_copy(update={"request": options}))
+        job.teacher.server.backoff = 0.0
+        return job.run()
+
+    return run
+
+
+def test_refused_options_are_renamed_or_left_out_once_and_said(server: FakeServer, tmp_path: Path) -> None:
+    server.script = openai_refuses("max_tokens", "temperature")
+    run = with_options(max_tokens=700, temperature=0.7, top_p=0.9)
+    outcome = run(out_dir=str(tmp_path / "run"), concurrency=3)
+    assert outcome.counts["accepted"] == 4
+    assert server.asked[-1]["max_completion_tokens"] == 700 and server.asked[-1]["top_p"] == 0.9
+    assert not {"max_tokens", "temperature"} & set(server.asked[-1])
+    assert outcome.summary.count("The server refused the option max_tokens (400 Unsupported parameter") == 1
+    assert "sent as max_completion_tokens." in outcome.summary and "sent without it." in outcome.summary
+    asked = len(server.asked)
+    outcome = run(out_dir=str(tmp_path / "run"), limit=6)
+    assert len(server.asked) == asked + 2, "remembered in the run's folder, and its answers count as before"
+    assert "The server refused the option temperature" in outcome.summary
+    assert "sent without it" in (tmp_path / "run" / "manifest.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("status", "entry", "gone"),
+    [
+        (400, {"error": {"message": "Unsupported value", "param": "temperature", "code": "unsupported_value"}}, "temperature"),
+        (400, {"error": {"message": "litellm.UnsupportedParamsError: gpt-5 models don't support temperature=0.7.",
+                         "type": "None", "param": "None", "code": "400"}}, "temperature"),
+        (400, {"error": {"message": "Unrecognized request argument supplied: seed"}}, "seed"),
+        (422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]},
+         "seed"),
+        (400, {"error": {"message": "max_tokens is too large: 700. This model supports at most 512 tokens."}}, None),
+        (400, {"error": {"message": "user messages with pictures are not supported"}}, None),
+        (400, {"error": {"message": "temperature must be at most 1"}}, None),
+    ],
+)  # fmt: skip
+def test_refusals_of_options_are_told_from_others(
+    status: int, entry: dict, gone: str | None, server: FakeServer, tmp_path: Path
+) -> None:
+    from aiohttp import web
+
+    server.script = lambda number, body: completion() if gone and gone not in body else web.json_response(entry, status=status)
+    outcome = with_options(temperature=0.7, seed=1, max_tokens=700, user="u")(out_dir=str(tmp_path / "run"), limit=2)
+    assert outcome.counts["accepted"] == (2 if gone else 0)
+    assert len(server.asked) == (3 if gone else 2)
+
+
+def test_the_limit_of_an_answer_is_never_left_out(server: FakeServer, tmp_path: Path) -> None:
+    server.script = openai_refuses("max_tokens", "max_completion_tokens")
+    outcome = with_options(max_tokens=700)(out_dir=str(tmp_path / "run"), limit=1)
+    assert outcome.counts["failed"] == 1 and len(server.asked) == 2
+    assert "'max_completion_tokens' is not supported" in outcome.table.to_string()
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (lambda: error(429, "Daily limit", "rate_limit_exceeded", **{"retry-after": "86400"}),
+         r"the quota is spent until \d\d \w{3} \d\d:\d\d \(429 Daily limit\); run again then: nothing answered is asked"),
+        (lambda: error(429, "spent", "insufficient_quota"), r"the quota is spent \(429 spent\); raise it, or wait until it is"),
+        (lambda: error(402, "Insufficient Balance"), r"the quota is spent \(402 Insufficient Balance\)"),
+        (lambda: error(429, "Rate limit exceeded: free-models-per-day"), r"the quota is spent \(429 Rate limit"),
+        (lambda: error(503, "maintenance", **{"retry-after": "7200"}), r"the server answers nothing until \d\d \w{3} \d\d"),
+        (lambda: error(429, "odd", **{"retry-after": "99999999999999"}), "the quota is spent until"),
+    ],
+)  # fmt: skip
+def test_a_long_wait_stops_the_run_in_a_sentence(answer: Callable, sentence: str, ask: Callable, server: FakeServer) -> None:
+    server.script = lambda number, body: completion() if number == 1 else answer()
+    outcome = ask(limit=9)
+    assert re.search(sentence, outcome.stopped) and outcome.counts["accepted"] == 1
+    assert len(server.asked) == 2
+    with pytest.raises(UserError, match="more than max_failed"):
+        outcome.require()

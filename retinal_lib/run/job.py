@@ -85,7 +85,7 @@ class Job(DatasetJob):
             return {}
         why = " (a server on this machine; set concurrency if it answers several at a time)"
         text = f"{self.context.concurrency}{'' if self.settings.concurrency or not self.teacher.server.local else why}"
-        return {"requests at once": f"{text}, each waited for up to {self.teacher.server.timeout_s:,.0f} seconds"}
+        return {"requests at once": f"{text}, each waited for up to {self.teacher.server.timeout_s:,g} seconds"}
 
     def case(self, image: Image | str) -> Case:
         """Returns an image with the facts that this run uses. UserError: it is unknown or skipped."""

@@ -206,7 +206,7 @@ class Server:
             if not isinstance(error.__cause__, ReadTimeout):
                 raise  # it may not have arrived
             # not sent again: the server may be working on it still, and would do the work twice
-            reason = f"no answer within {self.timeout_s:,.0f} seconds; pass a larger timeout_s, or a smaller concurrency"
+            reason = f"no answer within {self.timeout_s:,g} seconds; pass a larger timeout_s, or a smaller concurrency"
             raise self._given_up(reason, "in time", "not sent again in this run", TIMED_OUT) from error
         try:
             answer = completion.parse(response.text)
