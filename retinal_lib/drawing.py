@@ -19,7 +19,7 @@ from matplotlib.patches import Ellipse
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from retinal_lib import files
+from retinal_lib import files, images
 
 # yellow, mint, pink, periwinkle, purple: any two differ by at least 30 (CIE 1976) for normal, red-, green- and blue-blind
 # eyes alike; tests/test_figures.py measures it
@@ -110,6 +110,14 @@ def sentence(text: str) -> Figure:
         axes.axis("off")
         axes.text(0, 0.5, text, va="center", fontsize=8, transform=axes.transAxes)
     return note
+
+
+def tell_drawn(fig: Figure, drawn: object) -> Figure:
+    """Writes above a figure that its eyes are drawn, where `drawn` is true, and returns the figure."""
+    if drawn:
+        fig.set_figheight(fig.get_figheight() + 0.2)
+        fig.suptitle(images.DRAWN, x=0.005, ha="left", fontsize=7, color=ALARM)
+    return fig
 
 
 def show(axes: Axes, pixels: np.ndarray, title: str = "", below: str = "") -> None:

@@ -30,7 +30,7 @@ def cases(items: Sequence[Case], titles: Sequence[str] | None = None) -> Figure:
             parts = [(ASPECTS[a], case.clauses(a)) for a in case.aspects]
             _text(axes[1], parts)
         drawing.legend(figure, hues.items())
-    return figure
+    return drawing.tell_drawn(figure, images.drawn_among(case.path for case in items))
 
 
 def conversations(items: Sequence[tuple[Path, str, list[dict[str, str]]]]) -> Figure:
@@ -43,7 +43,7 @@ def conversations(items: Sequence[tuple[Path, str, list[dict[str, str]]]]) -> Fi
         for axes, (path, title, turns) in zip(rows, items, strict=True):
             _picture(axes[0], path, title)
             _text(axes[1], [("Q" if t["from"] == "human" else "A", t["value"].replace(f"\n{IMAGE}", "")) for t in turns])
-    return figure
+    return drawing.tell_drawn(figure, images.drawn_among(path for path, _, _ in items))
 
 
 def boxes(facts: Iterable[Fact]) -> list[Fact]:

@@ -1,5 +1,6 @@
 """Figures: colours that can be told apart, boxes that fall on their lesions, and files to print and to send."""
 
+import html
 import itertools
 import json
 import re
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retinal_lib import drawing, figures, load_dataset
+from retinal_lib import Job, drawing, figures, load_dataset
 from retinal_lib import images as picture
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.lesions import boxes
 from retinal_lib.dataset.lesions.boxes import Cluster
 from retinal_lib.explore import overlay, sheets
+from retinal_lib.explore.boxes_job import BoxJob
+from retinal_lib.explore.explore import Explore
 from retinal_lib.explore.overlay import Layer, Overlay
 
 # linear RGB as seen by eyes without red, green or blue cones (Machado et al. 2009, severity 1)
@@ -206,3 +209,17 @@ def test_the_picture_lies_under_its_boxes(seen: list[Overlay]) -> None:
     thumb = np.asarray(picture.load_upright(shown.path, 480))
     assert np.array_equal(made.axes[0].images[0].get_array(), thumb)
     assert not made.axes[0].collections and made.axes[1].collections
+
+
+def test_every_figure_and_sheet_of_drawn_eyes_says_so(tmp_path: Path) -> None:
+    job = BoxJob.load(dataset="IDRiD_seg", limit=2, out_dir=str(tmp_path))
+    review, explored = job.look(job.run(workers=1)), Explore.load(dataset="IDRiD_seg", limit=2)
+    run = Job.load(dataset="IDRiD_seg", limit=2, out_dir=str(tmp_path / "run"))
+    shown = [review.sheet, review.panels, run.show(run.first(1)), run.run().show(1)]
+    shown += [explored.label_chart, explored.measurement_chart, explored.example_chart, explored.lesion_chart]
+    assert [figure.get_suptitle() for figure in shown] == [picture.DRAWN] * len(shown)
+    review.save()
+    sheet = html.unescape((tmp_path / "sheet.html").read_text(encoding="utf-8"))
+    assert picture.DRAWN in sheet and job.page.citation not in sheet and job.page.licence not in sheet
+    assert "drawn_sample" in (tmp_path / "boxes.json").read_text(encoding="utf-8").split("\n")[0]
+    assert explored.table.loc["citation", ""] == "none" and job.page.licence not in explored.table.loc["licence", ""]

@@ -11,7 +11,7 @@ from retinal_lib.drawing import Axes, Figure
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate import metrics
 from retinal_lib.evaluate.scored_answers import ScoredAnswer
-from retinal_lib.images import load_upright
+from retinal_lib.images import drawn_among, load_upright
 
 _SIDE, _COLUMNS = 220, 4  # pixels of a picture, pictures in a row
 
@@ -29,7 +29,8 @@ def confusions(groups: dict[str, Sequence[ScoredAnswer]]) -> Figure:
             _matrix(panel, title, answers)
         for panel in axes[len(groups) :]:
             panel.axis("off")
-    return figure
+    pictures = (Path(answer.image) for answers in groups.values() for answer in answers)
+    return drawing.tell_drawn(figure, drawn_among(pictures))
 
 
 def classes(answers: Sequence[ScoredAnswer]) -> list[object]:
@@ -71,4 +72,4 @@ def gallery(wrong: Sequence[ScoredAnswer]) -> Figure:
             text = textwrap.wrap(f"answer: {answer.text}", 40)[:3]
             lines = [f"{answer.model}: {answer.dataset}, {answer.subject}", f"reference: {answer.reference}", *text]
             panel.set_title("\n".join(lines), fontsize=8, loc="left", parse_math=False)
-    return figure
+    return drawing.tell_drawn(figure, drawn_among(Path(answer.image) for answer in wrong))

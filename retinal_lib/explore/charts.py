@@ -81,7 +81,7 @@ def examples(classes: dict[str, list[tuple[str, Path]]], columns: int) -> Figure
                 at += len(pictures)
             for panel in panels[at:]:
                 panel.axis("off")
-    return figure
+    return drawing.tell_drawn(figure, images.drawn_among(thumbs))
 
 
 def _lines(classes: dict[str, list], columns: int) -> list[list[tuple[str, list]]]:

@@ -138,7 +138,7 @@ class Explore(DatasetJob):
         bars = {
             label.title: [(_class_text(c, label), len(images)) for c, images in label.classes.items()] for label in self.classes
         }
-        return drawing.bars(bars, len(self.usable))
+        return drawing.tell_drawn(drawing.bars(bars, len(self.usable)), self.drawn)
 
     # --- problems -------------------------------------------------------------------------------------------------
 
@@ -188,7 +188,8 @@ class Explore(DatasetJob):
     def measurement_chart(self) -> drawing.Figure:
         """Histograms of the main measurements, with their plausible ranges."""
         features = [measurements.feature(column) for column in measurement_table.MAIN]
-        return charts.histograms([(feature, *self.measured.of(feature)) for feature in features])
+        figure = charts.histograms([(feature, *self.measured.of(feature)) for feature in features])
+        return drawing.tell_drawn(figure, self.drawn)
 
     @property
     def outliers(self) -> pd.DataFrame:
@@ -240,7 +241,7 @@ class Explore(DatasetJob):
     @property
     def lesion_chart(self) -> drawing.Figure:
         """The lesion map as a figure."""
-        return charts.lesion_map(self.lesions)
+        return drawing.tell_drawn(charts.lesion_map(self.lesions), self.drawn)
 
     # --- files ----------------------------------------------------------------------------------------------------
 

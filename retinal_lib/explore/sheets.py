@@ -42,7 +42,7 @@ def panels(image: Overlay, insets: int = _INSETS) -> Figure:
             for letter, (x, y) in zip(ascii_lowercase, centres, strict=False):
                 drawing.point(axes[2], x * pixels.shape[1], y * pixels.shape[0], letter)
         drawing.legend(figure, _legend([image], counted=True))
-    return figure
+    return drawing.tell_drawn(figure, images.drawn_among([image.path]))
 
 
 def contact(overlays: Sequence[Overlay], columns: int = 4, order: bool = True) -> Figure:
@@ -63,7 +63,7 @@ def contact(overlays: Sequence[Overlay], columns: int = 4, order: bool = True) -
         for panel in axes.flat[len(overlays) :]:
             panel.axis("off")
         drawing.legend(figure, _legend(overlays))
-    return figure
+    return drawing.tell_drawn(figure, images.drawn_among(image.path for image in overlays))
 
 
 def image_pair(image: Overlay) -> Figure:
@@ -160,6 +160,8 @@ def write(overlays: Sequence[Overlay], file: Path, title: str, note: str = "", o
     if order:
         pairs = [pairs[i] for i in overlay.rank_for_review([image for image, _ in pairs])]
     overlays = [image for image, _ in pairs]
+    if images.drawn_among(image.path for image in overlays):
+        note = f"{images.DRAWN}. {note}"
     html = display.render(
         "explore/sheet.html",
         title=title,

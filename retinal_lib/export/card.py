@@ -35,7 +35,7 @@ def write_card(folder: Path) -> Path:
         counts=manifest["counts"],
         with_automorph=any("Macular_Features" in name or "results_ensemble" in name for name in manifest["inputs"]),
         splits=_splits(folder / SPLITS),
-        pictures=_pictures(folder, manifest["survey"]),
+        pictures=_pictures(folder, manifest["survey"], dataset["drawn_sample"]),
         survey=manifest["survey"],
         checks=checks,
         after_repair={(row["kind"], row["severity"]): row["conversations"] for row in checks["after_repair"]},
@@ -70,7 +70,7 @@ def _splits(path: Path) -> str:
     return ", ".join(f"{number} {split}" for split, number in sorted(counts.items()))
 
 
-def _pictures(folder: Path, survey: dict) -> dict[str, str]:
+def _pictures(folder: Path, survey: dict, drawn: bool) -> dict[str, str]:
     """Draws the distributions as PNG files beside the card; title -> file name."""
     pictures = {}
     for title, counts, name in (
@@ -79,6 +79,7 @@ def _pictures(folder: Path, survey: dict) -> dict[str, str]:
     ):
         if counts:
             bars = [(str(key), number) for key, number in counts.items()]
-            (file,) = drawing.save(drawing.bars({title: bars}, max_bars=_MAX_BARS), folder / name, ("png",))
+            figure = drawing.tell_drawn(drawing.bars({title: bars}, max_bars=_MAX_BARS), drawn)
+            (file,) = drawing.save(figure, folder / name, ("png",))
             pictures[title] = file.name
     return pictures

@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from retinal_lib import display
+from retinal_lib import display, images
 from retinal_lib.conversation import IMAGE
 from retinal_lib.errors import UserError
 from retinal_lib.files import atomic_write
@@ -101,10 +101,11 @@ def sheet(session: ReviewSession, file: Path, limit: int | None = None) -> int:
     network, and returns their number. UserError: the run was repeated since, or the page cannot be written."""
     chosen = session.chosen
     samples = chosen[: min(_MAX_SAMPLES, limit or _MAX_SAMPLES)]
+    drawn = f". {images.DRAWN}" if any(run.job.drawn for run in session.runs) else ""
     html = display.render(
         "review/sheet.html",
         title=", ".join(dict.fromkeys(run.name for run in session.runs)),
-        count=f"{display.count(len(samples), 'sample')} of {len(chosen):,}",
+        count=f"{display.count(len(samples), 'sample')} of {len(chosen):,}{drawn}",
         rows=_rows(session, samples),
     )
     with atomic_write(file) as page:
