@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from retinal_lib import UserError, reply_text
-from retinal_lib.check import form
+from retinal_lib.check import conversation_check, form
 from retinal_lib.conversation import to_llava
 from retinal_lib.evaluate import scored_answers
+from retinal_lib.facts import Case, Fact, Source
 from retinal_lib.inference.server_model import ServerModel
 from retinal_lib.reply_text import NoAnswer, answer
 from retinal_lib.teacher.reply_parser import Unparsable, parse
@@ -246,6 +247,8 @@ def test_a_reply_with_thoughts_is_accepted_without_them_and_a_cut_one_is_not(ask
 
 
 def test_a_draft_before_the_conversation_is_found_by_its_questions() -> None:
-    turns = to_llava(parse(f"Draft:\n{TALK}\n\nNow the final version:\n\n{TALK}"))
-    found = form.check([(part["from"], part["value"]) for part in turns], None, None)
-    assert [(f.kind, f.turn, f.part) for f in found] == [("form_repeated", 3, "question"), ("form_repeated", 4, "question")]
+    talk = to_llava(parse(f"Draft:\n{TALK}\n\nNow the final version:\n\n{TALK}"))
+    eye = Fact("eye", "eye", "left", "", "this is the left eye", Source("labels.csv", "1", "Eye"))
+    case = Case("mine", "1", "1.png", Path("1.png"), "all", None, "left", (eye,), ())
+    found = [f for f in conversation_check.check(talk, case, "instruction") if f.kind == "coverage_twice"]
+    assert [(f.severity, f.turn) for f in found] == [("error", 3), ("error", 4)]

@@ -1,7 +1,6 @@
 """The form of a conversation: order of messages, place of the image, turns, length, cut answers, and mentions of AI or data."""
 
 import re
-from collections.abc import Iterator
 
 from retinal_lib import reply_text
 from retinal_lib.check.findings import ERROR, WARNING, Finding
@@ -51,7 +50,7 @@ def check(parts: list[tuple[str, str]], track: str | None, style: str | None) ->
     """Returns what is wrong with the form of (from, value) parts; the kinds begin with 'form'."""
     if not parts:
         return [_finding("form_empty", 1, "the conversation is empty")]
-    findings = [*_order(parts), *_image(parts), *_turns(parts, track), *_repeated(parts)]
+    findings = [*_order(parts), *_image(parts), *_turns(parts, track)]
     for i, (who, value) in enumerate(parts):
         text = value.replace(IMAGE, " " * len(IMAGE))  # spans stay those of the value
         if not text.strip():
@@ -104,16 +103,6 @@ def _turns(parts: list[tuple[str, str]], track: str | None) -> list[Finding]:
     expected = str(low) if low == high else f"{low} to {high}"
     last = 2 * max(1, min(count, high)) - 2
     return [_finding("form_turns", last, f"the number of turns is {count}, but should be {expected}", severity=severity)]
-
-
-def _repeated(parts: list[tuple[str, str]]) -> Iterator[Finding]:
-    """Finds questions that are asked again word for word, as where a reply holds a draft before the conversation."""
-    first: dict[str, int] = {}
-    for i, (who, value) in enumerate(parts):
-        question = " ".join(value.replace(IMAGE, "").casefold().split())
-        if who == "human" and question and first.setdefault(question, i) != i:
-            earlier = first[question] // 2 + 1
-            yield _finding("form_repeated", i, f"turn {i // 2 + 1} asks word for word what turn {earlier} asks", who=who)
 
 
 def _length(parts: list[tuple[str, str]], style: str | None) -> list[Finding]:
