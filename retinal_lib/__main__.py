@@ -52,7 +52,7 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
 
     argument = add("survey", _survey, "measures repetition, variety and balance of runs, and what a blind reader could guess")
     argument("folders", nargs="+", **_RUN)
-    argument("--images", type=paths.resolve, help="the folder that image names are relative to; finds near-identical pictures")
+    argument("--images", type=paths.resolve, help="the folder of the dataset; finds near-identical pictures")
 
     argument = add("card", _card, "writes a run's dataset card, card.md, and its figures")
     argument("folder", **_RUN)

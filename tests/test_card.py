@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from retinal_lib import Job, UserError
+from retinal_lib.__main__ import main
 from retinal_lib.export import card
 
 
@@ -41,3 +42,9 @@ def test_a_broken_manifest_is_said_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"run": "ODIR instruction"}', encoding="utf-8")
     with pytest.raises(UserError, match="made by an earlier version; run it again"):
         card.write_card(tmp_path)
+
+
+def test_the_survey_finds_pictures_in_the_dataset_s_folder(tmp_path: Path) -> None:
+    job = Job.load(dataset="IDRiD", limit=2, out_dir=str(tmp_path))
+    job.run()
+    assert "of pictures nearly the same, of 2:" in main(["survey", str(tmp_path), "--images", str(job.data.root)])

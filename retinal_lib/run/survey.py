@@ -16,6 +16,8 @@ from retinal_lib.conversation import Conversation, Turn
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.files import read_jsonl
+from retinal_lib.run import run_files
+from retinal_lib.run.dataset_job import dataset_of_run, picture_files
 
 _SENTENCE = re.compile(r"[^.!?\n]+(?:\.\d[^.!?\n]*)*[.!?]?")
 _WORD = re.compile(r"[a-zµ]+|\d+(?:\.\d+)?|%")
@@ -121,13 +123,16 @@ def near_pictures(names: list[str], hashes: np.ndarray, limit: int = NEAR) -> li
 def of_runs(folders: Iterable[Path], pictures: Path | None = None) -> str:
     """Returns the measures of finished runs together as JSON. With `pictures`, the folder to which image names are relative,
     lists nearly equal pictures too. UserError: a folder has no finished run, or a picture cannot be read."""
-    survey, names = Survey(), {}
+    survey, files = Survey(), {}
     for folder in folders:
+        names = {}
         for conversation, traces in _accepted(folder):
             survey.add(conversation.turns, traces)
             names[conversation.image] = None
+        if pictures is not None:
+            files |= _files(folder, names, pictures)
     text = json.dumps(survey.report(), ensure_ascii=False, indent=2)
-    return text if pictures is None else "\n".join([text, *_compared(pictures, list(names))])
+    return text if pictures is None else "\n".join([text, *_compared(files)])
 
 
 def _accepted(folder: Path) -> Iterator[tuple[Conversation, list[dict]]]:
@@ -140,11 +145,20 @@ def _accepted(folder: Path) -> Iterator[tuple[Conversation, list[dict]]]:
         raise UserError(f"{paths.display_path(folder)} holds no finished run ({error}); pass the folder of one") from error
 
 
-def _compared(root: Path, names: list[str]) -> Iterator[str]:
-    hashes = []
+def _files(folder: Path, names: Iterable[str], root: Path) -> dict[str, Path]:
+    """The file of each image of a run: under its name in `root`, or as its dataset lies there."""
+    files = {name: root / name for name in names}
+    if any(file.is_file() for file in files.values()) or not (folder / run_files.MANIFEST).is_file():
+        return files
+    found = picture_files(*dataset_of_run(folder, root))
+    return {name: found.get(name, file) for name, file in files.items()}
+
+
+def _compared(files: dict[str, Path]) -> Iterator[str]:
+    names, hashes = list(files), []
     with display.Bar(len(names), "pictures") as bar:
-        for done, name in enumerate(names, start=1):
-            hashes.append(images.perceptual_hash(root / name))
+        for done, file in enumerate(files.values(), start=1):
+            hashes.append(images.perceptual_hash(file))
             bar.show(done)
     pairs = near_pictures(names, np.array(hashes))
     yield f"{count(len(pairs), 'pair')} of pictures nearly the same, of {len(names):,}:"
