@@ -107,12 +107,14 @@ def answer(
     Files, options and continuing are as in `inference.answer_files.answer`; `loading` holds arguments for `load_model`,
     such as {"vision_tower": …}. UserError: as there, or Ray is not installed.
     """
-    from retinal_lib.inference.loading import identity
+    from retinal_lib.inference.loading import SERVER, identity
 
     entries = question_files.read(question_file, image_folder)
     loading = loading or {}
     model_identity = identity(model_name, loading.get("vision_tower"), loading.get("mm_projector"))
-    model = SimpleNamespace(identity=model_identity, notes={})  # the workers load the model itself
+    model = SimpleNamespace(
+        identity=model_identity, notes={}, own_defaults=str(model_name).startswith(SERVER)
+    )  # the workers load the model itself
 
     def ask(_: object, images: Sequence[ImageQuestions], chat: Options) -> Iterator[tuple[object, list[str] | UserError]]:
         items = [{"id": i.key, "image": str(i.image), "questions": list(i.questions)} for i in images]

@@ -237,7 +237,8 @@ def test_a_server_answers_turn_by_turn(server: FakeServer, eye: Path) -> None:
     model = ServerModel("gpt-x")
     assert model.answer([["a", "b<image>"], "c"], eye, max_new_tokens=7) == [["Answer 1", "Answer 3"], "Answer 1"]
     body = next(b for b in server.asked if len(b["messages"]) == 3)
-    assert body["model"] == "gpt-x" and body["max_tokens"] == 7 and body["temperature"] == 0
+    assert body["model"] == "gpt-x" and body["max_tokens"] == 7
+    assert not {"temperature", "seed"} & set(body), "only what the user set"
     assert body["messages"][0]["content"][1]["image_url"]["url"].startswith("data:image/jpeg;base64,")
     assert body["messages"][2]["content"] == [{"type": "text", "text": "b"}]
     assert body["messages"][1] == {"role": "assistant", "content": "Answer 1"}
@@ -278,6 +279,36 @@ def test_images_that_may_not_be_sent_stay_here(eye: Path, tmp_path: Path, monkey
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     with pytest.raises(UserError, match="ODIR: the challenge's terms are not confirmed"):
         Infer.load(model_name="openai:m", question_file=str(file), out_dir=str(tmp_path))
+
+
+def test_refused_options_are_changed_and_said_and_one_is_asked_at_a_time(server: FakeServer, eye: Path, tmp_path: Path) -> None:
+    def refuse(number: int, body: dict) -> object:
+        if name := next((name for name in ("max_tokens", "temperature") if name in body), ""):
+            return error(400, f"Unsupported parameter: '{name}' is not supported with this model.", "unsupported_parameter")
+        return completion("Left.")
+
+    server.script = refuse
+    asked = entries(tmp_path, ("eye.png", "a"), ("eye.png", "b"), ("eye.png", "c"))
+    found = answers.answer(ServerModel("m"), asked, tmp_path / "a.jsonl", temperature=0.2, max_new_tokens=9)
+    assert not found.failed and len(server.asked) == 3 + 2 and server.asked[-1]["max_completion_tokens"] == 9
+    assert "The server refused the option max_tokens" in found.notes[0] and len(found.notes) == 2
+    assert server.most_in_flight == 1
+
+
+def test_what_is_no_completion_is_no_answer_of_a_server(server: FakeServer, eye: Path, tmp_path: Path) -> None:
+    from aiohttp import web
+
+    asked = entries(tmp_path, *[("eye.png", str(i)) for i in range(7)])
+    server.script = lambda number, body: web.json_response({"error": {"message": "overloaded", "code": 503}})
+    model = ServerModel("m")
+    model._server.backoff = 0.0
+    with pytest.raises(UserError, match=r"5 requests in a row got no answer after 6 tries each; the last: .*503 overloaded"):
+        answers.answer(model, asked, tmp_path / "a.jsonl")
+    server.script = lambda number, body: completion("Left.")
+    assert answers.answer(ServerModel("m"), asked, tmp_path / "a.jsonl").asked == 7
+    server.script = lambda number, body: error(404, "no such model")
+    with pytest.raises(UserError, match="does not offer model 'other'"):
+        answers.answer(ServerModel("other"), asked, tmp_path / "b.jsonl")
 
 
 @pytest.mark.parametrize(

@@ -166,9 +166,10 @@ def _row(entry: Entry, answers: list[str] | UserError, key: str) -> dict:
     return row | {"qa_pairs": [{"question": question, "answer": text} for question, text in pairs], "key": key}
 
 
-def _settings(model: Answerer, options: Options) -> str:
+def _settings(model: Answerer, chosen: Options) -> str:
     """All that changes the answers: a file is not continued with another model or other options."""
-    given = {name: value for name, value in options.given.items() if name != "batch_size"}
+    options = chosen.given if model.own_defaults else chosen.all
+    given = {name: value for name, value in options.items() if name != "batch_size"}
     return json.dumps({"model": model.identity, **given}) + "\n"
 
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.inference.llava import conversation_forms
@@ -11,7 +11,7 @@ from retinal_lib.inference.llava import conversation_forms
 @dataclass(frozen=True)
 class Options:
     """How questions are asked. `temperature` 0 is greedy; with `stop` False an answer runs on to `max_new_tokens` tokens, as in
-    the released script.
+    the released script. `chosen` are the names of those that were given.
 
     >>> Options.of(max_new_tokens=64, seed=None)
     Options(conv_mode='simple', max_new_tokens=64, temperature=0.0, seed=0, batch_size=8, stop=True)
@@ -23,15 +23,17 @@ class Options:
     seed: int = 0
     batch_size: int = 8
     stop: bool = True
+    chosen: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     @classmethod
     def of(cls, **given: object) -> "Options":
         """Makes options of keywords; None counts as not given. UserError: an unknown option, or an impossible value."""
-        known = [field.name for field in fields(cls)]
+        known = [option.name for option in fields(cls) if option.repr]
         for name in given:
             if name not in known:
                 raise unknown("option", name, known)
-        options = cls(**{name: value for name, value in given.items() if value is not None})
+        given = {name: value for name, value in given.items() if value is not None}
+        options = cls(**given, chosen=frozenset(given))
         conversation_forms.form(options.conv_mode)
         for name, least in (("max_new_tokens", 1), ("batch_size", 1), ("temperature", 0)):
             value = getattr(options, name)
@@ -40,9 +42,14 @@ class Options:
         return options
 
     @property
-    def given(self) -> dict[str, object]:
+    def all(self) -> dict[str, object]:
         """All options by name."""
-        return asdict(self)
+        return {option.name: getattr(self, option.name) for option in fields(self) if option.repr}
+
+    @property
+    def given(self) -> dict[str, object]:
+        """The options that were given, by name."""
+        return {name: value for name, value in self.all.items() if name in self.chosen}
 
     def with_changes(self, **given: object) -> "Options":
         """Makes options that differ in the given ones. UserError: as in `of`."""
@@ -70,6 +77,7 @@ class Answerer(ABC):
     runs_on: str
     notes: dict[str, str]  # image -> how the model sees it otherwise than its owner may expect
     remote = False  # whether images leave this machine
+    own_defaults = False  # whether it decides itself on options that are not given
 
     @abstractmethod
     def length(self, asked: ImageQuestions) -> int:

@@ -38,6 +38,7 @@ class InferParameters(Parameters):
     temperature: Number | None = None
     max_new_tokens: Whole | None = None
     batch_size: Whole | None = None
+    timeout_s: Number | None = Field(None, gt=0, le=86400)
     device: str = "auto"
     dtype: str = "auto"
     quantize: str | None = None
@@ -132,12 +133,22 @@ class Infer:
             "image": paths.display_path(self.image),
             "question file": f"{len(self.entries)} entries, {sum(len(e.questions) for e in self.entries)} questions",
             "conversation form": options.conv_mode,
-            "answers": f"greedy, at most {options.max_new_tokens} tokens"
-            if not options.temperature
-            else f"sampled at temperature {options.temperature}, seed {options.seed}",
+            "answers": self._manner,
             "answers file": paths.display_path(self.answers_file),
         }
         return FullTable({"": rows.values()}, index=list(rows))
+
+    @property
+    def _manner(self) -> str:
+        options = self.options
+        if self.model.own_defaults:
+            sent = [
+                f"{name} {options.given[name]}" for name in ("temperature", "max_new_tokens", "seed") if name in options.given
+            ]
+            return f"{', '.join(sent) or 'no option is sent'}; all else as the server has it"
+        if not options.temperature:
+            return f"greedy, at most {options.max_new_tokens} tokens"
+        return f"sampled at temperature {options.temperature}, seed {options.seed}"
 
     def ask(self) -> OneAnswer:
         """Asks about the one image. UserError: there is no answer."""
@@ -185,7 +196,7 @@ def _first(entries: Sequence[Entry]) -> Path:
 
 
 def _model(given: InferParameters) -> Answerer:
-    options = given.model_dump(include={"vision_tower", "mm_projector", "device", "dtype", "quantize"})
+    options = given.model_dump(include={"vision_tower", "mm_projector", "device", "dtype", "quantize", "timeout_s"})
     if given.model_name is not None:
         return load_model(given.model_name, **options)
     with needs_torch():

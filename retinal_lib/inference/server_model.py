@@ -13,21 +13,27 @@ from retinal_lib.errors import UserError
 from retinal_lib.inference.batching import Answerer, ImageQuestions, NoMoreAnswers, Options
 from retinal_lib.inference.llava.conversation_forms import clean_answer, without_image_tokens
 from retinal_lib.reply_text import chat_answer
-from retinal_lib.teacher.server import RequestFailed, RunStopped, Server
+from retinal_lib.teacher import completion
+from retinal_lib.teacher.server import NotFound, RequestFailed, RunStopped, Server
 
 T = TypeVar("T")
+_NAMES = {"max_new_tokens": "max_tokens", "temperature": "temperature", "seed": "seed"}  # option -> its name in a request
 _RUN_ON = re.compile(r"###\s?Human\b")  # a LLaVA-v0 model behind a server that goes on with the next question
 
 
 class ServerModel(Answerer):
     """A model on a server; address and key come from OPENAI_BASE_URL and OPENAI_API_KEY. Images are sent at most 1024 pixels
-    long, without metadata. The conversation form is the server's own; conv_mode changes nothing.
+    long, without metadata. Only the options that were given are sent. The conversation form is the server's own; conv_mode
+    changes nothing. A server on this machine is asked one conversation at a time unless batch_size is given. `timeout_s`: how
+    many seconds an answer may take.
 
     UserError: there is no key for a server elsewhere.
     """
 
-    def __init__(self, name: str):
-        self._server, self._model = Server(), name
+    own_defaults = True
+
+    def __init__(self, name: str, timeout_s: float | None = None):
+        self._server, self._model = Server(timeout_s=timeout_s), name
         self.name = f"openai:{name}"
         self.notes: dict[str, str] = {}
         self.remote = not self._server.local
@@ -54,8 +60,11 @@ class ServerModel(Answerer):
         """Answers several conversations, asked side by side; a UserError in place of answers says why there are none.
         NoMoreAnswers: the server answers nothing any more."""
 
+        one_at_a_time = self._server.local and "batch_size" not in options.given
+
         async def all_of_them() -> list[list[str] | BaseException]:
-            return await asyncio.gather(*(self._converse(asked, options) for asked in batch), return_exceptions=True)
+            places = asyncio.Semaphore(1 if one_at_a_time else len(batch))
+            return await asyncio.gather(*(self._converse(asked, options, places) for asked in batch), return_exceptions=True)
 
         answers = self._run(all_of_them)
         for error in answers:
@@ -79,28 +88,31 @@ class ServerModel(Answerer):
         with start_blocking_portal() as portal:
             return portal.call(once)
 
-    async def _converse(self, asked: ImageQuestions, options: Options) -> list[str]:
-        url = await asyncio.to_thread(images.as_sent, Path(asked.image))
-        messages: list[dict] = []
-        answers = []
-        for question in asked.questions:
-            messages.append(_message(question, "" if messages else url))
-            answers.append(await self._reply(messages, options))
-            messages.append({"role": "assistant", "content": answers[-1]})
-        return answers
+    async def _converse(self, asked: ImageQuestions, options: Options, places: asyncio.Semaphore) -> list[str]:
+        async with places:
+            url = await asyncio.to_thread(images.as_sent, Path(asked.image))
+            messages: list[dict] = []
+            answers = []
+            for question in asked.questions:
+                messages.append(_message(question, "" if messages else url))
+                answers.append(await self._reply(messages, options))
+                messages.append({"role": "assistant", "content": answers[-1]})
+            return answers
 
     async def _reply(self, messages: list[dict], options: Options) -> str:
-        body = {"model": self._model, "messages": messages, "max_tokens": options.max_new_tokens}
-        body |= {"temperature": options.temperature, "seed": options.seed}
+        given = {_NAMES[name]: value for name, value in options.given.items() if name in _NAMES}
         try:
-            reply = await self._server.post("/chat/completions", body)
-            text, problem = chat_answer(reply["choices"][0], "max_new_tokens")
+            reply = await self._server.chat({"model": self._model, "messages": messages, **given})
+        except NotFound as error:
+            raise NoMoreAnswers(
+                f"{self._server.name} does not offer model {self._model!r} ({error}); check OPENAI_BASE_URL and model_name"
+            ) from error
         except RunStopped as error:
             raise NoMoreAnswers(str(error)) from error
         except RequestFailed as error:
             raise UserError(str(error)) from error
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise UserError("the server's reply is not a chat completion") from error
+        self.notes |= {note: note for note in self._server.refused.notes}
+        text, problem = chat_answer(completion.parse(reply.raw).body["choices"][0], "max_new_tokens")
         if problem:
             raise UserError(problem)
         run_on = _RUN_ON.search(text)
