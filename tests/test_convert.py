@@ -70,6 +70,7 @@ def test_validate_finds_every_problem_with_its_line(tmp_path: Path) -> None:
         7,
         {"id": "d", "conversations": -1},
         entry("e", "<image>\nWhat?"),
+        entry("f", answer="It is the right eye.</think> An eye."),
     )
     found = [str(problem) for problem in validate(source)]
     assert found[0].startswith("line 2: not JSON")
@@ -79,7 +80,9 @@ def test_validate_finds_every_problem_with_its_line(tmp_path: Path) -> None:
     assert found[4] == "line 6 (c): part 2 is empty"
     assert found[5] == "line 7: expected an object with id, image and conversations, found int"
     assert found[6].startswith("line 8 (d): image is missing") and "conversations must be a list" in found[7]
-    assert found[8] == "line 9 (e): <image> must be the last line of the first question" and len(found) == 9
+    assert found[8] == "line 9 (e): <image> must be the last line of the first question"
+    assert found[9] == "line 10 (f): part 2 holds '</think>', a mark of a model's thoughts or of its chat template"
+    assert len(found) == 10
     assert validate(put(tmp_path / "b.jsonl", entry("a"), entry("b"))) == []
 
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fake_batches import FakeBatches
+from fake_batches import answer as told_answer
 from fake_server import FakeServer, completion
 from hypothesis import given
 from hypothesis import strategies as st
@@ -175,12 +177,12 @@ def test_what_is_left_in_a_turn_is_an_error(text: str, kind: str) -> None:
 @pytest.mark.parametrize("unit", ["#", "<", "[", "(", " ", "\n", "*", "<|", "```a", '{"a":', "Q:\n", "let me know\n", ". "])
 def test_long_replies_of_one_sign_take_no_long_time(unit: str) -> None:
     text = unit * (200_000 // len(unit))
-    for reply in (text, f"{TALK} x{text}x"):
+    for long in (text, f"{TALK} x{text}x"):
         try:
-            parse(reply)
+            parse(long)
         except Unparsable as why:
             assert str(why)
-        form.check([("human", "a?\n<image>"), ("gpt", reply)], None, None)
+        form.check([("human", "a?\n<image>"), ("gpt", long)], None, None)
 
 
 def choice(content: object = TALK, finish: object = "stop", **message: object) -> str:
@@ -252,3 +254,10 @@ def test_a_draft_before_the_conversation_is_found_by_its_questions() -> None:
     case = Case("mine", "1", "1.png", Path("1.png"), "all", None, "left", (eye,), ())
     found = [f for f in conversation_check.check(talk, case, "instruction") if f.kind == "coverage_twice"]
     assert [(f.severity, f.turn) for f in found] == [("error", 3), ("error", 4)]
+
+
+def test_replies_of_batches_are_read_alike(run: Callable, batches: FakeBatches) -> None:
+    batches.line = lambda name, body: f"{DRAFT}\n</think>\n\n{told_answer(body)}<|im_end|>\n<|im_start|>user"
+    outcome = run(limit=3)
+    lines = (outcome.folder / "conversations.jsonl").read_text(encoding="utf-8")
+    assert outcome.counts["accepted"] == 3 and "raft" not in lines and "im_" not in lines

@@ -34,6 +34,7 @@ from typing import NamedTuple
 from retinal_lib.conversation import IMAGE, entries, entry_problems, is_nested, read_list
 from retinal_lib.errors import UserError
 from retinal_lib.files import NotJson, atomic_write, json_line, json_lines
+from retinal_lib.reply_text import mark_in
 
 
 class Problem(NamedTuple):
@@ -80,11 +81,18 @@ def validate(source: str | Path) -> list[Problem]:
             problems.append(Problem(number, "", entry.text))
             continue
         name = str(entry.get("id", "")) if isinstance(entry, dict) else ""
-        problems += [Problem(number, name, what) for what in entry_problems(entry)]
+        wrong = entry_problems(entry)
+        problems += [Problem(number, name, what) for what in wrong or _left_marks(entry["conversations"])]
         if name and name in first_lines:
             problems.append(Problem(number, name, f"the id is already used on line {first_lines[name]}"))
         first_lines.setdefault(name, number)
     return problems
+
+
+def _left_marks(turns: list[dict]) -> list[str]:
+    """What is wrong with turns that hold a mark of thoughts or of a chat template."""
+    found = [(i, mark_in(turn["value"].replace(IMAGE, ""))) for i, turn in enumerate(turns, start=1)]
+    return [f"part {i} holds {mark[0]!r}, a mark of a model's thoughts or of its chat template" for i, mark in found if mark]
 
 
 def repair(source: str | Path, target: str | Path) -> list[Problem]:
