@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
+from retinal_lib import paths
 from retinal_lib.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,6 +44,18 @@ def atomic_write(path: Path) -> Iterator[TextIO]:
         yield file
         file.flush()
         os.fsync(file.fileno())
+
+
+def would_replace(file: Path, holds: str, way: str = "-p out_dir", of_folder: bool = True) -> UserError:
+    """Returns the error that a run would replace a file by something smaller or other: what it `holds`, and the two ways out.
+    `way` is what the user types before another place: one for its folder, or for the file alone."""
+    place, number = (file.parent if of_folder else file), 2
+    while (other := place.with_name(f"{place.stem}-{number}{place.suffix}")).exists():
+        number += 1
+    return UserError(
+        f"{paths.display_path(file)} holds {holds}. To keep it, name another place, such as {way} {paths.display_path(other)}; "
+        f"to replace it, delete {file.name} first"
+    )
 
 
 def json_line(entry: object) -> str:

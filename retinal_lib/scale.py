@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 from retinal_lib import display, paths
 from retinal_lib.errors import UserError
-from retinal_lib.files import json_line, read_jsonl, write_jsonl
+from retinal_lib.files import json_line, read_jsonl, would_replace, write_jsonl
 from retinal_lib.inference import answer_files, question_files
 from retinal_lib.inference.answer_files import AnswerFile
 from retinal_lib.inference.batching import ImageQuestions, Options, answer_in_batches
@@ -222,6 +222,8 @@ def _write(make: Callable[[], Worker], items: list[dict], out: Path, unit: str, 
     """Writes a row for each item, in order; rows of a stopped run are kept, except those with an error."""
     earlier = {row["id"]: row for row in _earlier_rows(out) if "error" not in row}
     done = {item["id"]: earlier[item["id"]] for item in items if item["id"] in earlier}
+    if lost := len(earlier) - len(done):
+        raise would_replace(out, f"{display.count(lost, unit[:-1])} that are not among these", "out =", of_folder=False)
     write_jsonl(out, list(done.values()))
     with out.open("a", encoding="utf-8") as lines, display.Bar(len(items), unit) as bar:
         for row in _rows(make, [item for item in items if item["id"] not in done], workers, address):

@@ -150,6 +150,18 @@ def test_the_same_masks_give_the_same_bytes_whatever_the_number_of_workers(tmp_p
     assert files[0] == files[1]
 
 
+def test_boxes_of_fewer_images_do_not_replace_those_of_more(tmp_path: Path) -> None:
+    root = clinic(tmp_path)
+    for n in range(3):
+        eye(root, n, MA=[(4, 4, 9, 9)], EX=[])
+    job(root, limit=2).run(1)
+    job(root).run(1)
+    before = (root / "out" / "boxes.json").read_bytes()
+    with pytest.raises(UserError, match=r"boxes.json holds 1 image that this run leaves out\. To keep it"):
+        job(root, limit=2).run(1)
+    assert (root / "out" / "boxes.json").read_bytes() == before
+
+
 def killed(item: int) -> int:
     os.kill(os.getpid(), signal.SIGKILL)
     return item

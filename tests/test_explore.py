@@ -169,3 +169,11 @@ def test_charts_without_anything_say_so(drawn: dict[str, Path], tmp_path: Path) 
 
     for made in (drawing.bars({}, 0), charts.histograms([]), charts.examples({}, 6), charts.lesion_map(LesionMap())):
         assert isinstance(made, drawing.Figure) and made.axes[0].texts
+
+
+def test_figures_of_fewer_images_do_not_replace_those_of_more(drawn: dict[str, Path], tmp_path: Path) -> None:
+    explore("APTOS", drawn, tmp_path, limit=3).save()
+    before = (tmp_path / "out" / "labels.csv").read_bytes()
+    with pytest.raises(UserError, match=r"explored.json holds 1 image that this run leaves out\. To keep it"):
+        explore("APTOS", drawn, tmp_path, limit=2).save()
+    assert (tmp_path / "out" / "labels.csv").read_bytes() == before

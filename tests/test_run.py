@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from fake_server import GOOD, FakeServer, completion, error, running
+from PIL import Image
 
 from retinal_lib import Job, UserError
 from retinal_lib.ask.vault import PUT_REPLY, Reply, Vault
@@ -391,11 +392,69 @@ def test_killed_at_any_moment_a_run_resumes_as_if_nothing_was(stop_at: int, tmp_
     assert files(tmp_path / "killed") == undisturbed
 
 
-def test_only_what_is_chosen_is_in_the_files_and_replies_stay(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+def test_a_smaller_run_does_not_replace_a_larger_one(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
     ask(limit=4)
-    assert "now hold 2 images; before this run they held 4" in ask(limit=2).summary
-    assert len(lines(tmp_path / "run" / "conversations.jsonl")) == 2
-    assert ask(limit=4).asked == 0
+    before, asked = files(tmp_path / "run"), len(server.asked)
+    said = r"conversations.jsonl holds \d conversations? that this run leaves out. To keep"
+    for fewer in ({"limit": 2}, {"start": 1}, {"subset": "image == '11_left.jpg'"}, {"limit": 2, "mode": "recheck"}):
+        with pytest.raises(UserError, match=said) as no:
+            ask(**fewer)
+        assert f"-p out_dir {tmp_path / 'run-2'};" in str(no.value), "it names a place that is free"
+    assert files(tmp_path / "run") == before and len(server.asked) == asked, "nothing is asked before that is said"
+    assert ask(limit=2, dry_run=True).counts["images"] == 2, "a dry run replaces nothing"
+    assert ask(limit=6).asked == 2, "more images are no loss"
+    (tmp_path / "run" / "conversations.jsonl").unlink()
+    assert ask(limit=2).counts["accepted"] == 2, "the other way that the sentence names"
+
+
+def test_another_model_s_conversations_stay_until_there_are_as_many(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
+    ask(limit=4)
+    before = (tmp_path / "run" / "conversations.jsonl").read_bytes()
+    server.script = lambda number, body: completion() if number < 6 else error(401, "wrong key", "invalid_api_key")
+    outcome = ask(limit=4, model="n", concurrency=1)
+    assert "The files still hold the 4 conversations of an earlier run: 3 of them have no answer" in outcome.summary
+    with pytest.raises(UserError, match="refused the key"):
+        outcome.require()
+    assert (tmp_path / "run" / "conversations.jsonl").read_bytes() == before
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["state"], manifest["model"], manifest["counts"]["accepted"]) == ("stopped", "m", 4)
+    server.script = lambda number, body: completion()
+    assert ask(limit=4, model="n").asked == 3
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["state"], manifest["model"], manifest["stopped"]) == ("complete", "n", None)
+    with pytest.raises(UserError, match="made by the model n, and this run uses the offline teacher"):
+        Job.load(dataset="ODIR", limit=4, out_dir=str(tmp_path / "run")).run()
+
+
+def own_table(root: Path, grade: int) -> str:
+    root.mkdir(parents=True)
+    Image.new("RGB", (64, 64), (90 + grade, 40, 10)).save(root / "1.jpg")
+    (root / "labels.csv").write_text(f"image,disease\n1.jpg,{'glaucoma' if grade else 'cataract'}\n", encoding="utf-8")
+    return str(root / "labels.csv")
+
+
+def test_tables_of_one_name_in_two_places_do_not_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETINAL_LIB_ROOT", str(tmp_path))
+    first = Job.load(dataset=own_table(tmp_path / "A", 0))
+    first.run()
+    before = files(first.folder)
+    with pytest.raises(UserError, match=rf"holds 1 conversation made from other data, in {tmp_path / 'A'}. To keep it"):
+        Job.load(dataset=own_table(tmp_path / "B", 1)).run()
+    assert files(first.folder) == before
+    (tmp_path / "A").rename(tmp_path / "moved")
+    assert Job.load(dataset=str(tmp_path / "moved" / "labels.csv")).run().counts["accepted"] == 1, "moved data are the same"
+
+
+def test_a_sample_does_not_replace_what_was_made_from_own_data(tmp_path: Path) -> None:
+    root = Job.load(dataset="ODIR").data.root
+    own = Job.load(dataset="ODIR", data_root=str(root), out_dir=str(tmp_path / "run"))
+    sample = Job.load(dataset="ODIR", out_dir=str(tmp_path / "run"))
+    sample.run()
+    own.run()
+    before = files(tmp_path / "run")
+    with pytest.raises(UserError, match=r"made from your own data in .*, and this run uses a drawn sample"):
+        sample.run()
+    assert files(tmp_path / "run") == before
 
 
 def test_exports_are_made_anew_without_asking(ask: Callable, server: FakeServer, tmp_path: Path) -> None:

@@ -74,6 +74,23 @@ def test_llava_s_files_hold_the_run_s_own_entries(tmp_path: Path) -> None:
     assert validate(train) == validate(test) == []
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_an_export_of_other_runs_and_a_file_of_one_s_own_stay(form: str, tmp_path: Path) -> None:
+    out, suffix = tmp_path / "out", FORMS[form].suffix
+    export([put(tmp_path / "one")], form, out=out)
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    other = put(tmp_path / "other", [entry("z", "What?", "An eye.")], {"my-z": "train"})
+    with pytest.raises(UserError, match=rf"train{suffix} holds 2 conversations of other runs\. To keep it, .* --out .*out-2;"):
+        export([other], form, out=out)
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    assert export([tmp_path / "one"], form, out=out), "an export of the same run is made anew"
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / f"validation{suffix}").write_text('[{"mine": 1}]\n', encoding="utf-8")
+    with pytest.raises(UserError):
+        export([other], form, out=tmp_path / "own")
+    assert [path.name for path in (tmp_path / "own").iterdir()] == [f"validation{suffix}"]
+
+
 words = st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1).filter(
     lambda text: text.strip() and "<image>" not in text
 )

@@ -20,7 +20,7 @@ from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.page import Page
 from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
-from retinal_lib.files import atomic_write, pieces_sha256
+from retinal_lib.files import atomic_write, pieces_sha256, would_replace
 
 if TYPE_CHECKING:
     from retinal_lib.dataset.base import BaseDescription
@@ -303,13 +303,16 @@ def summary(rows: list[SplitRow]) -> str:
 
 
 def write_combined(folders: list[Path], target: Path) -> list[SplitRow]:
-    """Writes one splits.csv for several runs and returns its rows. UserError: a folder holds no finished run, or `target` is
-    the splits.csv of one of them."""
+    """Writes one splits.csv for several runs and returns its rows. UserError: a folder holds no finished run, or `target`
+    is the splits.csv of one of them, or one of other runs."""
     if target in [folder / FILE for folder in folders]:
         raise UserError(
             f"{paths.display_path(target)} is the splits.csv of one of these runs, which would overwrite it; "
             "give another file with --out"
         )
     rows = combine_runs(folders)
+    placed = {row.id for row in rows}
+    if target.is_file() and (lost := sum(row.id not in placed for row in read(target))):
+        raise would_replace(target, f"{count(lost, 'image')} of other runs", "--out", of_folder=False)
     write(target, rows)
     return rows

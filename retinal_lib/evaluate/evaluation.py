@@ -11,7 +11,7 @@ from retinal_lib.errors import UserError
 from retinal_lib.evaluate import figures, label_questions, made_up_answers
 from retinal_lib.evaluate.scored_answers import ScoredAnswer, score_answers
 from retinal_lib.evaluate.tables import SINGLE, Tables
-from retinal_lib.files import write_csv, write_jsonl
+from retinal_lib.files import read_jsonl, would_replace, write_csv, write_jsonl
 from retinal_lib.parameters import Number, Parameters, TypedPath, Whole
 
 SAMPLE = "IDRiD, IDRiD_seg, MICCAI_task1, RFMiD"
@@ -94,7 +94,7 @@ class Evaluation:
         made_up = not files and given.question_file is None and given.data_root is None
         next_step = "" if files or made_up else _next_step(file, blind_file, len(asked))
         if made_up:
-            files = {MADE_UP: made_up_answers.write(asked, given.folder / "answers.jsonl")}
+            files = {MADE_UP: made_up_answers.write(asked, given.folder / "made-up-answers.jsonl")}
         answers = [answer for name, path in files.items() for answer in score_answers(name, asked, path)]
         blind_files = _files(given.blind_answers).items()
         blind_answers = tuple(answer for name, path in blind_files for answer in score_answers(name, asked, path, blind=True))
@@ -149,14 +149,19 @@ class Evaluation:
 
     def save(self) -> list[str]:
         """Writes every table as CSV and every scored answer as a JSON line into the run's folder; returns the files' names, or
-        the next step where there are no answers yet. UserError: a file cannot be written."""
+        the next step where there are no answers yet. UserError: a file cannot be written, or the folder holds the scores of a
+        model that is not among these."""
         if self.next_step:
             return [self.next_step]
+        file = self.folder / "marks.jsonl"
+        models = {row["model"] for _, row in read_jsonl(file)} if file.is_file() else set()
+        if lost := sorted(models - {MADE_UP} - set(self.files)):
+            raise would_replace(file, f"the scores of {', '.join(lost)}")
         fields = ("model", "id", "dataset", "kind", "subject", "image", "question", "text", "reference", "value")
         rows = [
             {n: getattr(m, n) for n in fields} | {"state": m.parsed.state, "why": m.parsed.why} for m in self.tables.answers
         ]
-        write_jsonl(self.folder / "marks.jsonl", rows)
+        write_jsonl(file, rows)
         for name in _TABLES:
             write_csv(self.folder / f"{name}.csv", getattr(self.tables, name), index=name == "layout")
         return [*(f"{name}.csv" for name in _TABLES), "marks.jsonl"]
@@ -181,7 +186,10 @@ def _write_questions(given: EvaluationParameters) -> Path:
         part = label_questions.questions(name, given.data_root, given.folder / f"questions-{Path(name).stem}.jsonl", **options)
         entries += label_questions.load(part)
         part.unlink()
-    return write_jsonl(given.folder / "questions.jsonl", entries)
+    file, asked = given.folder / "questions.jsonl", {entry["id"] for entry in entries}
+    if file.is_file() and (lost := sum(entry["id"] not in asked for entry in label_questions.load(file))):
+        raise would_replace(file, f"{count(lost, 'question')} that these parameters leave out")
+    return write_jsonl(file, entries)
 
 
 def _next_step(file: Path, blind_file: Path | None, asked: int) -> str:

@@ -1,8 +1,11 @@
 """Boxes for every lesion of a dataset: the job that writes boxes.json, and its result on contact sheets."""
 
+import json
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import joblib
@@ -22,10 +25,12 @@ from retinal_lib.explore.mask_summary import MaskTask, TypeSums, summarise
 from retinal_lib.explore.overlay import Overlay
 from retinal_lib.files import atomic_write, json_line
 from retinal_lib.images import DRAWN
+from retinal_lib.run import earlier_run
 from retinal_lib.run.dataset_job import DatasetJob
 
 FILE = "boxes.json"
 _MIN_FOR_WORKERS = 40  # images; one process measures fewer in the time that worker processes need to start
+_IMAGE = re.compile(r'("(?:[^"\\]|\\.)*"): ')  # the beginning of an image's line in the file
 CONVENTION = (
     "[x_min, y_min, x_max, y_max] as fractions of the picture's width and height, counted from its top left corner; "
     "rounded outwards, so that each box holds its lesions whole"
@@ -142,9 +147,12 @@ class BoxJob(DatasetJob):
 
     def run(self, workers: int | None = None) -> BoxesResult:
         """Writes boxes.json, one image a line, so that two files are easily compared. `workers` processes share the work, by
-        default one for each core. Masks that cannot be used are listed as failures. UserError: the file cannot be written."""
+        default one for each core. Masks that cannot be used are listed as failures. UserError: the file cannot be written,
+        or it holds the boxes of images that this job leaves out."""
         if self.no_masks:
             return BoxesResult((), {}, (), self, self.no_masks)
+        file = self.folder / FILE
+        self._check_file(file)
         failures = [(name, self.why_not(name)) for name in self.images if name in self.data.skipped]
         names = [name for name in self.images if name not in self.data.skipped]
         tasks = [self._task(name) for name in names]
@@ -154,18 +162,26 @@ class BoxJob(DatasetJob):
         images, sums = [], {kind: TypeSums() for kind in self.page.masks.types}
         masks, head = self.page.masks, {"dataset": self.page.name} | ({"drawn_sample": DRAWN} if self.drawn else {})
         head |= {"box": CONVENTION, "gap": masks.gap, "fill": masks.fill}
-        with atomic_write(self.folder / FILE) as file, display.Bar(len(names), "images") as bar:
-            file.write(json_line(head)[:-1] + ', "images": {')
+        with atomic_write(file) as part, display.Bar(len(names), "images") as bar:
+            part.write(json_line(head)[:-1] + ', "images": {')
             for name, task, masks in zip(names, tasks, in_processes(work, tasks, workers), strict=True):
-                file.write(f"{',' if images else ''}\n{json_line(task.image)}: {json_line(masks.entry)}")
+                part.write(f"{',' if images else ''}\n{json_line(task.image)}: {json_line(masks.entry)}")
                 images.append(_image_boxes(name, masks.sums.values()))
                 sums |= {kind: sums[kind] + more for kind, more in masks.sums.items()}
                 failures += [(task.image, reason) for reason in masks.missing]
                 bar.show(len(images))
             lines = ",\n".join(json_line({"image": image, "reason": reason}) for image, reason in failures)
-            file.write('\n}, "failures": [' + (f"\n{lines}\n" if lines else "") + "]}\n")
+            part.write('\n}, "failures": [' + (f"\n{lines}\n" if lines else "") + "]}\n")
         sums_by_words = {many: sums[kind] for kind, (_, many) in self.page.masks.types.items()}
         return BoxesResult(tuple(images), sums_by_words, tuple(failures), self)
+
+    def _check_file(self, file: Path) -> None:
+        """UserError: the file holds the boxes of images that this job leaves out."""
+        if file.is_file():
+            with file.open(encoding="utf-8") as lines:  # a line for each image; whole, the file may not fit into memory
+                held = [json.loads(found[1]) for line in lines if (found := _IMAGE.match(line))]
+            chosen = {self.data.image(name).export_name for name in self.images}
+            earlier_run.check(file, {}, self.data, self.drawn, held, chosen, "image")
 
     def _task(self, name: str) -> MaskTask:
         image = self.data.image(name)

@@ -1,8 +1,10 @@
 """A dataset on one page: counts, labels, missing and contradictory data, measurements, examples, lesions."""
 
+import json
 import re
 from collections import Counter, defaultdict
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -16,9 +18,12 @@ from retinal_lib.explore import charts, measurement_table, overlay
 from retinal_lib.explore.lesion_map import LesionMap
 from retinal_lib.explore.measurement_table import Measurements
 from retinal_lib.facts import Fact
+from retinal_lib.files import atomic_write
+from retinal_lib.run import earlier_run
 from retinal_lib.run.dataset_job import DatasetJob
 
 _ROWS = 15  # of a table in the notebook; files hold every row
+RECORD = "explored.json"  # which data and images the files of a folder are about
 _CLASSES = 8  # rows of example pictures
 EXAMPLES = 6  # pictures of a class
 _CONTRADICTS = re.compile(r"disagree|contradict|different labels|different files| though ")
@@ -246,7 +251,9 @@ class Explore(DatasetJob):
     # --- files ----------------------------------------------------------------------------------------------------
 
     def save(self) -> pd.DataFrame:
-        """Writes figures (PNG and PDF) and complete tables (CSV) into the folder, and lists them."""
+        """Writes figures (PNG and PDF) and complete tables (CSV) into the folder, and lists them. UserError: the folder cannot
+        be written, or holds those of more images or of other data."""
+        self._check_folder()
         written = []
         tables = {
             "labels": self.labels.replace({"label": {"": None}}).ffill() if len(self.labels) else self.labels,
@@ -266,6 +273,17 @@ class Explore(DatasetJob):
         ):
             written += [(path, f"the figure of {name}, to print") for path in drawing.save(figure, self.folder / name)]
         return FullTable({"holds": [what for _, what in written]}, index=[paths.display_path(path) for path, _ in written])
+
+    def _check_folder(self) -> None:
+        """Notes which images the folder is about; their names are hashed. UserError: it was about more, or about others."""
+        file, images = self.folder / RECORD, earlier_run.hashed(self.images)
+        earlier = earlier_run.record(file)
+        earlier_run.check(file, earlier, self.data, self.drawn, earlier.get("images") or [], images, "image")
+        inputs = {Path(path).name: digest for path, digest in sorted(self.data.inputs.items())}
+        settings = self.settings.model_dump(mode="json", include={"dataset", "data_root", "split", "subset", "start", "limit"})
+        with atomic_write(file) as record:
+            about = {"dataset": {"name": self.page.name, "drawn_sample": self.drawn}, "settings": settings, "inputs": inputs}
+            record.write(json.dumps(about | {"images": images}, ensure_ascii=False, indent=1) + "\n")
 
 
 _HOLDS = {

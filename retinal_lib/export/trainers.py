@@ -14,7 +14,7 @@ from retinal_lib.dataset import splits
 from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.export import pictures as placing
-from retinal_lib.files import atomic_path, atomic_write, json_line
+from retinal_lib.files import atomic_path, atomic_write, json_line, would_replace
 from retinal_lib.review import decisions
 from retinal_lib.run import run_files
 
@@ -70,8 +70,8 @@ def export(
     by their paths in it. Each picture must exist.
     With `reviewed` (accepted or unrejected, see decisions.REVIEWED), samples that reviewers rejected or dispute are left out,
     and their fixes are applied.
-    UserError: an unknown form, no conversations, an image that splits.csv lacks, a picture that does not exist, or drawn
-    samples among real datasets.
+    UserError: an unknown form, no conversations, an image that splits.csv lacks, a picture that does not exist, drawn
+    samples among real datasets, or `out` holds something else than an earlier export of these runs.
     """
     choices = {"choice of reviewed": (reviewed, decisions.REVIEWED), "choice of pictures": (pictures, placing.WAYS)}
     for what, (value, known) in {"form": (form, FORMS), **choices}.items():
@@ -89,6 +89,8 @@ def export(
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{target} cannot be created as a folder ({error.strerror}); name another one with --out") from error
+    if out:
+        _check_target(target, FORMS[form].suffix, folders)
     entries, notes = _with_pictures(runs, target, images, pictures)
     name = folders[0].name if len(folders) == 1 else target.name
     written = Export(_write(target, form, _by_split(entries, split_of_id), name))
@@ -96,6 +98,29 @@ def export(
         (target / f"{split}{FORMS[form].suffix}").unlink(missing_ok=True)
     written.notes = (*notes, *_write_sources(target, sources))
     return written
+
+
+def _check_target(target: Path, suffix: str, folders: list[Path]) -> None:
+    """Checks that what an export into this folder replaces is an export of the same runs. UserError: it is something else."""
+    runs = (folder / name for folder in folders for name in ("conversations.jsonl", "failures.jsonl"))
+    ours = {entry.get("id") for file in runs if file.is_file() for _, entry in conversation.entries(file)}
+    for name in (WHOLE, *splits.SPLITS):
+        file = target / f"{name}{suffix}"
+        if file.is_file() and (others := sum(id_ not in ours for id_ in _ids(file))):
+            raise would_replace(file, f"{count(others, 'conversation')} of other runs", "--out")
+
+
+def _ids(file: Path) -> Iterable[str]:
+    """The ids of an export's file. UserError: it is no such file."""
+    if file.suffix != ".parquet":
+        return [entry.get("id") for _, entry in conversation.entries(file)]
+    import pyarrow  # comes with the library datasets
+    from pyarrow import parquet
+
+    try:
+        return parquet.read_table(file, columns=["id"])["id"].to_pylist()
+    except (pyarrow.ArrowException, KeyError) as error:
+        raise UserError(f"{file} is no export of this program ({error}); name another folder with --out") from error
 
 
 def _runs(folders: list[Path], reviewed: str | None) -> dict[Path, list[Conversation]]:

@@ -149,6 +149,13 @@ def _claim(file: Path, settings: str) -> None:
             lines.write(settings)
 
 
+def remove(file: Path, model: Answerer) -> None:
+    """Removes an answers file of this model; one of another model, or of which no settings are known, stays."""
+    options = file.with_name(f"{file.name}.options")
+    if options.is_file() and json.loads(options.read_text(encoding="utf-8")).get("model") == model.identity:
+        file.unlink(missing_ok=True)
+
+
 def _append(file: Path, row: dict) -> None:
     """Adds a row at the end, after removing a torn line that a killed run left. UserError: the file cannot be written."""
     with _locked(file), file.open("ab+") as lines:

@@ -158,7 +158,7 @@ class Infer:
         """Asks all entries and writes the answers file; what it holds already is not asked again. UserError: it holds answers
         of another model or of other options."""
         if self.drawn:  # noise need not be kept
-            self.answers_file.unlink(missing_ok=True)
+            answer_files.remove(self.answers_file, self.model)
         return answer_files.answer(self.model, self.entries, self.answers_file, self.max_failed, **self.options.given)
 
 

@@ -20,9 +20,10 @@ from retinal_lib.conversation import Conversation
 from retinal_lib.dataset import page
 from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.splits import write_run
+from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Case, Source
-from retinal_lib.run import modes, run_files
+from retinal_lib.run import earlier_run, modes, run_files
 from retinal_lib.run.context import RunContext
 from retinal_lib.run.dataset_job import DatasetJob
 from retinal_lib.run.outcome import Outcome, Tally
@@ -125,7 +126,7 @@ class Job(DatasetJob):
         if self.settings.mode == "recheck" and not (self.folder / "vault.sqlite").is_file():
             raise UserError(f"there is no run in {paths.display_path(self.folder)} to check again; pass its out_dir")
         with locked(self.folder), Vault(self.folder) as vault:
-            run_files.check_same_run(self.folder, self._run_name)
+            held = self._check_folder()
             runner = modes.runner(self.context, vault)
             with display.Bar(len(self.images), "images") as bar, start_blocking_portal() as portal:
                 task = portal.start_task_soon(runner.run, self.plan)
@@ -133,14 +134,45 @@ class Job(DatasetJob):
                     bar.show(*runner.progress)
                 bar.show(*Progress(runner.progress.done))
                 result = task.result()
-            return self._write(vault, result)
+            return self._kept(vault, result, held) or self._write(vault, result)
+
+    def _check_folder(self) -> frozenset[str]:
+        """The ids of the conversations that the folder holds. UserError: this run may not replace them."""
+        earlier_run.check_name(self.folder, self._run_name)
+        file = self.folder / "conversations.jsonl"
+        held = earlier_run.ids(file)
+        if held and not self.settings.dry_run:
+            chosen = {self.data.image(name).id for name in self.images}
+            earlier = earlier_run.manifest(self.folder)
+            earlier_run.check(file, earlier, self.data, self.drawn, held, chosen, "conversation", self.settings.teacher)
+        return held
+
+    def _kept(self, vault: Vault, result: RunResult, held: frozenset[str]) -> Outcome | None:
+        """The outcome of a run that leaves the files as they are: a dry run, or one that did not get as far as an earlier run
+        with other requests, so that some of the earlier conversations have no answer now. None for all others."""
+        missing = {id_ for (id_,) in vault.rows("SELECT id FROM samples WHERE state IN ('failed', 'pending')")}
+        lost = len(held & missing)
+        if not lost and not self.settings.dry_run:
+            return None
+        tally = Tally(self.context, self._planner.estimate)
+        for row in vault.samples():
+            tally.add(row)
+        outcome = tally.outcome(result, BatchLedger(vault))
+        if self.settings.dry_run:
+            return outcome
+        if outcome.state == "complete" and not outcome.problem:
+            return None
+        if earlier := earlier_run.manifest(self.folder):
+            now = self._manifest(vault, outcome)
+            run_files.write_manifest(self.folder, earlier | {name: now[name] for name in ("state", "stopped", "batches")})
+        note = (
+            f"The files still hold the {count(len(held), 'conversation')} of an earlier run: {lost:,} of them "
+            "have no answer to this run's requests."
+        )
+        return replace(outcome, notes=(note, *outcome.notes))
 
     def _write(self, vault: Vault, result: RunResult) -> Outcome:
         tally, survey = Tally(self.context, self._planner.estimate), Survey()
-        if self.settings.dry_run:  # the files stay as they are
-            for row in vault.samples():
-                tally.add(row)
-            return tally.outcome(result, BatchLedger(vault))
         with run_files.Files(self.folder, self.context.prefix, self._origin) as exported:
             for row in vault.samples():
                 exported.add(row)
@@ -148,13 +180,7 @@ class Job(DatasetJob):
                 if row.state == "accepted":
                     entry = run_files.conversation_entry(row, self.context.prefix)
                     survey.add(Conversation.from_llava(entry).turns, row.traces)
-        outcome, before = tally.outcome(result, BatchLedger(vault)), run_files.images_before(self.folder)
-        if before > len(self.images):
-            fewer = (
-                f"The files now hold {len(self.images)} images; before this run they held {before}. "
-                "To get those back, run again with the same images as then: nothing is asked twice."
-            )
-            outcome = replace(outcome, notes=(fewer, *outcome.notes))
+        outcome = tally.outcome(result, BatchLedger(vault))
         if outcome.counts["images"] != len(self.images):
             raise RuntimeError(f"{outcome.counts['images']} images have a state, {len(self.images)} are selected")
         write_run(self.folder, self.data, self.images, self.context.prefix)

@@ -121,7 +121,7 @@ class Outcome:
     pending_batches: tuple[PendingBatch, ...] = ()
     notes: tuple[str, ...] = ()
     no_result: str = ""
-    again: str = "run again to ask for what failed"
+    again: str = ""  # how to ask again for what failed
 
     @property
     def tokens(self) -> dict[str, int]:
@@ -153,7 +153,7 @@ class Outcome:
         """The counts in one sentence; below it notes on what is pending and what to do next."""
         counts = dict(self.counts)
         total = counts.pop("images")
-        text = f"{total} images: " + ", ".join(f"{count} {state}" for state, count in counts.items())
+        text = f"{count(total, 'image')}: " + ", ".join(f"{number} {state}" for state, number in counts.items())
         if self.asked is not None:
             text += f"; {count(self.asked, 'request')} sent now, {sum(self.tokens.values()):,} tokens for all stored replies"
         checks = [self.checks.summary] if self.checks.before else []
@@ -166,29 +166,33 @@ class Outcome:
         names = [name for name in contents if (path := self.folder / name).is_file() or (path.is_dir() and any(path.iterdir()))]
         return FullTable({"holds": [contents[n] for n in names]}, index=[paths.display_path(self.folder / n) for n in names])
 
-    def require(self) -> None:
-        """Checks that the run has not failed. A run with pending answers, or one that ended at its budget, has not failed.
-
-        UserError: it stopped, no conversation was written, or more images failed than `max_failed` allows.
-        """
+    @property
+    def problem(self) -> str:
+        """Why the run has failed: it stopped, no conversation was written, or more images failed than `max_failed` allows; ""
+        if it has not. A run with pending answers, or one that ended at its budget, has not failed."""
         if self.no_result:
-            raise UserError(self.no_result)
+            return self.no_result
         if self.stopped and (pending := self.counts.get("pending")):
-            without = f"{count(pending, 'image')} without an answer"
-            raise UserError(f"the run stopped: {self.stopped}; {without}; run again to continue")
+            return f"the run stopped: {self.stopped}; {count(pending, 'image')} without an answer; run again to continue"
         if self.state in ("dry run", "pending") or (self.state == "over budget" and self.counts["accepted"]):
-            return
+            return ""
         failed = self.counts["rejected"] + self.counts["failed"]
         asked = self.counts["images"] - self.counts["skipped"]
         why = "; ".join(f"{row.images} {row.state}: {row.reason}" for row in self.reasons)
-        where = f"all are listed in {paths.display_path(self.folder / 'failures.jsonl')}; {self.again}"
+        where = f"all are listed in {paths.display_path(self.folder / 'failures.jsonl')}"
+        if self.again and self.counts["failed"]:  # what was rejected or skipped is not asked again
+            where += f"; {self.again}"
         if not self.counts["accepted"]:
-            raise UserError(f"no conversation was written for {self.counts['images']} images ({why}); {where}")
+            return f"no conversation was written for {count(self.counts['images'], 'image')} ({why}); {where}"
         if failed > self.max_failed * asked:
-            raise UserError(
-                f"{failed} of {asked} images have no conversation, more than max_failed {self.max_failed:g} allows ({why}); "
-                f"{where}"
-            )
+            have = f"{failed} of {count(asked, 'image')} {'has' if failed == 1 else 'have'} no conversation"
+            return f"{have}, more than max_failed {self.max_failed:g} allows ({why}); {where}"
+        return ""
+
+    def require(self) -> None:
+        """Checks that the run has not failed. UserError: it has; see `problem`."""
+        if self.problem:
+            raise UserError(self.problem)
 
 
 class Tally:
@@ -241,7 +245,7 @@ class Tally:
             tuple(PendingBatch(b.server, b.batch_id, b.status or "validating", b.lines) for b in batches),
             (*_notes(result, settings, batches, own_server, pending, state), *self._context.teacher.notes),
             result.no_result if pending and not self._counts["accepted"] else "",
-            "run with -p mode direct to ask again for what failed" if settings.mode == "batch" else Outcome.again,
+            _again(settings),
         )
 
 
@@ -250,7 +254,7 @@ def _notes(
 ) -> Iterator[str]:
     """Sentences for the user besides the counts."""
     if state == "dry run":
-        yield f"Dry run: nothing was sent, {pending} requests would be; the run's files are unchanged."
+        yield f"Dry run: nothing was sent, {count(pending, 'request')} would be; the run's files are unchanged."
         return
     if settings.mode == "recheck":
         yield from result.notes
@@ -263,7 +267,7 @@ def _notes(
         yield "Run the same command again to fetch the answers; a batch may take up to 24 hours."
     if state == "over budget":
         limit = f"The budget of {settings.budget_usd:g} USD is reached"
-        yield f"{limit}: {pending} images are not asked. Raise budget_usd to go on."
+        yield f"{limit}: {count(pending, 'image')} {are(pending)} not asked. Raise budget_usd to go on."
     elif pending and settings.mode in ("pack", "unpack"):
         yield from result.notes
     yield from result.failed_results
@@ -274,6 +278,16 @@ def _notes(
     if result.unreadable:
         first = "; ".join(result.unreadable[:3])
         yield f"{count(len(result.unreadable), 'line')} of the result files cannot be read, the first: {first}"
+
+
+def _again(settings: Settings) -> str:
+    if settings.teacher == "offline" or settings.file_exchange:
+        return ""
+    return (
+        "run with -p mode direct to ask again for what failed"
+        if settings.mode == "batch"
+        else "run again to ask for what failed"
+    )
 
 
 def _batch_notes(batches: list[Batch], own_server: str) -> Iterator[str]:

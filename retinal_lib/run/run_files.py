@@ -65,25 +65,6 @@ class Files:
         return self._stack.__exit__(*error)
 
 
-def check_same_run(folder: Path, title: str) -> None:
-    """Checks that a folder has no files of another dataset or track, which this run would replace. UserError: it has."""
-    if (run := _finished_run(folder).get("run", title)) != title:
-        raise UserError(f"{folder} holds the conversations of {run}; pass another out_dir for {title}")
-
-
-def images_before(folder: Path) -> int:
-    """Returns the number of images in the files of a folder; 0 where no run was finished there."""
-    return _finished_run(folder).get("counts", {}).get("images", 0)
-
-
-def _finished_run(folder: Path) -> dict:
-    """The manifest of the run that was last finished in a folder; empty without one."""
-    try:
-        return read_manifest(folder, needs=())
-    except UserError:
-        return {}
-
-
 def read_manifest(folder: Path, needs: Iterable[str] = ("dataset", "settings", "survey")) -> dict:
     """Returns the manifest of the run that was last finished in a folder, which `needs` these keys. UserError: there is none,
     it cannot be read, or it lacks one."""
