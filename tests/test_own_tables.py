@@ -11,6 +11,7 @@ from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN
 from retinal_lib.check.language.statements import of_label
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.errors import UserError
+from retinal_lib.evaluate.evaluation import Evaluation
 from retinal_lib.facts import Case
 from retinal_lib.teacher import offline
 from retinal_lib.teacher.reply_parser import parse
@@ -265,3 +266,25 @@ def test_a_keyword_page_may_be_written_in_capitals_and_its_normal_may_deny_one_d
     assert errors(data.describe("a.jpg"), "This eye is normal.") == ["unsupported_normal"]
     assert errors(data.describe("a.jpg"), "I see no referable glaucoma.") == []
     assert errors(data.describe("b.jpg"), "There is no glaucoma.") == ["denied_disease"]
+
+
+def test_questions_come_from_what_free_text_says(tmp_path: Path) -> None:
+    cells = {"1": "mild NPDR", "2": "no DR", "3": "normal", "4": "?glaucoma", "5": "other", "6": "amd; cataract", "7": "DR"}
+    pictures(tmp_path, *(f"{name}.png" for name in cells))
+    table(tmp_path, "image,quality,disease", *(f"{name}.png,Good,{cell}" for name, cell in cells.items()))
+    job = Evaluation.load(dataset=str(tmp_path / "my.csv"), out_dir=str(tmp_path / "run"))
+    asked = {Path(entry["image"]).stem: entry["reference"] for entry in job.asked if entry["kind"] == "diseases"}
+    assert asked == {"1": ["NPDR", "DR"], "2": [], "3": [], "6": ["AMD", "cataract"], "7": ["DR"]}
+    assert {entry["reference"] for entry in job.asked if entry["kind"] == "quality"} == {0}
+    assert not job.made_up and "questions are in" in job.next_step
+    told = {"1": "Mild NPDR.", "2": "No diabetic retinopathy.", "3": "Healthy.", "6": "Cataract and AMD.", "7": "No DR."}
+    rows = [
+        {"id": entry["id"], "image": entry["image"], "qa_pairs": [{"question": "", "answer": told[Path(entry["image"]).stem]}]}
+        for entry in job.asked
+        if entry["kind"] == "diseases"
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = {"dataset": str(tmp_path / "my.csv"), "kinds": "diseases", "out_dir": str(tmp_path / "run")}
+    job = Evaluation.load(answers_files=f"m={tmp_path / 'a.jsonl'}", **given)
+    wrong = [Path(a.image).stem for a in job.tables.answers if set(a.value) != set(a.reference)]
+    assert len(job.tables.answers) == 5 and wrong == ["7"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import Field
 
 from retinal_lib import paths
+from retinal_lib.dataset import page
 from retinal_lib.display import FullTable, count
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate import figures, label_questions, made_up_answers
@@ -91,7 +92,8 @@ class Evaluation:
         if given.blind is not None:
             blind_file = label_questions.blind(file, given.folder / f"questions-{given.blind}.jsonl", given.blind, given.seed)
         files = _files(given.answers_files)
-        made_up = not files and given.question_file is None and given.data_root is None
+        own = given.data_root is not None or any(map(page.is_own, given.datasets))
+        made_up = not files and given.question_file is None and not own
         next_step = "" if files or made_up else _next_step(file, blind_file, len(asked))
         if made_up:
             files = {MADE_UP: made_up_answers.write(asked, given.folder / "made-up-answers.jsonl")}

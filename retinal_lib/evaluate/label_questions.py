@@ -7,6 +7,9 @@ from pathlib import Path
 from PIL import Image
 
 from retinal_lib import paths
+from retinal_lib.check.language.lexicon import implied
+from retinal_lib.check.language.negation import AFFIRMED, NEGATED
+from retinal_lib.check.language.statements import Statement, of_label
 from retinal_lib.dataset import page
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.desc import load_dataset
@@ -44,7 +47,9 @@ def questions(
         if kind not in KINDS:
             raise unknown("kind of question", kind, KINDS)
     if data_root is None:
-        data_root = sample.draw(dataset, paths.root() / "artifacts" / "sample" / page.get(dataset).name)
+        own = page.page_of(dataset) if page.is_own(dataset) else None
+        drawn = paths.root() / "artifacts" / "sample" / (own or page.get(dataset)).name
+        data_root = own.file.absolute().parent if own else sample.draw(dataset, drawn)
     data = load_dataset(dataset, data_root, automorph_root, split)
     measures = _split(measures) or tuple(answer_reader.words()["measures"])
     entries = list(_entries(data, kinds, measures, limit, seed))
@@ -75,19 +80,26 @@ def _entries(
 
 @dataclass(frozen=True)
 class _Topics:
-    """What to ask of a dataset: its conditions, the names of the facts that state them, and the measurements."""
+    """What to ask of a dataset: its conditions, the names of the facts that state them, what its free text calls conditions
+    (condition -> name), and the measurements."""
 
     labels: tuple[str, ...]
     names: frozenset[str]
+    called: dict[str, str]
     measures: Sequence[str]
 
     @classmethod
     def of(cls, data: BaseDescription, cases: Sequence[Case], measures: Sequence[str]) -> "_Topics":
-        """Collects the conditions that a dataset's page declares or that an image has, except those in free text."""
+        """Collects the conditions that a dataset's page declares or that an image has."""
         declared = {code: words for kind in data.page.facts if isinstance(kind, Flags) for code, words in kind.labels.items()}
         names = frozenset(["diagnosis", *declared])
         seen = sorted({f.words for case in cases for f in case.about("disease") if f.name in names})
-        return cls(tuple(dict.fromkeys([*declared.values(), *seen])), names, measures)
+        called: dict[str, str] = {}
+        for statement in (s for case in cases for s in _free_text(case)):
+            for (condition, stated), name in zip(statement.conditions, statement.names, strict=True):
+                if stated == AFFIRMED:
+                    called.setdefault(condition, name)
+        return cls(tuple(dict.fromkeys([*declared.values(), *seen, *called.values()])), names, called, measures)
 
 
 def _phrasing(kind: str, key: str, slots: dict[str, object]) -> str:
@@ -109,14 +121,28 @@ def _grades(case: Case, topics: _Topics) -> Questions:
 def _diseases(case: Case, topics: _Topics) -> Questions:
     normal = any(fact.name == "normal" for fact in case.about("disease"))
     conditions = [fact.words for fact in case.about("disease") if fact.name in topics.names]
+    for statement in _free_text(case):
+        if any(stated not in (AFFIRMED, NEGATED) for _, stated in statement.conditions):
+            return  # it leaves open what the eye has
+        has = {c for c, stated in statement.conditions if stated == AFFIRMED}
+        has |= {parent for condition in has for parent in implied(condition)}
+        conditions += [name for condition, name in topics.called.items() if condition in has and name not in conditions]
+        normal = normal or statement.normal or bool(statement.conditions)
     if conditions or normal:
         yield "diseases", conditions, {"labels": list(topics.labels)}
 
 
+def _free_text(case: Case) -> list[Statement]:
+    """What the columns of free text say of diseases: what such a cell does not name, its eye does not have."""
+    return [of_label(fact.words) for fact in case.about("disease") if fact.text == fact.words and not fact.unit]
+
+
 def _quality(case: Case, topics: _Topics) -> Questions:
+    levels = answer_reader.words()["quality"]
     for fact in case.about("quality"):
-        if fact.name in ("quality", "ungradable") and fact.value in answer_reader.words()["quality"]:
-            yield "quality", fact.value, {}
+        written = {words: level for level, words in levels.items()}.get(str(fact.value).casefold(), fact.value)
+        if fact.name in ("quality", "ungradable") and written in levels:
+            yield "quality", written, {}
             return
 
 

@@ -14,13 +14,15 @@ _MINUS = re.compile(r"(?<=\w)\s*(?:\(\s*[-−]\s*\)|\s[-−](?:ve)?|[-−](?:ve)
 
 
 class Statement(NamedTuple):
-    """What a text says: (condition, polarity) for what it names; `normal`: it calls the eye normal, or denies all disease;
-    `denied`: the words for disorders that it denies, such as lesion; `complete`: it denies all that it does not name."""
+    """What a text says: (condition, polarity) for what it names, in its `names`; `normal`: it calls the eye normal, or denies
+    all disease; `denied`: the words for disorders that it denies, such as lesion; `complete`: it denies all that it does not
+    name."""
 
     conditions: tuple[tuple[str, str], ...] = ()
     normal: bool = False
     denied: frozenset[str] = frozenset()
     complete: bool = False
+    names: tuple[str, ...] = ()
 
 
 def is_free_of(text: ParsedText, term: Term) -> bool:
@@ -59,13 +61,20 @@ def of_label(label: str) -> Statement:
     words = re.findall(r"[^\W\d_]+", label)
     short = {word for word in words if word.upper() in lexicon.capitals()}
     text = lexicon.read(re.sub(r"[^\W\d_]+", lambda word: word[0].upper() if word[0] in short else word[0], label))
-    named = tuple((mention.conditions[0], stated) for mention, stated in _stated(text))
+    said = _stated(text)
+    named = tuple((mention.conditions[0], stated) for mention, stated in said)
     disorders = [t for t in text.of("disorder") if polarity(text, t) == NEGATED and (is_free_of(text, t) or _is_last(text, t))]
     denied = [t for t in disorders if not is_of_others(text.words, t)]
     called = any(t.value not in WORDS.limited for t in denied) or any(_is_called_normal(text, t) for t in text.of("normal"))
     alone = bool(text.words) and WORDS.alone.issuperset(text.words)
     normal = (called or alone) and not text.has(WORDS.doubtful) and all(stated == NEGATED for _, stated in named)
-    return Statement(named, normal, frozenset(str(t.value) for t in denied), len(denied) < len(disorders))
+    return Statement(
+        named,
+        normal,
+        frozenset(str(t.value) for t in denied),
+        len(denied) < len(disorders),
+        tuple(text.text_of(m.term) for m, _ in said),
+    )
 
 
 @lru_cache(maxsize=16384)
