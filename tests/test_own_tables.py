@@ -129,6 +129,13 @@ def test_what_notes_say_of_eye_and_person_may_be_told_in_other_words(tmp_path: P
     assert errors(eye(tmp_path, disease="glaucoma"), "There is no glaucoma.") == ["denied_disease"]
 
 
+def test_the_offline_teacher_does_not_deny_what_a_note_says_of_the_person(tmp_path: Path) -> None:
+    case = eye(tmp_path, disease="No_DR", notes="62-year-old male")
+    said = [offline.compose(case, "instruction", None, seed) for seed in range(8)]
+    assert not any("says nothing about the p" in text or "Nothing about the p" in text for text in said)
+    assert all("62-year-old male" in text and "no dr" in text.casefold() for text in said)
+
+
 def test_a_quote_is_no_way_to_say_the_opposite(tmp_path: Path) -> None:
     case = eye(tmp_path, disease="DR")
     assert errors(case, "On record: DR.") == []
@@ -284,7 +291,7 @@ def test_questions_come_from_what_free_text_says(tmp_path: Path) -> None:
         if entry["kind"] == "diseases"
     ]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    given = {"dataset": str(tmp_path / "my.csv"), "kinds": "diseases", "out_dir": str(tmp_path / "run")}
+    given = {"dataset": str(tmp_path / "my.csv"), "kinds": "diseases", "out_dir": str(tmp_path / "scored")}
     job = Evaluation.load(answers_files=f"m={tmp_path / 'a.jsonl'}", **given)
     wrong = [Path(a.image).stem for a in job.tables.answers if set(a.value) != set(a.reference)]
     assert len(job.tables.answers) == 5 and wrong == ["7"]

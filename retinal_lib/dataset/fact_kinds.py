@@ -279,6 +279,7 @@ class Columns(Kind):
             cell, source = image.record.cell(column)
             # a line break parts statements: 'no DR' above 'glaucoma' denies no glaucoma
             text = "; ".join(filter(None, (" ".join(line.split()).rstrip(".;,") for line in cell.splitlines())))
+            text = re.sub(r"(?<=\w)_(?=\w)", " ", text)  # No_DR, as folders of classes are called
             if text and not (aspect != "disease" and fold(text) == "none"):  # of disease, 'none' says that there is none
                 facts.append(Fact(aspect, column, text, "", text, source, text))
         return Facts(tuple(facts))

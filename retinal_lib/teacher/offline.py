@@ -221,7 +221,9 @@ class _Composer:
         for i, (question, answer) in enumerate(topics):
             if len(answer) > 1:
                 return [*topics[:i], _Topic(question, answer[:1]), _Topic("notes", answer[1:]), *topics[i + 1 :]]
-        missing = next(name for name in ("patient", "lesion", "vascular") if name not in asked or name == "vascular")
+        # notes may say something of the person: that nothing is known of them would be wrong then
+        silent = ("lesion", "vascular") if self.case.about("notes") else ("patient", "lesion", "vascular")
+        missing = next(name for name in silent if name not in asked or name == "vascular")
         return [*topics, _Topic(missing, (self.phrases.say(self.bank["nothing"][missing]),))]
 
     def _caption(self) -> list[str]:
