@@ -8,7 +8,7 @@ TORCH ?= yes
 export UV_COMPILE_BYTECODE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint lab bench clean
+.PHONY: help demo test infer lint lab bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -21,18 +21,18 @@ $(VENV)/.%: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one: make $* PYTHON=python3.12"; exit 2; }
 	@if command -v uv >/dev/null 2>&1; then \
 	  [ -x $(BIN)/python ] || uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV); \
-	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e "$(SPEC)"; \
+	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e "$(SPEC)" \
+	  && { [ -x $(BIN)/pip ] || uv pip install --quiet --python $(BIN)/python pip; }; \
 	else \
 	  [ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV); \
 	  $(BIN)/python -m pip install --quiet -c constraints.txt -e "$(SPEC)"; \
 	fi
 	@touch $@
 
-# torch by pip even where uv is there: uv does not heed pip's settings, which may name a smaller build
-$(VENV)/.torch: $(VENV)/.test
-	@echo "setting up torch, transformers and ray in $(VENV) (once; make test TORCH=no does without them)"
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || uv pip install --quiet --python $(BIN)/python pip
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[inference,scale]"
+# by pip even where uv is there: uv does not heed pip's settings, which may name a smaller build of torch
+$(VENV)/.inference: $(VENV)/.run
+	@echo "installing torch and transformers into $(VENV) (once; some hundred MB, several GB with a GPU's libraries)"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[inference]"
 	@touch $@
 
 $(VENV)/.run: SPEC = .
@@ -47,7 +47,9 @@ ifeq ($(TORCH),no)
 WITHOUT := $(addprefix --ignore=,$(wildcard tests/test_model_*.py) notebooks/infer.ipynb)
 endif
 
-test: $(VENV)/.test $(if $(WITHOUT),,$(VENV)/.torch) ## everything that must hold: unit, property, server, notebook tests and ruff (TORCH=no: without the model's)
+infer: $(VENV)/.inference ## set up what infer.ipynb needs to run a model on this machine: torch and transformers
+
+test: $(VENV)/.test $(if $(WITHOUT),,$(VENV)/.inference) ## everything that must hold: unit, property, server, notebook tests and ruff (TORCH=no: without the model's, no torch)
 	@$(BIN)/ruff check .
 	@$(if $(WITHOUT),echo "TORCH=no: left out are $(patsubst --ignore=%,%,$(WITHOUT))",true)
 	@$(BIN)/python -m pytest $(WITHOUT)

@@ -4,12 +4,13 @@ Each command imports what it needs when it runs, so that --help answers at once.
 """
 
 import argparse
+import difflib
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 
 from retinal_lib import paths
-from retinal_lib.errors import UserError
+from retinal_lib.errors import UserError, unknown
 
 _RUN = {"metavar": "RUN_FOLDER", "type": paths.resolve, "help": "the folder of a finished run"}
 _FORMS = """forms:
@@ -23,9 +24,23 @@ def main(arguments: list[str]) -> str:
     """Runs a command and returns the text to print. UserError: as the function behind the command says."""
     parser, commands = _parser()
     if not arguments or (arguments[0] not in commands and not arguments[0].startswith("-")):
+        _check_dataset(arguments, list(commands))
         arguments = ["show", *arguments]
     options = parser.parse_args(arguments)
     return options.run(options)
+
+
+def _check_dataset(arguments: list[str], commands: list[str]) -> None:
+    """Checks that the first word can be a dataset. UserError: it is rather a mistyped command."""
+    from retinal_lib.dataset import page
+
+    word = arguments[0] if arguments else "ODIR"
+    datasets = [name.casefold() for name in page.names()]
+    if word.casefold() in datasets or page.is_own(word):
+        return
+    near = difflib.get_close_matches(word.casefold(), [*commands, *datasets], n=1)
+    if len(arguments) > 1 or (near and near[0] in commands):
+        raise unknown("command", word, commands)
 
 
 def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
@@ -162,7 +177,10 @@ def _review(options: Namespace) -> str:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone shows the rest as \u00b5
     try:
         print(main(sys.argv[1:]))
     except UserError as error:
         sys.exit(f"Error: {error}")
+    except OSError as error:
+        sys.exit(f"Error: {error.filename} cannot be used ({error.strerror or error})")

@@ -203,7 +203,7 @@ def _ray(workers: int, address: str | None) -> Iterator[object]:
         import ray.data
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{error.name} is not installed; several workers need it: pip install -e '.[scale]'; or pass workers=1"
+            f"{error.name} is not installed; several workers need it: python -m pip install -e '.[scale]'; or pass workers=1"
         ) from error
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports no usage statistics
     running = ray.is_initialized()

@@ -85,12 +85,7 @@ def export(
     sources = _sources(runs)
     split_of_id = _split_of_id(folders, splits_file)
     _by_split([entry for entries in runs.values() for entry in entries], split_of_id)  # before pictures are copied
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{target} cannot be created as a folder ({error.strerror}); name another one with --out") from error
-    if out:
-        _check_target(target, FORMS[form].suffix, folders)
+    _prepare(target, FORMS[form].suffix, folders if out else [])
     entries, notes = _with_pictures(runs, target, images, pictures)
     name = folders[0].name if len(folders) == 1 else target.name
     written = Export(_write(target, form, _by_split(entries, split_of_id), name))
@@ -100,8 +95,15 @@ def export(
     return written
 
 
-def _check_target(target: Path, suffix: str, folders: list[Path]) -> None:
-    """Checks that what an export into this folder replaces is an export of the same runs. UserError: it is something else."""
+def _prepare(target: Path, suffix: str, folders: list[Path]) -> None:
+    """Creates the folder of an export. A folder that the user named may hold an earlier export of the same runs. UserError: it
+    holds something else that would be replaced, or cannot be created."""
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{target} cannot be created as a folder ({error.strerror}); name another one with --out") from error
+    if not folders:
+        return
     runs = (folder / name for folder in folders for name in ("conversations.jsonl", "failures.jsonl"))
     ours = {entry.get("id") for file in runs if file.is_file() for _, entry in conversation.entries(file)}
     for name in (WHOLE, *splits.SPLITS):
@@ -241,7 +243,7 @@ def _write_parquet(path: Path, rows: list[dict]) -> None:
     try:
         from datasets import Dataset, Features, Value
     except ImportError as error:
-        raise UserError("the form parquet needs the library datasets: pip install -e '.[trainers]'") from error
+        raise UserError("the form parquet needs the library datasets: python -m pip install -e '.[trainers]'") from error
     text = Value("string")
     messages = [{"role": text, "content": [{"type": text, "text": text}]}]
     features = Features({"id": text, "messages": messages, "images": [text]})

@@ -79,6 +79,6 @@ def needs_torch() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{error.name} is not installed, which a model on this machine needs: pip install -e '.[inference]'; "
+            f"{error.name} is not installed, which a model on this machine needs: python -m pip install -e '.[inference]'; "
             "or pass model_name openai:<name> to ask a server"
         ) from error

@@ -45,7 +45,7 @@ def check_quantize(quantize: str | None, device: torch.device) -> None:
     if quantize not in QUANTIZE:
         raise unknown("quantize", quantize, QUANTIZE)
     if not has_bitsandbytes():
-        raise UserError("quantize='4bit' needs bitsandbytes and accelerate: pip install bitsandbytes accelerate")
+        raise UserError("quantize='4bit' needs bitsandbytes and accelerate: python -m pip install bitsandbytes accelerate")
     if device.type != "cuda":
         raise UserError(f"quantize='4bit' is for a GPU, the device is {device}; pass dtype='float16' to halve the memory there")
 
@@ -86,7 +86,7 @@ def _advice(numbers: int, device: torch.device, dtype: torch.dtype) -> str:
     if dtype == torch.float32 and half <= free(device):
         options.append(f"dtype='float16' ({gigabytes(half)})")
     if device.type == "cuda" and four <= free(device):
-        install = "" if has_bitsandbytes() else "pip install "
+        install = "" if has_bitsandbytes() else "python -m pip install "
         options.append(f"quantize='4bit' ({gigabytes(four)}; {install}bitsandbytes, accelerate)")
     if device.type == "cuda" and half <= free(torch.device("cpu")):
         options.append(f"device='cpu', dtype='float16' ({gigabytes(half)}, slow)")
