@@ -190,7 +190,7 @@ def test_a_dead_engine_fails_no_request_for_good(tmp_path: Path) -> None:
     assert outcome.counts["failed"] == 1 and outcome.counts["pending"] == 3
     assert "This model's maximum context length is 2048 tokens" in outcome.table.to_string()
     with pytest.raises(
-        UserError, match=r"All 4 results in .*results are errors .* reason \(3 times\): .*EngineCore encountered"
+        UserError, match=r"All 4 results in .*results are errors .* reason \(3 of 4\): .*EngineCore encountered"
     ):
         outcome.require()
     outcome = exchange("pack", folder, limit=4)

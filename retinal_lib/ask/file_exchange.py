@@ -17,6 +17,7 @@ from retinal_lib.errors import UserError
 
 REQUESTS = "requests"
 RESULTS = "results"
+AGAIN = "-p mode pack packs what may be sent again"
 
 
 class PlanPass:
@@ -126,8 +127,9 @@ class UnpackMode(PlanPass):
         super()._pass(plan)
         where = paths.display_path(self._results)
         failed = self._failures.sentence(f"in {where}")
+        none = f"{failed}; {AGAIN}" if failed else f"no answer in {where} belongs to a request of this run"
         return RunResult(
-            no_result="" if self._stored else failed or f"no answer in {where} belongs to a request of this run",
+            no_result="" if self._stored else none,
             failed_results=(failed,) if failed else (),
             unknown=tuple(self._unknown),
             unreadable=tuple(self._unreadable),

@@ -145,7 +145,7 @@ class Failures:
         who = f"{failed:,} of {results} {where} {are(failed)}"
         if failed == self.results:
             who = f"All {results} {where} are" if failed > 1 else f"The only result {where} is"
-        reason = f"the most frequent reason ({len(first):,} times)" if len(first) < failed else "the reason"
+        reason = f"the most frequent reason ({len(first):,} of {failed:,})" if len(first) < failed else "the reason"
         return f"{who} {'errors instead of answers' if failed > 1 else 'an error instead of an answer'}; {reason}: {first[0]}"
 
 
