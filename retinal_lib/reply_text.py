@@ -45,7 +45,11 @@ _TEMPLATE = (
     r"|(?-i:(?P<glued>(?<=[.!?)\]\"'])(?:assistant|model)(?=\s*+\Z|[ \t]*+\n)))"
 )
 _MARKS = re.compile(f"{_BRACKETED}|{_OTHER}|{_CHANNEL}|{_TEMPLATE}", re.IGNORECASE)
-_LEFT = re.compile(rf"{_BRACKETED}|{_OTHER}|{_CHANNEL}|{_TEMPLATE}|</[a-z_]{{2,20}}>|<unused\d{{1,4}}>", re.IGNORECASE)
+_LEFT = re.compile(
+    rf"{_BRACKETED}|{_OTHER}|{_CHANNEL}|{_TEMPLATE}|</[a-z_]{{2,20}}>|<unused\d{{1,4}}>|<0x[0-9a-f]{{2}}>"
+    r"|^[#*_> -]{0,6}(?:human|user|assistant|system)[*_]{0,3}:",
+    re.IGNORECASE | re.MULTILINE,
+)
 _AROUND = r"[#*_>(\[ \t]{0,8}"
 _HEADING = re.compile(rf"\A{_AROUND}(?:{'|'.join(_DATA['thought_headings'])})\b[^:\n]{{0,80}}(?::|\n|\Z)", re.IGNORECASE)
 _ANSWER_HEADING = re.compile(
@@ -53,8 +57,8 @@ _ANSWER_HEADING = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _CHATTER, _NOTES = "|".join(_DATA["chatter"]), "|".join(_DATA["notes"])
-_SAYS = re.compile(rf"(?:^|(?<=[.!?)\]*_][ ])){_AROUND}(?:{_CHATTER})|[(\[][*_]{{0,3}}(?:{_NOTES})", re.I | re.M)
-_SAYS_LINE = re.compile(rf"{_AROUND}(?:{_CHATTER})|[*_ \t]{{0,4}}[(\[*_][*_ \t]{{0,4}}(?:{_NOTES})", re.I)
+_SAYS = re.compile(rf"(?:^|(?<=[^\w\s,;:'’–—(-][ ])){_AROUND}(?:{_CHATTER})|[(\[][*_]{{0,3}}(?:{_NOTES})", re.I | re.M)
+_SAYS_LINE = re.compile(rf"{_AROUND}(?:{_CHATTER})|[*_ \t]{{0,4}}[(\[*_#>][#*_ \t]{{0,6}}(?:{_NOTES})", re.I)
 _NOTE_LINE = re.compile(rf"{_AROUND}(?:{_CHATTER}|{_NOTES})", re.I)
 
 

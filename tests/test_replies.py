@@ -36,7 +36,6 @@ THOUGHTS = [
     "<unused94>thought\n{}<unused95>",
     "<|channel>thought\n{}<channel|>",
     HARMONY,
-    HARMONY + "<|constrain|>text",
     "<|channel|>commentary to=none<|message|>{}<|end|><|start|>assistant<|channel|>final <|constrain|>text<|message|>",
     "analysisWe draft. {}assistantfinal",
     "◁think▷{}◁/think▷",
@@ -73,9 +72,9 @@ ENDS = [
 @pytest.mark.parametrize("thoughts", THOUGHTS)
 def test_thoughts_go(thoughts: str) -> None:
     text = thoughts.format(DRAFT) if "{" in thoughts else thoughts
-    assert answer(text.replace("<|constrain|>text", "") + TALK) == TALK
-    assert to_llava(parse(text.replace("<|constrain|>text", "") + TALK)) == to_llava(parse(TALK))
-    assert answer(text.replace("<|constrain|>text", "") + "Grade 2.") == "Grade 2."
+    assert answer(text + TALK) == TALK
+    assert to_llava(parse(text + TALK)) == to_llava(parse(TALK))
+    assert answer(text + "Grade 2.") == "Grade 2."
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -86,7 +85,7 @@ def test_what_follows_an_answer_goes(end: str) -> None:
 @given(st.sampled_from(THOUGHTS), st.sampled_from(ENDS))
 def test_an_answer_read_twice_is_the_same(thoughts: str, end: str) -> None:
     once = answer(thoughts.replace("{}", DRAFT) + TALK + end)
-    assert answer(once) == once and reply_text.mark_in(once) is None
+    assert answer(once) == once and not any(reply_text.mark_in(part) for turn in parse(once) for part in turn)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +147,12 @@ def test_hyphens_and_spaces_are_those_of_a_keyboard() -> None:
         "\n\nAll the points you listed have been corrected.",
         "\n\n**Check:** all numbers match.",
         "\n\n[Word count: 212]",
+        "\n\n> Note: as given.",
+        "\n\n## Notes\n- as given",
+        "\n\nI've made sure that every number is as given.",
+        "\n\nEach point has been put right and everything else is as it was.",
+        "\n\nRevised as requested.\n\n**End**",
+        "\n<end>",
     ],
 )
 def test_chatter_after_the_conversation_goes(tail: str) -> None:
@@ -164,6 +169,8 @@ def test_chatter_after_the_conversation_goes(tail: str) -> None:
         ("<think>It is normal.", "form_mark"),
         ("It is normal.</assistant>", "form_mark"),
         ("It is normal.<|im_end|>", "form_mark"),
+        ("It is normal.\n\nHuman: And now?", "form_mark"),
+        ("It is normal. 😊 Let me know if there is more.", "form_chatter"),
         ("It is <unused95> normal.", "form_mark"),
     ],
 )

@@ -23,8 +23,8 @@ _LABEL = re.compile(
     r"[ \t]*+\d{0,2}+[*_ \t]*+$",
     re.IGNORECASE | re.MULTILINE,
 )
-_HEADING = r"(?:turn|round|exchange|q&a)[ \t]*+\d++|\[end\]|\[?end of (?:the )?conversation\]?"
-_SEPARATOR = re.compile(rf"[-*_=]{{3,}}|[#*_ \t]*+(?:{_HEADING})[#*_:. \t]*+|\d{{1,2}}[.)]|", re.IGNORECASE)
+_HEADING = r"(?:turn|round|exchange|q&a)[ \t]*+\d++|\[?(?:the )?end(?: of (?:the )?conversation)?\.?\]?"
+_SEPARATOR = re.compile(rf"[-*_=]{{3,}}|```|[#*_ \t]*+(?:{_HEADING})[#*_:. \t]*+|\d{{1,2}}[.)]|", re.IGNORECASE)
 _FENCE = re.compile(r"```[a-z]*+[ \t]*+\n?+(.*?)```", re.DOTALL)
 _MORE_JSON = re.compile(r"[\s,;]*(?=[\[{])")
 
@@ -107,7 +107,8 @@ def _from_labels(text: str) -> list[tuple[str, str]]:
             raise Unparsable(f"other labels in the text after {label.word!r}: it is not clear who says what")
         last = following == len(every)
         value = text[label.end : len(text) if last else every[following].start]
-        parts.append((label.role, _without_separators(reply_text.without_chatter(value) if last else value)))
+        value = _without_separators(value)
+        parts.append((label.role, _without_separators(reply_text.without_chatter(value)) if last else value))
     return parts
 
 
