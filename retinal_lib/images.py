@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -39,7 +40,8 @@ def drawn_among(files: Iterable[Path]) -> set[Path]:
 
     drawn = set()
     for file in files:
-        folders = {file.absolute().parent, *([file.resolve().parent] if file.is_symlink() else [])}
+        target = Path(os.path.realpath(file)) if file.is_symlink() else file  # resolve() fails on a loop of links
+        folders = {file.absolute().parent, target.absolute().parent}
         if any(is_marked(folder) or is_marked(folder.resolve()) for folder in folders):
             drawn.add(file)
     return drawn

@@ -1,14 +1,17 @@
 """The gate: which data may leave this machine, and where it goes."""
 
+import json
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_server import FakeServer, completion, running
+from fake_server import FakeServer, completion
+from PIL import Image
 
 from retinal_lib import Infer, Job, UserError
 from retinal_lib.dataset import page
+from retinal_lib.dataset.tables import IMAGE_SUFFIXES
 from retinal_lib.teacher import destination
 from retinal_lib.teacher.destination import permission, published, terms_of, terms_of_picture
 
@@ -70,8 +73,8 @@ def test_every_published_dataset_is_found_by_its_names_and_pictures(drawn: dict[
     for name in page.names():
         of = page.get(name)
         assert of in published(name.upper()) and all(of in published(alias) for alias in of.aliases)
-        pictures = [p for p in drawn[name].rglob("*") if p.suffix in (".jpg", ".png", ".tif") and destination._bears(p.name, of)]
-        assert pictures, "the page's own pictures bear its names"
+        terms = [terms_of_picture(path.name, name) for path in drawn[name].rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
+        assert any({each.name for each in found} == {name} for found in terms), "its pictures bear its names"
 
 
 def test_an_own_page_cannot_loosen_a_published_dataset_s_terms(elsewhere: None, tmp_path: Path) -> None:
@@ -88,8 +91,6 @@ def test_an_own_page_cannot_loosen_a_published_dataset_s_terms(elsewhere: None, 
 
 def own_dataset(folder: Path, picture: str, may_send: str = "yes") -> Path:
     """An own page with its table and one picture."""
-    from PIL import Image
-
     Image.new("RGB", (40, 30), (200, 80, 20)).save(folder / picture)
     (folder / "labels.csv").write_text(f"image,disease\n{picture},mild cataract\n", encoding="utf-8")
     (folder / "page.yaml").write_text(OWN_PAGE.format(name="clinic", may_send=may_send), encoding="utf-8")
@@ -116,12 +117,7 @@ def infer(folder: Path, **parameters: object) -> Infer:
     return Infer.load(model_name="openai:m", out_dir=str(folder / "out"), **parameters)
 
 
-def test_pictures_of_forbidden_datasets_stay_here_however_they_are_named(
-    elsewhere: None, tmp_path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from PIL import Image
-
-    monkeypatch.setenv("OPENAI_BASE_URL", ELSEWHERE)
+def test_pictures_of_forbidden_datasets_stay_here_however_they_are_named(elsewhere: None, tmp_path: Path) -> None:
     for name in ("1234567_21015_0_0.png", "eye.png"):
         Image.new("RGB", (40, 30)).save(tmp_path / name)
     forbidden = {"image_file": str(tmp_path / "1234567_21015_0_0.png")}, {"image_folder": str(tmp_path)}
@@ -129,10 +125,10 @@ def test_pictures_of_forbidden_datasets_stay_here_however_they_are_named(
         with pytest.raises(UserError, match="participant-level data"):
             infer(tmp_path, terms_accepted=True, **given)
     for entry in ({"image": "eye.png", "dataset": "messidor 2"}, {"image": "UK/eye.png"}, {"image": "1234567_21015_0_0.png"}):
-        (tmp_path / "q.json").write_text(__import__("json").dumps([entry | {"id": 1, "question": "Q"}]), encoding="utf-8")
+        (tmp_path / "q.json").write_text(json.dumps([entry | {"id": 1, "question": "Q"}]), encoding="utf-8")
         with pytest.raises(UserError, match="may not be sent to a remote server"):
             infer(tmp_path, terms_accepted=True, question_file=str(tmp_path / "q.json"), image_folder=str(tmp_path))
-    with pytest.raises(UserError, match="a dataset that retinal_lib does not know may be sent .* only with permission"):
+    with pytest.raises(UserError, match="a dataset that retinal_lib does not know may be sent"):
         infer(tmp_path, image_file=str(tmp_path / "eye.png"))
     assert infer(tmp_path, image_file=str(tmp_path / "eye.png"), terms_accepted=True)
 
@@ -182,14 +178,13 @@ def test_odd_keys_and_addresses_end_in_a_sentence(
     assert "secret" not in str(error.value)
 
 
-def test_a_key_that_the_server_echoes_is_not_stored(ask: Callable, server: FakeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_key_that_the_server_echoes_is_not_stored(
+    ask: Callable, server: FakeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789abcdef")
-    script = server.script
 
-    def echo(number: int, body: dict) -> object:
-        return completion("Question: What is it, sk-0123456789abcdef?\nAnswer: A fundus photograph, sk-0123456789abcdef.")
-
-    server.script = echo
+    text = "User: What is this, sk-0123456789abcdef?\nAssistant: A fundus photograph, sk-0123456789abcdef."
+    server.script = lambda number, body: completion(text)
     outcome = ask(limit=1, max_failed=1)
     files = [path for path in Path(outcome.folder).rglob("*") if path.is_file()]
-    assert files and not [path for path in files if b"0123456789abcdef" in path.read_bytes()] and script
+    assert files and not [path for path in files if b"0123456789abcdef" in path.read_bytes()]

@@ -273,14 +273,6 @@ def test_the_notebook_s_parameters_work_with_a_server(server: FakeServer, eye: P
     assert done.file == tmp_path / "run" / "answers.jsonl" and "images are sent there" in str(job.table)
 
 
-def test_images_that_may_not_be_sent_stay_here(eye: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = write(tmp_path, [{"id": "1", "image": "eye.png", "question": "Q", "dataset": "ODIR"}])
-    monkeypatch.setenv("OPENAI_BASE_URL", "https://models.example.org/v1")
-    monkeypatch.setenv("OPENAI_API_KEY", "k")
-    with pytest.raises(UserError, match="ODIR: the challenge's terms are not confirmed"):
-        Infer.load(model_name="openai:m", question_file=str(file), out_dir=str(tmp_path))
-
-
 def test_refused_options_are_changed_and_said_and_one_is_asked_at_a_time(server: FakeServer, eye: Path, tmp_path: Path) -> None:
     def refuse(number: int, body: dict) -> object:
         if name := next((name for name in ("max_tokens", "temperature") if name in body), ""):

@@ -16,7 +16,7 @@ from PIL import Image
 from retinal_lib import Job, UserError
 from retinal_lib import images as picture
 from retinal_lib.dataset import page
-from retinal_lib.teacher.server import is_loopback
+from retinal_lib.teacher.destination import is_loopback
 from retinal_lib.teacher.teachers import OpenAITeacher
 
 

@@ -76,7 +76,6 @@ class Answerer(ABC):
     identity: str  # differs between any two models
     runs_on: str
     notes: dict[str, str]  # image -> how the model sees it otherwise than its owner may expect
-    remote = False  # whether images leave this machine
     own_defaults = False  # whether it decides itself on options that are not given
 
     @abstractmethod

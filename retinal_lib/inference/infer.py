@@ -7,7 +7,6 @@ from pathlib import Path
 from pydantic import Field
 
 from retinal_lib import paths
-from retinal_lib.dataset import page
 from retinal_lib.display import FullTable
 from retinal_lib.errors import UserError
 from retinal_lib.inference import answer_files, question_files
@@ -16,8 +15,10 @@ from retinal_lib.inference.batching import Answerer, Options
 from retinal_lib.inference.llava.conversation_forms import DEFAULT_QUESTION
 from retinal_lib.inference.loading import SERVER, load_model, needs_torch
 from retinal_lib.inference.question_files import Entry
+from retinal_lib.inference.server_model import ServerModel
 from retinal_lib.parameters import Number, Parameters, TypedPath, Whole
 from retinal_lib.sample import draw as sample
+from retinal_lib.teacher.destination import Terms, permission, terms_of_picture, terms_of_run
 
 _IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
 NOISE = "a tiny model with random weights, drawn by this project: its answers are noise"
@@ -49,6 +50,7 @@ class InferParameters(Parameters):
     chunk_idx: Whole = 0
     limit: Whole | None = Field(None, ge=1)
     max_failed: Number = Field(0.05, ge=0, le=1)
+    terms_accepted: bool = False
     out_dir: TypedPath | None = None
 
     @property
@@ -120,7 +122,8 @@ class Infer:
             raise UserError(f"image_file {image} is not a file")
         answers_file = given.answers_file or given.folder / "answers.jsonl"
         model, drawn = _model(given), given.model_name is None
-        _check_terms(model, entries)
+        if isinstance(model, ServerModel):
+            model.allow(permission(_terms(given, entries, image), given.terms_accepted))
         return cls(model, drawn, image, given.question, tuple(entries), answers_file, options, given.max_failed)
 
     @property
@@ -204,11 +207,12 @@ def _model(given: InferParameters) -> Answerer:
     return load_model(llava_model.draw(paths.root() / "artifacts" / "sample" / "model"), **options)
 
 
-def _check_terms(model: Answerer, entries: Sequence[Entry]) -> None:
-    """UserError: images would go to a remote server that their dataset's terms keep from it."""
-    if not model.remote:
-        return
-    for name in dict.fromkeys(entry.dataset for entry in entries):
-        dataset = page.get(name) if name in page.names() else None
-        if dataset is not None and dataset.may_send != "yes":
-            raise UserError(f"{dataset.name}: {dataset.terms}; {model.name} runs on {model.runs_on}")
+def _terms(given: InferParameters, entries: Sequence[Entry], image: Path) -> set[Terms]:
+    """The terms that hold for all pictures: by their names, by the dataset that an entry names, and by the run that the
+    question file is of. UserError: a page that an entry names cannot be read."""
+    terms = {term for entry in entries for term in terms_of_picture(entry.image, entry.dataset or entry.image.split("/")[0])}
+    if given.image_file is not None:
+        terms |= terms_of_picture(image.name)
+    if given.question_file is not None and (manifest := given.question_file.parent / "manifest.json").is_file():
+        terms.add(terms_of_run(manifest))
+    return terms

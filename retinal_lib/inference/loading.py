@@ -21,6 +21,7 @@ def load_model(
     quantize: str | None = None,
     bos: str = "script",
     timeout_s: float | None = None,
+    terms_accepted: bool = False,
 ) -> Answerer:
     """Loads a model from a folder or hub id: LLaVA-v0 as published (.bin or safetensors, tower apart or inside, projector apart
     or inside), or written by `convert`. Nothing is written into its folder, and no code of its own is run. With
@@ -29,6 +30,7 @@ def load_model(
     `vision_tower`, `mm_projector`: where the folder does not have them. `device`: auto, cpu, cuda. `dtype`: auto (half
     precision on a GPU, full on a CPU), float32, float16, bfloat16. `quantize`: 4bit, with bitsandbytes. `bos`: `script`
     (ids as the released inference script makes them) or `training`. `timeout_s`: how long an answer of a server may take.
+    `terms_accepted`: you may send the images to a server elsewhere, where their dataset's terms ask for leave.
     UserError: a file is missing or damaged, the memory does not suffice, or torch is not installed; says what would help.
 
     >>> import tempfile
@@ -40,7 +42,7 @@ def load_model(
     True
     """
     if name := _on_server(model_name):
-        return ServerModel(name, timeout_s)
+        return ServerModel(name, terms_accepted, timeout_s)
     with needs_torch():
         from retinal_lib.inference import model
     checkpoint = model.find(_resolve(model_name), vision_tower, mm_projector)

@@ -14,6 +14,7 @@ from retinal_lib.inference.batching import Answerer, ImageQuestions, NoMoreAnswe
 from retinal_lib.inference.llava.conversation_forms import clean_answer, without_image_tokens
 from retinal_lib.reply_text import chat_answer
 from retinal_lib.teacher import completion
+from retinal_lib.teacher.destination import Permission, permission, terms_of_picture
 from retinal_lib.teacher.server import NotFound, RequestFailed, RunStopped, Server
 
 T = TypeVar("T")
@@ -27,21 +28,35 @@ class ServerModel(Answerer):
     changes nothing. A server on this machine is asked one conversation at a time unless batch_size is given. `timeout_s`: how
     many seconds an answer may take.
 
+    `terms_accepted`: the user says that she may send images whose dataset's terms ask for leave, or are not known.
     UserError: there is no key for a server elsewhere.
     """
 
     own_defaults = True
 
-    def __init__(self, name: str, timeout_s: float | None = None):
+    def __init__(self, name: str, terms_accepted: bool = False, timeout_s: float | None = None):
         self._server, self._model = Server(timeout_s=timeout_s), name
         self.name = f"openai:{name}"
         self.notes: dict[str, str] = {}
-        self.remote = not self._server.local
         self.identity = f"{name} at {self._server.name}"
         self.runs_on = f"{self._server.name}; the images are sent there"
+        self._terms_accepted = terms_accepted
+        self._permission: Permission | None = None
+
+    def allow(self, permission: Permission) -> None:
+        """Takes leave for all images to be sent; without it, each is sent only where the dataset that its name shows allows
+        it."""
+        self._permission = permission
+        self._server.allow(permission)
+
+    def _ask_leave(self, image: Path) -> None:
+        """UserError: the image may not be sent, or only with the user's word."""
+        if self._permission is None:
+            self._server.allow(permission(terms_of_picture(image.name), accepted=self._terms_accepted))
 
     def chat(self, image: str | Path, **options: object) -> "ServerChat":
-        """Opens a conversation about an image. UserError: an unknown option, or the image cannot be read."""
+        """Opens a conversation about an image. UserError: an unknown option, the image cannot be read, or may not be sent."""
+        self._ask_leave(Path(image))
         return ServerChat(self, Path(image), Options.of(**options))
 
     def length(self, asked: ImageQuestions) -> int:
@@ -49,7 +64,8 @@ class ServerModel(Answerer):
         return 0
 
     def check(self, asked: ImageQuestions) -> None:
-        """UserError: the conversation's image cannot be read."""
+        """UserError: the conversation's image cannot be read, or may not be sent."""
+        self._ask_leave(Path(asked.image))
         images.sent_size(Path(asked.image))
 
     def is_out_of_memory(self, error: BaseException) -> bool:
@@ -90,6 +106,7 @@ class ServerModel(Answerer):
 
     async def _converse(self, asked: ImageQuestions, options: Options, places: asyncio.Semaphore) -> list[str]:
         async with places:
+            self._ask_leave(Path(asked.image))
             url = await asyncio.to_thread(images.as_sent, Path(asked.image))
             messages: list[dict] = []
             answers = []

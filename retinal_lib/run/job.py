@@ -55,9 +55,11 @@ class Job(DatasetJob):
     notebook = "generate"
 
     def __init__(self, settings: Settings):
-        modes.check_terms(page.page_of(settings.dataset), settings)
+        modes.permission(page.page_of(settings.dataset), (), settings)  # before anything large is read
         self.teacher = teachers.make(settings)
         super().__init__(settings)
+        if leave := modes.permission(self.page, self.images, settings):
+            self.teacher.server.allow(leave)
         limits = settings.batch.for_server(self.teacher.server.name if settings.teacher == "openai" else "")
         self.context = RunContext(settings, self.page, self.data, self.images, self.teacher, limits, self.folder)
         self._planner = Planner(self.context)

@@ -1,6 +1,6 @@
 """The modes of a run: its runner, and the checks of data-use terms and budget."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from retinal_lib import paths
@@ -17,7 +17,8 @@ from retinal_lib.dataset.page import Page
 from retinal_lib.errors import UserError
 from retinal_lib.run.context import RunContext
 from retinal_lib.run.settings import Settings
-from retinal_lib.teacher import cost, server
+from retinal_lib.teacher import cost, destination
+from retinal_lib.teacher.destination import Permission
 from retinal_lib.teacher.teachers import OpenAITeacher
 
 
@@ -88,26 +89,12 @@ def _price(context: RunContext, server_: str, model: str) -> cost.Price:
     return price
 
 
-def check_terms(page: Page, settings: Settings) -> None:
-    """Checks that the dataset's terms allow its data to go where the run sends it. UserError: they do not."""
-    if settings.teacher == "offline" or settings.mode in ("unpack", "recheck") or page.may_send == "yes":
-        return
-    if settings.mode == "pack" and server.has_no_address():  # its files may go anywhere
-        if not settings.terms_accepted:
-            raise UserError(
-                f"request files of {page.name} contain facts about its images ({page.licence}): {page.terms}; if you "
-                "send them only to machines where this data may be, pass -p terms_accepted True"
-            )
-        return
-    if server.is_loopback(server.address()):
-        return
-    if page.may_send == "no":
-        raise UserError(f"{page.name} may not be sent to a remote server ({page.licence}): {page.terms}")
-    if not settings.terms_accepted:
-        raise UserError(
-            f"{page.name} may be sent to a remote server only with permission ({page.licence}): {page.terms}; "
-            "if you have it, pass -p terms_accepted True"
-        )
+def permission(of: Page, names: Iterable[str], settings: Settings) -> Permission | None:
+    """Returns leave for the data of a dataset's images of these names to go where the run sends it; None where nothing leaves
+    this machine. UserError: the terms do not allow it."""
+    if settings.teacher == "offline" or settings.mode in ("unpack", "recheck"):
+        return None
+    return destination.permission(destination.terms_of(of, names), settings.terms_accepted, settings.mode == "pack")
 
 
 def check_budget(teacher: OpenAITeacher, pictures: bool) -> None:

@@ -1,11 +1,13 @@
 """Where requests go, and which data may go there: the one gate that everything passes that leaves this machine."""
 
+import json
 import os
 import re
 import socket
 from collections.abc import Iterable
 from functools import cache
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
@@ -50,23 +52,22 @@ def permission(terms: Iterable[Terms], accepted: bool, into_files: bool = False)
 
     UserError: the terms of a dataset forbid it, or need the user's word."""
     to = address()
-    if not into_files and is_loopback(to):
-        return Permission(to)
+    carried = into_files and has_no_address()  # the files may go anywhere
     for each in sorted(set(terms), key=lambda t: t.may_send != "no"):  # what no word of the user changes comes first
-        if each.may_send == "yes" or (accepted and (into_files or each.may_send == "ask")):
-            continue
         name = f"{each.name} ({each.why})" if each.why else each.name
         about = f"({each.licence}): {each.terms}"
-        if into_files:
+        if each.may_send == "no" and not carried and not is_loopback(to):
+            raise UserError(f"{name} may not be sent to a remote server {about}")
+        if each.may_send != "yes" and not accepted and into_files:
             raise UserError(
                 f"request files of {name} contain facts about its images {about}; if you send them only to machines where this "
                 "data may be, pass -p terms_accepted True"
             )
-        if each.may_send == "no":
-            raise UserError(f"{name} may not be sent to a remote server {about}")
-        raise UserError(
-            f"{name} may be sent to a remote server only with permission {about}; if you have it, pass -p terms_accepted True"
-        )
+        if each.may_send == "ask" and not accepted and not is_loopback(to):
+            raise UserError(
+                f"{name} may be sent to a remote server only with permission {about}; if you have it, pass -p terms_accepted "
+                "True"
+            )
     return Permission(to)
 
 
@@ -92,6 +93,17 @@ def terms_of_picture(name: str, dataset: str = "") -> set[Terms]:
     like = _like(name)
     known = any(each.distinctive_names for each in like)
     return {_terms(each) for each in stated} | {_terms(each, _LIKE) for each in like} | (set() if known else {UNKNOWN})
+
+
+def terms_of_run(manifest: Path) -> Terms:
+    """Returns the terms of the dataset of a run, as its manifest.json states them. UserError: the file states none."""
+    try:
+        of = json.loads(manifest.read_text(encoding="utf-8"))["dataset"]
+        return Terms(of["name"], of["may_send"], of["licence"], of.get("terms") or f"as {manifest} states")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{manifest} does not state the terms of its run's dataset ({error}); remove it, or make the run again"
+        ) from error
 
 
 def _terms(of: Page, why: str = "") -> Terms:

@@ -5,15 +5,12 @@ import datetime
 import email.utils
 import json
 import math
-import os
 import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple, TypeVar
-from urllib.parse import urlsplit
 
 import openai
 
@@ -23,8 +20,9 @@ except ImportError:  # versions of the SDK before 3
     from httpx import ReadTimeout, TransportError
 
 from retinal_lib.errors import UserError
-from retinal_lib.teacher import completion
+from retinal_lib.teacher import completion, destination
 from retinal_lib.teacher.completion import Failure, NoCompletion
+from retinal_lib.teacher.destination import Permission
 from retinal_lib.teacher.refused_options import RefusedOptions
 
 RETRIES = 6  # tries of one call while the server cannot answer: about half a minute in all
@@ -34,7 +32,6 @@ TIMED_OUT = 3  # the same, where each call took as long as it may
 LONGEST_PAUSE = 120.0  # seconds between two tries, where the server does not say how long
 LONGEST_WAIT = 900.0  # seconds; a server that asks for more, such as until its daily quota is renewed, stops the run
 TIMEOUT, LOCAL_TIMEOUT = 600.0, 3600.0  # seconds for an answer; a small server on this machine may take long for one
-DEFAULT_SERVER = "https://api.openai.com/v1"
 NO_SERVER = "files that are carried by hand"  # the server's name where requests are written to files and no address is set
 T = TypeVar("T")
 _DAILY = re.compile(r"per[-_ ]?day|daily", re.IGNORECASE)
@@ -77,34 +74,6 @@ class Unreachable(RunStopped):
     """Raised where the server did not answer many calls in a row."""
 
 
-def address() -> str:
-    """Returns the OpenAI-compatible server's address from OPENAI_BASE_URL. UserError: it is no http address."""
-    url = os.environ.get("OPENAI_BASE_URL", "").strip().rstrip("/") or DEFAULT_SERVER
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError(f"OPENAI_BASE_URL is {without_login(url)!r}; expected an address such as http://localhost:8000/v1")
-    return url
-
-
-def has_no_address() -> bool:
-    """Says whether no address is set, so that request files may go anywhere."""
-    return not os.environ.get("OPENAI_BASE_URL", "").strip()
-
-
-def is_loopback(address: str) -> bool:
-    """Says whether an address can only be this machine."""
-    host = urlsplit(address).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def without_login(address: str) -> str:
-    """Returns an address, or a text with addresses, without user name, password and query."""
-    return re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", re.sub(r"//[^/@]*@", "//", address))
-
-
 class Server:
     """A server; the key comes from OPENAI_API_KEY alone. With `file_exchange` or `dry_run` it is never called.
     `note` says what calls are waiting for, for the progress line; `backoff` is in seconds, and so is `timeout_s`: how long
@@ -116,25 +85,36 @@ class Server:
     def __init__(
         self, file_exchange: bool = False, dry_run: bool = False, backoff: float = 1.0, timeout_s: float | None = None
     ):
-        self._address, self.backoff, self.note, self.refused = address(), backoff, "", RefusedOptions()
-        self.local = is_loopback(self._address)
+        self._address, self.backoff, self.note, self.refused = destination.address(), backoff, "", RefusedOptions()
+        self.local = destination.is_loopback(self._address)
         self.timeout_s = timeout_s or (LOCAL_TIMEOUT if self.local else TIMEOUT)
-        self._key = os.environ.get("OPENAI_API_KEY", "").strip()
-        self.name = NO_SERVER if file_exchange and has_no_address() else without_login(self._address)
+        self._key = destination.key()
+        self.name = NO_SERVER if file_exchange and destination.has_no_address() else self._address.partition("?")[0]
         if not self._key and not self.local and not file_exchange and not dry_run:
             raise UserError(f"no key for {self.name}: set OPENAI_API_KEY in the environment")
         self._resume = 0.0  # no call is sent before this time (monotonic seconds)
         self._failed_calls = 0  # calls in a row that the server did not answer
         self._client: openai.AsyncOpenAI | None = None
+        self._permission: Permission | None = None
+
+    def allow(self, permission: Permission) -> None:
+        """Takes leave for data to be sent; without it, nothing goes to another machine."""
+        self._permission = permission
+
+    def _require_permission(self) -> None:
+        if not self.local and (self._permission is None or self._permission.address != self._address):
+            raise UserError(f"nothing was sent to {self.name}: nobody has checked whether the data may go there")
 
     def _connect(self) -> openai.AsyncOpenAI:
         # made inside the running event loop: a client of one loop fails in the next. Redirects are not followed and, on this
         # machine, no proxy is used: both would send the data to another place than the one that was allowed.
         if self._client is None:
             http = openai.DefaultAioHttpClient(follow_redirects=False, trust_env=not self.local)
+            address, headers = destination.connect_to(self._address)
             self._client = openai.AsyncOpenAI(
                 api_key=self._key or "none",
-                base_url=self._address,
+                base_url=address,
+                default_headers=headers,
                 max_retries=0,
                 http_client=http,
                 timeout=openai.Timeout(self.timeout_s, connect=5.0),
@@ -198,6 +178,7 @@ class Server:
                     raise
 
     async def _chat(self, client: openai.AsyncOpenAI, body: dict) -> ChatReply:
+        self._require_permission()
         # the SDK's plain post: chat.completions.create checks each message's type first, which takes as long as the rest of
         # a request, and refuses options that only other servers have
         try:
@@ -212,7 +193,7 @@ class Server:
             answer = completion.parse(response.text)
         except NoCompletion as error:
             raise _Unanswered(error, response.headers) from error
-        return ChatReply(answer.raw, response.headers.get("x-request-id", ""))
+        return ChatReply(self._without_key(answer.raw), response.headers.get("x-request-id", ""))
 
     async def get(self, path: str, patient: bool = False, **query: object) -> dict:
         """Returns the JSON object at a path; a bare list is put under `data`. RequestFailed, NotFound, RunStopped."""
@@ -225,6 +206,7 @@ class Server:
 
     async def post(self, path: str, body: dict, once: bool = False) -> object:
         """Posts a body to a path and returns the JSON of the answer; `once` and errors as in `call`."""
+        self._require_permission()
         return await self.call(lambda client: client.post(path, body=body, cast_to=object), once=once)
 
     async def create(self, path: str, body: dict) -> dict:
@@ -236,6 +218,7 @@ class Server:
 
     async def upload(self, path: Path) -> str:
         """Uploads a request file for a batch, reading it as it is sent; returns its id. RequestFailed, RunStopped."""
+        self._require_permission()
 
         async def send(client: openai.AsyncOpenAI) -> str:
             with path.open("rb") as file:
@@ -251,9 +234,14 @@ class Server:
 
         async def send(client: openai.AsyncOpenAI) -> None:
             async with client.files.with_streaming_response.content(file_id) as answer:
+                key, rest = self._key.encode(), b""
                 with path.open("wb") as file:
                     async for part in answer.iter_bytes(1 << 20):
-                        file.write(part)
+                        rest = (rest + part).replace(key, b"[key]") if key else part
+                        cut = max(0, len(rest) - len(key)) if key else len(rest)  # the key may lie across two parts
+                        file.write(rest[:cut])
+                        rest = rest[cut:]
+                    file.write(rest)
 
         await self.call(send, patient=True)
 
@@ -295,12 +283,14 @@ class Server:
             raise NotFound(message)
         raise Refused(f"the server refused the request ({message})")
 
+    def _without_key(self, text: str) -> str:
+        """The text without the key, which some servers and models echo."""
+        return text.replace(self._key, "[key]") if self._key else text
+
     def clean(self, text: str) -> str:
         """Returns a text for users: one line, without the key."""
-        text = " ".join(text.split())
-        if self._key:
-            text = text.replace(self._key, "[key]")
-        return without_login(re.sub(r"\b(sk-|Bearer )[\w*.-]{8,}", r"\1[key]", text))[:300]
+        text = self._without_key(" ".join(text.split()))
+        return destination.without_login(re.sub(r"\b(sk-|Bearer )[\w*.-]{8,}", r"\1[key]", text))[:300]
 
 
 class _Unanswered(Exception):
