@@ -118,7 +118,8 @@ def infer(folder: Path, **parameters: object) -> Infer:
 
 
 def test_pictures_of_forbidden_datasets_stay_here_however_they_are_named(elsewhere: None, tmp_path: Path) -> None:
-    for name in ("1234567_21015_0_0.png", "eye.png"):
+    (tmp_path / "UK").mkdir()
+    for name in ("1234567_21015_0_0.png", "eye.png", "UK/eye.png"):
         Image.new("RGB", (40, 30)).save(tmp_path / name)
     forbidden = {"image_file": str(tmp_path / "1234567_21015_0_0.png")}, {"image_folder": str(tmp_path)}
     for given in forbidden:
@@ -137,6 +138,8 @@ def test_a_run_s_own_conversations_keep_its_page_s_terms(elsewhere: None, tmp_pa
     run = Job.load(dataset=str(own_dataset(tmp_path, "eye.png", "no")), data_root=str(tmp_path), out_dir=str(tmp_path / "run"))
     assert run.run().counts["accepted"] == 1
     questions = str(tmp_path / "run" / "conversations.jsonl")
+    (tmp_path / "clinic").mkdir()
+    (tmp_path / "eye.png").rename(tmp_path / "clinic" / "eye.png")
     with pytest.raises(UserError, match="clinic may not be sent"):
         infer(tmp_path, question_file=questions, image_folder=str(tmp_path), terms_accepted=True)
 
