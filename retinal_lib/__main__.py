@@ -10,6 +10,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 
 from retinal_lib import paths
+from retinal_lib.display import are, count
 from retinal_lib.errors import UserError, unknown
 
 _RUN = {"metavar": "RUN_FOLDER", "type": paths.resolve, "help": "the folder of a finished run"}
@@ -116,7 +117,7 @@ def _show(options: Namespace) -> str:
             f"papermill notebooks/generate.ipynb -p dataset {folder.name.split('-')[0]}"
         )
     conversations = list(conversation.read(file))
-    counted = f"{len(conversations)} conversations are in {paths.display_path(file)}"
+    counted = f"{count(len(conversations), 'conversation')} {are(len(conversations))} in {paths.display_path(file)}"
     if not conversations:
         return counted
     turns = [f"  {who}: {text}" for turn in conversations[0].turns for who, text in zip("QA", turn, strict=True)]

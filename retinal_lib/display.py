@@ -1,6 +1,7 @@
 """Output for people: counts in words, tables in full, progress bars, and pages filled from templates."""
 
 import base64
+import re
 import sys
 from functools import cache
 
@@ -14,10 +15,10 @@ from retinal_lib.paths import PACKAGE
 def count(number: int, noun: str) -> str:
     """Returns a number with its noun.
 
-    >>> count(1, "batch"), count(3000, "image")
-    ('1 batch', '3,000 images')
+    >>> count(1, "batch"), count(3000, "image"), count(2, "entry")
+    ('1 batch', '3,000 images', '2 entries')
     """
-    plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    plural = f"{noun}es" if noun.endswith("ch") else re.sub(r"(?<![aeiou])y$", "ie", noun) + "s"
     return f"{number:,} {noun if number == 1 else plural}"
 
 
@@ -95,5 +96,6 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["count"] = count
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
     return environment

@@ -253,7 +253,7 @@ def test_nothing_is_told_of_the_retina_in_a_rejected_image(eyeq: BaseDescription
 
 def test_unreadable_and_foreign_files_of_eyepacs_are_left_out(eyeq: BaseDescription) -> None:
     assert "cannot be decoded" in reason(eyeq, "492_right.jpeg")
-    assert any("16_left_mirror" in note and "are not named like images of EyeQ" in note for note in eyeq.notes)
+    assert any("16_left_mirror" in note and "is not named like images of EyeQ" in note for note in eyeq.notes)
 
 
 # --- IDRiD ---

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from retinal_lib.display import FullTable
+from retinal_lib.display import FullTable, count
 from retinal_lib.teacher import cost
 from retinal_lib.teacher.cost import Estimate, Range
 
@@ -53,7 +53,9 @@ class Account:
             return FullTable({"": ["nothing: the offline teacher composes on this machine"]}, index=["cost"])
         rows: dict[str, tuple[str, str, str]] = {}
         for channel in cost.CHANNELS:
-            rows[f"estimated for all {self.estimate.requests:,} requests, {channel}"] = _estimated(self.estimate, channel)
+            rows[f"estimated for all {count(self.estimate.requests, 'request')}, {channel}"] = _estimated(
+                self.estimate, channel
+            )
         if self.to_ask is not None:
             for channel in cost.CHANNELS:
                 rows[f"estimated for the {self.to_ask.requests:,} still to ask, {channel}"] = _estimated(self.to_ask, channel)

@@ -13,6 +13,7 @@ from retinal_lib.ask.batch_ledger import Answer, Batch, BatchLedger, now
 from retinal_lib.ask.result_files import Failures
 from retinal_lib.ask.runner import UnknownAnswer, in_thread
 from retinal_lib.ask.vault import Vault
+from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.teacher.server import NotFound, OutcomeUnknown, RequestFailed, RunStopped, Unreachable
 from retinal_lib.teacher.teachers import OpenAITeacher
@@ -181,7 +182,7 @@ class BatchCollect:
                 stored = batch.lines - self.ledger.missing(batch)
                 if not broken and stored >= expected:
                     return ""
-                missing = f"{stored:,} of {expected:,}" + (f", {broken} lines cannot be read" if broken else "")
+                missing = f"{stored:,} of {expected:,}" + (f", {count(broken, 'line')} cannot be read" if broken else "")
             if trial < TRIES:
                 await self.server.pause(trial)
         return missing

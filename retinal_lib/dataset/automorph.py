@@ -16,6 +16,7 @@ from retinal_lib.dataset import tables
 from retinal_lib.dataset.lesions.boxes import CropInfo
 from retinal_lib.dataset.measurements import SPEC, _by_column, features
 from retinal_lib.dataset.tables import fold, image_key
+from retinal_lib.display import are
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Fact, Source
 
@@ -131,7 +132,8 @@ class AutoMorph:
             missing = [n for n in names if n not in frame.columns and n not in SPEC["extra"]]
             if missing:
                 self.notes.append(
-                    f"{path.name}: {len(missing)} of AutoMorph's 72 columns are missing, the first {missing[0]!r}"
+                    f"{path.name}: {len(missing)} of AutoMorph's 72 columns {are(len(missing))} missing, "
+                    f"the first {missing[0]!r}"
                 )
             values.append(self._matrix(path, frame, names))
             keys += list(frame.index)

@@ -15,6 +15,7 @@ from retinal_lib.dataset.image_files import ImageFile
 from retinal_lib.dataset.lesion_facts import MaskFiles
 from retinal_lib.dataset.page import Page
 from retinal_lib.dataset.tables import Table
+from retinal_lib.display import are, count
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.files import file_sha256, pieces_sha256
 
@@ -70,7 +71,10 @@ class Catalogue:
         if absent and self.split is None:
             self.notes.append(f"no images of split {', '.join(absent)} under the data root")
         if ignored:
-            self.notes.append(f"{len(ignored)} files are not named like images of {self.page.name}, the first {ignored[0]}")
+            self.notes.append(
+                f"{count(len(ignored), 'file')} {are(len(ignored))} not named like "
+                f"images of {self.page.name}, the first {ignored[0]}"
+            )
         return files
 
     def _folders_found(self) -> str:
@@ -151,7 +155,8 @@ class Catalogue:
         masks, other_files = lesion_facts.index(self.tree, patterns, self.page.masks)
         if other_files:
             self.notes.append(
-                f"{len(other_files)} files in the mask folders are not named like masks, the first {other_files[0]}"
+                f"{count(len(other_files), 'file')} in the mask folders "
+                f"{are(len(other_files))} not named like masks, the first {other_files[0]}"
             )
         return masks
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from retinal_lib import paths
 from retinal_lib.dataset import page
-from retinal_lib.display import FullTable, count
+from retinal_lib.display import FullTable, are, count
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate import figures, label_questions, made_up_answers
 from retinal_lib.evaluate.scored_answers import ScoredAnswer, score_answers
@@ -173,7 +173,8 @@ class Evaluation:
         lost = len(self.tables.unread)
         if lost > self.max_unread * len(self.tables.answers):
             raise UserError(
-                f"{lost} of {len(self.tables.answers)} answers are missing or could not be read (max_unread allows "
+                f"{lost} of {count(len(self.tables.answers), 'answer')} {are(lost)} missing or could not be read "
+                f"(max_unread allows "
                 f"{self.max_unread:.0%}); look at the table of unread answers"
             )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retinal_lib import reply_text
+from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate import answer_reader
 from retinal_lib.evaluate.answer_reader import ABSTAINED, ANSWERED, UNREADABLE, ParsedAnswer
@@ -64,7 +65,9 @@ def score_answers(model: str, asked: Sequence[dict], answers_file: str | Path, b
     for row in answer_files.load(answers_file):
         answers.setdefault(row["id"], []).append(row)
     if asked and not any(str(entry["id"]) in answers for entry in asked):
-        raise UserError(f"{answers_file} answers none of the {len(asked)} questions; it belongs to another question file")
+        raise UserError(
+            f"{answers_file} answers none of the {count(len(asked), 'question')}; it belongs to another question file"
+        )
     scored = []
     for entry in asked:
         rows = [row for row in answers.get(str(entry["id"]), []) if _is_of(row, entry["image"]) != blind]

@@ -8,6 +8,7 @@ import numpy as np
 
 from retinal_lib import drawing, images
 from retinal_lib.dataset.measurements import Feature
+from retinal_lib.display import count
 from retinal_lib.drawing import Axes, Figure
 from retinal_lib.errors import UserError
 from retinal_lib.explore.lesion_map import LesionMap
@@ -36,7 +37,7 @@ def _histogram(axes: Axes, feature: Feature, values: np.ndarray, outside: np.nda
     title = "\n".join(textwrap.wrap(feature.words.replace(" over the whole image", ""), 44)[:2])
     unit = f"{feature.unit}, " if feature.unit else ""
     drawing.headline(axes, title, lines=2, fontsize=6.5)
-    axes.set_xlabel(f"{unit}plausible {range_of(feature)}; {len(values)} images", fontsize=6)
+    axes.set_xlabel(f"{unit}plausible {range_of(feature)}; {count(len(values), 'image')}", fontsize=6)
     low, high = (values.min(), values.max()) if len(values) else (feature.low, feature.high)
     margin = 0.18 * (high - low) or 0.1 * abs(high) or 0.1
     left, right = low - margin, high + margin
@@ -127,7 +128,7 @@ def lesion_map(lesions: LesionMap) -> Figure:
             if lesions.disc:
                 x0, y0, x1, y1 = lesions.disc
                 drawing.ring(panel, (x0 + x1) / 2, (y0 + y1) / 2 * lesions.ratio, x1 - x0, (y1 - y0) * lesions.ratio)
-            title = f"{of_type.words.split(' (')[0]}: {len(of_type.counts)} of {lesions.images} images"
+            title = f"{of_type.words.split(' (')[0]}: {len(of_type.counts)} of {count(lesions.images, 'image')}"
             drawing.headline(panel, "\n".join(textwrap.wrap(title, 132 // max(columns, 3))), fontsize=6.5)
             panel.set_xticks([])
             panel.set_yticks([])

@@ -39,7 +39,7 @@ class AnswerFile:
     def summary(self) -> str:
         """The counts in a sentence."""
         had = len(self.rows) - self.asked
-        kept = f", {had} of them were there already" if had else ""
+        kept = f", {had} of them {'was' if had == 1 else 'were'} there already" if had else ""
         failed = len(self.failed)
         return f"{count(len(self.rows), 'image')}: {len(self.rows) - failed} answered, {failed} failed{kept}"
 
@@ -58,7 +58,7 @@ class AnswerFile:
         lost = self.failed
         if lost and (len(lost) == len(self.rows) or len(lost) > self.max_failed * len(self.rows)):
             raise UserError(
-                f"{len(lost)} of {len(self.rows)} images have no answer (max_failed allows {self.max_failed:.0%}); "
+                f"{len(lost)} of {count(len(self.rows), 'image')} have no answer (max_failed allows {self.max_failed:.0%}); "
                 f"the first, {lost[0]['id']}: {lost[0]['error']}"
             )
 

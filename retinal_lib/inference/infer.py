@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from retinal_lib import paths
-from retinal_lib.display import FullTable
+from retinal_lib.display import FullTable, count
 from retinal_lib.errors import UserError
 from retinal_lib.inference import answer_files, question_files
 from retinal_lib.inference.answer_files import AnswerFile
@@ -134,7 +134,8 @@ class Infer:
             "model": f"{model.name}: {NOISE}" if self.drawn else model.name,
             "runs on": model.runs_on,
             "image": paths.display_path(self.image),
-            "question file": f"{len(self.entries)} entries, {sum(len(e.questions) for e in self.entries)} questions",
+            "question file": f"{count(len(self.entries), 'entry')}, "
+            f"{count(sum(len(e.questions) for e in self.entries), 'question')}",
             "conversation form": options.conv_mode,
             "answers": self._manner,
             "answers file": paths.display_path(self.answers_file),

@@ -99,7 +99,10 @@ class Job(DatasetJob):
         usable = [name for name in self.images if name not in self.data.skipped]
         if not usable:
             first = self.images[0]
-            raise UserError(f"none of the {len(self.images)} chosen images can be used; {first}: {self.data.skipped[first]}")
+            raise UserError(
+                f"none of the {display.count(len(self.images), 'chosen image')} can be used; "
+                f"{first}: {self.data.skipped[first]}"
+            )
         return [self.case(name) for name in usable[:count]]
 
     def show(self, cases: list[Case]) -> "Figure":

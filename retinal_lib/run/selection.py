@@ -13,6 +13,7 @@ from retinal_lib import paths
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.image_files import natural
 from retinal_lib.dataset.tables import image_key
+from retinal_lib.display import are, count
 from retinal_lib.errors import UserError, unknown
 
 _LONGEST_CONDITION = 1_000  # characters
@@ -38,10 +39,10 @@ def images(data: BaseDescription, subset: str | None, start: int, limit: int | N
         listed = _list_file(subset)
         names = _listed(data, listed, names) if listed else _fitting(data, subset, names)
     if not names:
-        raise UserError(f"no image fits subset {subset!r}; pass another, or none for all {len(data.images)} images")
+        raise UserError(f"no image fits subset {subset!r}; pass another, or none for all {count(len(data.images), 'image')}")
     chosen = names[start : None if limit is None else start + limit]
     if not chosen:
-        raise UserError(f"start {start} leaves no image: there are {len(names)}; pass a smaller start")
+        raise UserError(f"start {start} leaves no image: there {are(len(names))} {len(names)}; pass a smaller start")
     return chosen
 
 

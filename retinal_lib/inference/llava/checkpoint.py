@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 import torch
 from safetensors import SafetensorError, safe_open
 
-from retinal_lib.display import Bar
+from retinal_lib.display import Bar, count
 from retinal_lib.errors import UserError
 from retinal_lib.files import file_sha256, git_lfs_pointer
 
@@ -165,7 +165,8 @@ def _complete(folder: Path, names: list[str], by: str) -> tuple[Path, ...]:
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise UserError(
-            f"{folder}: {len(missing)} of {len(names)} weight files are missing by {by}, the first {missing[0]}; "
+            f"{folder}: {len(missing)} of {count(len(names), 'weight file')} are missing by {by}, "
+            f"the first {missing[0]}; "
             "download them again"
         )
     return tuple(folder / name for name in names)
