@@ -20,9 +20,13 @@ TRACKS = (("instruction", None), ("alignment", "caption"), ("alignment", "consul
 NORMAL = (
     "normal|Normal|NORMAL FUNDUS|healthy|healthy eye|normal retina|fundus within normal limits|unremarkable|no disease|none|"
     "None|nil|no|no abnormality detected|NAD|WNL|No visible abnormality|no evidence of retinal disease|no ocular pathology|"
-    "No significant findings|nothing abnormal|disease absent|free of disease|Normal; NAD|normal, no DR|not diseased"
+    "No significant findings|nothing abnormal|disease absent|free of disease|Normal; NAD|normal, no DR|"
+    "not diseased|nothing found"
 ).split("|")
-OPEN = "abnormal|not normal|probably normal|normal?|normal optic disc|normal IOP|no lesion|no DR|other|0".split("|")
+OPEN = ["abnormal", "not normal", "probably normal", "normal?", "normal optic disc", "normal IOP"]
+OPEN += ["no macular pathology", "no lesion", "no DR", "other", "0"]
+    "|"
+)
 WORDED = {  # as people write it -> what it says of a condition
     "no DR": ("diabetic_retinopathy", NEGATED),
     "No_DR": ("diabetic_retinopathy", NEGATED),
@@ -42,6 +46,9 @@ WORDED = {  # as people write it -> what it says of a condition
     "r/o glaucoma": ("glaucoma", UNCERTAIN),
     "amd": ("amd", AFFIRMED),
     "moderate NPDR, no macular edema": ("macular_oedema", NEGATED),
+    "no DR but drusen": ("drusen", AFFIRMED),
+    "AMD absent, DR present": ("diabetic_retinopathy", AFFIRMED),
+    "-ve for DR": ("diabetic_retinopathy", NEGATED),
     "no macular edema, drusen": ("drusen", UNCERTAIN),
     "no haemorrhages, exudates or drusen": ("drusen", NEGATED),
     "normal apart from drusen": ("drusen", AFFIRMED),

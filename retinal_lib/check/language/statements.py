@@ -10,7 +10,7 @@ from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, Mention, mentions, polarity
 
 WORDS = word_lists("statements")
-_MINUS = re.compile(r"(?<=\w)\s*(?:\(\s*[-−]\s*\)|\s[-−](?:ve)?|[-−](?:ve)?)(?=\s*(?:[,;.]|$))")  # DR (-), DR -ve
+_MINUS = re.compile(r"(?<=\w)\s*(?:\(\s*[-−]\s*\)|[-−](?:ve)?)(?=\s*(?:[,;.]|$))")  # DR (-), DR -ve
 
 
 class Statement(NamedTuple):
@@ -58,6 +58,7 @@ def of_label(label: str) -> Statement:
     >>> [of_label(words).normal for words in ("none", "no abnormality detected", "not normal", "normal apart from drusen")]
     [True, True, False, False]
     """
+    label = re.sub(r"(?<!\w)[-−]ve(?= \w)", "negative", label)  # -ve for DR
     words = re.findall(r"[^\W\d_]+", label)
     short = {word for word in words if word.upper() in lexicon.capitals()}
     text = lexicon.read(re.sub(r"[^\W\d_]+", lambda word: word[0].upper() if word[0] in short else word[0], label))
@@ -87,7 +88,8 @@ def of_note(note: str) -> Statement:
 
 def _is_last(text: ParsedText, term: Term) -> bool:
     """Whether only a negation follows a word for disorders: disease absent."""
-    return WORDS.alone.issuperset(text.words[term.last :])
+    after = text.words[term.last :]
+    return bool(after) and WORDS.alone.issuperset(after)
 
 
 def _is_called_normal(text: ParsedText, term: Term) -> bool:
@@ -104,11 +106,18 @@ def _stated(text: ParsedText) -> list[tuple[Mention, str]]:
     if len(single) != len(whole):  # a name has a comma in it
         return [(mention, mention.polarity) for mention in whole]
     listed = text.has(("or", "nor"))
-    stated = []
-    for mention, alone in zip(whole, single, strict=True):
-        goes_on = mention.polarity == NEGATED and alone == AFFIRMED
+    leads = [_is_led(item, mention) for item in items for mention in mentions(item)]
+    stated, led = [], False
+    for mention, alone, leading in zip(whole, single, leads, strict=True):
+        led = leading if alone == NEGATED else led  # a negation after a name, as in 'AMD absent, DR', does not go on
+        goes_on = led and mention.polarity == NEGATED and alone == AFFIRMED
         stated.append((mention, (NEGATED if listed else UNCERTAIN) if goes_on else alone))
     return [(mention, says) for mention, says in stated if not _is_of_a_form(text, mention, says)]
+
+
+def _is_led(item: ParsedText, mention: Mention) -> bool:
+    """Whether a negation stands before a condition."""
+    return any(t.last <= mention.term.first and NEGATED in t.values for t in item.of("cues"))
 
 
 def _is_of_a_form(text: ParsedText, mention: Mention, stated: str) -> bool:
@@ -123,6 +132,6 @@ def _polarity(item: ParsedText, mention: Mention) -> str:
     if "?" in words or words[:1] == ["query"] or words[:3] == ["r", "/", "o"] or words[:2] == ["rule", "out"]:
         return UNCERTAIN
     after = [word for word in words[mention.term.last :] if word not in WORDS.graded]
-    if words[0] in WORDS.alone or after[:1] == ["0"] or (len(after) == 1 and after[0] in WORDS.alone):
+    if words[0] in WORDS.leading or after[:1] == ["0"] or (len(after) == 1 and after[0] in WORDS.alone):
         return NEGATED
     return mention.polarity
