@@ -25,8 +25,6 @@ NORMAL = (
 ).split("|")
 OPEN = ["abnormal", "not normal", "probably normal", "normal?", "normal optic disc", "normal IOP"]
 OPEN += ["no macular pathology", "no lesion", "no DR", "other", "0"]
-    "|"
-)
 WORDED = {  # as people write it -> what it says of a condition
     "no DR": ("diabetic_retinopathy", NEGATED),
     "No_DR": ("diabetic_retinopathy", NEGATED),
