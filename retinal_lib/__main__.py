@@ -114,7 +114,7 @@ def _show(options: Namespace) -> str:
     if not file.is_file():
         raise UserError(
             f"no conversations in {paths.display_path(folder)} yet; run "
-            f"papermill notebooks/generate.ipynb -p dataset {folder.name.split('-')[0]}"
+            f"papermill notebooks/generate.ipynb -p dataset {options.dataset}"
         )
     conversations = list(conversation.read(file))
     counted = f"{count(len(conversations), 'conversation')} {are(len(conversations))} in {paths.display_path(file)}"

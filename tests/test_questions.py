@@ -176,7 +176,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert out.read_text(encoding="utf-8").splitlines()[0] == before, "what was answered stays where it is"
     assert found.rows[1].items() >= {"id": "1", "image": "bad", "error": "the image is bad"}.items()
     assert found.rows[2]["qa_pairs"] == [{"question": "fine now", "answer": "FINE NOW"}]
-    assert found.summary == "4 images: 3 answered, 1 failed, 1 of them were there already"
+    assert found.summary == "4 images: 3 answered, 1 failed, 1 of them was there already"
     found.require()
     assert list(found.table["answer"])[1] == "error: the image is bad"
     strict = answers.answer(parrot, asked, out, max_failed=0.2)
