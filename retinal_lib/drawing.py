@@ -14,6 +14,7 @@ from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse
 from matplotlib.patheffects import withStroke
@@ -27,7 +28,8 @@ COLOURS = ("#e6e600", "#8cffa9", "#ff0080", "#7e98e6", "#a64dff")
 LANDMARK = "#ffffff"
 INK, FAINT, ALARM = "#1a1a1a", "#8a8a8a", "#c1121f"  # text and axes, secondary lines, implausible values
 BAR = "#3b6ea5"
-_LETTERS = 52  # of a name beside its bar
+_NAME = 2.6  # inches of a name beside its bar
+_TITLE_GAP = 0.08  # inches between a title and the next one
 _DASHES = ((), (4, 1.5), (1.2, 1.2))
 # the types of published datasets have the same colour in every image; exudates are yellow and blood is not, as one expects
 _USUAL_COLOUR = {"MA": 1, "HE": 2, "EX": 0, "SE": 3, "LC": 1, "CNV": 2, "FS": 0}
@@ -120,8 +122,9 @@ def tell_drawn(fig: Figure, drawn: object) -> Figure:
     return fig
 
 
-def show(axes: Axes, pixels: np.ndarray, title: str = "", below: str = "") -> None:
-    """Draws a picture [height, width, 3] with a title above and a line below, without ticks and frame."""
+def show(axes: Axes, pixels: np.ndarray, title: str = "", below: str = "", small: float = 6.5) -> None:
+    """Draws a picture [height, width, 3] with a title above and a text (of `small` points) below, without ticks
+    and frame."""
     axes.imshow(pixels, interpolation="antialiased")
     headline(axes, title)
     axes.set_anchor("NW")
@@ -129,23 +132,42 @@ def show(axes: Axes, pixels: np.ndarray, title: str = "", below: str = "") -> No
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     if below:
-        axes.set_xlabel(below, fontsize=6.5, color=INK, labelpad=2)
+        axes.set_xlabel("\n".join(wrap(below, column_width(axes), small)), fontsize=small, color=INK, labelpad=2)
 
 
-def headline(axes: Axes, text: str, lines: int = 0, **more: object) -> None:
-    """Writes a title at the upper left that may be wider than its axes; room is kept for at least `lines` lines."""
+def headline(axes: Axes, text: str, span: int = 1, beside: float = 0, **more: object) -> int:
+    """Writes a title at the upper left, whole, in as many lines as fit over `span` columns of axes, of which `beside` inches
+    are left of the axes; returns the number of lines."""
     font = {"fontsize": 7} | more
-    lines = max(lines, text.count("\n") + 1 if text else 0)
-    # keeps the room; a title proper would push the axes about where it is wide
-    axes.set_title("\n".join(["|"] * lines), fontsize=font["fontsize"], color="none", pad=3 + 0.3 * font["fontsize"])
-    label = axes.annotate(text, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", va="bottom", **font)
+    lines = wrap(text, column_width(axes, span) - beside, font["fontsize"], font.get("fontweight", "normal"))
+    # keeps the room; a title proper would push the axes about where it is wider than they
+    axes.set_title("\n".join("|" for _ in lines), fontsize=font["fontsize"], color="none", pad=5 + 0.6 * font["fontsize"])
+    label = axes.annotate(
+        "\n".join(lines), (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", va="bottom", **font
+    )
     label.set_in_layout(False)
+    return len(lines)
 
 
-def short(text: str, letters: int) -> str:
-    """Returns a name cut in its middle to at most `letters` letters."""
-    half = (letters - 1) // 2
-    return text if len(text) <= letters else f"{text[:half]}…{text[-half:]}"
+def column_width(axes: Axes, span: int = 1) -> float:
+    """Returns how wide a text over or under `span` columns of axes may be, in inches."""
+    spec = axes.get_subplotspec()
+    ratios, first = spec.get_gridspec().get_width_ratios(), spec.colspan.start
+    width = axes.figure.bbox.width / axes.figure.dpi  # of a subfigure too
+    return width * sum(ratios[first : first + span]) / sum(ratios) - _TITLE_GAP
+
+
+def wrap(text: str, width: float, size: float, weight: str = "normal") -> list[str]:
+    """Returns a text in lines of at most `width` inches, as measured in a font of `size` points; a long word is broken."""
+    font = get_font(findfont(FontProperties(family=_STYLE["font.family"], weight=weight)))
+    font.set_size(100, 72)  # large, so that rounding to pixels does not count
+
+    def inches(line: str) -> float:
+        font.set_text(line)
+        return font.get_width_height()[0] / 64 / 72 * size / 100
+
+    tried = (textwrap.wrap(text, letters) for letters in range(len(text), 0, -1))
+    return next((lines for lines in tried if all(inches(line) <= width for line in lines)), [])
 
 
 def bars(groups: dict[str, Sequence[tuple[str, int]]], total: int | None = None, max_bars: int = 12) -> Figure:
@@ -155,17 +177,21 @@ def bars(groups: dict[str, Sequence[tuple[str, int]]], total: int | None = None,
         return sentence("no image has a label")
     groups = {title: _with_rest(counts, max_bars) for title, counts in groups.items()}
     with style():
-        chart, axes = grid(1, 1, 0.15 * sum(len(counts) + 1.7 for counts in groups.values()) + 0.1)
-        panel, y, ticks = axes[0, 0], 0.0, {}
+        rows, y = [], 0.0  # of each group: its title, and the middle of each bar with its name
         for title, counts in groups.items():
-            panel.text(0, y, title, fontweight="bold", va="center", fontsize=7.5)
-            heights = [y + 1 + i for i in range(len(counts))]
-            rectangles = panel.barh(heights, [n for _, n in counts], color=BAR, height=0.72)
+            names = ["\n".join(wrap(name, _NAME, 6.5)) for name, _ in counts]
+            steps = [1 + 0.7 * name.count("\n") for name in names]
+            middles = (y + 0.5 + np.cumsum(steps) - np.array(steps) / 2).tolist()
+            rows.append((title, y, middles, names, counts))
+            y += 1.7 + sum(steps)
+        chart, axes = grid(1, 1, 0.15 * y + 0.1)
+        panel, ticks = axes[0, 0], {}
+        for title, top, middles, names, counts in rows:
+            panel.text(0, top, title, fontweight="bold", va="center", fontsize=7.5)
+            rectangles = panel.barh(middles, [n for _, n in counts], color=BAR, height=0.72)
             labels = [f"{n:,}" + (f"  ({n / total:.0%})" if total else "") for _, n in counts]
             panel.bar_label(rectangles, labels, padding=3, fontsize=6.5)
-            names = (textwrap.shorten(name, _LETTERS, placeholder=" …") for name, _ in counts)
-            ticks |= dict(zip(heights, names, strict=True))
-            y = heights[-1] + 1.7
+            ticks |= dict(zip(middles, names, strict=True))
         panel.set_yticks(list(ticks), list(ticks.values()))
         panel.set_ylim(y - 1, -0.6)
         panel.set_xlim(0, 1.12 * max(n for counts in groups.values() for _, n in counts))
@@ -224,8 +250,8 @@ def tag(axes: Axes, x: float, y: float, text: str, **more: object) -> None:
 
 def point(axes: Axes, x: float, y: float, text: str) -> None:
     """Writes a letter beside a point, in data coordinates, with a short line to it, so that the point itself stays visible."""
-    middle = np.mean(axes.get_xlim())
-    side = -1 if x > middle else 1  # inwards
+    left, right = axes.get_xlim()
+    side = -1 if x > left + 0.93 * (right - left) else 1  # one side for all but those at the edge: letters stay as far apart
     edge = [withStroke(linewidth=1.8, foreground=(0, 0, 0, 0.8))]
     label = axes.annotate(
         text,
@@ -275,7 +301,7 @@ def legend(under: Figure, entries: Iterable[tuple[str, Hue]]) -> None:
         line.set_path_effects([withStroke(linewidth=3.4, foreground=(0, 0, 0, 0.8))])
         handles.append(line)
     names = [words for words, _ in entries]
-    columns = len(names) if sum(map(len, names)) < 105 else 2
+    columns = len(names) if sum(map(len, names)) < 14 * under.get_figwidth() else 2
     under.legend(handles, names, loc="outside lower left", ncols=columns, handlelength=1.6, columnspacing=1.4)
 
 

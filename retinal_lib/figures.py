@@ -13,7 +13,7 @@ from retinal_lib.facts import ASPECTS, Case, Fact
 
 _SIDE = 360  # pixels of a picture: enough to recognise an eye, small enough to keep in a notebook
 _COLUMNS = 92  # letters in a line of text beside it
-_LINES = 26
+_LINES = 22
 
 
 def cases(items: Sequence[Case], titles: Sequence[str] | None = None) -> Figure:

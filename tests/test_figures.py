@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from retinal_lib import Job, drawing, figures, load_dataset
@@ -15,7 +16,7 @@ from retinal_lib import images as picture
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.lesions import boxes
 from retinal_lib.dataset.lesions.boxes import Cluster
-from retinal_lib.explore import overlay, sheets
+from retinal_lib.explore import charts, overlay, sheets
 from retinal_lib.explore.boxes_job import BoxJob
 from retinal_lib.explore.explore import Explore
 from retinal_lib.explore.overlay import Layer, Overlay
@@ -163,6 +164,65 @@ def test_figures_are_saved_to_print_and_the_same_each_time(seen: list[Overlay], 
         assert image.width == round(drawing.WIDTH * drawing.PRINT) and round(image.info["dpi"][0]) == 300
     assert made[0][1].read_bytes().startswith(b"%PDF")
     assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".part")]
+
+
+def collisions(figure: object) -> list[tuple[str, ...]]:
+    """The texts of a figure that lie over each other or leave it."""
+    for _ in range(2):  # pictures take their places in the first drawing
+        figure.draw_without_rendering()
+    renderer, texts = figure._get_renderer(), []
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis) if axes.axison else ():
+            low, high = sorted(axis.get_view_interval())
+            texts += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high] + [axis.label]
+        texts += axes.texts
+    texts += [*figure.texts, *(t for legend in figure.legends for t in legend.get_texts())]
+    boxes = [(t.get_text(), Text.get_window_extent(t, renderer)) for t in texts if t.get_text().strip()]  # without their lines
+    whole = figure.bbox
+    out = [(name,) for name, b in boxes if b.x0 < -1 or b.y0 < -1 or b.x1 > whole.width + 1 or b.y1 > whole.height + 1]
+    for (one, a), (other, b) in itertools.combinations(boxes, 2):
+        if min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 1:
+            out.append((one, other))
+    return out
+
+
+@pytest.mark.parametrize("dataset", ["ODIR", "IDRiD", "IDRiD_seg", "MICCAI_task2", "Messidor"])
+def test_no_text_lies_over_another_one_or_is_cut(dataset: str, drawn: dict[str, Path]) -> None:
+    explored = Explore.load(dataset=dataset, data_root=str(drawn[dataset]))
+    for chart in ("label_chart", "measurement_chart", "example_chart", "lesion_chart"):
+        assert collisions(getattr(explored, chart)) == [], chart
+    data = explored.data
+    assert collisions(figures.cases([data.describe(image) for image in explored.usable[:3]])) == []
+    if data.page.masks:
+        found = [overlay.read(data.page, data.image(image)) for image in explored.usable]
+        assert collisions(sheets.contact(found)) == [] and all(collisions(sheets.panels(image)) == [] for image in found[:2])
+
+
+def test_long_names_are_wrapped_and_not_cut(tmp_path: Path) -> None:
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.png")
+    names = {f"{'a very long name of a class, ' * 4} ({i})": [(f"{'long' * 12}_{i}.png", tmp_path / "a.png")] for i in range(5)}
+    made = charts.examples(names, 6, "2 more classes are not drawn")
+    assert collisions(made) == []
+    text = " ".join(" ".join(t.get_text() for t in axes.texts) for axes in made.axes)
+    assert (
+        all(f"({i})" in text for i in range(5)) and "…" not in text and made.get_supxlabel() == "2 more classes are not drawn"
+    )
+    bars = drawing.bars({"conditions": [(name, 3) for name in names]}, 15)
+    assert collisions(bars) == [] and "…" not in "".join(t.get_text() for t in bars.axes[0].get_yticklabels())
+
+
+def test_what_is_enlarged_is_larger_than_above(drawn: dict[str, Path]) -> None:
+    for dataset in ("IDRiD_seg", "MICCAI_task2"):
+        data = load_dataset(dataset, drawn[dataset])
+        for image in data.images[::3]:
+            made = sheets.panels(overlay.read(data.page, data.image(image)))
+            for _ in range(2):
+                made.draw_without_rendering()
+            whole, insets = made.subfigs[0].axes[0], [a for a in made.subfigs[1].axes if a.images]
+            full = data.image(image).path
+            above = whole.get_window_extent().width / Image.open(full).width
+            for inset in insets:
+                assert inset.get_window_extent().width / inset.images[0].get_array().shape[1] > 1.2 * above, image
 
 
 def test_nothing_to_show_is_said() -> None:

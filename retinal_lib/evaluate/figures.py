@@ -43,15 +43,18 @@ def classes(answers: Sequence[ScoredAnswer]) -> list[object]:
 def _matrix(axes: Axes, title: str, answers: Sequence[ScoredAnswer]) -> None:
     names = classes(answers)
     counts = metrics.confusion([m.reference for m in answers], [m.value for m in answers], names)
+    # of a scale, every level has a row; of other answers, what no reference can be has only a column
+    rows = [i for i, row in enumerate(counts) if row.any() or "levels" in answers[0].entry]
+    counts = counts[rows]
     axes.imshow(counts, cmap="Blues", vmin=0)
     for (row, column), number in np.ndenumerate(counts):
         color = "white" if number > counts.max() / 2 else "black"
         axes.text(column, row, int(number), ha="center", va="center", color=color, fontsize=9)
-    axes.set_xticks(range(len(names) + 1), [*map(str, names), "none"], fontsize=8)
-    axes.set_yticks(range(len(names)), map(str, names), fontsize=8)
+    axes.set_xticks(range(len(names) + 1), ["\n".join(textwrap.wrap(str(name), 12)) for name in [*names, "none"]], fontsize=8)
+    axes.set_yticks(range(len(rows)), [str(names[row]) for row in rows], fontsize=8)
     axes.set_xlabel("answer", fontsize=9)
     axes.set_ylabel("reference", fontsize=9)
-    axes.set_title("\n".join(textwrap.wrap(title, 40)), fontsize=9)
+    drawing.headline(axes, title, beside=0.6, fontsize=9)
 
 
 def gallery(wrong: Sequence[ScoredAnswer]) -> Figure:

@@ -1,6 +1,5 @@
 """A dataset's measurements, example pictures and lesions as figures."""
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,10 +33,14 @@ def histograms(measured: Sequence[tuple[Feature, np.ndarray, np.ndarray]], colum
 
 
 def _histogram(axes: Axes, feature: Feature, values: np.ndarray, outside: np.ndarray) -> None:
-    title = "\n".join(textwrap.wrap(feature.words.replace(" over the whole image", ""), 44)[:2])
     unit = f"{feature.unit}, " if feature.unit else ""
-    drawing.headline(axes, title, lines=2, fontsize=6.5)
-    axes.set_xlabel(f"{unit}plausible {range_of(feature)}; {count(len(values), 'image')}", fontsize=6)
+    drawing.headline(axes, feature.words.replace(" over the whole image", ""), beside=0.35, fontsize=6.5)
+    below, above = int((outside <= feature.low).sum()), int((outside >= feature.high).sum())
+    beyond = [f"{n} {side}" for n, side in ((below, "below"), (above, "above")) if n]
+    text = f"{unit}plausible {range_of(feature)}; {count(len(values), 'image')}"
+    axes.set_xlabel("\n".join([text, *([f"× {', '.join(beyond)}"] if beyond else [])]), fontsize=6)
+    if beyond:
+        axes.xaxis.label.set_color(drawing.ALARM)
     low, high = (values.min(), values.max()) if len(values) else (feature.low, feature.high)
     margin = 0.18 * (high - low) or 0.1 * abs(high) or 0.1
     left, right = low - margin, high + margin
@@ -49,11 +52,6 @@ def _histogram(axes: Axes, feature: Feature, values: np.ndarray, outside: np.nda
     for start, end in ((left, feature.low), (feature.high, right)):
         if start < end:
             axes.axvspan(start, end, color="#e4e4e4", linewidth=0, zorder=0)
-    for beyond, x, align in ((outside <= feature.low, 0.03, "left"), (outside >= feature.high, 0.97, "right")):
-        if n := int(beyond.sum()):
-            text = f"× {n} below" if align == "left" else f"{n} above ×"
-            label = axes.text(x, 0.93, text, transform=axes.transAxes, color=drawing.ALARM, fontsize=6.5, ha=align, va="top")
-            label.set_in_layout(False)
     if len(near := outside[(outside > left) & (outside < right)]):
         marks = np.full(len(near), 0.04)
         axes.plot(near, marks, "x", color=drawing.ALARM, markersize=4, transform=axes.get_xaxis_transform())
@@ -61,27 +59,30 @@ def _histogram(axes: Axes, feature: Feature, values: np.ndarray, outside: np.nda
     drawing.ticks(axes.xaxis, 4)
 
 
-def examples(classes: dict[str, list[tuple[str, Path]]], columns: int) -> Figure:
+def examples(classes: dict[str, list[tuple[str, Path]]], columns: int, note: str = "") -> Figure:
     """Draws the pictures (title, path) of each class in rows of `columns`, with the class above its first picture; instead of
-    a picture that cannot be read, it writes so."""
+    a picture that cannot be read, it writes so. `note` is a sentence below them."""
     if not any(classes.values()):
         return drawing.sentence("there is no image to show")
     lines = _lines(classes, columns)
     thumbs = {path: _thumb(path) for pictures in classes.values() for _, path in pictures}
     ratio = max([thumb.shape[0] / thumb.shape[1] for thumb in thumbs.values() if thumb is not None] or [1])
     with drawing.style():
-        figure, axes = drawing.grid(len(lines), columns, (drawing.WIDTH / columns * ratio + 0.45) * len(lines))
+        figure, axes = drawing.grid(len(lines), columns, 1)
+        titles = 0
         for panels, line in zip(axes, lines, strict=True):
-            at = 0
+            at, written = 0, []
             for name, pictures in line:
                 for panel, (title, path) in zip(panels[at:], pictures, strict=False):
                     _example(panel, title, thumbs[path])
-                letters = 21 * len(pictures)
-                wrapped = textwrap.wrap(textwrap.shorten(name, 2 * letters - 8, placeholder=" …"), letters)
-                drawing.headline(panels[at], "\n".join(wrapped), fontsize=6.5, fontweight="bold")
+                written.append(drawing.headline(panels[at], name, len(pictures), fontsize=6.5, fontweight="bold"))
                 at += len(pictures)
+            titles += max(written) + max(panel.get_xlabel().count("\n") for panel in panels)
             for panel in panels[at:]:
                 panel.axis("off")
+        figure.set_figheight((drawing.WIDTH / columns * ratio + 0.35) * len(lines) + 0.115 * titles + 0.2)
+        if note:
+            figure.supxlabel(note, fontsize=6.5, x=0.01, ha="left")
     return drawing.tell_drawn(figure, images.drawn_among(thumbs))
 
 
@@ -99,8 +100,7 @@ def _lines(classes: dict[str, list], columns: int) -> list[list[tuple[str, list]
 
 def _example(axes: Axes, title: str, pixels: np.ndarray | None) -> None:
     grey = np.full((3, 4, 3), 230, np.uint8)
-    drawing.show(axes, grey if pixels is None else pixels, "", drawing.short(title, 27))
-    axes.xaxis.label.set_fontsize(5.5)
+    drawing.show(axes, grey if pixels is None else pixels, "", title, small=5.5)
     if pixels is None:
         axes.text(0.5, 0.5, "cannot be read", transform=axes.transAxes, ha="center", va="center")
 
@@ -120,7 +120,8 @@ def lesion_map(lesions: LesionMap) -> Figure:
     rows = -(-len(lesions.types) // columns)
     with drawing.style():
         high = drawing.WIDTH / max(columns, 3) * lesions.ratio
-        figure, axes = drawing.grid(rows, columns, (high + 0.55) * rows + 0.2)
+        figure, axes = drawing.grid(rows, columns, (high + 0.65) * rows + 0.3)
+        figure.get_layout_engine().set(h_pad=0.08)
         for panel, of_type in zip(axes.flat, lesions.types.values(), strict=False):
             percent = 100 * of_type.near / lesions.images
             options = {"cmap": drawing.HEAT, "vmin": 0, "vmax": max(percent.max(), 1e-9), "interpolation": "bilinear"}
@@ -129,7 +130,7 @@ def lesion_map(lesions: LesionMap) -> Figure:
                 x0, y0, x1, y1 = lesions.disc
                 drawing.ring(panel, (x0 + x1) / 2, (y0 + y1) / 2 * lesions.ratio, x1 - x0, (y1 - y0) * lesions.ratio)
             title = f"{of_type.words.split(' (')[0]}: {len(of_type.counts)} of {count(lesions.images, 'image')}"
-            drawing.headline(panel, "\n".join(textwrap.wrap(title, 132 // max(columns, 3))), fontsize=6.5)
+            drawing.headline(panel, title, fontsize=6.5)
             panel.set_xticks([])
             panel.set_yticks([])
             panel.spines[:].set_visible(True)

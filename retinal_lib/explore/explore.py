@@ -213,15 +213,16 @@ class Explore(DatasetJob):
         if label is None:
             return {"all images": _at_even_steps(self.usable, 2 * EXAMPLES)} if self.usable else {}
         classes = [(key, images) for key, images in label.classes.items() if images]
-        return {
-            f"{_class_text(key, label)} ({len(images)})": _at_even_steps(images, EXAMPLES) for key, images in classes[:_CLASSES]
-        }
+        return {f"{_class_text(key, label)} ({len(images)})": _at_even_steps(images, EXAMPLES) for key, images in classes}
 
     @property
     def example_chart(self) -> drawing.Figure:
         """Example images of each class."""
-        rows = {name: [(self.title(i), self.data.image(i).path) for i in images] for name, images in self._per_class.items()}
-        return charts.examples(rows, EXAMPLES)
+        shown = list(self._per_class.items())[:_CLASSES]
+        rows = {name: [(self.title(i), self.data.image(i).path) for i in images] for name, images in shown}
+        more = len(self._per_class) - len(shown)
+        note = f"{more} more {'class is' if more == 1 else 'classes are'} not drawn; the notebook's table names their images"
+        return charts.examples(rows, EXAMPLES, note if more else "")
 
     @property
     def examples(self) -> pd.DataFrame:

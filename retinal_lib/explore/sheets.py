@@ -17,6 +17,8 @@ _SIDE = 1200  # pixels of a picture in panels: 500 dots per inch at 2.4 inches
 _THUMB = 480  # of a contact sheet
 _INSETS = 6
 _MIN_INSET = 96  # pixels of the picture that an inset shows
+_MARGIN = 1.15  # an inset shows at least this much of a lesion's longer side
+_LARGER = 1.3  # at least so much larger than in the picture above is an enlarged lesion
 _MIN_COVERAGE = 0.12  # a marked cell is drawn with at least this coverage: the smallest lesions stay visible
 _DPI = 100  # of an image pair 8 inches wide
 _LANDMARK = Hue(drawing.LANDMARK, (1.5, 1.5))
@@ -28,7 +30,9 @@ def panels(image: Overlay, insets: int = _INSETS) -> Figure:
     with drawing.style():
         lesions = image.smallest(insets)
         ratio = image.size[1] / image.size[0] if image.layers else 0.7
-        high, below = drawing.WIDTH / 3 * ratio + 0.16, drawing.WIDTH / insets + 0.1
+        columns = _inset_columns(image, lesions, insets)
+        rows = math.ceil(len(lesions) / columns)
+        high, below = drawing.WIDTH / 3 * ratio + 0.16, (drawing.WIDTH / columns + 0.1) * rows
         figure = drawing.figure(high + (below if lesions else 0) + 0.3)
         parts = figure.subfigures(2, 1, height_ratios=(high, below)) if lesions else [figure]
         pixels = np.asarray(images.load_upright(image.path, _SIDE))
@@ -38,7 +42,7 @@ def panels(image: Overlay, insets: int = _INSETS) -> Figure:
         drawing.show(axes[2], pixels, image.caption)
         draw(axes[2], image)
         if lesions:
-            centres = _enlarge(parts[1].subplots(1, insets, squeeze=False)[0], image, lesions)
+            centres = _enlarge(parts[1].subplots(rows, columns, squeeze=False), image, lesions)
             for letter, (x, y) in zip(ascii_lowercase, centres, strict=False):
                 drawing.point(axes[2], x * pixels.shape[1], y * pixels.shape[0], letter)
         drawing.legend(figure, _legend([image], counted=True))
@@ -58,7 +62,7 @@ def contact(overlays: Sequence[Overlay], columns: int = 4, order: bool = True) -
     with drawing.style():
         figure, axes = drawing.grid(rows, columns, high * rows + 0.3)
         for panel, image, pixels in zip(axes.flat, overlays, pictures, strict=False):
-            drawing.show(panel, pixels, drawing.short(image.title, 128 // columns), image.caption)
+            drawing.show(panel, pixels, image.title, image.caption)
             draw(panel, image, 0.6)
         for panel in axes.flat[len(overlays) :]:
             panel.axis("off")
@@ -115,15 +119,30 @@ def _legend(overlays: Sequence[Overlay], counted: bool = False) -> list[tuple[st
     return lesions + [(words, _LANDMARK) for words in landmarks]
 
 
-def _enlarge(axes: Sequence[Axes], image: Overlay, lesions: list[tuple[Layer, Lesion]]) -> list[tuple[float, float]]:
-    """Draws the insets; returns the lesions' centres as fractions of the picture."""
+def _inset_columns(image: Overlay, lesions: list[tuple[Layer, Lesion]], insets: int) -> int:
+    """The insets in a row: three, each as wide as a picture above, if they are few or a lesion would else be no larger than
+    above."""
+    largest = max((_side(lesion, image.size) for _, lesion in lesions), default=0)
+    fits = _MARGIN * largest * _LARGER <= image.size[0] * 3 / insets
+    return insets if len(lesions) > 3 and fits else 3
+
+
+def _side(lesion: Lesion, size: tuple[int, int]) -> float:
+    """The longer side of a lesion's box in pixels of a picture of `size`."""
+    x0, y0, x1, y1 = lesion.box
+    return max((x1 - x0) * size[0], (y1 - y0) * size[1])
+
+
+def _enlarge(axes: np.ndarray, image: Overlay, lesions: list[tuple[Layer, Lesion]]) -> list[tuple[float, float]]:
+    """Draws the insets into axes [rows, columns]; returns the lesions' centres as fractions of the picture."""
     pixels = np.asarray(images.load_upright(image.path, max(image.size)))
     high, wide = pixels.shape[:2]
     mask_of = {layer.kind: image.mask(layer) for layer, _ in lesions}
     centres = []
-    for panel, letter, (layer, lesion) in zip(axes, ascii_lowercase, lesions, strict=False):
+    for panel, letter, (layer, lesion) in zip(axes.flat, ascii_lowercase, lesions, strict=False):
         x0, y0, x1, y1 = np.array(lesion.box) * (wide, high, wide, high)
-        side = min(max(_MIN_INSET, 3 * (x1 - x0), 3 * (y1 - y0)), wide, high)
+        longest, most = _side(lesion, (wide, high)), wide * 3 / axes.shape[1] / _LARGER
+        side = min(max(_MIN_INSET, _MARGIN * longest, min(3 * longest, most)), wide, high)
         left = round(min(max((x0 + x1 - side) / 2, 0), wide - side))
         top = round(min(max((y0 + y1 - side) / 2, 0), high - side))
         side = round(side)
@@ -140,7 +159,7 @@ def _enlarge(axes: Sequence[Axes], image: Overlay, lesions: list[tuple[Layer, Le
         length = 2 * decade if side / 2 > 2 * decade else decade
         drawing.ruler(panel, length, f"{length} px")
         centres.append(((x0 + x1) / 2 / wide, (y0 + y1) / 2 / high))
-    for panel in axes[len(lesions) :]:
+    for panel in axes.flat[len(lesions) :]:
         panel.axis("off")
     return centres
 
