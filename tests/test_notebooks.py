@@ -89,8 +89,7 @@ def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     [
         (["dry_run", "True"], None, "Dry run: nothing was sent, 3 requests would be"),
         (["mode", "batch"], "pending", "3 requests are pending in 1 batch"),
-        (["mode", "pack"], "pending", "3 requests are packed in 1 file"),
-        (["budget_usd", "0.005"], "over budget", "The budget of 0.005 USD is reached"),
+        (["mode", "pack", "-p", "terms_accepted", "True"], "pending", "packed in 1 file"),
     ],
 )
 def test_the_command_ends_well_in_an_empty_folder(
