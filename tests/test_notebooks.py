@@ -90,12 +90,13 @@ def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
         (["dry_run", "True"], None, "Dry run: nothing was sent, 3 requests would be"),
         (["mode", "batch"], "pending", "3 requests are pending in 1 batch"),
         (["mode", "pack", "-p", "terms_accepted", "True"], "pending", "packed in 1 file"),
+        (["budget_usd", "0.12"], "over budget", "The budget of 0.12 USD is reached: 2 images are not asked"),
     ],
 )
 def test_the_command_ends_well_in_an_empty_folder(
     arguments: list[str], state: str | None, result: str, batches: FakeBatches, prices: Callable, tmp_path: Path
 ) -> None:
-    prices(batches.url, "m: {input: 1, output: 1, batch: 0.5, most_output: 100}")
+    prices(batches.url, "m: {input: 1, output: 1000, batch: 0.5, most_output: 100}")
     done = command(tmp_path / "run", "-p", *arguments)
     assert done.returncode == 0, done.stderr
     assert result in done.stderr and "Traceback" not in done.stderr
