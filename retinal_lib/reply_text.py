@@ -4,17 +4,21 @@ All patterns take time in proportion to a reply's length, whatever it holds.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 
 _DATA: dict = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+WORDS: dict[str, list[str]] = {name: _DATA[name] for name in ("english", "foreign")}  # function words, by language
 _WHOLE, _TOO_LONG = frozenset(_DATA["finish"]["whole"]), frozenset(_DATA["finish"]["too_long"])
-# hyphens, minus signs and spaces that look like those of a keyboard; what has no width goes
-_PLAIN = str.maketrans(dict.fromkeys("‐‑−", "-") | {"‒": "–", "―": "—"} | dict.fromkeys("\u00a0\u2007\u2009\u202f", " "))
-_PLAIN |= dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+# hyphens and minus signs that look like those of a keyboard; line ends of any kind; what has no width goes
+_LINE_END = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
+_PLAIN = dict.fromkeys("‐‑−", "-") | {"‒": "–", "―": "—"} | dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff\ufe0e\ufe0f", "")
+_KEPT = frozenset("…ªº™¹²³¼½¾⅓⅔⅛⅜⅝⅞⁰⁴⁵⁶⁷⁸⁹⁺⁻₀₁₂₃₄₅₆₇₈₉")  # their plain forms mean something else, or are longer to read
 _DASH = re.compile(r"(?<=[^\W\d_])–(?=[^\W\d_])")  # in place of a hyphen, as in cup–to–disc
 
 
@@ -45,11 +49,15 @@ _TEMPLATE = (
     r"|(?-i:(?P<glued>(?<=[.!?)\]\"'])(?:assistant|model)(?=\s*+\Z|[ \t]*+\n)))"
 )
 _MARKS = re.compile(f"{_BRACKETED}|{_OTHER}|{_CHANNEL}|{_TEMPLATE}", re.IGNORECASE)
+_ROLES = "|".join(_DATA["roles"])
 _LEFT = re.compile(
     rf"{_BRACKETED}|{_OTHER}|{_CHANNEL}|{_TEMPLATE}|</[a-z_]{{2,20}}>|<unused\d{{1,4}}>|<0x[0-9a-f]{{2}}>"
-    r"|^[#*_> -]{0,6}(?:human|user|assistant|system)[*_]{0,3}:",
+    rf"|<[a-z]{{1,20}}_[a-z_]{{1,30}}\d{{0,4}}>|{_plain(_DATA['image_marks'])}"
+    rf"|^[#*_>\[( \t•-]{{0,12}}(?:{_ROLES})[*_\])]{{0,3}}[ ]?:|#{{2,6}}[ ]?(?:{_ROLES})\b[ ]?:?"
+    r"|(?-i:\b(?:USER|HUMAN|ASSISTANT|SYSTEM):)",
     re.IGNORECASE | re.MULTILINE,
 )
+_INSTRUCTION = re.compile("|".join(_DATA["instructions"]), re.IGNORECASE)
 _AROUND = r"[#*_>(\[ \t]{0,8}"
 _HEADING = re.compile(rf"\A{_AROUND}(?:{'|'.join(_DATA['thought_headings'])})\b[^:\n]{{0,80}}(?::|\n|\Z)", re.IGNORECASE)
 _ANSWER_HEADING = re.compile(
@@ -60,6 +68,9 @@ _CHATTER, _NOTES = "|".join(_DATA["chatter"]), "|".join(_DATA["notes"])
 _SAYS = re.compile(rf"(?:^|(?<=[^\w\s,;:'’–—(-][ ])){_AROUND}(?:{_CHATTER})|[(\[][*_]{{0,3}}(?:{_NOTES})", re.I | re.M)
 _SAYS_LINE = re.compile(rf"{_AROUND}(?:{_CHATTER})|[*_ \t]{{0,4}}[(\[*_#>][#*_ \t]{{0,6}}(?:{_NOTES})", re.I)
 _NOTE_LINE = re.compile(rf"{_AROUND}(?:{_CHATTER}|{_NOTES})", re.I)
+
+
+LONGEST_REPLY = 2_000_000  # characters, thoughts and all
 
 
 class NoAnswer(ValueError):
@@ -75,12 +86,14 @@ class ChatAnswer(NamedTuple):
 
 def answer(text: str) -> str:
     """Returns the answer in a reply: what follows the last mark that ends thoughts, up to a mark of the chat template. Hyphens
-    and spaces become those of a keyboard. NoAnswer: the reply is cut in its thoughts.
+    and spaces become those of a keyboard (see `plain`). NoAnswer: the reply is cut in its thoughts, or far too long to read.
 
     >>> answer("Is it the right one? No.</think>It is the left eye.<|im_end|>")
     'It is the left eye.'
     """
-    text = _DASH.sub("-", text.translate(_PLAIN)).strip()
+    if len(text) > LONGEST_REPLY:
+        raise NoAnswer(f"the reply has {len(text):,} characters, and at most {LONGEST_REPLY:,} are read")
+    text = _DASH.sub("-", plain(text)).strip()
     start, end = _bounds(text, list(_MARKS.finditer(text)))
     text = text[start:end].strip()
     if heading := _HEADING.match(text):
@@ -89,6 +102,30 @@ def answer(text: str) -> str:
             raise NoAnswer(f"the reply holds thoughts alone: it begins with {heading[0].strip()!r}, and no answer follows")
         text = text[ends[-1] :]
     return _unwrapped(text)
+
+
+def plain(text: str) -> str:
+    """Returns a text in the characters of a keyboard: letters, digits and marks that only look different become the usual
+    ones, spaces and line ends of any kind plain ones, and what has no width goes.
+
+    >>> plain("＜｜ｉｍ＿ｅｎｄ｜＞\\u200b 𝟑 µm²\\u00a0…")
+    '<|im_end|> 3 µm² …'
+    """
+    if text.isascii() and not _LINE_END.search(text):
+        return text
+    text = unicodedata.normalize("NFC", _LINE_END.sub("\n", text))
+    return text.translate({ord(each): _plain_character(each) for each in set(text) if not each.isascii()})
+
+
+@lru_cache(maxsize=4096)
+def _plain_character(character: str) -> str:
+    if character in _PLAIN:
+        return _PLAIN[character]
+    if unicodedata.category(character) == "Zs":
+        return " "
+    usual = unicodedata.normalize("NFKC", character)
+    looks_like = any(each.isascii() for each in usual) and usual[0] != " " and character not in _KEPT
+    return usual if looks_like else character
 
 
 def _opens(mark: re.Match) -> bool | None:
@@ -181,6 +218,11 @@ def _is_break(line: str) -> bool:
 def mark_in(text: str) -> re.Match | None:
     """Finds the first mark of thoughts, of an answer or of a chat template that is left in a text."""
     return _LEFT.search(text)
+
+
+def instruction_in(text: str) -> re.Match | None:
+    """Finds the first words in a text that tell a model what to do, such as "ignore the instructions"."""
+    return _INSTRUCTION.search(text)
 
 
 def chatter_in(text: str) -> re.Match | None:

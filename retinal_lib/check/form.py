@@ -1,8 +1,10 @@
-"""The form of a conversation: order of messages, place of the image, turns, length, cut answers, and mentions of AI or data."""
+"""The form of a conversation: order of messages, place of the image, turns, length, cut answers, what may not stand in training
+text, and mentions of AI or data."""
 
 import re
+from collections import Counter
 
-from retinal_lib import reply_text
+from retinal_lib import reply_text, training_text
 from retinal_lib.check.findings import ERROR, WARNING, Finding
 from retinal_lib.check.language.lexicon import word_lists
 from retinal_lib.conversation import CONSULT_WORDS, IMAGE, TURNS
@@ -39,23 +41,28 @@ _DATA = re.compile(
 _PHRASES = (
     ("form_machine", _MACHINE.search, "mentions being an AI"),
     ("form_data", _DATA.search, "mentions the data behind the image"),
-    ("form_mark", reply_text.mark_in, "is a mark of a model's thoughts or of its chat template, no part of a conversation"),
     ("form_chatter", reply_text.chatter_in, "is no part of a conversation about the image"),  # answers alone
 )
+_SAME_ANSWERS = 3  # turns with one answer, from which on a conversation goes round in a circle
 _ENDS = tuple(".!?:)]\"'’”*`%|")
 _ITEM = re.compile(r"\s*(?:[-*•+]|\d+[.)]|#|\||\*\*)")
 
 
 def check(parts: list[tuple[str, str]], track: str | None, style: str | None) -> list[Finding]:
-    """Returns what is wrong with the form of (from, value) parts; the kinds begin with 'form'."""
+    """Returns what is wrong with the form of (from, value) parts; the kinds begin with 'form'. Of a conversation that is too
+    long to be read, `form_size` alone."""
     if not parts:
         return [_finding("form_empty", 1, "the conversation is empty")]
-    findings = [*_order(parts), *_image(parts), *_turns(parts, track)]
+    if too_long := _size(parts):
+        return too_long
+    findings = [*_order(parts), *_image(parts), *_turns(parts, track), *_round(parts)]
     for i, (who, value) in enumerate(parts):
         text = value.replace(IMAGE, " " * len(IMAGE))  # spans stay those of the value
         if not text.strip():
             findings.append(_finding("form_empty", i, f"the {_name(i, who)} of turn {i // 2 + 1} is empty", who=who))
             continue
+        for found in training_text.unfit(text):
+            findings.append(_finding(f"form_{found.kind}", i, found.why, found.span, who=who))
         for kind, find, says in _PHRASES if who == "gpt" else _PHRASES[:-1]:
             if match := find(text):
                 findings.append(_finding(kind, i, f"{match[0]!r} {says}", match.span(), who=who))
@@ -63,6 +70,31 @@ def check(parts: list[tuple[str, str]], track: str | None, style: str | None) ->
             says = f"the answer of turn {i // 2 + 1} breaks off: …{value[-30:]!r}"
             findings.append(_finding("form_cut", i, says, (max(0, len(value) - 20), len(value)), who=who))
     return [*findings, *_length(parts, style)]
+
+
+def _size(parts: list[tuple[str, str]]) -> list[Finding]:
+    """What makes a conversation too long for the other checks to read."""
+    turns, most = (len(parts) + 1) // 2, training_text.LONGEST
+    if turns > training_text.MOST_TURNS:
+        return [_finding("form_size", 0, f"the number of turns is {turns}, and at most {training_text.MOST_TURNS} are read")]
+    return [
+        _finding("form_size", i, f"the {_name(i, who)} of turn {i // 2 + 1} has {len(value):,} characters; at most {most:,}")
+        for i, (who, value) in enumerate(parts)
+        if len(value) > most
+    ]
+
+
+def _round(parts: list[tuple[str, str]]) -> list[Finding]:
+    """Checks that a conversation does not give one answer in turn after turn, and that it is in English as a whole."""
+    counted = Counter(" ".join(value.split()).casefold() for who, value in parts if who == "gpt")
+    findings = [
+        _finding("form_repeated", 1, f"{count} turns have the same answer, {text[:60]!r}")
+        for text, count in counted.items()
+        if count >= _SAME_ANSWERS and len(text.split()) > 2
+    ]
+    if training_text.is_foreign_talk(" ".join(value for _, value in parts)):
+        findings.append(_finding("form_language", 1, "the conversation has next to no English words; the checks read English"))
+    return findings
 
 
 def _name(i: int, who: str = "") -> str:

@@ -1,0 +1,118 @@
+"""What may not stand in training text: one list for replies, cells of tables, fixes of reviewers and exports.
+
+It is read from reply_text.yaml, as the marks around answers are. All rules take time in proportion to a text's length.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from retinal_lib import reply_text
+
+LONGEST = 4000  # characters of a question or an answer
+MOST_TURNS = 64
+LONGEST_CELL = 2000  # characters of a cell that is told as it stands
+_ENGLISH = frozenset(reply_text.WORDS["english"])
+_FOREIGN = frozenset(word for line in reply_text.WORDS["foreign"] for word in line.split()) - _ENGLISH
+_WORD = re.compile(r"[^\W\d_]+")
+_TOKEN = re.compile(r"\d+(?:\.\d+)?|\w+")
+_ODD = re.compile(r"[^\x20-\x7e\n\t]")
+_SAME = re.compile(r"([^\s=_.*#~|-])\1{19,}")  # rules and rows of dots may be longer
+
+
+class Unfit(NamedTuple):
+    """A part of a text that may not be trained on: kind (mark, character, language or repeated), place in characters, and why,
+    in words that follow 'it holds' or stand alone."""
+
+    kind: str
+    span: tuple[int, int]
+    why: str
+
+
+def unfit(text: str) -> Iterator[Unfit]:
+    """Yields what may not stand in a question, an answer or a cell: the first of each kind.
+
+    >>> [found.kind for found in unfit("It is the\u200b left eye.<|im_end|>")]
+    ['mark', 'character']
+    """
+    if mark := reply_text.mark_in(text):
+        what = "a mark of a model's thoughts or of its chat template, no part of a conversation"
+        yield Unfit("mark", mark.span(), f"{mark[0]!r} is {what}")
+    for odd in _ODD.finditer(text):
+        if why := _strangeness(odd[0]):
+            yield Unfit("character", odd.span(), f"{_named(odd[0])} is {why}")
+            break
+    if why := foreign(text):
+        yield Unfit("language", (0, 0), why)
+    if span := _loop(text):
+        yield Unfit("repeated", span, f"{text[slice(*span)][:60]!r} is repeated again and again")
+
+
+def _named(character: str) -> str:
+    name = unicodedata.name(character, "")
+    return f"U+{ord(character):04X}" + (f" ({name.lower()})" if name else "")
+
+
+@lru_cache(maxsize=4096)
+def _strangeness(character: str) -> str:
+    """Why a character may not stand in training text; "" where it may."""
+    kind = unicodedata.category(character)
+    if kind in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Mn", "Me", "Mc") or character in "\ufffc\ufffd\u2800":
+        return "no character that people see and type"
+    if kind == "Nd" or kind[0] in "LNPS" and reply_text.plain(character) != character:
+        return f"written for {reply_text.plain(character)!r}" if kind != "Nd" else "a digit of another script"
+    return ""
+
+
+def foreign(text: str) -> str:
+    """Says why a text is in no language that the checks read; "" where it is English, or too short to tell.
+
+    >>> foreign("C'est une photographie du fond d'œil gauche, et elle est nette.")
+    'the text is in another language than English'
+    """
+    if word := next((word for word in _WORD.findall(text) if not word.isascii() and _is_of_another_script(word)), None):
+        return f"{word[:40]!r} is written in letters that the checks do not read"
+    words = _WORD.findall(text.casefold())
+    english, other = sum(word in _ENGLISH for word in words), sum(word in _FOREIGN for word in words)
+    accented = sum(not word.isascii() and "m" != word[-1] for word in words)  # µm is no word
+    if (other > 2 and other > english) or (other == 2 and not english and len(words) > 5) or accented > max(english, 4):
+        return "the text is in another language than English"
+    return ""
+
+
+def is_foreign_talk(text: str) -> bool:
+    """Says whether a whole conversation, questions and answers, is in another language: it has next to no English words."""
+    words = _WORD.findall(text.casefold())
+    return len(words) >= 20 and sum(word in _ENGLISH for word in words) < 0.05 * len(words)
+
+
+def _is_of_another_script(word: str) -> bool:
+    """Whether a word has letters that are not Latin. Greek ones stand alone, as in the names of units: µm, β."""
+    scripts = [_script(letter) for letter in word if letter.isalpha()]
+    greek = scripts.count("GREEK")
+    return not {"LATIN", "GREEK"}.issuperset(scripts) or greek > 1 or (greek == 1 and len(scripts) > 3)
+
+
+@lru_cache(maxsize=4096)
+def _script(letter: str) -> str:
+    name = unicodedata.name(letter, "").split(" ")[0]
+    return {"MICRO": "GREEK", "FEMININE": "LATIN", "MASCULINE": "LATIN", "MODIFIER": "LATIN"}.get(name, name)
+
+
+def _loop(text: str) -> tuple[int, int] | None:
+    """The place of a character, word or phrase that comes at least four times in a row, a word alone seven times."""
+    if same := _SAME.search(text):
+        return same.span()
+    found = list(_TOKEN.finditer(text))
+    words = [token[0].casefold() for token in found]
+    last: dict[tuple[str, ...], int] = {}
+    run = distance = 0
+    for i, three in enumerate(zip(words, words[1:], words[2:], strict=False)):
+        since = i - last.get(three, i)
+        run, distance = (run + 1 if since == distance else 1, since) if since else (0, 0)
+        last[three] = i
+        if since and run >= max(3 * since - 2, 4) and any(word.isalpha() for word in words[i - since : i]):
+            return found[i - since].start(), found[i + 2].end()
+    return None
