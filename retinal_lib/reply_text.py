@@ -17,7 +17,9 @@ WORDS: dict[str, list[str]] = {name: _DATA[name] for name in ("english", "foreig
 _WHOLE, _TOO_LONG = frozenset(_DATA["finish"]["whole"]), frozenset(_DATA["finish"]["too_long"])
 # hyphens and minus signs that look like those of a keyboard; line ends of any kind; what has no width goes
 _LINE_END = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
-_PLAIN = dict.fromkeys("‐‑−", "-") | {"‒": "–", "―": "—"} | dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff\ufe0e\ufe0f", "")
+_PLAIN = (
+    dict.fromkeys("‐‑−", "-") | {"‒": "–", "―": "—"} | dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff\ufe0e\ufe0f", "")
+)
 _KEPT = frozenset("…ªº™¹²³¼½¾⅓⅔⅛⅜⅝⅞⁰⁴⁵⁶⁷⁸⁹⁺⁻₀₁₂₃₄₅₆₇₈₉")  # their plain forms mean something else, or are longer to read
 _DASH = re.compile(r"(?<=[^\W\d_])–(?=[^\W\d_])")  # in place of a hyphen, as in cup–to–disc
 

@@ -61,7 +61,7 @@ def _strangeness(character: str) -> str:
     kind = unicodedata.category(character)
     if kind in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Mn", "Me", "Mc") or character in "\ufffc\ufffd\u2800":
         return "no character that people see and type"
-    if kind == "Nd" or kind[0] in "LNPS" and reply_text.plain(character) != character:
+    if kind == "Nd" or (kind[0] in "LNPS" and reply_text.plain(character) != character):
         return f"written for {reply_text.plain(character)!r}" if kind != "Nd" else "a digit of another script"
     return ""
 
@@ -76,7 +76,7 @@ def foreign(text: str) -> str:
         return f"{word[:40]!r} is written in letters that the checks do not read"
     words = _WORD.findall(text.casefold())
     english, other = sum(word in _ENGLISH for word in words), sum(word in _FOREIGN for word in words)
-    accented = sum(not word.isascii() and "m" != word[-1] for word in words)  # µm is no word
+    accented = sum(not word.isascii() and word[-1] != "m" for word in words)  # µm is no word
     if (other > 2 and other > english) or (other == 2 and not english and len(words) > 5) or accented > max(english, 4):
         return "the text is in another language than English"
     return ""

@@ -192,7 +192,7 @@ class BatchCollect:
         path = self.folder / FOLDER / f"{batch.file.removesuffix('.jsonl')}-{kind}.jsonl"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            await self.server.download(file_id, path)
+            await self.server.download(file_id, path, batch.lines)
             return await in_thread(lambda: self._store(batch, path))
         except OSError as error:
             raise UserError(

@@ -14,6 +14,7 @@ from retinal_lib.ask.runner import UnknownAnswer
 from retinal_lib.display import are, count
 from retinal_lib.errors import UserError
 from retinal_lib.teacher import completion
+from retinal_lib.teacher.body_limits import LONGEST_BODY, MiB
 from retinal_lib.teacher.completion import Failure, NoCompletion
 from retinal_lib.teacher.teachers import OpenAITeacher
 
@@ -54,6 +55,8 @@ class NoResult(ValueError):
 
 def read(text: bytes) -> Answer:
     """Returns the answer in a line. NoResult: it is no JSON object with a custom_id and a response or an error."""
+    if len(text) > LONGEST_BODY:
+        raise NoResult(f"longer than {LONGEST_BODY // MiB} MiB")
     try:
         entry = orjson.loads(text)
     except ValueError as error:
@@ -153,7 +156,12 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yields the lines of a file with their numbers, blank ones left out. UserError: it cannot be read."""
     try:
         with path.open("rb") as file:
-            for number, text in enumerate(file, start=1):
+            number = 0
+            while text := file.readline(LONGEST_BODY + 1):
+                number += 1
+                rest = text
+                while len(rest) > LONGEST_BODY and not rest.endswith(b"\n"):  # what is too long is not kept in memory
+                    rest = file.readline(LONGEST_BODY + 1)
                 if text.strip():
                     yield number, text.removeprefix(b"\xef\xbb\xbf") if number == 1 else text
     except OSError as error:

@@ -20,7 +20,8 @@ except ImportError:  # versions of the SDK before 3
     from httpx import ReadTimeout, TransportError
 
 from retinal_lib.errors import UserError
-from retinal_lib.teacher import completion, destination
+from retinal_lib.teacher import body_limits, completion, destination
+from retinal_lib.teacher.body_limits import MiB, UnreadableBody
 from retinal_lib.teacher.completion import Failure, NoCompletion
 from retinal_lib.teacher.destination import Permission
 from retinal_lib.teacher.refused_options import RefusedOptions
@@ -109,12 +110,13 @@ class Server:
         # made inside the running event loop: a client of one loop fails in the next. Redirects are not followed and, on this
         # machine, no proxy is used: both would send the data to another place than the one that was allowed.
         if self._client is None:
-            http = openai.DefaultAioHttpClient(follow_redirects=False, trust_env=not self.local)
+            hooks = {"response": [body_limits.limit]}
+            http = openai.DefaultAioHttpClient(follow_redirects=False, trust_env=not self.local, event_hooks=hooks)
             address, headers = destination.connect_to(self._address)
             self._client = openai.AsyncOpenAI(
                 api_key=self._key or "none",
                 base_url=address,
-                default_headers=headers,
+                default_headers={**body_limits.HEADERS, **headers},
                 max_retries=0,
                 http_client=http,
                 timeout=openai.Timeout(self.timeout_s, connect=5.0),
@@ -147,7 +149,9 @@ class Server:
                 (reason, pause), must_wait = self._unanswered(error), error.status == 429
                 limit = RATE_RETRIES if must_wait else RETRIES
             except (openai.APIConnectionError, TransportError) as error:
-                reason, pause, must_wait = self.clean(f"the server could not be reached ({_cause(error)})"), None, False
+                reason, pause, must_wait = self._broken_off(error), None, False
+            except TimeoutError:
+                reason, pause, must_wait = f"no whole answer within {self.timeout_s:,g} seconds", None, False
             except json.JSONDecodeError:
                 reason, pause, must_wait = "the server's answer is not JSON", None, False
             else:
@@ -158,6 +162,13 @@ class Server:
             if trial < limit:
                 await self._wait(trial, reason, pause)
         raise self._given_up(reason, f"after {trial} tries each", f"tried {trial} times", UNANSWERED)
+
+    def _broken_off(self, error: BaseException) -> str:
+        while error.__cause__ is not None and not isinstance(error, UnreadableBody):
+            error = error.__cause__
+        if isinstance(error, UnreadableBody):
+            return str(error)
+        return self.clean(f"the server could not be reached ({f'{type(error).__name__}: {error}'.rstrip(': ')})")
 
     def _given_up(self, reason: str, each: str, tried: str, most: int) -> RequestFailed | Unreachable:
         """Counts a call that got no answer, and returns the error to raise."""
@@ -182,9 +193,10 @@ class Server:
         # the SDK's plain post: chat.completions.create checks each message's type first, which takes as long as the rest of
         # a request, and refuses options that only other servers have
         try:
-            response = await client.post("/chat/completions", body=body, cast_to=object, options=_RAW)
-        except openai.APITimeoutError as error:
-            if not isinstance(error.__cause__, ReadTimeout):
+            async with asyncio.timeout(self.timeout_s):  # in all: a body may come a byte at a time
+                response = await client.post("/chat/completions", body=body, cast_to=object, options=_RAW)
+        except (openai.APITimeoutError, TimeoutError) as error:
+            if isinstance(error, openai.APITimeoutError) and not isinstance(error.__cause__, ReadTimeout):
                 raise  # it may not have arrived
             # not sent again: the server may be working on it still, and would do the work twice
             reason = f"no answer within {self.timeout_s:,g} seconds; pass a larger timeout_s, or a smaller concurrency"
@@ -198,7 +210,7 @@ class Server:
     async def get(self, path: str, patient: bool = False, **query: object) -> dict:
         """Returns the JSON object at a path; a bare list is put under `data`. RequestFailed, NotFound, RunStopped."""
         options = {"params": query} if query else {}
-        answer = await self.call(lambda client: client.get(path, cast_to=object, options=options), patient=patient)
+        answer = await self.call(self._timed(lambda client: client.get(path, cast_to=object, options=options)), patient=patient)
         answer = {"data": answer} if isinstance(answer, list) else answer
         if not isinstance(answer, dict):
             raise RequestFailed(UNEXPECTED_ANSWER)
@@ -207,7 +219,16 @@ class Server:
     async def post(self, path: str, body: dict, once: bool = False) -> object:
         """Posts a body to a path and returns the JSON of the answer; `once` and errors as in `call`."""
         self._require_permission()
-        return await self.call(lambda client: client.post(path, body=body, cast_to=object), once=once)
+        return await self.call(self._timed(lambda client: client.post(path, body=body, cast_to=object)), once=once)
+
+    def _timed(self, send: Callable[[openai.AsyncOpenAI], Awaitable[T]], size: int = 0) -> Callable:
+        """A call that raises TimeoutError where it takes longer than an answer may; sending a file takes its time besides."""
+
+        async def within(client: openai.AsyncOpenAI) -> T:
+            async with asyncio.timeout(self.timeout_s + size / body_limits.SLOWEST):
+                return await send(client)
+
+        return within
 
     async def create(self, path: str, body: dict) -> dict:
         """Posts a call that costs money, once, and returns the new object. DeliveryUnknown: it may have been made."""
@@ -225,23 +246,30 @@ class Server:
                 made = await client.files.create(file=(path.name, file, "application/jsonl"), purpose="batch")
             return getattr(made, "id", None) or ""
 
-        if not (file_id := await self.call(send)):
+        if not (file_id := await self.call(self._timed(send, path.stat().st_size))):
             raise RequestFailed(UNEXPECTED_ANSWER)
         return file_id
 
-    async def download(self, file_id: str, path: Path) -> None:
-        """Downloads a file to disk. RequestFailed: the download failed each time; OSError: the file cannot be written."""
+    async def download(self, file_id: str, path: Path, lines: int) -> None:
+        """Downloads a file of results to disk; `lines` is how many it should have. RequestFailed: the download failed each
+        time, or the file is far too large for its lines; OSError: the file cannot be written."""
+        longest, loop = body_limits.LONGEST_BODY + lines * MiB, asyncio.get_running_loop()
 
         async def send(client: openai.AsyncOpenAI) -> None:
-            async with client.files.with_streaming_response.content(file_id) as answer:
-                key, rest = self._key.encode(), b""
+            begun, size = loop.time(), 0
+            async with (
+                asyncio.timeout(self.timeout_s) as deadline,
+                client.files.with_streaming_response.content(file_id) as answer,
+            ):
                 with path.open("wb") as file:
-                    async for part in answer.iter_bytes(1 << 20):
-                        rest = (rest + part).replace(key, b"[key]") if key else part
-                        cut = max(0, len(rest) - len(key)) if key else len(rest)  # the key may lie across two parts
-                        file.write(rest[:cut])
-                        rest = rest[cut:]
-                    file.write(rest)
+                    async for part in answer.iter_bytes(MiB):
+                        size += len(part)
+                        if size > longest:
+                            raise RequestFailed(
+                                f"the file of results is larger than {longest // MiB:,} MiB for {lines:,} requests"
+                            )
+                        deadline.reschedule(begun + self.timeout_s + size / body_limits.SLOWEST)
+                        file.write(part)
 
         await self.call(send, patient=True)
 
@@ -316,12 +344,6 @@ def _not_now(status: int, message: str, pause: float | None) -> str:
         return f"{what} ({message}); raise it, or wait until it is renewed, then run again: nothing answered is asked again"
     when = datetime.datetime.now().astimezone() + datetime.timedelta(seconds=min(pause, 366 * 86400))
     return f"{what} until {when:%d %b %H:%M} ({message}); run again then: nothing answered is asked again"
-
-
-def _cause(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 def _retry_after(headers: object) -> float | None:
