@@ -120,7 +120,7 @@ def test_a_file_of_results_has_a_time_and_a_size(hostile: Hostile, tmp_path: Pat
     file = tmp_path / "results.jsonl"
     assert "within 0.2 seconds" in asked(lambda ours: ours.download("f", file, lines=1), timeout_s=0.2)
     hostile.body, hostile.sent["content-encoding"] = BOMB, "gzip"
-    assert "larger than 3 MiB for 1 requests" in asked(lambda ours: ours.download("f", file, lines=1))
+    assert "the results of 1 requests are larger than 3 MiB" in asked(lambda ours: ours.download("f", file, lines=1))
     assert file.stat().st_size <= 4 << 20
 
 
