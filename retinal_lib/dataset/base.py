@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from retinal_lib import training_text
 from retinal_lib.dataset.automorph import AUTOMORPH
 from retinal_lib.dataset.catalogue import Catalogue
 from retinal_lib.dataset.image import Image
@@ -129,7 +130,11 @@ class BaseDescription:
         return Facts(tuple(facts))
 
     def _withhold(self, facts: list[Fact], missing: list[str]) -> tuple[list[Fact], list[str]]:
-        """Withholds what describes the retina in an image that graders called ungradable."""
+        """Withholds cells whose text may not stand in training text, and what describes the retina in an image that graders
+        called ungradable."""
+        unfit = {f: why for f in facts if f.source.row is not None and (why := training_text.cell_problem(f.text))}
+        facts = [f for f in facts if f not in unfit]
+        missing += [f"{f.source} is not told: {why}" for f, why in unfit.items()]
         ungradable = next((f for f in facts if f.name == "ungradable"), None)
         if ungradable is None:
             return facts, missing

@@ -16,6 +16,7 @@ from retinal_lib.dataset.image import Column, ExcludedImage, Image
 from retinal_lib.dataset.tables import Table, fold
 from retinal_lib.errors import unknown
 from retinal_lib.facts import ASPECTS, Fact, Facts, Source
+from retinal_lib.reply_text import plain
 
 
 class Kind(BaseModel):
@@ -160,7 +161,7 @@ class Keywords(Kind):
 
     def facts(self, image: Image) -> Facts:
         text, source = image.record.cell(self.column)
-        keywords = list(dict.fromkeys(filter(None, (fold(k) for k in re.split(f"[{self.separators}]", text)))))
+        keywords = list(dict.fromkeys(filter(None, (fold(k) for k in re.split(f"[{self.separators}]", plain(text))))))
         if not keywords:
             return Facts(missing=(f"the diagnosis is not known: {source} is empty",) if image.record.table else ())
         unusable = [k for k in keywords if k in self.exclude]
@@ -277,6 +278,7 @@ class Columns(Kind):
             if table is None or table.find(column) is None:
                 continue
             cell, source = image.record.cell(column)
+            cell = plain(cell)
             # a line break parts statements: 'no DR' above 'glaucoma' denies no glaucoma
             text = "; ".join(filter(None, (" ".join(line.split()).rstrip(".;,") for line in cell.splitlines())))
             text = re.sub(r"(?<=\w)_(?=\w)", " ", text)  # No_DR, as folders of classes are called

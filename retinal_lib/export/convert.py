@@ -31,10 +31,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from retinal_lib import training_text
 from retinal_lib.conversation import IMAGE, entries, entry_problems, is_nested, read_list
 from retinal_lib.errors import UserError
 from retinal_lib.files import NotJson, atomic_write, json_line, json_lines
-from retinal_lib.reply_text import mark_in
 
 
 class Problem(NamedTuple):
@@ -82,17 +82,15 @@ def validate(source: str | Path) -> list[Problem]:
             continue
         name = str(entry.get("id", "")) if isinstance(entry, dict) else ""
         wrong = entry_problems(entry)
-        problems += [Problem(number, name, what) for what in wrong or _left_marks(entry["conversations"])]
+        problems += [Problem(number, name, what) for what in wrong or _unfit(entry["conversations"])]
         if name and name in first_lines:
             problems.append(Problem(number, name, f"the id is already used on line {first_lines[name]}"))
         first_lines.setdefault(name, number)
     return problems
 
 
-def _left_marks(turns: list[dict]) -> list[str]:
-    """What is wrong with turns that hold a mark of thoughts or of a chat template."""
-    found = [(i, mark_in(turn["value"].replace(IMAGE, ""))) for i, turn in enumerate(turns, start=1)]
-    return [f"part {i} holds {mark[0]!r}, a mark of a model's thoughts or of its chat template" for i, mark in found if mark]
+def _unfit(turns: list[dict]) -> list[str]:
+    return training_text.problems(turn["value"].replace(IMAGE, "") for turn in turns)
 
 
 def repair(source: str | Path, target: str | Path) -> list[Problem]:

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from retinal_lib import conversation, paths
+from retinal_lib import conversation, paths, training_text
 from retinal_lib.conversation import Conversation
 from retinal_lib.dataset import splits
 from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.export import pictures as placing
 from retinal_lib.files import atomic_path, atomic_write, json_line, would_replace
-from retinal_lib.review import decisions
+from retinal_lib.review import decisions, fixes
 from retinal_lib.run import run_files
 
 WHOLE = "all"  # the one file of runs without splits
@@ -126,14 +126,19 @@ def _ids(file: Path) -> Iterable[str]:
 
 
 def _runs(folders: list[Path], reviewed: str | None) -> dict[Path, list[Conversation]]:
-    """Each run's accepted conversations that pass `reviewed`. UserError: there is none."""
+    """Each run's accepted conversations that pass `reviewed`. UserError: there is none, or one holds what may not
+    stand in training text."""
     runs = {}
     for folder in folders:
         file = folder / "conversations.jsonl"
         if not file.is_file():
             raise UserError(f"{paths.display_path(folder)} holds no conversations.jsonl; name the folder of a finished run")
         accepted = conversation.read(file)
-        runs[folder] = list(decisions.reviewed(folder, accepted, reviewed) if reviewed else accepted)
+        runs[folder] = list(fixes.reviewed(folder, accepted, reviewed) if reviewed else accepted)
+        for number, each in enumerate(runs[folder], start=1):
+            if wrong := training_text.problems(text for turn in each.turns for text in turn):
+                where = f"{paths.display_path(file)}: conversation {number} of {len(runs[folder])}"
+                raise UserError(f"{where} may not be trained on: {wrong[0]}; check the run again (-p mode recheck)")
     if not any(runs.values()):
         names, whose = ", ".join(map(paths.display_path, folders)), " by a reviewer" if reviewed else ""
         raise UserError(f"{names}: no conversation was accepted{whose}, so there is nothing to export")

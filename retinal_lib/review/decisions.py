@@ -12,10 +12,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from retinal_lib import paths
-from retinal_lib.conversation import IMAGE, Conversation, problems
+from retinal_lib.conversation import IMAGE, problems
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.files import atomic_write, json_line, json_lines, sha256
+from retinal_lib.reply_text import plain
 
 FILE = "reviews.jsonl"
 ACTIONS = ("accept", "reject", "fix", "comment", "undo")
@@ -230,21 +231,8 @@ def with_fixes(conversation: list[dict[str, str]], fixes: dict[tuple[int, str], 
         if part not in ("question", "answer") or not 0 <= index < len(turns):
             number = count(len(turns) // 2, "turn")
             raise UserError(f"a fix is for the {part or 'part'} of turn {turn}, but the conversation has {number}")
+        text = plain(text)
         turns[index]["value"] = text + f"\n{IMAGE}" if index == 0 else text
     if wrong := problems(turns):
         raise UserError(f"the fix breaks the conversation's form: {'; '.join(wrong)}")
     return turns
-
-
-def reviewed(folder: Path, conversations: Iterable[Conversation], which: str) -> Iterator[Conversation]:
-    """Yields a run's conversations that its reviews allow to be used (see REVIEWED), with fixes applied. UserError:
-    reviews.jsonl cannot be read, or a fix in it cannot be applied."""
-    entries = [conversation.to_llava() for conversation in conversations]
-    hashes = {entry["id"]: conversation_hash(entry["conversations"]) for entry in entries}
-    verdicts_of = verdicts(read(folder / FILE)[0], hashes)
-    passing = {"accepted", "fixed"} | ({"unreviewed"} if which == "unrejected" else set())
-    for entry in entries:
-        verdict = consensus(verdicts_of.get(entry["id"], {}).values())
-        if verdict.state in passing:
-            fixes = verdict.fixes if verdict.state == "fixed" else {}
-            yield Conversation.from_llava(entry | {"conversations": with_fixes(entry["conversations"], fixes)})

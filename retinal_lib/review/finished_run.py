@@ -56,8 +56,7 @@ class FinishedRun:
     def __init__(self, folder: Path, number: int = 0, **roots: Path):
         self.folder, self.number = folder, number
         self.manifest = run_files.read_manifest(folder)
-        run_settings = settings.of_run(self.manifest["settings"], **_REVIEW_SETTINGS | {"out_dir": folder} | roots)
-        self.job = Job(run_settings)
+        self.job = dataset_of(folder, **roots)
         self.name = self.job.page.name
         try:
             self.samples = list(self._samples())
@@ -107,6 +106,12 @@ class FinishedRun:
             folder = paths.display_path(self.folder)
             raise UserError(f"the run in {folder} was repeated since this review was loaded; load it again, decisions are kept")
         return entries[0], entries[1]
+
+
+def dataset_of(folder: Path, **roots: Path) -> Job:
+    """Returns the job of a finished run, with all images of its dataset. `roots` as in FinishedRun. UserError: as there."""
+    manifest = run_files.read_manifest(folder)
+    return Job(settings.of_run(manifest["settings"], **_REVIEW_SETTINGS | {"out_dir": folder} | roots))
 
 
 def _mentions(trace: dict, code: str) -> bool:

@@ -11,7 +11,7 @@ from retinal_lib import conversation, paths
 from retinal_lib.dataset import page
 from retinal_lib.display import FullTable, are, count
 from retinal_lib.errors import UserError, unknown
-from retinal_lib.review import agreement, decisions, sample_html
+from retinal_lib.review import agreement, decisions, fixes, sample_html
 from retinal_lib.review.decisions import FILE, STATES
 from retinal_lib.review.finished_run import FinishedRun
 from retinal_lib.review.session import ReviewSession
@@ -126,10 +126,11 @@ def report(folder: Path) -> list[str]:
 
 def merge_reviews(folders: list[Path], others: list[str]) -> str:
     """Adds the decisions of other reviewers' files to a run's own and returns a sentence with their number. UserError: there
-    is not exactly one folder; as `report` and `decisions.merge`."""
+    is not exactly one folder; the checks find an error in a fix; as `report` and `decisions.merge`."""
     if len(folders) != 1:
         raise UserError(f"--merge adds to the reviews of one run; found {count(len(folders), 'folder')}")
     file = folders[0] / FILE
     report(folders[0])
+    fixes.require_checked(folders[0], others)
     number = decisions.merge([*([file] if file.is_file() else []), *others], file)
     return f"{count(number, 'decision')} {are(number)} in {paths.display_path(file)}"
