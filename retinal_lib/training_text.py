@@ -38,7 +38,7 @@ def unfit(text: str) -> Iterator[Unfit]:
     ['mark', 'character']
     """
     if mark := reply_text.mark_in(text):
-        what = "a mark of a model's thoughts or of its chat template, no part of a conversation"
+        what = "a mark of a model's thoughts or of its chat template"
         yield Unfit("mark", mark.span(), f"{mark[0]!r} is {what}")
     for odd in _ODD.finditer(text):
         if why := _strangeness(odd[0]):

@@ -221,8 +221,11 @@ def test_letters_of_an_unknown_encoding_are_refused_with_their_row(tmp_path: Pat
 
 def test_western_letters_in_an_old_code_page_are_read(tmp_path: Path) -> None:
     pictures(tmp_path, "1.png")
-    (tmp_path / "my.csv").write_bytes("image,notes\n1.png,rétinopathie créée à São Tomé\n".encode("cp1252"))
-    assert "créée à São Tomé" in BaseDescription(tmp_path, dataset=str(tmp_path / "my.csv")).describe("1.png").description
+    (tmp_path / "my.csv").write_bytes("image,notes\n1.png,the naïve patient was seen in São Tomé\n".encode("cp1252"))
+    assert (
+        "naïve patient was seen in São Tomé"
+        in BaseDescription(tmp_path, dataset=str(tmp_path / "my.csv")).describe("1.png").description
+    )
 
 
 @pytest.mark.parametrize("name", ["1.gif", "1.ppm", "1.webp", "1.PGM"])
