@@ -19,6 +19,7 @@ _FOREIGN = frozenset(word for line in reply_text.WORDS["foreign"] for word in li
 _WORD = re.compile(r"[^\W\d_]+")
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|\w+")
 _ODD = re.compile(r"[^\x20-\x7e\n\t]")
+_LINES = dict.fromkeys(map(ord, "\r\v\f\x85\u2028\u2029"), "\n")
 _SAME = re.compile(r"([^\s=_.*#~|-])\1{19,}")  # rules and rows of dots may be longer
 
 
@@ -37,7 +38,7 @@ def unfit(text: str) -> Iterator[Unfit]:
     >>> [found.kind for found in unfit("It is the\u200b left eye.<|im_end|>")]
     ['mark', 'character']
     """
-    if mark := reply_text.mark_in(text):
+    if mark := reply_text.mark_in(text.translate(_LINES)):
         what = "a mark of a model's thoughts or of its chat template"
         yield Unfit("mark", mark.span(), f"{mark[0]!r} is {what}")
     for odd in _ODD.finditer(text):
@@ -86,7 +87,7 @@ def _named(character: str) -> str:
 def _strangeness(character: str) -> str:
     """Why a character may not stand in training text; "" where it may."""
     kind = unicodedata.category(character)
-    if kind in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Mn", "Me", "Mc") or character in "\ufffc\ufffd\u2800":
+    if kind in ("Cc", "Cf", "Cs", "Co", "Cn", "Mn", "Me", "Mc") or character in "\ufffc\ufffd\u2800":
         return "no character that people see and type"
     if kind == "Nd" or (kind[0] in "LNPS" and reply_text.plain(character) != character):
         return f"written for {reply_text.plain(character)!r}" if kind != "Nd" else "a digit of another script"

@@ -49,6 +49,7 @@ class _Limited(AsyncByteStream):
             raise UnreadableBody("the server's answer is cut off")
 
     async def aclose(self) -> None:
+        """Closes the body."""
         await self._stream.aclose()
 
 
