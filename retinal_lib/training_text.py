@@ -52,7 +52,8 @@ def unfit(text: str) -> Iterator[Unfit]:
 
 
 def problems(texts: Iterable[str]) -> list[str]:
-    """Lists what may not stand in the questions and answers of a conversation; the texts are without the mark of the image."""
+    """Lists what may not stand in the questions and answers of a conversation in any language, as in a translated file; the
+    texts are without the mark of the image."""
     texts = list(texts)
     if len(texts) > 2 * MOST_TURNS:
         return [f"the number of turns is {(len(texts) + 1) // 2}; at most {MOST_TURNS}"]
@@ -61,7 +62,7 @@ def problems(texts: Iterable[str]) -> list[str]:
         if len(text) > LONGEST:
             found.append(f"part {i} has {len(text):,} characters; at most {LONGEST:,}")
         else:
-            found += [f"part {i}: {each.why}" for each in unfit(text)]
+            found += [f"part {i}: {each.why}" for each in unfit(text) if each.kind != "language"]
     return found
 
 
