@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from retinal_lib import Job, UserError, validate
+from retinal_lib import Job, UserError, training_text, validate
 from retinal_lib.__main__ import main
 from retinal_lib.conversation import Conversation
 from retinal_lib.dataset import page, splits
