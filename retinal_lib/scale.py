@@ -226,6 +226,7 @@ def _write(make: Callable[[], Worker], items: list[dict], out: Path, unit: str, 
         raise would_replace(out, f"{display.count(lost, unit[:-1])} that are not among these", "out =", of_folder=False)
     write_jsonl(out, list(done.values()))
     with out.open("a", encoding="utf-8") as lines, display.Bar(len(items), unit) as bar:
+        bar.show(len(done))
         for row in _rows(make, [item for item in items if item["id"] not in done], workers, address):
             lines.write(json_line(row) + "\n")
             lines.flush()

@@ -239,9 +239,9 @@ class Explore(DatasetJob):
         if not self.page.masks:
             return lesions
         with display.Bar(len(self.usable), "masks read") as bar:
-            for name in self.usable:
+            for done, name in enumerate(self.usable, start=1):
                 lesions.add(overlay.read(self.page, self.data.image(name), self.title(name)))
-                bar.show(lesions.images)
+                bar.show(done)
         return lesions
 
     @property

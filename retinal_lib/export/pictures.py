@@ -65,9 +65,9 @@ def _as_shown(files: list[Path]) -> dict[Path, bool]:
     """Whether any reader of a file sees the picture as the run saw it."""
     shown = {}
     with display.Bar(len(files), "pictures looked at") as bar:
-        for file in files:
+        for done, file in enumerate(files, start=1):
             shown[file] = images.is_upright(file)
-            bar.show(len(shown))
+            bar.show(done)
     return shown
 
 

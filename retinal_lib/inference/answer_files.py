@@ -86,6 +86,7 @@ def answer(
     done = {entry.id: kept[keys[entry.id]] for entry in entries if keys.get(entry.id) in kept}
     waiting = {entry.id: entry for entry in entries if entry.id not in done}
     with display.Bar(len(entries), "images") as bar:
+        bar.show(len(done))
 
         def put(entry: Entry, answers: list[str] | UserError) -> None:
             done[entry.id] = _row(entry, answers, keys.get(entry.id, ""))
