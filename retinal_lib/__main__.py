@@ -12,6 +12,7 @@ from collections.abc import Callable
 from retinal_lib import paths
 from retinal_lib.display import are, count
 from retinal_lib.errors import UserError, unknown
+from retinal_lib.shown_text import for_people
 
 _RUN = {"metavar": "RUN_FOLDER", "type": paths.resolve, "help": "the folder of a finished run"}
 _FORMS = """forms:
@@ -180,8 +181,8 @@ def _review(options: Namespace) -> str:
 if __name__ == "__main__":
     sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone shows the rest as \u00b5
     try:
-        print(main(sys.argv[1:]))
+        print(for_people(main(sys.argv[1:])))
     except UserError as error:
         sys.exit(f"Error: {error}")
     except OSError as error:
-        sys.exit(f"Error: {error.filename} cannot be used ({error.strerror or error})")
+        sys.exit(f"Error: {paths.display_path(error.filename or '')} cannot be used ({error.strerror or error})")

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from tqdm import tqdm
 
 from retinal_lib.paths import PACKAGE
+from retinal_lib.shown_text import for_people
 
 
 def count(number: int, noun: str) -> str:
@@ -27,16 +28,30 @@ def are(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
+_PICTURE = re.compile(r"[A-Za-z0-9+/]{500,}=*")  # as base64
+
+
 class FullTable(pd.DataFrame):
-    """A DataFrame that notebooks and terminals show in full, up to 200 rows."""
+    """A DataFrame that notebooks and terminals show in full, up to 200 rows, as people may read it, see `shown_text`."""
+
+    @property
+    def _constructor(self) -> type["FullTable"]:
+        """Parts of the table are shown as it is."""
+        return FullTable
 
     def _repr_html_(self) -> str | None:
         with pd.option_context("display.max_colwidth", None, "display.max_rows", 200):
-            return super()._repr_html_()
+            html = super()._repr_html_()
+        return None if html is None else for_people(html)
 
     def __repr__(self) -> str:
         with pd.option_context("display.max_colwidth", None, "display.max_rows", 200, "display.width", 200):
-            return super().__repr__()
+            return for_people(super().__repr__())
+
+    def to_string(self, *arguments: object, **options: object) -> str | None:
+        """Returns the table as text."""
+        text = super().to_string(*arguments, **options)
+        return None if text is None else for_people(text)
 
 
 class Bar(tqdm):
@@ -82,8 +97,15 @@ def _in_kernel() -> bool:
 
 def render(template: str, **values: object) -> str:
     """Fills a template of the package, named by its path below retinal_lib/, and returns the text; values are escaped in .html
-    files. explore/sheets, review/sample_html and export/card use it."""
+    files, and texts are as people may read them, see `shown_text`. explore/sheets, review/sample_html and export/card use
+    it."""
     return _templates().get_template(template).render(values)
+
+
+def _shown(value: object) -> object:
+    if not isinstance(value, str) or _PICTURE.fullmatch(value):
+        return value
+    return type(value)(for_people(value))  # as marked up as before
 
 
 @cache
@@ -95,6 +117,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_shown,
     )
     environment.filters["count"] = count
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode()

@@ -21,6 +21,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from retinal_lib import files, images
+from retinal_lib.shown_text import for_people
 
 # yellow, mint, pink, periwinkle, purple: any two differ by at least 30 (CIE 1976) for normal, red-, green- and blue-blind
 # eyes alike; tests/test_figures.py measures it
@@ -158,7 +159,8 @@ def column_width(axes: Axes, span: int = 1) -> float:
 
 
 def wrap(text: str, width: float, size: float, weight: str = "normal") -> list[str]:
-    """Returns a text in lines of at most `width` inches, as measured in a font of `size` points; a long word is broken."""
+    """Returns a text as people may read it, in lines of at most `width` inches, as measured in a font of `size` points; a long
+    word is broken."""
     font = get_font(findfont(FontProperties(family=_STYLE["font.family"], weight=weight)))
     font.set_size(100, 72)  # large, so that rounding to pixels does not count
 
@@ -166,6 +168,7 @@ def wrap(text: str, width: float, size: float, weight: str = "normal") -> list[s
         font.set_text(line)
         return font.get_width_height()[0] / 64 / 72 * size / 100
 
+    text = for_people(text)
     tried = (textwrap.wrap(text, letters) for letters in range(len(text), 0, -1))
     return next((lines for lines in tried if all(inches(line) <= width for line in lines)), [])
 

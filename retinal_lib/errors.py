@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from retinal_lib.shown_text import for_people
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
@@ -29,12 +31,16 @@ _TYPE = re.compile(r"(str|int|float|bool)|(list|dict|tuple|set)\[.*\]")
 
 
 class UserError(Exception):
-    """Something a user can put right: the message says where the problem is, what was found, and what would be right.
+    """Something a user can put right: the message says where the problem is, what was found, and what would be right. It shows
+    no absolute path and no participant, see `shown_text`.
 
     >>> raise unknown("dataset", "ODRI", ["ODIR", "IDRiD"])
     Traceback (most recent call last):
     retinal_lib.errors.UserError: unknown dataset 'ODRI'; known: ODIR, IDRiD (did you mean 'ODIR'?)
     """
+
+    def __init__(self, message: object = ""):
+        super().__init__(for_people(str(message)))
 
     def _render_traceback_(self) -> list[str]:
         # IPython and papermill print this instead of a stack: the sentence is all that helps here

@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from retinal_lib import paths
+
 # aspect -> the title under which its facts stand in a description, in this order
 ASPECTS = {
     "image": "Image",
@@ -35,11 +37,12 @@ class Source(NamedTuple):
         return f"{Path(self.file).name}{row}{column}"
 
     def relative_to(self, root: Path) -> "Source":
-        """Returns the same place with its file relative to a folder, if it is inside."""
+        """Returns the same place with its file relative to a folder, if it is inside, else as people read paths."""
         if "/" not in self.file and "\\" not in self.file:  # a page or a name
             return self
         path = Path(self.file)
-        return self._replace(file=path.relative_to(root).as_posix()) if path.is_relative_to(root) else self
+        inside = path.is_relative_to(root)
+        return self._replace(file=path.relative_to(root).as_posix() if inside else paths.display_path(path))
 
     def as_row(self) -> dict:
         """Returns the place as lineage.jsonl has it: file, row, column."""

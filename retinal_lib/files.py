@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from retinal_lib import paths
 from retinal_lib.errors import UserError
+from retinal_lib.shown_text import for_people
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -112,9 +113,11 @@ def write_jsonl(path: Path, rows: Iterable[object]) -> Path:
 
 
 def write_csv(path: Path, table: "DataFrame", index: bool = False) -> Path:
-    """Writes a table as CSV, whole or not at all, and returns the path. UserError: it cannot be written."""
+    """Writes a table for people as CSV, whole or not at all, and returns the path; its texts are as people may read them.
+    UserError: it cannot be written."""
     with atomic_write(path) as file:
-        table.to_csv(file, index=index, lineterminator="\n")
+        shown = table.map(lambda cell: for_people(cell) if isinstance(cell, str) else cell)
+        shown.to_csv(file, index=index, lineterminator="\n")
     return path
 
 

@@ -31,10 +31,11 @@ import yaml
 from jupyter_client.kernelspec import KernelSpecManager
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillException, PapermillExecutionError
-from papermill.iorw import NoDatesSafeLoader, read_yaml_file
+from papermill.iorw import LocalHandler, NoDatesSafeLoader, read_yaml_file
 
 from retinal_lib.errors import UserError, unknown
-from retinal_lib.paths import NON_INTERACTIVE, display_path
+from retinal_lib.paths import NON_INTERACTIVE, root
+from retinal_lib.shown_text import cleaned
 
 # "folder" in a notebook's metadata -> the module whose function `folder` returns the run's folder
 FOLDER_MODULES = {"infer": "inference.infer", "evaluation": "evaluate.evaluation"}
@@ -161,8 +162,13 @@ def _finish(own: OwnNotebook, params: dict) -> None:
     opens = [written]
     if name := _nested_value(own.notebook, "metadata", "retinal_lib", "open"):
         opens += [path for path in [written.with_name(name)] if path.is_file()]
-    for text in [*_results(written), f"To look at it, open {' and '.join(map(display_path, opens))}"]:
+    for text in [*_results(written), f"To look at it, open {' and '.join(map(_to_open, opens))}"]:
         click.echo(text, err=True)
+
+
+def _to_open(path: Path) -> str:
+    """A path that can be typed: below the project where it is there, else whole, as the user gave it."""
+    return (path.relative_to(root()) if path.is_relative_to(root()) else path).as_posix()
 
 
 def _results(executed: Path) -> list[str]:
@@ -334,5 +340,38 @@ def _environment(name: str, value: str) -> Iterator[None]:
             os.environ[name] = before
 
 
+# --- the executed notebook ----------------------------------------------------------------------------------------------
+
+_local_write = LocalHandler.write
+
+
+def _write(handler: LocalHandler, text: str, path: str) -> None:
+    """Writes a notebook as papermill does, after each cell; one that asks for an output path as people may pass it on."""
+    try:
+        notebook = json.loads(text)
+    except ValueError:  # papermill writes other files too
+        notebook = None
+    if _output_name(notebook):
+        text = json.dumps(_for_people(notebook), ensure_ascii=False, indent=1)
+    _local_write(handler, text, path)
+
+
+def _for_people(notebook: dict) -> dict:
+    """The notebook without names that identify participants, and without absolute paths: in what was passed to it, and in what
+    it shows. Its code stays as it is."""
+    notebook["metadata"]["papermill"] = cleaned(notebook["metadata"].get("papermill", {}))
+    for cell in notebook["cells"]:
+        if "injected-parameters" in cell["metadata"].get("tags", []):
+            cell["source"] = cleaned(cell["source"])
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            pictures = {kind: content for kind, content in data.items() if kind.startswith("image/")}
+            output |= cleaned({name: value for name, value in output.items() if name != "data"})
+            if data:
+                output["data"] = cleaned({kind: data[kind] for kind in data if kind not in pictures}) | pictures
+    return notebook
+
+
+LocalHandler.write = _write
 papermill_engines.register(None, Engine)
 click.Command.invoke = _invoke

@@ -28,6 +28,13 @@ def resolve(path: str | Path) -> Path:
 
 
 def display_path(path: str | Path) -> str:
-    """Returns the path as messages show it: relative to the project's folder if it is inside, with forward slashes."""
+    """Returns the path as people read it, with forward slashes: relative to the project's folder if it is inside, else the last
+    two parts after "…/", since the folders above may tell what nobody else should know.
+
+    >>> display_path("/home/ann/secret/UKB/labels.csv")
+    '…/UKB/labels.csv'
+    """
     path = Path(path)
-    return (path.relative_to(root()) if path.is_relative_to(root()) else path).as_posix()
+    if path.is_relative_to(root()):
+        return path.relative_to(root()).as_posix()
+    return f"…/{'/'.join(path.parts[1:][-2:])}" if path.is_absolute() else path.as_posix()

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from retinal_lib import paths
 from retinal_lib.dataset import tables
 from retinal_lib.dataset.lesions.boxes import CropInfo
 from retinal_lib.dataset.measurements import SPEC, _by_column, features
@@ -41,20 +42,21 @@ class AutoMorph:
 
     def __init__(self, root: Path):
         self.root, self.notes, self.inputs = root, [], {}
+        self.clashing: set[str] = set()  # folded names of images with rows that contradict each other
         self.qualities = self._quality(root / "M1" / "results_ensemble.csv")
         # `written` as in the tables, `values` the trusted ones, NaN where there is none; float [rows, features]
         self.rows, self.written, self.values, self.sources = self._measurements()
         if not self.qualities:
-            self.notes.append(f"no AutoMorph quality table ({root / 'M1' / 'results_ensemble.csv'})")
+            self.notes.append(f"no AutoMorph quality table ({paths.display_path(root / 'M1/results_ensemble.csv')})")
         if not self.rows:
-            self.notes.append(f"no AutoMorph measurements ({root / 'M3'})")
+            self.notes.append(f"no AutoMorph measurements ({paths.display_path(root / 'M3')})")
 
     def _is_there(self, path: Path) -> bool:
         """Whether a table exists and is not empty, as AutoMorph leaves it where it was stopped."""
         if not path.is_file():
             return False
         if path.stat().st_size < 1024 and not path.read_bytes().strip():
-            self.notes.append(f"{path} is empty, so nothing of it is told; run this step of AutoMorph again")
+            self.notes.append(f"{path.name} is empty, so nothing of it is told; run this step of AutoMorph again")
             return False
         return True
 
@@ -91,7 +93,7 @@ class AutoMorph:
             if column not in frame.columns:
                 raise UserError(f"{path}: no column {column!r}; the columns are {', '.join(map(repr, frame.columns))}")
         facts: dict[str, Fact] = {}
-        clashing = set()
+        clashing: set[str] = set()
         cells = zip(frame.index, frame[ROW], _numbers(frame["Prediction"]), _numbers(frame["softmax_bad"]), strict=True)
         for place, (key, number, prediction, bad) in enumerate(cells):
             if prediction not in (0, 1, 2) or np.isnan(bad):
@@ -109,6 +111,7 @@ class AutoMorph:
             verdict = "rejected the image as" if level == 2 else "called the image"
             text, source = f"AutoMorph's quality check {verdict} {words}", Source(str(path), number, "Prediction")
             facts[key] = Fact("quality", "quality", level, AUTOMORPH, text, source, words)
+        self.clashing |= clashing
         for key in sorted(clashing):
             self.notes.append(f"{path.name}: {key!r} has rows with different qualities; they are left out")
             del facts[key]
@@ -201,6 +204,7 @@ class AutoMorph:
             if key in index and not np.array_equal(matrix[index[key]], matrix[i], equal_nan=True):
                 clashing.add(key)
             index.setdefault(key, i)
+        self.clashing |= clashing
         for key in sorted(clashing):
             self.notes.append(f"AutoMorph measured {key!r} twice with different values; they are left out")
             del index[key]
@@ -250,7 +254,7 @@ class ImageResults:
         """Why the results of the image are left out; "" where its rows are known."""
         if self.key is not None:
             return ""
-        root = self.tables.root
+        root = paths.display_path(self.tables.root)
         return (
             f"AutoMorph's results are left out: several splits have an image {self.stem}, and {root} does not say "
             f"whose results these are; run each split alone, or put its results into {root}/<split>"

@@ -10,10 +10,12 @@ from retinal_lib import training_text
 from retinal_lib.dataset.automorph import AUTOMORPH
 from retinal_lib.dataset.catalogue import Catalogue
 from retinal_lib.dataset.image import Image
+from retinal_lib.dataset.image_files import natural
 from retinal_lib.dataset.page import Page, page_of
 from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.facts import ASPECTS, Case, Fact, Facts, Source
+from retinal_lib.shown_text import PERSON, for_people, keep_private
 
 
 class BaseDescription:
@@ -72,9 +74,28 @@ class BaseDescription:
         if len(self._by_name) != len(chosen):
             twice = next(name for name, n in Counter(file.name for file in chosen).items() if n > 1)
             raise UserError(f"{twice} is in several splits of {self.page.name}; choose one with split")
+        names = sorted(self._by_name, key=natural)
+        self._called = {name: f"image {i}" if self.page.private_names else name for i, name in enumerate(names, start=1)}
+        if self.page.private_names:
+            self._keep_private()
         excluded = self._catalogue.excluded
         self.images = [name for name, file in self._by_name.items() if file.place not in excluded]
         self.skipped = {name: excluded[file.place] for name, file in self._by_name.items() if file.place in excluded}
+
+    def _keep_private(self) -> None:
+        """Has people read an image's number, in the order of the names, instead of the names that identify a participant."""
+        for name, said in self._called.items():
+            image = self.image(name)
+            if image.record.patient:
+                keep_private([image.record.patient], PERSON)
+            keep_private([name, image.path.name, image.stem, image.id, image.export_name], said)
+
+    def called(self, name: str) -> str:
+        """Returns what people read instead of an image's name (as listed, or as exported): the name itself or, where it would
+        identify a participant, the image's number in the order of the names."""
+        if not self.page.private_names:
+            return name
+        return self._called.get(name) or for_people(Path(name).name)
 
     @property
     def paths(self) -> list[Path]:
@@ -91,6 +112,8 @@ class BaseDescription:
             if len(matching) != 1:
                 which = ", ".join(f"{f.split}/{f.name}" for f in matching.values())
                 found = f"{len(matching)} images {name!r}; say which: {which}" if matching else f"no image {name!r}"
+                if not matching and self.page.private_names:
+                    found = "no image of the name that was asked for"
                 raise UserError(f"{self.page.name} has {found}")
             (name,) = matching
         return self._catalogue.image(self._by_name[name], name)

@@ -2,12 +2,12 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from retinal_lib import display
+from retinal_lib import display, paths
 from retinal_lib.dataset import image_files, lesion_facts, page, tables
 from retinal_lib.dataset.automorph import AutoMorph, ImageResults, results_folder
 from retinal_lib.dataset.image import ExcludedImage, Image, Record
@@ -18,6 +18,7 @@ from retinal_lib.dataset.tables import Table
 from retinal_lib.display import are, count
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.files import file_sha256, pieces_sha256
+from retinal_lib.shown_text import IMAGE, keep_private
 
 
 class Row(NamedTuple):
@@ -43,10 +44,14 @@ class Catalogue:
         self.table_names: dict[str, list[str]] = defaultdict(list)
         self.excluded: dict[tuple[str, str], str] = {}
         self.files = self._find_images()
+        self._keep_private(name for file in self.files for name in (file.name, file.stem))
         self.rows = self._find_rows(named)
         self._eyes = self._find_pairs()
         self._masks = self._find_masks()
         self._automorph = self._find_automorph(automorph_root)
+        self._keep_private(key for _, key in (*self.rows, *self._masks))
+        masks = (path for masks in self._masks.values() for path in masks.files.values() if path)
+        self._keep_private(name for path in masks for name in (path.name, path.stem))
         self._exclude()
         self.rows_without_image = self._find_rows_without_image()
         if self.page.of_table:
@@ -73,9 +78,15 @@ class Catalogue:
         if ignored:
             self.notes.append(
                 f"{count(len(ignored), 'file')} {are(len(ignored))} not named like "
-                f"images of {self.page.name}, the first {ignored[0]}"
+                f"images of {self.page.name}, the first {paths.display_path(ignored[0])}"
             )
+            self._keep_private(name for path in map(Path, ignored) for name in (path.name, path.stem))
         return files
+
+    def _keep_private(self, names: Iterable[str]) -> None:
+        """Keeps names of images out of all that people read, where they identify participants."""
+        if self.page.private_names:
+            keep_private(names, IMAGE)
 
     def _folders_found(self) -> str:
         names = sorted({f.path.relative_to(self.root).as_posix() for f in self.tree if image_files.images(f)})
@@ -156,7 +167,7 @@ class Catalogue:
         if other_files:
             self.notes.append(
                 f"{count(len(other_files), 'file')} in the mask folders "
-                f"{are(len(other_files))} not named like masks, the first {other_files[0]}"
+                f"{are(len(other_files))} not named like masks, the first {paths.display_path(other_files[0])}"
             )
         return masks
 
@@ -168,11 +179,14 @@ class Catalogue:
             place = results_folder(root, split)
             if place not in read:
                 read[place] = AutoMorph(place)
+                self._keep_private((*read[place].qualities, *read[place].rows, *read[place].clashing))
                 self.notes += read[place].notes
                 self.inputs |= read[place].inputs
             result[split] = read[place]
         if not result:
-            self.notes.append(f"no AutoMorph results ({root} is not there): no measurements, no AutoMorph quality")
+            self.notes.append(
+                f"no AutoMorph results ({paths.display_path(root)} is not there): no measurements, no AutoMorph quality"
+            )
         return result
 
     # --- one image --------------------------------------------------------------------------------------------------

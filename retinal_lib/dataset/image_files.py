@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
 
+from retinal_lib import paths
 from retinal_lib.dataset.tables import IMAGE_SUFFIXES
 from retinal_lib.files import printable, why_unusable
 
@@ -134,8 +135,8 @@ def inventory(folders: list[Folder], split: str, accept: str) -> Inventory:
     for same in by_id.values():
         first = same[0]
         if any(other.size != first.size or other.name != first.name for other in same):
-            paths = ", ".join(str(file.path) for file in same)
-            result.unusable[first.key] = f"{len(same)} different files bear this id: {paths}; keep one"
+            which = ", ".join(paths.display_path(file.path) for file in same)
+            result.unusable[first.key] = f"{len(same)} different files bear this id: {which}; keep one"
         result.images.append(first)
     result.images.sort(key=lambda image: natural(image.name))
     return result

@@ -19,6 +19,7 @@ from retinal_lib.errors import UserError, unknown
 from retinal_lib.evaluate import answer_reader
 from retinal_lib.facts import Case, Fact
 from retinal_lib.files import read_jsonl, sha256, write_jsonl
+from retinal_lib.inference import question_files
 from retinal_lib.sample import draw as sample
 
 KINDS = ("grade", "diseases", "quality", "modality", "eye", "boxes", "measurement")
@@ -75,6 +76,7 @@ def _entries(
                 entry = {"id": f"{case.id}-{kind}-{subject}".replace(" ", "_"), "image": str(case.path)}
                 question = _phrasing(kind, f"{seed} {entry['id']}", more.pop("slots", {}))
                 entry |= {"question": question, "dataset": case.dataset, "kind": kind, "subject": subject}
+                entry |= {"private_names": True} if data.page.private_names else {}
                 yield entry | {"reference": reference, **more}
 
 
@@ -244,4 +246,5 @@ def load(question_file: str | Path) -> list[dict]:
                 f"{file}, line {number}: not a question with a reference, as retinal_lib.evaluate.questions writes them"
             )
         entries.append(entry)
+    question_files.keep_names_private((entry["id"], entry["image"], entry.get("private_names")) for entry in entries)
     return entries

@@ -1,6 +1,5 @@
 """A dataset on one page: counts, labels, missing and contradictory data, measurements, examples, lesions."""
 
-import json
 import re
 from collections import Counter, defaultdict
 from functools import cached_property
@@ -18,9 +17,9 @@ from retinal_lib.explore import charts, measurement_table, overlay
 from retinal_lib.explore.lesion_map import LesionMap
 from retinal_lib.explore.measurement_table import Measurements
 from retinal_lib.facts import Fact
-from retinal_lib.files import atomic_write
-from retinal_lib.run import earlier_run
+from retinal_lib.run import earlier_run, run_files
 from retinal_lib.run.dataset_job import DatasetJob
+from retinal_lib.shown_text import for_people
 
 _ROWS = 15  # of a table in the notebook; files hold every row
 RECORD = "explored.json"  # which data and images the files of a folder are about
@@ -165,8 +164,7 @@ class Explore(DatasetJob):
                 images["not known", sentence].append(image.image)
         rows = [(*key, len(names), self.title(names[0])) for key, names in images.items()]
         if rest := self.data.rows_without_image:
-            first = "" if self.page.private_names else rest[0]
-            rows.append(("missing", "rows of the label tables have no image", len(rest), first))
+            rows.append(("missing", "rows of the label tables have no image", len(rest), for_people(rest[0])))
         order = ("contradictory", "not usable", "missing", "not known")
         rows.sort(key=lambda row: (order.index(row[0]), -row[2]))
         return [dict(zip(("kind", "what", "how many", "the first"), row, strict=True)) for row in rows]
@@ -282,9 +280,8 @@ class Explore(DatasetJob):
         earlier_run.check(file, earlier, self.data, self.drawn, earlier.get("images") or [], images, "image")
         inputs = {Path(path).name: digest for path, digest in sorted(self.data.inputs.items())}
         settings = self.settings.model_dump(mode="json", include={"dataset", "data_root", "split", "subset", "start", "limit"})
-        with atomic_write(file) as record:
-            about = {"dataset": {"name": self.page.name, "drawn_sample": self.drawn}, "settings": settings, "inputs": inputs}
-            record.write(json.dumps(about | {"images": images}, ensure_ascii=False, indent=1) + "\n")
+        about = {"dataset": {"name": self.page.name, "drawn_sample": self.drawn}, "settings": settings, "inputs": inputs}
+        run_files.write_record(file, about | {"images": images}, indent=1)
 
 
 _HOLDS = {

@@ -117,9 +117,11 @@ class Infer:
         """
         given = InferParameters.of(**parameters)
         options, entries = given.options, _entries(given)
+        private = _is_private(given)
+        question_files.keep_names_private((e.id, e.image, private or e.private) for e in entries)
         image = given.image_file or _first(entries)
         if not image.is_file():
-            raise UserError(f"image_file {image} is not a file")
+            raise UserError(f"image_file {paths.display_path(image)} is not a file")
         answers_file = given.answers_file or given.folder / "answers.jsonl"
         model, drawn = _model(given), given.model_name is None
         if isinstance(model, ServerModel):
@@ -133,7 +135,7 @@ class Infer:
         rows = {
             "model": f"{model.name}: {NOISE}" if self.drawn else model.name,
             "runs on": model.runs_on,
-            "image": paths.display_path(self.image),
+            "image": self.image.name,
             "question file": f"{count(len(self.entries), 'entry')}, "
             f"{count(sum(len(e.questions) for e in self.entries), 'question')}",
             "conversation form": options.conv_mode,
@@ -166,10 +168,16 @@ class Infer:
         return answer_files.answer(self.model, self.entries, self.answers_file, self.max_failed, **self.options.given)
 
 
+def _is_private(given: InferParameters) -> bool:
+    """Whether the question file belongs to a run of a dataset whose names identify participants."""
+    manifest = given.question_file and given.question_file.parent / "manifest.json"
+    return bool(manifest and manifest.is_file() and '"private_names": true' in manifest.read_text(encoding="utf-8"))
+
+
 def _entries(given: InferParameters) -> Sequence[Entry]:
     folder = given.image_folder
     if folder is not None and not folder.is_dir():
-        raise UserError(f"image_folder {folder} is not a folder")
+        raise UserError(f"image_folder {paths.display_path(folder)} is not a folder")
     if given.question_file is not None:
         options = given.model_dump(include={"max_questions", "num_chunks", "chunk_idx", "append", "question"})
         return question_files.read(given.question_file, folder, **options)[: given.limit]
@@ -182,7 +190,7 @@ def _entries(given: InferParameters) -> Sequence[Entry]:
     else:
         names = _names(folder)[: given.limit]
     if not names:
-        raise UserError(f"image_folder {folder} has no images ({', '.join(_IMAGES)})")
+        raise UserError(f"image_folder {paths.display_path(folder)} has no images ({', '.join(_IMAGES)})")
     question = f"{given.question} {given.append}".strip()
     return [Entry(Path(name).stem, name, folder / name, (question,)) for name in names]
 
@@ -194,7 +202,7 @@ def _names(folder: Path) -> list[str]:
 def _first(entries: Sequence[Entry]) -> Path:
     usable = [entry.path for entry in entries if entry.path is not None and entry.path.is_file()]
     if not usable:
-        reason = entries[0].error or f"there is no image {entries[0].path}" if entries else "it has no entries"
+        reason = entries[0].error or f"there is no image {entries[0].image}" if entries else "it has no entries"
         raise UserError(f"no entry of the question file can be asked: {reason}; is image_folder right?")
     return usable[0]
 

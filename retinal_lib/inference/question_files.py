@@ -1,12 +1,14 @@
 """Question files: which questions are asked about which image, in the forms that such files come in."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from retinal_lib.errors import UserError
 from retinal_lib.files import read_jsonl
 from retinal_lib.inference.llava.conversation_forms import DEFAULT_QUESTION, without_image_tokens
+from retinal_lib.shown_text import identifies, keep_private
 
 _PERSON = ("user", "human")
 
@@ -21,6 +23,17 @@ class Entry:
     questions: tuple[str, ...]
     error: str = ""
     dataset: str = ""  # whose terms hold for the image, where the file says so
+    private: bool = False  # the file says that the image's name identifies a participant
+
+
+def keep_names_private(images: Iterable[tuple[str, str, object]]) -> None:
+    """Has people read an image's number among these (id of the entry, image, whether names are said to be private) instead of
+    a name that identifies a participant."""
+    numbers: dict[str, int] = {}
+    for id_, image, private in images:
+        number = numbers.setdefault(image, len(numbers) + 1)
+        if private or identifies(Path(image).name):
+            keep_private(dict.fromkeys([id_, image, Path(image).name, Path(image).stem]), f"image {number}")
 
 
 def read(
@@ -80,7 +93,9 @@ def _entry(number: int, entry: object, folder: Path, max_questions: int | None, 
     except UserError as error:
         return Entry(name, "", None, (), str(error))
     questions = [f"{text} {append}".strip() if append else text for text in questions[:max_questions]]
-    return Entry(name, image, folder / image, tuple(questions), dataset=str(entry.get("dataset") or ""))
+    return Entry(
+        name, image, folder / image, tuple(questions), "", str(entry.get("dataset") or ""), entry.get("private_names") is True
+    )
 
 
 def _image(entry: dict) -> str:

@@ -68,20 +68,20 @@ class FinishedRun:
         self.decisions, self.unreadable = decisions.read(folder / FILE)
 
     def _samples(self) -> Iterator[AcceptedSample]:
-        private = self.job.page.private_names
         types = self.job.page.masks.types if self.job.page.masks else {}
         offsets = (0, 0)
         with (self.folder / _FILES[0]).open("rb") as conversations, (self.folder / _FILES[1]).open("rb") as lineage:
-            for number, lines in enumerate(zip(conversations, lineage, strict=True), start=1):
+            for lines in zip(conversations, lineage, strict=True):
                 entry, origin = map(orjson.loads, lines)
                 if entry["id"] != origin["id"]:
                     raise ValueError("not in the same order")
+                image = entry["image"].removeprefix(self.job.context.prefix)
                 yield AcceptedSample(
                     run=self.number,
                     dataset=self.name,
                     id=entry["id"],
-                    image=entry["image"].removeprefix(self.job.context.prefix),
-                    title=f"image {number}" if private else entry["id"],
+                    image=image,
+                    title=self.job.data.called(image) if self.job.page.private_names else entry["id"],
                     split=origin["split"],
                     sha256=decisions.conversation_hash(entry["conversations"]),
                     lesions=tuple(types[code][1] for code in types if any(_mentions(t, code) for t in origin["traces"])),

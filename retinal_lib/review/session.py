@@ -115,15 +115,7 @@ class ReviewSession:
             turns = decisions.with_fixes(turns, mine.fixes)
             checked = self._examine(sample, turns)
             traces, findings = [*map(trace_entry, checked.traces)], [*map(finding_entry, checked.findings)]
-        traces = self._without_names(sample, traces)
         return ReviewItem(turns, traces, findings, mine, others if mine.state != "unreviewed" else {})
-
-    def _without_names(self, sample: AcceptedSample, traces: list[dict]) -> list[dict]:
-        """The traces, without the image's name if that identifies a participant."""
-        if not self.runs[sample.run].job.page.private_names:
-            return traces
-        own = Path(sample.image).name
-        return [trace | {"file": "the image's name"} if Path(trace["file"]).name == own else trace for trace in traces]
 
     def case(self, sample: AcceptedSample) -> Case:
         """Returns the run's facts on a sample's image. UserError: its image or a mask no longer exists."""

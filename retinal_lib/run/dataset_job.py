@@ -1,6 +1,5 @@
 """Opens a dataset for a notebook: checks parameters, finds files, selects images."""
 
-from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +16,7 @@ from retinal_lib.run import run_files, selection
 from retinal_lib.run.settings import Settings, of_run
 from retinal_lib.run.settings import load as load_settings
 from retinal_lib.sample import draw
+from retinal_lib.shown_text import for_people
 
 
 def open_dataset(settings: Settings, page: Page) -> tuple[BaseDescription, bool]:
@@ -70,6 +70,7 @@ def source_of(page: Page, drawn: bool) -> dict[str, object]:
         "citation": page.citation,
         "licence": page.licence,
         "may_send": page.may_send,
+        "private_names": page.private_names,
         "terms": page.terms,
         "drawn_sample": drawn,
     }
@@ -109,29 +110,24 @@ class DatasetJob:
 
     @property
     def notes(self) -> list[str]:
-        """Sentences on files that were found or are missing; without names that would identify a participant."""
-        notes = [note.split(", the first ")[0] for note in self.data.notes] if self.page.private_names else self.data.notes
-        return list(dict.fromkeys(notes))
+        """Sentences on files that were found or are missing, as people may read them."""
+        return list(dict.fromkeys(map(for_people, self.data.notes)))
 
     def title(self, image: str) -> str:
-        """Returns how an image is called in figures: by its name, or by its number where names identify participants."""
-        return f"image {self._numbers[image]}" if self.page.private_names else image
-
-    @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return {name: i for i, name in enumerate([*self.data.images, *self.data.skipped], start=1)}
+        """Returns how an image is called in figures and tables: by its name, or by its number where names identify
+        participants."""
+        return self.data.called(image)
 
     def why_not(self, image: str) -> str:
-        """Returns why an image is not used, without its name where that would identify a participant."""
-        reason = self.data.skipped[image]
-        return reason.replace(self.data.image(image).stem, self.title(image)) if self.page.private_names else reason
+        """Returns why an image is not used, as people may read it."""
+        return for_people(self.data.skipped[image])
 
     def summary_table(self, **more: str) -> pd.DataFrame:
         """Returns a table of the dataset, its images and further rows."""
         drawn = "a sample drawn by this project, made-up eyes; pass data_root for your own copy"
         rows = {
             "dataset": f"{self.page.name}: {self.page.title}",
-            "data": drawn if self.drawn else str(self.data.root),
+            "data": drawn if self.drawn else paths.display_path(self.data.root),
             "images": f"{len(self.images)} chosen, of {len(self.data.images)} usable and {len(self.data.skipped)} not usable",
             **more,
             "folder": paths.display_path(self.folder),

@@ -2,7 +2,6 @@
 or by something about other data, without being asked."""
 
 import filecmp
-import json
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.files import NotJson, json_lines, sha256, would_replace
-from retinal_lib.run.run_files import MANIFEST
+from retinal_lib.run.run_files import MANIFEST, read_record
 
 
 def manifest(folder: Path) -> dict:
@@ -36,12 +35,11 @@ def check_name(folder: Path, name: str) -> None:
 
 
 def record(file: Path) -> dict:
-    """Returns the JSON object in a file; empty where there is none."""
+    """Returns the JSON object in a file, see `run_files.read_record`; empty where there is none."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        return read_record(file)
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def check(

@@ -109,8 +109,7 @@ class Job(DatasetJob):
         """Draws images, with the boxes of their lesions, beside their hidden facts (shortened)."""
         from retinal_lib import figures  # a run without a picture needs no matplotlib
 
-        titles = [f"image {i}" if self.page.private_names else case.id for i, case in enumerate(cases, start=1)]
-        return figures.cases(cases, titles)
+        return figures.cases(cases, [self.data.called(case.image) if self.page.private_names else case.id for case in cases])
 
     def prompt(self, case: Case) -> str:
         """Returns the system prompt for an image with these facts."""

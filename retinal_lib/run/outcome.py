@@ -21,6 +21,7 @@ from retinal_lib.errors import UserError
 from retinal_lib.run import run_files
 from retinal_lib.run.context import RunContext
 from retinal_lib.run.settings import Settings
+from retinal_lib.shown_text import for_people
 from retinal_lib.teacher.cost import Estimate
 
 
@@ -157,7 +158,7 @@ class Outcome:
         if self.asked is not None:
             text += f"; {count(self.asked, 'request')} sent now, {sum(self.tokens.values()):,} tokens for all stored replies"
         checks = [self.checks.summary] if self.checks.before else []
-        return "\n".join([text, *checks, *self.notes])
+        return for_people("\n".join([text, *checks, *self.notes]))
 
     @property
     def files(self) -> pd.DataFrame:
@@ -208,17 +209,16 @@ class Tally:
 
     def add(self, row: ImageState) -> None:
         """Counts one image."""
-        private = self._context.page.private_names
         self._counts.update(("images", row.state))
         if self._cost.estimate is not None:
             self._cost.add(row.usage)
         self._checks.add(row)
         if row.state != "accepted":
             group = row.state, _without_numbers(row.reason)
-            number, first = self._groups.get(group, (0, "" if private else row.image))
+            number, first = self._groups.get(group, (0, self._context.data.called(row.image)))
             self._groups[group] = number + 1, first
         elif len(self._examples) < _SHOWN:
-            title = f"image {len(self._examples) + 1}" if private else row.id
+            title = self._context.data.called(row.image) if self._context.page.private_names else row.id
             self._examples.append(Example(self._context.data.image(row.image).path, title, row.conversation))
 
     def outcome(self, result: RunResult, ledger: BatchLedger) -> Outcome:

@@ -10,8 +10,11 @@ from retinal_lib import paths
 from retinal_lib.ask.vault import ImageState
 from retinal_lib.errors import UserError
 from retinal_lib.files import atomic_write, json_line
+from retinal_lib.shown_text import cleaned
 
 MANIFEST = "manifest.json"
+PLACES = "places.json"
+_WHERE = ("dataset", "data_root", "automorph_root")  # settings that may name a place
 FILES = {
     "conversations.jsonl": "the conversations, one line an image",
     "conversations.json": "the same as one JSON list, as LLaVA's training reads it",
@@ -25,6 +28,7 @@ AT_TIMES = {
     "card.md": "the dataset card: sources, licences, counts, checks, limits; read it before you train or pass on",
     "changes.jsonl": "images whose state another check changed, and why",
     "unknown.jsonl": "answers that belong to no request of this run, and were not used",
+    PLACES: "where the data lie on this machine; leave it out when you pass the folder on",
     "requests": "request files for another machine",
     "batches": "request files of pending batches",
     "reviews.jsonl": "what reviewers decided, line by line; running again does not change it",
@@ -69,9 +73,7 @@ def read_manifest(folder: Path, needs: Iterable[str] = ("dataset", "settings", "
     """Returns the manifest of the run that was last finished in a folder, which `needs` these keys. UserError: there is none,
     it cannot be read, or it lacks one."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if not isinstance(manifest, dict):
-            raise ValueError("not an object")
+        manifest = read_record(folder / MANIFEST)
     except (OSError, ValueError) as error:
         why = "" if isinstance(error, FileNotFoundError) else f" ({MANIFEST}: {error})"
         raise UserError(
@@ -94,8 +96,41 @@ def write_lines(path: Path, entries: list[dict]) -> None:
 
 def write_manifest(folder: Path, manifest: dict) -> None:
     """Writes manifest.json; written last, it shows that the run's files are complete."""
-    with atomic_write(folder / MANIFEST) as file:
-        file.write(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n")
+    write_record(folder / MANIFEST, manifest)
+
+
+def write_record(file: Path, content: dict, indent: int = 2) -> None:
+    """Writes a JSON object that people read and pass on, see `shown_text`; where the data of its `settings` lie on this
+    machine is written into PLACES beside it, if that is outside the project. UserError: it cannot be written."""
+    shown, places = cleaned(content), file.with_name(PLACES)
+    here = {name: content["settings"].get(name) for name in _WHERE}
+    here = {name: value for name, value in here.items() if value and value != shown["settings"][name]}
+    if here:
+        with atomic_write(places) as lines:
+            lines.write(json.dumps(here, ensure_ascii=False, indent=indent) + "\n")
+    with atomic_write(file) as lines:
+        lines.write(json.dumps(shown, ensure_ascii=False, indent=indent) + "\n")
+
+
+def _is_place(name: str, value: str) -> bool:
+    """Whether a setting is a place in the project; a dataset may be a name too."""
+    return (name != "dataset" or bool(Path(value).suffix)) and (paths.root() / value).exists()
+
+
+def read_record(file: Path) -> dict:
+    """Returns a JSON object as it was given to `write_record`, as far as PLACES is still there. OSError, ValueError: it cannot
+    be read, or is no object."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("not an object")
+    settings, places = content.get("settings"), file.with_name(PLACES)
+    if isinstance(settings, dict):
+        here = json.loads(places.read_text(encoding="utf-8")) if places.is_file() else {}
+        inside = {name: value for name in _WHERE if (value := settings.get(name)) and _is_place(name, value)}
+        settings |= {name: str(paths.root() / value) for name, value in inside.items()}
+        # a place belongs to these settings where people read the same of it
+        settings |= {name: value for name, value in here.items() if cleaned(value) == settings.get(name)}
+    return content
 
 
 def conversation_entry(row: ImageState, prefix: str) -> dict:

@@ -74,8 +74,9 @@ def _listed(data: BaseDescription, path: Path, names: list[str]) -> list[str]:
         if path_in_list.parent.name in data.page.splits:  # "test/1.png" is not the 1.png of another split
             matching = [name for name in matching if data.image(name).split == path_in_list.parent.name]
         if not matching:
-            like = "" if data.page.private_names else f"; names are like {names[0]}"
-            raise UserError(f"{path}, line {number}: {data.page.name} has no image {word!r}{like}")
+            private = data.page.private_names
+            what = "image of the name that stands there" if private else f"image {word!r}; names are like {names[0]}"
+            raise UserError(f"{path}, line {number}: {data.page.name} has no {what}")
         if len(matching) > 1:
             raise UserError(
                 f"{path}, line {number}: {word!r} matches {' and '.join(matching)}; write the full name, or pass split"
