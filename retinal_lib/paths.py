@@ -31,7 +31,7 @@ def display_path(path: str | Path) -> str:
     """Returns the path as people read it, with forward slashes: relative to the project's folder if it is inside, else the last
     two parts after "…/", since the folders above may tell what nobody else should know.
 
-    >>> display_path("/home/ann/secret/UKB/labels.csv")
+    >>> display_path("/data/secret/UKB/labels.csv")
     '…/UKB/labels.csv'
     """
     path = Path(path)

@@ -18,6 +18,7 @@ from papermill.cli import papermill as command
 
 from retinal_lib import UserError
 from retinal_lib import papermill_plugin as plugin
+from retinal_lib.shown_text import for_people
 
 PAPERMILL = Path(sys.executable).with_name("papermill")
 META = {
@@ -209,7 +210,7 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(small: Path, tmp_path: Pa
     for folder in ("/proc", tmp_path / "small.ipynb"):
         done = run(small, "-p", "out_dir", folder)
         assert done.returncode == 2 and done.stderr.count("\n") == 1
-        assert done.stderr.startswith(f"Error: the run's folder {folder} cannot be written (")
+        assert done.stderr.startswith(for_people(f"Error: the run's folder {folder} cannot be written ("))
 
 
 def test_other_errors_keep_their_stack(tmp_path: Path) -> None:

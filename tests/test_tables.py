@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from retinal_lib.dataset import tables as table
 from retinal_lib.errors import UserError
+from retinal_lib.paths import display_path
 
 
 def written(folder: Path, content: str | bytes, name: str = "labels.csv") -> Path:
@@ -43,7 +44,7 @@ def refused(path: Path) -> str:
     with pytest.raises(UserError) as error:
         table.read(path)
     sentence = str(error.value)
-    assert str(path) in sentence and "\n" not in sentence
+    assert display_path(path) in sentence and "\n" not in sentence
     return sentence
 
 

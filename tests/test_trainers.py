@@ -207,7 +207,7 @@ def test_a_split_s_file_of_your_own_decides(tmp_path: Path) -> None:
     put(tmp_path / "run")
     put(tmp_path / "other", places=dict.fromkeys(PLACES, "test"))
     told = main(["export", str(tmp_path / "run"), "--form", "llava", "--splits", str(tmp_path / "other" / "splits.csv")])
-    assert told.strip().startswith("3 conversations in") and told.endswith("exports/llava/test.json")
+    assert told.strip().startswith("3 conversations in") and told.endswith("…/llava/test.json")
 
 
 def test_several_runs_are_split_as_one(tmp_path: Path) -> None:
