@@ -7,6 +7,7 @@ manifests and executed notebooks. Names are known by the patterns of datasets wh
 import os
 import re
 from collections.abc import Iterable
+from itertools import islice
 
 from retinal_lib import paths
 
@@ -19,6 +20,8 @@ _PATH = re.compile(r"(?<![\w./:<…~\\-])/[^\s/<>]+/[^\s/<>]|(?<!\w)[A-Za-z]:\\[
 _PATH_END = re.compile(r"[\s,;:()'\"<>|/\\]")
 _REST = re.compile(r"[^\s,;:()'\"<>|]*")
 _LONGEST = 400  # characters of a path
+_CUTS = 40  # blanks, slashes and the like in a path
+_MOST = 100  # paths of a text that are looked up on the disk
 
 _words: dict[str, str] = {}  # folded name -> what is said instead
 _phrases: dict[str, str] = {}  # the same, for names with blanks or other signs
@@ -76,21 +79,28 @@ def _said(found: re.Match[str]) -> str:
 
 def _without_places(text: str) -> str:
     parts, done = [], 0
-    for found in _PATH.finditer(text):
+    for number, found in enumerate(_PATH.finditer(text)):
         if found.start() < done:
             continue
-        end = _end_of_path(text, found.start())
-        if end:
-            parts += [text[done : found.start()], paths.display_path(text[found.start() : end])]
-            done = end
+        if number >= _MOST:  # no sentence has so many paths: a blank ends them, and the disk is not asked
+            end = _REST.match(text, found.start()).end()
+            said = "…/" + "/".join(text[found.start() : end].replace("\\", "/").split("/")[-2:])
+        elif end := _end_of_path(text, found.start()):
+            said = paths.display_path(text[found.start() : end])
+        else:
+            continue
+        parts += [text[done : found.start()], said]
+        done = end
     return "".join([*parts, text[done:]])
 
 
 def _end_of_path(text: str, start: int) -> int:
     """Where a path ends that may have blanks: after the longest part that exists on this machine; 0 where nothing does."""
     window = text[start : start + _LONGEST].split("\n", 1)[0].split("\0", 1)[0]
-    cuts = [found.start() for found in _PATH_END.finditer(window, 1)]
-    for cut in sorted({*cuts, len(window)}, reverse=True):
-        if window[:cut].rstrip("\\/").count("/") + window[:cut].count("\\") and os.access(window[:cut], os.F_OK):
+    cuts = [found.start() for found in islice(_PATH_END.finditer(window, 1), _CUTS)]
+    if len(cuts) < _CUTS:
+        cuts.append(len(window))
+    for cut in reversed(cuts):
+        if window[:cut].strip("\\/") and os.access(window[:cut], os.F_OK):
             return start + _REST.match(window, cut).end()
     return 0

@@ -307,3 +307,9 @@ def test_text_for_people(tmp_path: Path) -> None:
         ("<td>a</td></tr>", "<td>a</td></tr>"),
     ):
         assert for_people(text) == right == for_people(right)
+
+
+def test_long_texts_cost_little() -> None:
+    """Each is read in one pass; a pattern that goes back and forth, or the disk asked for each word, would take minutes."""
+    for piece in (" /usr/a", " /a/b", "/", "a/", "1", "_", "1234567_21015_0_0", "1234567_", "/ ", "C:\\a\\", "\n/x/y"):
+        assert len(for_people(piece * (200_000 // len(piece)))) > 10_000
