@@ -130,6 +130,8 @@ def read_list(path: Path) -> list[tuple[int, object]]:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from error
+    except RecursionError as error:
+        raise UserError(f"{path}: JSON nested too deeply") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not text in UTF-8 ({error.reason} at byte {error.start})") from error
     except OSError as error:

@@ -90,6 +90,8 @@ def _value(line: bytes) -> object:
         return json.loads(line.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
         return NotJson(f"not JSON ({error.msg} at column {error.colno})", torn)
+    except RecursionError:
+        return NotJson("JSON nested too deeply", torn)
     except UnicodeDecodeError as error:
         return NotJson(f"not text in UTF-8 ({error.reason} at byte {error.start + 1} of the line)", torn)
 

@@ -72,7 +72,7 @@ _SAYS_LINE = re.compile(rf"{_AROUND}(?:{_CHATTER})|[*_ \t]{{0,4}}[(\[*_#>][#*_ \
 _NOTE_LINE = re.compile(rf"{_AROUND}(?:{_CHATTER}|{_NOTES})", re.I)
 
 
-LONGEST_REPLY = 2_000_000  # characters, thoughts and all
+LONGEST_REPLY = 1_000_000  # characters, thoughts and all
 
 
 class NoAnswer(ValueError):

@@ -13,6 +13,8 @@ from retinal_lib import reply_text
 
 LONGEST = 4000  # characters of a question or an answer
 MOST_TURNS = 64
+LONGEST_TALK = 60_000  # characters of a conversation
+MOST_NUMBERS = 2000  # in a conversation: each is held against each fact
 LONGEST_CELL = 2000  # characters of a cell that is told as it stands
 _ENGLISH = frozenset(reply_text.WORDS["english"])
 _FOREIGN = frozenset(word for line in reply_text.WORDS["foreign"] for word in line.split()) - _ENGLISH

@@ -2,10 +2,14 @@
 
 import asyncio
 import gzip
+import json
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
+import parsers_fed
 import pytest
 from aiohttp import web
 from fake_server import FakeServer, completion, running
@@ -132,3 +136,13 @@ def test_a_line_of_results_has_a_size(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [number for number, _ in found] == [1, 2] and len(found[0][1]) == 1001
     with pytest.raises(result_files.NoResult, match="longer than"):
         result_files.read(found[0][1])
+
+
+@pytest.mark.parametrize("name", parsers_fed.FED)
+def test_parsers_and_checks_take_time_in_proportion(name: str) -> None:
+    told = subprocess.run(
+        [sys.executable, parsers_fed.__file__, name, "50000"], capture_output=True, text=True, timeout=120, check=True
+    )
+    seconds = json.loads(told.stdout)
+    slow = {kind: taken for kind, taken in seconds.items() if taken > 3}  # in proportion to the square, it would take a minute
+    assert len(seconds) == len(set(parsers_fed.KINDS)) and not slow

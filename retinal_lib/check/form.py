@@ -43,6 +43,7 @@ _PHRASES = (
     ("form_data", _DATA.search, "mentions the data behind the image"),
     ("form_chatter", reply_text.chatter_in, "is no part of a conversation about the image"),  # answers alone
 )
+_NUMBER = re.compile(r"\d+(?:\.\d+)?|[¼½¾]")
 _SAME_ANSWERS = 3  # turns with one answer, from which on a conversation goes round in a circle
 _ENDS = tuple(".!?:)]\"'’”*`%|")
 _ITEM = re.compile(r"\s*(?:[-*•+]|\d+[.)]|#|\||\*\*)")
@@ -77,6 +78,13 @@ def _size(parts: list[tuple[str, str]]) -> list[Finding]:
     turns, most = (len(parts) + 1) // 2, training_text.LONGEST
     if turns > training_text.MOST_TURNS:
         return [_finding("form_size", 0, f"the number of turns is {turns}, and at most {training_text.MOST_TURNS} are read")]
+    text = " ".join(value for _, value in parts)
+    for size, limit, what in (
+        (len(text), training_text.LONGEST_TALK, "characters"),
+        (len(_NUMBER.findall(text)), training_text.MOST_NUMBERS, "numbers"),
+    ):
+        if size > limit:
+            return [_finding("form_size", 0, f"the conversation has {size:,} {what}, and at most {limit:,} are read")]
     return [
         _finding("form_size", i, f"the {_name(i, who)} of turn {i // 2 + 1} has {len(value):,} characters; at most {most:,}")
         for i, (who, value) in enumerate(parts)

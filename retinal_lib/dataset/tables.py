@@ -8,6 +8,7 @@ import re
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,8 @@ from retinal_lib.errors import UserError, did_you_mean
 from retinal_lib.facts import Source
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".webp")
+MOST_COLUMNS = 10_000
+_SHOWN = 50  # names of columns in a message
 SPREADSHEETS = (".xls", ".xlsx")
 # what stands in a cell of which nothing is known, without marks around it; an error of a spreadsheet program begins with #
 EMPTY = frozenset(["", "na", "n/a", "n.a", "nan", "nat", "null", "unknown"]) | {
@@ -102,7 +105,8 @@ class Table:
         name = self.find(names)
         if name is None:
             wanted = repr(names) if isinstance(names, str) else " or ".join(map(repr, names))
-            columns = ", ".join(map(repr, self.header))
+            more = f" and {len(self.header) - _SHOWN:,} more" if len(self.header) > _SHOWN else ""
+            columns = ", ".join(map(repr, self.header[:_SHOWN])) + more
             hint = did_you_mean(names if isinstance(names, str) else names[0], self.header)
             raise UserError(f"{self.path}: no column {wanted}; the columns are {columns}{hint}")
         return self.columns[name]
@@ -128,11 +132,15 @@ def read(path: Path, header: list[str] | None = None) -> Table:
     if header and len(cells[top]) != len(header):
         named = f"the page's header names {len(header)}: {', '.join(header)}"
         raise UserError(f"{path}, row {top + 1}: the number of cells is {len(cells[top])}; {named}")
+    if len(cells[top]) > MOST_COLUMNS:
+        raise UserError(
+            f"{path}: the table has {len(cells[top]):,} columns, and at most {MOST_COLUMNS:,} are read; leave out some"
+        )
     first = top if header else top + 1
     header = [" ".join(name.split()) for name in header or cells[top]]
     kept = [i for i, name in enumerate(header) if name and not name.casefold().startswith("unnamed:")]
     folded = [fold(header[i]) for i in kept]
-    doubled = sorted({name for name in folded if folded.count(name) > 1})
+    doubled = sorted(name for name, times in Counter(folded).items() if times > 1)
     if doubled:
         raise UserError(f"{path}: the column {doubled[0]!r} occurs twice; column names must be unique")
     body = [(number, [row[i].strip() for i in kept]) for number, row in enumerate(cells[first:], start=first + 1)]

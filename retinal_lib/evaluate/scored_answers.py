@@ -11,6 +11,8 @@ from retinal_lib.evaluate import answer_reader
 from retinal_lib.evaluate.answer_reader import ABSTAINED, ANSWERED, UNREADABLE, ParsedAnswer
 from retinal_lib.inference import answer_files
 
+_LONGEST = 8000  # characters of an answer that is read
+_TOO_LONG = ParsedAnswer(UNREADABLE, why=f"is longer than {_LONGEST:,} characters")
 MISSING = "missing"  # the state of an entry that failed or was never asked
 
 
@@ -90,7 +92,7 @@ def _score_answer(model: str, entry: dict, row: dict | None) -> ScoredAnswer:
         text = str(row["qa_pairs"][0]["answer"])
         try:
             text = reply_text.answer(text)
-            parsed = read_answer(entry["kind"], text, entry)
+            parsed = read_answer(entry["kind"], text, entry) if len(text) <= _LONGEST else _TOO_LONG
         except reply_text.NoAnswer as error:
             parsed = ParsedAnswer(UNREADABLE, why=str(error))
     else:

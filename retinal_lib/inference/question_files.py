@@ -73,7 +73,7 @@ def _load(file: Path) -> list[object]:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"question_file {file} cannot be read ({error.strerror or error})") from error
-    except ValueError:
+    except (ValueError, RecursionError):
         return [entry for _, entry in read_jsonl(file)]
     if isinstance(content, dict):
         content = content["data"] if isinstance(content.get("data"), list) else [content]
