@@ -1,4 +1,4 @@
-"""Feeds a parser or check many characters of each awkward kind: `python tests/parsers_fed.py NAME 200000` prints seconds by kind.
+"""Feeds a parser or check awkward texts of some length: `python tests/parsers_fed.py NAME 200000` prints seconds by kind.
 
 Its time is that of the processor, so that a busy machine changes little; test_limits.py stops it where it does not end.
 """

@@ -238,6 +238,23 @@ def test_exports_heed_reviews(folder: Path, tmp_path: Path) -> None:
         export("--reviewed", "accepted")
 
 
+def test_a_fix_from_elsewhere_is_read_by_the_checks(folder: Path, tmp_path: Path) -> None:
+    review = load(folder)
+    item = review.all[0]
+    for text in ("It is a right and left eye of a man aged 31.", "Fine.</s>"):
+        fix = decisions.new_decision(
+            [], "Eve", "fix", id=item.id, sha256=item.sha256, turn=1, part="answer", text=text, checks=99
+        )
+        (tmp_path / "theirs").unlink(missing_ok=True)
+        decisions.append(tmp_path / "theirs", fix)
+        with pytest.raises(UserError, match=r"the fix of .* is not used, the checks found errors: turn 1"):
+            main(["review", str(folder), "--merge", str(tmp_path / "theirs")])
+        assert not (folder / decisions.FILE).exists(), "nothing is merged"
+    decisions.append(folder / decisions.FILE, fix)  # by hand
+    with pytest.raises(UserError, match="the checks found errors"):
+        main(["export", str(folder), "--form", "llava", "--out", str(tmp_path / "out"), "--reviewed", "accepted"])
+
+
 def test_two_reviewers_are_merged_and_agree(folder: Path, made: dict[str, Path], tmp_path: Path) -> None:
     other = shutil.copytree(made["IDRiD_seg"], tmp_path / "other")
     ada, bob = load(folder), load(other, "Bob")
