@@ -17,6 +17,7 @@ from retinal_lib.dataset.tables import Table, fold
 from retinal_lib.errors import unknown
 from retinal_lib.facts import ASPECTS, Fact, Facts, Source
 from retinal_lib.reply_text import plain
+from retinal_lib.training_text import cell_problem
 
 
 class Kind(BaseModel):
@@ -273,18 +274,21 @@ class Columns(Kind):
         return tuple(dict.fromkeys(self.aspects.values()))
 
     def facts(self, image: Image) -> Facts:
-        facts, table = [], image.record.table
+        facts, missing, table = [], [], image.record.table
         for column, aspect in self.aspects.items():
             if table is None or table.find(column) is None:
                 continue
             cell, source = image.record.cell(column)
             cell = plain(cell)
+            if why := cell_problem(cell):
+                missing.append(f"{source} is not told: {why}")
+                continue
             # a line break parts statements: 'no DR' above 'glaucoma' denies no glaucoma
             text = "; ".join(filter(None, (" ".join(line.split()).rstrip(".;,") for line in cell.splitlines())))
             text = re.sub(r"(?<=\w)_(?=\w)", " ", text)  # No_DR, as folders of classes are called
             if text and not (aspect != "disease" and fold(text) == "none"):  # of disease, 'none' says that there is none
                 facts.append(Fact(aspect, column, text, "", text, source, text))
-        return Facts(tuple(facts))
+        return Facts(tuple(facts), tuple(missing))
 
 
 class Say(Kind):
