@@ -181,7 +181,7 @@ def test_llama_factory_s_list_names_files_and_columns_that_exist(load: Callable,
 
 def test_parquet_without_the_library_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"needs the library datasets: pip install -e '.\[trainers\]'"):
+    with pytest.raises(UserError, match=r"needs the library datasets: python -m pip install -e '.\[trainers\]'"):
         export([put(tmp_path)], "parquet")
     assert list((tmp_path / "exports" / "parquet").iterdir()) == []
 
