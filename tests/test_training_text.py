@@ -12,7 +12,7 @@ from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.export.trainers import export
 from retinal_lib.facts import Case
 from retinal_lib.reply_text import plain
-from retinal_lib.teacher.reply_parser import parse
+from retinal_lib.teacher.reply_parser import Unparsable, parse
 
 UNFIT = {
     "mark": [
@@ -82,6 +82,11 @@ def test_what_only_looks_different_is_read_as_the_usual() -> None:
 def test_conversations_without_end_are_errors(turns: list, sentence: str) -> None:
     case = Case("my", "1", "1.png", Path("1.png"), "all", None, None, ())
     assert any(sentence in finding.text for finding in check.errors(check.check(to_llava(starmap(Turn, turns)), case)))
+
+
+def test_a_reply_far_too_long_is_no_conversation_and_is_not_sent_back() -> None:
+    with pytest.raises(Unparsable, match=r"has 60,0.. characters, and at most 60,000 are read"):
+        parse("<think>so</think>User: What?\nAssistant: " + "a b " * 15_000)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from retinal_lib import reply_text
 from retinal_lib.conversation import Turn
+from retinal_lib.training_text import LONGEST_TALK
 
 ASKER = frozenset("user human patient layperson person question asker".split())
 ANSWERER = frozenset("assistant doctor ophthalmologist ai gpt chatgpt answer response bot model expert specialist".split())
@@ -48,6 +49,8 @@ def parse(reply: str) -> list[Turn]:
         raise Unparsable(str(error)) from error
     if not text:
         raise Unparsable("the reply is empty")
+    if len(text) > LONGEST_TALK:
+        raise Unparsable(f"its answer has {len(text):,} characters, and at most {LONGEST_TALK:,} are read")
     try:
         parts = _from_json(text) or _from_labels(_unfenced(text))
     except RecursionError as error:
