@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,25 @@ def test_packed_answered_and_unpacked(tmp_path: Path) -> None:
     assert outcome.state == "complete" and outcome.counts["accepted"] == 13
     assert lines(folder / "conversations.jsonl")[0]["image"] == "ODIR/11_left.jpg", "the original name returns"
     check_every_answer(folder, 14)
+
+
+def test_of_several_answers_to_one_request_the_first_is_kept_and_said(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    exchange("pack", folder)
+    [file] = (folder / "requests").iterdir()
+    run_batch(file, folder / "results" / "a.jsonl")
+    rows = lines(folder / "results" / "a.jsonl")
+    first = rows[0]["response"]["body"]["choices"][0]["message"]["content"]
+    for name in ("b", "c"):
+        rows[0]["response"]["body"]["choices"][0]["message"]["content"] = f"another: {name}"
+        (folder / "results" / f"{name}.jsonl").write_text(json.dumps(rows[0]) + "\n", encoding="utf-8")
+    for _ in range(2):
+        outcome = exchange("unpack", folder)
+        assert "1 request has several answers that differ; the one that was read first is kept" in outcome.summary
+        assert outcome.counts["accepted"] == 13
+    raw = [row[0] for row in sqlite3.connect(folder / "vault.sqlite").execute("SELECT raw FROM replies")]
+    assert len(raw) >= 13 and any(first in json.loads(each)["choices"][0]["message"]["content"] for each in raw)
+    assert not any("another: " in each for each in raw)
 
 
 def test_no_server_and_no_key_is_needed_or_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,8 @@ class UnpackMode(PlanPass):
         self._results = results or folder / RESULTS
         self._unknown: dict[UnknownAnswer, None] = {}
         self._unreadable: list[str] = []
+        self._first: dict[str, int] = {}  # custom_id -> hash of the answer that was read first
+        self._several: set[str] = set()  # those with another answer besides
         self._stored, self._models, self._failures = 0, set[str](), Failures()
         self._refused = set(writer.teacher.server.refused.changes)  # options, before these results
 
@@ -139,6 +141,11 @@ class UnpackMode(PlanPass):
     def _notes(self, where: str) -> Iterator[str]:
         if others := sorted(self._models - {self.writer.teacher.model}):
             yield f"Some answers are by {', '.join(others)}, this run asks {self.writer.teacher.model}: pass -p model."
+        if self._several:
+            yield (
+                f"{count(len(self._several), 'request')} {'has' if len(self._several) == 1 else 'have'} several answers that differ; the one that was "
+                "read first is kept (files by name, lines in order), since an answer that is stored is never replaced."
+            )
         yield f"{self._stored:,} answers were taken from {where}; -p mode pack packs what is missing."
 
     def _store(self, path: Path) -> None:
@@ -147,6 +154,9 @@ class UnpackMode(PlanPass):
             self._unreadable += matched.unreadable
             self._unknown.update(dict.fromkeys(matched.unknown))
             self._failures.add(matched.known)
+            for _, answer in matched.known:
+                if answer.raw is not None and self._first.setdefault(answer.custom_id, hash(answer.raw)) != hash(answer.raw):
+                    self._several.add(answer.custom_id)
             wanted = [
                 (line, answer)
                 for line, answer in matched.known
