@@ -62,7 +62,7 @@ def test_of_several_answers_to_one_request_the_first_is_kept_and_said(tmp_path: 
         (folder / "results" / f"{name}.jsonl").write_text(json.dumps(rows[0]) + "\n", encoding="utf-8")
     for _ in range(2):
         outcome = exchange("unpack", folder)
-        assert "1 request has several answers that differ; the one that was read first is kept" in outcome.summary
+        assert "Requests with several answers that differ: 1; the one that was read first is kept" in outcome.summary
         assert outcome.counts["accepted"] == 13
     raw = [row[0] for row in sqlite3.connect(folder / "vault.sqlite").execute("SELECT raw FROM replies")]
     assert len(raw) >= 13 and any(first in json.loads(each)["choices"][0]["message"]["content"] for each in raw)

@@ -135,17 +135,13 @@ class UnpackMode(PlanPass):
             failed_results=(failed,) if failed else (),
             unknown=tuple(self._unknown),
             unreadable=tuple(self._unreadable),
+            several=len(self._several),
             notes=tuple(self._notes(where)),
         )
 
     def _notes(self, where: str) -> Iterator[str]:
         if others := sorted(self._models - {self.writer.teacher.model}):
             yield f"Some answers are by {', '.join(others)}, this run asks {self.writer.teacher.model}: pass -p model."
-        if self._several:
-            yield (
-                f"{count(len(self._several), 'request')} {'has' if len(self._several) == 1 else 'have'} several answers that differ; the one that was "
-                "read first is kept (files by name, lines in order), since an answer that is stored is never replaced."
-            )
         yield f"{self._stored:,} answers were taken from {where}; -p mode pack packs what is missing."
 
     def _store(self, path: Path) -> None:

@@ -73,6 +73,7 @@ class RunResult:
     unknown: tuple[UnknownAnswer, ...] = ()
     failed_results: tuple[str, ...] = ()  # sentences on results that are errors instead of answers
     unreadable: tuple[str, ...] = ()  # lines of result files that hold no answer
+    several: int = 0  # requests with answers that differ
     notes: tuple[str, ...] = ()  # sentences for the user
     changes: tuple[Change, ...] = ()  # of mode recheck
     to_ask: Estimate | None = None  # the tokens and cost of requests that were not sent

@@ -275,6 +275,9 @@ def _notes(
         first = ", ".join(f"{name} ({file}, line {line})" for name, file, line in result.unknown[:3])
         answers, were = ("answer belongs", "was") if number == 1 else ("answers belong", "were")
         yield f"{number} {answers} to no request of this run and {were} not used (unknown.jsonl), the first: {first}"
+    if result.several:
+        kept = "the one that was read first is kept (files by name, lines in order), since no stored answer is ever replaced"
+        yield f"Requests with several answers that differ: {result.several:,}; {kept}."
     if result.unreadable:
         first = "; ".join(result.unreadable[:3])
         yield f"{count(len(result.unreadable), 'line')} of the result files cannot be read, the first: {first}"
