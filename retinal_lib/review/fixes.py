@@ -23,12 +23,12 @@ class Fixes:
     def _job(self) -> Job:
         return dataset_of(self.folder)
 
-    def applied(self, entry: dict, verdict: Verdict) -> list[dict[str, str]]:
-        """Returns a conversation with a verdict's fixes. UserError: the checks find an error in it, a fix is for a turn that
-        does not exist, or the dataset cannot be read."""
+    def applied(self, entry: dict, verdict: Verdict, number: int) -> list[dict[str, str]]:
+        """Returns a conversation, the run's `number`-th from 1, with a verdict's fixes. UserError: the checks find an error in
+        it, a fix is for a turn that does not exist, or the dataset cannot be read."""
         if not verdict.fixes:
             return entry["conversations"]
-        where = f"{paths.display_path(self.folder / FILE)}: the fix of {entry['id']}"
+        where = f"{paths.display_path(self.folder / FILE)}: the fix of conversation {number}"  # names may be of participants
         turns = decisions.with_fixes(entry["conversations"], verdict.fixes)
         try:
             job = self._job
@@ -48,10 +48,11 @@ def require_checked(folder: Path, files: Iterable[str | Path]) -> None:
         return
     fixes = Fixes(folder)
     entries = {conversation.id: conversation.to_llava() for conversation in read(folder / "conversations.jsonl")}
+    numbers = {name: number for number, name in enumerate(entries, start=1)}
     for name, by_reviewer in decisions.verdicts(given, _hashes(entries.values())).items():
         for verdict in by_reviewer.values():
             if verdict.state == "fixed":
-                fixes.applied(entries[name], verdict)
+                fixes.applied(entries[name], verdict, numbers[name])
 
 
 def reviewed(folder: Path, conversations: Iterable[Conversation], which: str) -> Iterator[Conversation]:
@@ -60,10 +61,10 @@ def reviewed(folder: Path, conversations: Iterable[Conversation], which: str) ->
     entries = [conversation.to_llava() for conversation in conversations]
     verdicts_of, fixes = decisions.verdicts(decisions.read(folder / FILE)[0], _hashes(entries)), Fixes(folder)
     passing = {"accepted", "fixed"} | ({"unreviewed"} if which == "unrejected" else set())
-    for entry in entries:
+    for number, entry in enumerate(entries, start=1):
         verdict = decisions.consensus(verdicts_of.get(entry["id"], {}).values())
         if verdict.state == "fixed":
-            yield Conversation.from_llava(entry | {"conversations": fixes.applied(entry, verdict)})
+            yield Conversation.from_llava(entry | {"conversations": fixes.applied(entry, verdict, number)})
         elif verdict.state in passing:
             yield Conversation.from_llava(entry)
 
