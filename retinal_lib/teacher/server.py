@@ -265,9 +265,7 @@ class Server:
                     async for part in answer.iter_bytes(MiB):
                         size += len(part)
                         if size > longest:
-                            raise RequestFailed(
-                                f"the file of results is larger than {longest // MiB:,} MiB for {lines:,} requests"
-                            )
+                            raise RequestFailed(f"the file of {lines:,} results is larger than {longest // MiB:,} MiB")
                         deadline.reschedule(begun + self.timeout_s + size / body_limits.SLOWEST)
                         file.write(part)
 
