@@ -9,12 +9,12 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 
-from retinal_lib import paths
+from retinal_lib import paths, typed_paths
 from retinal_lib.display import are, count
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.shown_text import for_people
 
-_RUN = {"metavar": "RUN_FOLDER", "type": paths.resolve, "help": "the folder of a finished run"}
+_RUN = {"metavar": "RUN_FOLDER", "type": typed_paths.resolve, "help": "the folder of a finished run"}
 _FORMS = """forms:
   llava     LLaVA's training: one list of id, image, conversations
   sharegpt  LLaMA-Factory: conversations and images, with dataset_info.json
@@ -63,13 +63,13 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
 
     argument = add("splits", _splits, "writes one splits.csv for several runs, without a patient in two splits")
     argument("folders", nargs="+", **_RUN)
-    argument("--out", type=paths.resolve, default="splits.csv", help="the file to write (splits.csv)")
+    argument("--out", type=typed_paths.resolve, default="splits.csv", help="the file to write (splits.csv)")
 
     _add_export(add)
 
     argument = add("survey", _survey, "measures repetition, variety and balance of runs, and what a blind reader could guess")
     argument("folders", nargs="+", **_RUN)
-    argument("--images", type=paths.resolve, help="the folder of the dataset; finds near-identical pictures")
+    argument("--images", type=typed_paths.resolve, help="the folder of the dataset; finds near-identical pictures")
 
     argument = add("card", _card, "writes a run's dataset card, card.md, and its figures")
     argument("folder", **_RUN)

@@ -1,13 +1,12 @@
 """A conversation about an image: its turns, the forms in which it is written, and the rules of the exported form."""
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from retinal_lib.errors import UserError
-from retinal_lib.files import read_jsonl
+from retinal_lib.files import read_json, read_jsonl
 
 IMAGE = "<image>"
 TURNS = {"instruction": (3, 6), "alignment": (1, 1)}  # track -> fewest and most turns
@@ -126,16 +125,7 @@ def is_nested(path: Path) -> bool:
 
 def read_list(path: Path) -> list[tuple[int, object]]:
     """Returns the entries of a nested JSON file, numbered from 1. UserError: the file cannot be read, or is not a list."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from error
-    except RecursionError as error:
-        raise UserError(f"{path}: JSON nested too deeply") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not text in UTF-8 ({error.reason} at byte {error.start})") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    content = read_json(path)
     if not isinstance(content, list):
         raise UserError(f"{path}: expected a list of conversations, found {type(content).__name__}")
     return list(enumerate(content, start=1))

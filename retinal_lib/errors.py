@@ -30,6 +30,10 @@ _EXPECTED = {
 _TYPE = re.compile(r"(str|int|float|bool)|(list|dict|tuple|set)\[.*\]")
 
 
+_LONGEST = 4_000  # characters of a message
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
 class UserError(Exception):
     """Something a user can put right: the message says where the problem is, what was found, and what would be right. It shows
     no absolute path and no participant, see `shown_text`.
@@ -40,7 +44,12 @@ class UserError(Exception):
     """
 
     def __init__(self, message: object = ""):
-        super().__init__(for_people(str(message)))
+        """`message` quotes what was found, which may be a whole damaged file: the middle of a long one is left out, and
+        control characters, which a terminal would obey, are written as escapes."""
+        message = str(message)
+        if len(message) > _LONGEST:
+            message = f"{message[: _LONGEST // 2]} … {message[-_LONGEST // 4 :]}"
+        super().__init__(for_people(_CONTROL.sub(lambda found: repr(found[0])[1:-1], message)))
 
     def _render_traceback_(self) -> list[str]:
         # IPython and papermill print this instead of a stack: the sentence is all that helps here

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-from retinal_lib import paths
+from retinal_lib import paths, typed_paths
 from retinal_lib.errors import UserError
+from retinal_lib.parsing import Unreadable, json_value, yaml_value
 from retinal_lib.shown_text import for_people
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     and removed otherwise. Missing folders are created. UserError: the file cannot be written."""
     part = path.with_name(f".{path.name}.part")
     try:
+        typed_paths.expand(part)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield part
@@ -75,6 +77,7 @@ class NotJson(NamedTuple):
 def json_lines(path: Path) -> Iterator[tuple[int, object]]:
     """Yields the number (from 1) and value of each line that is not empty; NotJson for a line that cannot be parsed.
     UserError: the file cannot be read."""
+    require_file(path)
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
@@ -85,15 +88,27 @@ def json_lines(path: Path) -> Iterator[tuple[int, object]]:
 
 
 def _value(line: bytes) -> object:
-    torn = not line.endswith(b"\n")
     try:
-        return json.loads(line.decode("utf-8-sig"))
-    except json.JSONDecodeError as error:
-        return NotJson(f"not JSON ({error.msg} at column {error.colno})", torn)
-    except RecursionError:
-        return NotJson("JSON nested too deeply", torn)
-    except UnicodeDecodeError as error:
-        return NotJson(f"not text in UTF-8 ({error.reason} at byte {error.start + 1} of the line)", torn)
+        return json_value(line)
+    except Unreadable as error:
+        return NotJson(str(error), torn=not line.endswith(b"\n"))
+
+
+def read_json(path: Path) -> object:
+    """Returns the value that a file of JSON holds. UserError: it cannot be read; the message names the file and the line."""
+    try:
+        return json_value(read_bytes(path))
+    except Unreadable as error:
+        place = f", line {error.line}" if error.line else ""
+        raise UserError(f"{path}{place}: {error}") from error
+
+
+def read_yaml(path: Path, what: str) -> object:
+    """Returns the value that a file of YAML holds, which is to be `what`. UserError: it cannot be read."""
+    try:
+        return yaml_value(read_bytes(path))
+    except Unreadable as error:
+        raise UserError(f"{paths.display_path(path)}: not readable as {what} ({error})") from error
 
 
 def read_jsonl(path: Path, torn_end: bool = False) -> Iterator[tuple[int, object]]:
@@ -132,6 +147,24 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+_EMPTY = "the file is empty (0 bytes)"
+
+
+def read_bytes(path: Path) -> bytes:
+    """Returns the bytes of a file. UserError: it cannot be read, or is a pipe or a device, which would wait for ever."""
+    require_file(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def require_file(path: Path) -> None:
+    """Checks that a path is a file that can be read, be it empty. UserError: it is none."""
+    if (why := why_unusable(path)) not in ("", _EMPTY):
+        raise UserError(f"{printable(str(path))}: cannot be read ({why})")
+
+
 def why_unusable(path: Path) -> str:
     """Returns why a path is no file that can be read and named, "" where it is one. Nothing is opened: a pipe would wait for
     ever."""
@@ -141,7 +174,7 @@ def why_unusable(path: Path) -> str:
         if path.is_file() and not os.access(path, os.R_OK):
             return "it may not be read (permission denied)"
         if path.is_file():
-            return "" if path.stat().st_size else "the file is empty (0 bytes)"
+            return "" if path.stat().st_size else _EMPTY
         if path.is_symlink():
             return "it is a link to a file that is not there"
         return "it is a pipe or a device, not a file" if path.exists() else "there is no such file"

@@ -1,11 +1,12 @@
 """A notebook's parameters: a pydantic model of them, and a sentence on a wrong one."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from retinal_lib import paths
+from retinal_lib import typed_paths
 from retinal_lib.errors import UserError, unknown, validation_text
 
 
@@ -17,7 +18,14 @@ def _no_boolean(value: object) -> object:
 
 Whole = Annotated[int, BeforeValidator(_no_boolean)]
 Number = Annotated[float, BeforeValidator(_no_boolean)]
-TypedPath = Annotated[Path, AfterValidator(paths.resolve)]  # absolute; typed relative to the shell's folder
+TypedPath = Annotated[Path, AfterValidator(typed_paths.resolve)]  # absolute; typed relative to the shell's folder
+
+
+def check_texts(values: dict[str, object]) -> None:
+    """Checks texts that users pass. UserError: one holds a character that no file can hold."""
+    for name, value in values.items():
+        if isinstance(value, str) and (odd := re.search(r"[\0\ud800-\udfff]", value)):
+            raise UserError(f"parameter {name}: {value[:200]!r} holds {odd[0]!r}, which no file can hold; pass text in UTF-8")
 
 
 class Parameters(BaseModel):
@@ -31,6 +39,7 @@ class Parameters(BaseModel):
         for name in values:
             if name not in cls.model_fields:
                 raise unknown("parameter", name, cls.model_fields)
+        check_texts(values)
         try:
             return cls(**{name: value for name, value in values.items() if value is not None})
         except ValidationError as error:

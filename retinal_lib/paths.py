@@ -12,19 +12,11 @@ def root() -> Path:
     the checkout that holds this package, else the nearest folder above the working directory that has notebooks/ and params/,
     else the working directory."""
     if folder := os.environ.get("RETINAL_LIB_ROOT"):
-        return Path(folder).expanduser().absolute()
+        return Path(os.path.expanduser(folder)).absolute()  # noqa: PTH111 - Path.expanduser fails where a user is not known
     for folder in (PACKAGE.parent, Path.cwd(), *Path.cwd().parents):
         if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
             return folder
     return Path.cwd()
-
-
-def resolve(path: str | Path) -> Path:
-    """Returns the absolute path for a path that a user typed: relative to the working directory, or to the project's folder
-    if the working directory is `notebooks/`, where JupyterLab starts its kernels."""
-    path = Path(path).expanduser()
-    inside_notebooks = Path.cwd().is_relative_to(root() / "notebooks")
-    return Path(os.path.normpath((root() if inside_notebooks else Path.cwd()) / path))
 
 
 def display_path(path: str | Path) -> str:

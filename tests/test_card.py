@@ -37,10 +37,10 @@ def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
 
 def test_a_broken_manifest_is_said_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"run": ', encoding="utf-8")
-    with pytest.raises(UserError, match=r"holds no finished run \(manifest.json: "):
+    with pytest.raises(UserError, match=r"manifest.json, line 1: not JSON"):
         card.write_card(tmp_path)
     (tmp_path / "manifest.json").write_text('{"run": "ODIR instruction"}', encoding="utf-8")
-    with pytest.raises(UserError, match="made by an earlier version; run it again"):
+    with pytest.raises(UserError, match="of an earlier version .dataset: is missing.; run it again"):
         card.write_card(tmp_path)
 
 

@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "retinal_lib"
 # modules by their path below retinal_lib/, without the ending: "run/job", "files", "dataset/__init__"
 MODULES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py"))
-HALL = "errors paths shown_text files facts conversation reply_text training_text images".split()
-HALL += "parameters display drawing figures".split()
+HALL = "errors shown_text parsing paths typed_paths files facts conversation reply_text training_text images parameters".split()
+HALL += ["display", "drawing", "figures"]
 # rooms by floor, the lowest first: a module imports from lower floors, from its own room, or from the hall
 FLOORS = [
     HALL,

@@ -98,6 +98,14 @@ class ImageState:
 _COLUMNS = [f.name for f in fields(ImageState)]
 _NESTED = ("conversation", "findings", "repairs", "traces", "sources", "usage")
 _REPLY = Reply._fields
+_READ = ", ".join("CAST(raw AS TEXT)" if name == "raw" else name for name in _REPLY)  # a damaged one is text too
+_TABLES = {
+    "replies": ", ".join(_REPLY),
+    "samples": ", ".join(_COLUMNS),
+    "notes": "name, value",
+    "batches": "number, state, server, model, file, batch_id",
+    "lines": "custom_id, batch, key, attempt, sample, state, problem",
+}
 # a stored reply is not changed
 PUT_REPLY = f"INSERT OR IGNORE INTO replies ({', '.join(_REPLY)}) VALUES ({', '.join('?' * len(_REPLY))})"
 _PUT_STATE = f"INSERT INTO samples ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
@@ -143,16 +151,24 @@ class Vault:
             if version < _VERSION:
                 made = (_REPLIES + _SCHEMA, _SINCE_1 + _SCHEMA, _SINCE_2)[version]
                 connection.executescript(f"BEGIN; {made} PRAGMA user_version = {_VERSION}; COMMIT;")
+            for table, columns in _TABLES.items():
+                connection.execute(f"SELECT {columns} FROM {table} LIMIT 0")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA wal_autocheckpoint = 8000")  # pages, so that many replies are copied at once
             connection.execute("PRAGMA cache_size = -32000")  # KiB, enough for the index of many replies
         except sqlite3.OperationalError as error:
+            if "no such" in str(error):
+                raise self._damaged(error) from error
             raise UserError(f"{self.path} cannot be opened ({error}); pass another out_dir") from error
-        except sqlite3.DatabaseError as error:
-            raise UserError(f"{self.path}: not a readable vault ({error}); move it to another folder and run again") from error
+        except (sqlite3.DatabaseError, UnicodeDecodeError, IndexError) as error:
+            raise self._damaged(error) from error
         if version > _VERSION:
             raise UserError(f"{self.path}: written by another version of retinal_lib; pass another out_dir")
+        connection.text_factory = lambda raw: raw.decode(errors="replace")
         return connection
+
+    def _damaged(self, error: Exception) -> UserError:
+        return UserError(f"{self.path}: not a readable vault ({error}); move it to another folder and run again")
 
     def __enter__(self) -> "Vault":
         return self
@@ -165,14 +181,17 @@ class Vault:
         """Returns the stored replies by request, the first attempt first; requests without a reply are left out."""
         replies: dict[str, list[Reply]] = {}
         marks = ", ".join("?" * len(keys))
-        query = f"SELECT {', '.join(_REPLY)} FROM replies WHERE key IN ({marks}) ORDER BY key, attempt"
-        for row in self._reader.execute(query, keys):
+        query = f"SELECT {_READ} FROM replies WHERE key IN ({marks}) ORDER BY key, attempt"
+        for row in self.rows(query, *keys):
             replies.setdefault(row[0], []).append(Reply(*row))
         return replies
 
     def rows(self, query: str, *values: object) -> Iterator[tuple]:
-        """Yields the rows of a query."""
-        return self._reader.execute(query, values)
+        """Yields the rows of a query. UserError: the vault is damaged."""
+        try:
+            yield from self._reader.execute(query, values)
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(error) from error
 
     def write(self, *changes: tuple[str, Iterable[tuple]]) -> None:
         """Executes statements, each with its rows, in one transaction; returns when it is on disk. UserError: the vault cannot
@@ -185,13 +204,13 @@ class Vault:
 
     def samples(self) -> Iterator[ImageState]:
         """Yields the images of the latest run in order, reading one at a time."""
-        for row in self._reader.execute(f"SELECT {', '.join(_COLUMNS)} FROM samples ORDER BY position"):
+        for row in self.rows(f"SELECT {', '.join(_COLUMNS)} FROM samples ORDER BY position"):
             plain = len(row) - len(_NESTED)
             yield ImageState(*row[:plain], *map(orjson.loads, row[plain:]))
 
     def prompts(self) -> dict[str, int]:
         """Returns the number of images for each system prompt, by its sha256."""
-        return dict(self._reader.execute("SELECT prompt, count(*) FROM samples WHERE prompt != '' GROUP BY prompt").fetchall())
+        return dict(self.rows("SELECT prompt, count(*) FROM samples WHERE prompt != '' GROUP BY prompt"))
 
     def usage(self) -> list[tuple[str, str, str, dict[str, int], int]]:
         """Returns the tokens of all replies summed up: (server, model, channel, tokens, replies without a token count)."""

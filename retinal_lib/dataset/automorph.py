@@ -20,7 +20,9 @@ from retinal_lib.dataset.tables import fold, image_key
 from retinal_lib.display import are
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Fact, Source
+from retinal_lib.files import read_bytes
 
+_MOST_COLUMNS = 1_000  # of a table; AutoMorph writes 75
 ROW = " row"  # the column of a frame that keeps the row's number in the file; no column of a file begins with a space
 Sources = Source | dict[str, Source]  # of a row: its place, or where older files share its columns, each column's cell
 AUTOMORPH = "AutoMorph"  # the unit of its quality: who judged it
@@ -61,12 +63,14 @@ class AutoMorph:
         return True
 
     def _read(self, path: Path) -> pd.DataFrame:
-        raw = path.read_bytes()
+        raw = read_bytes(path)
         self.inputs[str(path)] = hashlib.sha256(raw).hexdigest()
         try:
+            if raw.count(b",", 0, raw.find(b"\n")) > _MOST_COLUMNS:
+                raise csv.Error(f"more than {_MOST_COLUMNS} columns")
             frame = pd.read_csv(io.BytesIO(raw), encoding="utf-8-sig", skipinitialspace=True, skip_blank_lines=False)
             header = next(csv.reader([raw.split(b"\n", 1)[0].decode("utf-8-sig").strip()]), [])
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, csv.Error) as error:
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error, ValueError, OverflowError) as error:
             raise UserError(f"{path}: not a readable AutoMorph table ({str(error).strip()})") from error
         if len(frame) and not isinstance(frame.index, pd.RangeIndex):
             columns = len(header)
@@ -75,6 +79,8 @@ class AutoMorph:
         twice = next((name for name in names if name and names.count(name) > 1), None)
         if twice:
             raise UserError(f"{path}: the column {twice!r} occurs twice; column names must be unique")
+        if len(names) != frame.shape[1]:
+            raise UserError(f"{path}, row 1: the header has {frame.shape[1]} cells over several lines; write it in one line")
         if "Name" not in names:
             raise UserError(f"{path}: no column 'Name'; the columns are {', '.join(map(repr, names[:8]))}, …")
         frame.columns = names
@@ -220,7 +226,7 @@ class AutoMorph:
         crops: dict[str, CropInfo] = {}
         clashing = set()
         for name, *cells in zip(content.column("Name"), *map(content.column, CROP_COLUMNS), strict=True):
-            if not all(re.fullmatch(r"\d+(\.0*)?", cell) for cell in cells):
+            if not all(re.fullmatch(r"[0-9]{1,6}(\.0*)?", cell) for cell in cells):
                 continue
             crop = CropInfo(*(int(float(cell)) for cell in cells))
             if not crop.radius or crops.setdefault(image_key(name), crop) != crop:
@@ -288,6 +294,8 @@ def _unit_evidence(matrix: np.ndarray, column: dict[str, int]) -> tuple[str, boo
 
 
 def _numbers(column: pd.Series) -> pd.Series:
+    if column.dtype == object:  # a whole number of hundreds of digits fits into no float
+        column = column.where(column.astype(str).str.len() < 100)
     return pd.to_numeric(column, errors="coerce")
 
 

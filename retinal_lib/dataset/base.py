@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from retinal_lib import training_text
+from retinal_lib import training_text, typed_paths
 from retinal_lib.dataset.automorph import AUTOMORPH
 from retinal_lib.dataset.catalogue import Catalogue
 from retinal_lib.dataset.image import Image
@@ -49,13 +49,13 @@ class BaseDescription:
         tables: dict[str, str] | None = None,
     ):
         self.page = dataset if isinstance(dataset, Page) else page_of(dataset or self.dataset)
-        self.root = Path(data_root).expanduser().absolute()
+        self.root = typed_paths.expand(data_root).absolute()
         if not self.root.is_dir():
             raise UserError(f"data_root {self.root} is not a folder; give the folder that holds {self.page.title} as unzipped")
         if split is not None and split not in self.page.splits:
             raise unknown(f"split of {self.page.name}", split, self.page.splits)
         self.split = split
-        self.automorph_root = Path(automorph_root).expanduser().absolute() if automorph_root else self.root / "Results"
+        self.automorph_root = typed_paths.expand(automorph_root).absolute() if automorph_root else self.root / "Results"
         if automorph_root and not self.automorph_root.is_dir():
             raise UserError(f"automorph_root {self.automorph_root} is not a folder; give AutoMorph's Results folder")
         self._catalogue = Catalogue(self.root, self.page, split, tables or {}, self.automorph_root)

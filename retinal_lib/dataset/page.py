@@ -5,7 +5,6 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from retinal_lib.dataset import tables as table
@@ -13,6 +12,7 @@ from retinal_lib.dataset.fact_kinds import KINDS, Kind
 from retinal_lib.dataset.image import Correction
 from retinal_lib.dataset.lesion_facts import MaskSpec
 from retinal_lib.errors import UserError, did_you_mean, from_validation, unknown, validation_text
+from retinal_lib.files import read_yaml
 
 
 class StrictModel(BaseModel):
@@ -143,10 +143,7 @@ def _kind(entry: object) -> Kind:
 
 def load(path: Path) -> Page:
     """Reads a page. UserError: not YAML, or a key, kind or value that a page cannot have; named with file and place."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: not a readable dataset page ({' '.join(str(error).split())})") from error
+    content = read_yaml(path, "a dataset page")
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(f"{path}: a dataset page is a mapping of keys such as name, title, splits and facts")
     try:

@@ -20,7 +20,7 @@ from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.page import Page
 from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
-from retinal_lib.files import atomic_write, pieces_sha256, would_replace
+from retinal_lib.files import atomic_write, pieces_sha256, require_file, would_replace
 
 if TYPE_CHECKING:
     from retinal_lib.dataset.base import BaseDescription
@@ -259,6 +259,8 @@ def read(file: Path) -> list[SplitRow]:
     UserError: it is not there, lacks a column, or names a split that does not exist.
     """
     try:
+        if file.exists():
+            require_file(file)
         with file.open(encoding="utf-8-sig", newline="") as lines:
             table = csv.DictReader(lines, restval="")
             missing = [name for name in SplitRow._fields[:-1] if name not in (table.fieldnames or ())]

@@ -11,6 +11,7 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from xml.etree.ElementTree import ParseError
 
@@ -21,6 +22,7 @@ from xlrd.compdoc import CompDocError
 
 from retinal_lib.errors import UserError, did_you_mean
 from retinal_lib.facts import Source
+from retinal_lib.files import read_bytes
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".webp")
 MOST_COLUMNS = 10_000
@@ -33,6 +35,8 @@ EMPTY = frozenset(["", "na", "n/a", "n.a", "nan", "nat", "null", "unknown"]) | {
 _ERROR = re.compile(r"#(n/a|ref!|value!|div/0!|name\?|null!|num!|err)", re.IGNORECASE)
 # four letters beyond ASCII in a row: no word of a Western language in cp1252, but every word in GBK, Shift-JIS or cp1251
 _FOREIGN = re.compile(rb"[\x80-\x9f\xa1-\xff]{4}")
+_MOST_ROWS, _MOST_CELLS, _MOST_BYTES = 1_048_576, 20_000_000, 200_000_000  # of a spreadsheet; Excel has as many rows
+LONGEST_CELL = 4_000  # characters; a label or note is far shorter, and the checks read it word by word
 # what the two readers raise where a file is cut off or damaged: neither has one kind of error of its own
 BROKEN = (
     xlrd.XLRDError,
@@ -124,7 +128,7 @@ def read(path: Path, header: list[str] | None = None) -> Table:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such table")
-    raw = path.read_bytes()
+    raw = read_bytes(path)
     cells = _sheet(path, raw) if path.suffix.casefold() in SPREADSHEETS else _text(path, raw, header)
     top = next((number for number, row in enumerate(cells) if any(cell.strip() for cell in row)), None)
     if top is None:
@@ -140,11 +144,17 @@ def read(path: Path, header: list[str] | None = None) -> Table:
     header = [" ".join(name.split()) for name in header or cells[top]]
     kept = [i for i, name in enumerate(header) if name and not name.casefold().startswith("unnamed:")]
     folded = [fold(header[i]) for i in kept]
-    doubled = sorted(name for name, times in Counter(folded).items() if times > 1)
+    doubled = sorted(name for name, number in Counter(folded).items() if number > 1)
     if doubled:
         raise UserError(f"{path}: the column {doubled[0]!r} occurs twice; column names must be unique")
     body = [(number, [row[i].strip() for i in kept]) for number, row in enumerate(cells[first:], start=first + 1)]
     names = [header[i] for i in kept]
+    for number, row in body:
+        if (longest := max(map(len, row), default=0)) > LONGEST_CELL:
+            column = next(name for name, cell in zip(names, row, strict=True) if len(cell) == longest)
+            raise UserError(
+                f"{path}, row {number}, column {column[:80]!r}: a cell of {longest:,} characters, more than {LONGEST_CELL:,}"
+            )
     body = [(number, row) for number, row in body if any(row) and [fold(cell) for cell in row] != folded]
     columns = {name: [row[i] for _, row in body] for i, name in enumerate(folded)}
     return Table(path, tuple(names), columns, [number for number, _ in body], hashlib.sha256(raw).hexdigest())
@@ -155,13 +165,24 @@ def _sheet(path: Path, raw: bytes) -> list[list[str]]:
         if path.suffix.casefold() == ".xls":
             sheet = xlrd.open_workbook(file_contents=raw, logfile=io.StringIO()).sheet_by_index(0)
             return [[_old_cell(cell) for cell in sheet.row(row)] for row in range(sheet.nrows)]
+        _check_size(path, raw)
         sheet = openpyxl.load_workbook(io.BytesIO(raw), read_only=True, data_only=True).worksheets[0]
         sheet.reset_dimensions()  # some programs write a wrong size, at which the reader would stop
-        rows = [[_cell(value) for value in row] for row in sheet.iter_rows(values_only=True)]
+        rows = [[_cell(value) for value in row] for row in islice(sheet.iter_rows(values_only=True), _MOST_ROWS + 1)]
     except BROKEN as error:
         raise UserError(f"{path}: not a readable spreadsheet ({str(error) or type(error).__name__})") from error
     width = max(map(len, rows), default=0)
+    if len(rows) > _MOST_ROWS or len(rows) * width > _MOST_CELLS:
+        raise UserError(f"{path}: {len(rows):,} rows of {width:,} columns are too many; delete empty ones, or save as CSV")
     return [row + [""] * (width - len(row)) for row in rows]
+
+
+def _check_size(path: Path, raw: bytes) -> None:
+    """UserError: the parts of a spreadsheet, which is packed, are far larger than those of any table."""
+    with zipfile.ZipFile(io.BytesIO(raw)) as packed:
+        size = sum(part.file_size for part in packed.infolist())
+    if size > _MOST_BYTES:
+        raise UserError(f"{path}: {size:,} bytes when unpacked, more than {_MOST_BYTES:,}; save the table as CSV")
 
 
 def _old_cell(cell: xlrd.sheet.Cell) -> str:

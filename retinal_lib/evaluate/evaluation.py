@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from retinal_lib import paths
+from retinal_lib import paths, typed_paths
 from retinal_lib.dataset import page
 from retinal_lib.display import FullTable, are, count
 from retinal_lib.errors import UserError
@@ -213,7 +213,7 @@ def _files(given: Files | None) -> dict[str, Path]:
         parts = given if isinstance(given, list) else str(given or "").split(",")
         texts = [str(part).strip() for part in parts]
         pairs = [tuple(text.split("=", 1)) if "=" in text else (_model_name(Path(text)), text) for text in texts if text]
-    files = {str(name).strip(): paths.resolve(str(path).strip()) for name, path in pairs}
+    files = {str(name).strip(): typed_paths.resolve(str(path).strip()) for name, path in pairs}
     if len(files) != len(pairs):
         names = [str(name).strip() for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from retinal_lib import paths
+from retinal_lib import paths, typed_paths
 from retinal_lib.check.language.lexicon import implied
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED
 from retinal_lib.check.language.statements import Statement, of_label
@@ -238,7 +238,7 @@ def _swapped(entries: list[dict], seed: int) -> dict[str, str]:
 def load(question_file: str | Path) -> list[dict]:
     """Reads the entries of a question file that `questions` made, with their references. UserError: it cannot be read, or a
     line is not such an entry."""
-    file = Path(question_file).expanduser()
+    file = typed_paths.expand(question_file)
     entries = []
     for number, entry in read_jsonl(file):
         if not isinstance(entry, dict) or {"id", "image", "question", "dataset", "kind", "subject", "reference"} - set(entry):

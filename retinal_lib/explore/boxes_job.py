@@ -1,6 +1,5 @@
 """Boxes for every lesion of a dataset: the job that writes boxes.json, and its result on contact sheets."""
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from retinal_lib.explore.mask_summary import MaskTask, TypeSums, summarise
 from retinal_lib.explore.overlay import Overlay
 from retinal_lib.files import atomic_write, json_line
 from retinal_lib.images import DRAWN
+from retinal_lib.parsing import json_value
 from retinal_lib.run import earlier_run
 from retinal_lib.run.dataset_job import DatasetJob
 
@@ -179,7 +179,7 @@ class BoxJob(DatasetJob):
         """UserError: the file holds the boxes of images that this job leaves out."""
         if file.is_file():
             with file.open(encoding="utf-8") as lines:  # a line for each image; whole, the file may not fit into memory
-                held = [json.loads(found[1]) for line in lines if (found := _IMAGE.match(line))]
+                held = [json_value(found[1].encode()) for line in lines if (found := _IMAGE.match(line))]
             chosen = {self.data.image(name).export_name for name in self.images}
             earlier_run.check(file, {}, self.data, self.drawn, held, chosen, "image")
 

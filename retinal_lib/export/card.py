@@ -1,12 +1,12 @@
 """A dataset card in Hugging Face's format, made from a run's manifest, to decide by whether to train on the run."""
 
-import csv
 from collections import Counter
 from pathlib import Path
 
 import yaml
 
 from retinal_lib import display, drawing
+from retinal_lib.dataset import splits
 from retinal_lib.dataset.splits import FILE as SPLITS
 from retinal_lib.files import atomic_write
 from retinal_lib.run import run_files
@@ -61,12 +61,10 @@ def _head(title: str, manifest: dict) -> str:
 
 
 def _splits(path: Path) -> str:
-    """The number of images in each split; "" if the run has no splits."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            counts = Counter(row["split"] for row in csv.DictReader(file))
-    except OSError:
+    """The number of images in each split; "" if the run has no splits. UserError: splits.csv cannot be read."""
+    if not path.exists():
         return ""
+    counts = Counter(row.split for row in splits.read(path))
     return ", ".join(f"{number} {split}" for split, number in sorted(counts.items()))
 
 

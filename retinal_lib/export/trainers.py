@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from retinal_lib import conversation, paths, training_text
+from retinal_lib import conversation, paths, training_text, typed_paths
 from retinal_lib.conversation import Conversation
 from retinal_lib.dataset import splits
 from retinal_lib.display import count
@@ -77,10 +77,10 @@ def export(
     for what, (value, known) in {"form": (form, FORMS), **choices}.items():
         if value not in known and (value is not None or what == "form"):
             raise unknown(what, str(value), known)
-    folders = [paths.resolve(folder) for folder in folders]
+    folders = [typed_paths.resolve(folder) for folder in folders]
     if out is None and len(folders) > 1:
         raise UserError(f"{count(len(folders), 'run')} are exported into one folder; name it with --out <folder>")
-    target = paths.resolve(out) if out else folders[0] / "exports" / form
+    target = typed_paths.resolve(out) if out else folders[0] / "exports" / form
     runs = _runs(folders, reviewed)
     sources = _sources(runs)
     split_of_id = _split_of_id(folders, splits_file)
@@ -175,7 +175,7 @@ def _with_pictures(
     """The entries of all runs with the paths of their images as exported, and sentences on the pictures."""
     if images is None and pictures is None:
         return [entry for entries in runs.values() for entry in entries], []
-    root = paths.resolve(images) if images else None
+    root = typed_paths.resolve(images) if images else None
     found = {}
     for folder, entries in ((folder, entries) for folder, entries in runs.items() if entries):
         files = placing.find(folder, (entry.image for entry in entries), root)
@@ -191,7 +191,7 @@ def _with_pictures(
 def _split_of_id(folders: list[Path], splits_file: str | Path | None) -> dict[str, str] | None:
     """Id -> split; None if no run has splits. UserError: only some runs have splits."""
     if splits_file is not None:
-        return {row.id: row.split for row in splits.read(paths.resolve(splits_file))}
+        return {row.id: row.split for row in splits.read(typed_paths.resolve(splits_file))}
     if not any((folder / splits.FILE).is_file() for folder in folders):
         return None
     rows = splits.read(folders[0] / splits.FILE) if len(folders) == 1 else splits.combine_runs(folders)

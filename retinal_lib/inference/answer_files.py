@@ -8,16 +8,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ValidationError
 
-from retinal_lib import display, paths
+from retinal_lib import display, paths, typed_paths
 from retinal_lib.dataset.image_files import natural
 from retinal_lib.display import FullTable, count
-from retinal_lib.errors import UserError
-from retinal_lib.files import atomic_write, file_sha256, json_line, read_jsonl, sha256, why_unusable
+from retinal_lib.errors import UserError, from_validation
+from retinal_lib.files import atomic_write, file_sha256, json_line, read_bytes, read_json, read_jsonl, sha256, why_unusable
 from retinal_lib.inference.batching import Answerer, ImageQuestions, Options, answer_in_batches
 from retinal_lib.inference.question_files import Entry
 
 _WAIT = 60  # seconds to wait while another process writes
+
+
+class _Pair(BaseModel, coerce_numbers_to_str=True):
+    question: str = ""
+    answer: str
+
+
+class _Row(BaseModel, coerce_numbers_to_str=True):
+    """A row of an answers file; other keys may stand beside these."""
+
+    id: str
+    image: str = ""
+    qa_pairs: list[_Pair]
+    key: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,7 +65,7 @@ class AnswerFile:
         columns: dict[str, list[str]] = {"image": [], "question": [], "answer": []}
         for row in self.rows:
             for pair in row["qa_pairs"] or [{"question": "", "answer": f"error: {row['error']}"}]:
-                for name, value in (("image", row["image"]), *pair.items()):
+                for name, value in (("image", row["image"]), ("question", pair["question"]), ("answer", pair["answer"])):
                     columns[name].append(value)
         return FullTable(columns)
 
@@ -78,7 +94,7 @@ def answer(
     calls stay, also where several processes write at once. An entry that cannot be asked has an `error` and no pairs, and is
     asked again in the next run. UserError: the file holds answers of another model or of other options.
     """
-    chosen, file = Options.of(**options), Path(file).expanduser()
+    chosen, file = Options.of(**options), typed_paths.expand(file)
     settings = _settings(model, chosen)
     _claim(file, settings)
     keys, unreadable = _keys(entries, settings)
@@ -140,7 +156,7 @@ def _claim(file: Path, settings: str) -> None:
     """Notes beside the file whose answers it holds. UserError: they are of another model or of other options."""
     options = file.with_name(f"{file.name}.options")
     with _locked(file):
-        before = options.read_text(encoding="utf-8") if file.is_file() and options.is_file() else settings
+        before = read_bytes(options).decode(errors="replace") if file.is_file() and options.is_file() else settings
         if before != settings:
             raise UserError(
                 f"{paths.display_path(file)} holds answers of other settings ({before.strip()}); "
@@ -153,8 +169,17 @@ def _claim(file: Path, settings: str) -> None:
 def remove(file: Path, model: Answerer) -> None:
     """Removes an answers file of this model; one of another model, or of which no settings are known, stays."""
     options = file.with_name(f"{file.name}.options")
-    if options.is_file() and json.loads(options.read_text(encoding="utf-8")).get("model") == model.identity:
+    if options.is_file() and _of_options(options).get("model") == model.identity:
         file.unlink(missing_ok=True)
+
+
+def _of_options(file: Path) -> dict:
+    """What stands in the file of options, as `_settings` writes it; nothing where it is damaged."""
+    try:
+        content = read_json(file)
+    except UserError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _append(file: Path, row: dict) -> None:
@@ -184,14 +209,14 @@ def _settings(model: Answerer, chosen: Options) -> str:
 def load(file: str | Path) -> list[dict]:
     """Reads the rows of an answers file in natural order of their ids; an error counts until its entry is answered, and a torn
     last line is skipped. UserError: a line is not such a row."""
-    file = Path(file).expanduser()
+    file = typed_paths.expand(file)
     answered: dict[tuple[str, str], dict] = {}
     failed: dict[str, dict] = {}
     for number, row in read_jsonl(file, torn_end=True):
         try:
-            row = row | {"id": str(row["id"]), "qa_pairs": list(row["qa_pairs"])}
-        except (KeyError, TypeError) as error:
-            raise UserError(f"{file}, line {number}: expected an object with id, image and qa_pairs") from error
+            row = row | _Row.model_validate(row).model_dump(exclude_unset=True)
+        except ValidationError as error:
+            raise from_validation(error, f"{file}, line {number}") from error
         if "error" in row:
             failed[row["id"]] = row
         else:

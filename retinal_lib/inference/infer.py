@@ -222,6 +222,6 @@ def _terms(given: InferParameters, entries: Sequence[Entry], image: Path) -> set
     terms = {term for entry in entries for term in terms_of_picture(entry.image, entry.dataset or entry.image.split("/")[0])}
     if given.image_file is not None:
         terms |= terms_of_picture(image.name)
-    if given.question_file is not None and (manifest := given.question_file.parent / "manifest.json").is_file():
-        terms.add(terms_of_run(manifest))
+    if given.question_file is not None and (manifest := given.question_file.parent / "manifest.json").exists():
+        terms |= terms_of_run(manifest)
     return terms

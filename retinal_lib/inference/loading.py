@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from retinal_lib import paths
+from retinal_lib import typed_paths
 from retinal_lib.errors import UserError
 from retinal_lib.inference.batching import Answerer
 from retinal_lib.inference.server_model import ServerModel
@@ -69,8 +69,8 @@ def _on_server(model_name: str | Path) -> str:
 
 def _resolve(model_name: str | Path) -> str | Path:
     """A folder as typed, or a hub id as it is."""
-    if Path(model_name).expanduser().is_dir() or str(model_name).count("/") != 1:
-        return paths.resolve(model_name)
+    if typed_paths.expand(model_name).is_dir() or str(model_name).count("/") != 1:
+        return typed_paths.resolve(model_name)
     return model_name
 
 

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from transformers import BitsAndBytesConfig, LlavaForConditionalGeneration
 from transformers.utils import logging
 
+from retinal_lib import typed_paths
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.files import sha256
@@ -241,5 +242,5 @@ def _key(image: Picture) -> object:
     """What tells an image from others: a file by its path and state, a Pillow image by itself."""
     if isinstance(image, Image.Image):
         return id(image)
-    path = Path(image).expanduser()
+    path = typed_paths.expand(image)
     return (str(path), path.stat().st_mtime_ns) if path.is_file() else (str(path), None)

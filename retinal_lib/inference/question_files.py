@@ -1,13 +1,14 @@
 """Question files: which questions are asked about which image, in the forms that such files come in."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from retinal_lib import typed_paths
 from retinal_lib.errors import UserError
-from retinal_lib.files import read_jsonl
+from retinal_lib.files import read_bytes, read_jsonl
 from retinal_lib.inference.llava.conversation_forms import DEFAULT_QUESTION, without_image_tokens
+from retinal_lib.parsing import Unreadable, json_value
 from retinal_lib.shown_text import identifies, keep_private
 
 _PERSON = ("user", "human")
@@ -53,8 +54,8 @@ def read(
     `image_folder`, by default beside the file.
     UserError: the file cannot be read, two entries have one id, or the chunk does not exist.
     """
-    file = Path(file).expanduser()
-    folder = Path(image_folder).expanduser() if image_folder else file.parent
+    file = typed_paths.expand(file)
+    folder = typed_paths.expand(image_folder) if image_folder else file.parent
     if not isinstance(num_chunks, int) or not isinstance(chunk_idx, int) or not 0 <= chunk_idx < num_chunks:
         raise UserError(f"chunk_idx {chunk_idx!r} of num_chunks {num_chunks!r}: expected a number from 0 to num_chunks - 1")
     default = question or DEFAULT_QUESTION
@@ -70,10 +71,8 @@ def read(
 
 def _load(file: Path) -> list[object]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"question_file {file} cannot be read ({error.strerror or error})") from error
-    except (ValueError, RecursionError):
+        content = json_value(read_bytes(file))
+    except Unreadable:
         return [entry for _, entry in read_jsonl(file)]
     if isinstance(content, dict):
         content = content["data"] if isinstance(content.get("data"), list) else [content]

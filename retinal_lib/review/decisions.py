@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from retinal_lib import paths
+from retinal_lib import paths, typed_paths
 from retinal_lib.conversation import IMAGE, problems
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
@@ -147,8 +147,8 @@ def merge(sources: Iterable[str | Path], target: str | Path) -> int:
     sources does not matter, and the target may be one of them. UserError: a source does not exist or has unreadable lines,
     or the target cannot be written."""
     merged: list[Decision] = []
-    target = paths.resolve(target)
-    for source in map(paths.resolve, sources):
+    target = typed_paths.resolve(target)
+    for source in map(typed_paths.resolve, sources):
         if not source.is_file():
             raise UserError(f"{paths.display_path(source)} does not exist; name a reviewer's {FILE}")
         decisions, unreadable = read(source)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
-from retinal_lib import check, paths
+from retinal_lib import check, paths, typed_paths
 from retinal_lib.conversation import Conversation, read
 from retinal_lib.errors import UserError
 from retinal_lib.review import decisions
@@ -43,7 +43,7 @@ class Fixes:
 
 def require_checked(folder: Path, files: Iterable[str | Path]) -> None:
     """Checks the fixes in reviewers' files on a run's conversations. UserError: as `Fixes.applied`."""
-    given = [decision for file in map(paths.resolve, files) if file.is_file() for decision in decisions.read(file)[0]]
+    given = [decision for file in map(typed_paths.resolve, files) if file.is_file() for decision in decisions.read(file)[0]]
     if not any(decision.what == "fix" for decision in given):
         return
     fixes = Fixes(folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from retinal_lib import conversation, paths
+from retinal_lib import conversation, paths, typed_paths
 from retinal_lib.dataset import page
 from retinal_lib.display import FullTable, are, count
 from retinal_lib.errors import UserError, unknown
@@ -49,8 +49,8 @@ class Review(ReviewSession):
         on_sample = run_settings.teacher == "offline" and published
         if "out_dir" not in parameters and on_sample and not (run_settings.folder / run_files.MANIFEST).is_file():
             Job.load(**parameters).run().require()
-        roots = {name: paths.resolve(parameters[name]) for name in ("data_root", "automorph_root") if name in parameters}
-        others = [paths.resolve(name.strip()) for name in also.split(",")] if also else []
+        roots = {name: typed_paths.resolve(parameters[name]) for name in ("data_root", "automorph_root") if name in parameters}
+        others = [typed_paths.resolve(name.strip()) for name in also.split(",")] if also else []
         runs = [FinishedRun(run_settings.folder, **roots)]
         runs += [FinishedRun(folder, number) for number, folder in enumerate(others, start=1)]
         return cls(runs, reviewer or _login(), run_settings.split, limit)

@@ -5,6 +5,8 @@ import filecmp
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from pydantic import BaseModel, ValidationError
+
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
@@ -12,9 +14,33 @@ from retinal_lib.files import NotJson, json_lines, sha256, would_replace
 from retinal_lib.run.run_files import MANIFEST, read_record
 
 
+class _Dataset(BaseModel):
+    drawn_sample: bool | None = None
+
+
+class _Settings(BaseModel):
+    dataset: str = ""
+    data_root: str | None = None
+
+
+class _Earlier(BaseModel):
+    """What is read of an earlier run's manifest, also of earlier versions."""
+
+    run: str = ""
+    teacher: str = ""
+    dataset: _Dataset | None = None
+    settings: _Settings | None = None
+    inputs: dict[str, str] | None = None
+
+
 def manifest(folder: Path) -> dict:
-    """Returns the manifest of the run that was last finished in a folder; empty without one."""
-    return record(folder / MANIFEST)
+    """Returns the manifest of the run that was last finished in a folder; empty without one, and where it is damaged."""
+    content = record(folder / MANIFEST)
+    try:
+        _Earlier.model_validate(content)
+    except ValidationError:
+        return {}
+    return content
 
 
 def ids(file: Path) -> frozenset[str]:
@@ -38,7 +64,7 @@ def record(file: Path) -> dict:
     """Returns the JSON object in a file, see `run_files.read_record`; empty where there is none."""
     try:
         return read_record(file)
-    except (OSError, ValueError):
+    except UserError:
         return {}
 
 

@@ -2,16 +2,20 @@
 incomplete file."""
 
 import json
-from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, ValidationError
 
 from retinal_lib import paths
 from retinal_lib.ask.vault import ImageState
-from retinal_lib.errors import UserError
-from retinal_lib.files import atomic_write, json_line
+from retinal_lib.conversation import TURNS
+from retinal_lib.errors import UserError, validation_text
+from retinal_lib.files import atomic_write, json_line, read_json
 from retinal_lib.shown_text import cleaned
 
+Count = Annotated[int, Field(ge=0, le=10**12)]
 MANIFEST = "manifest.json"
 PLACES = "places.json"
 _WHERE = ("dataset", "data_root", "automorph_root")  # settings that may name a place
@@ -69,19 +73,98 @@ class Files:
         return self._stack.__exit__(*error)
 
 
-def read_manifest(folder: Path, needs: Iterable[str] = ("dataset", "settings", "survey")) -> dict:
-    """Returns the manifest of the run that was last finished in a folder, which `needs` these keys. UserError: there is none,
-    it cannot be read, or it lacks one."""
-    try:
-        manifest = read_record(folder / MANIFEST)
-    except (OSError, ValueError) as error:
-        why = "" if isinstance(error, FileNotFoundError) else f" ({MANIFEST}: {error})"
+class _Source(BaseModel):
+    name: str
+    title: str
+    citation: str = ""
+    licence: str
+    may_send: Literal["yes", "no", "ask"]
+    terms: str = ""
+    drawn_sample: bool
+
+
+class _Finding(BaseModel):
+    kind: str
+    severity: str
+    conversations: int
+
+
+class _Checks(BaseModel):
+    version: int
+    before_repair: list[_Finding]
+    after_repair: list[_Finding]
+    repaired: int
+    rejected: int
+
+
+class _Repeated(BaseModel):
+    questions: float
+    answers: float
+
+
+class _Openings(BaseModel):
+    different: int
+    most_common: float = Field(alias="most common")
+
+
+class _Guess(BaseModel):
+    questions: int
+    most_common: str = Field(alias="most common answer")
+    share: float
+
+
+class _Run(BaseModel):
+    dataset: str
+    track: Literal[*TURNS]
+    data_root: str | None = None
+
+
+class _Survey(BaseModel):
+    turns: dict[str, Count]
+    repeated: _Repeated
+    distinct_n: dict[str, float]
+    openings: _Openings
+    claims: dict[str, Count]
+    sentences_without_fact: float
+    blind_guess: dict[str, _Guess]
+
+
+class _Reason(BaseModel):
+    state: str
+    reason: str
+    images: int
+
+
+class _Manifest(BaseModel):
+    """What others read of manifest.json; it holds more."""
+
+    run: str = Field(pattern=r"\S+ \S")
+    dataset: _Source
+    counts: dict[str, Count]
+    reasons: list[_Reason]
+    checks: _Checks
+    teacher_is: str
+    model: str | None
+    inputs: dict[str, str]
+    survey: _Survey
+    settings: _Run
+
+
+def read_manifest(folder: Path) -> dict:
+    """Returns the manifest of the run that was last finished in a folder. UserError: there is none, or it cannot be read."""
+    if not (folder / MANIFEST).exists():
         raise UserError(
-            f"{paths.display_path(folder)} holds no finished run{why}; name the folder of one, or make one with "
+            f"{paths.display_path(folder)} holds no finished run; name the folder of one, or make one with "
             "notebooks/generate.ipynb"
+        )
+    manifest = read_record(folder / MANIFEST)
+    try:
+        _Manifest.model_validate(manifest)
+    except ValidationError as error:
+        raise UserError(
+            f"{paths.display_path(folder / MANIFEST)} is damaged or of an earlier version ({validation_text(error)}); "
+            "run it again (nothing is asked twice)"
         ) from error
-    if not all(isinstance(manifest.get(key), dict) for key in needs):
-        raise UserError(f"{paths.display_path(folder)} was made by an earlier version; run it again (nothing is asked twice)")
     return manifest
 
 
@@ -118,18 +201,19 @@ def _is_place(name: str, value: str) -> bool:
 
 
 def read_record(file: Path) -> dict:
-    """Returns a JSON object as it was given to `write_record`, as far as PLACES is still there. OSError, ValueError: it cannot
-    be read, or is no object."""
-    content = json.loads(file.read_text(encoding="utf-8"))
+    """Returns a JSON object as it was given to `write_record`, as far as PLACES is still there. UserError: it cannot be
+    read, or is no object."""
+    content = read_json(file)
     if not isinstance(content, dict):
-        raise ValueError("not an object")
+        raise UserError(f"{file}: found {type(content).__name__}; expected an object")
     settings, places = content.get("settings"), file.with_name(PLACES)
     if isinstance(settings, dict):
-        here = json.loads(places.read_text(encoding="utf-8")) if places.is_file() else {}
-        inside = {name: value for name in _WHERE if (value := settings.get(name)) and _is_place(name, value)}
+        here = read_json(places) if places.exists() else {}
+        named = {name: value for name in _WHERE if isinstance(value := settings.get(name), str) and value}
+        inside = {name: value for name, value in named.items() if _is_place(name, value)}
         settings |= {name: str(paths.root() / value) for name, value in inside.items()}
         # a place belongs to these settings where people read the same of it
-        settings |= {name: value for name, value in here.items() if cleaned(value) == settings.get(name)}
+        settings |= {name: value for name, value in dict(here).items() if cleaned(value) == settings.get(name)}
     return content
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from retinal_lib import paths
+from retinal_lib import typed_paths
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.image_files import natural
 from retinal_lib.dataset.tables import image_key
 from retinal_lib.display import are, count
 from retinal_lib.errors import UserError, unknown
+from retinal_lib.files import read_bytes
 
 _LONGEST_CONDITION = 1_000  # characters
 _COMPARISONS: dict[type[ast.cmpop], Callable[[object, object], bool]] = {
@@ -47,7 +48,10 @@ def images(data: BaseDescription, subset: str | None, start: int, limit: int | N
 
 
 def _list_file(subset: str) -> Path | None:
-    path = paths.resolve(subset) if "\n" not in subset and len(subset) < 250 else Path("none/such")
+    try:
+        path = typed_paths.resolve(subset)
+    except UserError:  # no file can have this name
+        return None
     if path.is_file():
         return path
     if path.suffix.casefold() in (".txt", ".csv", ".lst"):
@@ -57,8 +61,8 @@ def _list_file(subset: str) -> Path | None:
 
 def _listed(data: BaseDescription, path: Path, names: list[str]) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_bytes(path).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a readable list of image names ({error})") from error
     by_key: dict[str, list[str]] = {}
     for name in names:

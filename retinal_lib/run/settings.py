@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from retinal_lib import paths
+from retinal_lib import paths, typed_paths
 from retinal_lib.ask.limits import BatchSettings
 from retinal_lib.dataset import page
 from retinal_lib.errors import UserError, from_validation, unknown, validation_text
-from retinal_lib.parameters import Number, Whole
+from retinal_lib.files import read_yaml
+from retinal_lib.parameters import Number, Whole, check_texts
 
 STYLES: dict[str, tuple[str, ...]] = {"instruction": (), "alignment": ("caption", "consult")}
 PATHS = ("data_root", "automorph_root", "results", "out_dir")
@@ -99,15 +99,16 @@ def load(**parameters: object) -> Settings:
         if name not in NOTEBOOK:
             raise unknown("parameter", name, NOTEBOOK)
     passed = {name: value for name, value in parameters.items() if value is not None}
+    check_texts(passed)
     if not isinstance(passed.get("dataset"), str):
         raise UserError(f"dataset must be named, such as -p dataset ODIR; known: {', '.join(page.names())}")
     if page.is_own(passed["dataset"]):
-        passed["dataset"] = str(paths.resolve(passed["dataset"]))
+        passed["dataset"] = str(typed_paths.resolve(passed["dataset"]))
     file = params_file(dataset_name(passed["dataset"]))
     from_file = _from_file(file)
     for name in PATHS:
         if isinstance(passed.get(name), str | Path):
-            passed[name] = paths.resolve(passed[name])
+            passed[name] = typed_paths.resolve(passed[name])
     settings = _valid(from_file, passed, file)
     _check(settings)
     if settings.track == "alignment" and settings.style is None:
@@ -138,12 +139,9 @@ def params_file(name: str) -> Path:
 
 
 def _from_file(file: Path) -> dict[str, object]:
-    if not file.is_file():
+    if not file.exists():
         return {}
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{paths.display_path(file)}: not readable as YAML ({' '.join(str(error).split())})") from error
+    content = read_yaml(file, "YAML") or {}
     if not isinstance(content, dict):
         raise UserError(f"{paths.display_path(file)}: expected settings such as 'data_root: /data/ODIR-5K', one in a line")
     known = [name for name in Settings.model_fields if name != "dataset"]
@@ -152,7 +150,7 @@ def _from_file(file: Path) -> dict[str, object]:
             raise UserError(f"{paths.display_path(file)}: {unknown('setting', name, known)}")
     for name in PATHS:
         if isinstance(content.get(name), str):  # relative to the project, wherever the command is typed
-            content[name] = (paths.root() / Path(content[name]).expanduser()).absolute()
+            content[name] = (paths.root() / typed_paths.expand(content[name])).absolute()
     return {name: value for name, value in content.items() if value is not None}
 
 

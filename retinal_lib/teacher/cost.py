@@ -9,11 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from retinal_lib import paths
-from retinal_lib.errors import UserError, from_validation
+from retinal_lib.errors import from_validation
+from retinal_lib.files import read_yaml
 
 # words, groups of three digits as tokenizers cut numbers, and punctuation
 _PIECE = re.compile(r"[^\W\d_]+|\d{1,3}|[^\w\s]|_")
@@ -129,12 +129,10 @@ def prices_date() -> str:
 
 def _read() -> _File:
     file = prices_file()
-    if not file.is_file():
+    if not file.exists():
         return _File(as_of=datetime.date.min, servers={})
     try:
-        return _File(**yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
-        raise UserError(f"{paths.display_path(file)}: not readable as prices ({' '.join(str(error).split())})") from error
+        return _File.model_validate(read_yaml(file, "prices"))
     except ValidationError as error:
         raise from_validation(error, paths.display_path(file)) from error
 

@@ -1,6 +1,5 @@
 """Where requests go, and which data may go there: the one gate that everything passes that leaves this machine."""
 
-import json
 import os
 import re
 import socket
@@ -11,9 +10,12 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from pydantic import TypeAdapter, ValidationError
+
 from retinal_lib.dataset import page
 from retinal_lib.dataset.page import Page
 from retinal_lib.errors import UserError
+from retinal_lib.files import read_json
 
 DEFAULT_SERVER = "https://api.openai.com/v1"
 _EXAMPLE = "expected an address such as http://localhost:8000/v1"
@@ -63,7 +65,7 @@ def permission(terms: Iterable[Terms], accepted: bool, into_files: bool = False)
                 f"request files of {name} contain facts about its images {about}; if you send them only to machines where this "
                 "data may be, pass -p terms_accepted True"
             )
-        if each.may_send == "ask" and not accepted and not is_loopback(to):
+        if each.may_send != "yes" and not accepted and not is_loopback(to):
             raise UserError(
                 f"{name} may be sent to a remote server only with permission {about}; if you have it, pass -p terms_accepted "
                 "True"
@@ -95,12 +97,15 @@ def terms_of_picture(name: str, dataset: str = "") -> set[Terms]:
     return {_terms(each) for each in stated} | {_terms(each, _LIKE) for each in like} | (set() if known else {UNKNOWN})
 
 
-def terms_of_run(manifest: Path) -> Terms:
-    """Returns the terms of the dataset of a run, as its manifest.json states them. UserError: the file states none."""
+def terms_of_run(manifest: Path) -> set[Terms]:
+    """Returns the terms of the dataset of a run: as its manifest.json states them, and those of a published dataset of that
+    name. UserError: the file states none."""
     try:
-        of = json.loads(manifest.read_text(encoding="utf-8"))["dataset"]
-        return Terms(of["name"], of["may_send"], of["licence"], of.get("terms") or f"as {manifest} states")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        of = read_json(manifest)["dataset"]
+        stated = (of["name"], of["may_send"], of["licence"], of.get("terms") or f"as {manifest} states")
+        terms = TypeAdapter(Terms).validate_python(stated)
+        return {terms} | {_terms(each) for each in published(terms.name)}
+    except (UserError, KeyError, TypeError, AttributeError, ValidationError) as error:
         raise UserError(
             f"{manifest} does not state the terms of its run's dataset ({error}); remove it, or make the run again"
         ) from error

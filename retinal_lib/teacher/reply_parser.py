@@ -142,7 +142,7 @@ def _documents(text: str) -> list[object]:
     while (more := _MORE_JSON.match(text, end)) is not None:
         try:
             value, end = decoder.raw_decode(text, more.end())
-        except json.JSONDecodeError as error:
+        except ValueError as error:  # or a number of thousands of digits
             if '"' in text[more.end() : more.end() + 40]:
                 raise Unparsable(f"the reply is not valid JSON ({error})") from error
             break  # a bracket in plain text

@@ -205,7 +205,7 @@ class Server:
             answer = completion.parse(response.text)
         except NoCompletion as error:
             raise _Unanswered(error, response.headers) from error
-        return ChatReply(self._without_key(answer.raw), response.headers.get("x-request-id", ""))
+        return ChatReply(self._without_key(answer.raw), self._without_key(response.headers.get("x-request-id", "")))
 
     async def get(self, path: str, patient: bool = False, **query: object) -> dict:
         """Returns the JSON object at a path; a bare list is put under `data`. RequestFailed, NotFound, RunStopped."""

@@ -12,9 +12,11 @@ from pathlib import Path, PurePath
 import torch
 from safetensors import SafetensorError, safe_open
 
+from retinal_lib import typed_paths
 from retinal_lib.display import Bar, count
 from retinal_lib.errors import UserError
-from retinal_lib.files import file_sha256, git_lfs_pointer
+from retinal_lib.files import file_sha256, git_lfs_pointer, read_bytes
+from retinal_lib.parsing import Unreadable, json_value
 
 _SMALL = ("*.json", "tokenizer.model", "*.jinja")
 _NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.(bin|safetensors)")
@@ -98,7 +100,7 @@ def find(model_name: str | Path, vision_tower: str | Path | None = None, mm_proj
     if missing := sorted(_LLAMA - set(config["text_config"] if converted else config)):
         raise UserError(f"{folder / 'config.json'} does not say {', '.join(missing)}")
     shards = find_shards(folder)
-    projector = Path(mm_projector).expanduser() if mm_projector else None
+    projector = typed_paths.expand(mm_projector) if mm_projector else None
     if projector is None and (folder / "mm_projector.bin").is_file():
         projector = folder / "mm_projector.bin"
     if projector is not None and not projector.is_file():
@@ -133,10 +135,8 @@ def read_config(folder: Path) -> dict:
 def read_json(file: Path) -> dict:
     """Reads a JSON file that holds an object. UserError: it cannot be read, or holds something else."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror or error})") from error
-    except (ValueError, RecursionError) as error:
+        content = json_value(read_bytes(file))
+    except Unreadable as error:
         raise UserError(f"{file} is not readable as JSON ({git_lfs_pointer(file) or error})") from error
     if not isinstance(content, dict):
         raise UserError(f"{file}: found {type(content).__name__}; expected an object")
@@ -199,7 +199,7 @@ def _find_tower(name: str | Path | None, folder: Path) -> Path:
     if not name:
         raise UserError(f"{folder / 'config.json'} names no vision tower; give vision_tower, a CLIP model's folder or hub id")
     near = [folder / name, folder.parent / name, folder / Path(name).name, folder.parent / Path(name).name]
-    for candidate in (Path(name).expanduser(), *near):
+    for candidate in (typed_paths.expand(name), *near):
         if (candidate / "config.json").is_file():
             return candidate
     if Path(name).is_absolute() or str(name).count("/") != 1:
@@ -212,7 +212,7 @@ def _find_tower(name: str | Path | None, folder: Path) -> Path:
 
 def _local_folder(name: str | Path, what: str) -> Path:
     """The folder of that name, or the hub's files, downloaded. UserError: there is neither, or no disk space."""
-    folder = Path(name).expanduser()
+    folder = typed_paths.expand(name)
     if folder.is_dir():
         return folder.absolute()
     if folder.is_absolute() or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import LlavaConfig
 
+from retinal_lib import typed_paths
 from retinal_lib.errors import UserError
 from retinal_lib.files import file_sha256
 from retinal_lib.inference.llava import conversation_forms, weights
@@ -98,7 +99,7 @@ def convert(
     ...     (out / "config.json").is_file()
     True
     """
-    out = Path(out).expanduser().absolute()
+    out = typed_paths.expand(out).absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not empty; convert writes into a new folder")
     checkpoint = find(model_name, vision_tower, mm_projector)

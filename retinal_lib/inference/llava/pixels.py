@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from retinal_lib import typed_paths
 from retinal_lib.errors import UserError
 from retinal_lib.images import open_image
 from retinal_lib.inference.llava.checkpoint import read_json
@@ -80,7 +81,7 @@ def load_image(image: str | Path | Image.Image) -> Image.Image:
     """Reads an image file as it is stored. UserError: the file is not there, is no image, or has too many pixels."""
     if isinstance(image, Image.Image):
         return image
-    with open_image(Path(image).expanduser()) as file:
+    with open_image(typed_paths.expand(image)) as file:
         file.load()
         return file.copy()
 

@@ -1,0 +1,109 @@
+"""JSON and YAML that people and other programs wrote, read with limits and as data alone."""
+
+import itertools
+import json
+import re
+
+import yaml
+
+_DEEPEST = 60  # lists and mappings within one another; Python reads more, and then cannot write it again
+_MOST_BYTES = 1_000_000  # of YAML: a page has a hundredth of that, and the reader is slow
+_MOST_PARTS = 100_000  # lists and mappings on one level of YAML, whose references multiply them
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # half of a character outside the basic plane, as JSON escapes it
+# what PyYAML raises for a value that its tag does not allow, such as `!!bool maybe` or the date 2024-99-99
+YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
+
+
+class Unreadable(ValueError):
+    """Raised for a text that cannot be read; the message says why, and `line` where, counted from 1 (0: not known)."""
+
+    def __init__(self, why: str, line: int = 0):
+        super().__init__(why)
+        self.line = line
+
+
+_TOO_DEEP = f"lists or objects nested more than {_DEEPEST} deep"
+
+
+def json_value(raw: bytes) -> object:
+    """Returns the value of a text of JSON in UTF-8. Unreadable: it is none, nested too deeply, or holds half a character."""
+    try:
+        text = raw.decode("utf-8-sig")
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise Unreadable(f"not JSON ({error.msg} at column {error.colno})", error.lineno) from error
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise Unreadable(f"not text in UTF-8 ({error.reason} at byte {error.start + 1})", line) from error
+    except RecursionError as error:
+        raise Unreadable(_TOO_DEEP) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise Unreadable(f"not JSON ({error})") from error
+    if text.count("[") + text.count("{") > _DEEPEST:
+        _check_depth(value)
+    if _HALF.search(text):
+        _check_writable(value)
+    return value
+
+
+def yaml_value(raw: bytes) -> object:
+    """Returns the value of a text of YAML in UTF-8; tags make plain values only. Unreadable: it is none, has more than a
+    megabyte, is nested too deeply, names a key twice, or holds half a character."""
+    try:
+        if len(raw) > _MOST_BYTES:
+            raise Unreadable(f"it has {len(raw):,} bytes, more than {_MOST_BYTES:,}")
+        text = raw.decode("utf-8-sig")
+        value = yaml.load(text, Loader=_Loader)  # a safe loader, with limits
+        _check_depth(value, _MOST_PARTS)
+        _check_writable(value)
+    except YAML_ERRORS as error:
+        raise Unreadable(" ".join(str(error).split())[:300] or type(error).__name__) from error
+    return value
+
+
+def _check_depth(value: object, most: int | None = None) -> None:
+    """Unreadable: a value is nested too deeply, or more than `most` of its parts are equally deep."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        held = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list))
+        nested = (part for part in itertools.chain.from_iterable(held) if isinstance(part, dict | list))
+        level = list(itertools.islice(nested, most))
+        if not level:
+            return
+        if len(level) == most:
+            raise Unreadable(f"its references make more than {most:,} parts")
+    raise Unreadable(_TOO_DEEP)
+
+
+def _check_writable(value: object) -> None:
+    """Unreadable: the value holds half a character, or a number of thousands of digits, which cannot be written again."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str, skipkeys=True).encode()
+    except UnicodeEncodeError as error:
+        raise Unreadable("it holds half a character (a surrogate such as \\ud800)") from error
+    except ValueError as error:
+        raise Unreadable(str(error)) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which also refuses deep nesting and keys that stand twice."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
+        """Counts how deeply nodes are nested. Unreadable: too deeply."""
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise Unreadable(_TOO_DEEP)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """Makes a mapping. Unreadable: a key stands twice."""
+        seen: set[str] = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise Unreadable(f"the key {key.value!r} stands twice, the second time in line {key.start_mark.line + 1}")
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+        return super().construct_mapping(node, deep)
