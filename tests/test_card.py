@@ -40,7 +40,7 @@ def test_a_broken_manifest_is_said_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"manifest.json, line 1: not JSON"):
         card.write_card(tmp_path)
     (tmp_path / "manifest.json").write_text('{"run": "ODIR instruction"}', encoding="utf-8")
-    with pytest.raises(UserError, match="of an earlier version .dataset: is missing.; run it again"):
+    with pytest.raises(UserError, match=r"of an earlier version .dataset: is missing.; run it again"):
         card.write_card(tmp_path)
 
 
