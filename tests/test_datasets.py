@@ -835,14 +835,19 @@ PLAUSIBLE = {
     "Fractal_dimension": 1.5, "Vessel_density": 0.083, "Average_width": 45.0, "Distance_tortuosity": 3.0,
     "Squared_curvature_tortuosity": 17.0, "Tortuosity_density": 0.72,
     "CRAE_Hubbard": 152.0, "CRAE_Knudtson": 148.0, "CRVE_Hubbard": 233.0, "CRVE_Knudtson": 228.0,
-    "AVR_Hubbard": 0.652, "AVR_Knudtson": 0.649,
 }  # fmt: skip
+OF_WHOLE = {"": 1.0, "_zone_c": 0.5, "_zone_b": 0.2}  # a part of the vessels covers less than the whole
 
 
 def plausible(column: str) -> float:
     """The value of a column: no two columns share one, so that an exchange would show."""
+    if column.startswith("AVR"):
+        return round(plausible(column.replace("AVR", "CRAE")) / plausible(column.replace("AVR", "CRVE")), 6)
     bare = re.sub(r"^(Artery_|Vein_)|_zone_[bc]$", "", column)
-    return round(PLAUSIBLE[bare] * (1 + 0.0013 * COLUMNS.index(column)), 6)
+    value = PLAUSIBLE[bare] * (1 + 0.0013 * COLUMNS.index(column))
+    if bare == "Vessel_density":
+        value *= OF_WHOLE[re.sub(r".*?(_zone_[bc])?$", r"\1", column)] * (1 if column.startswith(bare) else 0.5)
+    return round(value, 6)
 
 
 def measured(**changed: object) -> dict[str, object]:
@@ -865,9 +870,9 @@ def results(
     return root
 
 
-def uk(root: Path, *eyes: str) -> BaseDescription:
+def uk(root: Path, *eyes: str, **page_says: object) -> BaseDescription:
     pictures(root, *(f"{eye}.png" for eye in eyes))
-    return load_dataset("UK", root)
+    return BaseDescription(root, dataset=page.get("UK").model_copy(update=page_says))
 
 
 EYE = "1234567_21015_0_0"
@@ -879,9 +884,24 @@ def vessels(dataset: BaseDescription, eye: str = EYE) -> dict[str, object]:
     return {fact.name: fact.value for fact in dataset.describe(f"{eye}.png").about("vascular")}
 
 
-def test_all_72_measurements_are_told_with_unit_and_zone(tmp_path: Path) -> None:
+UNRELIABLE = {f.column for f in measurements.features() if f.reliability == "unreliable"}
+RELIABLE = {column: plausible(column) for column in COLUMNS if column not in UNRELIABLE}
+
+
+def test_tortuosity_is_told_only_where_it_is_asked_for(tmp_path: Path) -> None:
     results(tmp_path / "Results", {f"{EYE}.png": measured()})
     dataset = uk(tmp_path, EYE)
+    assert len(UNRELIABLE) == 27 and all("ortuosity" in column for column in UNRELIABLE)
+    assert vessels(dataset) == RELIABLE and not re.search("tortuos|curvature", said(dataset, f"{EYE}.png"))
+    (note,) = (note for note in dataset.notes if "AutoMorph's tortuosity" in note)
+    assert "27 columns" in note and "issue 18" in note and "9a953e5" in note and "tell: [tortuosity]" in note
+    told = uk(tmp_path, EYE, tell=["tortuosity"])
+    assert vessels(told) == measured() and not any("AutoMorph's tortuosity" in note for note in told.notes)
+
+
+def test_all_72_measurements_are_told_with_unit_and_zone(tmp_path: Path) -> None:
+    results(tmp_path / "Results", {f"{EYE}.png": measured()})
+    dataset = uk(tmp_path, EYE, tell=["tortuosity"])
     assert vessels(dataset) == measured()
     text = said(dataset, f"{EYE}.png")
     assert "the vertical diameter of the optic disc is 1800 µm" in text
@@ -949,7 +969,7 @@ def test_a_quality_that_is_none_is_left_out_with_its_row(tmp_path: Path) -> None
         ({"Vessel_density": ""}, {"Vessel_density"}),
         ({"Fractal_dimension": 2.0}, {"Fractal_dimension"}),
         ({"Fractal_dimension": "1.5x"}, {"Fractal_dimension"}),
-        ({"CDR_vertical": 1.0}, {"CDR_vertical"}),
+        ({"CDR_vertical": 1.0}, {"CDR_vertical", "Disc_height", "Cup_height"}),
         ({"Distance_tortuosity": 0}, {"Distance_tortuosity", "Tortuosity_density"}),
         ({"Tortuosity_density": 0}, set()),
         (
@@ -962,16 +982,16 @@ def test_a_quality_that_is_none_is_left_out_with_its_row(tmp_path: Path) -> None
         ),
         ({"CRAE_Knudtson_zone_c": "", "AVR_Knudtson_zone_c": -0.01}, {"CRAE_Knudtson_zone_c", "AVR_Knudtson_zone_c"}),
         ({"CRVE_Knudtson_zone_c": -1, "AVR_Knudtson_zone_c": 0.65}, {"CRVE_Knudtson_zone_c", "AVR_Knudtson_zone_c"}),
-        ({"AVR_Knudtson_zone_b": 1.0}, set()),
+        ({"AVR_Knudtson_zone_b": 1.0}, {f"{name}_Knudtson_zone_b" for name in ("CRAE", "CRVE", "AVR")}),
         ({"Artery_Vessel_density_zone_b": 0.0004}, set()),
-        ({"Disc_height": -1, "Cup_height": 700}, {"Disc_height", "Cup_height"}),
+        ({"Disc_width": -1, "Cup_width": 700}, {"Disc_width", "Cup_width"}),
         ({"Average_width": "inf"}, {"Average_width"}),
     ],
 )  # fmt: skip
 def test_failures_are_left_out_each_by_its_own_rule_and_nothing_else_is(tmp_path: Path, changed: dict, gone: set) -> None:
     measures = {EYE: measured(**changed)} | {f"123456{n}_21016_0_0": measured() for n in range(4)}
     results(tmp_path / "Results", measures)
-    assert set(COLUMNS) - set(vessels(uk(tmp_path, EYE))) == gone
+    assert set(COLUMNS) - set(vessels(uk(tmp_path, EYE, tell=["tortuosity"]))) == gone
 
 
 LENGTHS = {f.column for f in measurements.features() if f.unit == "µm"}
@@ -983,8 +1003,8 @@ def test_lengths_of_an_unknown_unit_are_not_told_but_ratios_without_unit_are(tmp
     values = {c: v * factor if c in LENGTHS else v for c, v in measured().items()}
     results(tmp_path / "Results", {EYE: values})
     dataset = uk(tmp_path, EYE)
-    assert set(COLUMNS) - set(vessels(dataset)) == LENGTHS | HUBBARD, f"Hubbard's formula holds in µm alone; {unit}"
-    assert any("unit could not be confirmed" in note for note in dataset.notes)
+    assert set(RELIABLE) - set(vessels(dataset)) == LENGTHS | HUBBARD, f"Hubbard's formula holds in µm alone; {unit}"
+    assert any("23 values of 1 image not told: no scale is stated" in note for note in dataset.notes)
 
 
 def test_a_ratio_of_failed_lengths_is_not_told_even_where_their_unit_is_unknown(tmp_path: Path) -> None:
@@ -994,17 +1014,82 @@ def test_a_ratio_of_failed_lengths_is_not_told_even_where_their_unit_is_unknown(
     assert "AVR_Knudtson_zone_b" not in found and "AVR_Knudtson_zone_c" in found
 
 
-def test_without_any_disc_the_calibres_tell_the_unit(tmp_path: Path) -> None:
-    blind = {
-        "Disc_height": "",
-        "Disc_width": "",
-        "Cup_height": "",
-        "Cup_width": "",
-        "CDR_vertical": "",
-        "CDR_horizontal": "",
-    }
-    results(tmp_path / "Results", {EYE: measured(**blind)})
-    assert vessels(uk(tmp_path, EYE))["CRAE_Knudtson_zone_b"] == plausible("CRAE_Knudtson_zone_b")
+SCALE_FILE = "resolution_information.csv"
+LARGE = {"Disc_height": 2700, "Cup_height": 1050, "CDR_vertical": 0.389}
+
+
+def test_the_scale_is_judged_by_the_image_and_not_by_the_folder(tmp_path: Path) -> None:
+    blind = dict.fromkeys((c for c in COLUMNS if c.startswith(("Disc", "Cup", "CDR"))), "")
+    results(tmp_path / "Results", {EYES[0]: measured(), EYES[1]: measured(**LARGE), EYES[2]: measured(**blind)})
+    dataset = uk(tmp_path, *EYES[:3])
+    assert vessels(dataset, EYES[0]) == RELIABLE
+    for eye in EYES[1:3]:
+        assert not LENGTHS & set(vessels(dataset, eye)) and "AVR_Knudtson_zone_b" in vessels(dataset, eye)
+    assert "CDR_vertical" in vessels(dataset, EYES[1])
+    (note,) = (note for note in dataset.notes if "no scale is stated" in note)
+    assert "of 2 images" in note
+
+
+@pytest.mark.parametrize(
+    ("file", "page_says", "told"),
+    [
+        ("0.0061", {}, True),
+        ("0.008", {}, False),  # what AutoMorph's own script writes for every image
+        ("", {"microns_per_pixel": 6.1}, True),
+        ("0.0061", {"microns_per_pixel": 6.1}, True),
+        ("0.008", {"microns_per_pixel": 8}, True),
+        ("0.0061", {"microns_per_pixel": 9}, False),
+    ],
+)
+@pytest.mark.parametrize("place", ["Results", ""])
+def test_lengths_are_told_where_a_scale_is_stated(tmp_path: Path, file: str, page_says: dict, told: bool, place: str) -> None:
+    results(tmp_path / "Results", {EYE: measured(**LARGE)})
+    if file:
+        rows(tmp_path / place / SCALE_FILE, "fundus,res", f"{EYE}.png,{file}")
+    dataset = uk(tmp_path, EYE, **page_says)
+    assert (set(vessels(dataset)) >= LENGTHS) == told and bool(LENGTHS & set(vessels(dataset))) == told
+    assert any("different scales" in note for note in dataset.notes) == (page_says == {"microns_per_pixel": 9})
+
+
+def test_a_scale_file_states_the_scale_of_the_images_that_it_names(tmp_path: Path) -> None:
+    results(tmp_path / "Results", dict.fromkeys(EYES[:3], measured(**LARGE)))
+    lines = [f"{EYES[0]}.png,0.006", f"{EYES[1]}.png,0.006", f"{EYES[1]}.png,0.007"]
+    rows(tmp_path / SCALE_FILE, "fundus,res", *lines)
+    dataset = uk(tmp_path, *EYES[:3])
+    assert [bool(LENGTHS & set(vessels(dataset, eye))) for eye in EYES[:3]] == [True, False, False]
+
+
+DISC_VALUES = {
+    "vertical": {"Disc_height", "Cup_height", "CDR_vertical"},
+    "horizontal": {"Disc_width", "Cup_width", "CDR_horizontal"},
+}
+ZONES = {c for c in COLUMNS if "_zone_" in c}
+
+
+@pytest.mark.parametrize(
+    ("changed", "gone", "why"),
+    [
+        ({"Cup_height": 1900, "CDR_vertical": 0.4}, DISC_VALUES["vertical"], "cup is larger than the optic disc"),
+        ({"Cup_width": 1800, "CDR_horizontal": 1.05}, DISC_VALUES["horizontal"], "cup is larger than the optic disc"),
+        ({"CDR_vertical": 0.45}, DISC_VALUES["vertical"], "ratio is not cup over disc"),
+        ({"CDR_horizontal": 0.38}, set(), ""),  # rounded
+        ({"AVR_Knudtson_zone_c": 0.8}, {f"{n}_Knudtson_zone_c" for n in ("CRAE", "CRVE", "AVR")}, "not CRAE over CRVE"),
+        ({"AVR_Hubbard_zone_b": 0.5}, {f"{n}_Hubbard_zone_b" for n in ("CRAE", "CRVE", "AVR")}, "not CRAE over CRVE"),
+        ({"Artery_Vessel_density": 0.09}, {"Artery_Vessel_density", "Vessel_density"}, "a part of"),
+        ({"Vein_Vessel_density_zone_b": 0.02}, {"Vein_Vessel_density_zone_b", "Vessel_density_zone_b"}, "a part of"),
+        ({"Vessel_density_zone_b": 0.06}, {"Vessel_density_zone_b", "Vessel_density_zone_c"}, "a part of"),
+        ({c: plausible(c.replace("zone_b", "zone_c")) for c in ZONES if "_zone_b" in c}, ZONES, "zone B equals zone C"),
+        (dict.fromkeys(ZONES, -1) | {c: 1.0 for c in ZONES if c.startswith("AVR")}, ZONES, ""),  # failed, not equal
+    ],
+)  # fmt: skip
+def test_a_row_that_breaks_its_own_arithmetic_does_not_tell_the_values_concerned(
+    tmp_path: Path, changed: dict, gone: set, why: str
+) -> None:
+    results(tmp_path / "Results", {EYES[0]: measured(**changed), EYES[1]: measured()})
+    dataset = uk(tmp_path, *EYES[:2])
+    assert set(RELIABLE) - set(vessels(dataset, EYES[0])) == gone - UNRELIABLE and vessels(dataset, EYES[1]) == RELIABLE
+    notes = [note for note in dataset.notes if "not told" in note and "columns" not in note]
+    assert [f"of 1 image not told: {note.split(': ')[-1]}" in note and why in note for note in notes] == [True] * bool(why)
 
 
 def test_rows_of_disc_centred_images_are_told_too(tmp_path: Path) -> None:
@@ -1027,7 +1112,7 @@ def test_doubled_rows_count_once_where_equal_and_not_at_all_where_different(tmp_
     )]  # fmt: skip
     rows(tmp_path / "Results" / "M3" / "Macular_Features.csv", header, *lines)
     dataset = uk(tmp_path, *EYES[:2])
-    assert len(vessels(dataset, EYES[0])) == 72 and vessels(dataset, EYES[1]) == {}
+    assert len(vessels(dataset, EYES[0])) == 45 and vessels(dataset, EYES[1]) == {}
     assert any(f"measured '{EYES[1]}' twice with different values; they are left out" in note for note in dataset.notes)
 
 
@@ -1048,7 +1133,7 @@ def test_columns_are_found_in_any_case(tmp_path: Path) -> None:
     path = tmp_path / "Results" / "M3" / "Macular_Features.csv"
     header, *body = path.read_text().splitlines()
     rows(path, header.lower().replace("name", " name "), *body)
-    assert vessels(uk(tmp_path, EYE)) == measured()
+    assert vessels(uk(tmp_path, EYE)) == RELIABLE
 
 
 @pytest.mark.parametrize(
@@ -1093,7 +1178,7 @@ def test_older_tables_are_read_with_the_place_of_each_cell(tmp_path: Path) -> No
         rows(place / name, ",".join(["Name", *columns]), *[""] * n, *lines)
     dataset = uk(tmp_path, *EYES[:2])
     found = dataset.describe(f"{EYES[0]}.png").about("vascular")
-    assert {f.name: f.value for f in found} == {c: plausible(c) for c in COLUMNS if not c.endswith("_zone_c")}
+    assert {f.name: f.value for f in found} == {c: v for c, v in RELIABLE.items() if not c.endswith("_zone_c")}
     for fact in found:
         assert cell(fact.source.file, fact.source.row, fact.source.column) == str(plausible(fact.name))
 
@@ -1146,9 +1231,9 @@ def test_results_shared_by_splits_with_equal_names_are_told_of_neither(tmp_path:
     case = dataset.describe("train/IDRiD_001.jpg")
     assert case.about("vascular") == () and case.about("quality") == () and "run each split alone" in case.missing[-1]
     assert "quality" not in dataset.labels().columns, "nor is it offered for choosing images"
-    assert len(load_dataset("IDRiD", tmp_path, split="train").describe("IDRiD_001.jpg").about("vascular")) == 72
+    assert len(load_dataset("IDRiD", tmp_path, split="train").describe("IDRiD_001.jpg").about("vascular")) == 45
     results(tmp_path / "Results" / "train", {"IDRiD_001": measured()})
-    assert len(load_dataset("IDRiD", tmp_path).describe("train/IDRiD_001.jpg").about("vascular")) == 72
+    assert len(load_dataset("IDRiD", tmp_path).describe("train/IDRiD_001.jpg").about("vascular")) == 45
 
 
 def test_alignment_tells_no_vessels(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def measured_of(column: str, written: list[float]) -> Measurements:
     values = np.full((len(written), len(measurements.features())), np.nan)
     values[:, place] = written
     trusted = np.where((values > feature.low) & (values < feature.high), values, np.nan)
-    return Measurements(tuple(f"image {i}" for i in range(len(written))), values, trusted)
+    return Measurements(tuple(f"image {i}" for i in range(len(written))), values, trusted, np.zeros(values.shape, int))
 
 
 def test_outliers_are_the_implausible_and_the_far_ones() -> None:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -15,9 +16,9 @@ import pandas as pd
 from retinal_lib import paths
 from retinal_lib.dataset import tables
 from retinal_lib.dataset.lesions.boxes import CropInfo
-from retinal_lib.dataset.measurements import SPEC, _by_column, features
+from retinal_lib.dataset.measurements import REASONS, SPEC, Feature, _by_column, features, withhold
 from retinal_lib.dataset.tables import fold, image_key
-from retinal_lib.display import are
+from retinal_lib.display import are, count
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Fact, Source
 from retinal_lib.files import read_bytes
@@ -35,19 +36,26 @@ OLDER = tuple(
     for zone, suffix in (("", ""), ("Zone_B_", "_zone_b"), ("Zone_C_", "_zone_c"))
 ) + tuple((f"{folder}Disc_cup_results.csv", "") for folder in ("M3/", "M3/Macular_centred/", "M3/Disc_centred/"))
 CROPS = "M0/crop_info.csv"
+SCALES = "resolution_information.csv"  # fundus,res: mm per pixel of each picture, beside the Results folder
 # centre_w holds the row and centre_h the column of the field's centre: AutoMorph has the two names the wrong way round
 CROP_COLUMNS = ("centre_w", "centre_h", "radius")
 
 
 class AutoMorph:
-    """The tables under one `Results` folder; `notes` names those that are absent."""
+    """The tables under one `Results` folder; `notes` names those that are absent, and what is not told.
 
-    def __init__(self, root: Path):
+    `tell`: groups of unreliable measures that are told all the same; `microns_per_pixel`: the scale of the pictures that
+    AutoMorph was given, where it is stated."""
+
+    def __init__(self, root: Path, tell: Iterable[str] = (), microns_per_pixel: float | None = None):
         self.root, self.notes, self.inputs = root, [], {}
         self.clashing: set[str] = set()  # folded names of images with rows that contradict each other
+        self.tell, self.microns_per_pixel = frozenset(tell), microns_per_pixel
         self.qualities = self._quality(root / "M1" / "results_ensemble.csv")
-        # `written` as in the tables, `values` the trusted ones, NaN where there is none; float [rows, features]
-        self.rows, self.written, self.values, self.sources = self._measurements()
+        # `written` as in the tables, `values` the trusted ones, NaN where there is none; float [rows, features]; `reasons` why
+        # a value is withheld, as `withhold` returns it
+        self.rows, self.written, self.values, self.reasons, self.sources = self._measurements()
+        self._note_withheld()
         if not self.qualities:
             self.notes.append(f"no AutoMorph quality table ({paths.display_path(root / 'M1/results_ensemble.csv')})")
         if not self.rows:
@@ -123,7 +131,7 @@ class AutoMorph:
             del facts[key]
         return facts
 
-    def _measurements(self) -> tuple[dict[str, int], np.ndarray, np.ndarray, list[Sources]]:
+    def _measurements(self) -> tuple[dict[str, int], np.ndarray, np.ndarray, np.ndarray, list[Sources]]:
         names = [f.column for f in features()]
         keys, values, sources = self._final(names)
         if not values and (older := self._older(names)):
@@ -131,8 +139,51 @@ class AutoMorph:
             values = [np.array(rows, dtype=float).reshape(len(keys), len(names))]
         matrix = np.vstack(values) if values else np.empty((0, len(names)))
         written = matrix.copy()
-        self._blank_invalid(matrix, names)
-        return self._index(keys, matrix), written, matrix, sources
+        reasons = withhold(matrix, self._stated_scales(keys))
+        return self._index(keys, matrix), written, matrix, reasons, sources
+
+    def _stated_scales(self, keys: list[str]) -> np.ndarray:
+        """1 for each image whose scale is stated, -1 where two different ones are, else 0; int [images]."""
+        listed, page = self._scale_file(), self.microns_per_pixel
+        if page is None:
+            return np.array([int(key in listed) for key in keys], dtype=int)
+        differs = {key for key, microns in listed.items() if abs(microns / page - 1) > 0.01}
+        return np.array([-1 if key in differs else 1 for key in keys], dtype=int)
+
+    def _scale_file(self) -> dict[str, float]:
+        """Folded image stem -> µm per pixel, from AutoMorph's own file; what it holds by default states nothing."""
+        path = next((p for p in (self.root / SCALES, self.root.parent / SCALES) if p.is_file() and self._is_there(p)), None)
+        if path is None:
+            return {}
+        content = tables.read(path)
+        self.inputs[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+        scales: dict[str, set[float]] = defaultdict(set)
+        for name, cell in zip(content.column("fundus"), content.column("res"), strict=True):
+            if re.fullmatch(r"\d*\.?\d+(e-?\d+)?", cell.strip(), re.IGNORECASE) and float(cell) > 0:
+                scales[image_key(name)].add(float(cell))
+        values = {value for some in scales.values() for value in some}
+        if len(values) == 1 and values & set(SPEC["default_scales"]):
+            default = f"{values.pop():g} mm a pixel for every image, which is AutoMorph's default"
+            self.notes.append(f"{path.name} has {default}: this is not taken as a stated scale; microns_per_pixel states one")
+            return {}
+        return {key: 1000 * min(some) for key, some in scales.items() if len(some) == 1}
+
+    def _note_withheld(self) -> None:
+        """Notes each reason once, with its images and values."""
+        rows = sorted(self.rows.values())
+        for code, why in enumerate(REASONS, start=1):
+            cells = self.reasons[rows] == code
+            if number := int(cells.sum()):
+                images = count(int(cells.any(axis=1).sum()), "image")
+                self.notes.append(f"AutoMorph: {count(number, 'value')} of {images} not told: {why}")
+        for why in dict.fromkeys(f.why_not for f in features() if self._is_untold(f)):
+            columns = [i for i, f in enumerate(features()) if f.why_not == why]
+            if (self.written[rows][:, columns] > 0).any():
+                group = features()[columns[0]].group
+                self.notes.append(f"AutoMorph's {group} ({len(columns)} columns) is not told: {why}; tell: [{group}] tells it")
+
+    def _is_untold(self, feature: Feature) -> bool:
+        return feature.reliability == "unreliable" and feature.group not in self.tell
 
     def _final(self, names: list[str]) -> tuple[list[str], list[np.ndarray], list[Source]]:
         keys, values, sources = [], [], []
@@ -181,28 +232,6 @@ class AutoMorph:
         rows = [[row[n][0] if n in row else np.nan for n in names] for row in cells.values()]
         return [key for _, key in cells], rows, [{n: place for n, (_, place) in row.items()} for row in cells.values()]
 
-    def _blank_invalid(self, matrix: np.ndarray, names: list[str]) -> None:
-        """Sets to NaN what is a failure value, implausible, of unknown unit, or derived from such a value."""
-        column = {name: i for i, name in enumerate(names)}
-        lengths = [column[f.column] for f in features() if f.unit == "µm"]
-        measured = matrix > 0  # a ratio that needs no unit counts also where the unit of its two lengths is not known
-        evidence, trusted = _unit_evidence(matrix, column)
-        if len(matrix) and not trusted:
-            hubbard = [i for name, i in column.items() if name.startswith("AVR_Hubbard")]
-            matrix[:, lengths + hubbard] = np.nan
-            self.notes.append(
-                f"AutoMorph's lengths are left out: their unit could not be confirmed as µm ({evidence}); "
-                "check resolution_information.csv (mm per pixel)"
-            )
-        with np.errstate(invalid="ignore"):
-            for f in features():
-                values = matrix[:, column[f.column]]
-                values[~((values > f.low) & (values < f.high))] = np.nan
-            for f in features():
-                for parent in (column[name] for name in f.parents):
-                    known = measured[:, parent] if parent in lengths and not trusted else ~np.isnan(matrix[:, parent])
-                    matrix[~known, column[f.column]] = np.nan
-
     def _index(self, keys: list[str], matrix: np.ndarray) -> dict[str, int]:
         index: dict[str, int] = {}
         clashing = set()
@@ -241,7 +270,7 @@ class AutoMorph:
         sources = self.sources[row]
         facts = []
         for f, value in zip(features(), self.values[row].tolist(), strict=True):
-            if value == value:  # NaN is not a measurement
+            if value == value and not self._is_untold(f):  # NaN is not a measurement
                 source = sources[f.column] if isinstance(sources, dict) else sources._replace(column=f.column)
                 facts.append(Fact("vascular", f.column, value, f.unit, f.template % value, source, f.words))
         return facts
@@ -280,17 +309,6 @@ class ImageResults:
     def crop(self) -> CropInfo | None:
         """The crop of the picture; None where there is none. UserError: the file of crops cannot be read."""
         return self.tables.crops.get(self.key)
-
-
-def _unit_evidence(matrix: np.ndarray, column: dict[str, int]) -> tuple[str, bool]:
-    """The evidence for or against µm, and whether the lengths can be used."""
-    for name, (low, high) in SPEC["micrometres"].items():
-        values = matrix[:, [i for n, i in column.items() if n == name or n.startswith(f"{name}_zone")]]
-        values = values[values > 0]
-        if values.size:
-            median = float(np.median(values))
-            return f"the median {name} is {median:.4g}, in µm it lies between {low} and {high}", low <= median <= high
-    return "neither a disc height nor a CRAE was measured", False
 
 
 def _numbers(column: pd.Series) -> pd.Series:

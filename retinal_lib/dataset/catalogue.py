@@ -178,7 +178,7 @@ class Catalogue:
         for split in self.page.splits if root.is_dir() else ():
             place = results_folder(root, split)
             if place not in read:
-                read[place] = AutoMorph(place)
+                read[place] = AutoMorph(place, self.page.tell, self.page.microns_per_pixel)
                 self._keep_private((*read[place].qualities, *read[place].rows, *read[place].clashing))
                 self.notes += read[place].notes
                 self.inputs |= read[place].inputs

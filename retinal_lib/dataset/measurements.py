@@ -1,13 +1,18 @@
-"""AutoMorph's measurements: names, units, digits and valid ranges, as measurements.yaml has them."""
+"""AutoMorph's measurements: names, units, digits and valid ranges, as measurements.yaml has them, and which values can be
+trusted."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 SPEC = yaml.safe_load(Path(__file__).with_name("measurements.yaml").read_text(encoding="utf-8"))
+GROUPS = tuple(SPEC["unreliable"])  # of measures that are told only where params or a page ask for it
+CONTRADICTIONS = list(SPEC["withheld"]).index("other_scale")  # so many reasons of the first are contradictions
+REASONS = tuple(" ".join(why.split()) for why in SPEC["withheld"].values())
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,16 @@ class Feature:
     where: str  # the zone's words, "" for the disc
     of: str  # the vessels' words, "" for the disc and the calibres
     measure: str  # the measure's words without vessels and zone
+    reliability: str  # clinical, research or unreliable
+    source: str  # what its reliability rests on
+    group: str  # under which an unreliable measure may be asked for, "" for all others
+
+    @property
+    def why_not(self) -> str:
+        """Why an unreliable measure is not told, with its source; "" for all others."""
+        if self.reliability != "unreliable":
+            return ""
+        return f"{' '.join(SPEC['unreliable'][self.group].split())} ({self.source})"
 
     def say(self, value: float) -> str:
         """Writes a value with its unit: 152.3 µm."""
@@ -38,7 +53,8 @@ class Feature:
 def _feature(column: str, spec: dict, words: str, parents: Iterable[str] = (), where: str = "", of: str = "") -> Feature:
     digits = spec.get("zone_digits", spec["digits"]) if "_zone_" in column else spec["digits"]
     low, high = spec["valid"]
-    return Feature(column, words, spec.get("unit", ""), digits, low, high, tuple(parents), where, of, spec["words"])
+    kind = (spec["reliability"], spec["source"], spec.get("group", ""))
+    return Feature(column, words, spec.get("unit", ""), digits, low, high, tuple(parents), where, of, spec["words"], *kind)
 
 
 @cache
@@ -80,3 +96,84 @@ def columns() -> frozenset[str]:
 @cache
 def _by_column() -> dict[str, Feature]:
     return {f.column: f for f in features()}
+
+
+def note(tell: Iterable[str] = ()) -> str:
+    """Returns what a prompt says of the measurements, where these groups of unreliable ones are told too."""
+    return " ".join(SPEC["note"].split()) + "".join(SPEC["group_notes"][group] for group in GROUPS if group in tell)
+
+
+# --- which values can be trusted --------------------------------------------------------------------------------------
+
+_PAIRS = (("height", "vertical"), ("width", "horizontal"))
+
+
+def withhold(matrix: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Sets to NaN what is a failure value, implausible, contradicts itself, is of doubtful scale, or is derived from such a
+    value. Returns why, int [rows, features]: 0, or one more than the place in `REASONS` where a row is the reason.
+
+    `matrix`: float [rows, features] as written; `scales`: int [rows], 1 where a scale is stated, -1 where two that differ
+    are, else 0."""
+    place = {f.column: i for i, f in enumerate(features())}
+    written, reasons = matrix.copy(), np.zeros(matrix.shape, np.int8)
+    needs_scale = [place[f.column] for f in features() if f.unit == "µm" or f.column.startswith("AVR_Hubbard")]
+    names = list(SPEC["withheld"])
+    for name, rows, columns in (*_contradictions(written, place), *_of_doubtful_scale(written, place, scales, needs_scale)):
+        cells = np.ix_(np.flatnonzero(rows), columns)
+        reasons[cells] = np.where((reasons[cells] == 0) & (written[cells] > 0), names.index(name) + 1, reasons[cells])
+    matrix[reasons > 0] = np.nan
+    with np.errstate(invalid="ignore"):
+        for f in features():
+            values = matrix[:, place[f.column]]
+            values[~((values > f.low) & (values < f.high))] = np.nan
+        doubtful = np.isin(reasons, [names.index(name) + 1 for name in ("scale", "other_scale")]) & (written > 0)
+    for f in features():
+        for parent in (place[name] for name in f.parents):
+            # a ratio that needs no unit counts also where the unit of its two lengths is not known
+            matrix[~(~np.isnan(matrix[:, parent]) | doubtful[:, parent]), place[f.column]] = np.nan
+    return reasons
+
+
+Broken = Iterator[tuple[str, np.ndarray, list[int]]]  # name of the reason, rows as bool [rows], the columns that are concerned
+
+
+def _contradictions(written: np.ndarray, place: dict[str, int]) -> Broken:
+    """Rows that break their own arithmetic."""
+    values = np.where(written > 0, written, np.nan)  # a failure contradicts nothing
+    with np.errstate(invalid="ignore"):
+        for length, axis in _PAIRS:
+            columns = [place[f"Cup_{length}"], place[f"Disc_{length}"], place[f"CDR_{axis}"]]
+            cup, disc, ratio = values[:, columns].T
+            yield "cup", cup > disc, columns
+            yield "ratio", np.abs(cup / disc - ratio) > SPEC["rounding"], columns
+        for column in (name for name in place if name.startswith("AVR_")):
+            columns = [place[column.replace("AVR", name)] for name in ("CRAE", "CRVE", "AVR")]
+            crae, crve, ratio = values[:, columns].T
+            yield "avr", np.abs(crae / crve - ratio) > SPEC["rounding"], columns
+        for part, whole in _parts():
+            columns = [place[part], place[whole]]
+            yield "part", values[:, columns[0]] > values[:, columns[1]] + SPEC["density_rounding"], columns
+    zone_b, zone_c = ([i for name, i in place.items() if name.endswith(zone)] for zone in ("_zone_b", "_zone_c"))
+    same = (written[:, zone_b] == written[:, zone_c]) | (np.isnan(written[:, zone_b]) & np.isnan(written[:, zone_c]))
+    measured = ~np.isnan(values[:, [i for i in zone_b if i not in {place[n] for n in place if n.startswith("AVR_")}]])
+    yield "zones", same.all(axis=1) & measured.any(axis=1), [*zone_b, *zone_c]
+
+
+def _parts() -> Iterator[tuple[str, str]]:
+    """The densities of a part of the vessels, each with the density of what it is a part of."""
+    zones, vessels = list(SPEC["zones"]), list(SPEC["vessels"])
+    for zone in zones:
+        yield from ((f"{prefix}Vessel_density{zone}", f"Vessel_density{zone}") for prefix in vessels if prefix)
+    for prefix in vessels:
+        for inner, outer in (("_zone_b", "_zone_c"), ("_zone_c", ""), ("_zone_b", "")):
+            yield f"{prefix}Vessel_density{inner}", f"{prefix}Vessel_density{outer}"
+
+
+def _of_doubtful_scale(written: np.ndarray, place: dict[str, int], scales: np.ndarray, columns: list[int]) -> Broken:
+    """Rows whose lengths may be in another unit, or of another scale."""
+    low, high = SPEC["plausible_disc"]
+    height = written[:, place["Disc_height"]]
+    with np.errstate(invalid="ignore"):
+        plausible = (height >= low) & (height <= high)
+    yield "other_scale", scales < 0, columns
+    yield "scale", (scales == 0) & ~plausible, columns

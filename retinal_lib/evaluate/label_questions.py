@@ -10,7 +10,7 @@ from retinal_lib import paths, typed_paths
 from retinal_lib.check.language.lexicon import implied
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED
 from retinal_lib.check.language.statements import Statement, of_label
-from retinal_lib.dataset import page
+from retinal_lib.dataset import measurements, page
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.desc import load_dataset
 from retinal_lib.dataset.fact_kinds import Flags, scales
@@ -39,8 +39,8 @@ def questions(
     """Writes a question file (JSONL) for a dataset and returns it.
 
     `kinds`: some of grade, diseases, quality, modality, eye, boxes, measurement; `measures`: names of AutoMorph's columns,
-    or all; `limit`: images at most. Which phrasing an image gets depends on the seed. Without `data_root` a drawn sample is
-    used. An entry has id, image (a path), question, dataset, kind, subject, reference, and what its scoring needs.
+    or all that are told; `limit`: images at most. Which phrasing an image gets depends on the seed. Without `data_root` a drawn
+    sample is used. An entry has id, image (a path), question, dataset, kind, subject, reference, and what its scoring needs.
     UserError: an unknown kind, the dataset cannot be read, or it answers no such question.
     """
     kinds = _split(kinds) or KINDS
@@ -53,11 +53,23 @@ def questions(
         data_root = own.file.absolute().parent if own else sample.draw(dataset, drawn)
     data = load_dataset(dataset, data_root, automorph_root, split)
     measures = _split(measures) or tuple(answer_reader.words()["measures"])
+    _check_measures(measures)
     entries = list(_entries(data, kinds, measures, limit, seed))
     if not entries:
         raise UserError(f"{data.page.name}: its labels answer no question of the kinds {', '.join(kinds)}")
     file = Path(out) if out else paths.root() / "artifacts" / f"evaluate-{data.page.name}" / "questions.jsonl"
     return write_jsonl(file, entries)
+
+
+def _check_measures(measures: Sequence[str]) -> None:
+    """UserError: one is no measurement, or is too unreliable to ask for."""
+    for name in measures:
+        if name == "all":
+            continue
+        if name not in measurements.columns():
+            raise unknown("measurement", name, [f.column for f in measurements.features()])
+        if why := measurements.feature(name).why_not:
+            raise UserError(f"{name} cannot be asked for: {why}")
 
 
 def _split(names: Sequence[str] | str | None) -> tuple[str, ...]:

@@ -9,12 +9,12 @@ import pandas as pd
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.measurements import Feature
-from retinal_lib.display import FullTable
+from retinal_lib.display import FullTable, count
 
 # the measurements in the notebook; the file holds all
 MAIN = (
-    "Disc_height", "CDR_vertical", "CDR_horizontal", "Fractal_dimension", "Vessel_density", "Distance_tortuosity",
-    "Artery_Average_width", "Vein_Average_width", "Squared_curvature_tortuosity",
+    "Disc_height", "CDR_vertical", "CDR_horizontal", "Fractal_dimension", "Vessel_density",
+    "Artery_Average_width", "Vein_Average_width", "Distance_tortuosity", "Squared_curvature_tortuosity",
     "CRAE_Knudtson_zone_b", "CRVE_Knudtson_zone_b", "AVR_Knudtson_zone_b",
 )  # fmt: skip
 FAR = 5.0  # robust standard deviations (1.4826 median distances) from the median, beyond which a value is an outlier
@@ -23,12 +23,15 @@ _MIN_VALUES = 8  # from this number on, "far from the others" is meaningful
 
 @dataclass(frozen=True)
 class Measurements:
-    """The measurements of `images` (their titles): `written` as in the tables, and `trusted`, the plausible ones; NaN for
-    none; float [images, features], features as `measurements.features()`."""
+    """The measurements of `images` (their titles): `written` as in the tables, and `trusted`, those that can be told; NaN for
+    none; float [images, features], features as `measurements.features()`. `reasons` says why a row's values are withheld, as
+    `measurements.withhold` returns it; `told` names the unreliable groups that are told."""
 
     images: tuple[str, ...]
     written: np.ndarray
     trusted: np.ndarray
+    reasons: np.ndarray
+    told: frozenset[str] = frozenset()
 
     def of(self, feature: Feature) -> tuple[np.ndarray, np.ndarray]:
         """Returns the trusted values of a measurement, and the values outside its plausible range; float [n] each."""
@@ -43,7 +46,8 @@ class Measurements:
 
     def _row(self, feature: Feature) -> dict[str, object] | None:
         values, outside = self.of(feature)
-        written = len(_without_nan(self.written[:, measurements.features().index(feature)]))
+        column = measurements.features().index(feature)
+        written = len(_without_nan(self.written[:, column]))
         if not written:
             return None
         spread = [f"{v:.{feature.digits}f}" for v in np.percentile(values, (5, 50, 95))] if len(values) else [""] * 3
@@ -55,7 +59,16 @@ class Measurements:
             "plausible": range_of(feature),
             "not plausible": len(outside),
             "left out besides": written - len(values) - len(outside),
+            "reliability": feature.reliability,
+            "why": self._why(feature, column),
         }
+
+    def _why(self, feature: Feature, column: int) -> str:
+        """Why the measurement is not told, or is not told of some images."""
+        untold = f"not told: {feature.why_not}" if feature.why_not and feature.group not in self.told else ""
+        counts = [int((self.reasons[:, column] == code).sum()) for code in range(1, len(measurements.REASONS) + 1)]
+        some = [f"{count(n, 'image')}: {why}" for n, why in zip(counts, measurements.REASONS, strict=True) if n]
+        return "; ".join(filter(None, [untold, *some]))
 
     @property
     def outliers(self) -> pd.DataFrame:
@@ -71,7 +84,11 @@ class Measurements:
         values = _without_nan(trusted)
         median = float(np.median(values)) if len(values) else 0.0
         deviation = 1.4826 * float(np.median(np.abs(values - median))) if len(values) >= _MIN_VALUES else 0.0
-        for i in np.flatnonzero(~np.isnan(written) & ~_plausible(written, feature)).tolist():
+        reasons = self.reasons[:, column]
+        broken = (reasons > 0) & (reasons <= measurements.CONTRADICTIONS)
+        for i in np.flatnonzero(broken).tolist():
+            yield np.inf, self.images[i], feature.words, feature.say(written[i]), measurements.REASONS[reasons[i] - 1]
+        for i in np.flatnonzero(~np.isnan(written) & ~_plausible(written, feature) & ~broken).tolist():
             failed = written[i] == -1
             why = "AutoMorph found nothing to measure" if failed else f"plausible is {range_of(feature)}"
             yield np.inf, self.images[i], feature.words, "-1" if failed else feature.say(written[i]), why
@@ -96,7 +113,7 @@ def range_of(feature: Feature) -> str:
 
 def read(data: BaseDescription, images: Sequence[str], title: Callable[[str], str]) -> Measurements:
     """Returns the measurements of these images of a dataset; images without any are left out."""
-    names, written, trusted = [], [], []
+    names, written, trusted, reasons, told = [], [], [], [], frozenset()
     for name in images:
         results = data.image(name).automorph
         row = results.tables.rows.get(results.key) if results else None
@@ -104,5 +121,8 @@ def read(data: BaseDescription, images: Sequence[str], title: Callable[[str], st
             names.append(title(name))
             written.append(results.tables.written[row])
             trusted.append(results.tables.values[row])
+            reasons.append(results.tables.reasons[row])
+            told = results.tables.tell
     shape = (len(names), len(measurements.features()))
-    return Measurements(tuple(names), np.array(written).reshape(shape), np.array(trusted).reshape(shape))
+    parts = (np.array(part).reshape(shape) for part in (written, trusted, reasons))
+    return Measurements(tuple(names), *parts, told)

@@ -43,6 +43,12 @@ def _is_drawn(data: BaseDescription) -> bool:
     return drawn > 0
 
 
+def page_of(settings: Settings) -> Page:
+    """Returns the page of the dataset that settings name, with what they say of its measurements. UserError: there is none."""
+    stated = {name: value for name in ("tell", "microns_per_pixel") if (value := getattr(settings, name))}
+    return page.page_of(settings.dataset).model_copy(update=stated)
+
+
 def dataset_of_run(folder: Path, root: Path | None = None) -> tuple[Settings, Page]:
     """Returns the settings of a finished run, and the page of its dataset; `root` is where the dataset has moved. UserError:
     there is no finished run, or its page is not there any more."""
@@ -50,7 +56,7 @@ def dataset_of_run(folder: Path, root: Path | None = None) -> tuple[Settings, Pa
     automorph = settings.automorph_root
     if automorph is not None and not automorph.is_dir():
         settings = settings.model_copy(update={"automorph_root": None})
-    return settings, page.page_of(settings.dataset)
+    return settings, page_of(settings)
 
 
 def picture_files(settings: Settings, page: Page) -> dict[str, Path]:
@@ -91,7 +97,7 @@ class DatasetJob:
     notebook = ""
 
     def __init__(self, settings: Settings):
-        self.settings, self.page = settings, page.page_of(settings.dataset)
+        self.settings, self.page = settings, page_of(settings)
         self.folder = settings.notebook_folder(self.notebook)
         self.data, self.drawn = open_dataset(settings, self.page)
         self.images = selection.images(self.data, settings.subset, settings.start, settings.limit)

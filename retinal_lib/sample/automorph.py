@@ -189,13 +189,15 @@ def quality_row(path: str, quality: str, seed: str) -> str:
 
 
 def measurements_row(path: str, measures: dict[str, float], failed: str) -> str:
-    """Returns a photograph's row in the table of measurements. `failed`: disc, artery, or nothing.
+    """Returns a photograph's row in the table of measurements. `failed`: disc, artery, cup, or nothing.
 
-    What failed is empty, a ratio of two failures 1.0, of one of them negative."""
+    What failed is empty, a ratio of two failures 1.0, of one of them negative; a cup that failed is larger than its disc."""
     values = dict(measures)
     if failed == "disc":  # no disc, no zones
         values = {c: v for c, v in values.items() if "_zone_" not in c and not c.startswith(("Disc", "Cup", "CDR"))}
         values |= {c: 1.0 for c in COLUMNS if c.startswith("AVR")}
+    elif failed == "cup" and "Disc_height" in values:
+        values |= {"Cup_height": 1.08 * values["Disc_height"], "CDR_vertical": 1.08}
     elif failed == "artery":
         values = {c: v for c, v in values.items() if not (c.startswith("CRAE") and c.endswith("_zone_b"))}
         values |= {

@@ -85,19 +85,19 @@ def _eye(page: Page) -> str:
 
 
 def _hidden(page: Page, aspect: str) -> str:
-    texts = [_kind_text(kind, aspect) for kind in page.facts if aspect in kind.gives]
+    texts = [_kind_text(page, kind, aspect) for kind in page.facts if aspect in kind.gives]
     # AutoMorph's quality is used only where graders gave none
     graded = aspect == "quality" and page.kind("quality")
     slots = {"eye": _eye(page), aspect: (_parts()["or"] if graded else "; ").join(filter(None, texts))}
     return _fill(_parts()["hidden"][aspect], **slots)
 
 
-def _kind_text(kind: Kind, aspect: str) -> str:
+def _kind_text(page: Page, kind: Kind, aspect: str) -> str:
     if isinstance(kind, Grade):
         scale = scales()[kind.scale]
         return _fill(_parts()["grade"], of=scale["of"], title=scale["title"], top=str(max(scale["levels"])))
     if isinstance(kind, AutoMorphFacts) and aspect == "vascular":
-        return " ".join(measurements.SPEC["note"].split())
+        return measurements.note(page.tell)
     if isinstance(kind, Say):
         return f"{_parts()['always']}{kind.text}"
     name = next(name for name, class_ in KINDS.items() if class_ is type(kind))
