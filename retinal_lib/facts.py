@@ -19,6 +19,8 @@ ASPECTS = {
     "notes": "Notes",
 }
 
+LIMITED = "limited_quality"  # the name of the fact that labels were given although the image quality is limited
+
 
 class Source(NamedTuple):
     """The place a fact was read from. `row` counts as a spreadsheet does: the header is row 1.

@@ -5,6 +5,7 @@ import itertools
 import math
 import random
 import re
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from retinal_lib import AlignDesc, APTOSDesc, ODIRDDesc, UserError, load_dataset
-from retinal_lib.dataset import measurements, page
+from retinal_lib.dataset import fact_kinds, measurements, page
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions import boxes
@@ -1212,6 +1213,51 @@ def test_automorph_s_own_pictures_are_no_images_of_the_dataset(tmp_path: Path) -
     picture(tmp_path / "bulk" / f"{EYE}.png")
     assert load_dataset("UK", tmp_path).images == [f"{EYE}.png"]
     assert load_dataset("UK", tmp_path, automorph_root=tmp_path / "elsewhere").images == [f"{EYE}.png"]
+
+
+@pytest.mark.parametrize("name", page.names())
+def test_a_rejected_image_tells_nothing_measured_and_denies_nothing(tmp_path: Path, drawn: dict[str, Path], name: str) -> None:
+    sample = Path(shutil.copytree(drawn[name], tmp_path / name))
+    for table in sample.rglob("results_ensemble.csv"):
+        header, *lines = table.read_text(encoding="utf-8").splitlines()
+        names = [line.split(",")[0] for line in lines]
+        before = load_dataset(name, sample)
+        rows(table, header, *(f"{each},0.05,0.05,0.9,0,0,0,2" for each in names))
+    after, kept = load_dataset(name, sample), 0
+    for image in after.images:
+        case, was = after.describe(image), before.describe(image)
+        quality = [f for f in case.about("quality") if f.name in ("quality", "ungradable")]
+        assert case.about("vascular") == () and quality
+        if quality[0].words != "not gradable":  # graders judged it, and their judgement counts
+            continue
+        told, lost = case.about("disease"), [f for f in was.about("disease") if f not in case.facts]
+        assert not any(f.name in ("normal", "absent") or (f.unit in scales() and not f.value) for f in told)
+        assert not any(telling.is_count(f) and not f.value for f in case.about("lesion"))
+        assert bool(told) == any(f.name == "limited_quality" for f in told), "labels are told with the limited quality"
+        assert quality[0].name == "ungradable" or all(fact_kinds.denies(f) for f in lost), "labels stay"
+        kept += len(told)
+    has_labels = any(kind.label for kind in after.page.facts if kind.gives == ("disease",))
+    assert kept or not has_labels or name == "EyeQ"
+
+
+@pytest.mark.parametrize(
+    ("words", "denied"),
+    [
+        ("no DR", True),
+        ("normal", True),
+        ("healthy", True),
+        ("no DR; drusen", False),
+        ("drusen", False),
+        ("suspected glaucoma", False),
+    ],
+)
+def test_a_record_of_a_rejected_image_is_told_unless_all_it_does_is_deny(tmp_path: Path, words: str, denied: bool) -> None:
+    picture(tmp_path / "1.png")
+    rows(tmp_path / "my.csv", "image,disease", f"1.png,{words}")
+    results(tmp_path / "Results", {}, {"1.png": "0.9,2"})
+    case = BaseDescription(tmp_path, dataset=str(tmp_path / "my.csv")).describe("1.png")
+    assert bool(case.about("disease")) != denied and any("not told" in why for why in case.missing) == denied
+    assert ("although the image quality is limited" in case.description) != denied
 
 
 def test_a_graded_quality_counts_before_automorph_s(tmp_path: Path) -> None:

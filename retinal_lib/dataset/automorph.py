@@ -28,6 +28,7 @@ ROW = " row"  # the column of a frame that keeps the row's number in the file; n
 Sources = Source | dict[str, Source]  # of a row: its place, or where older files share its columns, each column's cell
 AUTOMORPH = "AutoMorph"  # the unit of its quality: who judged it
 QUALITY_WORDS = ("good", "usable", "not gradable")
+REJECTED = 2  # the level that is not gradable
 # the files that AutoMorph writes today, then the intermediate ones that older versions left behind
 FINAL = ("M3/Macular_Features.csv", "M3/Disc_Features.csv")
 OLDER = tuple(

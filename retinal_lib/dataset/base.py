@@ -7,14 +7,16 @@ from pathlib import Path
 import pandas as pd
 
 from retinal_lib import training_text, typed_paths
-from retinal_lib.dataset.automorph import AUTOMORPH
+from retinal_lib.dataset import measurements
+from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.catalogue import Catalogue
+from retinal_lib.dataset.fact_kinds import denies
 from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.image_files import natural
 from retinal_lib.dataset.page import Page, page_of
 from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
-from retinal_lib.facts import ASPECTS, Case, Fact, Facts, Source
+from retinal_lib.facts import ASPECTS, LIMITED, Case, Fact, Facts, Source
 from retinal_lib.shown_text import PERSON, for_people, keep_private
 
 
@@ -123,8 +125,9 @@ class BaseDescription:
         image = self.image(image) if isinstance(image, str) else image
         image.require_usable()
         parts = [self._basics(image), *(kind.facts(image) for kind in self.page.facts)]
-        facts = _graders_first(fact for part in parts for fact in part.facts)
-        facts, missing = self._withhold(facts, [sentence for part in parts for sentence in part.missing])
+        facts = [fact for part in parts for fact in part.facts]
+        missing = [sentence for part in parts for sentence in part.missing]
+        facts, missing = self._withhold(*_withhold_measurements(facts, missing))
         order = {aspect: i for i, aspect in enumerate(ASPECTS)}
         facts = sorted((f for f in facts if f.aspect in self.aspects), key=lambda f: order[f.aspect])
         return Case(
@@ -158,9 +161,10 @@ class BaseDescription:
         unfit = {f: why for f in facts if f.source.row is not None and (why := training_text.cell_problem(f.text))}
         facts = [f for f in facts if f not in unfit]
         missing += [f"{f.source} is not told: {why}" for f, why in unfit.items()]
+        facts = _graders_first(facts)
         ungradable = next((f for f in facts if f.name == "ungradable"), None)
         if ungradable is None:
-            return facts, missing
+            return _withhold_absences(facts, missing)
         kept = [f for f in facts if f.aspect not in ("disease", "lesion", "vascular")]
         number = len(facts) - len(kept)
         return kept, [*missing, f"{number} facts on disease and vessels are withheld: {ungradable.text} ({ungradable.source})"]
@@ -176,6 +180,37 @@ class BaseDescription:
                 row[fact.name] = f"{row[fact.name]}, {fact.value}" if fact.name in row else fact.value
             rows.append(row)
         return pd.DataFrame(rows)
+
+
+def _is_rejected(fact: Fact) -> bool:
+    """Whether a fact says that AutoMorph rejected the image."""
+    return fact.aspect == "quality" and fact.unit == AUTOMORPH and fact.value == REJECTED
+
+
+def _withhold_measurements(facts: list[Fact], missing: list[str]) -> tuple[list[Fact], list[str]]:
+    """Withholds what was measured in an image that AutoMorph or graders rejected."""
+    rejected = next((f for f in facts if f.name == "ungradable" or _is_rejected(f)), None)
+    kept = [f for f in facts if f.name not in measurements.columns()] if rejected else facts
+    if len(kept) == len(facts):
+        return facts, missing
+    number = count(len(facts) - len(kept), "measurement")
+    return kept, [*missing, f"{number} not told: {rejected.text} ({rejected.source})"]
+
+
+def _withhold_absences(facts: list[Fact], missing: list[str]) -> tuple[list[Fact], list[str]]:
+    """Withholds what denies a disease or lesion in an image that AutoMorph rejected, since such an image cannot show that there
+    is none; what graders found is told together with the quality."""
+    rejected = next((f for f in facts if _is_rejected(f)), None)
+    if rejected is None:
+        return facts, missing
+    denied = [f for f in facts if denies(f)]
+    why = "a rejected image does not show that there is none"
+    kept = [f for f in facts if f not in denied]
+    missing = [*missing, *(f"{f.text} ({f.source}): not told, since {why}" for f in denied)]
+    if any(f.aspect == "disease" for f in kept):
+        text = "this was judged although the image quality is limited"
+        kept.append(Fact("disease", LIMITED, 1, AUTOMORPH, text, rejected.source, "limited image quality"))
+    return kept, missing
 
 
 def _graders_first(facts: Iterable[Fact]) -> list[Fact]:

@@ -10,9 +10,11 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
 
 from retinal_lib.check.language import lexicon
+from retinal_lib.check.language.negation import AFFIRMED, NEGATED
 from retinal_lib.check.language.statements import of_label
 from retinal_lib.dataset import lesion_facts
 from retinal_lib.dataset.image import Column, ExcludedImage, Image
+from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.dataset.tables import Table, fold
 from retinal_lib.errors import unknown
 from retinal_lib.facts import ASPECTS, Fact, Facts, Source
@@ -45,6 +47,19 @@ class Kind(BaseModel):
 def scales() -> dict[str, dict]:
     """Returns the grading scales by name."""
     return yaml.safe_load(Path(__file__).with_name("scales.yaml").read_text(encoding="utf-8"))
+
+
+def denies(fact: Fact) -> bool:
+    """Says whether a fact of disease or lesions says that there is none, and nothing else."""
+    if fact.aspect == "lesion":
+        return is_count(fact) and not fact.value
+    if fact.aspect != "disease" or fact.unit:
+        return fact.unit in scales() and not fact.value  # the lowest level of each scale denies
+    if fact.name in ("normal", "absent"):
+        return True
+    statement = of_label(fact.words)
+    stated = {stated for _, stated in statement.conditions}
+    return AFFIRMED not in stated and (statement.normal or bool(statement.denied) or stated == {NEGATED})
 
 
 def _known(what: str, names: Callable[[], Iterable[str]]) -> AfterValidator:

@@ -16,7 +16,7 @@ from retinal_lib.display import FullTable
 from retinal_lib.explore import charts, measurement_table, overlay
 from retinal_lib.explore.lesion_map import LesionMap
 from retinal_lib.explore.measurement_table import Measurements
-from retinal_lib.facts import Fact
+from retinal_lib.facts import LIMITED, Fact
 from retinal_lib.run import earlier_run, run_files
 from retinal_lib.run.dataset_job import DatasetJob
 from retinal_lib.shown_text import for_people
@@ -306,7 +306,7 @@ def _label(fact: Fact) -> tuple[str, str, str] | None:
         if fact.name == "age":
             return "age of the patient", f"{fact.value // 10 * 10} to {fact.value // 10 * 10 + 9}", "years"
         return ("sex", "", fact.words) if fact.name == "sex" else ("patient's labels, both eyes", fact.name, fact.words)
-    if fact.aspect != "disease":
+    if fact.aspect != "disease" or fact.name == LIMITED:
         return None
     if fact.unit in scales():
         scale = scales()[fact.unit]

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import yaml
 
 from retinal_lib.conversation import CONSULT_WORDS, TURNS
+from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions.wording import ENDINGS, box_text, is_count
-from retinal_lib.facts import Case, Fact
+from retinal_lib.facts import LIMITED, Case, Fact
 from retinal_lib.teacher import offline_phrases
 from retinal_lib.teacher.offline_phrases import Phrases, articled, joined, sentence
 from retinal_lib.teacher.prompt import PROMPTS
@@ -100,7 +101,7 @@ class _Composer:
 
     def _one_quality(self, fact: Fact) -> str:
         bank = self.bank["quality"]
-        if fact.unit == "AutoMorph":
+        if fact.unit == AUTOMORPH:
             return self.phrases.say(bank["AutoMorph"][fact.value])
         if fact.name in ("quality", "ungradable") and fact.unit:
             return self.phrases.say(bank["graded" if fact.name == "quality" else "ungradable"], by=fact.unit, words=fact.words)
@@ -115,9 +116,13 @@ class _Composer:
         if not facts:
             # readers expect a sentence about disease: it says that nothing is known, unless graders could not judge the
             # picture, or lesions are marked
-            silent = self._facts("quality", "ungradable") or any(f.value for f in self.case.about("lesion"))
+            rejected = any(f.unit == AUTOMORPH and f.value == REJECTED for f in self.case.about("quality"))
+            silent = rejected or self._facts("quality", "ungradable") or any(f.value for f in self.case.about("lesion"))
             return [] if silent else [self.phrases.say(self.bank["disease"]["unknown"])]
-        return [*self._labels(facts), *(self._grade(f) for f in facts if f.unit in scales())]
+        return [*self._labels(facts), *(self._grade(f) for f in facts if f.unit in scales()), *self._limited()]
+
+    def _limited(self) -> list[str]:
+        return [self.phrases.say(self.bank["disease"]["limited"])] if self._facts("disease", LIMITED) else []
 
     def _labels(self, facts: tuple[Fact, ...]) -> list[str]:
         bank, sentences = self.bank["disease"], []
@@ -238,7 +243,7 @@ class _Composer:
         grades = [f for f in facts if f.unit in scales()]
         first = self._labels(facts) if facts else self._disease()
         image = self._image()
-        candidates = [*first, *(self._grade(f, short=True) for f in grades), *self._counted()]
+        candidates = [*first, *(self._grade(f, short=True) for f in grades), *self._limited(), *self._counted()]
         sentences: list[str] = []
         for text in [*candidates, *self._quality(), *image, *self._notes()]:
             if len(" ".join([*sentences, text]).split()) <= CONSULT_WORDS:
