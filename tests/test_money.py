@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retinal_lib import Job, UserError
+from retinal_lib.files import read_yaml
 from retinal_lib.teacher import cost
 from retinal_lib.teacher.cost import Budget, Price, TokenLimit
 
@@ -123,7 +124,7 @@ def test_no_text_counts_more_than_its_bytes(text: str) -> None:
 
 def test_the_prices_that_come_with_the_project_can_be_read() -> None:
     file = Path(__file__).resolve().parents[1] / "params" / "prices.yaml"
-    found = cost._File(**cost.yaml.safe_load(file.read_text(encoding="utf-8")))
+    found = cost._File.model_validate(read_yaml(file, "prices"))
     models = found.servers["https://api.openai.com/v1"]
     assert models["gpt-4o-mini"].of({"prompt": 1_000_000, "completion": 1_000_000}, "batch") == pytest.approx(0.375)
     assert all(model.most_output and model.image for model in models.values())
