@@ -180,8 +180,9 @@ class AutoMorph:
         for why in dict.fromkeys(f.why_not for f in features() if self._is_untold(f)):
             columns = [i for i, f in enumerate(features()) if f.why_not == why]
             if (self.written[rows][:, columns] > 0).any():
-                group = features()[columns[0]].group
-                self.notes.append(f"AutoMorph's {group} ({len(columns)} columns) is not told: {why}; tell: [{group}] tells it")
+                group, source = features()[columns[0]].group, features()[columns[0]].source
+                told = f"AutoMorph's {group} ({len(columns)} columns) is not told, being unreliable"
+                self.notes.append(f"{told} ({source}); tell: [{group}] in params tells it")
 
     def _is_untold(self, feature: Feature) -> bool:
         return feature.reliability == "unreliable" and feature.group not in self.tell
