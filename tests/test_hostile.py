@@ -6,9 +6,12 @@ import csv
 import io
 import json
 import os
+import socket
 import sqlite3
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -505,6 +508,40 @@ def test_replies_of_a_server(bodies: list[bytes]) -> None:
             job.teacher.server.backoff = 0.0
             counts = job.run().counts
             assert counts.pop("images") == sum(counts.values()) == 4
+
+
+NO_HTTP = [b"", b"hello", b"220 mail ESMTP\r\n", b"HTTP/1.1 abc OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"]
+NO_HTTP += [
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+]
+NO_HTTP += [b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello"]
+
+
+@pytest.mark.parametrize("number", range(len(NO_HTTP)))
+def test_what_is_no_http(number: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, pytest.MonkeyPatch.context() as patch:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:  # the test has ended
+                    return
+                with connection, suppress(OSError):
+                    connection.settimeout(5)
+                    asked = b""
+                    while b'"messages"' not in asked:
+                        asked += connection.recv(65536)
+                    connection.sendall(NO_HTTP[number])
+
+        threading.Thread(target=serve, daemon=True).start()
+        patch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{listening.getsockname()[1]}/v1")
+        job = Job.load(dataset="RFMiD", limit=2, teacher="openai", model="m", out_dir=f"no-http-{number}")
+        job.teacher.server.backoff = 0.0
+        outcome = job.run()
+        assert outcome.counts["failed"] == 2 and outcome.problem
+        listening.shutdown(socket.SHUT_RDWR)
 
 
 RESULT = {"custom_id": "a", "response": {"status_code": 200, "request_id": "r", "body": REPLY}, "error": None}

@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 from PIL import Image
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from retinal_lib import paths, typed_paths
 from retinal_lib.check.language.lexicon import implied
@@ -15,7 +17,7 @@ from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.desc import load_dataset
 from retinal_lib.dataset.fact_kinds import Flags, scales
 from retinal_lib.dataset.lesions import wording
-from retinal_lib.errors import UserError, unknown
+from retinal_lib.errors import UserError, unknown, validation_text
 from retinal_lib.evaluate import answer_reader
 from retinal_lib.facts import Case, Fact
 from retinal_lib.files import read_jsonl, sha256, write_jsonl
@@ -247,16 +249,65 @@ def _swapped(entries: list[dict], seed: int) -> dict[str, str]:
     return others
 
 
+class _Question(BaseModel):
+    id: str | int
+    image: str
+    question: str
+    dataset: str
+    subject: str
+
+
+class _Words(_Question):
+    kind: Literal["modality", "eye"]
+    reference: str
+
+
+class _Quality(_Question):
+    kind: Literal["quality"]
+    reference: str | int
+
+
+class _Grade(_Question):
+    kind: Literal["grade"]
+    reference: int | float
+    scale: str
+    levels: list[int | float]
+
+
+class _Diseases(_Question):
+    kind: Literal["diseases"]
+    reference: list[str]
+    labels: list[str]
+
+
+class _Boxes(_Question):
+    kind: Literal["boxes"]
+    reference: list[tuple[float, float, float, float]]
+
+
+class _Measurement(_Question):
+    kind: Literal["measurement"]
+    reference: float
+    unit: str = ""
+
+
+_KIND_OF = _Words | _Quality | _Grade | _Diseases | _Boxes | _Measurement
+_ANY_QUESTION = TypeAdapter(Annotated[_KIND_OF, Field(discriminator="kind")])
+
+
 def load(question_file: str | Path) -> list[dict]:
     """Reads the entries of a question file that `questions` made, with their references. UserError: it cannot be read, or a
     line is not such an entry."""
     file = typed_paths.expand(question_file)
     entries = []
     for number, entry in read_jsonl(file):
-        if not isinstance(entry, dict) or {"id", "image", "question", "dataset", "kind", "subject", "reference"} - set(entry):
+        try:
+            _ANY_QUESTION.validate_python(entry)
+        except ValidationError as error:
             raise UserError(
-                f"{file}, line {number}: not a question with a reference, as retinal_lib.evaluate.questions writes them"
-            )
+                f"{file}, line {number}: not a question with a reference, as retinal_lib.evaluate.questions writes them "
+                f"({validation_text(error)})"
+            ) from error
         entries.append(entry)
     question_files.keep_names_private((entry["id"], entry["image"], entry.get("private_names")) for entry in entries)
     return entries

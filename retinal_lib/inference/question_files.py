@@ -88,13 +88,12 @@ def _entry(number: int, entry: object, folder: Path, max_questions: int | None, 
     name = str(number) if name is None else str(name)
     try:
         image = _image(entry)
+        path = typed_paths.expand(folder / image)
         questions = _questions(entry) or [default]
     except UserError as error:
         return Entry(name, "", None, (), str(error))
     questions = [f"{text} {append}".strip() if append else text for text in questions[:max_questions]]
-    return Entry(
-        name, image, folder / image, tuple(questions), "", str(entry.get("dataset") or ""), entry.get("private_names") is True
-    )
+    return Entry(name, image, path, tuple(questions), "", str(entry.get("dataset") or ""), entry.get("private_names") is True)
 
 
 def _image(entry: dict) -> str:

@@ -93,9 +93,18 @@ def _decision(entry: object) -> Decision | None:
     ):
         return None
     values = {name: entry[name] for name in _FIELDS if name in entry}
-    typed = isinstance(values.get("turn", 0), int) and isinstance(values.get("findings", []), list)
+    typed = type(values.get("turn", 0)) is int and isinstance(values.get("findings", []), list)
     texts = all(isinstance(values.get(name, ""), str) for name in ("part", "text", "undoes"))
-    return Decision(**values) if typed and texts and _WHEN.fullmatch(entry["when"]) else None
+    return Decision(**values) if typed and texts and _is_time(entry["when"]) else None
+
+
+def _is_time(text: str) -> bool:
+    """Whether a text is a time after which others can come."""
+    try:
+        _ = datetime.fromisoformat(text) + timedelta(days=1)
+    except (ValueError, OverflowError):
+        return False
+    return bool(_WHEN.fullmatch(text))
 
 
 def ordered(decisions: Iterable[Decision]) -> list[Decision]:

@@ -72,7 +72,7 @@ class FinishedRun:
         offsets = (0, 0)
         with (self.folder / _FILES[0]).open("rb") as conversations, (self.folder / _FILES[1]).open("rb") as lineage:
             for lines in zip(conversations, lineage, strict=True):
-                entry, origin = map(orjson.loads, lines)
+                entry, origin = orjson.loads(lines[0]), run_files.lineage(orjson.loads(lines[1]))
                 if entry["id"] != origin["id"]:
                     raise ValueError("not in the same order")
                 image = entry["image"].removeprefix(self.job.context.prefix)

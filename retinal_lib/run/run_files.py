@@ -150,6 +150,35 @@ class _Manifest(BaseModel):
     settings: _Run
 
 
+class _Trace(BaseModel):
+    is_: str = Field(alias="is")
+    turn: int
+    span: tuple[int, int]
+    fact: str
+    file: str = ""
+    label: str | None = None
+    aspect: str | None = None
+
+
+class _Mark(BaseModel):
+    kind: str
+
+
+class _Lineage(BaseModel):
+    """What others read of a line of lineage.jsonl; it holds more."""
+
+    id: str
+    split: str
+    traces: list[_Trace]
+    findings: list[_Mark]
+
+
+def lineage(line: object) -> dict:
+    """Returns a line of lineage.jsonl. ValueError: it is damaged, or of an earlier version."""
+    _Lineage.model_validate(line)
+    return line
+
+
 def read_manifest(folder: Path) -> dict:
     """Returns the manifest of the run that was last finished in a folder. UserError: there is none, or it cannot be read."""
     if not (folder / MANIFEST).exists():

@@ -139,8 +139,8 @@ def _accepted(folder: Path) -> Iterator[tuple[Conversation, list[dict]]]:
     """The conversations of a run with their traces. UserError: the folder holds no finished run."""
     try:
         lines = zip(read_jsonl(folder / "conversations.jsonl"), read_jsonl(folder / "lineage.jsonl"), strict=True)
-        for (_, entry), (_, lineage) in lines:
-            yield Conversation.from_llava(entry), lineage.get("traces", [])
+        for (_, entry), (_, line) in lines:
+            yield Conversation.from_llava(entry), run_files.lineage(line)["traces"]
     except (UserError, ValueError) as error:
         raise UserError(f"{paths.display_path(folder)} holds no finished run ({error}); pass the folder of one") from error
 
