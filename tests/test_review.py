@@ -116,7 +116,7 @@ def test_what_is_not_there_is_told(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(UserError, match="are incomplete"):
         load(folder)
     (folder / "manifest.json").write_text("[]")
-    with pytest.raises(UserError, match="no finished run"):
+    with pytest.raises(UserError, match="expected an object"):
         load(folder)
 
 
