@@ -14,7 +14,6 @@ runs the command, calls `_invoke`.
 
 import ast
 import base64
-import binascii
 import json
 import os
 import re
@@ -34,6 +33,7 @@ from papermill.exceptions import PapermillException, PapermillExecutionError
 from papermill.iorw import LocalHandler, NoDatesSafeLoader, read_yaml_file
 
 from retinal_lib.errors import UserError, unknown
+from retinal_lib.parsing import YAML_ERRORS
 from retinal_lib.paths import NON_INTERACTIVE, root
 from retinal_lib.shown_text import cleaned
 
@@ -114,7 +114,7 @@ def _own_notebook(params: dict) -> OwnNotebook | None:
     source = Path(params["notebook_path"] or "")
     try:
         notebook = json.loads(source.read_text(encoding="utf-8")) if source.is_file() else None
-    except (OSError, ValueError):  # papermill says what is wrong with it
+    except (OSError, ValueError, RecursionError):  # papermill says what is wrong with it
         return None
     return None if not _output_name(notebook) or params["help_notebook"] else OwnNotebook(source, notebook)
 
@@ -247,7 +247,7 @@ def passed(params: dict) -> dict[str, object]:
         for text in texts:
             try:
                 values.update(read(text) or {})
-            except (OSError, yaml.YAMLError, PapermillException, binascii.Error, ValueError, TypeError) as error:
+            except (OSError, PapermillException, *YAML_ERRORS) as error:
                 raise UserError(f"parameters {text!r} cannot be read: {' '.join(str(error).split())}") from error
     return values | {name: _resolve_type(text) for name, text in params["parameters"]} | dict(params["parameters_raw"])
 

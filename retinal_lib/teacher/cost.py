@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from retinal_lib import paths
 from retinal_lib.errors import from_validation
@@ -84,6 +84,18 @@ CHANNELS = ("direct", "batch")
 UNCOUNTED = "a reply has no token counts (usage), so that budget_usd cannot be kept; run again without it"
 
 
+_Count = Annotated[int, Field(ge=0, le=100_000)]
+
+
+class _Tiles(BaseModel, extra="forbid"):
+    tiles: tuple[_Count, _Count]
+
+
+class _Patches(BaseModel, extra="forbid"):
+    patches: int = Field(ge=1, le=1_000_000)
+    times: float = Field(1.0, gt=0, le=1000)
+
+
 class Price(BaseModel):
     """The prices of a model in USD per million tokens. `batch` is the price in a batch as a share of the direct one."""
 
@@ -95,6 +107,13 @@ class Price(BaseModel):
     most_output: int | None = Field(None, ge=1)  # the most tokens that the model writes, with its hidden reasoning
     thinks: bool = False  # hidden reasoning is paid for
     image: dict[str, Any] | None = None
+
+    @field_validator("image")
+    @classmethod
+    def _known_rule(cls, rule: dict | None) -> dict | None:
+        if rule is not None:
+            TypeAdapter(_Tiles | _Patches).validate_python(rule)
+        return rule
 
     def of(self, usage: dict[str, int], channel: str) -> float:
         """Returns the cost in USD of tokens by kind: prompt, cached (a part of prompt), completion."""
