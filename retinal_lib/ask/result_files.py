@@ -91,7 +91,7 @@ def _response(response: object) -> tuple[int | None, str, str]:
     if not isinstance(response, dict):
         return None, "", ""
     status, request_id = response.get("status_code"), response.get("request_id")
-    status = int(status) if isinstance(status, str) and status.isdecimal() else status
+    status = int(status) if isinstance(status, str) and re.fullmatch(r"[0-9]{3}", status) else status
     body = response if "choices" in response else response.get("body") or ""
     text = body if isinstance(body, str) else orjson.dumps(body).decode()
     return status if isinstance(status, int) else None, text, request_id if isinstance(request_id, str) else ""

@@ -76,7 +76,10 @@ def images(folder: Folder) -> list[str]:
 
 def natural(name: str) -> list:
     """Returns a sort key that puts 2 before 10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part.casefold()) for part in re.split(r"(\d+)", name)]
+    return [
+        (0, int(part), "") if part.isdecimal() and len(part) < 300 else (1, 0, part.casefold())
+        for part in re.split(r"(\d+)", name)
+    ]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import openai
-from aiohttp import ClientResponseError
+from aiohttp import ClientError
 
 try:  # the SDK's HTTP client, whose errors end a download
     from httpx2 import ReadTimeout, TransportError
@@ -149,7 +149,7 @@ class Server:
             except _Unanswered as error:
                 (reason, pause), must_wait = self._unanswered(error), error.status == 429
                 limit = RATE_RETRIES if must_wait else RETRIES
-            except (openai.APIConnectionError, TransportError, ClientResponseError) as error:
+            except (openai.APIConnectionError, TransportError, ClientError) as error:
                 reason, pause, must_wait = self._broken_off(error), None, False
             except TimeoutError:
                 reason, pause, must_wait = f"no whole answer within {self.timeout_s:,g} seconds", None, False
