@@ -74,7 +74,7 @@ def test_request_files_hold_what_the_api_takes(run: Callable, batches: FakeBatch
 
 @pytest.mark.parametrize(
     ("limits", "files"),
-    [({"requests": 5}, 3), ({"bytes": 40_000}, 3), ({"enqueued_tokens": 12_000}, 3)],
+    [({"requests": 5}, 3), ({"bytes": 30_000}, 3), ({"enqueued_tokens": 9_000}, 3)],
 )
 def test_files_end_at_each_limit(limits: dict, files: int, run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
     assert run(batch=limits).counts["accepted"] == 13
@@ -110,7 +110,7 @@ def test_waves_follow_the_enqueued_token_limit(run: Callable, batches: FakeBatch
 
 
 def test_a_refusal_for_too_many_tokens_is_heeded(run: Callable, batches: FakeBatches, tmp_path: Path) -> None:
-    batches.most_tokens, batches.weight = 4, 2300
+    batches.most_tokens, batches.weight = 4, 1500
     outcome = run(batch={"requests": 6})
     assert outcome.counts["accepted"] == 13 and set(batches.billed.values()) == {1}
     refused = [made for made in batches.batches.values() if made.errors]
