@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from retinal_lib import reply_text
 from retinal_lib.conversation import Turn, problems, to_llava
 from retinal_lib.teacher.reply_parser import Unparsable, parse
 
@@ -144,7 +145,8 @@ def tame(text: str) -> bool:
     value = text.strip()
     lines = value.split("\n")
     return (
-        bool(re.match(r"[a-zA-Zµü漢🙂]", value))
+        reply_text.plain(value) == value  # full-width letters and the like become usual ones
+        and bool(re.match(r"[a-zA-Zµü漢🙂]", value))
         and value == "\n".join(line.rstrip() for line in lines)
         and "\n\n\n" not in value
         and not any(re.match(r"[\s#>*_\[\"'(•+\-\d.):`{]*([qa]\b|[qa]\d|$)", line, re.I) for line in lines if line)
