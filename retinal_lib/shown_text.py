@@ -37,7 +37,7 @@ def keep_private(names: Iterable[str], said: str) -> None:
 def identifies(name: str) -> bool:
     """Says whether a picture's name identifies a participant, as far as names are known.
 
-    >>> identifies("1234567_21015_0_0.png"), identifies("IDRiD_01.jpg")
+    >>> identifies("9999999_21015_0_0.png"), identifies("IDRiD_01.jpg")
     (True, False)
     """
     return for_people(name) != name
@@ -47,7 +47,7 @@ def for_people(text: str) -> str:
     """Returns a text without names that identify participants, and with each absolute path relative to the project, or reduced
     to its last two parts.
 
-    >>> for_people("1234567_21015_0_0.png cannot be read")
+    >>> for_people("9999999_21015_0_0.png cannot be read")
     'an image cannot be read'
     """
     text = _without_places(text)
