@@ -438,7 +438,7 @@ def test_tables_of_one_name_in_two_places_do_not_share_a_folder(tmp_path: Path, 
     first = Job.load(dataset=own_table(tmp_path / "A", 0))
     first.run()
     before = files(first.folder)
-    with pytest.raises(UserError, match=rf"holds 1 conversation made from other data, in …/{tmp_path.name}/A. To keep it"):
+    with pytest.raises(UserError, match=r"holds 1 conversation made from other data, in A\. To keep it"):
         Job.load(dataset=own_table(tmp_path / "B", 1)).run()
     assert files(first.folder) == before
     (tmp_path / "A").rename(tmp_path / "moved")
