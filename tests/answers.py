@@ -7,6 +7,7 @@ from pathlib import Path
 from fake_batches import mark
 
 from retinal_lib import Job
+from retinal_lib.run import run_files
 
 
 def lines(path: Path) -> list[dict]:
@@ -27,7 +28,7 @@ def check_every_answer(folder: Path, images: int) -> None:
 @cache
 def marks(folder: Path) -> dict[str, str]:
     """The mark of each image's facts, by its id, read anew from the dataset."""
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["settings"]
+    manifest = run_files.read_manifest(folder)["settings"]
     kept = {name: manifest[name] for name in ("dataset", "data_root", "limit", "track", "style") if manifest[name]}
     job = Job.load(**kept)
     cases = [job.case(name) for name in job.images if name not in job.data.skipped]
