@@ -287,6 +287,12 @@ def test_pages(raw: bytes) -> None:
     sentence(told)
 
 
+def broken_yaml(content: dict) -> st.SearchStrategy[bytes]:
+    """YAML of a content that was altered, or whose bytes were damaged."""
+    whole = altered(content).map(lambda value: encoded(yaml.safe_dump(value, allow_unicode=True)))
+    return st.one_of(whole, damaged(yaml.safe_dump(content).encode()))
+
+
 PARAMS = {
     "limit": 2,
     "seed": 1,
@@ -298,11 +304,7 @@ PARAMS = {
 
 
 @FUZZ
-@given(
-    st.one_of(
-        altered(PARAMS).map(lambda v: encoded(yaml.safe_dump(v, allow_unicode=True))), damaged(yaml.safe_dump(PARAMS).encode())
-    )
-)
+@given(broken_yaml(PARAMS))
 def test_params(raw: bytes) -> None:
     written(Path("params/RFMiD.yaml"), raw)
     sentence(lambda: run_settings.load(dataset="RFMiD"))
@@ -405,11 +407,7 @@ PRICES = {
 
 
 @FUZZ
-@given(
-    st.one_of(
-        altered(PRICES).map(lambda v: encoded(yaml.safe_dump(v, allow_unicode=True))), damaged(yaml.safe_dump(PRICES).encode())
-    )
-)
+@given(broken_yaml(PRICES))
 def test_prices(raw: bytes) -> None:
     written(Path("params/prices.yaml"), raw)
 
