@@ -69,6 +69,7 @@ class Fact(NamedTuple):
     source: Source
     words: str = ""
     scope: str = "image"
+    place: str = ""
 
 
 class Facts(NamedTuple):

@@ -11,6 +11,7 @@ from retinal_lib.errors import UserError
 from retinal_lib.facts import Case, Fact, Source, source_rows
 from retinal_lib.run.context import RunContext
 from retinal_lib.run.settings import params_file
+from retinal_lib.slots import sheet
 from retinal_lib.teacher import prompt
 from retinal_lib.teacher.teachers import Request
 
@@ -48,7 +49,7 @@ class Planner:
         for position, name in enumerate(self.context.images):
             image = self._planned(position, self.context.data.image(name))
             if image.request and self.context.asks_server:
-                self.estimate.add(image.request.system, image.request.case.description, image.request.size)
+                self.estimate.add(image.request.system, image.request.sheet.text, image.request.size)
             yield image
 
     def _planned(self, position: int, image: Image) -> PlannedImage:
@@ -64,7 +65,9 @@ class Planner:
         if all(fact.name == "modality" for fact in case.facts):
             row.reason = "; ".join(["nothing is known about it", *case.missing])
             return PlannedImage(row)
-        system, settings = self.prompt(case), self.context.settings
+        settings = self.context.settings
+        facts = sheet.make(case, settings.seed, settings.measurements == "all")
+        system = self.prompt(case)
         row.state, row.prompt, row.sources = "failed", files.sha256(system), source_rows(case.facts)
         picture, pixels = (image.path, size) if self.context.sends_images else (None, None)
-        return PlannedImage(row, Request(case, system, settings.track, settings.style, picture, pixels))
+        return PlannedImage(row, Request(facts, system, settings.track, settings.style, picture, pixels))

@@ -48,6 +48,7 @@ class Settings(BaseModel):
     image_prefix: str | None = None  # the text before an image's name in exported files
     tables: dict[str, str] = {}  # split -> label table in data_root, where it differs from the published one
     tell: list[Literal["tortuosity"]] = []  # measures of AutoMorph that are told although they are unreliable
+    measurements: Literal["chosen", "all"] = "chosen"  # all: every measurement and box, not a choice drawn by seed
     microns_per_pixel: Number | None = Field(None, gt=0)  # the scale of the pictures that AutoMorph was given
     hidden_text: str | None = None  # a sentence of your own that is added to every image's facts
     attempts: Whole = Field(3, ge=1, le=10)  # how often an image is asked for in all, where replies are unusable

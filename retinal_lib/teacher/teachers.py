@@ -12,6 +12,7 @@ from retinal_lib import images as picture
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Case
 from retinal_lib.reply_text import chat_answer
+from retinal_lib.slots.sheet import FactSheet
 from retinal_lib.teacher import completion, cost, offline
 from retinal_lib.teacher.completion import NoCompletion
 from retinal_lib.teacher.cost import TokenLimit
@@ -22,9 +23,9 @@ _SORTED = json.JSONEncoder(sort_keys=True).encode
 
 @dataclass(frozen=True)
 class Request:
-    """A request to a teacher about one image, with its `picture` where that is sent."""
+    """A request to a teacher about one image: the facts of `sheet`, and its `picture` where that is sent."""
 
-    case: Case
+    sheet: FactSheet
     system: str
     track: str
     style: str | None
@@ -33,9 +34,14 @@ class Request:
     turns: tuple[tuple[str, str], ...] = ()  # earlier replies, each with the findings sent back
 
     @property
+    def case(self) -> Case:
+        """The image's case, with all facts."""
+        return self.sheet.case
+
+    @property
     def user_text(self) -> str:
         """All text besides the system prompt."""
-        return "\n".join([self.case.description, *(text for turn in self.turns for text in turn)])
+        return "\n".join([self.sheet.text, *(text for turn in self.turns for text in turn)])
 
     def key(self, identity: dict) -> str:
         """Returns the sha256 of everything that changes the first answer: messages, picture and teacher. The image's id makes
@@ -45,7 +51,7 @@ class Request:
         short = [self.case.id, self.track, self.style, image, identity]
         # each part has its length before it, so that no two requests give the same bytes
         parts = [_SORTED(short).encode()]
-        for text in (self.system, self.case.description):
+        for text in (self.system, self.sheet.text):
             encoded = text.encode()
             parts += [b"\n%d\n" % len(encoded), encoded]
         return hashlib.sha256(b"".join(parts)).hexdigest()
@@ -147,7 +153,7 @@ class OpenAITeacher:
 
     def body(self, request: Request) -> dict:
         """Returns the body to post, at once or in a batch. RequestFailed: the picture cannot be read."""
-        content: str | list[dict] = request.case.description
+        content: str | list[dict] = request.sheet.text
         if request.picture:
             try:
                 url = picture.as_sent(request.picture)

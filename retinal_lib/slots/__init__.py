@@ -1,0 +1,1 @@
+"""What a teacher gets of a case, the slots that it writes, their filling, and the check of what it wrote."""
