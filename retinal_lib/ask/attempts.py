@@ -8,7 +8,9 @@ from typing import NamedTuple
 from retinal_lib import conversation
 from retinal_lib.ask.vault import ImageState, Reply
 from retinal_lib.check import conversation_check
+from retinal_lib.check.conversation_check import Checked
 from retinal_lib.check.findings import Finding, finding_entry, trace_entry
+from retinal_lib.slots import filling, slot_check
 from retinal_lib.teacher import prompt, reply_parser
 from retinal_lib.teacher.teachers import Request, Teacher
 
@@ -22,12 +24,17 @@ class AttemptLimits(NamedTuple):
 
 class Attempts:
     """The attempts at one image, whose replies are read in order into its state; `request` is the next one to send, as long as
-    attempts are `open`."""
+    attempts are `open`.
+
+    A reply without slots is sent back once with the request to write slots. It is read as free text, and stands where what
+    comes then is not accepted.
+    """
 
     def __init__(self, row: ImageState, request: Request, teacher: Teacher, limits: AttemptLimits):
         self.row, self.request, self.teacher, self.limits = row, request, teacher, limits
         self.accepted = False
         self._unusable = self._faulty = self._read = 0
+        self._free: _Read | None = None  # the reply that was sent back since it has no slots
 
     @property
     def open(self) -> bool:
@@ -60,15 +67,43 @@ class Attempts:
             row.reason = f"the reply is no conversation: {error}"
         if row.reason:
             self._unusable += 1
+            self._fall_back()
             return
-        exported = conversation.to_llava(turns)
-        checked = conversation_check.examine(exported, self.request.case, self.request.track, self.request.style)
-        row.findings = [finding_entry(finding) for finding in checked.findings]
-        if errors := conversation_check.errors(checked.findings):
+        read = self._checked(turns, parsed.text, usage)
+        row.findings = [finding_entry(finding) for finding in read.checked.findings]
+        if usage["form"] == "free" and self.limits.repairs and self._free is None:
+            self._free = read
+            row.reason = "the reply has no slots"
+            self._send(parsed.text, _text("slots"))
+        elif errors := conversation_check.errors(read.checked.findings):
             self._send_back(parsed.text, errors)
-            return
-        row.state, usage["used"], self.accepted = "accepted", True, True
-        row.conversation, row.traces = exported, [trace_entry(trace) for trace in checked.traces]
+            self._fall_back()
+        else:
+            self._accept(read)
+
+    def _checked(self, turns: list[conversation.Turn], text: str, usage: dict) -> "_Read":
+        """Fills and checks a conversation: by its slots, where it has any, else as free text."""
+        request = self.request
+        usage["form"] = "slotted" if filling.is_slotted(turn.answer for turn in turns) else "free"
+        if usage["form"] == "slotted":
+            exported, checked = slot_check.examine(turns, request.sheet, request.track, request.style)
+        else:
+            exported = conversation.to_llava(turns)
+            checked = conversation_check.examine(exported, request.case, request.track, request.style)
+        row = self.row
+        return _Read(exported, checked, usage, (row.attempt, row.request_id, row.model))
+
+    def _accept(self, read: "_Read") -> None:
+        row = self.row
+        row.state, row.reason, read.usage["used"], self.accepted = "accepted", "", True, True
+        row.attempt, row.request_id, row.model = read.origin
+        row.findings = [finding_entry(finding) for finding in read.checked.findings]
+        row.conversation, row.traces = read.conversation, [trace_entry(trace) for trace in read.checked.traces]
+
+    def _fall_back(self) -> None:
+        """Takes the reply that had no slots, where it is sound."""
+        if self._free is not None and not conversation_check.errors(self._free.checked.findings):
+            self._accept(self._free)
 
     def _send_back(self, text: str, errors: list[Finding]) -> None:
         """Stores the findings, and adds a turn with them to the request."""
@@ -77,10 +112,23 @@ class Attempts:
         row.repairs.append({"attempt": row.attempt, "findings": row.findings})
         row.reason = "the checks found " + ", ".join(sorted({f.kind for f in errors}))
         findings = "\n".join(dict.fromkeys(f"- turn {f.turn}, {f.part}: {f.text}" for f in errors))
-        turn = (text, Template(_repair()).substitute(findings=findings).strip())
-        self.request = replace(self.request, turns=(*self.request.turns, turn))
+        self._send(text, Template(_text("repair")).substitute(findings=findings))
+
+    def _send(self, text: str, answer: str) -> None:
+        """Adds a reply, and what is said to it, to the request."""
+        self.request = replace(self.request, turns=(*self.request.turns, (text, answer.strip())))
+
+
+class _Read(NamedTuple):
+    """A reply as it was read: the conversation, what the checks found, its entry of `usage`, and attempt, id and model."""
+
+    conversation: list[dict[str, str]]
+    checked: Checked
+    usage: dict
+    origin: tuple[int, str, str]
 
 
 @cache
-def _repair() -> str:
-    return (prompt.PROMPTS / "repair.txt").read_text(encoding="utf-8")
+def _text(name: str) -> str:
+    """What is said to a reply that is sent back."""
+    return (prompt.PROMPTS / f"{name}.txt").read_text(encoding="utf-8")

@@ -97,10 +97,10 @@ def examine(conversation: Sequence[dict[str, str]], case: Case, track: str | Non
                 each.answer(text, question, findings)
             _accept_quotes(findings, case)
             traces += findings.traces
-            turns.append(_Turn(question, text, {trace.fact.aspect for trace in findings.traces} | _aspects_mentioned(text)))
+            turns.append((question, text))
         found += findings.findings
     if turns and style != "consult" and (track is not None or len(turns) > 1):
-        found += [*_missing_aspects(case, turns), *_repeated_turns(turns, traces)]
+        found += coverage(case, turns, traces)
     return Checked(sorted(found, key=lambda f: (f.turn, f.part != "question", f.span)), traces)
 
 
@@ -122,6 +122,15 @@ class _Turn(NamedTuple):
     question: ParsedText
     answer: ParsedText
     aspects: set[str]
+
+
+def coverage(case: Case, texts: Sequence[tuple[ParsedText, ParsedText]], traces: Sequence[Trace]) -> list[Finding]:
+    """Returns findings on what (question, answer) turns leave out, and on what they say twice."""
+    turns = []
+    for number, (question, answer) in enumerate(texts, start=1):
+        traced = {trace.fact.aspect for trace in traces if trace.turn == number}
+        turns.append(_Turn(question, answer, traced | _aspects_mentioned(answer)))
+    return [*_missing_aspects(case, turns), *_repeated_turns(turns, list(traces))]
 
 
 def _aspects_mentioned(text: ParsedText) -> set[str]:

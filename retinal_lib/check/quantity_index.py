@@ -80,8 +80,8 @@ class Quantity(NamedTuple):
 
 
 @cache
-def _column_parts(column: str) -> tuple[str, str | None, str | None, str | None, str | None]:
-    """Measure, vessel, zone, formula and orientation of a column of AutoMorph."""
+def column_parts(column: str) -> tuple[str, str | None, str | None, str | None, str | None]:
+    """Returns measure, vessel, zone, formula and orientation of a column of AutoMorph; None where one does not apply."""
     base, _, zone = column.partition("_zone_")
     part, _, rest = base.partition("_")
     if part in ("Disc", "Cup", "CDR"):
@@ -116,7 +116,7 @@ class QuantityIndex:
         for fact in case.facts:
             name = fact.name
             if fact.aspect == "vascular" and name in columns:
-                value, named = float(fact.value), _column_parts(name)
+                value, named = float(fact.value), column_parts(name)
                 add(Quantity(value, fact.unit, fact, *named))
                 if named[0] == "tortuosity":
                     add(Quantity(value - 1, "", fact, *named, True))

@@ -1,0 +1,206 @@
+"""Comparisons in a slotted answer: wider than, similar to, twice, the largest; each is evaluated on the facts that it stands
+between."""
+
+from collections.abc import Iterator, Sequence
+from itertools import permutations
+from typing import NamedTuple
+
+from retinal_lib.check.language.lexicon import ParsedText, Term
+from retinal_lib.check.lesion_locations import regions
+from retinal_lib.facts import Fact
+from retinal_lib.slots import pairing
+from retinal_lib.slots.filling import Anchor
+from retinal_lib.slots.pairing import Placed, Word
+from retinal_lib.slots.sheet import SPEC, FactSheet
+
+WORDS = SPEC["comparison"]
+_SIGNS = {word: sign for sign, kind in ((1, "greater"), (-1, "lesser"), (0, "equal")) for word in WORDS[kind]}
+COMPARING = frozenset([*_SIGNS, *WORDS["times"]])
+_ALONE, _LARGEST, _SMALLEST = (frozenset(WORDS[name]) for name in ("alone", "largest", "smallest"))
+_DIMENSIONS = ("vessel", "lesion", "zone", "direction", "formula", "measure")
+_SIMILAR = 0.15  # how far apart values may lie that are called similar, as a share of the larger
+
+
+class Compared(NamedTuple):
+    """What a comparison is of: a fact with the words that may name it."""
+
+    fact: Fact
+    allowed: dict[str, frozenset[str]]
+    slot: Placed | None = None
+
+
+class Wrong(NamedTuple):
+    """A comparison that no facts support: its tokens, why, and the fact that contradicts it."""
+
+    at: Term
+    text: str
+    fact: Fact | None = None
+
+
+def wrong(
+    text: ParsedText, sentence: range, slots: Sequence[Placed], anchors: Sequence[Anchor], sheet: FactSheet
+) -> Iterator[Wrong]:
+    """Yields the comparisons of a sentence that are wrong, or that are of nothing that was told. `anchors`: the sentence's."""
+    words = text.words
+    yield from _superlatives(text, sentence, slots)
+    if not any(words[k] in COMPARING for k in sentence):
+        return
+    inside = {k for slot in slots for k in range(slot.first, slot.last)} | {r.first for r in regions(text)}
+    for k in sentence:
+        if words[k] not in COMPARING or k in inside or not _compares(words, k, sentence):
+            continue
+        problem = _problem(text, k, sentence, slots, anchors, sheet)
+        if problem:
+            yield problem
+
+
+def _compares(words: list[str], k: int, sentence: range) -> bool:
+    """Whether the word at token k compares: with 'than' or 'as' after it, or by itself."""
+    word, after = words[k], words[k + 1 : min(sentence.stop, k + 8)]
+    if word in _ALONE or (word in WORDS["times"] and word != "half"):
+        return True
+    if word in WORDS["equal"]:
+        return word not in ("same", "match", "equal") or not {"as", "to", "for", "in"}.isdisjoint(after) or "both" in words
+    if word == "half":
+        return "as" in after[:1] or "that" in after[:1]
+    return "than" in after
+
+
+def _problem(
+    text: ParsedText, k: int, sentence: range, slots: Sequence[Placed], anchors: Sequence[Anchor], sheet: FactSheet
+) -> Wrong | None:
+    word, at = text.words[k], Term(k, k + 1)
+    known = _comparable(slots, anchors)
+    judged = list(_judged(text, k, sentence, known, slots))
+    if not judged:  # the values may stand elsewhere: on any line of the sheet
+        known = [Compared(s.fact, pairing.allowed_words(Anchor(0, 0, line, s))) for line, s in sheet.slots.values()]
+        judged = list(_judged(text, k, sentence, [c for c in known if c.allowed], slots, by_words=True))
+    if not judged:
+        return Wrong(at, f"{text.raw(k)!r} compares what no two facts give")
+    for one, other in judged:
+        if not _holds(word, one.fact, other.fact):
+            return Wrong(at, f"{text.raw(k)!r} is wrong: {one.fact.text}, {other.fact.text}", one.fact)
+    return None
+
+
+def _comparable(slots: Sequence[Placed], anchors: Sequence[Anchor]) -> list[Compared]:
+    """The facts with a value that a sentence rests on, by slots and by marks."""
+    found = [Compared(slot.anchor.slot.fact, slot.allowed, slot) for slot in slots if slot.allowed]
+    seen = {compared.fact for compared in found}
+    for anchor in anchors:
+        if anchor.slot is None:
+            for slot in anchor.line.slots:
+                allowed = pairing.allowed_words(Anchor(0, 0, anchor.line, slot))
+                if slot.fact not in seen and allowed:
+                    found.append(Compared(slot.fact, allowed))
+    return [compared for compared in found if isinstance(compared.fact.value, int | float)]
+
+
+def _judged(
+    text: ParsedText,
+    k: int,
+    sentence: range,
+    known: Sequence[Compared],
+    slots: Sequence[Placed],
+    by_words: bool = False,
+) -> Iterator[tuple[Compared, Compared]]:
+    """The pairs that a comparison is of, the subject first: by the words before and after it, else by the order of slots."""
+    measures = frozenset(WORDS["measures"].get(text.words[k], ()))
+    pairs = [(one, other) for one, other in permutations(known, 2) if one.fact != other.fact and _alike(one, other)]
+    if measures:
+        pairs = [pair for pair in pairs if measures & _measures(pair[0]) and measures & _measures(pair[1])] or (
+            [] if by_words else pairs
+        )
+    named = {dimension: pairing.words_of(text, sentence, dimension, slots) for dimension in _DIMENSIONS}
+    found = False
+    for one, other in pairs:
+        dimension = next((d for d in _DIMENSIONS if one.allowed.get(d) != other.allowed.get(d)), None)
+        if dimension is None or not _same_besides(one, other, dimension):
+            continue
+        if _named_so(text, k, named[dimension], one, other, dimension, both=by_words) and not (
+            by_words and not _told(named, one, other, dimension)
+        ):
+            found = True
+            yield one, other
+    if not found and not by_words:
+        in_order = [(one, other) for one, other in pairs if one.slot and other.slot and one.slot.first < other.slot.first]
+        for one, other in in_order:
+            if one.slot.first < k < other.slot.first and not any(named[d] for d in ("vessel", "lesion")):
+                yield one, other
+
+
+def _alike(one: Compared, other: Compared) -> bool:
+    """Whether two values can be compared: of one unit and kind."""
+    counts = [c.fact.aspect == "lesion" and isinstance(c.fact.value, int) for c in (one, other)]
+    if counts[0] or counts[1]:
+        return all(counts) and not any(c.fact.name.endswith("_place") for c in (one, other))
+    if one.fact.aspect == "lesion":
+        endings = [c.fact.name.rpartition("_")[2] for c in (one, other)]
+        return other.fact.aspect == "lesion" and endings[0] == endings[1]
+    return one.fact.unit == other.fact.unit and other.fact.aspect == one.fact.aspect
+
+
+def _same_besides(one: Compared, other: Compared, dimension: str) -> bool:
+    """Whether two facts differ in one dimension alone; calibres of arteries and veins are two measures of one kind."""
+    pair = _measures(one) | _measures(other)
+    calibres = pair <= {"crae", "crve"}
+    others = [d for d in _DIMENSIONS if d != dimension and not (d == "measure" and calibres)]
+    return all(one.allowed.get(d) == other.allowed.get(d) for d in others)
+
+
+def _measures(compared: Compared) -> frozenset[str]:
+    if compared.fact.aspect == "lesion":
+        return frozenset(["count" if isinstance(compared.fact.value, int) else compared.fact.name.rpartition("_")[2]])
+    return compared.allowed.get("measure", frozenset())
+
+
+def _told(named: dict[str, list[Word]], one: Compared, other: Compared, dimension: str) -> bool:
+    """Whether what two facts have in common is not contradicted by the words of the sentence."""
+    for d, words in named.items():
+        allowed = one.allowed.get(d)
+        if d != dimension and allowed and words and d != "measure" and not any(word.values & allowed for word in words):
+            return False
+    return True
+
+
+def _named_so(text: ParsedText, k: int, words: list[Word], one: Compared, other: Compared, dimension: str, both: bool) -> bool:
+    """Whether the words before a comparison name the first fact, and those after it the other one."""
+    before = [word for word in words if word.first < k]
+    after = [word for word in words if word.first > k]
+    first, second = one.allowed.get(dimension, frozenset()), other.allowed.get(dimension, frozenset())
+    if not before and len(after) > 1:  # wider than the arteries are the veins
+        before, after = after[1:], after[:1]
+    if len(before) > 1 and not after:  # the veins, unlike the arteries, are wider; arteries and veins are similar
+        before, after = before[:1], before[1:]
+    subject = before[-1] if len(before) == 1 or after else None
+    if subject is None or not subject.values & first or subject.values & second:
+        return False
+    if not after:
+        return not both
+    return bool(after[0].values & second) and not after[0].values & first
+
+
+def _holds(word: str, one: Fact, other: Fact) -> bool:
+    a, b = float(one.value), float(other.value)
+    if word in WORDS["times"]:
+        return b != 0 and abs(a / b / WORDS["times"][word] - 1) <= 0.1
+    sign = _SIGNS[word]
+    if sign == 0:
+        return abs(a - b) <= _SIMILAR * max(abs(a), abs(b))
+    return (a - b) * sign > 0
+
+
+def _superlatives(text: ParsedText, sentence: range, slots: Sequence[Placed]) -> Iterator[Wrong]:
+    """The box that is called the largest is the first of its type."""
+    boxes = [slot for slot in slots if slot.anchor.slot.fact.name.endswith("_box") and slot.anchor.slot.name[-1].isdigit()]
+    if not boxes:
+        return
+    for k in sentence:
+        if text.words[k] in _SMALLEST:
+            yield Wrong(Term(k, k + 1), f"{text.raw(k)!r} is wrong: the boxes of the facts are of the largest")
+        if text.words[k] in _LARGEST:
+            following = [slot for slot in boxes if slot.first > k] or boxes
+            slot = following[0]
+            run = [slot.anchor.slot.name.rpartition("box")[2] for slot in following]
+            if run[0] != "1" and not (len(run) > 1 and "1" in run):
+                yield Wrong(Term(k, k + 1), f"{text.raw(k)!r} is wrong: {slot.anchor.slot.name} is not the largest")

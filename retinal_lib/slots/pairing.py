@@ -1,0 +1,217 @@
+"""Whether the words around slots name what the slots are of: vessel, zone, formula, direction, measure, lesion, landmark.
+
+A sentence's slots and its words of one such dimension are paired in order. Where there are as many words as slots, each word is
+of its slot; where there are fewer, a word is of all slots up to the next one, or lists repeat; where there are more, some name
+none.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import NamedTuple
+
+from retinal_lib.check.language import lexicon
+from retinal_lib.check.language.lexicon import ParsedText, Term, implied, word_lists
+from retinal_lib.check.quantity_index import column_parts
+from retinal_lib.dataset import measurements
+from retinal_lib.slots.filling import Anchor
+
+PLACES = word_lists("lesion_locations")
+DIMENSIONS = ("vessel", "zone", "formula", "direction", "measure", "lesion", "landmark")
+_TERMS = {"vessel": "vessels", "zone": "zones", "formula": "formulas", "direction": "orientations", "measure": "measures"}
+_CALIBRE_OF = {"crae": "artery", "crve": "vein"}
+_JOINING = frozenset(["and", "or", "/", "&", "the", "retinal", ","])
+_LYING = frozenset(
+    ["lie", "is", "sit", "occupy", "span", "fill", "appear", ":", "has", "in", "within"]
+)  # disc: it is the subject
+
+
+class Placed(NamedTuple):
+    """A slot as it stands in a text: its anchor, its tokens, and by dimension what words may be named for it."""
+
+    anchor: Anchor
+    first: int
+    last: int
+    allowed: dict[str, frozenset[str]]
+
+
+class Word(NamedTuple):
+    """A word of one dimension: its tokens and the values that it may mean."""
+
+    first: int
+    last: int
+    values: frozenset[str]
+
+
+@cache
+def _of_column(column: str) -> dict[str, frozenset[str]]:
+    measure, vessel, zone, formula, direction = column_parts(column)
+    named = {"vessel": vessel or _CALIBRE_OF.get(measure), "zone": zone, "formula": formula, "direction": direction}
+    allowed = {dimension: frozenset([value]) for dimension, value in named.items() if value}
+    measures = {"cdr": ("cdr", "cup", "disc"), "avr": ("avr", "crae", "crve")}.get(measure, (measure,))
+    return {**allowed, "measure": frozenset(measures)}
+
+
+@cache
+def _of_lesion(words: str) -> frozenset[str]:
+    named = lexicon.conditions(words)
+    return frozenset(named).union(*(implied(name) for name in named))
+
+
+def allowed_words(anchor: Anchor) -> dict[str, frozenset[str]]:
+    """Returns, by dimension, the values that words may name for a slot; a dimension that does not apply is left out."""
+    fact = anchor.slot.fact
+    if fact.aspect == "vascular" and fact.name in measurements.columns():
+        return _of_column(fact.name)
+    if fact.aspect != "lesion":
+        return {}
+    if fact.name.endswith(("_fovea", "_disc")):
+        landmark = {"landmark": frozenset([fact.name.rpartition("_")[2]])}
+    else:
+        landmark = {}
+    named = _of_lesion(anchor.line.facts[0].words)
+    return {"lesion": named or frozenset(["disc"]), **landmark}
+
+
+def mismatches(
+    text: ParsedText, sentence: range, slots: Sequence[Placed], question: ParsedText
+) -> Iterator[tuple[Placed, str, Word]]:
+    """Yields slots of a sentence whose words name something else, each with the dimension and such a word."""
+    for dimension in DIMENSIONS:
+        concerned = [slot for slot in slots if dimension in slot.allowed]
+        if not concerned:
+            continue
+        named = _words(text, sentence, dimension, concerned, slots)
+        if not named:
+            named, concerned = _context(text, sentence, dimension, concerned, slots, question)
+            if named and not any(_fits(word, slot, dimension) for word in named for slot in concerned):
+                yield concerned[0], dimension, named[-1]
+            continue
+        wrong = _unpaired(named, concerned, dimension)
+        if wrong is not None:
+            yield concerned[wrong], dimension, _nearest(named, concerned[wrong], dimension)
+
+
+def words_of(text: ParsedText, within: range, dimension: str, slots: Sequence[Placed]) -> list[Word]:
+    """Returns the words of a dimension within some tokens, but not those inside of slots' values."""
+    if dimension == "lesion":
+        found = [Word(t.first, t.last, frozenset(map(str, t.values))) for t in text.within("conditions", within)]
+    elif dimension == "landmark":
+        kinds = (("fovea", PLACES.fovea), ("disc", PLACES.disc))
+        found = [Word(k, k + 1, frozenset([name])) for k in within for name, words in kinds if text.words[k] in words]
+    else:
+        terms = text.within(_TERMS[dimension], within)
+        found = [Word(t.first, t.last, frozenset(map(str, t.values))) for t in terms]
+    return [word for word in found if not any(slot.first <= word.first < slot.last for slot in slots)]
+
+
+def _words(text: ParsedText, within: range, dimension: str, concerned: Sequence[Placed], slots: Sequence[Placed]) -> list[Word]:
+    """The words of a dimension that could be of one of these slots, one for each run of equal ones."""
+    every = words_of(text, within, dimension, slots)
+    if dimension == "lesion" and any(slot.anchor.slot.fact.name.endswith("_box") for slot in concerned):
+        subject = [k for k in within if text.words[k] in PLACES.disc and not _LYING.isdisjoint(text.words[k + 1 : k + 3])]
+        every = sorted([*every, *(Word(k, k + 1, frozenset(["disc"])) for k in subject)])
+    if dimension in ("measure", "lesion", "direction"):  # words of other measures, diseases and extents name no slot
+        known = _known(dimension)
+        every = [word for word in every if word.values & known]
+    found: list[Word] = []
+    for word in every:
+        parted = found and any(found[-1].last <= slot.first < word.first for slot in slots)
+        if found and not parted and (word.values <= found[-1].values or found[-1].values <= word.values):
+            found[-1] = Word(found[-1].first, word.last, found[-1].values & word.values)
+        else:
+            found.append(word)
+    return found
+
+
+@cache
+def _known(dimension: str) -> frozenset[str]:
+    if dimension == "measure":
+        return frozenset("fractal density width tortuosity curvature tort_density crae crve avr disc cup cdr angle".split())
+    if dimension == "direction":
+        return frozenset(["vertical", "horizontal"])
+    lesions = "microaneurysm haemorrhage hard_exudate soft_exudate exudate neovascularisation drusen irma disc"
+    return frozenset(lesions.split())
+
+
+def _context(
+    text: ParsedText,
+    sentence: range,
+    dimension: str,
+    concerned: list[Placed],
+    slots: Sequence[Placed],
+    question: ParsedText,
+) -> tuple[list[Word], list[Placed]]:
+    """The words that an earlier sentence of the answer has, the latest that has any, else the question."""
+    earlier = [tokens for tokens in text.sentences if tokens.stop <= sentence.start]
+    for tokens in reversed(earlier):
+        if named := _words(text, tokens, dimension, concerned, ()):
+            return named, concerned
+    named = [word for tokens in question.sentences for word in _words(question, tokens, dimension, concerned, ())]
+    return named, concerned
+
+
+def _fits(word: Word, slot: Placed, dimension: str) -> bool:
+    return not word.values.isdisjoint(slot.allowed[dimension])
+
+
+def _unpaired(named: list[Word], slots: list[Placed], dimension: str) -> int | None:
+    """The first slot that no pairing in order gives a fitting word; None where there is such a pairing."""
+    fits = [[_fits(word, slot, dimension) for word in named] for slot in slots]
+    many, count = len(named), len(slots)
+    if many >= count:
+        if many > count and _joined(named, slots, fits):
+            return 0
+        at = 0
+        for i, row in enumerate(fits):
+            at = next((k + 1 for k in range(at, many if many > count else i + 1) if row[k]), 0)
+            if not at:
+                return i
+        return None
+    listed = count % many == 0 and all(word.last <= slots[0].first for word in named)
+    if listed and all(fits[i][i % many] for i in range(count)):
+        return None
+    return _in_runs(named, slots, fits)
+
+
+def _in_runs(named: list[Word], slots: list[Placed], fits: list[list[bool]]) -> int | None:
+    """Pairs each slot with the last word before it, or the word after it where a word follows its slots."""
+    follows = named[0].first > slots[0].first
+    for i, slot in enumerate(slots):
+        before = [k for k, word in enumerate(named) if word.first < slot.first]
+        after = [k for k, word in enumerate(named) if word.first > slot.first]
+        k = (after or before)[0 if after else -1] if follows else (before or after)[-1 if before else 0]
+        if not fits[i][k]:
+            return i
+    return None
+
+
+def _joined(named: list[Word], slots: list[Placed], fits: list[list[bool]]) -> bool:
+    """Whether one slot is told of two things that are joined, of which it is one: arteries and veins average {v2}."""
+    if len(slots) != 1 or len(named) != 2 or named[1].last > slots[0].first or all(fits[0]):
+        return False
+    return named[1].first - named[0].last <= 2 and slots[0].first - named[1].last <= 4
+
+
+def _nearest(named: list[Word], slot: Placed, dimension: str) -> Word:
+    wrong = [word for word in named if not _fits(word, slot, dimension)] or named
+    return min(wrong, key=lambda word: abs(word.first - slot.first))
+
+
+def placed(text: ParsedText, anchors: Sequence[Anchor]) -> list[Placed]:
+    """Returns the slots of a text with the tokens that their values are."""
+    starts, found, k = text.starts, [], 0
+    for anchor in anchors:
+        if anchor.slot is None:
+            continue
+        while k < len(starts) and starts[k] < anchor.start:
+            k += 1
+        last = k
+        while last < len(starts) and starts[last] < anchor.end:
+            last += 1
+        found.append(Placed(anchor, k, last, allowed_words(anchor)))
+    return found
+
+
+def term(slot: Placed) -> Term:
+    """Returns the tokens of a slot's value."""
+    return Term(slot.first, slot.last)

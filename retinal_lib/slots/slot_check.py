@@ -1,0 +1,237 @@
+"""The check of a conversation that was written with slots: what its words say besides the values.
+
+The values are right by construction, so that what is checked is small: that the words around a slot name what it is of; that
+comparisons hold; that every other claim (a disease, a lesion, a place, the quality, the eye) is one of the facts, in its
+polarity; and that no word says more than facts, glossary and plain English do.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import NamedTuple
+
+from retinal_lib import conversation
+from retinal_lib.check import conversation_check, form
+from retinal_lib.check.case_profile import CaseProfile
+from retinal_lib.check.conversation_check import Checked
+from retinal_lib.check.diseases import Diseases, Grades, Normality
+from retinal_lib.check.findings import ERROR, WARNING, AnswerFindings, Trace
+from retinal_lib.check.image_and_person import ImageAndPerson
+from retinal_lib.check.language import lexicon
+from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
+from retinal_lib.check.leaks import Leaks
+from retinal_lib.check.lesion_locations import LesionLocations
+from retinal_lib.check.quantity_index import QuantityIndex
+from retinal_lib.conversation import Turn
+from retinal_lib.facts import Case
+from retinal_lib.slots import comparison, filling, pairing
+from retinal_lib.slots.filling import Anchor, Filled
+from retinal_lib.slots.pairing import Placed
+from retinal_lib.slots.sheet import SPEC, FactSheet
+
+_CLAIMS = (Leaks, Diseases, Grades, Normality, ImageAndPerson, LesionLocations)
+_SPELLED = frozenset(word_lists("numbers").spelled) - frozenset(["half", "single", "one"])
+_COMMON = 3.4  # words at least this frequent (Zipf scale: 3 is once in a million words) are plain English
+_PERCEIVING, _MODALS, _PERSONS = (frozenset(SPEC[name]) for name in ("perceiving", "modals", "persons"))
+_UNLICENSED = ("ungrounded", "ungrounded_denial")  # warnings of the claim checks that are errors here
+
+
+class SlotChecked(NamedTuple):
+    """A conversation with its values, as it is exported, and what the check found."""
+
+    conversation: list[dict[str, str]]
+    checked: Checked
+
+
+def examine(turns: Sequence[Turn], sheet: FactSheet, track: str | None = None, style: str | None = None) -> SlotChecked:
+    """Fills the slots of a conversation and checks it against the facts of its sheet."""
+    filled = [filling.fill(turn.answer, sheet) for turn in turns]
+    exported = conversation.to_llava(Turn(turn.question, f.text) for turn, f in zip(turns, filled, strict=True))
+    parts = [(part["from"], part["value"]) for part in exported]
+    found, traces = form.check(parts, track, style), []
+    if any(finding.kind == "form_size" for finding in found):
+        return SlotChecked(exported, Checked(found, []))
+    profile, index = CaseProfile(sheet.case), QuantityIndex(sheet.case)
+    claims = [each(profile, index) for each in _CLAIMS]
+    known, said, texts = _words_of(sheet), [], []
+    for number, (turn, one) in enumerate(zip(turns, filled, strict=True), start=1):
+        question, answer = ParsedText(turn.question), ParsedText(one.text)
+        asked = AnswerFindings(number, question, "question")
+        told = _Answer(answer, one, sheet, AnswerFindings(number, answer))
+        for each in claims:
+            each.question(question, asked)
+        for each in claims:
+            each.answer(answer, question, told.findings)
+        _question_numbers(question, asked, said)
+        told.drop_values()
+        told.check(question, known)
+        said.append(one.text)
+        texts.append((question, answer))
+        found += [*asked.findings, *told.findings.findings]
+        traces += [*told.traces(), *told.findings.traces]
+    if style != "consult" and (track is not None or len(turns) > 1):
+        found += conversation_check.coverage(_told(sheet), texts, traces)
+    raised = [f._replace(severity=ERROR) if f.severity == WARNING and f.kind in _UNLICENSED else f for f in found]
+    return SlotChecked(exported, Checked(sorted(raised, key=lambda f: (f.turn, f.part != "question", f.span)), traces))
+
+
+def _told(sheet: FactSheet) -> Case:
+    """The case with those of its facts that its sheet tells."""
+    return replace(sheet.case, facts=tuple({fact: None for line in sheet.lines for fact in line.facts}))
+
+
+def _question_numbers(question: ParsedText, findings: AnswerFindings, said: Iterable[str]) -> None:
+    """A number in a question that no earlier answer stated gives something away."""
+    for k, word in enumerate(question.words):
+        if (word[0].isdigit() or word in _SPELLED) and not any(word in text for text in said):
+            spot = Term(k, k + 1)
+            findings.add(
+                "leak_value", spot, f"the question gives the number {question.raw(k)!r}, which no earlier answer stated"
+            )
+            return
+
+
+# --- words that may be said ---------------------------------------------------------------------------------------------------
+
+
+@cache
+def _common() -> frozenset[str]:
+    """Plain English words, as texts are read."""
+    from wordfreq import get_frequency_dict
+
+    least = 10 ** (_COMMON - 9)
+    frequent = (word for word, share in get_frequency_dict("en", wordlist="small").items() if share >= least)
+    plain = {normal for word in frequent for normal in lexicon.tokens(word)}
+    return frozenset((plain | comparison.COMPARING) - _stating() - _beyond())
+
+
+def _listed(name: str) -> frozenset[str]:
+    return frozenset(word for line in SPEC[name] for item in line.split() for word in lexicon.tokens(item.replace("-", " ")))
+
+
+@cache
+def _stating() -> frozenset[str]:
+    return _listed("stating")
+
+
+@cache
+def _beyond() -> frozenset[str]:
+    return _listed("beyond")
+
+
+@cache
+def _words_in(text: str) -> frozenset[str]:
+    return frozenset(lexicon.read(text).words)
+
+
+def _words_of(sheet: FactSheet) -> frozenset[str]:
+    """The words that the lines of a sheet, and the facts behind them, are told in."""
+    words = set()
+    for line in sheet.lines:
+        words |= _words_in(re.sub(r"\{[^}]*\} = ", "", line.text))
+        for fact in line.facts:
+            words |= _words_in(fact.words)
+    return frozenset(words)
+
+
+class _Answer:
+    """One answer with its slots and marks, its sentences and what was found in it."""
+
+    def __init__(self, text: ParsedText, filled: Filled, sheet: FactSheet, findings: AnswerFindings):
+        self.text, self.filled, self.sheet, self.findings = text, filled, sheet, findings
+        self.slots = pairing.placed(text, filled.anchors)
+        self.values = {k for slot in self.slots for k in range(slot.first, slot.last)}
+
+    def traces(self) -> Iterator[Trace]:
+        """Yields the facts that the answer's values are of."""
+        for anchor in self.filled.anchors:
+            if anchor.slot is not None:
+                said = self.filled.text[anchor.start : anchor.end]
+                yield Trace(self.findings.turn, (anchor.start, anchor.end), said, "number", anchor.slot.fact)
+            elif anchor.line.facts:
+                span = self._sentence_span(anchor)
+                said = self.filled.text[slice(*span)]
+                yield Trace(self.findings.turn, span, said, "claim", anchor.line.facts[0])
+
+    def _sentence_span(self, anchor: Anchor) -> tuple[int, int]:
+        for tokens in self.text.sentences:
+            start, end = self.text.span(Term(tokens.start, tokens.stop))
+            if start <= anchor.start <= end:
+                return start, end
+        return anchor.start, anchor.start + 1
+
+    def drop_values(self) -> None:
+        """Takes back findings about the values of slots: these are right by construction."""
+        spans = [(anchor.start, anchor.end) for anchor in self.filled.anchors if anchor.slot is not None]
+        if spans and self.findings.findings:
+            self.findings.findings = [
+                f for f in self.findings.findings if not any(a <= f.span[0] and f.span[1] <= b for a, b in spans)
+            ]
+
+    def check(self, question: ParsedText, known: frozenset[str]) -> None:
+        """Checks slots and marks, numbers, words, and sentence by sentence what stands around the slots."""
+        for start, end, why in self.filled.problems:
+            self.findings.add_at("slot", (start, end), why)
+        for tokens in self.text.sentences:
+            slots = [slot for slot in self.slots if slot.first in tokens]
+            anchors = self._anchors(tokens)
+            self._numbers(tokens)
+            self._pairs(tokens, slots, question)
+            for at, why, fact in comparison.wrong(self.text, tokens, slots, anchors, self.sheet):
+                self.findings.add("comparison", at, why, fact)
+            self._words(tokens, anchors, known)
+
+    def _anchors(self, tokens: range) -> list[Anchor]:
+        start, end = self.text.span(Term(tokens.start, tokens.stop))
+        return [anchor for anchor in self.filled.anchors if start <= anchor.start <= end]
+
+    def _numbers(self, tokens: range) -> None:
+        """A number that no slot wrote."""
+        words = self.text.words
+        for k in tokens:
+            word = words[k]
+            if k in self.values or not (word[0].isdigit() or word in _SPELLED or word in "¼½¾"):
+                continue
+            if word == "four" and words[k - 1 : k] == ["all"]:
+                continue  # all four quadrants: the check of places judges it
+            if word == "two" and k and words[k - 1] in ("the", "these", "both", "between", "of"):
+                continue
+            slot = next(iter(self.sheet.slots), "v1")
+            says = f"{self.text.raw(k)!r} was typed; a value is written as a slot, such as {{{slot}}}"
+            self.findings.add("typed_number", Term(k, k + 1), says)
+
+    def _pairs(self, tokens: range, slots: list[Placed], question: ParsedText) -> None:
+        for slot, dimension, word in pairing.mismatches(self.text, tokens, slots, question):
+            fact = slot.anchor.slot.fact
+            words = word and " ".join(sorted(word.values))
+            says = f"{{{slot.anchor.slot.name}}} stands with another {dimension} ({words}): {slot.anchor.line.text}"
+            self.findings.add("misattributed", pairing.term(slot), says, fact)
+
+    def _words(self, tokens: range, anchors: list[Anchor], known: frozenset[str]) -> None:
+        """A word that neither facts, glossary nor plain English license."""
+        explained = [anchor.line for anchor in anchors if anchor.slot is None and not anchor.line.facts]
+        if explained:
+            known = known.union(*(_words_in(line.text) for line in explained))
+        words, common = self.text.words, _common()
+        named = {k for t in self.text.terms if tokens.start <= t.first < tokens.stop for k in range(t.first, t.last)}
+        for k in tokens:
+            word = words[k]
+            if word in common or word in known or k in self.values or not word[0].isalpha():
+                if word in _MODALS and k not in self.values:
+                    self._modal(k, tokens)
+                continue
+            if word in _beyond():
+                self.findings.add("beyond", Term(k, k + 1), f"{self.text.raw(k)!r} goes beyond the facts")
+            elif k not in named or word in _stating():
+                self.findings.add("unlicensed", Term(k, k + 1), f"{self.text.raw(k)!r} is in no fact and is no plain word")
+
+    def _modal(self, k: int, tokens: range) -> None:
+        """A verb such as may or should that speaks of what may come."""
+        words = self.text.words
+        following = next(
+            (words[i] for i in range(k + 1, min(k + 4, tokens.stop)) if words[i] not in ("not", "also", "only")), ""
+        )
+        if words[k] in ("should", "must", "ought", "shall") or following not in _PERCEIVING:
+            says = f"{self.text.raw(k)!r} speaks of what may come or should be done, which no fact gives"
+            self.findings.add("beyond", Term(k, k + 1), says)
