@@ -140,7 +140,7 @@ class Grades(Check):
             level, fact = self.profile.severity
             if level not in term.values:
                 findings.add("wrong_grade", term, text + fact.text, fact)
-        elif self.profile.status("diabetic_retinopathy")[0] == PRESENT:
+        elif self.profile.status("diabetic_retinopathy")[0] in (PRESENT, ABSENT):
             findings.add("wrong_grade", term, f"{text}no fact gives its severity")
 
     def _is_of_retinopathy(self, answer: ParsedText, term: Term) -> bool:

@@ -219,6 +219,8 @@ def _location_problem(text: ParsedText, group: list[Region], sentence: range, le
     counted = lesions.counts(group)
     counts = [a for a in numbers.read(text) if a.whole and not (a.unit or a.edges or a.bound or a.about)]
     number = next((a for a in reversed(counts) if sentence.start <= a.first and a.last <= first), None)
+    if number is not None and WORDS.most & set(words[max(sentence.start, number.first - 4) : number.first]):
+        number = None  # most of the 27 hard exudates
     if number is not None and set(words[number.last : first]) - _names(text, number.last, first) <= WORDS.lying:
         each = "each" in words[number.last : group[-1].last + 3]
         groups = [[region] for region in group] if each else [group]

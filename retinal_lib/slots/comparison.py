@@ -17,6 +17,9 @@ WORDS = SPEC["comparison"]
 _SIGNS = {word: sign for sign, kind in ((1, "greater"), (-1, "lesser"), (0, "equal")) for word in WORDS[kind]}
 COMPARING = frozenset([*_SIGNS, *WORDS["times"]])
 _ALONE, _LARGEST, _SMALLEST = (frozenset(WORDS[name]) for name in ("alone", "largest", "smallest"))
+_VERBS = frozenset(WORDS["verbs"])
+_CLOSING = frozenset(", . ; ( : and but with at in on by here averaging while than".split())
+_EXTENTS = {"taller": "vertical", "higher": "vertical", "wider": "horizontal", "broader": "horizontal"}
 _DIMENSIONS = ("vessel", "lesion", "zone", "direction", "formula", "measure")
 _SIMILAR = 0.15  # how far apart values may lie that are called similar, as a share of the larger
 
@@ -57,6 +60,10 @@ def wrong(
 def _compares(words: list[str], k: int, sentence: range) -> bool:
     """Whether the word at token k compares: with 'than' or 'as' after it, or by itself."""
     word, after = words[k], words[k + 1 : min(sentence.stop, k + 8)]
+    if word in _VERBS:
+        return True
+    if "than" not in after and after and after[0] not in _CLOSING:
+        return word in WORDS["times"] and word != "half"  # the larger vessels: no comparison
     if word in _ALONE or (word in WORDS["times"] and word != "half"):
         return True
     if word in WORDS["equal"]:
@@ -70,6 +77,8 @@ def _problem(
     text: ParsedText, k: int, sentence: range, slots: Sequence[Placed], anchors: Sequence[Anchor], sheet: FactSheet
 ) -> Wrong | None:
     word, at = text.words[k], Term(k, k + 1)
+    if (shape := _shape(text, k, sentence)) is not None:
+        return _wrong_shape(text, k, shape, sheet)
     known = _comparable(slots, anchors)
     judged = list(_judged(text, k, sentence, known, slots))
     if not judged:  # the values may stand elsewhere: on any line of the sheet
@@ -80,6 +89,27 @@ def _problem(
     for one, other in judged:
         if not _holds(word, one.fact, other.fact):
             return Wrong(at, f"{text.raw(k)!r} is wrong: {one.fact.text}, {other.fact.text}", one.fact)
+    return None
+
+
+def _shape(text: ParsedText, k: int, sentence: range) -> str | None:
+    """The direction that is said to be the longer one: taller than it is wide."""
+    direction = _EXTENTS.get(text.words[k])
+    after = text.within("orientations", range(k + 1, min(k + 6, sentence.stop)))
+    if direction and after and "than" in text.words[k : after[0].first] and direction not in after[0].values:
+        return direction
+    return None
+
+
+def _wrong_shape(text: ParsedText, k: int, direction: str, sheet: FactSheet) -> Wrong | None:
+    of = "Cup" if "cup" in text.words[max(0, k - 6) : k] else "Disc"
+    facts = {fact.name: fact for line in sheet.lines for fact in line.facts}
+    height, width = facts.get(f"{of}_height"), facts.get(f"{of}_width")
+    at = Term(k, k + 1)
+    if height is None or width is None:
+        return Wrong(at, f"{text.raw(k)!r} compares what no two facts give")
+    if (float(height.value) > float(width.value)) != (direction == "vertical"):
+        return Wrong(at, f"{text.raw(k)!r} is wrong: {height.text}, {width.text}", height)
     return None
 
 
@@ -172,7 +202,7 @@ def _named_so(text: ParsedText, k: int, words: list[Word], one: Compared, other:
         before, after = after[1:], after[:1]
     if len(before) > 1 and not after:  # the veins, unlike the arteries, are wider; arteries and veins are similar
         before, after = before[:1], before[1:]
-    subject = before[-1] if len(before) == 1 or after else None
+    subject = before[-1] if before and (len(before) == 1 or after) else None
     if subject is None or not subject.values & first or subject.values & second:
         return False
     if not after:

@@ -10,13 +10,13 @@ from functools import cache
 from typing import NamedTuple
 
 from retinal_lib.check.language import lexicon
-from retinal_lib.check.language.lexicon import ParsedText, Term, implied, word_lists
+from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, implied, word_lists
 from retinal_lib.check.quantity_index import column_parts
 from retinal_lib.dataset import measurements
 from retinal_lib.slots.filling import Anchor
 
 PLACES = word_lists("lesion_locations")
-DIMENSIONS = ("vessel", "zone", "formula", "direction", "measure", "lesion", "landmark")
+DIMENSIONS = ("vessel", "zone", "formula", "direction", "measure", "lesion", "landmark", "graded")
 _TERMS = {"vessel": "vessels", "zone": "zones", "formula": "formulas", "direction": "orientations", "measure": "measures"}
 _CALIBRE_OF = {"crae": "artery", "crve": "vein"}
 _JOINING = frozenset(["and", "or", "/", "&", "the", "retinal", ","])
@@ -57,11 +57,19 @@ def _of_lesion(words: str) -> frozenset[str]:
     return frozenset(named).union(*(implied(name) for name in named))
 
 
+@cache
+def _graded(scale: str, words: str) -> frozenset[str]:
+    """The conditions that may be named with a grade: what its scale grades, and what the level is called."""
+    return frozenset(VOCABULARY["subjects"][scale]) | _of_lesion(words)
+
+
 def allowed_words(anchor: Anchor) -> dict[str, frozenset[str]]:
     """Returns, by dimension, the values that words may name for a slot; a dimension that does not apply is left out."""
     fact = anchor.slot.fact
     if fact.aspect == "vascular" and fact.name in measurements.columns():
         return _of_column(fact.name)
+    if fact.unit in VOCABULARY["subjects"]:
+        return {"graded": _graded(fact.unit, fact.words)}
     if fact.aspect != "lesion":
         return {}
     if fact.name.endswith(("_fovea", "_disc")):
@@ -93,7 +101,7 @@ def mismatches(
 
 def words_of(text: ParsedText, within: range, dimension: str, slots: Sequence[Placed]) -> list[Word]:
     """Returns the words of a dimension within some tokens, but not those inside of slots' values."""
-    if dimension == "lesion":
+    if dimension in ("lesion", "graded"):
         found = [Word(t.first, t.last, frozenset(map(str, t.values))) for t in text.within("conditions", within)]
     elif dimension == "landmark":
         kinds = (("fovea", PLACES.fovea), ("disc", PLACES.disc))
@@ -110,9 +118,11 @@ def _words(text: ParsedText, within: range, dimension: str, concerned: Sequence[
     if dimension == "lesion" and any(slot.anchor.slot.fact.name.endswith("_box") for slot in concerned):
         subject = [k for k in within if text.words[k] in PLACES.disc and not _LYING.isdisjoint(text.words[k + 1 : k + 3])]
         every = sorted([*every, *(Word(k, k + 1, frozenset(["disc"])) for k in subject)])
-    if dimension in ("measure", "lesion", "direction"):  # words of other measures, diseases and extents name no slot
+    if dimension in ("measure", "lesion", "direction", "graded"):  # words of other measures, diseases and extents name no slot
         known = _known(dimension)
         every = [word for word in every if word.values & known]
+    if dimension == "direction":  # taller than it is wide
+        every = [word for word in every if text.words[max(0, word.first - 3) : word.first][-2:-1] != ["it"]]
     found: list[Word] = []
     for word in every:
         parted = found and any(found[-1].last <= slot.first < word.first for slot in slots)
@@ -129,6 +139,8 @@ def _known(dimension: str) -> frozenset[str]:
         return frozenset("fractal density width tortuosity curvature tort_density crae crve avr disc cup cdr angle".split())
     if dimension == "direction":
         return frozenset(["vertical", "horizontal"])
+    if dimension == "graded":
+        return frozenset(c for subjects in VOCABULARY["subjects"].values() for c in subjects)
     lesions = "microaneurysm haemorrhage hard_exudate soft_exudate exudate neovascularisation drusen irma disc"
     return frozenset(lesions.split())
 

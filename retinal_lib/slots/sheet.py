@@ -83,6 +83,7 @@ class _Maker:
         self.case, self.rng, self.every = case, rng, every
         self.count: dict[str, int] = {}
         self.units = {unit: rng.choice(spellings) for unit, spellings in SPEC["units"].items()}
+        self.styles: dict[str, dict] = {}
         self.words_for_numbers = rng.random() < 0.3
 
     def lines(self) -> Iterator[Line]:
@@ -135,7 +136,7 @@ class _Maker:
         title = f"{scale['title']} (0 to {max(scale['levels'])})"
         if scale["form"] == "noun":
             return self._line(fact, fact.words, grade=str(fact.value), scale=title)
-        return self._line(fact, f"{scale['of']}", grade=str(fact.value), scale=title, meaning=fact.words)
+        return self._line(fact, scale["of"], grade=str(fact.value), scale=title, meaning=fact.words)
 
     def _scope(self, facts: tuple[Fact, ...]) -> Iterator[Line]:
         """What alone was graded, where the labels are grades of named conditions."""
@@ -183,6 +184,13 @@ class _Maker:
         told += [slot.fact for slot in slots[1:]]
         return Line(id_, f"{count.words if count.value == 1 else count.unit}: {', '.join(parts)}", tuple(told), tuple(slots))
 
+    def _style(self, fact: Fact) -> dict:
+        """How values of this measure are rounded and written on this sheet: alike, so that they can be compared."""
+        name = fact.name.rpartition("_")[2] if fact.aspect == "lesion" else measurements.feature(fact.name).measure
+        if name not in self.styles:
+            self.styles[name] = {**self.rng.choice(SPEC["rounding"]), "percent": self.rng.random() < 0.5}
+        return self.styles[name]
+
     @staticmethod
     def _shown(slot: Slot) -> str:
         return f'{{{slot.name}}} = "{slot.text}"'
@@ -226,9 +234,9 @@ class _Maker:
     def _measured(self, name: str, fact: Fact) -> Slot:
         """The slot of a measured value: rounded and spelled by seed."""
         value, unit, digits = float(fact.value), fact.unit, _digits(fact)
-        if fact.name.endswith("Vessel_density") and self.rng.random() < 0.5:  # a share of the image, as percent
+        style = self._style(fact)
+        if fact.name.endswith("Vessel_density") and style["percent"]:  # a share of the image
             value, unit, digits = value * 100, "%", max(0, digits - 2)
-        style = self.rng.choice(SPEC["rounding"])
         text = _rounded(value, style["digits"], digits)
         unit = self.units.get(unit, unit)
         space = "" if unit in ("", "°") else " "
@@ -262,7 +270,7 @@ def _measurement(name: str) -> str:
     """What a measurement is called on a line: 'average width of the retinal arteries, whole image'."""
     words = measurements.feature(name).words.replace(" over the whole image", ", whole image")
     words = words.replace("vessel density of the", "density of the").replace(" in zone", ", zone")
-    return re.sub(r" by (\w+)'s formula", r" (\1)", words)
+    return re.sub(r"\) by (\w+)'s formula", r", \1)", words)
 
 
 @cache

@@ -13,13 +13,15 @@ from typing import NamedTuple
 
 from retinal_lib import conversation
 from retinal_lib.check import conversation_check, form
+from retinal_lib.check.added_details import AddedDetails
 from retinal_lib.check.case_profile import CaseProfile
 from retinal_lib.check.conversation_check import Checked
 from retinal_lib.check.diseases import Diseases, Grades, Normality
 from retinal_lib.check.findings import ERROR, WARNING, AnswerFindings, Trace
 from retinal_lib.check.image_and_person import ImageAndPerson
 from retinal_lib.check.language import lexicon
-from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
+from retinal_lib.check.language.lexicon import ParsedText, Term, implied, word_lists
+from retinal_lib.check.language.negation import AFFIRMED, NEGATED, polarity
 from retinal_lib.check.leaks import Leaks
 from retinal_lib.check.lesion_locations import LesionLocations
 from retinal_lib.check.quantity_index import QuantityIndex
@@ -30,10 +32,12 @@ from retinal_lib.slots.filling import Anchor, Filled
 from retinal_lib.slots.pairing import Placed
 from retinal_lib.slots.sheet import SPEC, FactSheet
 
-_CLAIMS = (Leaks, Diseases, Grades, Normality, ImageAndPerson, LesionLocations)
+_CLAIMS = (Leaks, Diseases, Grades, Normality, ImageAndPerson, LesionLocations, AddedDetails)
 _SPELLED = frozenset(word_lists("numbers").spelled) - frozenset(["half", "single", "one"])
 _COMMON = 3.4  # words at least this frequent (Zipf scale: 3 is once in a million words) are plain English
 _PERCEIVING, _MODALS, _PERSONS = (frozenset(SPEC[name]) for name in ("perceiving", "modals", "persons"))
+_OTHERS = frozenset(SPEC["others"])
+_JUDGED = frozenset(SPEC["judged"])
 _UNLICENSED = ("ungrounded", "ungrounded_denial")  # warnings of the claim checks that are errors here
 
 
@@ -58,7 +62,7 @@ def examine(turns: Sequence[Turn], sheet: FactSheet, track: str | None = None, s
     for number, (turn, one) in enumerate(zip(turns, filled, strict=True), start=1):
         question, answer = ParsedText(turn.question), ParsedText(one.text)
         asked = AnswerFindings(number, question, "question")
-        told = _Answer(answer, one, sheet, AnswerFindings(number, answer))
+        told = _Answer(answer, one, sheet, profile, AnswerFindings(number, answer))
         for each in claims:
             each.question(question, asked)
         for each in claims:
@@ -103,7 +107,7 @@ def _common() -> frozenset[str]:
     least = 10 ** (_COMMON - 9)
     frequent = (word for word, share in get_frequency_dict("en", wordlist="small").items() if share >= least)
     plain = {normal for word in frequent for normal in lexicon.tokens(word)}
-    return frozenset((plain | comparison.COMPARING) - _stating() - _beyond())
+    return frozenset((plain | comparison.COMPARING | _listed("glue")) - _stating() - _beyond())
 
 
 def _listed(name: str) -> frozenset[str]:
@@ -138,8 +142,10 @@ def _words_of(sheet: FactSheet) -> frozenset[str]:
 class _Answer:
     """One answer with its slots and marks, its sentences and what was found in it."""
 
-    def __init__(self, text: ParsedText, filled: Filled, sheet: FactSheet, findings: AnswerFindings):
-        self.text, self.filled, self.sheet, self.findings = text, filled, sheet, findings
+    def __init__(
+        self, text: ParsedText, filled: Filled, sheet: FactSheet, profile: CaseProfile, findings: AnswerFindings
+    ) -> None:
+        self.text, self.filled, self.sheet, self.profile, self.findings = text, filled, sheet, profile, findings
         self.slots = pairing.placed(text, filled.anchors)
         self.values = {k for slot in self.slots for k in range(slot.first, slot.last)}
 
@@ -162,12 +168,23 @@ class _Answer:
         return anchor.start, anchor.start + 1
 
     def drop_values(self) -> None:
-        """Takes back findings about the values of slots: these are right by construction."""
+        """Takes back findings about the values of slots, which are right by construction, and about what alone was judged."""
         spans = [(anchor.start, anchor.end) for anchor in self.filled.anchors if anchor.slot is not None]
+        spans += self._judged_alone()
         if spans and self.findings.findings:
             self.findings.findings = [
                 f for f in self.findings.findings if not any(a <= f.span[0] and f.span[1] <= b for a, b in spans)
             ]
+
+    def _judged_alone(self) -> Iterator[tuple[int, int]]:
+        """The names of what was judged, in a sentence that says that nothing else was."""
+        scope = {c for line in self.sheet.lines if line.text.startswith("only ") for c in lexicon.conditions(line.text)}
+        for tokens in self.text.sentences if scope else ():
+            words = {self.text.words[k] for k in tokens}
+            if "only" in words and not words.isdisjoint(_JUDGED):
+                for term in self.text.within("conditions", tokens):
+                    if any(value == c or value in implied(c) for value in term.values for c in scope):
+                        yield self.text.span(term)
 
     def check(self, question: ParsedText, known: frozenset[str]) -> None:
         """Checks slots and marks, numbers, words, and sentence by sentence what stands around the slots."""
@@ -181,6 +198,7 @@ class _Answer:
             for at, why, fact in comparison.wrong(self.text, tokens, slots, anchors, self.sheet):
                 self.findings.add("comparison", at, why, fact)
             self._words(tokens, anchors, known)
+            self._judgements(tokens, anchors)
 
     def _anchors(self, tokens: range) -> list[Anchor]:
         start, end = self.text.span(Term(tokens.start, tokens.stop))
@@ -214,21 +232,45 @@ class _Answer:
         if explained:
             known = known.union(*(_words_in(line.text) for line in explained))
         words, common = self.text.words, _common()
-        named = {k for t in self.text.terms if tokens.start <= t.first < tokens.stop for k in range(t.first, t.last)}
+        terms = [t for t in self.text.terms if tokens.start <= t.first < tokens.stop]
+        named = {k for t in terms if t.kind != "cues" for k in range(t.first, t.last)}  # what the checks of claims judge
+        for term in terms:
+            if term.kind == "lay" and self._is_unknown(term):
+                self.findings.add("unlicensed", term, f"{self.text.text_of(term)!r} says what no fact says")
         for k in tokens:
             word = words[k]
             if word in common or word in known or k in self.values or not word[0].isalpha():
                 if word in _MODALS and k not in self.values:
                     self._modal(k, tokens)
                 continue
-            if word in _beyond():
+            if word in _beyond() and k not in named:
                 self.findings.add("beyond", Term(k, k + 1), f"{self.text.raw(k)!r} goes beyond the facts")
-            elif k not in named or word in _stating():
+            elif k not in named:
                 self.findings.add("unlicensed", Term(k, k + 1), f"{self.text.raw(k)!r} is in no fact and is no plain word")
+
+    def _judgements(self, tokens: range, anchors: list[Anchor]) -> None:
+        """Checks that no measurement is called normal, and nothing else absent where not everything was looked for."""
+        text, aspects = self.text, {fact.aspect for anchor in anchors for fact in anchor.line.facts[:1]}
+        for term in text.within("normal", tokens) if "vascular" in aspects and "disease" not in aspects else ():
+            says = f"{text.text_of(term)!r} judges a measurement, which no fact does"
+            self.findings.add("beyond", term, says)
+        if self.profile.lists_all or _OTHERS.isdisjoint(text.words[k] for k in tokens):
+            return
+        for term in (*text.within("disorder", tokens), *text.within("conditions", tokens)):
+            others = not _OTHERS.isdisjoint(text.words[max(tokens.start, term.first - 3) : term.first])
+            if others and polarity(text, term) == NEGATED:
+                says = f"{text.text_of(term)!r}: that there is nothing else is in no fact"
+                self.findings.add("ungrounded_denial", term, says)
+
+    def _is_unknown(self, term: Term) -> bool:
+        """Whether a lay word names only conditions that no fact gives."""
+        return polarity(self.text, term) == AFFIRMED and not any(c in self.profile.present for c in term.value)
 
     def _modal(self, k: int, tokens: range) -> None:
         """A verb such as may or should that speaks of what may come."""
         words = self.text.words
+        if words[k] not in ("should", "must") and k > tokens.start and words[k - 1] in _PERSONS:
+            return
         following = next(
             (words[i] for i in range(k + 1, min(k + 4, tokens.stop)) if words[i] not in ("not", "also", "only")), ""
         )
