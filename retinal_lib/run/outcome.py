@@ -28,13 +28,16 @@ from retinal_lib.teacher.cost import Estimate
 @dataclass
 class Checks:
     """Numbers of conversations with a finding, by kind and severity: `before` repair and `after` it. `repaired` counts images
-    accepted after their findings were sent back to the teacher, `rejected` those that still had errors."""
+    accepted after their findings were sent back to the teacher, `rejected` those that still had errors; `slotted` and `free`
+    count accepted conversations whose values were filled in, and those that were read as free text."""
 
     version: int
     before: Counter = field(default_factory=Counter)
     after: Counter = field(default_factory=Counter)
     repaired: int = 0
     rejected: int = 0
+    slotted: int = 0
+    free: int = 0
 
     def add(self, row: ImageState) -> None:
         """Counts one image."""
@@ -43,6 +46,9 @@ class Checks:
         self.after.update({(f["kind"], f["severity"]) for f in row.findings})
         self.repaired += bool(row.repairs) and row.state == "accepted"
         self.rejected += bool(row.repairs) and row.state == "rejected"
+        form = next((reply.get("form") for reply in row.usage if reply["used"]), None)
+        self.slotted += form == "slotted"
+        self.free += form == "free"
 
     @property
     def table(self) -> pd.DataFrame:
@@ -55,12 +61,13 @@ class Checks:
     @property
     def summary(self) -> str:
         """The checks in one sentence."""
+        read = f" {self.free:,} without slots, read as free text." if self.free else ""
         if not self.before:
-            return "The checks found nothing."
+            return f"The checks found nothing.{read}"
         text = f"{count(self.repaired, 'conversation')} put right after a corrective turn, "
         text += f"{self.rejected:,} rejected for errors that remained"
         warned = sum(n for (_, severity), n in self.after.items() if severity == "warning")
-        return text + (f"; {count(warned, 'warning')} to look at in lineage.jsonl." if warned else ".")
+        return text + (f"; {count(warned, 'warning')} to look at in lineage.jsonl." if warned else ".") + read
 
     def manifest(self) -> dict:
         """Returns the checks for manifest.json."""
@@ -68,7 +75,8 @@ class Checks:
             name: [{"kind": kind, "severity": severity, "conversations": n} for (kind, severity), n in sorted(counts.items())]
             for name, counts in (("before_repair", self.before), ("after_repair", self.after))
         }
-        return {"version": self.version, **counts_by_kind, "repaired": self.repaired, "rejected": self.rejected}
+        counts = {name: getattr(self, name) for name in ("repaired", "rejected", "slotted", "free")}
+        return {"version": self.version, **counts_by_kind, **counts}
 
 
 if TYPE_CHECKING:
