@@ -372,3 +372,13 @@ KINDS: dict[str, type[Kind]] = {
     "automorph": AutoMorphFacts,
     "boxes": Boxes,
 }
+
+
+def graded_only(kinds: Iterable[Kind], facts: Iterable[Fact]) -> tuple[str, ...]:
+    """Returns what alone was looked for in an image with these facts, where its page's labels are grades of named diseases and
+    masks of named lesions; empty where labels or keywords of many diseases, or free text on them, were given too."""
+    if any(isinstance(kind, Flags | Keywords | Columns) and "disease" in kind.gives for kind in kinds):
+        return ()
+    graded = (scales()[f.unit]["of"] for f in facts if f.aspect == "disease" and f.unit in scales())
+    marked = (f.unit for f in facts if is_count(f) and f.unit)
+    return tuple(dict.fromkeys((*graded, *marked)))
