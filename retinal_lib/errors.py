@@ -53,17 +53,17 @@ class UserError(Exception):
         if len(message) > _LONGEST:
             message = f"{message[: _LONGEST // 2]} … {message[-_LONGEST // 4 :]}"
         message = for_people(_CONTROL.sub(lambda found: repr(found[0])[1:-1], message))
-        message = _QUOTED.sub(lambda found: f"{found[1]}{_shortened(found[2])}{found[1]}", message)
-        super().__init__(_WORD.sub(lambda found: _shortened(found[0]), message))
+        message = _QUOTED.sub(lambda found: f"{found[1]}{shortened(found[2])}{found[1]}", message)
+        super().__init__(_WORD.sub(lambda found: shortened(found[0]), message))
 
     def _render_traceback_(self) -> list[str]:
         # IPython and papermill print this instead of a stack: the sentence is all that helps here
         return [f"{type(self).__name__}: {self}"]
 
 
-def _shortened(value: str) -> str:
-    """A value that a message quotes, by its beginning and end."""
-    return f"{value[: _ECHO // 2]} … {value[-_ECHO // 8 :]}"
+def shortened(value: str) -> str:
+    """Returns a value as people are shown it: of a long one, the beginning and the end."""
+    return f"{value[: _ECHO // 2]} … {value[-_ECHO // 8 :]}" if len(value) > _ECHO else value
 
 
 def quoted(value: object) -> str:

@@ -15,9 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 from retinal_lib.dataset import page
 from retinal_lib.dataset.page import Page
 from retinal_lib.errors import UserError
-from retinal_lib.files import read_json
+from retinal_lib.files import read_object
 
 DEFAULT_SERVER = "https://api.openai.com/v1"
+_HEADER = re.compile(r"[\w-]+:[\x20-\x7e\t]*", re.ASCII)
 _EXAMPLE = "expected an address such as http://localhost:8000/v1"
 
 
@@ -101,7 +102,7 @@ def terms_of_run(manifest: Path) -> set[Terms]:
     """Returns the terms of the dataset of a run: as its manifest.json states them, and those of a published dataset of that
     name. UserError: the file states none."""
     try:
-        of = read_json(manifest)["dataset"]
+        of = read_object(manifest)["dataset"]
         stated = (of["name"], of["may_send"], of["licence"], of.get("terms") or f"as {manifest} states")
         terms = TypeAdapter(Terms).validate_python(stated)
         return {terms} | {_terms(each) for each in published(terms.name)}
@@ -161,7 +162,7 @@ def address() -> str:
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0  # a wrong port is a ValueError
     except ValueError as error:
         raise UserError(f"OPENAI_BASE_URL is {without_login(url)!r} ({error}); {_EXAMPLE}") from error
-    if not usable or re.search(r"[\s\x00-\x1f]", url):
+    if not usable or re.search(r"[\s\x00-\x1f\ud800-\udfff]", url):
         raise UserError(f"OPENAI_BASE_URL is {without_login(url)!r}; {_EXAMPLE}")
     if parts.username is not None:
         raise UserError(f"OPENAI_BASE_URL {without_login(url)} holds a login; leave it out and set the key as OPENAI_API_KEY")
@@ -212,11 +213,19 @@ def without_login(address: str) -> str:
 
 
 def key() -> str:
-    """Returns the key from OPENAI_API_KEY, "" where there is none. UserError: it holds a character that no key has."""
-    text = os.environ.get("OPENAI_API_KEY", "").strip()
+    """Returns the key from OPENAI_API_KEY, "" where there is none. UserError: it, or another text of the environment that
+    stands at the head of each request, holds a character that cannot stand there."""
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        _word(name, "; copy it again, or remove it")
+    for line in os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines():
+        if line.strip() and not _HEADER.fullmatch(line.strip()):
+            raise UserError("OPENAI_CUSTOM_HEADERS holds a line that is no header such as X-Team: retina; mend or remove it")
+    return _word("OPENAI_API_KEY", ", which no key has; copy the key again (word processors change hyphens)")
+
+
+def _word(name: str, advice: str) -> str:
+    """A word of the environment. UserError: it holds a blank, or a character that is not in ASCII."""
+    text = os.environ.get(name, "").strip()
     if odd := re.search(r"[^\x21-\x7e]", text):
-        raise UserError(
-            f"OPENAI_API_KEY holds {odd[0]!r} as character {odd.start() + 1}, which no key has; copy the key again "
-            "(word processors change hyphens)"
-        )
+        raise UserError(f"{name} holds {odd[0]!r} as character {odd.start() + 1}{advice}")
     return text

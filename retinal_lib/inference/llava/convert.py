@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import LlavaConfig
@@ -56,8 +57,12 @@ def config_json(checkpoint: Checkpoint, tokenizer: Tokenizer) -> dict:
 
 
 def llava_config(checkpoint: Checkpoint, tokenizer: Tokenizer) -> LlavaConfig:
-    """Makes the configuration of transformers' Llava class."""
-    return LlavaConfig(**{key: value for key, value in config_json(checkpoint, tokenizer).items() if key != "retinal_lib"})
+    """Makes the configuration of transformers' Llava class. UserError: it refuses a value."""
+    values = {key: value for key, value in config_json(checkpoint, tokenizer).items() if key != "retinal_lib"}
+    try:
+        return LlavaConfig(**values)
+    except StrictDataclassError as error:
+        raise UserError(f"{checkpoint.folder / 'config.json'} cannot be used ({' '.join(str(error).split())})") from error
 
 
 def pad_id(tokenizer: Tokenizer) -> int:
