@@ -31,6 +31,7 @@ _TYPE = re.compile(r"(str|int|float|bool)|(list|dict|tuple|set)\[.*\]")
 
 
 _LONGEST = 4_000  # characters of a message
+_LISTED = 30  # known names that a message lists
 _ECHO = 160  # characters of a value that a message quotes
 _QUOTED = re.compile(rf"""(?<!\w)(["'])((?:(?!\1)[^\n]){{{_ECHO},}})\1""")
 _WORD = re.compile(rf"[^\s/\\]{{{_ECHO},}}")
@@ -78,7 +79,9 @@ def quoted(value: object) -> str:
 def unknown(kind: str, value: object, known: Iterable[str]) -> UserError:
     """Returns a UserError that names the unknown value, lists the known ones and suggests the most similar."""
     known = list(known)
-    return UserError(f"unknown {kind} {quoted(value)}; known: {', '.join(known) or 'none'}{did_you_mean(value, known)}")
+    more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
+    listed = ", ".join(known[:_LISTED]) or "none"
+    return UserError(f"unknown {kind} {quoted(value)}; known: {listed}{more}{did_you_mean(value, known)}")
 
 
 def did_you_mean(value: object, known: Iterable[str]) -> str:

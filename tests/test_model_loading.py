@@ -192,6 +192,8 @@ DAMAGE = {
             ("mm_vision_select_layer", 99, r"layer 99 of a tower of \d+ layers is used"),
             ("mm_vision_select_layer", "x", r"layer 'x' of a tower of \d+ layers is used"),
             ("rms_norm_eps", "x", "config.json cannot be used"),
+            ("hidden_act", "__import__", "unknown hidden_act of .*config.json '__import__'; known: "),
+            ("hidden_act", [1], r"unknown hidden_act of .*config.json \[1\]"),
         ]
     },
     "no tokenizer": (lambda f: (f / "tokenizer.model").unlink(), "has no tokenizer: expected tokenizer.model"),

@@ -19,6 +19,8 @@ from retinal_lib.files import read_object
 
 DEFAULT_SERVER = "https://api.openai.com/v1"
 _HEADER = re.compile(r"[\w-]+:[\x20-\x7e\t]*", re.ASCII)
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}$)({_LABEL}\.)*{_LABEL}\.?", re.IGNORECASE)
 _EXAMPLE = "expected an address such as http://localhost:8000/v1"
 
 
@@ -159,7 +161,7 @@ def address() -> str:
     url = os.environ.get("OPENAI_BASE_URL", "").strip().rstrip("/") or DEFAULT_SERVER
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0  # a wrong port is a ValueError
+        usable = parts.scheme in ("http", "https") and _is_host(parts.hostname or "") and parts.port != 0  # or a ValueError
     except ValueError as error:
         raise UserError(f"OPENAI_BASE_URL is {without_login(url)!r} ({error}); {_EXAMPLE}") from error
     if not usable or re.search(r"[\s\x00-\x1f\ud800-\udfff]", url):
@@ -167,6 +169,14 @@ def address() -> str:
     if parts.username is not None:
         raise UserError(f"OPENAI_BASE_URL {without_login(url)} holds a login; leave it out and set the key as OPENAI_API_KEY")
     return url
+
+
+def _is_host(host: str) -> bool:
+    """Whether a text is the name or the number of a machine: `0177.0.0.1` is read in several ways, and is neither."""
+    try:
+        return bool(ip_address(host))
+    except ValueError:
+        return bool(_HOST.fullmatch(host)) and not host.rstrip(".").rpartition(".")[2].isdigit()
 
 
 def has_no_address() -> bool:

@@ -62,11 +62,15 @@ class Checkpoint:
 
     @property
     def eos(self) -> frozenset[int]:
-        """The token ids that end an answer; generation_config.json takes precedence over the config, as in `generate`."""
+        """The token ids that end an answer; generation_config.json takes precedence over the config, as in `generate`.
+        UserError: they are no ids."""
         file = self.folder / "generation_config.json"
         ids = read_object(file).get("eos_token_id") if file.is_file() else None
         ids = self.text_config.get("eos_token_id") if ids is None else ids
-        return frozenset(ids if isinstance(ids, list) else [] if ids is None else [ids])
+        ids = ids if isinstance(ids, list) else [] if ids is None else [ids]
+        if not all(type(each) is int for each in ids):
+            raise UserError(f"{self.folder}: eos_token_id is {quoted(ids)}; expected token ids, which are whole numbers")
+        return frozenset(ids)
 
     @property
     def start_end(self) -> bool:
