@@ -167,7 +167,7 @@ class BaseDescription:
         ungradable = next((f for f in facts if f.name == "ungradable"), None)
         if ungradable is None:
             return _withhold_absences(facts, missing)
-        kept = [f for f in facts if f.aspect not in ("disease", "lesion", "vascular")]
+        kept = [f for f in facts if f.aspect not in ("disease", "lesion", "vascular") and not denies(f)]
         number = len(facts) - len(kept)
         return kept, [*missing, f"{number} facts on disease and vessels are withheld: {ungradable.text} ({ungradable.source})"]
 
