@@ -99,6 +99,8 @@ def _strangeness(character: str) -> str:
     kind = unicodedata.category(character)
     if kind in ("Cc", "Cf", "Cs", "Co", "Cn", "Mn", "Me", "Mc") or character in "\ufffc\ufffd\u2800":
         return "no character that people see and type"
+    if kind == "Pd" or character == "−":
+        return ""  # a dash of any length is read as the hyphen that it looks like
     if kind == "Nd" or (kind[0] in "LNPS" and reply_text.plain(character) != character):
         return f"written for {reply_text.plain(character)!r}" if kind != "Nd" else "a digit of another script"
     return ""
