@@ -93,7 +93,12 @@ def distinct(terms: list[Term]) -> list[Term]:
 
 
 NamesByAmount = dict[tuple[int, str], frozenset]  # by amount and kind
-PAIRS = {"vessels": {"artery": "vein", "vein": "artery"}}  # what is compared with what
+PAIRS = {  # what is compared with what
+    "vessels": {"artery": "vein", "vein": "artery"},
+    "orientations": {"vertical": "horizontal", "horizontal": "vertical"},
+    "formulas": {"Hubbard": "Knudtson", "Knudtson": "Hubbard"},
+    "zones": {"b": "c", "c": "b"},
+}
 
 
 class Names(NamedTuple):
@@ -186,9 +191,12 @@ def opposite_names(sentence: Sentence, i: int, own: dict[str, frozenset], named:
     between = sentence.words[one.last : sentence.amounts[i].first]
     if len(between) > 4 or WORDS.contrasts.isdisjoint(between):
         return {}
-    names = {}
     for kind, pairs in PAIRS.items():
         earlier = named[one.first].own.get(kind) or named[one.first].before.get(kind) or frozenset()
-        if kind not in own and len(earlier) == 1 and (value := next(iter(earlier))) in pairs:
-            names[kind] = frozenset((pairs[value],))
-    return names
+        if kind in own and own[kind] != earlier:
+            return {}
+        if kind == "zones" and not WORDS.zoned.issuperset(named[one.first].own.get("measures", ("",))):
+            return {}  # 54 µm in zone B against 49 µm: of veins and arteries
+        if len(earlier) == 1 and (value := next(iter(earlier))) in pairs:
+            return {kind: frozenset((pairs[value],))}
+    return {}

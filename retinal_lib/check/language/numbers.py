@@ -188,7 +188,8 @@ class _Numbers:
         done = 0
         for i in places:
             if i >= done and (amount := self._amount(i)) is not None:
-                amount = _with_cue(amount, self.cues, self.units, self.words)
+                against = bool(self.found) and self.found[-1].last == i - 1  # 0.076 over 0.051
+                amount = _with_cue(amount, {} if against else self.cues, self.units, self.words)
                 self.found.append(amount)
                 done = amount.last
         return self.found
