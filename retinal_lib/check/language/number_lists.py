@@ -17,7 +17,7 @@ _ENDS = frozenset("; : ( )".split())
 class Sentence:
     """One sentence of a text with its `amounts` and `terms`, by kind in `kinds`; `kinds_present` are the kinds that occur."""
 
-    def __init__(self, text: ParsedText, sentence: range, amounts: list[Amount]):
+    def __init__(self, text: ParsedText, sentence: range, amounts: list[Amount], earlier: range = range(0)):
         self.text, self.words, self.sentence, self.amounts = text, text.words, sentence, amounts
         self.kinds: dict[str, list[Term]] = {}
         self.terms: list[Term] = []
@@ -26,8 +26,13 @@ class Sentence:
             terms = [t for t in text.within(kind, sentence) if t.first not in inner]
             self.kinds[kind] = terms
             self.terms += terms
-        self.kinds_present = [kind for kind in KINDS if self.kinds[kind]]
         self.runs = self._runs() if len(amounts) > 1 else []
+        self.carried = {  # what the sentence before lists, for the runs of a sentence that names nothing of the kind
+            kind: named
+            for kind in KINDS
+            if self.runs and all(len(t.values) > 1 for t in self.kinds[kind]) and len(named := distinct(text.within(kind, earlier))) > 1
+        }
+        self.kinds_present = [kind for kind in KINDS if self.kinds[kind] or kind in self.carried]
         self.run_of = {i: run for run in self.runs for i in run}
         self.bracketed = text.has(_BRACKETS)
 
@@ -123,6 +128,9 @@ def _of_run(sentence: Sentence, kind: str, run: list[int], name_ends: list[int])
     before = sentence.between(kind, start, first)
     if compared := _compared(sentence, kind, run, before):
         return compared
+    named = sentence.carried.get(kind, ())
+    if len(named) == len(run) and len({amounts[i].unit for i in run}) == 1:
+        return {(i, kind): frozenset(t.values) for i, t in zip(run, named, strict=True)}
     for terms in (before, sentence.between(kind, last, _list_end(sentence.words, last, stop))):
         chosen = distinct(terms)
         if len(chosen) >= len(run):
