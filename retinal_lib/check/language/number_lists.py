@@ -27,11 +27,9 @@ class Sentence:
             self.kinds[kind] = terms
             self.terms += terms
         self.runs = self._runs() if len(amounts) > 1 else []
-        self.carried = {  # what the sentence before lists, for the runs of a sentence that names nothing of the kind
-            kind: named
-            for kind in KINDS
-            if self.runs and all(len(t.values) > 1 for t in self.kinds[kind]) and len(named := distinct(text.within(kind, earlier))) > 1
-        }
+        unsaid = [kind for kind in KINDS if self.runs and all(len(t.values) > 1 for t in self.kinds[kind])]
+        # what the sentence before lists, for the runs of a sentence that names nothing of the kind
+        self.carried = {kind: named for kind in unsaid if len(named := distinct(text.within(kind, earlier))) > 1}
         self.kinds_present = [kind for kind in KINDS if self.kinds[kind] or kind in self.carried]
         self.run_of = {i: run for run in self.runs for i in run}
         self.bracketed = text.has(_BRACKETS)

@@ -55,24 +55,22 @@ def number(words: list[str], i: int) -> Spelled | None:
 
 
 def _cardinal(words: list[str], i: int) -> tuple[int, float, float]:
-    """The number in words that begins at token i: its count of tokens (0 where there is none), value and half its last digit."""
-    total = part = 0.0
-    last, k = 0.0, i  # the number of the word before, which a smaller one may follow: twenty-three
+    """The number in words at token i: its count of tokens (0 where there is none), its value and half its last digit."""
+    total = part = last = 0.0  # thousands; what is below; the number of the word before, which a smaller one may follow
+    k = i
     while k < len(words):
-        word = words[k]
-        value = 1 if word == "a" and k == i and words[k + 1 : k + 2] and words[k + 1] in WORDS.powers else SPELLED.get(word)
-        if word in WORDS.powers and (k > i):
-            power = WORDS.powers[word]
-            total, part, last = (total, part * power, power) if power == 100 else (total + part * power, 0.0, power)
-        elif word == "and" and last >= 100 and words[k + 1 : k + 2] and SPELLED.get(words[k + 1], 100) < 100:
-            pass
-        elif value is not None and (k == i or (0 < value < 10 and 20 <= last < 100) or (last >= 100 and value < last and value >= 1)):
+        word, after = words[k], words[k + 1] if k + 1 < len(words) else ""
+        value = 1 if word == "a" and k == i and after in WORDS.powers else SPELLED.get(word)
+        if word in WORDS.powers and k > i:
+            last = WORDS.powers[word]
+            total, part = (total, part * last) if last == 100 else (total + part * last, 0.0)
+        elif value is not None and (k == i or 1 <= value < (10 if last < 100 else last)) and (k == i or last >= 20):
             part, last = part + value, value
-        elif word == "point" and k > i and words[k + 1 : k + 2] and SPELLED.get(words[k + 1], 10) < 10:
+        elif word == "point" and k > i and SPELLED.get(after, 10) < 10:
             digits = [SPELLED[w] for w in itertools.takewhile(lambda w: SPELLED.get(w, 10) < 10, words[k + 1 :])]
             part += sum(digit / 10**n for n, digit in enumerate(digits, 1))
             return k + 1 + len(digits) - i, total + part, 0.5 * 10.0 ** -len(digits)
-        else:
+        elif not (word == "and" and last >= 100 and SPELLED.get(after, 100) < 100):
             break
         k += 1
     return k - i, float(total + part), 0.0

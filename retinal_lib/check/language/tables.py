@@ -9,7 +9,9 @@ from retinal_lib.check.language.number_lists import KINDS
 
 WORDS = word_lists("tables")
 
-_TABLE = re.compile(r"^(?P<head>[^\n]*\|[^\n]*)\n[ \t]*\|?[ \t]*:?-+[-:| \t]*(?:\n|\Z)(?P<body>(?:[^\n]*\|[^\n]*(?:\n|\Z))*)", re.M)
+_TABLE = re.compile(
+    r"^(?P<head>[^\n]*\|[^\n]*)\n[ \t]*\|?[ \t]*:?-+[-:| \t]*(?:\n|\Z)(?P<body>(?:[^\n]*\|[^\n]*(?:\n|\Z))*)", re.MULTILINE
+)
 _NAMING = frozenset([*KINDS, "units"])
 
 
