@@ -1,6 +1,6 @@
 """Checks of diseases, lesions, grades and normality that answers state."""
 
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from retinal_lib.check import lesion_locations
 from retinal_lib.check.case_profile import ABSENT, POSSIBLE, PRESENT, SUSPECTED
@@ -231,7 +231,8 @@ class Normality(Check):
         normal, text, words = self.profile.normal, answer.text_of(term), answer.words
         if not is_free_of(answer, term):
             finds = not WORDS.finding.isdisjoint(words[max(answer.sentence(term).start, term.first - 3) : term.first])
-            finds = finds or not WORDS.found.isdisjoint(words[term.last : term.last + 4])
+            after = takewhile(lambda word: word.isalpha(), words[term.last : term.last + 4])
+            finds = finds or not WORDS.found.isdisjoint(after)
             if normal is not None and finds and polarity(answer, term) == AFFIRMED:
                 findings.add("unsupported_disease", term, f"the answer reports {text!r}, but {normal.text}", normal)
             return
