@@ -31,6 +31,10 @@ _TYPE = re.compile(r"(str|int|float|bool)|(list|dict|tuple|set)\[.*\]")
 
 
 _LONGEST = 4_000  # characters of a message
+_LISTED = 30  # known names that a message lists
+_ECHO = 160  # characters of a value that a message quotes
+_QUOTED = re.compile(rf"""(?<!\w)(["'])((?:(?!\1)[^\n]){{{_ECHO},}})\1""")
+_WORD = re.compile(rf"[^\s/\\]{{{_ECHO},}}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -44,28 +48,46 @@ class UserError(Exception):
     """
 
     def __init__(self, message: object = ""):
-        """`message` quotes what was found, which may be a whole damaged file: the middle of a long one is left out, and
-        control characters, which a terminal would obey, are written as escapes."""
+        """`message` quotes what was found, which may be a whole damaged file: a long value is told by its beginning and end,
+        and control characters, which a terminal would obey, are written as escapes."""
         message = str(message)
         if len(message) > _LONGEST:
             message = f"{message[: _LONGEST // 2]} … {message[-_LONGEST // 4 :]}"
-        super().__init__(for_people(_CONTROL.sub(lambda found: repr(found[0])[1:-1], message)))
+        message = for_people(_CONTROL.sub(lambda found: repr(found[0])[1:-1], message))
+        message = _QUOTED.sub(lambda found: f"{found[1]}{shortened(found[2])}{found[1]}", message)
+        super().__init__(_WORD.sub(lambda found: shortened(found[0]), message))
 
     def _render_traceback_(self) -> list[str]:
         # IPython and papermill print this instead of a stack: the sentence is all that helps here
         return [f"{type(self).__name__}: {self}"]
 
 
+def shortened(value: str) -> str:
+    """Returns a value as people are shown it: of a long one, the beginning and the end."""
+    return f"{value[: _ECHO // 2]} … {value[-_ECHO // 8 :]}" if len(value) > _ECHO else value
+
+
+def quoted(value: object) -> str:
+    """Returns a value as messages quote it; a long one is shortened by UserError. A number may have too many digits to be
+    written."""
+    try:
+        return repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+
+
 def unknown(kind: str, value: object, known: Iterable[str]) -> UserError:
     """Returns a UserError that names the unknown value, lists the known ones and suggests the most similar."""
     known = list(known)
-    return UserError(f"unknown {kind} {value!r}; known: {', '.join(known) or 'none'}{did_you_mean(value, known)}")
+    more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
+    listed = ", ".join(known[:_LISTED]) or "none"
+    return UserError(f"unknown {kind} {quoted(value)}; known: {listed}{more}{did_you_mean(value, known)}")
 
 
 def did_you_mean(value: object, known: Iterable[str]) -> str:
     """Returns the question for the known name that is most similar to a value, in brackets; "" where none is."""
     folded = {name.casefold(): name for name in known}
-    near = difflib.get_close_matches(str(value).casefold(), folded, n=1)
+    near = difflib.get_close_matches(quoted(value)[:_ECHO].strip("'\"").casefold(), folded, n=1)
     return f" (did you mean {folded[near[0]]!r}?)" if near else ""
 
 
@@ -97,8 +119,8 @@ def _sentence(first: dict, expected: str) -> str:
         return "is not a known key"
     if kind in ("value_error", "assertion_error"):  # raised by our own checks, whose sentence says it all
         return first["msg"].partition(", ")[2]
-    near = difflib.get_close_matches(str(found), re.findall(r"'([^']*)'", expected), n=1)
-    return f"found {found!r}; expected {expected}" + (f" (did you mean {near[0]!r}?)" if near else "")
+    near = difflib.get_close_matches(quoted(found)[:_ECHO].strip("'\""), re.findall(r"'([^']*)'", expected), n=1)
+    return f"found {quoted(found)}; expected {expected}" + (f" (did you mean {near[0]!r}?)" if near else "")
 
 
 def _expected(error: dict) -> str:

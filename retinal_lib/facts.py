@@ -53,8 +53,8 @@ class Source(NamedTuple):
 
 class Fact(NamedTuple):
     """One statement about an image. `value` is as measured or labelled, `unit` its unit (for a grade: the scale's name), `text`
-    the statement as a clause, `words` the wording of the value alone, `scope` what the statement is about: image, eye or
-    patient.
+    the statement as a clause, `words` the finding alone without who said so, `scope` what the statement is about: image, eye or
+    patient, `place` where a lesion lies in words that need no coordinates, "" where that is not known.
 
     >>> cell = Source("labels.csv", 2, "grade")
     >>> Fact("disease", "grade", 2, "ICDR", "diabetic retinopathy grade 2 (moderate)", cell).value
@@ -81,7 +81,8 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """Everything known of one image. `missing` says, in sentences, what is not known and why.
+    """Everything known of one image. `missing` says, in sentences, what is not known and why. `graded_only` names what alone
+    was looked for, so that nothing else may be denied; it is empty where more was looked for, or nothing at all.
 
     >>> cell = Source("labels.csv", 2, "grade")
     >>> fact = Fact("disease", "grade", 2, "ICDR", "diabetic retinopathy grade 2 (moderate)", cell)
@@ -99,6 +100,7 @@ class Case:
     eye: str | None
     facts: tuple[Fact, ...]
     missing: tuple[str, ...] = ()
+    graded_only: tuple[str, ...] = ()
 
     @property
     def aspects(self) -> tuple[str, ...]:

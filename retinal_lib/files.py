@@ -66,6 +66,14 @@ def json_line(entry: object) -> str:
     return json.dumps(entry, ensure_ascii=False)
 
 
+def remove(path: Path) -> None:
+    """Removes a file, if there is one. UserError: it cannot be removed, or is a folder."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{paths.display_path(path)} cannot be removed ({error.strerror or error}); move it away") from error
+
+
 class NotJson(NamedTuple):
     """A line that is not JSON. `text` says what is wrong with it, `torn` whether it is the last line and has no line feed, as
     an interrupted write leaves it."""
@@ -100,7 +108,15 @@ def read_json(path: Path) -> object:
         return json_value(read_bytes(path))
     except Unreadable as error:
         place = f", line {error.line}" if error.line else ""
-        raise UserError(f"{path}{place}: {error}") from error
+        raise UserError(f"{path}{place}: {git_lfs_pointer(path) or error}") from error
+
+
+def read_object(path: Path) -> dict:
+    """Returns the object that a file of JSON holds. UserError: it cannot be read, or holds something else."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: found {type(content).__name__}; expected an object")
+    return content
 
 
 def read_yaml(path: Path, what: str) -> object:
@@ -177,6 +193,8 @@ def why_unusable(path: Path) -> str:
             return "" if path.stat().st_size else _EMPTY
         if path.is_symlink():
             return "it is a link to a file that is not there"
+        if path.is_dir():
+            return "it is a folder, not a file"
         return "it is a pipe or a device, not a file" if path.exists() else "there is no such file"
     except OSError as error:
         return f"it cannot be read ({error.strerror or error})"

@@ -26,6 +26,7 @@ from tempfile import TemporaryFile
 from typing import NamedTuple
 
 import click
+import nbformat
 import yaml
 from jupyter_client.kernelspec import KernelSpecManager
 from papermill.engines import NBClientEngine, papermill_engines
@@ -33,6 +34,7 @@ from papermill.exceptions import PapermillException, PapermillExecutionError
 from papermill.iorw import LocalHandler, NoDatesSafeLoader, read_yaml_file
 
 from retinal_lib.errors import UserError, unknown
+from retinal_lib.files import read_json
 from retinal_lib.parsing import YAML_ERRORS
 from retinal_lib.paths import NON_INTERACTIVE, root
 from retinal_lib.shown_text import cleaned
@@ -112,11 +114,27 @@ def prepare(params: dict) -> bool:
 def _own_notebook(params: dict) -> OwnNotebook | None:
     """The notebook of a command line, if it asks for an output path."""
     source = Path(params["notebook_path"] or "")
-    try:
-        notebook = json.loads(source.read_text(encoding="utf-8")) if source.is_file() else None
-    except (OSError, ValueError, RecursionError):  # papermill says what is wrong with it
+    if not source.is_file() or source.suffix != ".ipynb":
         return None
+    notebook = _read(source)
     return None if not _output_name(notebook) or params["help_notebook"] else OwnNotebook(source, notebook)
+
+
+def _read(source: Path) -> dict:
+    """The JSON of a notebook. UserError: it is none; of one that asks for an output path, no part may be of another kind than
+    the format says."""
+    notebook = read_json(source)
+    kinds = {"metadata": dict, "cells": list, "nbformat": int}
+    whole = all(isinstance(_nested_value(notebook, name), kind) for name, kind in kinds.items())
+    if not whole or not all(isinstance(cell, dict) for cell in notebook["cells"]):
+        raise UserError(f"{source} is no notebook; save it again in Jupyter")
+    if _output_name(notebook):
+        try:
+            nbformat.validate(notebook)
+        except nbformat.ValidationError as error:
+            place = " > ".join(map(str, error.absolute_path)) or "the notebook"
+            raise UserError(f"{source} is no notebook ({place}: {error.message}); save it again in Jupyter") from error
+    return notebook
 
 
 def _with_output(params: dict, own: OwnNotebook) -> OwnNotebook:
@@ -125,7 +143,7 @@ def _with_output(params: dict, own: OwnNotebook) -> OwnNotebook:
         return own
     parameters, name = passed(params), _output_name(own.notebook)
     check(own.notebook, parameters)
-    module = FOLDER_MODULES.get(_nested_value(own.notebook, "metadata", "retinal_lib", "folder"), "run.settings")
+    module = FOLDER_MODULES.get(str(_nested_value(own.notebook, "metadata", "retinal_lib", "folder")), "run.settings")
     target = _folder(own_parameters(own.notebook) | parameters, params["cwd"], module, Path(name).stem) / name
     try:
         same = target.exists() and target.samefile(own.source)
@@ -146,8 +164,8 @@ def _with_output(params: dict, own: OwnNotebook) -> OwnNotebook:
 def _ended_well(path: Path) -> bool:
     """Whether a file is a notebook that papermill executed without an error."""
     try:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        notebook = read_json(path)
+    except UserError:
         return False
     end, failed = (_nested_value(notebook, "metadata", "papermill", name) for name in ("end_time", "exception"))
     return bool(end) and not failed
@@ -160,7 +178,7 @@ def _finish(own: OwnNotebook, params: dict) -> None:
         written.replace(own.target)
         written = own.target
     opens = [written]
-    if name := _nested_value(own.notebook, "metadata", "retinal_lib", "open"):
+    if isinstance(name := _nested_value(own.notebook, "metadata", "retinal_lib", "open"), str):
         opens += [path for path in [written.with_name(name)] if path.is_file()]
     for text in [*_results(written), f"To look at it, open {' and '.join(map(_to_open, opens))}"]:
         click.echo(text, err=True)

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from retinal_lib import typed_paths
-from retinal_lib.errors import UserError, unknown, validation_text
+from retinal_lib.errors import UserError, quoted, unknown, validation_text
 
 
 def _no_boolean(value: object) -> object:
@@ -16,16 +16,20 @@ def _no_boolean(value: object) -> object:
     return value
 
 
-Whole = Annotated[int, BeforeValidator(_no_boolean)]
-Number = Annotated[float, BeforeValidator(_no_boolean)]
+_LARGEST = 10**15  # the vault and the JSON of servers hold numbers of this size
+Whole = Annotated[int, BeforeValidator(_no_boolean), Field(ge=-_LARGEST, le=_LARGEST)]
+Number = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
 TypedPath = Annotated[Path, AfterValidator(typed_paths.resolve)]  # absolute; typed relative to the shell's folder
 
 
 def check_texts(values: dict[str, object]) -> None:
-    """Checks texts that users pass. UserError: one holds a character that no file can hold."""
+    """Checks texts that users pass. UserError: one holds a character that no file can hold, or is a number of thousands of
+    digits."""
     for name, value in values.items():
+        if isinstance(value, int) and abs(value) > 10**1000:  # Python refuses to write some of them
+            raise UserError(f"parameter {name}: found {quoted(value)}; expected a shorter one")
         if isinstance(value, str) and (odd := re.search(r"[\0\ud800-\udfff]", value)):
-            raise UserError(f"parameter {name}: {value[:200]!r} holds {odd[0]!r}, which no file can hold; pass text in UTF-8")
+            raise UserError(f"parameter {name}: {value!r} holds {odd[0]!r}, which no file can hold; pass text in UTF-8")
 
 
 class Parameters(BaseModel):

@@ -6,10 +6,11 @@ It is read from reply_text.yaml, as the marks around answers are. All rules take
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from retinal_lib import reply_text
+from retinal_lib.paths import PACKAGE
 
 LONGEST = 4000  # characters of a question or an answer
 MOST_TURNS = 64
@@ -18,6 +19,10 @@ MOST_NUMBERS = 2000  # in a conversation: each is held against each fact
 LONGEST_CELL = 2000  # characters of a cell that is told as it stands
 _ENGLISH = frozenset(reply_text.WORDS["english"])
 _FOREIGN = frozenset(word for line in reply_text.WORDS["foreign"] for word in line.split()) - _ENGLISH
+# what of English is a word of other languages too
+_SHARED = frozenset("a an as at be by do for he i in is me my no of on or so to was we".split())
+_OWN_TEXTS = ("check/language/vocabulary.yaml", "dataset/scales.yaml", "dataset/measurements.yaml", "teacher/prompts/*.*")
+_ENDING = re.compile(r"\w{2,}(?:ed|ing|ly|tions?|ous|oids?|omas?|a?emia|osis|itis|opathy|ness|ity|ical)")
 _WORD = re.compile(r"[^\W\d_]+")
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|\w+")
 _ODD = re.compile(r"[^\x20-\x7e\n\t]")
@@ -47,7 +52,7 @@ def unfit(text: str) -> Iterator[Unfit]:
         if why := _strangeness(odd[0]):
             yield Unfit("character", odd.span(), f"{_named(odd[0])} is {why}")
             break
-    if why := foreign(text):
+    if why := foreign(text) or lacks_english(text):
         yield Unfit("language", (0, 0), why)
     if span := _loop(text):
         yield Unfit("repeated", span, f"{text[slice(*span)][:60]!r} is repeated again and again")
@@ -78,7 +83,9 @@ def cell_problem(text: str) -> str:
         return f"it has {len(text):,} characters, and at most {LONGEST_CELL:,} are told"
     if instruction := reply_text.instruction_in(text):
         return f"it tells a reader what to do ({instruction[0].strip()!r})"
-    return next((found.why for found in unfit(text)), "")
+    if why := foreign(text):
+        return why
+    return next((found.why for found in unfit(text) if found.kind != "language"), "")  # a cell need be no sentence
 
 
 def _named(character: str) -> str:
@@ -92,6 +99,8 @@ def _strangeness(character: str) -> str:
     kind = unicodedata.category(character)
     if kind in ("Cc", "Cf", "Cs", "Co", "Cn", "Mn", "Me", "Mc") or character in "\ufffc\ufffd\u2800":
         return "no character that people see and type"
+    if kind == "Pd" or character == "−":
+        return ""  # a dash of any length is read as the hyphen that it looks like
     if kind == "Nd" or (kind[0] in "LNPS" and reply_text.plain(character) != character):
         return f"written for {reply_text.plain(character)!r}" if kind != "Nd" else "a digit of another script"
     return ""
@@ -111,6 +120,35 @@ def foreign(text: str) -> str:
     if (other > 2 and other > english) or (other == 2 and not english and len(words) > 5) or accented > max(english, 4):
         return "the text is in another language than English"
     return ""
+
+
+def lacks_english(text: str) -> str:
+    """Says why a sentence is in no language that the checks read: it has three words or more, none that only English has, and
+    most are such as this package neither reads nor writes.
+
+    >>> lacks_english("Kovia eksudaatteja makulan lähellä."), lacks_english("Hard exudates near the fovea.")
+    ('the text is in another language than English', '')
+    """
+    words = [word.casefold() for word in _WORD.findall(text) if not (word.isupper() and len(word) < 6)]  # abbreviations
+    if len(words) < 3 or not (_ENGLISH - _SHARED).isdisjoint(words):
+        return ""
+    unknown = sum(not _is_known(word) for word in words)
+    return "the text is in another language than English" if unknown > 2 and unknown > 0.5 * len(words) else ""
+
+
+@lru_cache(maxsize=4096)
+def _is_known(word: str) -> bool:
+    """Whether a word is, or may be, English about eyes."""
+    roots = (word.removesuffix(ending) + more for ending in ("ies", "es", "s", "al") for more in ("", "e", "y"))
+    return len(word) == 1 or word in _known() or any(root in _known() for root in roots) or bool(_ENDING.fullmatch(word))
+
+
+@cache
+def _known() -> frozenset[str]:
+    """The English words that stand in this package's own texts."""
+    files = [file for pattern in _OWN_TEXTS for file in sorted(PACKAGE.glob(pattern))]
+    words = {word for file in files for word in _WORD.findall(file.read_text(encoding="utf-8").casefold())}
+    return frozenset(word for word in words if word.isascii()) - _FOREIGN | _ENGLISH
 
 
 def is_foreign_talk(text: str) -> bool:

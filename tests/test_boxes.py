@@ -14,6 +14,7 @@ from retinal_lib import load_dataset
 from retinal_lib.dataset import automorph, page
 from retinal_lib.dataset.lesions import boxes, locations, masks
 from retinal_lib.dataset.lesions.boxes import Crop, Landmark
+from retinal_lib.dataset.lesions.wording import LesionType
 from retinal_lib.errors import UserError
 from retinal_lib.explore import boxes_job
 from retinal_lib.facts import Case
@@ -259,14 +260,70 @@ def test_an_eye_that_its_disc_contradicts_has_no_nose() -> None:
 def test_without_eye_or_disc_the_part_of_the_image_is_told() -> None:
     where = locations.of_picture((1000, 800), {}, None, False)
     assert where.quadrants(dots((900, 700))) == {"lower right quarter": 1}
-    assert where.nearest(dots((900, 700)), where.fovea) is None
+    assert where.distances(dots((900, 700)), where.fovea) is None
 
 
 def test_distances_are_in_disc_diameters_and_to_the_nearest_pixel() -> None:
     where = locations.of_picture((1000, 800), {"optic disc": at(800, 400), "fovea": at(400, 400, 20)}, None, False)
     assert where.frame == "around the fovea" and where.nasal_side == "right"
-    assert where.nearest(dots((502, 400), (900, 700)), where.fovea) == pytest.approx(1.0)
-    assert where.nearest(dots((400, 400)), where.fovea) == 0
+    assert where.distances(dots((502, 400), (900, 700)), where.fovea).min() == pytest.approx(1.0)
+    assert where.distances(dots((400, 400)), where.fovea).tolist() == [0]
+
+
+def places(lesions: boxes.Lesions, **landmarks: Landmark) -> list[str]:
+    """The place of all lesions, then that of each box, in a right eye's picture of 1000 x 800 pixels."""
+    where = locations.of_picture(
+        (1000, 800), {words.replace("_", " "): mark for words, mark in landmarks.items()}, "right", True
+    )
+    told = LesionType("HE", "haemorrhage", "haemorrhages", Path("P1_HE.png"), lesions, 0.00025, 0.2, where).facts(10)
+    return [f.place for f in told if f.name in ("HE", "HE_box")]
+
+
+DISC, FOVEA = at(800, 400), at(480, 400, 10)
+
+
+@pytest.mark.parametrize(
+    ("spot", "landmarks", "place"),
+    [
+        ((560, 450), {"optic_disc": DISC, "fovea": FOVEA}, "near the macula, inferonasal quadrant"),
+        ((590, 450), {"optic_disc": DISC, "fovea": FOVEA}, "inferonasal quadrant"),  # 1.2 disc diameters away
+        ((560, 450), {"optic_disc": DISC}, "inferonasal quadrant"),  # the fovea is never guessed from the disc
+        ((560, 450), {"fovea": FOVEA}, "inferonasal quadrant"),  # without the disc there is no measure
+        ((930, 350), {"optic_disc": DISC}, "near the optic disc, superonasal quadrant"),
+        ((960, 350), {"optic_disc": DISC}, "superonasal quadrant"),  # 1.1 disc diameters from the margin
+        ((100, 700), {"optic_disc": DISC, "fovea": FOVEA}, "periphery, inferotemporal quadrant"),
+        ((100, 700), {"optic_disc": DISC}, "inferotemporal quadrant"),
+        ((930, 350), {"optic_disc": DISC, "fovea": FOVEA}, "near the optic disc, superonasal quadrant"),
+        ((500, 100), {}, "upper half"),  # over the middle of the picture
+        ((200, 400), {}, "temporal half"),
+        ((500, 400), {}, ""),
+    ],
+)
+def test_a_box_has_its_place_in_words(spot: tuple[int, int], landmarks: dict, place: str) -> None:
+    assert places(dots(spot), **landmarks)[1] == place
+
+
+def test_the_lesions_of_a_type_have_their_place_in_words() -> None:
+    both = {"optic_disc": DISC, "fovea": FOVEA}
+    assert places(dots((560, 450)), **both)[0] == "near the macula, in the inferonasal quadrant"
+    many = dots((560, 450), (590, 500), (600, 500), (100, 100))
+    assert places(many, **both)[0] == "partly near the macula, partly in the periphery, mostly in the inferonasal quadrant"
+    assert places(dots((100, 100), (900, 700)))[0] == "in the superotemporal and inferonasal quadrants"
+    assert places(dots((100, 100), (900, 100), (100, 700), (900, 700)))[0] == "in all quadrants"
+
+
+def test_a_box_that_holds_a_tail_lies_where_its_lesion_does() -> None:
+    mask = np.zeros((800, 1000), bool)
+    mask[300:302, 100:500] = True  # three quarters of the width lie on the left, most of the pixels on the right
+    mask[200:380, 500:600] = True
+    assert places(boxes.find(mask))[1] == "upper half"
+
+
+def test_distance_is_told_from_the_fovea_and_only_without_it_from_the_disc() -> None:
+    for landmarks, told in (({"optic disc": DISC, "fovea": FOVEA}, ["HE_fovea"]), ({"optic disc": DISC}, ["HE_disc"])):
+        where = locations.of_picture((1000, 800), landmarks, "right", True)
+        type_ = LesionType("HE", "haemorrhage", "haemorrhages", Path("P1_HE.png"), dots((560, 450)), 0.00025, 0.2, where)
+        assert [f.name for f in type_.facts(10) if f.unit == "disc diameters"] == told
 
 
 OWN = """

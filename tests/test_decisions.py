@@ -63,7 +63,7 @@ def test_what_was_acknowledged_outlives_kill_9(tmp_path: Path) -> None:
             told += writer.communicate()[0].split("\n")[:-1]
     found, broken = decisions.read(file)
     assert set(told) <= {decision.key for decision in found} and len(told) > 8
-    assert broken <= 8, "at most the line that each was writing"
+    assert len(broken) <= 8, "at most the line that each was writing"
 
 
 def test_a_line_cut_short_costs_nothing_else(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_line_cut_short_costs_nothing_else(tmp_path: Path) -> None:
         before, _ = decisions.read(file)
         decisions.append(file, made("accept", 9))
         after, broken = decisions.read(file)
-        assert [d.key for d in after] == [*[d.key for d in before], "Ada9"] and broken <= 1
+        assert [d.key for d in after] == [*[d.key for d in before], "Ada9"] and len(broken) <= 1
         assert len(before) >= content[:cut].count(b"\n")
 
 
@@ -94,7 +94,9 @@ def test_strange_lines_are_counted_and_left(tmp_path: Path) -> None:
     with file.open("ab") as lines:
         lines.write(b"\n".join([*strange, b"", line[:-1] + b', "of_a_later_version": 1}']))
     found, broken = decisions.read(file)
-    assert (len(found), broken) == (1, len(strange))
+    assert (len(found), broken) == (1, list(range(2, 2 + len(strange))))
+    with pytest.raises(UserError, match=f"line 2 and {len(strange) - 1} other lines: no decision can be read there"):
+        decisions.read_whole(file)
 
 
 def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
@@ -103,7 +105,7 @@ def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         decisions.append(tmp_path / decisions.FILE, made("accept"))
     with pytest.raises(UserError, match="cannot be read"):
         decisions.read(tmp_path / decisions.FILE)
-    assert decisions.read(tmp_path / "none") == ([], 0)
+    assert decisions.read(tmp_path / "none") == ([], [])
 
 
 def test_later_decisions_are_later_whatever_the_clock_says() -> None:
@@ -215,6 +217,6 @@ def test_merging_refuses_what_it_would_lose(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         decisions.merge([tmp_path / "none"], tmp_path / "all")
     (tmp_path / "torn").write_text("{")
-    with pytest.raises(UserError, match="1 line cannot be read"):
+    with pytest.raises(UserError, match="torn, line 1: no decision can be read there"):
         decisions.merge([tmp_path / "torn"], tmp_path / "all")
     assert not (tmp_path / "all").exists()

@@ -1,6 +1,7 @@
 """Requests that leave as files and answers that come back as files: in any order, repeated, mixed or partial."""
 
 import json
+import os
 import random
 import shutil
 import sqlite3
@@ -161,6 +162,36 @@ def test_an_empty_folder_or_request_files_for_results_end_in_a_sentence(tmp_path
     assert outcome.counts["pending"] == 4 and "a request, not a result" in outcome.summary
     with pytest.raises(UserError, match="no answer"):
         outcome.require()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "nothing"])
+def test_a_result_file_without_an_end_is_not_read(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    exchange("pack", folder, limit=2)
+    (folder / "results").mkdir()
+    file = folder / "results" / "a.jsonl"
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        file.symlink_to("/dev/zero" if kind == "device" else "nothing")
+    with pytest.raises(UserError, match=r"a.jsonl: cannot be read \(it is a (pipe|link|folder)"):
+        exchange("unpack", folder, limit=2)
+
+
+def test_a_folder_in_place_of_a_request_file_ends_in_a_sentence(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    exchange("pack", folder, limit=2)
+    [file] = (folder / "requests").iterdir()
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(UserError, match=r"requests-0001.jsonl cannot be removed \(Is a directory\); move it away"):
+        exchange("pack", folder, limit=2)
+    file.rmdir()
+    file.symlink_to(tmp_path / "nothing")
+    exchange("pack", folder, limit=2)
+    assert [path.is_symlink() for path in (folder / "requests").iterdir()] == [False]
 
 
 def test_terms_are_asked_for_before_anything_is_packed(tmp_path: Path) -> None:

@@ -178,8 +178,24 @@ DAMAGE = {
     "weights are missing": (lose_weight, r"not complete: \d+ weights are missing, the first language_model.*q_proj"),
     "a strange weight": (strange_weight, "config.json has no place for the weight"),
     "no config": (lambda f: (f / "config.json").unlink(), "has no config.json"),
-    "config is no JSON": (lists_of_bytes("config.json", b"{"), "not readable as JSON"),
+    "config is no JSON": (lists_of_bytes("config.json", b"{"), "config.json, line 1: not JSON"),
     "config of another kind": (lambda f: change(f / "config.json", model_type="mpt"), "model_type is 'mpt'"),
+    **{
+        f"config with {key} {value!r}": (lambda f, key=key, value=value: change(f / "config.json", **{key: value}), said)
+        for key, value, said in [
+            ("hidden_size", "x", "hidden_size is 'x'; expected a number from 1 to"),
+            ("hidden_size", -5, "hidden_size is -5; expected a number from 1 to"),
+            ("vocab_size", 10**30, "vocab_size is 10+; expected a number from 1 to"),
+            ("num_attention_heads", 0, "num_attention_heads is 0; expected"),
+            ("num_attention_heads", 7, r"hidden_size \d+ is no multiple of 7 heads"),
+            ("mm_vision_tower", 3, "mm_vision_tower is 3; expected a folder or hub id"),
+            ("mm_vision_select_layer", 99, r"layer 99 of a tower of \d+ layers is used"),
+            ("mm_vision_select_layer", "x", r"layer 'x' of a tower of \d+ layers is used"),
+            ("rms_norm_eps", "x", "config.json cannot be used"),
+            ("hidden_act", "__import__", "unknown hidden_act of .*config.json '__import__'; known: "),
+            ("hidden_act", [1], r"unknown hidden_act of .*config.json \[1\]"),
+        ]
+    },
     "no tokenizer": (lambda f: (f / "tokenizer.model").unlink(), "has no tokenizer: expected tokenizer.model"),
     "tokenizer is no model": (lists_of_bytes("tokenizer.model", b"version https://git-lfs"), "not readable as a sentencepiece"),
     "tokenizer of another model": (other_tokenizer, "of different models|tokenizer of another model"),

@@ -269,7 +269,7 @@ SLOTS = {
 }  # fmt: skip
 BY_PLACE = {
     "disease.normal": {"words": "a normal fundus"},
-    "disease.normal_no": {"words": "no abnormality among the 45 conditions that were looked for"},
+    "disease.normal_no": {"words": "no abnormality among the conditions that were looked for"},
     "disease.clause": {"words": "there is no apparent hard exudate", "of": "risk of macular oedema"},
     "disease.presence": {
         "words": "there is referable diabetic macular oedema",

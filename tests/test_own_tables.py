@@ -7,7 +7,7 @@ import openpyxl
 import pytest
 
 from retinal_lib.check import conversation_check
-from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN
+from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTED, UNCERTAIN
 from retinal_lib.check.language.statements import of_label
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.errors import UserError
@@ -40,8 +40,8 @@ WORDED = {  # as people write it -> what it says of a condition
     "glaucoma absent": ("glaucoma", NEGATED),
     "no signs of glaucoma": ("glaucoma", NEGATED),
     "normal tension glaucoma": ("glaucoma", AFFIRMED),
-    "?glaucoma": ("glaucoma", UNCERTAIN),
-    "r/o glaucoma": ("glaucoma", UNCERTAIN),
+    "?glaucoma": ("glaucoma", SUSPECTED),
+    "r/o glaucoma": ("glaucoma", SUSPECTED),
     "amd": ("amd", AFFIRMED),
     "moderate NPDR, no macular edema": ("macular_oedema", NEGATED),
     "no DR but drusen": ("drusen", AFFIRMED),

@@ -294,11 +294,36 @@ def test_what_cannot_be_a_run_is_a_sentence(line: list[str], sentence: str, smal
 
 @pytest.mark.parametrize(
     "metadata",
-    [None, [], {"retinal_lib": True}, {"retinal_lib": {"output": 5}}, {"retinal_lib": {"output": "../up.ipynb"}}],
+    [{}, {"retinal_lib": True}, {"retinal_lib": {"output": 5}}, {"retinal_lib": {"output": "../up.ipynb"}}],
 )
 def test_metadata_that_asks_for_nothing_sensible_is_left_to_papermill(metadata: object, tmp_path: Path) -> None:
-    (tmp_path / "odd.ipynb").write_text(json.dumps({"metadata": metadata, "cells": None}), encoding="utf-8")
+    (tmp_path / "odd.ipynb").write_text(json.dumps({"metadata": metadata, "cells": [], "nbformat": 4}), encoding="utf-8")
     assert completed([str(tmp_path / "odd.ipynb")]) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"cells": 3}, "is no notebook; save it again"),
+        ({"cells": [3]}, "is no notebook; save it again"),
+        ({"metadata": []}, "is no notebook; save it again"),
+        ({"nbformat": "x"}, "is no notebook; save it again"),
+        ({"cells": [{"cell_type": "code", "source": [1]}]}, "is no notebook (cells > 0"),
+        ({"cells": [{"cell_type": "markdown", "id": "a", "source": "", "metadata": {"tags": 3}}]}, "> tags: 3 is not of type"),
+        ({"metadata": META | {"retinal_lib": {"output": "a.ipynb"}, "kernelspec": {"name": [1]}}}, "(metadata > kernelspec"),
+        ('{"cells": [', "line 1: not JSON"),
+        ("[" * 100_000, "nested more than"),
+        ("", "line 1: not JSON"),
+    ],
+)
+def test_what_is_no_notebook_is_a_sentence(change: dict | str, sentence: str, small: Path) -> None:
+    whole = json.loads(small.read_text(encoding="utf-8"))
+    small.write_text(change if isinstance(change, str) else json.dumps(whole | change), encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        completed([str(small)])
+    assert sentence in str(error.value)
+    with pytest.raises(plugin.NotebookRefused):
+        command.main([str(small)], standalone_mode=False)
 
 
 def test_a_parameters_cell_may_hold_more_than_plain_values() -> None:

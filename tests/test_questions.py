@@ -222,6 +222,19 @@ def test_a_broken_answers_file_is_told(tmp_path: Path) -> None:
         answers.load(out)
 
 
+def test_a_folder_is_no_answers_file(tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    with pytest.raises(UserError, match="inside is a folder; name a file in it"):
+        answers.answer(Parrot(), entries(tmp_path, ("eye", "q")), tmp_path / "inside")
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(("inside.", "."))]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1, True])
+def test_a_temperature_is_a_number(value: float) -> None:
+    with pytest.raises(UserError, match="temperature"):
+        _ = Infer.load(temperature=value)
+
+
 # --- a server in the model's place -------------------------------------------------------------------------------------
 
 

@@ -239,6 +239,20 @@ def test_exports_heed_reviews(folder: Path, tmp_path: Path) -> None:
         export("--reviewed", "accepted")
 
 
+def test_a_decision_that_cannot_be_read_is_not_passed_over(folder: Path, tmp_path: Path) -> None:
+    review = load(folder)
+    review.accept(review.all[0])
+    review.reject(review.all[0])
+    whole = (folder / decisions.FILE).read_bytes()
+    export = ["export", str(folder), "--form", "llava", "--out", str(tmp_path / "out"), "--reviewed"]
+    for torn in (whole[:-30], whole.replace(b'"reject"', b'"re"'), whole + b"\xe9\n"):
+        (folder / decisions.FILE).write_bytes(torn)
+        for which in decisions.REVIEWED:
+            with pytest.raises(UserError, match=r"reviews.jsonl, line [23]: no decision can be read there, and it may reject"):
+                main([*export, which])
+        assert "no decision can be read" in main(["review", str(folder)]) and not (tmp_path / "out").exists()
+
+
 def test_a_fix_from_elsewhere_is_read_by_the_checks(folder: Path, tmp_path: Path) -> None:
     review = load(folder)
     item = review.all[0]

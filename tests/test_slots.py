@@ -121,6 +121,7 @@ PAIRED = [
     "The arteries are narrower than the veins ({0} against {1}).",
     "The arteries measure {0} on average. The veins measure {1}.",
     "- arteries: {0}\n- veins: {1}",
+    "| vessels | average width |\n|---|---|\n| arteries | {0} |\n| veins | {1} |",
     "Averaged over the whole image, arterial width is {0}; venous width is {1}.",
 ]
 

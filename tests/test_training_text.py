@@ -59,6 +59,55 @@ def test_what_is_unfit_is_an_error_wherever_it_stands(kind: str, text: str) -> N
         assert f"form_{kind}" in [finding.kind for finding in check.errors(check.check(to_llava(starmap(Turn, turns)), case))]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "Lichte diabetische retinopathie.",
+            "Optik disk sağlıklı görünüyor.",
+            "Không thấy xuất huyết.",
+            "Mata kiri tampak jelas.",
+        ),
+        *(
+            "Exsudate dure lângă maculă.",
+            "Zdjęcie jest nieostre.",
+            "Kovia eksudaatteja makulan lähellä.",
+            "Inga förändringar syns.",
+        ),
+        *("Egészséges szem, ép makula.", "Zdravé oko bez nálezu.", "Jicho la kushoto, picha iko wazi.", "Malabo ang larawan."),
+        *(
+            "Retinopatia diabetica moderata.",
+            "Harte Exsudate nahe der Makula.",
+            "Ojo sano sin lesiones.",
+            "Tasveer saaf hai.",
+            "Mata kiri tampak.",
+        ),
+    ],
+)
+def test_a_short_answer_in_another_language_is_an_error(text: str) -> None:
+    case = Case("my", "1", "1.png", Path("1.png"), "all", None, None, ())
+    for turn in (("What is it?", text), (text, "It is an eye.")):
+        assert "form_language" in [finding.kind for finding in check.errors(check.check(to_llava([Turn(*turn)]), case))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Mild, not sight-threatening.", "No drusen.", "Left, clearly.", "Macular hole, stage three", "Roth spots, leukaemia"),
+        *("Peau d'orange with angioid streaks.", "Haze everywhere.", "OD, OS, OU, CSME, NPDR", "Nothing abnormal detected"),
+        *("Thanks, and the vessels?", "Tell me more", "Severe vitreous haemorrhage hides most details", "Hollenhorst plaque"),
+        *(
+            "Neovascularization elsewhere, tractional membranes",
+            "Optic disc pallor",
+            "Venous beading",
+            "Stargardt disease, flecks",
+        ),
+    ],
+)
+def test_short_english_is_english(text: str) -> None:
+    assert not training_text.lacks_english(text) and not training_text.foreign(text)
+
+
 @pytest.mark.parametrize("text", FIT)
 def test_plain_english_is_fit(text: str) -> None:
     assert not list(training_text.unfit(text)) and not training_text.cell_problem(text) and plain(text) == text

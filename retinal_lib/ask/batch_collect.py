@@ -15,6 +15,7 @@ from retinal_lib.ask.runner import UnknownAnswer, in_thread
 from retinal_lib.ask.vault import Vault
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
+from retinal_lib.files import remove
 from retinal_lib.teacher.server import NotFound, OutcomeUnknown, RequestFailed, RunStopped, Unreachable
 from retinal_lib.teacher.teachers import OpenAITeacher
 
@@ -199,7 +200,7 @@ class BatchCollect:
                 f"{path} cannot be written ({error.strerror or error}); free disk space or allow writing there, then run again"
             ) from error
         finally:
-            path.unlink(missing_ok=True)  # its answers are in the vault
+            remove(path)  # its answers are in the vault
 
     def _store(self, batch: Batch, path: Path) -> int:
         broken, known = 0, set(self.server.refused.changes)
@@ -301,4 +302,4 @@ class BatchCollect:
 
     def _unlink(self, batch: Batch) -> None:
         for path in (self.folder / FOLDER / batch.file, self.folder / FOLDER / f".{batch.file}.part"):
-            path.unlink(missing_ok=True)
+            remove(path)

@@ -14,6 +14,7 @@ from retinal_lib.ask.vault import Vault
 from retinal_lib.check.findings import is_error
 from retinal_lib.display import are, count
 from retinal_lib.errors import UserError
+from retinal_lib.files import remove
 
 REQUESTS = "requests"
 RESULTS = "results"
@@ -103,7 +104,7 @@ class PackMode(PlanPass):
         return RunResult(notes=notes)
 
     def _remove(self, batch: Batch) -> None:
-        (self.folder / REQUESTS / batch.file).unlink(missing_ok=True)
+        remove(self.folder / REQUESTS / batch.file)
         self.ledger.mark_never_ran(batch)
 
 

@@ -13,6 +13,7 @@ from retinal_lib.ask.batch_ledger import Answer, Batch, BatchLedger, Line
 from retinal_lib.ask.runner import UnknownAnswer
 from retinal_lib.display import are, count
 from retinal_lib.errors import UserError
+from retinal_lib.files import require_file
 from retinal_lib.teacher import completion
 from retinal_lib.teacher.body_limits import LONGEST_BODY, MiB
 from retinal_lib.teacher.completion import Failure, NoCompletion
@@ -154,6 +155,7 @@ class Failures:
 
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yields the lines of a file with their numbers, blank ones left out. UserError: it cannot be read."""
+    require_file(path)
     try:
         with path.open("rb") as file:
             number = 0

@@ -7,10 +7,12 @@ from retinal_lib.check.case_profile import CaseProfile
 from retinal_lib.check.findings import AnswerFindings, Check
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import ParsedText, Term, family, word_lists
-from retinal_lib.check.language.negation import NEGATED, UNCERTAIN, polarity
+from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, polarity
 from retinal_lib.check.quantity_index import Quantity, QuantityIndex
+from retinal_lib.facts import Fact
 
 WORDS = word_lists("added_details")
+_UNJUDGED = frozenset(["cues", "history", "treatment", "asks", "units", "jargon", "generic"])  # which no other check compares
 
 
 class AddedDetails(Check):
@@ -29,6 +31,24 @@ class AddedDetails(Check):
         self._quality(answer, findings)
         self._added(answer, findings)
         self._disc(answer, findings)
+        for fact in self.profile.records:
+            self._contradicted(answer, fact, findings)
+
+    def _contradicted(self, answer: ParsedText, fact: Fact, findings: AnswerFindings) -> None:
+        """Checks words of a free text that an answer denies though the text affirms them, or the reverse: no dilation."""
+        record = lexicon.read(fact.text)
+        judged = {k for t in record.terms if t.kind not in _UNJUDGED for k in range(t.first, t.last)}
+        told = {
+            word: polarity(record, Term(k, k + 1)) for k, word in enumerate(record.words) if k not in judged and len(word) > 3
+        }
+        for k, word in enumerate(answer.words):
+            stated = polarity(answer, Term(k, k + 1)) if word in told else UNCERTAIN
+            if {stated, told.get(word)} == {AFFIRMED, NEGATED}:
+                verb = "affirms" if stated == AFFIRMED else "denies"
+                findings.add(
+                    "beyond", Term(k, k + 1), f"the answer {verb} {answer.raw(k)!r}, but the record says {fact.text!r}", fact
+                )
+                return
 
     def _details(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         """Checks words for the stage or look of a condition: early drusen, circinate exudates."""

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from retinal_lib.check.language import lexicon, statements
+from retinal_lib.check.language import lexicon, negation, statements
 from retinal_lib.check.language.lexicon import VOCABULARY, beside, implied, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, polarity
 from retinal_lib.check.language.statements import Statement
@@ -12,9 +12,9 @@ from retinal_lib.facts import Case, Fact
 
 WORDS = word_lists("case_profile")
 
-PRESENT, ABSENT, POSSIBLE = "present", "absent", "possible"
+PRESENT, ABSENT, POSSIBLE, SUSPECTED = "present", "absent", "possible", "suspected"
 ANY_DISEASE = "everything"  # absent where the eye is labelled normal
-_STATUS_OF = {AFFIRMED: PRESENT, NEGATED: ABSENT}
+_STATUS_OF = {AFFIRMED: PRESENT, NEGATED: ABSENT, negation.SUSPECTED: SUSPECTED}
 
 
 @lru_cache(maxsize=4096)
@@ -50,14 +50,15 @@ def _severity(words: str) -> int:
 
 
 class CaseProfile:
-    """What the facts of a case say of conditions: the fact by condition in `present`, `absent` and `possible`, in `patient` for
-    labels of both eyes together."""
+    """What the facts of a case say of conditions: the fact by condition in `present`, `absent`, `possible` and `suspected`, in
+    `patient` for labels of both eyes together."""
 
     def __init__(self, case: Case):
         self.case = case
         self.present: dict[str, Fact] = {}
         self.absent: dict[str, Fact] = {}
-        self.possible: dict[str, Fact] = {}
+        self.possible: dict[str, Fact] = {}  # a grade or list of labels leaves it open
+        self.suspected: dict[str, Fact] = {}
         self.patient: dict[str, Fact] = {}
         self.grades: list[Fact] = []
         self.severity: tuple[int, Fact] | None = None
@@ -105,13 +106,17 @@ class CaseProfile:
                     self.present.setdefault(each, fact)
             elif status == ABSENT:
                 self.absent.setdefault(condition, fact)
+            elif status == SUSPECTED:
+                for each in (condition, *implied(condition)):
+                    self.suspected.setdefault(each, fact)
             else:
                 self.possible.setdefault(condition, fact)
 
     def status(self, condition: str) -> tuple[str | None, Fact | None]:
-        """Returns whether a condition is present, absent or possible, with the fact; (None, None) where no fact says. Where a
-        condition is absent, so are its forms."""
-        for facts, status in ((self.present, PRESENT), (self.possible, POSSIBLE)):
+        """Returns whether a condition is present, suspected, possible or absent, with the fact; (None, None) where no
+        fact says. Where a condition is absent, so are its forms."""
+        held = {PRESENT: self.present, SUSPECTED: self.suspected, POSSIBLE: self.possible}
+        for status, facts in held.items():
             if condition in facts:
                 return status, facts[condition]
         for each in (condition, *implied(condition), ANY_DISEASE):
@@ -122,7 +127,9 @@ class CaseProfile:
     def status_of(self, conditions: tuple[str, ...]) -> tuple[str | None, Fact | None]:
         """Returns the status of a name that may mean several conditions: of the one that the facts name."""
         statuses = [self.status(condition) for condition in conditions]
-        return next((s for expected in (PRESENT, POSSIBLE, ABSENT) for s in statuses if s[0] == expected), (None, None))
+        return next(
+            (s for expected in (PRESENT, SUSPECTED, POSSIBLE, ABSENT) for s in statuses if s[0] == expected), (None, None)
+        )
 
     @property
     def diseased(self) -> Fact | None:

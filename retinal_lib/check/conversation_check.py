@@ -10,7 +10,7 @@ from retinal_lib.check.case_profile import CaseProfile
 from retinal_lib.check.diseases import Diseases, Grades, Normality
 from retinal_lib.check.findings import ERROR, WARNING, AnswerFindings, Finding, Trace
 from retinal_lib.check.image_and_person import ImageAndPerson
-from retinal_lib.check.language import lexicon
+from retinal_lib.check.language import lexicon, tables
 from retinal_lib.check.language.lexicon import ParsedText, word_lists
 from retinal_lib.check.leaks import Leaks
 from retinal_lib.check.lesion_locations import LesionLocations
@@ -21,7 +21,7 @@ from retinal_lib.facts import Case
 
 WORDS = word_lists("conversation_check")
 
-VERSION = 6  # to be raised with every change of what the checks find; a run records it
+VERSION = 7  # to be raised with every change of what the checks find; a run records it
 # A new check is one more class here. Their order is that of findings about the same words.
 CHECKS = (Leaks, NumberCheck, Diseases, Grades, Normality, ImageAndPerson, Comparisons, LesionLocations, AddedDetails)
 _REQUIRED = ("image", "quality", "disease", "lesion", "vascular")
@@ -86,7 +86,8 @@ def examine(conversation: Sequence[dict[str, str]], case: Case, track: str | Non
     checks = [each(profile, index) for each in CHECKS]
     question = ParsedText("")
     for i, (who, value) in enumerate(parts):
-        text = ParsedText(value.replace(IMAGE, " " * len(IMAGE)))  # spans stay those of the value
+        flat = tables.flatten(value.replace(IMAGE, " " * len(IMAGE)))  # spans stay those of the value
+        text = ParsedText(flat.text)
         findings = AnswerFindings(i // 2 + 1, text, "question" if who == "human" else "answer")
         if who == "human":
             question = text
@@ -96,9 +97,9 @@ def examine(conversation: Sequence[dict[str, str]], case: Case, track: str | Non
             for each in checks:
                 each.answer(text, question, findings)
             _accept_quotes(findings, case)
-            traces += findings.traces
+            traces += [trace._replace(span=flat.place(trace.span)) for trace in findings.traces]
             turns.append((question, text))
-        found += findings.findings
+        found += [finding._replace(span=flat.place(finding.span)) for finding in findings.findings]
     if turns and style != "consult" and (track is not None or len(turns) > 1):
         found += coverage(case, turns, traces)
     return Checked(sorted(found, key=lambda f: (f.turn, f.part != "question", f.span)), traces)

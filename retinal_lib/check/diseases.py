@@ -1,12 +1,12 @@
 """Checks of diseases, lesions, grades and normality that answers state."""
 
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from retinal_lib.check import lesion_locations
-from retinal_lib.check.case_profile import ABSENT, POSSIBLE, PRESENT
+from retinal_lib.check.case_profile import ABSENT, POSSIBLE, PRESENT, SUSPECTED
 from retinal_lib.check.findings import WARNING, AnswerFindings, Check, but_fact
 from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, word_lists
-from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, Mention, mentions, polarity
+from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, Mention, is_suspected, mentions, polarity
 from retinal_lib.check.language.statements import is_free_of, is_of_others, is_of_part
 from retinal_lib.facts import Fact
 
@@ -33,7 +33,7 @@ class Diseases(Check):
         status, fact = self.profile.status_of(mention.conditions)
         if status == PRESENT and fact.aspect == "lesion" and lesion_locations.somewhere(answer, term, mention.sentence):
             findings.trace(term, fact)
-        elif status == PRESENT:
+        elif status in (PRESENT, SUSPECTED):
             findings.add("denied_disease", term, text + fact.text, fact)
         elif status is None and not self.profile.lists_all and not self._is_graded_absent(answer.words, mention):
             findings.add("ungrounded_denial", term, f"{text}no fact says that anyone looked for it", None, WARNING)
@@ -43,8 +43,11 @@ class Diseases(Check):
     def _affirmed(self, answer: ParsedText, mention: Mention, findings: AnswerFindings) -> None:
         profile, term, text = self.profile, mention.term, answer.text_of(mention.term)
         status, fact = profile.status_of(mention.conditions)
-        if status in (PRESENT, POSSIBLE):
+        if status in (PRESENT, POSSIBLE) or (status == SUSPECTED and is_suspected(answer, term)):
             findings.trace(term, fact)
+        elif status == SUSPECTED:
+            says = f"the answer says that {text!r} is present, but it is only suspected: {fact.text}"
+            findings.add("unsupported_disease", term, says, fact)
         elif self._is_graded_absent(answer.words, mention):
             pass
         elif mention.conditions[0] in profile.patient:
@@ -228,6 +231,8 @@ class Normality(Check):
         normal, text, words = self.profile.normal, answer.text_of(term), answer.words
         if not is_free_of(answer, term):
             finds = not WORDS.finding.isdisjoint(words[max(answer.sentence(term).start, term.first - 3) : term.first])
+            after = takewhile(lambda word: word.isalpha(), words[term.last : term.last + 4])
+            finds = finds or not WORDS.found.isdisjoint(after)
             if normal is not None and finds and polarity(answer, term) == AFFIRMED:
                 findings.add("unsupported_disease", term, f"the answer reports {text!r}, but {normal.text}", normal)
             return

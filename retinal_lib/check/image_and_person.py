@@ -30,6 +30,11 @@ def of_picture(text: ParsedText, term: Term) -> bool:
     return not within & WORDS.sight and (term.last - term.first > 1 or bool(within & WORDS.pictured))
 
 
+def sexes(text: ParsedText) -> list[tuple[Term, str]]:
+    """Finds the words that name the sex of a person, as (place, male or female)."""
+    return [(Term(i, i + 1), WORDS.sex[word]) for i, word in enumerate(text.words) if word in WORDS.sex]
+
+
 def _is_side(words: list[str], i: int, asked: bool) -> bool:
     after = words[i + 1 : i + 3]
     if after[:1] and after[0] in WORDS.of_eye:
@@ -62,7 +67,7 @@ class ImageAndPerson(Check):
         self._graders(answer, findings)
         for term in answer.of("modalities"):
             self._modality(answer, term, findings)
-        self._sex(answer, findings)
+        self._sex(answer, question, findings)
 
     def _side(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         asked = "eye" in question.words and ("which" in question.words or "left" in question.words)
@@ -161,19 +166,21 @@ class ImageAndPerson(Check):
         if polarity(answer, term) == AFFIRMED and not agrees and sentence & WORDS.shown and not sentence & WORDS.wished:
             findings.add("modality", term, f"the answer gives {text!r} as the kind of image, {but_fact(fact)}", fact)
 
-    def _sex(self, answer: ParsedText, findings: AnswerFindings) -> None:
+    def _sex(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
+        """Checks words for the person's sex, pronouns among them; a question may tell it too: my son."""
         fact = self.profile.facts.get("sex")
-        told = {WORDS.sex[word]: f for f in self.profile.records for word in lexicon.read(f.text).words if word in WORDS.sex}
-        named = [(Term(i, i + 1), WORDS.sex[word]) for i, word in enumerate(answer.words) if word in WORDS.sex]
+        told = {sex: f for f in self.profile.records for _, sex in sexes(lexicon.read(f.text))}
+        named, asked = sexes(answer), {sex for _, sex in sexes(question)}
         if len({sex for _, sex in named}) > 1:
             return
         for term, sex in named:
-            if polarity(answer, term) != AFFIRMED:
+            pronoun = answer.words[term.first] in WORDS.pronouns
+            if not pronoun and polarity(answer, term) != AFFIRMED:
                 continue
-            if fact is not None and fact.value == sex:
-                findings.trace(term, fact)
-            elif fact is None and sex in told:
-                findings.trace(term, told[sex])
-            else:
+            source = told.get(sex) if fact is None else fact if fact.value == sex else None
+            if source is not None:
+                if not pronoun:
+                    findings.trace(term, source)
+            elif fact is not None or sex not in asked or not pronoun:
                 text = f"the answer calls the person {answer.text_of(term)!r}, {but_fact(fact)}"
                 findings.add("sex", term, text, fact)

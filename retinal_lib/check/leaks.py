@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from retinal_lib.check.case_profile import ABSENT, PRESENT, CaseProfile
 from retinal_lib.check.findings import AnswerFindings, Check
-from retinal_lib.check.image_and_person import of_picture, sides
+from retinal_lib.check.image_and_person import of_picture, sexes, sides
 from retinal_lib.check.language import lexicon, numbers
 from retinal_lib.check.language.lexicon import ParsedText, Term, implied, word_lists
 from retinal_lib.check.language.numbers import Amount
@@ -39,6 +39,7 @@ class Leaks(Check):
         for amount in numbers.read(answer):
             self._numbers.update((amount.low, amount.high, *amount.edges))
         self._stated["side"].update(side for side, _ in sides(answer, True))
+        self._stated["sex"].update(sex for _, sex in sexes(answer))
 
     def question(self, question: ParsedText, findings: AnswerFindings) -> None:
         """Adds a finding for each thing that a question gives away."""
@@ -47,6 +48,7 @@ class Leaks(Check):
         self._labels(question, findings)
         self._reasons(question, findings)
         self._sides(question, findings)
+        self._sex(question, findings)
         self._judged(question, findings)
         self._jargon(question, findings)
 
@@ -149,6 +151,16 @@ class Leaks(Check):
             if self._is_new("side", (side,)):
                 says = f"the question says that it is the {side} eye, but no earlier answer stated it"
                 findings.add("leak_answer", term, says, self.profile.facts.get("eye"))
+
+    def _sex(self, question: ParsedText, findings: AnswerFindings) -> None:
+        """Checks words that tell the person's sex where the facts tell it; whoever asks may know it: my son."""
+        fact = self.profile.facts.get("sex")
+        if fact is None or "my" in question.words or len({sex for _, sex in sexes(question)}) > 1:
+            return
+        for term, sex in sexes(question):
+            if self._is_new("sex", (sex,)):
+                says = f"the question tells the person's sex ({question.text_of(term)!r}), but no earlier answer stated it"
+                findings.add("leak_answer", term, says, fact)
 
     def _judged(self, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks image quality, artefacts and normality that a question judges before an answer does."""

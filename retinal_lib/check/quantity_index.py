@@ -256,7 +256,7 @@ def _step(amount: Amount, unit: str, value: float) -> float:
     step = amount.step * 1.0001 + 1e-12
     if amount.spelled or unit not in _ROUNDED:
         return step
-    return min(step, (1.6 if amount.about else 1) * _MAX_ROUNDING * value + 1e-12)
+    return min(step, (1.3 if amount.about else 1) * _MAX_ROUNDING * value + 1e-12)
 
 
 def _bounds(amount: Amount, value: float) -> bool:

@@ -10,7 +10,7 @@ from retinal_lib import training_text, typed_paths
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.catalogue import Catalogue
-from retinal_lib.dataset.fact_kinds import denies
+from retinal_lib.dataset.fact_kinds import denies, graded_only
 from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.image_files import natural
 from retinal_lib.dataset.page import Page, page_of
@@ -127,6 +127,7 @@ class BaseDescription:
         parts = [self._basics(image), *(kind.facts(image) for kind in self.page.facts)]
         facts = [fact for part in parts for fact in part.facts]
         missing = [sentence for part in parts for sentence in part.missing]
+        looked_for = graded_only(self.page.facts, facts)
         facts, missing = self._withhold(*_withhold_measurements(facts, missing))
         order = {aspect: i for i, aspect in enumerate(ASPECTS)}
         facts = sorted((f for f in facts if f.aspect in self.aspects), key=lambda f: order[f.aspect])
@@ -140,6 +141,7 @@ class BaseDescription:
             image.eye,
             tuple(facts),
             tuple(missing),
+            looked_for if any(f.aspect in ("disease", "lesion") for f in facts) else (),
         )
 
     def get_description(self, image: Image | str) -> str:
@@ -165,7 +167,7 @@ class BaseDescription:
         ungradable = next((f for f in facts if f.name == "ungradable"), None)
         if ungradable is None:
             return _withhold_absences(facts, missing)
-        kept = [f for f in facts if f.aspect not in ("disease", "lesion", "vascular")]
+        kept = [f for f in facts if f.aspect not in ("disease", "lesion", "vascular") and not denies(f)]
         number = len(facts) - len(kept)
         return kept, [*missing, f"{number} facts on disease and vessels are withheld: {ungradable.text} ({ungradable.source})"]
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
 
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED
-from retinal_lib.check.language.statements import of_label
+from retinal_lib.check.language.statements import of_label, of_note
 from retinal_lib.dataset import lesion_facts
 from retinal_lib.dataset.image import Column, ExcludedImage, Image
 from retinal_lib.dataset.lesions.wording import is_count
@@ -20,6 +20,8 @@ from retinal_lib.errors import unknown
 from retinal_lib.facts import ASPECTS, Fact, Facts, Source
 from retinal_lib.reply_text import plain
 from retinal_lib.training_text import cell_problem
+
+NOT_GRADABLE = "not gradable"
 
 
 class Kind(BaseModel):
@@ -50,14 +52,15 @@ def scales() -> dict[str, dict]:
 
 
 def denies(fact: Fact) -> bool:
-    """Says whether a fact of disease or lesions says that there is none, and nothing else."""
-    if fact.aspect == "lesion":
-        return is_count(fact) and not fact.value
-    if fact.aspect != "disease" or fact.unit:
-        return fact.unit in scales() and not fact.value  # the lowest level of each scale denies
-    if fact.name in ("normal", "absent"):
+    """Says whether a fact says that there is no disease or lesion, and nothing else."""
+    if fact.unit:
+        return (fact.unit in scales() or is_count(fact)) and not fact.value  # the lowest level of each scale denies
+    if fact.aspect in ("image", "quality"):
+        return False
+    if fact.aspect == "disease" and fact.name in ("normal", "absent"):
         return True
-    statement = of_label(fact.words)
+    # what a note calls normal may be something else than the eye
+    statement = (of_note if fact.aspect in ("vascular", "notes") else of_label)(fact.words)
     stated = {stated for _, stated in statement.conditions}
     return AFFIRMED not in stated and (statement.normal or bool(statement.denied) or stated == {NEGATED})
 
@@ -101,7 +104,7 @@ class Grade(Kind):
             return Facts(missing=missing)
         if value in self.ungradable:
             text = "the graders marked the image as not gradable"
-            return Facts((Fact("quality", "ungradable", value, "graders", text, source, "not gradable"),))
+            return Facts((Fact("quality", "ungradable", value, "graders", text, source, NOT_GRADABLE),))
         words = scale["levels"][value]
         joint = "meaning" if scale["form"] in ("noun", "criterion") else "meaning that"
         text = f"{what} is {value} on the {scale['title']} (0 to {max(scale['levels'])}), {joint} {words}"
@@ -225,10 +228,10 @@ class Quality(Kind):
         value, source, missing = image.record.whole_number(self.column, list(self.levels), "the image quality")
         if value is None:
             return Facts(missing=missing)
-        words = self.levels[value]
-        name = "ungradable" if value in self.ungradable else "quality"
-        text = f"the {self.by} graded the image quality as {words}"
-        return Facts((Fact("quality", name, value, self.by, text, source, words),))
+        text = f"the {self.by} graded the image quality as {self.levels[value]}"
+        if value in self.ungradable:
+            return Facts((Fact("quality", "ungradable", value, self.by, text, source, NOT_GRADABLE),))
+        return Facts((Fact("quality", "quality", value, self.by, text, source, self.levels[value]),))
 
 
 class Person(Kind):
@@ -372,3 +375,13 @@ KINDS: dict[str, type[Kind]] = {
     "automorph": AutoMorphFacts,
     "boxes": Boxes,
 }
+
+
+def graded_only(kinds: Iterable[Kind], facts: Iterable[Fact]) -> tuple[str, ...]:
+    """Returns what alone was looked for in an image with these facts, where its page's labels are grades of named diseases and
+    masks of named lesions; empty where labels or keywords of many diseases, or free text on them, were given too."""
+    if any(isinstance(kind, Flags | Keywords | Columns) and "disease" in kind.gives for kind in kinds):
+        return ()
+    graded = (scales()[f.unit]["of"] for f in facts if f.aspect == "disease" and f.unit in scales())
+    marked = (f.unit for f in facts if is_count(f) and f.unit)
+    return tuple(dict.fromkeys((*graded, *marked)))

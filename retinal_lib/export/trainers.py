@@ -14,7 +14,7 @@ from retinal_lib.dataset import splits
 from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.export import pictures as placing
-from retinal_lib.files import atomic_path, atomic_write, json_line, would_replace
+from retinal_lib.files import atomic_path, atomic_write, json_line, remove, would_replace
 from retinal_lib.review import decisions, fixes
 from retinal_lib.run import run_files
 
@@ -90,7 +90,7 @@ def export(
     name = folders[0].name if len(folders) == 1 else target.name
     written = Export(_write(target, form, _by_split(entries, split_of_id), name))
     for split in {WHOLE, *splits.SPLITS} - {path.stem for path in written}:  # of an earlier export, now out of date
-        (target / f"{split}{FORMS[form].suffix}").unlink(missing_ok=True)
+        remove(target / f"{split}{FORMS[form].suffix}")
     written.notes = (*notes, *_write_sources(target, sources))
     return written
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
-from retinal_lib import display, paths, typed_paths
+from retinal_lib import display, files, paths, typed_paths
 from retinal_lib.dataset.image_files import natural
 from retinal_lib.display import FullTable, count
 from retinal_lib.errors import UserError, from_validation
-from retinal_lib.files import atomic_write, file_sha256, json_line, read_bytes, read_json, read_jsonl, sha256, why_unusable
+from retinal_lib.files import atomic_write, file_sha256, json_line, read_bytes, read_jsonl, read_object, sha256, why_unusable
 from retinal_lib.inference.batching import Answerer, ImageQuestions, Options, answer_in_batches
 from retinal_lib.inference.question_files import Entry
 
@@ -142,6 +142,8 @@ def _keys(entries: Sequence[Entry], settings: str) -> tuple[dict[str, str], dict
 @contextmanager
 def _locked(file: Path) -> Iterator[None]:
     """Lets one process after the other write. UserError: the file cannot be written."""
+    if file.is_dir():
+        raise UserError(f"{paths.display_path(file)} is a folder; name a file in it")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{file}.lock", timeout=_WAIT):
@@ -170,16 +172,15 @@ def remove(file: Path, model: Answerer) -> None:
     """Removes an answers file of this model; one of another model, or of which no settings are known, stays."""
     options = file.with_name(f"{file.name}.options")
     if options.is_file() and _of_options(options).get("model") == model.identity:
-        file.unlink(missing_ok=True)
+        files.remove(file)
 
 
 def _of_options(file: Path) -> dict:
     """What stands in the file of options, as `_settings` writes it; nothing where it is damaged."""
     try:
-        content = read_json(file)
+        return read_object(file)
     except UserError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _append(file: Path, row: dict) -> None:

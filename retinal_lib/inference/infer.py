@@ -9,6 +9,7 @@ from pydantic import Field
 from retinal_lib import paths
 from retinal_lib.display import FullTable, count
 from retinal_lib.errors import UserError
+from retinal_lib.files import read_object
 from retinal_lib.inference import answer_files, question_files
 from retinal_lib.inference.answer_files import AnswerFile
 from retinal_lib.inference.batching import Answerer, Options
@@ -169,9 +170,15 @@ class Infer:
 
 
 def _is_private(given: InferParameters) -> bool:
-    """Whether the question file belongs to a run of a dataset whose names identify participants."""
+    """Whether the question file belongs to a run of a dataset whose names identify participants, or may do so, where its
+    manifest cannot be read."""
     manifest = given.question_file and given.question_file.parent / "manifest.json"
-    return bool(manifest and manifest.is_file() and '"private_names": true' in manifest.read_text(encoding="utf-8"))
+    if not manifest or not manifest.exists():
+        return False
+    try:
+        return read_object(manifest)["dataset"].get("private_names", False) is not False
+    except (UserError, KeyError, AttributeError):
+        return True
 
 
 def _entries(given: InferParameters) -> Sequence[Entry]:

@@ -76,13 +76,31 @@ def conversation_hash(conversation: list[dict[str, str]]) -> str:
 # --- the file --------------------------------------------------------------------------------------------------------
 
 
-def read(file: Path) -> tuple[list[Decision], int]:
-    """Returns the decisions of a file in order, and the number of unreadable lines (an interrupted write leaves one); both are
-    empty if there is no such file. UserError: the file cannot be read at all."""
+def read(file: Path) -> tuple[list[Decision], list[int]]:
+    """Returns the decisions of a file in order, and the numbers of its unreadable lines (an interrupted write leaves one); both
+    are empty if there is no such file. UserError: the file cannot be read at all."""
     if not file.exists():
-        return [], 0
-    lines = [_decision(value) for _, value in json_lines(file)]
-    return ordered(decision for decision in lines if decision), lines.count(None)
+        return [], []
+    lines = [(number, _decision(value)) for number, value in json_lines(file)]
+    return ordered(decision for _, decision in lines if decision), [number for number, decision in lines if not decision]
+
+
+def unreadable_text(file: Path, lines: list[int]) -> str:
+    """Returns a sentence's beginning on the unreadable lines of a file."""
+    more = f" and {count(len(lines) - 1, 'other line')}" if len(lines) > 1 else ""
+    return f"{paths.display_path(file)}, line {lines[0]}{more}: no decision can be read there"
+
+
+def read_whole(file: Path) -> list[Decision]:
+    """Returns the decisions of a file in order, where none may be lost. UserError: a line cannot be read: it may reject a
+    sample that an earlier line accepts."""
+    found, unreadable = read(file)
+    if unreadable:
+        raise UserError(
+            f"{unreadable_text(file, unreadable)}, and it may reject a sample; look which sample it names, remove the line, "
+            "and decide on that sample again in review.ipynb"
+        )
+    return found
 
 
 def _decision(entry: object) -> Decision | None:
@@ -160,11 +178,7 @@ def merge(sources: Iterable[str | Path], target: str | Path) -> int:
     for source in map(typed_paths.resolve, sources):
         if not source.is_file():
             raise UserError(f"{paths.display_path(source)} does not exist; name a reviewer's {FILE}")
-        decisions, unreadable = read(source)
-        if unreadable:
-            lines = count(unreadable, "line")
-            raise UserError(f"{paths.display_path(source)}: {lines} cannot be read; remove what is broken, then merge")
-        merged += decisions
+        merged += read_whole(source)
     merged = ordered(merged)
     with _locked(target), atomic_write(target) as file:
         file.writelines(map(_line, merged))

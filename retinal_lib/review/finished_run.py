@@ -49,7 +49,7 @@ class AcceptedSample(NamedTuple):
 
 
 class FinishedRun:
-    """A finished run's folder: its accepted `samples`, the `decisions` in its reviews.jsonl (`unreadable` counts broken lines),
+    """A finished run's folder: its accepted `samples`, the `decisions` in its reviews.jsonl (`unreadable`: its broken lines),
     and its dataset (`job`). `roots` are data_root or automorph_root if they have moved. UserError: there is no finished run,
     or its dataset is not found."""
 

@@ -43,7 +43,7 @@ class Fixes:
 
 def require_checked(folder: Path, files: Iterable[str | Path]) -> None:
     """Checks the fixes in reviewers' files on a run's conversations. UserError: as `Fixes.applied`."""
-    given = [decision for file in map(typed_paths.resolve, files) if file.is_file() for decision in decisions.read(file)[0]]
+    given = [decision for file in map(typed_paths.resolve, files) if file.is_file() for decision in decisions.read_whole(file)]
     if not any(decision.what == "fix" for decision in given):
         return
     fixes = Fixes(folder)
@@ -59,7 +59,7 @@ def reviewed(folder: Path, conversations: Iterable[Conversation], which: str) ->
     """Yields a run's conversations that its reviews allow to be used (see decisions.REVIEWED), with fixes applied. UserError:
     reviews.jsonl cannot be read, or as `Fixes.applied`."""
     entries = [conversation.to_llava() for conversation in conversations]
-    verdicts_of, fixes = decisions.verdicts(decisions.read(folder / FILE)[0], _hashes(entries)), Fixes(folder)
+    verdicts_of, fixes = decisions.verdicts(decisions.read_whole(folder / FILE), _hashes(entries)), Fixes(folder)
     passing = {"accepted", "fixed"} | ({"unreviewed"} if which == "unrejected" else set())
     for number, entry in enumerate(entries, start=1):
         verdict = decisions.consensus(verdicts_of.get(entry["id"], {}).values())

@@ -62,7 +62,7 @@ class Review(ReviewSession):
         for run in self.runs:
             data = "drawn eyes of this project" if run.job.drawn else str(run.job.data.root)
             mine = sum(sample.run == run.number for sample in self.under_review)
-            unreadable = f"; {count(run.unreadable, 'line')} of {FILE} cannot be read" if run.unreadable else ""
+            unreadable = f"; {count(len(run.unreadable), 'line')} of {FILE} cannot be read" if run.unreadable else ""
             so_far = f"{count(len(run.decisions), 'decision')}{unreadable}"
             rows.append((run.manifest["run"], data, len(run.samples), mine, so_far))
         folders = [paths.display_path(run.folder) for run in self.runs]
@@ -121,7 +121,7 @@ def report(folder: Path) -> list[str]:
     lines += [f"  {one} and {other}: {result}" for (one, other), result in pairs.items()]
     old = len({d.id for d in decisions.not_undone(run_decisions) if hashes.get(d.id) != d.sha256})
     lines += [f"  {count(old, 'sample')} changed since a review, which does not count any more"] if old else []
-    return lines + ([f"  {count(unreadable, 'line')} of {FILE} cannot be read"] if unreadable else [])
+    return lines + ([f"  {decisions.unreadable_text(folder / FILE, unreadable)}"] if unreadable else [])
 
 
 def merge_reviews(folders: list[Path], others: list[str]) -> str:

@@ -188,9 +188,14 @@ class Job(DatasetJob):
         if outcome.counts["images"] != len(self.images):
             raise RuntimeError(f"{outcome.counts['images']} images have a state, {len(self.images)} are selected")
         write_run(self.folder, self.data, self.images, self.context.prefix)
+        rows = {"unknown.jsonl": result.unknown}
         if self.settings.mode == "recheck":
-            run_files.write_lines(self.folder / "changes.jsonl", [change._asdict() for change in result.changes])
-        run_files.write_lines(self.folder / "unknown.jsonl", [answer._asdict() for answer in result.unknown])
+            rows["changes.jsonl"] = result.changes
+        for name, found in rows.items():
+            if found:
+                files.write_jsonl(self.folder / name, (row._asdict() for row in found))
+            else:
+                files.remove(self.folder / name)
         run_files.write_manifest(self.folder, self._manifest(vault, outcome) | {"survey": survey.report()})
         return outcome
 

@@ -17,7 +17,7 @@ from retinal_lib.ask.runner import RunResult
 from retinal_lib.ask.vault import FINAL, ImageState
 from retinal_lib.check import conversation_check
 from retinal_lib.display import FullTable, are, count
-from retinal_lib.errors import UserError
+from retinal_lib.errors import UserError, shortened
 from retinal_lib.run import run_files
 from retinal_lib.run.context import RunContext
 from retinal_lib.run.settings import Settings
@@ -280,7 +280,7 @@ def _notes(
         yield from result.notes
     yield from result.failed_results
     if number := len(result.unknown):
-        first = ", ".join(f"{name} ({file}, line {line})" for name, file, line in result.unknown[:3])
+        first = ", ".join(f"{shortened(name)} ({file}, line {line})" for name, file, line in result.unknown[:3])
         answers, were = ("answer belongs", "was") if number == 1 else ("answers belong", "were")
         yield f"{number} {answers} to no request of this run and {were} not used (unknown.jsonl), the first: {first}"
     if result.several:

@@ -12,7 +12,7 @@ from retinal_lib import paths
 from retinal_lib.ask.vault import ImageState
 from retinal_lib.conversation import TURNS
 from retinal_lib.errors import UserError, validation_text
-from retinal_lib.files import atomic_write, json_line, read_json
+from retinal_lib.files import atomic_write, json_line, read_object
 from retinal_lib.shown_text import cleaned
 
 Count = Annotated[int, Field(ge=0, le=10**12)]
@@ -197,15 +197,6 @@ def read_manifest(folder: Path) -> dict:
     return manifest
 
 
-def write_lines(path: Path, entries: list[dict]) -> None:
-    """Writes entries as JSON lines; without entries, deletes the file. UserError: it cannot be written."""
-    if not entries:
-        path.unlink(missing_ok=True)
-        return
-    with atomic_write(path) as file:
-        file.writelines(json_line(entry) + "\n" for entry in entries)
-
-
 def write_manifest(folder: Path, manifest: dict) -> None:
     """Writes manifest.json; written last, it shows that the run's files are complete."""
     write_record(folder / MANIFEST, manifest)
@@ -232,17 +223,15 @@ def _is_place(name: str, value: str) -> bool:
 def read_record(file: Path) -> dict:
     """Returns a JSON object as it was given to `write_record`, as far as PLACES is still there. UserError: it cannot be
     read, or is no object."""
-    content = read_json(file)
-    if not isinstance(content, dict):
-        raise UserError(f"{file}: found {type(content).__name__}; expected an object")
+    content = read_object(file)
     settings, places = content.get("settings"), file.with_name(PLACES)
     if isinstance(settings, dict):
-        here = read_json(places) if places.exists() else {}
+        here = read_object(places) if places.exists() else {}
         named = {name: value for name in _WHERE if isinstance(value := settings.get(name), str) and value}
         inside = {name: value for name, value in named.items() if _is_place(name, value)}
         settings |= {name: str(paths.root() / value) for name, value in inside.items()}
         # a place belongs to these settings where people read the same of it
-        settings |= {name: value for name, value in dict(here).items() if cleaned(value) == settings.get(name)}
+        settings |= {name: value for name, value in here.items() if cleaned(value) == settings.get(name)}
     return content
 
 

@@ -122,7 +122,7 @@ def _words(text: ParsedText, within: range, dimension: str, concerned: Sequence[
         known = _known(dimension)
         every = [word for word in every if word.values & known]
     if dimension == "direction":  # taller than it is wide
-        every = [word for word in every if text.words[max(0, word.first - 3) : word.first][-2:-1] != ["it"]]
+        every = [word for word in every if not _of_shape(text.words, word.first)]
     found: list[Word] = []
     for word in every:
         parted = found and any(found[-1].last <= slot.first < word.first for slot in slots)
@@ -131,6 +131,11 @@ def _words(text: ParsedText, within: range, dimension: str, concerned: Sequence[
         else:
             found.append(word)
     return found
+
+
+def _of_shape(words: list[str], k: int) -> bool:
+    """Whether the word at token k is of the disc's shape: taller than it is wide, wider than high."""
+    return words[k].endswith("er") or words[max(0, k - 3) : k] in (["than", "it", "is"],) or words[k - 1 : k] == ["than"]
 
 
 @cache

@@ -139,11 +139,11 @@ class _Maker:
         return self._line(fact, scale["of"], grade=str(fact.value), scale=title, meaning=fact.words)
 
     def _scope(self, facts: tuple[Fact, ...]) -> Iterator[Line]:
-        """What alone was graded, where the labels are grades of named conditions."""
-        if all(fact.unit in scales() or fact.name == LIMITED for fact in facts):
-            graded = list(dict.fromkeys(scales()[fact.unit]["of"] for fact in facts if fact.unit in scales()))
-            judged = f"{' and '.join(graded)} {'was' if len(graded) == 1 else 'were'}"
-            yield Line(self._id("disease"), f"only {judged} judged; nothing is known of other diseases", facts)
+        """What alone was judged, where the labels are of named conditions only."""
+        graded = self.case.graded_only
+        judged = f"only {' and '.join(graded)} {'was' if len(graded) == 1 else 'were'} judged; " if len(graded) < 3 else ""
+        if graded:
+            yield Line(self._id("disease"), f"{judged}nothing is known of other diseases", facts)
 
     # --- lesions ----------------------------------------------------------------------------------------------------------
 
@@ -180,7 +180,8 @@ class _Maker:
         for number, fact in enumerate(boxes[:most], start=1):
             slots.append(Slot(f"{id_}.box{number}", self._box_text(boxes[:most], fact), fact))
             largest = ("largest " if len(boxes) > 1 else "box ") if number == 1 else ""
-            parts.append(f"{largest}{self._shown(slots[-1])}{f' ({fact.place})' if fact.place else ''}")
+            place = fact.place.removesuffix(" quadrant")
+            parts.append(f"{largest}{self._shown(slots[-1])}{f' ({place})' if place else ''}")
         told += [slot.fact for slot in slots[1:]]
         return Line(id_, f"{count.words if count.value == 1 else count.unit}: {', '.join(parts)}", tuple(told), tuple(slots))
 
@@ -247,23 +248,25 @@ _PART = {"_area": "share", "_fovea": "fovea", "_disc": "disc"}
 _ABOUT = {
     "_area": "{} of the image",
     "_fovea": "the nearest {} from the fovea",
-    "_disc": "the nearest {} from the centre of the optic disc",
+    "_disc": "the nearest {} from the optic disc",
 }
 
 
 def _placed(places: list[Fact], count: int) -> str:
     """Where the lesions of a type lie: in which quadrant most or all of them, else in which quadrants."""
     first = places[0]
+    words = first.words.removesuffix(" of the image")
     if first.value == count:
-        return f"{'all ' if count > 1 else ''}in the {first.words}"
+        return f"{'all ' if count > 1 else ''}in the {words}"
     if first.value * 2 > count:
-        return f"most in the {first.words}"
+        return f"most in the {words}"
     frame = first.words.partition(" quadrant ")[2] or first.words.partition(" quarter ")[2]
+    shown = f" {frame}" if frame != "of the image" else ""
     if len(places) == 4:
-        return f"in all four {'quadrants' if 'quadrant' in first.words else 'quarters'} {frame}"
+        return f"in all four {'quadrants' if 'quadrant' in first.words else 'quarters'}{shown}"
     names = [fact.words.removesuffix(f" {frame}").rpartition(" ")[0] for fact in places]
     kind = "quadrant" if "quadrant" in first.words else "quarter"
-    return f"in the {', '.join(names[:-1])} and {names[-1]} {kind}s {frame}"
+    return f"in the {', '.join(names[:-1])} and {names[-1]} {kind}s{shown}"
 
 
 def _measurement(name: str) -> str:

@@ -19,9 +19,10 @@ from retinal_lib.check.conversation_check import Checked
 from retinal_lib.check.diseases import Diseases, Grades, Normality
 from retinal_lib.check.findings import ERROR, WARNING, AnswerFindings, Trace
 from retinal_lib.check.image_and_person import ImageAndPerson
-from retinal_lib.check.language import lexicon
+from retinal_lib.check.language import lexicon, tables
 from retinal_lib.check.language.lexicon import ParsedText, Term, implied, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, polarity
+from retinal_lib.check.language.tables import FlatText
 from retinal_lib.check.leaks import Leaks
 from retinal_lib.check.lesion_locations import LesionLocations
 from retinal_lib.check.quantity_index import QuantityIndex
@@ -60,9 +61,10 @@ def examine(turns: Sequence[Turn], sheet: FactSheet, track: str | None = None, s
     claims = [each(profile, index) for each in _CLAIMS]
     known, said, texts = _words_of(sheet), [], []
     for number, (turn, one) in enumerate(zip(turns, filled, strict=True), start=1):
-        question, answer = ParsedText(turn.question), ParsedText(one.text)
+        flat = tables.flatten(one.text)  # spans stay those of the answer
+        question, answer = ParsedText(turn.question), ParsedText(flat.text)
         asked = AnswerFindings(number, question, "question")
-        told = _Answer(answer, one, sheet, profile, AnswerFindings(number, answer))
+        told = _Answer(answer, _flattened(one, flat), sheet, profile, AnswerFindings(number, answer))
         for each in claims:
             each.question(question, asked)
         for each in claims:
@@ -72,12 +74,29 @@ def examine(turns: Sequence[Turn], sheet: FactSheet, track: str | None = None, s
         told.check(question, known)
         said.append(one.text)
         texts.append((question, answer))
-        found += [*asked.findings, *told.findings.findings]
-        traces += [*told.traces(), *told.findings.traces]
+        found += asked.findings
+        found += [finding._replace(span=flat.place(finding.span)) for finding in told.findings.findings]
+        traces += [trace._replace(span=flat.place(trace.span)) for trace in (*told.traces(), *told.findings.traces)]
     if style != "consult" and (track is not None or len(turns) > 1):
         found += conversation_check.coverage(_told(sheet), texts, traces)
     raised = [f._replace(severity=ERROR) if f.severity == WARNING and f.kind in _UNLICENSED else f for f in found]
     return SlotChecked(exported, Checked(sorted(raised, key=lambda f: (f.turn, f.part != "question", f.span)), traces))
+
+
+def _flattened(filled: Filled, flat: FlatText) -> Filled:
+    """A filled answer whose tables are read as sentences, with its anchors where they are then."""
+    if flat.places is None:
+        return filled
+    index = {place: k for k, place in reversed(list(enumerate(flat.places)))}
+
+    def at(place: int) -> int:
+        return next((index[k] for k in range(place, -1, -1) if k in index), 0)
+
+    anchors = tuple(
+        anchor._replace(start=at(anchor.start), end=at(anchor.end - 1) + 1 if anchor.slot else at(anchor.start))
+        for anchor in filled.anchors
+    )
+    return Filled(flat.text, anchors, tuple(p._replace(start=at(p.start), end=at(p.end - 1) + 1) for p in filled.problems))
 
 
 def _told(sheet: FactSheet) -> Case:

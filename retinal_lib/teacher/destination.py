@@ -15,9 +15,12 @@ from pydantic import TypeAdapter, ValidationError
 from retinal_lib.dataset import page
 from retinal_lib.dataset.page import Page
 from retinal_lib.errors import UserError
-from retinal_lib.files import read_json
+from retinal_lib.files import read_object
 
 DEFAULT_SERVER = "https://api.openai.com/v1"
+_HEADER = re.compile(r"[\w-]+:[\x20-\x7e\t]*", re.ASCII)
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}$)({_LABEL}\.)*{_LABEL}\.?", re.IGNORECASE)
 _EXAMPLE = "expected an address such as http://localhost:8000/v1"
 
 
@@ -101,7 +104,7 @@ def terms_of_run(manifest: Path) -> set[Terms]:
     """Returns the terms of the dataset of a run: as its manifest.json states them, and those of a published dataset of that
     name. UserError: the file states none."""
     try:
-        of = read_json(manifest)["dataset"]
+        of = read_object(manifest)["dataset"]
         stated = (of["name"], of["may_send"], of["licence"], of.get("terms") or f"as {manifest} states")
         terms = TypeAdapter(Terms).validate_python(stated)
         return {terms} | {_terms(each) for each in published(terms.name)}
@@ -158,14 +161,22 @@ def address() -> str:
     url = os.environ.get("OPENAI_BASE_URL", "").strip().rstrip("/") or DEFAULT_SERVER
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0  # a wrong port is a ValueError
+        usable = parts.scheme in ("http", "https") and _is_host(parts.hostname or "") and parts.port != 0  # or a ValueError
     except ValueError as error:
         raise UserError(f"OPENAI_BASE_URL is {without_login(url)!r} ({error}); {_EXAMPLE}") from error
-    if not usable or re.search(r"[\s\x00-\x1f]", url):
+    if not usable or re.search(r"[\s\x00-\x1f\ud800-\udfff]", url):
         raise UserError(f"OPENAI_BASE_URL is {without_login(url)!r}; {_EXAMPLE}")
     if parts.username is not None:
         raise UserError(f"OPENAI_BASE_URL {without_login(url)} holds a login; leave it out and set the key as OPENAI_API_KEY")
     return url
+
+
+def _is_host(host: str) -> bool:
+    """Whether a text is the name or the number of a machine: `0177.0.0.1` is read in several ways, and is neither."""
+    try:
+        return bool(ip_address(host))
+    except ValueError:
+        return bool(_HOST.fullmatch(host)) and not host.rstrip(".").rpartition(".")[2].isdigit()
 
 
 def has_no_address() -> bool:
@@ -212,11 +223,19 @@ def without_login(address: str) -> str:
 
 
 def key() -> str:
-    """Returns the key from OPENAI_API_KEY, "" where there is none. UserError: it holds a character that no key has."""
-    text = os.environ.get("OPENAI_API_KEY", "").strip()
+    """Returns the key from OPENAI_API_KEY, "" where there is none. UserError: it, or another text of the environment that
+    stands at the head of each request, holds a character that cannot stand there."""
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        _word(name, "; copy it again, or remove it")
+    for line in os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines():
+        if line.strip() and not _HEADER.fullmatch(line.strip()):
+            raise UserError("OPENAI_CUSTOM_HEADERS holds a line that is no header such as X-Team: retina; mend or remove it")
+    return _word("OPENAI_API_KEY", ", which no key has; copy the key again (word processors change hyphens)")
+
+
+def _word(name: str, advice: str) -> str:
+    """A word of the environment. UserError: it holds a blank, or a character that is not in ASCII."""
+    text = os.environ.get(name, "").strip()
     if odd := re.search(r"[^\x21-\x7e]", text):
-        raise UserError(
-            f"OPENAI_API_KEY holds {odd[0]!r} as character {odd.start() + 1}, which no key has; copy the key again "
-            "(word processors change hyphens)"
-        )
+        raise UserError(f"{name} holds {odd[0]!r} as character {odd.start() + 1}{advice}")
     return text

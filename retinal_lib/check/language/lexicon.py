@@ -28,6 +28,12 @@ _TOKEN = re.compile(  # words, numbers, marks, line ends; words come first, as t
     r"[^\W\d_]+(?:['’][a-z]{1,2}\b)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+\.\d+|(?<![\w.])\.\d+|\d+"
     r"|[^\w\s*_`#\"“”-]|[–—]|\n|[¼½¾]"
 )
+_DASHES = str.maketrans("‐‑‒−―", "----—")
+_HYPHEN = re.compile(  # a dash in place of a hyphen; a long one parts clauses but in a few names
+    r"(?<=\w)–(?=[^\W\d_])|(?<=\bnon)—|(?<=\bcup)—(?=to)|(?<=\bto)—(?=dis)|(?<=age)—(?=related)|(?<=\d)—(?=year)"
+    r"|(?<=year)—(?=old)|(?<=wool)—(?=spot)",
+    re.IGNORECASE,
+)
 _END = frozenset(".!?\n")
 _MANY = 65536  # normalised tokens kept at most
 _MEASURE_PARTS = ("vessels", "orientations", "zones", "formulas")
@@ -63,8 +69,8 @@ class ParsedText:
     """
 
     def __init__(self, text: str):
-        self.text = text
-        self._raw = _TOKEN.findall(text)
+        self.text = text if text.isascii() else _HYPHEN.sub("-", text.translate(_DASHES))  # each for one, so that spans hold
+        self._raw = _TOKEN.findall(self.text)
         self.words = [_NORMAL[raw] for raw in self._raw]
         self._distinct = frozenset(self.words)
         self.terms = _terms(self.words)

@@ -7,6 +7,7 @@ from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
 
 WORDS = word_lists("negation")
 AFFIRMED, NEGATED, UNCERTAIN = "affirmed", "negated", "uncertain"
+SUSPECTED = "suspected"  # of labels and notes: affirmed, but not for certain
 
 
 class Mention(NamedTuple):
@@ -35,8 +36,10 @@ class Cues:
             return UNCERTAIN
         if len(sentence) < 6 and self.text.words[sentence.start] == "for":
             return UNCERTAIN  # For hard exudates.
-        if " ".join(self.text.words[max(0, term.first - 2) : term.first]) in WORDS.topics:
-            return UNCERTAIN  # With regard to retinopathy, I find none
+        if self.text.words[term.last : term.last + 1] == ["related"]:
+            return UNCERTAIN  # age-related, myopia-related
+        if (comment := self._comment(term, sentence)) is not None:
+            return self._comments(comment)
         if self._supposed(term, sentence):
             return UNCERTAIN
         after = self._after(term.last, sentence.stop)
@@ -44,6 +47,41 @@ class Cues:
         if before == NEGATED and self._unknown(term.last, sentence.stop):
             return UNCERTAIN
         return after or before or AFFIRMED
+
+    def _comment(self, term: Term, sentence: range) -> range | None:
+        """What is said of a term that is only the topic: as far as retinopathy is concerned, ...; retinopathy? ..."""
+        words, at, named = self.text.words, term.first, {t.last: t.first for t in self.conditions.values()}
+        while at > sentence.start and (at in named or words[at - 1] in WORDS.led):
+            at = named.get(at, at - 1)
+        if any(" ".join(words[max(sentence.start, at - size) : at]) in WORDS.topics for size in (1, 2, 3, 4)):
+            return range(term.last, sentence.stop)
+        if (
+            words[sentence.stop : sentence.stop + 1] == ["?"]
+            and len(sentence) < 7
+            and WORDS.asking.isdisjoint(self._in(sentence))
+        ):
+            return next((s for s in self.text.sentences if s.start > sentence.stop), range(0))
+        return None
+
+    def _in(self, tokens: range) -> list[str]:
+        return self.text.words[tokens.start : tokens.stop]
+
+    def _comments(self, comment: range) -> str:
+        """Whether a comment denies or affirms its topic: nothing was found; yes; this eye is clear."""
+        k, words = comment.start, self.text.words
+        while k in comment and (k in self.conditions or words[k] in WORDS.led or words[k] in WORDS.before_comment):
+            k = self.conditions[k].last if k in self.conditions else k + 1
+        comment = range(k, comment.stop)
+        said = {j: set(self.at[j].values) for j in comment if j in self.at}
+        if any(values & {UNCERTAIN, "uncertain_after"} for values in said.values()):
+            return UNCERTAIN
+        denials = [self.at[j].last for j, values in said.items() if values & {NEGATED, "negated_after"}]
+        for last in (*denials, *(j + 1 for j in comment if words[j] in WORDS.clear)):
+            stop = next((i for i in range(last, comment.stop) if words[i] in WORDS.ends), comment.stop)
+            if WORDS.existence.issuperset(words[last:stop]):
+                return NEGATED
+        affirms = words[k : k + 1] == ["yes"] or (not denials and not WORDS.existing.isdisjoint(self._in(comment)))
+        return AFFIRMED if affirms else UNCERTAIN
 
     def _supposed(self, term: Term, sentence: range) -> bool:
         """Whether a sentence says what may come or what is generally so: new vessels may grow, they can bleed. A sentence that
@@ -142,6 +180,9 @@ class Cues:
                     return UNCERTAIN
                 if "negated_after" in values or (NEGATED in values and self._denies(k)):
                     return NEGATED if self._linked(at, k) else None
+                if words[k] == "but" and k + 1 in self.at and {NEGATED, "negated_after"} & set(self.at[k + 1].values):
+                    k += 1  # looked for but not found
+                    continue
                 if "break" in values or NEGATED in values:
                     return None
                 k = term.last
@@ -157,6 +198,8 @@ class Cues:
     def _denies(self, k: int) -> bool:
         """Whether the negation at token k negates what is before it: 'are not', 'aren't', ': none'."""
         word, before = self.text.words[k], self.text.words[k - 1]
+        if before in WORDS.having:
+            return not WORDS.existing.isdisjoint(self.text.words[k + 1 : k + 3])
         if before == ":" and word == "not":
             return True
         if before == ":" and self.text.words[k + 1 : k + 2] not in ([], ["."], [","], [";"], [")"], ["\n"]):
@@ -166,12 +209,16 @@ class Cues:
         )
 
     def _linked(self, at: int, k: int) -> bool:
-        """Whether only a verb or further members of a list lie between token `at` and the negation at token k."""
-        i = at
+        """Whether only a verb or further members of a list lie between token `at` and the negation at token k; of 'X, and Y is
+        absent' Y alone is denied."""
+        i, words, named = at, self.text.words, any(t.last == at for t in self.conditions.values())
+        single = not {"is", "was", "isn't", "wasn't"}.isdisjoint(words[k - 1 : k + 1]) and "or" not in words[at:k]
         while i < k:
             if i in self.conditions:
+                if single and "," in words[at:i]:
+                    return False
                 i = self.conditions[i].last
-            elif self.text.words[i] in WORDS.links:
+            elif words[i] in WORDS.links or (named and words[i] in WORDS.neutral):
                 i += 1
             else:
                 return (
@@ -206,6 +253,18 @@ def mentions(text: ParsedText) -> list[Mention]:
     history of glaucoma', which says nothing of this eye."""
     named = (term for term in text.of("conditions") if not _of_history(text, term))
     return [Mention(term.values, term, polarity(text, term), text.sentence(term)) for term in named]
+
+
+def is_suspected(text: ParsedText, term: Term) -> bool:
+    """Says whether words before or after a condition leave it a suspicion: suspected glaucoma, glaucoma is likely. A suspicion
+    holds for all members of a list."""
+    words, sentence, named = text.words, text.sentence(term), text.of("conditions")
+    first, last = term.first, term.last
+    while first > sentence.start and words[first - 1] not in WORDS.clause_ends:
+        first = next((t.first for t in named if t.last == first), first - 1)
+    while last < sentence.stop and words[last] not in WORDS.clause_ends and not any(t.first == last for t in named):
+        last += 1
+    return not WORDS.suspecting.isdisjoint((*words[first : term.first], *words[term.last : last]))
 
 
 def _of_history(text: ParsedText, term: Term) -> bool:

@@ -17,7 +17,7 @@ _ENDS = frozenset("; : ( )".split())
 class Sentence:
     """One sentence of a text with its `amounts` and `terms`, by kind in `kinds`; `kinds_present` are the kinds that occur."""
 
-    def __init__(self, text: ParsedText, sentence: range, amounts: list[Amount]):
+    def __init__(self, text: ParsedText, sentence: range, amounts: list[Amount], earlier: range = range(0)):
         self.text, self.words, self.sentence, self.amounts = text, text.words, sentence, amounts
         self.kinds: dict[str, list[Term]] = {}
         self.terms: list[Term] = []
@@ -26,8 +26,11 @@ class Sentence:
             terms = [t for t in text.within(kind, sentence) if t.first not in inner]
             self.kinds[kind] = terms
             self.terms += terms
-        self.kinds_present = [kind for kind in KINDS if self.kinds[kind]]
         self.runs = self._runs() if len(amounts) > 1 else []
+        unsaid = [kind for kind in KINDS if self.runs and all(len(t.values) > 1 for t in self.kinds[kind])]
+        # what the sentence before lists, for the runs of a sentence that names nothing of the kind
+        self.carried = {kind: named for kind in unsaid if len(named := distinct(text.within(kind, earlier))) > 1}
+        self.kinds_present = [kind for kind in KINDS if self.kinds[kind] or kind in self.carried]
         self.run_of = {i: run for run in self.runs for i in run}
         self.bracketed = text.has(_BRACKETS)
 
@@ -93,7 +96,12 @@ def distinct(terms: list[Term]) -> list[Term]:
 
 
 NamesByAmount = dict[tuple[int, str], frozenset]  # by amount and kind
-PAIRS = {"vessels": {"artery": "vein", "vein": "artery"}}  # what is compared with what
+PAIRS = {  # what is compared with what
+    "vessels": {"artery": "vein", "vein": "artery"},
+    "orientations": {"vertical": "horizontal", "horizontal": "vertical"},
+    "formulas": {"Hubbard": "Knudtson", "Knudtson": "Hubbard"},
+    "zones": {"b": "c", "c": "b"},
+}
 
 
 class Names(NamedTuple):
@@ -118,6 +126,9 @@ def _of_run(sentence: Sentence, kind: str, run: list[int], name_ends: list[int])
     before = sentence.between(kind, start, first)
     if compared := _compared(sentence, kind, run, before):
         return compared
+    named = sentence.carried.get(kind, ())
+    if len(named) == len(run) and len({amounts[i].unit for i in run}) == 1:
+        return {(i, kind): frozenset(t.values) for i, t in zip(run, named, strict=True)}
     for terms in (before, sentence.between(kind, last, _list_end(sentence.words, last, stop))):
         chosen = distinct(terms)
         if len(chosen) >= len(run):
@@ -186,9 +197,12 @@ def opposite_names(sentence: Sentence, i: int, own: dict[str, frozenset], named:
     between = sentence.words[one.last : sentence.amounts[i].first]
     if len(between) > 4 or WORDS.contrasts.isdisjoint(between):
         return {}
-    names = {}
     for kind, pairs in PAIRS.items():
         earlier = named[one.first].own.get(kind) or named[one.first].before.get(kind) or frozenset()
-        if kind not in own and len(earlier) == 1 and (value := next(iter(earlier))) in pairs:
-            names[kind] = frozenset((pairs[value],))
-    return names
+        if kind in own and own[kind] != earlier:
+            return {}
+        if kind == "zones" and not WORDS.zoned.issuperset(named[one.first].own.get("measures", ("",))):
+            return {}  # 54 µm in zone B against 49 µm: of veins and arteries
+        if len(earlier) == 1 and (value := next(iter(earlier))) in pairs:
+            return {kind: frozenset((pairs[value],))}
+    return {}

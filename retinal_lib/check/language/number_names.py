@@ -42,10 +42,10 @@ def read(text: ParsedText) -> list[NamedNumber]:
     """Reads the numbers of a text, each with its names."""
     amounts = numbers.read(text)
     named: dict[int, Names] = {}
-    for sentence in text.sentences:
+    for earlier, sentence in pairwise([range(0), *text.sentences]):
         inside = [a for a in amounts if sentence.start <= a.first < sentence.stop]
         if inside:
-            named |= _SentenceNames(Sentence(text, sentence, inside)).named()
+            named |= _SentenceNames(Sentence(text, sentence, inside, earlier)).named()
     return [NamedNumber(text, amounts, i, named.get(a.first, _NOTHING)) for i, a in enumerate(amounts)]
 
 

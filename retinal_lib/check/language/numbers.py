@@ -1,5 +1,6 @@
 """The numbers of a text, in digits and in words: values, ranges, ratios and boxes, with unit, bound and precision."""
 
+import itertools
 import re
 from functools import lru_cache
 from typing import NamedTuple
@@ -35,15 +36,44 @@ def fraction(words: list[str], i: int) -> Spelled | None:
     return Spelled(2, value, value, 0.05, False)
 
 
-def number(words: list[str], i: int) -> Spelled:
-    """Reads the number in words at token i, with the second word of twenty-three and the second end of two to three."""
-    value, after = float(SPELLED[words[i]]), words[i + 1] if i + 1 < len(words) else ""
-    if value >= 20 and 0 < SPELLED.get(after, 0) < 10:
-        return Spelled(2, value + SPELLED[after], value + SPELLED[after], 0.0, True)
-    value *= 0.5 if words[max(0, i - 2) : i] == ["half", "a"] else 2 if words[i] == "dozen" and words[i - 1] == "two" else 1
-    if after == "to" and i + 2 < len(words) and SPELLED.get(words[i + 2], 0) > value:
-        return Spelled(3, value, float(SPELLED[words[i + 2]]), 0.0, True)
-    return Spelled(1, value, value, 0.05 if value == 0.5 else 0.0, value != 0.5)
+def number(words: list[str], i: int) -> Spelled | None:
+    """Reads the number in words at token i, of any size, and the second end of two to three; None where it is none.
+
+    >>> number("one thousand eight hundred and twelve".split(), 0).low, number("zero point eight one".split(), 0).low
+    (1812.0, 0.81)
+    """
+    size, value, step = _cardinal(words, i)
+    if not size:
+        return None
+    if size == 1:
+        value *= 0.5 if words[max(0, i - 2) : i] == ["half", "a"] else 2 if words[i] == "dozen" and words[i - 1] == "two" else 1
+    if words[i + size : i + size + 1] == ["to"]:
+        more, high, _ = _cardinal(words, i + size + 1)
+        if high > value:
+            return Spelled(size + 1 + more, value, high, 0.0, True)
+    return Spelled(size, value, value, 0.05 if value == 0.5 else step, step == 0.0 and value != 0.5)
+
+
+def _cardinal(words: list[str], i: int) -> tuple[int, float, float]:
+    """The number in words at token i: its count of tokens (0 where there is none), its value and half its last digit."""
+    total = part = last = 0.0  # thousands; what is below; the number of the word before, which a smaller one may follow
+    k = i
+    while k < len(words):
+        word, after = words[k], words[k + 1] if k + 1 < len(words) else ""
+        value = 1 if word == "a" and k == i and after in WORDS.powers else SPELLED.get(word)
+        if word in WORDS.powers and k > i:
+            last = WORDS.powers[word]
+            total, part = (total, part * last) if last == 100 else (total + part * last, 0.0)
+        elif value is not None and (k == i or 1 <= value < (10 if last < 100 else last)) and (k == i or last >= 20):
+            part, last = part + value, value
+        elif word == "point" and k > i and SPELLED.get(after, 10) < 10:
+            digits = [SPELLED[w] for w in itertools.takewhile(lambda w: SPELLED.get(w, 10) < 10, words[k + 1 :])]
+            part += sum(digit / 10**n for n, digit in enumerate(digits, 1))
+            return k + 1 + len(digits) - i, total + part, 0.5 * 10.0 ** -len(digits)
+        elif not (word == "and" and last >= 100 and SPELLED.get(after, 100) < 100):
+            break
+        k += 1
+    return k - i, float(total + part), 0.0
 
 
 def quantifies(text: ParsedText, i: int) -> bool:
@@ -51,8 +81,9 @@ def quantifies(text: ParsedText, i: int) -> bool:
     words, word = text.words, text.words[i]
     before, after = words[i - 1] if i else "", words[i + 1] if i + 1 < len(words) else ""
     conditions = text.of("conditions")
-    if SPELLED[word] >= 20 and 0 < SPELLED.get(after, 0) < 10:
-        return quantifies(text, i + 1)  # fifty-nine
+    size, value, _ = _cardinal(words, i)
+    if size > 1:  # fifty-nine, a hundred
+        return words[i + size : i + size + 1] != ["of"] or value >= 100
     if after in WORDS.ordered:
         return False
     if word == "dozen" and before not in ("the", "per"):
@@ -133,8 +164,9 @@ def _places(text: ParsedText) -> list[int]:
     words = text.words
     places = {i for i, word in enumerate(words) if word[0] in _STARTS or word in _IN_WORDS}
     places |= {t.first for t in text.of("ages") if text.raw(t.first)[-1] == "s"}
-    if text.has(WORDS.fractions):
-        places |= {i for i, word in enumerate(words[:-1]) if word == "a" and words[i + 1] in WORDS.fractions}
+    if text.has(WORDS.fractions) or text.has(WORDS.powers):
+        parts = {*WORDS.fractions, *WORDS.powers}
+        places |= {i for i, word in enumerate(words[:-1]) if word == "a" and words[i + 1] in parts}
     return sorted(places)
 
 
@@ -154,7 +186,8 @@ class _Numbers:
         done = 0
         for i in places:
             if i >= done and (amount := self._amount(i)) is not None:
-                amount = _with_cue(amount, self.cues, self.units, self.words)
+                against = bool(self.found) and self.found[-1].last == i - 1  # 0.076 over 0.051
+                amount = _with_cue(amount, {} if against else self.cues, self.units, self.words)
                 self.found.append(amount)
                 done = amount.last
         return self.found
@@ -173,7 +206,8 @@ class _Numbers:
             return None
         if (part := fraction(self.words, i)) is not None:
             return _in_words(i, part)
-        return _in_words(i, number(self.words, i)) if word in SPELLED and quantifies(self.text, i) else None
+        spelled = number(self.words, i) if word in SPELLED or word == "a" else None
+        return _in_words(i, spelled) if spelled and quantifies(self.text, i) else None
 
     def _is_level(self, i: int) -> bool:
         """Whether a Roman numeral is a level, or the end of a scale: grade II of IV."""
@@ -192,7 +226,9 @@ class _Numbers:
 
 def _in_words(i: int, number: Spelled) -> Amount:
     last = i + number.size
-    return Amount(i, last, last, number.low, number.high, number.step, number.whole, spelled=True, ratio=number.ratio)
+    long = number.low >= 100 or (number.size > 1 and number.step == 0.5 * 10.0 ** (2 - number.size))  # read as digits are
+    step = max(number.step, 0.5) if number.low >= 100 else number.step
+    return Amount(i, last, last, number.low, number.high, step, number.whole, spelled=not long, ratio=number.ratio)
 
 
 def _is_digit(word: str) -> bool:
@@ -243,7 +279,7 @@ def _with_cue(amount: Amount, cues: dict[int, tuple], units: dict[int, Term], wo
     unit, last, before = amount.unit, amount.last, cues.get(amount.first, ())
     if last in units:
         unit, last = str(units[last].value), units[last].last
-    about, bound = "about" in before, next((b for b in _BOUNDS if b in before), "")
+    about, bound = "about" in before or _is_loose(words[last : last + 4]), next((b for b in _BOUNDS if b in before), "")
     if not bound and last < len(words) and words[last] in ("or", "plus"):  # 15 or more, fifteen-plus
         after = " ".join(words[last : last + 2])
         bound = "least" if after in WORDS.at_least or words[last] == "plus" else "most" if after in WORDS.at_most else ""
@@ -254,6 +290,11 @@ def _with_cue(amount: Amount, cues: dict[int, tuple], units: dict[int, Term], wo
         text = f"{amount.low:.0f}"
         step = 0.5 * 10.0 ** (len(text) - len(text.rstrip("0")) if amount.low else 0)
     return amount._replace(unit=unit, last=last, about=about, bound=bound, step=step)
+
+
+def _is_loose(after: list[str]) -> bool:
+    """Whether the words after a number say that it is about so: 1600 µm or so, rounded."""
+    return any(" ".join(after[:size]) in WORDS.loosely for size in (1, 2, 3)) or after[1:2] == ["rounded"]
 
 
 def _box(words: list[str], i: int) -> Amount | None:

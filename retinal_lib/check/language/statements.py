@@ -7,7 +7,16 @@ from typing import NamedTuple
 
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
-from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, Mention, mentions, polarity
+from retinal_lib.check.language.negation import (
+    AFFIRMED,
+    NEGATED,
+    SUSPECTED,
+    UNCERTAIN,
+    Mention,
+    is_suspected,
+    mentions,
+    polarity,
+)
 
 WORDS = word_lists("statements")
 _MINUS = re.compile(r"(?<=\w)\s*(?:\(\s*[-−]\s*\)|[-−](?:ve)?)(?=\s*(?:[,;.]|$))")  # DR (-), DR -ve
@@ -130,8 +139,10 @@ def _polarity(item: ParsedText, mention: Mention) -> str:
     """The polarity of a condition in one item, in the short form of records too: DR 0, DR: no, r/o glaucoma."""
     words = item.words
     if "?" in words or words[:1] == ["query"] or words[:3] == ["r", "/", "o"] or words[:2] == ["rule", "out"]:
-        return UNCERTAIN
+        return SUSPECTED
     after = [word for word in words[mention.term.last :] if word not in WORDS.graded]
     if words[0] in WORDS.leading or after[:1] == ["0"] or (len(after) == 1 and after[0] in WORDS.alone):
         return NEGATED
+    if mention.polarity == UNCERTAIN or (mention.polarity == AFFIRMED and is_suspected(item, mention.term)):
+        return SUSPECTED
     return mention.polarity

@@ -6,10 +6,16 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from retinal_lib.dataset.lesions.boxes import Landmark, Lesions
+from retinal_lib.dataset.lesions.boxes import Box, Landmark, Lesions
 
 DISC, FOVEA = "optic disc", "fovea"  # names of the two landmarks on a page
 _CENTRAL = 0.1  # closer to the middle of the picture, as a share of its width, the disc is on neither side
+# disc diameters from the fovea's centre, as risk of macular oedema is graded (Porwal et al., Data 2018; ADCIS, Messidor), and
+# from the disc's margin, as new vessels of the disc are defined (ETDRS report 10, Ophthalmology 1991)
+_NEAR = 1.0
+_FAR = 3.0  # disc diameters of 1.5 mm from the fovea's centre: beyond the near periphery (Polyak, The Retina, 1941)
+PERIPHERY = "periphery"
+_MOST = 0.75  # the share of a box's width or height that lies on the side it is said to lie on
 Side = Literal["right", "left", "unknown"]
 
 
@@ -46,17 +52,49 @@ class Locations:
         }
         return {name: n for name, n in sorted(counts.items(), key=lambda item: -item[1]) if n}
 
-    def _named(self, upper: bool, left: bool) -> str:
+    def _named(self, upper: bool | None, left: bool | None) -> str:
+        """The name of a quadrant, of a half where one of its sides is None, or "" where both are."""
+        if upper is None and left is None:
+            return ""
         if self.nasal_side == "unknown":
-            return f"{'upper' if upper else 'lower'} {'left' if left else 'right'} quarter"
-        return f"{'supero' if upper else 'infero'}{'nasal' if left == (self.nasal_side == 'left') else 'temporal'} quadrant"
+            side = "" if left is None else "left" if left else "right"
+        else:
+            side = "" if left is None else "nasal" if left == (self.nasal_side == "left") else "temporal"
+        if upper is None:
+            return f"{side} half"
+        if not side:
+            return f"{'upper' if upper else 'lower'} half"
+        if self.nasal_side == "unknown":
+            return f"{'upper' if upper else 'lower'} {side} quarter"
+        return f"{'supero' if upper else 'infero'}{side} quadrant"
 
-    def nearest(self, lesions: Lesions, landmark: Landmark | None) -> float | None:
-        """Returns the disc diameters from the centre of a landmark to the nearest pixel of a lesion; None where the landmark or
-        the disc's diameter is not known, or there is no lesion."""
+    def distances(self, lesions: Lesions, landmark: Landmark | None) -> np.ndarray | None:
+        """Returns the disc diameters from the centre of a landmark to each lesion's nearest pixel, [n]; None where the landmark
+        or the disc's diameter is not known, or there is no lesion."""
         if landmark is None or self.disc is None or not len(lesions.pixels):
             return None
-        return float(lesions.distances(*landmark.centre).min()) / self.disc.diameter
+        return lesions.distances(*landmark.centre) / self.disc.diameter
+
+    def near(self, to_fovea: np.ndarray | None, to_disc: np.ndarray | None) -> dict[str, np.ndarray]:
+        """Says of lesions by their `distances` from the two landmarks whether they lie near the macula, near the optic disc or
+        in the periphery, bool [n]; what is not known is left out."""
+        is_near = {}
+        if to_fovea is not None:
+            is_near["near the macula"] = to_fovea <= _NEAR
+        if to_disc is not None:
+            is_near["near the optic disc"] = to_disc <= 0.5 + _NEAR  # the margin is half a diameter from the centre
+        if to_fovea is not None:
+            is_near[PERIPHERY] = (to_fovea > _FAR) & ~is_near.get("near the optic disc", False)
+        return is_near
+
+    def region(self, box: Box, centre: tuple[float, float]) -> str:
+        """Names the quadrant that a box (as fractions of the picture) lies in, or the half where it reaches over a quadrant's
+        edge; "" where it reaches over both. `centre` is the mean place (x, y) of what the box holds, in pixels."""
+        left, upper = (
+            _is_before(box[axis] * self.size[axis], box[axis + 2] * self.size[axis], centre[axis], self.origin[axis])
+            for axis in (0, 1)
+        )
+        return self._named(upper, left)
 
 
 def of_picture(size: tuple[int, int], landmarks: dict[str, Landmark], eye: str | None, macula_centred: bool) -> Locations:
@@ -72,6 +110,14 @@ def of_picture(size: tuple[int, int], landmarks: dict[str, Landmark], eye: str |
         why = f"temporal and nasal are left out: the {eye} eye's disc should lie on the other side of the picture"
         return Locations(size, "unknown", disc, fovea, (why,))
     return Locations(size, of_disc if of_eye == "unknown" else of_eye, disc, fovea)
+
+
+def _is_before(low: float, high: float, centre: float, middle: float) -> bool | None:
+    """Whether most of an interval, and its `centre`, lie before `middle`; None where neither that nor the opposite is so."""
+    share = (middle - low) / (high - low)
+    if share >= _MOST and centre < middle:
+        return True
+    return False if share <= 1 - _MOST and centre >= middle else None
 
 
 def _side(size: tuple[int, int], disc: Landmark | None, fovea: Landmark | None, macula_centred: bool) -> Side:
@@ -100,3 +146,24 @@ def quadrant_texts(counts: dict[str, int], words: str, frame: str) -> Iterator[Q
             yield Quadrant(quadrant, n, f"{n} of the {words} {'lies' if n == 1 else 'lie'} {where} {frame}")
         else:
             yield Quadrant(quadrant, n, f"{'all of them lie' if total > 1 else 'it lies'} {where} {frame}")
+
+
+def place_of_all(near: dict[str, np.ndarray], counts: dict[str, int]) -> str:
+    """Words where the lesions of a type lie, without numbers: "partly near the macula, mostly in the inferonasal quadrant".
+    `near` as `Locations.near` returns it, `counts` as `Locations.quadrants` does."""
+    parts = []
+    for words, lesions in near.items():
+        share = "" if lesions.all() else "mostly " if lesions.mean() > 0.5 else "partly "
+        parts += [f"{share}{'in the ' if words == PERIPHERY else ''}{words}"] if lesions.any() else []
+    names, total = list(counts), sum(counts.values())
+    if len(names) == 1:
+        parts.append(f"in the {names[0]}")
+    elif counts[names[0]] * 2 > total:
+        parts.append(f"mostly in the {names[0]}")
+    elif len(names) == 4:
+        parts.append(f"in all {names[0].rsplit(' ', 1)[-1]}s")
+    else:
+        kind = names[0].rsplit(" ", 1)[-1]
+        listed = [name.removesuffix(f" {kind}") for name in names]
+        parts.append(f"in the {', '.join(listed[:-1])} and {listed[-1]} {kind}s")
+    return ", ".join(parts)

@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from retinal_lib.dataset.lesions import boxes
 from retinal_lib.dataset.lesions.boxes import Box, Lesions
-from retinal_lib.dataset.lesions.locations import DISC, FOVEA, Locations, quadrant_texts
+from retinal_lib.dataset.lesions.locations import DISC, FOVEA, PERIPHERY, Locations, place_of_all, quadrant_texts
 from retinal_lib.facts import Fact, Source
 
 # what follows a lesion type's name in the names of its facts; the name alone is the count
@@ -39,7 +40,12 @@ class LesionType:
     def facts(self, max_boxes: int) -> list[Fact]:
         """Returns its facts in the order of a description, with boxes for at most `max_boxes` clusters, the largest first."""
         groups, owners = boxes.clusters(self.lesions, self.gap, self.fill)
-        return [*self._counted(len(groups)), *self._where(), *self._boxes(groups, max_boxes), *self._rest(owners, max_boxes)]
+        return [
+            *self._counted(len(groups)),
+            *self._where(),
+            *self._boxes(groups, owners, max_boxes),
+            *self._rest(owners, max_boxes),
+        ]
 
     @property
     def _count(self) -> int:
@@ -49,14 +55,29 @@ class LesionType:
     def _words(self) -> str:
         return self.one if self._count == 1 else self.many
 
-    def _fact(self, ending: str, value: object, unit: str, text: str, words: str = "") -> Fact:
-        return Fact("lesion", f"{self.kind}{ending}", value, unit, text, Source(str(self.path)), words or self.many)
+    @cached_property
+    def _distances(self) -> dict[str, np.ndarray | None]:
+        """Ending of a fact's name -> the disc diameters from that landmark to each lesion."""
+        marks = {"_fovea": self.locations.fovea, "_disc": self.locations.disc}
+        return {ending: self.locations.distances(self.lesions, mark) for ending, mark in marks.items()}
+
+    @cached_property
+    def _near(self) -> dict[str, np.ndarray]:
+        return self.locations.near(self._distances["_fovea"], self._distances["_disc"])
+
+    def _fact(self, ending: str, value: object, unit: str, text: str, words: str = "", place: str = "") -> Fact:
+        source = Source(str(self.path))
+        return Fact("lesion", f"{self.kind}{ending}", value, unit, text, source, words or self.many, place=place)
 
     def _counted(self, clusters: int) -> list[Fact]:
         is_one, area = self._count == 1, self.lesions.area
         covers = f"the {self._words} {'covers' if is_one else 'cover'} {percent(area)} of the image"
         marked = f"{self._count} {self._words} {'is' if is_one else 'are'} marked"
-        facts = [self._fact("", self._count, self.many, marked, self.one), self._fact("_area", area * 100, "%", covers)]
+        place = place_of_all(self._near, self.locations.quadrants(self.lesions))
+        facts = [
+            self._fact("", self._count, self.many, marked, self.one, place),
+            self._fact("_area", area * 100, "%", covers),
+        ]
         if clusters < self._count:
             text = f"the {self.many} lie in {clusters} {'clusters' if clusters > 1 else 'cluster'}"
             facts.append(self._fact("_clusters", clusters, "clusters", text))
@@ -65,14 +86,16 @@ class LesionType:
     def _where(self) -> list[Fact]:
         facts = self._quadrants("_place", self.many)
         which = f"the {self.one}" if self._count == 1 else f"the nearest of the {self.many}"
-        for ending, landmark, words in (("_fovea", self.locations.fovea, FOVEA), ("_disc", self.locations.disc, DISC)):
-            distance = self.locations.nearest(self.lesions, landmark)
-            if distance is not None:
+        for ending, words in (("_fovea", FOVEA), ("_disc", DISC)):
+            distances = self._distances[ending]
+            if distances is not None:
+                distance = float(distances.min())
                 is_near = ending == "_fovea" and self.near_fovea and distance <= 1
                 within = ", within one disc diameter of it" if is_near else ""
                 centre = "the fovea" if ending == "_fovea" else f"the centre of the {words}"
                 text = f"{which} lies {distance:.2f} disc diameters from {centre}{within}"
                 facts.append(self._fact(ending, round(distance, 2), "disc diameters", text, words))
+                break  # from the fovea, as clinicians measure, where it is known
         return facts
 
     def _quadrants(self, ending: str, words: str, chosen: np.ndarray | None = None) -> list[Fact]:
@@ -81,7 +104,7 @@ class LesionType:
         quadrants = quadrant_texts(counts, words, frame)
         return [self._fact(ending, n, self.many, text, f"{name} {frame}") for name, n, text in quadrants]
 
-    def _boxes(self, groups: list[boxes.Cluster], max_boxes: int) -> list[Fact]:
+    def _boxes(self, groups: list[boxes.Cluster], owners: np.ndarray, max_boxes: int) -> list[Fact]:
         shown = [cluster.box for cluster in groups[:max_boxes]]
         clustered = len(groups) < self._count
         things = "clusters" if clustered else self.many
@@ -92,7 +115,17 @@ class LesionType:
         else:
             title = "the cluster lies" if clustered else f"the {self.one} lies"
         start = f"{title} in the box{'' if len(shown) == 1 else 'es'} "
-        return [self._fact("_box", box, "box", f"{'' if i else start}{box_text(box)}") for i, box in enumerate(shown)]
+        return [
+            self._fact("_box", box, "box", f"{'' if i else start}{box_text(box)}", place=self._place(box, owners == i))
+            for i, box in enumerate(shown)
+        ]
+
+    def _place(self, box: Box, chosen: np.ndarray) -> str:
+        """Where a box of the `chosen` lesions [n] lies, in words: "near the macula, inferonasal quadrant"."""
+        near = {words: lesions[chosen] for words, lesions in self._near.items()}
+        parts = [words for words, lesions in near.items() if (lesions.all() if words == PERIPHERY else lesions.any())]
+        x, y = np.average(self.lesions.centres[chosen], axis=0, weights=self.lesions.pixels[chosen])
+        return ", ".join(filter(None, [*parts, self.locations.region(box, (x, y))]))
 
     def _rest(self, owners: np.ndarray, max_boxes: int) -> list[Fact]:
         """What lies beyond the named boxes: how many lesions, their share of the lesions' area, and in which quadrants."""

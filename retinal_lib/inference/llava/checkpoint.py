@@ -14,12 +14,12 @@ from safetensors import SafetensorError, safe_open
 
 from retinal_lib import typed_paths
 from retinal_lib.display import Bar, count
-from retinal_lib.errors import UserError
-from retinal_lib.files import file_sha256, git_lfs_pointer, read_bytes
-from retinal_lib.parsing import Unreadable, json_value
+from retinal_lib.errors import UserError, quoted
+from retinal_lib.files import file_sha256, git_lfs_pointer, read_object
 
 _SMALL = ("*.json", "tokenizer.model", "*.jinja")
 _NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.(bin|safetensors)")
+_LARGEST_SIZE = 10_000_000
 _LLAMA = {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size"}
 # towers that lie among a model's weights without a config of their own
 _LARGE = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16, "patch_size": 14}
@@ -62,11 +62,15 @@ class Checkpoint:
 
     @property
     def eos(self) -> frozenset[int]:
-        """The token ids that end an answer; generation_config.json takes precedence over the config, as in `generate`."""
+        """The token ids that end an answer; generation_config.json takes precedence over the config, as in `generate`.
+        UserError: they are no ids."""
         file = self.folder / "generation_config.json"
-        ids = read_json(file).get("eos_token_id") if file.is_file() else None
+        ids = read_object(file).get("eos_token_id") if file.is_file() else None
         ids = self.text_config.get("eos_token_id") if ids is None else ids
-        return frozenset(ids if isinstance(ids, list) else [] if ids is None else [ids])
+        ids = ids if isinstance(ids, list) else [] if ids is None else [ids]
+        if not all(type(each) is int for each in ids):
+            raise UserError(f"{self.folder}: eos_token_id is {quoted(ids)}; expected token ids, which are whole numbers")
+        return frozenset(ids)
 
     @property
     def start_end(self) -> bool:
@@ -97,8 +101,7 @@ def find(model_name: str | Path, vision_tower: str | Path | None = None, mm_proj
     if config.get("model_type") not in ("llava", "llava_llama", "llama"):
         raise UserError(f"{folder}: model_type is {config.get('model_type')!r}; expected a LLaVA model on LLaMA")
     converted = "text_config" in config
-    if missing := sorted(_LLAMA - set(config["text_config"] if converted else config)):
-        raise UserError(f"{folder / 'config.json'} does not say {', '.join(missing)}")
+    _check_sizes(folder / "config.json", config["text_config"] if converted else config, _LLAMA)
     shards = find_shards(folder)
     projector = typed_paths.expand(mm_projector) if mm_projector else None
     if projector is None and (folder / "mm_projector.bin").is_file():
@@ -106,8 +109,10 @@ def find(model_name: str | Path, vision_tower: str | Path | None = None, mm_proj
     if projector is not None and not projector.is_file():
         raise UserError(f"mm_projector {projector} is not a file; give the mm_projector.bin that belongs to the model")
     if converted:
-        return Checkpoint(folder, config, True, shards, None, config["vision_config"], (), projector)
+        return _checked(Checkpoint(folder, config, True, shards, None, config["vision_config"], (), projector))
     tower = vision_tower or config.get("mm_vision_tower")
+    if not isinstance(tower, str | Path | None):
+        raise UserError(f"{folder / 'config.json'}: mm_vision_tower is {quoted(tower)}; expected a folder or hub id")
     if "biomedclip" in str(tower).casefold():
         raise UserError(f"the vision tower {tower} is a BiomedCLIP, whose form differs; only CLIP towers can be used")
     inside = vision_tower is None and any("vision_tower" in name for name in _stored_names(folder))
@@ -116,12 +121,31 @@ def find(model_name: str | Path, vision_tower: str | Path | None = None, mm_proj
     tower_config = tower_config or read_config(tower_folder)
     if "vision_config" in tower_config:  # a whole CLIP
         tower_config = tower_config["vision_config"]
-    if missing := sorted(_CLIP - set(tower_config)):
-        raise UserError(
-            f"{tower_folder or folder}: the vision tower's config does not say {', '.join(missing)}; is it a CLIP tower?"
-        )
     tower_shards = () if inside else find_shards(tower_folder)
-    return Checkpoint(folder, config, False, shards, tower_folder, tower_config, tower_shards, projector)
+    return _checked(Checkpoint(folder, config, False, shards, tower_folder, tower_config, tower_shards, projector))
+
+
+def _checked(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint. UserError: its vision tower is no CLIP tower, or has not the layer that the model uses."""
+    tower = checkpoint.tower_config
+    _check_sizes(f"{checkpoint.tower_folder or checkpoint.folder}: the vision tower's config", tower, _CLIP)
+    layer, layers = checkpoint.select_layer, tower["num_hidden_layers"]
+    if type(layer) is not int or not -layers - 1 <= layer <= layers:
+        raise UserError(f"{checkpoint.folder / 'config.json'}: layer {quoted(layer)} of a tower of {layers} layers is used")
+    return checkpoint
+
+
+def _check_sizes(where: str | Path, config: object, names: set[str]) -> None:
+    """Checks the sizes in a config. UserError: one is missing or impossible."""
+    if not isinstance(config, dict):
+        raise UserError(f"{where}: found {type(config).__name__}; expected an object")
+    if missing := sorted(names - set(config)):
+        raise UserError(f"{where} does not say {', '.join(missing)}; is the folder that of a LLaVA model or CLIP tower?")
+    for name in sorted(names):
+        if type(config[name]) is not int or not 0 < config[name] <= _LARGEST_SIZE:
+            raise UserError(f"{where}: {name} is {quoted(config[name])}; expected a number from 1 to {_LARGEST_SIZE:,}")
+    if config["hidden_size"] % config["num_attention_heads"]:
+        raise UserError(f"{where}: hidden_size {config['hidden_size']} is no multiple of {config['num_attention_heads']} heads")
 
 
 def read_config(folder: Path) -> dict:
@@ -129,18 +153,7 @@ def read_config(folder: Path) -> dict:
     file = folder / "config.json"
     if not file.is_file():
         raise UserError(f"{folder} has no config.json: it is not a model's folder, or its download is not complete")
-    return read_json(file)
-
-
-def read_json(file: Path) -> dict:
-    """Reads a JSON file that holds an object. UserError: it cannot be read, or holds something else."""
-    try:
-        content = json_value(read_bytes(file))
-    except Unreadable as error:
-        raise UserError(f"{file} is not readable as JSON ({git_lfs_pointer(file) or error})") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file}: found {type(content).__name__}; expected an object")
-    return content
+    return read_object(file)
 
 
 def find_shards(folder: Path) -> tuple[Path, ...]:
@@ -179,7 +192,7 @@ def _index(folder: Path) -> Path | None:
 
 def _weight_map(index: Path) -> dict[str, str]:
     """Tensor name -> file name."""
-    weight_map = read_json(index).get("weight_map")
+    weight_map = read_object(index).get("weight_map")
     if not isinstance(weight_map, dict):
         raise UserError(f"{index} is not an index of weights: it has no weight_map")
     # a downloaded index must not name other files of this machine

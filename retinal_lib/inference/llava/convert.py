@@ -7,12 +7,14 @@ from collections import Counter
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import LlavaConfig
+from transformers.activations import ACT2FN
 
 from retinal_lib import typed_paths
-from retinal_lib.errors import UserError
+from retinal_lib.errors import UserError, unknown
 from retinal_lib.files import file_sha256
 from retinal_lib.inference.llava import conversation_forms, weights
 from retinal_lib.inference.llava.checkpoint import Checkpoint, find, require_disk_space
@@ -56,8 +58,16 @@ def config_json(checkpoint: Checkpoint, tokenizer: Tokenizer) -> dict:
 
 
 def llava_config(checkpoint: Checkpoint, tokenizer: Tokenizer) -> LlavaConfig:
-    """Makes the configuration of transformers' Llava class."""
-    return LlavaConfig(**{key: value for key, value in config_json(checkpoint, tokenizer).items() if key != "retinal_lib"})
+    """Makes the configuration of transformers' Llava class. UserError: it refuses a value."""
+    values = {key: value for key, value in config_json(checkpoint, tokenizer).items() if key != "retinal_lib"}
+    file = checkpoint.folder / "config.json"
+    for part in (values["text_config"], values["vision_config"]):
+        if (name := part.get("hidden_act", "silu")) not in list(ACT2FN):
+            raise unknown(f"hidden_act of {file}", name, ACT2FN)
+    try:
+        return LlavaConfig(**values)
+    except StrictDataclassError as error:
+        raise UserError(f"{file} cannot be used ({' '.join(str(error).split())})") from error
 
 
 def pad_id(tokenizer: Tokenizer) -> int:

@@ -8,8 +8,8 @@ from PIL import Image
 
 from retinal_lib import typed_paths
 from retinal_lib.errors import UserError
+from retinal_lib.files import read_object
 from retinal_lib.images import open_image
-from retinal_lib.inference.llava.checkpoint import read_json
 
 # of OpenAI's CLIP, for towers without a preprocessor_config.json
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -33,7 +33,7 @@ class Preprocessing:
         file = folder / "preprocessor_config.json" if folder else None
         if file is None or not file.is_file():
             return cls(image_size, (image_size, image_size))
-        config = read_json(file)
+        config = read_object(file)
         size, crop = config.get("size", image_size), config.get("crop_size", image_size)
         edge = size if isinstance(size, int) else size.get("shortest_edge")
         crop = (crop, crop) if isinstance(crop, int) else (crop.get("height"), crop.get("width"))

@@ -7,7 +7,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, normalizers, processors
 from tokenizers.models import BPE
 
 from retinal_lib.errors import UserError, unknown
-from retinal_lib.inference.llava.checkpoint import read_json
+from retinal_lib.files import read_object
 from retinal_lib.inference.llava.conversation_forms import IMAGE_END, IMAGE_PATCH, IMAGE_START
 
 BOS = ("script", "training")
@@ -98,7 +98,7 @@ def _compare(tokenizer: Tokenizer, path: Path) -> None:
 def _add_tokens(tokenizer: Tokenizer, folder: Path, vocab_size: int, training: bool) -> None:
     """Adds the tokens of added_tokens.json, or LLaVA's own where there is none, as special: they are never spelled out."""
     file = folder / "added_tokens.json"
-    added = read_json(file) if file.is_file() else {}
+    added = read_object(file) if file.is_file() else {}
     names = sorted(added, key=added.get)
     if IMAGE_PATCH not in names and tokenizer.token_to_id(IMAGE_PATCH) is None:
         known = tokenizer.get_vocab_size() + sum(tokenizer.token_to_id(name) is None for name in names)
@@ -146,5 +146,5 @@ def _check_size(tokenizer: Tokenizer, vocab_size: int, folder: Path) -> None:
 def _bos_token(folder: Path) -> str:
     """The first token of training as special_tokens_map.json has it, in either of its forms."""
     file = folder / "special_tokens_map.json"
-    value = read_json(file).get("bos_token") if file.is_file() else None
+    value = read_object(file).get("bos_token") if file.is_file() else None
     return (value.get("content") if isinstance(value, dict) else value) or "</s>"

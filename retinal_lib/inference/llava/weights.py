@@ -124,5 +124,5 @@ def _identity(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
     text = checkpoint.text_config
     size, base = text["hidden_size"], "multi_modal_projector.linear_2"
     stored = str(text.get("torch_dtype") or text.get("dtype") or "float16").removeprefix("torch.")
-    dtype = getattr(torch, stored, torch.float16)
+    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(stored, torch.float16)
     return {f"{base}.weight": torch.eye(size, dtype=dtype), f"{base}.bias": torch.zeros(size, dtype=dtype)}
