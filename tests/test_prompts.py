@@ -1,21 +1,23 @@
-"""Every system prompt as a text to read, and that it claims what its dataset can give and nothing else.
+"""Every text that a teacher is told: the system prompt of each page, what is asked about an image, and the explanations.
 
 After a change to a template or a part, `python tests/test_prompts.py` writes tests/golden anew; read the diff.
 """
 
+import random
 import re
 from pathlib import Path
-from string import Template
 
 import pytest
 
-from retinal_lib import paths
+from retinal_lib import Job
 from retinal_lib.dataset import page
-from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.errors import UserError
-from retinal_lib.facts import ASPECTS
+from retinal_lib.facts import LIMITED, Case, Fact, Source
 from retinal_lib.run.settings import STYLES
-from retinal_lib.teacher import prompt
+from retinal_lib.slots import filling, glossary, sheet
+from retinal_lib.slots.sheet import SPEC, FactSheet
+from retinal_lib.teacher import prompt, reply_parser
+from retinal_lib.teacher.teachers import Request
 
 GOLDEN = Path(__file__).parent / "golden"
 KINDS = [(track, style) for track, styles in STYLES.items() for style in styles or (None,)]
@@ -23,18 +25,29 @@ EVERY = [(name, track, style) for name in page.names() for track, style in KINDS
 
 
 def rendered(name: str, track: str, style: str | None) -> str:
-    """The prompt for an image that has all that its page gives and the track tells."""
-    found = page.get(name)
-    return prompt.render(found, track, style, [a for a in prompt.page_aspects(found) if a in prompt.track_aspects(track)])
+    """The system prompt of a page."""
+    return prompt.render(page.get(name), track, style)
 
 
 def golden(name: str, track: str, style: str | None) -> Path:
     return GOLDEN / ("-".join(filter(None, (name, track, style))) + ".txt")
 
 
+def messages(name: str, track: str, style: str | None) -> str:
+    """What is told about the first image of a drawn sample that has all that its page gives, and about the one with least."""
+    job = Job.load(dataset=name, track=track, **({"style": style} if style else {}))
+    requests = [planned.request for planned in job.plan() if planned.request]
+    sizes = [len(request.sheet.lines) for request in requests]
+    return "\n\n---\n\n".join(requests[sizes.index(most)].message for most in dict.fromkeys((max(sizes), min(sizes))))
+
+
+def whole(name: str, track: str, style: str | None) -> str:
+    return f"{rendered(name, track, style)}\n\n===\n\n{messages(name, track, style)}\n"
+
+
 @pytest.mark.parametrize(("name", "track", "style"), EVERY)
 def test_a_prompt_is_the_text_that_was_read_and_found_good(name: str, track: str, style: str | None) -> None:
-    assert rendered(name, track, style) + "\n" == golden(name, track, style).read_text(encoding="utf-8")
+    assert whole(name, track, style) == golden(name, track, style).read_text(encoding="utf-8")
 
 
 def test_there_is_a_text_for_each_prompt_and_no_other() -> None:
@@ -42,77 +55,193 @@ def test_there_is_a_text_for_each_prompt_and_no_other() -> None:
 
 
 @pytest.mark.parametrize(("name", "track", "style"), EVERY)
-def test_no_slot_stays_and_no_line_is_odd(name: str, track: str, style: str | None) -> None:
+def test_no_place_stays_empty_and_no_line_is_odd(name: str, track: str, style: str | None) -> None:
     text = rendered(name, track, style)
-    assert not re.search(r"\$|\bNone\b|\.\.|;;|,,| [;,.]|: ;|\n\n\n", text)
+    assert not re.search(r"\$|\bNone\b|(?<!\.)\.\.(?!\.)|;;|,,| [;,]|: ;|\n\n\n", text)
     assert not re.search(r"[^\n ] {2,}", text) and not re.search(r" $", text, re.M)
     for block in re.findall(r"(?:^ *- .*\n)+", text + "\n", re.M):
         assert len(set(block.splitlines())) == len(block.splitlines()), "a bullet stands twice"
 
 
-@pytest.mark.parametrize("name", page.names())
-def test_what_must_be_covered_stands_below_its_rule_in_the_alignment_track(name: str) -> None:
-    for style in STYLES["alignment"]:
-        lines = rendered(name, "alignment", style).splitlines()
-        rule = next(i for i, line in enumerate(lines) if line in ("- cover:", "- sum up:"))
-        after = next(i for i, line in enumerate(lines[rule + 1 :], start=rule + 1) if not line.startswith("  - "))
-        assert after > rule + 1 and lines[after].startswith("- ")
-
-
 @pytest.mark.parametrize(("name", "track", "style"), EVERY)
-def test_a_prompt_speaks_of_what_its_page_gives_and_of_nothing_else(name: str, track: str, style: str | None) -> None:
+def test_a_prompt_has_the_rules_that_its_page_needs_and_no_other(name: str, track: str, style: str | None) -> None:
     found, text = page.get(name), rendered(name, track, style)
-    hidden = text.split("each with a title:\n")[1].split("\n\n")[0].splitlines()
-    told = [a for a in prompt.page_aspects(found) if a in prompt.track_aspects(track)]
-    assert [line.removeprefix("- ").split(":")[0] for line in hidden] == [ASPECTS[aspect] for aspect in told]
-    assert all(line.split(": ", 1)[1] for line in hidden)
-    entries = {type(kind).__name__ for kind in found.facts}
-    graded = {kind.scale for kind in found.facts if type(kind).__name__ == "Grade"}
-    for scale, spec in scales().items():
-        assert (f"{spec['of']} on the {spec['title']} (0 to {max(spec['levels'])})" in text) == (scale in graded)
-    assert ("grade together with its scale" in text) == bool(graded) == ("how far it has gone" in text)
-    assert ("which eye it shows" in text) == (name in ("EyeQ", "Messidor2", "ODIR", "UK"))
-    assert ("both eyes together" in text) == ("PatientLabels" in entries)
-    assert ("person's age and sex" in text) == ("Person" in entries)
-    assert ("that graders gave" in text) == ("Quality" in entries)
-    assert ("boxes of the largest" in text) == ("Boxes" in entries)
-    assert ("never exchange arteries and veins" in text) == (track == "instruction")
-    assert ("zone B" in text) == (track == "instruction")
-    assert ("was chosen for the dataset because" in text) == (name == "IDRiD_seg")
-
-
-def test_an_aspect_that_an_image_lacks_is_neither_hidden_nor_asked_for() -> None:
-    text = prompt.render(page.get("ODIR"), "instruction", None, ["image", "disease"])
-    assert "- Disease: what this eye is labelled with" in text and "which disease or abnormality" in text
-    for word in ("Patient record", "both eyes", "Image quality", "how good", "Vessels", "arteries", "zone"):
+    kinds = {type(kind).__name__ for kind in found.facts}
+    assert ("name a grade with its scale" in text) == ("Grade" in kinds)
+    assert ("both eyes together" in text) == ("PatientLabels" in kinds)
+    assert ("left, upper, right, lower edge" in text) == ("Boxes" in kinds and style != "consult")
+    assert "as they stand" not in text, "the program writes the numbers"
+    for word in ("optic", "vessel density", "zone C", "AutoMorph"):  # an image may have no such line
         assert word not in text
+    assert len(text) < 3100, "the prompt grows"
 
 
-def test_the_eye_is_not_demanded_of_pictures_that_no_table_pairs() -> None:
-    assert "which eye it shows where that is known" in rendered("Messidor2", "alignment", "caption")
-    assert "where that is known" not in rendered("EyeQ", "alignment", "caption")
+@pytest.mark.parametrize(("track", "style"), KINDS)
+def test_a_reply_as_json_is_asked_for_in_its_form_and_read(track: str, style: str | None) -> None:
+    text = prompt.render(page.get("ODIR"), track, style, "json")
+    shown = text.splitlines()[-1]
+    assert text.removesuffix(shown) == rendered("ODIR", track, style).partition("User: (")[0]
+    assert [tuple(turn) for turn in reply_parser.parse(shown)] == [("(question)", "(answer)")]
 
 
-def test_notes_of_one_s_own_are_told_and_covered() -> None:
-    text = prompt.render(page.get("APTOS"), "alignment", "caption", ["image", "notes"])
-    assert "- Notes: remarks of the person who keeps the dataset" in text and "  - what the notes add" in text
+def test_the_example_of_the_prompt_is_filled_as_it_says() -> None:
+    """The good answers use the example's slots and marks alone; no number and no slot is typed in questions."""
+    text = rendered("ODIR", "instruction", None)
+    told = {*re.findall(r"^  (c\d)", text, re.M), *re.findall(r"\{(c\d[.\w]*)\} = ", text)}
+    good = re.findall(r'^Good: "([^"]+)" - "([^"]+)"$', text, re.M)
+    assert len(good) == 3
+    for question, answer in good:
+        assert not re.search(r"[{\[\d]", question)
+        used = re.findall(r"[{\[](c\d[.\w]*)[}\]]", answer)
+        assert used and set(used) <= told and filling.is_slotted([answer])
+        assert not re.search(r"\d", re.sub(r"[{\[][^}\]]*[}\]]", "", answer))
 
 
-def test_a_slot_that_no_part_fills_is_named() -> None:
-    with pytest.raises(UserError, match=r"the prompt has an unknown slot \$hiden; known: hidden, coverage"):
-        prompt._fill("These are $hiden.", hidden="x", coverage="y")
+# --- what is asked about an image -----------------------------------------------------------------------------------------
+
+
+def fact(aspect: str, name: str, words: str, value: object = 1, unit: str = "", text: str | None = None) -> Fact:
+    return Fact(aspect, name, value, unit, f"it has {words}" if text is None else text, Source("labels.csv", 2, name), words)
+
+
+MODALITY = fact("image", "modality", "colour fundus photograph", text="colour fundus photograph")
+GOOD = fact("quality", "quality", "good")
+POOR = fact("quality", "ungradable", "not gradable", 2)
+DRUSEN = fact("disease", "DN", "drusen")
+GRADE = fact("disease", "grade", "moderate non-proliferative diabetic retinopathy", 2, "ICDR")
+AGE = fact("patient", "age", "58 years old", 58, "years")
+RATIO = fact("vascular", "CDR_vertical", "0.381", 0.381)
+WIDTHS = [fact("vascular", f"{of}Average_width", "47.1 µm", 47.1, "µm") for of in ("", "Artery_", "Vein_")]
+
+
+def sheet_of(*facts: Fact, id_: str = "X-1") -> FactSheet:
+    return sheet.make(Case("X", id_, "1.png", Path("1.png"), "train", None, None, facts), 0)
+
+
+def asked(told: FactSheet, track: str = "instruction", style: str | None = None, seed: int = 0) -> str:
+    return prompt.task(told, track, style, seed)
+
+
+def test_so_many_turns_are_asked_for_as_the_lines_fill() -> None:
+    """Each line is used once, the number that is said is that of the groups, and which turn opens is drawn."""
+    told, opens = sheet_of(MODALITY, GOOD, GRADE, RATIO, *WIDTHS), set()
+    for seed in range(40):
+        text = asked(told, seed=seed)
+        number, groups = re.search(r"Write (\d) questions .* about the lines named: ([^.]*)\.", text).groups()
+        turns = [group.split(", ") for group in groups.split("; ")]
+        assert len(turns) == int(number) == 4
+        assert sorted(sum(turns, [])) == sorted(line.id for line in told.lines)
+        opens.add(turns[0][0])
+    assert opens == {"i1", "d1", "v1", "v2"} or opens == {"i1", "d1", "v1", "v4"}
+
+
+def test_an_image_with_two_lines_gets_two_turns_and_no_word_of_what_it_lacks() -> None:
+    told = sheet_of(MODALITY, DRUSEN)
+    request = Request(told, "", "instruction", None, asked(told))
+    assert "Write 2 questions" in request.message
+    for word in ("disc", "vessel", "arter", "zone", "quality", "lesion", "patient"):
+        assert word not in request.message.replace("question", "")
+
+
+@pytest.mark.parametrize(("track", "style"), KINDS)
+def test_where_no_diagnosis_is_known_an_answer_declines(track: str, style: str | None) -> None:
+    assert "can be told" in asked(sheet_of(MODALITY, POOR), track, style)
+    assert "d1 no diagnosis is known" in sheet_of(MODALITY, POOR).text
+    known = sheet_of(MODALITY, GOOD, DRUSEN)
+    assert "can be told" not in asked(known, track, style) and SPEC["no diagnosis"] not in known.text
+
+
+def test_a_disease_is_told_with_the_limited_quality() -> None:
+    limited = fact("disease", LIMITED, "limited image quality")
+    assert "limited image quality [d2]" in asked(sheet_of(MODALITY, POOR, DRUSEN, limited))
+    assert "limited" not in asked(sheet_of(MODALITY, GOOD, DRUSEN))
+
+
+def test_the_person_is_background() -> None:
+    text = asked(sheet_of(MODALITY, AGE, DRUSEN))
+    assert "Lines p1 are background" in text and "p1" not in text.partition("Use each")[0]
+
+
+def test_a_turn_has_no_more_values_than_an_answer_shows() -> None:
+    risk = fact("disease", "risk", "there is no apparent hard exudate", 0, "exudate distance")
+    told = sheet_of(MODALITY, GOOD, GRADE, risk, *WIDTHS)
+    for turn in prompt.turns(told, random.Random(0)):
+        assert sum(len(line.slots) for line in turn) <= 3
+
+
+def test_all_measurements_fill_no_more_than_six_turns() -> None:
+    names = [f"{of}Vessel_density{zone}" for of in ("", "Artery_", "Vein_") for zone in ("", "_zone_b", "_zone_c")]
+    many = [fact("vascular", name, "0.05", 0.05) for name in names] + WIDTHS
+    told = sheet.make(Case("X", "X-1", "1.png", Path("1.png"), "train", None, None, (MODALITY, DRUSEN, RATIO, *many)), 0, True)
+    assert len(told.lines) == 15 and len(prompt.turns(told, random.Random(0))) == prompt.MOST_TURNS
+
+
+@pytest.mark.parametrize(("track", "style"), KINDS)
+def test_style_cards_vary_by_image_and_are_the_same_for_a_seed(track: str, style: str | None) -> None:
+    sheets = [sheet_of(MODALITY, GOOD, DRUSEN, id_=f"X-{i}") for i in range(60)]
+    cards = [asked(told, track, style).splitlines()[-1] for told in sheets]
+    assert len(set(cards)) > 40 and cards == [asked(told, track, style).splitlines()[-1] for told in sheets]
+    assert cards != [asked(told, track, style, seed=1).splitlines()[-1] for told in sheets]
+    assert {"British" in card for card in cards} == {"American" in card for card in cards} == {True, False}
+
+
+def test_a_request_has_one_text_for_key_body_and_estimate() -> None:
+    told = sheet_of(MODALITY, GOOD, GRADE)
+    request = Request(told, "system", "instruction", None, asked(told))
+    assert request.message.startswith(told.text) and request.message.endswith(asked(told))
+    assert f"\n\nExplanations that you may use:\ng1 {told.explained[0].text}\n" in request.message
+    other = Request(told, "system", "instruction", None, asked(told, seed=1))
+    assert request.key({}) != other.key({}) and request.user_text == request.message
+
+
+# --- the glossary -----------------------------------------------------------------------------------------------------------
+
+
+def test_explanations_are_short_and_hold_for_every_image() -> None:
+    terms = [term for entry in glossary.entries() for term in entry.terms]
+    assert len(glossary.entries()) > 40 and len(set(terms)) == len(terms)
+    for entry in glossary.entries():
+        sentences = re.findall(r"[^.]+\.", entry.says)
+        assert "".join(sentences) == entry.says and 1 <= len(sentences) <= 2
+        assert all(len(sentence.split()) <= 25 for sentence in sentences) and not re.search(r"\d", entry.says)
+        assert not re.search(r"\b(this|your|the) (image|eye|patient) (shows|has|is)\b|\bhere\b", entry.says, re.IGNORECASE)
+
+
+def test_at_most_three_terms_are_explained_and_only_those_that_the_lines_name() -> None:
+    told, drawn = [MODALITY, GOOD, GRADE, RATIO, *WIDTHS], set()
+    for i in range(30):
+        made = sheet_of(*told, id_=f"X-{i}")
+        assert [line.id for line in made.explained] == ["g1", "g2", "g3"] and made.by_id["g1"] == made.explained[0]
+        assert not any(line.text in made.text for line in made.explained) and not any(line.facts for line in made.explained)
+        drawn |= {line.text for line in made.explained}
+    assert drawn == {entry.says for entry in glossary.named(line.text for line in made.lines)} and len(drawn) >= 6
+    assert not sheet_of(fact("disease", "x", "an odd thing")).explained
 
 
 @pytest.mark.parametrize(
-    "path",
-    sorted(p for p in (paths.PACKAGE / "teacher" / "prompts").glob("*.txt") if p.stem != "repair"),
-    ids=lambda path: path.stem,
+    ("line", "terms"),
+    [
+        ("vitreous haemorrhage", ["vitreous haemorrhage"]),
+        ("haemorrhages: 6", ["haemorrhage"]),
+        ("haemorrhagic retinopathy", []),
+        ("wet (neovascular) age-related macular degeneration", ["age-related macular degeneration"]),
+        ("horizontal cup-to-disc ratio", ["cup-to-disc ratio"]),
+        ("the left eye", []),
+    ],
 )
-def test_each_template_uses_the_parts_and_shows_the_form_that_is_parsed(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    slots = set(Template(text).get_identifiers())
-    assert {"hidden", "coverage", "rules"} <= slots <= {"hidden", "coverage", "rules", "turns"}
-    assert text.rstrip().splitlines()[-2].startswith("User: (") and text.rstrip().splitlines()[-1].startswith("Assistant: (")
+def test_terms_are_found_in_lines(line: str, terms: list[str]) -> None:
+    assert [entry.terms[0] for entry in glossary.named([line])] == terms
+
+
+def test_what_was_noted_of_a_person_is_not_explained() -> None:
+    note = fact("notes", "hidden_text", "no family history of glaucoma", text="no family history of glaucoma")
+    assert "glaucoma" in sheet_of(MODALITY, note).text
+    assert not any("Glaucoma" in line.text for line in sheet_of(MODALITY, note).explained)
+
+
+def test_a_place_that_no_part_fills_is_named() -> None:
+    with pytest.raises(UserError, match=r"the prompt has an unknown slot \$hiden; known: hidden, coverage"):
+        prompt._fill("These are $hiden.", hidden="x", coverage="y")
 
 
 if __name__ == "__main__":
@@ -120,5 +249,5 @@ if __name__ == "__main__":
     for old in GOLDEN.iterdir():
         old.unlink()
     for each in EVERY:
-        golden(*each).write_text(rendered(*each) + "\n", encoding="utf-8")
+        golden(*each).write_text(whole(*each), encoding="utf-8")
     print(f"{len(EVERY)} prompts written to {GOLDEN}")

@@ -112,8 +112,9 @@ class Job(DatasetJob):
         return figures.cases(cases, [self.data.called(case.image) if self.page.private_names else case.id for case in cases])
 
     def prompt(self, case: Case) -> str:
-        """Returns the system prompt for an image with these facts."""
-        return self._planner.prompt(case)
+        """Returns what a teacher is told about an image: the system prompt, and below it the message with the facts."""
+        request = self._planner.request(case)
+        return f"{request.system}\n\n---\n\n{request.message}"
 
     def plan(self) -> Iterator[PlannedImage]:
         """Yields every selected image in order: with a request, or with the reason why there is none."""
@@ -212,7 +213,7 @@ class Job(DatasetJob):
 
     def _manifest(self, vault: Vault, outcome: Outcome) -> dict:
         """The content of manifest.json; without times, so that a resumed run writes the same as an uninterrupted one."""
-        texts, used = sorted(self._planner.prompts.values()), vault.prompts()
+        text, used = self._planner.system, vault.prompts()
         inputs = {Source(path).relative_to(self.data.root).file: digest for path, digest in sorted(self.data.inputs.items())}
         return {
             "run": self._run_name,
@@ -229,8 +230,8 @@ class Job(DatasetJob):
             "cost": outcome.cost.manifest(),
             "batches": [batch._asdict() for batch in outcome.pending_batches],
             "stopped": outcome.stopped or None,
-            "prompt_sha256": files.sha256("\n".join(texts)),
-            "prompts": [{"sha256": files.sha256(t), "images": used.get(files.sha256(t), 0), "text": t} for t in texts],
+            "prompt_sha256": files.sha256(text),
+            "prompts": [{"sha256": digest, "images": count, "text": text} for digest, count in used.items()],
             "inputs": inputs,
             "rows_without_image": self.data.rows_without_image,
             "notes": [*self.notes, *self.teacher.notes],

@@ -17,14 +17,16 @@ from retinal_lib.teacher.teachers import Request
 
 
 class Planner:
-    """The maker of a run's requests. `prompts` are the system prompts so far, by the aspects that an image has; `estimate` is
-    for the requests of the latest pass over `images`."""
+    """The maker of a run's requests. `system` is the system prompt of all; `estimate` is for the requests of the latest pass
+    over `images`."""
 
     def __init__(self, context: RunContext):
         self.context = context
-        self.prompts: dict[tuple[str, ...], str] = {}
         self.estimate = context.estimate()
-        self._aspects = frozenset(prompt.track_aspects(context.settings.track))
+        settings = context.settings
+        self._aspects = frozenset(prompt.track_aspects(settings.track))
+        self.system = prompt.render(context.page, settings.track, settings.style, settings.answer_form)
+        self.sha256 = files.sha256(self.system)
 
     def case(self, image: Image | str) -> Case:
         """Returns an image with the facts that the run's track uses; their files are relative to the dataset's folder.
@@ -36,12 +38,12 @@ class Planner:
             facts.append(Fact("notes", "hidden_text", text, "", text, Source(file, None, "hidden_text"), text))
         return replace(case, facts=tuple(facts))
 
-    def prompt(self, case: Case) -> str:
-        """Returns the system prompt for an image with these facts."""
-        if case.aspects not in self.prompts:
-            settings = self.context.settings
-            self.prompts[case.aspects] = prompt.render(self.context.page, settings.track, settings.style, case.aspects)
-        return self.prompts[case.aspects]
+    def request(self, case: Case) -> Request:
+        """Returns the request about an image with these facts, without its picture."""
+        settings = self.context.settings
+        facts = sheet.make(case, settings.seed, settings.measurements == "all")
+        task = prompt.task(facts, settings.track, settings.style, settings.seed)
+        return Request(facts, self.system, settings.track, settings.style, task)
 
     def images(self) -> Iterator[PlannedImage]:
         """Yields every selected image in order: with a request, or with the reason why there is none."""
@@ -49,7 +51,7 @@ class Planner:
         for position, name in enumerate(self.context.images):
             image = self._planned(position, self.context.data.image(name))
             if image.request and self.context.asks_server:
-                self.estimate.add(image.request.system, image.request.sheet.text, image.request.size)
+                self.estimate.add(image.request.system, image.request.message, image.request.size)
             yield image
 
     def _planned(self, position: int, image: Image) -> PlannedImage:
@@ -65,9 +67,6 @@ class Planner:
         if all(fact.name == "modality" for fact in case.facts):
             row.reason = "; ".join(["nothing is known about it", *case.missing])
             return PlannedImage(row)
-        settings = self.context.settings
-        facts = sheet.make(case, settings.seed, settings.measurements == "all")
-        system = self.prompt(case)
-        row.state, row.prompt, row.sources = "failed", files.sha256(system), source_rows(case.facts)
+        row.state, row.prompt, row.sources = "failed", self.sha256, source_rows(case.facts)
         picture, pixels = (image.path, size) if self.context.sends_images else (None, None)
-        return PlannedImage(row, Request(facts, system, settings.track, settings.style, picture, pixels))
+        return PlannedImage(row, replace(self.request(case), picture=picture, size=pixels))

@@ -52,6 +52,7 @@ class Settings(BaseModel):
     microns_per_pixel: Number | None = Field(None, gt=0)  # the scale of the pictures that AutoMorph was given
     hidden_text: str | None = None  # a sentence of your own that is added to every image's facts
     attempts: Whole = Field(3, ge=1, le=10)  # how often an image is asked for in all, where replies are unusable
+    answer_form: Literal["text", "json"] = "text"  # json: the server is given a schema for the conversation
     request: dict[str, Any] = {}  # options sent with each request, such as temperature
     batch: BatchSettings = BatchSettings()
 

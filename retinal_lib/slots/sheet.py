@@ -18,6 +18,7 @@ from retinal_lib.dataset import measurements
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.facts import ASPECTS, LIMITED, Case, Fact
+from retinal_lib.slots import glossary
 
 SPEC: dict = yaml.safe_load(Path(__file__).with_name("wording.yaml").read_text(encoding="utf-8"))
 _UNGRADABLE = 2  # AutoMorph's level of image quality
@@ -42,14 +43,15 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class FactSheet:
-    """What a teacher gets of a case."""
+    """What a teacher gets of a case: lines of facts, and explanations that it may use."""
 
     case: Case
     lines: tuple[Line, ...]
+    explained: tuple[Line, ...] = ()
 
     @cached_property
     def text(self) -> str:
-        """The lines as they are sent."""
+        """The lines of facts as they are sent."""
         return "\n".join(f"{line.id} {line.text}" for line in self.lines)
 
     @cached_property
@@ -59,8 +61,8 @@ class FactSheet:
 
     @cached_property
     def by_id(self) -> dict[str, Line]:
-        """Each line by its id."""
-        return {line.id: line for line in self.lines}
+        """Each line and explanation by its id."""
+        return {line.id: line for line in (*self.lines, *self.explained)}
 
     @property
     def aspects(self) -> tuple[str, ...]:
@@ -73,7 +75,10 @@ def make(case: Case, seed: int, every_measurement: bool = False) -> FactSheet:
     """Returns the sheet of a case; equal seeds give equal sheets. `every_measurement`: all of AutoMorph's measurements and
     boxes are told, not a choice."""
     maker = _Maker(case, random.Random(f"sheet:{seed}:{case.id}"), every_measurement)
-    return FactSheet(case, tuple(maker.lines()))
+    lines = tuple(maker.lines())
+    named = (line.text for line in lines if line.id[0] in SPEC["explained"])
+    drawn = glossary.draw(named, random.Random(f"glossary:{seed}:{case.id}"))
+    return FactSheet(case, lines, tuple(Line(f"g{i}", entry.says, ()) for i, entry in enumerate(drawn, start=1)))
 
 
 class _Maker:
@@ -95,7 +100,7 @@ class _Maker:
             else:
                 for fact in facts:
                     yield self._plain(fact)
-            if aspect == "disease" and facts:
+            if aspect == "disease":
                 yield from self._scope(facts)
 
     def _id(self, aspect: str) -> str:
@@ -139,11 +144,13 @@ class _Maker:
         return self._line(fact, scale["of"], grade=str(fact.value), scale=title, meaning=fact.words)
 
     def _scope(self, facts: tuple[Fact, ...]) -> Iterator[Line]:
-        """What alone was judged, where the labels are of named conditions only."""
+        """What alone was judged, where the labels are of named conditions only, or that no diagnosis is known."""
         graded = self.case.graded_only
-        judged = f"only {' and '.join(graded)} {'was' if len(graded) == 1 else 'were'} judged; " if len(graded) < 3 else ""
-        if graded:
-            yield Line(self._id("disease"), f"{judged}nothing is known of other diseases", facts)
+        if not facts:
+            yield Line(self._id("disease"), SPEC["no diagnosis"], ())
+        elif graded:
+            judged = f"only {' and '.join(graded)} {'was' if len(graded) == 1 else 'were'} judged; "
+            yield Line(self._id("disease"), f"{judged if len(graded) < 3 else ''}nothing is known of other diseases", facts)
 
     # --- lesions ----------------------------------------------------------------------------------------------------------
 

@@ -1,19 +1,20 @@
-"""Makes prompts from a track's template and named parts, so that a prompt names only what a description can contain."""
+"""Makes the texts that a teacher gets: the system prompt of a run, and what is asked about one image."""
 
-from collections.abc import Iterable
+import random
 from functools import cache
 from pathlib import Path
 from string import Template
 
 import yaml
 
-from retinal_lib.dataset import measurements
-from retinal_lib.dataset.fact_kinds import KINDS, AutoMorphFacts, Grade, Kind, Say, scales
 from retinal_lib.dataset.page import Page
 from retinal_lib.errors import UserError
-from retinal_lib.facts import ASPECTS
+from retinal_lib.facts import ASPECTS, LIMITED
+from retinal_lib.slots.sheet import SPEC, FactSheet, Line
 
 PROMPTS = Path(__file__).parent / "prompts"
+MOST_TURNS = 6
+_LINES = _VALUES = 3  # of a turn, at most
 
 
 @cache
@@ -22,9 +23,14 @@ def _parts() -> dict:
 
 
 @cache
-def _template(track: str, style: str | None) -> str:
-    name = f"{track}-{style}" if style else track
-    return (PROMPTS / f"{name}.txt").read_text(encoding="utf-8").rstrip("\n")
+def _styles() -> dict:
+    return yaml.safe_load((PROMPTS / "style.yaml").read_text(encoding="utf-8"))
+
+
+@cache
+def text(name: str) -> str:
+    """Returns a text of the prompts folder, such as repair."""
+    return (PROMPTS / f"{name}.txt").read_text(encoding="utf-8").strip()
 
 
 def track_aspects(track: str) -> tuple[str, ...]:
@@ -32,73 +38,111 @@ def track_aspects(track: str) -> tuple[str, ...]:
     return tuple(aspect for aspect in ASPECTS if track == "instruction" or aspect != "vascular")
 
 
-def page_aspects(page: Page) -> tuple[str, ...]:
-    """Returns the aspects of which a page can have facts, in the order of a description."""
-    given = {"image"} | {aspect for kind in page.facts for aspect in kind.gives}
-    return tuple(aspect for aspect in ASPECTS if aspect in given)
-
-
-def render(page: Page, track: str, style: str | None, aspects: Iterable[str]) -> str:
-    """Returns the system prompt for images of a page that have these aspects. UserError: the template has an unknown slot."""
+def render(page: Page, track: str, style: str | None, form: str = "text") -> str:
+    """Returns the system prompt for the images of a page; `form` is that of the reply, text or json. UserError: the template
+    has an unknown slot."""
     parts = _parts()
-    present = [a for a in ASPECTS if a in set(aspects)]
-    slots = {
-        "turns": parts["turns"][track],
-        "hidden": "\n".join(f"- {_hidden(page, aspect)}" for aspect in present),
-        "coverage": "\n".join(_coverage(page, track, style, present)),
-        "rules": "".join(parts["rules"][rule] for rule in _rules(page, style, present)),
-    }
-    return _fill(_template(track, style), **slots)
+    written = parts["form"][form]
+    if form == "text" and track == "instruction":
+        written += "\n" + written.replace("(", "(next ")
+    return _fill(
+        text(track),
+        slots=parts["slots"],
+        answers=_fill(
+            parts["answers"],
+            values=parts["values"][style or track],
+            rules="".join(parts["rules"][rule] for rule in _rules(page, style)),
+        ),
+        form=written,
+        task=parts["task"].get(style, ""),
+        questions=parts["questions"].get(style, ""),
+    )
 
 
-def _coverage(page: Page, track: str, style: str | None, present: list[str]) -> list[str]:
-    """What the answers must cover, as bullets; indented in the alignment track."""
-    coverage = _parts()["coverage"] | (_parts()["consult"] if style == "consult" else {})
-    bullet = "- " if track == "instruction" else "  - "
-    slots = {"eye": _eye(page), "stage": _parts()["stage"] if page.kind("grade") else ""}
-    return [bullet + _fill(coverage[aspect], **slots) for aspect in present if aspect in coverage]
+def _rules(page: Page, style: str | None) -> list[str]:
+    """The names of the rules for answers that a page's facts need: for grades, a record of both eyes, and lesions."""
+    applies = {"grade": "grade", "patient": "patient_labels", "lesion": "boxes"}
+    return [rule for rule, kind in applies.items() if page.kind(kind) and (rule, style) != ("lesion", "consult")]
 
 
-def _rules(page: Page, style: str | None, present: list[str]) -> list[str]:
-    """The names of the rules for answers: for grades, vessels, a record of both eyes, and lesions."""
-    applies = {
-        "grade": "disease" in present and page.kind("grade"),
-        "vascular": "vascular" in present,
-        "patient": "patient" in present and page.kind("patient_labels"),
-        "lesion": "lesion" in present and style != "consult",
-    }
-    return [rule for rule, holds in applies.items() if holds]
-
-
-def _fill(text: str, **slots: str) -> str:
+def _fill(template: str, **slots: str) -> str:
     try:
-        return Template(text).substitute(slots)
+        return Template(template).substitute(slots)
     except KeyError as missing:
         raise UserError(f"the prompt has an unknown slot ${missing.args[0]}; known: {', '.join(slots)}") from missing
 
 
-def _eye(page: Page) -> str:
-    """The part on the eye: known for every image where names contain it, else for images in the page's pairing table."""
-    if "(?P<eye>" in page.image or isinstance(page.key, dict):
-        return _parts()["eye"]
-    return _parts()["paired eye"] if page.pairs is not None else ""
+# --- what is asked about one image ----------------------------------------------------------------------------------------
 
 
-def _hidden(page: Page, aspect: str) -> str:
-    texts = [_kind_text(page, kind, aspect) for kind in page.facts if aspect in kind.gives]
-    # AutoMorph's quality is used only where graders gave none
-    graded = aspect == "quality" and page.kind("quality")
-    slots = {"eye": _eye(page), aspect: (_parts()["or"] if graded else "; ").join(filter(None, texts))}
-    return _fill(_parts()["hidden"][aspect], **slots)
+def explanations(sheet: FactSheet) -> str:
+    """Returns the explanations of a sheet, below their title."""
+    return "\n".join([f"{_parts()['explained']}:", *(f"{line.id} {line.text}" for line in sheet.explained)])
 
 
-def _kind_text(page: Page, kind: Kind, aspect: str) -> str:
-    if isinstance(kind, Grade):
-        scale = scales()[kind.scale]
-        return _fill(_parts()["grade"], of=scale["of"], title=scale["title"], top=str(max(scale["levels"])))
-    if isinstance(kind, AutoMorphFacts) and aspect == "vascular":
-        return measurements.note(page.tell)
-    if isinstance(kind, Say):
-        return f"{_parts()['always']}{kind.text}"
-    name = next(name for name, class_ in KINDS.items() if class_ is type(kind))
-    return _parts()["kinds"].get(name, {}).get(aspect, "")
+def task(sheet: FactSheet, track: str, style: str | None, seed: int) -> str:
+    """Returns what follows an image's facts: which lines to talk about, in which turns, and a style drawn by seed."""
+    rng = random.Random(f"style:{seed}:{sheet.case.id}")
+    many = track == "instruction"
+    groups = turns(sheet, rng) if many else [[line for line in sheet.lines if line.id[0] != "p"]]
+    named = "; ".join(", ".join(line.id for line in group) for group in groups)
+    parts = _parts()
+    said = [_fill(parts["turns" if many else "one"], number=str(len(groups)), groups=named)]
+    if background := [line.id for line in sheet.lines if line.id[0] == "p"]:
+        said.append(_fill(parts["background"], ids=", ".join(background)))
+    for line in sheet.lines:
+        if line.text == SPEC["no diagnosis"]:
+            said.append(_fill(parts["unknown" if many else "unknown in one"], id=line.id))
+        if line.facts and line.facts[0].name == LIMITED:
+            said.append(_fill(parts["limited"], id=line.id))
+    return f"{' '.join(said)}\n{_card(track, style, rng)}"
+
+
+def _card(track: str, style: str | None, rng: random.Random) -> str:
+    """The style card: how the conversation is written."""
+    styles = _styles()
+    drawn = {name: rng.choice(choices) for name, choices in styles.items() if name != "length"}
+    length = rng.choice(styles["length"][style or track])
+    if track == "instruction":
+        how = f"Answers: {length}, {drawn['form']}, {drawn['tone']}; the person asks {drawn['asks']}."
+    else:
+        how = f"The answer: {length}, {drawn['form of one']}, {drawn['tone']}."
+    return f"{how} Write for {drawn['level']}, in {drawn['spelling']} spelling."
+
+
+def turns(sheet: FactSheet, rng: random.Random) -> list[list[Line]]:
+    """Returns the lines of each turn, at most `MOST_TURNS`: picture and quality together, diseases, a few lesions, notes, and
+    measurements that can be compared. Which turn comes first is drawn; the others keep their order."""
+    of = {letters: [line for line in sheet.lines if line.id[0] in letters] for letters in ("iq", "d", "l", "n", "v")}
+    told = [*_parted(of["iq"]), *_parted(of["d"]), *_chunks(of["l"]), *_chunks(of["n"])][:MOST_TURNS]
+    measured = _measured(of["v"])
+    room = min(len(measured), max(1, MOST_TURNS - len(told)))
+    chosen = told + [measured[i] for i in sorted(rng.sample(range(len(measured)), room))]
+    first = rng.randrange(len(chosen))
+    return [chosen[first], *chosen[:first], *chosen[first + 1 :]]
+
+
+def _parted(lines: list[Line]) -> list[list[Line]]:
+    """Lines in turns of a few lines and as few values as an answer shows."""
+    parted: list[list[Line]] = []
+    for line in lines:
+        if parted and len(parted[-1]) <= _LINES and sum(len(each.slots) for each in (*parted[-1], line)) <= _VALUES:
+            parted[-1].append(line)
+        else:
+            parted.append([line])
+    return parted
+
+
+def _measured(lines: list[Line]) -> list[list[Line]]:
+    """Measurements by the groups in which they are drawn, so that those of a turn can be compared."""
+    group_of = {name: i for i, group in enumerate(SPEC["measurements"]["groups"]) for name in group}
+    grouped: dict[int, list[Line]] = {}
+    for line in lines:
+        grouped.setdefault(group_of.get(line.facts[0].name, -1), []).append(line)
+    return [chunk for group in grouped.values() for chunk in _chunks(group)]
+
+
+def _chunks(lines: list[Line]) -> list[list[Line]]:
+    """Lines in turns of about equal size, of at most `_LINES`."""
+    number = -(-len(lines) // _LINES)
+    return [lines[len(lines) * i // number : len(lines) * (i + 1) // number] for i in range(number)]

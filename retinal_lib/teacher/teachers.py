@@ -13,11 +13,34 @@ from retinal_lib.errors import UserError
 from retinal_lib.facts import Case
 from retinal_lib.reply_text import chat_answer
 from retinal_lib.slots.sheet import FactSheet
-from retinal_lib.teacher import completion, cost, offline
+from retinal_lib.teacher import completion, cost, offline, prompt
 from retinal_lib.teacher.completion import NoCompletion
 from retinal_lib.teacher.cost import TokenLimit
 from retinal_lib.teacher.server import NotFound, RequestFailed, RunStopped, Server
 
+_TURN = {"question": {"type": "string"}, "answer": {"type": "string"}}
+_CONVERSATION = {
+    "turns": {
+        "type": "array",
+        "items": {"type": "object", "properties": _TURN, "required": list(_TURN), "additionalProperties": False},
+    }
+}
+# the option that asks for JSON; strict schemas name all properties as required
+RESPONSE_FORMAT = {
+    "response_format": {
+        "type": "json_schema",
+        "json_schema": {
+            "name": "conversation",
+            "strict": True,
+            "schema": {
+                "type": "object",
+                "properties": _CONVERSATION,
+                "required": list(_CONVERSATION),
+                "additionalProperties": False,
+            },
+        },
+    }
+}
 _SORTED = json.JSONEncoder(sort_keys=True).encode
 
 
@@ -29,6 +52,7 @@ class Request:
     system: str
     track: str
     style: str | None
+    task: str = ""  # what is asked about the facts
     picture: Path | None = None
     size: tuple[int, int] | None = None  # pixels of the picture as sent
     turns: tuple[tuple[str, str], ...] = ()  # earlier replies, each with the findings sent back
@@ -39,9 +63,15 @@ class Request:
         return self.sheet.case
 
     @property
+    def message(self) -> str:
+        """The first message after the system prompt: facts, explanations, and what is asked."""
+        explained = [prompt.explanations(self.sheet)] if self.sheet.explained else []
+        return "\n\n".join(filter(None, [self.sheet.text, *explained, self.task]))
+
+    @property
     def user_text(self) -> str:
         """All text besides the system prompt."""
-        return "\n".join([self.sheet.text, *(text for turn in self.turns for text in turn)])
+        return "\n".join([self.message, *(text for turn in self.turns for text in turn)])
 
     def key(self, identity: dict) -> str:
         """Returns the sha256 of everything that changes the first answer: messages, picture and teacher. The image's id makes
@@ -51,7 +81,7 @@ class Request:
         short = [self.case.id, self.track, self.style, image, identity]
         # each part has its length before it, so that no two requests give the same bytes
         parts = [_SORTED(short).encode()]
-        for text in (self.system, self.sheet.text):
+        for text in (self.system, self.message):
             encoded = text.encode()
             parts += [b"\n%d\n" % len(encoded), encoded]
         return hashlib.sha256(b"".join(parts)).hexdigest()
@@ -119,12 +149,13 @@ class OpenAITeacher:
         file_exchange: bool = False,
         dry_run: bool = False,
         timeout_s: float | None = None,
+        answer_form: str = "text",
     ):
         if not model:
             raise UserError(
                 "the openai teacher needs a model, such as -p model gpt-4o-mini, or the name your own server gives it"
             )
-        self.model, self.options = model, options or {}
+        self.model, self.options = model, (RESPONSE_FORMAT if answer_form == "json" else {}) | (options or {})
         self.server = Server(file_exchange, dry_run, timeout_s=timeout_s)
         clashing = sorted({"model", "messages", "stream", "n", "api_key", "extra_headers", "extra_query"} & set(self.options))
         if clashing:
@@ -153,7 +184,7 @@ class OpenAITeacher:
 
     def body(self, request: Request) -> dict:
         """Returns the body to post, at once or in a batch. RequestFailed: the picture cannot be read."""
-        content: str | list[dict] = request.sheet.text
+        content: str | list[dict] = request.message
         if request.picture:
             try:
                 url = picture.as_sent(request.picture)
@@ -211,4 +242,11 @@ def make(settings: object) -> Teacher:
     """Makes the teacher that settings name. UserError: no model, or no key for a server elsewhere."""
     if settings.teacher == "offline":
         return OfflineTeacher(settings.seed)
-    return OpenAITeacher(settings.model, settings.request, settings.file_exchange, settings.dry_run, settings.timeout_s)
+    return OpenAITeacher(
+        settings.model,
+        settings.request,
+        settings.file_exchange,
+        settings.dry_run,
+        settings.timeout_s,
+        settings.answer_form,
+    )

@@ -1,0 +1,45 @@
+"""The glossary: reviewed explanations of terms, which hold for every image."""
+
+import random
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+MOST = 3  # explanations for an image
+
+
+class Entry(NamedTuple):
+    """An explanation: the names of its term, the first as the term is called, and what it says of it."""
+
+    terms: tuple[str, ...]
+    says: str
+    source: str = ""
+
+
+@cache
+def entries() -> tuple[Entry, ...]:
+    """Returns all explanations."""
+    content = yaml.safe_load(Path(__file__).with_name("glossary.yaml").read_text(encoding="utf-8"))
+    return tuple(Entry(tuple(entry.pop("terms")), **entry) for entry in content)
+
+
+def named(texts: Iterable[str]) -> Iterator[Entry]:
+    """Yields the explanations of the terms that texts name, in the order of the glossary."""
+    found = {match[0].casefold() for match in _any_term().finditer("\n".join(texts))}
+    yield from (entry for entry in entries() if any(term.casefold() in found for term in entry.terms))
+
+
+def draw(texts: Iterable[str], rng: random.Random) -> list[Entry]:
+    """Draws at most `MOST` explanations of terms that texts name."""
+    known = list(named(texts))
+    return rng.sample(known, min(MOST, len(known)))
+
+
+@cache
+def _any_term() -> re.Pattern[str]:
+    terms = sorted((term for entry in entries() for term in entry.terms), key=len, reverse=True)
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, terms))})(?!\w)", re.IGNORECASE)
