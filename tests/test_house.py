@@ -34,6 +34,7 @@ FLOORS = [
     ["slots"],
     ["teacher"],
     ["ask", "inference/llava"],
+    ["reader"],
     ["run", "inference"],
     ["explore", "review", "evaluate"],
     ["export", "scale"],

@@ -16,7 +16,8 @@ UNKNOWN = "unknown"
 @dataclass
 class Account:
     """The cost of a run. `estimate` is for the first request of every image, `to_ask` for requests not sent yet; both None
-    where no server is asked. `bills` are the tokens by channel and by whether the reply became a conversation."""
+    where no server is asked. `bills` are the tokens by channel, by whether the reply became a conversation, and by whose it is:
+    the teacher's or, at the price of `reader`, the second reader's."""
 
     server: str
     estimate: Estimate | None
@@ -24,27 +25,30 @@ class Account:
     accepted: int = 0
     replies: int = 0
     uncounted: int = 0  # replies whose server counted no tokens
-    bills: dict[tuple[str, bool], Counter] = field(default_factory=dict)
+    reader: cost.Price | None = None
+    bills: dict[tuple[str, bool, bool], Counter] = field(default_factory=dict)
 
-    def add(self, usage: list[dict]) -> None:
-        """Counts the replies of one image."""
+    def add(self, usage: list[dict], read: bool = False) -> None:
+        """Counts the replies of one image; `read`: those of the second reader."""
         for bill in usage:
             self.replies += 1
             self.uncounted += "prompt" not in bill
-            total = self.bills.setdefault((bill["channel"], bill["used"]), Counter())
+            total = self.bills.setdefault((bill["channel"], bill["used"], read), Counter())
             total.update({name: bill.get(name, 0) for name in ("prompt", "cached", "completion")})
 
     def tokens(self, used: bool | None = None) -> dict[str, int]:
         """Returns prompt and completion tokens of all replies, or of those that became a conversation (used) or did not."""
-        bills = [bill for (_, was), bill in self.bills.items() if used is None or was == used]
+        bills = [bill for (_, was, _), bill in self.bills.items() if used is None or was == used]
         return {name: sum(bill[name] for bill in bills) for name in ("prompt", "completion")}
 
     def usd(self, used: bool | None = None) -> float | None:
         """Returns the cost in USD of the same replies; None where it is unknown."""
         price = self.estimate.price if self.estimate else None
-        if price is None or self.uncounted:
+        prices = {False: price, True: self.reader}
+        if self.uncounted or any(prices[read] is None for _, _, read in [("", False, False), *self.bills]):
             return None
-        return sum(price.of(bill, channel) for (channel, was), bill in self.bills.items() if used is None or was == used)
+        bills = [(key, bill) for key, bill in self.bills.items() if used is None or key[1] == used]
+        return sum(prices[read].of(bill, channel) for (channel, _, read), bill in bills)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -59,7 +63,7 @@ class Account:
         if self.to_ask is not None:
             for channel in cost.CHANNELS:
                 rows[f"estimated for the {self.to_ask.requests:,} still to ask, {channel}"] = _estimated(self.to_ask, channel)
-        lost = sum(not used for _, used in self.bills)
+        lost = sum(not used for _, used, _ in self.bills)
         rows[f"paid for {self.replies:,} replies"] = self._paid(None, 1)
         if self.accepted:
             rows["per accepted conversation"] = self._paid(None, self.accepted)

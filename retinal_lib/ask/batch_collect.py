@@ -37,11 +37,12 @@ _LIMIT = re.compile(r"limit(?: of|:)? ([\d,.]+\d)([KM]?)\b", re.IGNORECASE)
 
 
 class BatchCollect:
-    """Fetches the answers of pending batches, for batch and direct runs alike."""
+    """Fetches the answers of pending batches, for batch and direct runs alike; those of the model `besides` are left to
+    another: a run's second reader, or for that the run."""
 
-    def __init__(self, vault: Vault, teacher: OpenAITeacher, folder: Path):
+    def __init__(self, vault: Vault, teacher: OpenAITeacher, folder: Path, besides: str = ""):
         self.vault, self.ledger, self.teacher, self.server = vault, BatchLedger(vault), teacher, teacher.server
-        self.folder, self.stopped = folder, ""
+        self.folder, self.stopped, self._besides = folder, "", besides
         self.problems: list[str] = []  # of the latest round
         self.queue_full = False  # with requests of others
         self.unknown: dict[UnknownAnswer, None] = {}  # an ordered set
@@ -49,7 +50,10 @@ class BatchCollect:
 
     def open(self) -> list[Batch]:
         """Returns the batches that this server is working on."""
-        return [batch for batch in self.ledger.batches("open") if batch.server == self.server.name]
+        return self._ours(self.ledger.batches("open"))
+
+    def _ours(self, batches: list[Batch]) -> list[Batch]:
+        return [batch for batch in batches if batch.server == self.server.name and batch.model != self._besides]
 
     def stop(self, error: Exception) -> None:
         """Stops sending; keeps the first reason."""

@@ -230,7 +230,8 @@ class BatchLedger:
 
     def not_sent(self, batch: Batch, why: str) -> None:
         """Stores why the images of a batch that could not be submitted are pending."""
-        change = "UPDATE samples SET state = 'pending', reason = ? WHERE id IN (SELECT sample FROM lines WHERE batch = ?)"
+        these = "id IN (SELECT sample FROM lines WHERE batch = ?)"
+        change = f"UPDATE {self.vault.states} SET state = 'pending', reason = ? WHERE {these}"
         self.vault.write((change, [(why, batch.number)]))
 
 

@@ -33,8 +33,9 @@ class BatchSubmit(BatchCollect):
         limits: BatchSettings,
         folder: Path,
         wait: bool,
+        besides: str = "",
     ):
-        super().__init__(vault, teacher, folder)
+        super().__init__(vault, teacher, folder, besides)
         self._new_writer, self._limits, self._wait = new_writer, limits, wait
         self._writer = new_writer(self._queue_capacity)  # of the latest pass
         self._asked, self._note = 0, ""
@@ -71,7 +72,7 @@ class BatchSubmit(BatchCollect):
 
     def _more(self) -> bool:
         """Says whether a batch is pending, or requests wait for room in the server's queue."""
-        return self.queue_full or any(batch.server == self.server.name for batch in self.ledger.batches(*PENDING))
+        return self.queue_full or bool(self._ours(self.ledger.batches(*PENDING)))
 
     async def _pause(self) -> None:
         batches = self.open()

@@ -16,7 +16,8 @@ PENDING_REASON = "an answer is pending in a batch; run again with mode batch to 
 
 
 class Direct:
-    """Mode direct. `slow_plan` says that planning an image takes long, `collect` fetches the answers of pending batches."""
+    """Mode direct. `slow_plan` says that planning an image takes long, `collect` fetches the answers of pending batches,
+    `attempts` reads replies into states."""
 
     def __init__(
         self,
@@ -27,9 +28,10 @@ class Direct:
         limits: AttemptLimits,
         slow_plan: bool = False,
         collect: BatchCollect | None = None,
+        attempts: type[Attempts] = Attempts,
     ):
         self.vault, self.teacher, self.budget, self.concurrency, self.limits = vault, teacher, budget, concurrency, limits
-        self._slow_plan, self._slots = slow_plan, asyncio.Semaphore(concurrency)
+        self._attempts, self._slow_plan, self._slots = attempts, slow_plan, asyncio.Semaphore(concurrency)
         ledger = BatchLedger(vault)
         self._ledger = ledger if ledger.batches(*PENDING) else None
         self._collect = collect if self._ledger else None
@@ -95,7 +97,7 @@ class Direct:
 
     async def _ask_until_accepted(self, row: ImageState, request: Request, replies: list[Reply]) -> None:
         """Asks until a reply is accepted; where none is after all attempts, the image is rejected."""
-        attempts = Attempts(row, request, self.teacher, self.limits).add_all(replies)
+        attempts = self._attempts(row, request, self.teacher, self.limits).add_all(replies)
         while attempts.open:
             if self._ledger and self._ledger.is_pending(custom_id(row.key, attempts.attempt)):
                 row.state, row.reason = "pending", PENDING_REASON

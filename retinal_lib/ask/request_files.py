@@ -57,7 +57,8 @@ class _Halted(Exception):
 class RequestFileWriter:
     """A pass over a plan that writes request files; when `files` ends, every image has a state.
 
-    `queue` is called before each file. `packed_reason` is the reason stored with images whose request was written.
+    `queue` is called before each file. `packed_reason` is the reason stored with images whose request was written;
+    `attempts` reads replies into states.
     """
 
     def __init__(
@@ -70,11 +71,12 @@ class RequestFileWriter:
         attempt_limits: AttemptLimits,
         queue: Callable[[], QueueCapacity] = QueueCapacity,
         packed_reason: str = PENDING_REASON,
+        attempts: type[Attempts] = Attempts,
     ):
         self.vault, self.ledger, self.teacher, self.budget, self.estimate = vault, BatchLedger(vault), teacher, budget, estimate
         self.done = self.packed = 0  # images that have a state; requests in files
         self.closed = ""  # why no more requests are written
-        self._limits, self._attempt_limits = limits, attempt_limits
+        self._limits, self._attempt_limits, self._attempts = limits, attempt_limits, attempts
         self._queue_capacity, self._queue, self._packed_reason = queue, QueueCapacity(), packed_reason
         self._halted = threading.Event()
         self._left_over: PendingRequest | None = None  # for the next file
@@ -178,7 +180,7 @@ class RequestFileWriter:
             for image in block:
                 row, number = image.row, numbers.get(image.row.key)
                 if number is not None:
-                    attempts = Attempts(row, image.request, self.teacher, self._attempt_limits)
+                    attempts = self._attempts(row, image.request, self.teacher, self._attempt_limits)
                     attempts.add_all(replies.get(row.key, []))
                     if not self._has_state(attempts, *statuses.get(custom_id(row.key, number), ("", ""))):
                         yield row, attempts.request, number

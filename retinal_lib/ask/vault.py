@@ -17,9 +17,10 @@ from retinal_lib.errors import UserError
 
 FINAL = ("accepted", "rejected", "failed", "skipped")  # the states of a run that is complete
 # besides them, pending: an answer is still to come, or still to be asked for
-_VERSION = 3
+_VERSION = 4
 # replies are never changed or deleted: they were paid for. batches and lines say which requests were sent and answered (see
-# batch_ledger.py). samples are the images' states in the latest run.
+# batch_ledger.py). samples are the images' states in the latest run, readings what its second reader said of samples.
+SAMPLES, READINGS = "samples", "readings"
 _REPLIES = """
 CREATE TABLE replies (
   key TEXT NOT NULL, attempt INTEGER NOT NULL, sample TEXT NOT NULL, raw TEXT NOT NULL, request_id TEXT NOT NULL,
@@ -38,13 +39,16 @@ ALTER TABLE samples ADD COLUMN model TEXT NOT NULL DEFAULT '';
 ALTER TABLE samples ADD COLUMN repairs TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE samples ADD COLUMN traces TEXT NOT NULL DEFAULT '[]';
 """
-_SCHEMA = """
-CREATE TABLE samples (
+_STATES = """
+CREATE TABLE {} (
   position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, image TEXT NOT NULL, split TEXT NOT NULL, state TEXT NOT NULL,
   reason TEXT NOT NULL, key TEXT NOT NULL, attempt INTEGER NOT NULL, request_id TEXT NOT NULL, prompt TEXT NOT NULL,
   conversation TEXT NOT NULL, findings TEXT NOT NULL, sources TEXT NOT NULL, usage TEXT NOT NULL,
   model TEXT NOT NULL DEFAULT '', repairs TEXT NOT NULL DEFAULT '[]', traces TEXT NOT NULL DEFAULT '[]'
 );
+"""
+_SINCE_3 = _STATES.format(READINGS)
+_SCHEMA = f"""{_STATES.format(SAMPLES)}{_SINCE_3}
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE batches (
   number INTEGER PRIMARY KEY, state TEXT NOT NULL, server TEXT NOT NULL, model TEXT NOT NULL, file TEXT NOT NULL,
@@ -101,14 +105,15 @@ _REPLY = Reply._fields
 _READ = ", ".join("CAST(raw AS TEXT)" if name == "raw" else name for name in _REPLY)  # a damaged one is text too
 _TABLES = {
     "replies": ", ".join(_REPLY),
-    "samples": ", ".join(_COLUMNS),
+    SAMPLES: ", ".join(_COLUMNS),
+    READINGS: ", ".join(_COLUMNS),
     "notes": "name, value",
     "batches": "number, state, server, model, file, batch_id",
     "lines": "custom_id, batch, key, attempt, sample, state, problem",
 }
 # a stored reply is not changed
 PUT_REPLY = f"INSERT OR IGNORE INTO replies ({', '.join(_REPLY)}) VALUES ({', '.join('?' * len(_REPLY))})"
-_PUT_STATE = f"INSERT INTO samples ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+_PUT_STATE = f"INSERT INTO {{}} ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 
 
 @contextmanager
@@ -131,11 +136,11 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 class Vault:
-    """One run's SQLite file. `save_reply` and `save_state` gather what comes at once into one transaction. UserError: the file
-    is no vault, or of another version."""
+    """One run's SQLite file, with the states of its images, or of what its second reader reads (`states`). `save_reply` and
+    `save_state` gather what comes at once into one transaction. UserError: the file is no vault, or of another version."""
 
-    def __init__(self, folder: Path):
-        self.path = folder / "vault.sqlite"
+    def __init__(self, folder: Path, states: str = SAMPLES):
+        self.path, self.states, self._put_state = folder / "vault.sqlite", states, _PUT_STATE.format(states)
         self._writer = self._open()
         self._reader = self._open()
         self._pending: list[tuple[str, tuple, asyncio.Future | None]] = []
@@ -149,7 +154,7 @@ class Vault:
             connection.execute("PRAGMA synchronous = FULL")  # a stored reply survives a power cut
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version < _VERSION:
-                made = (_REPLIES + _SCHEMA, _SINCE_1 + _SCHEMA, _SINCE_2)[version]
+                made = (_REPLIES + _SCHEMA, _SINCE_1 + _SCHEMA, _SINCE_2 + _SINCE_3, _SINCE_3)[version]
                 connection.executescript(f"BEGIN; {made} PRAGMA user_version = {_VERSION}; COMMIT;")
             for table, columns in _TABLES.items():
                 connection.execute(f"SELECT {columns} FROM {table} LIMIT 0")
@@ -200,11 +205,11 @@ class Vault:
 
     def save_states(self, rows: Iterable[ImageState]) -> None:
         """Stores the states of images; returns when they are on disk. UserError: as `write`."""
-        self.write((_PUT_STATE, [_values(row) for row in rows]))
+        self.write((self._put_state, [_values(row) for row in rows]))
 
     def samples(self) -> Iterator[ImageState]:
-        """Yields the images of the latest run in order, reading one at a time."""
-        for row in self.rows(f"SELECT {', '.join(_COLUMNS)} FROM samples ORDER BY position"):
+        """Yields the states of the latest run in order, reading one at a time."""
+        for row in self.rows(f"SELECT {', '.join(_COLUMNS)} FROM {self.states} ORDER BY position"):
             plain = len(row) - len(_NESTED)
             yield ImageState(*row[:plain], *map(orjson.loads, row[plain:]))
 
@@ -226,7 +231,7 @@ class Vault:
 
     def clear_states(self) -> None:
         """Deletes the states of the last run; replies stay."""
-        self.write(("DELETE FROM samples", [()]))
+        self.write((f"DELETE FROM {self.states}", [()]))
 
     async def save_reply(self, reply: Reply) -> None:
         """Stores a reply; returns when it is on disk."""
@@ -237,7 +242,7 @@ class Vault:
     def save_state(self, row: ImageState) -> None:
         """Stores an image's state with the next transaction. Nothing is lost where that fails: the next run finds it out
         again."""
-        self._queue(_PUT_STATE, _values(row), None)
+        self._queue(self._put_state, _values(row), None)
 
     async def flush(self) -> None:
         """Waits until everything is on disk. UserError: the vault cannot be written."""
@@ -266,7 +271,7 @@ class Vault:
 
     async def _commit(self, batch: list[tuple[str, tuple, asyncio.Future | None]]) -> BaseException | None:
         """Stores changes in one transaction; returns the error where that fails."""
-        by_statement = [(same, [row for other, row, _ in batch if other is same]) for same in (PUT_REPLY, _PUT_STATE)]
+        by_statement = [(same, [row for other, row, _ in batch if other is same]) for same in (PUT_REPLY, self._put_state)]
         # shielded: a transaction that has begun in the thread ends, whatever is cancelled here
         writing = asyncio.shield(asyncio.to_thread(self._transact, by_statement))
         [outcome] = await asyncio.gather(writing, return_exceptions=True)

@@ -8,6 +8,7 @@ import orjson
 
 from retinal_lib import paths
 from retinal_lib.errors import UserError
+from retinal_lib.reader.second_reader import DOUBT
 from retinal_lib.review import decisions
 from retinal_lib.review.decisions import FILE
 from retinal_lib.run import run_files, settings
@@ -18,6 +19,7 @@ STRATA = ("dataset", "split", "lesion", "finding")
 _FILES = ("conversations.jsonl", "lineage.jsonl")
 # settings that a review replaces: it asks no teacher, and covers every sample
 _REVIEW_SETTINGS = {"teacher": "offline", "model": None, "mode": "direct", "budget_usd": None, "wait": False, "results": None}
+_REVIEW_SETTINGS |= {"reader": None, "reader_model": None}
 _REVIEW_SETTINGS |= {"dry_run": False, "split": None, "subset": None, "start": 0, "limit": None}
 
 
@@ -45,7 +47,14 @@ class AcceptedSample(NamedTuple):
     def stratum(self, by: str) -> str:
         """Returns the sample's group by one of STRATA."""
         several = {"lesion": self.lesions, "finding": self.kinds}
-        return " + ".join(several[by]) or NONE if by in several else getattr(self, by) or NONE
+        group = " + ".join(several[by]) or NONE if by in several else getattr(self, by) or NONE
+        return f"{group}, doubted" if self.doubted and by != "finding" else group
+
+    @property
+    def doubted(self) -> bool:
+        """Whether the run's second reader doubts a sentence of it: these samples are shown first, and are strata of their
+        own, so that error rates stay those of the run."""
+        return DOUBT in self.kinds
 
 
 class FinishedRun:

@@ -10,6 +10,7 @@ from retinal_lib import display, images
 from retinal_lib.conversation import IMAGE
 from retinal_lib.errors import UserError
 from retinal_lib.files import atomic_write
+from retinal_lib.reader.second_reader import DOUBT
 from retinal_lib.review.finished_run import AcceptedSample
 from retinal_lib.review.pictures import Picture
 from retinal_lib.review.session import ReviewItem, ReviewSession
@@ -35,7 +36,8 @@ def conversation(item: ReviewItem, name: str = "") -> str:
     """Returns a sample's turns, findings, verdict and comments; `name` is the title."""
     parts = [_part(item, index) for index in range(len(item.turns))]
     others = [finding for finding in item.findings if not 1 <= finding["turn"] <= len(item.turns) // 2]
-    return display.render("review/conversation.html", name=name, item=item, parts=parts, other_findings=others)
+    doubts = [finding for finding in item.findings if finding["kind"] == DOUBT]
+    return display.render("review/conversation.html", name=name, item=item, doubts=doubts, parts=parts, other_findings=others)
 
 
 def _part(item: ReviewItem, index: int) -> dict[str, object]:
@@ -48,7 +50,7 @@ def _part(item: ReviewItem, index: int) -> dict[str, object]:
         "number": turn if part == "question" else "",
         "pieces": _pieces(item.turns[index]["value"].removesuffix(f"\n{IMAGE}"), traces, findings),
         "fixed": (turn, part) in item.verdict.fixes,
-        "findings": findings,
+        "findings": [finding for finding in findings if finding["kind"] != DOUBT],
     }
 
 

@@ -34,7 +34,8 @@ class ReviewSession:
 
     def __init__(self, runs: list[FinishedRun], reviewer: str, split: str | None = None, limit: int | None = None):
         self.runs, self.reviewer = runs, " ".join(reviewer.split())
-        self.all = [sample for run in runs for sample in run.samples]
+        every = [sample for run in runs for sample in run.samples]
+        self.all = sorted(every, key=lambda sample: not sample.doubted)  # what a second reader doubts comes first
         if not self.all:
             names = ", ".join(paths.display_path(run.folder) for run in runs)
             raise UserError(f"{names}: no conversation was accepted, so there is nothing to review")
@@ -51,15 +52,17 @@ class ReviewSession:
     # --- which samples ------------------------------------------------------------------------------------------------
 
     def draw(self, number: int | None, by: str | None = None, seed: int | None = None) -> "ReviewSession":
-        """Draws `number` samples of each stratum for review (None: all), `by` one of STRATA, and returns the session.
-        UserError: there is no such stratum."""
+        """Draws `number` samples of each stratum for review (None: all), `by` one of STRATA, and returns the session;
+        those that a second reader doubts are all under review. UserError: there is no such stratum."""
         self.by = by or "dataset"
         if self.by not in STRATA:
             raise unknown("stratum", by, STRATA)
         self.sizes = Counter(sample.stratum(self.by) for sample in self.under_review)  # before anything is drawn
         if number is not None:
             of, name = (lambda sample: sample.stratum(self.by)), (lambda sample: sample.id)
-            self.under_review = draw(self.under_review, number, of, name, seed or 0)
+            doubted = [sample for sample in self.under_review if sample.doubted]
+            others = [sample for sample in self.under_review if not sample.doubted]
+            self.under_review = doubted + draw(others, number, of, name, seed or 0)
         return self
 
     @property

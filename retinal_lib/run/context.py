@@ -8,18 +8,20 @@ from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.page import Page
 from retinal_lib.run.settings import Settings
 from retinal_lib.teacher import cost
-from retinal_lib.teacher.teachers import Teacher
+from retinal_lib.teacher.teachers import OpenAITeacher, Teacher
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """The settings of a run, its dataset with the selected images, its teacher, and the limits of batches."""
+    """The settings of a run, its dataset with the selected images, its teacher, its second reader, if it has one, and the
+    limits of batches."""
 
     settings: Settings
     page: Page
     data: BaseDescription
     images: list[str]
     teacher: Teacher
+    reader: OpenAITeacher | None
     limits: BatchSettings
     folder: Path  # absolute
 
@@ -32,6 +34,11 @@ class RunContext:
     def asks_server(self) -> bool:
         """True where requests go to a server, so that they have a price."""
         return self.settings.teacher == "openai"
+
+    @property
+    def asked_notes(self) -> tuple[str, ...]:
+        """What the teacher and the second reader say of how they were asked."""
+        return tuple(dict.fromkeys((*self.teacher.notes, *(self.reader.notes if self.reader else ()))))
 
     @property
     def sends_images(self) -> bool:

@@ -14,7 +14,7 @@ from anyio.from_thread import start_blocking_portal
 from retinal_lib import display, files, paths
 from retinal_lib.ask.batch_ledger import BatchLedger
 from retinal_lib.ask.runner import PlannedImage, Progress, RunResult
-from retinal_lib.ask.vault import Vault, locked
+from retinal_lib.ask.vault import READINGS, Vault, locked
 from retinal_lib.check import conversation_check
 from retinal_lib.conversation import Conversation
 from retinal_lib.dataset import page
@@ -23,6 +23,7 @@ from retinal_lib.dataset.splits import write_run
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Case, Source
+from retinal_lib.reader.second_reader import Report
 from retinal_lib.run import earlier_run, modes, run_files
 from retinal_lib.run.context import RunContext
 from retinal_lib.run.dataset_job import DatasetJob
@@ -56,15 +57,18 @@ class Job(DatasetJob):
 
     def __init__(self, settings: Settings):
         modes.permission(page.page_of(settings.dataset), (), settings)  # before anything large is read
-        self.teacher = teachers.make(settings)
+        self.teacher, reader = teachers.make(settings), teachers.second_reader(settings)
         super().__init__(settings)
         if leave := modes.permission(self.page, self.images, settings):
-            self.teacher.server.allow(leave)
+            for asked in filter(None, (self.teacher, reader)):
+                asked.server.allow(leave)
         limits = settings.batch.for_server(self.teacher.server.name if settings.teacher == "openai" else "")
-        self.context = RunContext(settings, self.page, self.data, self.images, self.teacher, limits, self.folder)
+        self.context = RunContext(settings, self.page, self.data, self.images, self.teacher, reader, limits, self.folder)
         self._planner = Planner(self.context)
         if settings.budget_usd is not None:
             modes.check_budget(self.teacher, settings.images == "send")
+            if reader:
+                modes.check_budget(reader, pictures=False)
 
     # --- before anything is asked -------------------------------------------------------------------------------
 
@@ -77,6 +81,7 @@ class Job(DatasetJob):
             track=" ".join(filter(None, [settings.track, settings.style])),
             teacher=f"{teacher.name}: {teacher.model}{server}",
             **self._at_once,
+            **({"second reader": self.context.reader.model} if self.context.reader else {}),
             mode="dry run: nothing is sent" if settings.dry_run else settings.mode + (", waiting" if settings.wait else ""),
             **{"images sent": "yes" if self.context.sends_images else "no, facts only"},
             terms=f"{self.source['licence']}; may be sent to a remote server: {self.page.may_send}",
@@ -132,14 +137,22 @@ class Job(DatasetJob):
             raise UserError(f"there is no run in {paths.display_path(self.folder)} to check again; pass its out_dir")
         with locked(self.folder), Vault(self.folder) as vault:
             held = self._check_folder()
-            runner = modes.runner(self.context, vault)
+            runner = modes.runner(self.context, vault, lambda image: self._planner.request(self.case(image)).sheet)
             with display.Bar(len(self.images), "images") as bar, start_blocking_portal() as portal:
                 task = portal.start_task_soon(runner.run, self.plan)
                 while not wait([task], timeout=0.1).done:
                     bar.show(*runner.progress)
                 bar.show(*Progress(runner.progress.done))
                 result = task.result()
-            return self._kept(vault, result, held) or self._write(vault, result)
+            report = self._reader_report()
+            return self._kept(vault, result, held, report) or self._write(vault, result, report)
+
+    def _reader_report(self) -> Report | None:
+        """What came of the second reader; None without one."""
+        if self.context.reader is None or self.settings.dry_run:
+            return None
+        with Vault(self.folder, READINGS) as readings:
+            return Report.of(readings.samples(), self.context.reader.model)
 
     def _check_folder(self) -> frozenset[str]:
         """The ids of the conversations that the folder holds. UserError: this run may not replace them."""
@@ -152,14 +165,14 @@ class Job(DatasetJob):
             earlier_run.check(file, earlier, self.data, self.drawn, held, chosen, "conversation", self.settings.teacher)
         return held
 
-    def _kept(self, vault: Vault, result: RunResult, held: frozenset[str]) -> Outcome | None:
+    def _kept(self, vault: Vault, result: RunResult, held: frozenset[str], report: Report | None) -> Outcome | None:
         """The outcome of a run that leaves the files as they are: a dry run, or one that did not get as far as an earlier run
         with other requests, so that some of the earlier conversations have no answer now. None for all others."""
         missing = {id_ for (id_,) in vault.rows("SELECT id FROM samples WHERE state IN ('failed', 'pending')")}
         lost = len(held & missing)
         if not lost and not self.settings.dry_run:
             return None
-        tally = Tally(self.context, self._planner.estimate)
+        tally = Tally(self.context, self._planner.estimate, report)
         for row in vault.samples():
             tally.add(row)
         outcome = tally.outcome(result, BatchLedger(vault))
@@ -176,11 +189,11 @@ class Job(DatasetJob):
         )
         return replace(outcome, notes=(note, *outcome.notes))
 
-    def _write(self, vault: Vault, result: RunResult) -> Outcome:
-        tally, survey = Tally(self.context, self._planner.estimate), Survey()
+    def _write(self, vault: Vault, result: RunResult, report: Report | None) -> Outcome:
+        tally, survey = Tally(self.context, self._planner.estimate, report), Survey()
         with run_files.Files(self.folder, self.context.prefix, self._origin) as exported:
             for row in vault.samples():
-                exported.add(row)
+                exported.add(row, report)
                 tally.add(row)
                 if row.state == "accepted":
                     entry = run_files.conversation_entry(row, self.context.prefix)
@@ -222,6 +235,7 @@ class Job(DatasetJob):
             "counts": outcome.counts,
             "reasons": [reason._asdict() for reason in outcome.reasons],
             "checks": outcome.checks.manifest(),
+            "second_reader": outcome.reader.manifest() if outcome.reader else None,
             "teacher": self.teacher.name,
             "teacher_is": _TEACHERS[self.teacher.name],
             "model": self.teacher.model,
@@ -234,7 +248,7 @@ class Job(DatasetJob):
             "prompts": [{"sha256": digest, "images": count, "text": text} for digest, count in used.items()],
             "inputs": inputs,
             "rows_without_image": self.data.rows_without_image,
-            "notes": [*self.notes, *self.teacher.notes],
+            "notes": [*self.notes, *self.context.asked_notes],
             "settings": json.loads(self.settings.model_dump_json(exclude={"out_dir"})),
             "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
         }

@@ -18,6 +18,7 @@ from retinal_lib.ask.vault import FINAL, ImageState
 from retinal_lib.check import conversation_check
 from retinal_lib.display import FullTable, are, count
 from retinal_lib.errors import UserError, shortened
+from retinal_lib.reader.second_reader import Report
 from retinal_lib.run import run_files
 from retinal_lib.run.context import RunContext
 from retinal_lib.run.settings import Settings
@@ -131,6 +132,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
     no_result: str = ""
     again: str = ""  # how to ask again for what failed
+    reader: Report | None = None  # what came of the second reader
 
     @property
     def tokens(self) -> dict[str, int]:
@@ -181,6 +183,9 @@ class Outcome:
         if it has not. A run with pending answers, or one that ended at its budget, has not failed."""
         if self.no_result:
             return self.no_result
+        if self.stopped and self.reader and self.reader.waiting and not self.counts.get("pending"):
+            unread = count(self.reader.waiting.total(), "sample")
+            return f"the run stopped: {self.stopped}; {unread} without a second reader's verdict; run again to continue"
         if self.stopped and (pending := self.counts.get("pending")):
             return f"the run stopped: {self.stopped}; {count(pending, 'image')} without an answer; run again to continue"
         if self.state in ("dry run", "pending") or (self.state == "over budget" and self.counts["accepted"]):
@@ -205,14 +210,19 @@ class Outcome:
 
 
 class Tally:
-    """The counts of a run, image by image, from which `outcome` is made. `estimate` is for the first request of every image."""
+    """The counts of a run, image by image, from which `outcome` is made. `estimate` is for the first request of every image,
+    `reader` what came of the second reader."""
 
-    def __init__(self, context: RunContext, estimate: Estimate):
+    def __init__(self, context: RunContext, estimate: Estimate, reader: Report | None = None):
         self._context = context
         self._counts = Counter(dict.fromkeys(("images", *FINAL), 0))
         self._groups: dict[tuple[str, str], tuple[int, str]] = {}
         self._checks = Checks(conversation_check.VERSION)
         self._cost = Account(context.teacher.origin[0], estimate if context.asks_server else None)
+        self._reader = reader
+        if reader:
+            self._cost.reader = context.reader.price
+            self._cost.add(reader.usage, read=True)
         self._examples: list[Example] = []
 
     def add(self, row: ImageState) -> None:
@@ -233,7 +243,8 @@ class Tally:
         """Returns the outcome of a run with the images added so far."""
         settings, pending, own_server = self._context.settings, self._counts["pending"], self._context.teacher.origin[0]
         batches = ledger.batches(*PENDING)
-        state = "stopped" if result.stopped else "pending" if pending else "complete"
+        unread = bool(self._reader) and self._reader.to_come and settings.mode != "recheck"
+        state = "stopped" if result.stopped else "pending" if pending or unread else "complete"
         if result.over_budget and not batches and not result.stopped:
             state = "over budget"
         if settings.dry_run:
@@ -251,10 +262,21 @@ class Tally:
             self._context.folder,
             settings.max_failed,
             tuple(PendingBatch(b.server, b.batch_id, b.status or "validating", b.lines) for b in batches),
-            (*_notes(result, settings, batches, own_server, pending, state), *self._context.teacher.notes),
+            (*_notes(result, settings, batches, own_server, pending, state), *self._reader_notes(), *self._context.asked_notes),
             result.no_result if pending and not self._counts["accepted"] else "",
             _again(settings),
+            self._reader,
         )
+
+    def _reader_notes(self) -> Iterator[str]:
+        """A sentence on the second reader, where settings name one."""
+        settings = self._context.settings
+        if self._reader:
+            yield self._reader.text
+        elif settings.reader and settings.teacher == "offline":
+            yield "The second reader was not asked: it reads what a language model wrote (teacher: openai)."
+        elif settings.reader:
+            yield "The second reader's requests, which depend on the replies, come on top."
 
 
 def _notes(
@@ -275,7 +297,8 @@ def _notes(
         yield "Run the same command again to fetch the answers; a batch may take up to 24 hours."
     if state == "over budget":
         limit = f"The budget of {settings.budget_usd:g} USD is reached"
-        yield f"{limit}: {count(pending, 'image')} {are(pending)} not asked. Raise budget_usd to go on."
+        unasked = f"{count(pending, 'image')} {are(pending)} not asked. " if pending else ""
+        yield f"{limit}: {unasked}Raise budget_usd to go on."
     elif pending and settings.mode in ("pack", "unpack"):
         yield from result.notes
     yield from result.failed_results

@@ -13,6 +13,7 @@ from retinal_lib.ask.vault import ImageState
 from retinal_lib.conversation import TURNS
 from retinal_lib.errors import UserError, validation_text
 from retinal_lib.files import atomic_write, json_line, read_object
+from retinal_lib.reader.second_reader import Report
 from retinal_lib.shown_text import cleaned
 
 Count = Annotated[int, Field(ge=0, le=10**12)]
@@ -56,15 +57,18 @@ class Files:
         self._list.write("[")
         return self
 
-    def add(self, row: ImageState) -> None:
-        """Writes one image: its conversation and lineage, or why there is no conversation."""
+    def add(self, row: ImageState, reader: Report | None = None) -> None:
+        """Writes one image: its conversation and lineage with what the second reader said, or why there is no conversation."""
         if row.state != "accepted":
             self._failures.write(json_line(_failure(row, self._prefix)) + "\n")
             return
         line = json_line(conversation_entry(row, self._prefix))
         self._lines.write(line + "\n")
         self._list.write(("\n" if self._first else ",\n") + line)
-        self._lineage.write(json_line(_lineage(row, self._prefix, self._origin)) + "\n")
+        lineage = _lineage(row, self._prefix, self._origin)
+        if reader:
+            lineage |= reader.lineage(row.id) | {"findings": [*reader.doubts(row.id), *row.findings]}
+        self._lineage.write(json_line(lineage) + "\n")
         self._first = False
 
     def __exit__(self, *error: object) -> bool | None:
@@ -95,6 +99,10 @@ class _Checks(BaseModel):
     after_repair: list[_Finding]
     repaired: int
     rejected: int
+
+
+class _Reader(BaseModel):
+    text: str
 
 
 class _Repeated(BaseModel):
@@ -143,6 +151,7 @@ class _Manifest(BaseModel):
     counts: dict[str, Count]
     reasons: list[_Reason]
     checks: _Checks
+    second_reader: _Reader | None = None
     teacher_is: str
     model: str | None
     inputs: dict[str, str]

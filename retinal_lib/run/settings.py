@@ -53,6 +53,8 @@ class Settings(BaseModel):
     hidden_text: str | None = None  # a sentence of your own that is added to every image's facts
     attempts: Whole = Field(3, ge=1, le=10)  # how often an image is asked for in all, where replies are unusable
     answer_form: Literal["text", "json"] = "text"  # json: the server is given a schema for the conversation
+    reader: Literal["openai"] | None = None  # a second reader compares some conversations with their facts
+    reader_model: str | None = None  # None: the teacher's
     request: dict[str, Any] = {}  # options sent with each request, such as temperature
     batch: BatchSettings = BatchSettings()
 
@@ -131,6 +133,13 @@ def _check(settings: Settings) -> None:
                     f"{name} {value!r} needs a server, which the offline teacher does not use: "
                     "pass -p teacher openai and -p model"
                 )
+    if settings.reader and settings.mode in ("pack", "unpack"):
+        raise UserError(
+            f"reader {settings.reader!r} is asked in mode direct or batch, not by files; found {settings.mode!r}. Take it out "
+            f"of {paths.display_path(params_file(settings.name))}, and set it again for a server that can be reached from here"
+        )
+    if settings.reader_model and not settings.reader:
+        raise UserError("reader_model names the model of the second reader, which is off; set reader: openai too")
     if settings.wait and settings.mode != "batch":
         raise UserError(f"wait belongs to -p mode batch, found mode {settings.mode!r}; leave it out")
     if settings.results and settings.mode != "unpack":

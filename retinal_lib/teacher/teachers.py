@@ -250,3 +250,13 @@ def make(settings: object) -> Teacher:
         settings.timeout_s,
         settings.answer_form,
     )
+
+
+def second_reader(settings: object) -> OpenAITeacher | None:
+    """Makes the teacher that reads what another has written, None where settings name none. It is asked with the same options,
+    without a form for conversations."""
+    if settings.reader is None or settings.teacher == "offline":
+        return None
+    options = {name: value for name, value in settings.request.items() if name != "response_format"}
+    model = settings.reader_model or settings.model
+    return OpenAITeacher(model, options, settings.file_exchange, settings.dry_run, settings.timeout_s)
