@@ -1,4 +1,4 @@
-"""Composes conversations from a fact sheet without a language model: varied phrases with slots and marks, as prompts ask for."""
+"""Composes conversations from a fact sheet without a language model: phrases with slots and marks, as prompts ask for."""
 
 import random
 import re
@@ -28,6 +28,9 @@ _LEAST, _MOST = TURNS["instruction"]
 _VALUES = 3  # most values in an answer of a conversation
 _WORDS = 85  # most words in any answer
 _GRADE_VALUES = {"noun": (2, 0), "criterion": (3, 2), "clause": (3, 1), "presence": (1, 1)}  # form -> in full, in short
+
+
+_PLURAL = re.compile(r"^signs\b|drusen$|[^siu]s$")  # drusen, laser scars; but not retinitis or a fundus
 
 
 def version() -> int:
@@ -135,15 +138,25 @@ class _Composer:
         return [(self.phrases.ask(style or "caption", first=True), " ".join(sentences))]
 
     def _caption(self) -> list[str]:
-        image, quality, disease = self._image(), self._quality(), self._told(self._disease())
+        lead, disease = self._lead(), self._told(self._disease(short=self.rng.random() < 0.5))
         counted, details = self._counted(self._counts()), [t for c in self._counts() for t in self._detail(c, 2)]
         landmarks = self._told(self._landmarks())
         rest = self._told([*self._patient(), *self._notes()])
-        always = [*self._told([*image, *quality]), *disease, *counted, *rest]
+        always = [*lead, *disease, *counted, *rest]
         chosen = [*self._fitting(always, details + landmarks)]
         if self.rng.random() < 0.3:  # the person first
             return [*rest, *(text for text in chosen if text not in rest)]
         return [text for text in chosen if text not in rest] + rest
+
+    def _lead(self) -> list[str]:
+        """The picture and its quality."""
+        modality, eye, levels = self._modality(), self._eye(), self.about("q")
+        one = len(levels) == 1 and levels[0].facts[0].words in ("good", "usable")
+        if not (modality and one and len(self.about("i")) == 1 + bool(eye)) or self.rng.random() < 0.3:
+            return self._told([*self._image(), *self._quality()])
+        of = f" of the {eye.facts[0].words} eye" if eye else ""
+        lines = (modality, *([eye] if eye else []), *levels)
+        return [self.tell("lead", *lines, of=of, words=levels[0].facts[0].words, **_picture(modality))]
 
     def _fitting(self, always: list[str], more: list[str]) -> list[str]:
         """All of the first sentences, and of the others those for which there is room."""
@@ -240,7 +253,7 @@ class _Composer:
         told = [*self._labels([line for line in lines if line not in grades]), *self._grades(grades, short)]
         after = []
         if scope and (short or denies(lines[0].facts[0]) or self.rng.random() < 0.6):
-            of = scope[0].text.removeprefix("only ").partition(" judged;")[0]
+            of = scope[0].text.removeprefix("only ").partition(" judged;")[0].replace("risk of", "the risk of")
             after.append(self.tell("scope", *scope, of=of))
         if self.limited and not self.poor:
             after.append(self.tell("limited", *self.limited))
@@ -256,9 +269,11 @@ class _Composer:
         if free:
             return []
         if not all(denied):
-            return [("disease_any", "Yes"), ("disease_any", "Yes"), ("disease_normal", "No")]
+            disease = any(not denies(fact) and fact.words not in bank()["no_disease"] for fact in facts)
+            return [("disease_any" if disease else "unusual_any", "Yes"), ("unusual_any", "Yes"), ("disease_normal", "No")]
         normal = all(fact.name == "normal" for fact in facts)
-        return [("disease_any", "No"), ("disease_normal", "Yes")] if normal else [("disease_any", "No")]
+        denying = [("disease_any", "No"), ("unusual_any", "No")]
+        return [*denying, ("disease_normal", "Yes")] if normal else denying
 
     def _labels(self, lines: list[Line]) -> Iterator[str]:
         named = []
@@ -272,7 +287,8 @@ class _Composer:
                 named.append(line)
         if named:
             words = joined([finding(line.facts[0].words) for line in named])
-            yield self.tell("diagnosis" if len(named) == 1 else "diagnoses", *named, words=words)
+            many = "plural" if _PLURAL.search(words) else "diagnosis"
+            yield self.tell(many if len(named) == 1 else "diagnoses", *named, words=words)
 
     def _grades(self, lines: list[Line], short: bool) -> Iterator[str]:
         room = _VALUES
@@ -285,7 +301,8 @@ class _Composer:
             others = sum(_GRADE_VALUES[scales()[other.facts[0].unit]["form"]][1] for other in lines[i + 1 :])
             in_full = not short and full + others <= room and self.rng.random() < 0.7
             room -= full if in_full else least
-            name = scale["form"] if in_full or scale["form"] == "presence" else f"{scale['form']}_short"
+            name = f"{scale['form']}_no" if scale["form"] == "noun" and denies(line.facts[0]) else scale["form"]
+            name = name if in_full or scale["form"] == "presence" else f"{name}_short"
             yield self.tell(name, line, words=line.facts[0].words, of=scale["of"], **parts)
 
     # --- lesions ----------------------------------------------------------------------------------------------------------
@@ -356,7 +373,7 @@ class _Composer:
         if self.framed:
             return ""
         self.framed = True
-        return self.phrases.say("frame")
+        return " " + self.phrases.say("frame")
 
     def _landmarks(self) -> list[Topic]:
         return [
@@ -423,7 +440,7 @@ def _picture(modality: Line) -> dict[str, str]:
     """The kind of picture with its article, and what follows it, without numbers: they are no slots."""
     words = modality.facts[0].words
     words = words[:1].lower() + words[1:] if words[1:2].islower() else words
-    head, *rest = re.split(r"(?=, | with )", words)
+    head, *rest = re.split(r"(?=, |(?<!,) with )", words)
     return {"a": articled(head), "rest": "".join(part for part in rest if not re.search(r"\d", part)) if rest else ""}
 
 

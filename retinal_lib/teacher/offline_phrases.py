@@ -9,6 +9,7 @@ from typing import NamedTuple
 import yaml
 
 _CHOICE = re.compile(r"<([^<>]*\|[^<>]*)>")
+_YES_NO = re.compile(r"(?:is|are|do|does|did|have|has|can)\b(?! a look)")
 _SLOT = re.compile(r"\$(\w+)")
 
 
@@ -61,7 +62,8 @@ class Phrases:
         question = self.say(name, "questions", **slots)
         if self.rng.random() < 0.5:
             opening = self.rng.choice(bank()["openings"]["first" if first else "later"])
-            if f"{opening} {question}".count("please") < 2:
+            # an opening that goes on after a comma hides that a question can be answered by yes or no
+            if opening.endswith(".") or not _YES_NO.match(question):
                 question = f"{opening} {capital(question) if opening.endswith('.') else question}"
         return capital(question)
 
