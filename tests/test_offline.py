@@ -21,7 +21,7 @@ from retinal_lib.slots import filling, sheet, slot_check
 from retinal_lib.slots.sheet import FactSheet, Slot
 from retinal_lib.teacher import offline, prompt
 from retinal_lib.teacher.offline_measurements import larger
-from retinal_lib.teacher.offline_phrases import Phrases, articled, bank, joined, lowered, ways
+from retinal_lib.teacher.offline_phrases import Phrases, articled, bank, filled, joined, lowered, ways
 from retinal_lib.teacher.reply_parser import parse
 
 KINDS = [("instruction", None), ("alignment", "caption"), ("alignment", "consult")]
@@ -265,9 +265,7 @@ VALUES = {
 @pytest.mark.parametrize(("of", "name", "template"), list(phrases()))
 def test_every_way_to_say_a_phrase_reads_well(of: str, name: str, template: str) -> None:
     for way in ways(template):
-        text = Template(way).substitute(
-            VALUES | {key.capitalize(): lowered(value).capitalize() for key, value in VALUES.items()}
-        )
+        text = filled(way, VALUES)
         if of == "openings" or name == "frame":
             assert text.endswith((",", ".", "And", ")"))
         else:

@@ -9,6 +9,7 @@ from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.fact_kinds import denies, scales
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.facts import LIMITED, Fact
+from retinal_lib.slots import glossary
 from retinal_lib.slots.sheet import FactSheet, Line, Slot
 from retinal_lib.teacher import offline_measurements
 from retinal_lib.teacher.offline_phrases import Phrases, Topic, articled, bank, finding, joined, lowered
@@ -54,8 +55,9 @@ class _Composer:
         self.lines: dict[str, list[Line]] = {}
         for line in sheet.lines:
             self.lines.setdefault(line.id[0], []).append(line)
+        self.explained = list(sheet.explained)
         self.framed = False  # whether it was said what the numbers of a box are
-        self.limited = [line for line in self.about("d") if line.facts[0].name == LIMITED]
+        self.limited = [line for line in self.about("d") if line.facts and line.facts[0].name == LIMITED]
         self.poor = any(_is_rejected(line.facts[0]) for line in self.about("q"))
 
     def about(self, letter: str) -> list[Line]:
@@ -89,7 +91,17 @@ class _Composer:
         order = [topic for letter in self.rng.choice(_ORDERS) for topic in sections[letter]]
         while len(order) > _MOST:
             order[-2:] = [_both(*order[-2:])]
-        return [self._turn(topic, first=not i) for i, topic in enumerate(order)]
+        return [self._turn(topic, first=not i) for i, topic in enumerate(map(self._with_explanation, order))]
+
+    def _with_explanation(self, topic: Topic) -> Topic:
+        """The topic, and after it the explanation of a term that its answer is the first to name."""
+        answer = re.sub(r"\{(\S+?)\}", lambda name: self.sheet.slots[name[1]][1].text, " ".join(topic.answer))
+        named = {entry.says for entry in glossary.named([answer])} if self.explained else ()
+        for line in self.explained:
+            if line.text in named and len(f"{answer} {line.text}".split()) <= _WORDS:
+                self.explained.remove(line)
+                return topic._replace(answer=(*topic.answer, re.sub(r"\.(?= |$)", f" [{line.id}].", line.text)))
+        return topic
 
     @staticmethod
     def _reduced(sections: dict[str, list[Topic]]) -> bool:
@@ -244,10 +256,10 @@ class _Composer:
     def _disease(self, short: bool = False) -> list[Topic]:
         lines = [line for line in self.about("d") if line not in self.limited]
         scope = [line for line in lines if line.text.startswith("only ")]
-        lines = sorted((line for line in lines if line not in scope), key=lambda line: denies(line.facts[0]))
+        lines = [line for line in lines if line not in scope and line.facts]
+        lines.sort(key=lambda line: denies(line.facts[0]))
         if not lines:
-            poor = self.poor and not short
-            text = self.phrases.say("unknown_poor" if poor else "unknown")
+            text = self.tell("unknown_poor" if self.poor and not short else "unknown", *self.about("d"))
             return [Topic((("unknown", ""), ("unknown_no", "No")), (text,))]
         grades = [line for line in lines if line.facts[0].unit in scales()]
         told = [*self._labels([line for line in lines if line not in grades]), *self._grades(grades, short)]
