@@ -133,7 +133,8 @@ def test_each_value_is_told_once_and_few_in_an_answer(
     for case, seed in itertools.product(cases[name], SEEDS):
         turns, facts = composed(case, track, style, seed), facts_of(case, track, seed)
         told = SLOT.findall(answers(turns))
-        told += [id_ for ids in MARK.findall(answers(turns)) for id_ in ids.split(", ") if not facts.by_id[id_].slots]
+        marked = [id_ for ids in MARK.findall(answers(turns)) for id_ in ids.split(", ")]
+        told += [id_ for id_ in marked if id_[0] != "g" and not facts.by_id[id_].slots]
         assert max(Counter(told).values()) == 1, told
         if track == "instruction":
             assert all(len(SLOT.findall(turn.answer)) <= 3 for turn in turns)
@@ -151,8 +152,10 @@ def test_every_line_but_single_measurements_is_told(
         told = {slot.partition(".")[0] for slot in SLOT.findall(text)}
         told |= set(re.findall(r"[a-z]\d+", " ".join(MARK.findall(text))))
         for line in facts.lines:
-            optional = line.text.startswith(("only ", "box of ")) or (line.facts[:1] and line.facts[0].name == LIMITED)
-            if line.id[0] not in "vg" and not optional:
+            # a person's remark on the quality counts more than AutoMorph's level
+            outweighed = line.facts and line.facts[0].unit == "AutoMorph" and "low image quality" in facts.text
+            limited = line.facts and line.facts[0].name == LIMITED
+            if line.id[0] != "v" and not (line.text.startswith(("only ", "box of ")) or outweighed or limited):
                 assert line.id in told, f"{case.id}: {line.text}: {text}"
         assert not any(line.id[0] == "v" for line in facts.lines) or any(id_[0] == "v" for id_ in told)
 
@@ -253,12 +256,13 @@ def phrases() -> Iterator[tuple[str, str, str]]:
 
 
 VALUES = {
-    "a": "a colour fundus photograph", "eye": "left", "rest": ", centred on the macula", "of": " of the left eye",
-    "words": "good", "value": "seen once", "grade": "2", "scale": "METS scale (0 to 4)", "meaning": "there are hard exudates",
-    "list": "12 drusen", "many": "drusen", "one": "scar", "place": "superonasal quadrant of the image", "share": "0.3 %",
-    "distance": "1.3 disc diameters", "landmark": "the fovea", "boxes": "[0.1, 0.2, 0.3, 0.4]", "where": "in zone B",
-    "measure": "vessel density", "an": "a density", "b": "1700 µm", "c": "0.7", "more": "veins", "less": "arteries",
-    "x": "48 µm", "y": "45 µm", "larger": "larger", "formula": "Hubbard's", "age": "58", "sex": "male",
+    "a": "a colour fundus photograph", "eye": "left", "rest": ", centred on the macula", "of": "diabetic retinopathy",
+    "side": " of the left eye", "words": "good", "value": "seen once", "grade": "2", "scale": "METS scale (0 to 4)",
+    "meaning": "there are hard exudates", "list": "12 drusen", "many": "drusen", "one": "scar", "share": "0.3 %",
+    "place": "superonasal quadrant of the image", "distance": "1.3 disc diameters", "landmark": "the fovea",
+    "boxes": "[0.1, 0.2, 0.3, 0.4]", "where": "in zone B", "measure": "vessel density", "an": "a density", "b": "1700 µm",
+    "c": "0.7", "more": "veins", "less": "arteries", "x": "48 µm", "y": "45 µm", "larger": "larger", "formula": "Hubbard's",
+    "age": "58", "sex": "male",
 }  # fmt: skip
 
 

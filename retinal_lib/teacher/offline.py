@@ -56,6 +56,7 @@ class _Composer:
         for line in sheet.lines:
             self.lines.setdefault(line.id[0], []).append(line)
         self.explained = list(sheet.explained)
+        self.overview = 0  # so many turns tell which lesions there are
         self.framed = False  # whether it was said what the numbers of a box are
         self.limited = [line for line in self.about("d") if line.facts and line.facts[0].name == LIMITED]
         self.poor = any(_is_rejected(line.facts[0]) for line in self.about("q"))
@@ -103,11 +104,10 @@ class _Composer:
                 return topic._replace(answer=(*topic.answer, re.sub(r"\.(?= |$)", f" [{line.id}].", line.text)))
         return topic
 
-    @staticmethod
-    def _reduced(sections: dict[str, list[Topic]]) -> bool:
+    def _reduced(self, sections: dict[str, list[Topic]]) -> bool:
         """Leaves out a topic, or makes one of two. False: what is left is told in turns of its own."""
         for letter in "vl":
-            if len(sections[letter]) > (2 if letter == "v" else 1):
+            if len(sections[letter]) > (2 if letter == "v" else self.overview):
                 sections[letter].pop()
                 return True
         if sections["i"] and sections["q"]:
@@ -166,9 +166,9 @@ class _Composer:
         one = len(levels) == 1 and levels[0].facts[0].words in ("good", "usable")
         if not (modality and one and len(self.about("i")) == 1 + bool(eye)) or self.rng.random() < 0.3:
             return self._told([*self._image(), *self._quality()])
-        of = f" of the {eye.facts[0].words} eye" if eye else ""
+        side = f" of the {eye.facts[0].words} eye" if eye else ""
         lines = (modality, *([eye] if eye else []), *levels)
-        return [self.tell("lead", *lines, of=of, words=levels[0].facts[0].words, **_picture(modality))]
+        return [self.tell("lead", *lines, side=side, words=levels[0].facts[0].words, **_picture(modality))]
 
     def _fitting(self, always: list[str], more: list[str]) -> list[str]:
         """All of the first sentences, and of the others those for which there is room."""
@@ -331,6 +331,7 @@ class _Composer:
             word = "Yes" if found else "No"
             answer = (*self._counted([*found[:_VALUES], *absent]),)
             topics.append(Topic((("lesion", ""), ("lesion_any", word)), answer))
+        self.overview = len(topics) + bool(found[_VALUES:])
         if found[_VALUES:]:
             topics.append(Topic((("lesion_rest", "Yes"),), (*self._counted(found[_VALUES:]),)))
         details = self._landmarks() if len(found) != 1 else []
@@ -422,7 +423,7 @@ class _Composer:
 
     def _notes(self) -> list[Topic]:
         told = self._fitting([], [self.tell("notes", line, value=_slot(line)) for line in self.about("n")])[:_VALUES]
-        return [Topic((("notes", ""), ("notes_yes", "Yes.")), tuple(told))] if told else []
+        return [Topic((("notes", ""), ("notes_yes", "Yes")), tuple(told))] if told else []
 
 
 def _both(one: Topic, other: Topic) -> Topic:
