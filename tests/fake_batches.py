@@ -37,7 +37,7 @@ def told(body: dict) -> str:
 def answer(body: dict) -> str:
     """A conversation that is told apart by its request's message."""
     return (
-        f"User: What is {mark(told(body))}?\nAssistant: An eye [i1].\nUser: Ill?\nAssistant: No.\nUser: Sure?\nAssistant: Yes."
+        f"User: What is {mark(told(body))}?\nAssistant: An eye [d1].\nUser: Ill?\nAssistant: No.\nUser: Sure?\nAssistant: Yes."
     )
 
 

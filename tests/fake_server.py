@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-GOOD = "User: What is this?\nAssistant: An eye [i1].\nUser: Is it ill?\nAssistant: Unknown.\nUser: Is that all?\nAssistant: Yes."
+GOOD = (
+    "User: What is this?\nAssistant: An eye [d1].\n"  # every fact sheet has a line d1
+    "User: Is it ill?\nAssistant: Unknown.\nUser: Is that all?\nAssistant: Yes."
+)
 
 
 def completion(text: str | None = GOOD, finish: str = "stop", refusal: str | None = None) -> web.Response:

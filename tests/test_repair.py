@@ -15,8 +15,10 @@ from retinal_lib.check.findings import WARNING
 from retinal_lib.slots import sheet
 from retinal_lib.teacher import offline
 
-WRONG = "User: What is this?\nAssistant: A retinal detachment [i1].\nUser: Ill?\nAssistant: Unknown.\nUser: All?\nAssistant: Yes."
-RIGHT = "User: What is this?\nAssistant: An eye [i1].\nUser: Ill?\nAssistant: Unknown.\nUser: All?\nAssistant: Yes."
+WRONG = (
+    "User: What is this?\nAssistant: A retinal detachment [d1].\nUser: Bad?\nAssistant: Unknown.\nUser: All?\nAssistant: Yes."
+)
+RIGHT = "User: What is this?\nAssistant: An eye [d1].\nUser: Ill?\nAssistant: Unknown.\nUser: All?\nAssistant: Yes."
 
 
 def lines(path: Path) -> list[dict]:
