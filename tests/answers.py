@@ -16,20 +16,20 @@ def lines(path: Path) -> list[dict]:
 
 
 def check_every_answer(folder: Path, images: int) -> None:
-    """Each image is in one state, and each conversation holds the mark of its own image's facts."""
+    """Each image is in one state, and each conversation holds the mark of its own image's message."""
     found = lines(folder / "conversations.jsonl")
     failures = lines(folder / "failures.jsonl")
     names = [entry["id"] for entry in (*found, *failures)]
     assert len(names) == len(set(names)) == images
     for entry in found:
-        assert entry["conversations"][1]["value"] == f"It is {marks(folder)[entry['id']]}.", entry["id"]
+        assert entry["conversations"][0]["value"] == f"<image>\nWhat is {marks(folder)[entry['id']]}?", entry["id"]
 
 
 @cache
 def marks(folder: Path) -> dict[str, str]:
-    """The mark of each image's facts, by its id, read anew from the dataset."""
+    """The mark of each image's message, by its id, read anew from the dataset."""
     manifest = run_files.read_manifest(folder)["settings"]
-    kept = {name: manifest[name] for name in ("dataset", "data_root", "limit", "track", "style") if manifest[name]}
+    kept = {name: manifest[name] for name in ("dataset", "data_root", "limit", "track", "style", "seed") if manifest[name]}
     job = Job.load(**kept)
-    cases = [job.case(name) for name in job.images if name not in job.data.skipped]
-    return {case.id: mark(case.description) for case in cases}
+    requests = [planned.request for planned in job.plan() if planned.request]
+    return {request.case.id: mark(request.message) for request in requests}

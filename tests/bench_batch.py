@@ -101,7 +101,7 @@ def texts(page: Path, folder: Path, count: int) -> None:
 
 def results(teacher: OpenAITeacher, first: list[Request], folder: Path, batches: list, vault: Vault) -> None:
     """A result file for each request file."""
-    replies = [offline.compose(request.case, "instruction", None, i) for i, request in enumerate(first)]
+    replies = [offline.compose(request.sheet, "instruction", None, i) for i, request in enumerate(first)]
     usage = {"prompt_tokens": 1500, "completion_tokens": 300, "prompt_tokens_details": {"cached_tokens": 0}}
     turns = cycle(replies)  # each reply belongs to its request, so that the check finds what it looks for
     for batch in batches:

@@ -25,17 +25,16 @@ def _seconds(work: Callable[[], object]) -> float:
 def main(copies: int = size(20, 2)) -> None:
     """Prints conversations checked per second: offline instruction conversations of the drawn ODIR sample, `copies` of each
     image, worded differently."""
-    from retinal_lib import Job, conversation
+    from retinal_lib import Job
     from retinal_lib.check import conversation_check
+    from retinal_lib.slots import sheet, slot_check
     from retinal_lib.teacher import offline
 
     job = Job.load(dataset="ODIR")
     cases = [job.case(name) for name in job.images if name not in job.data.skipped]
-    told = [
-        (case, conversation.to_llava(reply_parser.parse(offline.compose(case, "instruction", None, seed))))
-        for case in cases
-        for seed in range(copies)
-    ]
+    sheets = [(sheet.make(case, seed), seed) for case in cases for seed in range(copies)]
+    written = [(facts, reply_parser.parse(offline.compose(facts, "instruction", None, seed))) for facts, seed in sheets]
+    told = [(facts.case, slot_check.examine(turns, facts).conversation) for facts, turns in written]
     texts = [part["value"] for _, parts in told for part in parts]
     checked = _seconds(lambda: [conversation_check.check(parts, case, "instruction") for case, parts in told])
     cut = _seconds(lambda: [_WORDS.findall(text) for text in texts])

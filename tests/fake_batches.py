@@ -29,15 +29,15 @@ def mark(text: str) -> str:
 
 
 def told(body: dict) -> str:
-    """The hidden facts of a request."""
+    """The message of a request."""
     content = body["messages"][1]["content"]
     return content if isinstance(content, str) else content[0]["text"]
 
 
 def answer(body: dict) -> str:
-    """A conversation that is told apart by its request's facts."""
+    """A conversation that is told apart by its request's message."""
     return (
-        f"User: What is this?\nAssistant: It is {mark(told(body))}.\nUser: Ill?\nAssistant: No.\nUser: Sure?\nAssistant: Yes."
+        f"User: What is {mark(told(body))}?\nAssistant: An eye [d1].\nUser: Ill?\nAssistant: No.\nUser: Sure?\nAssistant: Yes."
     )
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 GOOD = (
-    "User: What is this?\nAssistant: An eye [i1].\nUser: Is it ill?\nAssistant: Unknown.\nUser: Is that all?\nAssistant: Yes."
+    "User: What is this?\nAssistant: An eye [d1].\n"  # every fact sheet has a line d1
+    "User: Is it ill?\nAssistant: Unknown.\nUser: Is that all?\nAssistant: Yes."
 )
 
 

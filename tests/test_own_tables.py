@@ -13,6 +13,7 @@ from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate.evaluation import Evaluation
 from retinal_lib.facts import Case
+from retinal_lib.slots import filling, sheet, slot_check
 from retinal_lib.teacher import offline
 from retinal_lib.teacher.reply_parser import parse
 
@@ -120,10 +121,9 @@ CELLS = [
 def test_the_checks_pass_what_the_offline_teacher_says(tmp_path: Path, cells: dict, track: str, style: str | None) -> None:
     case = eye(tmp_path, **cells)
     for seed in range(5):
-        turns = parse(offline.compose(case, track, style, seed))
-        talk = [t for turn in turns for t in (human(turn.question), {"from": "gpt", "value": turn.answer})]
-        talk[0]["value"] = "<image>\n" + talk[0]["value"]
-        found = conversation_check.errors(conversation_check.check(talk, case, track, style))
+        facts = sheet.make(case, seed)
+        turns = parse(offline.compose(facts, track, style, seed))
+        found = conversation_check.errors(slot_check.examine(turns, facts, track, style).checked.findings)
         assert found == [], [turn.answer for turn in turns]
 
 
@@ -136,8 +136,9 @@ def test_what_notes_say_of_eye_and_person_may_be_told_in_other_words(tmp_path: P
 
 def test_the_offline_teacher_does_not_deny_what_a_note_says_of_the_person(tmp_path: Path) -> None:
     case = eye(tmp_path, disease="No_DR", notes="62-year-old male")
-    said = [offline.compose(case, "instruction", None, seed) for seed in range(8)]
-    assert not any("says nothing about the p" in text or "Nothing about the p" in text for text in said)
+    facts = sheet.make(case, 0)
+    said = [filling.fill(offline.compose(facts, "instruction", None, seed), facts).text for seed in range(8)]
+    assert not any("nothing is known about the p" in text.casefold() or "who the person is" in text for text in said)
     assert all("62-year-old male" in text and "no dr" in text.casefold() for text in said)
 
 

@@ -12,10 +12,13 @@ from retinal_lib import Job, UserError
 from retinal_lib.ask import attempts as settle
 from retinal_lib.check import conversation_check
 from retinal_lib.check.findings import WARNING
+from retinal_lib.slots import sheet
 from retinal_lib.teacher import offline
 
-WRONG = "User: What is this?\nAssistant: A retinal detachment.\nUser: Ill?\nAssistant: Unknown.\nUser: All?\nAssistant: Yes."
-RIGHT = "User: What is this?\nAssistant: An eye.\nUser: Ill?\nAssistant: Unknown.\nUser: All?\nAssistant: Yes."
+WRONG = (
+    "User: What is this?\nAssistant: A retinal detachment [d1].\nUser: Bad?\nAssistant: Unknown.\nUser: All?\nAssistant: Yes."
+)
+RIGHT = "User: What is this?\nAssistant: An eye [d1].\nUser: Ill?\nAssistant: Unknown.\nUser: All?\nAssistant: Yes."
 
 
 def lines(path: Path) -> list[dict]:
@@ -25,8 +28,8 @@ def lines(path: Path) -> list[dict]:
 def truths(dataset: str = "ODIR") -> dict[str, str]:
     """By the facts of each image of a drawn sample, a true conversation."""
     job = Job.load(dataset=dataset)
-    cases = [job.case(name) for name in job.images if name not in job.data.skipped]
-    return {case.description: offline.compose(case, "instruction", None, 0) for case in cases}
+    sheets = [sheet.make(job.case(name), 0) for name in job.images if name not in job.data.skipped]
+    return {facts.text: offline.compose(facts, "instruction", None, 0) for facts in sheets}
 
 
 def mending(wrong: int) -> Callable:

@@ -103,7 +103,7 @@ def test_without_images_only_facts_are_sent(ask: Callable, server: FakeServer) -
     ask(limit=1)
     messages = server.asked[0]["messages"]
     assert [m["role"] for m in messages] == ["system", "user"] and messages[1]["content"].startswith(
-        "Image: this is a colour fundus"
+        "i1 colour fundus photograph\n"
     )
     assert "base64" not in str(server.asked[0])
 

@@ -72,6 +72,7 @@ def examine(turns: Sequence[Turn], sheet: FactSheet, track: str | None = None, s
         _question_numbers(question, asked, said)
         told.drop_values()
         told.check(question, known)
+        told.drop_explanations()
         said.append(one.text)
         texts.append((question, answer))
         found += asked.findings
@@ -194,6 +195,14 @@ class _Answer:
             self.findings.findings = [
                 f for f in self.findings.findings if not any(a <= f.span[0] and f.span[1] <= b for a, b in spans)
             ]
+
+    def drop_explanations(self) -> None:
+        """Takes back findings within explanations of the sheet: they were reviewed, and speak of no image."""
+        at = [(self.filled.text.find(line.text), len(line.text)) for line in self.sheet.explained]
+        spans = [(start, start + length) for start, length in at if start >= 0]
+        self.findings.findings = [
+            f for f in self.findings.findings if not any(a <= f.span[0] and f.span[1] <= b for a, b in spans)
+        ]
 
     def _judged_alone(self) -> Iterator[tuple[int, int]]:
         """The names of what was judged, in a sentence that says that nothing else was."""

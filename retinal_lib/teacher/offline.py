@@ -1,263 +1,471 @@
-"""Composes conversations from facts without a language model, in varied phrases, stating nothing but the facts."""
+"""Composes conversations from a fact sheet without a language model: phrases with slots and marks, as prompts ask for."""
 
 import random
 import re
-from functools import cache
-from typing import NamedTuple
-
-import yaml
+from collections.abc import Iterable, Iterator, Sequence
 
 from retinal_lib.conversation import CONSULT_WORDS, TURNS
 from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
-from retinal_lib.dataset.fact_kinds import scales
-from retinal_lib.dataset.lesions.wording import ENDINGS, box_text, is_count
-from retinal_lib.facts import LIMITED, Case, Fact
-from retinal_lib.teacher import offline_phrases
-from retinal_lib.teacher.offline_phrases import Phrases, articled, joined, sentence
-from retinal_lib.teacher.prompt import PROMPTS
+from retinal_lib.dataset.fact_kinds import denies, scales
+from retinal_lib.dataset.lesions.wording import is_count
+from retinal_lib.facts import LIMITED, Fact
+from retinal_lib.slots import glossary
+from retinal_lib.slots.sheet import FactSheet, Line, Slot
+from retinal_lib.teacher import offline_measurements
+from retinal_lib.teacher.offline_phrases import Phrases, Topic, articled, bank, finding, joined, lowered
 
-# the orders of turns in an instruction conversation; the image itself always comes first
+# the orders of a conversation's turns; the image itself mostly comes first
 _ORDERS = (
-    ("quality", "disease", "lesion", "disc", "vascular", "patient", "notes"),
-    ("disease", "lesion", "vascular", "disc", "quality", "patient", "notes"),
-    ("patient", "quality", "disease", "lesion", "disc", "vascular", "notes"),
-    ("disease", "lesion", "quality", "disc", "vascular", "notes", "patient"),
-    ("quality", "disc", "vascular", "disease", "lesion", "patient", "notes"),
+    "iqdlvpn",
+    "idlvqpn",
+    "ipqdlvn",
+    "idlqvnp",
+    "iqvdlpn",
+    "diqlvpn",
+    "qidlvpn",
+    "pidqlvn",
 )
 _LEAST, _MOST = TURNS["instruction"]
+_VALUES = 3  # most values in an answer of a conversation
+_WORDS = 85  # most words in any answer
+_GRADE_VALUES = {"noun": (2, 0), "criterion": (3, 2), "clause": (3, 1), "presence": (1, 1)}  # form -> in full, in short
 
 
-@cache
-def _bank() -> dict:
-    return yaml.safe_load((PROMPTS / "offline.yaml").read_text(encoding="utf-8"))
+_PLURAL = re.compile(r"^signs\b|drusen$|[^siu]s$")  # drusen, laser scars; but not retinitis or a fundus
 
 
 def version() -> int:
     """Returns the composer's version, from offline.yaml; it is a part of each request's key."""
-    return _bank()["version"]
+    return bank()["version"]
 
 
-def compose(case: Case, track: str, style: str | None, seed: int) -> str:
-    """Returns a conversation about a case in the format that prompts ask for; equal seeds give equal conversations."""
-    composer = _Composer(case, random.Random(f"{seed}:{track}:{style}:{case.id}"))
+def compose(sheet: FactSheet, track: str, style: str | None, seed: int) -> str:
+    """Returns a conversation about the facts of a sheet, with slots and marks, in the format that prompts ask for; equal seeds
+    give equal conversations."""
+    composer = _Composer(sheet, random.Random(f"{seed}:{track}:{style}:{sheet.case.id}"))
     turns = composer.conversation() if track == "instruction" else composer.single(style)
     return "\n".join(f"User: {question}\nAssistant: {answer}" for question, answer in turns)
 
 
-class _Topic(NamedTuple):
-    """The subject of one turn: the bank of its question and the sentences of its answer."""
-
-    question: str
-    answer: tuple[str, ...]
-
-
 class _Composer:
-    """The composer of one conversation. Each topic's sentences are composed once, so that a fact is stated once."""
+    """The composer of one conversation; a fact is stated once."""
 
-    def __init__(self, case: Case, rng: random.Random):
-        self.case, self.rng, self.bank = case, rng, _bank()
-        self.phrases = Phrases(rng)
-        self.vessels = offline_phrases.Vessels(case.about("vascular"), self.bank["vascular"], self.phrases)
+    def __init__(self, sheet: FactSheet, rng: random.Random):
+        self.sheet, self.rng, self.phrases = sheet, rng, Phrases(rng)
+        self.lines: dict[str, list[Line]] = {}
+        for line in sheet.lines:
+            self.lines.setdefault(line.id[0], []).append(line)
+        self.explained = list(sheet.explained)
+        self.overview = 0  # so many turns tell which lesions there are
+        self.framed = False  # whether it was said what the numbers of a box are
+        self.limited = [line for line in self.about("d") if line.facts and line.facts[0].name == LIMITED]
+        self.poor = any(_is_rejected(line.facts[0]) for line in self.about("q"))
+
+    def about(self, letter: str) -> list[Line]:
+        """The lines of an aspect."""
+        return self.lines.get(letter, [])
+
+    def tell(self, name: str, *lines: Line, **slots: str) -> str:
+        """A sentence that rests on lines: those of which it shows no value are its mark."""
+        text = self.phrases.say(name, **slots)
+        marks = [line.id for line in lines if f"{{{line.id}" not in text]
+        return f"{text[:-1]} [{', '.join(marks)}]{text[-1]}" if marks else text
+
+    # --- a conversation, and single turns ---------------------------------------------------------------------------------
 
     def conversation(self) -> list[tuple[str, str]]:
-        """Returns three to six turns: one for each aspect that has facts, related ones combined where there are more."""
-        topics = {name: topic for name in ("image", *_ORDERS[0]) if (topic := self._topic(name))}
-        ordered = [topics[name] for name in ("image", *self.rng.choice(_ORDERS)) if name in topics]
-        while len(ordered) > _MOST:
-            ordered = self._merged(ordered)
-        while len(ordered) < _LEAST:
-            ordered = self._split(ordered)
-        return [(self._question(topic.question), " ".join(topic.answer)) for topic in ordered]
+        """Returns three to six turns: all aspects that have facts, with some of their measurements and boxes."""
+        sections = {
+            "i": self._image(),
+            "q": self._quality(),
+            "d": self._disease(),
+            "l": self._lesions(),
+            "v": offline_measurements.topics(self.about("v"), self.phrases),
+            "p": self._patient(),
+            "n": self._notes(),
+        }
+        most = self.rng.choice((4, 5, 5, 6, 6))
+        while sum(map(len, sections.values())) > most and self._reduced(sections):
+            pass
+        if sum(map(len, sections.values())) < _LEAST:
+            self._extended(sections)
+        order = [topic for letter in self.rng.choice(_ORDERS) for topic in sections[letter]]
+        while len(order) > _MOST:
+            order[-2:] = [_both(*order[-2:])]
+        return [self._turn(topic, first=not i) for i, topic in enumerate(map(self._with_explanation, order))]
+
+    def _with_explanation(self, topic: Topic) -> Topic:
+        """The topic, and after it the explanation of a term that its answer is the first to name."""
+        answer = re.sub(r"\{(\S+?)\}", lambda name: self.sheet.slots[name[1]][1].text, " ".join(topic.answer))
+        named = {entry.says for entry in glossary.named([answer])} if self.explained else ()
+        for line in self.explained:
+            if line.text in named and len(f"{answer} {line.text}".split()) <= _WORDS:
+                self.explained.remove(line)
+                return topic._replace(answer=(*topic.answer, re.sub(r"\.(?= |$)", f" [{line.id}].", line.text)))
+        return topic
+
+    def _reduced(self, sections: dict[str, list[Topic]]) -> bool:
+        """Leaves out a topic, or makes one of two. False: what is left is told in turns of its own."""
+        for letter in "vl":
+            if len(sections[letter]) > (2 if letter == "v" else self.overview):
+                sections[letter].pop()
+                return True
+        if sections["i"] and sections["q"]:
+            sections["i"], sections["q"] = [_both(sections["i"][0], sections["q"][0])], []
+        elif len(sections["v"]) > 1:
+            sections["v"].pop()
+        elif len(sections["p"]) > 1:
+            sections["p"] = [_both(*sections["p"][:2])]
+        elif sections["p"] and sections["n"]:
+            sections["p"], sections["n"] = [_both(sections["p"][0], sections["n"][0])], []
+        else:
+            return False
+        return True
+
+    def _extended(self, sections: dict[str, list[Topic]]) -> None:
+        """Adds turns where little is known: the eye in its own, then what nothing is known of."""
+        modality, eye = self._modality(), self._eye()
+        if modality and eye:
+            others = [text for topic in sections["i"] for text in topic.answer[1:]]
+            kind = self.tell("image", modality, **_picture(modality))
+            sections["i"] = [
+                Topic((("image", ""),), (kind,)),
+                Topic((("eye", ""),), (self.tell("eye", eye, eye=eye.facts[0].words), *others)),
+            ]
+        silent = [("v", "no_vascular", "vessels"), ("p", "no_patient", "person")]
+        for letter, answer, question in silent[::-1] if not self.about("n") else silent:
+            if sum(map(len, sections.values())) < _LEAST and not sections[letter]:
+                sections[letter] = [Topic(((question, ""),), (self.phrases.say(answer),))]
+
+    def _turn(self, topic: Topic, first: bool) -> tuple[str, str]:
+        name, word = self.rng.choice(topic.questions)
+        answer = " ".join(topic.answer)
+        if word:
+            answer = f"{word}, {lowered(answer)}" if self.rng.random() < 0.6 else f"{word}. {answer}"
+        return self.phrases.ask(name, first, **topic.named), answer
 
     def single(self, style: str | None) -> list[tuple[str, str]]:
-        """Returns one turn: a caption states every fact, a consultation the most important in at most 50 words."""
+        """Returns one turn: a caption tells every line, a consultation the most important in at most 50 words."""
         sentences = self._consult() if style == "consult" else self._caption()
-        return [(self._question(style or "caption"), " ".join(sentences))]
-
-    def _question(self, name: str) -> str:
-        return self.phrases.say(self.bank["questions"][name])
-
-    # --- the topics, one method each, which returns their sentences ---------------------------------------------------
-
-    def _topic(self, name: str) -> _Topic | None:
-        sentences = getattr(self, f"_{name}")()
-        unknown = name == "disease" and not self.case.about("disease")
-        return _Topic("unknown" if unknown else name, tuple(sentences)) if sentences else None
-
-    def _facts(self, aspect: str, name: str) -> list[Fact]:
-        return [f for f in self.case.about(aspect) if f.name == name]
-
-    def _image(self) -> list[str]:
-        facts = {f.name: f for f in self.case.about("image")}
-        eye, modality = facts.pop("eye", None), facts.pop("modality", None)
-        rest = [sentence(f.text) for f in facts.values()]
-        if modality is None:
-            return ([self.phrases.say(self.bank["eye"], eye=eye.words)] if eye else []) + rest
-        slots = {"modality": _noun(modality)} | ({"eye": eye.words} if eye else {})
-        return [self.phrases.say(self.bank["image_eye" if eye else "image"], **slots), *rest]
-
-    def _quality(self) -> list[str]:
-        return [self._one_quality(fact) for fact in self.case.about("quality")]
-
-    def _one_quality(self, fact: Fact) -> str:
-        bank = self.bank["quality"]
-        if fact.unit == AUTOMORPH:
-            return self.phrases.say(bank["AutoMorph"][fact.value])
-        if fact.name in ("quality", "ungradable") and fact.unit:
-            return self.phrases.say(bank["graded" if fact.name == "quality" else "ungradable"], by=fact.unit, words=fact.words)
-        if fact.name == "remark" and fact.text.startswith("the annotators noted"):
-            return self.phrases.say(bank["remark"], words=fact.words)
-        if fact.text == fact.words:
-            return self.phrases.say(bank["recorded"], words=fact.words)
-        return sentence(fact.text)
-
-    def _disease(self) -> list[str]:
-        facts = self.case.about("disease")
-        if not facts:
-            # readers expect a sentence about disease: it says that nothing is known, unless graders could not judge the
-            # picture, or lesions are marked
-            rejected = any(f.unit == AUTOMORPH and f.value == REJECTED for f in self.case.about("quality"))
-            silent = rejected or self._facts("quality", "ungradable") or any(f.value for f in self.case.about("lesion"))
-            return [] if silent else [self.phrases.say(self.bank["disease"]["unknown"])]
-        return [*self._labels(facts), *(self._grade(f) for f in facts if f.unit in scales()), *self._limited()]
-
-    def _limited(self) -> list[str]:
-        return [self.phrases.say(self.bank["disease"]["limited"])] if self._facts("disease", LIMITED) else []
-
-    def _labels(self, facts: tuple[Fact, ...]) -> list[str]:
-        bank, sentences = self.bank["disease"], []
-        for fact in facts:
-            if fact.name in ("normal", "absent"):
-                negated = fact.words.startswith("no ")
-                sentences.append(self.phrases.say(bank["normal_no" if negated else "normal"], words=articled(fact.words)))
-            elif not fact.unit and fact.text == fact.words:
-                sentences.append(self.phrases.say(bank["recorded"], words=fact.words.rstrip(".")))
-            elif not fact.unit and fact.source.row is None:  # a statement of the page
-                sentences.append(self.phrases.say(bank["shows"], words=fact.words))
-        for one, many, chosen in (
-            ("diagnosis", "diagnoses", [f for f in facts if f.name == "diagnosis"]),
-            ("flag", "flags", [f for f in facts if f.text.startswith("the image is labelled with")]),
-        ):
-            if chosen:
-                sentences.append(
-                    self.phrases.say(bank[one if len(chosen) == 1 else many], words=joined([f.words for f in chosen]))
-                )
-        return sentences
-
-    def _grade(self, fact: Fact, short: bool = False) -> str:
-        scale = scales()[fact.unit]
-        bank = self.bank["short" if short else "disease"][scale["form"]]
-        return self.phrases.say(
-            bank, words=fact.words, of=scale["of"], value=fact.value, title=scale["title"], top=max(scale["levels"])
-        )
-
-    def _lesion(self) -> list[str]:
-        facts = self.case.about("lesion")
-        counts = [f for f in facts if is_count(f)]
-        sentences = [text for count in counts for text in self._lesion_type(count)]
-        marks = [f for f in facts if f.name.endswith("_box") and not any(c.name == f.name[:-4] for c in counts)]
-        for fact in marks:
-            sentences.append(self.phrases.say(self.bank["lesion"]["landmark"], words=fact.words, list=box_text(fact.value)))
-        boxes = any(f.name.endswith("_box") for f in facts)
-        return [*sentences, self.phrases.say(self.bank["lesion"]["frame"])] if boxes else sentences
-
-    def _lesion_type(self, count: Fact) -> list[str]:
-        """A sentence with the number of lesions and their boxes, then their places, then lesions without a box."""
-        bank = self.bank["lesion"]
-        if not count.value:
-            return [self.phrases.say(bank["none"], many=count.unit)]
-        of = {ending: self._facts("lesion", f"{count.name}{ending}") for ending in ENDINGS}
-        list_, clustered = [box_text(f.value) for f in of["_box"]], bool(of["_clusters"])
-        things = {"count": len(list_), "things": " clusters" if clustered else "", "list": joined(list_) if list_ else ""}
-        where = self._raw(bank["largest" if of["_rest"] else "clusters" if clustered else "all"], **things) if list_ else ""
-        counted = f"{count.value} {count.words if count.value == 1 else count.unit}"
-        share = re.search(r"[\d.]+ %", of["_area"][0].text)[0] if of["_area"] else ""
-        first = self.phrases.say(bank["one" if count.value == 1 else "some"], counted=counted, area=share, boxes=where)
-        parts = (("_clusters",), ("_place",), ("_fovea", "_disc"), ("_rest", "_rest_share"), ("_rest_place",))
-        texts = [[f.text for ending in part for f in of[ending]] for part in parts]
-        return [first, *(sentence(joined(part)) for part in texts if part)]
-
-    def _raw(self, templates: list[str], **slots: object) -> str:
-        text = self.phrases.say(templates, **slots)  # a piece inside a sentence
-        return f" {text}" if text[0].isalpha() else text
-
-    def _disc(self) -> list[str]:
-        return self.vessels.disc()
-
-    def _vascular(self) -> list[str]:
-        return self.vessels.vessels(self.rng.choice((2, 3, 3)))
-
-    def _patient(self) -> list[str]:
-        facts = {f.name: f for f in self.case.about("patient")}
-        age, sex = facts.pop("age", None), facts.pop("sex", None)
-        name = "_".join(word for word, fact in (("age", age), ("sex", sex)) if fact)
-        slots = {"age": age.words if age else "", "sex": sex.words if sex else ""}
-        sentences = [self.phrases.say(self.bank["patient"][name], **slots)] if name else []
-        labels = [f for f in facts.values() if f.scope == "patient" and f.words]
-        other = [sentence(f.text) for f in facts.values() if f not in labels]
-        if labels:
-            sentences.append(self.phrases.say(self.bank["patient"]["labels"], list=joined([f.words for f in labels])))
-        return sentences + other
-
-    def _notes(self) -> list[str]:
-        return [self.phrases.say(self.bank["notes"], words=f.words.rstrip(".")) for f in self.case.about("notes")]
-
-    # --- too many or too few turns, and single turns ---------------------------------------------------------------
-
-    def _merged(self, topics: list[_Topic]) -> list[_Topic]:
-        """Combines two topics: two related ones, else the last two."""
-        for first, second in (("image", "quality"), ("disc", "vascular"), ("patient", "notes")):
-            names = [topic.question for topic in topics]
-            if first in names and second in names:
-                one, other = topics[names.index(first)], topics[names.index(second)]
-                both = _Topic(one.question, (*one.answer, *other.answer))
-                return [both if topic is one else topic for topic in topics if topic is not other]
-        last = _Topic(topics[-2].question, (*topics[-2].answer, *topics[-1].answer))
-        return [*topics[:-2], last]
-
-    def _split(self, topics: list[_Topic]) -> list[_Topic]:
-        """Adds a topic: the eye in its own turn, else the later sentences of an answer, else an aspect without facts."""
-        asked, image = [topic.question for topic in topics], topics[0] if topics else None
-        modality = self._facts("image", "modality")
-        if "image" in asked and "eye" not in asked and self._facts("image", "eye") and modality:
-            eye = _Topic("eye", (self.phrases.say(self.bank["eye"], eye=self.case.eye), *image.answer[1:]))
-            kind = self.phrases.say(self.bank["image"], modality=_noun(modality[0]))
-            return [_Topic("image", (kind,)), eye, *topics[1:]]
-        for i, (question, answer) in enumerate(topics):
-            if len(answer) > 1:
-                return [*topics[:i], _Topic(question, answer[:1]), _Topic("notes", answer[1:]), *topics[i + 1 :]]
-        # notes may say something of the person: that nothing is known of them would be wrong then
-        silent = ("lesion", "vascular") if self.case.about("notes") else ("patient", "lesion", "vascular")
-        missing = next(name for name in silent if name not in asked or name == "vascular")
-        return [*topics, _Topic(missing, (self.phrases.say(self.bank["nothing"][missing]),))]
+        return [(self.phrases.ask(style or "caption", first=True), " ".join(sentences))]
 
     def _caption(self) -> list[str]:
-        order = ("image", "quality", "disease", "lesion", "patient", "notes")
-        known = [name for name in order if self.case.about(name)]
-        sentences = [text for name in known for text in getattr(self, f"_{name}")()]
-        return sentences or [self.phrases.say(self.bank["disease"]["unknown"])]
+        lead, disease = self._lead(), self._told(self._disease(short=self.rng.random() < 0.5))
+        counted, details = self._counted(self._counts()), [t for c in self._counts() for t in self._detail(c, 2)]
+        landmarks = self._told(self._landmarks())
+        rest = self._told([*self._patient(), *self._notes()])
+        always = [*lead, *disease, *counted, *rest]
+        chosen = [*self._fitting(always, details + landmarks)]
+        if self.rng.random() < 0.3:  # the person first
+            return [*rest, *(text for text in chosen if text not in rest)]
+        return [text for text in chosen if text not in rest] + rest
+
+    def _lead(self) -> list[str]:
+        """The picture and its quality."""
+        modality, eye, levels = self._modality(), self._eye(), self.about("q")
+        one = len(levels) == 1 and levels[0].facts[0].words in ("good", "usable")
+        if not (modality and one and len(self.about("i")) == 1 + bool(eye)) or self.rng.random() < 0.3:
+            return self._told([*self._image(), *self._quality()])
+        side = f" of the {eye.facts[0].words} eye" if eye else ""
+        lines = (modality, *([eye] if eye else []), *levels)
+        return [self.tell("lead", *lines, side=side, words=levels[0].facts[0].words, **_picture(modality))]
+
+    def _fitting(self, always: list[str], more: list[str]) -> list[str]:
+        """All of the first sentences, and of the others those for which there is room."""
+        room = _WORDS - sum(map(self._size, always))
+        for text in more:
+            room -= self._size(text)
+            if room < 0:
+                break
+            always.append(text)
+        return always
+
+    def _size(self, text: str) -> int:
+        """The words of a sentence once its slots are filled."""
+        slots = (self.sheet.slots[name][1] for name in re.findall(r"\{(\S+?)\}", text))
+        return len(re.sub(r" \[[^]]*\]", "", text).split()) + sum(slot.text.count(" ") for slot in slots)
+
+    @staticmethod
+    def _told(topics: Iterable[Topic]) -> list[str]:
+        return [text for topic in topics for text in topic.answer]
 
     def _consult(self) -> list[str]:
         """Whole sentences; where not all fit, the least important are left out. The kind of image comes first."""
-        facts = self.case.about("disease")
-        grades = [f for f in facts if f.unit in scales()]
-        first = self._labels(facts) if facts else self._disease()
-        image = self._image()
-        candidates = [*first, *(self._grade(f, short=True) for f in grades), *self._limited(), *self._counted()]
+        image = self._told(self._image())
+        disease = self._told(self._disease(short=True))
+        counted = self._counted(self._counts())
         sentences: list[str] = []
-        for text in [*candidates, *self._quality(), *image, *self._notes()]:
-            if len(" ".join([*sentences, text]).split()) <= CONSULT_WORDS:
+        room = CONSULT_WORDS
+        for text in [*disease, *counted, *self._told(self._quality()), *image, *self._told(self._notes())]:
+            if self._size(text) <= room:
                 sentences.append(text)
-        sentences.sort(key=lambda text: text not in image)
-        return sentences or [self.phrases.say(self.bank["disease"]["unknown"])]
+                room -= self._size(text)
+        return sorted(sentences, key=lambda text: text not in image)
 
-    def _counted(self) -> list[str]:
-        counts = [f for f in self.case.about("lesion") if is_count(f)]
-        words = [f"{f.value or 'no'} {f.words if f.value == 1 else f.unit}" for f in counts]
-        return [self.phrases.say(self.bank["short"]["some"], list=joined(words))] if words else []
+    # --- the picture ------------------------------------------------------------------------------------------------------
+
+    def _modality(self) -> Line | None:
+        return next((line for line in self.about("i") if line.facts[0].name == "modality"), None)
+
+    def _eye(self) -> Line | None:
+        return next((line for line in self.about("i") if line.facts[0].name == "eye"), None)
+
+    def _image(self) -> list[Topic]:
+        modality, eye = self._modality(), self._eye()
+        others = [_sentence(line) for line in self.about("i") if line not in (modality, eye)]
+        if modality and eye:
+            text = self.tell("image_eye", modality, eye, eye=eye.facts[0].words, **_picture(modality))
+            return [Topic((("image", ""), ("image_eye", "")), (text, *others))]
+        if modality:
+            return [Topic((("image", ""),), (self.tell("image", modality, **_picture(modality)), *others))]
+        if eye:
+            return [Topic((("eye", ""),), (self.tell("eye", eye, eye=eye.facts[0].words), *others))]
+        return [Topic((("image", ""),), tuple(others))] if others else []
+
+    def _quality(self) -> list[Topic]:
+        lines = self.about("q")
+        noted = [line for line in lines if line.facts[0].name == "remark"]
+        if any("quality" in line.facts[0].words for line in noted):  # a person's word counts more than a program's
+            lines = [line for line in lines if line.facts[0].unit != AUTOMORPH]
+        sentences, questions = [], [("quality", "")]
+        for line in lines:
+            if line not in noted:
+                text, more = self._level(line)
+                sentences.append(text)
+                questions += more
+        sentences += [self.tell("quality_noted", line, words=line.facts[0].words) for line in noted]
+        return [Topic(tuple(questions), tuple(sentences))] if sentences else []
+
+    def _level(self, line: Line) -> tuple[str, list[tuple[str, str]]]:
+        """A sentence on the quality, and the questions that it answers by yes or no."""
+        fact = line.facts[0]
+        if line.slots:
+            return self.tell("quality_recorded", line, value=_slot(line)), []
+        if _is_rejected(fact):
+            if self.limited:
+                return self.tell("quality_limited", line, *self.limited), [("quality_good", "No")]
+            return self.tell("quality_poor", line), [("quality_good", "No"), ("quality_enough", "No")]
+        enough = [("quality_enough", "Yes")] if fact.words in ("good", "usable", "gradable") else []
+        if fact.words == "good" and self.rng.random() < 0.6:
+            return self.tell("quality_good", line), [("quality_good", "Yes"), *enough]
+        good = [("quality_good", "Yes")] if fact.words == "good" else []
+        return self.tell("quality", line, words=fact.words), [*good, *enough]
+
+    # --- disease ----------------------------------------------------------------------------------------------------------
+
+    def _disease(self, short: bool = False) -> list[Topic]:
+        lines = [line for line in self.about("d") if line not in self.limited]
+        scope = [line for line in lines if line.text.startswith("only ")]
+        lines = [line for line in lines if line not in scope and line.facts]
+        lines.sort(key=lambda line: denies(line.facts[0]))
+        if not lines:
+            text = self.tell("unknown_poor" if self.poor and not short else "unknown", *self.about("d"))
+            return [Topic((("unknown", ""), ("unknown_no", "No")), (text,))]
+        grades = [line for line in lines if line.facts[0].unit in scales()]
+        told = [*self._labels([line for line in lines if line not in grades]), *self._grades(grades, short)]
+        after = []
+        if scope and (short or denies(lines[0].facts[0]) or self.rng.random() < 0.6):
+            of = scope[0].text.removeprefix("only ").partition(" judged;")[0].replace("risk of", "the risk of")
+            after.append(self.tell("scope", *scope, of=of))
+        if self.limited and not self.poor:
+            after.append(self.tell("limited", *self.limited))
+        questions = (("disease", ""), *self._yes_no([line.facts[0] for line in lines]))
+        if len(told) == 2 and len(grades) == 2 and not short and self.rng.random() < 0.5:
+            more = Topic((("disease_more", ""),), (told[1],))
+            return [Topic(questions, (told[0], *after)), more]
+        return [Topic(questions, (*told, *after))]
+
+    def _yes_no(self, facts: list[Fact]) -> list[tuple[str, str]]:
+        denied = [denies(fact) for fact in facts]
+        free = any(fact.text == fact.words for fact in facts)
+        if free:
+            return []
+        if not all(denied):
+            disease = any(not denies(fact) and fact.words not in bank()["no_disease"] for fact in facts)
+            return [("disease_any" if disease else "unusual_any", "Yes"), ("unusual_any", "Yes"), ("disease_normal", "No")]
+        normal = all(fact.name == "normal" for fact in facts)
+        denying = [("disease_any", "No"), ("unusual_any", "No")]
+        return [*denying, ("disease_normal", "Yes")] if normal else denying
+
+    def _labels(self, lines: list[Line]) -> Iterator[str]:
+        named = []
+        for line in lines:
+            fact = line.facts[0]
+            if line.slots:
+                yield self.tell("disease_recorded", line, value=_slot(line))
+            elif fact.name in ("normal", "absent"):
+                yield self.tell("normal_no" if fact.words.startswith("no ") else "normal", line, words=finding(fact.words))
+            else:
+                named.append(line)
+        if named:
+            words = joined([finding(line.facts[0].words) for line in named])
+            many = "plural" if _PLURAL.search(words) else "diagnosis"
+            yield self.tell(many if len(named) == 1 else "diagnoses", *named, words=words)
+
+    def _grades(self, lines: list[Line], short: bool) -> Iterator[str]:
+        room = _VALUES
+        for i, line in enumerate(lines):
+            scale, parts = (
+                scales()[line.facts[0].unit],
+                {slot.name.partition(".")[2]: f"{{{slot.name}}}" for slot in line.slots},
+            )
+            full, least = _GRADE_VALUES[scale["form"]]
+            others = sum(_GRADE_VALUES[scales()[other.facts[0].unit]["form"]][1] for other in lines[i + 1 :])
+            in_full = not short and full + others <= room and self.rng.random() < 0.7
+            room -= full if in_full else least
+            name = f"{scale['form']}_no" if scale["form"] == "noun" and denies(line.facts[0]) else scale["form"]
+            name = name if in_full or scale["form"] == "presence" else f"{name}_short"
+            yield self.tell(name, line, words=line.facts[0].words, of=scale["of"], **parts)
+
+    # --- lesions ----------------------------------------------------------------------------------------------------------
+
+    def _counts(self) -> list[Line]:
+        return [line for line in self.about("l") if is_count(line.facts[0])]
+
+    def _lesions(self) -> list[Topic]:
+        """An overview, a turn for the types that it has no room for, and turns on places and boxes."""
+        lines = self._counts()
+        found, absent = [line for line in lines if line.slots], [line for line in lines if not line.slots]
+        topics = []
+        if lines:
+            word = "Yes" if found else "No"
+            answer = (*self._counted([*found[:_VALUES], *absent]),)
+            topics.append(Topic((("lesion", ""), ("lesion_any", word)), answer))
+        self.overview = len(topics) + bool(found[_VALUES:])
+        if found[_VALUES:]:
+            topics.append(Topic((("lesion_rest", "Yes"),), (*self._counted(found[_VALUES:]),)))
+        details = self._landmarks() if len(found) != 1 else []
+        for line in found:
+            count = line.facts[0]
+            many = count.value != 1
+            if sentences := list(self._detail(line, _VALUES)):
+                name = "lesion_more" if many else "lesion_one"
+                details.append(Topic(((name, ""),), tuple(sentences), {"many": count.unit, "one": count.words}))
+        self.rng.shuffle(details)
+        return [*topics, *details[:2]]
+
+    def _counted(self, lines: Sequence[Line]) -> list[str]:
+        """Sentences with the numbers of lesions."""
+        found, absent = [line for line in lines if line.slots], [line for line in lines if not line.slots]
+        sentences = []
+        if found:
+            facts = [line.facts[0] for line in found]
+            words = [
+                f"{{{line.slots[0].name}}} {f.words if f.value == 1 else f.unit}" for line, f in zip(found, facts, strict=True)
+            ]
+            single = facts[0].value == 1
+            sentences.append(self.tell("lesion_single" if single else "lesion_some", *found, list=joined(words)))
+        if absent:
+            words = joined([f"no {line.facts[0].unit}" for line in absent])
+            sentences.append(self.tell("lesion_none", *absent, list=words))
+        return sentences
+
+    def _detail(self, line: Line, values: int) -> Iterator[str]:
+        """Sentences on where the lesions of a type lie, with at most so many values."""
+        count, slots = line.facts[0], {slot.name.partition(".")[2]: slot for slot in line.slots}
+        one, many = count.words, count.unit
+        if not line.slots:
+            return
+        if places := [fact for fact in line.facts if fact.name.endswith("_place")]:
+            kind, place = _placed(places, count.value)
+            yield self.tell(kind, line, one=one, many=many, place=place)
+        single = "_one" if count.value == 1 else ""
+        if "share" in slots:
+            values -= 1
+            yield self.tell(f"share{single}", line, share=_ref(slots["share"]))
+        for part, landmark in (("fovea", "the fovea"), ("disc", "the centre of the optic disc")):
+            if part in slots and values > 1:
+                values -= 1
+                yield self.tell(f"near{single}", line, distance=_ref(slots[part]), landmark=landmark)
+        boxes = [slot for part, slot in slots.items() if part.startswith("box")][: min(values, 2)]
+        if boxes:
+            name = "box_one" if single else "box" if len(boxes) == 1 else "boxes"
+            yield self.tell(name, line, boxes=joined([_ref(slot) for slot in boxes]) + self._frame())
+
+    def _frame(self) -> str:
+        if self.framed:
+            return ""
+        self.framed = True
+        return " " + self.phrases.say("frame")
+
+    def _landmarks(self) -> list[Topic]:
+        return [
+            Topic(
+                (("landmark", ""),),
+                (self.tell("landmark", line, words=line.facts[0].words, boxes=_slot(line) + self._frame()),),
+                {"words": line.facts[0].words},
+            )
+            for line in self.about("l")
+            if not is_count(line.facts[0])
+        ]
+
+    # --- the person, and notes --------------------------------------------------------------------------------------------
+
+    def _patient(self) -> list[Topic]:
+        by_name = {line.facts[0].name: line for line in self.about("p")}
+        age, sex = by_name.pop("age", None), by_name.pop("sex", None)
+        topics = []
+        if age or sex:
+            slots = {"age": _slot(age) if age else "", "sex": sex.facts[0].words if sex else ""}
+            name = "_".join(word for word, line in (("age", age), ("sex", sex)) if line)
+            text = self.tell(name, *(line for line in (age, sex) if line), **slots)
+            topics.append(Topic((("person", ""), ("person_any", "Yes")), (text,)))
+        labels = [line for line in by_name.values() if not line.slots]
+        if labels:
+            words = [line.facts[0].words for line in labels]
+            normal = words == ["normal"]
+            text = self.tell("record_normal" if normal else "record", *labels, list=joined(words))
+            topics.append(Topic((("record", ""),), (text,)))
+        other = [self.tell("notes", line, value=_slot(line)) for line in by_name.values() if line.slots]
+        if other:
+            topics.append(Topic((("person", ""),), (*self._fitting([], other),)))
+        return topics
+
+    def _notes(self) -> list[Topic]:
+        told = self._fitting([], [self.tell("notes", line, value=_slot(line)) for line in self.about("n")])[:_VALUES]
+        return [Topic((("notes", ""), ("notes_yes", "Yes")), tuple(told))] if told else []
 
 
-def _noun(modality: Fact) -> str:
-    """The kind of image for use within a sentence: with an article, and a small first letter unless it is an abbreviation."""
-    words = modality.words
-    return articled(words[:1].lower() + words[1:] if words[1:2].islower() else words)
+def _both(one: Topic, other: Topic) -> Topic:
+    """Two topics as one, which is asked for as the first is."""
+    return one._replace(answer=(*one.answer, *other.answer))
+
+
+def _ref(slot: Slot) -> str:
+    return f"{{{slot.name}}}"
+
+
+def _slot(line: Line) -> str:
+    return _ref(line.slots[0])
+
+
+def _sentence(line: Line) -> str:
+    """A line of the picture as a sentence of its own."""
+    text = line.facts[0].text.rstrip(".")
+    return f"{text[:1].upper()}{text[1:]} [{line.id}]."
+
+
+def _is_rejected(fact: Fact) -> bool:
+    return fact.name == "ungradable" or (fact.unit == AUTOMORPH and fact.value == REJECTED)
+
+
+def _picture(modality: Line) -> dict[str, str]:
+    """The kind of picture with its article, and what follows it, without numbers: they are no slots."""
+    words = modality.facts[0].words
+    words = words[:1].lower() + words[1:] if words[1:2].islower() else words
+    head, *rest = re.split(r"(?=, |(?<!,) with )", words)
+    return {"a": articled(head), "rest": "".join(part for part in rest if not re.search(r"\d", part)) if rest else ""}
+
+
+def _placed(places: list[Fact], count: int) -> tuple[str, str]:
+    """The phrase for the places of the lesions of a type, and the place in words."""
+    first = places[0]
+    if count == 1 or first.value == count:
+        return ("place_one" if count == 1 else "place_all"), first.words
+    if first.value * 2 > count:
+        return "place_most", first.words
+    named = [re.fullmatch(r"(.*) (quadrant|quarter) (.*)", fact.words) for fact in places]
+    _, kind, frame = named[0].groups()
+    if len(places) == 4:
+        return "place_every", f"{kind} {frame}"
+    return "place_some", f"{joined([name[1] for name in named])} {kind}s {frame}"

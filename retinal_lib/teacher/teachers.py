@@ -130,7 +130,7 @@ class OfflineTeacher(Teacher):
 
     async def ask(self, request: Request) -> tuple[str, str]:
         """Returns the composed reply and an empty id."""
-        return offline.compose(request.case, request.track, request.style, self.seed), ""
+        return offline.compose(request.sheet, request.track, request.style, self.seed), ""
 
     def read(self, raw: str) -> ParsedReply:
         """Returns the reply unchanged."""
