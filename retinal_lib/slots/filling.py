@@ -78,6 +78,7 @@ class _Filler:
         self.problems: list[Problem] = []
 
     def add(self, text: str) -> None:
+        """Adds words of the answer."""
         if self.parts and self.parts[-1][-1:] in " \n" and text[:1] == " ":
             text = text[1:]
         if text:
@@ -134,10 +135,12 @@ class _Filler:
         self.add_value(text)
 
     def add_value(self, text: str) -> None:
+        """Adds the text of a slot."""
         self.parts.append(text)
         self.size += len(text)
 
     def filled(self) -> Filled:
+        """Returns what was filled."""
         return Filled("".join(self.parts).rstrip(), tuple(self.anchors), tuple(self.problems))
 
 

@@ -135,7 +135,10 @@ def _words(text: ParsedText, within: range, dimension: str, concerned: Sequence[
 
 def _of_shape(words: list[str], k: int) -> bool:
     """Whether the word at token k is of the disc's shape: taller than it is wide, wider than high."""
-    return words[k].endswith("er") or words[max(0, k - 3) : k] in (["than", "it", "is"],) or words[k - 1 : k] == ["than"]
+    before = words[max(0, k - 3) : k]
+    return (
+        words[k].endswith("er") or before == ["than", "it", "is"] or (before[-1:] == ["than"] and not words[k].endswith("ly"))
+    )
 
 
 @cache

@@ -92,6 +92,7 @@ class _Maker:
         self.words_for_numbers = rng.random() < 0.3
 
     def lines(self) -> Iterator[Line]:
+        """Yields the lines of facts, in the order of a description."""
         for aspect, facts in ((aspect, self.case.about(aspect)) for aspect in ASPECTS):
             if aspect == "lesion":
                 yield from self._lesions(facts)
@@ -194,7 +195,7 @@ class _Maker:
 
     def _style(self, fact: Fact) -> dict:
         """How values of this measure are rounded and written on this sheet: alike, so that they can be compared."""
-        name = fact.name.rpartition("_")[2] if fact.aspect == "lesion" else measurements.feature(fact.name).measure
+        name = fact.name.rpartition("_")[2] if fact.aspect == "lesion" else _measure(fact.name)
         if name not in self.styles:
             self.styles[name] = {**self.rng.choice(SPEC["rounding"]), "percent": self.rng.random() < 0.5}
         return self.styles[name]
@@ -281,6 +282,12 @@ def _measurement(name: str) -> str:
     words = measurements.feature(name).words.replace(" over the whole image", ", whole image")
     words = words.replace("vessel density of the", "density of the").replace(" in zone", ", zone")
     return re.sub(r"\) by (\w+)'s formula", r", \1)", words)
+
+
+@cache
+def _measure(column: str) -> str:
+    """What a column measures, in either direction."""
+    return re.sub(r"\b(?:vertical|horizontal) ", "", measurements.feature(column).measure)
 
 
 @cache
