@@ -1153,6 +1153,12 @@ ZONES = {c for c in COLUMNS if "_zone_" in c}
         ({"Vein_Vessel_density_zone_b": 0.02}, {"Vein_Vessel_density_zone_b", "Vessel_density_zone_b"}, "a part of"),
         ({"Vessel_density_zone_b": 0.06}, {"Vessel_density_zone_b", "Vessel_density_zone_c"}, "a part of"),
         ({c: plausible(c.replace("zone_b", "zone_c")) for c in ZONES if "_zone_b" in c}, ZONES, "zone B equals zone C"),
+        (
+            {c: plausible(c.replace("zone_b", "zone_c")) for c in ZONES if "_zone_b" in c} | {"Average_width_zone_b": 47.1},
+            ZONES,
+            "zone B equals zone C",
+        ),  # in all cells but one
+        ({c: plausible(c.replace("zone_b", "zone_c")) for c in ZONES if "Average_width_zone_b" in c}, set(), ""),
         (dict.fromkeys(ZONES, -1) | {c: 1.0 for c in ZONES if c.startswith("AVR")}, ZONES, ""),  # failed, not equal
     ],
 )  # fmt: skip
