@@ -298,5 +298,6 @@ def facts(files: MaskFiles, picture: Path, eye: str | None, crop: CropInfo | Non
             result.append(Fact("lesion", kind, 0, many, f"no {many} are marked", source, one))
     for words, mark in masks.landmarks.items():
         text = f"the {words} lies in the box {box_text(mark.at.box)}"
-        result.append(Fact("lesion", f"{mark.kind}_box", mark.at.box, "box", text, Source(str(mark.path)), words))
+        place = masks.locations(mark.size).region(mark.at.box, mark.at.centre)
+        result.append(Fact("lesion", f"{mark.kind}_box", mark.at.box, "box", text, Source(str(mark.path)), words, place=place))
     return Facts(tuple(result), tuple(dict.fromkeys(missing)))
