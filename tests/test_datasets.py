@@ -25,6 +25,7 @@ from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions import boxes
 from retinal_lib.dataset.lesions import wording as telling
+from retinal_lib.explore import mask_summary
 from retinal_lib.facts import Case
 from retinal_lib.teacher import prompt
 
@@ -437,6 +438,10 @@ def test_part_c_gives_the_fovea_of_the_same_picture_in_part_a(part_a: tuple[Path
     exudates = [fact for fact in case.facts if fact.name == "EX_box"]
     assert any("near the macula" in fact.place for fact in exudates) == (told["EX_fovea"].value <= 1)
     assert any("periphery" in fact.place for fact in case.facts)
+    image = dataset.image("IDRiD_01.jpg")
+    task = mask_summary.MaskTask("IDRiD_01.jpg", image.path, image.masks, image.eye, image.crop)
+    shown = mask_summary.summarise(task, dataset.page, 10).entry["landmarks"]["fovea"]
+    assert shown == {"centre": pytest.approx([(x - 2.5 * diameter) / 4288, y / 2848], abs=2e-4)}
     for name in set(dataset.images) - {"IDRiD_01.jpg"}:
         assert "fovea" not in dataset.describe(name).description, "no other picture has a centre"
 
