@@ -49,7 +49,8 @@ def conversation_check(text: str) -> None:
 
 def parse(text: str) -> None:
     """The reply parser, on a reply and within turns and JSON."""
-    for reply in (text, f"User: {text}\nAssistant: {text}", f'[{{"role": "user", "content": "{text}'):
+    half = text[: len(text) // 2]
+    for reply in (text, f"User: {half}\nAssistant: {half}", f'[{{"role": "user", "content": "{text}'):
         with suppress(reply_parser.Unparsable):
             reply_parser.parse(reply)
 

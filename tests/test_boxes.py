@@ -382,7 +382,12 @@ def test_masks_of_one_s_own_are_found_flat_or_nested(layout: str, tmp_path: Path
 
 def test_places_are_facts_of_the_lesions_with_their_mask_as_source(tmp_path: Path) -> None:
     case = described(tmp_path, "flat")
-    told = {f.name: f for f in case.facts if f.name.startswith("MA")}
+    told = {f.name: f for f in case.facts}
+    assert (told["OD_box"].place, told["FO_box"].place, told["EX_box"].place) == (
+        "nasal half",
+        "",
+        "near the macula, nasal half",
+    )
     assert told["MA_place"].aspect == "lesion" and Path(told["MA_place"].source.file).name == "P1_MA.png"
     assert "1 of the microaneurysms lies in the superotemporal quadrant around the fovea" in case.description
     assert "1 in the superonasal quadrant" in case.description

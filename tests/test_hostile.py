@@ -1,5 +1,6 @@
 """Broken and hostile input, made up by hypothesis from good input: what comes out is a result or one sentence, nothing runs,
-and nothing outside the given folder changes. The examples are the same on every machine."""
+nothing outside the given folder changes, and no key and no participant stands in what was made or said. The examples are the
+same on every machine."""
 
 import copy
 import csv
@@ -22,6 +23,7 @@ from fake_server import GOOD, FakeServer
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from test_participants import DATA, PERSON
 
 from retinal_lib import Job, UserError, images, load_dataset
 from retinal_lib.__main__ import main
@@ -50,6 +52,7 @@ FUZZ = settings(
     suppress_health_check=list(HealthCheck),
 )
 SLOW = settings(FUZZ, max_examples=max(3, FUZZ.max_examples // 4))
+KEY = "sk-hostile-0123456789abcdef"
 RAN = "hostile-code-ran"  # the file that code within the data would make
 RUNS = f"!!python/object/apply:os.system ['touch {RAN}']"
 DEEP, LONG_NUMBER = "[" * 100_000, "9" * 5_000
@@ -95,7 +98,7 @@ PARTS = st.one_of(
 
 @pytest.fixture(scope="module", autouse=True)
 def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in which all of this happens; nothing beside it changes, and no code of the data runs."""
+    """A folder in which all of this happens; nothing beside it changes, no code of the data runs, and no key is kept."""
     above = tmp_path_factory.mktemp("hostile")
     here = above / "here"
     here.mkdir()
@@ -105,16 +108,19 @@ def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield here
     assert [path.name for path in above.iterdir()] == ["here"]
     assert not list(above.rglob(RAN))
+    assert not [file for file in above.rglob("*") if file.is_file() and KEY.encode() in file.read_bytes()]
 
 
 def sentence(call: Callable[[], object]) -> object:
-    """What a call returns; where it is a UserError, its message: not empty, short enough to be read, and without a stack."""
+    """What a call returns; where it is a UserError, its message: not empty, short enough to be read, and without a stack.
+    Neither holds the key or a participant's name."""
     try:
-        return call()
+        said = call()
     except UserError as error:
-        text = str(error)
-        assert text and len(text) < 5_000 and "Traceback" not in text and "\x1b" not in text
-        return text
+        said = str(error)
+        assert said and len(said) < 5_000 and "Traceback" not in said and "\x1b" not in said
+    assert KEY not in str(said) and not (isinstance(said, str) and PERSON.search(said)), said
+    return said
 
 
 @st.composite
@@ -433,9 +439,10 @@ def test_environment(text: str, address: str) -> None:
             .decode(errors="replace")
         )
         patch.setenv("OPENAI_BASE_URL", address.format(text) if "{}" in address else text)
-        patch.setenv("OPENAI_API_KEY", text)
-        for read in (destination.address, destination.key):
-            sentence(read)
+        patch.setenv("OPENAI_API_KEY", KEY + text)
+        for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS"):
+            patch.setenv(name, text)
+        assert sentence(lambda: len(destination.key())) not in ("", KEY)
         to = sentence(destination.address)
         if to.startswith("http://127.0.0.1/"):
             assert destination.is_loopback(to)
@@ -471,6 +478,7 @@ REPLY = {
 }
 BODIES = st.one_of(
     altered(REPLY).map(lines_of),
+    st.sampled_from([REPLY | {"model": KEY}, {"error": {"message": f"bad {KEY}", "code": KEY}}, [KEY]]).map(lines_of),
     damaged(json.dumps(REPLY).encode()),
     st.sampled_from(NASTY).map(lambda t: lines_of(REPLY | {"choices": [{"message": {"content": t}, "finish_reason": "stop"}]})),
 )
@@ -501,10 +509,13 @@ def test_replies_of_a_server(bodies: list[bytes]) -> None:
 
     with running(FakeServer(answer)) as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_BASE_URL", server.url)
+        patch.setenv("OPENAI_API_KEY", KEY)
         for mode in ("direct", "recheck"):
             job = Job.load(dataset="RFMiD", limit=4, teacher="openai", model="m", out_dir=str(folder), mode=mode, max_failed=1)
             job.teacher.server.backoff = 0.0
-            counts = job.run().counts
+            outcome = job.run()
+            assert KEY not in str(outcome.summary) + str(outcome.problem)
+            counts = outcome.counts
             assert counts.pop("images") == sum(counts.values()) == 4
 
 
@@ -560,8 +571,8 @@ def test_result_lines(raw: bytes) -> None:
 
 @pytest.fixture(scope="module")
 def run(inside: Path) -> Path:
-    """A finished run."""
-    Job.load(dataset="RFMiD", limit=3, out_dir="run").run().require()
+    """A finished run over pictures whose names identify participants."""
+    Job.load(dataset="UK", limit=3, out_dir="run").run().require()
     return inside / "run"
 
 
@@ -586,6 +597,9 @@ def test_files_of_a_run(run: Path, name: str, data: st.DataObject) -> None:
             lambda: main(["review", str(run)]),
         ):
             sentence(use)
+        for file_made in run.iterdir():
+            if file_made.suffix in (".md", ".html", ".json") and file_made.name not in DATA.split() and file_made != file:
+                assert not PERSON.search(file_made.read_text(encoding="utf-8")), file_made
     finally:
         Path("splits.csv").unlink(missing_ok=True)
         file.write_bytes(good) if name != "reviews.jsonl" else file.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from retinal_lib import Job, UserError, load_dataset
 from retinal_lib.__main__ import main
-from retinal_lib.dataset import page, splits
+from retinal_lib.dataset import image_files, page, splits
 from retinal_lib.dataset.splits import SplitCandidate, SplitRow, assign_splits, members, read, write
 
 GOLDEN = Path(__file__).parent / "golden_exports" / "splits.csv"
@@ -114,7 +114,7 @@ def rows_of(drawn: dict[str, Path], *names: str) -> list[SplitRow]:
 
 
 def test_every_twin_is_an_image_of_its_dataset() -> None:
-    pairs = splits._shared_pictures()["pairs"]
+    pairs = image_files.shared_pictures()["pairs"]
     assert len(pairs) == len({one for one, _ in pairs}) == len({other for _, other in pairs}) == 60
     for name in sum(pairs, []):
         dataset, split, stem = name.split("/")
@@ -123,7 +123,7 @@ def test_every_twin_is_an_image_of_its_dataset() -> None:
     assert ["IDRiD_seg/test/IDRiD_58", "IDRiD/train/IDRiD_356"] in pairs
     training = [stem for one, _ in pairs for _, split, stem in [one.split("/")] if split == "train"]
     assert max(training) == "IDRiD_54", "images 55 to 81 are the test set"
-    for rule in splits._shared_pictures()["same_name"]:
+    for rule in image_files.shared_pictures()["same_name"]:
         for dataset, split in (spot.split("/") for spot in rule["splits"]):
             assert split in page.get(dataset).splits
 

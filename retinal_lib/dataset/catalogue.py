@@ -169,6 +169,9 @@ class Catalogue:
                 f"{count(len(other_files), 'file')} in the mask folders "
                 f"{are(len(other_files))} not named like masks, the first {paths.display_path(other_files[0])}"
             )
+        masks, centre_tables, notes = lesion_facts.with_centres(masks, self.tree, self.page.name, self.page.masks)
+        self.inputs |= {str(content.path): content.sha256 for content in centre_tables}
+        self.notes += notes
         return masks
 
     def _find_automorph(self, root: Path) -> dict[str, AutoMorph]:

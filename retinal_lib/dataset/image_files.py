@@ -6,9 +6,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from urllib.parse import unquote
+
+import yaml
 
 from retinal_lib import paths
 from retinal_lib.dataset.tables import IMAGE_SUFFIXES
@@ -67,6 +69,19 @@ def files(tree: list[Folder], patterns: Iterable[str]) -> list[Path]:
         if fitting:
             return fitting
     return []
+
+
+@cache
+def shared_pictures() -> dict:
+    """Returns which pictures stand in two datasets, as same_pictures.yaml has it."""
+    return yaml.safe_load(Path(__file__).with_name("same_pictures.yaml").read_text(encoding="utf-8"))
+
+
+def same_picture(name: str) -> list[str]:
+    """Returns the folded names (dataset/split/stem) of a picture: its own, and those that it has in other datasets."""
+    name = name.casefold()
+    pairs = [[one.casefold() for one in pair] for pair in shared_pictures()["pairs"]]
+    return [name, *(other for pair in pairs if name in pair for other in pair if other != name)]
 
 
 def images(folder: Folder) -> list[str]:

@@ -1,24 +1,49 @@
 """The lesion masks of one image, and the facts they give."""
 
+import math
 import re
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 
-from retinal_lib.dataset import image_files
+from retinal_lib.dataset import image_files, tables
 from retinal_lib.dataset.image_files import Folder
 from retinal_lib.dataset.lesions import boxes, locations
 from retinal_lib.dataset.lesions import masks as mask_files
 from retinal_lib.dataset.lesions.boxes import Crop, CropInfo, Landmark, Lesions
-from retinal_lib.dataset.lesions.locations import Locations
+from retinal_lib.dataset.lesions.locations import DISC, FOVEA, Locations
 from retinal_lib.dataset.lesions.wording import LesionType, box_text
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Fact, Facts, Source
 
 Size = tuple[int, int]
+_NUMBER = re.compile(r"\d+(\.\d*)?")
+
+
+class CentreTables(BaseModel, extra="forbid", frozen=True):
+    """Tables of a landmark's centre: `x` and `y` are columns in pixels of a picture of `size`, (width, height), from its upper
+    left corner. `name` is the column that names the picture as `dataset` does; a picture of another dataset has the centre
+    where same_pictures.yaml says that it is the same."""
+
+    dataset: str
+    tables: dict[str, str]  # split of that dataset -> name of the file, which may hold *
+    name: str
+    x: str
+    y: str
+    size: Size
+
+
+class Centre(NamedTuple):
+    """A landmark's centre as shares of a picture's width and height, the picture's (width, height), and the cell of x."""
+
+    x: float
+    y: float
+    size: Size
+    source: Source
 
 
 class MaskSpec(BaseModel, extra="forbid", frozen=True):
@@ -33,6 +58,7 @@ class MaskSpec(BaseModel, extra="forbid", frozen=True):
     name: str
     types: dict[str, tuple[str, str]]  # type -> (singular, plural)
     landmarks: dict[str, str] = {}
+    centres: dict[Literal["optic disc", "fovea"], CentreTables] = {}  # the disc's centre only confirms that of the fovea
     absent: Literal["none", "unknown"] = "unknown"  # what a missing mask file means where the type's folder has others
     gap: float = Field(0.00025, ge=0, lt=1)
     fill: float = Field(0.2, ge=0, le=1)
@@ -42,10 +68,12 @@ class MaskSpec(BaseModel, extra="forbid", frozen=True):
 
 @dataclass(frozen=True)
 class MaskFiles:
-    """One image's mask files by lesion type or landmark (None: the missing file means that there is no such lesion)."""
+    """One image's mask files by lesion type or landmark (None: the missing file means that there is no such lesion), and the
+    centres that tables give of landmarks, by their words."""
 
     spec: MaskSpec
     files: dict[str, Path | None]
+    centres: dict[str, Centre] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,7 +96,8 @@ class TypeMask(NamedTuple):
 @dataclass(frozen=True)
 class ImageMasks:
     """The masks of one image as read: `types` by lesion type; `landmarks` by their words; `image`, the picture's
-    (width, height); `missing`, in sentences, what could not be used."""
+    (width, height); `missing`, in sentences, what could not be used; `fovea`, its centre as shares of the masks' width and
+    height where a table gives it."""
 
     types: dict[str, TypeMask]
     landmarks: dict[str, PlacedLandmark]
@@ -76,6 +105,7 @@ class ImageMasks:
     eye: str | None
     macula_centred: bool
     missing: tuple[str, ...]
+    fovea: tuple[float, float] | None = None
 
     @property
     def size(self) -> Size:
@@ -88,6 +118,9 @@ class ImageMasks:
     def locations(self, size: Size) -> Locations:
         """Returns the frame for locations in a mask of `size`, (width, height)."""
         landmarks = {words: _scaled(mark, size) for words, mark in self.landmarks.items()}
+        if self.fovea and FOVEA not in landmarks:
+            x, y = self.fovea
+            landmarks[FOVEA] = Landmark((x, y, x, y), (x * size[0], y * size[1]), 0.0)
         return locations.of_picture(size, landmarks, self.eye, self.macula_centred)
 
 
@@ -108,7 +141,7 @@ def read(
         size = mask_files.size(picture)
     except UserError as error:
         return ImageMasks({}, {}, (1, 1), eye, False, (str(error),))
-    types, landmarks, missing = {}, {}, []
+    types, landmarks, missing, points = {}, {}, [], {}
     for kind in (*spec.types, *spec.landmarks):
         if kind not in masks.files:
             continue
@@ -120,6 +153,7 @@ def read(
                 if lost := len(whole.pixels) - len(content.pixels):
                     missing.append(f"{path}: {lost} of {len(whole.pixels)} marks lie outside AutoMorph's crop of the picture")
                 _check_shape(content, whole, size, path)
+                points = points or _points(masks, whole.size, _crop(whole.size, size, crop))
             except UserError as error:
                 missing.append(str(error))
                 continue
@@ -127,20 +161,94 @@ def read(
             types[kind] = TypeMask(path, content)
         elif content is not None and (mark := boxes.landmark(content)):
             landmarks[spec.landmarks[kind]] = PlacedLandmark(kind, path, mark, content.size)
-    return ImageMasks(types, landmarks, size, eye, spec.centred == "macula", tuple(missing))
+    fovea = points.get(FOVEA)
+    if fovea and not _confirmed(points.get(DISC), landmarks.get(DISC)):
+        disc = masks.centres[DISC].source
+        missing.append(f"the fovea's centre is not used: the disc's centre that {disc} gives lies outside the disc's mask")
+        fovea = None
+    return ImageMasks(types, landmarks, size, eye, spec.centred == "macula", tuple(missing), fovea)
+
+
+def _points(masks: MaskFiles, whole: Size, crop: Crop | None) -> dict[str, tuple[float, float]]:
+    """The centres that tables give, as shares of what is described of masks of size `whole`."""
+    points = {}
+    for words, centre in masks.centres.items():
+        if not _has_shape(whole, centre.size):
+            continue
+        x, y = centre.x * whole[0], centre.y * whole[1]
+        size = (crop.side, crop.side) if crop else whole
+        right, down = (crop.right - crop.left, crop.down - crop.top) if crop else (0, 0)
+        points[words] = ((x + right) / size[0], (y + down) / size[1])
+    return points
+
+
+def _confirmed(point: tuple[float, float] | None, disc: PlacedLandmark | None) -> bool:
+    """Whether the disc's centre by a table, where it gives one, lies in the disc's mask: the tables are of this picture."""
+    if point is None or disc is None:
+        return True
+    width, height = disc.size
+    return math.dist((point[0] * width, point[1] * height), disc.at.centre) <= disc.at.diameter / 2
 
 
 def shown(content: Lesions, image: Size, crop_info: CropInfo | None) -> Lesions:
     """Returns the lesions that a picture of size `image` shows: all, or where it is AutoMorph's crop, those inside it."""
-    crop = Crop.around(content.size, *crop_info) if crop_info and content.size != image else None
-    return crop.cut(content) if crop and image == (crop.side, crop.side) else content
+    crop = _crop(content.size, image, crop_info)
+    return crop.cut(content) if crop else content
+
+
+def _crop(whole: Size, image: Size, crop_info: CropInfo | None) -> Crop | None:
+    """The crop by which a picture of size `image` was cut out of one of size `whole`; None where it was not."""
+    crop = Crop.around(whole, *crop_info) if crop_info and whole != image else None
+    return crop if crop and image == (crop.side, crop.side) else None
 
 
 def _check_shape(content: Lesions, whole: Lesions, image: Size, path: Path) -> None:
     """UserError: the mask is not of the picture's shape."""
-    if abs(content.size[0] / content.size[1] - image[0] / image[1]) > 0.01:
+    if not _has_shape(content.size, image):
         by = " x ".join(map(str, whole.size))
         raise UserError(f"{path}: the mask is {by} pixels, the image {image[0]} x {image[1]}; they must have the same shape")
+
+
+def _has_shape(size: Size, other: Size) -> bool:
+    return abs(size[0] / size[1] - other[0] / other[1]) <= 0.01
+
+
+def with_centres(
+    masks: dict[tuple[str, str], MaskFiles], tree: list[Folder], dataset: str, spec: MaskSpec
+) -> tuple[dict[tuple[str, str], MaskFiles], list[tables.Table], list[str]]:
+    """Gives the masks of each image, by (split, folded stem), the centres of landmarks that tables hold of that picture.
+    Returns them with the tables read, and a sentence on each row that names no place in the picture. UserError: a column is
+    missing."""
+    read_tables, notes, centres = [], [], defaultdict(dict)
+    for words, listed in spec.centres.items():
+        for split, pattern in listed.tables.items():
+            for path in image_files.files(tree, [pattern]):
+                content = tables.read(path)
+                read_tables.append(content)
+                for name, centre in _centres(content, listed, notes):
+                    centres[f"{listed.dataset}/{split}/{name}".casefold()][words] = centre
+    if not centres:
+        return masks, read_tables, notes
+    result = {}
+    for (split, stem), files in masks.items():
+        names = image_files.same_picture(f"{dataset}/{split}/{stem}")
+        result[split, stem] = replace(files, centres=next((centres[n] for n in names if n in centres), {}))
+    return result, read_tables, notes
+
+
+def _centres(content: tables.Table, listed: CentreTables, notes: list[str]) -> Iterator[tuple[str, Centre]]:
+    """Each picture of a table with the centre of a landmark; what is no place goes to the notes."""
+    columns = zip(content.column(listed.name), content.column(listed.x), content.column(listed.y), strict=True)
+    for row, (name, *cells) in enumerate(columns):
+        if not name or not any(cells):
+            continue
+        shares = [float(cell) / side for cell, side in zip(cells, listed.size, strict=True) if _NUMBER.fullmatch(cell)]
+        source = content.source(row, listed.x)
+        if len(shares) == 2 and max(shares) <= 1:
+            yield tables.image_key(name), Centre(*shares, listed.size, source)
+        else:
+            by = " x ".join(map(str, listed.size))
+            notes.append(f"{source}: {', '.join(cells)} is no place in a picture of {by} pixels; it is left out")
 
 
 def index(
@@ -190,5 +298,6 @@ def facts(files: MaskFiles, picture: Path, eye: str | None, crop: CropInfo | Non
             result.append(Fact("lesion", kind, 0, many, f"no {many} are marked", source, one))
     for words, mark in masks.landmarks.items():
         text = f"the {words} lies in the box {box_text(mark.at.box)}"
-        result.append(Fact("lesion", f"{mark.kind}_box", mark.at.box, "box", text, Source(str(mark.path)), words))
+        place = masks.locations(mark.size).region(mark.at.box, mark.at.centre)
+        result.append(Fact("lesion", f"{mark.kind}_box", mark.at.box, "box", text, Source(str(mark.path)), words, place=place))
     return Facts(tuple(result), tuple(dict.fromkeys(missing)))

@@ -153,10 +153,12 @@ def _contradictions(written: np.ndarray, place: dict[str, int]) -> Broken:
         for part, whole in _parts():
             columns = [place[part], place[whole]]
             yield "part", values[:, columns[0]] > values[:, columns[1]] + SPEC["density_rounding"], columns
-    zone_b, zone_c = ([i for name, i in place.items() if name.endswith(zone)] for zone in ("_zone_b", "_zone_c"))
-    same = (written[:, zone_b] == written[:, zone_c]) | (np.isnan(written[:, zone_b]) & np.isnan(written[:, zone_c]))
-    measured = ~np.isnan(values[:, [i for i in zone_b if i not in {place[n] for n in place if n.startswith("AVR_")}]])
-    yield "zones", same.all(axis=1) & measured.any(axis=1), [*zone_b, *zone_c]
+    zone_b = [name for name in place if name.endswith("_zone_b")]
+    zone_c = [name.replace("_zone_b", "_zone_c") for name in zone_b]
+    counted = [not name.startswith("AVR_") for name in zone_b]  # calibres that failed leave a ratio of 1 behind
+    in_b, in_c = (values[:, [place[name] for name in zone]][:, counted] for zone in (zone_b, zone_c))
+    equal, measured = (in_b == in_c).sum(axis=1), (~np.isnan(in_b + in_c)).sum(axis=1)
+    yield "zones", 2 * equal > measured, [place[name] for name in (*zone_b, *zone_c)]
 
 
 def _parts() -> Iterator[tuple[str, str]]:

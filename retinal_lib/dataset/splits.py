@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-import yaml
 from scipy.cluster.hierarchy import DisjointSet
 
 from retinal_lib import paths
 from retinal_lib.dataset import page
 from retinal_lib.dataset.image import Image
+from retinal_lib.dataset.image_files import shared_pictures
 from retinal_lib.dataset.page import Page
 from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
@@ -102,11 +102,6 @@ def _bytes(path: Path, size: int) -> list[str]:
         return []
 
 
-@cache
-def _shared_pictures() -> dict:
-    return yaml.safe_load(Path(__file__).with_name("same_pictures.yaml").read_text(encoding="utf-8"))
-
-
 def _location(name: str) -> ImageLocation:
     dataset, split, stem = name.split("/")
     return ImageLocation(page.get(dataset), split, stem)
@@ -115,7 +110,7 @@ def _location(name: str) -> ImageLocation:
 @cache
 def _published_pairs() -> dict[str, list[ImageLocation]]:
     """Folded id -> the other locations of the same picture, by same_pictures.yaml and the pages of all datasets."""
-    pairs = [(_location(one), _location(other)) for one, other in _shared_pictures()["pairs"]]
+    pairs = [(_location(one), _location(other)) for one, other in shared_pictures()["pairs"]]
     pairs += [pair for name in page.names() for pair in _page_pairs(page.get(name))]
     return _symmetric(pairs)
 
@@ -136,7 +131,7 @@ def _symmetric(pairs: Iterable[tuple[ImageLocation, ImageLocation]]) -> dict[str
 
 
 def _same_named(location: ImageLocation) -> Iterator[ImageLocation]:
-    for rule in _shared_pictures()["same_name"]:
+    for rule in shared_pictures()["same_name"]:
         locations = [spot.split("/") for spot in rule["splits"]]
         if [location.page.name, location.split] in locations and re.search(rule["image"], location.stem, re.IGNORECASE):
             yield from (

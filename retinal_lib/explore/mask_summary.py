@@ -9,6 +9,7 @@ import numpy as np
 from retinal_lib.dataset import lesion_facts
 from retinal_lib.dataset.lesions import boxes
 from retinal_lib.dataset.lesions.boxes import Cluster, CropInfo, Lesions
+from retinal_lib.dataset.lesions.locations import FOVEA
 from retinal_lib.dataset.page import Page
 
 
@@ -103,10 +104,13 @@ def summarise(task: MaskTask, page: Page, max_named: int) -> MaskSummary:
 
 
 def _landmarks(masks: lesion_facts.ImageMasks) -> dict[str, dict[str, object]]:
-    """Box, centre and diameter of each landmark, as fractions of the picture; the diameter as a fraction of its width."""
+    """Box, centre and diameter of each landmark, as fractions of the picture; the diameter as a fraction of its width. Of a
+    fovea that a table gives, the centre alone."""
     landmarks = {}
     for words, mark in masks.landmarks.items():
         (x, y), (width, height) = mark.at.centre, mark.size
         centre = [round(x / width, 4), round(y / height, 4)]
         landmarks[words] = {"box": mark.at.box, "centre": centre, "diameter": round(mark.at.diameter / width, 4)}
+    if masks.fovea:
+        landmarks.setdefault(FOVEA, {"centre": [round(share, 4) for share in masks.fovea]})
     return landmarks
