@@ -151,7 +151,7 @@ class _Maker:
             yield Line(self._id("disease"), SPEC["no diagnosis"], ())
         elif graded:
             judged = f"only {' and '.join(graded)} {'was' if len(graded) == 1 else 'were'} judged; "
-            yield Line(self._id("disease"), f"{judged if len(graded) < 3 else ''}nothing is known of other diseases", facts)
+            yield Line(self._id("disease"), f"{judged if len(graded) < 3 else ''}nothing is known of other diseases", ())
 
     # --- lesions ----------------------------------------------------------------------------------------------------------
 
