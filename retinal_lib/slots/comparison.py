@@ -41,9 +41,15 @@ class Wrong(NamedTuple):
 
 
 def wrong(
-    text: ParsedText, sentence: range, slots: Sequence[Placed], anchors: Sequence[Anchor], sheet: FactSheet
+    text: ParsedText,
+    sentence: range,
+    slots: Sequence[Placed],
+    anchors: Sequence[Anchor],
+    sheet: FactSheet,
+    before: Sequence[Placed],
 ) -> Iterator[Wrong]:
-    """Yields the comparisons of a sentence that are wrong, or that are of nothing that was told. `anchors`: the sentence's."""
+    """Yields the comparisons of a sentence that are wrong, or that are of nothing that was told. `slots` and `anchors` are the
+    sentence's, `before` the slots of the sentence before."""
     words = text.words
     yield from _superlatives(text, sentence, slots)
     if not any(words[k] in COMPARING for k in sentence):
@@ -51,6 +57,8 @@ def wrong(
     inside = {k for slot in slots for k in range(slot.first, slot.last)} | {r.first for r in regions(text)}
     for k in sentence:
         if words[k] not in COMPARING or k in inside or not _compares(words, k, sentence):
+            continue
+        if words[k] in WORDS["equal"] and not slots and before and _all_alike(before):
             continue
         problem = _problem(text, k, sentence, slots, anchors, sheet)
         if problem:
@@ -90,6 +98,13 @@ def _problem(
         if not _holds(word, one.fact, other.fact):
             return Wrong(at, f"{text.raw(k)!r} is wrong: {one.fact.text}, {other.fact.text}", one.fact)
     return None
+
+
+def _all_alike(slots: Sequence[Placed]) -> bool:
+    """Whether values of one kind, two at least, are similar."""
+    known = _comparable(slots, ())
+    alike = all(_alike(one, other) and _holds("similar", one.fact, other.fact) for one, other in permutations(known, 2))
+    return len(known) > 1 and alike
 
 
 def _shape(text: ParsedText, k: int, sentence: range) -> str | None:
@@ -195,13 +210,17 @@ def _told(named: dict[str, list[Word]], one: Compared, other: Compared, dimensio
 
 def _named_so(text: ParsedText, k: int, words: list[Word], one: Compared, other: Compared, dimension: str, both: bool) -> bool:
     """Whether the words before a comparison name the first fact, and those after it the other one."""
+    than = next((i for i in range(k, min(k + 8, len(text.words))) if text.words[i] == "than"), k)
     before = [word for word in words if word.first < k]
     after = [word for word in words if word.first > k]
+    if not before:  # larger in height than in width
+        before, after = [word for word in after if word.first < than], [word for word in after if word.first > than]
     first, second = one.allowed.get(dimension, frozenset()), other.allowed.get(dimension, frozenset())
     if not before and len(after) > 1:  # wider than the arteries are the veins
         before, after = after[1:], after[:1]
-    if len(before) > 1 and not after:  # the veins, unlike the arteries, are wider; arteries and veins are similar
-        before, after = before[:1], before[1:]
+    if len(before) > 1 and not after:  # the veins, unlike the arteries, are wider; ..., so that the veins are wider
+        linked = text.words[before[-1].last : before[-1].last + 1] in (["is"], ["are"], ["look"], ["appear"])
+        before, after = ([before[-1]], [before[0]]) if linked else (before[:1], before[1:])
     subject = before[-1] if before and (len(before) == 1 or after) else None
     if subject is None or not subject.values & first or subject.values & second:
         return False

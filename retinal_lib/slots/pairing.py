@@ -19,6 +19,8 @@ PLACES = word_lists("lesion_locations")
 DIMENSIONS = ("vessel", "zone", "formula", "direction", "measure", "lesion", "landmark", "graded")
 _TERMS = {"vessel": "vessels", "zone": "zones", "formula": "formulas", "direction": "orientations", "measure": "measures"}
 _CALIBRE_OF = {"crae": "artery", "crve": "vein"}
+# measure -> what may be named with it; the vessels tell CRAE from CRVE
+_CALLED = {"cdr": ("cdr", "cup", "disc"), "avr": ("avr", "crae", "crve"), "crae": ("crae", "crve"), "crve": ("crae", "crve")}
 _JOINING = frozenset(["and", "or", "/", "&", "the", "retinal", ","])
 _LYING = frozenset(
     ["lie", "is", "sit", "occupy", "span", "fill", "appear", ":", "has", "in", "within"]
@@ -47,7 +49,7 @@ def _of_column(column: str) -> dict[str, frozenset[str]]:
     measure, vessel, zone, formula, direction = column_parts(column)
     named = {"vessel": vessel or _CALIBRE_OF.get(measure), "zone": zone, "formula": formula, "direction": direction}
     allowed = {dimension: frozenset([value]) for dimension, value in named.items() if value}
-    measures = {"cdr": ("cdr", "cup", "disc"), "avr": ("avr", "crae", "crve")}.get(measure, (measure,))
+    measures = _CALLED.get(measure, (measure,))
     return {**allowed, "measure": frozenset(measures)}
 
 
@@ -94,9 +96,19 @@ def mismatches(
             if named and not any(_fits(word, slot, dimension) for word in named for slot in concerned):
                 yield concerned[0], dimension, named[-1]
             continue
+        if dimension == "vessel":
+            concerned = _without_whole(named, concerned)
         wrong = _unpaired(named, concerned, dimension)
         if wrong is not None:
             yield concerned[wrong], dimension, _nearest(named, concerned[wrong], dimension)
+
+
+def _without_whole(named: list[Word], slots: list[Placed]) -> list[Placed]:
+    """The slots without those of all vessels before the first word, where arteries and veins have a word each: {v1} in all, the
+    arteries {v2}."""
+    whole = [slot for slot in slots if "all" in slot.allowed["vessel"] and slot.first < named[0].first]
+    parts = [slot for slot in slots if slot not in whole]
+    return parts if len(parts) == len(named) and not any("all" in word.values for word in named) else slots
 
 
 def words_of(text: ParsedText, within: range, dimension: str, slots: Sequence[Placed]) -> list[Word]:
@@ -109,6 +121,9 @@ def words_of(text: ParsedText, within: range, dimension: str, slots: Sequence[Pl
     else:
         terms = text.within(_TERMS[dimension], within)
         found = [Word(t.first, t.last, frozenset(map(str, t.values))) for t in terms]
+    if dimension == "vessel":  # CRAE is of the arteries, CRVE of the veins
+        calibres = [t for t in text.within("measures", within) if len(t.values) == 1 and t.value in _CALIBRE_OF]
+        found = sorted([*found, *(Word(t.first, t.last, frozenset([_CALIBRE_OF[t.value]])) for t in calibres)])
     return [word for word in found if not any(slot.first <= word.first < slot.last for slot in slots)]
 
 

@@ -28,7 +28,7 @@ from retinal_lib.check.lesion_locations import LesionLocations
 from retinal_lib.check.quantity_index import QuantityIndex
 from retinal_lib.conversation import Turn
 from retinal_lib.facts import Case
-from retinal_lib.slots import comparison, filling, pairing
+from retinal_lib.slots import comparison, filling, glossary, pairing
 from retinal_lib.slots.filling import Anchor, Filled
 from retinal_lib.slots.pairing import Placed
 from retinal_lib.slots.sheet import SPEC, FactSheet
@@ -37,6 +37,8 @@ _CLAIMS = (Leaks, Diseases, Grades, Normality, ImageAndPerson, LesionLocations, 
 _SPELLED = frozenset(word_lists("numbers").spelled) - frozenset(["half", "single", "one"])
 _COMMON = 3.4  # words at least this frequent (Zipf scale: 3 is once in a million words) are plain English
 _PERCEIVING, _MODALS, _PERSONS = (frozenset(SPEC[name]) for name in ("perceiving", "modals", "persons"))
+_HERE = frozenset(["this", "these", "here", "you", "your", "my", "patient"])  # of this eye, not of eyes in general
+_KNOWING = frozenset(word_lists("negation").knowing) | {"said", "say", "tell", "concluded", "judge"}
 _OTHERS = frozenset(SPEC["others"])
 _JUDGED = frozenset(SPEC["judged"])
 _UNLICENSED = ("ungrounded", "ungrounded_denial")  # warnings of the claim checks that are errors here
@@ -72,7 +74,6 @@ def examine(turns: Sequence[Turn], sheet: FactSheet, track: str | None = None, s
         _question_numbers(question, asked, said)
         told.drop_values()
         told.check(question, known)
-        told.drop_explanations()
         said.append(one.text)
         texts.append((question, answer))
         found += asked.findings
@@ -108,7 +109,8 @@ def _told(sheet: FactSheet) -> Case:
 def _question_numbers(question: ParsedText, findings: AnswerFindings, said: Iterable[str]) -> None:
     """A number in a question that no earlier answer stated gives something away."""
     for k, word in enumerate(question.words):
-        if (word[0].isdigit() or word in _SPELLED) and not any(word in text for text in said):
+        counts = word in _SPELLED and word != "two"
+        if (word[0].isdigit() or counts) and not any(word in text for text in said):
             spot = Term(k, k + 1)
             findings.add(
                 "leak_value", spot, f"the question gives the number {question.raw(k)!r}, which no earlier answer stated"
@@ -145,13 +147,20 @@ def _beyond() -> frozenset[str]:
 
 
 @cache
+def _explained_words() -> frozenset[str]:
+    """Each sentence of the glossary, as texts are read."""
+    texts = [lexicon.read(entry.says) for entry in glossary.entries()]
+    return frozenset(" ".join(text.words[k] for k in tokens) for text in texts for tokens in text.sentences)
+
+
+@cache
 def _words_in(text: str) -> frozenset[str]:
     return frozenset(lexicon.read(text).words)
 
 
 def _words_of(sheet: FactSheet) -> frozenset[str]:
     """The words that the lines of a sheet, and the facts behind them, are told in."""
-    words = set()
+    words = {word for line in sheet.explained for word in _words_in(line.text)}
     for line in sheet.lines:
         words |= _words_in(re.sub(r"\{[^}]*\} = ", "", line.text))
         for fact in line.facts:
@@ -190,19 +199,20 @@ class _Answer:
     def drop_values(self) -> None:
         """Takes back findings about the values of slots, which are right by construction, and about what alone was judged."""
         spans = [(anchor.start, anchor.end) for anchor in self.filled.anchors if anchor.slot is not None]
-        spans += self._judged_alone()
+        spans += [*self._judged_alone(), *self._explanations()]
         if spans and self.findings.findings:
             self.findings.findings = [
                 f for f in self.findings.findings if not any(a <= f.span[0] and f.span[1] <= b for a, b in spans)
             ]
 
-    def drop_explanations(self) -> None:
-        """Takes back findings within explanations of the sheet: they were reviewed, and speak of no image."""
-        at = [(self.filled.text.find(line.text), len(line.text)) for line in self.sheet.explained]
-        spans = [(start, start + length) for start, length in at if start >= 0]
-        self.findings.findings = [
-            f for f in self.findings.findings if not any(a <= f.span[0] and f.span[1] <= b for a, b in spans)
-        ]
+    def _explanations(self) -> Iterator[tuple[int, int]]:
+        """The sentences that explain a term and say nothing of this eye: an explanation as it stands, or one in other words."""
+        for tokens in self.text.sentences:
+            anchors = self._anchors(tokens)
+            words = [self.text.words[k] for k in tokens]
+            in_own_words = bool(anchors) and all(a.line in self.sheet.explained for a in anchors) and _HERE.isdisjoint(words)
+            if in_own_words or (" ".join(words) in _explained_words() and not any(anchor.slot for anchor in anchors)):
+                yield self.text.span(Term(tokens.start, tokens.stop))
 
     def _judged_alone(self) -> Iterator[tuple[int, int]]:
         """The names of what was judged, in a sentence that says that nothing else was."""
@@ -223,10 +233,15 @@ class _Answer:
             anchors = self._anchors(tokens)
             self._numbers(tokens)
             self._pairs(tokens, slots, question)
-            for at, why, fact in comparison.wrong(self.text, tokens, slots, anchors, self.sheet):
+            for at, why, fact in comparison.wrong(self.text, tokens, slots, anchors, self.sheet, self._before(tokens)):
                 self.findings.add("comparison", at, why, fact)
             self._words(tokens, anchors, known)
             self._judgements(tokens, anchors)
+
+    def _before(self, tokens: range) -> list[Placed]:
+        """The slots of the sentence before."""
+        earlier = [each for each in self.text.sentences if each.stop <= tokens.start]
+        return [slot for slot in self.slots if earlier and slot.first in earlier[-1]]
 
     def _anchors(self, tokens: range) -> list[Anchor]:
         start, end = self.text.span(Term(tokens.start, tokens.stop))
@@ -256,6 +271,8 @@ class _Answer:
 
     def _words(self, tokens: range, anchors: list[Anchor], known: frozenset[str]) -> None:
         """A word that neither facts, glossary nor plain English license."""
+        if " ".join(self.text.words[k] for k in tokens) in _explained_words():
+            return
         explained = [anchor.line for anchor in anchors if anchor.slot is None and not anchor.line.facts]
         if explained:
             known = known.union(*(_words_in(line.text) for line in explained))
@@ -263,7 +280,7 @@ class _Answer:
         terms = [t for t in self.text.terms if tokens.start <= t.first < tokens.stop]
         named = {k for t in terms if t.kind != "cues" for k in range(t.first, t.last)}  # what the checks of claims judge
         for term in terms:
-            if term.kind == "lay" and self._is_unknown(term):
+            if term.kind == "lay" and self._is_unknown(term) and not known.issuperset(self.text.words[term.first : term.last]):
                 self.findings.add("unlicensed", term, f"{self.text.text_of(term)!r} says what no fact says")
         for k in tokens:
             word = words[k]
@@ -282,7 +299,8 @@ class _Answer:
         for term in text.within("normal", tokens) if "vascular" in aspects and "disease" not in aspects else ():
             says = f"{text.text_of(term)!r} judges a measurement, which no fact does"
             self.findings.add("beyond", term, says)
-        if self.profile.lists_all or _OTHERS.isdisjoint(text.words[k] for k in tokens):
+        words = {text.words[k] for k in tokens}
+        if self.profile.lists_all or _OTHERS.isdisjoint(words) or not _KNOWING.isdisjoint(words):
             return
         for term in (*text.within("disorder", tokens), *text.within("conditions", tokens)):
             others = not _OTHERS.isdisjoint(text.words[max(tokens.start, term.first - 3) : term.first])
