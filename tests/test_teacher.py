@@ -340,8 +340,8 @@ def slotted(body: dict) -> str:
     """A reply as JSON, in the form of the schema, with the slots and marks of a request."""
     told = body["messages"][1]["content"]
     ratio = re.search(r"(\w+) vertical cup-to-disc ratio", told)
-    size = f"The vertical cup-to-disc ratio is {{{ratio[1]}}}." if ratio else "That was not measured."
-    turns = [("What is this?", "An eye [d1]."), ("How large is the hollow of the nerve head?", size)]
+    size = f"The vertical cup-to-disc ratio is {{{ratio[1]}}}." if ratio else "Nothing."
+    turns = [("What is this?", "An eye [d1]."), ("What can be measured?", size)]
     return json.dumps({"turns": [{"question": question, "answer": answer} for question, answer in turns]})
 
 
