@@ -350,7 +350,7 @@ def test_a_vault_of_the_first_version_keeps_its_replies(run: Callable, batches: 
     with sqlite3.connect(tmp_path / "run" / "vault.sqlite") as vault:  # as the first version wrote it
         for column in ("channel", "server", "model"):
             vault.execute(f"ALTER TABLE replies DROP COLUMN {column}")
-        for table in ("batches", "lines", "notes"):
+        for table in ("batches", "lines", "notes", "readings"):
             vault.execute(f"DROP TABLE {table}")
         vault.execute("PRAGMA user_version = 1")
     asked = len(batches.asked)

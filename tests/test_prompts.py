@@ -159,7 +159,7 @@ def test_a_disease_is_told_with_the_limited_quality() -> None:
 
 def test_the_person_is_background() -> None:
     text = asked(sheet_of(MODALITY, AGE, DRUSEN))
-    assert "Lines p1 are background" in text and "p1" not in text.partition("Use each")[0]
+    assert "Background, to be used only where it belongs: p1." in text and "p1" not in text.partition("Use each")[0]
 
 
 def test_a_turn_has_no_more_values_than_an_answer_shows() -> None:
@@ -214,7 +214,9 @@ def test_at_most_three_terms_are_explained_and_only_those_that_the_lines_name() 
         assert [line.id for line in made.explained] == ["g1", "g2", "g3"] and made.by_id["g1"] == made.explained[0]
         assert not any(line.text in made.text for line in made.explained) and not any(line.facts for line in made.explained)
         drawn |= {line.text for line in made.explained}
-    assert drawn == {entry.says for entry in glossary.named(line.text for line in made.lines)} and len(drawn) >= 6
+    named = list(glossary.named(line.text for line in made.lines))
+    assert drawn == {entry.says for entry in named if not entry.common} and len(drawn) >= 5 < len(named)
+    assert len(sheet_of(MODALITY, GOOD).explained) == 2, "common terms, where no others are named"
     assert not sheet_of(fact("disease", "x", "an odd thing")).explained
 
 

@@ -12,7 +12,6 @@ from retinal_lib import Job, UserError
 from retinal_lib.ask import attempts as settle
 from retinal_lib.check import conversation_check
 from retinal_lib.check.findings import WARNING
-from retinal_lib.slots import sheet
 from retinal_lib.teacher import offline
 
 WRONG = (
@@ -26,10 +25,9 @@ def lines(path: Path) -> list[dict]:
 
 
 def truths(dataset: str = "ODIR") -> dict[str, str]:
-    """By the facts of each image of a drawn sample, a true conversation."""
-    job = Job.load(dataset=dataset)
-    sheets = [sheet.make(job.case(name), 0) for name in job.images if name not in job.data.skipped]
-    return {facts.text: offline.compose(facts, "instruction", None, 0) for facts in sheets}
+    """By the message of each image of a drawn sample, a true conversation."""
+    requests = [planned.request for planned in Job.load(dataset=dataset).plan() if planned.request]
+    return {request.message: offline.compose(request.sheet, "instruction", None, 0) for request in requests}
 
 
 def mending(wrong: int) -> Callable:

@@ -1,7 +1,12 @@
 """A second reader: its verdicts, its entrance sample, and what a run makes of them, in direct and batch mode."""
 
 import json
+import os
 import re
+import signal
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -230,7 +235,7 @@ def test_a_reader_that_never_answers_in_form_ends_the_asking(read: Callable, ser
     outcome.require()
     assert len(readings(server)) == 2 * (len(entrance.pages()) + 3) and outcome.counts["accepted"] == 3
     assert "3 samples are not read, or not whole" in outcome.summary
-    assert "the most frequent reason: no verdict can be read for sentence 1, 2, 3, 4." in outcome.summary
+    assert "the most frequent reason: no verdict can be read for 4 sentences." in outcome.summary
     assert outcome.state == "complete" and read(attempts=2).asked == 0
 
 
@@ -305,6 +310,44 @@ def test_the_setting_is_for_a_server_that_can_be_reached(read: Callable, server:
             settings.load(dataset="ODIR")
     finally:
         file.unlink()
+
+
+RUN = """
+import sys
+from retinal_lib import Job
+from retinal_lib.reader.verdicts import SPEC
+from retinal_lib.run import settings
+SPEC["share"] = 1.0
+made = settings.load(dataset="ODIR", teacher="openai", model="m", limit=3, max_repairs=0, concurrency=2, out_dir=sys.argv[1])
+Job(made.model_copy(update={"reader": "openai"})).run()
+"""
+
+
+@pytest.mark.parametrize("stop_at", [5, 15])
+def test_killed_at_any_moment_it_goes_on_where_it_was(stop_at: int, tmp_path: Path, server: FakeServer) -> None:
+    def answer(number: int, body: dict) -> object:
+        if killing and number == stop_at:
+            os.kill(child.pid, signal.SIGKILL)
+        return reader(lambda sentence: "well" in sentence)(number, body)
+
+    def run(folder: str) -> int:
+        nonlocal child
+        child = subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path / folder)], stderr=subprocess.DEVNULL)
+        return child.wait(60)
+
+    child: subprocess.Popen
+    server.script, killing = answer, False
+    assert run("whole") == 0 and len(server.asked) == 16
+    server.asked.clear()
+    killing = True
+    assert run("killed") == -signal.SIGKILL
+    with sqlite3.connect(tmp_path / "killed" / "vault.sqlite") as vault:
+        stored = vault.execute("SELECT count(*) FROM replies").fetchone()[0]
+    killing = False
+    server.asked.clear()
+    assert run("killed") == 0 and len(server.asked) == 16 - stored
+    for name in ("conversations.jsonl", "lineage.jsonl", "manifest.json"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 # --- in batches -----------------------------------------------------------------------------------------------------------

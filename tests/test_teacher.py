@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import os
 import re
 import sys
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import jsonschema
 import pytest
 from fake_server import FakeServer, completion, error, running
 from PIL import Image
@@ -324,6 +326,53 @@ def test_refused_options_are_renamed_or_left_out_once_and_said(server: FakeServe
     assert len(server.asked) == asked + 2, "remembered in the run's folder, and its answers count as before"
     assert "The server refused the option temperature" in outcome.summary
     assert "sent without it" in (tmp_path / "run" / "manifest.json").read_text(encoding="utf-8")
+
+
+def as_json(**parameters: object) -> Job:
+    """ODIR's sample, asked for conversations as JSON, as params/ODIR.yaml sets it."""
+    from retinal_lib.run import settings
+
+    chosen = settings.load(**{"dataset": "ODIR", "teacher": "openai", "model": "m", "limit": 4} | parameters)
+    return Job(chosen.model_copy(update={"answer_form": "json"}))
+
+
+def slotted(body: dict) -> str:
+    """A reply as JSON, in the form of the schema, with the slots and marks of a request."""
+    told = body["messages"][1]["content"]
+    ratio = re.search(r"(\w+) vertical cup-to-disc ratio", told)
+    size = f"The vertical cup-to-disc ratio is {{{ratio[1]}}}." if ratio else "Nothing."
+    turns = [("What is this?", "An eye [d1]."), ("What can be measured?", size)]
+    return json.dumps({"turns": [{"question": question, "answer": answer} for question, answer in turns]})
+
+
+def test_conversations_come_as_json_where_a_server_takes_a_schema(server: FakeServer, tmp_path: Path) -> None:
+    server.script = lambda number, body: completion(slotted(body))
+    outcome = as_json(out_dir=str(tmp_path / "run"), limit=14).run()
+    assert outcome.counts["accepted"] == 13, outcome.summary
+    asked = server.asked[0]["response_format"]
+    jsonschema.validate(json.loads(slotted(server.asked[0])), asked["json_schema"]["schema"])
+    assert asked["json_schema"]["strict"] and '{"turns": [{"question"' in server.asked[0]["messages"][0]["content"]
+    text = (tmp_path / "run" / "conversations.jsonl").read_text(encoding="utf-8")
+    assert re.search(r"ratio is (about )?0\.\d+\.", text) and "{v" not in text and "[d1]" not in text
+
+
+def test_a_server_that_refuses_the_schema_is_asked_without_it(server: FakeServer, tmp_path: Path) -> None:
+    message = "'response_format' of type 'json_schema' is not supported with this model"
+    server.script = lambda number, body: (
+        error(400, message, "unsupported_parameter") if "response_format" in body else completion(slotted(body))
+    )
+    job = as_json(out_dir=str(tmp_path / "run"))
+    job.teacher.server.backoff = 0.0
+    outcome = job.run()
+    assert outcome.counts["accepted"] == 4 and "response_format" not in server.asked[-1]
+    assert "The server refused the option response_format" in outcome.summary and "sent without it" in outcome.summary
+
+
+def test_packed_requests_carry_the_schema(server: FakeServer, tmp_path: Path) -> None:
+    as_json(out_dir=str(tmp_path / "run"), mode="pack", terms_accepted=True).run()
+    [file] = (tmp_path / "run" / "requests").iterdir()
+    bodies = [json.loads(line)["body"] for line in file.read_text(encoding="utf-8").splitlines()]
+    assert len(bodies) == 4 and all(body["response_format"]["json_schema"]["name"] == "conversation" for body in bodies)
 
 
 @pytest.mark.parametrize(

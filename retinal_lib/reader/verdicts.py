@@ -16,8 +16,10 @@ from retinal_lib.ask.vault import ImageState, Reply
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import Term
 from retinal_lib.conversation import Turn
+from retinal_lib.display import count
 from retinal_lib.slots.sheet import FactSheet
 from retinal_lib.teacher.teachers import Teacher
+from retinal_lib.training_text import LONGEST
 
 SPEC: dict = yaml.safe_load(Path(__file__).with_name("reader.yaml").read_text(encoding="utf-8"))
 SUPPORTED, DOUBTED, NOT_ADDRESSED = "supported", "not supported", "not addressed"
@@ -166,9 +168,9 @@ class Reading:
         missing = [number for number in missing if number not in new]
         row.state = "rejected" if missing else "accepted"
         if missing and not parsed.problem:
-            numbers = ", ".join(map(str, missing))
-            row.reason = f"no verdict can be read for sentence {numbers}"
-            turn = parsed.text, Template(SPEC["again"]).substitute(numbers=numbers)
+            row.reason = f"no verdict can be read for {count(len(missing), 'sentence')}"
+            again = Template(SPEC["again"]).substitute(numbers=", ".join(map(str, missing)))
+            turn = parsed.text[:LONGEST], again
             self.request = replace(self.request, turns=(*self.request.turns, turn))
 
     def _entry(self, sentence: Sentence, verdict: Verdict) -> dict:

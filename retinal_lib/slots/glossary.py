@@ -13,11 +13,13 @@ MOST = 3  # explanations for an image
 
 
 class Entry(NamedTuple):
-    """An explanation: the names of its term, the first as the term is called, and what it says of it."""
+    """An explanation: the names of its term, the first as the term is called, and what it says of it; `common` where most
+    readers know the term."""
 
     terms: tuple[str, ...]
     says: str
     source: str = ""
+    common: bool = False
 
 
 @cache
@@ -34,9 +36,10 @@ def named(texts: Iterable[str]) -> Iterator[Entry]:
 
 
 def draw(texts: Iterable[str], rng: random.Random) -> list[Entry]:
-    """Draws at most `MOST` explanations of terms that texts name."""
+    """Draws at most `MOST` explanations of terms that texts name, those of common terms last."""
     known = list(named(texts))
-    return rng.sample(known, min(MOST, len(known)))
+    rng.shuffle(known)
+    return sorted(known, key=lambda entry: entry.common)[:MOST]
 
 
 @cache

@@ -25,7 +25,7 @@ _ORDERS = (
     "qidlvpn",
     "pidqlvn",
 )
-_LEAST, _MOST = TURNS["instruction"]
+_LEAST, _MOST = 3, TURNS["instruction"][1]
 _VALUES = 3  # most values in an answer of a conversation
 _WORDS = 85  # most words in any answer
 _GRADE_VALUES = {"noun": (2, 0), "criterion": (3, 2), "clause": (3, 1), "presence": (1, 1)}  # form -> in full, in short

@@ -7,13 +7,14 @@ from string import Template
 
 import yaml
 
+from retinal_lib.conversation import TURNS
 from retinal_lib.dataset.page import Page
 from retinal_lib.errors import UserError
 from retinal_lib.facts import ASPECTS, LIMITED
 from retinal_lib.slots.sheet import SPEC, FactSheet, Line
 
 PROMPTS = Path(__file__).parent / "prompts"
-MOST_TURNS = 6
+MOST_TURNS = TURNS["instruction"][1]
 _LINES = _VALUES = 3  # of a turn, at most
 
 
