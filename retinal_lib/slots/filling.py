@@ -145,16 +145,19 @@ class _Filler:
 
 
 @cache
-def _units() -> tuple[tuple[str, ...], ...]:
-    spelled = [tuple(dict.fromkeys(spellings)) for spellings in SPEC["units"].values()]
+def _units() -> tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]:
+    """The spellings of each unit, with a pattern of one that follows a slot."""
     more = {"µm": ("um", "μm", "micrometers", "micron"), "%": ("per cent",), "degrees": ("degree",)}
-    return tuple((*spellings, *more[unit]) for unit, spellings in zip(SPEC["units"], spelled, strict=True))
+    kinds = [(*spellings, *more[unit]) for unit, spellings in SPEC["units"].items()]
+    kinds += [("disc diameters", "disc diameter"), ("]",)]
+    patterns = ("|".join(map(re.escape, sorted(set(kind), key=len, reverse=True))) for kind in kinds)
+    return tuple((kind, re.compile(rf"\s*(?:{any_of})(?!\w)")) for kind, any_of in zip(kinds, patterns, strict=True))
 
 
 def _repeated_unit(value: str, after: str) -> int:
     """How many characters after a slot repeat its unit: a teacher writes '{v1} µm' though v1 reads '47 µm'."""
-    for spellings in (*_units(), ("disc diameters", "disc diameter"), ("]",)):
+    for spellings, pattern in _units():
         if value.endswith(spellings):
-            found = re.match(rf"\s*(?:{'|'.join(map(re.escape, sorted(spellings, key=len, reverse=True)))})(?!\w)", after)
+            found = pattern.match(after)
             return found.end() if found else 0
     return 0

@@ -27,6 +27,7 @@ from retinal_lib.check.leaks import Leaks
 from retinal_lib.check.lesion_locations import LesionLocations
 from retinal_lib.check.quantity_index import QuantityIndex
 from retinal_lib.conversation import Turn
+from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.facts import Case
 from retinal_lib.slots import comparison, filling, glossary, pairing
 from retinal_lib.slots.filling import Anchor, Filled
@@ -168,6 +169,12 @@ def _words_of(sheet: FactSheet) -> frozenset[str]:
     return frozenset(words)
 
 
+def _typed(sheet: FactSheet) -> frozenset[str]:
+    """The numbers that lines have outside of slots, as in a 45 degree field of view."""
+    texts = [re.sub(r'\{[^}]*\} = "[^"]*"', "", line.text) for line in sheet.lines]
+    return frozenset(word for text in texts for word in lexicon.tokens(text) if word[0].isdigit())
+
+
 class _Answer:
     """One answer with its slots and marks, its sentences and what was found in it."""
 
@@ -177,6 +184,9 @@ class _Answer:
         self.text, self.filled, self.sheet, self.profile, self.findings = text, filled, sheet, profile, findings
         self.slots = pairing.placed(text, filled.anchors)
         self.values = {k for slot in self.slots for k in range(slot.first, slot.last)}
+        self.typed = _typed(sheet)
+        grades = (slot.anchor.slot.fact.unit for slot in self.slots)
+        self.tops = {str(end) for unit in grades if unit in scales() for end in (0, max(scales()[unit]["levels"]))}
 
     def traces(self) -> Iterator[Trace]:
         """Yields the facts that the answer's values are of."""
@@ -256,6 +266,8 @@ class _Answer:
                 continue
             if word == "four" and words[k - 1 : k] == ["all"]:
                 continue  # all four quadrants: the check of places judges it
+            if word in self.typed or (word in self.tops and words[k - 1 : k] in (["of"], ["to"], ["/"], ["from"])):
+                continue  # a 45 degree field of view; grade {d1.grade} of 4
             if word == "two" and k and words[k - 1] in ("the", "these", "both", "between", "of"):
                 continue
             slot = next(iter(self.sheet.slots), "v1")
