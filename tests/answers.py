@@ -22,7 +22,7 @@ def check_every_answer(folder: Path, images: int) -> None:
     names = [entry["id"] for entry in (*found, *failures)]
     assert len(names) == len(set(names)) == images
     for entry in found:
-        assert entry["conversations"][0]["value"] == f"<image>\nWhat is {marks(folder)[entry['id']]}?", entry["id"]
+        assert f"What is {marks(folder)[entry['id']]}?" in entry["conversations"][0]["value"].split("\n"), entry["id"]
 
 
 @cache

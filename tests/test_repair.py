@@ -12,6 +12,8 @@ from retinal_lib import Job, UserError
 from retinal_lib.ask import attempts as settle
 from retinal_lib.check import conversation_check
 from retinal_lib.check.findings import WARNING
+from retinal_lib.slots import slot_check
+from retinal_lib.slots.sheet import FactSheet
 from retinal_lib.teacher import offline
 
 WRONG = (
@@ -96,16 +98,16 @@ def test_checking_again_asks_nothing_and_says_what_changed(
     server.script = lambda number, body: completion(RIGHT)
     ask(limit=3)
     asked = len(server.asked)
-    examine = conversation_check.examine
+    examine = slot_check.examine
 
-    def stricter(conversation: list, case: object, *more: object) -> conversation_check.Checked:
-        found = examine(conversation, case, *more)
-        if case.eye == "left":
+    def stricter(turns: list, sheet: FactSheet, *more: object) -> slot_check.SlotChecked:
+        read = examine(turns, sheet, *more)
+        if sheet.case.eye == "left":
             finding = conversation_check.Finding("new_kind", "error", 1, (0, 2), "An eye is too little said")
-            return found._replace(findings=[finding, *found.findings])
-        return found
+            return read._replace(checked=read.checked._replace(findings=[finding, *read.checked.findings]))
+        return read
 
-    monkeypatch.setattr(settle.conversation_check, "examine", stricter)
+    monkeypatch.setattr(settle.slot_check, "examine", stricter)
     outcome = ask(limit=3, mode="recheck")
     changed = lines(tmp_path / "run" / "changes.jsonl")
     assert len(server.asked) == asked and outcome.counts["rejected"] == len(changed) > 0
