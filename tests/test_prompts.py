@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from retinal_lib import Job
+from retinal_lib.check.language import glossary
 from retinal_lib.dataset import page
 from retinal_lib.errors import UserError
 from retinal_lib.facts import LIMITED, Case, Fact, Source
 from retinal_lib.run.settings import STYLES
-from retinal_lib.slots import filling, glossary, sheet
+from retinal_lib.slots import filling, sheet
 from retinal_lib.slots.sheet import SPEC, FactSheet
 from retinal_lib.teacher import prompt, reply_parser
 from retinal_lib.teacher.teachers import Request

@@ -10,8 +10,8 @@ from retinal_lib.check.case_profile import CaseProfile
 from retinal_lib.check.diseases import Diseases, Grades, Normality
 from retinal_lib.check.findings import ERROR, WARNING, AnswerFindings, Finding, Trace
 from retinal_lib.check.image_and_person import ImageAndPerson
-from retinal_lib.check.language import lexicon, tables
-from retinal_lib.check.language.lexicon import ParsedText, word_lists
+from retinal_lib.check.language import glossary, lexicon, tables
+from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
 from retinal_lib.check.leaks import Leaks
 from retinal_lib.check.lesion_locations import LesionLocations
 from retinal_lib.check.number_check import Comparisons, NumberCheck
@@ -97,6 +97,7 @@ def examine(conversation: Sequence[dict[str, str]], case: Case, track: str | Non
             for each in checks:
                 each.answer(text, question, findings)
             _accept_quotes(findings, case)
+            _accept_explanations(findings)
             traces += [trace._replace(span=flat.place(trace.span)) for trace in findings.traces]
             turns.append((question, text))
         found += [finding._replace(span=flat.place(finding.span)) for finding in findings.findings]
@@ -117,6 +118,13 @@ def _accept_quotes(findings: AnswerFindings, case: Case) -> None:
             if doubted:
                 findings.findings = [f for f in findings.findings if f not in doubted]
                 findings.traces.append(Trace(findings.turn, (first, last), quote[1], "claim", fact))
+
+
+def _accept_explanations(findings: AnswerFindings) -> None:
+    """Takes findings back within explanations of the glossary."""
+    spans = [findings.text.span(Term(tokens.start, tokens.stop)) for tokens in glossary.sentences(findings.text)]
+    if spans:
+        findings.findings = [f for f in findings.findings if not any(a <= f.span[0] and f.span[1] <= b for a, b in spans)]
 
 
 class _Turn(NamedTuple):

@@ -5,7 +5,8 @@ from itertools import pairwise, takewhile
 from retinal_lib.check import lesion_locations
 from retinal_lib.check.case_profile import ABSENT, POSSIBLE, PRESENT, SUSPECTED
 from retinal_lib.check.findings import WARNING, AnswerFindings, Check, but_fact
-from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, word_lists
+from retinal_lib.check.language import lexicon
+from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, implied, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, Mention, is_suspected, mentions, polarity
 from retinal_lib.check.language.statements import is_free_of, is_of_others, is_of_part
 from retinal_lib.facts import Fact
@@ -48,7 +49,7 @@ class Diseases(Check):
         elif status == SUSPECTED:
             says = f"the answer says that {text!r} is present, but it is only suspected: {fact.text}"
             findings.add("unsupported_disease", term, says, fact)
-        elif self._is_graded_absent(answer.words, mention):
+        elif self._is_graded_absent(answer.words, mention) or self._is_judged_alone(answer.words, mention):
             pass
         elif mention.conditions[0] in profile.patient:
             fact = profile.patient[mention.conditions[0]]
@@ -62,6 +63,15 @@ class Diseases(Check):
         else:
             says = f"the answer says that {text!r} is present, {but_fact(fact)}"
             findings.add("unsupported_disease", term, says, fact)
+
+    def _is_judged_alone(self, words: list[str], mention: Mention) -> bool:
+        """Whether a condition is named as what alone was judged: only diabetic retinopathy was graded."""
+        within = {words[k] for k in mention.sentence}
+        if "only" not in within or within.isdisjoint(WORDS.judged):
+            return False
+        judged = {c for name in self.profile.case.graded_only for c in lexicon.conditions(name)}
+        judged = judged.union(*map(implied, judged))
+        return any(c in judged or not implied(c).isdisjoint(judged) for c in mention.conditions)
 
     def _is_definition(self, words: list[str], mention: Mention) -> bool:
         """Whether a sentence says what another level of a scale stands for: grade 4 is proliferative retinopathy."""

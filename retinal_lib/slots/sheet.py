@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import yaml
 
+from retinal_lib.check.language import glossary
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.facts import ASPECTS, LIMITED, Case, Fact
-from retinal_lib.slots import glossary
 
 SPEC: dict = yaml.safe_load(Path(__file__).with_name("wording.yaml").read_text(encoding="utf-8"))
 _UNGRADABLE = 2  # AutoMorph's level of image quality
@@ -247,9 +247,11 @@ class _Maker:
         if fact.name.endswith("Vessel_density") and style["percent"]:  # a share of the image
             value, unit, digits = value * 100, "%", max(0, digits - 2)
         text = _rounded(value, style["digits"], digits)
+        # 1966 told as 1970 is about that much
+        about = "about " if text.isdigit() and len(text) > style["digits"] else style["say"]
         unit = self.units.get(unit, unit)
         space = "" if unit in ("", "°") else " "
-        return Slot(name, f"{style['say'] if text != _rounded(value, 9, digits) else ''}{text}{space}{unit}", fact)
+        return Slot(name, f"{about if text != _rounded(value, 9, digits) else ''}{text}{space}{unit}", fact)
 
 
 _PART = {"_area": "share", "_fovea": "fovea", "_disc": "disc"}

@@ -19,8 +19,8 @@ from retinal_lib.check.conversation_check import Checked
 from retinal_lib.check.diseases import Diseases, Grades, Normality
 from retinal_lib.check.findings import ERROR, WARNING, AnswerFindings, Trace
 from retinal_lib.check.image_and_person import ImageAndPerson
-from retinal_lib.check.language import lexicon, tables
-from retinal_lib.check.language.lexicon import ParsedText, Term, implied, word_lists
+from retinal_lib.check.language import glossary, lexicon, tables
+from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, polarity
 from retinal_lib.check.language.tables import FlatText
 from retinal_lib.check.leaks import Leaks
@@ -29,7 +29,7 @@ from retinal_lib.check.quantity_index import QuantityIndex
 from retinal_lib.conversation import Turn
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.facts import Case
-from retinal_lib.slots import comparison, filling, glossary, pairing
+from retinal_lib.slots import comparison, filling, pairing
 from retinal_lib.slots.filling import Anchor, Filled
 from retinal_lib.slots.pairing import Placed
 from retinal_lib.slots.sheet import SPEC, FactSheet
@@ -41,7 +41,6 @@ _PERCEIVING, _MODALS, _PERSONS = (frozenset(SPEC[name]) for name in ("perceiving
 _HERE = frozenset(["this", "these", "here", "you", "your", "my", "patient"])  # of this eye, not of eyes in general
 _KNOWING = frozenset(word_lists("negation").knowing) | {"said", "say", "tell", "concluded", "judge"}
 _OTHERS = frozenset(SPEC["others"])
-_JUDGED = frozenset(SPEC["judged"])
 _UNLICENSED = ("ungrounded", "ungrounded_denial")  # warnings of the claim checks that are errors here
 
 
@@ -148,13 +147,6 @@ def _beyond() -> frozenset[str]:
 
 
 @cache
-def _explained_words() -> frozenset[str]:
-    """Each sentence of the glossary, as texts are read."""
-    texts = [lexicon.read(entry.says) for entry in glossary.entries()]
-    return frozenset(" ".join(text.words[k] for k in tokens) for text in texts for tokens in text.sentences)
-
-
-@cache
 def _words_in(text: str) -> frozenset[str]:
     return frozenset(lexicon.read(text).words)
 
@@ -184,6 +176,7 @@ class _Answer:
         self.text, self.filled, self.sheet, self.profile, self.findings = text, filled, sheet, profile, findings
         self.slots = pairing.placed(text, filled.anchors)
         self.values = {k for slot in self.slots for k in range(slot.first, slot.last)}
+        self.explained = glossary.sentences(text)
         self.typed = _typed(sheet)
         grades = (slot.anchor.slot.fact.unit for slot in self.slots)
         self.tops = {str(end) for unit in grades if unit in scales() for end in (0, max(scales()[unit]["levels"]))}
@@ -207,9 +200,9 @@ class _Answer:
         return anchor.start, anchor.start + 1
 
     def drop_values(self) -> None:
-        """Takes back findings about the values of slots, which are right by construction, and about what alone was judged."""
+        """Takes back findings about the values of slots, which are right by construction, and within explanations."""
         spans = [(anchor.start, anchor.end) for anchor in self.filled.anchors if anchor.slot is not None]
-        spans += [*self._judged_alone(), *self._explanations()]
+        spans += self._explanations()
         if spans and self.findings.findings:
             self.findings.findings = [
                 f for f in self.findings.findings if not any(a <= f.span[0] and f.span[1] <= b for a, b in spans)
@@ -219,20 +212,9 @@ class _Answer:
         """The sentences that explain a term and say nothing of this eye: an explanation as it stands, or one in other words."""
         for tokens in self.text.sentences:
             anchors = self._anchors(tokens)
-            words = [self.text.words[k] for k in tokens]
-            in_own_words = bool(anchors) and all(a.line in self.sheet.explained for a in anchors) and _HERE.isdisjoint(words)
-            if in_own_words or (" ".join(words) in _explained_words() and not any(anchor.slot for anchor in anchors)):
+            in_own_words = bool(anchors) and all(anchor.line in self.sheet.explained for anchor in anchors)
+            if tokens in self.explained or (in_own_words and _HERE.isdisjoint(self.text.words[k] for k in tokens)):
                 yield self.text.span(Term(tokens.start, tokens.stop))
-
-    def _judged_alone(self) -> Iterator[tuple[int, int]]:
-        """The names of what was judged, in a sentence that says that nothing else was."""
-        scope = {c for line in self.sheet.lines if line.text.startswith("only ") for c in lexicon.conditions(line.text)}
-        for tokens in self.text.sentences if scope else ():
-            words = {self.text.words[k] for k in tokens}
-            if "only" in words and not words.isdisjoint(_JUDGED):
-                for term in self.text.within("conditions", tokens):
-                    if any(value == c or value in implied(c) for value in term.values for c in scope):
-                        yield self.text.span(term)
 
     def check(self, question: ParsedText, known: frozenset[str]) -> None:
         """Checks slots and marks, numbers, words, and sentence by sentence what stands around the slots."""
@@ -283,7 +265,7 @@ class _Answer:
 
     def _words(self, tokens: range, anchors: list[Anchor], known: frozenset[str]) -> None:
         """A word that neither facts, glossary nor plain English license."""
-        if " ".join(self.text.words[k] for k in tokens) in _explained_words():
+        if tokens in self.explained:
             return
         explained = [anchor.line for anchor in anchors if anchor.slot is None and not anchor.line.facts]
         if explained:

@@ -4,12 +4,12 @@ import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from retinal_lib.check.language import glossary
 from retinal_lib.conversation import CONSULT_WORDS, TURNS
 from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.fact_kinds import denies, scales
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.facts import LIMITED, Fact
-from retinal_lib.slots import glossary
 from retinal_lib.slots.sheet import FactSheet, Line, Slot
 from retinal_lib.teacher import offline_measurements
 from retinal_lib.teacher.offline_phrases import Phrases, Topic, articled, bank, finding, joined, lowered

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import yaml
 
+from retinal_lib.check.language.lexicon import ParsedText
+
 MOST = 3  # explanations for an image
 
 
@@ -40,6 +42,18 @@ def draw(texts: Iterable[str], rng: random.Random) -> list[Entry]:
     known = list(named(texts))
     rng.shuffle(known)
     return sorted(known, key=lambda entry: entry.common)[:MOST]
+
+
+def sentences(text: ParsedText) -> list[range]:
+    """Returns the sentences of a text that are explanations, word for word: these are reviewed, and say nothing of an image."""
+    words = text.words
+    return [tokens for tokens in text.sentences if " ".join(words[tokens.start : tokens.stop]) in _explanations()]
+
+
+@cache
+def _explanations() -> frozenset[str]:
+    texts = [ParsedText(entry.says) for entry in entries()]
+    return frozenset(" ".join(text.words[k] for k in tokens) for text in texts for tokens in text.sentences)
 
 
 @cache
