@@ -129,7 +129,7 @@ def test_a_plain_table_is_enough(tmp_path: Path) -> None:
     assert outcome.counts == {"images": 4, "accepted": 3, "rejected": 0, "failed": 0, "skipped": 1}
     assert len(job.data.rows_without_image) == 1
     texts = {e["id"]: " ".join(t["value"] for t in e["conversations"]) for e in lines(tmp_path / "run" / "conversations.jsonl")}
-    assert "an OCT scan" in texts["my_eyes-a"] and "drusen" in texts["my_eyes-a"]
+    assert "an OCT scan" in texts["my_eyes-a"] and "drusen" in texts["my_eyes-a"].casefold()
     assert "AVR is 0.66" in texts["my_eyes-b b"] and "seen twice" in texts["my_eyes-ü"]
 
 
