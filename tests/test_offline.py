@@ -155,7 +155,9 @@ def test_every_line_but_single_measurements_is_told(
             # a person's remark on the quality counts more than AutoMorph's level
             outweighed = line.facts and line.facts[0].unit == "AutoMorph" and "low image quality" in facts.text
             limited = line.facts and line.facts[0].name == LIMITED
-            if line.id[0] != "v" and not (line.text.startswith(("only ", "box of ")) or outweighed or limited):
+            if line.id[0] != "v" and not (
+                line.text.startswith(("only ", "nothing is known", "box of ")) or outweighed or limited
+            ):
                 assert line.id in told, f"{case.id}: {line.text}: {text}"
         assert not any(line.id[0] == "v" for line in facts.lines) or any(id_[0] == "v" for id_ in told)
 
@@ -337,7 +339,8 @@ def test_a_case_of_few_facts_still_makes_a_whole_conversation(facts: tuple, trac
     for seed in range(20):
         written, turns = composed(one, track, style, seed), read(one, track, style, seed)
         assert 3 <= len(turns) <= 6 if track == "instruction" else len(turns) == 1
-        assert slot_check.examine(written, facts_of(one, track, seed), track, style).checked.findings == []
+        found = slot_check.examine(written, facts_of(one, track, seed), track, style).checked.findings
+        assert [finding for finding in found if finding.kind != "coverage_twice"] == []  # little is known: little can be asked
         for turn in turns:
             assert_reads_well(turn.question, question=True)
             assert_reads_well(turn.answer)
