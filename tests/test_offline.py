@@ -155,7 +155,9 @@ def test_every_line_but_single_measurements_is_told(
             # a person's remark on the quality counts more than AutoMorph's level
             outweighed = line.facts and line.facts[0].unit == "AutoMorph" and "low image quality" in facts.text
             limited = line.facts and line.facts[0].name == LIMITED
-            if line.id[0] != "v" and not (line.text.startswith(("only ", "box of ")) or outweighed or limited):
+            if line.id[0] != "v" and not (
+                line.text.startswith(("only ", "nothing is known", "box of ")) or outweighed or limited
+            ):
                 assert line.id in told, f"{case.id}: {line.text}: {text}"
         assert not any(line.id[0] == "v" for line in facts.lines) or any(id_[0] == "v" for id_ in told)
 
@@ -235,9 +237,8 @@ def test_a_comparison_is_drawn_only_where_facts_and_shown_values_say_the_same(a:
         for name, value, places in (("v1", a, digits), ("v2", b, more))
     ]
     shown = [float(slot.text.split()[0]) for slot in slots]
-    said = larger(*slots)
-    assert said is None or ((shown[0] > shown[1]) == (a > b) == said and shown[0] != shown[1])
-    assert said is not None or (shown[0] > shown[1]) != (a > b) or shown[0] == shown[1]
+    greater, smaller = a > b and shown[0] > shown[1], a < b and shown[0] < shown[1]
+    assert larger(*slots) is (True if greater else False if smaller else None)
 
 
 def test_values_in_different_units_are_not_compared() -> None:
@@ -271,7 +272,7 @@ def test_every_way_to_say_a_phrase_reads_well(of: str, name: str, template: str)
     for way in ways(template):
         text = filled(way, VALUES)
         if of == "openings" or name == "frame":
-            assert text.endswith((",", ".", "And", ")"))
+            assert text.endswith((",", ".", "And", ":", ")"))
         else:
             assert_reads_well(f"{text[0].upper()}{text[1:]}", question=of == "questions")
     assert of == "answers" or set(re.findall(r"\$(\w+)", template)) <= {"many", "one", "words"}
@@ -338,7 +339,8 @@ def test_a_case_of_few_facts_still_makes_a_whole_conversation(facts: tuple, trac
     for seed in range(20):
         written, turns = composed(one, track, style, seed), read(one, track, style, seed)
         assert 3 <= len(turns) <= 6 if track == "instruction" else len(turns) == 1
-        assert slot_check.examine(written, facts_of(one, track, seed), track, style).checked.findings == []
+        found = slot_check.examine(written, facts_of(one, track, seed), track, style).checked.findings
+        assert [finding for finding in found if finding.kind != "coverage_twice"] == []  # little is known: little can be asked
         for turn in turns:
             assert_reads_well(turn.question, question=True)
             assert_reads_well(turn.answer)

@@ -255,7 +255,7 @@ class _Composer:
 
     def _disease(self, short: bool = False) -> list[Topic]:
         lines = [line for line in self.about("d") if line not in self.limited]
-        scope = [line for line in lines if line.text.startswith("only ")]
+        scope = [line for line in lines if "of other diseases" in line.text]
         lines = [line for line in lines if line not in scope and line.facts]
         lines.sort(key=lambda line: denies(line.facts[0]))
         if not lines:
@@ -266,7 +266,7 @@ class _Composer:
         after = []
         if scope and (short or denies(lines[0].facts[0]) or self.rng.random() < 0.6):
             of = scope[0].text.removeprefix("only ").partition(" judged;")[0].replace("risk of", "the risk of")
-            after.append(self.tell("scope", *scope, of=of))
+            after.append(self.tell("scope" if scope[0].text.startswith("only ") else "scope_open", *scope, of=of))
         if self.limited and not self.poor:
             after.append(self.tell("limited", *self.limited))
         questions = (("disease", ""), *self._yes_no([line.facts[0] for line in lines]))

@@ -91,9 +91,8 @@ def larger(one: Slot, other: Slot) -> bool | None:
     """Says whether the first value is the larger one; None where the values are equal, or as they are shown do not tell."""
     shown = [re.search(r"([\d.]+)(.*)", slot.text) for slot in (one, other)]
     a, b = (float(number[1].rstrip(".")) for number in shown)
-    if shown[0][2] != shown[1][2] or a == b or (a > b) != (one.fact.value > other.fact.value):
-        return None
-    return a > b
+    difference = one.fact.value - other.fact.value
+    return a > b if shown[0][2] == shown[1][2] and (a - b) * difference > 0 else None
 
 
 def _ref(slot: Slot) -> str:

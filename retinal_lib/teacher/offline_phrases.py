@@ -61,7 +61,9 @@ class Phrases:
         """Returns a question, some with an opening; `first`: it opens the conversation."""
         question = self.say(name, "questions", **slots)
         if self.rng.random() < 0.5:
-            opening = self.rng.choice(bank()["openings"]["first" if first else "later"])
+            openings = bank()["openings"]["first" if first else "later"]
+            opening = self.rng.choice([o for o in openings if o not in self._used])  # more than a conversation has turns
+            self._used.add(opening)
             # an opening that goes on after a comma hides that a question can be answered by yes or no
             if opening.endswith(".") or not _YES_NO.match(question):
                 question = f"{opening} {capital(question) if opening.endswith('.') else question}"
