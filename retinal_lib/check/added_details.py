@@ -28,7 +28,7 @@ class AddedDetails(Check):
         """Checks an answer."""
         for term in answer.of("conditions"):
             self._details(answer, term, findings)
-        self._quality(answer, findings)
+        self._judges(answer, findings)
         self._added(answer, findings)
         self._disc(answer, findings)
         for fact in self.profile.records:
@@ -64,33 +64,16 @@ class AddedDetails(Check):
             spot = Term(detail, term.last)
             findings.add("unsupported_detail", spot, f"{answer.text_of(spot)!r} adds a detail that no fact gives")
 
-    def _quality(self, answer: ParsedText, findings: AnswerFindings) -> None:
-        """Checks quality words that are on no scale here, and judges of the quality that no fact names."""
+    def _judges(self, answer: ParsedText, findings: AnswerFindings) -> None:
+        """Checks who is said to have judged the image quality."""
         fact = next((fact for fact in self.profile.quality if fact.name != "remark"), None)
         for sentence in answer.sentences if fact else ():
             words = {answer.words[k] for k in sentence}
-            if words.isdisjoint(WORDS.judging) or words.isdisjoint({"quality", "image", "picture", "photograph", "it"}):
+            if words.isdisjoint(WORDS.judging) or not ("quality" in words or answer.within("quality", sentence)):
                 continue
-            of_quality = "quality" in words or answer.within("quality", sentence)
-            for k in sentence:
-                word, spot = answer.words[k], Term(k, k + 1)
-                if word in self._known:
-                    continue
-                if word in WORDS.off_scale and self._is_judgement(answer.words, sentence, k):
-                    findings.add("quality", spot, f"{answer.raw(k)!r} is not a level of the quality scale: {fact.text}", fact)
-                elif word in WORDS.judges and of_quality:
-                    findings.add(
-                        "quality",
-                        spot,
-                        f"the answer says that {answer.raw(k)!r} judged the image quality, but {fact.text}",
-                        fact,
-                    )
-
-    @staticmethod
-    def _is_judgement(words: list[str], sentence: range, k: int) -> bool:
-        """Whether the word at token k is what the quality was called."""
-        near = words[max(sentence.start, k - 5) : min(sentence.stop, k + 3)]
-        return "as" in near or not WORDS.judging.isdisjoint(near)
+            for k in [k for k in sentence if answer.words[k] in WORDS.judges - self._known]:
+                says = f"the answer says that {answer.raw(k)!r} judged the image quality, but {fact.text}"
+                findings.add("quality", Term(k, k + 1), says, fact)
 
     def _added(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks history, treatment, meanings of numbers, and diagnoses that are said to be unknown."""
