@@ -78,7 +78,11 @@ def _judges(words: list[str], sentence: range, k: int, pictured: list[int], aske
     if subject:
         between = words[max(subject) + 1 : k]
         return not WORDS.linking.isdisjoint(between) and WORDS.linking.union(WORDS.degrees).issuperset(between)
-    return asked and WORDS.degrees.issuperset(words[sentence.start : k]) and words[k + 1 : k + 2] in ([], [","], [":"], ["."], [";"])
+    return (
+        asked
+        and WORDS.degrees.issuperset(words[sentence.start : k])
+        and words[k + 1 : k + 2] in ([], [","], [":"], ["."], [";"])
+    )
 
 
 class ImageAndPerson(Check):
