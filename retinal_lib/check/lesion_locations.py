@@ -229,8 +229,11 @@ def _location_problem(text: ParsedText, group: list[Region], term: Term, index: 
     before = words[divided + 1 : first]
     given = [a.edges for a in numbers.read(text) if a.edges and a.first in sentence]
     lesions = _locations(index, term, given) if given else lesions
-    listed = not WORDS.listed.isdisjoint(words[sentence.start : first]) and bool(lesions.boxes)
-    known = lesions._replace(places=()).known(group) if listed else lesions.known(group)
+    listed = bool(lesions.boxes) and not WORDS.listed.isdisjoint(words[sentence.start : first])
+    if listed:  # the largest one, or all that have a box
+        one = not WORDS.largest.isdisjoint(words[sentence.start : first]) and not text.text_of(term).endswith("s")
+        lesions = lesions._replace(places=(), boxes=lesions.boxes[:1] if one else lesions.boxes, complete=True)
+    known = lesions.known(group)
     here, total = _count(known, group), _total(known)
     if not {"no", "none", "not", "without", "neither"}.isdisjoint(before[-8:]):
         return f"the answer says that none lie in {where}, but {lesions.fact.text}" if here else ""
@@ -242,7 +245,7 @@ def _location_problem(text: ParsedText, group: list[Region], term: Term, index: 
     accounts = [(_count(account, group), _total(account)) for account in (known, rest) if account]
     says = f"lie in {where}, but {here} of {total} lie there"
     number = _number(text, sentence, first)
-    if number is not None and (lesions.places or lesions.complete or listed):
+    if number is not None and (lesions.places or lesions.complete):
         parts = [[r] for r in group] if "each" in words[number.last : group[-1].last + 3] else [group]
         but = words[number.first - 2 : number.first] == ["all", "but"]
         counted = [{_total(a) - _count(a, p) if but else _count(a, p) for a in (known, rest) if a} for p in parts]
