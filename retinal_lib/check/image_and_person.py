@@ -142,7 +142,8 @@ class ImageAndPerson(Check):
             levels = {0, 1}
         if (levels == {1} and 3 in self.profile.levels) or (levels == {0} and "enough" in text.lower()):
             levels = {0, 1, 3}
-        fits = not levels.isdisjoint(self.profile.levels)
+        remarked = any(text.casefold() in f.text.casefold() for f in facts if f.name == "remark")
+        fits = not levels.isdisjoint(self.profile.levels if remarked or len(levels) > 1 else self.profile.graded_levels)
         if fits == (stated == AFFIRMED):
             findings.trace(term, fact)
         elif stated == AFFIRMED or (fits and len(levels) == 1 and answer.words[term.first] not in WORDS.superlatives):
