@@ -67,6 +67,8 @@ def tell(said: dict, origin: dict) -> None:
             "span": [3, 12],
             "said": "",
             "is": "claim",
+            "label": "<l>",
+            "aspect": "<a>",
             "fact": "<i>",
             "file": 'a"><b>.csv',
             "row": 3,
@@ -109,13 +111,17 @@ def test_what_is_not_there_is_told(tmp_path: Path, folder: Path) -> None:
         b"",
         b"".join(reversed(whole.splitlines(True))),
         whole.replace(b'"traces"', b'"old"'),
+        whole.replace(b'"value"', b'"old"'),
+        whole.replace(b'"label"', b'"old"'),
     ):
         lineage.write_bytes(broken)
         with pytest.raises(UserError, match="are incomplete"):
             load(folder)
-    lineage.unlink()
-    with pytest.raises(UserError, match="are incomplete"):
-        load(folder)
+    for target in ("/dev/zero", "nothing"):
+        lineage.unlink()
+        lineage.symlink_to(target)
+        with pytest.raises(UserError, match="are incomplete"):
+            load(folder)
     (folder / "manifest.json").write_text("[]")
     with pytest.raises(UserError, match="expected an object"):
         load(folder)
