@@ -139,6 +139,9 @@ def test_a_dataset_that_was_moved_is_asked_for(made: dict[str, Path], tmp_path: 
 
 def test_limit_split_and_draw(made: dict[str, Path]) -> None:
     assert len(load(made["IDRiD_seg"], limit=5).under_review) == 5
+    for limit in (0, -1, 1.5, float("nan"), 10**400):
+        with pytest.raises(UserError, match="parameter limit: found"):
+            load(made["IDRiD_seg"], limit=limit)
     tests = load(made["IDRiD_seg"], split="test").under_review
     assert 0 < len(tests) < 12 and {item.split for item in tests} == {"test"}
     review = load(made["IDRiD_seg"]).draw(2, "split", seed=4)
