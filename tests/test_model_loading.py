@@ -185,6 +185,7 @@ DAMAGE = {
         for key, value, said in [
             ("hidden_size", "x", "hidden_size is 'x'; expected a number from 1 to"),
             ("hidden_size", -5, "hidden_size is -5; expected a number from 1 to"),
+            ("num_hidden_layers", 10**6, "num_hidden_layers is 1000000; expected a number from 1 to 1,000"),
             ("vocab_size", 10**30, "vocab_size is 10+; expected a number from 1 to"),
             ("num_attention_heads", 0, "num_attention_heads is 0; expected"),
             ("num_attention_heads", 7, r"hidden_size \d+ is no multiple of 7 heads"),

@@ -67,6 +67,8 @@ def tell(said: dict, origin: dict) -> None:
             "span": [3, 12],
             "said": "",
             "is": "claim",
+            "label": "<l>",
+            "aspect": "<a>",
             "fact": "<i>",
             "file": 'a"><b>.csv',
             "row": 3,
@@ -109,13 +111,17 @@ def test_what_is_not_there_is_told(tmp_path: Path, folder: Path) -> None:
         b"",
         b"".join(reversed(whole.splitlines(True))),
         whole.replace(b'"traces"', b'"old"'),
+        whole.replace(b'"value"', b'"old"'),
+        whole.replace(b'"label"', b'"old"'),
     ):
         lineage.write_bytes(broken)
         with pytest.raises(UserError, match="are incomplete"):
             load(folder)
-    lineage.unlink()
-    with pytest.raises(UserError, match="are incomplete"):
-        load(folder)
+    for target in ("/dev/zero", "nothing"):
+        lineage.unlink()
+        lineage.symlink_to(target)
+        with pytest.raises(UserError, match="are incomplete"):
+            load(folder)
     (folder / "manifest.json").write_text("[]")
     with pytest.raises(UserError, match="expected an object"):
         load(folder)
@@ -133,6 +139,9 @@ def test_a_dataset_that_was_moved_is_asked_for(made: dict[str, Path], tmp_path: 
 
 def test_limit_split_and_draw(made: dict[str, Path]) -> None:
     assert len(load(made["IDRiD_seg"], limit=5).under_review) == 5
+    for limit in (0, -1, 1.5, float("nan"), 10**400):
+        with pytest.raises(UserError, match="parameter limit: found"):
+            load(made["IDRiD_seg"], limit=limit)
     tests = load(made["IDRiD_seg"], split="test").under_review
     assert 0 < len(tests) < 12 and {item.split for item in tests} == {"test"}
     review = load(made["IDRiD_seg"]).draw(2, "split", seed=4)

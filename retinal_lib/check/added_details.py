@@ -12,6 +12,7 @@ from retinal_lib.check.quantity_index import Quantity, QuantityIndex
 from retinal_lib.facts import Fact
 
 WORDS = word_lists("added_details")
+_MEDICAL = re.compile(r"(?:.{2}[aeiou]mic|.{3}ic|.{3}ous|.{3}oid|.{4}ive|.{4}ary|.{4}form|.{4}ular)$")  # as ischaemic, fibrous
 _UNJUDGED = frozenset(["cues", "history", "treatment", "asks", "units", "jargon", "generic"])  # which no other check compares
 
 
@@ -28,7 +29,7 @@ class AddedDetails(Check):
         """Checks an answer."""
         for term in answer.of("conditions"):
             self._details(answer, term, findings)
-        self._quality(answer, findings)
+        self._judges(answer, findings)
         self._added(answer, findings)
         self._disc(answer, findings)
         for fact in self.profile.records:
@@ -51,46 +52,46 @@ class AddedDetails(Check):
                 return
 
     def _details(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
-        """Checks words for the stage or look of a condition: early drusen, circinate exudates."""
-        if not any(c in self.profile.present or c in self.profile.patient for c in family(term)):
+        """Checks words for the stage, form or look of a condition: early drusen, glaucoma of the angle-closure type."""
+        profile = self.profile
+        if not any(c in held for c in family(term) for held in (profile.present, profile.patient, profile.suspected)):
             return
-        words = answer.words
-        shape = next((words[k] for k in range(term.first, term.last) if words[k] in WORDS.shapes), None)
-        before = [k for k in range(max(0, term.first - 2), term.first) if words[k] in WORDS.details - self._known]
-        detail = next((k for k in before if words[max(0, k - 1)] != "how"), None)
-        if shape is not None and shape not in self._known:
-            detail = term.first
-        if detail is not None:
-            spot = Term(detail, term.last)
+        words, sentence = answer.words, answer.sentence(term)
+        shape = next((k for k in range(term.first, term.last) if words[k] in WORDS.shapes - self._known), None)
+        before = range(max(sentence.start, term.first - 3), term.first)
+        parted = max((k + 1 for k in before if words[k] in WORDS.parting), default=before.start)
+        spots = [
+            (k, term.last) for k in range(parted, term.first) if words[max(0, k - 1)] != "how" and self._is_detail(words[k])
+        ]
+        after = words[term.last : min(term.last + 8, sentence.stop)]
+        kind = next((k for k, word in enumerate(after) if word in WORDS.sorts), None)
+        led = after[:1] and after[0] in WORDS.of_sort
+        form = Term(term.last, term.last + (kind or 0))
+        led = led and not answer.within("conditions", range(form.first, form.last))
+        if kind and led and WORDS.parting.isdisjoint(after[1:kind]) and any(self._is_detail(w, True) for w in after[1:kind]):
+            spots.append((term.first, term.last + kind + 1))
+        elif len(after) > 1 and after[0] in ("is", "are", ",") and self._is_detail(after[1]) and after[2:3] in ([], [","]):
+            spots.append((term.first, term.last + 2))
+        if shape is not None or spots:
+            spot = Term(*(spots or [(term.first, term.last)])[0])
             findings.add("unsupported_detail", spot, f"{answer.text_of(spot)!r} adds a detail that no fact gives")
 
-    def _quality(self, answer: ParsedText, findings: AnswerFindings) -> None:
-        """Checks quality words that are on no scale here, and judges of the quality that no fact names."""
+    def _is_detail(self, word: str, sort: bool = False) -> bool:
+        """Whether a word tells how a condition is; `sort`: it stands before type, form or stage, where any word does."""
+        if word in self._known or word in WORDS.plain:
+            return False
+        return sort or word in WORDS.details or _MEDICAL.search(word) is not None
+
+    def _judges(self, answer: ParsedText, findings: AnswerFindings) -> None:
+        """Checks who is said to have judged the image quality."""
         fact = next((fact for fact in self.profile.quality if fact.name != "remark"), None)
         for sentence in answer.sentences if fact else ():
             words = {answer.words[k] for k in sentence}
-            if words.isdisjoint(WORDS.judging) or words.isdisjoint({"quality", "image", "picture", "photograph", "it"}):
+            if words.isdisjoint(WORDS.judging) or not ("quality" in words or answer.within("quality", sentence)):
                 continue
-            of_quality = "quality" in words or answer.within("quality", sentence)
-            for k in sentence:
-                word, spot = answer.words[k], Term(k, k + 1)
-                if word in self._known:
-                    continue
-                if word in WORDS.off_scale and self._is_judgement(answer.words, sentence, k):
-                    findings.add("quality", spot, f"{answer.raw(k)!r} is not a level of the quality scale: {fact.text}", fact)
-                elif word in WORDS.judges and of_quality:
-                    findings.add(
-                        "quality",
-                        spot,
-                        f"the answer says that {answer.raw(k)!r} judged the image quality, but {fact.text}",
-                        fact,
-                    )
-
-    @staticmethod
-    def _is_judgement(words: list[str], sentence: range, k: int) -> bool:
-        """Whether the word at token k is what the quality was called."""
-        near = words[max(sentence.start, k - 5) : min(sentence.stop, k + 3)]
-        return "as" in near or not WORDS.judging.isdisjoint(near)
+            for k in [k for k in sentence if answer.words[k] in WORDS.judges - self._known]:
+                says = f"the answer says that {answer.raw(k)!r} judged the image quality, but {fact.text}"
+                findings.add("quality", Term(k, k + 1), says, fact)
 
     def _added(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks history, treatment, meanings of numbers, and diagnoses that are said to be unknown."""
@@ -102,6 +103,43 @@ class AddedDetails(Check):
         fact = next((f for f in self.profile.case.facts if f.aspect == "disease"), None)
         for term in answer.of("no diagnosis") if fact else ():
             findings.add("denied_disease", term, f"the answer says {answer.text_of(term)!r}, but {fact.text}", fact)
+        for sentence in answer.sentences:
+            within = frozenset(answer.words[sentence.start : sentence.stop])
+            if not answer.within("generic", sentence) and WORDS.deferring.isdisjoint(within):
+                self._foretold(answer, sentence, within, findings)
+                self._caused(answer, sentence, findings)
+
+    def _foretold(self, answer: ParsedText, sentence: range, within: frozenset[str], findings: AnswerFindings) -> None:
+        """Checks what should be done about the eye, and what will come of it."""
+        about = bool(within & WORDS.fated) or bool(answer.within("conditions", sentence))
+        for k in sentence:
+            word, before = answer.words[k], answer.words[max(sentence.start, k - 2) : k]
+            treats = word in WORDS.treatments and not within.isdisjoint(WORDS.obliging)
+            phrase = " ".join(answer.words[k : k + 2])
+            verb = "".join(answer.words[k + 1 : k + 2]).isalpha()  # not: It will: ...
+            foretells = verb and not WORDS.foretelling.isdisjoint((word, phrase)) and about and WORDS.persons.isdisjoint(before)
+            if (treats or foretells or word in WORDS.fates) and word not in self._known:
+                spot, what = Term(k, k + 1), "treatment" if treats else "what is to come"
+                findings.add("beyond", spot, f"the answer tells of {what} ({answer.raw(k)!r}), but no fact says so")
+                return
+
+    def _caused(self, answer: ParsedText, sentence: range, findings: AnswerFindings) -> None:
+        """Checks the cause that a condition is said to have."""
+        words, named = answer.words, answer.within("conditions", sentence)
+        for k in sentence if named else ():
+            size = next((n for n in (3, 2, 1) if " ".join(words[k : k + n]) in WORDS.causes), 0)
+            subject = next((t for t in reversed(named) if t.last <= k), None)
+            if not size or subject is None or polarity(answer, subject) != AFFIRMED:
+                continue
+            cause = range(k + size, min(k + size + 6, sentence.stop))
+            content = [words[j] for j in cause if len(words[j]) > 3]
+            given = {c for t in answer.within("conditions", cause) for c in t.values} <= family(
+                subject
+            ) | self.profile.present.keys()
+            if not self._known.issuperset(content) and not (given and answer.within("conditions", cause)):
+                spot = Term(k, min(k + size + 2, sentence.stop))
+                findings.add("beyond", spot, f"the answer gives a cause ({answer.text_of(spot)!r}), but no fact says so")
+                return
 
     def _disc(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks whether the disc or cup is rightly called wider than high, or higher than wide."""

@@ -243,7 +243,7 @@ class Normality(Check):
             finds = not WORDS.finding.isdisjoint(words[max(answer.sentence(term).start, term.first - 3) : term.first])
             after = takewhile(lambda word: word.isalpha(), words[term.last : term.last + 4])
             finds = finds or not WORDS.found.isdisjoint(after)
-            if normal is not None and finds and polarity(answer, term) == AFFIRMED:
+            if normal is not None and finds and term.value != "condition" and polarity(answer, term) == AFFIRMED:
                 findings.add("unsupported_disease", term, f"the answer reports {text!r}, but {normal.text}", normal)
             return
         if not self.profile.lists_all and "other" in words[max(0, term.first - 3) : term.first]:

@@ -1,5 +1,7 @@
 """Checks of the eye side, image quality, kind of image and sex of the person that answers state."""
 
+from itertools import takewhile
+
 from retinal_lib.check.findings import AnswerFindings, Check, but_fact
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
@@ -53,6 +55,36 @@ def _is_side(words: list[str], i: int, asked: bool) -> bool:
     )
 
 
+def _judgements(answer: ParsedText, question: ParsedText) -> list[Term]:
+    """The adjectives and adverbs that judge the picture: fair quality, the photograph came out badly, or alone as an answer."""
+    words, taken = answer.words, {k for t in answer.terms if t.kind != "asks" for k in range(t.first, t.last)}
+    found = []
+    for sentence in answer.sentences:
+        pictured = [k for k in sentence if words[k] in WORDS.picture]
+        asked = sentence == answer.sentences[0] and bool(question.of("quality") or question.has(WORDS.picture))
+        for k in sentence if pictured or asked else ():
+            levels = WORDS.adjectives.get(words[k]) or WORDS.adjectives.get(words[k].removesuffix("ly"))
+            if levels and k not in taken and _judges(words, sentence, k, pictured, asked):
+                found.append(Term(k, k + 1, "judgement", tuple(levels)))
+    return found
+
+
+def _judges(words: list[str], sentence: range, k: int, pictured: list[int], asked: bool) -> bool:
+    """Whether the adjective at token k is said of the picture."""
+    after = words[k + 1 : min(k + 4, sentence.stop)]
+    if not WORDS.picture.isdisjoint(takewhile(lambda word: word not in WORDS.parting, after)):
+        return True
+    subject = [i for i in (*pictured, *(i for i in sentence if asked and words[i] == "it")) if i < k]
+    if subject:
+        between = words[max(subject) + 1 : k]
+        return not WORDS.linking.isdisjoint(between) and WORDS.linking.union(WORDS.degrees).issuperset(between)
+    return (
+        asked
+        and WORDS.degrees.issuperset(words[sentence.start : k])
+        and words[k + 1 : k + 2] in ([], [","], [":"], ["."], [";"])
+    )
+
+
 class ImageAndPerson(Check):
     """Check of the eye side, image quality, artefacts, kind of image, and sex of the person."""
 
@@ -60,6 +92,8 @@ class ImageAndPerson(Check):
         """Checks an answer."""
         self._side(answer, question, findings)
         for term in (*answer.of("quality"), *answer.of("gradable")):
+            self._quality(answer, term, findings)
+        for term in _judgements(answer, question):
             self._quality(answer, term, findings)
         for term in answer.of("artefacts"):
             self._artefact(answer, term, findings)
@@ -97,7 +131,7 @@ class ImageAndPerson(Check):
 
     def _quality(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         stated, text, facts = polarity(answer, term, 4), answer.text_of(term), self.profile.quality
-        if stated == UNCERTAIN or not of_picture(answer, term):
+        if stated == UNCERTAIN or (term.kind != "judgement" and not of_picture(answer, term)):
             return
         if not facts:
             findings.add("quality", term, f"the answer rates the image quality ({text!r}), but no fact does")
@@ -108,10 +142,11 @@ class ImageAndPerson(Check):
             levels = {0, 1}
         if (levels == {1} and 3 in self.profile.levels) or (levels == {0} and "enough" in text.lower()):
             levels = {0, 1, 3}
-        fits = not levels.isdisjoint(self.profile.levels)
+        remarked = any(text.casefold() in f.text.casefold() for f in facts if f.name == "remark")
+        fits = not levels.isdisjoint(self.profile.levels if remarked or len(levels) > 1 else self.profile.graded_levels)
         if fits == (stated == AFFIRMED):
             findings.trace(term, fact)
-        elif stated == AFFIRMED or (fits and len(levels) == 1):
+        elif stated == AFFIRMED or (fits and len(levels) == 1 and answer.words[term.first] not in WORDS.superlatives):
             findings.add("quality", term, f"the answer calls the image quality {text!r}, but {fact.text}", fact)
 
     def _graders(self, answer: ParsedText, findings: AnswerFindings) -> None:

@@ -1,5 +1,6 @@
 """Check of where answers say that lesions lie: quadrants, counts in them, distances from the fovea and the disc."""
 
+from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -65,55 +66,62 @@ def _quadrant(words: str) -> Region | None:
     return next(iter(regions(lexicon.read(words))), None)
 
 
+Places = tuple[tuple[Region, int], ...]  # how many lesions lie in a region
+
+
 class Locations(NamedTuple):
-    """Where the lesions of one type lie: how many in each quadrant of all of them (`places`) and of those beyond the listed
-    boxes (`rest`), and the boxes."""
+    """Where the lesions of one type lie, after the facts: all of them by quadrant (`places`), those beyond the listed boxes
+    (`rest`), and each box (`boxes`), which is `complete` where there is one for each lesion."""
 
-    places: tuple[tuple[Region, Quantity], ...]
-    rest: tuple[tuple[Region, Quantity], ...]
-    boxes: tuple[Quantity, ...]
+    places: Places
+    rest: Places
+    boxes: Places
+    complete: bool
+    fact: Fact
 
-    def counts(self, group: list[Region]) -> list[int]:
-        """Counts the lesions in some regions together: of all lesions, and of those beyond the boxes."""
-        accounts = [listed for listed in (self.places, self.rest) if listed]
-        return [sum(int(q.value) for place, q in listed if any(r.contains(place) for r in group)) for listed in accounts]
-
-    def totals(self) -> list[int]:
-        """Counts all lesions, and those beyond the boxes."""
-        return [sum(int(q.value) for _, q in listed) for listed in (self.places, self.rest) if listed]
+    def known(self, group: list[Region]) -> Places:
+        """Returns the account that can tell of these regions; where none can, nothing."""
+        accounts = [self.places, self.boxes]
+        return next((a for a in accounts if a and all(r.contains(place) is not None for r in group for place, _ in a)), ())
 
     def contains_lesion(self, region: Region) -> bool | None:
         """Says whether a lesion lies in a region; None where no fact says."""
-        seen = [region.contains(place) for place, _ in self.places]
-        if self.places and (True in seen or not any(s is None for s in seen)):
-            return True in seen
-        if self.places and region.side in ("nasal", "temporal"):
-            return False
-        reached = any(_reaches(q.edges, region) for q in self.boxes)
-        if reached or not self.boxes:
-            return True if reached else None
-        return None if self.rest or region.side in ("nasal", "temporal") else False
-
-    @property
-    def fact(self) -> Fact:
-        """A fact that says where they lie."""
-        return (self.places[0][1] if self.places else self.boxes[0]).fact
+        known = self.known([region])
+        if not known:
+            return False if self.places and region.side in ("nasal", "temporal") else None
+        lies = any(region.contains(place) for place, _ in known)
+        return lies or (False if known is self.places or self.complete else None)
 
 
-def _reaches(edges: tuple[float, ...], region: Region) -> bool:
-    """Whether the middle of a box lies in a region."""
+def _count(places: Places, group: list[Region]) -> int:
+    return sum(n for place, n in places if any(r.contains(place) for r in group))
+
+
+def _total(places: Places) -> int:
+    return sum(n for _, n in places)
+
+
+def _centre(edges: tuple[float, ...]) -> Region:
+    """The quadrant of the image that the middle of a box lies in."""
     x, y = (edges[0] + edges[2]) / 2, (edges[1] + edges[3]) / 2
-    vertical = {"upper": y <= 0.5, "lower": y >= 0.5}.get(region.vertical, True)
-    return vertical and {"left": x <= 0.5, "right": x >= 0.5}.get(region.side, True)
+    return Region(0, 0, "upper" if y <= 0.5 else "lower", "left" if x <= 0.5 else "right")
 
 
-def _locations(index: QuantityIndex, term: Term) -> Locations | None:
-    """Where the facts say that the lesions named by a term lie; None where they say nothing."""
+def _locations(index: QuantityIndex, term: Term, given: list[tuple[float, ...]] = ()) -> Locations | None:
+    """Where the facts say that the lesions named by a term lie; of `given` boxes, those alone; None where they say nothing."""
     wide = [q for q in index.located if _is_about(q, term)]
-    places = tuple((place, q) for q in wide if q.part == "place" and (place := _quadrant(q.fact.words)))
-    rest = tuple((place, q) for q in wide if q.part == "rest place" and (place := _quadrant(q.fact.words)))
-    boxes = tuple(q for q in wide if q.edges)
-    return Locations(places, rest, boxes) if places or boxes else None
+    places, rest = (
+        tuple((place, int(q.value)) for q in wide if q.part == part and (place := _quadrant(q.fact.words)))
+        for part in ("place", "rest place")
+    )
+    edges = [q for q in wide if q.edges]
+    chosen = [q for q in edges if q.edges in given]
+    if not places and not edges:
+        return None
+    counted = sum(q.value for q in index.of("count") if not q.part and _is_about(q, term))
+    boxes = tuple((_centre(q.edges), 1) for q in chosen or edges)
+    fact = next(q.fact for q in wide if q.part == "place" or q.edges)
+    return Locations(places, rest, boxes, bool(chosen) or len(boxes) == counted, fact)
 
 
 def _is_about(quantity: Quantity, term: Term) -> bool:
@@ -149,6 +157,7 @@ class LesionLocations(Check):
     def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks an answer."""
         self._places(answer, findings)
+        self._spread(answer, findings)
         self._distances(answer, findings)
         self._shares(answer, findings)
 
@@ -165,8 +174,23 @@ class LesionLocations(Check):
             near = range(max(sentence.start, spot.first - 6), sentence.stop)
             if lesions is None or cues(answer).polarity(spot, near) == UNCERTAIN:
                 continue
-            if problem := _location_problem(answer, group, sentence, lesions):
+            if problem := _location_problem(answer, group, term, self.index, lesions):
                 findings.add("place", spot, problem, lesions.fact)
+
+    def _spread(self, answer: ParsedText, findings: AnswerFindings) -> None:
+        """Checks in how many quadrants lesions are said to lie: in all four quadrants, in every quadrant."""
+        for at in [k for k, word in enumerate(answer.words) if word in WORDS.quarters] if self.index.located else ():
+            spot, number = quadrants_counted(answer.words, at)
+            if not number:
+                continue
+            term = _subject(answer, Region(*spot, "", ""), answer.sentence(Term(*spot)))
+            lesions = _locations(self.index, term) if term else None
+            held = {place[2:] for place, n in (lesions.places or lesions.boxes) if n} if lesions else set()
+            if lesions and (len(held) < number or (len(held) > number and (lesions.places or lesions.complete))):
+                says = (
+                    f"the answer says that lesions lie in {number} quadrants, but they lie in {len(held)}: {lesions.fact.text}"
+                )
+                findings.add("place", Term(*spot), says, lesions.fact)
 
     def _distances(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks distances in disc diameters from the fovea and the disc."""
@@ -197,47 +221,84 @@ class LesionLocations(Check):
                 findings.add("misattributed", amount, says, fact)
 
 
-def _location_problem(text: ParsedText, group: list[Region], sentence: range, lesions: Locations) -> str:
+def _location_problem(text: ParsedText, group: list[Region], term: Term, index: QuantityIndex, lesions: Locations) -> str:
     """What is wrong with the regions that lesions are said to lie in, as a sentence; empty where nothing is."""
-    words, first = text.words, group[0].first
+    words, first, sentence = text.words, group[0].first, text.sentence(group[0])
     where = repr(text.text_of(Term(first, group[-1].last)))
-    before = words[max(sentence.start, first - 8) : first]
-    divided = max((k for k, word in enumerate(before) if word in (",", ";", "but")), default=-1)
-    denied = bool({"no", "none", "not", "without", "neither"} & set(before[divided + 1 :]))
+    divided = max((k for k in range(sentence.start, first) if words[k] in (",", ";", "but")), default=sentence.start - 1)
+    before = words[divided + 1 : first]
     given = [a.edges for a in numbers.read(text) if a.edges and a.first in sentence]
-    if given and not lesions.places:
-        lesions = lesions._replace(boxes=tuple(q for q in lesions.boxes if q.edges in given) or lesions.boxes)
-    lying = [lesions.contains_lesion(region) for region in group]
-    if denied:
-        return f"the answer says that none lie in {where}, but {lesions.fact.text}" if all(lying) and lesions.places else ""
-    if False in lying:
+    lesions = _locations(index, term, given) if given else lesions
+    listed = bool(lesions.boxes) and not WORDS.listed.isdisjoint(words[sentence.start : first])
+    if listed:  # the largest one, or all that have a box
+        one = not WORDS.largest.isdisjoint(words[sentence.start : first]) and not text.text_of(term).endswith("s")
+        lesions = lesions._replace(places=(), boxes=lesions.boxes[:1] if one else lesions.boxes, complete=True)
+    known = lesions.known(group)
+    here, total = _count(known, group), _total(known)
+    if not {"no", "none", "not", "without", "neither"}.isdisjoint(before[-8:]):
+        return f"the answer says that none lie in {where}, but {lesions.fact.text}" if here else ""
+    if any(lesions.contains_lesion(region) is False for region in group):
         return f"no {'lesion' if lesions.places else 'box'} of this type lies in {where}: {lesions.fact.text}"
-    if not lesions.places or any(region.contains(place) is None for region in group for place, _ in lesions.places):
+    if not known:
         return ""
-    if not WORDS.rest & set(words[max(0, sentence.start - 30) : sentence.stop]):
-        lesions = lesions._replace(rest=())
-    counted = lesions.counts(group)
-    counts = [a for a in numbers.read(text) if a.whole and not (a.unit or a.edges or a.bound or a.about)]
-    number = next((a for a in reversed(counts) if sentence.start <= a.first and a.last <= first), None)
+    rest = lesions.rest if WORDS.rest & set(words[max(0, sentence.start - 30) : sentence.stop]) else ()
+    accounts = [(_count(account, group), _total(account)) for account in (known, rest) if account]
+    says = f"lie in {where}, but {here} of {total} lie there"
+    number = _number(text, sentence, first)
     if number is not None and WORDS.most & set(words[max(sentence.start, number.first - 4) : number.first]):
         number = None  # most of the 27 hard exudates
-    if number is not None and set(words[number.last : first]) - _names(text, number.last, first) <= WORDS.lying:
-        each = "each" in words[number.last : group[-1].last + 3]
-        groups = [[region] for region in group] if each else [group]
-        if not all(number.low in lesions.counts(part) for part in groups):
-            return f"the answer says that {text.text_of(number)} lie in {where}, but {counted[0]} lie there"
-    if WORDS.most & set(before) and all(
-        2 * n < t and n < _most(lesions, len(group)) for n, t in zip(counted, lesions.totals(), strict=True)
-    ):
-        return f"the answer says that most lie in {where}, but {counted[0]} of {lesions.totals()[0]} lie there"
-    if WORDS.all & set(before) and not any(n == t for n, t in zip(counted, lesions.totals(), strict=True)):
-        return f"the answer says that all lie in {where}, but {counted[0]} of {lesions.totals()[0]} lie there"
+    if number is not None and (lesions.places or lesions.complete):
+        parts = [[r] for r in group] if "each" in words[number.last : group[-1].last + 3] else [group]
+        but = words[number.first - 2 : number.first] == ["all", "but"]
+        counted = [{_total(a) - _count(a, p) if but else _count(a, p) for a in (known, rest) if a} for p in parts]
+        if not all(number.low in right for right in counted):
+            return f"the answer says that {text.text_of(number)} {says}"
+        return ""
+    if WORDS.most & set(before) and all(2 * n < t and n < _fullest(known, len(group)) for n, t in accounts):
+        return f"the answer says that most {says}"
+    if WORDS.half & set(before) and all(abs(2 * n - t) > 1 for n, t in accounts) and "half" in before:
+        return f"the answer says that half of them {says}"
+    if WORDS.all & set(before) and not any(n == t for n, t in accounts):
+        return f"the answer says that all {says}"
     return ""
 
 
-def _most(lesions: Locations, size: int) -> int:
+def _number(text: ParsedText, sentence: range, first: int) -> Amount | None:
+    """The number of lesions that a sentence places in the region at token `first`."""
+    counts = [a for a in numbers.read(text) if a.whole and not (a.unit or a.edges or a.bound or a.about)]
+    number = next((a for a in reversed(counts) if sentence.start <= a.first and a.last <= first), None)
+    while number is not None and text.words[number.first - 2 : number.first] == ["of", "the"]:  # two of the ten largest
+        number = next((a for a in reversed(counts) if sentence.start <= a.first and a.last <= number.first - 2), None)
+    if number is None or set(text.words[number.last : first]) - _names(text, number.last, first) - WORDS.lying:
+        return None
+    return number
+
+
+def _fullest(known: Places, size: int) -> int:
     """The number of lesions in the `size` fullest quadrants together."""
-    return sum(sorted((int(q.value) for _, q in lesions.places), reverse=True)[:size])
+    counted = Counter[tuple[str, str]]()
+    for place, n in known:
+        counted[place.vertical, place.side] += n
+    return sum(n for _, n in counted.most_common(size))
+
+
+def counts_quadrants(words: list[str], last: int) -> bool:
+    """Says whether the number that ends before token `last` counts quadrants: three of the four quadrants."""
+    after = words[last : last + 4]
+    return not WORDS.quarters.isdisjoint((*after[:1], *(after[3:] if after[:2] == ["of", "the"] else ())))
+
+
+def quadrants_counted(words: list[str], at: int) -> tuple[tuple[int, int], int]:
+    """Returns the tokens and the number of the quadrants that are counted before token `at`, "quadrant"; 0 where none are."""
+    first = at - 1 if (words[at - 1 : at] and words[at - 1] in numbers.SPELLED) or words[at - 1].isdigit() else at
+    of_all = words[first - 2 : first] == ["of", "the"]
+    k = first - 3 if of_all else first - 1 if first == at or words[first - 1] in WORDS.every else first
+    if k < 0:
+        return (at, at + 1), 0
+    if words[k] in WORDS.every:
+        return (k, at + 1), 4 if first == at else numbers.SPELLED.get(words[first], 4)
+    value = int(words[k]) if words[k].isdigit() else numbers.SPELLED.get(words[k], 0)
+    return (k, at + 1), int(value) if k < at and value <= 4 else 0
 
 
 def _names(text: ParsedText, first: int, last: int) -> set[str]:
@@ -262,8 +323,13 @@ def together(text: ParsedText, amount: Amount, index: QuantityIndex) -> Quantity
     sentence = text.sentence(amount)
     group = next((g for g in _grouped(text, regions(text)) if g[0].first >= amount.last and g[0].first in sentence), None)
     term = _subject(text, group[0], sentence) if group and index.located else None
+    but = text.words[amount.first - 2 : amount.first] == ["all", "but"]
     lesions = _locations(index, term) if term else None
-    return lesions.places[0][1] if lesions and lesions.places and amount.low in lesions.counts(group) else None
+    if not lesions:
+        return None
+    right = {_count(account, group) for account in (lesions.known(group), lesions.rest)}
+    right |= {_total(account) - _count(account, group) for account in (lesions.known(group),)} if but else set()
+    return next((q for q in index.located if q.fact == lesions.fact), None) if amount.low in right else None
 
 
 def somewhere(text: ParsedText, term: Term, sentence: range) -> bool:

@@ -148,6 +148,8 @@ class NumberCheck(Check):
     def _defines(self, number: NamedNumber) -> bool:
         """Whether a number is the tortuosity of a straight line, a limit of fractal dimensions, or the extent of a zone."""
         text, amount = number.text, number.amount
+        if lesion_locations.counts_quadrants(text.words, amount.last):
+            return True  # which the check of locations judges
         if amount.low == 1 and text.has(WORDS.straight):
             return True
         edges = {edge for a in number.amounts for edge in (a.low, a.high)}

@@ -36,7 +36,7 @@ class EvaluationParameters(Parameters):
     answers_files: Files | None = None
     blind_answers: Files | None = None
     blind: str | None = None
-    resamples: Whole | None = Field(None, ge=1)
+    resamples: Whole | None = Field(None, ge=1, le=100_000)
     max_unread: Number = Field(0.5, ge=0, le=1)
     out_dir: TypedPath | None = None
 

@@ -38,8 +38,8 @@ class InferParameters(Parameters):
     mm_projector: str | None = None
     conv_mode: str | None = None
     temperature: Number | None = None
-    max_new_tokens: Whole | None = None
-    batch_size: Whole | None = None
+    max_new_tokens: Whole | None = Field(None, le=1_000_000)
+    batch_size: Whole | None = Field(None, le=10_000)
     timeout_s: Number | None = Field(None, gt=0, le=86400)
     device: str = "auto"
     dtype: str = "auto"

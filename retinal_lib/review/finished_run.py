@@ -79,6 +79,8 @@ class FinishedRun:
     def _samples(self) -> Iterator[AcceptedSample]:
         types = self.job.page.masks.types if self.job.page.masks else {}
         offsets = (0, 0)
+        if not all((self.folder / name).is_file() for name in _FILES):  # a device has no end
+            raise FileNotFoundError(self.folder)
         with (self.folder / _FILES[0]).open("rb") as conversations, (self.folder / _FILES[1]).open("rb") as lineage:
             for lines in zip(conversations, lineage, strict=True):
                 entry, origin = orjson.loads(lines[0]), run_files.lineage(orjson.loads(lines[1]))

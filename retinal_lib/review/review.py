@@ -6,11 +6,13 @@ from collections import Counter
 from pathlib import Path
 
 import pandas as pd
+from pydantic import Field
 
 from retinal_lib import conversation, paths, typed_paths
 from retinal_lib.dataset import page
 from retinal_lib.display import FullTable, are, count
 from retinal_lib.errors import UserError, unknown
+from retinal_lib.parameters import Parameters, Whole
 from retinal_lib.review import agreement, decisions, fixes, sample_html
 from retinal_lib.review.decisions import FILE, STATES
 from retinal_lib.review.finished_run import FinishedRun
@@ -19,6 +21,14 @@ from retinal_lib.run import run_files, settings
 from retinal_lib.run.job import Job
 
 VIEWS = ("widgets", "sheet")
+
+
+class _ReviewParameters(Parameters):
+    """The parameters of review.ipynb that are not of the run."""
+
+    reviewer: str | None = None
+    also: str | None = None
+    limit: Whole | None = Field(None, ge=1)
 
 
 class Review(ReviewSession):
@@ -43,6 +53,7 @@ class Review(ReviewSession):
         """Opens the run that generate.ipynb made with these parameters, and other runs' folders (`also`, separated by commas).
         If a published dataset has no run and no data_root, its drawn sample is run first. UserError: a parameter is wrong,
         there is no finished run, or its dataset is not found."""
+        given = _ReviewParameters.of(reviewer=reviewer, also=also, limit=limit)
         parameters = {name: value for name, value in parameters.items() if value is not None}
         run_settings = settings.load(**parameters)
         published = run_settings.data_root is None and not page.is_own(run_settings.dataset)
@@ -50,10 +61,10 @@ class Review(ReviewSession):
         if "out_dir" not in parameters and on_sample and not (run_settings.folder / run_files.MANIFEST).is_file():
             Job.load(**parameters).run().require()
         roots = {name: typed_paths.resolve(parameters[name]) for name in ("data_root", "automorph_root") if name in parameters}
-        others = [typed_paths.resolve(name.strip()) for name in also.split(",")] if also else []
+        others = [typed_paths.resolve(name.strip()) for name in given.also.split(",")] if given.also else []
         runs = [FinishedRun(run_settings.folder, **roots)]
         runs += [FinishedRun(folder, number) for number, folder in enumerate(others, start=1)]
-        return cls(runs, reviewer or _login(), run_settings.split, limit)
+        return cls(runs, given.reviewer or _login(), run_settings.split, given.limit)
 
     @property
     def table(self) -> pd.DataFrame:

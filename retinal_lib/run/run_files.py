@@ -4,7 +4,7 @@ incomplete file."""
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -159,18 +159,30 @@ class _Manifest(BaseModel):
     settings: _Run
 
 
-class _Trace(BaseModel):
-    is_: str = Field(alias="is")
+class _Number(BaseModel):
+    is_: Literal["number"] = Field(alias="is")
     turn: int
     span: tuple[int, int]
+    said: str
     fact: str
-    file: str = ""
-    label: str | None = None
-    aspect: str | None = None
+    file: str
+    row: int | None
+    column: str | None
+    value: Any
+
+
+class _Claim(_Number):
+    is_: Literal["claim"] = Field(alias="is")
+    label: str
+    aspect: str
 
 
 class _Mark(BaseModel):
     kind: str
+    turn: int
+    part: str
+    span: tuple[int, int]
+    text: str
 
 
 class _Lineage(BaseModel):
@@ -178,7 +190,7 @@ class _Lineage(BaseModel):
 
     id: str
     split: str
-    traces: list[_Trace]
+    traces: list[_Claim | _Number]
     findings: list[_Mark]
 
 

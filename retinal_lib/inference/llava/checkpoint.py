@@ -19,7 +19,7 @@ from retinal_lib.files import file_sha256, git_lfs_pointer, read_object
 
 _SMALL = ("*.json", "tokenizer.model", "*.jinja")
 _NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.(bin|safetensors)")
-_LARGEST_SIZE = 10_000_000
+_LARGEST_SIZE, _MOST_LAYERS = 10_000_000, 1_000
 _LLAMA = {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size"}
 # towers that lie among a model's weights without a config of their own
 _LARGE = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16, "patch_size": 14}
@@ -142,8 +142,9 @@ def _check_sizes(where: str | Path, config: object, names: set[str]) -> None:
     if missing := sorted(names - set(config)):
         raise UserError(f"{where} does not say {', '.join(missing)}; is the folder that of a LLaVA model or CLIP tower?")
     for name in sorted(names):
-        if type(config[name]) is not int or not 0 < config[name] <= _LARGEST_SIZE:
-            raise UserError(f"{where}: {name} is {quoted(config[name])}; expected a number from 1 to {_LARGEST_SIZE:,}")
+        most = _MOST_LAYERS if name == "num_hidden_layers" else _LARGEST_SIZE
+        if type(config[name]) is not int or not 0 < config[name] <= most:
+            raise UserError(f"{where}: {name} is {quoted(config[name])}; expected a number from 1 to {most:,}")
     if config["hidden_size"] % config["num_attention_heads"]:
         raise UserError(f"{where}: hidden_size {config['hidden_size']} is no multiple of {config['num_attention_heads']} heads")
 
