@@ -1,55 +1,94 @@
 """A teacher on loopback that composes true conversations and plants faults in a share of them, and mends them when told."""
 
-import json
 import random
 import re
+from collections.abc import Iterable
 
 from aiohttp import web
 from fake_server import completion
 
+from retinal_lib.slots import filling
+from retinal_lib.slots.sheet import FactSheet
+
 _NUMBER = re.compile(r"(?<![\d.\[])\d+\.\d{2,}(?![\d\]])")
-FAULTS = ("number", "disease", "side", "leak", "quality", "data")
+_SLOT = re.compile(r"\{\w+(?:\.\w+)?\}")
+_FAULTS = ("number", "disease", "side", "leak", "quality", "data")
+_SLOT_FAULTS = (*_FAULTS, "swapped", "unknown slot", "comparison", "word")
 _SAID = {
     "disease": "There is also a retinal detachment with vitreous haemorrhage.",
     "side": "This is the left eye and at once the right eye of OD and OS.",
     "data": "The provided data say so.",
     "quality": "The image is badly blurred and of poor quality.",
+    "unknown slot": "It measures {v99} as well.",
+    "comparison": "The retinal arteries are three times as wide as the veins.",
+    "word": "The macula shows a cherry-red spot.",
 }
-MARKS = ("retinal detachment", "OD and OS", "provided data", "badly blurred", "777.77", "CRAE_Knudtson_zone_b")
-
-
-def plant(reply: str, fault: str, draw: random.Random) -> str:
-    """The reply with one fault in it."""
-    lines = reply.split("\n")
-    if fault == "leak":
-        lines[-2] = "User: What does CRAE_Knudtson_zone_b say?"
-    elif fault == "number" and (found := [i for i, line in enumerate(lines) if i % 2 and _NUMBER.search(line)]):
-        place = draw.choice(found)
-        lines[place] = _NUMBER.sub("777.77", lines[place], count=1)
-    else:
-        lines[-1] += f" {_SAID.get(fault, _SAID['disease'])}"
-    return "\n".join(lines)
 
 
 class Hallucinator:
-    """A script for FakeServer. `truth` gives the true conversation for the facts of a request; faults come at `rate`, and at
-    `again` in what is sent back."""
+    """A script for FakeServer. `truths` gives the true conversation for a sheet, with slots; faults come at `rate`, and at
+    `again` in what is sent back. A teacher without slots (`slots` False) writes the values by itself. `wrong` are the answers
+    with a fault that it said, as they would be exported."""
 
-    def __init__(self, truth: dict[str, str], rate: float, again: float, seed: int = 0):
-        self.truth, self.rate, self.again, self.draw = truth, rate, again, random.Random(seed)
+    def __init__(self, truths: dict[FactSheet, str], rate: float, again: float, slots: bool = True, seed: int = 0):
+        self.truths = {sheet.text: (sheet, truth) for sheet, truth in truths.items()}
+        self.rate, self.again, self.slots, self.seed = rate, again, slots, seed
         self.planted = self.mended = 0
+        self.wrong: set[str] = set()
 
     def __call__(self, number: int, body: dict) -> web.Response:
         """Answers a request, or its corrective turn."""
         messages = body["messages"]
-        reply, sent_back = self.truth[messages[1]["content"]], len(messages) > 2
-        if self.draw.random() < (self.again if sent_back else self.rate):
+        sheet, truth = self.truths[messages[1]["content"].partition("\n\n")[0]]
+        reply, sent_back = truth if self.slots else filled(truth, sheet), len(messages) > 2
+        draw = random.Random(f"{self.seed}:{messages[1:]}")  # the same in whatever order requests come
+        if draw.random() < (self.again if sent_back else self.rate):
             self.planted += 1
-            return completion(plant(reply, self.draw.choice(FAULTS), self.draw))
+            planted = self._planted(reply, sheet, draw)
+            self.wrong |= {*_answers(filled(planted, sheet))} - {*_answers(filled(truth, sheet))}
+            return completion(planted)
         self.mended += sent_back
         return completion(reply)
 
+    def _planted(self, reply: str, sheet: FactSheet, draw: random.Random) -> str:
+        """The reply with one fault in it."""
+        fault = draw.choice(_SLOT_FAULTS if self.slots else _FAULTS)
+        lines = reply.split("\n")
+        values = [i for i, line in enumerate(lines) if i % 2 and (_SLOT if self.slots else _NUMBER).search(line)]
+        if fault == "leak":
+            lines[-2] = "User: What does CRAE_Knudtson_zone_b say?"
+        elif fault == "number" and values:
+            place = draw.choice(values)
+            lines[place] = (_SLOT if self.slots else _NUMBER).sub("777.77", lines[place], count=1)
+        elif fault == "swapped" and (pairs := [*_swaps(lines, sheet)]):
+            place, one, other = draw.choice(pairs)
+            lines[place] = lines[place].replace(one, "\0").replace(other, one).replace("\0", other)
+        else:
+            lines[-1] += f" {_SAID.get(fault, _SAID['disease'])}"
+        return "\n".join(lines)
 
-def faulty(conversations: str) -> list[str]:
-    """The marks of planted faults that a text holds."""
-    return [mark for mark in MARKS if mark in json.dumps(conversations)]
+    def said_wrong(self, conversations: Iterable[dict]) -> list[str]:
+        """The answers of conversations that have a fault which was planted."""
+        answers = (part["value"] for entry in conversations for part in entry["conversations"][1::2])
+        return [answer for answer in answers if answer in self.wrong]
+
+
+def filled(reply: str, sheet: FactSheet) -> str:
+    """A reply whose slots are filled, without marks."""
+    return "\n".join(filling.fill(line, sheet).text for line in reply.split("\n"))
+
+
+def _answers(reply: str) -> Iterable[str]:
+    return (line.removeprefix("Assistant: ") for line in reply.split("\n")[1::2])
+
+
+def _swaps(lines: list[str], sheet: FactSheet) -> Iterable[tuple[int, str, str]]:
+    """Pairs of measurements that stand in one answer and read differently."""
+    for place, line in enumerate(lines):
+        measured = [slot for slot in _SLOT.findall(line) if slot.startswith("{v")]
+        pairs = ((a, b) for i, a in enumerate(measured) for b in measured[i + 1 :])
+        yield from ((place, a, b) for a, b in pairs if _reads(a, sheet) != _reads(b, sheet))
+
+
+def _reads(slot: str, sheet: FactSheet) -> str:
+    return sheet.slots[slot.strip("{}")][1].text

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from fake_server import FakeServer, completion
-from hallucinator import Hallucinator, faulty
+from hallucinator import Hallucinator
 
 from retinal_lib import Job, UserError
 from retinal_lib.ask import attempts as settle
@@ -26,10 +26,10 @@ def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def truths(dataset: str = "ODIR") -> dict[str, str]:
-    """By the message of each image of a drawn sample, a true conversation."""
-    requests = [planned.request for planned in Job.load(dataset=dataset).plan() if planned.request]
-    return {request.message: offline.compose(request.sheet, "instruction", None, 0) for request in requests}
+def truths(dataset: str = "ODIR") -> dict[FactSheet, str]:
+    """By the sheet of each image of a drawn sample, a true conversation with slots."""
+    sheets = [planned.request.sheet for planned in Job.load(dataset=dataset).plan() if planned.request]
+    return {sheet: offline.compose(sheet, "instruction", None, 0) for sheet in sheets}
 
 
 def mending(wrong: int) -> Callable:
@@ -76,16 +76,20 @@ def test_useless_replies_count_apart_from_repairs(ask: Callable, server: FakeSer
     assert ask(limit=1).counts["accepted"] == 1 and len(server.asked) == 4
 
 
-def test_a_hallucinating_teacher_leaves_no_planted_fault(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
-    server.script = teacher = Hallucinator(truths(), 0.6, 0.3)
+@pytest.mark.parametrize("slots", [True, False])
+def test_a_hallucinating_teacher_leaves_no_planted_fault(
+    slots: bool, ask: Callable, server: FakeServer, tmp_path: Path
+) -> None:
+    server.script = teacher = Hallucinator(truths(), 0.7, 0.4, slots)
     outcome = ask(limit=None)
     assert teacher.planted > 5 and outcome.checks.repaired > 0 and outcome.counts["accepted"] > 0
-    assert not faulty((tmp_path / "run" / "conversations.jsonl").read_text(encoding="utf-8"))
+    assert teacher.wrong and not teacher.said_wrong(lines(tmp_path / "run" / "conversations.jsonl"))
     assert outcome.counts["accepted"] + outcome.counts["rejected"] == 13
+    assert (outcome.checks.slotted, outcome.checks.free)[:: 1 if slots else -1] == (outcome.counts["accepted"], 0)
 
 
 def test_a_repaired_run_is_made_anew_without_asking(ask: Callable, server: FakeServer, tmp_path: Path) -> None:
-    server.script = Hallucinator(truths(), 0.6, 0.3)
+    server.script = Hallucinator(truths(), 0.7, 0.4)
     ask(limit=None)
     before = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "run").glob("*.json*")}
     assert ask(limit=None).asked == 0
@@ -131,13 +135,14 @@ def test_warnings_stay_with_the_sample(ask: Callable, server: FakeServer, tmp_pa
 def test_each_number_s_cell_stands_in_the_lineage(tmp_path: Path) -> None:
     job = Job.load(dataset="ODIR", out_dir=str(tmp_path), limit=4)
     job.run()
+    numbers = []
     for entry, kept in zip(lines(tmp_path / "conversations.jsonl"), lines(tmp_path / "lineage.jsonl"), strict=True):
         answers = [part["value"] for part in entry["conversations"][1::2]]
         assert kept["traces"] and kept["page"] == "ODIR" and kept["checks"] == conversation_check.VERSION
         for trace in kept["traces"]:
             assert answers[trace["turn"] - 1][slice(*trace["span"])] == trace["said"] and trace["file"]
-        numbers = [t for t in kept["traces"] if t["is"] == "number" and t["column"] == "CDR_vertical"]
-        assert all(abs(float(t["said"]) - t["value"]) < 0.005 for t in numbers)
+        numbers += [t for t in kept["traces"] if t["is"] == "number" and t["column"] == "CDR_vertical"]
+    assert numbers and all(abs(float(t["said"].removeprefix("about ")) - t["value"]) < 0.0051 for t in numbers)
 
 
 def test_in_batches_findings_go_back_with_the_next_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

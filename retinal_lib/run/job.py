@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 VERSIONED = ("retinal_lib", "numpy", "opencv-python-headless", "openai", "pandas", "pillow")
 _TEACHERS = {
-    "offline": "retinal_lib's own composer: sentences put together from the facts, no language model was asked",
+    "offline": "a format sample, composed without a language model: sentences put together from the facts",
     "openai": "a language model behind an OpenAI-compatible server, told the facts in `prompts`",
 }
 
