@@ -246,7 +246,8 @@ class Normality(Check):
             if normal is not None and finds and term.value != "condition" and polarity(answer, term) == AFFIRMED:
                 findings.add("unsupported_disease", term, f"the answer reports {text!r}, but {normal.text}", normal)
             return
-        if not self.profile.lists_all and "other" in words[max(0, term.first - 3) : term.first]:
+        judged = not WORDS.judged.isdisjoint(words[term.last : term.last + 4])  # no other disease was judged
+        if not self.profile.lists_all and not judged and "other" in words[max(0, term.first - 3) : term.first]:
             says = f"the answer says that other {text!r} is absent, but no fact says that anyone looked for it"
             findings.add("ungrounded_denial", term, says, None, WARNING)
         if not self._is_not_about_this_eye(words, term) and polarity(answer, term) != UNCERTAIN:

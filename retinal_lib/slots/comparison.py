@@ -2,7 +2,7 @@
 between."""
 
 from collections.abc import Iterator, Sequence
-from itertools import permutations
+from itertools import pairwise, permutations
 from typing import NamedTuple
 
 from retinal_lib.check.language.lexicon import ParsedText, Term
@@ -56,18 +56,29 @@ def wrong(
         return
     inside = {k for slot in slots for k in range(slot.first, slot.last)} | {r.first for r in regions(text)}
     for k in sentence:
-        if words[k] not in COMPARING or k in inside or not _compares(words, k, sentence):
+        if words[k] not in COMPARING or k in inside:
+            continue
+        if not _compares(words, k, sentence) and not (words[k] in _SIGNS and _against(words, k, slots)):
             continue
         if words[k] in WORDS["equal"] and not slots and before and _all_alike(before):
             continue
-        problem = _problem(text, k, sentence, slots, anchors, sheet)
+        problem = _problem(text, k, sentence, slots, anchors, sheet, before)
         if problem:
             yield problem
 
 
+def _against(words: list[str], k: int, slots: Sequence[Placed]) -> bool:
+    """Whether two values that are set against each other follow: the arteries cover more of it, {v2} against {v3}."""
+    after = [slot for slot in slots if slot.first > k]
+    return any(
+        len(between := words[one.last : other.first]) < 4 and not pairing.CONTRASTS.isdisjoint(between)
+        for one, other in pairwise(after)
+    )
+
+
 def _compares(words: list[str], k: int, sentence: range) -> bool:
     """Whether the word at token k compares: with 'than' or 'as' after it, or by itself."""
-    word, after = words[k], words[k + 1 : min(sentence.stop, k + 8)]
+    word, after = words[k], words[k + 1 : min(sentence.stop, k + 13)]
     if word in _VERBS:
         return True
     if "than" not in after and after and after[0] not in _CLOSING:
@@ -82,13 +93,21 @@ def _compares(words: list[str], k: int, sentence: range) -> bool:
 
 
 def _problem(
-    text: ParsedText, k: int, sentence: range, slots: Sequence[Placed], anchors: Sequence[Anchor], sheet: FactSheet
+    text: ParsedText,
+    k: int,
+    sentence: range,
+    slots: Sequence[Placed],
+    anchors: Sequence[Anchor],
+    sheet: FactSheet,
+    before: Sequence[Placed],
 ) -> Wrong | None:
     word, at = text.words[k], Term(k, k + 1)
     if (shape := _shape(text, k, sentence)) is not None:
         return _wrong_shape(text, k, shape, sheet)
     known = _comparable(slots, anchors)
     judged = list(_judged(text, k, sentence, known, slots))
+    if not judged and before:  # the other value stands in the sentence before: the veins, with {v3}, are wider
+        judged = _over_sentences(text, sentence, slots, before)
     if not judged:  # the values may stand elsewhere: on any line of the sheet
         known = [Compared(s.fact, pairing.allowed_words(Anchor(0, 0, line, s))) for line, s in sheet.slots.values()]
         judged = list(_judged(text, k, sentence, [c for c in known if c.allowed], slots, by_words=True))
@@ -126,6 +145,27 @@ def _wrong_shape(text: ParsedText, k: int, direction: str, sheet: FactSheet) -> 
     if (float(height.value) > float(width.value)) != (direction == "vertical"):
         return Wrong(at, f"{text.raw(k)!r} is wrong: {height.text}, {width.text}", height)
     return None
+
+
+def _over_sentences(
+    text: ParsedText, sentence: range, slots: Sequence[Placed], before: Sequence[Placed]
+) -> list[tuple[Compared, Compared]]:
+    """The pairs of a value of a sentence and one of the sentence before; where the sentence has no values, of those before, the
+    one that it names first."""
+    earlier = _comparable(before, ())
+    here = _comparable(slots, ())
+    if not here:
+        named = {d: pairing.words_of(text, sentence, d, slots) for d in ("vessel", "lesion", "direction")}
+        here = [c for c in earlier if any(w and w[0].values & c.allowed.get(d, frozenset()) for d, w in named.items())]
+    return [
+        (one, other)
+        for one in here
+        for other in earlier
+        if one.fact != other.fact
+        and _alike(one, other)
+        and any(one.allowed.get(d) != other.allowed.get(d) and _same_besides(one, other, d) for d in _DIMENSIONS)
+        and "all" not in other.allowed.get("vessel", ())
+    ]
 
 
 def _comparable(slots: Sequence[Placed], anchors: Sequence[Anchor]) -> list[Compared]:
@@ -219,7 +259,10 @@ def _named_so(text: ParsedText, k: int, words: list[Word], one: Compared, other:
     if not before and len(after) > 1:  # wider than the arteries are the veins
         before, after = after[1:], after[:1]
     if len(before) > 1 and not after:  # the veins, unlike the arteries, are wider; ..., so that the veins are wider
-        linked = text.words[before[-1].last : before[-1].last + 1] in (["is"], ["are"], ["look"], ["appear"])
+        following = [word for word in text.words[before[-1].last : before[-1].last + 3] if word not in (",", "which")]
+        linked = following[:1] in (["is"], ["are"], ["look"], ["appear"]) or not {"former", "latter"}.isdisjoint(
+            text.words[before[-1].first : before[-1].last]
+        )
         before, after = ([before[-1]], [before[0]]) if linked else (before[:1], before[1:])
     subject = before[-1] if before and (len(before) == 1 or after) else None
     if subject is None or not subject.values & first or subject.values & second:

@@ -18,12 +18,14 @@ from retinal_lib.slots.filling import Anchor
 PLACES = word_lists("lesion_locations")
 DIMENSIONS = ("vessel", "zone", "formula", "direction", "measure", "lesion", "landmark", "graded")
 _TERMS = {"vessel": "vessels", "zone": "zones", "formula": "formulas", "direction": "orientations", "measure": "measures"}
+CONTRASTS = frozenset(["against", "versus", "vs", "than", "compared", "to"])
 _CALIBRE_OF = {"crae": "artery", "crve": "vein"}
 # measure -> what may be named with it; the vessels tell CRAE from CRVE
-_CALLED = {"cdr": ("cdr", "cup", "disc"), "avr": ("avr", "crae", "crve"), "crae": ("crae", "crve"), "crve": ("crae", "crve")}
+_CALIBRES = ("crae", "crve", "a width")
+_CALLED = {"cdr": ("cdr", "cup", "disc"), "avr": ("avr", *_CALIBRES), "crae": _CALIBRES, "crve": _CALIBRES}
 _JOINING = frozenset(["and", "or", "/", "&", "the", "retinal", ","])
 _LYING = frozenset(
-    ["lie", "is", "sit", "occupy", "span", "fill", "appear", ":", "has", "in", "within"]
+    ["lie", "is", "sit", "occupy", "span", "fill", "appear", ":", "has", "in", "within", "itself"]
 )  # disc: it is the subject
 
 
@@ -70,7 +72,7 @@ def allowed_words(anchor: Anchor) -> dict[str, frozenset[str]]:
     fact = anchor.slot.fact
     if fact.aspect == "vascular" and fact.name in measurements.columns():
         return _of_column(fact.name)
-    if fact.unit in VOCABULARY["subjects"]:
+    if fact.unit in VOCABULARY["subjects"] and anchor.slot.name.endswith(".grade"):
         return {"graded": _graded(fact.unit, fact.words)}
     if fact.aspect != "lesion":
         return {}
@@ -93,14 +95,28 @@ def mismatches(
         named = _words(text, sentence, dimension, concerned, slots)
         if not named:
             named, concerned = _context(text, sentence, dimension, concerned, slots, question)
-            if named and not any(_fits(word, slot, dimension) for word in named for slot in concerned):
+            if dimension == "vessel" and len({word.values for word in named}) > 1:
+                concerned = [slot for slot in concerned if "all" not in slot.allowed["vessel"]]  # taken together
+            if named and concerned and not any(_fits(word, slot, dimension) for word in named for slot in concerned):
                 yield concerned[0], dimension, named[-1]
             continue
         if dimension == "vessel":
             concerned = _without_whole(named, concerned)
         wrong = _unpaired(named, concerned, dimension)
         if wrong is not None:
+            first = [slot for slot in concerned if not _is_second(text, slot, concerned, dimension)]
+            wrong = _unpaired(named[-len(first) :], first, dimension) if 0 < len(first) < len(concerned) else wrong
+        if wrong is not None:
             yield concerned[wrong], dimension, _nearest(named, concerned[wrong], dimension)
+
+
+def _is_second(text: ParsedText, slot: Placed, slots: Sequence[Placed], dimension: str) -> bool:
+    """Whether a slot is the second of two that are compared, named by what the first is compared with: {v3} against {v2}."""
+    before = [other for other in slots if other.last <= slot.first]
+    if not before or slot.allowed[dimension] & before[-1].allowed[dimension]:
+        return False
+    between = text.words[before[-1].last : slot.first]
+    return len(between) < 4 and not CONTRASTS.isdisjoint(between)
 
 
 def _without_whole(named: list[Word], slots: list[Placed]) -> list[Placed]:
@@ -113,6 +129,14 @@ def _without_whole(named: list[Word], slots: list[Placed]) -> list[Placed]:
 
 def words_of(text: ParsedText, within: range, dimension: str, slots: Sequence[Placed]) -> list[Word]:
     """Returns the words of a dimension within some tokens, but not those inside of slots' values."""
+    found = [
+        word for word in _named(text, within, dimension) if not any(slot.first <= word.first < slot.last for slot in slots)
+    ]
+    return _with_pronouns(text, within, dimension, found) if dimension in ("vessel", "lesion", "direction") else found
+
+
+def _named(text: ParsedText, within: range, dimension: str) -> list[Word]:
+    """The words of a dimension within some tokens."""
     if dimension in ("lesion", "graded"):
         found = [Word(t.first, t.last, frozenset(map(str, t.values))) for t in text.within("conditions", within)]
     elif dimension == "landmark":
@@ -121,10 +145,55 @@ def words_of(text: ParsedText, within: range, dimension: str, slots: Sequence[Pl
     else:
         terms = text.within(_TERMS[dimension], within)
         found = [Word(t.first, t.last, frozenset(map(str, t.values))) for t in terms]
+    if dimension == "measure":
+        found = _measure_words(text, found)
     if dimension == "vessel":  # CRAE is of the arteries, CRVE of the veins
         calibres = [t for t in text.within("measures", within) if len(t.values) == 1 and t.value in _CALIBRE_OF]
         found = sorted([*found, *(Word(t.first, t.last, frozenset([_CALIBRE_OF[t.value]])) for t in calibres)])
-    return [word for word in found if not any(slot.first <= word.first < slot.last for slot in slots)]
+    return found
+
+
+def _with_pronouns(text: ParsedText, within: range, dimension: str, found: list[Word]) -> list[Word]:
+    """Adds 'the former' and 'the latter', as words for the last two that were named before."""
+    for k in within:
+        if text.words[k] in ("former", "latter"):
+            before = _distinct([word for word in found if word.first < k])
+            earlier = [tokens for tokens in text.sentences if tokens.stop <= within.start]
+            while len(before) < 2 and earlier:
+                before = _distinct([*_named(text, earlier.pop(), dimension), *before])
+            if len(before) > 1:
+                found = sorted([*found, Word(k, k + 1, before[-2 if text.words[k] == "former" else -1].values)])
+    return found
+
+
+def _distinct(found: list[Word]) -> list[Word]:
+    """Words without those that name again what a word before them names."""
+    kept: list[Word] = []
+    for word in found:
+        if not any(word.values == other.values for other in kept):
+            kept.append(word)
+    return kept
+
+
+def _measure_words(text: ParsedText, found: list[Word]) -> list[Word]:
+    """The words of measures, but not units, adjectives of explanations, and the disc as a place; a width that is no average may
+    be a calibre."""
+    units = {k for t in text.of("units") for k in range(t.first, t.last)}
+    kept = []
+    for word in found:
+        words = text.words[word.first : word.last]
+        if word.first in units or (words[-1] in ("dense", "denser", "densely") and len(words) == 1):
+            continue
+        if (
+            word.values <= {"disc", "cup"}
+            and _LYING.isdisjoint(text.words[word.last : word.last + 2])
+            and "'" in text.raw(word.last - 1)
+        ):
+            continue  # from the disc's edge
+        average = not {"average", "mean", "averaged", "averaging"}.isdisjoint(words)
+        values = word.values | {"a width"} if "width" in word.values and not average else word.values
+        kept.append(word._replace(values=values))
+    return kept
 
 
 def _words(text: ParsedText, within: range, dimension: str, concerned: Sequence[Placed], slots: Sequence[Placed]) -> list[Word]:
@@ -209,14 +278,15 @@ def _unpaired(named: list[Word], slots: list[Placed], dimension: str) -> int | N
 
 
 def _in_runs(named: list[Word], slots: list[Placed], fits: list[list[bool]]) -> int | None:
-    """Pairs each slot with the last word before it, or the word after it where a word follows its slots."""
-    follows = named[0].first > slots[0].first
+    """Pairs each slot with the last word before it or the next one after it, in order."""
+    at = 0
     for i, slot in enumerate(slots):
-        before = [k for k, word in enumerate(named) if word.first < slot.first]
-        after = [k for k, word in enumerate(named) if word.first > slot.first]
-        k = (after or before)[0 if after else -1] if follows else (before or after)[-1 if before else 0]
-        if not fits[i][k]:
+        before = max((k for k, word in enumerate(named) if word.first < slot.first), default=None)
+        after = min((k for k, word in enumerate(named) if word.first > slot.first), default=None)
+        k = next((k for k in (before, after) if k is not None and k >= at and fits[i][k]), None)
+        if k is None:
             return i
+        at = k
     return None
 
 

@@ -17,7 +17,7 @@ from retinal_lib.check.added_details import AddedDetails
 from retinal_lib.check.case_profile import CaseProfile
 from retinal_lib.check.conversation_check import Checked
 from retinal_lib.check.diseases import Diseases, Grades, Normality
-from retinal_lib.check.findings import ERROR, WARNING, AnswerFindings, Trace
+from retinal_lib.check.findings import ERROR, WARNING, AnswerFindings, Finding, Trace
 from retinal_lib.check.image_and_person import ImageAndPerson
 from retinal_lib.check.language import glossary, lexicon, tables
 from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
@@ -36,9 +36,11 @@ from retinal_lib.slots.sheet import SPEC, FactSheet
 
 _CLAIMS = (Leaks, Diseases, Grades, Normality, ImageAndPerson, LesionLocations, AddedDetails)
 _SPELLED = frozenset(word_lists("numbers").spelled) - frozenset(["half", "single", "one"])
-_COMMON = 3.4  # words at least this frequent (Zipf scale: 3 is once in a million words) are plain English
+_COMMON = 2.3  # words at least this frequent (Zipf scale: 3 is once in a million words) are plain English
 _PERCEIVING, _MODALS, _PERSONS = (frozenset(SPEC[name]) for name in ("perceiving", "modals", "persons"))
 _HERE = frozenset(["this", "these", "here", "you", "your", "my", "patient"])  # of this eye, not of eyes in general
+_LANDMARKS = frozenset(["macula", "fovea", "foveal", "periphery", "peripheral"])
+_COUNTED = frozenset(word_lists("numbers").counted)
 _KNOWING = frozenset(word_lists("negation").knowing) | {"said", "say", "tell", "concluded", "judge"}
 _OTHERS = frozenset(SPEC["others"])
 _UNLICENSED = ("ungrounded", "ungrounded_denial")  # warnings of the claim checks that are errors here
@@ -81,8 +83,15 @@ def examine(turns: Sequence[Turn], sheet: FactSheet, track: str | None = None, s
         traces += [trace._replace(span=flat.place(trace.span)) for trace in (*told.traces(), *told.findings.traces)]
     if style != "consult" and (track is not None or len(turns) > 1):
         found += conversation_check.coverage(_told(sheet), texts, traces)
+    denied = {word for fact in sheet.case.facts if fact.words.startswith("no ") for word in _words_in(fact.words)}
+    found = [f for f in found if f.kind != "ungrounded_denial" or not denied.issuperset(_words_in(_said(f, texts)))]
     raised = [f._replace(severity=ERROR) if f.severity == WARNING and f.kind in _UNLICENSED else f for f in found]
     return SlotChecked(exported, Checked(sorted(raised, key=lambda f: (f.turn, f.part != "question", f.span)), traces))
+
+
+def _said(finding: Finding, texts: Sequence[tuple[ParsedText, ParsedText]]) -> str:
+    """The words of an answer that a finding is about."""
+    return texts[finding.turn - 1][1].text[slice(*finding.span)]
 
 
 def _flattened(filled: Filled, flat: FlatText) -> Filled:
@@ -127,7 +136,7 @@ def _common() -> frozenset[str]:
     from wordfreq import get_frequency_dict
 
     least = 10 ** (_COMMON - 9)
-    frequent = (word for word, share in get_frequency_dict("en", wordlist="small").items() if share >= least)
+    frequent = (word for word, share in get_frequency_dict("en", wordlist="large").items() if share >= least)
     plain = {normal for word in frequent for normal in lexicon.tokens(word)}
     return frozenset((plain | comparison.COMPARING | _listed("glue")) - _stating() - _beyond())
 
@@ -151,14 +160,24 @@ def _words_in(text: str) -> frozenset[str]:
     return frozenset(lexicon.read(text).words)
 
 
-def _words_of(sheet: FactSheet) -> frozenset[str]:
-    """The words that the lines of a sheet, and the facts behind them, are told in."""
-    words = {word for line in sheet.explained for word in _words_in(line.text)}
+def _words_of(sheet: FactSheet, letters: str = "") -> frozenset[str]:
+    """The words of a sheet's lines (those with these letters, or all and the explanations), and of the facts behind them."""
+    words = set() if letters else {word for line in sheet.explained for word in _words_in(line.text)}
     for line in sheet.lines:
+        if letters and line.id[0] not in letters:
+            continue
         words |= _words_in(re.sub(r"\{[^}]*\} = ", "", line.text))
         for fact in line.facts:
             words |= _words_in(fact.words)
     return frozenset(words)
+
+
+def _counts(text: ParsedText, k: int) -> bool:
+    """Whether the number word at token k counts lesions or units."""
+    near = range(k + 1, k + 4)
+    return any(text.within(kind, near) for kind in ("conditions", "disorder", "units")) or not _COUNTED.isdisjoint(
+        text.words[k + 1 : k + 3]
+    )
 
 
 def _typed(sheet: FactSheet) -> frozenset[str]:
@@ -177,6 +196,7 @@ class _Answer:
         self.slots = pairing.placed(text, filled.anchors)
         self.values = {k for slot in self.slots for k in range(slot.first, slot.last)}
         self.explained = glossary.sentences(text)
+        self.placed = _words_of(sheet, "dln")
         self.typed = _typed(sheet)
         grades = (slot.anchor.slot.fact.unit for slot in self.slots)
         self.tops = {str(end) for unit in grades if unit in scales() for end in (0, max(scales()[unit]["levels"]))}
@@ -229,6 +249,7 @@ class _Answer:
                 self.findings.add("comparison", at, why, fact)
             self._words(tokens, anchors, known)
             self._judgements(tokens, anchors)
+            self._landmarks(tokens, anchors)
 
     def _before(self, tokens: range) -> list[Placed]:
         """The slots of the sentence before."""
@@ -246,12 +267,12 @@ class _Answer:
             word = words[k]
             if k in self.values or not (word[0].isdigit() or word in _SPELLED or word in "¼½¾"):
                 continue
-            if word == "four" and words[k - 1 : k] == ["all"]:
+            if word == "four" and (words[k - 1 : k] == ["all"] or words[k + 1 : k + 2] in (["quadrant"], ["quarter"])):
                 continue  # all four quadrants: the check of places judges it
+            if word == "two" and not _counts(self.text, k):
+                continue
             if word in self.typed or (word in self.tops and words[k - 1 : k] in (["of"], ["to"], ["/"], ["from"])):
                 continue  # a 45 degree field of view; grade {d1.grade} of 4
-            if word == "two" and k and words[k - 1] in ("the", "these", "both", "between", "of"):
-                continue
             slot = next(iter(self.sheet.slots), "v1")
             says = f"{self.text.raw(k)!r} was typed; a value is written as a slot, such as {{{slot}}}"
             self.findings.add("typed_number", Term(k, k + 1), says)
@@ -267,18 +288,21 @@ class _Answer:
         """A word that neither facts, glossary nor plain English license."""
         if tokens in self.explained:
             return
-        explained = [anchor.line for anchor in anchors if anchor.slot is None and not anchor.line.facts]
+        explained = [anchor.line for anchor in anchors if anchor.line in self.sheet.explained]
         if explained:
-            known = known.union(*(_words_in(line.text) for line in explained))
+            known = known.union(_stating(), *(_words_in(line.text) for line in explained))
         words, common = self.text.words, _common()
         terms = [t for t in self.text.terms if tokens.start <= t.first < tokens.stop]
         named = {k for t in terms if t.kind != "cues" for k in range(t.first, t.last)}  # what the checks of claims judge
         for term in terms:
+            if explained:
+                break  # an explanation in other words
             if term.kind == "lay" and self._is_unknown(term) and not known.issuperset(self.text.words[term.first : term.last]):
                 self.findings.add("unlicensed", term, f"{self.text.text_of(term)!r} says what no fact says")
         for k in tokens:
             word = words[k]
-            if word in common or word in known or k in self.values or not word[0].isalpha():
+            plain = word in common or word in known or (word.endswith("ly") and word[:-2] in known)
+            if plain or k in self.values or not word[0].isalpha():
                 if word in _MODALS and k not in self.values:
                     self._modal(k, tokens)
                 continue
@@ -286,6 +310,19 @@ class _Answer:
                 self.findings.add("beyond", Term(k, k + 1), f"{self.text.raw(k)!r} goes beyond the facts")
             elif k not in named:
                 self.findings.add("unlicensed", Term(k, k + 1), f"{self.text.raw(k)!r} is in no fact and is no plain word")
+
+    def _landmarks(self, tokens: range, anchors: list[Anchor]) -> None:
+        """Checks that lesions are placed near a landmark only where a line places them so."""
+        text = self.text
+        lesions = text.within("conditions", tokens) or any(a.line.id[0] == "l" for a in anchors)
+        if not lesions or any(anchor.line in self.sheet.explained for anchor in anchors) or tokens in self.explained:
+            return
+        for k in tokens:
+            word, centred = text.words[k], "centred" in text.words[max(tokens.start, k - 4) : k]
+            told = any(placed.startswith(word[:5]) for placed in self.placed)  # maculopathy is of the macula
+            if word in _LANDMARKS and k not in self.values and not told and not centred:
+                says = f"{text.raw(k)!r} places something where no line does"
+                self.findings.add("place", Term(k, k + 1), says)
 
     def _judgements(self, tokens: range, anchors: list[Anchor]) -> None:
         """Checks that no measurement is called normal, and nothing else absent where not everything was looked for."""
@@ -314,6 +351,9 @@ class _Answer:
         following = next(
             (words[i] for i in range(k + 1, min(k + 4, tokens.stop)) if words[i] not in ("not", "also", "only")), ""
         )
+        noted = words[k + 1 : k + 2] == ["be"] and words[k + 2 : k + 3] in (["kept"], ["borne"], ["noted"], ["said"], ["added"])
+        if noted:
+            return
         if words[k] in ("should", "must", "ought", "shall") or following not in _PERCEIVING:
             says = f"{self.text.raw(k)!r} speaks of what may come or should be done, which no fact gives"
             self.findings.add("beyond", Term(k, k + 1), says)

@@ -34,7 +34,7 @@ class Cues:
         """Returns the polarity of a term; `reach` is the number of words before it that may negate it."""
         if any(sentence.start <= g < sentence.stop for g in self.generic):
             return UNCERTAIN
-        if len(sentence) < 6 and self.text.words[sentence.start] == "for":
+        if self.text.words[sentence.start] == "for" and (len(sentence) < 6 or term.first == sentence.start + 1):
             return UNCERTAIN  # For hard exudates.
         if self.text.words[term.last : term.last + 1] == ["related"]:
             return UNCERTAIN  # age-related, myopia-related
