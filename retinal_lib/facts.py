@@ -101,6 +101,7 @@ class Case:
     facts: tuple[Fact, ...]
     missing: tuple[str, ...] = ()
     graded_only: tuple[str, ...] = ()
+    looked_for: tuple[str, ...] = ()  # the conditions of a closed list of labels, each of which is absent where it is not told
 
     @property
     def aspects(self) -> tuple[str, ...]:

@@ -41,6 +41,11 @@ def _condition_statuses(aspect: str, name: str, value: object, unit: str, words:
     return everything + tuple((c, _STATUS_OF.get(stated, POSSIBLE)) for c, stated in statement.conditions)
 
 
+@lru_cache(maxsize=64)
+def _conditions_of(labels: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(c for words in labels for c in lexicon.conditions(words))
+
+
 @lru_cache(maxsize=4096)
 def _severity(words: str) -> int:
     """The severity of diabetic retinopathy in the words of a diagnosis; 0 where they give none."""
@@ -119,7 +124,8 @@ class CaseProfile:
         for status, facts in held.items():
             if condition in facts:
                 return status, facts[condition]
-        for each in (condition, *implied(condition), ANY_DISEASE):
+        every = (ANY_DISEASE,) if self._is_listed((condition,)) else ()
+        for each in (condition, *implied(condition), *every):
             if each in self.absent:
                 return ABSENT, self.absent[each]
         return None, None
@@ -130,6 +136,15 @@ class CaseProfile:
         return next(
             (s for expected in (PRESENT, SUSPECTED, POSSIBLE, ABSENT) for s in statuses if s[0] == expected), (None, None)
         )
+
+    def was_looked_for(self, conditions: tuple[str, ...]) -> bool:
+        """Says whether a condition of which no fact tells was looked for, so that it is absent: any, or one of a list."""
+        return self.lists_all and self._is_listed(conditions)
+
+    def _is_listed(self, conditions: tuple[str, ...]) -> bool:
+        """Whether a condition stands in the closed list of labels; any does where there is no such list."""
+        listed = _conditions_of(self.case.looked_for)
+        return not listed or any(c in listed or not implied(c).isdisjoint(listed) for c in conditions)
 
     @property
     def diseased(self) -> Fact | None:

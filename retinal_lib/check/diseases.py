@@ -36,7 +36,9 @@ class Diseases(Check):
             findings.trace(term, fact)
         elif status in (PRESENT, SUSPECTED):
             findings.add("denied_disease", term, text + fact.text, fact)
-        elif status is None and not self.profile.lists_all and not self._is_graded_absent(answer.words, mention):
+        elif status is None and not (
+            self.profile.was_looked_for(mention.conditions) or self._is_graded_absent(answer.words, mention)
+        ):
             findings.add("ungrounded_denial", term, f"{text}no fact says that anyone looked for it", None, WARNING)
         elif fact is not None:
             findings.trace(term, fact)

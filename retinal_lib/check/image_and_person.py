@@ -85,6 +85,15 @@ def _judges(words: list[str], sentence: range, k: int, pictured: list[int], aske
     )
 
 
+def _side_polarity(text: ParsedText, term: Term) -> str:
+    """Whether the name of an eye is affirmed; 'the left eye shows no disease' is, 'not the left eye' is not."""
+    stated, start = polarity(text, term), max(text.sentence(term).start, term.first - 4)
+    if stated != NEGATED:
+        return stated
+    before = text.words[start : term.first]
+    return NEGATED if not {"not", "isn't", "no", "never", "neither", "nor", "rather"}.isdisjoint(before) else AFFIRMED
+
+
 class ImageAndPerson(Check):
     """Check of the eye side, image quality, artefacts, kind of image, and sex of the person."""
 
@@ -111,7 +120,7 @@ class ImageAndPerson(Check):
             sentence = answer.sentence(term)
             within = {words[k] for k in sentence}
             both = {"left", "right"} <= {s for s, t in named if answer.sentence(t) == sentence}
-            stated = polarity(answer, term)
+            stated = _side_polarity(answer, term)
             undecided = both and not WORDS.either.isdisjoint(within)
             if undecided or stated == UNCERTAIN or (stated == NEGATED and side != eye):
                 continue

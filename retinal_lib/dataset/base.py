@@ -10,7 +10,7 @@ from retinal_lib import training_text, typed_paths
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.catalogue import Catalogue
-from retinal_lib.dataset.fact_kinds import denies, graded_only
+from retinal_lib.dataset.fact_kinds import denies, graded_only, looked_for
 from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.image_files import natural
 from retinal_lib.dataset.page import Page, page_of
@@ -127,7 +127,7 @@ class BaseDescription:
         parts = [self._basics(image), *(kind.facts(image) for kind in self.page.facts)]
         facts = [fact for part in parts for fact in part.facts]
         missing = [sentence for part in parts for sentence in part.missing]
-        looked_for = graded_only(self.page.facts, facts)
+        judged = graded_only(self.page.facts, facts)
         facts, missing = self._withhold(*_withhold_measurements(facts, missing))
         order = {aspect: i for i, aspect in enumerate(ASPECTS)}
         facts = sorted((f for f in facts if f.aspect in self.aspects), key=lambda f: order[f.aspect])
@@ -141,7 +141,8 @@ class BaseDescription:
             image.eye,
             tuple(facts),
             tuple(missing),
-            looked_for if any(f.aspect in ("disease", "lesion") for f in facts) else (),
+            judged if any(f.aspect in ("disease", "lesion") for f in facts) else (),
+            looked_for(self.page.facts),
         )
 
     def get_description(self, image: Image | str) -> str:

@@ -385,3 +385,8 @@ def graded_only(kinds: Iterable[Kind], facts: Iterable[Fact]) -> tuple[str, ...]
     graded = (scales()[f.unit]["of"] for f in facts if f.aspect == "disease" and f.unit in scales())
     marked = (f.unit for f in facts if is_count(f) and f.unit)
     return tuple(dict.fromkeys((*graded, *marked)))
+
+
+def looked_for(kinds: Iterable[Kind]) -> tuple[str, ...]:
+    """Returns the conditions that a page's 0/1 labels are for; empty where it has no such labels."""
+    return tuple(words for kind in kinds if isinstance(kind, Flags) for words in kind.labels.values())

@@ -20,8 +20,10 @@ _ALONE, _LARGEST, _SMALLEST = (frozenset(WORDS[name]) for name in ("alone", "lar
 _VERBS = frozenset(WORDS["verbs"])
 _CLOSING = frozenset(", . ; ( : and but with at in on by here averaging while than".split())
 _EXTENTS = {"taller": "vertical", "higher": "vertical", "wider": "horizontal", "broader": "horizontal"}
+# the direction that is called longer -> the words for the other one
+_EXTENT_WORDS = {"vertical": frozenset(["wide", "broad", "width"]), "horizontal": frozenset(["high", "tall", "height", "long"])}
 _DIMENSIONS = ("vessel", "lesion", "zone", "direction", "formula", "measure")
-_SIMILAR = 0.15  # how far apart values may lie that are called similar, as a share of the larger
+_SIMILAR, _EQUAL = 0.15, 0.05  # how far apart values may lie that are called similar, or equal, as a share of the larger
 
 
 class Compared(NamedTuple):
@@ -62,6 +64,8 @@ def wrong(
             continue
         if words[k] in WORDS["equal"] and not slots and before and _all_alike(before):
             continue
+        if not slots and any(anchor.line in sheet.explained for anchor in anchors):
+            continue  # a denser network has a higher value
         problem = _problem(text, k, sentence, slots, anchors, sheet, before)
         if problem:
             yield problem
@@ -79,14 +83,14 @@ def _against(words: list[str], k: int, slots: Sequence[Placed]) -> bool:
 def _compares(words: list[str], k: int, sentence: range) -> bool:
     """Whether the word at token k compares: with 'than' or 'as' after it, or by itself."""
     word, after = words[k], words[k + 1 : min(sentence.stop, k + 13)]
-    if word in _VERBS:
+    if word in _VERBS or (words[k - 1 : k] == ["the"] and word in _SIGNS and k + 1 >= sentence.stop):
         return True
+    if word in WORDS["equal"]:
+        return word not in ("same", "match", "equal") or not {"as", "to", "for", "in"}.isdisjoint(after) or "both" in words
     if "than" not in after and after and after[0] not in _CLOSING:
         return word in WORDS["times"] and word != "half"  # the larger vessels: no comparison
     if word in _ALONE or (word in WORDS["times"] and word != "half"):
         return True
-    if word in WORDS["equal"]:
-        return word not in ("same", "match", "equal") or not {"as", "to", "for", "in"}.isdisjoint(after) or "both" in words
     if word == "half":
         return "as" in after[:1] or "that" in after[:1]
     return "than" in after
@@ -129,8 +133,8 @@ def _all_alike(slots: Sequence[Placed]) -> bool:
 def _shape(text: ParsedText, k: int, sentence: range) -> str | None:
     """The direction that is said to be the longer one: taller than it is wide."""
     direction = _EXTENTS.get(text.words[k])
-    after = text.within("orientations", range(k + 1, min(k + 6, sentence.stop)))
-    if direction and after and "than" in text.words[k : after[0].first] and direction not in after[0].values:
+    after = text.words[k + 1 : min(k + 6, sentence.stop)]
+    if direction and "than" in after[:2] and not _EXTENT_WORDS[direction].isdisjoint(after):
         return direction
     return None
 
@@ -259,10 +263,8 @@ def _named_so(text: ParsedText, k: int, words: list[Word], one: Compared, other:
     if not before and len(after) > 1:  # wider than the arteries are the veins
         before, after = after[1:], after[:1]
     if len(before) > 1 and not after:  # the veins, unlike the arteries, are wider; ..., so that the veins are wider
-        following = [word for word in text.words[before[-1].last : before[-1].last + 3] if word not in (",", "which")]
-        linked = following[:1] in (["is"], ["are"], ["look"], ["appear"]) or not {"former", "latter"}.isdisjoint(
-            text.words[before[-1].first : before[-1].last]
-        )
+        between = text.words[before[-1].last : k]
+        linked = "," not in between or "which" in between
         before, after = ([before[-1]], [before[0]]) if linked else (before[:1], before[1:])
     subject = before[-1] if before and (len(before) == 1 or after) else None
     if subject is None or not subject.values & first or subject.values & second:
@@ -278,7 +280,7 @@ def _holds(word: str, one: Fact, other: Fact) -> bool:
         return b != 0 and abs(a / b / WORDS["times"][word] - 1) <= 0.1
     sign = _SIGNS[word]
     if sign == 0:
-        return abs(a - b) <= _SIMILAR * max(abs(a), abs(b))
+        return abs(a - b) <= (_SIMILAR if word in ("similar", "comparable", "alike") else _EQUAL) * max(abs(a), abs(b))
     return (a - b) * sign > 0
 
 

@@ -192,7 +192,16 @@ def _measure_words(text: ParsedText, found: list[Word]) -> list[Word]:
             continue  # from the disc's edge
         average = not {"average", "mean", "averaged", "averaging"}.isdisjoint(words)
         values = word.values | {"a width"} if "width" in word.values and not average else word.values
-        kept.append(word._replace(values=values))
+        covers = word.values == {"area"} and words[0] in (
+            "cover",
+            "covering",
+            "covered",
+            "occupy",
+            "occupying",
+            "take",
+            "takes",
+        )
+        kept.append(word._replace(values=frozenset(["density"]) if covers else values))
     return kept
 
 
@@ -274,19 +283,25 @@ def _unpaired(named: list[Word], slots: list[Placed], dimension: str) -> int | N
     listed = count % many == 0 and all(word.last <= slots[0].first for word in named)
     if listed and all(fits[i][i % many] for i in range(count)):
         return None
-    return _in_runs(named, slots, fits)
+    return _in_runs(named, slots, fits, dimension)
 
 
-def _in_runs(named: list[Word], slots: list[Placed], fits: list[list[bool]]) -> int | None:
-    """Pairs each slot with the last word before it or the next one after it, in order."""
+def _in_runs(named: list[Word], slots: list[Placed], fits: list[list[bool]], dimension: str) -> int | None:
+    """Pairs fewer words than slots: each word with the slot that is nearest to it, each slot with the word before or after it.
+    A slot of all vessels beside others, of the disc beside lesions, or of a direction may have no word of its own."""
+    for k, word in enumerate(named):
+        apart = [slot.first - word.last if slot.first >= word.last else word.first - slot.last for slot in slots]
+        if not any(fits[i][k] for i, distance in enumerate(apart) if distance == min(apart)):
+            return apart.index(min(apart))
     at = 0
     for i, slot in enumerate(slots):
         before = max((k for k, word in enumerate(named) if word.first < slot.first), default=None)
         after = min((k for k, word in enumerate(named) if word.first > slot.first), default=None)
         k = next((k for k in (before, after) if k is not None and k >= at and fits[i][k]), None)
-        if k is None:
+        if k is not None:
+            at = k
+        elif dimension != "direction" and slot.allowed[dimension].isdisjoint(("disc", "all")):
             return i
-        at = k
     return None
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from retinal_lib import conversation
@@ -36,7 +37,7 @@ from retinal_lib.slots.sheet import SPEC, FactSheet
 
 _CLAIMS = (Leaks, Diseases, Grades, Normality, ImageAndPerson, LesionLocations, AddedDetails)
 _SPELLED = frozenset(word_lists("numbers").spelled) - frozenset(["half", "single", "one"])
-_COMMON = 2.3  # words at least this frequent (Zipf scale: 3 is once in a million words) are plain English
+_COMMON = 2.0  # words at least this frequent (Zipf scale: 3 is once in a million words) are plain English
 _PERCEIVING, _MODALS, _PERSONS = (frozenset(SPEC[name]) for name in ("perceiving", "modals", "persons"))
 _HERE = frozenset(["this", "these", "here", "you", "your", "my", "patient"])  # of this eye, not of eyes in general
 _LANDMARKS = frozenset(["macula", "fovea", "foveal", "periphery", "peripheral"])
@@ -233,6 +234,12 @@ class _Answer:
         for tokens in self.text.sentences:
             anchors = self._anchors(tokens)
             in_own_words = bool(anchors) and all(anchor.line in self.sheet.explained for anchor in anchors)
+            told = [anchor.line for anchor in anchors if anchor.line in self.sheet.explained]
+            if told and not in_own_words:  # the risk of macular oedema, a swelling of the macula
+                words = frozenset().union(*(_words_in(line.text) for line in told))
+                for term in self.text.within("conditions", tokens):
+                    if term.first > tokens.start + 3 and words.issuperset(self.text.words[term.first : term.last]):
+                        yield self.text.span(term)
             if tokens in self.explained or (in_own_words and _HERE.isdisjoint(self.text.words[k] for k in tokens)):
                 yield self.text.span(Term(tokens.start, tokens.stop))
 
@@ -252,9 +259,10 @@ class _Answer:
             self._landmarks(tokens, anchors)
 
     def _before(self, tokens: range) -> list[Placed]:
-        """The slots of the sentence before."""
-        earlier = [each for each in self.text.sentences if each.stop <= tokens.start]
-        return [slot for slot in self.slots if earlier and slot.first in earlier[-1]]
+        """The slots of the sentences before and after."""
+        place = self.text.sentences.index(tokens)
+        near = self.text.sentences[max(0, place - 1) : place + 2]
+        return [slot for slot in self.slots if slot.first not in tokens and any(slot.first in each for each in near)]
 
     def _anchors(self, tokens: range) -> list[Anchor]:
         start, end = self.text.span(Term(tokens.start, tokens.stop))
@@ -283,6 +291,12 @@ class _Answer:
             words = word and " ".join(sorted(word.values))
             says = f"{{{slot.anchor.slot.name}}} stands with another {dimension} ({words}): {slot.anchor.line.text}"
             self.findings.add("misattributed", pairing.term(slot), says, fact)
+        graded = [slot for slot in slots if slot.anchor.slot.fact.unit in scales()]
+        for one, other in pairwise(graded):
+            parts = [slot.anchor.slot.name.rpartition(".")[2] for slot in (one, other)]
+            if parts[0] == "grade" != parts[1] and other.anchor.line != one.anchor.line:
+                says = f"{{{one.anchor.slot.name}}} stands with {{{other.anchor.slot.name}}}, which is of another grade"
+                self.findings.add("wrong_grade", pairing.term(one), says, one.anchor.slot.fact)
 
     def _words(self, tokens: range, anchors: list[Anchor], known: frozenset[str]) -> None:
         """A word that neither facts, glossary nor plain English license."""
@@ -354,6 +368,8 @@ class _Answer:
         noted = words[k + 1 : k + 2] == ["be"] and words[k + 2 : k + 3] in (["kept"], ["borne"], ["noted"], ["said"], ["added"])
         if noted:
             return
-        if words[k] in ("should", "must", "ought", "shall") or following not in _PERCEIVING:
+        if words[k] == "shall" or (words[k] in ("must", "should") and words[k - 1 : k] in (["i"], ["we"])):
+            return
+        if words[k] in ("should", "must", "ought") or following not in _PERCEIVING:
             says = f"{self.text.raw(k)!r} speaks of what may come or should be done, which no fact gives"
             self.findings.add("beyond", Term(k, k + 1), says)
