@@ -9,14 +9,18 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from retinal_lib import UserError, check, conversation, reply_text, training_text
+from retinal_lib.check.language import glossary
+from retinal_lib.conversation import Turn
 from retinal_lib.dataset import tables
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.evaluate import scored_answers
 from retinal_lib.facts import Case, Fact, Source
 from retinal_lib.inference import question_files
+from retinal_lib.slots import filling, sheet, slot_check
 from retinal_lib.teacher import completion, reply_parser
 
 KINDS = "# \n [ < ( { 0 0. 1, a- a \u00a0 ' \" , - . * | / ? : é".split(" ")
@@ -35,8 +39,12 @@ KINDS += [
     "&lt;",
     "<|",
 ]
+KINDS += ["{", "}", "{p1}", "{p1", "{v1} is ", "[d1]", "[d1", "[d1, ", "d1, ", "[d1] ", "p1.a", "The ", "wider than "]
 KINDS += ["drusen, ", "right left ", "no drusen. ", '{"a":', '["', "1. ", "> ", "\\", "µm ", "I hope ", "x_min=", "10 % "]
-CASE = Case("my", "1", "1.png", Path("1.png"), "all", None, "left", (Fact("disease", "x", 1, "", "a", Source("t", 2, "x")),))
+CELL = Source("t", 2, "x")
+DISEASE, AGE = Fact("disease", "x", 1, "", "a", CELL), Fact("patient", "age", 58, "", "58", CELL)
+CASE = Case("my", "1", "1.png", Path("1.png"), "all", None, "left", (DISEASE, AGE))
+SHEET = sheet.make(CASE, 0)  # has the slots d1 and p1
 
 
 def conversation_check(text: str) -> None:
@@ -45,6 +53,22 @@ def conversation_check(text: str) -> None:
     for parts in (["What?\n<image>", text], [f"{text}\n<image>", "An eye."], ["What?\n<image>", *turns]):
         values = [{"from": "gpt" if i % 2 else "human", "value": part} for i, part in enumerate(parts)]
         assert check.errors(check.check(values, CASE))
+
+
+def slots(text: str) -> None:
+    """Filling, and the check of slotted answers, on one long answer and on as many turns as it makes."""
+    filling.is_slotted([text])
+    filling.fill(text, SHEET)
+    turns = [Turn("What?", part) for part in (text[i : i + 3000] for i in range(0, len(text), 3000))]
+    for written in ([Turn("What?", text)], [Turn(text, "The person is {p1} years old.")], turns):
+        slot_check.examine(written, SHEET)
+
+
+def told(text: str) -> None:
+    """A sheet of long cells, and its explanations."""
+    facts = (DISEASE._replace(words=text, text=text), Fact("notes", "x", text, "", text, CELL, text))
+    sheet.make(replace(CASE, facts=facts), 0)
+    list(glossary.named([text]))
 
 
 def parse(text: str) -> None:
@@ -109,6 +133,8 @@ FED: dict[str, Callable[[str], object]] = {
     "files": files,
     "parse": parse,
     "scored": scored,
+    "slots": slots,
+    "told": told,
     "training_text": lambda text: (list(training_text.unfit(text)), training_text.is_foreign_talk(text)),
 }
 

@@ -199,7 +199,7 @@ def test_a_full_disk_ends_in_a_sentence_and_loses_nothing(server: FakeServer, tm
             arguments, capture_output=True, text=True, env=os.environ | {"OPENAI_BASE_URL": server.url}, timeout=60
         )
 
-    done = run(40_000)
+    done = run(64_000)
     assert done.returncode == 3 and "cannot be written" in done.stdout, done.stdout + done.stderr
     first = len(server.asked)
     assert 0 < first < 13

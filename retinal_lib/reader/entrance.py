@@ -47,6 +47,13 @@ class Figures(NamedTuple):
         good = self.recall >= SPEC["least_recall"] and self.false_alarms <= SPEC["most_false_alarms"]
         return good and not self.unanswered
 
+    def manifest(self) -> dict:
+        """Returns the figures for manifest.json."""
+        if self.unanswered:
+            return {"unanswered": self.unanswered}
+        shares = {"recall": round(self.recall, 4), "false_alarms": round(self.false_alarms, 4)}
+        return {name: number for name, number in self._asdict().items() if name != "unanswered"} | shares
+
     @property
     def text(self) -> str:
         """The figures as the end of a sentence."""

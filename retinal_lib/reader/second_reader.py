@@ -148,10 +148,9 @@ class Report(NamedTuple):
     def manifest(self) -> dict:
         """Returns the report for manifest.json."""
         said = Counter(entry["verdict"] for entries in self.read.values() for entry in entries)
-        shares = {"recall": round(self.figures.recall, 4), "false_alarms": round(self.figures.false_alarms, 4)}
         return {
             "model": self.model,
-            "entrance": {**self.figures._asdict(), **shares},
+            "entrance": self.figures.manifest(),
             "used": self.figures.passed,
             "samples": len(self.read),
             "doubted": len(self.doubted),
@@ -164,7 +163,8 @@ class Report(NamedTuple):
     def text(self) -> str:
         """The report in a few sentences."""
         if not self.read and not self.waiting:
-            return f"The second reader ({self.model}) had nothing to read: no sample was drawn or had doubtful words."
+            drawn = f"no accepted sample was among the {SPEC['share']:.0%} that are drawn"
+            return f"The second reader ({self.model}) had nothing to read: {drawn}, and none had doubtful words."
         doubted = len(self.doubted)
         text = f"The second reader ({self.model}) read {count(len(self.read), 'sample')} and doubts {doubted:,} of them"
         text += f"{', which review shows first' if doubted else ''}; {self.figures.text}."

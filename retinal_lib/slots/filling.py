@@ -12,8 +12,8 @@ from typing import NamedTuple
 from retinal_lib.slots.sheet import SPEC, FactSheet, Line, Slot
 
 _NAME = r"[a-z]\d{1,3}(?:\.[a-z]+\d*)?"
-_SLOT = re.compile(rf"\{{+\s*({_NAME})\s*\}}+", re.IGNORECASE)
-_MARK = re.compile(rf"[ \t]*\[\s*\{{?({_NAME}\}}?(?:\s*[,;&]\s*(?:and\s+)?\{{?{_NAME}\}}?)*)\s*\]", re.IGNORECASE)
+_SLOT = re.compile(rf"(?<!\{{)\{{+\s*({_NAME})\s*\}}+", re.IGNORECASE)
+_MARK = re.compile(rf"(?<![ \t])[ \t]*\[\s*\{{?({_NAME}\}}?(?:\s*[,;&]\s*(?:and\s+)?\{{?{_NAME}\}}?)*)\s*\]", re.IGNORECASE)
 _EITHER = re.compile(rf"{_MARK.pattern}|{_SLOT.pattern}", re.IGNORECASE)
 _BRACES = re.compile(r"\{[^{}\n]{0,40}\}?|\}")
 _ENDS = re.compile(r"(?:^|[.!?:\n])[\s\"'“(*-]*$")
