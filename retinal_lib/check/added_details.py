@@ -31,7 +31,6 @@ class AddedDetails(Check):
             self._details(answer, term, findings)
         self._judges(answer, findings)
         self._added(answer, findings)
-        self._disc(answer, findings)
         for fact in self.profile.records:
             self._contradicted(answer, fact, findings)
 
@@ -140,22 +139,3 @@ class AddedDetails(Check):
                 spot = Term(k, min(k + size + 2, sentence.stop))
                 findings.add("beyond", spot, f"the answer gives a cause ({answer.text_of(spot)!r}), but no fact says so")
                 return
-
-    def _disc(self, answer: ParsedText, findings: AnswerFindings) -> None:
-        """Checks whether the disc or cup is rightly called wider than high, or higher than wide."""
-        words = answer.words
-        for k in [k for k, word in enumerate(words) if word == "than"]:
-            before = words[max(0, k - 6) : k]
-            part = next((part for part in ("disc", "cup") if part in before), None)
-            first = next((WORDS.dimensions[w] for w in reversed(before[-3:]) if w in WORDS.dimensions), None)
-            if part is None or first is None or {"wide", "high", "tall", "broad"}.isdisjoint(words[k + 1 : k + 5]):
-                continue
-            high, wide = self._length(part, "vertical"), self._length(part, "horizontal")
-            if high is None or wide is None or (first == "wide") == (wide.value > high.value):
-                continue
-            spot = Term(max(0, k - 1), k + 1)
-            text = f"{answer.text_of(spot)!r} is wrong for the {part}: {high.fact.text}, {wide.fact.text}"
-            findings.add("misattributed", spot, text, high.fact)
-
-    def _length(self, part: str, way: str) -> Quantity | None:
-        return next((q for q in self.index.quantities if q.measure == part and q.orientation == way), None)
