@@ -131,6 +131,8 @@ class ImageAndPerson(Check):
 
     def _quality(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         stated, text, facts = polarity(answer, term, 4), answer.text_of(term), self.profile.quality
+        if answer.words[term.first - 1 : term.first] in (["hardly"], ["barely"], ["scarcely"]) and term.kind == "judgement":
+            stated = NEGATED
         if stated == UNCERTAIN or (term.kind != "judgement" and not of_picture(answer, term)):
             return
         if not facts:

@@ -152,7 +152,8 @@ class NumberCheck(Check):
                 continue
             if fact.aspect == "lesion" and not text.has(WORDS.largest):
                 continue
-            if written.unit == amount.unit or (not amount.unit and written.unit == "degrees"):
+            aged = written.unit == "years" and "age" in number.own("measures")
+            if written.unit == amount.unit or (not amount.unit and (aged or written.unit == "degrees")):
                 return fact
         return None
 

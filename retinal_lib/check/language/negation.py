@@ -7,6 +7,7 @@ from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
 
 WORDS = word_lists("negation")
 AFFIRMED, NEGATED, UNCERTAIN = "affirmed", "negated", "uncertain"
+_COLONS = (":", "–", "—")
 SUSPECTED = "suspected"  # of labels and notes: affirmed, but not for certain
 
 
@@ -53,15 +54,15 @@ class Cues:
         words, at, named = self.text.words, term.first, {t.last: t.first for t in self.conditions.values()}
         while at > sentence.start and (at in named or words[at - 1] in WORDS.led):
             at = named.get(at, at - 1)
-        if any(" ".join(words[max(sentence.start, at - size) : at]) in WORDS.topics for size in (1, 2, 3, 4)):
+        ends = range(at, term.first + 1)
+        if any(" ".join(words[max(sentence.start, end - size) : end]) in WORDS.topics for end in ends for size in (1, 2, 3, 4)):
             return range(term.last, sentence.stop)
-        if (
-            words[sentence.stop : sentence.stop + 1] == ["?"]
-            and len(sentence) < 7
-            and WORDS.asking.isdisjoint(self._in(sentence))
-        ):
-            return next((s for s in self.text.sentences if s.start > sentence.stop), range(0))
-        return None
+        if words[sentence.stop : sentence.stop + 1] != ["?"]:
+            return None
+        reply = next((s for s in self.text.sentences if s.start > sentence.stop), range(0))
+        replied = bool(reply) and words[reply.start] in ("yes", "no", "none", "not", "nothing")
+        fragment = len(sentence) < 7 and WORDS.asking.isdisjoint(self._in(sentence))
+        return reply if replied or fragment else None
 
     def _in(self, tokens: range) -> list[str]:
         return self.text.words[tokens.start : tokens.stop]
@@ -178,6 +179,9 @@ class Cues:
                 values = term.values
                 if "uncertain_after" in values or (UNCERTAIN in values and words[k] != "if"):
                     return UNCERTAIN
+                both = "negated_after" in values and NEGATED in values
+                if both and any(c in self.conditions for c in range(term.last, term.last + 5)):
+                    return None  # I cannot find drusen: of what follows
                 if "negated_after" in values or (NEGATED in values and self._denies(k)):
                     return NEGATED if self._linked(at, k) else None
                 if words[k] == "but" and k + 1 in self.at and {NEGATED, "negated_after"} & set(self.at[k + 1].values):
@@ -200,12 +204,12 @@ class Cues:
         word, before = self.text.words[k], self.text.words[k - 1]
         if before in WORDS.having:
             return not WORDS.existing.isdisjoint(self.text.words[k + 1 : k + 3])
-        if before == ":" and word == "not":
+        if before in _COLONS and word == "not":
             return True
-        if before == ":" and self.text.words[k + 1 : k + 2] not in ([], ["."], [","], [";"], [")"], ["\n"]):
+        if before in _COLONS and self.text.words[k + 1 : k + 2] not in ([], ["."], [","], [";"], [")"], ["\n"]):
             return False
         return "n't" in word or (
-            word in WORDS.following and before in ("is", "are", "was", "were", "be", "been", ":", "does", "do", "remain")
+            word in WORDS.following and before in ("is", "are", "was", "were", "be", "been", *_COLONS, "does", "do", "remain")
         )
 
     def _linked(self, at: int, k: int) -> bool:
