@@ -179,8 +179,8 @@ class Cues:
                 values = term.values
                 if "uncertain_after" in values or (UNCERTAIN in values and words[k] != "if"):
                     return UNCERTAIN
-                both = "negated_after" in values and NEGATED in values
-                if both and any(c in self.conditions for c in range(term.last, term.last + 5)):
+                both = "negated_after" in values and NEGATED in values and term.last - term.first > 1
+                if both and any(c in self.conditions for c in range(term.last, min(term.last + 5, stop))):
                     return None  # I cannot find drusen: of what follows
                 if "negated_after" in values or (NEGATED in values and self._denies(k)):
                     return NEGATED if self._linked(at, k) else None
@@ -196,6 +196,8 @@ class Cues:
                 continue
             if words[k] in ";.":
                 return None
+            if words[k] == "0" and words[k - 1] in _COLONS and words[k + 1 : k + 2] != ["–"]:
+                return NEGATED if self._linked(at, k) else None
             k += 1
         return None
 

@@ -119,9 +119,10 @@ def _one(text: ParsedText, i: int, before: str, after: str) -> bool:
 
 def _several(text: ParsedText, i: int) -> bool:
     """Whether what follows a number within its clause is counted."""
-    following = text.words[i + 1 : i + 4]
+    placed = text.words[i + 1 : i + 3] == ["of", "the"] and text.has(WORDS.places)  # five of the six haemorrhages lie in the ...
+    following = text.words[i + 1 : i + (8 if placed else 4)]
     stop = next((k for k, word in enumerate(following) if word in WORDS.pauses), len(following))
-    near = any(i < t.first <= i + min(stop, 3) for t in text.of("conditions"))
+    near = any(i < t.first <= i + min(stop, 7 if placed else 3) for t in text.of("conditions"))
     return near or any(word in WORDS.counted for word in following[:stop])
 
 
