@@ -9,7 +9,7 @@ from retinal_lib.check.findings import AnswerFindings, Check
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import ParsedText, Term, family, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, polarity
-from retinal_lib.check.quantity_index import Quantity, QuantityIndex
+from retinal_lib.check.quantity_index import QuantityIndex
 from retinal_lib.facts import Fact
 
 WORDS = word_lists("added_details")

@@ -119,7 +119,9 @@ def _one(text: ParsedText, i: int, before: str, after: str) -> bool:
 
 def _several(text: ParsedText, i: int) -> bool:
     """Whether what follows a number within its clause is counted."""
-    placed = text.words[i + 1 : i + 3] == ["of", "the"] and text.has(WORDS.places)  # five of the six haemorrhages lie in the ...
+    placed = text.words[i + 1 : i + 3] == ["of", "the"] and text.has(
+        WORDS.places
+    )  # five of the six haemorrhages lie in the ...
     following = text.words[i + 1 : i + (8 if placed else 4)]
     stop = next((k for k, word in enumerate(following) if word in WORDS.pauses), len(following))
     near = any(i < t.first <= i + min(stop, 7 if placed else 3) for t in text.of("conditions"))
@@ -283,7 +285,10 @@ def _with_cue(amount: Amount, cues: dict[int, tuple], units: dict[int, Term], wo
     unit, last, before = amount.unit, amount.last, cues.get(amount.first, ())
     if last in units:
         unit, last = str(units[last].value), units[last].last
-    about, bound = loose or "about" in before or _is_loose(words[last : last + 4]), next((b for b in _BOUNDS if b in before), "")
+    about, bound = (
+        loose or "about" in before or _is_loose(words[last : last + 4]),
+        next((b for b in _BOUNDS if b in before), ""),
+    )
     if not bound and last < len(words) and words[last] in ("or", "plus"):  # 15 or more, fifteen-plus
         after = " ".join(words[last : last + 2])
         bound = "least" if after in WORDS.at_least or words[last] == "plus" else "most" if after in WORDS.at_most else ""
