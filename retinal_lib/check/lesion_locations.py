@@ -262,7 +262,8 @@ def _location_problem(text: ParsedText, group: list[Region], term: Term, index: 
     if WORDS.few & set(before):
         wrong = all(2 * n > t for n, t in accounts)
         return f"the answer says that few {says}" if wrong else ""
-    if WORDS.all & set(before) and not any(n == t for n, t in accounts):
+    excepted = not WORDS.excepting.isdisjoint(words[sentence.start : first])
+    if WORDS.all & set(before) and not excepted and not any(n == t for n, t in accounts):
         return f"the answer says that all {says}"
     return ""
 

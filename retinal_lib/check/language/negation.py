@@ -43,6 +43,8 @@ class Cues:
             return self._comments(comment)
         if self._supposed(term, sentence):
             return UNCERTAIN
+        if (earlier := self._likened(term, sentence)) is not None:
+            return self.polarity(earlier, sentence, reach)
         after = self._after(term.last, sentence.stop)
         before = None if after == UNCERTAIN else self._before(term.first, max(sentence.start, term.first - reach))
         if before == NEGATED and self._unknown(term.last, sentence.stop):
@@ -55,6 +57,8 @@ class Cues:
         while at > sentence.start and (at in named or words[at - 1] in WORDS.led):
             at = named.get(at, at - 1)
         ends = range(at, term.first + 1)
+        if at == sentence.start and words[at : term.first][:1] == ["of"]:  # Of haemorrhages there is no trace.
+            return range(term.last, sentence.stop)
         if any(" ".join(words[max(sentence.start, end - size) : end]) in WORDS.topics for end in ends for size in (1, 2, 3, 4)):
             return range(term.last, sentence.stop)
         if words[sentence.stop : sentence.stop + 1] != ["?"]:
@@ -63,6 +67,14 @@ class Cues:
         replied = bool(reply) and words[reply.start] in ("yes", "no", "none", "not", "nothing")
         fragment = len(sentence) < 7 and WORDS.asking.isdisjoint(self._in(sentence))
         return reply if replied or fragment else None
+
+    def _likened(self, term: Term, sentence: range) -> Term | None:
+        """The condition before a term of which the same is said: drusen are absent, and so is oedema."""
+        words = self.text.words
+        at = next((k for k in range(term.first, sentence.start, -1) if words[k - 1] not in WORDS.led), sentence.start)
+        if at - 2 < sentence.start or words[at - 2] not in ("so", "as") or words[at - 1] not in WORDS.auxiliaries:
+            return None
+        return next((t for first, t in sorted(self.conditions.items(), reverse=True) if sentence.start <= first < at), None)
 
     def _in(self, tokens: range) -> list[str]:
         return self.text.words[tokens.start : tokens.stop]
@@ -259,6 +271,13 @@ def mentions(text: ParsedText) -> list[Mention]:
     history of glaucoma', which says nothing of this eye."""
     named = (term for term in text.of("conditions") if not _of_history(text, term))
     return [Mention(term.values, term, polarity(text, term), text.sentence(term)) for term in named]
+
+
+def comments(text: ParsedText, term: Term) -> bool:
+    """Says whether a word belongs to what is said of a topic: as far as retinopathy goes, it is unremarkable."""
+    sentence = text.sentence(term)
+    ranges = (cues(text)._comment(t, text.sentence(t)) for t in text.of("conditions") if t.last <= term.first)
+    return any(comment is not None and term.first in comment and term.first in sentence for comment in ranges)
 
 
 def is_suspected(text: ParsedText, term: Term) -> bool:

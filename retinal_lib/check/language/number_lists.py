@@ -199,7 +199,8 @@ def opposite_names(sentence: Sentence, i: int, own: dict[str, frozenset], named:
     if len(between) > 4 or WORDS.contrasts.isdisjoint(between):
         return {}
     earlier = {kind: named[one.first].own.get(kind) or named[one.first].before.get(kind) or frozenset() for kind in KINDS}
-    if any(kind in own and own[kind] != earlier[kind] for kind in KINDS):
+    named_apart = [kind for kind in own if kind != "measures" or PAIRS[kind].keys() >= own[kind]]
+    if any(own[kind] != earlier[kind] for kind in named_apart):
         return {}
     if not WORDS.zoned.issuperset(earlier["measures"] or ("",)):
         earlier["zones"] = frozenset()  # 54 µm in zone B against 49 µm: of veins and arteries
