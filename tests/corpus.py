@@ -123,15 +123,15 @@ def measured() -> Measured:
 
 
 class Unseen(NamedTuple):
-    """What the checks come to on the conversations that were written without a look at them, by half and kind: faulty ones and
+    """What the checks come to on the conversations that were written without a look at them, by part and kind: faulty ones and
     found ones, faithful ones and alarms."""
 
     counted: dict[tuple[int, str], list[int]]
     wrong: list[tuple[dict, list[Finding]]]
 
-    def total(self, half: int) -> list[int]:
-        """The sums over all kinds of one half."""
-        return [sum(column) for column in zip(*(n for (h, _), n in self.counted.items() if h == half), strict=True)]
+    def total(self, part: int) -> list[int]:
+        """The sums over all kinds of one part."""
+        return [sum(column) for column in zip(*(n for (p, _), n in self.counted.items() if p == part), strict=True)]
 
 
 @cache
@@ -142,7 +142,7 @@ def unseen() -> Unseen:
         kept = json.loads(line)
         entry = Entry(cases()[kept["case"]], "instruction", None, kept["conversation"])
         found = [f for f in findings(entry) if not f.kind.startswith(("coverage", "form_turns"))]
-        row = result.counted.setdefault((kept["half"], kept["kind"]), [0, 0, 0, 0])
+        row = result.counted.setdefault((kept["part"], kept["kind"]), [0, 0, 0, 0])
         row[0 if kept["faulty"] else 2] += 1
         row[1 if kept["faulty"] else 3] += bool(found)
         if bool(found) != kept["faulty"]:
@@ -167,8 +167,8 @@ def print_unseen(verbose: bool) -> None:
     """Prints recall and false alarms on the unseen conversations."""
     result = unseen()
     print(f"{'written unseen':20} {'faulty':>7} {'found':>6} {'recall':>7}   {'faithful':>8} {'alarms':>6} {'share':>6}")
-    rows = [(f"  {half} {kind}", n) for (half, kind), n in result.counted.items()]
-    for name, (faulty, found, faithful, alarms) in [*rows, ("half 1", result.total(1)), ("half 2", result.total(2))]:
+    rows = [(f"  {part} {kind}", n) for (part, kind), n in result.counted.items()]
+    for name, (faulty, found, faithful, alarms) in [*rows, *((f"part {part}", result.total(part)) for part in (1, 2, 3))]:
         print(f"{name:20} {faulty:7} {found:6} {found / faulty:7.3f}   {faithful:8} {alarms:6} {alarms / faithful:6.3f}")
     print()
     for kept, found in result.wrong if verbose else ():

@@ -7,7 +7,16 @@ from retinal_lib.check.case_profile import ABSENT, POSSIBLE, PRESENT, SUSPECTED
 from retinal_lib.check.findings import WARNING, AnswerFindings, Check, but_fact
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, word_lists
-from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, Mention, comments, is_suspected, mentions, polarity
+from retinal_lib.check.language.negation import (
+    AFFIRMED,
+    NEGATED,
+    UNCERTAIN,
+    Mention,
+    comments,
+    is_suspected,
+    mentions,
+    polarity,
+)
 from retinal_lib.check.language.statements import is_free_of, is_of_others, is_of_part
 from retinal_lib.facts import Fact
 
@@ -304,6 +313,8 @@ class Normality(Check):
 
 def _records_part(record: str, answer: ParsedText, sentence: range) -> bool:
     """Whether a free text calls a part of the eye normal that a sentence names too."""
-    text = lexicon.read(record)
-    parts = WORDS.seen & set(text.words) & set(answer.words[sentence.start : sentence.stop])
-    return bool(parts) and any(polarity(text, t) == AFFIRMED for t in text.of("normal"))
+    named = set(answer.words[sentence.start : sentence.stop])
+    items = [lexicon.read(item) for item in record.replace(";", ",").split(",")]
+    return any(
+        WORDS.seen & named & set(item.words) and any(polarity(item, t) == AFFIRMED for t in item.of("normal")) for item in items
+    )
