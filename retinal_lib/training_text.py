@@ -130,6 +130,7 @@ def lacks_english(text: str) -> str:
     ('the text is in another language than English', '')
     """
     words = [word.casefold() for word in _WORD.findall(text) if not (word.isupper() and len(word) < 6)]  # abbreviations
+    words = [word for word in words if word not in ("μm", "mm")]
     if len(words) < 3 or not (_ENGLISH - _SHARED).isdisjoint(words):
         return ""
     unknown = sum(not _is_known(word) for word in words)

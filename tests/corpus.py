@@ -1,13 +1,15 @@
 """The labelled corpus of the checks: conversations written by hand over twelve datasets and a table of one's own.
 
-`python tests/corpus.py` prints recall and precision per kind of fault, and false alarms on clean conversations. A fault is
-found where its question-and-answer pair has a finding (for form and coverage: where the conversation has one of that kind).
+`python tests/corpus.py` prints recall and precision per kind of fault, and false alarms on clean conversations; `--checker
+module:function` scores another checker (tests/corpus/README.md). A fault is found where its question-and-answer pair has a
+finding (for form and coverage: where the conversation has one of that kind).
 """
 
+import argparse
+import importlib
 import json
-import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +22,8 @@ from retinal_lib.facts import Case, Fact, Source
 HERE = Path(__file__).resolve().parent / "corpus"
 AIMS = {"number": 0.98, "side": 0.98, "claim": 0.95, "leak": 0.95}
 FALSE_ALARMS = 0.01
+Checker = Callable[[list[dict[str, str]], list[str]], Iterable[int]]  # conversation and facts -> the turns that are wrong
+other: list[Checker] = []  # the checker that is scored instead of ours
 
 
 class Entry(NamedTuple):
@@ -63,12 +67,17 @@ def entries(name: str) -> Iterator[Entry]:
 
 
 def findings(entry: Entry) -> list[Finding]:
-    """What the checks find in a conversation."""
+    """What the checks, or the other checker, find in a conversation."""
+    if other:
+        told = [fact.text for fact in entry.case.facts]
+        return [Finding("other", "error", turn, (0, 0), "") for turn in other[0](entry.conversation, told)]
     return conversation_check.check(entry.conversation, entry.case, entry.track, entry.style)
 
 
 def hits(entry: Entry, found: list[Finding]) -> list[Finding]:
     """The findings that are about the planted fault."""
+    if other and entry.group in ("form", "coverage"):
+        return found
     if entry.group in ("form", "coverage"):
         return [f for f in found if f.kind.startswith(entry.group)]
     return [f for f in found if f.turn == entry.turn and not f.kind.startswith("coverage")]
@@ -113,8 +122,64 @@ def measured() -> Measured:
     return result._replace(clean=count)
 
 
+class Unseen(NamedTuple):
+    """What the checks come to on the conversations that were written without a look at them, by part and kind: faulty ones and
+    found ones, faithful ones and alarms."""
+
+    counted: dict[tuple[int, str], list[int]]
+    wrong: list[tuple[dict, list[Finding]]]
+
+    def total(self, part: int) -> list[int]:
+        """The sums over all kinds of one part."""
+        return [sum(column) for column in zip(*(n for (p, _), n in self.counted.items() if p == part), strict=True)]
+
+
+@cache
+def unseen() -> Unseen:
+    """Runs the checks over unseen.jsonl; a fault is found where anything but coverage and the number of turns is."""
+    result = Unseen({}, [])
+    for line in (HERE / "unseen.jsonl").read_text(encoding="utf-8").splitlines():
+        kept = json.loads(line)
+        entry = Entry(cases()[kept["case"]], "instruction", None, kept["conversation"])
+        found = [f for f in findings(entry) if not f.kind.startswith(("coverage", "form_turns"))]
+        row = result.counted.setdefault((kept["part"], kept["kind"]), [0, 0, 0, 0])
+        row[0 if kept["faulty"] else 2] += 1
+        row[1 if kept["faulty"] else 3] += bool(found)
+        if bool(found) != kept["faulty"]:
+            result.wrong.append((kept, found))
+    return result
+
+
 def main() -> None:
-    """Prints the table."""
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checker", help="module:function, which gets a conversation and its facts and gives the wrong turns")
+    parser.add_argument("-v", action="store_true", help="names every fault that is missed, and every false alarm")
+    given = parser.parse_args()
+    if given.checker:
+        module, _, function = given.checker.partition(":")
+        other.append(getattr(importlib.import_module(module), function))
+    print_unseen(given.v)
+    print_planted(given.v)
+
+
+def print_unseen(verbose: bool) -> None:
+    """Prints recall and false alarms on the unseen conversations."""
+    result = unseen()
+    print(f"{'written unseen':20} {'faulty':>7} {'found':>6} {'recall':>7}   {'faithful':>8} {'alarms':>6} {'share':>6}")
+    rows = [(f"  {part} {kind}", n) for (part, kind), n in result.counted.items()]
+    for name, (faulty, found, faithful, alarms) in [*rows, *((f"part {part}", result.total(part)) for part in (1, 2, 3))]:
+        print(f"{name:20} {faulty:7} {found:6} {found / faulty:7.3f}   {faithful:8} {alarms:6} {alarms / faithful:6.3f}")
+    print()
+    for kept, found in result.wrong if verbose else ():
+        said = [part["value"] for part in kept["conversation"]][-2:]
+        print(
+            f"{'missed' if kept['faulty'] else 'false alarm'}: {kept['kind']}, {kept['case']}: {said} {[f.text for f in found]}"
+        )
+
+
+def print_planted(verbose: bool) -> None:
+    """Prints recall and precision on the planted faults, and false alarms on the clean conversations."""
     result = measured()
     print(f"{'fault':32} {'planted':>8} {'found':>6} {'recall':>7}")
     for group in dict.fromkeys(g for g, _ in sorted(result.planted)):
@@ -131,7 +196,7 @@ def main() -> None:
         f"\nfalse alarms: {len(result.alarmed)} of {result.clean} clean conversations, "
         f"{share:.2%} (aim at most {FALSE_ALARMS:.0%})"
     )
-    if "-v" in sys.argv:
+    if verbose:
         for entry in result.missed:
             print(f"missed: {entry.fault} in turn {entry.turn} of {entry.case.id}: {entry.said!r}")
         for entry, found in result.alarmed:

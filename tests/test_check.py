@@ -1,7 +1,10 @@
 """The checks find what a retina specialist would strike out, and let pass what is true, however it is put."""
 
+import os
 import random
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +41,23 @@ def test_planted_faults_are_found(group: str) -> None:
 def test_clean_conversations_raise_no_alarm() -> None:
     result = corpus.measured()
     assert result.clean >= 150 and len(result.alarmed) <= corpus.FALSE_ALARMS * result.clean
+
+
+@pytest.mark.parametrize("part", [1, 2, 3])
+def test_conversations_written_unseen_stay_read_as_they_are_now(part: int) -> None:
+    faulty, seen, faithful, alarms = corpus.unseen().total(part)
+    assert seen >= 0.95 * faulty and alarms <= (0.07 if part == 3 else 0.02) * faithful
+
+
+def test_another_checker_is_scored_on_the_corpus(tmp_path: Path) -> None:
+    (tmp_path / "careless.py").write_text(
+        "def no_turn(conversation, facts):\n    return [1] if 'grade' in ' '.join(facts) else []\n"
+    )
+    command = [sys.executable, corpus.__file__, "--checker", "careless:no_turn"]
+    path = os.pathsep.join((str(tmp_path), str(Path(conversation_check.__file__).parents[2])))
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=True)
+    row = next(line.split() for line in done.stdout.splitlines() if line.startswith("part 1"))
+    assert row[2] == "173" and 0 < float(row[4]) < 1 and float(row[7]) > 0
 
 
 def test_the_corpus_is_wide_enough() -> None:
@@ -221,6 +241,13 @@ def test_what_a_patient_s_record_says_is_not_told_of_the_eye() -> None:
 def test_questions_that_give_something_away(question: str, kind: str) -> None:
     case = next(c for c in corpus.cases().values() if c.dataset == "UK")
     assert (kind, 1) in found(case, question, "This is a colour fundus photograph.")
+
+
+def test_a_finding_in_a_table_stands_at_its_cell() -> None:
+    case = case_of("APTOS")
+    answer = "So:\n\n| Vessels | Average width (µm) |\n|---|---|\n| Arteries | 48.1 |\n| Veins | 43.3 |\n\nThat is all."
+    spans = [f.span for f in conversation_check.check(talk("What?", answer), case) if f.kind == "misattributed"]
+    assert {answer[slice(*span)] for span in spans} == {"48.1", "43.3"}
 
 
 # --- every list of the vocabulary is read ---

@@ -2,17 +2,19 @@
 history, treatment, what numbers mean, and a diagnosis that is said to be unknown although a fact gives it."""
 
 import re
+from collections.abc import Iterator
 
 from retinal_lib.check.case_profile import CaseProfile
 from retinal_lib.check.findings import AnswerFindings, Check
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import ParsedText, Term, family, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, polarity
-from retinal_lib.check.quantity_index import Quantity, QuantityIndex
+from retinal_lib.check.quantity_index import QuantityIndex
 from retinal_lib.facts import Fact
 
 WORDS = word_lists("added_details")
 _MEDICAL = re.compile(r"(?:.{2}[aeiou]mic|.{3}ic|.{3}ous|.{3}oid|.{4}ive|.{4}ary|.{4}form|.{4}ular)$")  # as ischaemic, fibrous
+_DENYING = frozenset([NEGATED, "negated_after"])
 _UNJUDGED = frozenset(["cues", "history", "treatment", "asks", "units", "jargon", "generic"])  # which no other check compares
 
 
@@ -31,7 +33,6 @@ class AddedDetails(Check):
             self._details(answer, term, findings)
         self._judges(answer, findings)
         self._added(answer, findings)
-        self._disc(answer, findings)
         for fact in self.profile.records:
             self._contradicted(answer, fact, findings)
 
@@ -39,16 +40,11 @@ class AddedDetails(Check):
         """Checks words of a free text that an answer denies though the text affirms them, or the reverse: no dilation."""
         record = lexicon.read(fact.text)
         judged = {k for t in record.terms if t.kind not in _UNJUDGED for k in range(t.first, t.last)}
-        told = {
-            word: polarity(record, Term(k, k + 1)) for k, word in enumerate(record.words) if k not in judged and len(word) > 3
-        }
-        for k, word in enumerate(answer.words):
-            stated = polarity(answer, Term(k, k + 1)) if word in told else UNCERTAIN
-            if {stated, told.get(word)} == {AFFIRMED, NEGATED}:
-                verb = "affirms" if stated == AFFIRMED else "denies"
-                findings.add(
-                    "beyond", Term(k, k + 1), f"the answer {verb} {answer.raw(k)!r}, but the record says {fact.text!r}", fact
-                )
+        told = {word: denied for k, word, denied in _clauses(record) if k not in judged and len(word) > 3}
+        for k, word, denied in _clauses(answer):
+            if told.get(word, denied) != denied:
+                says = f"the answer {'denies' if denied else 'affirms'} {answer.raw(k)!r}, but the record says {fact.text!r}"
+                findings.add("beyond", Term(k, k + 1), says, fact)
                 return
 
     def _details(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
@@ -141,21 +137,12 @@ class AddedDetails(Check):
                 findings.add("beyond", spot, f"the answer gives a cause ({answer.text_of(spot)!r}), but no fact says so")
                 return
 
-    def _disc(self, answer: ParsedText, findings: AnswerFindings) -> None:
-        """Checks whether the disc or cup is rightly called wider than high, or higher than wide."""
-        words = answer.words
-        for k in [k for k, word in enumerate(words) if word == "than"]:
-            before = words[max(0, k - 6) : k]
-            part = next((part for part in ("disc", "cup") if part in before), None)
-            first = next((WORDS.dimensions[w] for w in reversed(before[-3:]) if w in WORDS.dimensions), None)
-            if part is None or first is None or {"wide", "high", "tall", "broad"}.isdisjoint(words[k + 1 : k + 5]):
-                continue
-            high, wide = self._length(part, "vertical"), self._length(part, "horizontal")
-            if high is None or wide is None or (first == "wide") == (wide.value > high.value):
-                continue
-            spot = Term(max(0, k - 1), k + 1)
-            text = f"{answer.text_of(spot)!r} is wrong for the {part}: {high.fact.text}, {wide.fact.text}"
-            findings.add("misattributed", spot, text, high.fact)
 
-    def _length(self, part: str, way: str) -> Quantity | None:
-        return next((q for q in self.index.quantities if q.measure == part and q.orientation == way), None)
+def _clauses(text: ParsedText) -> Iterator[tuple[int, str, bool]]:
+    """The tokens of a text, each with its word and whether its clause denies something."""
+    denials = [t.first for t in text.of("cues") if not _DENYING.isdisjoint(t.values)]
+    first = 0
+    for k in [*(k for k, word in enumerate(text.words) if word in WORDS.clauses), len(text.words)]:
+        denied = any(first <= cue < k for cue in denials)
+        yield from ((i, text.words[i], denied) for i in range(first, k))
+        first = k + 1

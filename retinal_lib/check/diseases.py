@@ -7,7 +7,16 @@ from retinal_lib.check.case_profile import ABSENT, POSSIBLE, PRESENT, SUSPECTED
 from retinal_lib.check.findings import WARNING, AnswerFindings, Check, but_fact
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, implied, word_lists
-from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, Mention, is_suspected, mentions, polarity
+from retinal_lib.check.language.negation import (
+    AFFIRMED,
+    NEGATED,
+    UNCERTAIN,
+    Mention,
+    comments,
+    is_suspected,
+    mentions,
+    polarity,
+)
 from retinal_lib.check.language.statements import is_free_of, is_of_others, is_of_part
 from retinal_lib.facts import Fact
 
@@ -232,7 +241,7 @@ class Normality(Check):
 
     def _normal_word(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         normal, stated = self.profile.normal, polarity(answer, term)
-        if self._is_not_about_this_eye(answer.words, term):
+        if self._is_not_about_this_eye(answer.words, term) or comments(answer, term):
             return
         if stated == AFFIRMED:
             self._normal(answer, term, findings)
@@ -278,6 +287,10 @@ class Normality(Check):
         elif term.value in profile.denied and is_free_of(answer, term):
             findings.trace(term, profile.denied[term.value])
         elif is_of_part(answer, term, sentence):
+            recorded = next((f for f in profile.records if _records_part(f.text, answer, sentence)), None)
+            if recorded is not None:
+                findings.trace(term, recorded)
+                return
             says = f"the answer calls a part of the eye normal ({text!r}), but no fact says so"
             findings.add("ungrounded", term, says, None, WARNING)
         elif disease is not None:
@@ -308,3 +321,12 @@ class Normality(Check):
             if not any(first >= start and last <= end for first, last in claims):
                 text = f"the answer describes {answer.raw(part)!r}, but {self.profile.rejected.text}"
                 findings.add("ungradable", Term(part, part + 1), text, self.profile.rejected)
+
+
+def _records_part(record: str, answer: ParsedText, sentence: range) -> bool:
+    """Whether a free text calls a part of the eye normal that a sentence names too."""
+    named = set(answer.words[sentence.start : sentence.stop])
+    items = [lexicon.read(item) for item in record.replace(";", ",").split(",")]
+    return any(
+        WORDS.seen & named & set(item.words) and any(polarity(item, t) == AFFIRMED for t in item.of("normal")) for item in items
+    )

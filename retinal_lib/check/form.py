@@ -164,4 +164,4 @@ def _cut(text: str) -> bool:
     words = last.split()
     if words[-1].lower() in WORDS.function or text[-1] in ",;-–—(/":
         return True
-    return not _ITEM.match(last) and len(words) > 6
+    return not _ITEM.match(last) and "|" not in last and len(words) > 6

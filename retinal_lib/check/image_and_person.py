@@ -140,6 +140,8 @@ class ImageAndPerson(Check):
 
     def _quality(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         stated, text, facts = polarity(answer, term, 4), answer.text_of(term), self.profile.quality
+        if answer.words[term.first - 1 : term.first] in (["hardly"], ["barely"], ["scarcely"]) and term.kind == "judgement":
+            stated = NEGATED
         if stated == UNCERTAIN or (term.kind != "judgement" and not of_picture(answer, term)):
             return
         if not facts:
@@ -151,7 +153,8 @@ class ImageAndPerson(Check):
             levels = {0, 1}
         if (levels == {1} and 3 in self.profile.levels) or (levels == {0} and "enough" in text.lower()):
             levels = {0, 1, 3}
-        remarked = any(text.casefold() in f.text.casefold() for f in facts if f.name == "remark")
+        said = set(answer.words[term.first : term.last])
+        remarked = any(said.issubset(lexicon.read(f.text).words) for f in facts if f.name == "remark")
         fits = not levels.isdisjoint(self.profile.levels if remarked or len(levels) > 1 else self.profile.graded_levels)
         if fits == (stated == AFFIRMED):
             findings.trace(term, fact)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from retinal_lib.check.findings import AnswerFindings, Check
@@ -235,6 +236,8 @@ def _location_problem(text: ParsedText, group: list[Region], term: Term, index: 
         lesions = lesions._replace(places=(), boxes=lesions.boxes[:1] if one else lesions.boxes, complete=True)
     known = lesions.known(group)
     here, total = _count(known, group), _total(known)
+    if WORDS.all & {after for word, after in pairwise(before) if word == "not"}:
+        return f"the answer says that not all lie in {where}, but all {total} do" if total and here == total else ""
     if not {"no", "none", "not", "without", "neither"}.isdisjoint(before[-8:]):
         return f"the answer says that none lie in {where}, but {lesions.fact.text}" if here else ""
     if any(lesions.contains_lesion(region) is False for region in group):
@@ -258,7 +261,11 @@ def _location_problem(text: ParsedText, group: list[Region], term: Term, index: 
         return f"the answer says that most {says}"
     if WORDS.half & set(before) and all(abs(2 * n - t) > 1 for n, t in accounts) and "half" in before:
         return f"the answer says that half of them {says}"
-    if WORDS.all & set(before) and not any(n == t for n, t in accounts):
+    if WORDS.few & set(before):
+        wrong = all(2 * n > t for n, t in accounts)
+        return f"the answer says that few {says}" if wrong else ""
+    excepted = not WORDS.excepting.isdisjoint(words[sentence.start : first])
+    if WORDS.all & set(before) and not excepted and not any(n == t for n, t in accounts):
         return f"the answer says that all {says}"
     return ""
 
@@ -269,7 +276,8 @@ def _number(text: ParsedText, sentence: range, first: int) -> Amount | None:
     number = next((a for a in reversed(counts) if sentence.start <= a.first and a.last <= first), None)
     while number is not None and text.words[number.first - 2 : number.first] == ["of", "the"]:  # two of the ten largest
         number = next((a for a in reversed(counts) if sentence.start <= a.first and a.last <= number.first - 2), None)
-    if number is None or set(text.words[number.last : first]) - _names(text, number.last, first) - WORDS.lying:
+    counted = {text.words[k] for a in counts for k in range(a.first, a.last)} if number else set()
+    if number is None or set(text.words[number.last : first]) - _names(text, number.last, first) - counted - WORDS.lying:
         return None
     return number
 

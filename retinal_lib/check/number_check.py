@@ -1,10 +1,13 @@
 """Checks of the numbers and comparisons in answers."""
 
+from collections.abc import Iterator
+
 from retinal_lib.check import lesion_locations
 from retinal_lib.check.case_profile import CaseProfile
 from retinal_lib.check.findings import AnswerFindings, Check
 from retinal_lib.check.language import number_names
 from retinal_lib.check.language.lexicon import ParsedText, Term, family, word_lists
+from retinal_lib.check.language.number_lists import PAIRS
 from retinal_lib.check.language.number_names import NamedNumber
 from retinal_lib.check.language.numbers import Amount
 from retinal_lib.check.number_matching import QuantityMatcher
@@ -12,60 +15,81 @@ from retinal_lib.check.quantity_index import Quantity, QuantityIndex, matches_qu
 from retinal_lib.facts import Fact
 
 WORDS = word_lists("number_check")
-_COMPARATIVES = frozenset().union(*WORDS.greater.values(), *WORDS.lesser.values())
+_MEASURED = frozenset("fractal density width tortuosity curvature tort_density crae crve avr disc cup cdr".split())
 _STOPS = frozenset([".", ";"])
 
 
+_COMPARED = ("vessels", "orientations", "formulas", "zones", "measures")
+
+
 class Comparisons(Check):
-    """Check of comparisons of arteries with veins, and of words that say there are several lesions."""
+    """Check of comparisons, such as of arteries with veins, and of words that say there are several lesions."""
 
     def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks an answer."""
-        if answer.has(_COMPARATIVES):
-            vessels = [t for t in answer.of("vessels") if t.value != "all"]
-            self._superlatives(answer, vessels, findings)
-            if len(vessels) > 1:
-                self._comparatives(answer, vessels, findings)
+        if answer.has(WORDS.comparing):
+            for sentence in answer.sentences:
+                for k in [k for k in sentence if answer.words[k] in WORDS.comparing]:
+                    self._compare(answer, sentence, k, findings)
         if answer.has(WORDS.many):
             self._check_several(answer, findings)
 
-    def _comparatives(self, answer: ParsedText, vessels: list[Term], findings: AnswerFindings) -> None:
-        """Checks sentences such as: the arteries are wider than the veins."""
+    def _compare(self, answer: ParsedText, sentence: range, k: int, findings: AnswerFindings) -> None:
+        """Checks one comparison: the arteries are wider than the veins, CRVE exceeds CRAE, the veins are the wider ones."""
         words = answer.words
-        for k in [k for k, word in enumerate(words) if word == "than"]:
-            before = [t for t in vessels if t.last <= k and k - t.last < 7]
-            after = [t for t in vessels if t.first > k and t.first - k < 4]
-            near = set(words[max(0, k - 4) : k])
-            if not before or not after or before[-1].value == after[0].value or near & {"not", "no", "nor"}:
-                continue
-            sentence = answer.sentence(before[-1])
-            zones = [v for t in answer.within("zones", sentence) for v in t.values] or ("whole", "b", "c")
-            for measure in WORDS.greater:
-                pairs = [(self._of(measure, before[-1].value, z), self._of(measure, after[0].value, z)) for z in zones]
-                named = [(one, other) for one, other in pairs if one and other]
-                if named and all((one.value - other.value) * _sign(measure, near) < 0 for one, other in named):
-                    self._add_contradiction(answer, Term(before[-1].first, after[0].last), *named[0], findings)
-
-    def _superlatives(self, answer: ParsedText, vessels: list[Term], findings: AnswerFindings) -> None:
-        """Checks sentences such as: the arteries are the wider ones."""
-        for term in vessels:
-            after = answer.words[term.last : term.last + 4]
-            if after[:2] not in (["are", "the"], ["is", "the"]) or "than" in answer.words[term.last : term.last + 6]:
-                continue
-            for measure in WORDS.greater:
-                one = self._of(measure, term.value, "whole")
-                other = self._of(measure, "vein" if term.value == "artery" else "artery", "whole")
-                if one and other and (one.value - other.value) * _sign(measure, set(after)) < 0:
-                    self._add_contradiction(answer, Term(term.first, term.last + len(after)), one, other, findings)
+        low, high = sentence.start, min(sentence.stop, k + 8)
+        than = next((i for i in range(k + 1, min(k + 5, high)) if words[i] == "than"), None)
+        sign = -1 if words[k] in WORDS.lesser or "less" in words[max(low, k - 1) : k] else 1
+        if not {"not", "no", "nor", "neither"}.isdisjoint(words[max(low, k - 3) : k]):
+            return
+        low = max((i + 1 for i in range(low, k) if words[i] in WORDS.clauses), default=low)
+        verb = words[k] in WORDS.exceeding
+        if than is None and not verb and "the" not in words[max(low, k - 1) : k]:
+            return
+        at = than or k
+        high = next((i for i in range(at + 1, high) if words[i] in WORDS.clauses), high)
+        left = range(low, at if than is None else k + 1)
+        right = range(at + 1, high) if than or verb else range(0)
+        pair = self._operands(answer, left, right)
+        if pair is None:
+            return
+        kind, one, other = pair
+        shared = {t.value for t in answer.within("measures", sentence) if len(t.values) == 1} - {"box", "area", "count"}
+        measures = {WORDS.of_comparative[words[k]]} if words[k] in WORDS.of_comparative else shared & _MEASURED or shared
+        places = {each: {v for t in answer.within(each, range(low, high)) for v in t.values} for each in _COMPARED[:-1]}
+        pairs = list(self._pairs(kind, one, other, measures, places))
+        if pairs and all((a.value - b.value) * sign < 0 for a, b in pairs):
+            first, second = pairs[0]
+            spot = Term(max(low, k - 1), min(at + 1, high))
+            text = f"{answer.text_of(spot)!r} is wrong: {first.fact.text}, {second.fact.text}"
+            findings.add("misattributed", spot, text, first.fact)
 
     @staticmethod
-    def _add_contradiction(answer: ParsedText, spot: Term, one: Quantity, other: Quantity, findings: AnswerFindings) -> None:
-        text = f"{answer.text_of(spot)!r} is wrong: {one.fact.text}, {other.fact.text}"
-        findings.add("misattributed", spot, text, one.fact)
+    def _operands(answer: ParsedText, left: range, right: range) -> tuple[str, str, str] | None:
+        """What is compared: the kind of name that differs, with its values; the second may be left out: the wider ones."""
+        for kind in _COMPARED:
+            before = [t.value for t in answer.within(kind, left) if len(t.values) == 1 and t.value not in ("all", "whole")]
+            after = [t.value for t in answer.within(kind, right) if len(t.values) == 1]
+            opposite = PAIRS.get(kind, {})
+            if before and after and before[-1] != after[0]:
+                return kind, str(before[-1]), str(after[0])
+            if before and not after and not right and len(set(before)) == 1 and before[0] in opposite:
+                return kind, str(before[0]), opposite[str(before[0])]
+        return None
 
-    def _of(self, measure: str, vessel: object, zone: str) -> Quantity | None:
-        named = (measure, vessel, zone)
-        return next((q for q in self.index.quantities if (q.measure, q.vessel, q.zone) == named), None)
+    def _pairs(self, kind: str, one: str, other: str, measures: set, places: dict) -> Iterator[tuple[Quantity, Quantity]]:
+        """The quantities that are compared, which differ in one thing that names them."""
+        name = kind.removesuffix("s")
+        for first in self.index.quantities:
+            if getattr(first, name) != one or first.excess or first.edges:
+                continue
+            if kind != "measures" and first.measure not in (measures or {"width"} if kind == "vessels" else measures):
+                continue
+            if any(places[each] and getattr(first, each[:-1]) not in (None, *places[each]) for each in places if each != kind):
+                continue
+            for second in self.index.quantities:
+                if getattr(second, name) == other and first._replace(**{name: other})[3:8] == second[3:8]:
+                    yield first, second
 
     def _check_several(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks words such as several, where one lesion of the type is marked."""
@@ -76,11 +100,6 @@ class Comparisons(Check):
                 if fact is not None:
                     text = f"the answer says that there are several {answer.text_of(term)!r}, but {fact.text}"
                     findings.add("unsupported", term, text, fact)
-
-
-def _sign(measure: str, words: set[str]) -> int:
-    """1 where words say more of a measure, -1 where less, 0 where neither or both."""
-    return bool(words & WORDS.greater[measure]) - bool(words & WORDS.lesser[measure])
 
 
 class NumberCheck(Check):
@@ -133,7 +152,8 @@ class NumberCheck(Check):
                 continue
             if fact.aspect == "lesion" and not text.has(WORDS.largest):
                 continue
-            if written.unit == amount.unit or (not amount.unit and written.unit == "degrees"):
+            aged = written.unit == "years" and "age" in number.own("measures")
+            if written.unit == amount.unit or (not amount.unit and (aged or written.unit == "degrees")):
                 return fact
         return None
 

@@ -46,6 +46,8 @@ class QuantityMatcher:
 
     def is_named(self, quantity: Quantity, number: NamedNumber) -> bool:
         """Says whether a number is named as a quantity is."""
+        if number.counts_conditions and quantity.measure not in ("count", "grade", "age"):
+            return False
         return (
             self._measure_fits(quantity, number)
             and self.subject_fits(quantity, number)

@@ -7,6 +7,7 @@ from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
 
 WORDS = word_lists("negation")
 AFFIRMED, NEGATED, UNCERTAIN = "affirmed", "negated", "uncertain"
+_COLONS = (":", "–", "—")
 SUSPECTED = "suspected"  # of labels and notes: affirmed, but not for certain
 
 
@@ -42,6 +43,8 @@ class Cues:
             return self._comments(comment)
         if self._supposed(term, sentence):
             return UNCERTAIN
+        if (earlier := self._likened(term, sentence)) is not None:
+            return self.polarity(earlier, sentence, reach)
         after = self._after(term.last, sentence.stop)
         before = None if after == UNCERTAIN else self._before(term.first, max(sentence.start, term.first - reach))
         if before == NEGATED and self._unknown(term.last, sentence.stop):
@@ -53,15 +56,25 @@ class Cues:
         words, at, named = self.text.words, term.first, {t.last: t.first for t in self.conditions.values()}
         while at > sentence.start and (at in named or words[at - 1] in WORDS.led):
             at = named.get(at, at - 1)
-        if any(" ".join(words[max(sentence.start, at - size) : at]) in WORDS.topics for size in (1, 2, 3, 4)):
+        ends = range(at, term.first + 1)
+        if at == sentence.start and words[at : term.first][:1] == ["of"]:  # Of haemorrhages there is no trace.
             return range(term.last, sentence.stop)
-        if (
-            words[sentence.stop : sentence.stop + 1] == ["?"]
-            and len(sentence) < 7
-            and WORDS.asking.isdisjoint(self._in(sentence))
-        ):
-            return next((s for s in self.text.sentences if s.start > sentence.stop), range(0))
-        return None
+        if any(" ".join(words[max(sentence.start, end - size) : end]) in WORDS.topics for end in ends for size in (1, 2, 3, 4)):
+            return range(term.last, sentence.stop)
+        if words[sentence.stop : sentence.stop + 1] != ["?"]:
+            return None
+        reply = next((s for s in self.text.sentences if s.start > sentence.stop), range(0))
+        replied = bool(reply) and words[reply.start] in ("yes", "no", "none", "not", "nothing")
+        fragment = len(sentence) < 7 and WORDS.asking.isdisjoint(self._in(sentence))
+        return reply if replied or fragment else None
+
+    def _likened(self, term: Term, sentence: range) -> Term | None:
+        """The condition before a term of which the same is said: drusen are absent, and so is oedema."""
+        words = self.text.words
+        at = next((k for k in range(term.first, sentence.start, -1) if words[k - 1] not in WORDS.led), sentence.start)
+        if at - 2 < sentence.start or words[at - 2] not in ("so", "as") or words[at - 1] not in WORDS.auxiliaries:
+            return None
+        return next((t for first, t in sorted(self.conditions.items(), reverse=True) if sentence.start <= first < at), None)
 
     def _in(self, tokens: range) -> list[str]:
         return self.text.words[tokens.start : tokens.stop]
@@ -178,6 +191,9 @@ class Cues:
                 values = term.values
                 if "uncertain_after" in values or (UNCERTAIN in values and words[k] != "if"):
                     return UNCERTAIN
+                both = "negated_after" in values and NEGATED in values and term.last - term.first > 1
+                if both and any(c in self.conditions for c in range(term.last, min(term.last + 5, stop))):
+                    return None  # I cannot find drusen: of what follows
                 if "negated_after" in values or (NEGATED in values and self._denies(k)):
                     return NEGATED if self._linked(at, k) else None
                 if words[k] == "but" and k + 1 in self.at and {NEGATED, "negated_after"} & set(self.at[k + 1].values):
@@ -192,6 +208,8 @@ class Cues:
                 continue
             if words[k] in ";.":
                 return None
+            if words[k] == "0" and words[k - 1] in _COLONS and words[k + 1 : k + 2] != ["–"]:
+                return NEGATED if self._linked(at, k) else None
             k += 1
         return None
 
@@ -200,12 +218,12 @@ class Cues:
         word, before = self.text.words[k], self.text.words[k - 1]
         if before in WORDS.having:
             return not WORDS.existing.isdisjoint(self.text.words[k + 1 : k + 3])
-        if before == ":" and word == "not":
+        if before in _COLONS and word == "not":
             return True
-        if before == ":" and self.text.words[k + 1 : k + 2] not in ([], ["."], [","], [";"], [")"], ["\n"]):
+        if before in _COLONS and self.text.words[k + 1 : k + 2] not in ([], ["."], [","], [";"], [")"], ["\n"]):
             return False
         return "n't" in word or (
-            word in WORDS.following and before in ("is", "are", "was", "were", "be", "been", ":", "does", "do", "remain")
+            word in WORDS.following and before in ("is", "are", "was", "were", "be", "been", *_COLONS, "does", "do", "remain")
         )
 
     def _linked(self, at: int, k: int) -> bool:
@@ -253,6 +271,13 @@ def mentions(text: ParsedText) -> list[Mention]:
     history of glaucoma', which says nothing of this eye."""
     named = (term for term in text.of("conditions") if not _of_history(text, term))
     return [Mention(term.values, term, polarity(text, term), text.sentence(term)) for term in named]
+
+
+def comments(text: ParsedText, term: Term) -> bool:
+    """Says whether a word belongs to what is said of a topic: as far as retinopathy goes, it is unremarkable."""
+    sentence = text.sentence(term)
+    ranges = (cues(text)._comment(t, text.sentence(t)) for t in text.of("conditions") if t.last <= term.first)
+    return any(comment is not None and term.first in comment and term.first in sentence for comment in ranges)
 
 
 def is_suspected(text: ParsedText, term: Term) -> bool:

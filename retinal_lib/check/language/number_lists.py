@@ -101,6 +101,7 @@ PAIRS = {  # what is compared with what
     "orientations": {"vertical": "horizontal", "horizontal": "vertical"},
     "formulas": {"Hubbard": "Knudtson", "Knudtson": "Hubbard"},
     "zones": {"b": "c", "c": "b"},
+    "measures": {"crae": "crve", "crve": "crae"},
 }
 
 
@@ -124,6 +125,8 @@ def _of_run(sentence: Sentence, kind: str, run: list[int], name_ends: list[int])
     amounts, start, stop = sentence.amounts, sentence.start(run[0], name_ends), sentence.stop(run[-1])
     first, last = amounts[run[0]].first, amounts[run[-1]].last
     before = sentence.between(kind, start, first)
+    if kind == "vessels" and not WORDS.contrasts.isdisjoint(sentence.words[amounts[run[0]].last : last]):
+        before = [t for t in before if t.value != "all"]  # the veins are the wider vessels, 48 against 43 µm
     if compared := _compared(sentence, kind, run, before):
         return compared
     named = sentence.carried.get(kind, ())
@@ -197,12 +200,17 @@ def opposite_names(sentence: Sentence, i: int, own: dict[str, frozenset], named:
     between = sentence.words[one.last : sentence.amounts[i].first]
     if len(between) > 4 or WORDS.contrasts.isdisjoint(between):
         return {}
-    for kind, pairs in PAIRS.items():
-        earlier = named[one.first].own.get(kind) or named[one.first].before.get(kind) or frozenset()
-        if kind in own and own[kind] != earlier:
-            return {}
-        if kind == "zones" and not WORDS.zoned.issuperset(named[one.first].own.get("measures", ("",))):
-            return {}  # 54 µm in zone B against 49 µm: of veins and arteries
-        if len(earlier) == 1 and (value := next(iter(earlier))) in pairs:
-            return {kind: frozenset((pairs[value],))}
-    return {}
+    earlier = {kind: named[one.first].own.get(kind) or named[one.first].before.get(kind) or frozenset() for kind in KINDS}
+    named_apart = [kind for kind in own if kind != "measures" or PAIRS[kind].keys() >= own[kind]]
+    if any(own[kind] != earlier[kind] for kind in named_apart):
+        return {}
+    if not WORDS.zoned.issuperset(earlier["measures"] or ("",)):
+        earlier["zones"] = frozenset()  # 54 µm in zone B against 49 µm: of veins and arteries
+    found = {
+        kind: frozenset((pairs[value],))
+        for kind, pairs in PAIRS.items()
+        if len(earlier[kind]) == 1 and (value := next(iter(earlier[kind]))) in pairs
+    }
+    if "vessels" in found or len(found) < 2:
+        return {"vessels": found["vessels"]} if "vessels" in found else found
+    return {kind: opposite | earlier[kind] for kind, opposite in found.items()}  # either may be meant

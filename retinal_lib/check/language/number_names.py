@@ -33,6 +33,14 @@ class NamedNumber(NamedTuple):
         """Returns the values of a kind from the number's own words."""
         return self.names.own.get(kind, frozenset())
 
+    @property
+    def counts_conditions(self) -> bool:
+        """Whether a condition follows that the number counts: 6 haemorrhages, 20 of the hard exudates."""
+        amount, text = self.amount, self.text
+        if not amount.whole or amount.unit or text.words[amount.first - 1 : amount.first] == ["grade"]:
+            return False
+        return any(amount.last <= t.first <= amount.last + 1 for t in text.of("conditions"))
+
     def before(self, kind: str) -> frozenset:
         """Returns the values of a kind from earlier words of the sentence."""
         return self.names.before.get(kind, frozenset())

@@ -119,9 +119,12 @@ def _one(text: ParsedText, i: int, before: str, after: str) -> bool:
 
 def _several(text: ParsedText, i: int) -> bool:
     """Whether what follows a number within its clause is counted."""
-    following = text.words[i + 1 : i + 4]
+    placed = text.words[i + 1 : i + 3] == ["of", "the"] and text.has(
+        WORDS.places
+    )  # five of the six haemorrhages lie in the ...
+    following = text.words[i + 1 : i + (8 if placed else 4)]
     stop = next((k for k, word in enumerate(following) if word in WORDS.pauses), len(following))
-    near = any(i < t.first <= i + min(stop, 3) for t in text.of("conditions"))
+    near = any(i < t.first <= i + min(stop, 7 if placed else 3) for t in text.of("conditions"))
     return near or any(word in WORDS.counted for word in following[:stop])
 
 
@@ -178,6 +181,7 @@ class _Numbers:
         self.cues = {t.last: t.values for t in text.of("cues")}
         self.units = {t.first: t for t in text.of("units")}
         self.decades = {t.first: float(t.value) for t in text.of("ages") if text.raw(t.first)[-1] == "s"}
+        self.rounded = {k for s in text.sentences if _is_round(self.words[s.start : s.stop]) for k in s}
         self.found: list[Amount] = []
         self.named: set[int] | None = None  # the tokens of longer names, once they are asked for
 
@@ -187,7 +191,7 @@ class _Numbers:
         for i in places:
             if i >= done and (amount := self._amount(i)) is not None:
                 against = bool(self.found) and self.found[-1].last == i - 1  # 0.076 over 0.051
-                amount = _with_cue(amount, {} if against else self.cues, self.units, self.words)
+                amount = _with_cue(amount, {} if against else self.cues, self.units, self.words, i in self.rounded)
                 self.found.append(amount)
                 done = amount.last
         return self.found
@@ -202,6 +206,8 @@ class _Numbers:
             return Amount(i, i + 1, i + 1, self.decades[i], self.decades[i] + 9, 0.5, True, "years", spelled=True)
         if word in WORDS.roman and self._is_level(i):
             return Amount(i, i + 1, i + 1, WORDS.roman[word], WORDS.roman[word], 0.0, True)
+        if word == "half" and self.words[i + 1 : i + 2] == ["a"] and i + 2 in self.units:
+            return Amount(i, i + 2, i + 2, 0.5, 0.5, 0.05, False)  # half a percent
         if word != "a" and self._within_a_name(i):
             return None
         if (part := fraction(self.words, i)) is not None:
@@ -274,22 +280,31 @@ def _value(word: str) -> tuple[float, float, bool]:
     return float(plain), 0.5 * 10.0**-digits, "." not in plain
 
 
-def _with_cue(amount: Amount, cues: dict[int, tuple], units: dict[int, Term], words: list[str]) -> Amount:
+def _with_cue(amount: Amount, cues: dict[int, tuple], units: dict[int, Term], words: list[str], loose: bool) -> Amount:
     """The amount with the unit after it, and with what 'about', 'more than' and their like before it say."""
     unit, last, before = amount.unit, amount.last, cues.get(amount.first, ())
     if last in units:
         unit, last = str(units[last].value), units[last].last
-    about, bound = "about" in before or _is_loose(words[last : last + 4]), next((b for b in _BOUNDS if b in before), "")
+    about, bound = (
+        loose or "about" in before or _is_loose(words[last : last + 4]),
+        next((b for b in _BOUNDS if b in before), ""),
+    )
     if not bound and last < len(words) and words[last] in ("or", "plus"):  # 15 or more, fifteen-plus
         after = " ".join(words[last : last + 2])
         bound = "least" if after in WORDS.at_least or words[last] == "plus" else "most" if after in WORDS.at_most else ""
     if last == amount.last and not about and not bound:
         return amount
     step = amount.step
-    if amount.whole and about and not amount.spelled:
-        text = f"{amount.low:.0f}"
-        step = 0.5 * 10.0 ** (len(text) - len(text.rstrip("0")) if amount.low else 0)
+    if about and not amount.spelled and amount.low and step:
+        digits = f"{amount.low / (2 * step):.0f}"  # as written, without the point: about 1.75 may be rounded to a half tenth
+        step *= 10.0 ** (len(digits) - len(digits.rstrip("0"))) if amount.whole else 5 if digits.endswith("5") else 1
     return amount._replace(unit=unit, last=last, about=about, bound=bound, step=step)
+
+
+def _is_round(words: list[str]) -> bool:
+    """Whether a sentence says of all its numbers that they are about so: roughly speaking, to the nearest hundred."""
+    said = f" {' '.join(words)} "
+    return any(f" {phrase} " in said for phrase in WORDS.roundly)
 
 
 def _is_loose(after: list[str]) -> bool:
