@@ -77,7 +77,9 @@ class Diseases(Check):
 
     def _is_judged_alone(self, words: list[str], mention: Mention) -> bool:
         """Whether a condition is named as what alone was judged: only diabetic retinopathy was graded."""
-        within = {words[k] for k in mention.sentence}
+        within, first = {words[k] for k in mention.sentence}, mention.term.first
+        if words[first - 1 : first] == ["for"] and not WORDS.judged.isdisjoint(words[max(0, first - 3) : first]):
+            return True  # the photograph was judged for diabetic retinopathy
         if "only" not in within or within.isdisjoint(WORDS.judged):
             return False
         judged = {c for name in self.profile.case.graded_only for c in lexicon.conditions(name)}

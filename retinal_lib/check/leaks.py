@@ -178,6 +178,8 @@ class Leaks(Check):
 
     def _is_rated(self, question: ParsedText, term: Term) -> bool:
         """Whether a question takes the quality as known, or rightly says that the image is too poor."""
+        if question.words[term.first - 1 : term.first] == ["how"]:
+            return False  # how sharp is it?
         one = len({v for t in question.of("quality") for v in t.values}) == 1
         if one and of_picture(question, term) and self._is_new("quality", term.values[:1]) and presupposes(question, term):
             return True

@@ -17,6 +17,7 @@ WORDS = SPEC["comparison"]
 _SIGNS = {word: sign for sign, kind in ((1, "greater"), (-1, "lesser"), (0, "equal")) for word in WORDS[kind]}
 COMPARING = frozenset([*_SIGNS, *WORDS["times"]])
 _ALONE, _LARGEST, _SMALLEST = (frozenset(WORDS[name]) for name in ("alone", "largest", "smallest"))
+_USUAL = frozenset("normal usual average typical expected reference healthy others most".split())
 _VERBS = frozenset(WORDS["verbs"])
 _CLOSING = frozenset(", . ; ( : and but with at in on by here averaging while than".split())
 _EXTENTS = {"taller": "vertical", "higher": "vertical", "wider": "horizontal", "broader": "horizontal"}
@@ -66,6 +67,12 @@ def wrong(
             continue
         if not slots and any(anchor.line in sheet.explained for anchor in anchors):
             continue  # a denser network has a higher value
+        if (
+            words[k] == "more"
+            and words[k + 1 : k + 2] == ["than"]
+            and words[k + 2 : k + 3] in (["that"], ["this"], ["these"], ["it"])
+        ):
+            continue  # I can say no more than that
         problem = _problem(text, k, sentence, slots, anchors, sheet, before)
         if problem:
             yield problem
@@ -108,6 +115,9 @@ def _problem(
     word, at = text.words[k], Term(k, k + 1)
     if (shape := _shape(text, k, sentence)) is not None:
         return _wrong_shape(text, k, shape, sheet)
+    than = text.words[k + 1 : min(k + 8, sentence.stop)]
+    if "than" in than and not _USUAL.isdisjoint(than[than.index("than") : than.index("than") + 4]):
+        return Wrong(at, f"{text.raw(k)!r} compares with what is usual, which no fact gives")
     known = _comparable(slots, anchors)
     judged = list(_judged(text, k, sentence, known, slots))
     if not judged and before:  # the other value stands in the sentence before: the veins, with {v3}, are wider
@@ -156,19 +166,22 @@ def _over_sentences(
 ) -> list[tuple[Compared, Compared]]:
     """The pairs of a value of a sentence and one of the sentence before; where the sentence has no values, of those before, the
     one that it names first."""
+    within = text.words[sentence.start : sentence.stop]
     earlier = _comparable(before, ())
     here = _comparable(slots, ())
     if not here:
         named = {d: pairing.words_of(text, sentence, d, slots) for d in ("vessel", "lesion", "direction")}
         here = [c for c in earlier if any(w and w[0].values & c.allowed.get(d, frozenset()) for d, w in named.items())]
+    pairs = [(one, other) for one in here for other in earlier]
+    if text.words[sentence.start] in ("that", "this", "it", "these", "they", "those") and "than" in within:
+        pairs = [(other, one) for one, other in pairs]  # That is wider than the veins, which have ...
     return [
         (one, other)
-        for one in here
-        for other in earlier
+        for one, other in pairs
         if one.fact != other.fact
         and _alike(one, other)
         and any(one.allowed.get(d) != other.allowed.get(d) and _same_besides(one, other, d) for d in _DIMENSIONS)
-        and "all" not in other.allowed.get("vessel", ())
+        and "all" not in (*one.allowed.get("vessel", ()), *other.allowed.get("vessel", ()))
     ]
 
 

@@ -15,14 +15,14 @@ from typing import NamedTuple
 from retinal_lib import conversation
 from retinal_lib.check import conversation_check, form
 from retinal_lib.check.added_details import AddedDetails
-from retinal_lib.check.case_profile import CaseProfile
+from retinal_lib.check.case_profile import POSSIBLE, PRESENT, CaseProfile
 from retinal_lib.check.conversation_check import Checked
 from retinal_lib.check.diseases import Diseases, Grades, Normality
 from retinal_lib.check.findings import ERROR, WARNING, AnswerFindings, Finding, Trace
 from retinal_lib.check.image_and_person import ImageAndPerson
 from retinal_lib.check.language import glossary, lexicon, tables
-from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
-from retinal_lib.check.language.negation import AFFIRMED, NEGATED, polarity
+from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, word_lists
+from retinal_lib.check.language.negation import AFFIRMED, NEGATED, mentions, polarity
 from retinal_lib.check.language.tables import FlatText
 from retinal_lib.check.leaks import Leaks
 from retinal_lib.check.lesion_locations import LesionLocations
@@ -36,12 +36,14 @@ from retinal_lib.slots.pairing import Placed
 from retinal_lib.slots.sheet import SPEC, FactSheet
 
 _CLAIMS = (Leaks, Diseases, Grades, Normality, ImageAndPerson, LesionLocations, AddedDetails)
-_SPELLED = frozenset(word_lists("numbers").spelled) - frozenset(["half", "single", "one"])
+_SPELLED = frozenset(word_lists("numbers").spelled) - frozenset(["half", "single", "one", "pair"])
 _COMMON = 2.0  # words at least this frequent (Zipf scale: 3 is once in a million words) are plain English
 _PERCEIVING, _MODALS, _PERSONS = (frozenset(SPEC[name]) for name in ("perceiving", "modals", "persons"))
 _HERE = frozenset(["this", "these", "here", "you", "your", "my", "patient"])  # of this eye, not of eyes in general
 _LANDMARKS = frozenset(["macula", "fovea", "foveal", "periphery", "peripheral"])
 _COUNTED = frozenset(word_lists("numbers").counted)
+_DEFINING = frozenset(["it", "that", "those", "they", "such", "in", "a", "an"])  # begin a definition
+_CLAIMED = ("conditions", "measures", "vessels", "zones", "normal", "disorder", "quality", "gradable", "scales")
 _KNOWING = frozenset(word_lists("negation").knowing) | {"said", "say", "tell", "concluded", "judge"}
 _OTHERS = frozenset(SPEC["others"])
 _UNLICENSED = ("ungrounded", "ungrounded_denial")  # warnings of the claim checks that are errors here
@@ -196,7 +198,8 @@ class _Answer:
         self.text, self.filled, self.sheet, self.profile, self.findings = text, filled, sheet, profile, findings
         self.slots = pairing.placed(text, filled.anchors)
         self.values = {k for slot in self.slots for k in range(slot.first, slot.last)}
-        self.explained = glossary.sentences(text)
+        self.explanations = glossary.sentences(text)
+        self.explained = {k for tokens in self.explanations for k in tokens}
         self.placed = _words_of(sheet, "dln")
         self.typed = _typed(sheet)
         grades = (slot.anchor.slot.fact.unit for slot in self.slots)
@@ -231,6 +234,8 @@ class _Answer:
 
     def _explanations(self) -> Iterator[tuple[int, int]]:
         """The sentences that explain a term and say nothing of this eye: an explanation as it stands, or one in other words."""
+        for tokens in self.explanations:
+            yield self.text.span(Term(tokens.start, tokens.stop))
         for tokens in self.text.sentences:
             anchors = self._anchors(tokens)
             in_own_words = bool(anchors) and all(anchor.line in self.sheet.explained for anchor in anchors)
@@ -240,7 +245,7 @@ class _Answer:
                 for term in self.text.within("conditions", tokens):
                     if term.first > tokens.start + 3 and words.issuperset(self.text.words[term.first : term.last]):
                         yield self.text.span(term)
-            if tokens in self.explained or (in_own_words and _HERE.isdisjoint(self.text.words[k] for k in tokens)):
+            if in_own_words and self._defines(tokens) and _HERE.isdisjoint(self.text.words[k] for k in tokens):
                 yield self.text.span(Term(tokens.start, tokens.stop))
 
     def check(self, question: ParsedText, known: frozenset[str]) -> None:
@@ -257,6 +262,14 @@ class _Answer:
             self._words(tokens, anchors, known)
             self._judgements(tokens, anchors)
             self._landmarks(tokens, anchors)
+            self._claims(tokens, anchors)
+
+    def _defines(self, tokens: range) -> bool:
+        """Whether a sentence begins as a definition does, with its term or a word for it, or names the eye's conditions only."""
+        if self.text.words[tokens.start] in _DEFINING:
+            return True
+        unknown = [t for t in self.text.within("conditions", tokens) if self.profile.status_of(t.values)[0] != PRESENT]
+        return all(term.first <= tokens.start + 3 for term in unknown)
 
     def _before(self, tokens: range) -> list[Placed]:
         """The slots of the sentences before and after."""
@@ -300,14 +313,13 @@ class _Answer:
 
     def _words(self, tokens: range, anchors: list[Anchor], known: frozenset[str]) -> None:
         """A word that neither facts, glossary nor plain English license."""
-        if tokens in self.explained:
-            return
         explained = [anchor.line for anchor in anchors if anchor.line in self.sheet.explained]
         if explained:
             known = known.union(_stating(), *(_words_in(line.text) for line in explained))
         words, common = self.text.words, _common()
         terms = [t for t in self.text.terms if tokens.start <= t.first < tokens.stop]
-        named = {k for t in terms if t.kind != "cues" for k in range(t.first, t.last)}  # what the checks of claims judge
+        named = {k for t in terms if t.kind != "cues" for k in range(t.first, t.last)}
+        claimed = {k for t in terms if t.kind in _CLAIMED for k in range(t.first, t.last)}  # the checks of claims judge these
         for term in terms:
             if explained:
                 break  # an explanation in other words
@@ -316,11 +328,11 @@ class _Answer:
         for k in tokens:
             word = words[k]
             plain = word in common or word in known or (word.endswith("ly") and word[:-2] in known)
-            if plain or k in self.values or not word[0].isalpha():
-                if word in _MODALS and k not in self.values:
+            if plain or k in self.values or k in self.explained or not word[0].isalpha():
+                if word in _MODALS and k not in self.values and k not in self.explained:
                     self._modal(k, tokens)
                 continue
-            if word in _beyond() and k not in named:
+            if word in _beyond() and k not in claimed:
                 self.findings.add("beyond", Term(k, k + 1), f"{self.text.raw(k)!r} goes beyond the facts")
             elif k not in named:
                 self.findings.add("unlicensed", Term(k, k + 1), f"{self.text.raw(k)!r} is in no fact and is no plain word")
@@ -329,12 +341,13 @@ class _Answer:
         """Checks that lesions are placed near a landmark only where a line places them so."""
         text = self.text
         lesions = text.within("conditions", tokens) or any(a.line.id[0] == "l" for a in anchors)
-        if not lesions or any(anchor.line in self.sheet.explained for anchor in anchors) or tokens in self.explained:
+        if not lesions or any(anchor.line in self.sheet.explained for anchor in anchors):
             return
         for k in tokens:
             word, centred = text.words[k], "centred" in text.words[max(tokens.start, k - 4) : k]
             told = any(placed.startswith(word[:5]) for placed in self.placed)  # maculopathy is of the macula
-            if word in _LANDMARKS and k not in self.values and not told and not centred:
+            inside = k in self.values or k in self.explained
+            if word in _LANDMARKS and not inside and not told and not centred:
                 says = f"{text.raw(k)!r} places something where no line does"
                 self.findings.add("place", Term(k, k + 1), says)
 
@@ -353,6 +366,24 @@ class _Answer:
                 says = f"{text.text_of(term)!r}: that there is nothing else is in no fact"
                 self.findings.add("ungrounded_denial", term, says)
 
+    def _claims(self, tokens: range, anchors: list[Anchor]) -> None:
+        """Checks what a grade leaves open, what is said of both eyes, and health where a list of labels was looked for."""
+        text, words = self.text, self.text.words
+        for mention in mentions(text):
+            status, fact = self.profile.status_of(mention.conditions)
+            open_ = status == POSSIBLE and mention.polarity == AFFIRMED and mention.term.first not in self.values
+            graded = open_ and not set(VOCABULARY["subjects"].get(fact.unit, ())).isdisjoint(mention.conditions)
+            if mention.sentence == tokens and open_ and not graded and mention.term.first not in self.explained:
+                says = f"{text.text_of(mention.term)!r} is said to be present, but the grade leaves that open: {fact.text}"
+                self.findings.add("unsupported_disease", mention.term, says, fact)
+        recorded = any(fact.scope == "patient" for anchor in anchors for fact in anchor.line.facts)
+        for k in tokens:
+            if words[k : k + 2] == ["both", "eye"] and not recorded and "record" not in words[tokens.start : tokens.stop]:
+                self.findings.add("side", Term(k, k + 2), "the answer speaks of both eyes, but the facts are of one", None)
+            if words[k] == "healthy" and self.sheet.case.looked_for and polarity(text, Term(k, k + 1)) == AFFIRMED:
+                says = f"{text.raw(k)!r} says more than that none of the conditions on a list was found"
+                self.findings.add("unsupported_normal", Term(k, k + 1), says)
+
     def _is_unknown(self, term: Term) -> bool:
         """Whether a lay word names only conditions that no fact gives."""
         return polarity(self.text, term) == AFFIRMED and not any(c in self.profile.present for c in term.value)
@@ -360,6 +391,9 @@ class _Answer:
     def _modal(self, k: int, tokens: range) -> None:
         """A verb such as may or should that speaks of what may come."""
         words = self.text.words
+        within = words[tokens.start : tokens.stop]
+        if not _KNOWING.isdisjoint(within) and not {"cannot", "can't", "not", "unknown"}.isdisjoint(within):
+            return  # which disease it may have cannot be told
         if words[k] not in ("should", "must") and k > tokens.start and words[k - 1] in _PERSONS:
             return
         following = next(

@@ -45,9 +45,13 @@ def draw(texts: Iterable[str], rng: random.Random) -> list[Entry]:
 
 
 def sentences(text: ParsedText) -> list[range]:
-    """Returns the sentences of a text that are explanations, word for word: these are reviewed, and say nothing of an image."""
-    words = text.words
-    return [tokens for tokens in text.sentences if " ".join(words[tokens.start : tokens.stop]) in _explanations()]
+    """Returns the sentences of a text, or what follows a semicolon or colon in one, that are explanations, word for word: these
+    are reviewed, and say nothing of an image."""
+    words, found = text.words, []
+    for tokens in text.sentences:
+        starts = [tokens.start, *(k + 1 for k in tokens if words[k] in (";", ":"))]
+        found += [range(k, tokens.stop) for k in starts if " ".join(words[k : tokens.stop]) in _explanations()][:1]
+    return found
 
 
 @cache
