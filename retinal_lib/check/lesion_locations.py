@@ -248,8 +248,6 @@ def _location_problem(text: ParsedText, group: list[Region], term: Term, index: 
     accounts = [(_count(account, group), _total(account)) for account in (known, rest) if account]
     says = f"lie in {where}, but {here} of {total} lie there"
     number = _number(text, sentence, first)
-    if number is not None and WORDS.most & set(words[max(sentence.start, number.first - 4) : number.first]):
-        number = None  # most of the 27 hard exudates
     if number is not None and (lesions.places or lesions.complete):
         parts = [[r] for r in group] if "each" in words[number.last : group[-1].last + 3] else [group]
         but = words[number.first - 2 : number.first] == ["all", "but"]
@@ -279,7 +277,8 @@ def _number(text: ParsedText, sentence: range, first: int) -> Amount | None:
     counted = {text.words[k] for a in counts for k in range(a.first, a.last)} if number else set()
     if number is None or set(text.words[number.last : first]) - _names(text, number.last, first) - counted - WORDS.lying:
         return None
-    return number
+    most = WORDS.most & set(text.words[max(sentence.start, number.first - 4) : number.first])
+    return None if most else number  # most of the 27 hard exudates
 
 
 def _fullest(known: Places, size: int) -> int:
