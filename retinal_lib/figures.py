@@ -17,7 +17,7 @@ _LINES = 22
 
 
 def cases(items: Sequence[Case], titles: Sequence[str] | None = None) -> Figure:
-    """Draws pictures with the boxes of their lesions, each beside its hidden facts (shortened; `description` has them whole).
+    """Draws pictures with the boxes of their lesions, each beside its facts (shortened; `description` has them whole).
     UserError: a picture cannot be read."""
     with drawing.style():
         hues = lesion_hues(fact for case in items for fact in case.about("lesion"))

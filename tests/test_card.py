@@ -23,7 +23,8 @@ def test_the_card_holds_source_counts_and_survey(tmp_path: Path) -> None:
         f"| accepted | {outcome.counts['accepted']} |",
         "Splits by person and picture (`splits.csv`): 14 train.",
         "![Question-and-answer pairs of a conversation](card-turns.png)",
-        "\n\n## Checks\n\nEach number and claim",
+        f"\n\n## Checks\n\nIn {outcome.counts['accepted']} conversations the teacher wrote slots",
+        "\nEach number and claim",
         "\nNo finding.\n\n## Intended use\n",
     ):
         assert expected in body, expected

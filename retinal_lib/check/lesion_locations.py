@@ -277,7 +277,8 @@ def _number(text: ParsedText, sentence: range, first: int) -> Amount | None:
     counted = {text.words[k] for a in counts for k in range(a.first, a.last)} if number else set()
     if number is None or set(text.words[number.last : first]) - _names(text, number.last, first) - counted - WORDS.lying:
         return None
-    return number
+    most = WORDS.most & set(text.words[max(sentence.start, number.first - 4) : number.first])
+    return None if most else number  # most of the 27 hard exudates
 
 
 def _fullest(known: Places, size: int) -> int:

@@ -111,7 +111,7 @@ class Job(DatasetJob):
         return [self.case(name) for name in usable[:count]]
 
     def show(self, cases: list[Case]) -> "Figure":
-        """Draws images, with the boxes of their lesions, beside their hidden facts (shortened)."""
+        """Draws images, with the boxes of their lesions, beside their facts (shortened)."""
         from retinal_lib import figures  # a run without a picture needs no matplotlib
 
         return figures.cases(cases, [self.data.called(case.image) if self.page.private_names else case.id for case in cases])
