@@ -239,6 +239,8 @@ def _is_level(number: NamedNumber, tops: set[int]) -> bool:
         return True
     if amount.bound and amount.low in (0, 1) and not amount.unit:
         return True  # a value below 1 means ...
+    if before in WORDS.levels and "would" in words[max(0, amount.first - 5) : amount.first]:
+        return True  # that would be grade 4
     return before in WORDS.levels and not WORDS.means.isdisjoint(after)  # the check of diseases judges it
 
 
