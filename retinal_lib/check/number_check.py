@@ -58,6 +58,8 @@ class Comparisons(Check):
         measures = {WORDS.of_comparative[words[k]]} if words[k] in WORDS.of_comparative else shared & _MEASURED or shared
         places = {each: {v for t in answer.within(each, range(low, high)) for v in t.values} for each in _COMPARED[:-1]}
         pairs = list(self._pairs(kind, one, other, measures, places))
+        if not places["zones"]:  # of the whole image, where that is known
+            pairs = [(a, b) for a, b in pairs if a.zone == b.zone == "whole"] or pairs
         if pairs and all((a.value - b.value) * sign < 0 for a, b in pairs):
             first, second = pairs[0]
             spot = Term(max(low, k - 1), min(at + 1, high))
