@@ -15,6 +15,7 @@ from retinal_lib.facts import Fact
 WORDS = word_lists("added_details")
 _MEDICAL = re.compile(r"(?:.{2}[aeiou]mic|.{3}ic|.{3}ous|.{3}oid|.{4}ive|.{4}ary|.{4}form|.{4}ular)$")  # as ischaemic, fibrous
 _DENYING = frozenset([NEGATED, "negated_after"])
+_WATCHED = WORDS.treatments | WORDS.fates | {phrase.split()[0] for phrase in WORDS.foretelling}
 _UNJUDGED = frozenset(["cues", "history", "treatment", "asks", "units", "jargon", "generic"])  # which no other check compares
 
 
@@ -107,6 +108,8 @@ class AddedDetails(Check):
 
     def _foretold(self, answer: ParsedText, sentence: range, within: frozenset[str], findings: AnswerFindings) -> None:
         """Checks what should be done about the eye, and what will come of it."""
+        if within.isdisjoint(_WATCHED):
+            return
         about = bool(within & WORDS.fated) or bool(answer.within("conditions", sentence))
         for k in sentence:
             word, before = answer.words[k], answer.words[max(sentence.start, k - 2) : k]
