@@ -1,5 +1,5 @@
-"""Check of what answers add to the facts: details of a condition, quality words that are on no scale, who judged the quality,
-history, treatment, what numbers mean, and a diagnosis that is said to be unknown although a fact gives it."""
+"""Check of what answers add to the facts: details of a condition, history, treatment, causes, what is to come, what numbers mean,
+what a record denies, and a diagnosis that is said to be unknown although a fact gives it."""
 
 import re
 from collections.abc import Iterator
@@ -32,7 +32,6 @@ class AddedDetails(Check):
         """Checks an answer."""
         for term in answer.of("conditions"):
             self._details(answer, term, findings)
-        self._judges(answer, findings)
         self._added(answer, findings)
         for fact in self.profile.records:
             self._contradicted(answer, fact, findings)
@@ -78,17 +77,6 @@ class AddedDetails(Check):
         if word in self._known or word in WORDS.plain:
             return False
         return sort or word in WORDS.details or _MEDICAL.search(word) is not None
-
-    def _judges(self, answer: ParsedText, findings: AnswerFindings) -> None:
-        """Checks who is said to have judged the image quality."""
-        fact = next((fact for fact in self.profile.quality if fact.name != "remark"), None)
-        for sentence in answer.sentences if fact else ():
-            words = {answer.words[k] for k in sentence}
-            if words.isdisjoint(WORDS.judging) or not ("quality" in words or answer.within("quality", sentence)):
-                continue
-            for k in [k for k in sentence if answer.words[k] in WORDS.judges - self._known]:
-                says = f"the answer says that {answer.raw(k)!r} judged the image quality, but {fact.text}"
-                findings.add("quality", Term(k, k + 1), says, fact)
 
     def _added(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks history, treatment, meanings of numbers, and diagnoses that are said to be unknown."""
