@@ -1,5 +1,5 @@
-"""Check of what answers add to the facts: details of a condition, history, treatment, causes, what is to come, what numbers mean,
-what a record denies, and a diagnosis that is said to be unknown although a fact gives it."""
+"""Check of what answers add to the facts: details of a condition, history, treatment, causes, what is to come, what numbers
+mean, what a record denies, and a diagnosis that is said to be unknown although a fact gives it."""
 
 import re
 from collections.abc import Iterator
