@@ -1,5 +1,5 @@
-"""Check of what answers add to the facts: details of a condition, quality words that are on no scale, who judged the quality,
-history, treatment, what numbers mean, and a diagnosis that is said to be unknown although a fact gives it."""
+"""Check of what answers add to the facts: details of a condition, history, treatment, causes, what is to come, what numbers
+mean, what a record denies, and a diagnosis that is said to be unknown although a fact gives it."""
 
 import re
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from retinal_lib.facts import Fact
 WORDS = word_lists("added_details")
 _MEDICAL = re.compile(r"(?:.{2}[aeiou]mic|.{3}ic|.{3}ous|.{3}oid|.{4}ive|.{4}ary|.{4}form|.{4}ular)$")  # as ischaemic, fibrous
 _DENYING = frozenset([NEGATED, "negated_after"])
+_WATCHED = WORDS.treatments | WORDS.fates | {phrase.split()[0] for phrase in WORDS.foretelling}
 _UNJUDGED = frozenset(["cues", "history", "treatment", "asks", "units", "jargon", "generic"])  # which no other check compares
 
 
@@ -31,7 +32,6 @@ class AddedDetails(Check):
         """Checks an answer."""
         for term in answer.of("conditions"):
             self._details(answer, term, findings)
-        self._judges(answer, findings)
         self._added(answer, findings)
         for fact in self.profile.records:
             self._contradicted(answer, fact, findings)
@@ -78,17 +78,6 @@ class AddedDetails(Check):
             return False
         return sort or word in WORDS.details or _MEDICAL.search(word) is not None
 
-    def _judges(self, answer: ParsedText, findings: AnswerFindings) -> None:
-        """Checks who is said to have judged the image quality."""
-        fact = next((fact for fact in self.profile.quality if fact.name != "remark"), None)
-        for sentence in answer.sentences if fact else ():
-            words = {answer.words[k] for k in sentence}
-            if words.isdisjoint(WORDS.judging) or not ("quality" in words or answer.within("quality", sentence)):
-                continue
-            for k in [k for k in sentence if answer.words[k] in WORDS.judges - self._known]:
-                says = f"the answer says that {answer.raw(k)!r} judged the image quality, but {fact.text}"
-                findings.add("quality", Term(k, k + 1), says, fact)
-
     def _added(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks history, treatment, meanings of numbers, and diagnoses that are said to be unknown."""
         for term in (*answer.of("history"), *answer.of("treatment"), *answer.of("meaning")):
@@ -107,6 +96,8 @@ class AddedDetails(Check):
 
     def _foretold(self, answer: ParsedText, sentence: range, within: frozenset[str], findings: AnswerFindings) -> None:
         """Checks what should be done about the eye, and what will come of it."""
+        if within.isdisjoint(_WATCHED):
+            return
         about = bool(within & WORDS.fated) or bool(answer.within("conditions", sentence))
         for k in sentence:
             word, before = answer.words[k], answer.words[max(sentence.start, k - 2) : k]

@@ -151,7 +151,9 @@ class ImageAndPerson(Check):
         levels = {0, 1, 3} if term.kind == "gradable" else {int(v) for v in term.values}
         if levels == {1} and "usable" not in text.lower():
             levels = {0, 1}
-        if (levels == {1} and 3 in self.profile.levels) or (levels == {0} and "enough" in text.lower()):
+        if (levels == {1} and 3 in self.profile.levels) or (
+            levels == {0} and "enough" in (*text.lower().split(), *answer.words[term.last : term.last + 1])
+        ):
             levels = {0, 1, 3}
         said = set(answer.words[term.first : term.last])
         remarked = any(said.issubset(lexicon.read(f.text).words) for f in facts if f.name == "remark")

@@ -11,6 +11,7 @@ from retinal_lib.check.language import lexicon, numbers
 from retinal_lib.check.language.lexicon import ParsedText, Term, implied, word_lists
 from retinal_lib.check.language.numbers import Amount
 from retinal_lib.check.language.presupposition import is_tagged, presupposes, presupposes_normality
+from retinal_lib.check.lesion_locations import regions
 from retinal_lib.check.quantity_index import Quantity, QuantityIndex
 from retinal_lib.dataset import measurements
 from retinal_lib.facts import Fact
@@ -39,6 +40,7 @@ class Leaks(Check):
         for amount in numbers.read(answer):
             self._numbers.update((amount.low, amount.high, *amount.edges))
         self._stated["side"].update(side for side, _ in sides(answer, True))
+        self._stated["region"].update(region[2:] for region in regions(answer))
         self._stated["sex"].update(sex for _, sex in sexes(answer))
 
     def question(self, question: ParsedText, findings: AnswerFindings) -> None:
@@ -49,6 +51,7 @@ class Leaks(Check):
         self._reasons(question, findings)
         self._sides(question, findings)
         self._sex(question, findings)
+        self._places(question, findings)
         self._judged(question, findings)
         self._jargon(question, findings)
 
@@ -161,6 +164,13 @@ class Leaks(Check):
             if self._is_new("sex", (sex,)):
                 says = f"the question tells the person's sex ({question.text_of(term)!r}), but no earlier answer stated it"
                 findings.add("leak_answer", term, says, fact)
+
+    def _places(self, question: ParsedText, findings: AnswerFindings) -> None:
+        """Checks parts of the picture that a question names, where lesions are known to lie, before an answer did."""
+        for region in regions(question) if self.index.located else ():
+            if self._is_new("region", (region[2:],)):
+                says = f"the question names the place {question.text_of(region)!r}, but no earlier answer stated it"
+                findings.add("leak_answer", region, says)
 
     def _judged(self, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks image quality, artefacts and normality that a question judges before an answer does."""

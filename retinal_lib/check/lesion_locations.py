@@ -36,9 +36,12 @@ class Region(NamedTuple):
         return None if (self.side in ("left", "right")) != (other.side in ("left", "right")) else False
 
 
+@lru_cache(maxsize=64)  # more than one check asks for those of the same answer
 def regions(text: ParsedText) -> list[Region]:
     """Finds the regions of the image that a text names, in order."""
     named: list[Region] = []
+    if not text.has(REGION_WORDS):
+        return named
     for k in range(len(text.words)):
         region = _region(text.words, k)
         if region and not (named and k < named[-1].last):

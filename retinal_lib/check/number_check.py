@@ -58,6 +58,8 @@ class Comparisons(Check):
         measures = {WORDS.of_comparative[words[k]]} if words[k] in WORDS.of_comparative else shared & _MEASURED or shared
         places = {each: {v for t in answer.within(each, range(low, high)) for v in t.values} for each in _COMPARED[:-1]}
         pairs = list(self._pairs(kind, one, other, measures, places))
+        if not places["zones"]:  # of the whole image, where that is known
+            pairs = [(a, b) for a, b in pairs if a.zone == b.zone == "whole"] or pairs
         if pairs and all((a.value - b.value) * sign < 0 for a, b in pairs):
             first, second = pairs[0]
             spot = Term(max(low, k - 1), min(at + 1, high))
@@ -239,6 +241,8 @@ def _is_level(number: NamedNumber, tops: set[int]) -> bool:
         return True
     if amount.bound and amount.low in (0, 1) and not amount.unit:
         return True  # a value below 1 means ...
+    if before in WORDS.levels and "would" in words[max(0, amount.first - 5) : amount.first]:
+        return True  # that would be grade 4
     return before in WORDS.levels and not WORDS.means.isdisjoint(after)  # the check of diseases judges it
 
 

@@ -100,7 +100,7 @@ class QuantityMatcher:
             return True
         if not own and named_so_far >= _CUP_DISC:
             return True
-        return own <= _CUP_DISC and "cup" in named_so_far and not amount.unit and amount.low < 1
+        return own <= _CUP_DISC and "cup" in named_so_far and (amount.unit == "%" or (not amount.unit and amount.low < 1))
 
     def _grade_fits(self, quantity: Quantity, number: NamedNumber) -> bool:
         own, amount = number.own("measures"), number.amount

@@ -236,7 +236,7 @@ class Cues:
                 if single and "," in words[at:i]:
                     return False
                 i = self.conditions[i].last
-            elif words[i] in WORDS.links or (named and words[i] in WORDS.neutral):
+            elif words[i] in WORDS.links or (named and words[i] in WORDS.neutral) or words[i - 1 : i + 1] == ["for", "but"]:
                 i += 1
             else:
                 return (

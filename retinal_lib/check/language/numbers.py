@@ -191,10 +191,16 @@ class _Numbers:
         for i in places:
             if i >= done and (amount := self._amount(i)) is not None:
                 against = bool(self.found) and self.found[-1].last == i - 1  # 0.076 over 0.051
-                amount = _with_cue(amount, {} if against else self.cues, self.units, self.words, i in self.rounded)
+                loose = i in self.rounded or self._goes_on(i)
+                amount = _with_cue(amount, {} if against else self.cues, self.units, self.words, loose)
                 self.found.append(amount)
                 done = amount.last
         return self.found
+
+    def _goes_on(self, i: int) -> bool:
+        """Whether 'about' before an amount holds for the one at token i too: about 1810 µm tall and 1630 µm wide."""
+        between = self.words[self.found[-1].last : i] if self.found and self.found[-1].about else []
+        return 0 < len(between) < 6 and not WORDS.joining.isdisjoint(between) and WORDS.stopping.isdisjoint(between)
 
     def _amount(self, i: int) -> Amount | None:
         word = self.words[i]

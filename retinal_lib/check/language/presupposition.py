@@ -30,7 +30,10 @@ def presupposes(text: ParsedText, term: Term) -> bool:
     words, sentence = text.words, text.sentence(term)
     if is_tagged(text) and sentence == text.sentences[-1]:
         return True
-    before, within = words[sentence.start : term.first], words[sentence.start : sentence.stop]
+    later = range(sentence.start + 1, term.first)  # What is it, and is it of good quality?
+    asks = (k for k in later if words[k] in WORDS.auxiliaries and words[k - 1] in WORDS.joining)
+    start = max(asks, default=sentence.start)
+    before, within = words[start : term.first], words[start : sentence.stop]
     if "or" in within and within[0] in WORDS.auxiliaries:
         return False
     if term.kind in ("conditions", "lay", "severity") and _definite(before):
