@@ -265,7 +265,7 @@ class _Answer:
             self._claims(tokens, anchors)
 
     def _defines(self, tokens: range) -> bool:
-        """Whether a sentence begins as a definition does, with its term or a word for it, or names the eye's conditions only."""
+        """Whether a sentence begins as a definition does, with its term or a word for it, or names what the eye has."""
         if self.text.words[tokens.start] in _DEFINING:
             return True
         unknown = [t for t in self.text.within("conditions", tokens) if self.profile.status_of(t.values)[0] != PRESENT]
