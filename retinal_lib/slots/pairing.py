@@ -103,7 +103,7 @@ def mismatches(
         if dimension == "vessel":
             concerned = _without_whole(named, concerned)
         wrong = _unpaired(named, concerned, dimension)
-        if wrong is not None:
+        if wrong is not None and len(named) != len(concerned):
             first = [slot for slot in concerned if not _is_second(text, slot, concerned, dimension)]
             wrong = _unpaired(named[-len(first) :], first, dimension) if 0 < len(first) < len(concerned) else wrong
         if wrong is not None:
