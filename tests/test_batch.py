@@ -264,13 +264,13 @@ def test_failure_8_errors_are_seen_and_answers_kept_whole_and_running_twice_doub
     run: Callable, batches: FakeBatches, tmp_path: Path
 ) -> None:
     long = "User: What?\nAssistant: First line.\n\n- second\n- third\nUser: Ill?\nAssistant: No.\nUser: Sure?\nAssistant: Yes."
-    batches.line = lambda name, body: failure(500, "down") if "64 years" in told(body) else long
+    batches.line = lambda name, body: failure(500, "down") if '= "64"' in told(body) else long
     outcome = run()
     failed = outcome.counts["failed"]
     assert failed and "the server could not answer (500 error down); sent 3 times" in outcome.table.to_string()
     before = (tmp_path / "run" / "conversations.jsonl").read_text(encoding="utf-8")
     entries = lines(tmp_path / "run" / "conversations.jsonl")
-    assert all(entry["conversations"][1]["value"] == "First line.\n\n- second\n- third" for entry in entries)
+    assert entries and all(entry["conversations"][1]["value"] == "First line.\n\n- second\n- third" for entry in entries)
     run()
     assert (tmp_path / "run" / "conversations.jsonl").read_text(encoding="utf-8") == before
 
