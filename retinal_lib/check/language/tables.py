@@ -32,8 +32,8 @@ class FlatText(NamedTuple):
 def flatten(text: str) -> FlatText:
     """Reads the tables of a text as sentences; a column's name is left out where it names nothing, as Value and Seen do.
 
-    >>> flatten("| Lesion | Count |\\\\n|---|---|\\\\n| Drusen | 3 |").text
-    'Drusen, Count: 3.\\\\n'
+    >>> flatten("| Lesion | Count |\\n|---|---|\\n| Drusen | 3 |").text
+    'Drusen Count: 3.\\n'
     """
     if "|" not in text:
         return FlatText(text)
