@@ -170,6 +170,7 @@ def test_localhost_is_this_machine_whatever_the_hosts_file_says(
         ("OPENAI_BASE_URL", "http://local host/v1", "expected an address such as"),
         ("OPENAI_BASE_URL", "http://localhost/\udce9", "expected an address such as"),
         ("OPENAI_BASE_URL", "http://0177.0.0.1:9/v1", "expected an address such as"),
+        ("OPENAI_BASE_URL", f"http://localhost/{'x' * 100_000}", "expected an address such as"),
         ("OPENAI_BASE_URL", "http://a..b/v1", "expected an address such as"),
         ("OPENAI_BASE_URL", f"http://{'é' * 70}.com/v1", "expected an address such as"),
         ("OPENAI_BASE_URL", f"http://{'a' * 64}.com/v1", "expected an address such as"),

@@ -21,6 +21,7 @@ DEFAULT_SERVER = "https://api.openai.com/v1"
 _HEADER = re.compile(r"[\w-]+:[\x20-\x7e\t]*", re.ASCII)
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$)({_LABEL}\.)*{_LABEL}\.?", re.IGNORECASE)
+_LONGEST_ADDRESS = 2_000  # characters
 _EXAMPLE = "expected an address such as http://localhost:8000/v1"
 
 
@@ -164,7 +165,7 @@ def address() -> str:
         usable = parts.scheme in ("http", "https") and _is_host(parts.hostname or "") and parts.port != 0  # or a ValueError
     except ValueError as error:
         raise UserError(f"OPENAI_BASE_URL is {without_login(url)!r} ({error}); {_EXAMPLE}") from error
-    if not usable or re.search(r"[\s\x00-\x1f\ud800-\udfff]", url):
+    if not usable or len(url) > _LONGEST_ADDRESS or re.search(r"[\s\x00-\x1f\ud800-\udfff]", url):
         raise UserError(f"OPENAI_BASE_URL is {without_login(url)!r}; {_EXAMPLE}")
     if parts.username is not None:
         raise UserError(f"OPENAI_BASE_URL {without_login(url)} holds a login; leave it out and set the key as OPENAI_API_KEY")
