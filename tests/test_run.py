@@ -369,7 +369,7 @@ def test_killed_at_any_moment_a_run_resumes_as_if_nothing_was(stop_at: int, tmp_
     def answer(number: int, body: dict) -> object:
         if kill and number == stop_at:
             os.kill(child.pid, signal.SIGKILL)
-        return completion("no conversation" if "64 years" in body["messages"][1]["content"] else GOOD)
+        return completion("no conversation" if '= "64"' in body["messages"][1]["content"] else GOOD)
 
     def run(folder: str) -> int:
         nonlocal child
