@@ -88,7 +88,8 @@ def task(sheet: FactSheet, track: str, style: str | None, seed: int) -> str:
     groups = turns(sheet, rng) if many else [[line for line in sheet.lines if line.id[0] != "p"]]
     named = "; ".join(", ".join(line.id for line in group) for group in groups)
     parts = _parts()
-    said = [_fill(parts["turns" if many else "one"], number=str(len(groups)), groups=named)]
+    questions = f"{len(groups)} questions with their answers" if len(groups) > 1 else "1 question with its answer"
+    said = [_fill(parts["turns" if many else "one"], questions=questions, groups=named)]
     if background := [line.id for line in sheet.lines if line.id[0] == "p"]:
         said.append(_fill(parts["background"], ids=", ".join(background)))
     for line in sheet.lines:
