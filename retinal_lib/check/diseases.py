@@ -234,10 +234,13 @@ class Normality(Check):
 
     def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks an answer."""
-        for term in answer.of("normal"):
-            self._normal_word(answer, term, findings)
-        for term in answer.of("disorder"):
-            self._disorder_word(answer, term, findings)
+        for term in (*answer.of("normal"), *answer.of("disorder")):
+            if not {"affirm", "deny"}.isdisjoint(answer.words[k] for k in answer.sentence(term)):
+                continue  # I neither affirm nor deny any disease
+            if term.kind == "normal":
+                self._normal_word(answer, term, findings)
+            else:
+                self._disorder_word(answer, term, findings)
         if self.profile.rejected is not None:
             self._parts(answer, findings)
 
@@ -252,6 +255,8 @@ class Normality(Check):
 
     def _disorder_word(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         normal, text, words = self.profile.normal, answer.text_of(term), answer.words
+        if words[term.last : term.last + 3] == ["of", "this", "eye"]:
+            return  # no finding of this eye, but of the record
         if not is_free_of(answer, term):
             finds = not WORDS.finding.isdisjoint(words[max(answer.sentence(term).start, term.first - 3) : term.first])
             after = takewhile(lambda word: word.isalpha(), words[term.last : term.last + 4])

@@ -50,9 +50,10 @@ def wrong(
     anchors: Sequence[Anchor],
     sheet: FactSheet,
     before: Sequence[Placed],
+    question: ParsedText,
 ) -> Iterator[Wrong]:
     """Yields the comparisons of a sentence that are wrong, or that are of nothing that was told. `slots` and `anchors` are the
-    sentence's, `before` the slots of the sentence before."""
+    sentence's, `before` the slots of the sentences around it."""
     words = text.words
     yield from _superlatives(text, sentence, slots)
     if not any(words[k] in COMPARING for k in sentence):
@@ -73,7 +74,7 @@ def wrong(
             and words[k + 2 : k + 3] in (["that"], ["this"], ["these"], ["it"])
         ):
             continue  # I can say no more than that
-        problem = _problem(text, k, sentence, slots, anchors, sheet, before)
+        problem = _problem(text, k, sentence, slots, anchors, sheet, before, question)
         if problem:
             yield problem
 
@@ -90,7 +91,8 @@ def _against(words: list[str], k: int, slots: Sequence[Placed]) -> bool:
 def _compares(words: list[str], k: int, sentence: range) -> bool:
     """Whether the word at token k compares: with 'than' or 'as' after it, or by itself."""
     word, after = words[k], words[k + 1 : min(sentence.stop, k + 13)]
-    if word in _VERBS or (words[k - 1 : k] == ["the"] and word in _SIGNS and k + 1 >= sentence.stop):
+    last = k + 1 >= sentence.stop  # the veins cover slightly more
+    if word in _VERBS or (word in _SIGNS and (last or (words[k - 1 : k] == ["the"] and words[k + 1] == "of"))):
         return True
     if word in WORDS["equal"]:
         return word not in ("same", "match", "equal") or not {"as", "to", "for", "in"}.isdisjoint(after) or "both" in words
@@ -111,6 +113,7 @@ def _problem(
     anchors: Sequence[Anchor],
     sheet: FactSheet,
     before: Sequence[Placed],
+    question: ParsedText,
 ) -> Wrong | None:
     word, at = text.words[k], Term(k, k + 1)
     if (shape := _shape(text, k, sentence)) is not None:
@@ -121,10 +124,11 @@ def _problem(
     known = _comparable(slots, anchors)
     judged = list(_judged(text, k, sentence, known, slots))
     if not judged and before:  # the other value stands in the sentence before: the veins, with {v3}, are wider
-        judged = _over_sentences(text, sentence, slots, before)
+        judged = _over_sentences(text, sentence, slots, before, question)
     if not judged:  # the values may stand elsewhere: on any line of the sheet
         known = [Compared(s.fact, pairing.allowed_words(Anchor(0, 0, line, s))) for line, s in sheet.slots.values()]
-        judged = list(_judged(text, k, sentence, [c for c in known if c.allowed], slots, by_words=True))
+        known = [c for c in known if c.allowed and isinstance(c.fact.value, int | float)]
+        judged = list(_judged(text, k, sentence, known, slots, by_words=True))
     if not judged:
         return Wrong(at, f"{text.raw(k)!r} compares what no two facts give")
     for one, other in judged:
@@ -162,7 +166,7 @@ def _wrong_shape(text: ParsedText, k: int, direction: str, sheet: FactSheet) -> 
 
 
 def _over_sentences(
-    text: ParsedText, sentence: range, slots: Sequence[Placed], before: Sequence[Placed]
+    text: ParsedText, sentence: range, slots: Sequence[Placed], before: Sequence[Placed], question: ParsedText
 ) -> list[tuple[Compared, Compared]]:
     """The pairs of a value of a sentence and one of the sentence before; where the sentence has no values, of those before, the
     one that it names first."""
@@ -171,6 +175,9 @@ def _over_sentences(
     here = _comparable(slots, ())
     if not here:
         named = {d: pairing.words_of(text, sentence, d, slots) for d in ("vessel", "lesion", "direction")}
+        if not any(named.values()):  # No, they are narrower.
+            asked = range(len(question.words))
+            named = {d: pairing.words_of(question, asked, d, ()) for d in named}
         here = [c for c in earlier if any(w and w[0].values & c.allowed.get(d, frozenset()) for d, w in named.items())]
     pairs = [(one, other) for one in here for other in earlier]
     if text.words[sentence.start] in ("that", "this", "it", "these", "they", "those") and "than" in within:
@@ -270,6 +277,11 @@ def _named_so(text: ParsedText, k: int, words: list[Word], one: Compared, other:
     than = next((i for i in range(k, min(k + 8, len(text.words))) if text.words[i] == "than"), k)
     before = [word for word in words if word.first < k]
     after = [word for word in words if word.first > k]
+    if after and "than" not in text.words[k : after[0].first] and text.words[k + 1 : k + 2] == ["in"]:
+        before, after = (
+            [after[0]],
+            [word for word in before if word.values != after[0].values],
+        )  # larger in the vertical direction
     if not before:  # larger in height than in width
         before, after = [word for word in after if word.first < than], [word for word in after if word.first > than]
     first, second = one.allowed.get(dimension, frozenset()), other.allowed.get(dimension, frozenset())
@@ -278,7 +290,8 @@ def _named_so(text: ParsedText, k: int, words: list[Word], one: Compared, other:
     if len(before) > 1 and not after:  # the veins, unlike the arteries, are wider; ..., so that the veins are wider
         between = text.words[before[-1].last : k]
         linked = "," not in between or "which" in between
-        before, after = ([before[-1]], [before[0]]) if linked else (before[:1], before[1:])
+        others = [word for word in before if word.values != before[-1].values]
+        before, after = ([before[-1]], others[:1]) if linked else (before[:1], before[1:])
     subject = before[-1] if before and (len(before) == 1 or after) else None
     if subject is None or not subject.values & first or subject.values & second:
         return False

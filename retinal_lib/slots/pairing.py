@@ -106,8 +106,17 @@ def mismatches(
         if wrong is not None and len(named) != len(concerned):
             first = [slot for slot in concerned if not _is_second(text, slot, concerned, dimension)]
             wrong = _unpaired(named[-len(first) :], first, dimension) if 0 < len(first) < len(concerned) else wrong
-        if wrong is not None:
+        if wrong is not None and not _of_pronoun(text, sentence, concerned[wrong], named, dimension):
             yield concerned[wrong], dimension, _nearest(named, concerned[wrong], dimension)
+
+
+def _of_pronoun(text: ParsedText, sentence: range, slot: Placed, named: list[Word], dimension: str) -> bool:
+    """Whether a slot before all words of its sentence is of what 'they' stands for: The veins. They average {v3}, ..."""
+    if named[0].first < slot.first or {"they", "it", "their", "its"}.isdisjoint(text.words[sentence.start : slot.first]):
+        return False
+    earlier = [tokens for tokens in text.sentences if tokens.stop <= sentence.start]
+    last = _words(text, earlier[-1], dimension, [slot], ()) if earlier else []
+    return bool(last) and _fits(last[-1], slot, dimension)
 
 
 def _is_second(text: ParsedText, slot: Placed, slots: Sequence[Placed], dimension: str) -> bool:
@@ -147,7 +156,9 @@ def _named(text: ParsedText, within: range, dimension: str) -> list[Word]:
         found = [Word(t.first, t.last, frozenset(map(str, t.values))) for t in terms]
     if dimension == "measure":
         found = _measure_words(text, found)
-    if dimension == "vessel":  # CRAE is of the arteries, CRVE of the veins
+    if dimension == "vessel":  # CRAE is of the arteries, CRVE of the veins, AVR of neither
+        ratios = [t for t in text.within("measures", within) if "avr" in t.values]
+        found = [word for word in found if not any(t.first <= word.first < t.last for t in ratios)]
         calibres = [t for t in text.within("measures", within) if len(t.values) == 1 and t.value in _CALIBRE_OF]
         found = sorted([*found, *(Word(t.first, t.last, frozenset([_CALIBRE_OF[t.value]])) for t in calibres)])
     return found
@@ -211,6 +222,9 @@ def _words(text: ParsedText, within: range, dimension: str, concerned: Sequence[
     if dimension == "lesion" and any(slot.anchor.slot.fact.name.endswith("_box") for slot in concerned):
         subject = [k for k in within if text.words[k] in PLACES.disc and not _LYING.isdisjoint(text.words[k + 1 : k + 3])]
         every = sorted([*every, *(Word(k, k + 1, frozenset(["disc"])) for k in subject)])
+    if dimension == "measure" and all(slot.allowed["measure"].isdisjoint(("disc", "cup")) for slot in concerned):
+        # around the disc: a place, unless the disc is the subject
+        every = [w for w in every if not w.values <= {"disc", "cup"} or not _LYING.isdisjoint(text.words[w.last : w.last + 2])]
     if dimension in ("measure", "lesion", "direction", "graded"):  # words of other measures, diseases and extents name no slot
         known = _known(dimension)
         every = [word for word in every if word.values & known]
@@ -278,7 +292,7 @@ def _unpaired(named: list[Word], slots: list[Placed], dimension: str) -> int | N
         for i, row in enumerate(fits):
             at = next((k + 1 for k in range(at, many if many > count else i + 1) if row[k]), 0)
             if not at:
-                return i
+                return _in_runs(named, slots, fits, dimension) if dimension == "measure" and many > count else i
         return None
     listed = count % many == 0 and all(word.last <= slots[0].first for word in named)
     if listed and all(fits[i][i % many] for i in range(count)):

@@ -40,6 +40,8 @@ _SPELLED = frozenset(word_lists("numbers").spelled) - frozenset(["half", "single
 _COMMON = 2.0  # words at least this frequent (Zipf scale: 3 is once in a million words) are plain English
 _PERCEIVING, _MODALS, _PERSONS = (frozenset(SPEC[name]) for name in ("perceiving", "modals", "persons"))
 _HERE = frozenset(["this", "these", "here", "you", "your", "my", "patient"])  # of this eye, not of eyes in general
+_BESIDE = frozenset(["below", "above", "along", "beside", "under", "beneath", "around", "near"])
+_STRUCTURES = frozenset(["macula", "fovea", "disc", "nerve"])
 _LANDMARKS = frozenset(["macula", "fovea", "foveal", "periphery", "peripheral"])
 _COUNTED = frozenset(word_lists("numbers").counted)
 _DEFINING = frozenset(["it", "that", "those", "they", "such", "in", "a", "an"])  # begin a definition
@@ -201,6 +203,7 @@ class _Answer:
         self.explanations = glossary.sentences(text)
         self.explained = {k for tokens in self.explanations for k in tokens}
         self.placed = _words_of(sheet, "dln")
+        self.graded = {c for fact in profile.grades for c in VOCABULARY["subjects"].get(fact.unit, ())}
         self.typed = _typed(sheet)
         grades = (slot.anchor.slot.fact.unit for slot in self.slots)
         self.tops = {str(end) for unit in grades if unit in scales() for end in (0, max(scales()[unit]["levels"]))}
@@ -239,12 +242,10 @@ class _Answer:
         for tokens in self.text.sentences:
             anchors = self._anchors(tokens)
             in_own_words = bool(anchors) and all(anchor.line in self.sheet.explained for anchor in anchors)
-            told = [anchor.line for anchor in anchors if anchor.line in self.sheet.explained]
-            if told and not in_own_words:  # the risk of macular oedema, a swelling of the macula
-                words = frozenset().union(*(_words_in(line.text) for line in told))
-                for term in self.text.within("conditions", tokens):
-                    if term.first > tokens.start + 3 and words.issuperset(self.text.words[term.first : term.last]):
-                        yield self.text.span(term)
+            told = any(anchor.line in self.sheet.explained for anchor in anchors)
+            for term in self.text.within("conditions", tokens) if told and not in_own_words else ():
+                if not self.graded.isdisjoint(term.values) and self.profile.status_of(term.values)[0] is None:
+                    yield self.text.span(term)  # the risk of macular oedema, a swelling of the macula
             if in_own_words and self._defines(tokens) and _HERE.isdisjoint(self.text.words[k] for k in tokens):
                 yield self.text.span(Term(tokens.start, tokens.stop))
 
@@ -257,7 +258,9 @@ class _Answer:
             anchors = self._anchors(tokens)
             self._numbers(tokens)
             self._pairs(tokens, slots, question)
-            for at, why, fact in comparison.wrong(self.text, tokens, slots, anchors, self.sheet, self._before(tokens)):
+            for at, why, fact in comparison.wrong(
+                self.text, tokens, slots, anchors, self.sheet, self._around(tokens), question
+            ):
                 self.findings.add("comparison", at, why, fact)
             self._words(tokens, anchors, known)
             self._judgements(tokens, anchors)
@@ -271,10 +274,10 @@ class _Answer:
         unknown = [t for t in self.text.within("conditions", tokens) if self.profile.status_of(t.values)[0] != PRESENT]
         return all(term.first <= tokens.start + 3 for term in unknown)
 
-    def _before(self, tokens: range) -> list[Placed]:
+    def _around(self, tokens: range) -> list[Placed]:
         """The slots of the sentences before and after."""
         place = self.text.sentences.index(tokens)
-        near = self.text.sentences[max(0, place - 1) : place + 2]
+        near = self.text.sentences[max(0, place - 2) : place + 3]
         return [slot for slot in self.slots if slot.first not in tokens and any(slot.first in each for each in near)]
 
     def _anchors(self, tokens: range) -> list[Anchor]:
@@ -343,6 +346,8 @@ class _Answer:
         lesions = text.within("conditions", tokens) or any(a.line.id[0] == "l" for a in anchors)
         if not lesions or any(anchor.line in self.sheet.explained for anchor in anchors):
             return
+        if not any(anchor.line.id[0] in "lv" for anchor in anchors):
+            self._beside(tokens)
         for k in tokens:
             word, centred = text.words[k], "centred" in text.words[max(tokens.start, k - 4) : k]
             told = any(placed.startswith(word[:5]) for placed in self.placed)  # maculopathy is of the macula
@@ -350,6 +355,20 @@ class _Answer:
             if word in _LANDMARKS and not inside and not told and not centred:
                 says = f"{text.raw(k)!r} places something where no line does"
                 self.findings.add("place", Term(k, k + 1), says)
+
+    def _beside(self, tokens: range) -> None:
+        """Checks that a disease is not placed beside a structure: below the macula, along the edge of the disc."""
+        words = self.text.words
+        for k in tokens:
+            structure = _STRUCTURES.intersection(words[k + 1 : min(k + 7, tokens.stop)])
+            if (
+                words[k] in _BESIDE
+                and structure
+                and k not in self.explained
+                and k not in self.values
+                and words[k] not in self.placed
+            ):
+                self.findings.add("place", Term(k, k + 1), f"{self.text.raw(k)!r} places something where no line does")
 
     def _judgements(self, tokens: range, anchors: list[Anchor]) -> None:
         """Checks that no measurement is called normal, and nothing else absent where not everything was looked for."""
@@ -394,6 +413,8 @@ class _Answer:
         within = words[tokens.start : tokens.stop]
         if not _KNOWING.isdisjoint(within) and not {"cannot", "can't", "not", "unknown"}.isdisjoint(within):
             return  # which disease it may have cannot be told
+        if words[k : k + 2] == ["should", "know"] or words[k : k + 2] == ["should", "note"]:
+            return
         if words[k] not in ("should", "must") and k > tokens.start and words[k - 1] in _PERSONS:
             return
         following = next(
@@ -404,6 +425,7 @@ class _Answer:
             return
         if words[k] == "shall" or (words[k] in ("must", "should") and words[k - 1 : k] in (["i"], ["we"])):
             return
-        if words[k] in ("should", "must", "ought") or following not in _PERCEIVING:
+        makes = following == "make" and "out" not in words[k : k + 5]
+        if words[k] in ("should", "must", "ought") or makes or following not in _PERCEIVING:
             says = f"{self.text.raw(k)!r} speaks of what may come or should be done, which no fact gives"
             self.findings.add("beyond", Term(k, k + 1), says)

@@ -10,8 +10,12 @@ from typing import NamedTuple
 import yaml
 
 from retinal_lib.check.language.lexicon import ParsedText
+from retinal_lib.check.language.lexicon import tokens as tokens_of
 
 MOST = 3  # explanations for an image
+_ARTICLES = frozenset(["a", "an", "the"])
+_SHORTEST = 5  # words of what an explanation says of its term
+_MARKS = frozenset(",;:.()'\"")
 
 
 class Entry(NamedTuple):
@@ -45,19 +49,49 @@ def draw(texts: Iterable[str], rng: random.Random) -> list[Entry]:
 
 
 def sentences(text: ParsedText) -> list[range]:
-    """Returns the sentences of a text, or what follows a semicolon or colon in one, that are explanations, word for word: these
-    are reviewed, and say nothing of an image."""
+    """Returns the parts of a text that are explanations: a sentence, or what follows a semicolon or colon in one, word for
+    word; or what an explanation says of its term, also in a clause of its own ('..., which is a gap in the retina'). These are
+    reviewed, and say nothing of an image."""
     words, found = text.words, []
     for tokens in text.sentences:
         starts = [tokens.start, *(k + 1 for k in tokens if words[k] in (";", ":"))]
         found += [range(k, tokens.stop) for k in starts if " ".join(words[k : tokens.stop]) in _explanations()][:1]
+        found += _predicates_in(words, tokens)
     return found
+
+
+def _predicates_in(words: list[str], tokens: range) -> Iterator[range]:
+    """What explanations say of their terms, as it stands in a sentence, with the term's name before it."""
+    kept = [k for k in tokens if words[k] not in _MARKS]
+    plain = [words[k] for k in kept]
+    for i in range(len(plain) - _SHORTEST + 1):
+        for predicate, name in _predicates().get(tuple(plain[i : i + 3]), ()):
+            if tuple(plain[i : i + len(predicate)]) == predicate:
+                # the name belongs to it at the beginning of a sentence or clause: elsewhere it may be said to be present
+                starts = (j for j in range(max(0, i - len(name) - 5), i) if tuple(plain[j : j + len(name)]) == name)
+                first = next((j for j in starts if j == 0 or kept[j] > kept[j - 1] + 1 or plain[j - 1] in _ARTICLES), i)
+                yield range(kept[first], kept[i + len(predicate) - 1] + 1)
 
 
 @cache
 def _explanations() -> frozenset[str]:
     texts = [ParsedText(entry.says) for entry in entries()]
     return frozenset(" ".join(text.words[k] for k in tokens) for text in texts for tokens in text.sentences)
+
+
+@cache
+def _predicates() -> dict[tuple[str, ...], list[tuple[tuple[str, ...], tuple[str, ...]]]]:
+    """First three words of what an explanation says of its term -> all its words, with the term's name."""
+    found: dict[tuple[str, ...], list] = {}
+    for entry in entries():
+        words = tuple(word for word in tokens_of(entry.says) if word not in _MARKS)
+        verb = next((k for k, word in enumerate(words) if word in ("is", "are", "mean", "say", "compare") and k), None)
+        if verb is not None and len(words) - verb >= _SHORTEST:
+            name = words[1:verb] if words[0] in ("a", "an", "the") else words[:verb]
+            for start in (verb, verb + 1):  # also in apposition: a macular hole, a gap in the retina
+                if len(words) - start >= _SHORTEST:
+                    found.setdefault(words[start : start + 3], []).append((words[start:], name))
+    return found
 
 
 @cache
