@@ -1,7 +1,10 @@
 """Fact sheets, slots and their filling, and the check of conversations that were written with slots."""
 
 import itertools
+import json
 import random
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from retinal_lib.dataset import measurements, page
 from retinal_lib.facts import Case, Fact, Source
 from retinal_lib.slots import filling, sheet, slot_check
 from retinal_lib.slots.sheet import FactSheet
+from retinal_lib.teacher import reply_parser
 
 CELL = Source("labels.csv", 2, "x")
 MEASURED = [column for group in sheet.SPEC["measurements"]["groups"] for column in group if column != "Average Branch Angle"]
@@ -266,3 +270,25 @@ def test_of_a_thousand_adversarial_conversations_no_fault_passes_and_no_faithful
         if bool(found) != bool(fault):
             wrong.append((fault, facts.text, found))
     assert not wrong, wrong[:2]
+
+
+# --- replies that were written without a look at the checks -------------------------------------------------------------------
+
+SLOTTED = Path(__file__).parent / "corpus" / "slotted.jsonl"
+
+
+def test_replies_in_the_manner_of_models_are_judged_no_worse_than_they_were(drawn: dict[str, Path]) -> None:
+    replies = [json.loads(line) for line in SLOTTED.read_text(encoding="utf-8").splitlines()]
+    data = {name: load_dataset(name, drawn[name]) for name in {reply["dataset"] for reply in replies}}
+    counted = Counter()
+    for reply in replies:
+        told_of = data[reply["dataset"]].describe(reply["image"])
+        if reply["track"] == "alignment":
+            told_of = replace(told_of, facts=tuple(fact for fact in told_of.facts if fact.aspect != "vascular"))
+        facts = sheet.make(told_of, reply["seed"])
+        turns = reply_parser.parse(reply["reply"])
+        found = errors(slot_check.examine(turns, facts, reply["track"], reply["style"]).checked.findings)
+        counted[reply["part"], bool(reply["fault"]), bool(found)] += 1
+    for part, least, most in (("a", 0.95, 0.1), ("b", 0.93, 0.3), ("c", 0.95, 0.05), ("d", 0.93, 0.05)):
+        assert counted[part, True, True] >= least * (counted[part, True, True] + counted[part, True, False]), counted
+        assert counted[part, False, True] <= most * (counted[part, False, True] + counted[part, False, False]), counted

@@ -25,7 +25,7 @@ _CALIBRES = ("crae", "crve", "a width")
 _CALLED = {"cdr": ("cdr", "cup", "disc"), "avr": ("avr", *_CALIBRES), "crae": _CALIBRES, "crve": _CALIBRES}
 _JOINING = frozenset(["and", "or", "/", "&", "the", "retinal", ","])
 _LYING = frozenset(
-    ["lie", "is", "sit", "occupy", "span", "fill", "appear", ":", "has", "in", "within", "itself"]
+    ["lie", "is", "sit", "occupy", "span", "fill", "appear", ":", "has", "in", "within", "itself", "measure", "reach"]
 )  # disc: it is the subject
 
 
