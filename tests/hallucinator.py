@@ -53,6 +53,8 @@ class Hallucinator:
     def _planted(self, reply: str, sheet: FactSheet, draw: random.Random) -> str:
         """The reply with one fault in it."""
         fault = draw.choice(_SLOT_FAULTS if self.slots else _FAULTS)
+        if fault == "quality" and "not gradable" in sheet.text:
+            fault = "disease"  # there, poor quality is true
         lines = reply.split("\n")
         values = [i for i, line in enumerate(lines) if i % 2 and (_SLOT if self.slots else _NUMBER).search(line)]
         if fault == "leak":
