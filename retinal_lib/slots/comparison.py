@@ -17,6 +17,7 @@ WORDS = SPEC["comparison"]
 _SIGNS = {word: sign for sign, kind in ((1, "greater"), (-1, "lesser"), (0, "equal")) for word in WORDS[kind]}
 COMPARING = frozenset([*_SIGNS, *WORDS["times"]])
 _ALONE, _LARGEST, _SMALLEST = (frozenset(WORDS[name]) for name in ("alone", "largest", "smallest"))
+_MANY = 12  # comparisons of a sentence that are read
 _USUAL = frozenset("normal usual average typical expected reference healthy others most".split())
 _VERBS = frozenset(WORDS["verbs"])
 _CLOSING = frozenset(", . ; ( : and but with at in on by here averaging while than".split())
@@ -59,6 +60,7 @@ def wrong(
     if not any(words[k] in COMPARING for k in sentence):
         return
     inside = {k for slot in slots for k in range(slot.first, slot.last)} | {r.first for r in regions(text)}
+    judged = 0
     for k in sentence:
         if words[k] not in COMPARING or k in inside:
             continue
@@ -75,8 +77,13 @@ def wrong(
         ):
             continue  # I can say no more than that
         problem = _problem(text, k, sentence, slots, anchors, sheet, before, question)
-        if problem:
+        if problem:  # one of a sentence is enough to send it back
             yield problem
+            return
+        judged += 1
+        if judged == _MANY:
+            yield Wrong(Term(k, k + 1), "the sentence compares too much to be read")
+            return
 
 
 def _against(words: list[str], k: int, slots: Sequence[Placed]) -> bool:
