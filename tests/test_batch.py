@@ -702,11 +702,11 @@ def _scripted() -> FakeBatches:
     def line(name: str, body: dict) -> dict | str | None:
         tries[name] += 1
         first = mark(told(body))[0]
-        if first in "abc":
+        if first in "no":
             return failure(400, "odd", "invalid_request")
         if first in "def" and tries[name] == 1:
             return failure(500, "busy")
-        return "no conversation" if first in "012" and name.endswith("-1") else None
+        return "no conversation" if first in "hk" and name.endswith("-1") else None
 
     return FakeBatches(line=line, ends=lambda made: "expired" if made.number == 2 else "completed")
 
