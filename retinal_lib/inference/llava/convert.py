@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import LlavaConfig
 from transformers.activations import ACT2FN
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from retinal_lib import typed_paths
 from retinal_lib.errors import UserError, unknown
@@ -64,6 +65,10 @@ def llava_config(checkpoint: Checkpoint, tokenizer: Tokenizer) -> LlavaConfig:
     for part in (values["text_config"], values["vision_config"]):
         if (name := part.get("hidden_act", "silu")) not in list(ACT2FN):
             raise unknown(f"hidden_act of {file}", name, ACT2FN)
+    scaling = values["text_config"].get("rope_scaling") or {}
+    kind = scaling.get("rope_type", scaling.get("type", "default")) if isinstance(scaling, dict) else scaling
+    if kind not in ("default", *ROPE_INIT_FUNCTIONS):
+        raise unknown(f"rope_scaling of {file}", str(kind), ("default", *ROPE_INIT_FUNCTIONS))
     try:
         return LlavaConfig(**values)
     except StrictDataclassError as error:
