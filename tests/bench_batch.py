@@ -41,7 +41,10 @@ def entries(first: list[Request], count: int, pictures: list[Path] | None = None
     for i in range(count):
         case = replace(first[i % DIFFERENT].case, id=f"eye-{i}", image=f"eye-{i}.jpg")
         picture = pictures[i % len(pictures)] if pictures else None
-        request = Request(case, first[i % DIFFERENT].system, "instruction", None, picture, (1024, 768) if picture else None)
+        size_ = (1024, 768) if picture else None
+        request = replace(
+            first[i % DIFFERENT], sheet=replace(first[i % DIFFERENT].sheet, case=case), picture=picture, size=size_
+        )
         yield PlannedImage(ImageState(i, case.id, case.image, "all", "failed"), request)
 
 
@@ -77,7 +80,7 @@ def texts(page: Path, folder: Path, count: int) -> None:
     """Text requests packed, then their results taken in."""
     made = job(page)
     first = [entry.request for entry in made.plan()]
-    alone = seconds(entry.request.case.description for entry in entries(first, count))
+    alone = seconds(entry.request.message for entry in entries(first, count))
     with Vault(folder) as vault:
         pack = packing(made, vault)
         batches = []
@@ -150,9 +153,7 @@ def memory(page: Path, count: int) -> None:
 def _memory(page: Path, folder: Path, count: int) -> None:
     made = job(page)
     first = [entry.request for entry in made.plan()]
-    short = [Request(request.case, "Write a conversation.", "instruction", None) for request in first]
-    for request in short:
-        request.case.__dict__["description"] = request.case.description[:600]
+    short = [replace(request, system="Write a conversation.") for request in first]
     with Vault(folder) as vault:
         batches = list(packing(made, vault).files(entries(short, count), folder, "{}.jsonl"))
         results(made.teacher, first, folder, batches, vault)

@@ -137,13 +137,18 @@ def _question_numbers(question: ParsedText, findings: AnswerFindings, said: Iter
 
 @cache
 def _common() -> frozenset[str]:
-    """Plain English words, as texts are read."""
+    """Plain English words, as they are written."""
     from wordfreq import get_frequency_dict
 
     least = 10 ** (_COMMON - 9)
-    frequent = (word for word, share in get_frequency_dict("en", wordlist="large").items() if share >= least)
-    plain = {normal for word in frequent for normal in lexicon.tokens(word)}
-    return frozenset((plain | comparison.COMPARING | _listed("glue")) - _stating() - _beyond())
+    frequent = {word for word, share in get_frequency_dict("en", wordlist="large").items() if share >= least}
+    return frozenset(frequent | comparison.COMPARING | _listed("glue"))
+
+
+@cache
+def _flagged() -> frozenset[str]:
+    """Words that are common, but state something."""
+    return _stating() | _beyond()
 
 
 def _listed(name: str) -> frozenset[str]:
@@ -319,7 +324,7 @@ class _Answer:
         explained = [anchor.line for anchor in anchors if anchor.line in self.sheet.explained]
         if explained:
             known = known.union(_stating(), *(_words_in(line.text) for line in explained))
-        words, common = self.text.words, _common()
+        words, common, flagged = self.text.words, _common(), _flagged()
         terms = [t for t in self.text.terms if tokens.start <= t.first < tokens.stop]
         named = {k for t in terms if t.kind != "cues" for k in range(t.first, t.last)}
         claimed = {k for t in terms if t.kind in _CLAIMED for k in range(t.first, t.last)}  # the checks of claims judge these
@@ -330,7 +335,8 @@ class _Answer:
                 self.findings.add("unlicensed", term, f"{self.text.text_of(term)!r} says what no fact says")
         for k in tokens:
             word = words[k]
-            plain = word in common or word in known or (word.endswith("ly") and word[:-2] in known)
+            plain = word in known or (word.endswith("ly") and word[:-2] in known)
+            plain = plain or (word not in flagged and (word in common or self.text.raw(k).lower() in common))
             if plain or k in self.values or k in self.explained or not word[0].isalpha():
                 if word in _MODALS and k not in self.values and k not in self.explained:
                     self._modal(k, tokens)
