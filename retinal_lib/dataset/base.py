@@ -161,7 +161,8 @@ class BaseDescription:
     def _withhold(self, facts: list[Fact], missing: list[str]) -> tuple[list[Fact], list[str]]:
         """Withholds cells whose text may not stand in training text, and what describes the retina in an image that graders
         called ungradable."""
-        unfit = {f: why for f in facts if f.source.row is not None and (why := training_text.cell_problem(f.text))}
+        written = (f for f in facts if f.source.row is not None and isinstance(f.value, str))  # the words of numbers are ours
+        unfit = {f: why for f in written if (why := training_text.cell_problem(f.text))}
         facts = [f for f in facts if f not in unfit]
         missing += [f"{f.source} is not told: {why}" for f, why in unfit.items()]
         facts = _graders_first(facts)
