@@ -234,7 +234,7 @@ def _judged(
         if dimension is None or not _same_besides(one, other, dimension):
             continue
         if _named_so(text, k, named[dimension], one, other, dimension, both=by_words) and not (
-            by_words and not _told(named, one, other, dimension)
+            by_words and not _told(named, one, dimension)
         ):
             found = True
             yield one, other
@@ -270,7 +270,7 @@ def _measures(compared: Compared) -> frozenset[str]:
     return compared.allowed.get("measure", frozenset())
 
 
-def _told(named: dict[str, list[Word]], one: Compared, other: Compared, dimension: str) -> bool:
+def _told(named: dict[str, list[Word]], one: Compared, dimension: str) -> bool:
     """Whether what two facts have in common is not contradicted by the words of the sentence."""
     for d, words in named.items():
         allowed = one.allowed.get(d)

@@ -10,7 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 from retinal_lib.check.language import lexicon
-from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, implied, word_lists
+from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, implied, word_lists
 from retinal_lib.check.quantity_index import column_parts
 from retinal_lib.dataset import measurements
 from retinal_lib.slots.filling import Anchor
@@ -23,7 +23,6 @@ _CALIBRE_OF = {"crae": "artery", "crve": "vein"}
 # measure -> what may be named with it; the vessels tell CRAE from CRVE
 _CALIBRES = ("crae", "crve", "a width")
 _CALLED = {"cdr": ("cdr", "cup", "disc"), "avr": ("avr", *_CALIBRES), "crae": _CALIBRES, "crve": _CALIBRES}
-_JOINING = frozenset(["and", "or", "/", "&", "the", "retinal", ","])
 _LYING = frozenset(
     ["lie", "is", "sit", "occupy", "span", "fill", "appear", ":", "has", "in", "within", "itself", "measure", "reach"]
 )  # disc: it is the subject
@@ -94,7 +93,7 @@ def mismatches(
             continue
         named = _words(text, sentence, dimension, concerned, slots)
         if not named:
-            named, concerned = _context(text, sentence, dimension, concerned, slots, question)
+            named, concerned = _context(text, sentence, dimension, concerned, question)
             if dimension == "vessel" and len({word.values for word in named}) > 1:
                 concerned = [slot for slot in concerned if "all" not in slot.allowed["vessel"]]  # taken together
             if named and concerned and not any(_fits(word, slot, dimension) for word in named for slot in concerned):
@@ -265,7 +264,6 @@ def _context(
     sentence: range,
     dimension: str,
     concerned: list[Placed],
-    slots: Sequence[Placed],
     question: ParsedText,
 ) -> tuple[list[Word], list[Placed]]:
     """The words that an earlier sentence of the answer has, the latest that has any, else the question."""
@@ -344,8 +342,3 @@ def placed(text: ParsedText, anchors: Sequence[Anchor]) -> list[Placed]:
             last += 1
         found.append(Placed(anchor, k, last, allowed_words(anchor)))
     return found
-
-
-def term(slot: Placed) -> Term:
-    """Returns the tokens of a slot's value."""
-    return Term(slot.first, slot.last)

@@ -64,12 +64,6 @@ class FactSheet:
         """Each line and explanation by its id."""
         return {line.id: line for line in (*self.lines, *self.explained)}
 
-    @property
-    def aspects(self) -> tuple[str, ...]:
-        """The aspects that have lines, in the order of a description."""
-        told = {fact.aspect for line in self.lines for fact in line.facts}
-        return tuple(aspect for aspect in ASPECTS if aspect in told)
-
 
 def make(case: Case, seed: int, every_measurement: bool = False) -> FactSheet:
     """Returns the sheet of a case; equal seeds give equal sheets. `every_measurement`: all of AutoMorph's measurements and

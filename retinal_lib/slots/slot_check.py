@@ -311,13 +311,13 @@ class _Answer:
             fact = slot.anchor.slot.fact
             words = word and " ".join(sorted(word.values))
             says = f"{{{slot.anchor.slot.name}}} stands with another {dimension} ({words}): {slot.anchor.line.text}"
-            self.findings.add("misattributed", pairing.term(slot), says, fact)
+            self.findings.add("misattributed", slot, says, fact)
         graded = [slot for slot in slots if slot.anchor.slot.fact.unit in scales()]
         for one, other in pairwise(graded):
             parts = [slot.anchor.slot.name.rpartition(".")[2] for slot in (one, other)]
             if parts[0] == "grade" != parts[1] and other.anchor.line != one.anchor.line:
                 says = f"{{{one.anchor.slot.name}}} stands with {{{other.anchor.slot.name}}}, which is of another grade"
-                self.findings.add("wrong_grade", pairing.term(one), says, one.anchor.slot.fact)
+                self.findings.add("wrong_grade", one, says, one.anchor.slot.fact)
 
     def _words(self, tokens: range, anchors: list[Anchor], known: frozenset[str]) -> None:
         """A word that neither facts, glossary nor plain English license."""
