@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from retinal_lib import reply_text
+from retinal_lib import encodings, reply_text
 from retinal_lib.paths import PACKAGE
 
 LONGEST = 4000  # characters of a question or an answer
@@ -83,6 +83,8 @@ def cell_problem(text: str) -> str:
         return f"it has {len(text):,} characters, and at most {LONGEST_CELL:,} are told"
     if instruction := reply_text.instruction_in(text):
         return f"it tells a reader what to do ({instruction[0].strip()!r})"
+    if strange := encodings.garbled(text):
+        return f"{strange[:40]!r} are letters that were saved in one encoding and read in another"
     if why := foreign(text):
         return why
     return next((found.why for found in unfit(text) if found.kind != "language"), "")  # a cell need be no sentence

@@ -20,7 +20,7 @@ from retinal_lib.teacher.reply_parser import parse
 TRACKS = (("instruction", None), ("alignment", "caption"), ("alignment", "consult"))
 NORMAL = (
     "normal|Normal|NORMAL FUNDUS|healthy|healthy eye|normal retina|fundus within normal limits|unremarkable|no disease|none|"
-    "None|nil|no|no abnormality detected|NAD|WNL|No visible abnormality|no evidence of retinal disease|no ocular pathology|"
+    "nil|no abnormality detected|NAD|WNL|No visible abnormality|no evidence of retinal disease|no ocular pathology|"
     "No significant findings|nothing abnormal|disease absent|free of disease|Normal; NAD|normal, no DR|"
     "not diseased|nothing found"
 ).split("|")
@@ -151,7 +151,7 @@ def test_a_quote_is_no_way_to_say_the_opposite(tmp_path: Path) -> None:
 # --- the table itself ---
 
 
-@pytest.mark.parametrize("cell", ["", "n/a", "NA", "N.A.", "nan", "NULL", "-", "--", "?", ".", "unknown", "#REF!", "<NA>"])
+@pytest.mark.parametrize("cell", ["", "None", "n/a", "NA", "N.A.", "nan", "NULL", "-", "--", "?", ".", "#REF!", "<NA>"])
 def test_a_mark_for_a_missing_value_tells_nothing(tmp_path: Path, cell: str) -> None:
     case = eye(tmp_path, modality=cell, quality=cell, disease=cell, vascular=cell, notes=cell)
     assert case.facts == ()
@@ -159,8 +159,8 @@ def test_a_mark_for_a_missing_value_tells_nothing(tmp_path: Path, cell: str) -> 
 
 def test_none_denies_disease_and_is_nothing_elsewhere(tmp_path: Path) -> None:
     pictures(tmp_path, "1.png")
-    data = table(tmp_path, "image,disease,notes", "1.png,None,None")
-    assert data.describe("1.png").description == "Disease: None."
+    data = table(tmp_path, "image,disease,notes", "1.png,none,None")
+    assert data.describe("1.png").description == "Disease: none."
     assert any("'none' under disease (1 of its cells) is read as no disease" in note for note in data.notes)
 
 
@@ -211,13 +211,31 @@ def test_results_of_automorph_beside_a_table_are_told(tmp_path: Path) -> None:
     assert table(tmp_path, "image,label", "1.png,x").images == ["1.png", "2.png"][:1]
 
 
-@pytest.mark.parametrize("encoding", ["gbk", "shift_jis", "cp1251"])
-def test_letters_of_an_unknown_encoding_are_refused_with_their_row(tmp_path: Path, encoding: str) -> None:
-    words = {"gbk": "糖尿病视网膜病变", "shift_jis": "緑内障", "cp1251": "глаукома"}[encoding]
+UNKNOWN = {"shift_jis": "緑内障", "cp1251": "глаукома", "big5": "青光眼", "cp1250": "świń łąka", "mac_roman": "rétinopathie"}
+
+
+@pytest.mark.parametrize(("encoding", "words"), UNKNOWN.items())
+def test_letters_of_an_unknown_encoding_are_refused_with_their_row(tmp_path: Path, encoding: str, words: str) -> None:
     pictures(tmp_path, "1.png", "2.png")
     (tmp_path / "my.csv").write_bytes(f"image,disease\n1.png,DR\n2.png,{words}\n".encode(encoding))
     with pytest.raises(UserError, match=r"my.csv, row 3: letters in an encoding that is not known; save"):
         BaseDescription(tmp_path, dataset=str(tmp_path / "my.csv"))
+
+
+@pytest.mark.parametrize("words", ["糖尿病视网膜病变", "右", "12岁"])
+def test_chinese_letters_are_read_and_never_told_as_others(tmp_path: Path, words: str) -> None:
+    pictures(tmp_path, "1.png", "2.png")
+    (tmp_path / "my.csv").write_bytes(f"image,disease,notes\n1.png,DR,{words}\n2.png,no DR,\n".encode("gbk"))
+    data = BaseDescription(tmp_path, dataset=str(tmp_path / "my.csv"))
+    assert "my.csv: its letters were read as Chinese (gb18030); if that is wrong, save it as CSV UTF-8" in data.notes
+    case = data.describe("1.png")
+    assert case.description == "Disease: DR." and words.lstrip("12") in case.missing[0]
+
+
+@pytest.mark.parametrize("words", ["sem alteraÃ§Ãµes", "ÌÇÄò²¡", "Ãœberweisung"])
+def test_letters_that_were_read_in_a_wrong_encoding_are_not_told(tmp_path: Path, words: str) -> None:
+    case = eye(tmp_path, disease="DR", notes=words)
+    assert case.description == "Disease: DR." and "saved in one encoding and read in another" in case.missing[0]
 
 
 def test_western_letters_in_an_old_code_page_are_read(tmp_path: Path) -> None:

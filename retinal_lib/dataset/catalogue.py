@@ -108,6 +108,7 @@ class Catalogue:
             for path in self._tables(split, spec, named.get(split)):
                 content = tables.read(path, self.page.header)
                 self.inputs[str(path)] = content.sha256
+                self.notes += content.notes
                 self.table_names[split].append(path.name)
                 if missing_columns := [name for name in self.page.same_person if content.find(name) is None]:
                     self.notes.append(

@@ -1,6 +1,5 @@
 """Reads label tables exactly as published: encodings, separators, odd headers and blank lines, but never a guess."""
 
-import codecs
 import csv
 import hashlib
 import io
@@ -20,6 +19,7 @@ import xlrd
 from openpyxl.utils.exceptions import InvalidFileException
 from xlrd.compdoc import CompDocError
 
+from retinal_lib import encodings
 from retinal_lib.errors import UserError, did_you_mean
 from retinal_lib.facts import Source
 from retinal_lib.files import read_bytes
@@ -29,12 +29,10 @@ MOST_COLUMNS = 10_000
 _SHOWN = 50  # names of columns in a message
 SPREADSHEETS = (".xls", ".xlsx")
 # what stands in a cell of which nothing is known, without marks around it; an error of a spreadsheet program begins with #
-EMPTY = frozenset(["", "na", "n/a", "n.a", "nan", "nat", "null", "unknown"]) | {
-    f"not {word}" for word in ("known", "available", "applicable", "recorded", "assessed")
-}
+EMPTY = frozenset(
+    ["", "na", "n/a", "n.a", "nan", "nat", "null", "unknown", "nd", "n/d", "n.d", "k.a", "missing", "no data"]
+) | {f"not {word}" for word in ("known", "available", "applicable", "recorded", "assessed", "stated", "done", "determined")}
 _ERROR = re.compile(r"#(n/a|ref!|value!|div/0!|name\?|null!|num!|err)", re.IGNORECASE)
-# four letters beyond ASCII in a row: no word of a Western language in cp1252, but every word in GBK, Shift-JIS or cp1251
-_FOREIGN = re.compile(rb"[\x80-\x9f\xa1-\xff]{4}")
 _MOST_ROWS, _MOST_CELLS, _MOST_BYTES = 1_048_576, 20_000_000, 200_000_000  # of a spreadsheet; Excel has as many rows
 LONGEST_CELL = 4_000  # characters; a label or note is far shorter, and the checks read it word by word
 # what the two readers raise where a file is cut off or damaged: neither has one kind of error of its own
@@ -75,10 +73,11 @@ def image_key(cell: str) -> str:
 def is_empty(cell: str) -> bool:
     """Says whether a cell tells nothing: it is blank, or holds a mark for a missing value.
 
-    >>> [cell for cell in ("n/a", "-", "?", "NaN", "#REF!", "0", "none", "no DR") if not is_empty(cell)]
+    >>> [cell for cell in ("n/a", "-", "?", "NaN", "#REF!", "None", "0", "none", "no DR") if not is_empty(cell)]
     ['0', 'none', 'no DR']
     """
-    return fold(cell).strip(" .?<>()-–—_/") in EMPTY or bool(_ERROR.fullmatch(cell.strip()))
+    bare = fold(cell).strip(" .?<>()-–—_/")
+    return bare in EMPTY or cell.strip() == "None" or bool(_ERROR.fullmatch(cell.strip()))  # Python writes None
 
 
 def is_table(name: str | Path) -> bool:
@@ -95,6 +94,7 @@ class Table:
     columns: dict[str, list[str]]
     rows: list[int]
     sha256: str
+    notes: tuple[str, ...] = ()  # sentences on how the file was read
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -129,7 +129,8 @@ def read(path: Path, header: list[str] | None = None) -> Table:
     if not path.is_file():
         raise UserError(f"{path}: no such table")
     raw = read_bytes(path)
-    cells = _sheet(path, raw) if path.suffix.casefold() in SPREADSHEETS else _text(path, raw, header)
+    spreadsheet = path.suffix.casefold() in SPREADSHEETS
+    cells, note = (_sheet(path, raw), "") if spreadsheet else _text(path, raw, header)
     top = next((number for number, row in enumerate(cells) if any(cell.strip() for cell in row)), None)
     if top is None:
         raise UserError(f"{path}: the table is empty")
@@ -157,7 +158,8 @@ def read(path: Path, header: list[str] | None = None) -> Table:
             )
     body = [(number, row) for number, row in body if any(row) and [fold(cell) for cell in row] != folded]
     columns = {name: [row[i] for _, row in body] for i, name in enumerate(folded)}
-    return Table(path, tuple(names), columns, [number for number, _ in body], hashlib.sha256(raw).hexdigest())
+    rows = [number for number, _ in body]
+    return Table(path, tuple(names), columns, rows, hashlib.sha256(raw).hexdigest(), (note,) if note else ())
 
 
 def _sheet(path: Path, raw: bytes) -> list[list[str]]:
@@ -197,8 +199,8 @@ def _cell(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _text(path: Path, raw: bytes, header: list[str] | None) -> list[list[str]]:
-    text = _decoded(path, raw)
+def _text(path: Path, raw: bytes, header: list[str] | None) -> tuple[list[list[str]], str]:
+    text, note = _decoded(path, raw)
     stated = re.match(r"sep=(.)(?=[\r\n])", text)  # a line that Excel reads and people do not see
     text = text[stated.end() :] if stated else text
     head = text.strip().replace("\r", "\n").split("\n", 1)[0]
@@ -218,26 +220,18 @@ def _text(path: Path, raw: bytes, header: list[str] | None) -> list[list[str]]:
             raise UserError(
                 f"{path}, row {number}: {len(row)} cells where the header has {width}; quote cells that hold {separator!r}"
             )
-    return [row[:width] + [""] * (width - len(row)) for row in rows]
+    return [row[:width] + [""] * (width - len(row)) for row in rows], note
 
 
-def _decoded(path: Path, raw: bytes) -> str:
-    """The text of a table in UTF-8, UTF-16 with its mark, or a Western code page."""
+def _decoded(path: Path, raw: bytes) -> tuple[str, str]:
+    """The text of a table, with a sentence on its encoding where that was found out."""
     try:
-        if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # what Excel calls Unicode text
-            return raw.decode("utf-16")
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        if strange := _FOREIGN.search(raw):
-            row = raw.count(b"\n", 0, strange.start()) + 1
-            raise UserError(
-                f"{path}, row {row}: letters in an encoding that is not known; save the table as CSV UTF-8, or as .xlsx"
-            ) from error
-        text = raw.decode("cp1252", errors="strict") if _is_cp1252(raw) else raw.decode("latin-1")
+        text, encoding = encodings.decoded(raw)
+    except encodings.UnknownEncoding as error:
+        raise UserError(
+            f"{path}, row {error.line}: letters in an encoding that is not known; save the table as CSV UTF-8, or as .xlsx"
+        ) from error
     if "\0" in text:
         raise UserError(f"{path}: not a text table (it holds zero bytes); save it as CSV in UTF-8")
-    return text
-
-
-def _is_cp1252(raw: bytes) -> bool:
-    return not any(byte in raw for byte in (0x81, 0x8D, 0x8F, 0x90, 0x9D))
+    read_as = "its letters were read as Chinese (gb18030); if that is wrong, save it as CSV UTF-8"
+    return text, f"{path.name}: {read_as}" if encoding == "gb18030" else ""
