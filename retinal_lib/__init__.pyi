@@ -1,8 +1,9 @@
 from .conversation import Conversation, Turn
-from .dataset.base import BaseDescription
-from .dataset.desc import (
+from .dataset.base import (
     AlignDesc,
     APTOSDesc,
+    BaseDescription,
+    BaseDescription,
     EyeQDesc,
     IDRIDDesc,
     MessidorDesc,

@@ -78,7 +78,7 @@ class DescriptionWorker(ItemWorker):
     """A worker that describes images of a dataset, which it reads once."""
 
     def __init__(self, dataset: str, data_root: str, automorph_root: str | None, split: str | None):
-        from retinal_lib.dataset.desc import load_dataset
+        from retinal_lib.dataset.base import load_dataset
 
         self.data = load_dataset(dataset, data_root, automorph_root, split)
 

@@ -17,7 +17,7 @@ from retinal_lib.check import conversation_check
 from retinal_lib.check.language import lexicon as vocabulary
 from retinal_lib.dataset import fact_kinds as kinds
 from retinal_lib.dataset import measurements, page
-from retinal_lib.dataset.fact_kinds import Flags, PatientLabels
+from retinal_lib.dataset.label_kinds import Flags, PatientLabels
 from retinal_lib.facts import Case, Fact
 
 

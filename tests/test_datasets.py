@@ -20,7 +20,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from retinal_lib import AlignDesc, APTOSDesc, ODIRDDesc, UserError, load_dataset
-from retinal_lib.dataset import fact_kinds, measurements, page
+from retinal_lib.dataset import fact_kinds, label_kinds, measurements, page
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions import boxes
@@ -1335,9 +1335,9 @@ def test_the_words_of_a_fact_are_a_finding_and_not_who_found_it(drawn: dict[str,
     for kind in dataset.page.facts:  # and what the sample does not have
         if isinstance(kind, fact_kinds.Grade):
             told |= {scales()[kind.scale]["title"], *scales()[kind.scale]["levels"].values()}
-        elif isinstance(kind, fact_kinds.Keywords):
+        elif isinstance(kind, label_kinds.Keywords):
             told |= set(kind.quality.values())
-        elif isinstance(kind, fact_kinds.Flags | fact_kinds.PatientLabels):
+        elif isinstance(kind, label_kinds.Flags | label_kinds.PatientLabels):
             told |= {*kind.labels.values(), getattr(kind, "normal_words", "normal")}
         elif isinstance(kind, fact_kinds.Say):
             told.add(kind.words)

@@ -10,9 +10,10 @@ from retinal_lib import training_text, typed_paths
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.catalogue import Catalogue
-from retinal_lib.dataset.fact_kinds import denies, graded_only, looked_for
+from retinal_lib.dataset.fact_kinds import denies
 from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.image_files import natural
+from retinal_lib.dataset.label_kinds import graded_only, looked_for
 from retinal_lib.dataset.page import Page, page_of
 from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
@@ -222,3 +223,92 @@ def _graders_first(facts: Iterable[Fact]) -> list[Fact]:
     facts = list(facts)
     graded = any(fact.name in ("quality", "ungradable") and fact.unit != AUTOMORPH for fact in facts)
     return [fact for fact in facts if not (graded and fact.name == "quality" and fact.unit == AUTOMORPH)]
+
+
+# --- the datasets by the names that researchers know; some have a second page, chosen by `dataset=` ---
+
+
+class APTOSDesc(BaseDescription):
+    """APTOS 2019: ICDR grade."""
+
+    dataset = "APTOS"
+
+
+class EyeQDesc(BaseDescription):
+    """EyeQ on EyePACS: graded quality and ICDR grade."""
+
+    dataset = "EyeQ"
+
+
+class IDRIDDesc(BaseDescription):
+    """IDRiD: grading; `dataset="IDRiD_seg"` for the lesion masks."""
+
+    dataset = "IDRiD"
+
+
+class MICCAIDesc(BaseDescription):
+    """MMAC 2023 task 1, META-PM grade; `dataset="MICCAI_task2"` for the lesion masks."""
+
+    dataset = "MICCAI_task1"
+
+
+class MessidorDesc(BaseDescription):
+    """Messidor with its own scale; `dataset="Messidor2"` for Messidor-2 with ICDR grades."""
+
+    dataset = "Messidor"
+
+
+class ODIRDDesc(BaseDescription):
+    """ODIR-5K: diagnostic keywords per eye, labels per patient."""
+
+    dataset = "ODIR"
+
+
+class RFMiDDesc(BaseDescription):
+    """RFMiD: 45 conditions; `dataset="RFMiD2"` for RFMiD 2.0."""
+
+    dataset = "RFMiD"
+
+
+class UKDesc(BaseDescription):
+    """UK Biobank: eye from the file name, AutoMorph's results."""
+
+    dataset = "UK"
+
+
+class AlignDesc(BaseDescription):
+    """Any dataset (`dataset=`) as the alignment track describes it: without vessel measurements.
+
+    >>> AlignDesc.aspects
+    ('image', 'patient', 'quality', 'disease', 'lesion', 'notes')
+    """
+
+    dataset = "ODIR"
+    aspects = tuple(aspect for aspect in ASPECTS if aspect != "vascular")
+
+
+_FIRST = (APTOSDesc, EyeQDesc, IDRIDDesc, MICCAIDesc, MessidorDesc, ODIRDDesc, RFMiDDesc, UKDesc)
+_SECOND = {"IDRiD_seg": IDRIDDesc, "MICCAI_task2": MICCAIDesc, "Messidor2": MessidorDesc, "RFMiD2": RFMiDDesc}
+CLASSES = {class_.dataset: class_ for class_ in _FIRST} | _SECOND  # by page
+
+
+def load_dataset(
+    name: str,
+    data_root: str | Path,
+    automorph_root: str | Path | None = None,
+    split: str | None = None,
+) -> BaseDescription:
+    """Opens a dataset on disk by its page's name (any case), by path to a page of your own, or by path to a plain CSV.
+
+    UserError: unknown name or split, or the folder does not hold the dataset; the sentence says what was looked for.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "eye1.png").write_bytes(b"a picture")
+    ...     _ = Path(folder, "labels.csv").write_text("image,disease\\neye1.png,signs of glaucoma\\n")
+    ...     data = load_dataset(f"{folder}/labels.csv", folder)
+    >>> data.images
+    ['eye1.png']
+    """
+    page = page_of(name)
+    return CLASSES.get(page.name, BaseDescription)(data_root, automorph_root, split, dataset=page)

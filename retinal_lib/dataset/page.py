@@ -8,8 +8,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from retinal_lib.dataset import tables as table
-from retinal_lib.dataset.fact_kinds import KINDS, Kind
+from retinal_lib.dataset.fact_kinds import Kind
 from retinal_lib.dataset.image import Correction
+from retinal_lib.dataset.label_kinds import KINDS
 from retinal_lib.dataset.lesion_facts import MaskSpec
 from retinal_lib.errors import UserError, did_you_mean, from_validation, unknown, validation_text
 from retinal_lib.files import read_yaml

@@ -13,9 +13,9 @@ from retinal_lib.check.language.lexicon import implied
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED
 from retinal_lib.check.language.statements import Statement, of_label
 from retinal_lib.dataset import measurements, page
-from retinal_lib.dataset.base import BaseDescription
-from retinal_lib.dataset.desc import load_dataset
-from retinal_lib.dataset.fact_kinds import Flags, scales
+from retinal_lib.dataset.base import BaseDescription, load_dataset
+from retinal_lib.dataset.fact_kinds import scales
+from retinal_lib.dataset.label_kinds import Flags
 from retinal_lib.dataset.lesions import wording
 from retinal_lib.errors import UserError, unknown, validation_text
 from retinal_lib.evaluate import answer_reader

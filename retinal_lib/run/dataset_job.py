@@ -7,7 +7,7 @@ import pandas as pd
 
 from retinal_lib import paths
 from retinal_lib.dataset import page
-from retinal_lib.dataset.desc import CLASSES, BaseDescription
+from retinal_lib.dataset.base import CLASSES, BaseDescription
 from retinal_lib.dataset.page import Page, is_own
 from retinal_lib.display import FullTable, count
 from retinal_lib.errors import UserError
