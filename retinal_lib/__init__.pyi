@@ -3,7 +3,6 @@ from .dataset.base import (
     AlignDesc,
     APTOSDesc,
     BaseDescription,
-    BaseDescription,
     EyeQDesc,
     IDRIDDesc,
     MessidorDesc,
