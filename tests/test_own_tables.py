@@ -5,14 +5,17 @@ from pathlib import Path
 
 import openpyxl
 import pytest
+import yaml
 
 from retinal_lib.check import conversation_check
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTED, UNCERTAIN
 from retinal_lib.check.language.statements import of_label
+from retinal_lib.conversation import Turn
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate.evaluation import Evaluation
 from retinal_lib.facts import Case
+from retinal_lib.paths import PACKAGE
 from retinal_lib.slots import filling, sheet, slot_check
 from retinal_lib.teacher import offline
 from retinal_lib.teacher.reply_parser import parse
@@ -322,3 +325,71 @@ def test_questions_come_from_what_free_text_says(tmp_path: Path) -> None:
     job = Evaluation.load(answers_files=f"m={tmp_path / 'a.jsonl'}", **given)
     wrong = [Path(a.image).stem for a in job.tables.answers if set(a.value) != set(a.reference)]
     assert len(job.tables.answers) == 5 and wrong == ["7"]
+
+
+# --- suspicions ---
+
+SUSPICIONS = ["suspected glaucoma", "glaucoma suspect", "suspicious cupping", "drusen; suspected glaucoma", "probable DR"]
+
+
+@pytest.fixture
+def odir(tmp_path: Path) -> BaseDescription:
+    """Two eyes of ODIR with suspicions, beside labels of the patient that name the same diseases."""
+    pictures(tmp_path, "7_left.jpg", "7_right.jpg")
+    (tmp_path / "full_df.csv").write_text(
+        "ID,Patient Age,Patient Sex,Left-Fundus,Right-Fundus,Left-Diagnostic Keywords,Right-Diagnostic Keywords,N,D,G\n"
+        "7,55,Male,7_left.jpg,7_right.jpg,suspected glaucoma,suspected abnormal color of  optic disc,0,1,1\n"
+    )
+    page = yaml.safe_load((PACKAGE / "dataset/pages/ODIR.yaml").read_text(encoding="utf-8"))
+    page["splits"] = {"train": {"images": ["*"], "tables": ["full_df.csv"]}}
+    (tmp_path / "page.yaml").write_text(json.dumps(page))
+    return BaseDescription(tmp_path, dataset=str(tmp_path / "page.yaml"))
+
+
+@pytest.mark.parametrize(("track", "style"), TRACKS)
+def test_the_offline_teacher_tells_a_suspicion_as_one_and_the_checks_pass_it(
+    odir: BaseDescription, track: str, style: str | None
+) -> None:
+    for name, seed in [(name, seed) for name in odir.images for seed in range(20)]:
+        facts = sheet.make(odir.describe(name), seed)
+        checked = slot_check.examine(parse(offline.compose(facts, track, style, seed)), facts, track, style)
+        answers = [part["value"] for part in checked.conversation if part["from"] == "gpt"]
+        assert conversation_check.errors(checked.checked.findings) == [], answers
+        assert not [text for text in answers if "suspected" in text and text.startswith(("Yes", "No"))]
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ("There is glaucoma [d1].", True),
+        ("Suspected glaucoma was noted, so the eye has glaucoma [d1].", True),
+        ("Glaucoma is suspected [d1].", False),
+        ("It may be glaucoma, which is only a suspicion [d1].", False),
+    ],
+)
+def test_a_suspicion_is_never_told_as_certain(odir: BaseDescription, answer: str, found: bool) -> None:
+    facts = sheet.make(odir.describe("7_left.jpg"), 0)
+    kinds = {f.kind for f in slot_check.examine([Turn("What do you see?", answer)], facts).checked.findings}
+    assert ("unsupported_disease" in kinds) == found
+    facts = sheet.make(odir.describe("7_right.jpg"), 0)  # of words that the vocabulary does not know
+    answer = answer.replace("glaucoma", "an abnormal colour of the optic disc").replace("Glaucoma", "An abnormal colour")
+    kinds = {f.kind for f in slot_check.examine([Turn("What do you see?", answer)], facts).checked.findings}
+    assert ("unsupported_disease" in kinds) == (found and " so " not in answer)
+
+
+ASKED = {"How advanced is the glaucoma?": 1, "How sure is the suspected glaucoma?": 0}
+
+
+@pytest.mark.parametrize(("question", "found"), ASKED.items())
+def test_a_question_does_not_take_a_suspicion_as_known(odir: BaseDescription, question: str, found: int) -> None:
+    facts = sheet.make(odir.describe("7_left.jpg"), 0)
+    turns = [Turn("What do you see?", "It has suspected glaucoma [d1]."), Turn(question, "That I cannot say.")]
+    assert [f.kind for f in slot_check.examine(turns, facts).checked.findings].count("leak_label") == found
+
+
+@pytest.mark.parametrize("words", SUSPICIONS)
+def test_nobody_is_examined_on_a_suspicion(tmp_path: Path, words: str) -> None:
+    pictures(tmp_path, "1.png", "2.png")
+    table(tmp_path, "image,disease", f"1.png,{words}", "2.png,drusen")
+    job = Evaluation.load(dataset=str(tmp_path / "my.csv"), out_dir=str(tmp_path / "run"), kinds="diseases")
+    assert [(Path(entry["image"]).stem, entry["labels"]) for entry in job.asked] == [("2", ["drusen"])]

@@ -4,11 +4,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 
-from retinal_lib.check.case_profile import ABSENT, PRESENT, CaseProfile
+from retinal_lib.check.case_profile import ABSENT, PRESENT, SUSPECTED, CaseProfile
 from retinal_lib.check.findings import AnswerFindings, Check
 from retinal_lib.check.image_and_person import of_picture, sexes, sides
 from retinal_lib.check.language import lexicon, numbers
 from retinal_lib.check.language.lexicon import ParsedText, Term, implied, word_lists
+from retinal_lib.check.language.negation import is_suspected
 from retinal_lib.check.language.numbers import Amount
 from retinal_lib.check.language.presupposition import is_tagged, presupposes, presupposes_normality
 from retinal_lib.check.lesion_locations import regions
@@ -118,13 +119,17 @@ class Leaks(Check):
 
     def _label(self, question: ParsedText, term: Term, findings: AnswerFindings) -> None:
         condition, tagged = str(term.value), is_tagged(question)
+        status, fact = self.profile.status_of(term.values)
+        if status == SUSPECTED and presupposes(question, term) and not is_suspected(question, term):
+            says = f"the question takes {question.text_of(term)!r} as known, but it is only suspected: {fact.text}"
+            findings.add("leak_label", term, says, fact)
+            return
         openly = condition in WORDS.asked_openly
         if question.of("generic") or (condition == "dme_risk" and not tagged) or not self._is_new("conditions", term.values):
             return
         before = question.words[max(0, term.first - 2) : term.first]
         if openly and not tagged and not WORDS.graded.isdisjoint(before):
             return
-        status, fact = self.profile.status_of(term.values)
         fact = fact or self.profile.patient.get(condition)
         freed = status == ABSENT and "free" in before  # is it free of ...?
         known = fact is not None and (status != ABSENT or "without" in before or "no" in before) and presupposes(question, term)

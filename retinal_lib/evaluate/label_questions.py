@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from retinal_lib import paths, typed_paths
 from retinal_lib.check.language.lexicon import implied
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED
-from retinal_lib.check.language.statements import Statement, of_label
+from retinal_lib.check.language.statements import Statement, is_suspicion, of_label
 from retinal_lib.dataset import measurements, page
 from retinal_lib.dataset.base import BaseDescription, load_dataset
 from retinal_lib.dataset.fact_kinds import scales
@@ -109,7 +109,8 @@ class _Topics:
         """Collects the conditions that a dataset's page declares or that an image has."""
         declared = {code: words for kind in data.page.facts if isinstance(kind, Flags) for code, words in kind.labels.items()}
         names = frozenset(["diagnosis", *declared])
-        seen = sorted({f.words for case in cases for f in case.about("disease") if f.name in names})
+        told = {f.words for case in cases for f in case.about("disease") if f.name in names}
+        seen = sorted(words for words in told if not is_suspicion(words))
         called: dict[str, str] = {}
         for statement in (s for case in cases for s in _free_text(case)):
             for (condition, stated), name in zip(statement.conditions, statement.names, strict=True):
@@ -137,6 +138,8 @@ def _grades(case: Case, topics: _Topics) -> Questions:
 def _diseases(case: Case, topics: _Topics) -> Questions:
     normal = any(fact.name == "normal" for fact in case.about("disease"))
     conditions = [fact.words for fact in case.about("disease") if fact.name in topics.names]
+    if any(map(is_suspicion, conditions)):
+        return  # nobody knows what is right
     for statement in _free_text(case):
         if any(stated not in (AFFIRMED, NEGATED) for _, stated in statement.conditions):
             return  # it leaves open what the eye has

@@ -22,7 +22,8 @@ from retinal_lib.check.findings import ERROR, WARNING, AnswerFindings, Finding, 
 from retinal_lib.check.image_and_person import ImageAndPerson
 from retinal_lib.check.language import glossary, lexicon, tables
 from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, word_lists
-from retinal_lib.check.language.negation import AFFIRMED, NEGATED, mentions, polarity
+from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTING, mentions, polarity
+from retinal_lib.check.language.statements import is_suspicion
 from retinal_lib.check.language.tables import FlatText
 from retinal_lib.check.leaks import Leaks
 from retinal_lib.check.lesion_locations import LesionLocations
@@ -271,6 +272,7 @@ class _Answer:
             self._judgements(tokens, anchors)
             self._landmarks(tokens, anchors)
             self._claims(tokens, anchors)
+            self._suspicions(tokens, anchors)
 
     def _defines(self, tokens: range) -> bool:
         """Whether a sentence begins as a definition does, with its term or a word for it, or names what the eye has."""
@@ -408,6 +410,18 @@ class _Answer:
             if words[k] == "healthy" and self.sheet.case.looked_for and polarity(text, Term(k, k + 1)) == AFFIRMED:
                 says = f"{text.raw(k)!r} says more than that none of the conditions on a list was found"
                 self.findings.add("unsupported_normal", Term(k, k + 1), says)
+
+    def _suspicions(self, tokens: range, anchors: list[Anchor]) -> None:
+        """Checks that what a line leaves a suspicion is told as one."""
+        said = {self.text.words[k] for k in tokens}
+        if not SUSPECTING.isdisjoint(said):
+            return
+        for fact in (fact for anchor in anchors for fact in anchor.line.facts):
+            items = (item for item in re.split(r"[,;]", fact.words) if is_suspicion(item))
+            suspected = {word for item in items for word in _words_in(item) if len(word) > 4}
+            if (k := next((k for k in tokens if self.text.words[k] in suspected and k not in self.values), None)) is not None:
+                says = f"{self.text.raw(k)!r} is told as certain, but it is only suspected: {fact.text}"
+                self.findings.add("unsupported_disease", Term(k, k + 1), says, fact)
 
     def _is_unknown(self, term: Term) -> bool:
         """Whether a lay word names only conditions that no fact gives."""

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from retinal_lib.check.language import glossary
+from retinal_lib.check.language.statements import is_suspicion
 from retinal_lib.conversation import CONSULT_WORDS, TURNS
 from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.fact_kinds import denies, scales
@@ -280,6 +281,8 @@ class _Composer:
         free = any(fact.text == fact.words for fact in facts)
         if free:
             return []
+        if all(denies(fact) or is_suspicion(fact.words) for fact in facts) and not all(denied):
+            return []  # neither yes nor no
         if not all(denied):
             disease = any(not denies(fact) and fact.words not in bank()["no_disease"] for fact in facts)
             return [("disease_any" if disease else "unusual_any", "Yes"), ("unusual_any", "Yes"), ("disease_normal", "No")]
@@ -288,7 +291,7 @@ class _Composer:
         return [*denying, ("disease_normal", "Yes")] if normal else denying
 
     def _labels(self, lines: list[Line]) -> Iterator[str]:
-        named = []
+        named, suspected = [], []
         for line in lines:
             fact = line.facts[0]
             if line.slots:
@@ -296,7 +299,9 @@ class _Composer:
             elif fact.name in ("normal", "absent"):
                 yield self.tell("normal_no" if fact.words.startswith("no ") else "normal", line, words=finding(fact.words))
             else:
-                named.append(line)
+                (suspected if is_suspicion(fact.words) else named).append(line)
+        if suspected:
+            yield self.tell("suspected", *suspected, words=joined([finding(line.facts[0].words) for line in suspected]))
         if named:
             words = joined([finding(line.facts[0].words) for line in named])
             many = "plural" if _PLURAL.search(words) else "diagnosis"

@@ -8,6 +8,7 @@ from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
 WORDS = word_lists("negation")
 AFFIRMED, NEGATED, UNCERTAIN = "affirmed", "negated", "uncertain"
 _COLONS = (":", "–", "—")
+SUSPECTING = WORDS.suspecting
 SUSPECTED = "suspected"  # of labels and notes: affirmed, but not for certain
 
 

@@ -87,6 +87,16 @@ def of_label(label: str) -> Statement:
     )
 
 
+def is_suspicion(label: str) -> bool:
+    """Says whether a label leaves what it names a suspicion, whether or not the vocabulary knows that.
+
+    >>> [is_suspicion(words) for words in ("suspected cupping", "glaucoma suspect", "glaucoma", "no apparent retinopathy")]
+    [True, True, False, False]
+    """
+    suspected = any(stated == SUSPECTED for _, stated in of_label(label).conditions)
+    return suspected or lexicon.read(label).has(WORDS.suspicion)
+
+
 @lru_cache(maxsize=16384)
 def of_note(note: str) -> Statement:
     """Reads a note on anything: conditions alone count, since what it calls normal may be something else than the eye."""
