@@ -52,18 +52,31 @@ def load_upright(path: Path, side: int) -> Image.Image:
     cannot be read."""
     with open_image(path) as image:
         image.draft("RGB", (side, side))  # lets JPEG files decode at a fraction of their size
-        ImageOps.exif_transpose(image, in_place=True)
-        image.load()
-        picture = image if image.mode == "RGB" else _rgb(image)
+        turned = upright(image)
+        turned.load()
+        picture = turned if turned.mode == "RGB" else _rgb(turned)
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         return picture
+
+
+def orientation(image: Image.Image) -> int:
+    """Returns the EXIF orientation of an opened picture, 1 to 8: 1 is upright, from 5 on width and height are exchanged."""
+    # of a PNG, Pillow would read all pixels to look for a chunk behind them
+    exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
+    stated = exif.get(ExifTags.Base.Orientation, 1)
+    return stated if stated in range(1, 9) else 1
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Returns an opened picture with its pixels turned as its EXIF orientation says."""
+    return image if orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
 def is_upright(path: Path) -> bool:
     """Says whether any reader of a file sees the picture as `load_upright` gives it: it is neither to be turned nor deep grey.
     UserError: it cannot be read."""
     with open_image(path) as image:
-        return image.getexif().get(ExifTags.Base.Orientation, 1) in (0, 1) and not image.mode.startswith(_DEEP)
+        return orientation(image) == 1 and not image.mode.startswith(_DEEP)
 
 
 def write_upright(path: Path, target: Path) -> None:

@@ -69,7 +69,7 @@ class BoxWorker(ItemWorker):
         """Returns the size of the item's mask and its lesions (box, pixels)."""
         from retinal_lib.dataset.lesions import boxes
 
-        mask = boxes.load(Path(item["mask"]))
+        mask = boxes.load(boxes.MaskFile(Path(item["mask"])))
         lesions = [{"box": list(lesion.box), "pixels": lesion.pixels} for lesion in mask.lesions]
         return {"size": list(mask.size), "lesions": lesions}
 

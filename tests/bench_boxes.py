@@ -93,7 +93,7 @@ def compared(path: Path) -> dict[str, object] | None:
     """A mask's row: the original's boxes and ours, those that a description names and all. None: at most ten lesions."""
     with Image.open(path) as image:
         marked = np.asarray(image.getchannel(0) if len(image.getbands()) > 1 else image) > 0
-    found = boxes.load(path)
+    found = boxes.load(boxes.MaskFile(path))
     if len(found.pixels) <= MOST:
         return None
     lowest_first = [tuple(e) for e in found.edges[np.lexsort((-found.edges[:, 0], -found.edges[:, 1]))].tolist()]

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from PIL import Image
+from PIL import Image, ImageOps
 
 from retinal_lib import load_dataset
 from retinal_lib.dataset import automorph, page
+from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.lesions import boxes, locations, masks
 from retinal_lib.dataset.lesions.boxes import Crop, Landmark
 from retinal_lib.dataset.lesions.wording import LesionType
@@ -196,7 +197,7 @@ FORMS = ["grey 0/255", "grey 0/1", "one bit", "palette", "RGBA", "RGB", "deep gr
 @pytest.mark.parametrize("suffix", [".tif", ".png"])
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_a_mask_marks_the_same(form: str, suffix: str, tmp_path: Path) -> None:
-    mask = np.random.default_rng(1).random((37, 53)) < 0.2
+    mask = np.pad(np.random.default_rng(1).random((35, 51)) < 0.2, 1)
     found = masks.read(saved(tmp_path / f"mask{suffix}", mask, form))
     assert found.dtype == bool and found.shape == (37, 53) and (found == mask).all()
 
@@ -205,7 +206,7 @@ def test_every_form_of_a_mask_marks_the_same(form: str, suffix: str, tmp_path: P
 def test_a_mask_that_is_none_says_so(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "mask.tif").write_bytes(content)
     with pytest.raises(UserError, match=r"mask.tif: the mask cannot be read"):
-        boxes.load(tmp_path / "mask.tif")
+        boxes.load(boxes.MaskFile(tmp_path / "mask.tif"))
 
 
 @pytest.mark.parametrize("form", ["palette", "grey 0/255"])
@@ -213,7 +214,189 @@ def test_a_mask_that_was_cut_off_while_copying_says_so(form: str, tmp_path: Path
     path = saved(tmp_path / "mask.tif", np.ones((200, 200), bool), form)
     path.write_bytes(path.read_bytes()[:-300] if form == "palette" else path.read_bytes()[:4000])
     with pytest.raises(UserError, match="the mask cannot be read"):
-        boxes.load(path)
+        boxes.load(boxes.MaskFile(path))
+
+
+SPOTS = np.zeros((60, 80), bool)
+SPOTS[10:18, 20:30] = SPOTS[40:46, 50:58] = True
+
+
+def coded(ground: object, mark: object, mode: str, **settings: object) -> Image.Image:
+    """SPOTS in the values of a mode."""
+    bands = np.atleast_1d(ground).size
+    pixels = np.where(SPOTS[..., None], np.atleast_1d(mark), np.atleast_1d(ground))
+    pixels = pixels.astype(settings.get("dtype", np.uint8))
+    return Image.fromarray(pixels[..., 0] if bands == 1 else pixels, **({} if bands == 1 else {"mode": mode}))
+
+
+def with_palette(index: int, colours: list[int]) -> Image.Image:
+    made = Image.fromarray(np.where(SPOTS, index, 0).astype(np.uint8)).convert("P")
+    made.putpalette(colours)
+    return made
+
+
+CODED = {
+    "white ground": coded(255, 0, "L"),
+    "white ground in colours": coded((255, 255, 255), (0, 0, 0), "RGB"),
+    "green": coded((0, 0, 0), (0, 255, 0), "RGB"),
+    "cyan on red": coded((255, 0, 0), (0, 255, 255), "RGB"),
+    "alpha alone": coded((255, 255, 255, 0), (255, 255, 255, 255), "RGBA"),
+    "alpha alone, opaque ground": coded((9, 9, 9, 255), (9, 9, 9, 0), "RGBA"),
+    "grey and alpha": coded((0, 0), (255, 255), "LA"),
+    "ink": coded((0, 0, 0, 255), (0, 255, 255, 0), "CMYK"),
+    "palette of VOC": with_palette(2, [0, 0, 0, 128, 0, 0, 0, 128, 0]),
+    "real numbers": coded(0, 0.5, "F", dtype=np.float32),
+    "many bits": coded(0, 70_000, "I", dtype=np.int32),
+    "soft edges": Image.fromarray(np.repeat(np.repeat(SPOTS.astype(np.uint8) * 255, 2, 0), 2, 1)).resize((80, 60), 4),
+}
+
+
+@pytest.mark.parametrize("coding", CODED)
+def test_marked_is_what_differs_from_the_ground_in_any_coding(coding: str, tmp_path: Path) -> None:
+    CODED[coding].save(tmp_path / "mask.tif")
+    assert (masks.read(tmp_path / "mask.tif") == SPOTS).all()
+
+
+@pytest.mark.parametrize("quality", [30, 60, 90])
+@pytest.mark.parametrize("ground", [0, 255])
+def test_the_noise_of_jpeg_makes_no_lesions(quality: int, ground: int, tmp_path: Path) -> None:
+    path = tmp_path / "mask.jpg"
+    coded(ground, 255 - ground, "L").save(path, quality=quality)
+    assert len(boxes.load(boxes.MaskFile(path)).pixels) == 2
+
+
+def layers(**values: np.ndarray) -> Image.Image:
+    pixels = np.zeros((60, 80), np.uint8)
+    for value, place in values.items():
+        pixels[place] = int(value[1:])
+    return Image.fromarray(pixels)
+
+
+LEFT, RIGHT = np.s_[10:20, 10:20], np.s_[30:40, 40:60]
+UNCLEAR = {
+    "marked all over": (layers(_255=np.s_[:, :]), {}, "may be ground or mark"),
+    "several classes": (layers(_1=LEFT, _2=RIGHT), {}, r"several values beside the ground \(1, 2\)"),
+    "a faint class": (layers(_255=LEFT, _9=RIGHT), {}, "faint values far from any mark"),
+    "most is marked": (layers(_255=np.s_[1:-1, 1:-1]), {}, "would cover 9"),
+    "a cross": (layers(_255=np.s_[30], _254=np.s_[:, 40]), {"mark": (255, 254)}, "all four borders"),
+    "no ground at the border": (layers(_255=np.s_[:40, :35]), {}, "no value holds most of its border"),
+    "a class that the page leaves out": (layers(_1=LEFT, _2=RIGHT), {"mark": (1,)}, "says nothing of the values 0, 2"),
+    "a mark that is not there, and another": (layers(_1=LEFT), {"mark": (255,)}, "says nothing of the values 0, 1"),
+    "another ground": (layers(_1=LEFT), {"ground": 255}, "states the ground 255, and its border holds 0"),
+    "dots of soft edges": (
+        Image.fromarray((np.random.default_rng(2).random((60, 80)) < 0.02).astype(np.uint8) * 255).resize((33, 25), 4),
+        {},
+        "state `threshold`",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNCLEAR)
+def test_a_mask_that_could_be_read_in_two_ways_is_refused(case: str, tmp_path: Path) -> None:
+    picture, stated, why = UNCLEAR[case]
+    picture.save(tmp_path / "mask.png")
+    with pytest.raises(UserError, match=f"mask.png: the mask is not told: .*{why}"):
+        masks.read(tmp_path / "mask.png", masks.Coding(**stated))
+
+
+def test_a_file_of_several_pages_is_refused(tmp_path: Path) -> None:
+    coded(0, 255, "L").save(tmp_path / "mask.tif", save_all=True, append_images=[coded(0, 255, "L")])
+    with pytest.raises(UserError, match="the file has 2 pages"):
+        masks.read(tmp_path / "mask.tif")
+
+
+def test_a_page_says_what_marks(tmp_path: Path) -> None:
+    layers(_1=LEFT, _2=RIGHT).save(tmp_path / "mask.png")
+    area = {1: 100, 2: 200}
+    for mark in ((1,), (2,), (1, 2)):
+        coding = masks.Coding(mark, tuple({1, 2} - {*mark}))
+        assert masks.read(tmp_path / "mask.png", coding).sum() == sum(area[value] for value in mark)
+    layers(_255=LEFT, _9=RIGHT).save(tmp_path / "mask.png")
+    assert masks.read(tmp_path / "mask.png", masks.Coding(threshold=128)).sum() == 100
+    layers(_255=np.s_[:, :]).save(tmp_path / "mask.png")
+    assert not masks.read(tmp_path / "mask.png", masks.Coding(ground=255)).any()
+    assert not masks.read(tmp_path / "mask.png", masks.Coding((0,))).any()
+    coded((0, 0, 0), (0, 255, 0), "RGB").save(tmp_path / "mask.png")
+    assert masks.read(tmp_path / "mask.png", masks.Coding(("#00ff00",))).sum() == SPOTS.sum()
+
+
+def of_page(folder: Path, mask: Image.Image | None, picture: Image.Image, **settings: object) -> Case:
+    """An image as a page with these settings of its masks describes it."""
+    for place, content in (("img/e1.png", picture), ("M/drusen/e1.png", mask), ("M/drusen/e0.png", coded(0, 255, "L"))):
+        if content is not None:
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            content.save(folder / place, exif=content.getexif())
+    spec = {"name": "^(?P<type>drusen|disc)/(?P<image>.+)$", "types": {"Drusen": ["druse", "drusen"]}, **settings}
+    splits = {"all": {"images": ["img"], "masks": ["M/*"]}}
+    made = page.Page(name="own", title="own", splits=splits, masks=spec, facts=["boxes"])
+    return BaseDescription(folder, dataset=made).describe("e1.png")
+
+
+def turned(picture: Image.Image, orientation: int) -> Image.Image:
+    picture.getexif()[274] = orientation
+    return picture
+
+
+def test_mask_types_fit_the_files_in_any_case(tmp_path: Path) -> None:
+    case = of_page(tmp_path, coded(0, 255, "L"), Image.new("RGB", (80, 60)))
+    assert "2 drusen are marked" in case.description and not case.missing
+
+
+@pytest.mark.parametrize(("orientation", "of_stored"), [(1, True), (6, True), (6, False), (5, True), (8, True)])
+def test_a_mask_is_turned_with_its_picture(orientation: int, of_stored: bool, tmp_path: Path) -> None:
+    picture, mask = turned(Image.new("RGB", (80, 60)), orientation), coded(0, 255, "L")
+    upright = ImageOps.exif_transpose(turned(mask.copy(), orientation))
+    case = of_page(tmp_path, mask if of_stored else upright, picture)
+    seen = boxes.find(np.asarray(upright) > 0)
+    assert [f.value for f in case.facts if f.name == "Drusen_box"] == [lesion.box for lesion in seen.lesions]
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(3, (80, 60)), (6, (60, 60))])
+def test_a_mask_that_may_be_of_the_turned_or_the_stored_picture_is_refused(
+    orientation: int, size: tuple[int, int], tmp_path: Path
+) -> None:
+    case = of_page(tmp_path, coded(0, 255, "L"), turned(Image.new("RGB", size), orientation), absent="none")
+    assert not case.facts and f"EXIF orientation {orientation}" in case.missing[0]
+
+
+def test_a_mask_that_is_refused_never_means_that_there_is_none(tmp_path: Path) -> None:
+    case = of_page(tmp_path, Image.new("L", (80, 60), 255), Image.new("RGB", (80, 60)), absent="none")
+    assert not case.facts and "may be ground or mark" in case.missing[0]
+
+
+def test_several_classes_of_one_file_are_told_each_by_itself(tmp_path: Path) -> None:
+    mask = Image.new("L", (80, 60), 255)
+    mask.paste(128, (10, 10, 30, 30))
+    mask.paste(0, (14, 14, 24, 24))
+    settings = {"name": "drusen/(?P<image>.+)", "types": {}, "landmarks": {"OD": "optic disc", "OC": "optic cup"}}
+    case = of_page(tmp_path, mask, Image.new("RGB", (80, 60)), **settings, values={0: "oc", 128: "od"})
+    told = {fact.words: fact.value for fact in case.facts}
+    assert told == {"optic disc": (0.125, 0.1666, 0.375, 0.5), "optic cup": (0.175, 0.2333, 0.3, 0.4)}
+
+
+def test_masks_of_a_type_that_the_page_does_not_name_are_noted(tmp_path: Path) -> None:
+    of_page(tmp_path, coded(0, 255, "L"), Image.new("RGB", (80, 60)))
+    (tmp_path / "M" / "disc").mkdir()
+    coded(0, 255, "L").save(tmp_path / "M" / "disc" / "e1.png")
+    spec = {"name": "^(?P<type>drusen|disc)/(?P<image>.+)$", "types": {"drusen": ["druse", "drusen"]}}
+    made = page.Page(
+        name="own", title="own", splits={"all": {"images": ["img"], "masks": ["M/*"]}}, masks=spec, facts=["boxes"]
+    )
+    assert "1 mask of the type disc not read: the page does not name it" in BaseDescription(tmp_path, dataset=made).notes
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"values": {0: "CUP"}}, "values names 'CUP', which is none of the types and landmarks: Drusen"),
+        ({"name": "x"}, r"name 'x' needs a group \(\?P<type>"),
+        ({"mark": "red"}, "#"),
+        ({"values": {0: "drusen"}, "mark": 1}, "mark and values exclude each other"),
+    ],
+)
+def test_a_page_that_says_impossible_things_of_masks_is_refused(settings: dict, why: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=why):
+        of_page(tmp_path, coded(0, 255, "L"), Image.new("RGB", (80, 60)), **settings)
 
 
 @given(MARKED)

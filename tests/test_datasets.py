@@ -421,8 +421,8 @@ def with_part_c(sample: Path, of: str, **centres: tuple[object, object]) -> Base
 def part_a(tmp_path: Path, drawn: dict[str, Path]) -> tuple[Path, tuple[float, float], float]:
     """IDRiD_seg's sample, and the centre and diameter of IDRiD_01's disc, in pixels of a published picture."""
     sample = Path(shutil.copytree(drawn["IDRiD_seg"], tmp_path / "IDRiD"))
-    disc = boxes.landmark(boxes.load(next(sample.rglob("IDRiD_01_OD.tif"))))
-    scale = 4288 / boxes.load(next(sample.rglob("IDRiD_01_OD.tif"))).size[0]
+    disc = boxes.landmark(boxes.load(boxes.MaskFile(next(sample.rglob("IDRiD_01_OD.tif")))))
+    scale = 4288 / boxes.load(boxes.MaskFile(next(sample.rglob("IDRiD_01_OD.tif")))).size[0]
     return sample, (disc.centre[0] * scale, disc.centre[1] * scale), disc.diameter * scale
 
 

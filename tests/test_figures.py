@@ -78,7 +78,7 @@ def test_an_overlay_holds_every_cluster(idrid: BaseDescription, seen: list[Overl
             found = boxes.read(files[layer.kind])
             assert sum(c.lesions for c in layer.clusters) == layer.lesions == len(found.pixels)
             assert sum(c.pixels for c in layer.clusters) == found.pixels.sum()
-            assert np.array_equal(shown.mask(layer), np.asarray(Image.open(files[layer.kind]).convert("RGB"))[:, :, 0] > 0)
+            assert np.array_equal(shown.mask(layer), np.asarray(Image.open(files[layer.kind].path).convert("RGB"))[:, :, 0] > 0)
         assert set(shown.landmarks) == {"optic disc"} and shown.nasal_side != "unknown"
 
 
@@ -90,7 +90,7 @@ def test_the_smallest_lesions_are_taken_in_turn_and_apart(seen: list[Overlay]) -
     first = {kind: next(lesion for layer, lesion in found if layer.kind == kind) for kind in kinds}
     for layer in seen[0].layers:
         if layer.kind == kinds[0]:
-            assert first[layer.kind].pixels == boxes.read(layer.path).pixels.min()
+            assert first[layer.kind].pixels == boxes.read(layer.file).pixels.min()
 
 
 def test_boxes_at_the_edge_of_the_field_are_known() -> None:

@@ -92,7 +92,7 @@ def test_idrid_s_masks_mark_what_their_red_channel_marks(path: Path) -> None:
     with Image.open(path) as image:
         assert image.mode == ("RGBA" if path.stem == "IDRiD_81_EX" else "P") and image.size == (4288, 2848)
         red = np.asarray(image.convert("RGB"))[..., 0] > 0
-    found = boxes.read(path)
+    found = boxes.read(boxes.MaskFile(path))
     assert sum(lesion.pixels for lesion in found.lesions) == red.sum() > 0
     assert found.area < 0.06, "an opaque alpha would mark the whole picture"
     ys, xs = np.nonzero(red)

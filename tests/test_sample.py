@@ -255,7 +255,7 @@ def test_masks_are_of_their_image_s_size(drawn: dict[str, Path]) -> None:
         image = Path(str(path).replace("2. Groundtruths", "1. Images"))
         with Image.open(path) as mask, Image.open(image) as picture:
             assert mask.mode == "L" and set(np.unique(np.asarray(mask))) == {0, 255} and mask.size == picture.size
-        assert boxes.read(path).lesions
+        assert boxes.read(boxes.MaskFile(path)).lesions
 
 
 def test_rfmid_tables_are_as_published(drawn: dict[str, Path]) -> None:

@@ -50,8 +50,8 @@ class Catalogue:
         self._masks = self._find_masks()
         self._automorph = self._find_automorph(automorph_root)
         self._keep_private(key for _, key in (*self.rows, *self._masks))
-        masks = (path for masks in self._masks.values() for path in masks.files.values() if path)
-        self._keep_private(name for path in masks for name in (path.name, path.stem))
+        paths_of = (mask.path for masks in self._masks.values() for mask in masks.files.values() if mask)
+        self._keep_private(name for path in paths_of for name in (path.name, path.stem))
         self._exclude()
         self.rows_without_image = self._find_rows_without_image()
         if self.page.of_table:
@@ -164,12 +164,7 @@ class Catalogue:
         if self.page.masks is None:
             return {}
         patterns = {split: spec.masks for split, spec in self.page.splits.items()}
-        masks, other_files = lesion_facts.index(self.tree, patterns, self.page.masks)
-        if other_files:
-            self.notes.append(
-                f"{count(len(other_files), 'file')} in the mask folders "
-                f"{are(len(other_files))} not named like masks, the first {paths.display_path(other_files[0])}"
-            )
+        masks, self.notes[len(self.notes) :] = lesion_facts.index(self.tree, patterns, self.page.masks)
         masks, centre_tables, notes = lesion_facts.with_centres(masks, self.tree, self.page.name, self.page.masks)
         self.inputs |= {str(content.path): content.sha256 for content in centre_tables}
         self.notes += notes

@@ -2,26 +2,31 @@
 
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
+from retinal_lib import paths
 from retinal_lib.dataset import image_files, tables
 from retinal_lib.dataset.image_files import Folder
 from retinal_lib.dataset.lesions import boxes, locations
 from retinal_lib.dataset.lesions import masks as mask_files
-from retinal_lib.dataset.lesions.boxes import Crop, CropInfo, Landmark, Lesions
-from retinal_lib.dataset.lesions.locations import DISC, FOVEA, Locations
+from retinal_lib.dataset.lesions.boxes import Crop, CropInfo, Landmark, Lesions, MaskFile
+from retinal_lib.dataset.lesions.locations import CUP, DISC, FOVEA, Locations
+from retinal_lib.dataset.lesions.masks import Coding, Frame, Unclear, same_shape
 from retinal_lib.dataset.lesions.wording import LesionType, box_text
+from retinal_lib.display import are, count
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Fact, Facts, Source
 
 Size = tuple[int, int]
 _NUMBER = re.compile(r"\d+(\.\d*)?")
+Value = Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]  # as masks.Value
 
 
 class CentreTables(BaseModel, extra="forbid", frozen=True):
@@ -53,9 +58,18 @@ class MaskSpec(BaseModel, extra="forbid", frozen=True):
     `image`. It is matched with a mask's file stem or, where it contains a slash, with folder name and stem, as in MA/eye1.
     `gap` is the largest distance of lesions of one cluster, as a share of the mask's longer side; `fill` the smallest share
     of its box that a cluster fills (see `boxes.clusters`). Locations are measured from the landmarks "optic disc" and "fovea".
+
+    Marked is what differs from the ground, which is what lies along a mask's border. Where that is not so, the page states
+    the value of the `ground`, the values that `mark`, the least difference from the ground that marks (`threshold`), or, for
+    several classes in one file, the type or landmark of each of the `values` (None: not told). A value is a number (of a
+    palette: the index) or a colour such as "#ff0000".
     """
 
     name: str
+    mark: Value | list[Value] = []
+    ground: Value | None = None
+    threshold: int | None = Field(None, gt=0)
+    values: dict[Value, str | None] = {}
     types: dict[str, tuple[str, str]]  # type -> (singular, plural)
     landmarks: dict[str, str] = {}
     centres: dict[Literal["optic disc", "fovea"], CentreTables] = {}  # the disc's centre only confirms that of the fovea
@@ -65,6 +79,41 @@ class MaskSpec(BaseModel, extra="forbid", frozen=True):
     centred: Literal["macula", "not said"] = "not said"  # macula: all pictures are, so that the disc is on the nasal side
     near_fovea: list[str] = []  # types whose description says if one is within one disc diameter of the fovea
 
+    @model_validator(mode="after")
+    def _checked(self) -> "MaskSpec":
+        for key, kinds in (("values", self.values.values()), ("near_fovea", self.near_fovea)):
+            if strange := [kind for kind in kinds if kind is not None and self.kind(kind) is None]:
+                raise ValueError(
+                    f"{key} names {strange[0]!r}, which is none of the types and landmarks: {', '.join(self.kinds)}"
+                )
+        if not self.values and "type" not in re.compile(self.name).groupindex:
+            raise ValueError(
+                f"name {self.name!r} needs a group (?P<type>…), which tells a mask's type, or the page needs values"
+            )
+        if self.values and self.mark:
+            raise ValueError("mark and values exclude each other: values say what each value marks")
+        return self
+
+    @cached_property
+    def kinds(self) -> tuple[str, ...]:
+        """The codes of all types and landmarks."""
+        return (*self.types, *self.landmarks)
+
+    def kind(self, name: str) -> str | None:
+        """Returns a type's or landmark's code as the page writes it, by its name in any case; None where there is none."""
+        return next((kind for kind in self.kinds if kind.casefold() == name.casefold()), None)
+
+    def coding(self, kind: str) -> Coding:
+        """Returns which values mark a type or landmark. The cup is a part of the disc, whose mask would else be a ring."""
+        if not self.values:
+            mark = self.mark if isinstance(self.mark, list) else [self.mark]
+            return Coding(tuple(mark), (), self.ground, self.threshold)
+        words = {DISC: (DISC, CUP)}.get(self.landmarks.get(kind), (None,))
+        kinds = {kind, *(code for code, named in self.landmarks.items() if named in words)}
+        named = {value: self.kind(code) if code else None for value, code in self.values.items()}
+        mark = tuple(value for value, code in named.items() if code in kinds)
+        return Coding(mark, tuple(value for value in named if value not in mark), self.ground)
+
 
 @dataclass(frozen=True)
 class MaskFiles:
@@ -72,24 +121,24 @@ class MaskFiles:
     centres that tables give of landmarks, by their words."""
 
     spec: MaskSpec
-    files: dict[str, Path | None]
+    files: dict[str, MaskFile | None]
     centres: dict[str, Centre] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class PlacedLandmark:
-    """A landmark: its code in the masks' names, its file, and where it lies in a mask of `size`."""
+    """A landmark: its code in the masks' names, its mask, and where it lies in a mask of `size`."""
 
     kind: str
-    path: Path
+    mask: MaskFile
     at: Landmark
     size: Size
 
 
 class TypeMask(NamedTuple):
-    """The mask of a lesion type: its file and lesions, both None where a missing file means no lesion."""
+    """The mask of a lesion type and its lesions, both None where a missing file means no lesion."""
 
-    path: Path | None
+    mask: MaskFile | None
     lesions: Lesions | None
 
 
@@ -138,29 +187,30 @@ def read(
     `missing`."""
     spec = masks.spec
     try:
-        size = mask_files.size(picture)
+        frame = mask_files.frame(picture)
     except UserError as error:
         return ImageMasks({}, {}, (1, 1), eye, False, (str(error),))
-    types, landmarks, missing, points = {}, {}, [], {}
-    for kind in (*spec.types, *spec.landmarks):
-        if kind not in masks.files:
-            continue
-        path, content = masks.files[kind], None
-        if path:
+    size, types, landmarks, missing, points = frame.size, {}, {}, [], {}
+    for kind in (kind for kind in spec.kinds if kind in masks.files):
+        mask, content = masks.files[kind], None
+        if mask:
             try:
-                whole = (boxes.read if remember else boxes.load)(path)
+                mask = _turned(mask, frame)
+                whole = (boxes.read if remember else boxes.load)(mask)
                 content = shown(whole, size, crop)
                 if lost := len(whole.pixels) - len(content.pixels):
-                    missing.append(f"{path}: {lost} of {len(whole.pixels)} marks lie outside AutoMorph's crop of the picture")
-                _check_shape(content, whole, size, path)
+                    missing.append(
+                        f"{mask.path}: {lost} of {len(whole.pixels)} marks lie outside AutoMorph's crop of the picture"
+                    )
+                _check_shape(content, whole, size, mask.path)
                 points = points or _points(masks, whole.size, _crop(whole.size, size, crop))
             except UserError as error:
                 missing.append(str(error))
                 continue
         if kind in spec.types:
-            types[kind] = TypeMask(path, content)
+            types[kind] = TypeMask(mask, content)
         elif content is not None and (mark := boxes.landmark(content)):
-            landmarks[spec.landmarks[kind]] = PlacedLandmark(kind, path, mark, content.size)
+            landmarks[spec.landmarks[kind]] = PlacedLandmark(kind, mask, mark, content.size)
     fovea = points.get(FOVEA)
     if fovea and not _confirmed(points.get(DISC), landmarks.get(DISC)):
         disc = masks.centres[DISC].source
@@ -169,11 +219,19 @@ def read(
     return ImageMasks(types, landmarks, size, eye, spec.centred == "macula", tuple(missing), fovea)
 
 
+def _turned(mask: MaskFile, picture: Frame) -> MaskFile:
+    """The mask, turned with its picture. UserError: it cannot be read, or how it lies on the picture is not known."""
+    try:
+        return mask._replace(turn=mask_files.turn_of(mask_files.size(mask.path), picture))
+    except Unclear as why:
+        raise UserError(f"{mask.path}: the mask is not told: {why}") from why
+
+
 def _points(masks: MaskFiles, whole: Size, crop: Crop | None) -> dict[str, tuple[float, float]]:
     """The centres that tables give, as shares of what is described of masks of size `whole`."""
     points = {}
     for words, centre in masks.centres.items():
-        if not _has_shape(whole, centre.size):
+        if not same_shape(whole, centre.size):
             continue
         x, y = centre.x * whole[0], centre.y * whole[1]
         size = (crop.side, crop.side) if crop else whole
@@ -204,13 +262,9 @@ def _crop(whole: Size, image: Size, crop_info: CropInfo | None) -> Crop | None:
 
 def _check_shape(content: Lesions, whole: Lesions, image: Size, path: Path) -> None:
     """UserError: the mask is not of the picture's shape."""
-    if not _has_shape(content.size, image):
+    if not same_shape(content.size, image):
         by = " x ".join(map(str, whole.size))
         raise UserError(f"{path}: the mask is {by} pixels, the image {image[0]} x {image[1]}; they must have the same shape")
-
-
-def _has_shape(size: Size, other: Size) -> bool:
-    return abs(size[0] / size[1] - other[0] / other[1]) <= 0.01
 
 
 def with_centres(
@@ -254,29 +308,44 @@ def _centres(content: tables.Table, listed: CentreTables, notes: list[str]) -> I
 def index(
     tree: list[Folder], patterns: dict[str, list[str]], spec: MaskSpec
 ) -> tuple[dict[tuple[str, str], MaskFiles], list[str]]:
-    """Finds the mask files of each image, by (split, folded stem), and the files in the mask folders that are no masks by
-    name. Where the page says that a missing file means no lesion, the type is there with None, but only if its folder has
-    masks of other images: a folder not downloaded says nothing."""
-    result: dict[tuple[str, str], dict[str, Path | None]] = defaultdict(dict)
+    """Finds the mask files of each image, by (split, folded stem), and says in notes which files in the mask folders are not
+    read. Where the page says that a missing file means no lesion, the type is there with None, but only if its folder has
+    masks of other images: a folder not downloaded says nothing. UserError: two files are one image's mask of one type."""
+    result: dict[tuple[str, str], dict[str, MaskFile | None]] = defaultdict(dict)
     seen: dict[str, set[str]] = defaultdict(set)
-    other_files, by_folder = [], "/" in spec.name
+    other_files, unnamed, by_folder = [], Counter(), "/" in spec.name
+    codings = {kind: spec.coding(kind) for kind in spec.kinds}
     for split, split_patterns in patterns.items():
         for folder in [f for p in split_patterns for f in image_files.folders(tree, [p], "" if by_folder else spec.name)]:
             for name in image_files.images(folder):
-                stem = Path(name).stem
+                stem, path = Path(name).stem, folder.path / name
                 match = re.search(spec.name, f"{folder.path.name}/{stem}" if by_folder else stem, re.IGNORECASE)
                 if not match:
-                    other_files.append(str(folder.path / name))
+                    other_files.append(path)
                     continue
-                kind = match["type"].upper()
-                image = match.groupdict().get("image") or stem
-                result[split, image.casefold()][kind] = folder.path / name
-                seen[split].add(kind)
+                groups = match.groupdict()
+                kinds = [kind for kind in codings if codings[kind].mark] if spec.values else [spec.kind(groups["type"])]
+                if None in kinds:
+                    unnamed[groups["type"]] += 1
+                    continue
+                files = result[split, (groups.get("image") or stem).casefold()]
+                for kind in kinds:
+                    if kind in files and files[kind].path.read_bytes() != path.read_bytes():
+                        raise UserError(f"{files[kind].path} and {path} are both masks of type {kind} of one image; keep one")
+                    files.setdefault(kind, MaskFile(path, codings[kind]))
+                    seen[split].add(kind)
     if spec.absent == "none":
         for (split, _), files in result.items():
             for kind in seen[split] & set(spec.types):
                 files.setdefault(kind, None)
-    return {key: MaskFiles(spec, files) for key, files in result.items()}, other_files
+    notes = [f"{count(n, 'mask')} of the type {kind} not read: the page does not name it" for kind, n in unnamed.items()]
+    if other_files:
+        first = paths.display_path(other_files[0])
+        notes.append(
+            f"{count(len(other_files), 'file')} in the mask folders {are(len(other_files))} not named like masks, "
+            f"the first {first}"
+        )
+    return {key: MaskFiles(spec, files) for key, files in result.items()}, notes
 
 
 def facts(files: MaskFiles, picture: Path, eye: str | None, crop: CropInfo | None, max_boxes: int) -> Facts:
@@ -287,17 +356,19 @@ def facts(files: MaskFiles, picture: Path, eye: str | None, crop: CropInfo | Non
     result: list[Fact] = []
     missing = list(masks.missing)
     for kind, (one, many) in spec.types.items():
-        file, lesions = masks.types.get(kind, TypeMask(None, None))
+        mask, lesions = masks.types.get(kind, TypeMask(None, None))
         if lesions is not None and len(lesions.pixels):
             where, near = masks.locations(lesions.size), kind in spec.near_fovea
             missing += where.missing
-            type_ = LesionType(kind, one, many, file, lesions, spec.gap, spec.fill, where, near)
+            type_ = LesionType(kind, one, many, mask.path, lesions, spec.gap, spec.fill, where, near)
             result += type_.facts(max_boxes)
         elif kind in masks.types:
-            source = Source(str(file) if file else f"no {kind} mask of {picture.stem}")
+            source = Source(str(mask.path) if mask else f"no {kind} mask of {picture.stem}")
             result.append(Fact("lesion", kind, 0, many, f"no {many} are marked", source, one))
     for words, mark in masks.landmarks.items():
         text = f"the {words} lies in the box {box_text(mark.at.box)}"
         place = masks.locations(mark.size).region(mark.at.box, mark.at.centre)
-        result.append(Fact("lesion", f"{mark.kind}_box", mark.at.box, "box", text, Source(str(mark.path)), words, place=place))
+        result.append(
+            Fact("lesion", f"{mark.kind}_box", mark.at.box, "box", text, Source(str(mark.mask.path)), words, place=place)
+        )
     return Facts(tuple(result), tuple(dict.fromkeys(missing)))

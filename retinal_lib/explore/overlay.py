@@ -12,7 +12,7 @@ from retinal_lib import drawing, images
 from retinal_lib.dataset import lesion_facts
 from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.lesions import boxes
-from retinal_lib.dataset.lesions.boxes import Box, Cluster, CropInfo, Lesion, Lesions
+from retinal_lib.dataset.lesions.boxes import Box, Cluster, CropInfo, Lesion, Lesions, MaskFile
 from retinal_lib.dataset.lesions.locations import Side
 from retinal_lib.dataset.page import Page
 from retinal_lib.drawing import Hue
@@ -32,7 +32,7 @@ class Layer:
     one: str
     many: str
     hue: Hue
-    path: Path
+    file: MaskFile
     clusters: tuple[Cluster, ...]
     lesions: int
     area: float
@@ -100,7 +100,7 @@ class Overlay:
         return raster(self._lesions(layer))
 
     def _lesions(self, layer: Layer) -> Lesions:
-        return lesion_facts.shown(boxes.read(layer.path), self.size, self.crop)
+        return lesion_facts.shown(boxes.read(layer.file), self.size, self.crop)
 
     def smallest(self, count: int) -> list[tuple[Layer, Lesion]]:
         """Returns the smallest lesions, taking the types in turn, none close to another; boxes are fractions of the picture."""
@@ -132,11 +132,11 @@ def read(page: Page, image: Image, title: str = "") -> Overlay:
     masks = lesion_facts.read(image.masks, image.path, image.eye, image.crop)
     hues = drawing.hues(page.masks.types)
     layers = []
-    for kind, (path, mask) in masks.types.items():
+    for kind, (file, mask) in masks.types.items():
         if mask is not None and len(mask.pixels):
             clusters, _ = boxes.clusters(mask, page.masks.gap, page.masks.fill)
             one, many = page.masks.types[kind]
-            layers.append(Layer(kind, one, many, hues[kind], path, tuple(clusters), len(mask.pixels), mask.area))
+            layers.append(Layer(kind, one, many, hues[kind], file, tuple(clusters), len(mask.pixels), mask.area))
     landmarks = {words: mark.at.box for words, mark in masks.landmarks.items()}
     where = masks.locations(masks.size)
     return Overlay(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from retinal_lib.dataset.lesions import masks
-from retinal_lib.dataset.lesions.masks import Pixels
+from retinal_lib.dataset.lesions.masks import Coding, Pixels
 
 Box = tuple[float, float, float, float]
 
@@ -108,16 +108,24 @@ def _ranks(order: np.ndarray) -> np.ndarray:
     return ranks
 
 
+class MaskFile(NamedTuple):
+    """A mask file with what its page states of its values, and the EXIF orientation by which it is turned."""
+
+    path: Path
+    coding: Coding = Coding()
+    turn: int = 1
+
+
 @lru_cache(maxsize=16)
-def read(path: Path) -> Lesions:
-    """Reads the lesions of a mask file and keeps the last 16 in memory, since a mask is described, checked and drawn in turn.
-    UserError: it cannot be read."""
-    return load(path)
+def read(mask: MaskFile) -> Lesions:
+    """Reads the lesions of a mask and keeps the last 16 in memory, since a mask is described, checked and drawn in turn.
+    UserError: it cannot be read, or its values could be read in two ways."""
+    return load(mask)
 
 
-def load(path: Path) -> Lesions:
-    """Reads the lesions of a mask file, for whole folders: nothing is kept in memory. UserError: it cannot be read."""
-    return find(masks.read(path))
+def load(mask: MaskFile) -> Lesions:
+    """Reads the lesions of a mask, for whole folders: nothing is kept in memory. UserError: as `read`."""
+    return find(masks.read(*mask))
 
 
 class Clustering(NamedTuple):
@@ -145,8 +153,8 @@ def clusters(lesions: Lesions, gap: float, fill: float = 0.0) -> Clustering:
 
 
 def of(path: Path, gap: float, fill: float) -> list[Cluster]:
-    """Returns the clusters of a mask file. UserError: it cannot be read."""
-    return clusters(load(path), gap, fill).clusters
+    """Returns the clusters of a mask file. UserError: as `read`."""
+    return clusters(load(MaskFile(path)), gap, fill).clusters
 
 
 def _dense(lesions: Lesions, gap: float, fill: float) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from retinal_lib.dataset.lesions.boxes import Box, Landmark, Lesions
 
-DISC, FOVEA = "optic disc", "fovea"  # names of the two landmarks on a page
+DISC, FOVEA, CUP = "optic disc", "fovea", "optic cup"  # names of landmarks on a page
 _CENTRAL = 0.1  # closer to the middle of the picture, as a share of its width, the disc is on neither side
 # disc diameters from the fovea's centre, as risk of macular oedema is graded (Porwal et al., Data 2018; ADCIS, Messidor), and
 # from the disc's margin, as new vessels of the disc are defined (ETDRS report 10, Ophthalmology 1991)
