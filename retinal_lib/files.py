@@ -119,10 +119,11 @@ def read_object(path: Path) -> dict:
     return content
 
 
-def read_yaml(path: Path, what: str) -> object:
-    """Returns the value that a file of YAML holds, which is to be `what`. UserError: it cannot be read."""
+def read_yaml(path: Path, what: str, words: bool = False) -> object:
+    """Returns the value that a file of YAML holds, which is to be `what`. `words`: yes and no are words, no booleans.
+    UserError: it cannot be read."""
     try:
-        return yaml_value(read_bytes(path))
+        return yaml_value(read_bytes(path), words)
     except Unreadable as error:
         raise UserError(f"{paths.display_path(path)}: not readable as {what} ({error})") from error
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from typing import ClassVar
 
 import yaml
 
@@ -46,19 +47,37 @@ def json_value(raw: bytes) -> object:
     return value
 
 
-def yaml_value(raw: bytes) -> object:
-    """Returns the value of a text of YAML in UTF-8; tags make plain values only. Unreadable: it is none, has more than a
-    megabyte, is nested too deeply, names a key twice, or holds half a character."""
+def yaml_value(raw: bytes, words: bool = False) -> object:
+    """Returns the value of a text of YAML in UTF-8; tags make plain values only. `words`: yes, no, on and off stay the words
+    that they are in tables. Unreadable: it is none, has more than a megabyte, is nested too deeply, names a key twice, or holds
+    half a character."""
     try:
         if len(raw) > _MOST_BYTES:
             raise Unreadable(f"it has {len(raw):,} bytes, more than {_MOST_BYTES:,}")
         text = raw.decode("utf-8-sig")
-        value = yaml.load(text, Loader=_Loader)  # a safe loader, with limits
+        value = yaml.load(text, Loader=_WordLoader if words else _Loader)  # a safe loader, with limits
         _check_depth(value, _MOST_PARTS)
         _check_writable(value)
     except YAML_ERRORS as error:
         raise Unreadable(" ".join(str(error).split())[:300] or type(error).__name__) from error
     return value
+
+
+def yaml_lines(raw: bytes) -> dict[tuple, int]:
+    """Returns the line, counted from 1, of each value of a readable text of YAML, by the keys and places that lead to it."""
+    lines: dict[tuple, int] = {}
+    todo = [((), yaml.compose(raw.decode("utf-8-sig"), Loader=_Loader))]
+    while todo:
+        way, node = todo.pop()
+        lines.setdefault(way, node.start_mark.line + 1 if node else 1)
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                inner = (*way, str(key.value))
+                lines[inner] = key.start_mark.line + 1
+                todo.append((inner, value))
+        elif isinstance(node, yaml.SequenceNode):
+            todo += [((*way, place), value) for place, value in enumerate(node.value)]
+    return lines
 
 
 def _check_depth(value: object, most: int | None = None) -> None:
@@ -107,3 +126,15 @@ class _Loader(yaml.SafeLoader):
                 raise Unreadable(f"the key {key.value!r} stands twice, the second time in line {key.start_mark.line + 1}")
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
         return super().construct_mapping(node, deep)
+
+
+class _WordLoader(_Loader):
+    """The loader of pages: of the words that YAML takes for booleans, only true and false are."""
+
+    yaml_implicit_resolvers: ClassVar[dict] = {
+        first: [each for each in resolvers if each[0] != "tag:yaml.org,2002:bool"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_WordLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$", re.IGNORECASE), list("tTfF"))

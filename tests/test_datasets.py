@@ -1466,7 +1466,7 @@ def test_a_page_of_one_s_own_needs_no_class(tmp_path: Path) -> None:
         ("1: x", r"a mapping of keys such as name"),
         ("facts:", r"the key 'facts' stands twice"),
         ("facts: grade", r"the key 'facts' stands twice"),
-        ("may_send: perhaps", r"may_send: found 'perhaps'; expected 'yes', 'no' or 'ask'"),
+        ("may_send: perhaps", r"may_send: found 'perhaps'; expected 'yes', 'no', 'ask' or 'local'"),
         ("masks: {name: x}", r"masks > types: is missing"),
         ("  - grade: 5", r"needs a mapping"),
         ("image: '('", r"regular expression"),
@@ -1475,7 +1475,7 @@ def test_a_page_of_one_s_own_needs_no_class(tmp_path: Path) -> None:
 def test_a_page_that_is_wrong_is_refused_with_its_place(tmp_path: Path, facts: str, what: str) -> None:
     text = OWN.format(facts=facts if facts.startswith(" ") else "  - automorph\n" + facts)
     (tmp_path / "clinic.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=rf"clinic\.yaml: .*{what}") as error:
+    with pytest.raises(UserError, match=rf"clinic\.yaml(, line \d+)?: .*{what}") as error:
         load_dataset(str(tmp_path / "clinic.yaml"), tmp_path)
     assert "\n" not in str(error.value)
 

@@ -136,7 +136,7 @@ def test_modules_and_functions_stay_small_and_explained(module: str) -> None:
     nodes = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
     inner = {child for n in nodes if not isinstance(n, ast.ClassDef) for child in ast.walk(n) if child is not n}
     explained = {n.name for n in nodes if ast.get_docstring(n)}
-    explained |= {"facts", "columns"} if module in ("dataset/fact_kinds", "dataset/label_kinds") else set()
+    explained |= {"facts", "columns", "optional"} if module in ("dataset/fact_kinds", "dataset/label_kinds") else set()
     assert {n.name for n in nodes if not n.name.startswith("_") and n not in inner} <= explained
     assert not [n.name for n in nodes if not isinstance(n, ast.ClassDef) and n.end_lineno - n.lineno >= 45]
 

@@ -30,7 +30,7 @@ def _condition_statuses(aspect: str, name: str, value: object, unit: str, words:
     if name == "normal" or (aspect == "patient" and words == "normal"):
         return ((ANY_DISEASE, ABSENT),)
     if aspect == "disease" or (aspect == "patient" and name not in ("age", "sex")):
-        if unit:
+        if unit and unit not in fact_kinds.scales():  # what is left of these are a page's own
             return ()
         statement = statements.of_label(words)
     elif aspect in ("notes", "quality", "image", "vascular"):
@@ -88,7 +88,7 @@ class CaseProfile:
 
     def _add_disease(self, fact: Fact) -> None:
         listed = fact.name != "absent" and fact.text.startswith(("the image is labelled", "this eye is labelled"))
-        self.lists_all = self.lists_all or listed
+        self.lists_all = self.lists_all or (listed and not self.case.graded_only)
         level = fact.value if fact.unit == "ICDR" else _severity(fact.words) if not fact.unit else 0
         if level:
             self.severity = (int(level), fact)

@@ -143,7 +143,7 @@ class BaseDescription:
             tuple(facts),
             tuple(missing),
             judged if any(f.aspect in ("disease", "lesion") for f in facts) else (),
-            looked_for(self.page.facts),
+            looked_for(self.page.facts, image),
         )
 
     def get_description(self, image: Image | str) -> str:
@@ -157,7 +157,7 @@ class BaseDescription:
             facts.append(Fact("image", "modality", modality, "", f"this is a {modality}", source, modality))
         if eye:
             facts.append(Fact("image", "eye", eye, "", f"it shows the {eye} eye", Source(image.path.name), eye, "eye"))
-        return Facts(tuple(facts))
+        return Facts(tuple(facts), image.record.notes)
 
     def _withhold(self, facts: list[Fact], missing: list[str]) -> tuple[list[Fact], list[str]]:
         """Withholds cells whose text may not stand in training text, and what describes the retina in an image that graders

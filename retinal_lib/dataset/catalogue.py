@@ -5,12 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 from retinal_lib import display, paths
 from retinal_lib.dataset import image_files, lesion_facts, page, tables
 from retinal_lib.dataset.automorph import AutoMorph, ImageResults, results_folder
-from retinal_lib.dataset.image import ExcludedImage, Image, Record
+from retinal_lib.dataset.image import ExcludedImage, Image, Joined, Record, Row, fill, names_of
 from retinal_lib.dataset.image_files import ImageFile
 from retinal_lib.dataset.lesion_facts import MaskFiles
 from retinal_lib.dataset.page import Page
@@ -19,14 +18,6 @@ from retinal_lib.display import are, count
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.files import file_sha256, pieces_sha256
 from retinal_lib.shown_text import IMAGE, keep_private
-
-
-class Row(NamedTuple):
-    """A row of a label table, and the eye it is of where a row has two images."""
-
-    table: Table
-    number: int
-    eye: str | None
 
 
 class Catalogue:
@@ -58,10 +49,11 @@ class Catalogue:
             self._look_over_own_table()
 
     def _find_images(self) -> list[ImageFile]:
-        files, ignored, absent = [], [], []
+        files, ignored, absent, read = [], [], [], {}
         for split, spec in self.page.splits.items():
-            folders = image_files.folders(self.tree, spec.images, self.page.image)
-            contents = image_files.inventory(folders, split, self.page.image)
+            pattern = spec.image or self.page.image
+            read[split] = image_files.folders(self.tree, spec.images, pattern)
+            contents = image_files.inventory(read[split], split, pattern)
             files += contents.images
             self.excluded |= {(split, key): why for key, why in contents.unusable.items()}
             ignored += contents.ignored
@@ -73,6 +65,7 @@ class Catalogue:
                 f"no image of {self.page.name}{f', split {self.split}' if self.split else ''}, under {self.root}: looked for "
                 f"folders {', '.join(map(repr, wanted))} with names like {self.page.image}; {self._folders_found()}"
             )
+        self._note_unread(files, read)
         if absent and self.split is None:
             self.notes.append(f"no images of split {', '.join(absent)} under the data root")
         if ignored:
@@ -82,6 +75,23 @@ class Catalogue:
             )
             self._keep_private(name for path in map(Path, ignored) for name in (path.name, path.stem))
         return files
+
+    def _note_unread(self, files: list[ImageFile], read: dict[str, list[image_files.Folder]]) -> None:
+        """Notes folders that a page names, but that are not read since another of its alternatives exists, and hold more."""
+        taken = {folder.path for some in read.values() for folder in some}
+        for split, spec in self.page.splits.items():
+            known = {file.key for file in files if file.split == split}
+            for place in (each for pattern in spec.images for each in image_files.together(pattern)):
+                for folder in image_files.folders(self.tree, [place], spec.image or self.page.image):
+                    more = image_files.inventory([folder], split, spec.image or self.page.image).images
+                    if folder.path in taken or not (lost := [file for file in more if file.key not in known]):
+                        continue
+                    taken.add(folder.path)
+                    self.notes.append(
+                        f"{paths.display_path(folder.path)}: {count(len(lost), 'image')} of split {split} not read, since the "
+                        f"images of {paths.display_path(read[split][0].path)} were found first; on a page of your own, "
+                        "images: [[one, other]] reads both folders"
+                    )
 
     def _keep_private(self, names: Iterable[str]) -> None:
         """Keeps names of images out of all that people read, where they identify participants."""
@@ -97,7 +107,8 @@ class Catalogue:
         return f"there are no image files ({', '.join(tables.IMAGE_SUFFIXES)}); files there: {found or 'none'}"
 
     def _find_rows(self, named: dict[str, str]) -> dict[tuple[str, str], list[Row]]:
-        """(split, folded stem) -> rows, each with the eye it is a row of where a row has two images."""
+        """(split, folded stem) -> rows, each with the eye it is a row of where a row has two images. A row that a template
+        finds may be of several images."""
         rows: dict = defaultdict(list)
         if self.page.key is None:
             return rows
@@ -105,32 +116,118 @@ class Catalogue:
             if split not in self.page.splits:
                 raise unknown(f"split of {self.page.name} in tables", split, self.page.splits)
         for split, spec in self.page.splits.items():
-            for path in self._tables(split, spec, named.get(split)):
-                content = tables.read(path, self.page.header)
-                self.inputs[str(path)] = content.sha256
-                self.notes += content.notes
+            for path, eye in self._tables(split, spec, named.get(split)):
+                content = self._read_table(path, self.page)
                 self.table_names[split].append(path.name)
-                if missing_columns := [name for name in self.page.same_person if content.find(name) is None]:
-                    self.notes.append(
-                        f"{path.name} has no column {missing_columns[0]!r}, so images of one person cannot be recognised"
-                    )
-                for eye, column in self._keys():
-                    for row, cell in enumerate(content.column(column)):
-                        if cell:
-                            rows[split, tables.image_key(cell)].append(Row(content, row, eye))
-                        else:
-                            self.notes.append(f"{content.source(row, str(column))} is empty: the row names no image")
-                for column in [] if spec.unlabelled else [c for kind in self.page.facts for c in kind.columns()]:
-                    content.column(column)  # UserError: it is not there
+                self._check_columns(split, content)
+                self._add_rows(rows, split, Row(content, 0, eye))
         if not self.table_names:
-            wanted = [p for spec in self.page.splits.values() for p in spec.tables]
-            raise UserError(f"no label table of {self.page.name} under {self.root}: looked for {', '.join(map(repr, wanted))}")
+            looked = ", ".join(repr(p) for spec in self.page.splits.values() for p in _patterns(spec.tables))
+            cure = f"name another in params/{self.page.name}.yaml, as in tables: {{{next(iter(self.page.splits))}: labels.csv}}"
+            raise UserError(f"no label table of {self.page.name} under {self.root}: looked for {looked}; {cure}")
+        if self.page.by_template:
+            rows = self._rows_by_template(rows)
+        self._keep_rows_of_splits(rows)
         return rows
 
-    def _tables(self, split: str, spec: page.Split, named: str | None) -> list[Path]:
+    def _read_table(self, path: Path, of: Page | page.Join) -> Table:
+        content = tables.read(path, of.header, of.separator)
+        self.inputs[str(path)] = content.sha256
+        self.notes += content.notes
+        return content
+
+    def _add_rows(self, rows: dict, split: str, of: Row) -> None:
+        """Adds the rows of a split in a table; `of` holds the table, and its eye where it has one."""
+        content, _, eye = of
+        spec = self.page.splits[split]
+        where = [(content.column(column), set(map(tables.code, _list(cells)))) for column, cells in spec.where.items()]
+        kept = [n for n in range(len(content)) if all(tables.code(cells[n]) in wanted for cells, wanted in where)]
+        if templates := self.page.by_template:
+            cells = [content.column(column) for column in templates]
+            for row in kept:
+                rows[split, tuple(tables.code(column[row]) for column in cells)].append(Row(content, row, eye))
+            return
+        pattern = spec.image or (self.page.image if "(?P<id>" in self.page.image else "")
+        for eye_of_key, column in self._keys():
+            cells = content.column(column)
+            for row in kept:
+                if not cells[row]:
+                    self.notes.append(f"{content.source(row, str(column))} is empty: the row names no image")
+                    continue
+                key = tables.image_key(cells[row])
+                if pattern:
+                    match = re.search(pattern, key, re.IGNORECASE)
+                    if not match:
+                        continue  # a row of another split
+                    key = (match.groupdict().get("id") or key).casefold()
+                rows[split, key].append(Row(content, row, eye_of_key or eye))
+
+    def _rows_by_template(self, found: dict) -> dict[tuple[str, str], list[Row]]:
+        """The rows of each image, found by what its name says; those of no image keep what their cells hold."""
+        rows, used = defaultdict(list), set()
+        for file in self.files:
+            filled = [fill(template, file.groups) for template in self.page.by_template.values()]
+            key = (file.split, tuple(tables.code(cell) for cell in filled if cell is not None))
+            eye = self.page.eyes.get(file.groups.get("eye", "").casefold())
+            if of_image := [row for row in found.get(key, ()) if None in (eye, row.eye) or row.eye == eye]:
+                rows[file.place] = of_image
+                used |= {id(row) for row in of_image}
+        for (split, cells), lost in found.items():
+            if lost := [row for row in lost if id(row) not in used]:
+                rows[split, " / ".join(cells)] = lost
+        return rows
+
+    def _keep_rows_of_splits(self, rows: dict) -> None:
+        """Leaves an image that lies in a folder of several splits to the one that has its row."""
+        shared = [split for split, spec in self.page.splits.items() if spec.where]
+        owner = {file.key: split for split in reversed(shared) for file in self.files if file.split == split}
+        owner |= {file.key: file.split for file in self.files if file.split in shared and file.place in rows}
+        self.files = [file for file in self.files if file.split not in shared or owner[file.key] == file.split]
+
+    def _check_columns(self, split: str, content: Table) -> None:
+        """Checks that a label table, or what is joined to it, has the columns of the page; notes those that it may lack.
+        UserError: one is not there."""
+        of, spec = self.page, self.page.splits[split]
+        if missing := [name for name in of.same_person if content.find(name) is None]:
+            self.notes.append(f"{content.path.name} has no column {missing[0]!r}, so images of one person cannot be recognised")
+        if spec.unlabelled:
+            return
+        here = (content, *(joined.table for joined in self._joined))
+        groups = set(re.compile(spec.image or of.image).groupindex)
+        needed = [(("facts", place), column) for place, kind in enumerate(of.facts) for column in kind.columns()]
+        needed += [((name,), column) for name in ("eye", "patient") if (column := getattr(of, name)) is not None]
+        needed += [(("key",), column) for column in of.by_template or (column for _, column in self._keys())]
+        for keys, column in sorted(needed, key=lambda each: each[0] != ("key",)):
+            for names in names_of(column):
+                if not any(table.find(names) for table in here) and groups.isdisjoint(_list(names)):
+                    self._no_column(content, names, keys)
+        wanted = [] if of.of_table else [names for kind in of.facts for c in kind.optional() for names in names_of(c)]
+        if lost := [n for n in wanted if not any(table.find(n) for table in here) and groups.isdisjoint(_list(n))]:
+            listed = ", ".join(repr(_list(names)[0]) for names in lost)
+            self.notes.append(f"{content.path.name} has no column {listed}: not told")
+
+    def _no_column(self, content: Table, names: str | list[str], keys: tuple) -> None:
+        """UserError: a table lacks a column; it says where the page names it."""
+        place = f"{page.line_of(self.page.file, keys)}: " if self.page.is_own and not self.page.of_table else ""
+        words = [word for cell in content.header for word in cell.split()]
+        headless = any(Path(word).suffix.casefold() in tables.IMAGE_SUFFIXES for word in words)
+        hint = "; its first row names a picture: columns without a header row are named as in header: [image, level]"
+        try:
+            content.column(names)
+        except UserError as error:
+            raise UserError(f"{place}{error}{hint if headless else ''}") from error
+
+    def _tables(self, split: str, spec: page.Split, named: str | None) -> list[tuple[Path, str | None]]:
+        """The label tables of a split, each with the eye that it is of where each eye has its own."""
         if named or self.page.of_table:
-            return [self.root / (named or self.page.file)]
-        files = image_files.files(self.tree, spec.tables)
+            return [(self.root / (named or self.page.file), None)]
+        if isinstance(spec.tables, dict):
+            return [(path, eye) for eye, places in spec.tables.items() for path in self._editions(split, places)]
+        return [(path, None) for path in self._editions(split, spec.tables)]
+
+    def _editions(self, split: str, places: image_files.Places) -> list[Path]:
+        """The tables at the first of these places, the newest edition of each."""
+        files = image_files.files(self.tree, places)
         editions: dict[str, dict[str, Path]] = defaultdict(dict)  # a table's name -> edition, "" for the first -> file
         for path in sorted(files, key=lambda p: (p.stem.casefold(), str(p))):
             update = re.search(self.page.update, path.stem) if self.page.update else None
@@ -147,6 +244,23 @@ class Catalogue:
 
     def _keys(self) -> list[tuple[str | None, str | list[str]]]:
         return list(self.page.key.items()) if isinstance(self.page.key, dict) else [(None, self.page.key)]
+
+    @cached_property
+    def _joined(self) -> list[Joined]:
+        """The tables that are joined. UserError: one is not there, or lacks a column of its key."""
+        joined = []
+        for place, join in enumerate(self.page.join):
+            files = image_files.files(self.tree, join.tables)
+            if not files:
+                line = page.line_of(self.page.file, ("join", place))
+                raise UserError(f"{line}: no table {', '.join(map(repr, _patterns(join.tables)))} under {self.root}")
+            for path in files:
+                content = self._read_table(path, join)
+                rows = defaultdict(list)
+                for number, cells in enumerate(zip(*(content.column(c) for c in join.templates), strict=True)):
+                    rows[tuple(map(tables.code, cells))].append(number)
+                joined.append(Joined(content, join.templates, rows))
+        return joined
 
     def _find_pairs(self) -> dict[str, tuple[str, str]]:
         """folded stem -> (eye, patient) from a pairing table."""
@@ -197,6 +311,7 @@ class Catalogue:
             self.page.sample_id(file.split, file.stem),
             self.export_name(file),
             file.path,
+            file.stem,
             file.split,
             file.size,
             self._record(file, row),
@@ -211,50 +326,50 @@ class Catalogue:
 
     def _record(self, file: ImageFile, row: Row | None) -> Record:
         rows = self.rows.get(file.place, ())
-        content, number, eye = row or (rows[0] if rows else (None, None, None))
-        corrections = {tables.fold(c.column): c for c in self.page.corrections if c.image.casefold() == file.key}
-        groups = (re.search(self.page.image, file.stem, re.IGNORECASE) or re.match("", "")).groupdict()
-        paired_eye, patient = self._eyes.get(file.key, (None, None))
-        named = self.page.eyes.get((groups.get("eye") or "").casefold())
-        return Record(
-            file.name,
-            eye or named or paired_eye,
-            groups.get("patient") or patient,
-            content,
-            number,
-            self.page.splits[file.split].unlabelled,
-            corrections,
-        )
+        row = row or (rows[0] if rows else None)
+        names = (file.key, f"{file.split}/{file.stem}".casefold())
+        corrections = tuple(c for c in self.page.corrections if c.image.casefold() in names)
+        paired_eye, paired = self._eyes.get(file.key, (None, None))
+        eye = (row and row.eye) or self.page.eyes.get(file.groups.get("eye", "").casefold()) or paired_eye
+        found = (row,) if row else ()
+        unlabelled = self.page.splits[file.split].unlabelled
+        record = Record(file.name, eye, file.groups.get("patient") or paired, found, unlabelled, corrections, file.groups)
+        if self.page.join:
+            record = record.with_joined(self._joined)
+        if self.page.eye is not None or self.page.patient is not None:
+            record = record.with_columns(self.page.eye, self.page.eyes, self.page.patient)
+        return record
 
     def _results(self, file: ImageFile) -> ImageResults | None:
         results = self._automorph.get(file.split)
-        return ImageResults(results, file.stem, self._automorph_key(file, results)) if results else None
+        return ImageResults(results, file.path.stem, self._automorph_key(file, results)) if results else None
 
     def _automorph_key(self, file: ImageFile, results: AutoMorph) -> str | None:
         """The name AutoMorph gave the image: its stem; M0 cuts names at the first dot, which counts where it is unique."""
         if self._shares_results(file, results):
             return None
-        if file.key in results.qualities or file.key in results.rows or "." not in file.key:
-            return file.key
-        cut = file.key.split(".")[0]
+        key = file.result_key
+        if key in results.qualities or key in results.rows or "." not in key:
+            return key
+        cut = key.split(".")[0]
         return cut if self._cut_stems[cut] == 1 else None
 
     def _shares_results(self, file: ImageFile, results: AutoMorph) -> bool:
         """Whether one results folder serves several loaded splits that have this id, so that its row may be of either image."""
         if self.split is not None or not self.page.restart:
             return False
-        return any(s != file.split and self._automorph[s] is results for s in self._splits_of[file.key])
+        return any(s != file.split and self._automorph[s] is results for s in self._splits_of[file.result_key])
 
     @cached_property
     def _cut_stems(self) -> Counter:
-        return Counter(file.key.split(".")[0] for file in self.files)
+        return Counter(file.result_key.split(".")[0] for file in self.files)
 
     @cached_property
     def _splits_of(self) -> dict[str, list[str]]:
         """Folded stem -> the splits that have such an image."""
         splits = defaultdict(list)
         for file in self.files:
-            splits[file.key].append(file.split)
+            splits[file.result_key].append(file.split)
         return splits
 
     # --- images that must not be used -------------------------------------------------------------------------------
@@ -284,8 +399,9 @@ class Catalogue:
                 number = re.fullmatch(r"(\d+)(?:\.0*)?", key)
                 near = numbered.get((split, int(number[1]))) if number else None
                 hint = f" (is it {near}? save the column as text, so that no program changes its zeros)" if near else ""
-                column = dict(self._keys())[rows[0].eye]
-                written = rows[0].table.column(column)[rows[0].number]
+                row = rows[0]
+                columns = self.page.by_template or [dict(self._keys()).get(row.eye) or self.page.key]
+                written = ", ".join(row.table.column(column)[row.number] for column in columns)
                 lost.append(f"{rows[0].table.source(rows[0].number)}: {written}{hint}")
         return lost
 
@@ -317,6 +433,8 @@ class Catalogue:
                     return f"its rows disagree: {' and '.join(str(row.table.source(row.number)) for row in rows)}"
             except ExcludedImage as why:
                 return str(why)
+        if problem := self._record(file, None).problem:
+            return problem
         if self.page.masks and file.place not in self._masks:
             return "no mask for it"
         return ""
@@ -348,6 +466,16 @@ class Catalogue:
         for same_size in by_size.values():
             if len(same_size) > 1:
                 yield from _equal_bytes(same_size)
+
+
+def _list(value: object) -> list:
+    return value if isinstance(value, list) else [value]
+
+
+def _patterns(places: object) -> list[str]:
+    """All patterns of a split's tables."""
+    listed = [each for some in places.values() for each in some] if isinstance(places, dict) else places
+    return [one for each in listed for one in _list(each)]
 
 
 def _equal_bytes(images: list[ImageFile]) -> Iterator[list[ImageFile]]:

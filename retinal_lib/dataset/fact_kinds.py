@@ -4,18 +4,18 @@ import re
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED
 from retinal_lib.check.language.statements import of_label, of_note
 from retinal_lib.dataset import lesion_facts
 from retinal_lib.dataset.image import Column, Image
 from retinal_lib.dataset.lesions.wording import is_count
-from retinal_lib.dataset.tables import fold
-from retinal_lib.errors import unknown
+from retinal_lib.dataset.tables import Code, code, fold
+from retinal_lib.errors import UserError, unknown
 from retinal_lib.facts import ASPECTS, Fact, Facts, Source
 from retinal_lib.reply_text import plain
 from retinal_lib.training_text import cell_problem
@@ -43,15 +43,49 @@ class Kind(BaseModel):
         """Returns the columns that must be in a labelled table."""
         return []
 
+    def optional(self) -> list[Column]:
+        """Returns the columns that are told where a table has them."""
+        return []
+
 
 @cache
 def scales() -> dict[str, dict]:
-    """Returns the grading scales by name."""
+    """Returns the grading scales by name: those of scales.yaml, and those of the pages that were read."""
     return yaml.safe_load(Path(__file__).with_name("scales.yaml").read_text(encoding="utf-8"))
+
+
+@cache
+def _published() -> frozenset[str]:
+    return frozenset(yaml.safe_load(Path(__file__).with_name("scales.yaml").read_text(encoding="utf-8")))
+
+
+class GradingScale(BaseModel, extra="forbid", frozen=True):
+    """A grading scale of a page's own, see scales.yaml."""
+
+    title: str
+    of: str  # the disease that is graded
+    form: Literal["noun", "criterion", "clause", "presence"] = "noun"
+    source: str = ""
+    levels: dict[int, str] = Field(min_length=2)
+
+
+def own_scales(given: object, page: Path) -> None:
+    """Makes the scales of a page known; what is none is left to the page's own check. UserError: a published scale bears the
+    name, and means something else."""
+    for name, entry in given.items() if isinstance(given, dict) else ():
+        try:
+            scale = GradingScale.model_validate(entry).model_dump()
+        except ValidationError:
+            continue
+        if name in _published():
+            raise UserError(f"{page}: scales: {name} is a published scale; give the dataset's own another name")
+        scales()[name] = scale
 
 
 def denies(fact: Fact) -> bool:
     """Says whether a fact says that there is no disease or lesion, and nothing else."""
+    if fact.unit in scales() and fact.unit not in _published():
+        return of_label(fact.words).normal or {says for _, says in of_label(fact.words).conditions} == {NEGATED}
     if fact.unit:
         return (fact.unit in scales() or is_count(fact)) and not fact.value  # the lowest level of each scale denies
     if fact.aspect in ("image", "quality"):
@@ -80,12 +114,22 @@ Scale = Annotated[str, _known("scale", scales)]
 
 
 class Grade(Kind):
-    """A grade on a published scale; a number in `ungradable` says that the image could not be graded."""
+    """A grade on a published scale, or one of the page's own. `values`: what cells stand for, where they do not hold the grade
+    itself; a number in `ungradable` says that the image could not be graded, one in `unclear` has no confirmed meaning."""
 
     column: Column
     scale: Scale
     name: str = "grade"
+    values: dict[Code, int] = {}
     ungradable: list[int] = []
+    unclear: list[int] = []
+
+    @model_validator(mode="after")
+    def _of_the_scale(self) -> "Grade":
+        known = [*scales()[self.scale]["levels"], *self.ungradable, *self.unclear]
+        if other := set(self.values.values()) - set(known):
+            raise ValueError(f"values: {min(other)} is no level of {self.scale}; its levels are {', '.join(map(str, known))}")
+        return self
 
     @property
     def gives(self) -> tuple[str, ...]:
@@ -98,15 +142,18 @@ class Grade(Kind):
     def facts(self, image: Image) -> Facts:
         scale = scales()[self.scale]
         what = f"the grade of {scale['of']}"
-        value, source, missing = image.record.whole_number(self.column, [*scale["levels"], *self.ungradable], what)
+        allowed = [*(() if self.values else scale["levels"]), *self.ungradable, *self.unclear]
+        value, source, missing = image.record.whole_number(self.column, allowed, what, self.values)
         if value is None:
             return Facts(missing=missing)
+        if value in self.unclear:
+            return Facts(missing=(f"{what} is not known: {source} holds {value}, which has no confirmed meaning",))
         if value in self.ungradable:
             text = "the graders marked the image as not gradable"
             return Facts((Fact("quality", "ungradable", value, "graders", text, source, NOT_GRADABLE),))
         words = scale["levels"][value]
         joint = "meaning" if scale["form"] in ("noun", "criterion") else "meaning that"
-        text = f"{what} is {value} on the {scale['title']} (0 to {max(scale['levels'])}), {joint} {words}"
+        text = f"{what} is {value} on the {scale['title']} ({min(scale['levels'])} to {max(scale['levels'])}), {joint} {words}"
         return Facts((Fact("disease", self.name, value, self.scale, text, source, words),))
 
 
@@ -115,49 +162,85 @@ class Quality(Kind):
 
     gives: ClassVar[tuple[str, ...]] = ("quality",)
     column: Column
-    by: str
-    levels: dict[int, str]
-    ungradable: list[int] = []
+    by: str = "graders"
+    levels: dict[Code, str]
+    ungradable: list[Code] = []
 
     def columns(self) -> list[Column]:
         return [self.column]
 
     def facts(self, image: Image) -> Facts:
-        value, source, missing = image.record.whole_number(self.column, list(self.levels), "the image quality")
-        if value is None:
+        codes = {code(key): place for place, key in enumerate(self.levels)}
+        place, source, missing = image.record.whole_number(self.column, [], "the image quality", codes)
+        if place is None:
             return Facts(missing=missing)
-        text = f"the {self.by} graded the image quality as {self.levels[value]}"
-        if value in self.ungradable:
+        value, words = list(self.levels.items())[place]
+        text = f"the {self.by} graded the image quality as {words}"
+        if code(value) in map(code, self.ungradable):
             return Facts((Fact("quality", "ungradable", value, self.by, text, source, NOT_GRADABLE),))
-        return Facts((Fact("quality", "quality", value, self.by, text, source, self.levels[value]),))
+        return Facts((Fact("quality", "quality", value, self.by, text, source, words),))
 
 
 class Person(Kind):
-    """Age and sex from the patient's record. An age in `placeholder` is not an age."""
+    """Age and sex from the patient's record. An age in `placeholder` is not an age; `sexes` says what cells stand for."""
 
     gives: ClassVar[tuple[str, ...]] = ("patient",)
-    age: str
-    sex: str
+    age: Column | None = None
+    sex: Column | None = None
     placeholder: list[int] = []
+    sexes: dict[Code, Literal["male", "female"]] = {"male": "male", "female": "female"}
+
+    def optional(self) -> list[Column]:
+        return [column for column in (self.age, self.sex) if column is not None]
 
     def facts(self, image: Image) -> Facts:
-        record = image.record
-        if record.table is None or not (record.table.find(self.age) and record.table.find(self.sex)):
-            return Facts()
-        facts, missing = [], []
-        age, source = record.cell(self.age)
+        facts, missing, record = [], [], image.record
+        age, source = record.cell(self.age)[:2] if self.age and record.has(self.age) else ("", None)
         if re.fullmatch(r"\d+(\.0*)?", age) and 0 < float(age) < 120 and int(float(age)) not in self.placeholder:
             years = int(float(age))
             text, words = f"the patient was {years} years old", f"{years} years old"
             facts.append(Fact("patient", "age", years, "years", text, source, words, "patient"))
         elif age:
             missing.append(f"the age is not known: {source} holds {age!r}, which is no usable age")
-        sex, source = record.cell(self.sex)
-        if fold(sex) in ("male", "female"):
-            facts.append(Fact("patient", "sex", fold(sex), "", f"the patient is {fold(sex)}", source, fold(sex), "patient"))
-        elif sex:
-            missing.append(f"the sex is not known: {source} holds {sex!r}, expected male or female")
+        sexes = {code(cell): sex for cell, sex in self.sexes.items()}
+        cell, source = record.cell(self.sex)[:2] if self.sex and record.has(self.sex) else ("", None)
+        if sex := sexes.get(code(cell)):
+            facts.append(Fact("patient", "sex", sex, "", f"the patient is {sex}", source, sex, "patient"))
+        elif cell:
+            missing.append(f"the sex is not known: {source} holds {cell!r}, expected {' or '.join(map(str, self.sexes))}")
         return Facts(tuple(facts), tuple(missing))
+
+
+class Number(Kind):
+    """A measured number: `name` in the words of a sentence, its `unit`, and the `range` in which it is plausible."""
+
+    column: Column
+    name: str
+    unit: str = ""
+    range: tuple[float, float]
+    aspect: Aspect = "patient"
+    scope: Literal["image", "eye", "patient"] = "patient"
+    exclude: list[float] = []  # numbers that stand for a missing one
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """The aspect that the number is told under."""
+        return (self.aspect,)
+
+    def columns(self) -> list[Column]:
+        return [self.column]
+
+    def facts(self, image: Image) -> Facts:
+        cell, (low, high) = image.record.cell(self.column), self.range
+        if not cell.text:
+            return Facts(missing=(f"the {self.name} is not known: {cell.unknown}",) if image.record.rows else ())
+        value = float(cell.text) if re.fullmatch(r"[-+]?\d{1,9}(\.\d*)?", cell.text) else None
+        if value is None or value in self.exclude or not low <= value <= high:
+            expected = f"expected a number from {low:g} to {high:g}"
+            return Facts(missing=(f"the {self.name} is not told: {cell.source} holds {cell.text!r}; {expected}",))
+        unit = f" {self.unit}" if self.unit and self.unit != "%" else self.unit
+        text = f"the {self.name} is {value:g}{unit}"
+        return Facts((Fact(self.aspect, self.name, value, self.unit, text, cell.source, self.name, self.scope),))
 
 
 class Columns(Kind):
@@ -170,12 +253,15 @@ class Columns(Kind):
         """The aspects that the columns are told under."""
         return tuple(dict.fromkeys(self.aspects.values()))
 
+    def optional(self) -> list[Column]:
+        return list(self.aspects)
+
     def facts(self, image: Image) -> Facts:
-        facts, missing, table = [], [], image.record.table
+        facts, missing = [], []
         for column, aspect in self.aspects.items():
-            if table is None or table.find(column) is None:
+            if not image.record.has(column):
                 continue
-            cell, source = image.record.cell(column)
+            cell, source, _ = image.record.cell(column)
             cell = plain(cell)
             if why := cell_problem(cell):
                 missing.append(f"{source} is not told: {why}")

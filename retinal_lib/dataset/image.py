@@ -1,30 +1,48 @@
 """One image of a dataset on disk, with its label row, masks and results of AutoMorph."""
 
-import re
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from string import Formatter
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from retinal_lib.dataset.lesion_facts import MaskFiles
 from retinal_lib.dataset.lesions.boxes import CropInfo
-from retinal_lib.dataset.tables import Table, fold, is_empty
+from retinal_lib.dataset.tables import Code, Table, code, fold, is_empty
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Source
 
 if TYPE_CHECKING:  # it loads pandas, which a page does not need
     from retinal_lib.dataset.automorph import ImageResults
 
-Column = str | list[str] | dict[str, str]  # one name, alternatives, or one per eye
+
+class Agreed(BaseModel, extra="forbid", frozen=True):
+    """Columns of several graders of one image: what they agree on, or what the column `adjudicated` holds where it is
+    filled."""
+
+    agree: list[str] = Field(min_length=2)
+    adjudicated: str | None = None
+
+
+# one name, alternatives, one per eye, or those of several graders; a named group of the page's `image` is read like a column
+Column = str | list[str] | dict[Literal["left", "right"], str | list[str]] | Agreed
+
+
+def names_of(column: Column) -> list[str | list[str]]:
+    """Returns the columns that one reads, each a name or alternatives."""
+    if isinstance(column, Agreed):
+        return [*column.agree, *filter(None, [column.adjudicated])]
+    return list(column.values()) if isinstance(column, dict) else [column]
 
 
 class Correction(BaseModel, extra="forbid", frozen=True):
-    """A published erratum: the stale value and the right one."""
+    """A published erratum: the image (`split/name` where numbering restarts), the stale value and the right one."""
 
     image: str
-    column: str
+    column: str | list[str]
     stale: str
     right: str
     source: str
@@ -35,10 +53,16 @@ class ExcludedImage(Exception):
 
 
 class Cell(NamedTuple):
-    """A cell's text, "" for an empty one, and its place."""
+    """A cell's text, "" for an empty one, its place, and why it is empty where that is more than that it holds nothing."""
 
     text: str
     source: Source
+    why: str = ""
+
+    @property
+    def unknown(self) -> str:
+        """The end of a sentence on why nothing is known."""
+        return self.why or f"{self.source} is empty"
 
 
 class WholeNumber(NamedTuple):
@@ -49,67 +73,176 @@ class WholeNumber(NamedTuple):
     missing: tuple[str, ...] = ()
 
 
+class Row(NamedTuple):
+    """A row of a table, counted from 0, and the eye that it is of where that is known."""
+
+    table: Table
+    number: int
+    eye: str | None = None
+
+
 @dataclass(frozen=True)
 class Record:
-    """One image's label row, eye and patient; each is None where it is not known. `corrections` are the published errata."""
+    """One image's label row with the rows joined to it, eye and patient; each is empty or None where it is not known. `groups`
+    are the named parts of the image's name, which are read like columns; `corrections` the published errata by column, `notes`
+    sentences on what could not be read of eye and patient, `problem` why the image must not be used."""
 
     image: str
     eye: str | None = None
     patient: str | None = None
-    table: Table | None = None
-    row: int | None = None
+    rows: tuple[Row, ...] = ()
     unlabelled: bool = False  # the table may lack the label columns
-    corrections: dict[str, Correction] = field(default_factory=dict)  # by folded column
+    corrections: tuple[Correction, ...] = ()
+    groups: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    problem: str = ""
+
+    @property
+    def table(self) -> Table | None:
+        """The label table, or the first that is joined; None where the image has no row."""
+        return self.rows[0].table if self.rows else None
+
+    def has(self, column: Column) -> bool:
+        """Says whether there is such a column, though its cell may be empty."""
+        return any(self._row(names) or self._group(names) for names in names_of(column))
+
+    def _row(self, names: str | list[str]) -> Row | None:
+        return next((row for row in self.rows if row.table.find(names) is not None), None)
+
+    def _group(self, names: str | list[str]) -> str | None:
+        names = [names] if isinstance(names, str) else names
+        return next((name for name in names if self.groups.get(name)), None)
 
     def cell(self, column: Column) -> Cell:
-        """Returns a cell; its text is "" where it holds nothing or a mark such as n/a, where the image has no row, or where an
-        unlabelled split lacks the column."""
-        names = column[self.eye or "left"] if isinstance(column, dict) else column
-        if self.table is None or self.row is None:
+        """Returns a cell; its text is "" where it holds nothing or a mark such as n/a, where the image has no row, where an
+        unlabelled split lacks the column, where it is one of an eye that is not known, and where graders disagree."""
+        if isinstance(column, Agreed):
+            return self._agreed(column)
+        if isinstance(column, dict):
+            if self.eye is None:
+                return Cell("", Source(self.image), f"which eye {self.image} shows is not known")
+            column = column[self.eye]
+        row = self._row(column)
+        if row is None and (group := self._group(column)):
+            return Cell(self.groups[group], Source(self.image, None, group))
+        if not self.rows:
             return Cell("", Source(self.image))
-        if self.unlabelled and self.table.find(names) is None:
-            return Cell("", self.table.source(self.row, names if isinstance(names, str) else names[0]))
-        text = self.table.column(names)[self.row]
-        folded = self.table.find(names)
-        title = next(name for name in self.table.header if fold(name) == folded)
-        correction = self.corrections.get(folded)
-        if correction and text == correction.stale:
-            text = correction.right
-        return Cell("" if is_empty(text) else text, self.table.source(self.row, title))
+        if row is None and self.unlabelled:
+            return Cell("", self.rows[0].table.source(self.rows[0].number, column if isinstance(column, str) else column[0]))
+        table, number, _ = row or self.rows[0]
+        text = table.column(column)[number]
+        folded = table.find(column)
+        title = next(name for name in table.header if fold(name) == folded)
+        for correction in self.corrections:
+            if folded == table.find(correction.column) and text == correction.stale:
+                text = correction.right
+                break
+        return Cell("" if is_empty(text) else text, table.source(number, title))
 
-    def whole_number(self, column: Column, allowed: list[int], what: str) -> WholeNumber:
-        """Returns a cell that holds one of the `allowed` numbers; `what` names it. ExcludedImage: it holds something else."""
-        text, source = self.cell(column)
-        if not text:
-            return WholeNumber(None, source, (f"{what} is not known: {source} is empty",) if self.table else ())
-        number = re.fullmatch(r"(-?\d+)(\.0*)?", text)
-        if not number or int(number[1]) not in allowed:
-            raise ExcludedImage(f"{source}: found {text!r}; expected one of {', '.join(map(str, allowed))}")
-        return WholeNumber(int(number[1]), source)
+    def _agreed(self, column: Agreed) -> Cell:
+        if column.adjudicated and (cell := self.cell(column.adjudicated)).text:
+            return cell
+        cells = [self.cell(name) for name in column.agree]
+        filled = [cell for cell in cells if cell.text]
+        if len({code(cell.text) for cell in filled}) > 1:
+            listed = ", ".join(f"{cell.source.column} {cell.text!r}" for cell in filled)
+            return Cell("", cells[0].source, f"the graders disagree: {cells[0].source._replace(column=None)}, {listed}")
+        return filled[0] if filled else cells[0]
+
+    def with_joined(self, tables: Iterable["Joined"]) -> "Record":
+        """Returns the record with the rows of further tables that belong to it."""
+        rows, notes = list(self.rows), []
+        for joined in tables:
+            fields = {name for template in joined.key.values() for _, name, _, _ in Formatter().parse(template) if name}
+            parts = {name: self.cell(name).text for name in fields if self.has(name)}
+            filled = [fill(template, parts) for template in joined.key.values()]
+            found = joined.rows.get(tuple(code(cell) for cell in filled if cell is not None), ())
+            if len(found) == 1:
+                rows.append(Row(joined.table, found[0]))
+            elif self.rows or self.groups:
+                many = f"{len(found)} rows for it, of which none is taken" if found else "no row for it"
+                notes.append(f"{joined.table.path.name} has {many}")
+        return replace(self, rows=tuple(rows), notes=(*self.notes, *notes))
+
+    def with_columns(self, eye: Column | None, eyes: dict[str, str], patient: Column | None) -> "Record":
+        """Returns the record with eye and patient as columns give them; `eyes`: what a cell stands for."""
+        notes, problem, seen = [*self.notes], "", None
+        if eye is not None:
+            cell = self.cell(eye)
+            seen = eyes.get(code(cell.text))
+            if cell.text and seen is None:
+                known = ", ".join(eyes)
+                notes.append(f"which eye it is is not known: {cell.source} holds {cell.text!r}; expected one of {known}")
+            if seen and self.eye and seen != self.eye:
+                problem = f"{cell.source} is {cell.text!r}, the {seen} eye, but its name says the {self.eye} eye"
+        whose = self.cell(patient).text if patient is not None else ""
+        changes = {"eye": self.eye or seen, "patient": self.patient or whose or None}
+        return replace(self, **changes, notes=tuple(notes), problem=problem)
+
+    def whole_number(self, column: Column, allowed: list[int], what: str, codes: dict[Code, int] | None = None) -> WholeNumber:
+        """Returns a cell that holds one of the `allowed` numbers, or what stands for one in `codes`; `what` names it.
+        ExcludedImage: it holds something else."""
+        cell = self.cell(column)
+        if not cell.text:
+            return WholeNumber(None, cell.source, (f"{what} is not known: {cell.unknown}",) if self.rows else ())
+        known = {str(number): number for number in allowed} | {code(key): value for key, value in (codes or {}).items()}
+        if code(cell.text) not in known:
+            expected = ", ".join(map(str, [*(codes or ()), *allowed]))
+            raise ExcludedImage(f"{cell.source}: found {cell.text!r}; expected one of {expected}")
+        return WholeNumber(known[code(cell.text)], cell.source)
+
+
+class Joined(NamedTuple):
+    """A table that is joined: its columns of the key with templates of what they hold, and its rows by what they hold."""
+
+    table: Table
+    key: dict[str, str]
+    rows: dict[tuple[str, ...], list[int]]
+
+
+class Filled(dict):
+    """The parts of an image's name and cells of its row, by which a page's template of a key is filled: `{patient}`, or
+    `{patient:d}` without leading zeros."""
+
+    def __getitem__(self, name: str) -> "_Part":
+        return _Part(super().__getitem__(name))
+
+
+class _Part(str):
+    def __format__(self, spec: str) -> str:
+        return format(int(self), spec) if spec else str(self)
+
+
+def fill(template: str, parts: dict[str, str]) -> str | None:
+    """Returns a template of a key with its parts, None where one is not known.
+
+    >>> fill("#{patient:d}", {"patient": "024"}), fill("{patient}_{eye}", {"patient": "7"})
+    ('#24', None)
+    """
+    try:
+        return template.format_map(Filled({name: value for name, value in parts.items() if value}))
+    except (KeyError, ValueError):
+        return None
 
 
 @dataclass(frozen=True, eq=False)
 class Image:
     """An image with everything that its dataset's files hold on it. `name` is what the dataset lists it by, `id` its
-    sample's id, unique over splits and datasets, `export_name` its name in exported files (after the prefix), `size` the
-    file's in bytes, `masks` its lesion masks where the dataset has any, `automorph` AutoMorph's results where its split has
-    any, `excluded_because` why it must not be used, "" where it may."""
+    sample's id, unique over splits and datasets, `export_name` its name in exported files (after the prefix), `stem` what
+    identifies it within its split, `size` the file's in bytes, `masks` its lesion masks where the dataset has any,
+    `automorph` AutoMorph's results where its split has any, `excluded_because` why it must not be used, "" where it may."""
 
     name: str
     id: str
     export_name: str
     path: Path
+    stem: str
     split: str
     size: int
     record: Record
     masks: MaskFiles | None
     automorph: "ImageResults | None"
     excluded_because: str = ""
-
-    @property
-    def stem(self) -> str:
-        """The file's name without its last suffix."""
-        return self.path.stem
 
     @property
     def eye(self) -> str | None:

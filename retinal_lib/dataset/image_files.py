@@ -53,19 +53,33 @@ def _fits(words: tuple[str, ...], pattern: str) -> bool:
     return len(tail) == len(parts) and all(map(fnmatch.fnmatchcase, tail, parts))
 
 
-def folders(tree: list[Folder], patterns: Iterable[str], accept: str = "") -> list[Folder]:
-    """Returns the folders that fit the first pattern for which any folder holds an image whose stem fits `accept`."""
+Places = list[str | list[str]]  # alternatives, of which the first that exists counts; those of an inner list count together
+
+
+def together(place: str | list[str]) -> list[str]:
+    """Returns the patterns of one alternative."""
+    return [place] if isinstance(place, str) else place
+
+
+def folders(tree: list[Folder], patterns: Places, accept: str = "") -> list[Folder]:
+    """Returns the folders that fit the first alternative for which any folder holds an image whose name fits `accept`."""
     for pattern in patterns:
-        fitting = [f for f in tree if _fits(f.words, pattern)]
-        if any(re.search(accept, Path(name).stem, re.IGNORECASE) for f in fitting for name in images(f)):
+        fitting = [f for f in tree if any(_fits(f.words, each) for each in together(pattern))]
+        if any(named_like(accept, f.path / name) for f in fitting for name in images(f)):
             return fitting
     return []
 
 
-def files(tree: list[Folder], patterns: Iterable[str]) -> list[Path]:
-    """Returns the files whose path fits the first pattern that any file fits."""
+def named_like(pattern: str, path: Path) -> re.Match | None:
+    """Returns the match of a pattern in a file's stem or, where the pattern holds a slash, in its folder and stem."""
+    return re.search(pattern, f"{path.parent.name}/{path.stem}" if "/" in pattern else path.stem, re.IGNORECASE)
+
+
+def files(tree: list[Folder], patterns: Places) -> list[Path]:
+    """Returns the files whose path fits the first alternative that any file fits."""
     for pattern in patterns:
-        fitting = [f.path / n for f in tree for n in f.files if _fits((*f.words, n.casefold()), pattern)]
+        each = together(pattern)
+        fitting = [f.path / n for f in tree for n in f.files if any(_fits((*f.words, n.casefold()), one) for one in each)]
         if fitting:
             return fitting
     return []
@@ -97,28 +111,35 @@ def natural(name: str) -> list:
     ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageFile:
-    """One image file of a split, with its size in bytes; 0 where it cannot be used."""
+    """One image file of a split, with its size in bytes (0 where it cannot be used), its name (with its folder where images are
+    told apart by that), the part of the name that identifies it, and the named groups of the name."""
 
     split: str
     path: Path
     size: int
+    name: str
+    stem: str
+    groups: dict[str, str]
 
-    @cached_property
-    def name(self) -> str:
-        """The file's name."""
-        return printable(self.path.name)
-
-    @cached_property
-    def stem(self) -> str:
-        """The name without its last suffix."""
-        return Path(self.name).stem
+    @classmethod
+    def of(cls, split: str, path: Path, match: re.Match, by_folder: bool, size: int) -> "ImageFile":
+        """Makes one from a file and the match of its name; `by_folder`: the pattern reads the folder's name too."""
+        groups = {name: text for name, text in match.groupdict().items() if text}
+        folder = f"{path.parent.name}/" if by_folder else ""
+        stem = groups.get("id") or f"{folder}{path.stem}"
+        return cls(split, path, size, printable(f"{folder}{path.name}"), printable(stem), groups)
 
     @cached_property
     def key(self) -> str:
         """The stem as rows are found by: case folded."""
         return self.stem.casefold()
+
+    @cached_property
+    def result_key(self) -> str:
+        """The name that programs give their results on it: that of the file, case folded."""
+        return printable(self.path.stem).casefold()
 
     @property
     def place(self) -> tuple[str, str]:
@@ -142,14 +163,15 @@ def inventory(folders: list[Folder], split: str, accept: str) -> Inventory:
     for folder in folders:
         for name in images(folder):
             path = folder.path / name
-            if re.search(accept, path.stem, re.IGNORECASE):
-                why = why_unusable(path)
-                file = ImageFile(split, path, 0 if why else path.stat().st_size)
-                by_id[file.key].append(file)
-                if why:
-                    result.unusable[file.key] = why
-            else:
+            match = named_like(accept, path)
+            if match is None:
                 result.ignored.append(printable(str(path)))
+                continue
+            why = why_unusable(path)
+            file = ImageFile.of(split, path, match, "/" in accept, 0 if why else path.stat().st_size)
+            by_id[file.key].append(file)
+            if why:
+                result.unusable[file.key] = why
     for same in by_id.values():
         first = same[0]
         if any(other.size != first.size or other.name != first.name for other in same):

@@ -2,73 +2,196 @@
 
 import re
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from pydantic import field_validator
+from pydantic import BaseModel, field_validator, model_validator
 
 from retinal_lib.check.language import lexicon
+from retinal_lib.check.language.negation import NEGATED
 from retinal_lib.check.language.statements import of_label
 from retinal_lib.dataset.fact_kinds import (
+    NOT_GRADABLE,
+    Aspect,
     AutoMorphFacts,
     Boxes,
     Columns,
     Grade,
     Kind,
+    Number,
     Person,
     Quality,
     Say,
     scales,
 )
-from retinal_lib.dataset.image import Column, ExcludedImage, Image
+from retinal_lib.dataset.image import Column, ExcludedImage, Image, WholeNumber, names_of
 from retinal_lib.dataset.lesions.wording import is_count
-from retinal_lib.dataset.tables import Table, fold
+from retinal_lib.dataset.tables import Code, code, fold
 from retinal_lib.facts import Fact, Facts, Source
 from retinal_lib.reply_text import plain
 
+MOST_DENIED = 3  # conditions of a short list of labels, each of which is told also where it is not there
+SAYS = "the label of the image says"  # of diseases that were judged by name, beside which nothing is known
+NOTHING = "no abnormality among the conditions that were looked for"
+
+
+class Condition(BaseModel, extra="forbid", frozen=True):
+    """A condition of `flags`: its words, and where they differ from those of all, its column and the cells that say that it is
+    there or not."""
+
+    words: str
+    column: Column | None = None
+    present: Code | list[Code] | None = None
+    absent: Code | list[Code] | None = None
+
 
 class Flags(Kind):
-    """0/1 columns, one per condition, with one column that says whether anything was found."""
+    """Columns of one condition each, which is there (`present`) or not (`absent`). `overall` is a column that says whether
+    anything was found, `normal` its value for a normal image. Without one, the labels say nothing of other conditions. Codes
+    that are `unconfirmed` have no known meaning."""
+
+    labels: dict[str, str | Condition]
+    present: Code | list[Code] = 1
+    absent: Code | list[Code] = 0
+    alias: dict[str, str] = {}  # spelling in the file -> code on the page
+    overall: str | None = None
+    normal: int | None = None
+    normal_words: str = ""
+    unconfirmed: list[str] = []
+    scope: Literal["image", "eye"] = "image"
 
     gives: ClassVar[tuple[str, ...]] = ("disease",)
-    labels: dict[str, str]
-    alias: dict[str, str] = {}  # spelling in the file -> code on the page
-    overall: str  # the column that says whether the image is normal
-    normal: int  # its value for a normal image
-    normal_words: str
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Flags":
+        if self.overall and (self.normal is None or not self.normal_words):
+            raise ValueError("overall needs normal (its value for a normal image) and normal_words beside it")
+        return self
+
+    @property
+    def conditions(self) -> dict[str, Condition]:
+        """The conditions by their codes."""
+        return {name: Condition(words=c) if isinstance(c, str) else c for name, c in self.labels.items()}
+
+    @property
+    def few(self) -> bool:
+        """Whether a few conditions by name were judged, and nothing beside them."""
+        return _denies_one(self.normal_words) if self.overall else len(self.labels) <= MOST_DENIED
 
     def columns(self) -> list[Column]:
-        return [self.overall]
+        return [self.overall] if self.overall else [self._column(name, c) for name, c in self.conditions.items()]
+
+    def _column(self, name: str, condition: Condition) -> Column:
+        spellings = [written for written, of in self.alias.items() if fold(of) == fold(name)]
+        return condition.column or ([name, *spellings] if spellings else name)
+
+    def read(self, image: Image) -> dict[str, WholeNumber]:
+        """Returns for each condition that has a column 1 (there), 0 (not there), or why nothing is known. ExcludedImage: a cell
+        holds something else."""
+        found = {}
+        for name, condition in self.conditions.items():
+            column = self._column(name, condition)
+            if image.record.has(column):
+                codes = dict.fromkeys(_list(self.absent if condition.absent is None else condition.absent), 0)
+                codes |= dict.fromkeys(_list(self.present if condition.present is None else condition.present), 1)
+                found[name] = image.record.whole_number(column, [], f"the label {name}", codes)
+        order = {title: k for row in image.record.rows[:1] for k, title in enumerate(row.table.header)}
+        return dict(sorted(found.items(), key=lambda each: order.get(each[1].source.column, 0)))  # as the table has them
 
     def facts(self, image: Image) -> Facts:
-        overall, source, missing = image.record.whole_number(self.overall, [0, 1], "whether the image is normal")
-        if overall is None:
-            return Facts(missing=missing)
-        known = {fold(code): code for code in self.labels}
-        facts, unexplained, missing = [], [], []
-        for code, column in self._codes(image.record.table).items():
-            value, cell, empty = image.record.whole_number(column, [0, 1], f"the label {code}")
-            missing += empty
-            if value and fold(code) in known:
-                words = self.labels[known[fold(code)]]
-                facts.append(Fact("disease", known[fold(code)], 1, "", f"the image is labelled with {words}", cell, words))
-            elif value:
-                unexplained.append(code)
-        labelled = ", ".join([fact.name for fact in facts] + unexplained)
-        if overall == self.normal:
-            if labelled:
-                raise ExcludedImage(f"{source}: {self.overall} is {overall} (normal) though {labelled} is labelled")
-            words = self.normal_words
-            facts.append(Fact("disease", "normal", 1, "", f"the image is labelled as showing {words}", source, words))
-        elif not labelled:
-            raise ExcludedImage(f"{source}: {self.overall} is {overall} (not normal) though no condition is labelled")
-        missing += [f"the label {code} is positive but has no confirmed meaning; it is not told" for code in unexplained]
+        if self.overall:
+            overall, source, missing = image.record.whole_number(self.overall, [0, 1], "whether the image is normal")
+            if overall is None:
+                return Facts(missing=missing)
+        found, conditions, facts = self.read(image), self.conditions, []
+        missing = [why for cell in found.values() for why in cell.missing]
+        for name, (value, cell, _) in found.items():
+            words = conditions[name].words
+            if value:
+                text = f"{SAYS} {words}" if self.few else f"the image is labelled with {words}"
+                facts.append(Fact("disease", name, 1, "", text, cell, words, self.scope))
+            elif value == 0 and self.few and not self.overall:
+                facts.append(_denial(f"no {words}", cell, self.scope))
+        unexplained = [name for name in self.unconfirmed if self._is_positive(image, name)]
+        missing += [f"the label {name} is positive but has no confirmed meaning; it is not told" for name in unexplained]
+        labelled = ", ".join([fact.name for fact in facts if fact.name != "absent"] + unexplained)
+        if self.overall:
+            facts += self._verdict(overall, source, labelled)
+        elif not labelled and not self.few and any(cell.value == 0 for cell in found.values()):
+            cell = next(cell.source for cell in found.values() if cell.value == 0)
+            facts.append(Fact("disease", "normal", 1, "", f"the image is labelled as showing {NOTHING}", cell, NOTHING))
         return Facts(tuple(facts), tuple(missing))
 
-    def _codes(self, table: Table) -> dict[str, str]:
-        """code -> column for every 0/1 column of the table."""
-        skip = {"id", fold(self.overall)}
-        alias = {fold(spelling): code for spelling, code in self.alias.items()}
-        return {alias.get(fold(name), name): name for name in table.header if fold(name) not in skip}
+    def _verdict(self, overall: int, source: Source, labelled: str) -> list[Fact]:
+        """What the column for all conditions says. ExcludedImage: it contradicts them."""
+        if overall != self.normal and not labelled:
+            raise ExcludedImage(f"{source}: {self.overall} is {overall} (not normal) though no condition is labelled")
+        if overall != self.normal:
+            return []
+        if labelled:
+            raise ExcludedImage(f"{source}: {self.overall} is {overall} (normal) though {labelled} is labelled")
+        words = self.normal_words
+        if self.few:
+            return [_denial(words, source, self.scope)]
+        return [Fact("disease", "normal", 1, "", f"the image is labelled as showing {words}", source, words)]
+
+    def _is_positive(self, image: Image, name: str) -> bool:
+        return image.record.has(name) and bool(image.record.whole_number(name, [0, 1], f"the label {name}").value)
+
+
+class Label(Kind):
+    """A column of codes, with the words that each stands for; null: its meaning is not confirmed, so that it is not told. Cells
+    in `ungradable` say that the image could not be graded, those in `exclude` that it must not be used. Of diseases other than
+    those that it names it says nothing, unless its words call the eye normal."""
+
+    column: Column
+    values: dict[Code, str | None]
+    name: str = ""
+    aspect: Aspect = "disease"
+    scope: Literal["image", "eye", "patient"] = "image"
+    ungradable: list[Code] = []
+    exclude: dict[Code, str] = {}
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """The aspect that the words are told under, and quality where the column says which images could not be graded."""
+        return (self.aspect, "quality") if self.ungradable else (self.aspect,)
+
+    @property
+    def called(self) -> str:
+        """The name of its facts."""
+        return self.name or _name(self.column)
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """The diseases that the words name."""
+        told = (words for words in self.values.values() if words and self.aspect == "disease")
+        return tuple(dict.fromkeys(name for words in told for name in of_label(words).names))
+
+    def columns(self) -> list[Column]:
+        return [self.column]
+
+    def facts(self, image: Image) -> Facts:
+        cell, what = image.record.cell(self.column), self.called
+        written = code(cell.text)
+        if not cell.text:
+            return Facts(missing=(f"{what} is not known: {cell.unknown}",) if image.record.rows else ())
+        if why := {code(key): why for key, why in self.exclude.items()}.get(written):
+            raise ExcludedImage(f"{cell.source} is {cell.text!r}: {why}")
+        if written in map(code, self.ungradable):
+            text = "the graders marked the image as not gradable"
+            return Facts((Fact("quality", "ungradable", cell.text, "graders", text, cell.source, NOT_GRADABLE),))
+        values = {code(key): words for key, words in self.values.items()}
+        if written not in values:
+            expected = ", ".join(map(str, [*self.values, *self.ungradable]))
+            raise ExcludedImage(f"{cell.source}: found {cell.text!r}; expected one of {expected}")
+        if not (words := values[written]):
+            return Facts(missing=(f"{what} is not told: {cell.source} holds {cell.text!r}, which has no confirmed meaning",))
+        if self.aspect != "disease":
+            return Facts((Fact(self.aspect, what, cell.text, "", words, cell.source, words, self.scope),))
+        normal = of_label(words).normal
+        name = "normal" if normal else "absent" if _denies_one(words) else what
+        text = f"{SAYS} {words}"
+        return Facts((Fact("disease", name, 1 if normal else cell.text, "", text, cell.source, words, self.scope),))
 
 
 class Keywords(Kind):
@@ -90,14 +213,20 @@ class Keywords(Kind):
             return {fold(written): told for written, told in words.items()}
         return [fold(word) for word in words] if isinstance(words, list) else fold(words)
 
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """The one disease that was judged, where the word for normal denies that alone; empty where others were looked for."""
+        words = self._told(self.normal)
+        return (words.removeprefix("no "),) if _denies_one(words) else ()
+
     def columns(self) -> list[Column]:
-        return list(self.column.values()) if isinstance(self.column, dict) else [self.column]
+        return [self.column]
 
     def facts(self, image: Image) -> Facts:
-        text, source = image.record.cell(self.column)
+        text, source, _ = cell = image.record.cell(self.column)
         keywords = list(dict.fromkeys(filter(None, (fold(k) for k in re.split(f"[{self.separators}]", plain(text))))))
         if not keywords:
-            return Facts(missing=(f"the diagnosis is not known: {source} is empty",) if image.record.table else ())
+            return Facts(missing=(f"the diagnosis is not known: {cell.unknown}",) if image.record.rows else ())
         unusable = [k for k in keywords if k in self.exclude]
         if unusable:
             raise ExcludedImage(f"{source} says {unusable[0]!r}: not a picture of the fundus")
@@ -115,11 +244,15 @@ class Keywords(Kind):
         words = self.quality[keyword]
         return Fact("quality", "remark", keyword, "", f"the annotators noted {words}", source, words)
 
-    def _diagnosis(self, keyword: str, source: Source) -> Fact:
-        words = keyword
+    def _told(self, keyword: str) -> str:
+        """A keyword as it is told."""
         for written, right in self.spelling.items():
-            words = re.sub(rf"\b{re.escape(written)}\b", right, words)
-        if keyword == self.normal and lexicon.conditions(words) and not of_label(words).normal:
+            keyword = re.sub(rf"\b{re.escape(written)}\b", right, keyword)
+        return keyword
+
+    def _diagnosis(self, keyword: str, source: Source) -> Fact:
+        words = self._told(keyword)
+        if keyword == self.normal and _denies_one(words):
             # 'no referable glaucoma' leaves every other disease open
             return Fact("disease", "absent", keyword, "", f"this eye is labelled {words}", source, words, "eye")
         if keyword == self.normal:
@@ -128,30 +261,61 @@ class Keywords(Kind):
 
 
 class PatientLabels(Kind):
-    """0/1 labels of the patient, both eyes together: never told as the eye's."""
+    """0/1 labels of the patient, both eyes together: never told as the eye's. `alias`: spelling in a copy -> code on the
+    page."""
 
     gives: ClassVar[tuple[str, ...]] = ("patient",)
     labels: dict[str, str]
+    alias: dict[str, str] = {}
+
+    def optional(self) -> list[Column]:
+        return [self._column(name) for name in self.labels]
+
+    def _column(self, name: str) -> list[str]:
+        return [name, *(written for written, of in self.alias.items() if of == name)]
 
     def facts(self, image: Image) -> Facts:
-        facts, missing, table = [], [], image.record.table
-        for code, words in self.labels.items():
-            if table is None or table.find(code) is None:
+        facts, missing = [], []
+        for name, words in self.labels.items():
+            column = self._column(name)
+            if not image.record.has(column):
                 continue
-            value, source, empty = image.record.whole_number(code, [0, 1], f"the patient's label {code}")
+            value, source, empty = image.record.whole_number(column, [0, 1], f"the patient's label {name}")
             missing += empty
             if value:
                 text = f"the patient's record, for both eyes together, is labelled {words}"
-                facts.append(Fact("patient", code, 1, "", text, source, words, "patient"))
+                facts.append(Fact("patient", name, 1, "", text, source, words, "patient"))
         return Facts(tuple(facts), tuple(missing))
+
+
+def _denial(words: str, source: Source, scope: str) -> Fact:
+    return Fact("disease", "absent", words, "", f"{SAYS} {words}", source, words, scope)
+
+
+def _list(value: Code | list[Code]) -> list[Code]:
+    return value if isinstance(value, list) else [value]
+
+
+def _name(column: Column) -> str:
+    """What a column is called in a sentence."""
+    first = names_of(column)[0]
+    return first if isinstance(first, str) else first[0]
+
+
+def _denies_one(words: str) -> bool:
+    """Whether words deny a disease by name, and so leave every other one open: no referable glaucoma."""
+    statement = of_label(words)
+    return bool(lexicon.conditions(words)) and (not statement.normal or {says for _, says in statement.conditions} == {NEGATED})
 
 
 KINDS: dict[str, type[Kind]] = {
     "grade": Grade,
     "flags": Flags,
+    "label": Label,
     "keywords": Keywords,
     "quality": Quality,
     "person": Person,
+    "number": Number,
     "patient_labels": PatientLabels,
     "columns": Columns,
     "say": Say,
@@ -161,15 +325,24 @@ KINDS: dict[str, type[Kind]] = {
 
 
 def graded_only(kinds: Iterable[Kind], facts: Iterable[Fact]) -> tuple[str, ...]:
-    """Returns what alone was looked for in an image with these facts, where its page's labels are grades of named diseases and
+    """Returns what alone was looked for in an image with these facts, where its page's labels are of named diseases and its
     masks of named lesions; empty where labels or keywords of many diseases, or free text on them, were given too."""
-    if any(isinstance(kind, Flags | Keywords | Columns) and "disease" in kind.gives for kind in kinds):
+    kinds, facts = list(kinds), list(facts)
+    many = any((isinstance(kind, Keywords) and not kind.judged) or (isinstance(kind, Flags) and not kind.few) for kind in kinds)
+    if many or any(isinstance(kind, Columns) and "disease" in kind.gives for kind in kinds):
+        return ()
+    if any(fact.aspect == "disease" and fact.name == "normal" for fact in facts):
         return ()
     graded = (scales()[f.unit]["of"] for f in facts if f.aspect == "disease" and f.unit in scales())
     marked = (f.unit for f in facts if is_count(f) and f.unit)
-    return tuple(dict.fromkeys((*graded, *marked)))
+    flagged = (c.words for kind in kinds if isinstance(kind, Flags) for c in kind.conditions.values())
+    named = (name for kind in kinds if isinstance(kind, Label | Keywords) for name in kind.judged)
+    return tuple(dict.fromkeys((*graded, *marked, *flagged, *named)))
 
 
-def looked_for(kinds: Iterable[Kind]) -> tuple[str, ...]:
-    """Returns the conditions that a page's 0/1 labels are for; empty where it has no such labels."""
-    return tuple(words for kind in kinds if isinstance(kind, Flags) for words in kind.labels.values())
+def looked_for(kinds: Iterable[Kind], image: Image) -> tuple[str, ...]:
+    """Returns the conditions that an image's labels of one condition each are filled for; empty where it has no such labels."""
+    flags = [kind for kind in kinds if isinstance(kind, Flags)]
+    return tuple(
+        kind.conditions[code].words for kind in flags for code, cell in kind.read(image).items() if cell.value is not None
+    )

@@ -1,6 +1,7 @@
 """A dataset page: what a dataset's files are called, what its labels mean and what its terms allow, as data."""
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -8,12 +9,15 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from retinal_lib.dataset import tables as table
-from retinal_lib.dataset.fact_kinds import Kind
-from retinal_lib.dataset.image import Correction
+from retinal_lib.dataset.fact_kinds import GradingScale, Kind, own_scales
+from retinal_lib.dataset.image import Column, Correction
+from retinal_lib.dataset.image_files import Places
 from retinal_lib.dataset.label_kinds import KINDS
 from retinal_lib.dataset.lesion_facts import MaskSpec
+from retinal_lib.dataset.tables import Code, code
 from retinal_lib.errors import UserError, did_you_mean, from_validation, unknown, validation_text
-from retinal_lib.files import read_yaml
+from retinal_lib.files import read_bytes, read_yaml
+from retinal_lib.parsing import yaml_lines
 
 
 class StrictModel(BaseModel):
@@ -22,11 +26,18 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
-class Split(StrictModel):
-    """Where one split lies. Each list holds alternatives; the first that exists is taken."""
+MaySend = Literal["yes", "no", "ask", "local"]  # local: only to a third party that keeps nothing
+Key = str | list[str] | dict[str, str]
 
-    images: list[str]
-    tables: list[str] = []
+
+class Split(StrictModel):
+    """Where one split lies. `tables` may be given by eye, where each eye has its own; `image` are its images' names where the
+    page's are too wide; `where` the cells of its rows, by column, where several splits share a table."""
+
+    images: Places
+    tables: Places | dict[Literal["left", "right"], Places] = []
+    image: str = ""
+    where: dict[str, Code | list[Code]] = {}
     masks: list[str] = []
     unlabelled: bool = False  # the split's table may lack the label columns
     role: Literal["train", "validation", "test"] | None = None  # what it is officially, where its name does not begin so
@@ -40,6 +51,21 @@ class Pairs(StrictModel):
     right: str
 
 
+class Join(StrictModel):
+    """A second table, whose columns are read like those of the label table. `key`: a column of that name in both, or its
+    columns with templates of what they hold."""
+
+    tables: Places
+    key: str | dict[str, str]
+    header: list[str] | int = 1
+    separator: str = ""
+
+    @property
+    def templates(self) -> dict[str, str]:
+        """Its columns, each with the template of what it holds."""
+        return self.key if isinstance(self.key, dict) else {self.key: f"{{{self.key}}}"}
+
+
 class Page(StrictModel):
     """A dataset. See `pages/` for the published ones and CONTRIBUTING.md for how to write one."""
 
@@ -48,18 +74,23 @@ class Page(StrictModel):
     aliases: list[str] = []  # other names of the dataset, by which a table or question file may call it
     citation: str = ""
     licence: str = "not stated"
-    may_send: Literal["yes", "no", "ask"] = "ask"
+    may_send: MaySend = "ask"
     terms: str = ""  # what the licence needs, as the end of a sentence
     modality: str = ""
     prefix: str = ""
-    image: str = ".*"  # regular expression of an image's stem; groups `patient` and `eye` are read
+    image: str = ".*"  # regular expression of an image's stem, or of folder/stem; its named groups are read like columns
     distinctive_names: bool = False  # a name that fits `image`, even within a longer one, is of this dataset alone
-    eyes: dict[str, Literal["left", "right"]] = {"left": "left", "right": "right"}
+    eye: Column | None = None  # the column that says which eye it is, where the name does not
+    eyes: dict[Code, Literal["left", "right"]] = {"left": "left", "right": "right", "os": "left", "od": "right"}
+    patient: Column | None = None  # the column that says whose it is, where the name does not
     private_names: bool = False  # image names identify participants and are never shown in a notebook
     restart: bool = False  # numbering restarts in each split
     splits: dict[str, Split]
-    header: list[str] = []  # the columns of a label table that has no header row
-    key: str | list[str] | dict[str, str] | None = None  # the column that names the image, or one per eye
+    header: list[str] | int = 1  # the columns of a label table that has no header row, or the number of its header rows
+    separator: str = ""  # what parts the cells of a label table in text, where it is not plain
+    key: Key | None = None  # the column that names the image, one per eye, or columns with templates of what they hold
+    join: list[Join] = []
+    scales: dict[str, GradingScale] = {}  # grading scales of the dataset's own
     update: str | None = None  # regular expression of the part of a table's name that marks a newer edition
     pairs: Pairs | None = None
     masks: MaskSpec | None = None
@@ -79,8 +110,8 @@ class Page(StrictModel):
 
     @field_validator("eyes")
     @classmethod
-    def _any_case(cls, value: dict[str, str]) -> dict[str, str]:
-        return {name.casefold(): eye for name, eye in value.items()}
+    def _any_case(cls, value: dict[Code, str]) -> dict[str, str]:
+        return {code(name): eye for name, eye in value.items()}
 
     @field_validator("facts", mode="before")
     @classmethod
@@ -93,14 +124,26 @@ class Page(StrictModel):
     def _checked(self) -> "Page":
         if self.kind("boxes") and self.masks is None:
             raise ValueError("the kind of fact boxes needs masks: how mask files are named, and the lesion types they mark")
-        for pattern in filter(None, (self.image, self.update, self.masks and self.masks.name)):
+        names = [split.image for split in self.splits.values()]
+        for pattern in filter(None, (self.image, self.update, self.masks and self.masks.name, *names)):
             re.compile(pattern)
         return self
+
+    @property
+    def by_template(self) -> dict[str, str]:
+        """The columns of the key with templates of what they hold; empty where the key names the image itself."""
+        by_eye = not isinstance(self.key, dict) or set(self.key) <= {"left", "right"}
+        return {} if by_eye else self.key
 
     @property
     def of_table(self) -> bool:
         """True where the page was made for the user's own table, which is `file`."""
         return self.file is not None and table.is_table(self.file)
+
+    @property
+    def is_own(self) -> bool:
+        """True for a page or table of the user's."""
+        return self.file is not None and self.file.parent != Path(__file__).parent / "pages"
 
     @property
     def image_prefix(self) -> str:
@@ -109,6 +152,7 @@ class Page(StrictModel):
 
     def sample_id(self, split: str, stem: str) -> str:
         """Returns a sample's id by its image's split and stem: unique over splits and datasets."""
+        stem = stem.replace("/", "-")
         return f"{self.name}-{split}-{stem}" if self.restart else f"{self.name}-{stem}"
 
     def role(self, split: str) -> str:
@@ -129,6 +173,8 @@ class Page(StrictModel):
 
 
 def _kind(entry: object) -> Kind:
+    if isinstance(entry, Kind):
+        return entry
     if isinstance(entry, str):
         entry = {entry: {}}
     if not isinstance(entry, dict) or len(entry) != 1:
@@ -145,16 +191,47 @@ def _kind(entry: object) -> Kind:
 
 
 def load(path: Path) -> Page:
-    """Reads a page. UserError: not YAML, or a key, kind or value that a page cannot have; named with file and place."""
-    content = read_yaml(path, "a dataset page")
+    """Reads a page. UserError: not YAML, or a key, kind or value that a page cannot have; named with file, line and key."""
+    content = read_yaml(path, "a dataset page", words=True)
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(f"{path}: a dataset page is a mapping of keys such as name, title, splits and facts")
     try:
+        own_scales(content.get("scales"), path)  # before the kinds that name them
+        facts = content.get("facts")
+        for place, entry in enumerate(facts if isinstance(facts, list) else ()):
+            _check_kind(path, place, entry)
         return Page(**content, file=path)
     except ValidationError as error:
-        raise from_validation(error, str(path)) from error
+        raise from_validation(error, line_of(path, error.errors()[0]["loc"])) from error
     except re.error as error:
-        raise UserError(f"{path}: {error.pattern!r} is not a regular expression ({error})") from error
+        keys = next(_ways_to(content, error.pattern), ())
+        place = f"{line_of(path, keys)}: {' > '.join(map(str, keys))}"
+        raise UserError(f"{place}: {error.pattern!r} is not a regular expression ({error})") from error
+
+
+def _check_kind(path: Path, place: int, entry: object) -> None:
+    """UserError: an entry of `facts` is no kind with right settings; it names the line."""
+    try:
+        _kind(entry)
+    except ValueError as error:
+        inner = error.__cause__.errors()[0]["loc"] if isinstance(error.__cause__, ValidationError) else ()
+        name = tuple(entry) if isinstance(entry, dict) and len(entry) == 1 else ()
+        raise UserError(f"{line_of(path, ('facts', place, *name, *inner))}: facts: {error}") from error
+
+
+def _ways_to(content: object, value: object) -> Iterator[tuple]:
+    """The keys and places that lead to a value."""
+    if content == value:
+        yield ()
+    entries = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    yield from ((key, *way) for key, inner in entries for way in _ways_to(inner, value))
+
+
+def line_of(path: Path, keys: tuple) -> str:
+    """Returns a page's path with the line of the value that keys and places lead to, or of the nearest around it."""
+    lines = yaml_lines(read_bytes(path))
+    known = next((keys[:n] for n in range(len(keys), 0, -1) if keys[:n] in lines), ())
+    return f"{path}, line {lines[known]}" if known else str(path)
 
 
 @cache

@@ -87,7 +87,7 @@ def _persons(of: Page, image: Image) -> Iterator[str]:
     if record.patient:
         where = f"{of.name}/{image.split}" if of.restart else of.name
         yield f"patient:{quote(f'{where}/{record.patient}')}"
-    cells = [record.cell(column)[0] for column in of.same_person if record.table and record.table.find(column)]
+    cells = [record.cell(column)[0] for column in of.same_person if record.rows and record.has(column)]
     if cells and all(cells) and len(cells) == len(of.same_person):
         yield f"person:{quote('/'.join([of.name, *(re.sub(r'[.]0*$', '', cell) for cell in cells)]))}"
 

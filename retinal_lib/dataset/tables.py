@@ -63,6 +63,18 @@ def fold(name: str) -> str:
     return " ".join(str(name).split()).casefold()
 
 
+Code = str | int | float  # a cell as a page writes it
+
+
+def code(cell: Code) -> str:
+    """Returns a cell as code books compare it: case folded, whole numbers without a point.
+
+    >>> [code(cell) for cell in ("Yes", "1.0", 1, " No_DR ", "1.5")]
+    ['yes', '1', '1', 'no_dr', '1.5']
+    """
+    return re.sub(r"^(-?\d+)\.0*$", r"\1", fold(str(cell)))
+
+
 def image_key(cell: str) -> str:
     """Returns the part of an image's name that finds its row: folder and image suffix removed, case folded."""
     name = cell.strip().replace("\\", "/").rsplit("/", 1)[-1]
@@ -120,9 +132,11 @@ class Table:
         return Source(str(self.path), self.rows[row], column)
 
 
-def read(path: Path, header: list[str] | None = None) -> Table:
-    """Reads a .csv, .tsv, .txt, .xls or .xlsx file; `header` names the columns of one that has no header row. Drops unnamed
-    columns, blank rows and repeated header rows.
+def read(path: Path, header: list[str] | int = 1, separator: str = "") -> Table:
+    """Reads a .csv, .tsv, .txt, .xls or .xlsx file; `header` names the columns of one that has no header row, or is the
+    number of its header rows, of which the lowest that is filled names a column. `separator` parts the cells of a text; where
+    it is "", that is found out.
+    Drops unnamed columns, blank rows and repeated header rows.
 
     UserError: the file is missing, not a table, empty, or has two columns of one name.
     """
@@ -130,19 +144,21 @@ def read(path: Path, header: list[str] | None = None) -> Table:
         raise UserError(f"{path}: no such table")
     raw = read_bytes(path)
     spreadsheet = path.suffix.casefold() in SPREADSHEETS
-    cells, note = (_sheet(path, raw), "") if spreadsheet else _text(path, raw, header)
+    cells, note = (_sheet(path, raw), "") if spreadsheet else _text(path, raw, isinstance(header, list), separator)
     top = next((number for number, row in enumerate(cells) if any(cell.strip() for cell in row)), None)
     if top is None:
         raise UserError(f"{path}: the table is empty")
-    if header and len(cells[top]) != len(header):
-        named = f"the page's header names {len(header)}: {', '.join(header)}"
+    given = header if isinstance(header, list) else None
+    if given and len(cells[top]) != len(given):
+        named = f"the page's header names {len(given)}: {', '.join(given)}"
         raise UserError(f"{path}, row {top + 1}: the number of cells is {len(cells[top])}; {named}")
     if len(cells[top]) > MOST_COLUMNS:
         raise UserError(
             f"{path}: the table has {len(cells[top]):,} columns, and at most {MOST_COLUMNS:,} are read; leave out some"
         )
-    first = top if header else top + 1
-    header = [" ".join(name.split()) for name in header or cells[top]]
+    first = top + (0 if isinstance(header, list) else header)
+    rows_above = cells[top:first]
+    header = [" ".join(name.split()) for name in given or [_lowest(names) for names in zip(*rows_above, strict=True)]]
     kept = [i for i, name in enumerate(header) if name and not name.casefold().startswith("unnamed:")]
     folded = [fold(header[i]) for i in kept]
     doubled = sorted(name for name, number in Counter(folded).items() if number > 1)
@@ -160,6 +176,11 @@ def read(path: Path, header: list[str] | None = None) -> Table:
     columns = {name: [row[i] for _, row in body] for i, name in enumerate(folded)}
     rows = [number for number, _ in body]
     return Table(path, tuple(names), columns, rows, hashlib.sha256(raw).hexdigest(), (note,) if note else ())
+
+
+def _lowest(names: tuple[str, ...]) -> str:
+    """The name of a column by its cells in the header rows."""
+    return next((name for name in reversed(names) if name.strip()), "")
 
 
 def _sheet(path: Path, raw: bytes) -> list[list[str]]:
@@ -199,14 +220,16 @@ def _cell(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _text(path: Path, raw: bytes, header: list[str] | None) -> tuple[list[list[str]], str]:
+def _text(path: Path, raw: bytes, headless: bool, separator: str) -> tuple[list[list[str]], str]:
     text, note = _decoded(path, raw)
     stated = re.match(r"sep=(.)(?=[\r\n])", text)  # a line that Excel reads and people do not see
     text = text[stated.end() :] if stated else text
     head = text.strip().replace("\r", "\n").split("\n", 1)[0]
-    separator = stated[1] if stated else max(",;\t", key=head.count)
-    if header and separator not in head:
+    separator = separator or (stated[1] if stated else max(",;\t", key=head.count))
+    if headless and separator not in head:
         separator = " "
+    if separator == " ":  # columns may be lined up by several
+        text = "\n".join(" ".join(line.split()) for line in text.splitlines())
     # numbering by the reader's own line count keeps the row right when a quoted cell runs over several lines
     rows: list[list[str]] = []
     try:

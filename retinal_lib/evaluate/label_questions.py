@@ -15,7 +15,7 @@ from retinal_lib.check.language.statements import Statement, is_suspicion, of_la
 from retinal_lib.dataset import measurements, page
 from retinal_lib.dataset.base import BaseDescription, load_dataset
 from retinal_lib.dataset.fact_kinds import scales
-from retinal_lib.dataset.label_kinds import Flags
+from retinal_lib.dataset.label_kinds import Flags, Label
 from retinal_lib.dataset.lesions import wording
 from retinal_lib.errors import UserError, unknown, validation_text
 from retinal_lib.evaluate import answer_reader
@@ -107,8 +107,10 @@ class _Topics:
     @classmethod
     def of(cls, data: BaseDescription, cases: Sequence[Case], measures: Sequence[str]) -> "_Topics":
         """Collects the conditions that a dataset's page declares or that an image has."""
-        declared = {code: words for kind in data.page.facts if isinstance(kind, Flags) for code, words in kind.labels.items()}
-        names = frozenset(["diagnosis", *declared])
+        flags = (kind for kind in data.page.facts if isinstance(kind, Flags))
+        declared = {code: condition.words for kind in flags for code, condition in kind.conditions.items()}
+        labels = [kind for kind in data.page.facts if isinstance(kind, Label) and kind.judged]
+        names = frozenset(["diagnosis", *declared, *(kind.called for kind in labels)])
         told = {f.words for case in cases for f in case.about("disease") if f.name in names}
         seen = sorted(words for words in told if not is_suspicion(words))
         called: dict[str, str] = {}
@@ -116,7 +118,8 @@ class _Topics:
             for (condition, stated), name in zip(statement.conditions, statement.names, strict=True):
                 if stated == AFFIRMED:
                     called.setdefault(condition, name)
-        return cls(tuple(dict.fromkeys([*declared.values(), *seen, *called.values()])), names, called, measures)
+        judged = [words for kind in labels for words in kind.judged]
+        return cls(tuple(dict.fromkeys([*declared.values(), *judged, *seen, *called.values()])), names, called, measures)
 
 
 def _phrasing(kind: str, key: str, slots: dict[str, object]) -> str:
@@ -136,8 +139,9 @@ def _grades(case: Case, topics: _Topics) -> Questions:
 
 
 def _diseases(case: Case, topics: _Topics) -> Questions:
-    normal = any(fact.name == "normal" for fact in case.about("disease"))
-    conditions = [fact.words for fact in case.about("disease") if fact.name in topics.names]
+    facts = [fact for fact in case.about("disease") if not fact.unit]
+    normal = any(fact.name in ("normal", "absent") for fact in facts)
+    conditions = [fact.words for fact in facts if fact.name in topics.names]
     if any(map(is_suspicion, conditions)):
         return  # nobody knows what is right
     for statement in _free_text(case):
