@@ -135,13 +135,13 @@ def lacks_english(text: str) -> str:
     words = [word for word in words if word not in ("μm", "mm")]
     if len(words) < 3 or not (_ENGLISH - _SHARED).isdisjoint(words):
         return ""
-    unknown = sum(not _is_known(word) for word in words)
+    unknown = sum(not is_known(word) for word in words)
     return "the text is in another language than English" if unknown > 2 and unknown > 0.5 * len(words) else ""
 
 
 @lru_cache(maxsize=4096)
-def _is_known(word: str) -> bool:
-    """Whether a word is, or may be, English about eyes."""
+def is_known(word: str) -> bool:
+    """Says whether a word is, or may be, English about eyes."""
     roots = (word.removesuffix(ending) + more for ending in ("ies", "es", "s", "al") for more in ("", "e", "y"))
     return len(word) == 1 or word in _known() or any(root in _known() for root in roots) or bool(_ENDING.fullmatch(word))
 

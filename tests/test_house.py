@@ -29,6 +29,7 @@ HALL += ["display", "drawing", "figures", "encodings"]
 FLOORS = [
     HALL,
     ["dataset/lesions", "check/language"],
+    ["dataset/cells"],
     ["dataset"],
     ["check", "sample"],
     ["slots"],

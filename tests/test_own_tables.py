@@ -14,6 +14,7 @@ from retinal_lib.conversation import Turn
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate.evaluation import Evaluation
+from retinal_lib.explore.explore import Explore
 from retinal_lib.facts import Case
 from retinal_lib.paths import PACKAGE
 from retinal_lib.slots import filling, sheet, slot_check
@@ -28,7 +29,7 @@ NORMAL = (
     "not diseased|nothing found"
 ).split("|")
 OPEN = ["abnormal", "not normal", "probably normal", "normal?", "normal optic disc", "normal IOP"]
-OPEN += ["no macular pathology", "no lesion", "no DR", "other", "0"]
+OPEN += ["no macular pathology", "no lesion", "no DR", "other"]
 WORDED = {  # as people write it -> what it says of a condition
     "no DR": ("diabetic_retinopathy", NEGATED),
     "No_DR": ("diabetic_retinopathy", NEGATED),
@@ -180,18 +181,22 @@ def test_a_workbook_reads_like_the_same_csv(tmp_path: Path) -> None:
         book.active.append(row)
     book.save(tmp_path / "my.xlsx")
     data = BaseDescription(tmp_path, dataset=str(tmp_path / "my.xlsx"))
-    assert [data.describe(name).description for name in data.images] == ["Disease: no DR.", "Disease: drusen."]
-    assert str(data.describe("1.png").facts[0].source) == "my.xlsx, row 2, column 'disease'"
+    assert [data.describe(name).description for name in data.images] == [
+        "Patient record: the patient was 61 years old.\nDisease: no DR.",
+        "Disease: drusen.",
+    ]
+    assert str(data.describe("1.png").facts[1].source) == "my.xlsx, row 2, column 'disease'"
 
 
 def test_columns_that_are_not_read_are_named_with_the_nearest(tmp_path: Path) -> None:
     pictures(tmp_path, "1.png")
-    (note, *_) = table(tmp_path, "image,disease,Age,note", "1.png,drusen,61,left eye").notes
-    assert "not read: 'Age', 'note' (did you mean 'notes'?)" in note and "what is read: image, modality, quality" in note
-    with pytest.raises(UserError, match=r"no column tells anything of a picture; .*'diseases' \(did you mean 'disease'\?\)"):
-        table(tmp_path, "image,diseases", "1.png,drusen")
-    with pytest.raises(UserError, match=r"no column 'image', .*'images', 'disease' \(did you mean 'images'\?\)"):
-        table(tmp_path, "images,disease", "1.png,drusen")
+    (note, *_) = table(tmp_path, "image,disease,Name,nots", "1.png,drusen,A. Miller,left eye").notes
+    assert "not read: 'Name', names and dates are never read; 'nots' (did you mean 'notes'?), nothing says" in note
+    assert "What is read: the picture (image), eye, age" in note
+    with pytest.raises(UserError, match=r"no column tells anything of a picture; .*'diseasez' \(did you mean 'disease'\?\)"):
+        table(tmp_path, "image,diseasez", "1.png,drusen")
+    with pytest.raises(UserError, match=r"no column 'image', .*'imago', 'disease' \(did you mean 'imago'\?\)"):
+        table(tmp_path, "imago,disease", "1.png,drusen")
 
 
 def test_rows_without_a_picture_are_listed_with_their_row(tmp_path: Path) -> None:
@@ -260,6 +265,147 @@ def test_a_folder_without_pictures_says_which_files_it_has(tmp_path: Path) -> No
     pictures(tmp_path, "1.dcm", "2.dcm")
     with pytest.raises(UserError, match=r"there are no image files \(.png, .*\); files there: 2 .dcm, 1 .csv"):
         table(tmp_path, "image,disease", "1.dcm,drusen")
+
+
+# --- what columns hold ---
+
+CODED = ["1", "0", "2.0", "-1", "no", "Yes", "right", "L", "R2", "++", "x", "male", "ja"]
+OTHER_WORDS = [
+    "keine DR",
+    "sem retinopatia",
+    "Verdacht auf Glaukom",
+    "retinopatia diabética proliferativa",
+    "ohne Befund",
+    "glaucome",
+]
+
+
+@pytest.mark.parametrize("cell", [*CODED, *OTHER_WORDS])
+def test_a_code_and_words_of_other_languages_are_never_told(tmp_path: Path, cell: str) -> None:
+    case = eye(tmp_path, modality="colour fundus photograph", quality=cell, vascular=cell, notes=cell)
+    assert case.description == "Image: colour fundus photograph." and len(case.missing) == 3
+    pictures(tmp_path, "1.png", "2.png")
+    data = table(tmp_path, "image,disease", f"1.png,{cell}", "2.png,drusen")
+    assert data.describe("1.png").facts == () and data.describe("2.png").description == "Disease: drusen."
+
+
+SPOKEN = {  # header, and cells of two eyes
+    "English": ("Image File;Patient ID;Laterality;Age (years);Gender;Diagnosis;Remarks", "OD;58 y;F", "left;61.0;male"),
+    "German": ("Bilddatei;Patienten-Nr.;Auge;Alter (Jahre);Geschlecht;Diagnose;Bemerkung", "rechts;58 J;w", "LA;61,5;männlich"),
+    "Portuguese": ("Arquivo;Paciente;Olho;Idade;Sexo;Diagnóstico;Observações", "OD;58 anos;F", "esquerdo;61,5;M"),
+    "Chinese": ("图像;患者编号;眼别;年龄（岁）;性别;诊断;备注", "右眼;58岁;女", "左;61;男"),
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "gbk"])
+@pytest.mark.parametrize("language", SPOKEN)
+def test_columns_are_read_by_what_they_are_called_in_several_languages(tmp_path: Path, language: str, encoding: str) -> None:
+    header, one, other = SPOKEN[language]
+    if encoding == "gbk" and not language.startswith("C"):
+        encoding = "cp1252"
+    pictures(tmp_path, "a.png", "b.png")
+    lines = [header, f"a.png;P1;{one};drusen;", f"b.png;P1;{other};no DR;blurred"]
+    (tmp_path / "my.csv").write_bytes("\n".join(lines).encode(encoding))
+    data = BaseDescription(tmp_path, dataset=str(tmp_path / "my.csv"))
+    assert data.describe("a.png").description.splitlines() == [
+        "Image: it shows the right eye.",
+        "Patient record: the patient was 58 years old; the patient is female.",
+        "Disease: drusen.",
+    ]
+    assert data.describe("b.png").description.splitlines() == [
+        "Image: it shows the left eye.",
+        "Patient record: the patient was 61 years old; the patient is male.",
+        "Disease: no DR.",
+        "Notes: blurred.",
+    ]
+    assert data.describe("a.png").patient == "P1" and not any("not read" in note for note in data.notes)
+
+
+def test_what_is_not_plain_is_not_read(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png", "2.png")
+    header = "image,eye,sex,grade,label,glaucoma,AMD,age,final_icdr,quality"
+    data = table(tmp_path, header, "1.png,1,H,2,RG,2,no,1,5,good", "2.png,2,M,0,NRG,1,yes,2,0,good")
+    assert data.describe("1.png").description.splitlines() == [
+        "Patient record: the patient was 1 years old.",
+        "Image quality: good.",
+        "Disease: the label of the image says no age-related macular degeneration.",
+    ]
+    for part in (
+        "'eye', nothing says what its cells mean: 1 (1), 2 (1)",
+        "'final_icdr', 5 is no level of the scale ICDR",
+        "'sex'",
+    ):
+        assert part in data.notes[0]
+    assert all(f"'{name}'" in data.notes[0] for name in ("grade", "label", "glaucoma")) and "'AMD'" not in data.notes[0]
+
+
+def test_a_column_called_by_a_disease_says_nothing_of_others(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png", "2.png", "3.png")
+    data = table(tmp_path, "ID,glaucoma", "1,0", "2,1", "3,")
+    assert data.describe("2.png").description == "Disease: the label of the image says glaucoma."
+    case = data.describe("1.png")
+    assert errors(case, "The eye has no glaucoma.") == [] and errors(case, "The eye is normal.") == ["unsupported_normal"]
+    assert errors(case, "There is drusen.") == ["unsupported_disease"]
+    assert data.describe("3.png").facts == ()
+
+
+def test_a_split_column_is_the_official_split(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png", "2.png", "3.png")
+    data = table(tmp_path, "image,disease,set", "1.png,drusen,Training", "2.png,DR,test", "3.png,no DR,train")
+    assert [(data.image(name).split, data.page.role(data.image(name).split)) for name in data.images] == [
+        ("train", "train"),
+        ("train", "train"),
+        ("test", "test"),
+    ]
+
+
+def test_a_note_on_the_other_eye_is_not_told_of_this_one(tmp_path: Path) -> None:
+    assert "Notes" not in eye(tmp_path, eye="OD", disease="DR", notes="left eye blurred").description
+    assert "Notes: right eye blurred" in eye(tmp_path, eye="OD", disease="DR", notes="right eye blurred").description
+
+
+def test_an_image_that_was_called_ungradable_tells_no_disease(tmp_path: Path) -> None:
+    case = eye(tmp_path, quality="Ungradable", disease="PDR")
+    assert case.description == "Image quality: the image was called not gradable." and "withheld" in case.missing[0]
+
+
+def test_a_messy_workbook_is_read_from_its_header_on(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    pictures(tmp_path, "1.png", "2.png", "3.png", "masks/1.tif")
+    book = openpyxl.Workbook()
+    book.active.title = "Legend"
+    book.active.append(["OD", "right"])
+    sheet_ = book.create_sheet("Data")
+    rows = [
+        ["Our clinic, study 12"],
+        [],
+        ["Person", None, "Eye", None, "Finding"],
+        ["Patient", "Age", "Image", "Side", "Diagnosis"],
+    ]
+    rows += [["P1", 58, "1.png", "OD", "drusen"], [None, 58, "2", "OS", "no DR"], ["P2", 61, "3.PNG", "OU", "#N/A"]]
+    for row in rows:
+        sheet_.append(row)
+    sheet_.merge_cells("A1:E1")
+    sheet_.merge_cells("A5:A6")
+    book.save(tmp_path / "my.xlsx")
+    data = BaseDescription(tmp_path, dataset=str(tmp_path / "my.xlsx"))
+    assert [data.describe(name).patient for name in data.images] == ["P1", "P1", "P2"]
+    assert [data.describe(name).eye for name in data.images] == ["right", "left", None]
+    assert str(data.describe("2.png").about("disease")[0].source) == "my.xlsx, row 6, column 'Diagnosis'"
+    assert "my.xlsx: read from the sheet 'Data'; not read: 'Legend'" in data.notes
+    assert any("1 cell with a mark for a missing value is empty: #N/A (1)" in note for note in data.notes)
+
+
+def test_the_notebook_s_table_says_what_each_column_holds(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png")
+    table(tmp_path, "image,Eye,glaucoma,score", "1.png,OS,1,7")
+    job = Explore.load(dataset=str(tmp_path / "my.csv"), out_dir=str(tmp_path / "out"))
+    assert job.columns.to_numpy().tolist() == [
+        ["image", "the picture of the row", "names of 1 picture"],
+        ["Eye", "eye", "left: OS (1)"],
+        ["glaucoma", "glaucoma: there or not", "present: 1 (1)"],
+        ["score", "not read", "nothing says what its cells mean: 7 (1)"],
+    ]
 
 
 # --- pages over the tables of others ---

@@ -32,6 +32,8 @@ class Catalogue:
         self.notes: list[str] = []
         self.inputs: dict[str, str] = {}
         self.tree = image_files.walk(root, without=[automorph_root, root / "Results"])
+        if wanted.of_table:
+            self.tree = image_files.named_in(self.tree, tables.read(wanted.file, "find").column(wanted.key))
         self.table_names: dict[str, list[str]] = defaultdict(list)
         self.excluded: dict[tuple[str, str], str] = {}
         self.files = self._find_images()
@@ -407,15 +409,15 @@ class Catalogue:
 
     def _look_over_own_table(self) -> None:
         """Notes what is not read of a table of the user's own. UserError: it tells nothing of any picture."""
-        place, content = self.page.file, tables.read(self.page.file)
+        place, content = self.page.file, tables.read(self.page.file, "find")
         notes = page.notes_on_table(content)
         self.notes[:0] = notes
         if not any(file.place in self.rows for file in self.files):
-            lost = self.rows_without_image[0] if self.rows_without_image else "the column image is empty"
+            lost = self.rows_without_image[0] if self.rows_without_image else "the column of pictures is empty"
             like = f"pictures are like {self.files[0].name}"
             raise UserError(f"{place}: no row names a picture under {self.root}; {lost}; {like}")
-        if len(content.header) > 1 and not any(map(content.find, page.TABLE_ASPECTS)) and not self._automorph:
-            raise UserError(f"{place}: no column tells anything of a picture; {notes[0]}")
+        if len(content.header) > 1 and len(self.page.facts) == 1 and not self._automorph and self.page.eye is None:
+            raise UserError(f"{place}: no column tells anything of a picture; {notes[0] if notes else 'its cells are empty'}")
 
     def _why_not(self, file: ImageFile) -> str:
         listed = {name.casefold(): why for name, why in self.page.exclude.items()}

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED
 from retinal_lib.check.language.statements import of_label, of_note
 from retinal_lib.dataset import lesion_facts
+from retinal_lib.dataset.cells import values
 from retinal_lib.dataset.image import Column, Image
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.dataset.tables import Code, code, fold
@@ -21,6 +22,7 @@ from retinal_lib.reply_text import plain
 from retinal_lib.training_text import cell_problem
 
 NOT_GRADABLE = "not gradable"
+_UNGRADABLE = ("ungradable", "ungradeable", "not gradable", "non gradable", "not gradeable", "cannot be graded", "rejected")
 
 
 class Kind(BaseModel):
@@ -196,8 +198,7 @@ class Person(Kind):
     def facts(self, image: Image) -> Facts:
         facts, missing, record = [], [], image.record
         age, source = record.cell(self.age)[:2] if self.age and record.has(self.age) else ("", None)
-        if re.fullmatch(r"\d+(\.0*)?", age) and 0 < float(age) < 120 and int(float(age)) not in self.placeholder:
-            years = int(float(age))
+        if (years := values.age(age)) is not None and years not in self.placeholder:
             text, words = f"the patient was {years} years old", f"{years} years old"
             facts.append(Fact("patient", "age", years, "years", text, source, words, "patient"))
         elif age:
@@ -263,15 +264,22 @@ class Columns(Kind):
                 continue
             cell, source, _ = image.record.cell(column)
             cell = plain(cell)
-            if why := cell_problem(cell):
+            if why := cell_problem(cell) or values.untold(cell, image.eye):
                 missing.append(f"{source} is not told: {why}")
                 continue
             # a line break parts statements: 'no DR' above 'glaucoma' denies no glaucoma
             text = "; ".join(filter(None, (" ".join(line.split()).rstrip(".;,") for line in cell.splitlines())))
             text = re.sub(r"(?<=\w)_(?=\w)", " ", text)  # No_DR, as folders of classes are called
             if text and not (aspect != "disease" and fold(text) == "none"):  # of disease, 'none' says that there is none
-                facts.append(Fact(aspect, column, text, "", text, source, text))
+                facts.append(_recorded(aspect, column, text, source))
         return Facts(tuple(facts), tuple(missing))
+
+
+def _recorded(aspect: str, column: str, text: str, source: Source) -> Fact:
+    """A text as it was written down; an image that somebody called ungradable counts as such."""
+    if aspect == "quality" and fold(text).replace("-", " ") in _UNGRADABLE:
+        return Fact("quality", "ungradable", text, "graders", "the image was called not gradable", source, NOT_GRADABLE)
+    return Fact(aspect, column, text, "", text, source, text)
 
 
 class Say(Kind):

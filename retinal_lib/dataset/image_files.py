@@ -5,7 +5,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from urllib.parse import unquote
@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import yaml
 
 from retinal_lib import paths
-from retinal_lib.dataset.tables import IMAGE_SUFFIXES
+from retinal_lib.dataset.tables import IMAGE_SUFFIXES, image_key
 from retinal_lib.files import printable, why_unusable
 
 IGNORED = ("__MACOSX", ".ipynb_checkpoints", ".git")
@@ -59,6 +59,23 @@ Places = list[str | list[str]]  # alternatives, of which the first that exists c
 def together(place: str | list[str]) -> list[str]:
     """Returns the patterns of one alternative."""
     return [place] if isinstance(place, str) else place
+
+
+def named_in(tree: list[Folder], cells: Iterable[str]) -> list[Folder]:
+    """Returns the folders without images that share their id with the one file that a cell of a table names: of images/1.jpg
+    and masks/1.png, a cell 1.jpg means the first."""
+    places = [(folder, name) for folder in tree for name in images(folder)]
+    by_id: dict[str, list[tuple[Folder, str]]] = defaultdict(list)
+    for folder, name in places:
+        by_id[Path(name).stem.casefold()].append((folder, name))
+    dropped = set()
+    for cell in cells:
+        parts = tuple(cell.strip().replace("\\", "/").casefold().split("/"))
+        same = by_id.get(image_key(cell), [])
+        meant = [place for place in same if (*place[0].words, place[1].casefold())[-len(parts) :] == parts]
+        if len(same) > len(meant) == 1:
+            dropped |= {(folder.path, name) for folder, name in same if (folder, name) != meant[0]}
+    return [replace(f, files=tuple(name for name in f.files if (f.path, name) not in dropped)) for f in tree]
 
 
 def folders(tree: list[Folder], patterns: Places, accept: str = "") -> list[Folder]:

@@ -261,11 +261,13 @@ class Keywords(Kind):
 
 
 class PatientLabels(Kind):
-    """0/1 labels of the patient, both eyes together: never told as the eye's. `alias`: spelling in a copy -> code on the
-    page."""
+    """Labels of the patient, both eyes together, which are there (`present`) or not: never told as the eye's. `alias`: spelling
+    in a copy -> code on the page."""
 
     gives: ClassVar[tuple[str, ...]] = ("patient",)
     labels: dict[str, str]
+    present: Code | list[Code] = 1
+    absent: Code | list[Code] = 0
     alias: dict[str, str] = {}
 
     def optional(self) -> list[Column]:
@@ -280,7 +282,8 @@ class PatientLabels(Kind):
             column = self._column(name)
             if not image.record.has(column):
                 continue
-            value, source, empty = image.record.whole_number(column, [0, 1], f"the patient's label {name}")
+            codes = dict.fromkeys(_list(self.absent), 0) | dict.fromkeys(_list(self.present), 1)
+            value, source, empty = image.record.whole_number(column, [], f"the patient's label {name}", codes)
             missing += empty
             if value:
                 text = f"the patient's record, for both eyes together, is labelled {words}"

@@ -1,6 +1,7 @@
 """A dataset page: what a dataset's files are called, what its labels mean and what its terms allow, as data."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from retinal_lib.dataset import tables as table
-from retinal_lib.dataset.fact_kinds import GradingScale, Kind, own_scales
+from retinal_lib.dataset.cells.columns import TEXTS, Reading, page_content, understand
+from retinal_lib.dataset.fact_kinds import GradingScale, Kind, own_scales, scales
 from retinal_lib.dataset.image import Column, Correction
 from retinal_lib.dataset.image_files import Places
 from retinal_lib.dataset.label_kinds import KINDS
 from retinal_lib.dataset.lesion_facts import MaskSpec
 from retinal_lib.dataset.tables import Code, code
+from retinal_lib.display import are, count
 from retinal_lib.errors import UserError, did_you_mean, from_validation, unknown, validation_text
 from retinal_lib.files import read_bytes, read_yaml
 from retinal_lib.parsing import yaml_lines
@@ -57,7 +60,7 @@ class Join(StrictModel):
 
     tables: Places
     key: str | dict[str, str]
-    header: list[str] | int = 1
+    header: list[str] | int | Literal["find"] = 1
     separator: str = ""
 
     @property
@@ -86,7 +89,8 @@ class Page(StrictModel):
     private_names: bool = False  # image names identify participants and are never shown in a notebook
     restart: bool = False  # numbering restarts in each split
     splits: dict[str, Split]
-    header: list[str] | int = 1  # the columns of a label table that has no header row, or the number of its header rows
+    # the columns of a label table that has no header row, the number of its header rows, or find: by the column of pictures
+    header: list[str] | int | Literal["find"] = 1
     separator: str = ""  # what parts the cells of a label table in text, where it is not plain
     key: Key | None = None  # the column that names the image, one per eye, or columns with templates of what they hold
     join: list[Join] = []
@@ -265,9 +269,6 @@ def _cached(name: str) -> Page:
     return load(_published()[name])
 
 
-TABLE_ASPECTS = {"modality": "image", "quality": "quality", "disease": "disease", "vascular": "vascular", "notes": "notes"}
-
-
 def page_of(dataset: str) -> Page:
     """Returns the page of a dataset by name, by path to a page, or for a table by path (see `table_page`). UserError: there is
     no such dataset, page or table."""
@@ -280,39 +281,63 @@ def is_own(dataset: str) -> bool:
 
 
 def table_page(path: Path) -> Page:
-    """Makes a page for a table with the columns image, modality, quality, disease, vascular, notes; only `image` is required.
-    UserError: the file is no table, or has no column `image`."""
-    content = table.read(path)
-    if content.find("image") is None:
+    """Makes a page for a table, of the columns that leave no doubt what they hold (see `readings`). UserError: the file is no
+    table, or no column names the pictures."""
+    content = table.read(path, "find")
+    understood = readings(content)
+    if not any(reading.role == "image" for reading in understood):
         columns, hint = ", ".join(map(repr, content.header)), did_you_mean("image", content.header)
         raise UserError(f"{path}: no column 'image', which names the picture of each row; the columns are {columns}{hint}")
+    split = next((reading for reading in understood if reading.role == "split"), None)
+    places = {"images": ["*"], "tables": [path.name]}
+    by_split: dict[str, list[str]] = {}
+    for cell, name in split.book.items() if split else ():
+        by_split.setdefault(name, []).append(cell)
+    splits = {name: {**places, "where": {split.column: cells}, "role": name} for name, cells in by_split.items()}
+    said = page_content(understood)
     return Page(
         name=own_name(path),
         title=path.name,
         licence="your own data",
         may_send="ask",
         terms="confirm that these images and notes may be sent there",
-        splits={"all": {"images": ["*"], "tables": [path.name]}},
-        key="image",
-        facts=[{"columns": {"aspects": TABLE_ASPECTS}}, "automorph"],
+        splits=splits or {"all": places},
+        header="find",
         file=path.absolute(),
+        **said | {"facts": [*said["facts"], "automorph"]},
     )
 
 
+def readings(content: table.Table) -> list[Reading]:
+    """Returns what each column of a person's own table is read as, or why it is not read."""
+    cells = {name: ["" if table.is_empty(cell) else cell for cell in content.column(name)] for name in content.header}
+    return understand(cells, {name: scale["levels"] for name, scale in scales().items()})
+
+
 def notes_on_table(content: table.Table) -> list[str]:
-    """Returns sentences on what the user of an own table should know: columns that are not read, words that are read in one
-    of two possible ways, and cells that the checks cannot read."""
-    known, name = ["image", *TABLE_ASPECTS], content.path.name
-    unread = [column for column in content.header if table.fold(column) not in known]
-    absent = [column for column in known if content.find(column) is None]
-    notes = []
-    if unread:
-        listed = ", ".join(f"{column!r}{did_you_mean(column, absent)}" for column in unread)
-        notes.append(f"{name}: not read: {listed}; what is read: {', '.join(known)}; other columns need a page of your own")
-    said = [cell for column in TABLE_ASPECTS if content.find(column) for cell in content.column(column)]
-    disease = content.column("disease") if content.find("disease") else []
-    if none := sum(table.fold(cell) in ("none", "no", "nil") for cell in disease):
+    """Returns sentences on what the user of an own table should know: columns that are not read, cells that count as empty,
+    words that are read in one of two possible ways, and cells that the checks cannot read."""
+    name, understood, notes = content.path.name, readings(content), []
+    known = ["image", *TEXTS, "eye", "age", "sex", "patient", "split"]
+    absent = [role for role in known if not any(reading.role == role for reading in understood)]
+    if unread := [reading for reading in understood if not reading.role]:
+        near = {r.column: did_you_mean(r.column, absent) if table.fold(r.column) not in absent else "" for r in unread}
+        listed = "; ".join(f"{r.column!r}{near[r.column]}, {r.says}" for r in unread)
+        notes.append(f"{name}: not read: {listed}. {_READ}")
+    read = [(reading.role, cell) for reading in understood if reading.role for cell in content.column(reading.column)]
+    if empty := Counter(cell for _, cell in read if cell and table.is_empty(cell)):
+        listed, number = ", ".join(f"{cell} ({n})" for cell, n in empty.most_common(9)), sum(empty.values())
+        notes.append(f"{name}: {count(number, 'cell')} with a mark for a missing value {are(number)} empty: {listed}")
+    if none := sum(role == "disease" and table.fold(cell) in ("none", "nil") for role, cell in read if cell != "None"):
         notes.append(f"{name}: 'none' under disease ({none} of its cells) is read as no disease; empty means not known")
-    if foreign := sum(any(letter.isalpha() and ord(letter) > 0x24F for letter in cell) for cell in said):
-        notes.append(f"{name}: cells not in Latin letters ({foreign}) are told as they stand; the checks read English alone")
+    texts = [cell for role, cell in read if role in TEXTS]
+    if foreign := sum(any(letter.isalpha() and ord(letter) > 0x24F for letter in cell) for cell in texts):
+        notes.append(f"{name}: cells not in Latin letters ({foreign}) are not told; the checks read English alone")
     return notes
+
+
+_READ = (
+    "What is read: the picture (image), eye, age, sex, patient, split, texts (modality, quality, disease, vascular, notes), "
+    "columns called by a disease that say yes or no (1 or 0), and grades on a scale that the column names (ICDR grade); "
+    "for others, python -m retinal_lib page writes the beginning of a page"
+)

@@ -8,10 +8,12 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 from xml.etree.ElementTree import ParseError
 
 import openpyxl
@@ -20,6 +22,7 @@ from openpyxl.utils.exceptions import InvalidFileException
 from xlrd.compdoc import CompDocError
 
 from retinal_lib import encodings
+from retinal_lib.dataset.cells import headers
 from retinal_lib.errors import UserError, did_you_mean
 from retinal_lib.facts import Source
 from retinal_lib.files import read_bytes
@@ -34,6 +37,7 @@ EMPTY = frozenset(
 ) | {f"not {word}" for word in ("known", "available", "applicable", "recorded", "assessed", "stated", "done", "determined")}
 _ERROR = re.compile(r"#(n/a|ref!|value!|div/0!|name\?|null!|num!|err)", re.IGNORECASE)
 _MOST_ROWS, _MOST_CELLS, _MOST_BYTES = 1_048_576, 20_000_000, 200_000_000  # of a spreadsheet; Excel has as many rows
+_LARGE = 5_000_000  # bytes of a spreadsheet whose merged cells are not looked at
 LONGEST_CELL = 4_000  # characters; a label or note is far shorter, and the checks read it word by word
 # what the two readers raise where a file is cut off or damaged: neither has one kind of error of its own
 BROKEN = (
@@ -132,10 +136,10 @@ class Table:
         return Source(str(self.path), self.rows[row], column)
 
 
-def read(path: Path, header: list[str] | int = 1, separator: str = "") -> Table:
+def read(path: Path, header: list[str] | int | Literal["find"] = 1, separator: str = "") -> Table:
     """Reads a .csv, .tsv, .txt, .xls or .xlsx file; `header` names the columns of one that has no header row, or is the
-    number of its header rows, of which the lowest that is filled names a column. `separator` parts the cells of a text; where
-    it is "", that is found out.
+    number of its header rows, of which the lowest that is filled names a column, or "find": below titles, in two rows, by the
+    column that names pictures. `separator` parts the cells of a text; where it is "", that is found out.
     Drops unnamed columns, blank rows and repeated header rows.
 
     UserError: the file is missing, not a table, empty, or has two columns of one name.
@@ -144,21 +148,8 @@ def read(path: Path, header: list[str] | int = 1, separator: str = "") -> Table:
         raise UserError(f"{path}: no such table")
     raw = read_bytes(path)
     spreadsheet = path.suffix.casefold() in SPREADSHEETS
-    cells, note = (_sheet(path, raw), "") if spreadsheet else _text(path, raw, isinstance(header, list), separator)
-    top = next((number for number, row in enumerate(cells) if any(cell.strip() for cell in row)), None)
-    if top is None:
-        raise UserError(f"{path}: the table is empty")
-    given = header if isinstance(header, list) else None
-    if given and len(cells[top]) != len(given):
-        named = f"the page's header names {len(given)}: {', '.join(given)}"
-        raise UserError(f"{path}, row {top + 1}: the number of cells is {len(cells[top])}; {named}")
-    if len(cells[top]) > MOST_COLUMNS:
-        raise UserError(
-            f"{path}: the table has {len(cells[top]):,} columns, and at most {MOST_COLUMNS:,} are read; leave out some"
-        )
-    first = top + (0 if isinstance(header, list) else header)
-    rows_above = cells[top:first]
-    header = [" ".join(name.split()) for name in given or [_lowest(names) for names in zip(*rows_above, strict=True)]]
+    cells, note = _sheet(path, raw, header == "find") if spreadsheet else _text(path, raw, header, separator)
+    header, first = _header(path, cells, header)
     kept = [i for i, name in enumerate(header) if name and not name.casefold().startswith("unnamed:")]
     folded = [fold(header[i]) for i in kept]
     doubled = sorted(name for name, number in Counter(folded).items() if number > 1)
@@ -178,26 +169,70 @@ def read(path: Path, header: list[str] | int = 1, separator: str = "") -> Table:
     return Table(path, tuple(names), columns, rows, hashlib.sha256(raw).hexdigest(), (note,) if note else ())
 
 
+def _header(path: Path, cells: list[list[str]], header: list[str] | int | Literal["find"]) -> tuple[list[str], int]:
+    """The names of a table's columns, and its first row of data."""
+    top = next((number for number, row in enumerate(cells) if any(cell.strip() for cell in row)), None)
+    if top is None:
+        raise UserError(f"{path}: the table is empty")
+    given = header if isinstance(header, list) else None
+    if given and len(cells[top]) != len(given):
+        named = f"the page's header names {len(given)}: {', '.join(given)}"
+        raise UserError(f"{path}, row {top + 1}: the number of cells is {len(cells[top])}; {named}")
+    if len(cells[top]) > MOST_COLUMNS:
+        raise UserError(
+            f"{path}: the table has {len(cells[top]):,} columns, and at most {MOST_COLUMNS:,} are read; leave out some"
+        )
+    if header == "find":
+        found = headers.find(cells)
+        names, first = (found.names, found.first) if found else (cells[top], top + 1)
+        return [" ".join(name.split()) for name in names], first
+    first = top + (0 if isinstance(header, list) else header)
+    rows_above = cells[top:first]
+    return [" ".join(name.split()) for name in given or [_lowest(names) for names in zip(*rows_above, strict=True)]], first
+
+
 def _lowest(names: tuple[str, ...]) -> str:
     """The name of a column by its cells in the header rows."""
     return next((name for name in reversed(names) if name.strip()), "")
 
 
-def _sheet(path: Path, raw: bytes) -> list[list[str]]:
+def _sheet(path: Path, raw: bytes, find: bool) -> tuple[list[list[str]], str]:
+    """The rows of the first sheet, or of the first that names pictures, with a sentence on sheets that are not read."""
+    sheets = {}
     try:
-        if path.suffix.casefold() == ".xls":
-            sheet = xlrd.open_workbook(file_contents=raw, logfile=io.StringIO()).sheet_by_index(0)
-            return [[_old_cell(cell) for cell in sheet.row(row)] for row in range(sheet.nrows)]
-        _check_size(path, raw)
-        sheet = openpyxl.load_workbook(io.BytesIO(raw), read_only=True, data_only=True).worksheets[0]
-        sheet.reset_dimensions()  # some programs write a wrong size, at which the reader would stop
-        rows = [[_cell(value) for value in row] for row in islice(sheet.iter_rows(values_only=True), _MOST_ROWS + 1)]
+        for name, rows in _old_sheets(raw) if path.suffix.casefold() == ".xls" else _sheets(path, raw, find):
+            width = max(map(len, rows), default=0)
+            if len(rows) > _MOST_ROWS or len(rows) * width > _MOST_CELLS:
+                many = f"{len(rows):,} rows of {width:,} columns are too many; delete empty ones, or save as CSV"
+                raise UserError(f"{path}: {many}")
+            sheets[name] = [row + [""] * (width - len(row)) for row in rows]
+            if not find:
+                break
     except BROKEN as error:
         raise UserError(f"{path}: not a readable spreadsheet ({str(error) or type(error).__name__})") from error
-    width = max(map(len, rows), default=0)
-    if len(rows) > _MOST_ROWS or len(rows) * width > _MOST_CELLS:
-        raise UserError(f"{path}: {len(rows):,} rows of {width:,} columns are too many; delete empty ones, or save as CSV")
-    return [row + [""] * (width - len(row)) for row in rows]
+    chosen = next((name for name, rows in sheets.items() if headers.find(rows)), next(iter(sheets)))
+    others = ", ".join(repr(name) for name, rows in sheets.items() if name != chosen and rows)
+    return sheets[chosen], f"{path.name}: read from the sheet {chosen!r}; not read: {others}" if others else ""
+
+
+def _old_sheets(raw: bytes) -> Iterator[tuple[str, list[list[str]]]]:
+    for sheet in xlrd.open_workbook(file_contents=raw, logfile=io.StringIO()).sheets():
+        yield sheet.name, [[_old_cell(cell) for cell in sheet.row(row)] for row in range(sheet.nrows)]
+
+
+def _sheets(path: Path, raw: bytes, whole: bool) -> Iterator[tuple[str, list[list[str]]]]:
+    """The rows of each sheet; where it is read as a whole, a cell that is merged over rows counts for each of them."""
+    _check_size(path, raw)
+    whole = whole and len(raw) < _LARGE
+    for sheet in openpyxl.load_workbook(io.BytesIO(raw), read_only=not whole, data_only=True).worksheets:
+        if not whole:
+            sheet.reset_dimensions()  # some programs write a wrong size, at which the reader would stop
+        rows = [[_cell(value) for value in row] for row in islice(sheet.iter_rows(values_only=True), _MOST_ROWS + 1)]
+        for merged in sheet.merged_cells.ranges if whole else ():
+            if merged.min_col == merged.max_col:
+                for row in range(merged.min_row, merged.max_row):
+                    rows[row][merged.min_col - 1] = rows[merged.min_row - 1][merged.min_col - 1]
+        yield sheet.title, rows
 
 
 def _check_size(path: Path, raw: bytes) -> None:
@@ -220,13 +255,13 @@ def _cell(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _text(path: Path, raw: bytes, headless: bool, separator: str) -> tuple[list[list[str]], str]:
+def _text(path: Path, raw: bytes, header: list[str] | int | Literal["find"], separator: str) -> tuple[list[list[str]], str]:
     text, note = _decoded(path, raw)
     stated = re.match(r"sep=(.)(?=[\r\n])", text)  # a line that Excel reads and people do not see
     text = text[stated.end() :] if stated else text
     head = text.strip().replace("\r", "\n").split("\n", 1)[0]
-    separator = separator or (stated[1] if stated else max(",;\t", key=head.count))
-    if headless and separator not in head:
+    separator = separator or (stated[1] if stated else _separator(text) if header == "find" else max(",;\t", key=head.count))
+    if isinstance(header, list) and separator not in head:
         separator = " "
     if separator == " ":  # columns may be lined up by several
         text = "\n".join(" ".join(line.split()) for line in text.splitlines())
@@ -237,13 +272,28 @@ def _text(path: Path, raw: bytes, headless: bool, separator: str) -> tuple[list[
     except csv.Error as error:
         place = f"{path}, row {len(rows) + 1}"
         raise UserError(f"{place}: not readable ({error}); look for a quote that is never closed") from error
-    width = next((len(row) for row in rows if row), 0)
+    width = max(map(len, rows), default=0) if header == "find" else next((len(row) for row in rows if row), 0)
+    if header == "find" and (found := headers.find(rows)):
+        width = len(found.names)
+        rows = [*(row[:width] for row in rows[: found.first]), *rows[found.first :]]
     for number, row in enumerate(rows, start=1):
         if len(row) > width and any(cell.strip() for cell in row[width:]):
             raise UserError(
                 f"{path}, row {number}: {len(row)} cells where the header has {width}; quote cells that hold {separator!r}"
             )
     return [row[:width] + [""] * (width - len(row)) for row in rows], note
+
+
+def _separator(text: str) -> str:
+    """What parts the cells of most lines into equally many."""
+    lines = [line for line in text.splitlines()[:30] if line.strip()]
+
+    def regular(separator: str) -> tuple[int, int]:
+        counts = Counter(line.count(separator) for line in lines)
+        counts.pop(0, None)
+        return max(((lines, number) for number, lines in counts.items()), default=(0, 0))
+
+    return max(",;\t", key=regular)
 
 
 def _decoded(path: Path, raw: bytes) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from typing import Self
 import pandas as pd
 
 from retinal_lib import paths
-from retinal_lib.dataset import page
+from retinal_lib.dataset import page, tables
 from retinal_lib.dataset.base import CLASSES, BaseDescription
 from retinal_lib.dataset.page import Page, is_own
 from retinal_lib.display import FullTable, count
@@ -17,6 +17,8 @@ from retinal_lib.run.settings import Settings, of_run
 from retinal_lib.run.settings import load as load_settings
 from retinal_lib.sample import draw
 from retinal_lib.shown_text import for_people
+
+_READ_AS = {"": "not read", "image": "the picture of the row", "person's": "a disease of the person"}
 
 
 def open_dataset(settings: Settings, page: Page) -> tuple[BaseDescription, bool]:
@@ -118,6 +120,17 @@ class DatasetJob:
     def notes(self) -> list[str]:
         """Sentences on files that were found or are missing, as people may read them."""
         return list(dict.fromkeys(map(for_people, self.data.notes)))
+
+    @property
+    def columns(self) -> pd.DataFrame | None:
+        """A table of what each column of the user's own table is read as, and why others are not read; None for a page."""
+        if not self.page.of_table:
+            return None
+        rows = [
+            (r.column, _READ_AS.get(r.role, r.role) if r.role != "condition" else f"{r.of}: there or not", r.says)
+            for r in page.readings(tables.read(self.page.file, "find"))
+        ]
+        return FullTable(rows, columns=["column", "read as", "what it holds"])
 
     def title(self, image: str) -> str:
         """Returns how an image is called in figures and tables: by its name, or by its number where names identify

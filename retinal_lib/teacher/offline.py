@@ -263,7 +263,9 @@ class _Composer:
             text = self.tell("unknown_poor" if self.poor and not short else "unknown", *self.about("d"))
             return [Topic((("unknown", ""), ("unknown_no", "No")), (text,))]
         grades = [line for line in lines if line.facts[0].unit in scales()]
-        told = [*self._labels([line for line in lines if line not in grades]), *self._grades(grades, short)]
+        labels = [line for line in lines if line not in grades]
+        told = [*self._labels([line for line in labels if not denies(line.facts[0])]), *self._grades(grades, short)]
+        told += self._labels([line for line in labels if denies(line.facts[0])])  # after what is there
         after = []
         if scope and (short or denies(lines[0].facts[0]) or self.rng.random() < 0.6):
             of = scope[0].text.removeprefix("only ").partition(" judged;")[0].replace("risk of", "the risk of")

@@ -1,0 +1,255 @@
+"""What the columns of a table hold, as far as their names and cells leave no doubt; the rest is not read."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from retinal_lib.check.language import lexicon
+from retinal_lib.check.language.statements import is_suspicion, of_label
+from retinal_lib.dataset.cells import values
+from retinal_lib.dataset.cells.values import plain
+from retinal_lib.display import count
+
+TEXTS = {"modality": "image", "quality": "quality", "disease": "disease", "vascular": "vascular", "notes": "notes"}
+_OF_PERSON = ("diabetes", "hypertension")
+_FILE = re.compile(r"\.(png|jpe?g|tiff?|bmp|gif|pp?m|pgm|webp|dcm)$", re.IGNORECASE)
+_MOST_CODES = 12  # different cells that a column of codes has at most
+_LEAST = 0.5  # the share of filled cells that must be plain
+_PRIVATE = frozenset("name surname firstname lastname vorname nachname nome nombre birth birthday dob geburtsdatum date datum "
+                     "data fecha address phone email mrn 姓名 出生日期 日期".split())  # fmt: skip
+
+
+class Reading(NamedTuple):
+    """What a column holds. `role` is image, patient, eye, age, sex, split, grade, condition, person's (a disease of a person),
+    a text (modality, quality, disease, vascular, notes) or "" where it is not read; `book` what its cells stand for; `of` the
+    scale or condition; `says` what was understood, or why nothing was."""
+
+    column: str
+    role: str
+    says: str
+    book: dict[str, str] = {}
+    of: str = ""
+
+
+def understand(columns: dict[str, list[str]], scales: dict[str, Iterable[int]]) -> list[Reading]:
+    """Returns what each column of a table holds. `columns`: name -> cells, "" where one is empty; `scales`: name -> levels."""
+    roles = {name: role for name, role in _roles(columns).items() if role != "split" or all(columns[name])}
+    readings = []
+    for name, cells in columns.items():
+        filled = [cell for cell in cells if cell]
+        role = "" if roles.get(name) == "disease" and _is_of_codes(filled) else roles.get(name, "")
+        reading = _READERS[role](name, filled) if role in _READERS else Reading(name, role, _text(filled)) if role else None
+        readings.append(reading or _condition(name, filled) or _grade(name, filled, scales) or _not_read(name, filled))
+    return readings
+
+
+def _roles(columns: dict[str, list[str]]) -> dict[str, str]:
+    """Column -> role by its name. Texts may have several columns; of all others one must be meant."""
+    called = values.words()["columns"]
+    by_role: dict[str, list[str]] = {
+        role: [name for name in columns if plain(name) in listed] for role, listed in called.items()
+    }
+    keys = by_role.pop("image"), by_role.pop("row id")
+    found = {}
+    if image := next((key for key in (_key(some, columns) for some in keys) if key), None):
+        found[image] = "image"
+    for role, names in by_role.items():
+        exact = [name for name in names if plain(name) == role]
+        first = sorted(exact or names, key=lambda name: called[role].index(plain(name)))
+        for name in names if role in TEXTS else first[:1] if role == "patient" or len(first) == 1 else ():
+            found.setdefault(name, role)
+    return found
+
+
+def _key(names: list[str], columns: dict[str, list[str]]) -> str | None:
+    """The column that names the picture: the one called image, the only one that may, or the only one that holds files."""
+    exact = [name for name in names if plain(name) == "image"]
+    files = [name for name in names if columns[name] and all(_FILE.search(cell) for cell in columns[name] if cell)]
+    return next((some[0] for some in (exact, files, names) if len(some) == 1), None)
+
+
+# --- one column ---------------------------------------------------------------------------------------------------------
+
+
+def _counted(cells: Iterable[str], most: int = 6) -> str:
+    """Cells with their numbers, the most frequent first: OD (12), OS (10)."""
+    counts = Counter(cells)
+    listed = ", ".join(f"{cell} ({number})" for cell, number in counts.most_common(most))
+    return f"{listed} and {len(counts) - most} more" if len(counts) > most else listed
+
+
+def _unread(cells: list[str]) -> str:
+    return f"; not read: {_counted(cells, 3)}" if cells else ""
+
+
+def _coded(name: str, role: str, word: dict[str, str], cells: list[str]) -> Reading | None:
+    """A column whose cells stand for one of a few meanings."""
+    book = {cell: meaning for cell in dict.fromkeys(cells) if (meaning := word.get(cell))}
+    known = [cell for cell in cells if cell in book]
+    if not cells or len(known) < _LEAST * len(cells):
+        return None
+    by_meaning = {m: _counted(cell for cell in known if book[cell] == m) for m in dict.fromkeys(book.values())}
+    says = "; ".join(f"{meaning}: {listed}" for meaning, listed in sorted(by_meaning.items()))
+    return Reading(name, role, says + _unread([cell for cell in cells if cell not in book]), book)
+
+
+def _eye(name: str, cells: list[str]) -> Reading | None:
+    sides = {cell: side for cell in set(cells) if (side := values.meaning("eye", cell)) in ("left", "right")}
+    return _coded(name, "eye", sides, cells)
+
+
+def _sex(name: str, cells: list[str]) -> Reading | None:
+    told = {cell: values.meaning("sex", cell) for cell in set(cells)}
+    if "not plain" in told.values():
+        told = {cell: sex for cell, sex in told.items() if len(plain(cell)) > 1}  # beside h, m may be mujer
+    return _coded(name, "sex", told, cells)
+
+
+def _split(name: str, cells: list[str]) -> Reading | None:
+    reading = _coded(name, "split", {cell: values.meaning("split", cell) for cell in set(cells)}, cells)
+    return reading if reading and len(reading.book) == len(set(cells)) else None
+
+
+def _age(name: str, cells: list[str]) -> Reading | None:
+    ages = [years for cell in cells if (years := values.age(cell)) is not None]
+    if len(ages) < _LEAST * len(cells) or not ages:
+        return None
+    if max(ages) < 10 and len(ages) > 2:  # such as 1 to 5 for groups of age
+        return None
+    lost = [cell for cell in cells if values.age(cell) is None]
+    return Reading(name, "age", f"{min(ages)} to {max(ages)} years" + _unread(lost))
+
+
+def _patient(name: str, cells: list[str]) -> Reading | None:
+    number = len({plain(cell) for cell in cells})
+    return Reading(name, "patient", f"{count(number, 'person')}, kept together in splits and never told") if cells else None
+
+
+def _image(name: str, cells: list[str]) -> Reading | None:
+    return Reading(name, "image", f"names of {count(len(set(cells)), 'picture')}")
+
+
+def _is_of_codes(cells: list[str]) -> bool:
+    """Whether cells on disease are short words of which none is known, such as RG and NRG."""
+    short = cells and all(len(cell) < 5 and cell.isalnum() for cell in cells)
+    return bool(short) and not any(of_label(cell).conditions or of_label(cell).normal for cell in set(cells))
+
+
+def _text(cells: list[str]) -> str:
+    coded = [cell for cell in cells if values.is_code(cell)]
+    foreign = [cell for cell in cells if not values.is_code(cell) and "language" in values.untold(cell)]
+    return (
+        f"{count(len(cells), 'text')}, told as they stand"
+        + (f"; codes are not told: {_counted(coded, 3)}" if coded else "")
+        + (f"; not in English, not told: {_counted(foreign, 3)}" if foreign else "")
+    )
+
+
+def _condition(name: str, cells: list[str]) -> Reading | None:
+    """A column that is called by a disease and says whether it is there; it says nothing of others."""
+    words = _CAMEL_WORDS.sub(" ", name.replace("_", " ")).strip()
+    term = next(iter(lexicon.read(_capitals(words)).of("conditions")), None)
+    if term is None or (term.first, term.last) != (0, len(lexicon.read(_capitals(words)).words)) or is_suspicion(words):
+        return None
+    said = {cell: values.yes_or_no(cell) for cell in set(cells)}
+    if not said or None in said.values():
+        return None
+    book = {cell: "present" if there else "absent" for cell, there in said.items()}
+    reading = _coded(name, "condition", book, cells)
+    condition = lexicon.conditions(_capitals(words))[0]
+    return reading and reading._replace(
+        of=_named(words, condition), role="person's" if condition in _OF_PERSON else "condition"
+    )
+
+
+_CAMEL_WORDS = re.compile(r"\s+")
+
+
+def _capitals(words: str) -> str:
+    """The words of a name, abbreviations in the capitals in which they are known."""
+    return " ".join(word.upper() if word.upper() in lexicon.capitals() else word for word in words.split())
+
+
+def _named(words: str, condition: str) -> str:
+    """How a condition is called in a sentence: an abbreviation by its name."""
+    full = next(iter(lexicon.VOCABULARY["conditions"][condition]))
+    short = _capitals(words)
+    return full if short.isupper() and condition != "diabetes" else words.casefold()
+
+
+def _grade(name: str, cells: list[str], scales: dict[str, Iterable[int]]) -> Reading | None:
+    """A column that names the scale of its grades, such as ICDR grade."""
+    called = f" {plain(name)} "
+    for scale, levels in scales.items():
+        if f" {plain(scale)} " not in called:
+            continue
+        rest = called.replace(f" {plain(scale)} ", " ").split()
+        numbers = {re.sub(r"\.0*$", "", cell) for cell in cells}
+        if not cells or set(rest) - _ABOUT_GRADES:
+            continue
+        if others := numbers - set(map(str, levels)):
+            return Reading(name, "", f"{min(others)} is no level of the scale {scale}: {_counted(cells)}")
+        return Reading(name, "grade", f"grades on the scale {scale}: {_counted(cells)}", of=scale)
+    return None
+
+
+_ABOUT_GRADES = frozenset("grade grades level levels scale score stage class severity dr final label diagnosis".split())
+
+
+def _not_read(name: str, cells: list[str]) -> Reading:
+    if not cells:
+        return Reading(name, "", "empty")
+    if not _PRIVATE.isdisjoint(plain(name).split()):
+        return Reading(name, "", "names and dates are never read")
+    if len(set(cells)) > _MOST_CODES or max(map(len, cells)) > 20:
+        return Reading(name, "", f"{len(set(cells)):,} different cells; nothing says what they mean")
+    return Reading(name, "", f"nothing says what its cells mean: {_counted(cells)}")
+
+
+_READERS: dict[str, Callable[[str, list[str]], Reading | None]] = {
+    "image": _image,
+    "eye": _eye,
+    "sex": _sex,
+    "split": _split,
+    "age": _age,
+    "patient": _patient,
+}
+
+
+# --- the page of a table ------------------------------------------------------------------------------------------------
+
+
+def page_content(readings: list[Reading]) -> dict[str, object]:
+    """Returns what a dataset page says of the columns of a table: its keys key, eye, eyes, patient and facts."""
+    by_role: dict[str, list[Reading]] = {}
+    for reading in readings:
+        by_role.setdefault(reading.role, []).append(reading)
+    content: dict[str, object] = {"key": by_role["image"][0].column} if "image" in by_role else {}
+    for role in ("eye", "patient"):
+        if role in by_role:
+            content[role] = by_role[role][0].column
+    if "eye" in by_role:
+        content["eyes"] = by_role["eye"][0].book
+    return content | {"facts": list(_facts(by_role))}
+
+
+def _facts(by_role: dict[str, list[Reading]]) -> Iterable[dict[str, object]]:
+    texts = {reading.column: aspect for role, aspect in TEXTS.items() for reading in by_role.get(role, ())}
+    person = {role: by_role[role][0].column for role in ("age", "sex") if role in by_role}
+    if person:
+        yield {"person": person | ({"sexes": by_role["sex"][0].book} if "sex" in by_role else {})}
+    for reading in by_role.get("person's", ()):
+        cells = {meaning: [cell for cell, m in reading.book.items() if m == meaning] for meaning in ("present", "absent")}
+        yield {"patient_labels": {"labels": {reading.column: reading.of}, **cells}}
+    for reading in by_role.get("grade", ()):
+        yield {"grade": {"column": reading.column, "scale": reading.of}}
+    if conditions := by_role.get("condition", ()):
+        yield {"flags": {"labels": {reading.column: _label(reading) for reading in conditions}}}
+    if texts:
+        yield {"columns": {"aspects": texts}}
+
+
+def _label(reading: Reading) -> dict[str, object]:
+    cells = {meaning: [cell for cell, m in reading.book.items() if m == meaning] for meaning in ("present", "absent")}
+    return {"words": reading.of, **cells}

@@ -1,0 +1,121 @@
+"""What one cell says by itself: an eye, a sex, an age, yes or no, a split, or only a code."""
+
+import re
+import unicodedata
+from functools import cache, lru_cache
+from pathlib import Path
+
+import yaml
+
+from retinal_lib import training_text
+
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")  # PatientID
+_AGE = re.compile(r"(?P<before>[^\d.,<>~-]*?)(?P<years>\d{1,3})(?:[.,]\d+)?(?P<after>[^\d<>~+-]*)")
+_LANGUAGES = ("de", "es", "fr", "it", "nl", "pt")
+_SIDES = {r"(?i:\bleft eye\b)|\bOS\b": "left", r"(?i:\bright eye\b)|\bOD\b": "right", r"(?i:\bboth eyes\b)|\bOU\b": "both"}
+_CODE = re.compile(r"[-+]?\d+(?:[.,]\d+)?|[-+]+|[A-Za-z]?\d{1,3}|[A-Za-z]", re.ASCII)
+
+
+@cache
+def words() -> dict:
+    """Returns words.yaml."""
+    return yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=16384)
+def plain(text: str) -> str:
+    """Returns a name or cell as compared: without case, accents and marks.
+
+    >>> [plain(name) for name in ("Patient_ID", "PatientID", "Alter (Jahre)", "Qualität", "年龄（岁）")]
+    ['patient id', 'patient id', 'alter jahre', 'qualitat', '年龄 岁']
+    """
+    split = unicodedata.normalize("NFKD", _CAMEL.sub(" ", str(text)))
+    bare = "".join(letter for letter in split if not unicodedata.combining(letter))
+    return " ".join(re.findall(r"[^\W_]+", bare.casefold()))
+
+
+@cache
+def _book(name: str) -> dict[str, str]:
+    """Plain cell -> what it means, for a heading of words.yaml with lists under it."""
+    return {plain(word): meaning for meaning, listed in words()[name].items() for word in listed}
+
+
+def meaning(book: str, cell: str) -> str | None:
+    """Returns what a cell means by a heading of words.yaml (eye, sex, split); None where it does not say.
+
+    >>> meaning("eye", "OS"), meaning("eye", "linkes Auge"), meaning("eye", "2"), meaning("sex", "weiblich")
+    ('left', 'left', None, 'female')
+    """
+    return _book(book).get(plain(cell))
+
+
+def yes_or_no(cell: str) -> bool | None:
+    """Returns whether a cell says yes (True) or no (False); None for anything else, such as 2."""
+    for word, value in (("yes", True), ("no", False)):
+        if plain(re.sub(r"^(\d+)\.0*$", r"\1", cell.strip())) in map(plain, words()[word]):
+            return value
+    return None
+
+
+def age(cell: str) -> int | None:
+    """Returns whole years of age; None where the cell is no age, or one that nobody has.
+
+    >>> [age(cell) for cell in ("58", "58.0", "58,5", "58 y", "58岁", "61 Jahre", ">60", "60-65", "1958", "0", "6 months")]
+    [58, 58, 58, 58, 58, 61, None, None, None, None, None]
+    """
+    found = _AGE.fullmatch(cell.strip())
+    known = found and all(plain(found[part]) in ("", *map(plain, words()["years"])) for part in ("before", "after"))
+    years = int(found["years"]) if known else 0
+    return years if 0 < years < 120 else None
+
+
+def is_code(cell: str) -> bool:
+    """Says whether a cell holds only a code, which says nothing to who does not know the question that it answers.
+
+    >>> [cell for cell in ("1", "0.7", "no", "Right", "R2", "++", "x", "DR", "no DR", "good") if not is_code(cell)]
+    ['DR', 'no DR', 'good']
+    """
+    bare = cell.strip().strip(".;,")
+    return bool(_CODE.fullmatch(bare)) or bare.casefold() in _codes()
+
+
+@cache
+def _codes() -> frozenset[str]:
+    return frozenset(map(str, words()["codes"]))
+
+
+def doubts_in_other_words(cell: str) -> str:
+    """Returns a word of another language that denies what a cell names, or leaves it in doubt: keine DR; "" where there is
+    none."""
+    found = re.findall(r"[^\W\d_]+", cell.casefold())
+    doubt = words()["foreign doubt"]
+    return next((word for word in found if word in doubt), "") or next((w for w in doubt if not w.isascii() and w in cell), "")
+
+
+def untold(cell: str, eye: str | None = None) -> str:
+    """Says why a cell of free text may not be told of an eye as it stands; "" where it may.
+
+    >>> [untold(cell) for cell in ("2", "cicatriz", "keine DR", "Stargardt disease")][:2]
+    ["'2' is only a code, which says nothing by itself", "'cicatriz' is in another language than English"]
+    """
+    if is_code(cell):
+        return f"{cell!r} is only a code, which says nothing by itself"
+    named = {side for pattern, side in _SIDES.items() if re.search(pattern, cell)}
+    if eye and named and named.isdisjoint((eye, "both")):
+        return f"it names the {named.pop()} eye, and this is the {eye} one"
+    if word := doubts_in_other_words(cell):
+        return f"{word!r} denies or doubts in another language than English"
+    words = [word for word in re.findall(r"[^\W\d_]+", cell) if len(word) > 2]
+    foreign = [word for word in words if _is_foreign(word.casefold())]
+    known = sum(training_text.is_known(word.casefold()) for word in words)
+    return f"{foreign[0]!r} is in another language than English" if len(foreign) > known else ""
+
+
+@lru_cache(maxsize=4096)
+def _is_foreign(word: str) -> bool:
+    """Whether a word is a hundred times as frequent in another language as in English."""
+    if training_text.is_known(word):
+        return False
+    from wordfreq import zipf_frequency  # slow to load, and most tables need it for no word
+
+    return max(zipf_frequency(word, language) for language in _LANGUAGES) - zipf_frequency(word, "en") >= 2
