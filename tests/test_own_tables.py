@@ -393,7 +393,7 @@ def test_a_messy_workbook_is_read_from_its_header_on(tmp_path: Path) -> None:
     assert [data.describe(name).eye for name in data.images] == ["right", "left", None]
     assert str(data.describe("2.png").about("disease")[0].source) == "my.xlsx, row 6, column 'Diagnosis'"
     assert "my.xlsx: read from the sheet 'Data'; not read: 'Legend'" in data.notes
-    assert any("1 cell with a mark for a missing value is empty: #N/A (1)" in note for note in data.notes)
+    assert any("cells with a mark for a missing value are read as empty: #N/A (1)" in note for note in data.notes)
 
 
 def test_the_notebook_s_table_says_what_each_column_holds(tmp_path: Path) -> None:
@@ -401,7 +401,7 @@ def test_the_notebook_s_table_says_what_each_column_holds(tmp_path: Path) -> Non
     table(tmp_path, "image,Eye,glaucoma,score", "1.png,OS,1,7")
     job = Explore.load(dataset=str(tmp_path / "my.csv"), out_dir=str(tmp_path / "out"))
     assert job.columns.to_numpy().tolist() == [
-        ["image", "the picture of the row", "names of 1 picture"],
+        ["image", "the picture of the row", "names of pictures (1)"],
         ["Eye", "eye", "left: OS (1)"],
         ["glaucoma", "glaucoma: there or not", "present: 1 (1)"],
         ["score", "not read", "nothing says what its cells mean: 7 (1)"],

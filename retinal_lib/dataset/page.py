@@ -17,7 +17,6 @@ from retinal_lib.dataset.image_files import Places
 from retinal_lib.dataset.label_kinds import KINDS
 from retinal_lib.dataset.lesion_facts import MaskSpec
 from retinal_lib.dataset.tables import Code, code
-from retinal_lib.display import are, count
 from retinal_lib.errors import UserError, did_you_mean, from_validation, unknown, validation_text
 from retinal_lib.files import read_bytes, read_yaml
 from retinal_lib.parsing import yaml_lines
@@ -326,8 +325,8 @@ def notes_on_table(content: table.Table) -> list[str]:
         notes.append(f"{name}: not read: {listed}. {_READ}")
     read = [(reading.role, cell) for reading in understood if reading.role for cell in content.column(reading.column)]
     if empty := Counter(cell for _, cell in read if cell and table.is_empty(cell)):
-        listed, number = ", ".join(f"{cell} ({n})" for cell, n in empty.most_common(9)), sum(empty.values())
-        notes.append(f"{name}: {count(number, 'cell')} with a mark for a missing value {are(number)} empty: {listed}")
+        listed = ", ".join(f"{cell} ({number})" for cell, number in empty.most_common(9))
+        notes.append(f"{name}: cells with a mark for a missing value are read as empty: {listed}")
     if none := sum(role == "disease" and table.fold(cell) in ("none", "nil") for role, cell in read if cell != "None"):
         notes.append(f"{name}: 'none' under disease ({none} of its cells) is read as no disease; empty means not known")
     texts = [cell for role, cell in read if role in TEXTS]

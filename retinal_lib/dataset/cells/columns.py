@@ -9,7 +9,6 @@ from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.statements import is_suspicion, of_label
 from retinal_lib.dataset.cells import values
 from retinal_lib.dataset.cells.values import plain
-from retinal_lib.display import count
 
 TEXTS = {"modality": "image", "quality": "quality", "disease": "disease", "vascular": "vascular", "notes": "notes"}
 _OF_PERSON = ("diabetes", "hypertension")
@@ -123,11 +122,11 @@ def _age(name: str, cells: list[str]) -> Reading | None:
 
 def _patient(name: str, cells: list[str]) -> Reading | None:
     number = len({plain(cell) for cell in cells})
-    return Reading(name, "patient", f"{count(number, 'person')}, kept together in splits and never told") if cells else None
+    return Reading(name, "patient", f"persons ({number:,}), kept together in splits and never told") if cells else None
 
 
 def _image(name: str, cells: list[str]) -> Reading | None:
-    return Reading(name, "image", f"names of {count(len(set(cells)), 'picture')}")
+    return Reading(name, "image", f"names of pictures ({len(set(cells)):,})")
 
 
 def _is_of_codes(cells: list[str]) -> bool:
@@ -140,7 +139,7 @@ def _text(cells: list[str]) -> str:
     coded = [cell for cell in cells if values.is_code(cell)]
     foreign = [cell for cell in cells if not values.is_code(cell) and "language" in values.untold(cell)]
     return (
-        f"{count(len(cells), 'text')}, told as they stand"
+        f"texts ({len(cells):,}), told as they stand"
         + (f"; codes are not told: {_counted(coded, 3)}" if coded else "")
         + (f"; not in English, not told: {_counted(foreign, 3)}" if foreign else "")
     )
