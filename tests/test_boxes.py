@@ -1,5 +1,6 @@
 """Boxes: clusters, AutoMorph's crops, places in words, and masks as they are published."""
 
+import json
 import math
 from pathlib import Path
 
@@ -371,7 +372,8 @@ def test_several_classes_of_one_file_are_told_each_by_itself(tmp_path: Path) -> 
     settings = {"name": "drusen/(?P<image>.+)", "types": {}, "landmarks": {"OD": "optic disc", "OC": "optic cup"}}
     case = of_page(tmp_path, mask, Image.new("RGB", (80, 60)), **settings, values={0: "oc", 128: "od"})
     told = {fact.words: fact.value for fact in case.facts}
-    assert told == {"optic disc": (0.125, 0.1666, 0.375, 0.5), "optic cup": (0.175, 0.2333, 0.3, 0.4)}
+    boxed = {"optic disc": (0.125, 0.1666, 0.375, 0.5), "optic cup": (0.175, 0.2333, 0.3, 0.4)}
+    assert told == boxed | {"vertical cup-to-disc ratio": 0.5}
 
 
 def test_masks_of_a_type_that_the_page_does_not_name_are_noted(tmp_path: Path) -> None:
@@ -382,7 +384,7 @@ def test_masks_of_a_type_that_the_page_does_not_name_are_noted(tmp_path: Path) -
     made = page.Page(
         name="own", title="own", splits={"all": {"images": ["img"], "masks": ["M/*"]}}, masks=spec, facts=["boxes"]
     )
-    assert "1 mask of the type disc not read: the page does not name it" in BaseDescription(tmp_path, dataset=made).notes
+    assert "the page does not name the type 'disc': 1 of its masks not read" in BaseDescription(tmp_path, dataset=made).notes
 
 
 @pytest.mark.parametrize(
@@ -397,6 +399,185 @@ def test_masks_of_a_type_that_the_page_does_not_name_are_noted(tmp_path: Path) -
 def test_a_page_that_says_impossible_things_of_masks_is_refused(settings: dict, why: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=why):
         of_page(tmp_path, coded(0, 255, "L"), Image.new("RGB", (80, 60)), **settings)
+
+
+# --- boxes, polygons and contours ---
+
+BOX, CORNERS = (8, 6, 24, 18), ((40, 30), (60, 30), (60, 45), (40, 45))  # a box, and a polygon that is one, in 80 x 60 pixels
+ANNOTATED = {
+    "voc.xml": """<annotation><filename>other.jpg</filename><size><width>80</width><height>60</height></size>
+      <object><name>ex</name><bndbox><xmin>8</xmin><ymin>6</ymin><xmax>24</xmax><ymax>18</ymax></bndbox></object></annotation>""",
+    "coco.json": {
+        "images": [{"id": 7, "file_name": "a/e1.jpg", "width": 80, "height": 60}],
+        "categories": [{"id": 1, "name": "EX"}],
+        "annotations": [
+            {"image_id": 7, "category_id": 1, "bbox": [8, 6, 16, 12]},
+            {"image_id": 7, "category_id": 1, "bbox": [0, 0, 1, 1], "segmentation": [[c for xy in CORNERS for c in xy]]},
+        ],
+    },
+    "labelme.json": {
+        "imageWidth": 80, "imageHeight": 60, "imagePath": "e1.jpg",
+        "shapes": [
+            {"label": "EX", "points": [[24, 6], [8, 18]], "shape_type": "rectangle"},
+            {"label": "EX", "points": CORNERS, "shape_type": "polygon"},
+        ],
+    },
+    "via.json": {
+        "e1.jpg123": {
+            "filename": "e1.jpg", "size": 123,
+            "regions": [
+                {
+                    "shape_attributes": {"name": "rect", "x": 8, "y": 6, "width": 16, "height": 12},
+                    "region_attributes": {"type": "Ex"},
+                },
+                {
+                    "shape_attributes": {"name": "polygon", "all_points_x": [40, 60, 60, 40], "all_points_y": [30, 30, 45, 45]},
+                    "region_attributes": {"type": {"EX": True, "MA": False}},
+                },
+            ],
+        }
+    },
+    "yolo.txt": "1 0.2 0.2 0.2 0.2\n1 0.5 0.5 0.75 0.5 0.75 0.75 0.5 0.75\n",
+}  # fmt: skip
+
+
+def annotated(folder: Path, form: str, content: object = None, **settings: object) -> BaseDescription:
+    """A dataset of one picture of 80 x 60 pixels with its annotation file."""
+    content = ANNOTATED[form] if content is None else content
+    suffix = Path(form).suffix
+    (folder / "img").mkdir(parents=True)
+    Image.new("RGB", (80, 60)).save(folder / "img" / "e1.png")
+    (folder / f"e1{suffix}").write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    spec = {"types": {"EX": ["hard exudate", "hard exudates"]}, "classes": ["MA", "EX"], "absent": "none", **settings}
+    splits = {"all": {"images": ["img"], "masks": [f"*{suffix}"]}}
+    return BaseDescription(folder, dataset=page.Page(name="own", title="own", splits=splits, masks=spec, facts=["boxes"]))
+
+
+@pytest.mark.parametrize("form", ANNOTATED)
+def test_boxes_and_polygons_of_annotation_programs_are_told(form: str, tmp_path: Path) -> None:
+    case = annotated(tmp_path, form).describe("e1.png")
+    told = [fact.value for fact in case.facts if fact.unit == "box"]
+    assert set(told) == {(0.1, 0.1, 0.3, 0.3), *([] if form == "voc.xml" else [(0.5, 0.5, 0.75, 0.75)])}
+    assert not case.missing and "EX_area" not in {fact.name for fact in case.facts}, "a box is larger than its lesion"
+
+
+@pytest.mark.parametrize("corners", [CORNERS, CORNERS[::-1], CORNERS[2:] + CORNERS[:2]])
+def test_a_polygon_marks_the_pixels_whose_middle_it_holds(corners: tuple, tmp_path: Path) -> None:
+    content = {"shapes": [{"label": "EX", "points": corners}]}
+    (area,) = (f.value for f in annotated(tmp_path, "labelme.json", content).describe("e1.png").facts if f.name == "EX_area")
+    assert area == pytest.approx(100 * 20 * 15 / (80 * 60))
+
+
+def test_a_picture_that_was_looked_over_without_a_find_has_none(tmp_path: Path) -> None:
+    content = ANNOTATED["coco.json"] | {"images": [*ANNOTATED["coco.json"]["images"], {"id": 8, "file_name": "e2.jpg"}]}
+    data = annotated(tmp_path, "coco.json", content)
+    Image.new("RGB", (80, 60)).save(tmp_path / "img" / "e2.png")
+    case = BaseDescription(tmp_path, dataset=data.page).describe("e2.png")
+    assert case.description.endswith("Lesions: no hard exudates are marked.") and case.graded_only == ("hard exudates",)
+
+
+@pytest.mark.parametrize(
+    ("form", "content", "why"),
+    [
+        ("voc.xml", "<annotation>", "no element found"),
+        ("voc.xml", "<html/>", "its root is 'html'; Pascal VOC has 'annotation'"),
+        ("voc.xml", '<!DOCTYPE a [<!ENTITY x "y">]><annotation>&x;</annotation>', "EntitiesForbidden"),
+        ("voc.xml", ANNOTATED["voc.xml"].replace("24", "8"), "which has no extent"),
+        ("coco.json", {"some": "thing"}, "its form is none of COCO, LabelMe and VIA"),
+        ("coco.json", ANNOTATED["coco.json"] | {"categories": []}, "1 is missing"),
+        ("yolo.txt", "5 0.2 0.2 0.2 0.2\n", "the class 5, which neither"),
+        ("labelme.json", {"shapes": [{"label": "EX", "points": [[1, 1]], "shape_type": "point"}]}, "of the kind 'point'"),
+    ],
+)
+def test_an_annotation_file_that_cannot_be_read_is_named(form: str, content: object, why: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"e1{Path(form).suffix}: not a readable annotation file .*{why}"):
+        annotated(tmp_path, form, content)
+
+
+def test_a_shape_outside_the_picture_is_not_told(tmp_path: Path) -> None:
+    case = annotated(tmp_path, "yolo.txt", "1 0.9 0.9 0.4 0.4\n").describe("e1.png")
+    assert not case.facts and "outside of 80 x 60 pixels" in case.missing[0]
+
+
+def test_labels_that_the_page_does_not_name_are_noted(tmp_path: Path) -> None:
+    data = annotated(tmp_path, "yolo.txt", "0 0.5 0.5 0.1 0.1\n1 0.5 0.5 0.1 0.1\n")
+    assert "the page does not name the type 'MA': 1 of its masks not read" in data.notes
+
+
+# --- cup and disc ---
+
+
+def contour(x: float, y: float, across: float, down: float) -> str:
+    angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    return "\n".join(f"{x + across * math.cos(a)} {y + down * math.sin(a)}" for a in angles)
+
+
+def of_cups(folder: Path, expert: str, *cups: float) -> Case:
+    """An eye with a disc of 40 pixels, a cup of these heights by each grader, and an expert's number."""
+    (folder / "img").mkdir(parents=True)
+    (folder / "C").mkdir()
+    Image.new("RGB", (160, 120)).save(folder / "img" / "e1.png")
+    (folder / "t.csv").write_text(f"image,cdr\ne1,{expert}\n", encoding="utf-8")
+    for n, cup in enumerate(cups, start=1):
+        (folder / "C" / f"e1_disc_exp{n}.txt").write_text(contour(60, 60, 18, 20), encoding="utf-8")
+        (folder / "C" / f"e1_cup_exp{n}.txt").write_text(contour(62, 60, 8, cup / 2), encoding="utf-8")
+    spec = {
+        "name": "^(?P<image>.+)_(?P<type>disc|cup)_(?P<grader>exp.)$",
+        "landmarks": {"DISC": "optic disc", "CUP": "optic cup"},
+        "expert_ratio": "cdr",
+    }
+    splits = {"all": {"images": ["img"], "tables": ["t.csv"], "masks": ["C/*.txt"]}}
+    made = page.Page(name="own", title="own", splits=splits, key="image", masks=spec, facts=["boxes"])
+    return BaseDescription(folder, dataset=made).describe("e1.png")
+
+
+@pytest.mark.parametrize(
+    ("expert", "cups", "told"),
+    [("", (20,), 0.5), ("0.55", (20,), 0.5), ("", (20, 22), 0.525), ("0.47", (), 0.47)],
+)
+def test_the_cup_to_disc_ratio_is_computed(expert: str, cups: tuple, told: float, tmp_path: Path) -> None:
+    case = of_cups(tmp_path, expert, *cups)
+    assert [fact.value for fact in case.about("vascular")] == pytest.approx([told], abs=0.015) and not case.missing
+    assert [fact.words for fact in case.about("lesion")] == (["optic disc", "optic cup"] if cups else [])
+
+
+@pytest.mark.parametrize(
+    ("expert", "cups", "why"),
+    [
+        ("0.8", (20,), " (e1_cup_exp1.txt) and 0.80 (t.csv, row 2, column 'cdr')"),
+        ("", (20, 30), "(e1_cup_exp1.txt) and 0.7"),
+        ("", (44,), "the cup reaches beyond the disc"),
+        ("1.3", (20,), "holds '1.3', which is no such ratio"),
+    ],
+)
+def test_a_contradicted_cup_to_disc_ratio_is_withheld(expert: str, cups: tuple, why: str, tmp_path: Path) -> None:
+    case = of_cups(tmp_path, expert, *cups)
+    assert not case.about("vascular") and any(why in sentence for sentence in case.missing)
+
+
+def test_the_images_of_a_healthy_split_have_none_of_what_was_looked_for(tmp_path: Path) -> None:
+    of_page(tmp_path, coded(0, 255, "L"), Image.new("RGB", (80, 60)))
+    (tmp_path / "well").mkdir()
+    Image.new("RGB", (80, 60)).save(tmp_path / "well" / "w1.png")
+    spec = {"name": "^(?P<type>drusen)/(?P<image>.+)$", "types": {"drusen": ["druse", "drusen"]}, "healthy": ["well"]}
+    splits = {"ill": {"images": ["img"], "masks": ["M/*"]}, "well": {"images": ["well"]}}
+    made = page.Page(name="own", title="own", splits=splits, masks=spec, facts=["boxes"])
+    case = BaseDescription(tmp_path, dataset=made).describe("w1.png")
+    assert [fact.text for fact in case.facts] == ["no drusen are marked"] and case.graded_only == ("drusen",)
+
+
+def test_centres_of_the_image_s_own_row_are_told_where_the_page_says_so(tmp_path: Path) -> None:
+    (tmp_path / "img").mkdir()
+    for name in ("e1", "e2"):
+        Image.new("RGB", (80, 60)).save(tmp_path / "img" / f"{name}.png")
+    (tmp_path / "t.csv").write_text("image,x,y\ne1,40.5,15\ne2,0,0\n", encoding="utf-8")
+    splits = {"all": {"images": ["img"], "tables": ["t.csv"]}}
+    spec = {"centres": {"fovea": {"x": "x", "y": "y"}}}
+    made = page.Page(name="own", title="own", splits=splits, key="image", masks=spec, facts=[{"boxes": {"centres": True}}])
+    data = BaseDescription(tmp_path, dataset=made)
+    (fact,) = data.describe("e1.png").facts
+    assert (fact.text, fact.value) == ("the centre of the fovea lies at [0.5062, 0.2500]", (0.5062, 0.25))
+    assert not data.describe("e2.png").facts
 
 
 @given(MARKED)

@@ -167,6 +167,8 @@ class QuantityIndex:
             self.quantities.append(Quantity(edges[0], "box", fact, "box", rounded=edges[0], subjects=subjects, edges=edges))
             self.quantities += [Quantity(e, "box", fact, "edge", rounded=e, subjects=subjects) for e in edges]
             self.text_numbers += [(a, fact) for a in _numbers_in(fact.text) if not a.edges]
+        elif fact.unit == "point":
+            self.quantities += [Quantity(e, "box", fact, "edge", rounded=e, subjects=subjects) for e in fact.value]
         elif isinstance(fact.value, int | float):
             unit = fact.unit if fact.unit in UNITS else "count"
             measure = {"%": "area", "disc diameters": "distance"}.get(unit, "count")

@@ -14,6 +14,7 @@ from retinal_lib.dataset.fact_kinds import denies
 from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.image_files import natural
 from retinal_lib.dataset.label_kinds import graded_only, looked_for
+from retinal_lib.dataset.lesion_facts import RATIO
 from retinal_lib.dataset.page import Page, page_of
 from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
@@ -128,6 +129,8 @@ class BaseDescription:
         parts = [self._basics(image), *(kind.facts(image) for kind in self.page.facts)]
         facts = [fact for part in parts for fact in part.facts]
         missing = [sentence for part in parts for sentence in part.missing]
+        # what experts outlined comes before what AutoMorph measured
+        facts = [fact for i, fact in enumerate(facts) if fact.name != RATIO or RATIO not in {f.name for f in facts[:i]}]
         judged = graded_only(self.page.facts, facts)
         facts, missing = self._withhold(*_withhold_measurements(facts, missing))
         order = {aspect: i for i, aspect in enumerate(ASPECTS)}

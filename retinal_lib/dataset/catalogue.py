@@ -3,6 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -281,10 +282,19 @@ class Catalogue:
             return {}
         patterns = {split: spec.masks for split, spec in self.page.splits.items()}
         masks, self.notes[len(self.notes) :] = lesion_facts.index(self.tree, patterns, self.page.masks)
-        masks, centre_tables, notes = lesion_facts.with_centres(masks, self.tree, self.page.name, self.page.masks)
+        centres, centre_tables, notes = lesion_facts.centres(self.tree, self.page.masks)
         self.inputs |= {str(content.path): content.sha256 for content in centre_tables}
         self.notes += notes
+        for file in self.files if centres else ():
+            names = image_files.same_picture(f"{self.page.name}/{file.split}/{file.stem}")
+            if of_picture := next((centres[name] for name in names if name in centres), None):
+                masks[file.place] = replace(masks.get(file.place, self._no_masks(file.split)), centres=of_picture)
         return masks
+
+    def _no_masks(self, split: str) -> MaskFiles | None:
+        """The masks of an image that has none: in a split of healthy eyes it has no lesion, else nothing is known."""
+        spec = self.page.masks
+        return spec and MaskFiles(spec, dict.fromkeys(spec.types) if split in spec.healthy else {})
 
     def _find_automorph(self, root: Path) -> dict[str, AutoMorph]:
         """split -> AutoMorph's tables; splits share those of one folder."""
@@ -317,7 +327,7 @@ class Catalogue:
             file.split,
             file.size,
             self._record(file, row),
-            self._masks.get(file.place, MaskFiles(self.page.masks, {}) if self.page.masks else None),
+            self._masks.get(file.place, self._no_masks(file.split)),
             self._results(file),
             self.excluded.get(file.place, ""),
         )
@@ -437,7 +447,8 @@ class Catalogue:
                 return str(why)
         if problem := self._record(file, None).problem:
             return problem
-        if self.page.masks and file.place not in self._masks:
+        masks = self._masks.get(file.place) or self._no_masks(file.split)
+        if masks and self.page.key is None and not masks.files:
             return "no mask for it"
         return ""
 

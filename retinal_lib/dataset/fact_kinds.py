@@ -323,14 +323,16 @@ class AutoMorphFacts(Kind):
 
 
 class Boxes(Kind):
-    """Lesion boxes from the masks that the page declares; a description names at most `max_boxes` per lesion type."""
+    """Lesion boxes from the masks that the page declares; a description names at most `max_boxes` per lesion type. `centres`:
+    those of landmarks that the page declares are told too."""
 
     label: ClassVar[bool] = False
     max_boxes: int = 10
+    centres: bool = False
     gives: ClassVar[tuple[str, ...]] = ("lesion",)
 
     def facts(self, image: Image) -> Facts:
-        return lesion_facts.facts(image.masks, image.path, image.eye, image.crop, self.max_boxes)
+        return lesion_facts.facts(image.masks, image.path, image.record, image.crop, self.max_boxes, self.centres)
 
     def label_facts(self, image: Image) -> tuple[Fact, ...]:
         return ()  # to choose images, masks are not read: that takes seconds for each

@@ -5,41 +5,30 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from pydantic import BaseModel, Field, model_validator
+import numpy as np
 
 from retinal_lib import paths
-from retinal_lib.dataset import image_files, tables
+from retinal_lib.dataset import image_files, measurements, tables
 from retinal_lib.dataset.image_files import Folder
-from retinal_lib.dataset.lesions import boxes, locations
+from retinal_lib.dataset.lesions import boxes, locations, shapes
 from retinal_lib.dataset.lesions import masks as mask_files
-from retinal_lib.dataset.lesions.boxes import Crop, CropInfo, Landmark, Lesions, MaskFile
+from retinal_lib.dataset.lesions.boxes import Crop, CropInfo, Landmark, Lesions, Marks, MaskFile
 from retinal_lib.dataset.lesions.locations import CUP, DISC, FOVEA, Locations
-from retinal_lib.dataset.lesions.masks import Coding, Frame, Unclear, same_shape
+from retinal_lib.dataset.lesions.masks import Frame, Unclear, same_shape
+from retinal_lib.dataset.lesions.spec import CentreSpec, MaskSpec
 from retinal_lib.dataset.lesions.wording import LesionType, box_text
-from retinal_lib.display import are, count
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Fact, Facts, Source
 
+if TYPE_CHECKING:  # a circle otherwise
+    from retinal_lib.dataset.image import Record
+
 Size = tuple[int, int]
 _NUMBER = re.compile(r"\d+(\.\d*)?")
-Value = Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]  # as masks.Value
-
-
-class CentreTables(BaseModel, extra="forbid", frozen=True):
-    """Tables of a landmark's centre: `x` and `y` are columns in pixels of a picture of `size`, (width, height), from its upper
-    left corner. `name` is the column that names the picture as `dataset` does; a picture of another dataset has the centre
-    where same_pictures.yaml says that it is the same."""
-
-    dataset: str
-    tables: dict[str, str]  # split of that dataset -> name of the file, which may hold *
-    name: str
-    x: str
-    y: str
-    size: Size
+RATIO = "CDR_vertical"  # the measurement's column, as AutoMorph calls it
 
 
 class Centre(NamedTuple):
@@ -51,78 +40,16 @@ class Centre(NamedTuple):
     source: Source
 
 
-class MaskSpec(BaseModel, extra="forbid", frozen=True):
-    """The masks of a dataset page.
-
-    `name` is a regular expression with the group `type` (lesion type) and, unless the whole stem names the image, the group
-    `image`. It is matched with a mask's file stem or, where it contains a slash, with folder name and stem, as in MA/eye1.
-    `gap` is the largest distance of lesions of one cluster, as a share of the mask's longer side; `fill` the smallest share
-    of its box that a cluster fills (see `boxes.clusters`). Locations are measured from the landmarks "optic disc" and "fovea".
-
-    Marked is what differs from the ground, which is what lies along a mask's border. Where that is not so, the page states
-    the value of the `ground`, the values that `mark`, the least difference from the ground that marks (`threshold`), or, for
-    several classes in one file, the type or landmark of each of the `values` (None: not told). A value is a number (of a
-    palette: the index) or a colour such as "#ff0000".
-    """
-
-    name: str
-    mark: Value | list[Value] = []
-    ground: Value | None = None
-    threshold: int | None = Field(None, gt=0)
-    values: dict[Value, str | None] = {}
-    types: dict[str, tuple[str, str]]  # type -> (singular, plural)
-    landmarks: dict[str, str] = {}
-    centres: dict[Literal["optic disc", "fovea"], CentreTables] = {}  # the disc's centre only confirms that of the fovea
-    absent: Literal["none", "unknown"] = "unknown"  # what a missing mask file means where the type's folder has others
-    gap: float = Field(0.00025, ge=0, lt=1)
-    fill: float = Field(0.2, ge=0, le=1)
-    centred: Literal["macula", "not said"] = "not said"  # macula: all pictures are, so that the disc is on the nasal side
-    near_fovea: list[str] = []  # types whose description says if one is within one disc diameter of the fovea
-
-    @model_validator(mode="after")
-    def _checked(self) -> "MaskSpec":
-        for key, kinds in (("values", self.values.values()), ("near_fovea", self.near_fovea)):
-            if strange := [kind for kind in kinds if kind is not None and self.kind(kind) is None]:
-                raise ValueError(
-                    f"{key} names {strange[0]!r}, which is none of the types and landmarks: {', '.join(self.kinds)}"
-                )
-        if not self.values and "type" not in re.compile(self.name).groupindex:
-            raise ValueError(
-                f"name {self.name!r} needs a group (?P<type>…), which tells a mask's type, or the page needs values"
-            )
-        if self.values and self.mark:
-            raise ValueError("mark and values exclude each other: values say what each value marks")
-        return self
-
-    @cached_property
-    def kinds(self) -> tuple[str, ...]:
-        """The codes of all types and landmarks."""
-        return (*self.types, *self.landmarks)
-
-    def kind(self, name: str) -> str | None:
-        """Returns a type's or landmark's code as the page writes it, by its name in any case; None where there is none."""
-        return next((kind for kind in self.kinds if kind.casefold() == name.casefold()), None)
-
-    def coding(self, kind: str) -> Coding:
-        """Returns which values mark a type or landmark. The cup is a part of the disc, whose mask would else be a ring."""
-        if not self.values:
-            mark = self.mark if isinstance(self.mark, list) else [self.mark]
-            return Coding(tuple(mark), (), self.ground, self.threshold)
-        words = {DISC: (DISC, CUP)}.get(self.landmarks.get(kind), (None,))
-        kinds = {kind, *(code for code, named in self.landmarks.items() if named in words)}
-        named = {value: self.kind(code) if code else None for value, code in self.values.items()}
-        mark = tuple(value for value, code in named.items() if code in kinds)
-        return Coding(mark, tuple(value for value in named if value not in mark), self.ground)
-
-
 @dataclass(frozen=True)
 class MaskFiles:
     """One image's mask files by lesion type or landmark (None: the missing file means that there is no such lesion), and the
-    centres that tables give of landmarks, by their words."""
+    centres that tables give of landmarks, by their words. `graders`: what each of several experts outlined, by expert and code;
+    `files` has the first's."""
 
     spec: MaskSpec
-    files: dict[str, MaskFile | None]
+    files: dict[str, Marks | None]
     centres: dict[str, Centre] = field(default_factory=dict)
+    graders: dict[str, dict[str, Marks]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,7 +57,7 @@ class PlacedLandmark:
     """A landmark: its code in the masks' names, its mask, and where it lies in a mask of `size`."""
 
     kind: str
-    mask: MaskFile
+    mask: Marks
     at: Landmark
     size: Size
 
@@ -138,15 +65,15 @@ class PlacedLandmark:
 class TypeMask(NamedTuple):
     """The mask of a lesion type and its lesions, both None where a missing file means no lesion."""
 
-    mask: MaskFile | None
+    mask: Marks | None
     lesions: Lesions | None
 
 
 @dataclass(frozen=True)
 class ImageMasks:
     """The masks of one image as read: `types` by lesion type; `landmarks` by their words; `image`, the picture's
-    (width, height); `missing`, in sentences, what could not be used; `fovea`, its centre as shares of the masks' width and
-    height where a table gives it."""
+    (width, height); `missing`, in sentences, what could not be used; `points`, the centres of landmarks as shares of the masks'
+    width and height where a table gives them, with their cells."""
 
     types: dict[str, TypeMask]
     landmarks: dict[str, PlacedLandmark]
@@ -154,7 +81,12 @@ class ImageMasks:
     eye: str | None
     macula_centred: bool
     missing: tuple[str, ...]
-    fovea: tuple[float, float] | None = None
+    points: dict[str, tuple[float, float, Source]] = field(default_factory=dict)
+
+    @property
+    def fovea(self) -> tuple[float, float] | None:
+        """The fovea's centre, where a table gives it."""
+        return self.points[FOVEA][:2] if FOVEA in self.points else None
 
     @property
     def size(self) -> Size:
@@ -195,13 +127,12 @@ def read(
         mask, content = masks.files[kind], None
         if mask:
             try:
-                mask = _turned(mask, frame)
+                mask = _laid(mask, frame)
                 whole = (boxes.read if remember else boxes.load)(mask)
                 content = shown(whole, size, crop)
                 if lost := len(whole.pixels) - len(content.pixels):
-                    missing.append(
-                        f"{mask.path}: {lost} of {len(whole.pixels)} marks lie outside AutoMorph's crop of the picture"
-                    )
+                    parts = f"{lost} of {len(whole.pixels)} marks"
+                    missing.append(f"{mask.path}: {parts} lie outside AutoMorph's crop of the picture")
                 _check_shape(content, whole, size, mask.path)
                 points = points or _points(masks, whole.size, _crop(whole.size, size, crop))
             except UserError as error:
@@ -211,23 +142,29 @@ def read(
             types[kind] = TypeMask(mask, content)
         elif content is not None and (mark := boxes.landmark(content)):
             landmarks[spec.landmarks[kind]] = PlacedLandmark(kind, mask, mark, content.size)
-    fovea = points.get(FOVEA)
-    if fovea and not _confirmed(points.get(DISC), landmarks.get(DISC)):
+    if masks.centres and frame.orientation != 1:
+        missing.append(
+            f"the centres of {' and '.join(masks.centres)} are not used: the picture is turned by its EXIF orientation"
+        )
+        points = {}
+    elif not points:
+        points = _points(masks, size, None)
+    if FOVEA in points and not _confirmed(points.get(DISC), landmarks.get(DISC)):
         disc = masks.centres[DISC].source
         missing.append(f"the fovea's centre is not used: the disc's centre that {disc} gives lies outside the disc's mask")
-        fovea = None
-    return ImageMasks(types, landmarks, size, eye, spec.centred == "macula", tuple(missing), fovea)
+        points = {}
+    return ImageMasks(types, landmarks, size, eye, spec.centred == "macula", tuple(missing), points)
 
 
-def _turned(mask: MaskFile, picture: Frame) -> MaskFile:
-    """The mask, turned with its picture. UserError: it cannot be read, or how it lies on the picture is not known."""
+def _laid(mask: Marks, picture: Frame) -> Marks:
+    """The marks laid on their picture. UserError: they cannot be read, or how they lie is not known."""
     try:
-        return mask._replace(turn=mask_files.turn_of(mask_files.size(mask.path), picture))
+        return mask.of(picture)
     except Unclear as why:
         raise UserError(f"{mask.path}: the mask is not told: {why}") from why
 
 
-def _points(masks: MaskFiles, whole: Size, crop: Crop | None) -> dict[str, tuple[float, float]]:
+def _points(masks: MaskFiles, whole: Size, crop: Crop | None) -> dict[str, tuple[float, float, Source]]:
     """The centres that tables give, as shares of what is described of masks of size `whole`."""
     points = {}
     for words, centre in masks.centres.items():
@@ -236,11 +173,11 @@ def _points(masks: MaskFiles, whole: Size, crop: Crop | None) -> dict[str, tuple
         x, y = centre.x * whole[0], centre.y * whole[1]
         size = (crop.side, crop.side) if crop else whole
         right, down = (crop.right - crop.left, crop.down - crop.top) if crop else (0, 0)
-        points[words] = ((x + right) / size[0], (y + down) / size[1])
+        points[words] = ((x + right) / size[0], (y + down) / size[1], centre.source)
     return points
 
 
-def _confirmed(point: tuple[float, float] | None, disc: PlacedLandmark | None) -> bool:
+def _confirmed(point: tuple[float, float, Source] | None, disc: PlacedLandmark | None) -> bool:
     """Whether the disc's centre by a table, where it gives one, lies in the disc's mask: the tables are of this picture."""
     if point is None or disc is None:
         return True
@@ -267,30 +204,22 @@ def _check_shape(content: Lesions, whole: Lesions, image: Size, path: Path) -> N
         raise UserError(f"{path}: the mask is {by} pixels, the image {image[0]} x {image[1]}; they must have the same shape")
 
 
-def with_centres(
-    masks: dict[tuple[str, str], MaskFiles], tree: list[Folder], dataset: str, spec: MaskSpec
-) -> tuple[dict[tuple[str, str], MaskFiles], list[tables.Table], list[str]]:
-    """Gives the masks of each image, by (split, folded stem), the centres of landmarks that tables hold of that picture.
-    Returns them with the tables read, and a sentence on each row that names no place in the picture. UserError: a column is
+def centres(tree: list[Folder], spec: MaskSpec) -> tuple[dict[str, dict[str, Centre]], list[tables.Table], list[str]]:
+    """Returns the centres of landmarks that tables hold, by their words and by the picture's folded name
+    (dataset/split/stem), the tables, and a sentence on each row that names no place in the picture. UserError: a column is
     missing."""
-    read_tables, notes, centres = [], [], defaultdict(dict)
+    read_tables, notes, found = [], [], defaultdict(dict)
     for words, listed in spec.centres.items():
         for split, pattern in listed.tables.items():
             for path in image_files.files(tree, [pattern]):
                 content = tables.read(path)
                 read_tables.append(content)
                 for name, centre in _centres(content, listed, notes):
-                    centres[f"{listed.dataset}/{split}/{name}".casefold()][words] = centre
-    if not centres:
-        return masks, read_tables, notes
-    result = {}
-    for (split, stem), files in masks.items():
-        names = image_files.same_picture(f"{dataset}/{split}/{stem}")
-        result[split, stem] = replace(files, centres=next((centres[n] for n in names if n in centres), {}))
-    return result, read_tables, notes
+                    found[f"{listed.dataset}/{split}/{name}".casefold()][words] = centre
+    return found, read_tables, notes
 
 
-def _centres(content: tables.Table, listed: CentreTables, notes: list[str]) -> Iterator[tuple[str, Centre]]:
+def _centres(content: tables.Table, listed: CentreSpec, notes: list[str]) -> Iterator[tuple[str, Centre]]:
     """Each picture of a table with the centre of a landmark; what is no place goes to the notes."""
     columns = zip(content.column(listed.name), content.column(listed.x), content.column(listed.y), strict=True)
     for row, (name, *cells) in enumerate(columns):
@@ -305,56 +234,124 @@ def _centres(content: tables.Table, listed: CentreTables, notes: list[str]) -> I
             notes.append(f"{source}: {', '.join(cells)} is no place in a picture of {by} pixels; it is left out")
 
 
+class _Index:
+    """The marks of each image, by (split, folded stem), as they are found; `other_files` are not named like masks, `unnamed`
+    counts the types that the page does not name."""
+
+    def __init__(self, spec: MaskSpec):
+        self.spec, self.by_folder = spec, "/" in spec.name
+        self.codings = {kind: spec.coding(kind) for kind in spec.kinds}
+        self.files: dict[tuple[str, str], dict[str, Marks | None]] = defaultdict(dict)
+        self.graders: dict[tuple[str, str], dict[str, dict[str, Marks]]] = defaultdict(lambda: defaultdict(dict))
+        self.other_files: list[Path] = []
+        self.unnamed: Counter = Counter()
+
+    def add_folder(self, split: str, folder: Folder) -> None:
+        """Adds the mask files of a folder. UserError: as `index`."""
+        for name in image_files.images(folder):
+            path = folder.path / name
+            groups = self._groups(path)
+            if groups is None:
+                self.other_files.append(path)
+                continue
+            if not self.spec.values and "type" not in groups:
+                raise UserError(f"{path}: nothing says what this mask marks; the page's `name` needs a group (?P<type>…)")
+            kinds = [k for k in self.codings if self.codings[k].mark] if self.spec.values else [groups["type"]]
+            for kind in kinds:
+                mask = MaskFile(path, self.codings.get(self.spec.kind(kind) or "", mask_files.Coding()))
+                self._add(split, groups.get("image") or path.stem, kind, mask, groups.get("grader"))
+
+    def add_shapes(self, split: str, path: Path) -> None:
+        """Adds the shapes of an annotation file. UserError: it cannot be read, or as `index`."""
+        groups = self._groups(path) if self.spec.name else {}
+        if groups is None:
+            self.other_files.append(path)
+            return
+        for annotated in shapes.read(path, self.spec.classes):
+            image = groups.get("image") or annotated.image
+            self.files[split, image.casefold()]  # looked over, be it without a shape
+            by_label = defaultdict(list)
+            for shape in annotated.shapes:
+                label = shape.label or groups.get("type") or ""
+                by_label[self.spec.kind(label) or label].append(shape)
+            for label, of_label in by_label.items():
+                outlines = shapes.Outlines(path, annotated._replace(shapes=tuple(of_label)))
+                self._add(split, image, label, outlines, groups.get("grader"))
+
+    def _groups(self, path: Path) -> dict[str, str] | None:
+        place = f"{path.parent.name}/{path.stem}" if self.by_folder else path.stem
+        match = re.search(self.spec.name, place, re.IGNORECASE)
+        return {name: found for name, found in match.groupdict().items() if found} if match else None
+
+    def _add(self, split: str, image: str, label: str, marks: Marks, grader: str | None) -> None:
+        kind, place = self.spec.kind(label), (split, image.casefold())
+        if kind is None:
+            self.unnamed[label] += 1
+            return
+        known = (self.graders[place][grader] if grader else self.files[place]).setdefault(kind, marks)
+        self.files[place].setdefault(kind, marks)
+        if known != marks and (known.path == marks.path or known.path.read_bytes() != marks.path.read_bytes()):
+            raise UserError(
+                f"{known.path} and {marks.path} both mark {kind} of one image; keep one, or name a group (?P<grader>…)"
+            )
+
+    def add_absent(self) -> None:
+        """Where the page says that a missing mask means no lesion, says so of the types that other images of the split have."""
+        for split in {split for split, _ in self.files}:
+            seen = {kind for (of, _), files in self.files.items() if of == split for kind in files} & set(self.spec.types)
+            for (of, _), files in self.files.items():
+                files |= {kind: None for kind in seen - files.keys() if of == split}
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence on each kind of mask that is not read."""
+        notes = [f"the page does not name the type {kind!r}: {n} of its masks not read" for kind, n in self.unnamed.items()]
+        if self.other_files:
+            number = len(self.other_files)
+            words = "1 file in the mask folders is" if number == 1 else f"{number:,} files in the mask folders are"
+            notes.append(f"{words} not named like masks, the first {paths.display_path(self.other_files[0])}")
+        return notes
+
+
 def index(
     tree: list[Folder], patterns: dict[str, list[str]], spec: MaskSpec
 ) -> tuple[dict[tuple[str, str], MaskFiles], list[str]]:
-    """Finds the mask files of each image, by (split, folded stem), and says in notes which files in the mask folders are not
-    read. Where the page says that a missing file means no lesion, the type is there with None, but only if its folder has
-    masks of other images: a folder not downloaded says nothing. UserError: two files are one image's mask of one type."""
-    result: dict[tuple[str, str], dict[str, MaskFile | None]] = defaultdict(dict)
-    seen: dict[str, set[str]] = defaultdict(set)
-    other_files, unnamed, by_folder = [], Counter(), "/" in spec.name
-    codings = {kind: spec.coding(kind) for kind in spec.kinds}
+    """Finds the masks and shapes of each image, by (split, folded stem), and says in notes which files in the mask folders are
+    not read. Where the page says that a missing file means no lesion, the type is there with None, but only if its folder has
+    masks of other images: a folder not downloaded says nothing. UserError: two files mark the same of one image, or an
+    annotation file cannot be read."""
+    found = _Index(spec)
     for split, split_patterns in patterns.items():
-        for folder in [f for p in split_patterns for f in image_files.folders(tree, [p], "" if by_folder else spec.name)]:
-            for name in image_files.images(folder):
-                stem, path = Path(name).stem, folder.path / name
-                match = re.search(spec.name, f"{folder.path.name}/{stem}" if by_folder else stem, re.IGNORECASE)
-                if not match:
-                    other_files.append(path)
-                    continue
-                groups = match.groupdict()
-                kinds = [kind for kind in codings if codings[kind].mark] if spec.values else [spec.kind(groups["type"])]
-                if None in kinds:
-                    unnamed[groups["type"]] += 1
-                    continue
-                files = result[split, (groups.get("image") or stem).casefold()]
-                for kind in kinds:
-                    if kind in files and files[kind].path.read_bytes() != path.read_bytes():
-                        raise UserError(f"{files[kind].path} and {path} are both masks of type {kind} of one image; keep one")
-                    files.setdefault(kind, MaskFile(path, codings[kind]))
-                    seen[split].add(kind)
+        for pattern in split_patterns:
+            if pattern.casefold().endswith(shapes.SUFFIXES):
+                for path in image_files.files(tree, [pattern]):
+                    found.add_shapes(split, path)
+            else:
+                for folder in image_files.folders(tree, [pattern], "" if found.by_folder else spec.name):
+                    found.add_folder(split, folder)
     if spec.absent == "none":
-        for (split, _), files in result.items():
-            for kind in seen[split] & set(spec.types):
-                files.setdefault(kind, None)
-    notes = [f"{count(n, 'mask')} of the type {kind} not read: the page does not name it" for kind, n in unnamed.items()]
-    if other_files:
-        first = paths.display_path(other_files[0])
-        notes.append(
-            f"{count(len(other_files), 'file')} in the mask folders {are(len(other_files))} not named like masks, "
-            f"the first {first}"
-        )
-    return {key: MaskFiles(spec, files) for key, files in result.items()}, notes
+        found.add_absent()
+    graders = {place: dict(sorted(of_image.items())) for place, of_image in found.graders.items()}
+    masks = {place: MaskFiles(spec, files, {}, graders.get(place, {})) for place, files in found.files.items()}
+    return masks, found.notes
 
 
-def facts(files: MaskFiles, picture: Path, eye: str | None, crop: CropInfo | None, max_boxes: int) -> Facts:
+def facts(
+    files: MaskFiles,
+    picture: Path,
+    record: "Record",
+    crop: CropInfo | None,
+    max_boxes: int,
+    centres: bool,
+) -> Facts:
     """Returns the lesion facts of an image: per type the count, the area share, where the lesions lie, the boxes of the
-    `max_boxes` largest clusters and what these leave out; landmarks by their box. `crop` is AutoMorph's, where the image is
-    one."""
-    masks, spec = read(files, picture, eye, crop), files.spec
-    result: list[Fact] = []
-    missing = list(masks.missing)
+    `max_boxes` largest clusters and what these leave out; landmarks by their box or, where `centres` are told, by their
+    centre; and the cup-to-disc ratio. `crop` is AutoMorph's, where the image is one."""
+    spec = files.spec
+    own, missing = _own_centres(spec, record, picture)
+    files = replace(files, centres=own | files.centres)
+    masks = read(files, picture, record.eye, crop)
+    result, missing = [], [*missing, *masks.missing]
     for kind, (one, many) in spec.types.items():
         mask, lesions = masks.types.get(kind, TypeMask(None, None))
         if lesions is not None and len(lesions.pixels):
@@ -368,7 +365,88 @@ def facts(files: MaskFiles, picture: Path, eye: str | None, crop: CropInfo | Non
     for words, mark in masks.landmarks.items():
         text = f"the {words} lies in the box {box_text(mark.at.box)}"
         place = masks.locations(mark.size).region(mark.at.box, mark.at.centre)
-        result.append(
-            Fact("lesion", f"{mark.kind}_box", mark.at.box, "box", text, Source(str(mark.mask.path)), words, place=place)
-        )
-    return Facts(tuple(result), tuple(dict.fromkeys(missing)))
+        source = Source(str(mark.mask.path))
+        result.append(Fact("lesion", f"{mark.kind}_box", mark.at.box, "box", text, source, words, place=place))
+    if centres:
+        result += [_centre_fact(words, *point) for words, point in masks.points.items() if words not in masks.landmarks]
+    ratio = _ratio(files, masks, picture, record)
+    return Facts((*result, *ratio.facts), tuple(dict.fromkeys((*missing, *ratio.missing))))
+
+
+def _own_centres(spec: MaskSpec, record: "Record", picture: Path) -> tuple[dict[str, Centre], list[str]]:
+    """The centres that an image's own row gives, and why one is not known."""
+    found, missing = {}, []
+    for words, listed in spec.centres.items():
+        if listed.tables or record.table is None or record.table.find(listed.x) is None:
+            continue
+        (x, source), (y, _) = record.cell(listed.x), record.cell(listed.y)
+        if x or y:
+            try:
+                width, height = listed.size or mask_files.size(picture)
+            except UserError as error:
+                missing.append(str(error))
+                continue
+            at = [float(cell) / side for cell, side in ((x, width), (y, height)) if _NUMBER.fullmatch(cell)]
+            if len(at) < 2 or max(at) > 1:
+                what = f"{source} holds {x!r} and {y!r}, which is no place in a picture of {width} x {height} pixels"
+                missing.append(f"the centre of the {words} is not known: {what}")
+            elif any(at):  # 0, 0 stands for what is not seen
+                found[words] = Centre(*at, (width, height), source)
+    return found, missing
+
+
+def _centre_fact(words: str, x: float, y: float, source: Source) -> Fact:
+    at = (round(x, 4), round(y, 4))
+    text = f"the centre of the {words} lies at [{at[0]:.4f}, {at[1]:.4f}]"
+    return Fact("lesion", f"{words.rpartition(' ')[2]}_centre", at, "point", text, source, words)
+
+
+def _ratio(files: MaskFiles, masks: ImageMasks, picture: Path, record: "Record") -> Facts:
+    """The vertical cup-to-disc ratio by the outlines of cup and disc, which other experts' outlines and an expert's own number
+    must bear out."""
+    spec, feature = files.spec, measurements.feature(RATIO)
+    outlined, stated, missing = [], [], []
+    try:
+        outlined = list(_outlined_ratios(files, masks, picture))
+    except (UserError, Unclear) as why:
+        missing.append(f"the {feature.words} is not told: {why}")
+    if spec.expert_ratio and record.table is not None and record.table.find(spec.expert_ratio):
+        cell, source = record.cell(spec.expert_ratio)
+        if _NUMBER.fullmatch(cell) and 0 < float(cell) < 1:
+            stated.append((float(cell), source))
+        elif cell:
+            missing.append(f"an expert's {feature.words} is not known: {source} holds {cell!r}, which is no such ratio")
+    if missing or not (outlined or stated):
+        return Facts(missing=tuple(missing))
+    values = [value for value, _ in (*outlined, *stated)]
+    if max(values) - min(values) > spec.agree:
+        listed = " and ".join(f"{value:.2f} ({source})" for value, source in (*outlined, *stated))
+        return Facts(missing=(f"the {feature.words} is not told: it is {listed}",))
+    of = [value for value, _ in outlined or stated]
+    value, source = round(sum(of) / len(of), feature.digits), (outlined or stated)[0][1]
+    return Facts((Fact("vascular", RATIO, value, feature.unit, feature.template % value, source, feature.words),))
+
+
+def _outlined_ratios(files: MaskFiles, masks: ImageMasks, picture: Path) -> Iterator[tuple[float, Source]]:
+    """The vertical cup-to-disc ratio by each expert's outlines, with the file of the cup. Unclear: a cup reaches beyond its
+    disc. UserError: an outline cannot be read."""
+    codes = {words: code for code, words in files.spec.landmarks.items()}
+    if not {CUP, DISC} <= masks.landmarks.keys():
+        return
+    frame = mask_files.frame(picture)
+    for of_grader in files.graders.values() or [files.files]:
+        cup, disc = of_grader.get(codes[CUP]), of_grader.get(codes[DISC])
+        if cup and disc:
+            (left, top, right, bottom), outer = (_extent(mark.of(frame)) for mark in (cup, disc))
+            slack = 0.02 * (outer[3] - outer[1])
+            if left < outer[0] - slack or top < outer[1] - slack or right > outer[2] + slack or bottom > outer[3] + slack:
+                raise Unclear(f"{cup.path}: the cup reaches beyond the disc")
+            yield (bottom - top) / (outer[3] - outer[1]), Source(str(cup.path))
+
+
+def _extent(mark: Marks) -> tuple[float, ...]:
+    """The box of the largest marked part, as shares of width and height. Unclear: nothing is marked."""
+    content = boxes.read(mark)
+    if not len(content.pixels):
+        raise Unclear(f"{mark.path}: nothing is marked")
+    return tuple((content.edges[0] / np.tile(content.size, 2)).tolist())

@@ -15,7 +15,7 @@ from retinal_lib.dataset.fact_kinds import GradingScale, Kind, own_scales, scale
 from retinal_lib.dataset.image import Column, Correction
 from retinal_lib.dataset.image_files import Places
 from retinal_lib.dataset.label_kinds import KINDS
-from retinal_lib.dataset.lesion_facts import MaskSpec
+from retinal_lib.dataset.lesions.spec import MaskSpec
 from retinal_lib.dataset.tables import Code, code
 from retinal_lib.errors import UserError, did_you_mean, from_validation, unknown, validation_text
 from retinal_lib.files import read_bytes, read_yaml

@@ -12,7 +12,7 @@ from retinal_lib import drawing, images
 from retinal_lib.dataset import lesion_facts
 from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.lesions import boxes
-from retinal_lib.dataset.lesions.boxes import Box, Cluster, CropInfo, Lesion, Lesions, MaskFile
+from retinal_lib.dataset.lesions.boxes import Box, Cluster, CropInfo, Lesion, Lesions, Marks
 from retinal_lib.dataset.lesions.locations import Side
 from retinal_lib.dataset.page import Page
 from retinal_lib.drawing import Hue
@@ -32,7 +32,7 @@ class Layer:
     one: str
     many: str
     hue: Hue
-    file: MaskFile
+    file: Marks
     clusters: tuple[Cluster, ...]
     lesions: int
     area: float

@@ -161,6 +161,9 @@ class _Maker:
         for mark in facts:
             if mark.name.endswith("_box") and not any(mark.name == f"{count.name}_box" for count in counts):
                 yield self._line(mark, f"box of the {mark.words}", box=self._box_text([mark], mark))
+            elif mark.unit == "point":
+                x, y = mark.value
+                yield self._line(mark, f"centre of the {mark.words}", centre=f"[{x:.2f}, {y:.2f}]")
 
     def _lesion_type(self, count: Fact, of_type: dict[str, list[Fact]], types: int) -> Line:
         """The number of lesions, where most of them lie, their share of the image or their distance, and the largest boxes."""

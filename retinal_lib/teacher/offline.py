@@ -396,15 +396,17 @@ class _Composer:
         return " " + self.phrases.say("frame")
 
     def _landmarks(self) -> list[Topic]:
-        return [
-            Topic(
-                (("landmark", ""),),
-                (self.tell("landmark", line, words=line.facts[0].words, boxes=_slot(line) + self._frame()),),
-                {"words": line.facts[0].words},
-            )
-            for line in self.about("l")
-            if not is_count(line.facts[0])
-        ]
+        topics = []
+        for line in self.about("l"):
+            fact = line.facts[0]
+            if fact.unit == "point":
+                text = self.tell("landmark_centre", line, words=fact.words, place=_slot(line))
+            elif not is_count(fact):
+                text = self.tell("landmark", line, words=fact.words, boxes=_slot(line) + self._frame())
+            else:
+                continue
+            topics.append(Topic((("landmark", ""),), (text,), {"words": fact.words}))
+        return topics
 
     # --- the person, and notes --------------------------------------------------------------------------------------------
 

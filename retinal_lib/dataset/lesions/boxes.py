@@ -1,15 +1,15 @@
 """Lesion masks to lesions, clusters and boxes: pure functions of files and arrays."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from retinal_lib.dataset.lesions import masks
-from retinal_lib.dataset.lesions.masks import Coding, Pixels
+from retinal_lib.dataset.lesions.masks import Coding, Frame, Pixels
 
 Box = tuple[float, float, float, float]
 
@@ -38,12 +38,14 @@ class Cluster:
 @dataclass(frozen=True, eq=False)
 class Lesions:
     """All connected lesions of one mask, the largest first; `size` is the mask's (width, height), `edges` their boxes in
-    pixels [n, 4], `pixels` their sizes [n], `marked` the marked pixels with `owners` as numbered here."""
+    pixels [n, 4], `pixels` their sizes [n], `marked` the marked pixels with `owners` as numbered here. `are_boxes`: people drew
+    boxes, so that each holds a lesion and more: its area is not the lesion's."""
 
     size: tuple[int, int]
     edges: np.ndarray
     pixels: np.ndarray
     marked: Pixels
+    are_boxes: bool = False
 
     @classmethod
     def of(cls, size: tuple[int, int], marked: Pixels) -> "Lesions":
@@ -115,17 +117,37 @@ class MaskFile(NamedTuple):
     coding: Coding = Coding()
     turn: int = 1
 
+    def of(self, picture: Frame) -> "MaskFile":
+        """Returns the mask turned with its picture. UserError: it cannot be read. Unclear: how it lies is not known."""
+        return self._replace(turn=masks.turn_of(masks.size(self.path), picture))
+
+    def lesions(self) -> "Lesions":
+        """Returns the connected lesions. UserError: it cannot be read, or its values could be read in two ways."""
+        return find(masks.read(*self))
+
+
+class Marks(Protocol):
+    """What marks lesions in a picture: a mask file, or the shapes of an annotation file."""
+
+    path: Path
+
+    def of(self, picture: Frame) -> "Marks":
+        """Returns the marks laid on a picture. UserError: they cannot be read. Unclear: how they lie is not known."""
+
+    def lesions(self) -> Lesions:
+        """Returns the marked lesions. UserError: they cannot be told."""
+
 
 @lru_cache(maxsize=16)
-def read(mask: MaskFile) -> Lesions:
+def read(mask: Marks) -> Lesions:
     """Reads the lesions of a mask and keeps the last 16 in memory, since a mask is described, checked and drawn in turn.
     UserError: it cannot be read, or its values could be read in two ways."""
     return load(mask)
 
 
-def load(mask: MaskFile) -> Lesions:
+def load(mask: Marks) -> Lesions:
     """Reads the lesions of a mask, for whole folders: nothing is kept in memory. UserError: as `read`."""
-    return find(masks.read(*mask))
+    return mask.lesions()
 
 
 class Clustering(NamedTuple):
@@ -140,10 +162,11 @@ def clusters(lesions: Lesions, gap: float, fill: float = 0.0) -> Clustering:
 
     Two lesions belong to one cluster where their boxes are at most `gap` apart, across and down, as a share of the mask's
     longer side; so does whatever is near one of them. A cluster that fills less than `fill` of its box is parted: at half
-    the gap, a quarter, an eighth, where boxes touch, and at last into single lesions. Each lesion is in exactly one."""
+    the gap, a quarter, an eighth, where boxes touch, and at last into single lesions. Each lesion is in exactly one. Boxes that
+    people drew stay as they are."""
     if not len(lesions.pixels):
         return Clustering([], np.empty(0, np.int64))
-    owners = _dense(lesions, gap * max(lesions.size), fill)
+    owners = np.arange(len(lesions.pixels)) if lesions.are_boxes else _dense(lesions, gap * max(lesions.size), fill)
     groups = _around(lesions.edges, lesions.pixels, owners)
     order = _largest_first(groups.pixels, groups.edges)
     fills = [round(fill, 4) for fill in groups.fill[order].tolist()]
@@ -267,4 +290,5 @@ class Crop:
         right, down = columns - self.left, rows - self.top
         inside = (right >= 0) & (right < self.width) & (down >= 0) & (down < self.height)
         owners = np.unique(owners[inside], return_inverse=True)[1]
-        return Lesions.of((self.side, self.side), Pixels(down[inside] + self.down, right[inside] + self.right, owners))
+        part = Lesions.of((self.side, self.side), Pixels(down[inside] + self.down, right[inside] + self.right, owners))
+        return replace(part, are_boxes=lesions.are_boxes)

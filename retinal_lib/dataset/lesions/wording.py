@@ -13,7 +13,7 @@ from retinal_lib.dataset.lesions.locations import DISC, FOVEA, PERIPHERY, Locati
 from retinal_lib.facts import Fact, Source
 
 # what follows a lesion type's name in the names of its facts; the name alone is the count
-ENDINGS = ("_area", "_clusters", "_place", "_fovea", "_disc", "_box", "_rest", "_rest_share", "_rest_place")
+ENDINGS = ("_area", "_clusters", "_place", "_fovea", "_disc", "_box", "_rest", "_rest_share", "_rest_place", "_centre")
 
 
 def is_count(fact: Fact) -> bool:
@@ -74,10 +74,10 @@ class LesionType:
         covers = f"the {self._words} {'covers' if is_one else 'cover'} {percent(area)} of the image"
         marked = f"{self._count} {self._words} {'is' if is_one else 'are'} marked"
         place = place_of_all(self._near, self.locations.quadrants(self.lesions))
-        facts = [
-            self._fact("", self._count, self.many, marked, self.one, place),
-            self._fact("_area", area * 100, "%", covers),
-        ]
+        facts = [self._fact("", self._count, self.many, marked, self.one, place)]
+        if self.lesions.are_boxes:
+            return facts
+        facts.append(self._fact("_area", area * 100, "%", covers))
         if clusters < self._count:
             text = f"the {self.many} lie in {clusters} {'clusters' if clusters > 1 else 'cluster'}"
             facts.append(self._fact("_clusters", clusters, "clusters", text))
@@ -137,7 +137,7 @@ class LesionType:
         area = f"{'it holds' if count == 1 else 'they hold'} {percent(share)} of the area of all {self.many}"
         return [
             self._fact("_rest", count, self.many, more, self.one if count == 1 else self.many),
-            self._fact("_rest_share", share * 100, "%", area),
+            *([] if self.lesions.are_boxes else [self._fact("_rest_share", share * 100, "%", area)]),
             *self._quadrants("_rest_place", f"{self.many} beyond the boxes", left),
         ]
 
