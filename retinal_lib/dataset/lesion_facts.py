@@ -377,9 +377,9 @@ def _own_centres(spec: MaskSpec, record: "Record", picture: Path) -> tuple[dict[
     """The centres that an image's own row gives, and why one is not known."""
     found, missing = {}, []
     for words, listed in spec.centres.items():
-        if listed.tables or record.table is None or record.table.find(listed.x) is None:
+        if listed.tables or not record.has(listed.x):
             continue
-        (x, source), (y, _) = record.cell(listed.x), record.cell(listed.y)
+        (x, source, _), (y, _, _) = record.cell(listed.x), record.cell(listed.y)
         if x or y:
             try:
                 width, height = listed.size or mask_files.size(picture)
@@ -410,8 +410,8 @@ def _ratio(files: MaskFiles, masks: ImageMasks, picture: Path, record: "Record")
         outlined = list(_outlined_ratios(files, masks, picture))
     except (UserError, Unclear) as why:
         missing.append(f"the {feature.words} is not told: {why}")
-    if spec.expert_ratio and record.table is not None and record.table.find(spec.expert_ratio):
-        cell, source = record.cell(spec.expert_ratio)
+    if spec.expert_ratio and record.has(spec.expert_ratio):
+        cell, source, _ = record.cell(spec.expert_ratio)
         if _NUMBER.fullmatch(cell) and 0 < float(cell) < 1:
             stated.append((float(cell), source))
         elif cell:
