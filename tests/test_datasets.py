@@ -1467,7 +1467,7 @@ def test_a_page_of_one_s_own_needs_no_class(tmp_path: Path) -> None:
         ("facts:", r"the key 'facts' stands twice"),
         ("facts: grade", r"the key 'facts' stands twice"),
         ("may_send: perhaps", r"may_send: found 'perhaps'; expected 'yes', 'no', 'ask' or 'local'"),
-        ("masks: {name: x}", r"masks > types: is missing"),
+        ("masks: {name: x}", r"types or landmarks are missing"),
         ("  - grade: 5", r"needs a mapping"),
         ("image: '('", r"regular expression"),
     ],

@@ -77,6 +77,8 @@ class MaskSpec(BaseModel, extra="forbid", frozen=True):
                 raise ValueError(
                     f"{key} names {strange[0]!r}, which is none of the types and landmarks: {', '.join(self.kinds)}"
                 )
+        if not self.kinds and not self.centres:
+            raise ValueError("types or landmarks are missing: they say what the masks mark")
         groups = re.compile(self.name).groupindex
         if self.name and not self.values and not {"type", "image"} & groups.keys():
             raise ValueError(
