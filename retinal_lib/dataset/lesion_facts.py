@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,12 +23,22 @@ from retinal_lib.dataset.lesions.wording import LesionType, box_text
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Fact, Facts, Source
 
-if TYPE_CHECKING:  # a circle otherwise
-    from retinal_lib.dataset.image import Record
-
 Size = tuple[int, int]
+Column = str | list[str]
 _NUMBER = re.compile(r"\d+(\.\d*)?")
 RATIO = "CDR_vertical"  # the measurement's column, as AutoMorph calls it
+
+
+class Record(Protocol):
+    """What is read of an image's record, see `image.Record`."""
+
+    eye: str | None
+
+    def has(self, column: Column) -> bool:
+        """Says whether the image has a row with that column."""
+
+    def cell(self, column: Column) -> tuple[str, Source, str]:
+        """Returns a cell's text, "" for an empty one, its place, and why nothing is known."""
 
 
 class Centre(NamedTuple):
@@ -339,7 +349,7 @@ def index(
 def facts(
     files: MaskFiles,
     picture: Path,
-    record: "Record",
+    record: Record,
     crop: CropInfo | None,
     max_boxes: int,
     centres: bool,
@@ -373,7 +383,7 @@ def facts(
     return Facts((*result, *ratio.facts), tuple(dict.fromkeys((*missing, *ratio.missing))))
 
 
-def _own_centres(spec: MaskSpec, record: "Record", picture: Path) -> tuple[dict[str, Centre], list[str]]:
+def _own_centres(spec: MaskSpec, record: Record, picture: Path) -> tuple[dict[str, Centre], list[str]]:
     """The centres that an image's own row gives, and why one is not known."""
     found, missing = {}, []
     for words, listed in spec.centres.items():
@@ -401,7 +411,7 @@ def _centre_fact(words: str, x: float, y: float, source: Source) -> Fact:
     return Fact("lesion", f"{words.rpartition(' ')[2]}_centre", at, "point", text, source, words)
 
 
-def _ratio(files: MaskFiles, masks: ImageMasks, picture: Path, record: "Record") -> Facts:
+def _ratio(files: MaskFiles, masks: ImageMasks, picture: Path, record: Record) -> Facts:
     """The vertical cup-to-disc ratio by the outlines of cup and disc, which other experts' outlines and an expert's own number
     must bear out."""
     spec, feature = files.spec, measurements.feature(RATIO)
