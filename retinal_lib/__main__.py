@@ -76,6 +76,10 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
 
     _add_boxes(add)
 
+    argument = add("page", _page, "writes the beginning of a dataset page from a look at a folder and its tables")
+    argument("folder", type=typed_paths.resolve, help="the folder that holds pictures and tables")
+    argument("--out", type=typed_paths.resolve, help="the file to write (<folder>/<its name>.yaml)")
+
     argument = add("review", _review, "counts reviewers' decisions, and measures how far they agree")
     argument("folders", nargs="+", **_RUN)
     argument("--merge", nargs="+", metavar="reviews.jsonl", default=[], help="files of other reviewers, to add to the run's")
@@ -169,6 +173,12 @@ def _boxes(options: Namespace) -> str:
     tables = [result.table, result.failed] if result.failures else [result.table]
     file = paths.display_path(job.folder / FILE)
     return "\n".join([result.summary, *(table.to_string() for table in tables), f"written to {file}"])
+
+
+def _page(options: Namespace) -> str:
+    from retinal_lib.explore import first_page
+
+    return first_page.write(options.folder, options.out)
 
 
 def _review(options: Namespace) -> str:

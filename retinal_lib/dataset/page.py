@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -309,7 +309,15 @@ def table_page(path: Path) -> Page:
 
 def readings(content: table.Table) -> list[Reading]:
     """Returns what each column of a person's own table is read as, or why it is not read."""
-    cells = {name: ["" if table.is_empty(cell) else cell for cell in content.column(name)] for name in content.header}
+    return readings_of([content])
+
+
+def readings_of(contents: Iterable[table.Table]) -> list[Reading]:
+    """Returns what each column of tables of one form is read as."""
+    cells: dict[str, list[str]] = {}
+    for content in contents:
+        for name in content.header:
+            cells.setdefault(name, []).extend("" if table.is_empty(cell) else cell for cell in content.column(name))
     return understand(cells, {name: scale["levels"] for name, scale in scales().items()})
 
 

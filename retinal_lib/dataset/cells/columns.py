@@ -37,7 +37,9 @@ def understand(columns: dict[str, list[str]], scales: dict[str, Iterable[int]]) 
     readings = []
     for name, cells in columns.items():
         filled = [cell for cell in cells if cell]
-        role = "" if roles.get(name) == "disease" and _is_of_codes(filled) else roles.get(name, "")
+        role = roles.get(name, "")
+        if role in TEXTS and filled and (all(map(values.is_code, filled)) or (role == "disease" and _is_of_codes(filled))):
+            role = ""
         reading = _READERS[role](name, filled) if role in _READERS else Reading(name, role, _text(filled)) if role else None
         readings.append(reading or _condition(name, filled) or _grade(name, filled, scales) or _not_read(name, filled))
     return readings
@@ -172,9 +174,10 @@ def _capitals(words: str) -> str:
 
 def _named(words: str, condition: str) -> str:
     """How a condition is called in a sentence: an abbreviation by its name."""
-    full = next(iter(lexicon.VOCABULARY["conditions"][condition]))
-    short = _capitals(words)
-    return full if short.isupper() and condition != "diabetes" else words.casefold()
+    names = lexicon.VOCABULARY["conditions"][condition]
+    if _capitals(words).isupper():
+        return next(name for name in names if not name.endswith(("ive", "ic", "ous")))
+    return words.casefold() if words.casefold() in names else condition.replace("_", " ")
 
 
 def _grade(name: str, cells: list[str], scales: dict[str, Iterable[int]]) -> Reading | None:
@@ -239,16 +242,27 @@ def _facts(by_role: dict[str, list[Reading]]) -> Iterable[dict[str, object]]:
     if person:
         yield {"person": person | ({"sexes": by_role["sex"][0].book} if "sex" in by_role else {})}
     for reading in by_role.get("person's", ()):
-        cells = {meaning: [cell for cell, m in reading.book.items() if m == meaning] for meaning in ("present", "absent")}
-        yield {"patient_labels": {"labels": {reading.column: reading.of}, **cells}}
+        yield {"patient_labels": {"labels": {reading.column: reading.of}, **_codes(reading)}}
     for reading in by_role.get("grade", ()):
         yield {"grade": {"column": reading.column, "scale": reading.of}}
     if conditions := by_role.get("condition", ()):
-        yield {"flags": {"labels": {reading.column: _label(reading) for reading in conditions}}}
+        codes = {str(_codes(reading)): _codes(reading) for reading in conditions}
+        if len(codes) == 1:
+            yield {"flags": {"labels": {reading.column: reading.of for reading in conditions}, **_codes(conditions[0])}}
+        else:
+            labels = {reading.column: {"words": reading.of, **_codes(reading)} for reading in conditions}
+            yield {"flags": {"labels": labels}}
     if texts:
         yield {"columns": {"aspects": texts}}
 
 
-def _label(reading: Reading) -> dict[str, object]:
-    cells = {meaning: [cell for cell, m in reading.book.items() if m == meaning] for meaning in ("present", "absent")}
-    return {"words": reading.of, **cells}
+def _codes(reading: Reading) -> dict[str, list[str]]:
+    """The cells that say yes and no, each with its other, whether or not that occurs."""
+    both: dict[str, str] = {}
+    for yes, no in zip(*(values.words()[word] for word in ("yes", "no")), strict=True):
+        both.setdefault(yes, no)
+        both.setdefault(no, yes)
+    book = {**{both[plain(cell)]: meaning for cell, meaning in reading.book.items() if plain(cell) in both}}
+    swapped = {"present": "absent", "absent": "present"}
+    every = {cell: swapped[meaning] for cell, meaning in book.items()} | reading.book
+    return {meaning: sorted({cell for cell, m in every.items() if m == meaning}, key=str.casefold) for meaning in swapped}

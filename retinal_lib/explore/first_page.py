@@ -1,0 +1,436 @@
+"""The beginning of a dataset page, from a look at a folder and its tables: what is plain is written, what is not is asked."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+import numpy as np
+import yaml
+
+from retinal_lib import images, paths
+from retinal_lib.dataset import image_files, page, tables
+from retinal_lib.dataset.cells.columns import Reading, page_content
+from retinal_lib.dataset.cells.values import plain
+from retinal_lib.dataset.image_files import Folder
+from retinal_lib.dataset.tables import Table
+from retinal_lib.display import count
+from retinal_lib.errors import UserError
+from retinal_lib.files import atomic_write
+
+MOST_QUESTIONS = 3
+_MOST_CODES, _MOST_FOLDERS = 12, 60  # of a column or place that is asked about
+_MASKS = frozenset(
+    "mask masks label labels gt groundtruth ground truth segmentation segmentations annotation annotations".split()
+)
+_EYES = {"left": "left", "right": "right", "os": "left", "od": "right", "l": "left", "r": "right"}
+_SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation"}
+_SPLITS |= {"test": "test", "testing": "test", "evaluation": "test"}
+_LEAST = 0.5  # the share of a table's rows that must name a picture
+_MOST_TEXTS = 20  # files .txt of a folder that are read as tables
+_FEW_COLOURS = 16  # of a mask, at most
+_ASKED = {  # what is worth a question, the most important first -> words in a column's name
+    "eye": "eye laterality side lateralidade auge olho",
+    "diagnosis": "diagnosis diagnose diagnostico grade level severity stage class label dr icdr sdrg glaucoma disease",
+    "sex": "sex gender sexo geschlecht",
+    "quality": "quality qualitat qualidade",
+}
+
+
+class Names(NamedTuple):
+    """What the names of pictures say: a pattern with the groups patient and eye, what each eye is called, and in words."""
+
+    pattern: str = ""
+    eyes: dict[str, str] = {}
+    says: str = ""
+
+
+class Keyed(NamedTuple):
+    """A table with the column that names pictures, or a template of what it holds; its header, the share of its rows that name
+    one, and the pictures that they name."""
+
+    table: Table
+    key: str | dict[str, str]
+    header: object
+    share: float
+    stems: frozenset[str]
+
+
+@dataclass
+class Look:
+    """What was found below a folder. `pictures`: folded stem -> its folders; `masks`: folder -> a sentence; `tables` those that
+    name pictures, of one form; `others` sentences on files that are left out."""
+
+    root: Path
+    pictures: dict[str, list[Folder]] = field(default_factory=dict)
+    names: Names = field(default_factory=Names)
+    masks: dict[str, str] = field(default_factory=dict)
+    tables: list[Keyed] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+
+def write(folder: Path, out: Path | None = None) -> str:
+    """Writes the first page of a folder and returns a summary. UserError: no pictures, no folder, or the page is there."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; give the one that holds pictures and tables")
+    look = look_at(folder)
+    file = out or folder / f"{page.own_name(folder.name)}.yaml"
+    if file.exists():
+        raise UserError(f"{file} is there already; pass --out and another name")
+    text, questions = page_text(look, page.own_name(file))
+    with atomic_write(file) as stream:
+        stream.write(text)
+    page.load(file)  # UserError: it could not be read
+    asked = f"{count(questions, 'answer')} needed, see '# answer' there" if questions else "no answer needed"
+    return f"written to {paths.display_path(file)}: {asked}; read it through before you run it"
+
+
+def look_at(root: Path) -> Look:
+    """Returns what is plain to see below a folder. UserError: there are no pictures."""
+    look, tree, stems = Look(root), image_files.walk(root), []
+    for folder in tree:
+        found = image_files.images(folder)
+        if found and (says := _mask(folder, found)):
+            look.masks["/".join(folder.words[1:]) or folder.words[0]] = says
+            continue
+        for name in found:
+            stems.append(Path(name).stem)
+            look.pictures.setdefault(stems[-1].casefold(), []).append(folder)
+    if not look.pictures:
+        raise UserError(f"no pictures under {root}; looked for files such as {', '.join(tables.IMAGE_SUFFIXES[:4])}")
+    look.names = _names(stems)
+    keyed: dict[Path, Keyed] = {}
+    for folder in tree:
+        others = Counter()
+        for name in folder.files:
+            suffix = Path(name).suffix.casefold()
+            may_be = tables.is_table(name) or (suffix == ".txt" and others[suffix] < _MOST_TEXTS)
+            if may_be and (found := _keyed(look, folder.path / name)):
+                keyed[folder.path / name] = found
+            else:
+                others[suffix] += suffix not in (*tables.IMAGE_SUFFIXES, ".yaml", ".yml")
+        listed = ", ".join(f"{number} {suffix or 'without an ending'}" for suffix, number in others.items() if number)
+        if listed:
+            look.others.append(f"{folder.path.relative_to(root).as_posix()}: {listed}, in which no column names pictures")
+    look.tables = _main(list(keyed.values()))
+    used = {each.table.path for each in look.tables}
+    for file in keyed.keys() - used:
+        look.others.append(f"{file.relative_to(root).as_posix()}: also names pictures; see join in CONTRIBUTING.md")
+    return look
+
+
+# --- pictures, masks and names ------------------------------------------------------------------------------------------
+
+
+def _mask(folder: Folder, names: list[str]) -> str:
+    """What the masks of a folder hold; "" for a folder of photographs."""
+    called = not _MASKS.isdisjoint(" ".join(map(plain, folder.words[1:])).split())
+    few, values_, grounds = 0, Counter(), Counter()
+    for name in names[:3]:
+        try:
+            with images.open_image(folder.path / name) as picture:
+                pixels = np.asarray(picture)
+        except UserError:
+            return ""
+        colours, numbers = np.unique(pixels.reshape(-1, *pixels.shape[2:]), axis=0, return_counts=True)
+        few += len(colours) <= _FEW_COLOURS and len(numbers) < pixels.size
+        if len(colours) <= _FEW_COLOURS:
+            values_.update(map(str, colours.tolist()))
+            border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+            edge, times = np.unique(border, axis=0, return_counts=True)
+            grounds.update([str(edge[times.argmax()].tolist())])
+    if few < min(3, len(names)) and not called:
+        return ""
+    listed = ", ".join(values_)
+    ground = grounds.most_common(1)[0][0] if grounds else "not plain"
+    return f"{len(names)} files like masks; values in the first: {listed or 'many'}; the ground along the border: {ground}"
+
+
+def _names(stems: list[str]) -> Names:
+    """The patient and eye in the names of pictures, where all names have them and both eyes occur."""
+    for eye in (r"left|right", r"od|os", r"(?<=[\d_-])[lr](?=\d*$)"):
+        pattern = re.compile(rf"(?P<patient>.*?)(?P<part>[_-]*)(?P<eye>{eye})(?P<view>[_-]?\d*)", re.IGNORECASE)
+        found = [pattern.fullmatch(stem) for stem in stems]
+        seen = Counter(match["eye"].casefold() for match in found if match)
+        if not all(found) or len(seen) < 2:
+            continue
+        patients = {match["patient"] for match in found}
+        parts = "[_-]" if any(match["part"] for match in found) else ""
+        view = r"[_-]?\d*" if any(match["view"] for match in found) else ""
+        words = [re.fullmatch(r"(\D*)(\d+)", patient) for patient in patients]
+        before = {match[1] for match in words if match}
+        patient = rf"{re.escape(before.pop())}(?P<patient>\d+)" if all(words) and len(before) == 1 else "(?P<patient>.+?)"
+        tokens = sorted({match["eye"] for match in found}, key=str.casefold)
+        optional = f"{parts}*" if parts else ""
+        says = ", ".join(f"{token}: {_EYES[token]} ({number})" for token, number in sorted(seen.items()))
+        eyes = {token.casefold(): _EYES[token.casefold()] for token in tokens}
+        return Names(f"^{patient}{optional}(?P<eye>{'|'.join(seen)}){view}$", eyes, says)
+    return Names()
+
+
+# --- tables -------------------------------------------------------------------------------------------------------------
+
+
+def _keyed(look: Look, file: Path) -> Keyed | None:
+    """A table with the column, and the header, by which most of its rows name a picture."""
+    best: Keyed | None = None
+    for header in (1, 2, 3, 4, "find"):
+        try:
+            content = tables.read(file, header)
+        except UserError:
+            continue
+        for key, stems, share in _keys(look, content):
+            if share >= _LEAST and (best is None or share > best.share):
+                best = Keyed(content, key, header, share, stems)
+    return best
+
+
+def _keys(look: Look, content: Table) -> Iterator[tuple[str | dict[str, str], frozenset[str], float]]:
+    """Each column, or template of one, that names pictures, with those that it names and the share of its cells that do."""
+    for column in content.header:
+        cells = [cell for cell in content.column(column) if cell]
+        keys = [tables.image_key(cell) for cell in cells]
+        named = frozenset(keys) & look.pictures.keys()
+        if named and (share := sum(key in named for key in keys) / len(content)):
+            yield column, named, share
+    pattern = re.compile(look.names.pattern or "(?!)", re.IGNORECASE)
+    by_patient: dict[str, set[str]] = {}
+    for stem in look.pictures:
+        if match := pattern.fullmatch(stem):
+            by_patient.setdefault(match["patient"], set()).add(stem)
+    for column in content.header if by_patient else ():
+        cells = [cell for cell in content.column(column) if cell]
+        around = Counter(re.sub(r"\d+", "{patient}", cell, count=1) for cell in cells if re.search(r"\d", cell))
+        template = around.most_common(1)[0][0] if around else ""
+        people = [
+            (re.search(r"\d+", cell) or [""])[0] for cell in cells if re.sub(r"\d+", "{patient}", cell, count=1) == template
+        ]
+        known = [person for person in people if person in by_patient]
+        if known and template.count("{") == 1 and len(set(people)) == len(people):
+            named = frozenset(stem for person in known for stem in by_patient[person])
+            yield {column: template}, named, 0.99 * len(known) / len(content)
+
+
+def _main(keyed: list[Keyed]) -> list[Keyed]:
+    """The tables of one form that name most pictures."""
+    forms: dict[tuple, list[Keyed]] = {}
+    for each in keyed:
+        forms.setdefault((tuple(map(tables.fold, each.table.header)), str(each.key), str(each.header)), []).append(each)
+    named = {form: len(frozenset().union(*(each.stems for each in some))) for form, some in forms.items()}
+    return forms[max(named, key=lambda form: (named[form], len(form[0])))] if forms else []
+
+
+def _word_of(path: Path, root: Path, words: dict[str, str]) -> str | None:
+    """What a word in a file's path, the last first, stands for."""
+    parts = [word for part in path.relative_to(root).parts for word in plain(Path(part).stem).split()]
+    return next((words[word] for word in reversed(parts) if word in words), None)
+
+
+def _splits(look: Look) -> dict[str, dict[str, object]]:
+    """The splits of the page: by the names of tables or folders, else one; or one with a table for each eye."""
+    if not look.tables:
+        return {"all": {"images": [_folders(look, look.pictures)]}}
+    files = [each.table.path for each in look.tables]
+    eyes = [_word_of(file, look.root, {k: v for k, v in _EYES.items() if len(k) > 1}) for file in files]
+    if len(files) == 2 and set(eyes) == {"left", "right"}:
+        places = {eye: [_place(file, look.root)] for eye, file in sorted(zip(eyes, files, strict=True))}
+        return {"all": {"images": [_folders(look, look.pictures)], "tables": places}}
+    splits: dict[str, list[Keyed]] = {}
+    for each in look.tables:
+        splits.setdefault(_word_of(each.table.path, look.root, _SPLITS) or "all", []).append(each)
+    made = {}
+    for name, some in splits.items():
+        stems = frozenset().union(*(each.stems for each in some))
+        places = [_place(each.table.path, look.root) for each in some]
+        made[name] = {"images": [_folders(look, stems)], "tables": [places[0] if len(places) == 1 else places]}
+    return made
+
+
+def _place(file: Path, root: Path) -> str:
+    parts = file.relative_to(root).parts[-2:]
+    return "/".join(re.sub(r"([\[*?])", r"[\1]", part) for part in parts)
+
+
+def _folders(look: Look, stems: Iterable[str]) -> str | list[str]:
+    """The folders of pictures as a page names them; folders within one folder as one."""
+    found = {_named(folder, look.root) for stem in stems for folder in look.pictures[stem]}
+    names = {"/".join(parts[-2:]) for parts in found}
+    above = {parts[:-1][-2:] for parts in found}
+    if len(names) > 3 and len(above) == 1:
+        return "/".join([*above.pop(), "*"])
+    return next(iter(names)) if len(names) == 1 else sorted(names)
+
+
+def _named(folder: Folder, root: Path) -> tuple[str, ...]:
+    """The names that lead to a folder, as it is matched: a name that an unzip tool doubled once."""
+    parts = [unquote(part).strip() for part in folder.path.relative_to(root).parts] or [root.name]
+    return tuple(part for n, part in enumerate(parts) if not n or part.casefold() != parts[n - 1].casefold())
+
+
+# --- the page -----------------------------------------------------------------------------------------------------------
+
+
+class Question(NamedTuple):
+    """A question about columns: what is asked, and the lines of the page that an answer completes."""
+
+    topic: str
+    says: str
+    lines: list[str]
+
+
+def page_text(look: Look, name: str) -> tuple[str, int]:
+    """Returns the text of a page for what was found, and how many answers it needs."""
+    understood = _readings(look)
+    asked, left = _questions(look, [reading for reading in understood if not reading.role])
+    content = page_content([reading for reading in understood if reading.role not in ("image", "split")])
+    facts, names = content.pop("facts"), look.names
+    says = {reading.column: f"{reading.role}: {reading.says}" for reading in understood if reading.role}
+    lines = [
+        f"# A first page, from a look at the files of {look.root.name}. What is plain is written; nothing is guessed.",
+        f"# Answers needed: {len(asked)}. Complete the lines below '# answer', and take the # before them away.",
+        f"name: {name}",
+        f"title: {_flow(look.root.name)}",
+        "licence: not stated",
+        "may_send: 'no'  # to a remote server: yes, no, ask (with leave), local (only where nothing is kept)",
+        "# private_names: true  # where the names of pictures identify participants",
+        "# modality: colour fundus photograph  # what kind of picture all of them are, if you know",
+    ]
+    if names.pattern:
+        lines += [f"image: {_flow(names.pattern)}  # {names.says}", f"eyes: {_flow(names.eyes)}"]
+        content.pop("eye", None), content.pop("eyes", None)
+    splits = _with_split_column(_splits(look), understood)
+    lines += ["splits:", *(f"  {split}: {_flow(places)}" for split, places in splits.items())]
+    if look.tables:
+        first, rows = look.tables[0], sum(len(each.table) for each in look.tables)
+        stems = frozenset().union(*(each.stems for each in look.tables))
+        lines += [f"header: {first.header}  # its rows"] if first.header != 1 else []
+        lines.append(f"key: {_flow(first.key)}  # {rows} rows name {len(stems)} of {len(look.pictures)} pictures")
+    lines += [f"{key}: {_flow(value)}{_remark(says, value)}" for key, value in content.items()]
+    lines += [line for question in asked for line in _answer(question, False)]
+    lines.append("facts:")
+    for fact in facts:
+        lines += [f"  # {column}: {says[column]}" for column in _columns_in(fact) if column in says]
+        lines.append(f"  - {_flow(fact)}")
+    lines.append("  - automorph")
+    lines += [line for question in asked for line in _answer(question, True)]
+    lines += ["", "# Left out:", *(f"#   {line}" for line in (*left, *_others(look)))]
+    return "\n".join(lines) + "\n", len(asked)
+
+
+def _readings(look: Look) -> list[Reading]:
+    """What the columns of the tables hold; the key is none of them."""
+    if not look.tables:
+        return []
+    keys = set(look.tables[0].key if isinstance(look.tables[0].key, dict) else [look.tables[0].key])
+    merged = page.readings_of(each.table for each in look.tables)
+    return [reading for reading in merged if reading.column not in keys and reading.role != "image"]
+
+
+def _with_split_column(splits: dict[str, dict], understood: list[Reading]) -> dict[str, dict]:
+    """The splits that a column names, where neither tables nor folders do."""
+    column = next((reading for reading in understood if reading.role == "split"), None)
+    if column is None or list(splits) != ["all"]:
+        return splits
+    cells = {name: [cell for cell, of in column.book.items() if of == name] for name in dict.fromkeys(column.book.values())}
+    return {name: {**splits["all"], "where": {column.column: some}} for name, some in cells.items()}
+
+
+def _questions(look: Look, unread: list[Reading]) -> tuple[list[Question], list[str]]:
+    """The most important questions, and a line for each other column that is not read."""
+    asked: list[Question] = []
+    for topic, words in _ASKED.items():
+        for reading in list(unread):
+            if len(asked) == MOST_QUESTIONS or (topic == "eye" and look.names.eyes) or reading not in unread:
+                continue
+            called = set(plain(reading.column).split())
+            codes = _codes(look, reading.column)
+            if called.isdisjoint(words.split()) or (topic == "diagnosis" and "patient" in called) or len(codes) > _MOST_CODES:
+                continue
+            pair = _pair(reading.column, unread)
+            asked.append(_question(topic, reading, pair, sorted({*codes, *(_codes(look, pair.column) if pair else ())})))
+            unread = [each for each in unread if each not in (reading, pair)]
+    if not look.tables and (question := _of_folders(look)):
+        asked.append(question)
+    return asked, [f"{reading.column}: {reading.says}" for reading in unread]
+
+
+def _of_folders(look: Look) -> Question | None:
+    """The question what the folders of pictures stand for, where there are several in one."""
+    named = Counter(_named(folder, look.root) for folders in look.pictures.values() for folder in folders)
+    if not 1 < len(named) <= _MOST_FOLDERS or len({parts[:-1] for parts in named}) > 1:
+        return None
+    seen = ", ".join(f"{parts[-1]} ({number})" for parts, number in sorted(named.items()))
+    values_ = ", ".join(f"{_flow(parts[-1])}: ?" for parts in sorted(named))
+    lines = ["image: '^(?P<folder>[^/]+)/[^/]+$'", f"  - label: {{column: folder, values: {{{values_}}}}}"]
+    return Question("diagnosis", f"the folders are {seen}; what does each stand for?", lines)
+
+
+def _pair(column: str, unread: list[Reading]) -> Reading | None:
+    """The column of the right eye beside one of the left: left_eye_DR_Level, right_eye_DR_Level."""
+    words = plain(column).split()
+    if "left" not in words:
+        return None
+    wanted = ["right" if word == "left" else word for word in words]
+    return next((each for each in unread if plain(each.column).split() == wanted), None)
+
+
+def _question(topic: str, reading: Reading, pair: Reading | None, codes: list[str]) -> Question:
+    column: object = {"left": reading.column, "right": pair.column} if pair else reading.column
+    open_ = f"{{{', '.join(f'{_flow(code)}: ?' for code in codes)}}}"
+    called = f"{reading.column}{f' (and {pair.column})' if pair else ''}"
+    seen = reading.says.partition(": ")[2] or ", ".join(codes)
+    if topic == "eye":
+        return Question(
+            topic, f"{called} holds {seen}; which is left, which right?", [f"eye: {_flow(column)}", f"eyes: {open_}"]
+        )
+    kind = {
+        "sex": f"person: {{sex: {_flow(column)}, sexes: {open_}}}",
+        "quality": f"quality: {{column: {_flow(column)}, levels: {open_}}}",
+        "diagnosis": f"label: {{column: {_flow(column)}, values: {open_}}}",
+    }[topic]
+    graded = not {"grade", "level", "severity", "stage", "icdr", "sdrg"}.isdisjoint(plain(reading.column).split())
+    whole = all(re.fullmatch(r"\d", code) for code in codes) and (graded or len(codes) > 2)
+    more = [f"  - grade: {{column: {_flow(column)}, scale: ?}}  # or so, if these are grades of a scale, such as ICDR"]
+    what = {"sex": "which is male, which female?", "quality": "what does each mean?", "diagnosis": "what does each stand for?"}
+    lines = [f"  - {kind}", *(more if topic == "diagnosis" and whole else [])]
+    return Question(topic, f"{called} holds {seen}; {what[topic]}", lines)
+
+
+def _codes(look: Look, column: str) -> list[str]:
+    """The different cells of a column that are filled."""
+    cells = {cell for each in look.tables for cell in each.table.column(column)}
+    return sorted(cell for cell in cells if not tables.is_empty(cell))
+
+
+def _answer(question: Question, facts: bool) -> list[str]:
+    """The lines of a question that stand among the facts of the page, or above them."""
+    lines = [f"# {line}" for line in question.lines if line.startswith("  - ") == facts]
+    asked_above = facts and not question.lines[0].startswith("  - ")
+    return [f"# answer{' (the same)' if asked_above else ''}: {question.says}", *lines] if lines else []
+
+
+def _others(look: Look) -> Iterator[str]:
+    for place, says in look.masks.items():
+        yield f"{place}: {says}. To have boxes or areas, write masks and boxes, see CONTRIBUTING.md: what do they mark?"
+    yield from look.others
+
+
+def _columns_in(fact: dict[str, dict]) -> list[str]:
+    """The columns that a fact names."""
+    ((_, settings),) = fact.items()
+    named = [settings.get(key) for key in ("column", "age", "sex")]
+    return [*filter(None, named), *settings.get("labels", ()), *settings.get("aspects", ())]
+
+
+def _remark(says: dict[str, str], *columns: object) -> str:
+    found = [says[column] for column in columns if isinstance(column, str) and column in says]
+    return f"  # {'; '.join(found)}" if found else ""
+
+
+def _flow(value: object) -> str:
+    """A value as YAML in one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=1_000_000, allow_unicode=True, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...")

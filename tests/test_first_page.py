@@ -1,0 +1,160 @@
+"""`python -m retinal_lib page`: what is plain of a folder is written, what is not is asked, and nothing is guessed."""
+
+from pathlib import Path
+
+import openpyxl
+import pytest
+from PIL import Image
+
+from retinal_lib.__main__ import main
+from retinal_lib.dataset.base import BaseDescription
+from retinal_lib.errors import UserError
+
+BRSET = (
+    "image_id,patient_id,patient_age,patient_sex,exam_eye,diabetes,nationality,optic_disc,DR_SDRG,DR_ICDR,focus,amd,drusens,quality",
+    "img00001,1,48,1,1,yes,Brazil,1,1,2,1,0,1,Adequate",
+    "img00002,1,48,1,2,yes,Brazil,2,0,0,1,0,0,Inadequate",
+    "img00003,2,51,2,1,no,Brazil,1,0,0,2,0,0,Adequate",
+)
+DEEPDRID = "patient_id,image_id,image_path,Overall quality,left_eye_DR_Level,right_eye_DR_Level,patient_DR_Level,Clarity"
+
+
+def picture(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shades = Image.linear_gradient("L").resize((64, 48))
+    turned = shades.rotate(len(list(file.parents[1].rglob("*"))) * 7)  # no two alike
+    Image.merge("RGB", (shades, turned, shades)).save(file)
+
+
+def brset(root: Path) -> None:
+    (root / "labels_brset.csv").write_text("\ufeff" + "\n".join(BRSET) + "\n", encoding="utf-8")
+    for number in (1, 2, 3):
+        picture(root / "fundus_photos" / f"img{number:05d}.jpg")
+
+
+def papila(root: Path) -> None:
+    (root / "ClinicalData").mkdir()
+    for side in ("od", "os"):
+        book = openpyxl.Workbook()
+        for row in (
+            [None, "Age", "Gender", "Diagnosis", "Refractive_Defect", None],
+            [None, None, None, None, "dioptre_1", "dioptre_2"],
+            ["ID"],
+            ["#002", 47, 0, 2, 0.75, -1.75],
+            ["#004", 58, 1, 1, 1.5, -1.75],
+        ):
+            book.active.append(row)
+        book.save(root / "ClinicalData" / f"patient_data_{side}.xlsx")
+        for number in (2, 4):
+            picture(root / "FundusImages" / f"RET{number:03d}{side.upper()}.jpg")
+
+
+def deepdrid(root: Path) -> None:
+    for split, patient in (("training", 1), ("validation", 265)):
+        folder, rows = root / "regular_fundus_images" / f"regular-fundus-{split}", [DEEPDRID]
+        for name, grades in (("l1", "2,"), ("l2", "2,"), ("r1", ",0")):
+            stem = f"{patient}_{name}"
+            picture(folder / "Images" / str(patient) / f"{stem}.jpg")
+            rows.append(f"{patient},{stem},\\{patient}\\{stem}.jpg,{int(name == 'l1')},{grades},2,8")
+        (folder / f"regular-fundus-{split}.csv").write_text("\n".join(rows) + "\n")
+
+
+ANSWERS = {  # dataset -> the answers that its page asks for, as a person writes them into its lines
+    brset: {"'1': ?, '2': ?": ("'1': right, '2': left", "'1': male, '2': female"), "scale: ?": ("scale: Scottish",)},
+    papila: {
+        "'1': ?, '2': ?": ("1: glaucoma, 2: suspected glaucoma",),
+        "'0': ?, '1': ?": ("0: male, 1: female",),
+    },
+    deepdrid: {"scale: ?": ("scale: ICDR",), "'0': ?, '1': ?": ("0: not good, 1: good",)},
+}
+
+
+def answered(text: str, answers: dict[str, tuple[str, ...]]) -> str:
+    """A page as it is once a person has written the answers into it."""
+    lines = text.splitlines()
+    for question, given in answers.items():
+        places = [n for n, line in enumerate(lines) if line.startswith("# ") and question in line]
+        for place, answer in zip(places, given, strict=False):
+            lines[place] = lines[place].removeprefix("# ").replace(question, answer)
+    return "\n".join(lines).replace("# eye: exam_eye", "eye: exam_eye").replace("# image: '^", "image: '^")
+
+
+@pytest.mark.parametrize("layout", ANSWERS, ids=lambda layout: layout.__name__)
+def test_a_page_needs_three_answers_at_most_and_reads_the_files_before_and_after(tmp_path: Path, layout) -> None:
+    layout(tmp_path)
+    said = main(["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")])
+    text = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
+    number = text.count("# answer: ")
+    assert 0 < number <= 3 and f"{number} answer" in said and f"Answers needed: {number}." in text
+    data = BaseDescription(tmp_path, dataset=str(tmp_path / "mine.yaml"))
+    assert not data.skipped and not data.rows_without_image
+    plain = {name: data.describe(name).description for name in data.images}
+    given = {question: answers for question, answers in ANSWERS[layout].items() if "Scottish" not in answers[0]}
+    (tmp_path / "mine.yaml").write_text(answered(text, given), encoding="utf-8")
+    data = BaseDescription(tmp_path, dataset=str(tmp_path / "mine.yaml"))
+    told = {name: data.describe(name).description for name in data.images}
+    assert not data.skipped and all(set(plain[name].split("; ")) != set(told[name].split("; ")) for name in told)
+    first = "\n".join(told[min(told)].splitlines())
+    assert first == FIRST[layout]
+
+
+FIRST = {
+    brset: "Image: it shows the right eye.\n"
+    "Patient record: the patient was 48 years old; the patient's record, for both eyes together, is labelled diabetes; "
+    "the patient is male.\n"
+    "Image quality: Adequate.\n"
+    "Disease: the grade of diabetic retinopathy is 2 on the International Clinical Diabetic Retinopathy scale (0 to 4), "
+    "meaning moderate non-proliferative diabetic retinopathy; the label of the image says no age-related macular "
+    "degeneration; the label of the image says drusen.",
+    papila: "Image: it shows the right eye.\n"
+    "Patient record: the patient was 47 years old; the patient is male.\n"
+    "Disease: the label of the image says suspected glaucoma.",
+    deepdrid: "Image: it shows the left eye.\n"
+    "Image quality: the graders graded the image quality as good.\n"
+    "Disease: the grade of diabetic retinopathy is 2 on the International Clinical Diabetic Retinopathy scale (0 to 4), "
+    "meaning moderate non-proliferative diabetic retinopathy.",
+}
+
+
+def test_what_is_left_out_is_named_with_its_counts(tmp_path: Path) -> None:
+    brset(tmp_path)
+    (tmp_path / "marks").mkdir()
+    Image.new("L", (64, 48), 255).save(tmp_path / "marks" / "img00001.png")
+    (tmp_path / "marks" / "readme.txt").write_text("hello\n")
+    main(["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")])
+    text = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
+    left = text.partition("# Left out:\n")[2].splitlines()
+    assert "#   focus: nothing says what its cells mean: 1 (2), 2 (1)" in left
+    assert any(
+        "marks: 1 files like masks; values in the first: 255; the ground along the border: 255." in line for line in left
+    )
+    assert "#   marks: 1 .txt, in which no column names pictures" in left
+    assert "patient: patient_id  # patient: persons (2), kept together in splits and never told" in text
+    assert "  # amd: condition: absent: 0 (3)\n" in text
+    with pytest.raises(UserError, match=r"mine.yaml is there already; pass --out"):
+        main(["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")])
+
+
+def test_folders_of_classes_are_asked_about(tmp_path: Path) -> None:
+    for folder in ("0.0.Normal", "9.Pathological myopia"):
+        picture(tmp_path / folder / "a.jpg")
+    main(["page", str(tmp_path)])
+    (file,) = tmp_path.glob("*.yaml")
+    text = file.read_text(encoding="utf-8")
+    assert "# answer: the folders are 0.0.Normal (1), 9.Pathological myopia (1); what does each stand for?" in text
+    answers = {
+        "0.0.Normal: ?, 9.Pathological myopia: ?": ("0.0.Normal: normal fundus, 9.Pathological myopia: pathological myopia",)
+    }
+    file.write_text(answered(text, answers), encoding="utf-8")
+    data = BaseDescription(tmp_path, dataset=str(file))
+    assert [data.describe(name).description for name in data.images] == [
+        "Disease: the label of the image says normal fundus.",
+        "Disease: the label of the image says pathological myopia.",
+    ]
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no pictures under"):
+        main(["page", str(tmp_path)])
+    with pytest.raises(UserError, match="is not a folder"):
+        main(["page", str(tmp_path / "nowhere")])
