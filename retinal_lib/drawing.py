@@ -311,7 +311,6 @@ def legend(under: Figure, entries: Iterable[tuple[str, Hue]]) -> None:
 def save(fig: Figure, stem: Path, kinds: Sequence[str] = ("png", "pdf")) -> list[Path]:
     """Writes a figure to `stem`.png and `stem`.pdf at print quality, whole or not at all; the same figure gives the same
     bytes. Returns the files."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
     written = []
     for kind in kinds:
         path = stem.with_name(f"{stem.name}.{kind}")

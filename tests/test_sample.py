@@ -196,6 +196,12 @@ def test_a_failed_drawing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"a sample cannot be drawn into .*file/ODIR \(File exists\)"):
+        sample.draw("ODIR", tmp_path / "file" / "ODIR")
+
+
 def test_an_unknown_dataset_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"unknown dataset 'Aptoss'.*did you mean 'APTOS'"):
         sample.draw("Aptoss", tmp_path / "a")

@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retinal_lib import UserError, load_dataset
+from retinal_lib import Job, UserError, load_dataset
 from retinal_lib.dataset.base import BaseDescription
+from retinal_lib.evaluate.evaluation import Evaluation
+from retinal_lib.explore.boxes_job import BoxJob
+from retinal_lib.review.review import Review
 from retinal_lib.run import selection as select
 from retinal_lib.run import settings
 
@@ -103,6 +106,29 @@ def test_a_home_folder_and_an_absolute_path_are_understood(project: Path, monkey
     found = settings.load(dataset="ODIR", data_root="~/odir", out_dir=str(project / "out"))
     assert found.automorph_root == project / "home" / "results" and found.data_root == project / "home" / "odir"
     assert found.folder == project / "out"
+
+
+@pytest.mark.parametrize(
+    ("root", "why"),
+    [
+        ("/" + "x" * 5_000, "is too long"),
+        ("file", "it is a file"),
+        ("file/x", "Not a directory"),
+        ("loop", "a link that leads nowhere"),
+        ("loop/x", "Too many levels"),
+        ("gone", "a link that leads nowhere"),
+        ("\udce9", "use names in UTF-8"),
+    ],
+)
+def test_a_project_folder_that_is_none_is_told(root: str, why: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "file").touch()
+    (project / "loop").symlink_to("loop")
+    (project / "gone").symlink_to("nowhere")
+    monkeypatch.setenv("RETINAL_LIB_ROOT", root)
+    for load in (settings.load, Job.load, BoxJob.load, Evaluation.load, Review.load):
+        with pytest.raises(UserError, match="RETINAL_LIB_ROOT names no folder") as error:
+            load(dataset="IDRiD_seg")
+        assert why in str(error.value) and len(str(error.value)) < 400
 
 
 def test_a_run_s_folder_names_dataset_track_and_style(project: Path) -> None:

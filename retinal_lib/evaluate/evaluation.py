@@ -49,7 +49,7 @@ class EvaluationParameters(Parameters):
     def folder(self) -> Path:
         """The run's folder, absolute."""
         name = "-".join(Path(name).stem for name in self.datasets) if self.dataset else "sample"
-        return self.out_dir or paths.root() / "artifacts" / f"evaluate-{name}"
+        return self.out_dir or typed_paths.root() / "artifacts" / f"evaluate-{name}"
 
 
 def folder(parameters: dict[str, object]) -> Path:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from PIL import Image
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from retinal_lib import paths, typed_paths
+from retinal_lib import typed_paths
 from retinal_lib.check.language.lexicon import implied
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED
 from retinal_lib.check.language.statements import Statement, is_suspicion, of_label
@@ -20,7 +20,7 @@ from retinal_lib.dataset.lesions import wording
 from retinal_lib.errors import UserError, unknown, validation_text
 from retinal_lib.evaluate import answer_reader
 from retinal_lib.facts import Case, Fact
-from retinal_lib.files import read_jsonl, sha256, write_jsonl
+from retinal_lib.files import atomic_path, read_jsonl, sha256, write_jsonl
 from retinal_lib.inference import question_files
 from retinal_lib.sample import draw as sample
 
@@ -51,7 +51,7 @@ def questions(
             raise unknown("kind of question", kind, KINDS)
     if data_root is None:
         own = page.page_of(dataset) if page.is_own(dataset) else None
-        drawn = paths.root() / "artifacts" / "sample" / (own or page.get(dataset)).name
+        drawn = typed_paths.root() / "artifacts" / "sample" / (own or page.get(dataset)).name
         data_root = own.file.absolute().parent if own else sample.draw(dataset, drawn)
     data = load_dataset(dataset, data_root, automorph_root, split)
     measures = _split(measures) or tuple(answer_reader.words()["measures"])
@@ -59,7 +59,7 @@ def questions(
     entries = list(_entries(data, kinds, measures, limit, seed))
     if not entries:
         raise UserError(f"{data.page.name}: its labels answer no question of the kinds {', '.join(kinds)}")
-    file = Path(out) if out else paths.root() / "artifacts" / f"evaluate-{data.page.name}" / "questions.jsonl"
+    file = Path(out) if out else typed_paths.root() / "artifacts" / f"evaluate-{data.page.name}" / "questions.jsonl"
     return write_jsonl(file, entries)
 
 
@@ -240,8 +240,8 @@ def blind(question_file: str | Path, out: str | Path, way: str = "swap", seed: i
 def _grey(folder: Path) -> str:
     """A grey picture, written into the folder."""
     path = folder / "blank.png"
-    folder.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (512, 512), (128, 128, 128)).save(path)
+    with atomic_path(path) as part:
+        Image.new("RGB", (512, 512), (128, 128, 128)).save(part, format="PNG")
     return str(path)
 
 

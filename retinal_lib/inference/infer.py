@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from retinal_lib import paths
+from retinal_lib import paths, typed_paths
 from retinal_lib.display import FullTable, count
 from retinal_lib.errors import UserError
 from retinal_lib.files import read_object
@@ -58,7 +58,7 @@ class InferParameters(Parameters):
     def folder(self) -> Path:
         """The run's folder, absolute."""
         name = "sample" if self.model_name is None else Path(self.model_name.removeprefix(SERVER)).name
-        return self.out_dir or paths.root() / "artifacts" / f"infer-{name}"
+        return self.out_dir or typed_paths.root() / "artifacts" / f"infer-{name}"
 
     @property
     def options(self) -> Options:
@@ -191,7 +191,7 @@ def _entries(given: InferParameters) -> Sequence[Entry]:
     if folder is None and given.image_file is not None:
         folder, names = given.image_file.parent, [given.image_file.name]
     elif folder is None:
-        drawn = sample.draw("IDRiD", paths.root() / "artifacts" / "sample" / "IDRiD")
+        drawn = sample.draw("IDRiD", typed_paths.root() / "artifacts" / "sample" / "IDRiD")
         folder = next(drawn.glob("B*/1*/a*"))
         names = _names(folder)[: given.limit or 4]
     else:
@@ -220,7 +220,7 @@ def _model(given: InferParameters) -> Answerer:
         return load_model(given.model_name, **options)
     with needs_torch():
         from retinal_lib.sample import llava_model
-    return load_model(llava_model.draw(paths.root() / "artifacts" / "sample" / "model"), **options)
+    return load_model(llava_model.draw(typed_paths.root() / "artifacts" / "sample" / "model"), **options)
 
 
 def _terms(given: InferParameters, entries: Sequence[Entry], image: Path) -> set[Terms]:

@@ -5,7 +5,7 @@ from typing import Self
 
 import pandas as pd
 
-from retinal_lib import paths
+from retinal_lib import paths, typed_paths
 from retinal_lib.dataset import page, tables
 from retinal_lib.dataset.base import CLASSES, BaseDescription
 from retinal_lib.dataset.page import Page, is_own
@@ -26,7 +26,7 @@ def open_dataset(settings: Settings, page: Page) -> tuple[BaseDescription, bool]
     whether its pictures are drawn. UserError: the data do not exist, or cannot be read."""
     root = settings.data_root
     if root is None and not is_own(settings.dataset):
-        root = draw.draw(page.name, paths.root() / "artifacts" / "sample" / page.name)
+        root = draw.draw(page.name, typed_paths.root() / "artifacts" / "sample" / page.name)
     elif root is None:
         root = page.file.parent  # the folder of the user's own page or table
     kind = CLASSES.get(page.name, BaseDescription)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from retinal_lib import paths
+from retinal_lib import paths, typed_paths
 from retinal_lib.ask.vault import ImageState
 from retinal_lib.conversation import TURNS
 from retinal_lib.errors import UserError, validation_text
@@ -238,7 +238,7 @@ def write_record(file: Path, content: dict, indent: int = 2) -> None:
 
 def _is_place(name: str, value: str) -> bool:
     """Whether a setting is a place in the project; a dataset may be a name too."""
-    return (name != "dataset" or bool(Path(value).suffix)) and (paths.root() / value).exists()
+    return (name != "dataset" or bool(Path(value).suffix)) and (typed_paths.root() / typed_paths.expand(value)).exists()
 
 
 def read_record(file: Path) -> dict:
@@ -250,7 +250,7 @@ def read_record(file: Path) -> dict:
         here = read_object(places) if places.exists() else {}
         named = {name: value for name in _WHERE if isinstance(value := settings.get(name), str) and value}
         inside = {name: value for name, value in named.items() if _is_place(name, value)}
-        settings |= {name: str(paths.root() / value) for name, value in inside.items()}
+        settings |= {name: str(typed_paths.root() / value) for name, value in inside.items()}
         # a place belongs to these settings where people read the same of it
         settings |= {name: value for name, value in here.items() if cleaned(value) == settings.get(name)}
     return content

@@ -80,7 +80,7 @@ class Settings(BaseModel):
     def notebook_folder(self, notebook: str) -> Path:
         """Returns the absolute folder that a notebook writes to: boxes and explore have their own, others use the run's."""
         parts = [notebook] if notebook in ("boxes", "explore") else [self.track, self.style]
-        return self.out_dir or paths.root() / "artifacts" / "-".join(filter(None, [self.name, *parts]))
+        return self.out_dir or typed_paths.root() / "artifacts" / "-".join(filter(None, [self.name, *parts]))
 
 
 NOTEBOOK = tuple(Settings.model_fields)[: tuple(Settings.model_fields).index("image_prefix")]
@@ -148,7 +148,7 @@ def _check(settings: Settings) -> None:
 
 def params_file(name: str) -> Path:
     """Returns the path of the user's settings for a dataset."""
-    return paths.root() / "params" / f"{name}.yaml"
+    return typed_paths.root() / "params" / f"{name}.yaml"
 
 
 def _from_file(file: Path) -> dict[str, object]:
@@ -163,7 +163,7 @@ def _from_file(file: Path) -> dict[str, object]:
             raise UserError(f"{paths.display_path(file)}: {unknown('setting', name, known)}")
     for name in PATHS:
         if isinstance(content.get(name), str):  # relative to the project, wherever the command is typed
-            content[name] = (paths.root() / typed_paths.expand(content[name])).absolute()
+            content[name] = (typed_paths.root() / typed_paths.expand(content[name])).absolute()
     return {name: value for name, value in content.items() if value is not None}
 
 

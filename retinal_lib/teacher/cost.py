@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
-from retinal_lib import paths
+from retinal_lib import paths, typed_paths
 from retinal_lib.errors import from_validation
 from retinal_lib.files import read_yaml
 
@@ -131,7 +131,7 @@ class _File(BaseModel):
 
 def prices_file() -> Path:
     """Returns the path of the price list."""
-    return paths.root() / "params" / "prices.yaml"
+    return typed_paths.root() / "params" / "prices.yaml"
 
 
 def find_price(server: str, model: str | None) -> Price | None:

@@ -1,7 +1,6 @@
 """A LLaVA-v0 model written as a folder that stock transformers opens, without any code of this project."""
 
 import json
-import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -123,17 +122,19 @@ def convert(
     tokenizer = build_tokenizer(checkpoint.folder, checkpoint.config["vocab_size"], bos)
     needed = sum(path.stat().st_size for path in checkpoint.files)
     require_disk_space(out.parent, needed, f"converting {checkpoint.folder.name}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        part.chmod(0o755)
-        _write_weights(checkpoint, weights.shapes(llava_config(checkpoint, tokenizer)), part)
-        _write_configs(checkpoint, tokenizer, part, bos)
-        if out.exists():
-            out.rmdir()
-        part.rename(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent, ignore_cleanup_errors=True) as place:
+            part = Path(place) / "model"
+            part.mkdir()
+            _write_weights(checkpoint, weights.shapes(llava_config(checkpoint, tokenizer)), part)
+            _write_configs(checkpoint, tokenizer, part, bos)
+            if out.exists():
+                out.rmdir()
+            part.rename(out)
+    except OSError as error:
+        why = error.strerror or error
+        raise UserError(f"{out} cannot be written ({why}); free disk space, or convert into another folder") from error
     return out
 
 
