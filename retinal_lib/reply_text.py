@@ -60,7 +60,7 @@ _LEFT = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _INSTRUCTION = re.compile("|".join(_DATA["instructions"]), re.IGNORECASE)
-_AROUND = r"[#*_>(\[ \t]{0,8}"
+_AROUND = r"[#*_>(\[ \t]{0,8}+"
 _HEADING = re.compile(rf"\A{_AROUND}(?:{'|'.join(_DATA['thought_headings'])})\b[^:\n]{{0,80}}(?::|\n|\Z)", re.IGNORECASE)
 _ANSWER_HEADING = re.compile(
     rf"^{_AROUND}(?:\d{{1,2}}[.)][ \t]{{1,3}})?{_AROUND}(?:{'|'.join(_DATA['answer_headings'])})[:*_.\]) \t]{{0,6}}$",

@@ -161,10 +161,9 @@ def test_files_nested_too_deeply_end_in_a_sentence(deep: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", parsers_fed.FED)
-def test_parsers_and_checks_take_time_in_proportion(name: str) -> None:
+def test_parsers_and_checks_read_200000_characters_within_a_second(name: str) -> None:
     told = subprocess.run(
         [sys.executable, parsers_fed.__file__, name, "200000"], capture_output=True, text=True, timeout=300, check=True
     )
-    seconds = json.loads(told.stdout)
-    slow = {kind: taken for kind, taken in seconds.items() if taken > 5}  # by the square, it would take minutes
-    assert len(seconds) == len(set(parsers_fed.KINDS)) and not slow
+    seconds = json.loads(told.stdout)  # of the processor, the least of three where it is much: by the square, it is minutes
+    assert len(seconds) == len(set(parsers_fed.KINDS)) and not {kind: taken for kind, taken in seconds.items() if taken > 1}

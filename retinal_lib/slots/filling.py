@@ -74,6 +74,7 @@ class _Filler:
 
     def __init__(self, sheet: FactSheet) -> None:
         self.sheet, self.parts, self.size = sheet, [], 0
+        self._known = ", ".join(sheet.slots) or "none"
         self.anchors: list[Anchor] = []
         self.problems: list[Problem] = []
 
@@ -83,7 +84,7 @@ class _Filler:
             text = text[1:]
         if text:
             for found in _BRACES.finditer(text):
-                says = f"{found[0]!r} is no slot; known: {', '.join(self.sheet.slots) or 'none'}"
+                says = f"{found[0]!r} is no slot; known: {self._known}"
                 self.problems.append(Problem(self.size + found.start(), self.size + found.end(), says))
             self.parts.append(text)
             self.size += len(text)

@@ -396,11 +396,11 @@ class _Answer:
     def _claims(self, tokens: range, anchors: list[Anchor]) -> None:
         """Checks what a grade leaves open, what is said of both eyes, and health where a list of labels was looked for."""
         text, words = self.text, self.text.words
-        for mention in mentions(text):
+        for mention in (each for each in mentions(text) if each.sentence == tokens):
             status, fact = self.profile.status_of(mention.conditions)
             open_ = status == POSSIBLE and mention.polarity == AFFIRMED and mention.term.first not in self.values
             graded = open_ and not set(VOCABULARY["subjects"].get(fact.unit, ())).isdisjoint(mention.conditions)
-            if mention.sentence == tokens and open_ and not graded and mention.term.first not in self.explained:
+            if open_ and not graded and mention.term.first not in self.explained:
                 says = f"{text.text_of(mention.term)!r} is said to be present, but the grade leaves that open: {fact.text}"
                 self.findings.add("unsupported_disease", mention.term, says, fact)
         recorded = any(fact.scope == "patient" for anchor in anchors for fact in anchor.line.facts)
