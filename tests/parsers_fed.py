@@ -88,7 +88,7 @@ def reply(text: str) -> Calls:
     half = text[: len(text) // 2]
     for whole in (text, f"User: {half}\nAssistant: {half}", f'[{{"role": "user", "content": "{text}'):
         yield lambda whole=whole: reply_parser.parse(whole)
-    for read in (reply_text.answer, reply_text.without_chatter, reply_text.chatter_in, reply_text.instruction_in):
+    for read in (reply_text.without_chatter, reply_text.chatter_in, reply_text.instruction_in):
         yield lambda read=read: read(text)
 
 
@@ -179,7 +179,7 @@ def main(name: str, size: int) -> None:
     for kind in KINDS:
         text = (kind * (size // len(kind) + 1))[:size]
         seconds[kind] = slowest(name, text)
-        if seconds[kind] > 0.7:
+        if seconds[kind] > 1:
             seconds[kind] = min(seconds[kind], slowest(name, text), slowest(name, text))
     print(json.dumps({kind: round(taken, 2) for kind, taken in seconds.items()}))
 

@@ -421,6 +421,17 @@ def test_a_queue_that_others_fill_is_waited_for(run: Callable, batches: FakeBatc
     assert run().counts["accepted"] == 13 and len(batches.batches) == 5
 
 
+def test_a_queue_that_stays_full_ends_a_run_that_waits(run: Callable, batches: FakeBatches) -> None:
+    text = "Enqueued token limit reached for m. Limit: 2,000,000 enqueued tokens."
+    kept = batches._invalid
+    batches._invalid = lambda made, given: [{"code": "token_limit_exceeded", "line": None, "message": text}]
+    outcome = run(limit=2)
+    assert outcome.state == "stopped" and "refused the requests 60 times" in outcome.stopped and not batches.billed
+    assert outcome.counts["pending"] == 2 and "run again" in outcome.problem
+    batches._invalid = kept
+    assert run(limit=2).counts["accepted"] == 2
+
+
 def test_an_untold_limit_that_lets_nothing_through_is_forgotten(run: Callable, batches: FakeBatches) -> None:
     kept = batches._invalid
     batches._invalid = lambda made, given: (

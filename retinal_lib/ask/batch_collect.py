@@ -44,7 +44,7 @@ class BatchCollect:
         self.vault, self.ledger, self.teacher, self.server = vault, BatchLedger(vault), teacher, teacher.server
         self.folder, self.stopped, self._besides = folder, "", besides
         self.problems: list[str] = []  # of the latest round
-        self.queue_full = False  # with requests of others
+        self.queue_full, self.times_full = False, 0  # with requests of others; how often it was, one time after the other
         self.unknown: dict[UnknownAnswer, None] = {}  # an ordered set
         self._failures: dict[str, Failures] = {}  # by batch
 
@@ -275,6 +275,7 @@ class BatchCollect:
             factor = {"k": 1000, "m": 1_000_000}.get(stated[2].casefold(), 1)
             limit = int(float(stated[1].replace(",", "")) * factor)
             self.queue_full = limit >= sent
+            self.times_full += self.queue_full
         else:
             limit = max(1, sent // 2)
         if not self.queue_full:
@@ -296,6 +297,7 @@ class BatchCollect:
         return f"tokens under way at {self.server.name} for {self.teacher.model}"
 
     def _finish(self, batch: Batch, problem: str) -> None:
+        self.times_full = 0
         self.ledger.finish(batch, problem)
         self._unlink(batch)
 

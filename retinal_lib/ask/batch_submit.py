@@ -19,6 +19,7 @@ from retinal_lib.teacher.teachers import OpenAITeacher
 
 WINDOW = "24h"
 MAX_FAILED_ROUNDS = 60  # rounds with a problem, one after the other, before a run that waits gives up
+MAX_TIMES_FULL = 60  # refusals since the queue is full, one after the other, before it gives up: a night by default
 
 
 class BatchSubmit(BatchCollect):
@@ -57,6 +58,13 @@ class BatchSubmit(BatchCollect):
                 if await self.collect() or again:
                     await self._pass(plan)
                 failed_rounds = failed_rounds + 1 if self.problems else 0
+                if self.times_full >= MAX_TIMES_FULL:
+                    self.stop(
+                        RequestFailed(
+                            f"the server refused the requests {self.times_full} times, one after the other, since its queue is "
+                            "full, though it has room for them when it is empty"
+                        )
+                    )
         finally:
             await self.server.close()
         if self.problems:
@@ -79,7 +87,8 @@ class BatchSubmit(BatchCollect):
         first = f", the first: {batches[0].status or 'validating'}" if batches else ""
         problem = f"; {self.problems[0]}" if self.problems else ""
         self._note = f"{count(len(batches), 'batch')} pending{first}{problem}"[:120]
-        await asyncio.sleep(self._limits.poll_seconds)
+        slower = min(self.times_full, 10) if self.queue_full else 1  # each try sends a whole file
+        await asyncio.sleep(self._limits.poll_seconds * slower)
 
     async def _pass(self, plan: Plan) -> None:
         """Makes one pass over the plan: gives each image a state or writes its request, and submits each file."""
