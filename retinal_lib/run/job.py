@@ -17,7 +17,6 @@ from retinal_lib.ask.runner import PlannedImage, Progress, RunResult
 from retinal_lib.ask.vault import READINGS, Vault, locked
 from retinal_lib.check import conversation_check
 from retinal_lib.conversation import Conversation
-from retinal_lib.dataset import page
 from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.splits import write_run
 from retinal_lib.display import count
@@ -56,7 +55,6 @@ class Job(DatasetJob):
     notebook = "generate"
 
     def __init__(self, settings: Settings):
-        modes.permission(page.page_of(settings.dataset), (), settings)  # before anything large is read
         self.teacher, reader = teachers.make(settings), teachers.second_reader(settings)
         super().__init__(settings)
         if leave := modes.permission(self.page, self.images, settings):
