@@ -5,6 +5,7 @@ It is read from reply_text.yaml, as the marks around answers are. All rules take
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from typing import NamedTuple
@@ -17,6 +18,7 @@ MOST_TURNS = 64
 LONGEST_TALK = 60_000  # characters of a conversation
 MOST_NUMBERS = 2000  # in a conversation: each is held against each fact
 LONGEST_CELL = 2000  # characters of a cell that is told as it stands
+_SAME_ANSWERS = 3  # turns with one answer, from which on a conversation goes round in a circle
 _ENGLISH = frozenset(reply_text.WORDS["english"])
 _FOREIGN = frozenset(word for line in reply_text.WORDS["foreign"] for word in line.split()) - _ENGLISH
 # what of English is a word of other languages too
@@ -58,9 +60,18 @@ def unfit(text: str) -> Iterator[Unfit]:
         yield Unfit("repeated", span, f"{text[slice(*span)][:60]!r} is repeated again and again")
 
 
+def unfit_whole(texts: list[str]) -> Iterator[Unfit]:
+    """Yields what is wrong with a whole conversation: questions and answers in order, without the mark of the image."""
+    for text, count in Counter(" ".join(answer.split()).casefold() for answer in texts[1::2]).items():
+        if count >= _SAME_ANSWERS and len(text.split()) > 2:
+            yield Unfit("repeated", (0, 0), f"{count} turns have the same answer, {text[:60]!r}")
+    words = _WORD.findall(" ".join(texts).casefold())
+    if len(words) >= 20 and sum(word in _ENGLISH for word in words) < 0.05 * len(words):
+        yield Unfit("language", (0, 0), "the conversation has next to no English words; the checks read English")
+
+
 def problems(texts: Iterable[str]) -> list[str]:
-    """Lists what may not stand in the questions and answers of a conversation in any language, as in a translated file; the
-    texts are without the mark of the image."""
+    """Lists what may not stand in the questions and answers of a conversation; the texts are without the mark of the image."""
     texts = list(texts)
     if len(texts) > 2 * MOST_TURNS:
         return [f"the number of turns is {(len(texts) + 1) // 2}; at most {MOST_TURNS}"]
@@ -69,8 +80,8 @@ def problems(texts: Iterable[str]) -> list[str]:
         if len(text) > LONGEST:
             found.append(f"part {i} has {len(text):,} characters; at most {LONGEST:,}")
         else:
-            found += [f"part {i}: {each.why}" for each in unfit(text) if each.kind != "language"]
-    return found
+            found += [f"part {i}: {each.why}" for each in unfit(text)]
+    return found or [each.why for each in unfit_whole(texts)]
 
 
 def cell_problem(text: str) -> str:
@@ -152,12 +163,6 @@ def _known() -> frozenset[str]:
     files = [file for pattern in _OWN_TEXTS for file in sorted(PACKAGE.glob(pattern))]
     words = {word for file in files for word in _WORD.findall(file.read_text(encoding="utf-8").casefold())}
     return frozenset(word for word in words if word.isascii()) - _FOREIGN | _ENGLISH
-
-
-def is_foreign_talk(text: str) -> bool:
-    """Says whether a whole conversation, questions and answers, is in another language: it has next to no English words."""
-    words = _WORD.findall(text.casefold())
-    return len(words) >= 20 and sum(word in _ENGLISH for word in words) < 0.05 * len(words)
 
 
 def _is_of_another_script(word: str) -> bool:

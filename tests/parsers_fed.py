@@ -145,7 +145,7 @@ def cell(text: str) -> Calls:
 def unfit(text: str) -> Calls:
     """What may not stand in training text."""
     yield lambda: list(training_text.unfit(text))
-    yield lambda: training_text.is_foreign_talk(text)
+    yield lambda: list(training_text.unfit_whole([text[:100_000], text[100_000:]]))
     yield lambda: training_text.cell_problem(text[: training_text.LONGEST_CELL])
 
 

@@ -36,7 +36,7 @@ def entry(name: str, *turns: str) -> dict:
 
 ENTRIES = [
     entry("a", "What is this?", "A fundus photograph.", "And the grade?", "Grade 2 (moderate)."),
-    entry(ODD, "Was sieht man?\nBitte genau.", 'Eine "Netzhaut" \\ 眼底.\u2028Mehr nicht.'),
+    entry(ODD, "What is seen?\nBe exact, Dr Köhler.", 'The "retina" \\ “fundus”, ½ of it at 20 µm.\u2028Nothing more.'),
     entry("c", "How wide?", "About 120.5 µm."),
 ]
 PLACES = {"my-a": "train", f"my-{ODD}": "train", "my-c": "test"}

@@ -1,5 +1,6 @@
 """What may not stand in training text: the same list for replies, cells, fixes and exports."""
 
+import json
 from itertools import starmap
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import pytest
 from PIL import Image
 
 from retinal_lib import Job, UserError, check, training_text
-from retinal_lib.conversation import Turn, to_llava
+from retinal_lib.conversation import Conversation, Turn, to_llava
 from retinal_lib.dataset.base import BaseDescription
+from retinal_lib.export import convert
 from retinal_lib.export.trainers import export
 from retinal_lib.facts import Case
 from retinal_lib.reply_text import plain
@@ -162,10 +164,13 @@ def test_a_cell_that_may_not_be_told_is_withheld_with_its_reason(cell: str, why:
     assert not written.exists() or cell[:20] not in written.read_text(encoding="utf-8")
 
 
-def test_an_export_refuses_what_an_earlier_version_let_through(tmp_path: Path) -> None:
-    tmp_path.joinpath("conversations.jsonl").write_text(
-        '{"id": "a", "image": "a.png", "conversations": [{"from": "human", "value": "What?\\n<image>"}, '
-        '{"from": "gpt", "value": "An eye.</s>"}]}\n'
-    )
-    with pytest.raises(UserError, match="conversation 1 of 1 may not be trained on: part 2: '</s>' is a mark"):
+@pytest.mark.parametrize(
+    "answers", [[text] for texts in UNFIT.values() for text in texts] + [["It is an eye."] * 3, ["Ojo sano sin lesiones."]]
+)
+def test_an_export_refuses_what_an_earlier_version_let_through(answers: list[str], tmp_path: Path) -> None:
+    turns = [Turn(f"What is it {i}?", answer) for i, answer in enumerate(answers)]
+    file = tmp_path / "conversations.jsonl"
+    file.write_text(json.dumps(Conversation("a", "a.png", tuple(turns)).to_llava()) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match="conversation 1 of 1 may not be trained on: "):
         export([tmp_path], "llava")
+    assert convert.validate(file)

@@ -2,7 +2,6 @@
 text, and mentions of AI or data."""
 
 import re
-from collections import Counter
 
 from retinal_lib import reply_text, training_text
 from retinal_lib.check.findings import ERROR, WARNING, Finding
@@ -44,7 +43,6 @@ _PHRASES = (
     ("form_chatter", reply_text.chatter_in, "is no part of a conversation about the image"),  # answers alone
 )
 _NUMBER = re.compile(r"\d+(?:\.\d+)?|[¼½¾]")
-_SAME_ANSWERS = 3  # turns with one answer, from which on a conversation goes round in a circle
 _ENDS = tuple(".!?:)]\"'’”*`%|")
 _ITEM = re.compile(r"\s*(?:[-*•+]|\d+[.)]|#|\||\*\*)")
 
@@ -56,7 +54,9 @@ def check(parts: list[tuple[str, str]], track: str | None, style: str | None) ->
         return [_finding("form_empty", 1, "the conversation is empty")]
     if too_long := _size(parts):
         return too_long
-    findings = [*_order(parts), *_image(parts), *_turns(parts, track), *_round(parts)]
+    findings = [*_order(parts), *_image(parts), *_turns(parts, track)]
+    whole = training_text.unfit_whole([value.replace(IMAGE, "") for _, value in parts])
+    findings += [_finding(f"form_{found.kind}", 1, found.why) for found in whole]
     for i, (who, value) in enumerate(parts):
         text = value.replace(IMAGE, " " * len(IMAGE))  # spans stay those of the value
         if not text.strip():
@@ -90,19 +90,6 @@ def _size(parts: list[tuple[str, str]]) -> list[Finding]:
         for i, (who, value) in enumerate(parts)
         if len(value) > most
     ]
-
-
-def _round(parts: list[tuple[str, str]]) -> list[Finding]:
-    """Checks that a conversation does not give one answer in turn after turn, and that it is in English as a whole."""
-    counted = Counter(" ".join(value.split()).casefold() for who, value in parts if who == "gpt")
-    findings = [
-        _finding("form_repeated", 1, f"{count} turns have the same answer, {text[:60]!r}")
-        for text, count in counted.items()
-        if count >= _SAME_ANSWERS and len(text.split()) > 2
-    ]
-    if training_text.is_foreign_talk(" ".join(value for _, value in parts)):
-        findings.append(_finding("form_language", 1, "the conversation has next to no English words; the checks read English"))
-    return findings
 
 
 def _name(i: int, who: str = "") -> str:
