@@ -279,6 +279,30 @@ def test_a_fix_from_elsewhere_is_read_by_the_checks(folder: Path, tmp_path: Path
         main(["export", str(folder), "--form", "llava", "--out", str(tmp_path / "out"), "--reviewed", "accepted"])
 
 
+def test_a_fix_that_cannot_be_checked_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "eyes").mkdir()
+    Image.new("RGB", (60, 60), "red").save(tmp_path / "eyes" / "1.png")
+    (tmp_path / "eyes" / "my.csv").write_text("image,disease\n1.png,severe glaucoma\n", encoding="utf-8")
+    run = tmp_path / "run"
+    Job.load(dataset=str(tmp_path / "eyes" / "my.csv"), out_dir=str(run)).run()
+    entry = json.loads((run / "conversations.jsonl").read_text(encoding="utf-8"))
+    which = {"id": entry["id"], "sha256": decisions.conversation_hash(entry["conversations"]), "turn": 1, "part": "answer"}
+    fix = decisions.new_decision([], "Eve", "fix", **which, text="There is severe glaucoma.", checks=99)
+    decisions.append(tmp_path / "theirs", fix)
+    (tmp_path / "eyes").rename(tmp_path / "elsewhere")
+    sentence = r"the fix of conversation 1 cannot be checked, so it is not used: .*my.csv: no such table; .*undo the fix"
+    with pytest.raises(UserError, match=sentence):
+        main(["review", str(run), "--merge", str(tmp_path / "theirs")])
+    assert not (run / decisions.FILE).exists(), "nothing is merged"
+    decisions.append(run / decisions.FILE, fix)
+    for which in decisions.REVIEWED:
+        with pytest.raises(UserError, match=sentence):
+            main(["export", str(run), "--form", "llava", "--reviewed", which])
+    assert not (run / "exports").exists()
+    (tmp_path / "elsewhere").rename(tmp_path / "eyes")
+    assert "1 conversation" in main(["export", str(run), "--form", "llava", "--reviewed", "accepted"])
+
+
 def test_two_reviewers_are_merged_and_agree(folder: Path, made: dict[str, Path], tmp_path: Path) -> None:
     other = shutil.copytree(made["IDRiD_seg"], tmp_path / "other")
     ada, bob = load(folder), load(other, "Bob")

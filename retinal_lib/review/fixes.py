@@ -34,7 +34,9 @@ class Fixes:
             job = self._job
             case = job.case(entry["image"].removeprefix(job.context.prefix))
         except UserError as error:
-            raise UserError(f"{where} cannot be checked: {error}") from error
+            raise UserError(
+                f"{where} cannot be checked, so it is not used: {error}; put that right, or undo the fix"
+            ) from error
         if errors := check.errors(check.check(turns, case, job.settings.track, job.settings.style)):
             found = "; ".join(dict.fromkeys(f"turn {f.turn}, {f.part}: {f.text}" for f in errors))
             raise UserError(f"{where} is not used, the checks found errors: {found}; undo or mend it in review.ipynb")
