@@ -283,7 +283,7 @@ OTHER_WORDS = [
 @pytest.mark.parametrize("cell", [*CODED, *OTHER_WORDS])
 def test_a_code_and_words_of_other_languages_are_never_told(tmp_path: Path, cell: str) -> None:
     case = eye(tmp_path, modality="colour fundus photograph", quality=cell, vascular=cell, notes=cell)
-    assert case.description == "Image: colour fundus photograph." and len(case.missing) == 3
+    assert case.description == "Image: colour fundus photograph."
     pictures(tmp_path, "1.png", "2.png")
     data = table(tmp_path, "image,disease", f"1.png,{cell}", "2.png,drusen")
     assert data.describe("1.png").facts == () and data.describe("2.png").description == "Disease: drusen."
@@ -347,6 +347,32 @@ def test_a_column_called_by_a_disease_says_nothing_of_others(tmp_path: Path) -> 
     assert errors(case, "The eye has no glaucoma.") == [] and errors(case, "The eye is normal.") == ["unsupported_normal"]
     assert errors(case, "There is drusen.") == ["unsupported_disease"]
     assert data.describe("3.png").facts == ()
+
+
+def test_what_one_column_says_of_a_disease_answers_no_question_about_all(tmp_path: Path) -> None:
+    case = eye(tmp_path, glaucoma="0", disease="", modality="colour fundus photograph")
+    assert case.graded_only == ("glaucoma",)
+    for seed in range(12):
+        facts = sheet.make(case, seed)
+        turns = parse(offline.compose(facts, "instruction", None, seed))
+        about = [turn for turn in turns if "glaucoma" in turn.answer]
+        assert not any(turn.answer.startswith(("No,", "No.", "Yes")) for turn in about)
+
+
+CONTRADICTIONS = {
+    "glaucoma": ("0", "suspected glaucoma"),
+    "AMD": ("yes", "normal"),
+    "DR": ("no", "mild NPDR"),
+    "amd": ("1", "no AMD"),
+}
+
+
+@pytest.mark.parametrize("column", CONTRADICTIONS)
+def test_an_image_whose_cells_contradict_each_other_is_left_out(tmp_path: Path, column: str) -> None:
+    flag, text = CONTRADICTIONS[column]
+    pictures(tmp_path, "1.png", "2.png")
+    data = table(tmp_path, f"image,disease,{column}", f"1.png,{text},{flag}", f"2.png,cataract,{flag}")
+    assert data.skipped["1.png"].startswith("its cells contradict each other: ") and "2.png" in data.images
 
 
 def test_a_split_column_is_the_official_split(tmp_path: Path) -> None:

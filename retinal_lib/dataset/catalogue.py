@@ -12,6 +12,7 @@ from retinal_lib.dataset import image_files, lesion_facts, page, tables
 from retinal_lib.dataset.automorph import AutoMorph, ImageResults, results_folder
 from retinal_lib.dataset.image import ExcludedImage, Image, Joined, Record, Row, fill, names_of
 from retinal_lib.dataset.image_files import ImageFile
+from retinal_lib.dataset.label_kinds import contradiction
 from retinal_lib.dataset.lesion_facts import MaskFiles
 from retinal_lib.dataset.page import Page
 from retinal_lib.dataset.tables import Table
@@ -49,7 +50,10 @@ class Catalogue:
         self._exclude()
         self.rows_without_image = self._find_rows_without_image()
         if self.page.of_table:
-            self._look_over_own_table()
+            found = any(file.place in self.rows for file in self.files)
+            lost = "" if found else next(iter(self.rows_without_image), "the column of pictures is empty")
+            where = f"under {self.root}; {lost}; pictures are like {self.files[0].name}" if lost else ""
+            self.notes[:0] = page.notes_on_table(self.page, where, bool(self._automorph))
 
     def _find_images(self) -> list[ImageFile]:
         files, ignored, absent, read = [], [], [], {}
@@ -417,18 +421,6 @@ class Catalogue:
                 lost.append(f"{rows[0].table.source(rows[0].number)}: {written}{hint}")
         return lost
 
-    def _look_over_own_table(self) -> None:
-        """Notes what is not read of a table of the user's own. UserError: it tells nothing of any picture."""
-        place, content = self.page.file, tables.read(self.page.file, "find")
-        notes = page.notes_on_table(content)
-        self.notes[:0] = notes
-        if not any(file.place in self.rows for file in self.files):
-            lost = self.rows_without_image[0] if self.rows_without_image else "the column of pictures is empty"
-            like = f"pictures are like {self.files[0].name}"
-            raise UserError(f"{place}: no row names a picture under {self.root}; {lost}; {like}")
-        if len(content.header) > 1 and len(self.page.facts) == 1 and not self._automorph and self.page.eye is None:
-            raise UserError(f"{place}: no column tells anything of a picture; {notes[0] if notes else 'its cells are empty'}")
-
     def _why_not(self, file: ImageFile) -> str:
         listed = {name.casefold(): why for name, why in self.page.exclude.items()}
         for name in (file.key, f"{file.split}/{file.stem}".casefold()):
@@ -445,6 +437,8 @@ class Catalogue:
                     return f"its rows disagree: {' and '.join(str(row.table.source(row.number)) for row in rows)}"
             except ExcludedImage as why:
                 return str(why)
+            if self.page.is_own and (why := contradiction(self.page.facts, self.image(file))):
+                return why
         if problem := self._record(file, None).problem:
             return problem
         masks = self._masks.get(file.place) or self._no_masks(file.split)

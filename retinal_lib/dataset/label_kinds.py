@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, field_validator, model_validator
 
 from retinal_lib.check.language import lexicon
-from retinal_lib.check.language.negation import NEGATED
+from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTED
 from retinal_lib.check.language.statements import of_label
 from retinal_lib.dataset.fact_kinds import (
     NOT_GRADABLE,
@@ -332,7 +332,8 @@ def graded_only(kinds: Iterable[Kind], facts: Iterable[Fact]) -> tuple[str, ...]
     masks of named lesions; empty where labels or keywords of many diseases, or free text on them, were given too."""
     kinds, facts = list(kinds), list(facts)
     many = any((isinstance(kind, Keywords) and not kind.judged) or (isinstance(kind, Flags) and not kind.few) for kind in kinds)
-    if many or any(isinstance(kind, Columns) and "disease" in kind.gives for kind in kinds):
+    told = any(fact.aspect == "disease" and fact.text == fact.words for fact in facts)  # in free text
+    if many or told:
         return ()
     if any(fact.aspect == "disease" and fact.name == "normal" for fact in facts):
         return ()
@@ -341,6 +342,26 @@ def graded_only(kinds: Iterable[Kind], facts: Iterable[Fact]) -> tuple[str, ...]
     flagged = (c.words for kind in kinds if isinstance(kind, Flags) for c in kind.conditions.values())
     named = (name for kind in kinds if isinstance(kind, Label | Keywords) for name in kind.judged)
     return tuple(dict.fromkeys((*graded, *marked, *flagged, *named)))
+
+
+def contradiction(kinds: Iterable[Kind], image: Image) -> str:
+    """Says which disease an image's cells both state and deny, whatever columns they stand in; "" where there is none."""
+    every = (fact for kind in kinds if kind.label for fact in kind.facts(image).facts)
+    facts = [fact for fact in every if fact.aspect == "disease"]
+    there, denied = {}, {}
+    for fact in facts:
+        for condition, says in of_label(fact.words).conditions:
+            for each in (condition, *lexicon.implied(condition)) if says in (AFFIRMED, SUSPECTED) else ():
+                there.setdefault(each, fact)
+            if says == NEGATED:
+                denied.setdefault(condition, fact)
+    if both := there.keys() & denied.keys():
+        one, other = (found[min(both)] for found in (there, denied))
+    elif there and (normal := next((fact for fact in facts if of_label(fact.words).normal), None)):
+        one, other = next(iter(there.values())), normal
+    else:
+        return ""
+    return f"its cells contradict each other: {one.words!r} ({one.source}) and {other.words!r} ({other.source})"
 
 
 def looked_for(kinds: Iterable[Kind], image: Image) -> tuple[str, ...]:

@@ -321,10 +321,14 @@ def readings_of(contents: Iterable[table.Table]) -> list[Reading]:
     return understand(cells, {name: scale["levels"] for name, scale in scales().items()})
 
 
-def notes_on_table(content: table.Table) -> list[str]:
+def notes_on_table(of: Page, lost: str, measured: bool) -> list[str]:
     """Returns sentences on what the user of an own table should know: columns that are not read, cells that count as empty,
-    words that are read in one of two possible ways, and cells that the checks cannot read."""
+    words that are read in one of two possible ways, and cells that the checks cannot read. `lost` says why no row names a
+    picture, "" where one does; `measured`: AutoMorph's results are there. UserError: it tells nothing of any picture."""
+    content = table.read(of.file, "find")
     name, understood, notes = content.path.name, readings(content), []
+    if lost:
+        raise UserError(f"{of.file}: no row names a picture {lost}")
     known = ["image", *TEXTS, "eye", "age", "sex", "patient", "split"]
     absent = [role for role in known if not any(reading.role == role for reading in understood)]
     if unread := [reading for reading in understood if not reading.role]:
@@ -340,6 +344,8 @@ def notes_on_table(content: table.Table) -> list[str]:
     texts = [cell for role, cell in read if role in TEXTS]
     if foreign := sum(any(letter.isalpha() and ord(letter) > 0x24F for letter in cell) for cell in texts):
         notes.append(f"{name}: cells not in Latin letters ({foreign}) are not told; the checks read English alone")
+    if len(content.header) > 1 and len(of.facts) == 1 and not measured and of.eye is None:
+        raise UserError(f"{of.file}: no column tells anything of a picture; {notes[0] if notes else 'its cells are empty'}")
     return notes
 
 

@@ -281,8 +281,8 @@ class _Composer:
     def _yes_no(self, facts: list[Fact]) -> list[tuple[str, str]]:
         denied = [denies(fact) for fact in facts]
         free = any(fact.text == fact.words for fact in facts)
-        if free:
-            return []
+        if free or any(fact.name == "absent" for fact in facts):
+            return []  # that one disease is absent answers no question about all
         if all(denies(fact) or is_suspicion(fact.words) for fact in facts) and not all(denied):
             return []  # neither yes nor no
         if not all(denied):

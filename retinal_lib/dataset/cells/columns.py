@@ -133,7 +133,7 @@ def _image(name: str, cells: list[str]) -> Reading | None:
 
 def _is_of_codes(cells: list[str]) -> bool:
     """Whether cells on disease are short words of which none is known, such as RG and NRG."""
-    short = cells and all(len(cell) < 5 and cell.isalnum() for cell in cells)
+    short = cells and all(len(cell) < 5 and cell.isascii() and cell.isalnum() for cell in cells)
     return bool(short) and not any(of_label(cell).conditions or of_label(cell).normal for cell in set(cells))
 
 
