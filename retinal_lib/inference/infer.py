@@ -19,7 +19,7 @@ from retinal_lib.inference.question_files import Entry
 from retinal_lib.inference.server_model import ServerModel
 from retinal_lib.parameters import Number, Parameters, TypedPath, Whole
 from retinal_lib.sample import draw as sample
-from retinal_lib.teacher.destination import Terms, permission, terms_of_picture, terms_of_run
+from retinal_lib.teacher.destination import Accepted, Terms, permission, terms_of_picture, terms_of_run
 
 _IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
 NOISE = "a tiny model with random weights, drawn by this project: its answers are noise"
@@ -51,7 +51,7 @@ class InferParameters(Parameters):
     chunk_idx: Whole = 0
     limit: Whole | None = Field(None, ge=1)
     max_failed: Number = Field(0.05, ge=0, le=1)
-    terms_accepted: bool = False
+    terms_accepted: Accepted = False
     out_dir: TypedPath | None = None
 
     @property

@@ -8,6 +8,7 @@ from retinal_lib import typed_paths
 from retinal_lib.errors import UserError
 from retinal_lib.inference.batching import Answerer
 from retinal_lib.inference.server_model import ServerModel
+from retinal_lib.teacher.destination import Accepted
 
 SERVER = "openai:"  # stands before the name of a model behind a server
 
@@ -21,7 +22,7 @@ def load_model(
     quantize: str | None = None,
     bos: str = "script",
     timeout_s: float | None = None,
-    terms_accepted: bool = False,
+    terms_accepted: Accepted = False,
 ) -> Answerer:
     """Loads a model from a folder or hub id: LLaVA-v0 as published (.bin or safetensors, tower apart or inside, projector apart
     or inside), or written by `convert`. Nothing is written into its folder, and no code of its own is run. With

@@ -14,7 +14,7 @@ from retinal_lib.inference.batching import Answerer, ImageQuestions, NoMoreAnswe
 from retinal_lib.inference.llava.conversation_forms import clean_answer, without_image_tokens
 from retinal_lib.reply_text import chat_answer
 from retinal_lib.teacher import completion
-from retinal_lib.teacher.destination import Permission, permission, terms_of_picture
+from retinal_lib.teacher.destination import Accepted, Permission, permission, terms_of_picture
 from retinal_lib.teacher.server import NotFound, RequestFailed, RunStopped, Server
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class ServerModel(Answerer):
 
     own_defaults = True
 
-    def __init__(self, name: str, terms_accepted: bool = False, timeout_s: float | None = None):
+    def __init__(self, name: str, terms_accepted: Accepted = False, timeout_s: float | None = None):
         self._server, self._model = Server(timeout_s=timeout_s), name
         self.name = f"openai:{name}"
         self.notes: dict[str, str] = {}

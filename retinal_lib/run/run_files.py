@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from retinal_lib import paths, typed_paths
 from retinal_lib.ask.vault import ImageState
 from retinal_lib.conversation import TURNS
+from retinal_lib.dataset.page import MaySend
 from retinal_lib.errors import UserError, validation_text
 from retinal_lib.files import atomic_write, json_line, read_object
 from retinal_lib.reader.second_reader import Report
@@ -82,7 +83,7 @@ class _Source(BaseModel):
     title: str
     citation: str = ""
     licence: str
-    may_send: Literal["yes", "no", "ask"]
+    may_send: MaySend
     terms: str = ""
     drawn_sample: bool
 

@@ -11,6 +11,7 @@ from retinal_lib.dataset import page
 from retinal_lib.errors import UserError, from_validation, unknown, validation_text
 from retinal_lib.files import read_yaml
 from retinal_lib.parameters import Number, Whole, check_texts
+from retinal_lib.teacher.destination import Accepted
 
 STYLES: dict[str, tuple[str, ...]] = {"instruction": (), "alignment": ("caption", "consult")}
 PATHS = ("data_root", "automorph_root", "results", "out_dir")
@@ -41,7 +42,7 @@ class Settings(BaseModel):
     budget_usd: Number | None = Field(None, gt=0)
     max_failed: Number = Field(0.05, ge=0, le=1)
     max_repairs: Whole = Field(1, ge=0, le=5)
-    terms_accepted: bool = False
+    terms_accepted: Accepted = False
     seed: Whole = 0
     out_dir: Path | None = None
 

@@ -79,7 +79,7 @@ class Sample:
         if table.get("per") == "patient":
             pairs = [list(pair) for _, pair in groupby(eyes, key=lambda eye: eye["patient"])]
             rows = [pair[0] | {eye["side"]: eye for eye in pair} for pair in pairs]
-        lines = [table["header"].format(codes=",".join(eyes[0]["codes"]))]
+        lines = [table["header"].format(codes=",".join(eyes[0]["codes"]))] if table.get("header") else []
         lines += [table["row"].format(**row) for row in rows]
         path = self.folder / table["path"].format(**eyes[0])
         files.table(path, lines, table.get("newline", "\n"), table.get("encoding", "utf-8"))

@@ -14,7 +14,7 @@ from PIL import Image
 def table(path: Path, lines: list[str], newline: str = "\n", encoding: str = "utf-8") -> None:
     """Writes a label table from its lines of cells with commas between, as the path's suffix says: text, .xls or .xlsx."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".csv":
+    if path.suffix in (".csv", ".txt"):
         path.write_bytes("".join(line + newline for line in lines).encode(encoding))
     else:
         rows: list[list[str | int]] = [[int(cell) if cell.isdigit() else cell for cell in line.split(",")] for line in lines]

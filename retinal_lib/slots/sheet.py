@@ -120,6 +120,8 @@ class _Maker:
         words = fact.words or fact.text
         if fact.name == "age":
             return self._line(fact, "age in years", value=str(fact.value))
+        if isinstance(fact.value, float):  # a number that a page names, with its unit
+            return self._line(fact, words, value=fact.text.removeprefix(f"the {words} is "))
         if fact.aspect == "patient":
             whole = fact.name == "sex"
             return self._line(fact, f"the person is {words}" if whole else f"the record of both eyes together: {words}")
@@ -133,7 +135,7 @@ class _Maker:
 
     def _grade(self, fact: Fact) -> Line:
         scale = scales()[fact.unit]
-        title = f"{scale['title']} (0 to {max(scale['levels'])})"
+        title = f"{scale['title']} ({min(scale['levels'])} to {max(scale['levels'])})"
         if scale["form"] == "noun":
             return self._line(fact, fact.words, grade=str(fact.value), scale=title)
         return self._line(fact, scale["of"], grade=str(fact.value), scale=title, meaning=fact.words)

@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import TypeAdapter, ValidationError
 
 from retinal_lib.dataset import page
-from retinal_lib.dataset.page import Page
+from retinal_lib.dataset.page import MaySend, Page
 from retinal_lib.errors import UserError
 from retinal_lib.files import read_object
 
@@ -30,12 +30,14 @@ class Terms(NamedTuple):
     where nobody named the dataset."""
 
     name: str
-    may_send: Literal["yes", "no", "ask"]
+    may_send: MaySend
     licence: str
     terms: str
     why: str = ""
 
 
+KEEPS_NOTHING = "keeps nothing"
+Accepted = bool | Literal["keeps nothing"]  # the user's word: she may send it; the receiver keeps nothing of it, too
 _LIKE = "pictures are named like its own; give them other names if they are not"
 UNKNOWN = Terms(
     "a dataset that retinal_lib does not know",
@@ -52,9 +54,9 @@ class Permission(NamedTuple):
     address: str
 
 
-def permission(terms: Iterable[Terms], accepted: bool, into_files: bool = False) -> Permission:
+def permission(terms: Iterable[Terms], accepted: Accepted, into_files: bool = False) -> Permission:
     """Returns leave for data under these `terms` to go to the server of OPENAI_BASE_URL, or into request files that are carried
-    elsewhere by hand. `accepted`: the user says that she may send it.
+    elsewhere by hand. `accepted`: the user says that she may send it; "keeps nothing", that whoever gets it keeps nothing.
 
     UserError: the terms of a dataset forbid it, or need the user's word."""
     to = address()
@@ -64,6 +66,11 @@ def permission(terms: Iterable[Terms], accepted: bool, into_files: bool = False)
         about = f"({each.licence}): {each.terms}"
         if each.may_send == "no" and not carried and not is_loopback(to):
             raise UserError(f"{name} may not be sent to a remote server {about}")
+        if each.may_send == "local" and not carried and not is_loopback(to) and accepted != KEEPS_NOTHING:
+            raise UserError(
+                f"{name} may be sent to a remote server only if nobody keeps anything of it there {about}; if that is agreed "
+                f"with whoever runs it, or it is your own, pass -p terms_accepted '{KEEPS_NOTHING}'"
+            )
         if each.may_send != "yes" and not accepted and into_files:
             raise UserError(
                 f"request files of {name} contain facts about its images {about}; if you send them only to machines where this "
