@@ -6,6 +6,9 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from retinal_lib import load_dataset
 
 PACKAGE = Path(__file__).resolve().parents[1] / "retinal_lib"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if re.search(r"^\s*>>> ", path.read_text(encoding="utf-8"), re.M))
@@ -32,3 +35,27 @@ def test_the_figures_of_the_notebooks_readme_are_drawn(
     monkeypatch.chdir(tmp_path)
     exec(example.replace("/data/IDRiD", drawn["IDRiD_seg"].as_posix()), {})
     assert sorted(file.suffix for file in (tmp_path / "figures").iterdir()) == [".html", ".pdf", ".pdf", ".png", ".png"]
+
+
+GUIDE = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+PAGES = re.findall(r"```yaml\n(.*?)```\n```text\n(.*?)```", GUIDE.partition("### Pages by example")[2], re.S)
+
+
+@pytest.mark.parametrize(("text", "files"), PAGES, ids=[re.search("name: (.*)", text)[1] for text, _ in PAGES])
+def test_the_pages_of_the_guide_tell_what_it_says(tmp_path: Path, text: str, files: str) -> None:
+    (tmp_path / "page.yaml").write_text(text, encoding="utf-8")
+    lines = [line.partition(": ") for line in files.splitlines()]
+    for n, name in enumerate(name for head, _, names in lines if head == "pictures" for name in names.split()):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 6), (n * 40, 90, 40)).save(tmp_path / name)
+    for head, _, rows in lines:
+        if head.endswith((".csv", ".txt")):
+            (tmp_path / head).write_text("\n".join(rows.split(" | ")) + "\n", encoding="utf-8")
+    data = load_dataset(str(tmp_path / "page.yaml"), tmp_path)
+    assert data.skipped == {}
+    told = [(head, part) for head, _, parts in lines if "told of" in head for part in parts.split("; ")]
+    assert told
+    for head, part in told:
+        case = data.describe(head.partition("told of ")[2])
+        said = case.description if head.startswith("told") else " ".join(case.missing)
+        assert part in said, said
