@@ -42,6 +42,7 @@ class Catalogue:
         self._keep_private(name for file in self.files for name in (file.name, file.stem))
         self.rows = self._find_rows(named)
         self._eyes = self._find_pairs()
+        self._note_corrections()
         self._masks = self._find_masks()
         self._automorph = self._find_automorph(automorph_root)
         self._keep_private(key for _, key in (*self.rows, *self._masks))
@@ -58,8 +59,7 @@ class Catalogue:
     def _find_images(self) -> list[ImageFile]:
         files, ignored, absent, read = [], [], [], {}
         for split, spec in self.page.splits.items():
-            pattern = spec.image or self.page.image
-            read[split] = image_files.folders(self.tree, spec.images, pattern)
+            read[split], pattern = image_files.folders(self.tree, spec.images, self.page.image)
             contents = image_files.inventory(read[split], split, pattern)
             files += contents.images
             self.excluded |= {(split, key): why for key, why in contents.unusable.items()}
@@ -67,7 +67,8 @@ class Catalogue:
             if not contents.images:
                 absent.append(split)
         if not files or self.split in absent:
-            wanted = [p for s in ([self.split] if self.split else self.page.splits) for p in self.page.splits[s].images]
+            splits = [self.split] if self.split else self.page.splits
+            wanted = [p for s in splits for p in _patterns(self.page.splits[s].images)]
             raise UserError(
                 f"no image of {self.page.name}{f', split {self.split}' if self.split else ''}, under {self.root}: looked for "
                 f"folders {', '.join(map(repr, wanted))} with names like {self.page.image}; {self._folders_found()}"
@@ -75,6 +76,7 @@ class Catalogue:
         self._note_unread(files, read)
         if absent and self.split is None:
             self.notes.append(f"no images of split {', '.join(absent)} under the data root")
+        ignored = sorted({*ignored} - {str(file.path) for file in files})  # of two splits that share a folder
         if ignored:
             self.notes.append(
                 f"{count(len(ignored), 'file')} {are(len(ignored))} not named like "
@@ -88,9 +90,10 @@ class Catalogue:
         taken = {folder.path for some in read.values() for folder in some}
         for split, spec in self.page.splits.items():
             known = {file.key for file in files if file.split == split}
-            for place in (each for pattern in spec.images for each in image_files.together(pattern)):
-                for folder in image_files.folders(self.tree, [place], spec.image or self.page.image):
-                    more = image_files.inventory([folder], split, spec.image or self.page.image).images
+            for place in spec.images:
+                folders, pattern = image_files.folders(self.tree, [place], self.page.image)
+                for folder in folders:
+                    more = image_files.inventory([folder], split, pattern).images
                     if folder.path in taken or not (lost := [file for file in more if file.key not in known]):
                         continue
                     taken.add(folder.path)
@@ -123,11 +126,11 @@ class Catalogue:
             if split not in self.page.splits:
                 raise unknown(f"split of {self.page.name} in tables", split, self.page.splits)
         for split, spec in self.page.splits.items():
-            for path, eye in self._tables(split, spec, named.get(split)):
+            for path, eye, pattern in self._tables(split, spec, named.get(split)):
                 content = self._read_table(path, self.page)
                 self.table_names[split].append(path.name)
                 self._check_columns(split, content)
-                self._add_rows(rows, split, Row(content, 0, eye))
+                self._add_rows(rows, split, Row(content, 0, eye), pattern)
         if not self.table_names:
             looked = ", ".join(repr(p) for spec in self.page.splits.values() for p in _patterns(spec.tables))
             cure = f"name another in params/{self.page.name}.yaml, as in tables: {{{next(iter(self.page.splits))}: labels.csv}}"
@@ -143,8 +146,9 @@ class Catalogue:
         self.notes += content.notes
         return content
 
-    def _add_rows(self, rows: dict, split: str, of: Row) -> None:
-        """Adds the rows of a split in a table; `of` holds the table, and its eye where it has one."""
+    def _add_rows(self, rows: dict, split: str, of: Row, pattern: str) -> None:
+        """Adds the rows of a split in a table; `of` holds the table, and its eye where it has one; `pattern` its names of the
+        split's images, where it names others too."""
         content, _, eye = of
         spec = self.page.splits[split]
         where = [(content.column(column), set(map(tables.code, _list(cells)))) for column, cells in spec.where.items()]
@@ -154,7 +158,7 @@ class Catalogue:
             for row in kept:
                 rows[split, tuple(tables.code(column[row]) for column in cells)].append(Row(content, row, eye))
             return
-        pattern = spec.image or (self.page.image if "(?P<id>" in self.page.image else "")
+        pattern = pattern or (self.page.image if "(?P<id>" in self.page.image else "")
         for eye_of_key, column in self._keys():
             cells = content.column(column)
             for row in kept:
@@ -200,7 +204,7 @@ class Catalogue:
         if spec.unlabelled:
             return
         here = (content, *(joined.table for joined in self._joined))
-        groups = set(re.compile(spec.image or of.image).groupindex)
+        groups = set(re.compile(of.image).groupindex)
         needed = [(("facts", place), column) for place, kind in enumerate(of.facts) for column in kind.columns()]
         needed += [((name,), column) for name in ("eye", "patient") if (column := getattr(of, name)) is not None]
         needed += [(("key",), column) for column in of.by_template or (column for _, column in self._keys())]
@@ -224,17 +228,16 @@ class Catalogue:
         except UserError as error:
             raise UserError(f"{place}{error}{hint if headless else ''}") from error
 
-    def _tables(self, split: str, spec: page.Split, named: str | None) -> list[tuple[Path, str | None]]:
-        """The label tables of a split, each with the eye that it is of where each eye has its own."""
+    def _tables(self, split: str, spec: page.Split, named: str | None) -> list[tuple[Path, str | None, str]]:
+        """The label tables of a split, each with the eye that it is of where each eye has its own, and the pattern of names."""
         if named or self.page.of_table:
-            return [(self.root / (named or self.page.file), None)]
-        if isinstance(spec.tables, dict):
-            return [(path, eye) for eye, places in spec.tables.items() for path in self._editions(split, places)]
-        return [(path, None) for path in self._editions(split, spec.tables)]
+            return [(self.root / (named or self.page.file), None, "")]
+        by_eye = spec.tables if isinstance(spec.tables, dict) else {None: spec.tables}
+        found = [(eye, *image_files.found(self.tree, places)) for eye, places in by_eye.items()]
+        return [(path, eye, pattern) for eye, files, pattern in found for path in self._editions(split, files)]
 
-    def _editions(self, split: str, places: image_files.Places) -> list[Path]:
-        """The tables at the first of these places, the newest edition of each."""
-        files = image_files.files(self.tree, places)
+    def _editions(self, split: str, files: list[Path]) -> list[Path]:
+        """The newest edition of each of these tables."""
         editions: dict[str, dict[str, Path]] = defaultdict(dict)  # a table's name -> edition, "" for the first -> file
         for path in sorted(files, key=lambda p: (p.stem.casefold(), str(p))):
             update = re.search(self.page.update, path.stem) if self.page.update else None
@@ -268,6 +271,13 @@ class Catalogue:
                     rows[tuple(map(tables.code, cells))].append(number)
                 joined.append(Joined(content, join.templates, rows))
         return joined
+
+    def _note_corrections(self) -> None:
+        """Notes the labels that published errata put right."""
+        records = [self._record(file, None) for file in self.files if self.page.corrections]
+        corrected = Counter((r.table.path.name, c.source) for r in records if r.rows for c in r.corrections if r.is_stale(c))
+        for (table, source), number in corrected.items():
+            self.notes.append(f"{table}: {count(number, 'label')} corrected by {source}")
 
     def _find_pairs(self) -> dict[str, tuple[str, str]]:
         """folded stem -> (eye, patient) from a pairing table."""
@@ -482,7 +492,7 @@ def _list(value: object) -> list:
 def _patterns(places: object) -> list[str]:
     """All patterns of a split's tables."""
     listed = [each for some in places.values() for each in some] if isinstance(places, dict) else places
-    return [one for each in listed for one in _list(each)]
+    return [one for each in listed for one in image_files.together(each)]
 
 
 def _equal_bytes(images: list[ImageFile]) -> Iterator[list[ImageFile]]:

@@ -139,6 +139,11 @@ class Record:
                 break
         return Cell("" if is_empty(text) else text, table.source(number, title))
 
+    def is_stale(self, correction: Correction) -> bool:
+        """Says whether the row holds what an erratum puts right."""
+        column = self._row(correction.column)
+        return column is not None and column.table.column(correction.column)[column.number] == correction.stale
+
     def _agreed(self, column: Agreed) -> Cell:
         if column.adjudicated and (cell := self.cell(column.adjudicated)).text:
             return cell

@@ -53,12 +53,15 @@ def _fits(words: tuple[str, ...], pattern: str) -> bool:
     return len(tail) == len(parts) and all(map(fnmatch.fnmatchcase, tail, parts))
 
 
-Places = list[str | list[str]]  # alternatives, of which the first that exists counts; those of an inner list count together
+# alternatives, of which the first that exists counts; those of an inner list count together, and one may be given with the
+# pattern of the images' names there: {folder: pattern}
+Place = str | list[str] | dict[str, str]
+Places = list[Place]
 
 
-def together(place: str | list[str]) -> list[str]:
+def together(place: Place) -> list[str]:
     """Returns the patterns of one alternative."""
-    return [place] if isinstance(place, str) else place
+    return [place] if isinstance(place, str) else list(place)
 
 
 def named_in(tree: list[Folder], cells: Iterable[str]) -> list[Folder]:
@@ -78,13 +81,20 @@ def named_in(tree: list[Folder], cells: Iterable[str]) -> list[Folder]:
     return [replace(f, files=tuple(name for name in f.files if (f.path, name) not in dropped)) for f in tree]
 
 
-def folders(tree: list[Folder], patterns: Places, accept: str = "") -> list[Folder]:
-    """Returns the folders that fit the first alternative for which any folder holds an image whose name fits `accept`."""
-    for pattern in patterns:
-        fitting = [f for f in tree if any(_fits(f.words, each) for each in together(pattern))]
-        if any(named_like(accept, f.path / name) for f in fitting for name in images(f)):
-            return fitting
-    return []
+def names_at(place: Place, otherwise: str) -> str:
+    """Returns the pattern of the images' names at one alternative."""
+    return next(iter(place.values())) if isinstance(place, dict) else otherwise
+
+
+def folders(tree: list[Folder], places: Places, accept: str = "") -> tuple[list[Folder], str]:
+    """Returns the folders that fit the first alternative for which any folder holds an image whose name fits `accept`, or the
+    pattern of its own, with that pattern."""
+    for place in places:
+        names = names_at(place, accept)
+        fitting = [f for f in tree if any(_fits(f.words, each) for each in together(place))]
+        if any(named_like(names, f.path / name) for f in fitting for name in images(f)):
+            return fitting, names
+    return [], accept
 
 
 def named_like(pattern: str, path: Path) -> re.Match | None:
@@ -92,14 +102,19 @@ def named_like(pattern: str, path: Path) -> re.Match | None:
     return re.search(pattern, f"{path.parent.name}/{path.stem}" if "/" in pattern else path.stem, re.IGNORECASE)
 
 
-def files(tree: list[Folder], patterns: Places) -> list[Path]:
+def files(tree: list[Folder], places: Places) -> list[Path]:
     """Returns the files whose path fits the first alternative that any file fits."""
-    for pattern in patterns:
-        each = together(pattern)
+    return found(tree, places)[0]
+
+
+def found(tree: list[Folder], places: Places) -> tuple[list[Path], str]:
+    """Returns the same, and the pattern of the images' names in these files, "" where it is not given."""
+    for place in places:
+        each = together(place)
         fitting = [f.path / n for f in tree for n in f.files if any(_fits((*f.words, n.casefold()), one) for one in each)]
         if fitting:
-            return fitting
-    return []
+            return fitting, names_at(place, "")
+    return [], ""
 
 
 @cache

@@ -337,7 +337,7 @@ def index(
                 for path in image_files.files(tree, [pattern]):
                     found.add_shapes(split, path)
             else:
-                for folder in image_files.folders(tree, [pattern], "" if found.by_folder else spec.name):
+                for folder in image_files.folders(tree, [pattern], "" if found.by_folder else spec.name)[0]:
                     found.add_folder(split, folder)
     if spec.absent == "none":
         found.add_absent()

@@ -33,12 +33,11 @@ Key = str | list[str] | dict[str, str]
 
 
 class Split(StrictModel):
-    """Where one split lies. `tables` may be given by eye, where each eye has its own; `image` are its images' names where the
-    page's are too wide; `where` the cells of its rows, by column, where several splits share a table."""
+    """Where one split lies. `tables` may be given by eye, where each eye has its own; `where` are the cells of its rows, by
+    column, where several splits share a table."""
 
     images: Places
     tables: Places | dict[Literal["left", "right"], Places] = []
-    image: str = ""
     where: dict[str, Code | list[Code]] = {}
     masks: list[str] = []
     unlabelled: bool = False  # the split's table may lack the label columns
@@ -127,7 +126,8 @@ class Page(StrictModel):
     def _checked(self) -> "Page":
         if self.kind("boxes") and self.masks is None:
             raise ValueError("the kind of fact boxes needs masks: how mask files are named, and the lesion types they mark")
-        names = [split.image for split in self.splits.values()]
+        places = [place for split in self.splits.values() for place in split.images if isinstance(place, dict)]
+        names = [pattern for place in places for pattern in place.values()]
         for pattern in filter(None, (self.image, self.update, self.masks and self.masks.name, *names)):
             re.compile(pattern)
         return self
