@@ -18,7 +18,6 @@ from retinal_lib.dataset.page import Page
 from retinal_lib.dataset.tables import Table
 from retinal_lib.display import are, count
 from retinal_lib.errors import UserError, unknown
-from retinal_lib.files import file_sha256, pieces_sha256
 from retinal_lib.shown_text import IMAGE, keep_private
 
 
@@ -482,7 +481,7 @@ class Catalogue:
                 by_size[file.size].append(file)
         for same_size in by_size.values():
             if len(same_size) > 1:
-                yield from _equal_bytes(same_size)
+                yield from image_files.equal_bytes(same_size)
 
 
 def _list(value: object) -> list:
@@ -493,13 +492,3 @@ def _patterns(places: object) -> list[str]:
     """All patterns of a split's tables."""
     listed = [each for some in places.values() for each in some] if isinstance(places, dict) else places
     return [one for each in listed for one in image_files.together(each)]
-
-
-def _equal_bytes(images: list[ImageFile]) -> Iterator[list[ImageFile]]:
-    """Groups of byte-identical files among files of equal size."""
-    for digest in (lambda file: pieces_sha256(file.path, file.size), lambda file: file_sha256(file.path)):
-        groups = defaultdict(list)
-        for image in images:
-            groups[digest(image)].append(image)
-        images = [image for group in groups.values() if len(group) > 1 for image in group]
-    yield from (group for group in groups.values() if len(group) > 1)

@@ -4,7 +4,7 @@ import fnmatch
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import yaml
 
 from retinal_lib import paths
 from retinal_lib.dataset.tables import IMAGE_SUFFIXES, image_key
-from retinal_lib.files import printable, why_unusable
+from retinal_lib.files import file_sha256, pieces_sha256, printable, why_unusable
 
 IGNORED = ("__MACOSX", ".ipynb_checkpoints", ".git")
 
@@ -212,3 +212,13 @@ def inventory(folders: list[Folder], split: str, accept: str) -> Inventory:
         result.images.append(first)
     result.images.sort(key=lambda image: natural(image.name))
     return result
+
+
+def equal_bytes(images: list[ImageFile]) -> Iterator[list[ImageFile]]:
+    """Yields the groups of byte-identical files among files of equal size."""
+    for digest in (lambda file: pieces_sha256(file.path, file.size), lambda file: file_sha256(file.path)):
+        groups = defaultdict(list)
+        for image in images:
+            groups[digest(image)].append(image)
+        images = [image for group in groups.values() if len(group) > 1 for image in group]
+    yield from (group for group in groups.values() if len(group) > 1)
