@@ -30,7 +30,7 @@ from retinal_lib.reader import verdicts
 from retinal_lib.run.selection import Condition
 from retinal_lib.slots import filling, sheet, slot_check
 from retinal_lib.teacher import completion, destination, reply_parser
-from retinal_lib.teacher.refused_options import RefusedOptions
+from retinal_lib.teacher.server import RefusedOptions
 
 KINDS = "# \n [ < ( { 0 0. 1, a- a \u00a0 ' \" , - . * | / ? : é".split(" ")
 KINDS += [
