@@ -97,6 +97,18 @@ def own_dataset(folder: Path, picture: str, may_send: str = "yes") -> Path:
     return folder / "page.yaml"
 
 
+@pytest.mark.parametrize(("accepted", "leaves"), [(False, False), (True, False), ("keeps nothing", True)])
+def test_local_data_go_elsewhere_only_to_those_who_keep_nothing(
+    elsewhere: None, monkeypatch: pytest.MonkeyPatch, accepted: object, leaves: bool
+) -> None:
+    terms = terms_of(page.get("BRSET"))
+    assert may_leave(terms, accepted) == leaves
+    assert may_leave(terms_of(page.get("UK")), "keeps nothing") is False, "which loosens no other terms"
+    assert may_leave(terms_of(page.get("APTOS")), "keeps nothing") is True
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1")
+    assert may_leave(terms, accepted), "nothing leaves this machine"
+
+
 @pytest.mark.parametrize("mode", ["direct", "batch", "pack"])
 def test_every_mode_asks_the_gate(mode: str, elsewhere: None, tmp_path: Path) -> None:
     settings = {"teacher": "openai", "model": "m", "mode": mode, "out_dir": str(tmp_path / "run")}

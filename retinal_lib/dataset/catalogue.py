@@ -204,21 +204,23 @@ class Catalogue:
             return
         here = (content, *(joined.table for joined in self._joined))
         groups = set(re.compile(of.image).groupindex)
-        needed = [(("facts", place), column) for place, kind in enumerate(of.facts) for column in kind.columns()]
+
+        def has(names: str | list[str]) -> bool:
+            return any(table.find(names) for table in here) or not groups.isdisjoint(_list(names))
+
+        needed = [(("facts", place, kind.called()), c) for place, kind in enumerate(of.facts) for c in kind.columns()]
         needed += [((name,), column) for name in ("eye", "patient") if (column := getattr(of, name)) is not None]
         needed += [(("key",), column) for column in of.by_template or (column for _, column in self._keys())]
         for keys, column in sorted(needed, key=lambda each: each[0] != ("key",)):
             for names in names_of(column):
-                if not any(table.find(names) for table in here) and groups.isdisjoint(_list(names)):
+                if not has(names):
                     self._no_column(content, names, keys)
-        wanted = [] if of.of_table else [names for kind in of.facts for c in kind.optional() for names in names_of(c)]
-        if lost := [n for n in wanted if not any(table.find(n) for table in here) and groups.isdisjoint(_list(n))]:
-            listed = ", ".join(repr(_list(names)[0]) for names in lost)
-            self.notes.append(f"{content.path.name} has no column {listed}: not told")
+        self.notes += [note for kind in of.facts if not of.of_table for note in kind.notes_on(content, has)]
 
     def _no_column(self, content: Table, names: str | list[str], keys: tuple) -> None:
         """UserError: a table lacks a column; it says where the page names it."""
-        place = f"{page.line_of(self.page.file, keys)}: " if self.page.is_own and not self.page.of_table else ""
+        way = " > ".join(key for key in keys if isinstance(key, str))
+        place = f"{page.line_of(self.page.file, keys)}, {way}: " if self.page.is_own and not self.page.of_table else ""
         words = [word for cell in content.header for word in cell.split()]
         headless = any(Path(word).suffix.casefold() in tables.IMAGE_SUFFIXES for word in words)
         hint = "; its first row names a picture: columns without a header row are named as in header: [image, level]"

@@ -13,15 +13,16 @@ from retinal_lib.check.language.negation import AFFIRMED, NEGATED
 from retinal_lib.check.language.statements import of_label, of_note
 from retinal_lib.dataset import lesion_facts
 from retinal_lib.dataset.cells import values
-from retinal_lib.dataset.image import Column, Image
+from retinal_lib.dataset.image import Column, Image, names_of
 from retinal_lib.dataset.lesions.wording import is_count
-from retinal_lib.dataset.tables import Code, code, fold
+from retinal_lib.dataset.tables import Code, Table, code, fold
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.facts import ASPECTS, Fact, Facts, Source
 from retinal_lib.reply_text import plain
 from retinal_lib.training_text import cell_problem
 
 NOT_GRADABLE = "not gradable"
+_MANY = 200  # rows of a table that is large enough for all levels of a scale
 _UNGRADABLE = ("ungradable", "ungradeable", "not gradable", "non gradable", "not gradeable", "cannot be graded", "rejected")
 
 
@@ -48,6 +49,18 @@ class Kind(BaseModel):
     def optional(self) -> list[Column]:
         """Returns the columns that are told where a table has them."""
         return []
+
+    @classmethod
+    def called(cls) -> str:
+        """Returns the name under which pages list the kind."""
+        words = {"AutoMorphFacts": "automorph", "PatientLabels": "patient_labels"}
+        return words.get(cls.__name__, cls.__name__.casefold())
+
+    def notes_on(self, content: Table, has: Callable[[str | list[str]], bool]) -> list[str]:
+        """Returns sentences on what a label table lacks of what the kind tells; `has` says whether there is a column."""
+        wanted = [names for column in self.optional() for names in names_of(column)]
+        lost = [names if isinstance(names, str) else names[0] for names in wanted if not has(names)]
+        return [f"{content.path.name} has no column {', '.join(map(repr, lost))}: not told"] if lost else []
 
 
 @cache
@@ -140,6 +153,19 @@ class Grade(Kind):
 
     def columns(self) -> list[Column]:
         return [self.column]
+
+    def notes_on(self, content: Table, has: Callable[[str | list[str]], bool]) -> list[str]:
+        """Notes levels that a large table never holds: some copies keep only whether a grade is referable."""
+        notes, levels = [], {str(level) for level in scales()[self.scale]["levels"]}
+        for names in names_of(self.column) if len(content) >= _MANY and not self.values else ():
+            cells = content.column(names) if content.find(names) else ()
+            found = sorted(levels & set(map(code, cells)))
+            if cells and len(found) < len(levels):
+                notes.append(
+                    f"{content.path.name}: of the levels {min(levels)} to {max(levels)}, the column {names!r} holds "
+                    f"{', '.join(found) or 'none'} alone; are these its grades?"
+                )
+        return notes
 
     def facts(self, image: Image) -> Facts:
         scale = scales()[self.scale]

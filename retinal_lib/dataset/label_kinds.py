@@ -91,11 +91,14 @@ class Flags(Kind):
         for name, condition in self.conditions.items():
             column = self._column(name, condition)
             if image.record.has(column):
-                codes = dict.fromkeys(_list(self.absent if condition.absent is None else condition.absent), 0)
-                codes |= dict.fromkeys(_list(self.present if condition.present is None else condition.present), 1)
-                found[name] = image.record.whole_number(column, [], f"the label {name}", codes)
+                found[name] = self._value(image, name, condition)
         order = {title: k for row in image.record.rows[:1] for k, title in enumerate(row.table.header)}
         return dict(sorted(found.items(), key=lambda each: order.get(each[1].source.column, 0)))  # as the table has them
+
+    def _value(self, image: Image, name: str, condition: Condition) -> WholeNumber:
+        codes = dict.fromkeys(_list(self.absent if condition.absent is None else condition.absent), 0)
+        codes |= dict.fromkeys(_list(self.present if condition.present is None else condition.present), 1)
+        return image.record.whole_number(self._column(name, condition), [], f"the label {name}", codes)
 
     def facts(self, image: Image) -> Facts:
         if self.overall:
@@ -135,7 +138,7 @@ class Flags(Kind):
         return [Fact("disease", "normal", 1, "", f"the image is labelled as showing {words}", source, words)]
 
     def _is_positive(self, image: Image, name: str) -> bool:
-        return image.record.has(name) and bool(image.record.whole_number(name, [0, 1], f"the label {name}").value)
+        return image.record.has(name) and bool(self._value(image, name, Condition(words=name)).value)
 
 
 class Label(Kind):
@@ -157,7 +160,7 @@ class Label(Kind):
         return (self.aspect, "quality") if self.ungradable else (self.aspect,)
 
     @property
-    def called(self) -> str:
+    def fact_name(self) -> str:
         """The name of its facts."""
         return self.name or _name(self.column)
 
@@ -171,7 +174,7 @@ class Label(Kind):
         return [self.column]
 
     def facts(self, image: Image) -> Facts:
-        cell, what = image.record.cell(self.column), self.called
+        cell, what = image.record.cell(self.column), self.fact_name
         written = code(cell.text)
         if not cell.text:
             return Facts(missing=(f"{what} is not known: {cell.unknown}",) if image.record.rows else ())

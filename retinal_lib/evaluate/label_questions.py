@@ -110,7 +110,7 @@ class _Topics:
         flags = (kind for kind in data.page.facts if isinstance(kind, Flags))
         declared = {code: condition.words for kind in flags for code, condition in kind.conditions.items()}
         labels = [kind for kind in data.page.facts if isinstance(kind, Label) and kind.judged]
-        names = frozenset(["diagnosis", *declared, *(kind.called for kind in labels)])
+        names = frozenset(["diagnosis", *declared, *(kind.fact_name for kind in labels)])
         told = {f.words for case in cases for f in case.about("disease") if f.name in names}
         seen = sorted(words for words in told if not is_suspicion(words))
         called: dict[str, str] = {}

@@ -1,0 +1,135 @@
+"""The language of dataset pages, beside what the guide's pages show: what is refused, noted, and never said."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from retinal_lib import load_dataset
+from retinal_lib.check import conversation_check
+from retinal_lib.dataset.base import BaseDescription
+from retinal_lib.errors import UserError
+
+HEAD = """name: clinic
+title: Our clinic
+image: '^(?P<patient>[a-z])(?P<eye>[lr])?$'
+eyes: {l: left, r: right}
+splits: {all: {images: [photos, more], tables: [labels.csv]}}
+key: file
+facts:
+"""
+
+
+def own(root: Path, facts: str, *lines: str, head: str = HEAD, folder: str = "photos") -> BaseDescription:
+    (root / "page.yaml").write_text(head + facts + "\n", encoding="utf-8")
+    (root / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for n, line in enumerate(lines[1:]):
+        draw(root / folder / line.split(",")[0], n)
+    return load_dataset(str(root / "page.yaml"), root)
+
+
+def draw(path: Path, n: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 6), (n % 250, n // 250, 90)).save(path)
+
+
+def found(data: BaseDescription, image: str, answer: str) -> list[str]:
+    talk = [{"from": "human", "value": "<image>\nWhat do you see?"}, {"from": "gpt", "value": answer}]
+    return [finding.kind for finding in conversation_check.check(talk, data.describe(image))]
+
+
+def test_a_binary_column_denies_its_disease_and_no_other(tmp_path: Path) -> None:
+    data = own(tmp_path, "  - flags: {labels: {glaucoma: glaucoma}}", "file,glaucoma", "al.png,0", "br.png,1")
+    assert data.skipped == {}
+    assert [fact.words for name in data.images for fact in data.describe(name).about("disease")] == ["no glaucoma", "glaucoma"]
+    assert found(data, "al.png", "This is the left eye. There is no glaucoma.") == []
+    assert found(data, "br.png", "This is the right eye. It has glaucoma.") == []
+    for name in data.images:
+        assert "ungrounded_denial" in found(data, name, "There is no diabetic retinopathy.")
+        assert found(data, name, "This eye is healthy and shows no disease.") != []
+
+
+def test_a_long_list_of_columns_denies_what_is_on_it(tmp_path: Path) -> None:
+    labels = "{dr: diabetic retinopathy, dru: drusen, glau: glaucoma, erm: epiretinal membrane}"
+    kind = f"  - flags: {{labels: {labels}, present: 'yes', absent: 'no', unconfirmed: [other]}}"
+    lines = ["a.png,no,no,no,no,no", "b.png,no,yes,no,,no", "c.png,no,no,no,no,yes"]
+    data = own(tmp_path, kind, "file,dr,dru,glau,erm,other", *lines)
+    words = {name: [fact.words for fact in data.describe(name).about("disease")] for name in data.images}
+    nothing = "no abnormality among the conditions that were looked for"
+    assert words == {"a.png": [nothing], "b.png": ["drusen"], "c.png": []}, "an unconfirmed label makes no eye normal"
+    assert found(data, "b.png", "The eye has drusen. There is no glaucoma.") == []
+    assert "ungrounded_denial" in found(data, "b.png", "There is no epiretinal membrane."), "its cell is empty"
+
+
+def test_a_column_by_eye_tells_nothing_where_the_eye_is_not_known(tmp_path: Path) -> None:
+    facts = "  - grade: {column: {left: left DR, right: right DR}, scale: ICDR}"
+    data = own(tmp_path, facts, "file,left DR,right DR", "al.png,1,4", "ar.png,1,4", "a.png,1,4")
+    assert {name: [fact.value for fact in data.describe(name).about("disease")] for name in data.images} == {
+        "a.png": [],
+        "al.png": [1],
+        "ar.png": [4],
+    }
+    assert "which eye a.png shows is not known" in data.describe("a.png").missing[0]
+
+
+def test_a_name_and_a_column_that_name_two_eyes_exclude_the_image(tmp_path: Path) -> None:
+    head = HEAD.replace("eyes: {l: left, r: right}", "eyes: {l: left, r: right, 1: right, 2: left}\neye: side")
+    data = own(tmp_path, "  - automorph", "file,side", "al.png,2", "ar.png,2", "c.png,1.0", "d.png,5", head=head)
+    assert data.skipped == {"ar.png": "labels.csv, row 3, column 'side' is '2', the left eye, but its name says the right eye"}
+    assert [data.image(name).eye for name in data.images] == ["left", "right", None]
+    assert "holds '5'; expected one of l, r, 1, 2" in data.describe("d.png").missing[0]
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        ("  - grade: {column: DRR, scale: ICDR}", r"line 8, facts > grade: .*no column 'DRR'; .*did you mean 'DR'"),
+        ("  - automorph\n  - label: {column: x, values: {1: a}}", r"line 9, facts > label: .*no column 'x'"),
+        ("  - grade: {column: DR, scale: own}", r"line 8: facts: grade: scale: unknown scale 'own'; known: ICDR"),
+        (
+            "  - grade: {column: DR, scale: ICDR, values: {a: 7}}",
+            r"line 8: facts: grade: .*7 is no level of ICDR; .* 3, 4",
+        ),
+        ("  - number: {column: DR, name: x}", r"line 8: facts: number: range: is missing"),
+        ("  - flags: {labels: {DR: x}, overall: DR}", r"line 8: facts: flags: overall needs normal"),
+        ("  - automorph\njoin: [{tables: [other.csv], key: file}]", r"line 9: no table 'other.csv'"),
+        ("  - automorph\nscales: {ICDR: {title: a, of: b, levels: {0: c, 1: d}}}", r"ICDR is a published scale"),
+    ],
+)
+def test_a_page_s_fault_is_named_with_its_line(tmp_path: Path, facts: str, says: str) -> None:
+    with pytest.raises(UserError, match=rf"page\.yaml.*{says}"):
+        own(tmp_path, facts, "file,DR", "a.png,1")
+
+
+def test_yes_and_no_in_a_page_are_the_words_of_the_table(tmp_path: Path) -> None:
+    facts = "  - label: {column: edema, values: {yes: macular oedema, no: no macular oedema}}"
+    data = own(tmp_path, facts, "file,edema", "a.png,Yes", "b.png,NO", "c.png,maybe")
+    assert [data.describe(name).about("disease")[0].words for name in data.images] == ["macular oedema", "no macular oedema"]
+    assert data.skipped == {"c.png": "labels.csv, row 4, column 'edema': found 'maybe'; expected one of yes, no"}
+
+
+def test_a_code_without_a_confirmed_meaning_is_not_told(tmp_path: Path) -> None:
+    data = own(tmp_path, "  - label: {column: d, values: {0: no glaucoma, 9: null}}", "file,d", "a.png,9")
+    case = data.describe("a.png")
+    assert case.about("disease") == () and case.missing == (
+        "d is not told: labels.csv, row 2, column 'd' holds '9', which has no confirmed meaning",
+    )
+
+
+def test_a_second_folder_that_is_not_read_is_named(tmp_path: Path) -> None:
+    draw(tmp_path / "more" / "z.png", 7)
+    data = own(tmp_path, "  - automorph", "file", "a.png")
+    assert data.images == ["a.png"]
+    assert any("more: 1 image of split all not read" in note and "[[one, other]]" in note for note in data.notes)
+    both = own(tmp_path, "  - automorph", "file", "a.png", head=HEAD.replace("[photos, more]", "[[photos, more]]"))
+    assert set(both.images) | set(both.skipped) == {"a.png", "z.png"}
+    assert not any("not read" in note for note in both.notes)
+
+
+def test_a_large_table_that_lacks_levels_is_asked_about(tmp_path: Path) -> None:
+    lines = ["file,DR", "a.png,1", *(f"{n}.png,{n % 2}" for n in range(300))]
+    (tmp_path / "page.yaml").write_text(HEAD + "  - grade: {column: DR, scale: ICDR}\n", encoding="utf-8")
+    (tmp_path / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
+    draw(tmp_path / "photos" / "a.png", 1)
+    notes = load_dataset(str(tmp_path / "page.yaml"), tmp_path).notes
+    assert "labels.csv: of the levels 0 to 4, the column 'DR' holds 0, 1 alone; are these its grades?" in notes
