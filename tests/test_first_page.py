@@ -135,6 +135,18 @@ def test_what_is_left_out_is_named_with_its_counts(tmp_path: Path) -> None:
         main(["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")])
 
 
+def test_a_table_without_a_header_row_is_read_and_its_column_asked_about(tmp_path: Path) -> None:
+    for split, name in (("train", "007-0004-000"), ("valid", "007-0005-000")):
+        picture(tmp_path / "DR_grading" / split / f"{name}.jpg")
+        (tmp_path / "DR_grading" / f"{split}.txt").write_text(f"{name}.jpg 5\n")
+    main(["page", str(tmp_path), "--out", str(tmp_path / "ddr.yaml")])
+    text = (tmp_path / "ddr.yaml").read_text(encoding="utf-8")
+    assert "header: [image, column 2]" in text and "# answer: column 2 holds 5 (2); what does each stand for?" in text
+    (tmp_path / "ddr.yaml").write_text(answered(text, {"'5': ?": ("5: not gradable",)}), encoding="utf-8")
+    data = BaseDescription(tmp_path, dataset=str(tmp_path / "ddr.yaml"))
+    assert {data.image(name).split for name in data.images} == {"train", "validation"}
+
+
 def test_folders_of_classes_are_asked_about(tmp_path: Path) -> None:
     for folder in ("0.0.Normal", "9.Pathological myopia"):
         picture(tmp_path / folder / "a.jpg")

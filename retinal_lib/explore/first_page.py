@@ -34,7 +34,7 @@ _MOST_TEXTS = 20  # files .txt of a folder that are read as tables
 _FEW_COLOURS = 16  # of a mask, at most
 _ASKED = {  # what is worth a question, the most important first -> words in a column's name
     "eye": "eye laterality side lateralidade auge olho",
-    "diagnosis": "diagnosis diagnose diagnostico grade level severity stage class label dr icdr sdrg glaucoma disease",
+    "diagnosis": "column diagnosis diagnose diagnostico grade level severity stage class label dr icdr sdrg glaucoma disease",
     "sex": "sex gender sexo geschlecht",
     "quality": "quality qualitat qualidade",
 }
@@ -90,7 +90,10 @@ def write(folder: Path, out: Path | None = None) -> str:
 
 def look_at(root: Path) -> Look:
     """Returns what is plain to see below a folder. UserError: there are no pictures."""
-    look, tree, stems = Look(root), image_files.walk(root), []
+    results = root / "Results"
+    look, tree, stems = Look(root), image_files.walk(root, without=[results]), []
+    if results.is_dir():
+        look.others.append("Results: taken for AutoMorph's, which automorph tells")
     for folder in tree:
         found = image_files.images(folder)
         if found and (says := _mask(folder, found)):
@@ -177,7 +180,7 @@ def _names(stems: list[str]) -> Names:
 def _keyed(look: Look, file: Path) -> Keyed | None:
     """A table with the column, and the header, by which most of its rows name a picture."""
     best: Keyed | None = None
-    for header in (1, 2, 3, 4, "find"):
+    for header in filter(None, (1, 2, 3, 4, "find", _no_header(look, file))):
         try:
             content = tables.read(file, header)
         except UserError:
@@ -186,6 +189,17 @@ def _keyed(look: Look, file: Path) -> Keyed | None:
             if share >= _LEAST and (best is None or share > best.share):
                 best = Keyed(content, key, header, share, stems)
     return best
+
+
+def _no_header(look: Look, file: Path) -> list[str]:
+    """Names for the columns of a table whose first row names a picture; empty where it is a header."""
+    try:
+        first = list(tables.read(file).header)
+    except UserError:
+        return []
+    cells = first[0].split() if len(first) == 1 else first
+    named = [tables.image_key(cell) in look.pictures for cell in cells]
+    return [f"column {n}" if not is_key else "image" for n, is_key in enumerate(named, 1)] if sum(named) == 1 else []
 
 
 def _keys(look: Look, content: Table) -> Iterator[tuple[str | dict[str, str], frozenset[str], float]]:
@@ -257,10 +271,11 @@ def _place(file: Path, root: Path) -> str:
 def _folders(look: Look, stems: Iterable[str]) -> str | list[str]:
     """The folders of pictures as a page names them; folders within one folder as one."""
     found = {_named(folder, look.root) for stem in stems for folder in look.pictures[stem]}
+    every = {_named(folder, look.root) for folders in look.pictures.values() for folder in folders}
     names = {"/".join(parts[-2:]) for parts in found}
-    above = {parts[:-1][-2:] for parts in found}
-    if len(names) > 3 and len(above) == 1:
-        return "/".join([*above.pop(), "*"])
+    above = {parts[:-1] for parts in found}
+    if len(found) > 1 and len(above) == 1 and found == {parts for parts in every if parts[:-1] in above}:
+        return "/".join([*above.pop()[-2:], "*"])
     return next(iter(names)) if len(names) == 1 else sorted(names)
 
 
@@ -306,7 +321,8 @@ def page_text(look: Look, name: str) -> tuple[str, int]:
     if look.tables:
         first, rows = look.tables[0], sum(len(each.table) for each in look.tables)
         stems = frozenset().union(*(each.stems for each in look.tables))
-        lines += [f"header: {first.header}  # its rows"] if first.header != 1 else []
+        if first.header != 1:
+            lines.append(f"header: {_flow(first.header)}  # {'its names' if isinstance(first.header, list) else 'its rows'}")
         lines.append(f"key: {_flow(first.key)}  # {rows} rows name {len(stems)} of {len(look.pictures)} pictures")
     lines += [f"{key}: {_flow(value)}{_remark(says, value)}" for key, value in content.items()]
     lines += [line for question in asked for line in _answer(question, False)]
