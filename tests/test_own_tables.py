@@ -375,6 +375,18 @@ def test_an_image_whose_cells_contradict_each_other_is_left_out(tmp_path: Path, 
     assert data.skipped["1.png"].startswith("its cells contradict each other: ") and "2.png" in data.images
 
 
+@pytest.mark.parametrize("column", ["Glaukom", "glaucome", "青光眼", "GLAUCOMA", "Glaucoma "])
+def test_a_disease_may_be_named_in_other_languages(tmp_path: Path, column: str) -> None:
+    pictures(tmp_path, "1.png")
+    assert table(tmp_path, f"image,{column}", "1.png,1").describe("1.png").facts[0].words == "glaucoma"
+
+
+def test_a_table_without_a_header_row_is_told_what_it_lacks(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png")
+    with pytest.raises(UserError, match="its first row names a picture: write the names of the columns above it"):
+        table(tmp_path, "1.png,drusen")
+
+
 def test_a_split_column_is_the_official_split(tmp_path: Path) -> None:
     pictures(tmp_path, "1.png", "2.png", "3.png")
     data = table(tmp_path, "image,disease,set", "1.png,drusen,Training", "2.png,DR,test", "3.png,no DR,train")

@@ -286,7 +286,10 @@ def table_page(path: Path) -> Page:
     understood = readings(content)
     if not any(reading.role == "image" for reading in understood):
         columns, hint = ", ".join(map(repr, content.header)), did_you_mean("image", content.header)
-        raise UserError(f"{path}: no column 'image', which names the picture of each row; the columns are {columns}{hint}")
+        headless = any(Path(name).suffix.casefold() in table.IMAGE_SUFFIXES for name in content.header)
+        cure = "; its first row names a picture: write the names of the columns above it, such as image, disease"
+        wanted = "no column 'image', which names the picture of each row"
+        raise UserError(f"{path}: {wanted}; the columns are {columns}{cure if headless else hint}")
     split = next((reading for reading in understood if reading.role == "split"), None)
     places = {"images": ["*"], "tables": [path.name]}
     by_split: dict[str, list[str]] = {}

@@ -149,7 +149,8 @@ def _text(cells: list[str]) -> str:
 
 def _condition(name: str, cells: list[str]) -> Reading | None:
     """A column that is called by a disease and says whether it is there; it says nothing of others."""
-    words = _CAMEL_WORDS.sub(" ", name.replace("_", " ")).strip()
+    written = _CAMEL_WORDS.sub(" ", name.replace("_", " ")).strip()
+    words = values.words()["diseases"].get(plain(name), written)
     term = next(iter(lexicon.read(_capitals(words)).of("conditions")), None)
     if term is None or (term.first, term.last) != (0, len(lexicon.read(_capitals(words)).words)) or is_suspicion(words):
         return None
