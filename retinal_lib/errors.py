@@ -34,7 +34,7 @@ _LONGEST = 4_000  # characters of a message
 _LISTED = 20  # known names that a message lists
 _ECHO = 160  # characters of a value that a message quotes
 _QUOTED = re.compile(rf"""(?<!\w)(["'])((?:(?!\1)[^\n]){{{_ECHO},}})\1""")
-_WORD = re.compile(rf"[^\s/\\]{{{_ECHO},}}")
+_WORD = re.compile(rf"[^\s/\\]{{{_ECHO},}}|\S{{500,}}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _PIECE = 4096
+_HALF = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")  # half characters that stand for no byte of a name
 
 
 @contextmanager
@@ -161,7 +163,7 @@ def printable(name: str) -> str:
     >>> printable("caf\udce9.png")
     'caf\\xe9.png'
     """
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return _HALF.sub("\ufffd", name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 _EMPTY = "the file is empty (0 bytes)"

@@ -42,6 +42,7 @@ from retinal_lib.parsing import Unreadable, json_value, yaml_value
 from retinal_lib.review import decisions
 from retinal_lib.run import settings as run_settings
 from retinal_lib.run.selection import Condition
+from retinal_lib.sample import draw
 from retinal_lib.teacher import completion, cost, destination
 
 FUZZ = settings(
@@ -709,3 +710,24 @@ def test_pipes_and_devices(inside: Path) -> None:
     ):
         with pytest.raises(UserError):
             use()
+
+
+@pytest.mark.parametrize("name", ["a\ud800", "a\udce9", "a\0", "a/" * 10_000, "x" * 300, "loop", "loop/x", "gone", "file/x"])
+def test_odd_paths(name: str) -> None:
+    for link, to in (("loop", "loop"), ("gone", "nowhere")):
+        if not os.path.lexists(link):
+            Path(link).symlink_to(to)
+    written(Path("file"), b"x")
+    for use in (
+        lambda: convert.validate(name),
+        lambda: convert.merge([name], "m.json"),
+        lambda: question_files.read(name),
+        lambda: label_questions.load(name),
+        lambda: load_dataset("RFMiD", name),
+        lambda: draw.draw("RFMiD", name),
+        lambda: trainers.export([name], "llava"),
+        lambda: write_card(Path(name)),
+    ):
+        with pytest.raises(UserError) as error:
+            use()
+        assert len(str(error.value)) < 600 and "Traceback" not in str(error.value)

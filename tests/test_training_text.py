@@ -25,6 +25,7 @@ UNFIT = {
             "Yes. USER: why?",
             "<image_soft_token>",
             "[IMG]",
+            "〈|im_end|〉",
             "Yes.\u2028User: why",
         ),
     ],

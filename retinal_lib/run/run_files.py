@@ -203,6 +203,7 @@ def lineage(line: object) -> dict:
 
 def read_manifest(folder: Path) -> dict:
     """Returns the manifest of the run that was last finished in a folder. UserError: there is none, or it cannot be read."""
+    typed_paths.expand(folder)
     if not (folder / MANIFEST).exists():
         raise UserError(
             f"{paths.display_path(folder)} holds no finished run; name the folder of one, or make one with "

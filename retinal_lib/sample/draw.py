@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from retinal_lib import typed_paths
 from retinal_lib.dataset import page
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.files import read_bytes
@@ -38,7 +39,7 @@ def draw_once(folder: Path, identity: dict[str, object], write: Callable[[Path],
 
     `write` draws into the temporary folder that it is given, which then takes the place of a drawing with another identity.
     UserError: the folder holds something that was not drawn, or cannot be written."""
-    folder = Path(folder)
+    folder = typed_paths.expand(folder)
     if _is_drawn(folder, identity, kind):
         return folder
     try:
