@@ -43,6 +43,7 @@ class Catalogue:
         self._eyes = self._find_pairs()
         self._note_corrections()
         self._masks = self._find_masks()
+        self._keep_files_of_splits()
         self._automorph = self._find_automorph(automorph_root)
         self._keep_private(key for _, key in (*self.rows, *self._masks))
         paths_of = (mask.path for masks in self._masks.values() for mask in masks.files.values() if mask)
@@ -193,6 +194,12 @@ class Catalogue:
         owner = {file.key: split for split in reversed(shared) for file in self.files if file.split == split}
         owner |= {file.key: file.split for file in self.files if file.split in shared and file.place in rows}
         self.files = [file for file in self.files if file.split not in shared or owner[file.key] == file.split]
+
+    def _keep_files_of_splits(self) -> None:
+        """Leaves an image that lies in a folder of several splits to the first that has its mask, or else to the first."""
+        owner = {file.path: file.split for file in reversed(self.files)}
+        owner |= {file.path: file.split for file in reversed(self.files) if file.place in self._masks}
+        self.files = [file for file in self.files if owner[file.path] == file.split]
 
     def _check_columns(self, split: str, content: Table) -> None:
         """Checks that a label table, or what is joined to it, has the columns of the page; notes those that it may lack.

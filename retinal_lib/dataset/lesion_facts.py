@@ -298,6 +298,8 @@ class _Index:
         if kind is None:
             self.unnamed[label] += 1
             return
+        if isinstance(self.files[place].get(kind), MaskFile) and not isinstance(marks, MaskFile):
+            return  # boxes or polygons beside a mask were made from it, or it from them
         known = (self.graders[place][grader] if grader else self.files[place]).setdefault(kind, marks)
         self.files[place].setdefault(kind, marks)
         if known != marks and (known.path == marks.path or known.path.read_bytes() != marks.path.read_bytes()):
@@ -426,14 +428,14 @@ def _ratio(files: MaskFiles, masks: ImageMasks, picture: Path, record: Record) -
             stated.append((float(cell), source))
         elif cell:
             missing.append(f"an expert's {feature.words} is not known: {source} holds {cell!r}, which is no such ratio")
-    if missing or not (outlined or stated):
+    if missing or not outlined:  # which ratio an expert's number is may not be known
         return Facts(missing=tuple(missing))
     values = [value for value, _ in (*outlined, *stated)]
     if max(values) - min(values) > spec.agree:
         listed = " and ".join(f"{value:.2f} ({source})" for value, source in (*outlined, *stated))
         return Facts(missing=(f"the {feature.words} is not told: it is {listed}",))
-    of = [value for value, _ in outlined or stated]
-    value, source = round(sum(of) / len(of), feature.digits), (outlined or stated)[0][1]
+    of = [value for value, _ in outlined]
+    value, source = round(sum(of) / len(of), feature.digits), outlined[0][1]
     return Facts((Fact("vascular", RATIO, value, feature.unit, feature.template % value, source, feature.words),))
 
 

@@ -21,7 +21,7 @@ import xlrd
 from openpyxl.utils.exceptions import InvalidFileException
 from xlrd.compdoc import CompDocError
 
-from retinal_lib import encodings
+from retinal_lib import encodings, parsing
 from retinal_lib.dataset.cells import headers
 from retinal_lib.errors import UserError, did_you_mean
 from retinal_lib.facts import Source
@@ -137,7 +137,7 @@ class Table:
 
 
 def read(path: Path, header: list[str] | int | Literal["find"] = 1, separator: str = "") -> Table:
-    """Reads a .csv, .tsv, .txt, .xls or .xlsx file; `header` names the columns of one that has no header row, or is the
+    """Reads a .csv, .tsv, .txt, .xls, .xlsx or .json file (objects of cells by column, in a list or an object); `header` names the columns of one that has no header row, or is the
     number of its header rows, of which the lowest that is filled names a column, or "find": below titles, in two rows, by the
     column that names pictures. `separator` parts the cells of a text; where it is "", that is found out.
     Drops unnamed columns, blank rows and repeated header rows.
@@ -148,7 +148,10 @@ def read(path: Path, header: list[str] | int | Literal["find"] = 1, separator: s
         raise UserError(f"{path}: no such table")
     raw = read_bytes(path)
     spreadsheet = path.suffix.casefold() in SPREADSHEETS
-    cells, note = _sheet(path, raw, header == "find") if spreadsheet else _text(path, raw, header, separator)
+    if path.suffix.casefold() == ".json":
+        cells, note = _json(path, raw), ""
+    else:
+        cells, note = _sheet(path, raw, header == "find") if spreadsheet else _text(path, raw, header, separator)
     header, first = _header(path, cells, header)
     kept = [i for i, name in enumerate(header) if name and not name.casefold().startswith("unnamed:")]
     folded = [fold(header[i]) for i in kept]
@@ -189,6 +192,18 @@ def _header(path: Path, cells: list[list[str]], header: list[str] | int | Litera
     first = top + (0 if isinstance(header, list) else header)
     rows_above = cells[top:first]
     return [" ".join(name.split()) for name in given or [_lowest(names) for names in zip(*rows_above, strict=True)]], first
+
+
+def _json(path: Path, raw: bytes) -> list[list[str]]:
+    try:
+        content = parsing.json_value(raw)
+    except parsing.Unreadable as why:
+        raise UserError(f"{path}: {why}") from why
+    rows = list(content.values()) if isinstance(content, dict) else content
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"{path}: not a table; a table in JSON is a list of objects, which hold a row's cells by column")
+    header = list(dict.fromkeys(name for row in rows for name in row))
+    return [header, *([_cell(row.get(name)) for name in header] for row in rows)]
 
 
 def _lowest(names: tuple[str, ...]) -> str:

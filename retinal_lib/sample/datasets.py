@@ -5,6 +5,7 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from retinal_lib.dataset import page
@@ -48,7 +49,14 @@ class Sample:
             settings = contents()["defaults"] | layout | split
             eyes = [_complete(settings | eye, index) for index, eye in enumerate(split["eyes"])]
             for eye in eyes:
-                self._write_masks(eye, self.draw_photograph(_photograph(eye)))
+                drawing = self.draw_photograph(_photograph(eye))
+                self._write_masks(eye, drawing)
+                eye |= {
+                    f"{of}_{axis}": f"{at:.1f}"
+                    for of, places in drawing.centres.items()
+                    for axis, at in zip("xy", places, strict=True)
+                }
+                eye["ratio"] = f"{drawing.ratio:.4f}"
             for table in settings["tables"]:
                 self._write_table(table, eyes)
 
@@ -69,17 +77,33 @@ class Sample:
         return drawing
 
     def _write_masks(self, eye: dict, drawing: Drawing) -> None:
-        masks = drawing.masks | {"OD": drawing.disc}
+        """Writes the masks of an eye; those of one file in the values that it gives them, or as shapes."""
+        masks = drawing.masks | {
+            "OD": drawing.disc,
+            "OC": drawing.cup,
+            "second OD": drawing.disc,
+            "second OC": files.shrunk(drawing.cup),
+        }
+        of_file: dict[Path, dict[str, np.ndarray]] = {}
         for kind, path in eye["masks"].items():
-            if kind in masks and masks[kind].any():
-                files.mask(self.folder / path.format(**eye), masks[kind], alpha=kind == eye["red_mask"])
+            if (kind in masks and masks[kind].any()) or kind in eye["empty_masks"]:
+                file = self.folder / path.format(**eye)
+                of_file.setdefault(file, {})[kind] = masks.get(kind, np.zeros_like(drawing.disc))
+        for file, of in of_file.items():
+            if file.suffix in (".txt", ".json", ".xml"):
+                files.shapes(file, of, eye["shape_labels"])
+            elif eye["mask_values"]:
+                files.classes(file, [(eye["mask_values"][kind], mask) for kind, mask in of.items()], eye["mask_ground"])
+            else:
+                ((kind, mask),) = of.items()
+                files.mask(file, mask, alpha=kind == eye["red_mask"])
 
     def _write_table(self, table: dict, eyes: list[dict]) -> None:
         rows = eyes
         if table.get("per") == "patient":
             pairs = [list(pair) for _, pair in groupby(eyes, key=lambda eye: eye["patient"])]
             rows = [pair[0] | {eye["side"]: eye for eye in pair} for pair in pairs]
-        lines = [table["header"].format(codes=",".join(eyes[0]["codes"]))] if table.get("header") else []
+        lines = table.get("header", "").format(codes=",".join(eyes[0]["codes"])).splitlines()
         lines += [table["row"].format(**row) for row in rows]
         path = self.folder / table["path"].format(**eyes[0])
         files.table(path, lines, table.get("newline", "\n"), table.get("encoding", "utf-8"))

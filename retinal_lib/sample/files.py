@@ -1,11 +1,13 @@
 """Writes the files of a sample as published datasets hold them: odd encodings, old spreadsheets, several masks."""
 
 import io
+import json
 import re
 import struct
 import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import openpyxl
 from PIL import Image
@@ -16,6 +18,11 @@ def table(path: Path, lines: list[str], newline: str = "\n", encoding: str = "ut
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix in (".csv", ".txt"):
         path.write_bytes("".join(line + newline for line in lines).encode(encoding))
+    elif path.suffix == ".json":
+        header, *rows = [line.split(",") for line in lines]
+        cells = [[float(cell) if re.fullmatch(r"\d+(\.\d+)?", cell) else cell for cell in row] for row in rows]
+        content = {str(i): dict(zip(header, row, strict=True)) for i, row in enumerate(cells)}
+        path.write_text(json.dumps(content, indent=1), encoding="utf-8")
     else:
         rows: list[list[str | int]] = [[int(cell) if cell.isdigit() else cell for cell in line.split(",")] for line in lines]
         {".xls": _xls, ".xlsx": _xlsx}[path.suffix](path, rows)
@@ -61,10 +68,53 @@ def mask(path: Path, mask: np.ndarray, alpha: bool = False) -> None:
         pixels = np.zeros((*mask.shape, 4), np.uint8)
         pixels[..., 0], pixels[..., 3] = mask * 255, 255
         Image.fromarray(pixels).save(path, compression="tiff_lzw")
-    elif path.suffix == ".png":
+    elif path.suffix in (".png", ".bmp"):
         Image.fromarray(mask.astype(np.uint8) * 255).save(path)
     else:
         _palette_tiff(path, mask)
+
+
+def classes(path: Path, marks: list[tuple[int, np.ndarray]], ground: int) -> None:
+    """Writes several masks, bool [height, width], into one grey picture, each in its value, one over the other."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.full(marks[0][1].shape, ground, np.uint8)
+    for value, mask in marks:
+        pixels[mask] = value
+    Image.fromarray(pixels).save(path)
+
+
+def shrunk(mask: np.ndarray) -> np.ndarray:
+    """Returns a mask, bool [height, width], without its edge, as a second expert may draw it."""
+    return cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+
+
+def shapes(path: Path, masks: dict[str, np.ndarray], labels: dict[str, str]) -> None:
+    """Writes masks, bool [height, width], as the path's suffix says: the points of one contour (.txt), polygons of LabelMe
+    (.json), or boxes of Pascal VOC (.xml), with the label of each type."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = next(iter(masks.values())).shape
+    outlines = [
+        (labels.get(kind, kind), outline[:, 0] + 0.5)
+        for kind, mask in masks.items()
+        for outline in cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+    ]
+    if path.suffix == ".txt":
+        text = "".join(f"{x:.1f} {y:.1f}\n" for x, y in outlines[0][1])
+    elif path.suffix == ".json":
+        drawn = [{"label": label, "points": points.tolist(), "shape_type": "polygon"} for label, points in outlines]
+        text = json.dumps({"shapes": drawn, "imagePath": f"{path.stem}.jpg", "imageHeight": height, "imageWidth": width})
+    else:
+        boxes = [(label, *(p.min(axis=0) - 0.5), *(p.max(axis=0) + 0.5)) for label, p in outlines]
+        sides = ("xmin", "ymin", "xmax", "ymax")
+        things = "".join(
+            f"<object><name>{label}</name><bndbox>"
+            + "".join(f"<{side}>{edge:.0f}</{side}>" for side, edge in zip(sides, edges, strict=True))
+            + "</bndbox></object>\n"
+            for label, *edges in boxes
+        )
+        size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+        text = f"<annotation><filename>{path.stem}.jpg</filename>{size}\n{things}</annotation>\n"
+    path.write_text(text, encoding="utf-8")
 
 
 def _palette_tiff(path: Path, mask: np.ndarray) -> None:

@@ -14,15 +14,22 @@ from retinal_lib.sample.canvas import Canvas, Disc, Eye, generator
 @dataclass(frozen=True)
 class Drawing:
     """A drawn eye: `image` uint8 [height, width, 3]; `masks` lesion type -> bool [height, width], only types that are
-    drawn; `disc` the optic disc's mask; `centres` of disc and fovea as (column, row); `measures` AutoMorph's columns,
+    drawn; `disc` and `cup` the masks of optic disc and cup; `centres` of disc and fovea as (column, row); `measures` AutoMorph's columns,
     lengths in µm, absent where they could not be measured."""
 
     eye: Eye
     image: np.ndarray
     masks: dict[str, np.ndarray]
     disc: np.ndarray
+    cup: np.ndarray
     centres: dict[str, tuple[float, float]]
     measures: dict[str, float]
+
+    @property
+    def ratio(self) -> float:
+        """The vertical cup-to-disc ratio of the masks, 0 where the disc is not in the picture."""
+        cup, disc = (int(mask.any(axis=1).sum()) for mask in (self.cup, self.disc))
+        return cup / disc if disc else 0.0
 
 
 def draw(eye: Eye) -> Drawing:
@@ -31,14 +38,14 @@ def draw(eye: Eye) -> Drawing:
     disc = _disc(canvas)
     _paint_background(canvas)
     lesions.paint(canvas, lesions.UNDER_VESSELS)
-    disc_mask = _paint_disc(canvas, disc)
+    disc_mask, cup_mask = _paint_disc(canvas, disc)
     grown = vessels.grow(canvas)
     measures = measure(canvas, disc, grown, vessels.paint(canvas, grown))
     lesions.paint(canvas, lesions.OVER_VESSELS)
     if eye.amount("anterior"):
         _paint_front_of_eye(canvas)
     centres = {"disc": canvas.pixel(*canvas.disc), "fovea": canvas.pixel(0, 0)}
-    return Drawing(eye, _photograph(canvas), canvas.masks, disc_mask & canvas.field, centres, measures)
+    return Drawing(eye, _photograph(canvas), canvas.masks, disc_mask & canvas.field, cup_mask & canvas.field, centres, measures)
 
 
 def _disc(canvas: Canvas) -> Disc:
@@ -104,8 +111,8 @@ def _paint_macula(canvas: Canvas) -> None:
     canvas.image += glint[..., None] * np.array((1.0, 0.9, 0.7), np.float32)
 
 
-def _paint_disc(canvas: Canvas, disc: Disc) -> np.ndarray:
-    """Paints the optic disc with its cup; its mask, bool [height, width]."""
+def _paint_disc(canvas: Canvas, disc: Disc) -> tuple[np.ndarray, np.ndarray]:
+    """Paints the optic disc with its cup; their masks, bool [height, width]."""
     look, eye = generator("disc", canvas.eye.patient), canvas.eye
     here = canvas.around(*canvas.disc, 1.4)
     dx, dy = canvas.x[here] - canvas.disc[0], canvas.y[here] - canvas.disc[1]
@@ -123,9 +130,9 @@ def _paint_disc(canvas: Canvas, disc: Disc) -> np.ndarray:
     deep = disc.cup[1] > 0.6
     cup[here] = _soft_step((1 - inner) / (0.16 if deep else 0.28))
     canvas.stain(cup, (255, 226, 172) if deep else (262, 224, 164), 0.8)
-    mask = np.zeros((canvas.height, canvas.width), bool)
-    mask[here] = outline <= 1
-    return mask
+    masks = np.zeros((2, canvas.height, canvas.width), bool)
+    masks[0][here], masks[1][here] = outline <= 1, (inner <= 1) & (outline <= 1)
+    return masks[0], masks[1]
 
 
 def _soft_step(x: np.ndarray) -> np.ndarray:
