@@ -137,7 +137,8 @@ class Table:
 
 
 def read(path: Path, header: list[str] | int | Literal["find"] = 1, separator: str = "") -> Table:
-    """Reads a .csv, .tsv, .txt, .xls, .xlsx or .json file (objects of cells by column, in a list or an object); `header` names the columns of one that has no header row, or is the
+    """Reads a .csv, .tsv, .txt, .xls, .xlsx or .json file (objects of cells by column, in a list or an object); `header`
+    names the columns of one that has no header row, or is the
     number of its header rows, of which the lowest that is filled names a column, or "find": below titles, in two rows, by the
     column that names pictures. `separator` parts the cells of a text; where it is "", that is found out.
     Drops unnamed columns, blank rows and repeated header rows.

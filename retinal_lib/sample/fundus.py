@@ -14,7 +14,8 @@ from retinal_lib.sample.canvas import Canvas, Disc, Eye, generator
 @dataclass(frozen=True)
 class Drawing:
     """A drawn eye: `image` uint8 [height, width, 3]; `masks` lesion type -> bool [height, width], only types that are
-    drawn; `disc` and `cup` the masks of optic disc and cup; `centres` of disc and fovea as (column, row); `measures` AutoMorph's columns,
+    drawn; `disc` and `cup` the masks of optic disc and cup; `centres` of disc and fovea as (column, row); `measures`
+    AutoMorph's columns,
     lengths in µm, absent where they could not be measured."""
 
     eye: Eye
