@@ -460,7 +460,7 @@ class Catalogue:
         if problem := self._record(file, None).problem:
             return problem
         masks = self._masks.get(file.place) or self._no_masks(file.split)
-        if masks and self.page.key is None and not masks.files:
+        if masks and self.page.key is None and not (masks.files or (masks.centres and self.page.kind("boxes").centres)):
             return "no mask for it"
         return ""
 

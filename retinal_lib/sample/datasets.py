@@ -51,11 +51,11 @@ class Sample:
             for eye in eyes:
                 drawing = self.draw_photograph(_photograph(eye))
                 self._write_masks(eye, drawing)
-                eye |= {
-                    f"{of}_{axis}": f"{at:.1f}"
-                    for of, places in drawing.centres.items()
-                    for axis, at in zip("xy", places, strict=True)
-                }
+                for of, places in drawing.centres.items():
+                    height, width = drawing.disc.shape
+                    sides = eye["centre_size"] or (width, height)
+                    x, y = (at * side / own for at, side, own in zip(places, sides, (width, height), strict=True))
+                    eye |= {f"{of}_x": f"{x:.0f}", f"{of}_y": f"{y:.0f}"}
                 eye["ratio"] = f"{drawing.ratio:.4f}"
             for table in settings["tables"]:
                 self._write_table(table, eyes)
