@@ -57,6 +57,8 @@ class Diseases(Check):
         status, fact = profile.status_of(mention.conditions)
         if status in (PRESENT, POSSIBLE) or (status == SUSPECTED and is_suspected(answer, term)):
             findings.trace(term, fact)
+        elif status == SUSPECTED and self._is_judged_alone(answer.words, mention):
+            return
         elif status == SUSPECTED and not (mention.conditions[0] in profile.patient and self._is_of_patient(answer, mention)):
             says = f"the answer says that {text!r} is present, but it is only suspected: {fact.text}"
             findings.add("unsupported_disease", term, says, fact)
