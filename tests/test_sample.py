@@ -437,7 +437,7 @@ def layout_digest(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> s
         camera = eye.camera
         shown.append([*camera.size, camera.field, camera.degrees, camera.notch])
         shown.append([eye.patient, eye.name, eye.side, eye.centre, *sorted(eye.findings.items())])
-        return fundus.Drawing(eye, np.zeros((8, 8, 3), np.uint8), dict.fromkeys(codes, every), every, {}, {"CDR_vertical": 0.5})
+        return fundus.Drawing(eye, np.zeros((8, 8, 3), np.uint8), dict.fromkeys(codes, every), every, every, {}, {"CDR_vertical": 0.5})
 
     with monkeypatch.context() as patch:
         patch.setattr(datasets, "draw", draw)
