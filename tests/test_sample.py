@@ -431,13 +431,15 @@ FINDINGS = {
 def layout_digest(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """What a dataset's sample is made of: the eyes to draw, the paths of all files, the cells of all tables."""
     shown, every = [], np.ones((8, 8), bool)
-    codes = "MA HE EX SE LC CNV FS".split()
+    codes, places = "MA HE EX SE LC CNV FS".split(), {"disc": (5.0, 4.0), "fovea": (3.0, 4.0)}
 
     def draw(eye: canvas.Eye) -> fundus.Drawing:
         camera = eye.camera
         shown.append([*camera.size, camera.field, camera.degrees, camera.notch])
         shown.append([eye.patient, eye.name, eye.side, eye.centre, *sorted(eye.findings.items())])
-        return fundus.Drawing(eye, np.zeros((8, 8, 3), np.uint8), dict.fromkeys(codes, every), every, every, {}, {"CDR_vertical": 0.5})
+        return fundus.Drawing(
+            eye, np.zeros((8, 8, 3), np.uint8), dict.fromkeys(codes, every), every, every, places, {"CDR_vertical": 0.5}
+        )
 
     with monkeypatch.context() as patch:
         patch.setattr(datasets, "draw", draw)
