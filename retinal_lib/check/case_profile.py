@@ -29,6 +29,9 @@ def _condition_statuses(aspect: str, name: str, value: object, unit: str, words:
         return tuple((c, PRESENT if value else ABSENT) for c in lexicon.conditions(words))
     if name == "normal" or (aspect == "patient" and words == "normal"):
         return ((ANY_DISEASE, ABSENT),)
+    if aspect == "patient" and isinstance(value, float):  # what lasts for some years is there
+        lasts = value > 0 and words.startswith("duration of")
+        return tuple((condition, PRESENT) for condition in lexicon.conditions(words)) if lasts else ()
     if aspect == "disease" or (aspect == "patient" and name not in ("age", "sex")):
         if unit and unit not in fact_kinds.scales():  # what is left of these are a page's own
             return ()

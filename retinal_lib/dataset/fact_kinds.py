@@ -239,20 +239,16 @@ class Person(Kind):
 
 
 class Number(Kind):
-    """A measured number: `name` in the words of a sentence, its `unit`, and the `range` in which it is plausible."""
+    """A number on record of the eye or the person: `name` in the words of a sentence, its `unit`, and the `range` in which it
+    is plausible."""
 
+    gives: ClassVar[tuple[str, ...]] = ("patient",)
     column: Column
     name: str
     unit: str = ""
     range: tuple[float, float]
-    aspect: Aspect = "patient"
-    scope: Literal["image", "eye", "patient"] = "patient"
+    scope: Literal["eye", "patient"] = "patient"
     exclude: list[float] = []  # numbers that stand for a missing one
-
-    @property
-    def gives(self) -> tuple[str, ...]:
-        """The aspect that the number is told under."""
-        return (self.aspect,)
 
     def columns(self) -> list[Column]:
         return [self.column]
@@ -267,7 +263,7 @@ class Number(Kind):
             return Facts(missing=(f"the {self.name} is not told: {cell.source} holds {cell.text!r}; {expected}",))
         unit = f" {self.unit}" if self.unit and self.unit != "%" else self.unit
         text = f"the {self.name} is {value:g}{unit}"
-        return Facts((Fact(self.aspect, self.name, value, self.unit, text, cell.source, self.name, self.scope),))
+        return Facts((Fact("patient", self.name, value, self.unit, text, cell.source, self.name, self.scope),))
 
 
 class Columns(Kind):

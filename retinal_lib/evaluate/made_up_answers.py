@@ -35,7 +35,9 @@ def _other(values: list, value: object, dice: random.Random) -> object:
 
 def _grade(entry: dict, dice: random.Random, is_wrong: bool) -> str:
     value = _other(entry["levels"], entry["reference"], dice) if is_wrong else entry["reference"]
-    scale = scales()[entry["scale"]]
+    scale = scales().get(entry["scale"])
+    if scale is None:  # of a page that was not read
+        return f"Grade {value}."
     forms = [
         f"Grade {value}.",
         f"The grade of {scale['of']} is {value}.",

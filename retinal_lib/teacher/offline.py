@@ -426,10 +426,16 @@ class _Composer:
             normal = words == ["normal"]
             text = self.tell("record_normal" if normal else "record", *labels, list=joined(words))
             topics.append(Topic((("record", ""),), (text,)))
-        other = [self.tell("notes", line, value=_slot(line)) for line in by_name.values() if line.slots]
+        other = [self._on_record(line) for line in by_name.values() if line.slots]
         if other:
             topics.append(Topic((("person", ""),), (*self._fitting([], other),)))
         return topics
+
+    def _on_record(self, line: Line) -> str:
+        """A number that a page names, or free text."""
+        if isinstance(line.facts[0].value, float):
+            return self.tell("number", line, words=line.facts[0].words, value=_slot(line))
+        return self.tell("notes", line, value=_slot(line))
 
     def _notes(self) -> list[Topic]:
         told = self._fitting([], [self.tell("notes", line, value=_slot(line)) for line in self.about("n")])[:_VALUES]
