@@ -276,7 +276,7 @@ OTHER_WORDS = [
     "Verdacht auf Glaukom",
     "retinopatia diabética proliferativa",
     "ohne Befund",
-    "glaucome",
+    "cicatriz",
 ]
 
 
@@ -379,6 +379,14 @@ def test_an_image_whose_cells_contradict_each_other_is_left_out(tmp_path: Path, 
 def test_a_disease_may_be_named_in_other_languages(tmp_path: Path, column: str) -> None:
     pictures(tmp_path, "1.png")
     assert table(tmp_path, f"image,{column}", "1.png,1").describe("1.png").facts[0].words == "glaucoma"
+
+
+@pytest.mark.parametrize(("cell", "told"), {"白内障": "cataract", "Katarakt, Glaukom": "cataract; glaucoma"}.items())
+def test_a_cell_that_is_a_disease_s_name_in_another_language_is_told_in_english(tmp_path: Path, cell: str, told: str) -> None:
+    case = eye(tmp_path, disease=cell)
+    assert case.description == f"Disease: {told}."
+    assert errors(case, "There is no cataract.") == ["denied_disease"]
+    assert eye(tmp_path, disease=f"kein {cell}", notes="blurred").description == "Notes: blurred."
 
 
 def test_a_table_without_a_header_row_is_told_what_it_lacks(tmp_path: Path) -> None:

@@ -285,7 +285,7 @@ class Columns(Kind):
             if not image.record.has(column):
                 continue
             cell, source, _ = image.record.cell(column)
-            cell = plain(cell)
+            cell = values.in_english(plain(cell)) if aspect == "disease" else plain(cell)
             if why := cell_problem(cell) or values.untold(cell, image.eye):
                 missing.append(f"{source} is not told: {why}")
                 continue

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from retinal_lib.dataset import tables as table
 from retinal_lib.dataset.cells.columns import TEXTS, Reading, page_content, understand
+from retinal_lib.dataset.cells.values import in_english
 from retinal_lib.dataset.fact_kinds import GradingScale, Kind, own_scales, scales
 from retinal_lib.dataset.image import Column, Correction
 from retinal_lib.dataset.image_files import Places
@@ -344,7 +345,7 @@ def notes_on_table(of: Page, lost: str, measured: bool) -> list[str]:
         notes.append(f"{name}: cells with a mark for a missing value are read as empty: {listed}")
     if none := sum(role == "disease" and table.fold(cell) in ("none", "nil") for role, cell in read if cell != "None"):
         notes.append(f"{name}: 'none' under disease ({none} of its cells) is read as no disease; empty means not known")
-    texts = [cell for role, cell in read if role in TEXTS]
+    texts = [cell for role, cell in read if role in TEXTS and in_english(cell) == cell]
     if foreign := sum(any(letter.isalpha() and ord(letter) > 0x24F for letter in cell) for cell in texts):
         notes.append(f"{name}: cells not in Latin letters ({foreign}) are not told; the checks read English alone")
     if len(content.header) > 1 and len(of.facts) == 1 and not measured and of.eye is None:

@@ -139,9 +139,12 @@ def _is_of_codes(cells: list[str]) -> bool:
 
 def _text(cells: list[str]) -> str:
     coded = [cell for cell in cells if values.is_code(cell)]
-    foreign = [cell for cell in cells if not values.is_code(cell) and "language" in values.untold(cell)]
+    english = [cell for cell in cells if values.in_english(cell) != cell]
+    cells_ = [cell for cell in cells if cell not in english]
+    foreign = [cell for cell in cells_ if not values.is_code(cell) and "language" in values.untold(cell)]
     return (
         f"texts ({len(cells):,}), told as they stand"
+        + (f"; told in English: {_counted(english, 3)}" if english else "")
         + (f"; codes are not told: {_counted(coded, 3)}" if coded else "")
         + (f"; not in English, not told: {_counted(foreign, 3)}" if foreign else "")
     )

@@ -92,6 +92,19 @@ def doubts_in_other_words(cell: str) -> str:
     return next((word for word in found if word in doubt), "") or next((w for w in doubt if not w.isascii() and w in cell), "")
 
 
+def in_english(cell: str) -> str:
+    """Returns a cell on diseases in English, where all that it lists is in words.yaml; else the cell as it stands.
+
+    >>> in_english("Katarakt; Glaukom"), in_english("青光眼"), in_english("keine DR"), in_english("cataract")
+    ('cataract; glaucoma', 'glaucoma', 'keine DR', 'cataract')
+    """
+    known = words()["diseases"]
+    parts = [part for part in re.split(r"[,;，；、]", cell) if part.strip()]
+    if not parts or any(plain(part) not in known for part in parts):
+        return cell
+    return "; ".join(known[plain(part)] for part in parts)
+
+
 def untold(cell: str, eye: str | None = None) -> str:
     """Says why a cell of free text may not be told of an eye as it stands; "" where it may.
 
