@@ -1376,7 +1376,10 @@ def test_the_words_of_a_fact_are_a_finding_and_not_who_found_it(drawn: dict[str,
         ("Messidor2", {("diabetic retinopathy", "referable diabetic macular oedema"), ()}),
         *((name, {("diabetic retinopathy",), ()}) for name in ("EyePACS", "DDR", "DeepDRiD")),
         ("mBRSET", {("diabetic retinopathy", "macular oedema"), ()}),
-        *((name, {()}) for name in ("ODIR", "RFMiD", "RFMiD2", "UK", "BRSET")),
+        *((name, {("glaucoma",), ()}) for name in ("REFUGE", "ORIGA", "G1020", "PAPILA")),
+        ("DDR_seg", {("microaneurysms", "haemorrhages", "hard exudates", "soft exudates (cotton wool spots)")}),
+        ("MAPLES_DR", {("microaneurysms", "haemorrhages", "hard exudates", "soft exudates (cotton wool spots)", "drusen")}),
+        *((name, {()}) for name in ("ODIR", "RFMiD", "RFMiD2", "UK", "BRSET", "IDRiD_loc")),
     ],
 )
 def test_a_case_says_what_alone_was_looked_for(drawn: dict[str, Path], name: str, looked_for: set[tuple[str, ...]]) -> None:
