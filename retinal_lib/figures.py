@@ -9,6 +9,7 @@ import numpy as np
 from retinal_lib import drawing, images
 from retinal_lib.conversation import IMAGE
 from retinal_lib.drawing import Axes, Figure, Hue
+from retinal_lib.errors import UserError
 from retinal_lib.facts import ASPECTS, Case, Fact
 
 _SIDE = 360  # pixels of a picture: enough to recognise an eye, small enough to keep in a notebook
@@ -18,7 +19,7 @@ _LINES = 22
 
 def cases(items: Sequence[Case], titles: Sequence[str] | None = None) -> Figure:
     """Draws pictures with the boxes of their lesions, each beside its facts (shortened; `description` has them whole).
-    UserError: a picture cannot be read."""
+    In place of a picture that cannot be read stands why."""
     with drawing.style():
         hues = lesion_hues(fact for case in items for fact in case.about("lesion"))
         figure, rows = _rows(len(items), 0.4 if hues else 0)
@@ -34,8 +35,8 @@ def cases(items: Sequence[Case], titles: Sequence[str] | None = None) -> Figure:
 
 
 def conversations(items: Sequence[tuple[Path, str, list[dict[str, str]]]]) -> Figure:
-    """Draws pictures (path, title, turns as exported), each beside its conversation (shortened). UserError: a picture cannot
-    be read."""
+    """Draws pictures (path, title, turns as exported), each beside its conversation (shortened). In place of a picture that
+    cannot be read stands why."""
     if not items:
         return drawing.sentence("no conversation is accepted yet")
     with drawing.style():
@@ -68,7 +69,11 @@ def _rows(count: int, more: float = 0) -> tuple[Figure, list[tuple[Axes, Axes]]]
 
 
 def _picture(axes: Axes, path: Path, title: str) -> None:
-    drawing.show(axes, np.asarray(images.load_upright(path, _SIDE)))
+    try:
+        drawing.show(axes, np.asarray(images.load_upright(path, _SIDE)))
+    except UserError as error:  # one bad picture stops nothing
+        axes.axis("off")
+        axes.text(0, 0.5, textwrap.fill(str(error), 40), fontsize=8, va="center", parse_math=False, transform=axes.transAxes)
     drawing.headline(axes, title, fontsize=10)
 
 

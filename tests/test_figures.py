@@ -248,6 +248,20 @@ def test_cases_have_the_same_colours(idrid: BaseDescription) -> None:
 # --- a page to send ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("raw", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"\x89HDF\r\n\x1a\n", b"cut"])
+def test_a_bad_picture_among_the_first_stops_no_run(raw: bytes, tmp_path: Path) -> None:
+    for name in "ab":
+        Image.new("RGB", (300, 300), "red").save(tmp_path / f"{name}.png")
+    whole = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2] if raw == b"cut" else raw)
+    (tmp_path / "my.csv").write_text("image,disease\na.png,severe glaucoma\nb.png,severe glaucoma\n", encoding="utf-8")
+    job = Job.load(dataset=str(tmp_path / "my.csv"), out_dir=str(tmp_path / "run"))
+    texts = " ".join(text.get_text() for text in job.show(job.first(2)).findobj(Text))
+    assert "a.png is not a readable image" in " ".join(texts.split()) and "b" in texts
+    job.run().show(2)
+    assert job.run().counts["accepted"] == (2 if raw == b"cut" else 1)
+
+
 def test_the_handout_needs_no_network_and_no_script(seen: list[Overlay], tmp_path: Path) -> None:
     lost = Overlay("lost <1>", tmp_path / "lost.jpg", (1, 1), seen[0].layers, {}, 10)
     file = sheets.write([*seen[:2], lost], tmp_path / "new" / "sheet.html", "A & B", "Porwal et al., 2018")
