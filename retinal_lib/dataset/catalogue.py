@@ -68,10 +68,11 @@ class Catalogue:
                 absent.append(split)
         if not files or self.split in absent:
             splits = [self.split] if self.split else self.page.splits
-            wanted = [p for s in splits for p in _patterns(self.page.splits[s].images)]
+            wanted = [p for s in splits for p in image_files.patterns(self.page.splits[s].images)]
             raise UserError(
                 f"no image of {self.page.name}{f', split {self.split}' if self.split else ''}, under {self.root}: looked for "
-                f"folders {', '.join(map(repr, wanted))} with names like {self.page.image}; {self._folders_found()}"
+                f"folders {', '.join(map(repr, wanted))} with names like {self.page.image}; {self._folders_found()}; "
+                f"{page.other_way(self.tree)}"
             )
         self._note_unread(files, read)
         if absent and self.split is None:
@@ -132,9 +133,10 @@ class Catalogue:
                 self._check_columns(split, content)
                 self._add_rows(rows, split, Row(content, 0, eye), pattern)
         if not self.table_names:
-            looked = ", ".join(repr(p) for spec in self.page.splits.values() for p in _patterns(spec.tables))
+            looked = ", ".join(repr(p) for spec in self.page.splits.values() for p in image_files.patterns(spec.tables))
             cure = f"name another in params/{self.page.name}.yaml, as in tables: {{{next(iter(self.page.splits))}: labels.csv}}"
-            raise UserError(f"no label table of {self.page.name} under {self.root}: looked for {looked}; {cure}")
+            ways = f"{cure}; or {page.other_way(self.tree)}"
+            raise UserError(f"no label table of {self.page.name} under {self.root}: looked for {looked}; {ways}")
         if self.page.by_template:
             rows = self._rows_by_template(rows)
         self._keep_rows_of_splits(rows)
@@ -271,7 +273,7 @@ class Catalogue:
             files = image_files.files(self.tree, join.tables)
             if not files:
                 line = page.line_of(self.page.file, ("join", place))
-                raise UserError(f"{line}: no table {', '.join(map(repr, _patterns(join.tables)))} under {self.root}")
+                raise UserError(f"{line}: no table {', '.join(map(repr, image_files.patterns(join.tables)))} under {self.root}")
             for path in files:
                 content = self._read_table(path, join)
                 rows = defaultdict(list)
@@ -495,9 +497,3 @@ class Catalogue:
 
 def _list(value: object) -> list:
     return value if isinstance(value, list) else [value]
-
-
-def _patterns(places: object) -> list[str]:
-    """All patterns of a split's tables."""
-    listed = [each for some in places.values() for each in some] if isinstance(places, dict) else places
-    return [one for each in listed for one in image_files.together(each)]

@@ -81,6 +81,12 @@ def named_in(tree: list[Folder], cells: Iterable[str]) -> list[Folder]:
     return [replace(f, files=tuple(name for name in f.files if (f.path, name) not in dropped)) for f in tree]
 
 
+def patterns(places: Places | dict[str, Places]) -> list[str]:
+    """Returns the patterns of all alternatives, of both eyes where they are given by eye."""
+    listed = [each for some in places.values() for each in some] if isinstance(places, dict) else places
+    return [one for each in listed for one in together(each)]
+
+
 def names_at(place: Place, otherwise: str) -> str:
     """Returns the pattern of the images' names at one alternative."""
     return next(iter(place.values())) if isinstance(place, dict) else otherwise

@@ -14,7 +14,7 @@ from retinal_lib.dataset.cells.columns import TEXTS, Reading, page_content, unde
 from retinal_lib.dataset.cells.values import in_english
 from retinal_lib.dataset.fact_kinds import GradingScale, Kind, own_scales, scales
 from retinal_lib.dataset.image import Column, Correction
-from retinal_lib.dataset.image_files import Places
+from retinal_lib.dataset.image_files import Folder, Places, files, folders
 from retinal_lib.dataset.label_kinds import KINDS
 from retinal_lib.dataset.lesions.spec import MaskSpec
 from retinal_lib.dataset.tables import Code, code
@@ -257,6 +257,21 @@ def get(dataset: str) -> Page:
     if dataset.casefold() not in folded:
         raise unknown("dataset", dataset, names())
     return _cached(folded[dataset.casefold()])
+
+
+def other_way(tree: list[Folder]) -> str:
+    """Returns what may be tried where a dataset's page does not fit a folder: a published dataset whose files lie in its tree,
+    or a page of the user's own."""
+    like = [name for name in names() if any(_lies_in(tree, get(name), split) for split in get(name).splits.values())]
+    if like:
+        return f"these files are like those of {' and '.join(like[:3])}: -p dataset {like[0]}"
+    return "a page of your own may name other folders and tables: python -m retinal_lib page <folder> writes its beginning"
+
+
+def _lies_in(tree: list[Folder], of: Page, split: Split) -> bool:
+    listed = split.tables.values() if isinstance(split.tables, dict) else [split.tables]
+    labelled = any(files(tree, places) for places in listed)
+    return (labelled or (of.key is None and of.distinctive_names)) and bool(folders(tree, split.images, of.image)[0])
 
 
 def own_name(path: str | Path) -> str:
