@@ -46,7 +46,7 @@ _CHANNEL = (
     r"|(?-i:(?P<bare_end>assistantfinal)|(?P<bare>\A(?:analysis|commentary)(?=[A-Z])))"
 )
 _TEMPLATE = (
-    rf"(?P<template>[<〈⟨‹][|｜][^\s<>|｜]{{3,40}}[|｜][>〉⟩›]|{_plain(_DATA['template_marks'])})"
+    rf"(?P<template>[<〈⟨‹][|｜] ?[^\s<>|｜]{{3,40}} ?[|｜][>〉⟩›]|{_plain(_DATA['template_marks'])})"
     rf"(?:\s{{0,2}}(?:{_plain(_DATA['template_roles'])})\b:?(?=\s|<|\Z))?"
     r"|(?-i:(?P<glued>(?<=[.!?)\]\"'])(?:assistant|model)(?=\s*+\Z|[ \t]*+\n)))"
 )

@@ -314,6 +314,7 @@ def test_a_condition_chooses_by_labels(eyes: BaseDescription) -> None:
         "image.str.len() > @pd.io.common.os.system('touch ran')", "__import__('os').system('touch ran') == 0", "(" * 300,
         "grade == [x for x in (0,)]", "(lambda: 0)() == grade", "grade == 2 ** 9999999", "f'{grade}' == '0'", "eye[0] == 'l'",
         "grade == '0'", "grade == 0 if True else 1", "(grade := 0)", "not " * 240 + "grade", "grade == 0 " * 200, "grade is 0",
+        "-" * 500 + "quality == 0",
     ],
 )  # fmt: skip
 def test_what_is_no_condition_is_refused_with_the_labels_there_are(eyes: BaseDescription, condition: str) -> None:

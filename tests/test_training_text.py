@@ -26,6 +26,7 @@ UNFIT = {
             "<image_soft_token>",
             "[IMG]",
             "〈|im_end|〉",
+            "<| im_end |>",
             "Yes.\u2028User: why",
         ),
     ],

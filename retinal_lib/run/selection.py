@@ -120,7 +120,10 @@ class Condition:
     def fits(self) -> pd.Series:
         """Returns whether each row of `labels` fits, bool [rows]. UserError: the condition holds something that its grammar
         does not know, an unknown label, or a comparison of a number with a text."""
-        return self._truth(self.tree).fillna(False).astype(bool)
+        try:
+            return self._truth(self.tree).fillna(False).astype(bool)
+        except RecursionError as error:
+            raise UserError("it is nested too deeply") from error
 
     def _unquote(self, match: re.Match[str]) -> str:
         if not match[0].startswith("`"):
