@@ -12,7 +12,7 @@ from retinal_lib.dataset import image_files, lesion_facts, page, tables
 from retinal_lib.dataset.automorph import AutoMorph, ImageResults, results_folder
 from retinal_lib.dataset.image import ExcludedImage, Image, Joined, Record, Row, fill, names_of
 from retinal_lib.dataset.image_files import ImageFile
-from retinal_lib.dataset.label_kinds import contradiction
+from retinal_lib.dataset.label_kinds import refuse_contradiction
 from retinal_lib.dataset.lesion_facts import MaskFiles
 from retinal_lib.dataset.page import Page
 from retinal_lib.dataset.tables import Table
@@ -32,9 +32,8 @@ class Catalogue:
         self.root, self.page, self.split = root, wanted, split
         self.notes: list[str] = []
         self.inputs: dict[str, str] = {}
-        self.tree = image_files.walk(root, without=[automorph_root, root / "Results"])
-        if wanted.of_table:
-            self.tree = image_files.named_in(self.tree, tables.read(wanted.file, "find").column(wanted.key))
+        tree = image_files.walk(root, without=[automorph_root, root / "Results"])
+        self.tree = image_files.named_in(tree, page.named_pictures(wanted))
         self.table_names: dict[str, list[str]] = defaultdict(list)
         self.excluded: dict[tuple[str, str], str] = {}
         self.files = self._find_images()
@@ -51,10 +50,9 @@ class Catalogue:
         self._exclude()
         self.rows_without_image = self._find_rows_without_image()
         if self.page.of_table:
-            found = any(file.place in self.rows for file in self.files)
-            lost = "" if found else next(iter(self.rows_without_image), "the column of pictures is empty")
-            where = f"under {self.root}; {lost}; pictures are like {self.files[0].name}" if lost else ""
-            self.notes[:0] = page.notes_on_table(self.page, where, bool(self._automorph))
+            if not any(file.place in self.rows for file in self.files):
+                page.refuse_table(self.page, self.root, self.rows_without_image, self.files[0].name)
+            self.notes[:0] = page.notes_on_table(self.page, bool(self._automorph))
 
     def _find_images(self) -> list[ImageFile]:
         files, ignored, absent, read = [], [], [], {}
@@ -455,10 +453,9 @@ class Catalogue:
             try:
                 if len({self._labels(file, row) for row in rows}) > 1:
                     return f"its rows disagree: {' and '.join(str(row.table.source(row.number)) for row in rows)}"
+                refuse_contradiction(self.page.facts if self.page.is_own else (), self.image(file))
             except ExcludedImage as why:
                 return str(why)
-            if self.page.is_own and (why := contradiction(self.page.facts, self.image(file))):
-                return why
         if problem := self._record(file, None).problem:
             return problem
         masks = self._masks.get(file.place) or self._no_masks(file.split)

@@ -347,8 +347,8 @@ def graded_only(kinds: Iterable[Kind], facts: Iterable[Fact]) -> tuple[str, ...]
     return tuple(dict.fromkeys((*graded, *marked, *flagged, *named)))
 
 
-def contradiction(kinds: Iterable[Kind], image: Image) -> str:
-    """Says which disease an image's cells both state and deny, whatever columns they stand in; "" where there is none."""
+def refuse_contradiction(kinds: Iterable[Kind], image: Image) -> None:
+    """ExcludedImage: an image's cells both state and deny a disease, whatever columns they stand in."""
     every = (fact for kind in kinds if kind.label for fact in kind.facts(image).facts)
     facts = [fact for fact in every if fact.aspect == "disease"]
     there, denied = {}, {}
@@ -363,8 +363,8 @@ def contradiction(kinds: Iterable[Kind], image: Image) -> str:
     elif there and (normal := next((fact for fact in facts if of_label(fact.words).normal), None)):
         one, other = next(iter(there.values())), normal
     else:
-        return ""
-    return f"its cells contradict each other: {one.words!r} ({one.source}) and {other.words!r} ({other.source})"
+        return
+    raise ExcludedImage(f"its cells contradict each other: {one.words!r} ({one.source}) and {other.words!r} ({other.source})")
 
 
 def looked_for(kinds: Iterable[Kind], image: Image) -> tuple[str, ...]:
