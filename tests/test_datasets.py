@@ -1516,8 +1516,8 @@ def test_a_plain_csv_needs_only_the_column_image(tmp_path: Path) -> None:
     dataset = BaseDescription(tmp_path, dataset=str(path))
     assert dataset.images == ["a.png", "b.png"] and said(dataset, "a.png") == "" and dataset.page.name == "my_eyes"
     assert "no row" in reason(dataset, "c.png")
-    rows(path, "picture", "a.png")
-    with pytest.raises(UserError, match=r"my eyes.csv: no column 'image', which names .*; the columns are 'picture'"):
+    rows(path, "thing", "a.png")
+    with pytest.raises(UserError, match=r"my eyes.csv: no column 'image', which names .*; the columns are 'thing'"):
         BaseDescription(tmp_path, dataset=str(path))
 
 
