@@ -91,8 +91,8 @@ class _Filler:
 
     def mark(self, names: str) -> None:
         """Takes a mark for the sentence that ends here."""
-        before = "".join(self.parts[-3:]).rstrip()
-        place = max(0, self.size - (len("".join(self.parts[-3:])) - len(before)) - 1)
+        last = "".join(self.parts[-3:])
+        place = max(0, self.size - (len(last) - len(last.rstrip())) - 1)
         for name in re.findall(_NAME, names.lower()):
             line = self.sheet.by_id.get(name.partition(".")[0])
             if line is None:
