@@ -20,6 +20,7 @@ from retinal_lib.drawing import Hue
 _EDGE = 0.015  # of the picture's width: a box this near the end of the field of view touches its edge
 _DARK = 24  # of 255: outside the field of view, no channel of a pixel is brighter
 _NEAR = 0.06  # of the picture: of lesions nearer to each other, only one is enlarged
+_POINT = 0.006  # of the picture: half the side of the box that stands for a centre
 _SIDE = 256  # pixels of the picture in which the field of view is searched
 
 
@@ -138,6 +139,11 @@ def read(page: Page, image: Image, title: str = "") -> Overlay:
             one, many = page.masks.types[kind]
             layers.append(Layer(kind, one, many, hues[kind], file, tuple(clusters), len(mask.pixels), mask.area))
     landmarks = {words: mark.at.box for words, mark in masks.landmarks.items()}
+    if page.kind("boxes") and page.kind("boxes").centres:
+        points = {words: point[:2] for words, point in masks.points.items() if words not in landmarks}
+        landmarks |= {
+            f"centre of the {words}": (x - _POINT, y - _POINT, x + _POINT, y + _POINT) for words, (x, y) in points.items()
+        }
     where = masks.locations(masks.size)
     return Overlay(
         title=title or image.name,
