@@ -57,6 +57,8 @@ def may_leave(terms: set[destination.Terms], accepted: bool) -> bool:
         ("0123456789ab.png", "", False, True),
         ("12.png", "", False, True),  # RFMiD's names are anyone's
         ("12.png", "RFMiD", True, True),
+        ("123.png", "", False, True),
+        ("123.png", "ORIGA", False, False),
         ("IDRiD_001.jpg", "", True, True),
         ("my eye.png", "", False, True),
         ("my eye.png", "my dataset", False, True),

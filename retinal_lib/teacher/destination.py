@@ -158,6 +158,8 @@ def _bears(name: str, of: Page) -> bool:
 
 
 def _like(name: str) -> list[Page]:
+    if re.fullmatch(r"(.*[/\\])?\d{1,6}(\.[^./\\]*)?", name):  # a short number is anyone's
+        return []
     return [each for each in _pages() if _bears(name, each)]
 
 
