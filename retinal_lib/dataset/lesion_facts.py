@@ -26,6 +26,7 @@ from retinal_lib.facts import Fact, Facts, Source
 Size = tuple[int, int]
 Column = str | list[str]
 _NUMBER = re.compile(r"\d+(\.\d*)?")
+_UNREAD = (".json", ".xml", ".npy", ".npz", ".mat", ".nii")  # what may hold masks and is no picture
 RATIO = "CDR_vertical"  # the measurement's column, as AutoMorph calls it
 
 
@@ -255,9 +256,11 @@ class _Index:
         self.graders: dict[tuple[str, str], dict[str, dict[str, Marks]]] = defaultdict(lambda: defaultdict(dict))
         self.other_files: list[Path] = []
         self.unnamed: Counter = Counter()
+        self.unread: list[Path] = []
 
     def add_folder(self, split: str, folder: Folder) -> None:
         """Adds the mask files of a folder. UserError: as `index`."""
+        self.unread += [folder.path / name for name in folder.files if Path(name).suffix.casefold() in _UNREAD]
         for name in image_files.images(folder):
             path = folder.path / name
             groups = self._groups(path)
@@ -318,6 +321,10 @@ class _Index:
     def notes(self) -> list[str]:
         """A sentence on each kind of mask that is not read."""
         notes = [f"the page does not name the type {kind!r}: {n} of its masks not read" for kind, n in self.unnamed.items()]
+        if self.unread:
+            first = paths.display_path(self.unread[0])
+            how = "list annotation files under the split's `masks`, as in masks/*.json, and save arrays as PNG"
+            notes.append(f"{len(self.unread):,} of the files in the mask folders are not read, the first {first}; {how}")
         if self.other_files:
             number = len(self.other_files)
             words = "1 file in the mask folders is" if number == 1 else f"{number:,} files in the mask folders are"
