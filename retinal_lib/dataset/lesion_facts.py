@@ -324,7 +324,7 @@ class _Index:
         if self.unread:
             first = paths.display_path(self.unread[0])
             how = "list annotation files under the split's `masks`, as in masks/*.json, and save arrays as PNG"
-            notes.append(f"{len(self.unread):,} of the files in the mask folders are not read, the first {first}; {how}")
+            notes.append(f"files in the mask folders that are not read: {len(self.unread):,}, the first {first}; {how}")
         if self.other_files:
             number = len(self.other_files)
             words = "1 file in the mask folders is" if number == 1 else f"{number:,} files in the mask folders are"
