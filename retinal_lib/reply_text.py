@@ -59,6 +59,12 @@ _LEFT = re.compile(
     r"|(?-i:\b(?:USER|HUMAN|ASSISTANT|SYSTEM):)",
     re.IGNORECASE | re.MULTILINE,
 )
+# most texts have none of these, and a search for them is fast
+_MAY_BE_LEFT = re.compile(
+    rf"[<◁⟨＜&#]|\[[ |｜]{{0,3}}/?[ ]?[a-z]|(?:{_ROLES})[*_\])]{{0,3}}[ ]?:|[.!?)\]\"'](?:assistant|model)|assistantfinal"
+    r"|\A(?:analysis|commentary)",
+    re.IGNORECASE,
+)
 _INSTRUCTION = re.compile("|".join(_DATA["instructions"]), re.IGNORECASE)
 _AROUND = r"[#*_>(\[ \t]{0,8}+"
 _HEADING = re.compile(rf"\A{_AROUND}(?:{'|'.join(_DATA['thought_headings'])})\b[^:\n]{{0,80}}(?::|\n|\Z)", re.IGNORECASE)
@@ -219,7 +225,7 @@ def _is_break(line: str) -> bool:
 
 def mark_in(text: str) -> re.Match | None:
     """Finds the first mark of thoughts, of an answer or of a chat template that is left in a text."""
-    return _LEFT.search(text)
+    return _LEFT.search(text) if _MAY_BE_LEFT.search(text) else None
 
 
 def instruction_in(text: str) -> re.Match | None:

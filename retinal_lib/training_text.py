@@ -23,6 +23,7 @@ _ENGLISH = frozenset(reply_text.WORDS["english"])
 _FOREIGN = frozenset(word for line in reply_text.WORDS["foreign"] for word in line.split()) - _ENGLISH
 # what of English is a word of other languages too
 _SHARED = frozenset("a an as at be by do for he i in is me my no of on or so to was we".split())
+_ENGLISH_ALONE = _ENGLISH - _SHARED
 _OWN_TEXTS = ("check/language/vocabulary.yaml", "dataset/scales.yaml", "dataset/measurements.yaml", "teacher/prompts/*.*")
 _ENDING = re.compile(r"\w{2,}(?:ed|ing|ly|tions?|ous|oids?|omas?|a?emia|osis|itis|opathy|ness|ity|ical)")
 _WORD = re.compile(r"[^\W\d_]+")
@@ -50,7 +51,7 @@ def unfit(text: str) -> Iterator[Unfit]:
     if mark := reply_text.mark_in(text.translate(_LINES)):
         what = "a mark of a model's thoughts or of its chat template"
         yield Unfit("mark", mark.span(), f"{mark[0]!r} is {what}")
-    for odd in _ODD.finditer(text):
+    for odd in () if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable() else _ODD.finditer(text):
         if why := _strangeness(odd[0]):
             yield Unfit("character", odd.span(), f"{_named(odd[0])} is {why}")
             break
@@ -125,10 +126,13 @@ def foreign(text: str) -> str:
     >>> foreign("C'est une photographie du fond d'œil gauche, et elle est nette.")
     'the text is in another language than English'
     """
+    words = _WORD.findall(text.casefold())
+    other = sum(map(_FOREIGN.__contains__, words))
+    if other < 2 and text.isascii():
+        return ""
     if word := next((word for word in _WORD.findall(text) if not word.isascii() and _is_of_another_script(word)), None):
         return f"{word[:40]!r} is written in letters that the checks do not read"
-    words = _WORD.findall(text.casefold())
-    english, other = sum(word in _ENGLISH for word in words), sum(word in _FOREIGN for word in words)
+    english = sum(map(_ENGLISH.__contains__, words))
     accented = sum(not word.isascii() and word[-1] != "m" for word in words)  # µm is no word
     if (other > 2 and other > english) or (other == 2 and not english and len(words) > 5) or accented > max(english, 4):
         return "the text is in another language than English"
@@ -142,9 +146,11 @@ def lacks_english(text: str) -> str:
     >>> lacks_english("Kovia eksudaatteja makulan lähellä."), lacks_english("Hard exudates near the fovea.")
     ('the text is in another language than English', '')
     """
+    if not _ENGLISH_ALONE.isdisjoint(_WORD.findall(text)):
+        return ""
     words = [word.casefold() for word in _WORD.findall(text) if not (word.isupper() and len(word) < 6)]  # abbreviations
     words = [word for word in words if word not in ("μm", "mm")]
-    if len(words) < 3 or not (_ENGLISH - _SHARED).isdisjoint(words):
+    if len(words) < 3 or not _ENGLISH_ALONE.isdisjoint(words):
         return ""
     unknown = sum(not is_known(word) for word in words)
     return "the text is in another language than English" if unknown > 2 and unknown > 0.5 * len(words) else ""
@@ -182,6 +188,10 @@ def _loop(text: str) -> tuple[int, int] | None:
     """The place of a character, word or phrase that comes at least four times in a row, a word alone seven times."""
     if same := _SAME.search(text):
         return same.span()
+    words = _TOKEN.findall(text.casefold())
+    threes = list(zip(words, words[1:], words[2:], strict=False))
+    if len(set(threes)) > len(threes) - 4:  # in a loop, four at least have come before
+        return None
     found = list(_TOKEN.finditer(text))
     words = [token[0].casefold() for token in found]
     last: dict[tuple[str, ...], int] = {}

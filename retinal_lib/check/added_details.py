@@ -3,6 +3,7 @@ mean, what a record denies, and a diagnosis that is said to be unknown although 
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from retinal_lib.check.case_profile import CaseProfile
 from retinal_lib.check.findings import AnswerFindings, Check
@@ -25,8 +26,7 @@ class AddedDetails(Check):
     def __init__(self, profile: CaseProfile, index: QuantityIndex):
         super().__init__(profile, index)
         facts = (fact for fact in profile.case.facts if fact.aspect != "vascular")
-        texts = " ".join(f"{fact.words} {fact.text} {fact.unit}" for fact in facts).casefold()
-        self._known = frozenset(re.findall(r"[^\W\d_]+", texts)) | frozenset(lexicon.tokens(texts))
+        self._known = frozenset().union(*(_words_of(fact.words, fact.text, fact.unit) for fact in facts))
 
     def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks an answer."""
@@ -127,6 +127,13 @@ class AddedDetails(Check):
                 spot = Term(k, min(k + size + 2, sentence.stop))
                 findings.add("beyond", spot, f"the answer gives a cause ({answer.text_of(spot)!r}), but no fact says so")
                 return
+
+
+@lru_cache(maxsize=4096)
+def _words_of(*texts: str) -> frozenset[str]:
+    """The words of a fact's texts, as they are written and as texts are read."""
+    text = " ".join(texts).casefold()
+    return frozenset(re.findall(r"[^\W\d_]+", text)).union(lexicon.tokens(text))
 
 
 def _clauses(text: ParsedText) -> Iterator[tuple[int, str, bool]]:

@@ -21,6 +21,7 @@ from retinal_lib.check.language.statements import is_free_of, is_of_others, is_o
 from retinal_lib.facts import Fact
 
 WORDS = word_lists("diseases")
+FORMS = word_lists("statements").forms  # of a condition that is denied: its other forms may be there
 _RETINOPATHY = frozenset(["diabetic_retinopathy", "npdr", "pdr"])
 _EXUDATES = frozenset(["hard_exudate", "exudate"])
 _ON_FILE = ("diabetes", "hypertension")  # conditions of a person, not of an eye
@@ -46,7 +47,8 @@ class Diseases(Check):
         elif status in (PRESENT, SUSPECTED):
             findings.add("denied_disease", term, text + fact.text, fact)
         elif status is None and not (
-            self.profile.was_looked_for(mention.conditions) or self._is_graded_absent(answer.words, mention)
+            self.profile.was_looked_for(mention.conditions)
+            or (self._is_graded_absent(answer.words, mention) and not self._denies_more(answer.words, mention))
         ):
             findings.add("ungrounded_denial", term, f"{text}no fact says that anyone looked for it", None, WARNING)
         elif fact is not None:
@@ -82,21 +84,42 @@ class Diseases(Check):
         within, first = {words[k] for k in mention.sentence}, mention.term.first
         if words[first - 1 : first] == ["for"] and not WORDS.judged.isdisjoint(words[max(0, first - 3) : first]):
             return True  # the photograph was judged for diabetic retinopathy
-        if "only" not in within or within.isdisjoint(WORDS.judged):
+        if within.isdisjoint(WORDS.alone) or within.isdisjoint(WORDS.judged):
             return False
         judged = {c for name in self.profile.case.graded_only for c in lexicon.conditions(name)}
         judged = judged.union(*map(implied, judged))
         return any(c in judged or not implied(c).isdisjoint(judged) for c in mention.conditions)
 
+    def _denies_more(self, words: list[str], mention: Mention) -> bool:
+        """Whether a grade of 0 denies a form alone that the sentence does not name: no referable oedema is not no oedema."""
+        graded = [
+            f for f in self.profile.grades if not set(mention.conditions).isdisjoint(VOCABULARY["subjects"].get(f.unit, ()))
+        ]
+        within = {words[k] for k in mention.sentence}
+        return any(not within.issuperset(FORMS.intersection(lexicon.read(f.words).words)) for f in graded if f.value == 0)
+
     def _is_definition(self, words: list[str], mention: Mention) -> bool:
         """Whether a sentence says what another level of a scale stands for: grade 4 is proliferative retinopathy."""
         graded = {f.value for f in self.profile.grades}
+        if self._is_said_of_term(words, mention):
+            return True
         for k in mention.sentence:
             if words[k].isdigit() and not WORDS.defined.isdisjoint(words[k + 1 : k + 2]) and 0 < mention.term.first - k < 6:
                 return int(words[k]) not in graded
             if words[k] in WORDS.levels and k + 2 < len(words) and words[k + 2] in WORDS.stands_for:
                 level = words[k + 1]
                 return level.isdigit() and any(int(level) != grade for grade in graded)
+        return False
+
+    @staticmethod
+    def _is_said_of_term(words: list[str], mention: Mention) -> bool:
+        """Whether a mention stands in what is said of a term: macular oedema, which is a swelling of the macula."""
+        start, first = mention.sentence.start, mention.term.first
+        for k in range(first - 1, max(start + 1, first - 13), -1):
+            if words[k] in WORDS.parting_terms or words[k] in (";", ":"):
+                return False
+            if words[k] in ("is", "are", "mean") and words[k - 1] in ("which", "that"):
+                return words[k - 2] == "," or words[k - 1] == "which"
         return False
 
     def _is_of_patient(self, answer: ParsedText, mention: Mention) -> bool:
@@ -121,6 +144,8 @@ class Diseases(Check):
             return False
         if first - 2 >= sentence.start and words[first - 1] == "of" and words[first - 2] in WORDS.levels:
             return True  # the grade of retinopathy is 0
+        if words[first - 1 : first] == ["for"] and {"0", "zero"} & set(words[last : sentence.stop]):
+            return True  # for referable oedema it is grade 0
         if words[last : last + 1] and words[last] in WORDS.levels and {"0", "zero"} & set(words[last : sentence.stop]):
             return True  # the retinopathy grade is 0
         after, before = words[last : min(last + 6, sentence.stop)], words[max(first - 9, sentence.start) : first]
@@ -181,6 +206,8 @@ class Grades(Check):
         if term.last < len(answer.words) and answer.words[term.last] not in WORDS.after_severity:
             return False
         before = [m for m in near if m.term.last <= term.first]
+        if not near and answer.words[sentence.start] in WORDS.referring:  # It's of moderate degree.
+            before = [m for m in mentions(answer) if m.term.last <= sentence.start]
         if before:
             return before[-1].conditions[0] in _RETINOPATHY
         return bool(self.profile.severity) and any("grade" in t.values for t in answer.within("measures", sentence))
@@ -267,7 +294,8 @@ class Normality(Check):
                 findings.add("unsupported_disease", term, f"the answer reports {text!r}, but {normal.text}", normal)
             return
         judged = not WORDS.judged.isdisjoint(words[term.last : term.last + 4])  # no other disease was judged
-        if not self.profile.lists_all and not judged and "other" in words[max(0, term.first - 3) : term.first]:
+        unsaid = judged or polarity(answer, term) == UNCERTAIN
+        if not self.profile.lists_all and not unsaid and "other" in words[max(0, term.first - 3) : term.first]:
             says = f"the answer says that other {text!r} is absent, but no fact says that anyone looked for it"
             findings.add("ungrounded_denial", term, says, None, WARNING)
         if not self._is_not_about_this_eye(words, term) and polarity(answer, term) != UNCERTAIN:

@@ -2,6 +2,7 @@
 text, and mentions of AI or data."""
 
 import re
+from collections.abc import Callable
 
 from retinal_lib import reply_text, training_text
 from retinal_lib.check.findings import ERROR, WARNING, Finding
@@ -37,9 +38,22 @@ _DATA = re.compile(
     r"|hidden|csv|spreadsheet|the dataset|label file|ground[- ]truth|metadata)\b",
     re.I,
 )
+# a text without any of these words mentions neither; to look for them is faster
+_MACHINES = frozenset("ai artificial language assistant chat chatbot training cannot can am do".split())
+_STORES = frozenset(
+    "data fact facts information description annotation annotations metadata meta csv table spreadsheet dataset label labels "
+    "measurements ground truth instructions prompt context details json sheet input file hidden".split()
+)
+_WORDS = re.compile(r"[a-z]+")
+
+
+def _any(pattern: re.Pattern, words: frozenset[str]) -> Callable[[str], re.Match | None]:
+    return lambda text: None if words.isdisjoint(_WORDS.findall(text.lower())) else pattern.search(text)
+
+
 _PHRASES = (
-    ("form_machine", _MACHINE.search, "mentions being an AI"),
-    ("form_data", _DATA.search, "mentions the data behind the image"),
+    ("form_machine", _any(_MACHINE, _MACHINES), "mentions being an AI"),
+    ("form_data", _any(_DATA, _STORES), "mentions the data behind the image"),
     ("form_chatter", reply_text.chatter_in, "is no part of a conversation about the image"),  # answers alone
 )
 _NUMBER = re.compile(r"\d+(?:\.\d+)?|[¼½¾]")

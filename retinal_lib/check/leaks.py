@@ -19,6 +19,7 @@ from retinal_lib.facts import Fact
 
 WORDS = word_lists("leaks")
 _COLUMN = re.compile(r"\b[A-Za-z]+(?:_[A-Za-z0-9]+)+\b")
+_UNSURE = frozenset(["how", "or", "whether"])  # how severe is it; mild or severe
 _TECHNICAL = frozenset("fractal tortuosity curvature tort_density crae crve angle".split())  # measures nobody sees
 
 
@@ -28,7 +29,6 @@ class Leaks(Check):
     def __init__(self, profile: CaseProfile, index: QuantityIndex):
         super().__init__(profile, index)
         self._stated: dict[str, set] = defaultdict(set)  # the values that answers stated, by kind
-        self._numbers: set[float] = set()
         self._answers: list[ParsedText] = []
 
     def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
@@ -38,8 +38,6 @@ class Leaks(Check):
             self._stated[term.kind].update(term.values)
         for term in answer.of("conditions"):
             self._stated["conditions"].update(*map(implied, term.values))
-        for amount in numbers.read(answer):
-            self._numbers.update((amount.low, amount.high, *amount.edges))
         self._stated["side"].update(side for side, _ in sides(answer, True))
         self._stated["region"].update(region[2:] for region in regions(answer))
         self._stated["sex"].update(sex for _, sex in sexes(answer))
@@ -69,9 +67,11 @@ class Leaks(Check):
     # --- values -------------------------------------------------------------------------------------------------------
 
     def _values(self, question: ParsedText, findings: AnswerFindings) -> None:
-        for amount in numbers.read(question):
+        asked = numbers.read(question)
+        told = {n for a in self._answers for b in numbers.read(a) for n in (b.low, b.high, *b.edges)} if asked else set()
+        for amount in asked:
             text = question.text_of(amount)
-            stated = self._numbers.issuperset((amount.low, amount.high, *amount.edges))
+            stated = told.issuperset((amount.low, amount.high, *amount.edges))
             if stated or (amount.whole and amount.bound and amount.low <= 1):
                 continue
             if amount.edges:
@@ -107,7 +107,7 @@ class Leaks(Check):
                 self._lay_word(question, term, findings)
             elif term.kind == "severity" and self.profile.severity and self._is_new("severity", term.values[:1]):
                 level, fact = self.profile.severity
-                if level in term.values and any(0 <= t.first - term.last <= 1 for t in question.of("conditions")):
+                if level in term.values and _UNSURE.isdisjoint(question.words):
                     _takes_as_known("leak_label", question, term, fact, findings)
 
     def _lay_word(self, question: ParsedText, term: Term, findings: AnswerFindings) -> None:

@@ -198,9 +198,11 @@ class LesionLocations(Check):
 
     def _distances(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks distances in disc diameters from the fovea and the disc."""
+        if not (named := _distances(answer) if self.index.located else ()):
+            return
         known = [q for q in self.index.located if q.measure == "distance"]
         graded = any("exudate distance" in q.fact.unit for q in self.index.quantities)  # which the check of grades judges
-        for amount in _distances(answer) if self.index.located and not graded else ():
+        for amount in named if not graded else ():
             sentence = answer.sentence(amount)
             landmark, term = _landmark(answer, amount, sentence), _measured(answer, amount, sentence)
             if not landmark or term is None or polarity(answer, term) == UNCERTAIN:
@@ -214,7 +216,7 @@ class LesionLocations(Check):
 
     def _shares(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks that shares of the lesions' area are not called shares of the image."""
-        shares = [q for q in self.index.quantities if q.part == "rest" and q.unit == "%"]
+        shares = self.index.located and [q for q in self.index.quantities if q.part == "rest" and q.unit == "%"]
         for amount in [a for a in numbers.read(answer) if a.unit == "%"] if shares else ():
             if not {"image", "picture", "photograph", "retina", "fundus"} & set(answer.words[amount.last : amount.last + 3]):
                 continue

@@ -1,7 +1,7 @@
 """The numbers in the facts of a case, looked up by name and by value."""
 
 from bisect import bisect_left, bisect_right
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from operator import ge, gt, itemgetter, le, lt
 from typing import NamedTuple
 
@@ -105,13 +105,16 @@ def _numbers_in(text: str) -> tuple[Amount, ...]:
     return tuple(numbers.read(lexicon.read(text)))
 
 
-class QuantityIndex:
-    """The quantities of a case, looked up by value; `text_numbers` are numbers within the texts of other facts."""
+class _Reader:
+    """Reads the quantities of one case."""
 
-    def __init__(self, case: Case):
+    def __init__(self) -> None:
         self.quantities: list[Quantity] = []
         self.text_numbers: list[tuple[Amount, Fact]] = []
         self._kinds: dict[str, frozenset[str]] = {}  # lesion types by their codes
+
+    def read(self, case: Case) -> tuple[list[Quantity], list[tuple[Amount, Fact]]]:
+        """Returns the quantities and the numbers within texts."""
         columns, add = measurements.columns(), self.quantities.append
         for fact in case.facts:
             name = fact.name
@@ -123,18 +126,7 @@ class QuantityIndex:
             else:
                 self._add_other(fact)
         self._add_totals()
-        self.boxes = [q for q in self.quantities if q.edges]
-        self.located = [q for q in self.quantities if q.edges or q.part in ("place", "rest place", "fovea", "disc")]
-        self.vascular = any(q.fact.aspect == "vascular" for q in self.quantities)
-        self.subjects = frozenset(s for q in self.quantities if q.subjects for s in q.subjects)
-        self.family = self.subjects | {parent for s in self.subjects for parent in lexicon.implied(s)}
-        self.tops = {q.top for q in self.quantities if q.top}  # the highest levels of the scales
-        self.by_value = sorted(self.quantities, key=itemgetter(0))
-        self._values = [q[0] for q in self.by_value]
-
-    def of(self, measure: str) -> list[Quantity]:
-        """Returns the quantities of one measure."""
-        return [q for q in self.quantities if q.measure == measure]
+        return self.quantities, self.text_numbers
 
     def _add_other(self, fact: Fact) -> None:
         """Adds a fact that is not a measurement of vessels or disc."""
@@ -178,14 +170,81 @@ class QuantityIndex:
 
     def _add_totals(self) -> None:
         """Adds the sums over all types of lesion, which an answer may state too."""
-        counts = [q for q in self.of("count") if not q.part]
+        counts = [q for q in self.quantities if q.measure == "count" and not q.part]
         if len(counts) > 1:
             total = sum(q.value for q in counts)
             self.quantities.append(Quantity(total, "count", counts[0].fact, "count", rounded=total))
-        areas = [q for q in self.of("area") if q.fact.name.endswith("_area")]
+        areas = [q for q in self.quantities if q.measure == "area" and q.fact.name.endswith("_area")]
         if len(areas) > 1:
             total = sum(q.value for q in areas)
             self.quantities.append(Quantity(total, "%", areas[0].fact, "area", rounded=total))
+
+
+class QuantityIndex:
+    """The quantities of a case, looked up by value; `text_numbers` are numbers within the texts of other facts."""
+
+    def __init__(self, case: Case):
+        self.case = case
+
+    @cached_property
+    def _read(self) -> tuple[list[Quantity], list[tuple[Amount, Fact]]]:
+        """All quantities, and the numbers in texts; read once they are asked for, since most slotted answers need none."""
+        return _Reader().read(self.case)
+
+    @property
+    def quantities(self) -> list[Quantity]:
+        """All quantities."""
+        return self._read[0]
+
+    @property
+    def text_numbers(self) -> list[tuple[Amount, Fact]]:
+        """The numbers within the texts of facts, each with its fact."""
+        return self._read[1]
+
+    @cached_property
+    def boxes(self) -> list[Quantity]:
+        """The quantities that are boxes."""
+        return [q for q in self.quantities if q.edges]
+
+    @cached_property
+    def located(self) -> list[Quantity]:
+        """The quantities that tell where lesions lie."""
+        if not any(fact.aspect == "lesion" for fact in self.case.facts):
+            return []
+        return [q for q in self.quantities if q.edges or q.part in ("place", "rest place", "fovea", "disc")]
+
+    @cached_property
+    def vascular(self) -> bool:
+        """Whether any quantity is of vessels or the disc."""
+        return any(q.fact.aspect == "vascular" for q in self.quantities)
+
+    @cached_property
+    def subjects(self) -> frozenset[str]:
+        """The lesions that quantities are of."""
+        return frozenset(s for q in self.quantities if q.subjects for s in q.subjects)
+
+    @cached_property
+    def family(self) -> frozenset[str]:
+        """The same, with all that they are forms of."""
+        return self.subjects | {parent for s in self.subjects for parent in lexicon.implied(s)}
+
+    @cached_property
+    def tops(self) -> set[int]:
+        """The highest levels of the scales."""
+        return {q.top for q in self.quantities if q.top}
+
+    @cached_property
+    def by_value(self) -> list[Quantity]:
+        """The quantities in order of their values."""
+        return sorted(self.quantities, key=itemgetter(0))
+
+    @cached_property
+    def _values(self) -> list[float]:
+        return [q[0] for q in self.by_value]
+
+    def of(self, measure: str) -> list[Quantity]:
+        """Returns the quantities of one measure."""
+        return [q for q in self.quantities if q.measure == measure]
 
     def matching(self, amount: Amount) -> list[Quantity]:
         """Returns the quantities whose value an amount gives in a fitting unit, whatever they are called."""

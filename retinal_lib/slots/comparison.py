@@ -1,29 +1,38 @@
 """Comparisons in a slotted answer: wider than, similar to, twice, the largest; each is evaluated on the facts that it stands
 between."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise, permutations
 from typing import NamedTuple
 
-from retinal_lib.check.language.lexicon import ParsedText, Term
+from retinal_lib.check.language import lexicon
+from retinal_lib.check.language.lexicon import Term
 from retinal_lib.check.lesion_locations import regions
 from retinal_lib.facts import Fact
-from retinal_lib.slots import pairing
-from retinal_lib.slots.filling import Anchor
-from retinal_lib.slots.pairing import Placed, Word
-from retinal_lib.slots.sheet import SPEC, FactSheet
+from retinal_lib.slots.pairing import CONTRASTS
+from retinal_lib.slots.sentence import Placed, Sentence, SlottedText, Word, allowed_words
+from retinal_lib.slots.sheet import SPEC, Line, Slot
 
 WORDS = SPEC["comparison"]
+_LEVELS = {"above": 1, "below": -1}  # where they compare: above that average, below the veins
 _SIGNS = {word: sign for sign, kind in ((1, "greater"), (-1, "lesser"), (0, "equal")) for word in WORDS[kind]}
+_SIGNS |= _LEVELS
 COMPARING = frozenset([*_SIGNS, *WORDS["times"]])
+_LEVELLED = frozenset("average mean overall vein artery venule arteriole vessel value figure".split())
 _ALONE, _LARGEST, _SMALLEST = (frozenset(WORDS[name]) for name in ("alone", "largest", "smallest"))
+_SAYING_OF = frozenset("sum summing summarise combine stand".split())
+_SHORT = 6  # tokens of an answer that names one thing
+_THINGS = frozenset("network ones one kind value share figure part system tree pattern portion ratio number".split())
 _MANY = 12  # comparisons of a sentence that are read
 _USUAL = frozenset("normal usual average typical expected reference healthy others most".split())
 _VERBS = frozenset(WORDS["verbs"])
-_CLOSING = frozenset(", . ; ( : and but with at in on by here averaging while than".split())
+_CLOSING = frozenset(", . ; ( : and but with at in on by here averaging while than off away".split())
 _EXTENTS = {"taller": "vertical", "higher": "vertical", "wider": "horizontal", "broader": "horizontal"}
 # the direction that is called longer -> the words for the other one
 _EXTENT_WORDS = {"vertical": frozenset(["wide", "broad", "width"]), "horizontal": frozenset(["high", "tall", "height", "long"])}
+_CONTRASTING = frozenset("unlike against versus vs over compared opposed contrast".split())
+_SAME = frozenset("as for in on , . ; size width value density length and here".split())  # after 'same', where it compares
+_REFERRING = frozenset("that this it these they those".split())
 _DIMENSIONS = ("vessel", "lesion", "zone", "direction", "formula", "measure")
 _SIMILAR, _EQUAL = 0.15, 0.05  # how far apart values may lie that are called similar, or equal, as a share of the larger
 
@@ -44,40 +53,22 @@ class Wrong(NamedTuple):
     fact: Fact | None = None
 
 
-def wrong(
-    text: ParsedText,
-    sentence: range,
-    slots: Sequence[Placed],
-    anchors: Sequence[Anchor],
-    sheet: FactSheet,
-    before: Sequence[Placed],
-    question: ParsedText,
-) -> Iterator[Wrong]:
-    """Yields the comparisons of a sentence that are wrong, or that are of nothing that was told. `slots` and `anchors` are the
-    sentence's, `before` the slots of the sentences around it."""
-    words = text.words
-    yield from _superlatives(text, sentence, slots)
-    if not any(words[k] in COMPARING for k in sentence):
+def wrong(sentence: Sentence, question: SlottedText) -> Iterator[Wrong]:
+    """Yields the comparisons of a sentence that are wrong, or that are of nothing that was told; of comparisons other than
+    superlatives the first one, as one is enough to send an answer back."""
+    yield from _superlatives(sentence)
+    yield from _divided(sentence)
+    yield from _answered(sentence, question)
+    if sentence.asks:
         return
-    inside = {k for slot in slots for k in range(slot.first, slot.last)} | {r.first for r in regions(text)}
+    if COMPARING.isdisjoint(sentence.within):
+        return
+    words, places = sentence.words, {region.first for region in regions(sentence.text)}
     judged = 0
-    for k in sentence:
-        if words[k] not in COMPARING or k in inside:
+    for k in sentence.tokens:
+        if words[k] not in COMPARING or k in sentence.of.values or k in places or not _is_judged(sentence, k):
             continue
-        if not _compares(words, k, sentence) and not (words[k] in _SIGNS and _against(words, k, slots)):
-            continue
-        if words[k] in WORDS["equal"] and not slots and before and _all_alike(before):
-            continue
-        if not slots and any(anchor.line in sheet.explained for anchor in anchors):
-            continue  # a denser network has a higher value
-        if (
-            words[k] == "more"
-            and words[k + 1 : k + 2] == ["than"]
-            and words[k + 2 : k + 3] in (["that"], ["this"], ["these"], ["it"])
-        ):
-            continue  # I can say no more than that
-        problem = _problem(text, k, sentence, slots, anchors, sheet, before, question)
-        if problem:  # one of a sentence is enough to send it back
+        if problem := _problem(sentence, k, question):
             yield problem
             return
         judged += 1
@@ -86,11 +77,24 @@ def wrong(
             return
 
 
+def _is_judged(sentence: Sentence, k: int) -> bool:
+    """Whether the word at token k compares values of this eye."""
+    words, slots = sentence.words, sentence.slots
+    if not _compares(words, k, sentence.tokens) and not (words[k] in _SIGNS and _against(words, k, slots)):
+        return False
+    if (not slots and sentence.explained) or words[k - 1 : k] in (["get"], ["goe"], ["become"]):
+        return False  # a denser network has a higher value
+    if words[k] in WORDS["equal"] and not slots and _all_alike(sentence.around):
+        return False
+    # I can say no more than that
+    return words[k : k + 2] != ["more", "than"] or words[k + 2 : k + 3] not in (["that"], ["this"], ["these"], ["it"])
+
+
 def _against(words: list[str], k: int, slots: Sequence[Placed]) -> bool:
     """Whether two values that are set against each other follow: the arteries cover more of it, {v2} against {v3}."""
     after = [slot for slot in slots if slot.first > k]
     return any(
-        len(between := words[one.last : other.first]) < 4 and not pairing.CONTRASTS.isdisjoint(between)
+        len(between := words[one.last : other.first]) < 4 and not CONTRASTS.isdisjoint(between)
         for one, other in pairwise(after)
     )
 
@@ -99,10 +103,16 @@ def _compares(words: list[str], k: int, sentence: range) -> bool:
     """Whether the word at token k compares: with 'than' or 'as' after it, or by itself."""
     word, after = words[k], words[k + 1 : min(sentence.stop, k + 13)]
     last = k + 1 >= sentence.stop  # the veins cover slightly more
+    if word in _LEVELS:
+        return not _LEVELLED.isdisjoint(after[:5])
     if word in _VERBS or (word in _SIGNS and (last or (words[k - 1 : k] == ["the"] and words[k + 1] == "of"))):
         return True
     if word in WORDS["equal"]:
-        return word not in ("same", "match", "equal") or not {"as", "to", "for", "in"}.isdisjoint(after) or "both" in words
+        if word == "same":
+            return (last or after[0] in _SAME) and words[k - 2 : k] != ["all", "the"]
+        return word not in ("match", "equal") or not {"as", "to", "for", "in"}.isdisjoint(after) or "both" in words
+    if words[k - 1 : k] == ["the"] and word in _SIGNS and not _THINGS.isdisjoint(after[:1]):
+        return True  # so the arteries make the denser network
     if "than" not in after and after and after[0] not in _CLOSING:
         return word in WORDS["times"] and word != "half"  # the larger vessels: no comparison
     if word in _ALONE or (word in WORDS["times"] and word != "half"):
@@ -112,137 +122,148 @@ def _compares(words: list[str], k: int, sentence: range) -> bool:
     return "than" in after
 
 
-def _problem(
-    text: ParsedText,
-    k: int,
-    sentence: range,
-    slots: Sequence[Placed],
-    anchors: Sequence[Anchor],
-    sheet: FactSheet,
-    before: Sequence[Placed],
-    question: ParsedText,
-) -> Wrong | None:
-    word, at = text.words[k], Term(k, k + 1)
-    if (shape := _shape(text, k, sentence)) is not None:
-        return _wrong_shape(text, k, shape, sheet)
-    than = text.words[k + 1 : min(k + 8, sentence.stop)]
+def _problem(sentence: Sentence, k: int, question: SlottedText) -> Wrong | None:
+    words, at, raw = sentence.words, Term(k, k + 1), repr(sentence.text.raw(k))
+    if (shape := _shape(sentence, k)) is not None:
+        return _wrong_shape(sentence, k, shape)
+    than = words[k + 1 : min(k + 8, sentence.tokens.stop)]
     if "than" in than and not _USUAL.isdisjoint(than[than.index("than") : than.index("than") + 4]):
-        return Wrong(at, f"{text.raw(k)!r} compares with what is usual, which no fact gives")
-    known = _comparable(slots, anchors)
-    judged = list(_judged(text, k, sentence, known, slots))
-    if not judged and before:  # the other value stands in the sentence before: the veins, with {v3}, are wider
-        judged = _over_sentences(text, sentence, slots, before, question)
+        return Wrong(at, f"{raw} compares with what is usual, which no fact gives")
+    if (ratio := _ratio_alone(sentence)) is not None and (told := _by_ratio(sentence, k, question, ratio)) is not None:
+        return None if told else Wrong(at, f"{raw} is wrong: {ratio.text}", ratio)
+    judged = list(_judged(sentence, k, _comparable(sentence), question))
+    if not judged:  # the other value stands in the sentence before: the veins, with {v3}, are wider
+        judged = _over_sentences(sentence, k, question)
     if not judged:  # the values may stand elsewhere: on any line of the sheet
-        known = [Compared(s.fact, pairing.allowed_words(Anchor(0, 0, line, s))) for line, s in sheet.slots.values()]
-        known = [c for c in known if c.allowed and isinstance(c.fact.value, int | float)]
-        judged = list(_judged(text, k, sentence, known, slots, by_words=True))
+        every = _compared(sentence.sheet.slots.values())
+        judged = list(_judged(sentence, k, [each for each in every if each.allowed], question, by_words=True))
     if not judged:
-        return Wrong(at, f"{text.raw(k)!r} compares what no two facts give")
+        return Wrong(at, f"{raw} compares what no two facts give")
     for one, other in judged:
-        if not _holds(word, one.fact, other.fact):
-            return Wrong(at, f"{text.raw(k)!r} is wrong: {one.fact.text}, {other.fact.text}", one.fact)
+        if not _holds(words[k], one.fact, other.fact):
+            return Wrong(at, f"{raw} is wrong: {one.fact.text}, {other.fact.text}", one.fact)
     return None
+
+
+def _ratio_alone(sentence: Sentence) -> Fact | None:
+    """The ratio of arterioles to venules where it is the only value of a sentence."""
+    ratios = [s.anchor.slot.fact for s in sentence.slots if "avr" in s.allowed.get("measure", ())]
+    return ratios[0] if ratios and len(sentence.slots) == 1 else None
+
+
+def _by_ratio(sentence: Sentence, k: int, question: SlottedText, ratio: Fact) -> bool | None:
+    """Whether a comparison of arteries and veins agrees with their ratio; None where it compares something else."""
+    subject, sign = _operands(sentence, k, "vessel", question).subject, _SIGNS.get(sentence.words[k], 0)
+    if subject is None or not sign or subject.values not in ({"artery"}, {"vein"}):
+        return None
+    return (float(ratio.value) > 1) == ((subject.values == {"artery"}) == (sign > 0))
 
 
 def _all_alike(slots: Sequence[Placed]) -> bool:
     """Whether values of one kind, two at least, are similar."""
-    known = _comparable(slots, ())
+    known = _of_slots(slots)
     alike = all(_alike(one, other) and _holds("similar", one.fact, other.fact) for one, other in permutations(known, 2))
     return len(known) > 1 and alike
 
 
-def _shape(text: ParsedText, k: int, sentence: range) -> str | None:
+def _shape(sentence: Sentence, k: int) -> str | None:
     """The direction that is said to be the longer one: taller than it is wide."""
-    direction = _EXTENTS.get(text.words[k])
-    after = text.words[k + 1 : min(k + 6, sentence.stop)]
+    direction = _EXTENTS.get(sentence.words[k])
+    after = sentence.words[k + 1 : min(k + 6, sentence.tokens.stop)]
     if direction and "than" in after[:2] and not _EXTENT_WORDS[direction].isdisjoint(after):
         return direction
     return None
 
 
-def _wrong_shape(text: ParsedText, k: int, direction: str, sheet: FactSheet) -> Wrong | None:
-    of = "Cup" if "cup" in text.words[max(0, k - 6) : k] else "Disc"
-    facts = {fact.name: fact for line in sheet.lines for fact in line.facts}
+def _wrong_shape(sentence: Sentence, k: int, direction: str) -> Wrong | None:
+    of, raw = "Cup" if "cup" in sentence.words[max(0, k - 6) : k] else "Disc", repr(sentence.text.raw(k))
+    facts = {fact.name: fact for line in sentence.sheet.lines for fact in line.facts}
     height, width = facts.get(f"{of}_height"), facts.get(f"{of}_width")
     at = Term(k, k + 1)
     if height is None or width is None:
-        return Wrong(at, f"{text.raw(k)!r} compares what no two facts give")
+        return Wrong(at, f"{raw} compares what no two facts give")
     if (float(height.value) > float(width.value)) != (direction == "vertical"):
-        return Wrong(at, f"{text.raw(k)!r} is wrong: {height.text}, {width.text}", height)
+        return Wrong(at, f"{raw} is wrong: {height.text}, {width.text}", height)
     return None
 
 
-def _over_sentences(
-    text: ParsedText, sentence: range, slots: Sequence[Placed], before: Sequence[Placed], question: ParsedText
-) -> list[tuple[Compared, Compared]]:
-    """The pairs of a value of a sentence and one of the sentence before; where the sentence has no values, of those before, the
-    one that it names first."""
-    within = text.words[sentence.start : sentence.stop]
-    earlier = _comparable(before, ())
-    here = _comparable(slots, ())
+def _over_sentences(sentence: Sentence, k: int, question: SlottedText) -> list[tuple[Compared, Compared]]:
+    """The pairs of a value of a sentence and one of the sentences around it; where the sentence has no values, of those around,
+    the one that it names first."""
+    near, here = _of_slots(sentence.around), _of_slots(sentence.slots)
+    if not near:
+        return []
+    levelled = not {"average", "mean", "overall"}.isdisjoint(sentence.within) and not _LEVELS.keys().isdisjoint(sentence.within)
+    if levelled:
+        near = [each for each in near if "all" in each.allowed.get("vessel", ())]
     if not here:
-        named = {d: pairing.words_of(text, sentence, d, slots) for d in ("vessel", "lesion", "direction")}
+        named = {d: sentence.named(d) for d in ("vessel", "lesion", "direction")}
         if not any(named.values()):  # No, they are narrower.
-            asked = range(len(question.words))
-            named = {d: pairing.words_of(question, asked, d, ()) for d in named}
-        here = [c for c in earlier if any(w and w[0].values & c.allowed.get(d, frozenset()) for d, w in named.items())]
-    pairs = [(one, other) for one in here for other in earlier]
-    if text.words[sentence.start] in ("that", "this", "it", "these", "they", "those") and "than" in within:
+            named = {d: [word for asked in question.sentences for word in asked.named(d)] for d in named}
+        here = [c for c in near if any(w and w[0].values & c.allowed.get(d, frozenset()) for d, w in named.items())]
+    pairs = [(one, other) for one in here for other in near]
+    if sentence.words[sentence.tokens.start] in _REFERRING and "than" in sentence.within:
         pairs = [(other, one) for one, other in pairs]  # That is wider than the veins, which have ...
-    return [
-        (one, other)
-        for one, other in pairs
-        if one.fact != other.fact
-        and _alike(one, other)
-        and any(one.allowed.get(d) != other.allowed.get(d) and _same_besides(one, other, d) for d in _DIMENSIONS)
-        and "all" not in (*one.allowed.get("vessel", ()), *other.allowed.get("vessel", ()))
-    ]
+    found = []
+    for one, other in pairs:
+        apart = next((d for d in _DIMENSIONS if one.allowed.get(d) != other.allowed.get(d)), None)
+        if one.fact == other.fact or not _alike(one, other) or apart is None or not _same_besides(one, other, apart):
+            continue
+        if not levelled and "all" in (*one.allowed.get("vessel", ()), *other.allowed.get("vessel", ())):
+            continue
+        turned = _fit(_operands(sentence, k, apart, question), other, one, apart, both=True)
+        found.append((other, one) if turned else (one, other))
+    return found
 
 
-def _comparable(slots: Sequence[Placed], anchors: Sequence[Anchor]) -> list[Compared]:
-    """The facts with a value that a sentence rests on, by slots and by marks."""
+def _compared(slots: Iterable[tuple[Line, Slot]]) -> list[Compared]:
+    """What can be compared of slots: those with a number."""
+    found = [Compared(slot.fact, allowed_words(line, slot)) for line, slot in slots]
+    return [each for each in found if isinstance(each.fact.value, int | float)]
+
+
+def _of_slots(slots: Sequence[Placed]) -> list[Compared]:
+    """What can be compared of the slots in a text."""
     found = [Compared(slot.anchor.slot.fact, slot.allowed, slot) for slot in slots if slot.allowed]
-    seen = {compared.fact for compared in found}
-    for anchor in anchors:
-        if anchor.slot is None:
-            for slot in anchor.line.slots:
-                allowed = pairing.allowed_words(Anchor(0, 0, anchor.line, slot))
-                if slot.fact not in seen and allowed:
-                    found.append(Compared(slot.fact, allowed))
-    return [compared for compared in found if isinstance(compared.fact.value, int | float)]
+    return [each for each in found if isinstance(each.fact.value, int | float)]
+
+
+def _comparable(sentence: Sentence) -> list[Compared]:
+    """The facts with a value that a sentence rests on, by slots and by marks."""
+    found = _of_slots(sentence.slots)
+    seen = {each.fact for each in found}
+    marked = [(anchor.line, slot) for anchor in sentence.anchors if anchor.slot is None for slot in anchor.line.slots]
+    return found + [each for each in _compared(marked) if each.allowed and each.fact not in seen]
 
 
 def _judged(
-    text: ParsedText,
-    k: int,
-    sentence: range,
-    known: Sequence[Compared],
-    slots: Sequence[Placed],
-    by_words: bool = False,
+    sentence: Sentence, k: int, known: Sequence[Compared], question: SlottedText, by_words: bool = False
 ) -> Iterator[tuple[Compared, Compared]]:
     """The pairs that a comparison is of, the subject first: by the words before and after it, else by the order of slots."""
-    measures = frozenset(WORDS["measures"].get(text.words[k], ()))
-    pairs = [(one, other) for one, other in permutations(known, 2) if one.fact != other.fact and _alike(one, other)]
-    if measures:
-        pairs = [pair for pair in pairs if measures & _measures(pair[0]) and measures & _measures(pair[1])] or (
-            [] if by_words else pairs
-        )
-    named = {dimension: pairing.words_of(text, sentence, dimension, slots) for dimension in _DIMENSIONS}
+    pairs = _pairs(sentence.words[k], known, strictly=by_words)
     found = False
     for one, other in pairs:
         dimension = next((d for d in _DIMENSIONS if one.allowed.get(d) != other.allowed.get(d)), None)
         if dimension is None or not _same_besides(one, other, dimension):
             continue
-        if _named_so(text, k, named[dimension], one, other, dimension, both=by_words) and not (
-            by_words and not _told(named, one, dimension)
-        ):
+        if by_words and not _told(sentence, one, dimension):
+            continue
+        if _fit(_operands(sentence, k, dimension, question), one, other, dimension, both=by_words):
             found = True
             yield one, other
-    if not found and not by_words:
-        in_order = [(one, other) for one, other in pairs if one.slot and other.slot and one.slot.first < other.slot.first]
-        for one, other in in_order:
-            if one.slot.first < k < other.slot.first and not any(named[d] for d in ("vessel", "lesion")):
-                yield one, other
+    if found or by_words or sentence.named("vessel") or sentence.named("lesion"):
+        return
+    for one, other in pairs:
+        if one.slot and other.slot and one.slot.first < k < other.slot.first:
+            yield one, other
+
+
+def _pairs(comparative: str, known: Sequence[Compared], strictly: bool = False) -> list[tuple[Compared, Compared]]:
+    """The pairs of facts that a word can compare, those of the measure that it is of first; `strictly`: these alone."""
+    measures = frozenset(WORDS["measures"].get(comparative, ()))
+    pairs = [(one, other) for one, other in permutations(known, 2) if one.fact != other.fact and _alike(one, other)]
+    fitting = [pair for pair in pairs if measures & _measures(pair[0]) and measures & _measures(pair[1])]
+    return fitting if measures and (fitting or strictly) else pairs
 
 
 def _alike(one: Compared, other: Compared) -> bool:
@@ -270,41 +291,71 @@ def _measures(compared: Compared) -> frozenset[str]:
     return compared.allowed.get("measure", frozenset())
 
 
-def _told(named: dict[str, list[Word]], one: Compared, dimension: str) -> bool:
+def _told(sentence: Sentence, one: Compared, dimension: str) -> bool:
     """Whether what two facts have in common is not contradicted by the words of the sentence."""
-    for d, words in named.items():
+    for d in _DIMENSIONS:
         allowed = one.allowed.get(d)
-        if d != dimension and allowed and words and d != "measure" and not any(word.values & allowed for word in words):
+        words = sentence.named(d) if allowed and d not in (dimension, "measure") else ()
+        if words and not any(word.values & allowed for word in words):
             return False
     return True
 
 
-def _named_so(text: ParsedText, k: int, words: list[Word], one: Compared, other: Compared, dimension: str, both: bool) -> bool:
-    """Whether the words before a comparison name the first fact, and those after it the other one."""
-    than = next((i for i in range(k, min(k + 8, len(text.words))) if text.words[i] == "than"), k)
-    before = [word for word in words if word.first < k]
-    after = [word for word in words if word.first > k]
-    if after and "than" not in text.words[k : after[0].first] and text.words[k + 1 : k + 2] == ["in"]:
-        before, after = (
-            [after[0]],
-            [word for word in before if word.values != after[0].values],
-        )  # larger in the vertical direction
-    if not before:  # larger in height than in width
-        before, after = [word for word in after if word.first < than], [word for word in after if word.first > than]
+class Operands(NamedTuple):
+    """What a comparison names: of what it is said, and with what that is compared; None where it names nothing."""
+
+    subject: Word | None
+    other: Word | None
+
+
+def _operands(sentence: Sentence, k: int, dimension: str, question: SlottedText) -> Operands:
+    """The words of a dimension that the comparison at token k is of."""
+    words, stop, named = sentence.words, sentence.tokens.stop, sentence.named(dimension)
+    if words[k] in _LEVELS and not {"average", "mean", "overall", "vessel"}.isdisjoint(words[k + 1 : k + 5]):
+        plain = [w for w in named if w.first < k and "all" not in w.values]
+        return Operands((plain[-1:] or [None])[0], Word(k, k + 1, frozenset(["all"])))
+    if any("all" not in word.values for word in named):
+        named = [word for word in named if "all" not in word.values]  # the veins are the wider vessels
+    before, after = [w for w in named if w.first < k], [w for w in named if w.first > k]
+    than = next((i for i in range(k, stop) if words[i] == "than"), None)
+    if than is not None:
+        between, beyond = [w for w in after if w.first < than], [w for w in after if w.first > than]
+        plain = [w for w in before if not _is_contrasted(words, w)]
+        # the veins are wider than ...; larger in height than in width; wider than the arteries are the veins
+        subject = (plain[-1:] or between[-1:] or beyond[1:2] or [None])[0]
+        return Operands(subject or _referred(sentence, k, dimension, question), (beyond[:1] or [None])[0])
+    plain = [w for w in before if not _is_contrasted(words, w)]
+    if words[k + 1 : k + 2] == ["in"] and after:  # larger in the vertical direction
+        plain = after[:1]
+    subject = (plain[-1:] or [None])[0] or _referred(sentence, k, dimension, question) or (after[:1] or [None])[0]
+    contrasted = [w for w in named if w is not subject and _is_contrasted(words, w)]
+    others = [w for w in contrasted or [*after, *reversed(before)] if subject and w.values != subject.values]
+    return Operands(subject, (others[:1] or [None])[0])
+
+
+def _is_contrasted(words: list[str], word: Word) -> bool:
+    """Whether a word is of what something is compared with: unlike the arteries, against those of the arteries."""
+    return not _CONTRASTING.isdisjoint(words[max(0, word.first - 3) : word.first])
+
+
+def _referred(sentence: Sentence, k: int, dimension: str, question: SlottedText) -> Word | None:
+    """What 'they' stands for where it is the subject: what the sentence before names first, or the question."""
+    if _REFERRING.isdisjoint(sentence.words[sentence.tokens.start : k]):
+        return None
+    for earlier in (*reversed(sentence.earlier), *question.sentences):
+        if named := [word for word in earlier.named(dimension) if "all" not in word.values]:
+            return named[0]
+    return None
+
+
+def _fit(operands: Operands, one: Compared, other: Compared, dimension: str, both: bool) -> bool:
+    """Whether two facts are those that a comparison names, in this order; `both`: it must name both."""
     first, second = one.allowed.get(dimension, frozenset()), other.allowed.get(dimension, frozenset())
-    if not before and len(after) > 1:  # wider than the arteries are the veins
-        before, after = after[1:], after[:1]
-    if len(before) > 1 and not after:  # the veins, unlike the arteries, are wider; ..., so that the veins are wider
-        between = text.words[before[-1].last : k]
-        linked = "," not in between or "which" in between
-        others = [word for word in before if word.values != before[-1].values]
-        before, after = ([before[-1]], others[:1]) if linked else (before[:1], before[1:])
-    subject = before[-1] if before and (len(before) == 1 or after) else None
-    if subject is None or not subject.values & first or subject.values & second:
+    if operands.subject is None or not operands.subject.values & first or operands.subject.values & second:
         return False
-    if not after:
+    if operands.other is None:
         return not both
-    return bool(after[0].values & second) and not after[0].values & first
+    return bool(operands.other.values & second) and not operands.other.values & first
 
 
 def _holds(word: str, one: Fact, other: Fact) -> bool:
@@ -317,17 +368,69 @@ def _holds(word: str, one: Fact, other: Fact) -> bool:
     return (a - b) * sign > 0
 
 
-def _superlatives(text: ParsedText, sentence: range, slots: Sequence[Placed]) -> Iterator[Wrong]:
-    """The box that is called the largest is the first of its type."""
-    boxes = [slot for slot in slots if slot.anchor.slot.fact.name.endswith("_box") and slot.anchor.slot.name[-1].isdigit()]
-    if not boxes:
+def _answered(sentence: Sentence, question: SlottedText) -> Iterator[Wrong]:
+    """A short answer to a question that compares: Which of them are wider? The veins."""
+    if sentence.place or len(sentence.tokens) > _SHORT or not COMPARING.isdisjoint(sentence.within):
         return
-    for k in sentence:
-        if text.words[k] in _SMALLEST:
-            yield Wrong(Term(k, k + 1), f"{text.raw(k)!r} is wrong: the boxes of the facts are of the largest")
-        if text.words[k] in _LARGEST:
+    asked = next((k for k, word in enumerate(question.text.words) if _SIGNS.get(word)), None)
+    named = [(d, w) for d in ("vessel", "direction", "lesion") for w in sentence.named(d) if "all" not in w.values]
+    if asked is None or len(named) != 1 or {"no", "not", "than"} & {*sentence.within, *question.text.words}:
+        return
+    (dimension, word), comparative = named[0], question.text.words[asked]
+    values = [slot for each in sentence.of.sentences for slot in each.slots if "all" not in slot.allowed.get("vessel", ())]
+    for one, other in _pairs(comparative, _of_slots(values)):
+        apart = one.allowed.get(dimension) != other.allowed.get(dimension) and _same_besides(one, other, dimension)
+        named_so = apart and _fit(Operands(word, None), one, other, dimension, both=False)
+        if named_so and not _holds(comparative, one.fact, other.fact):
+            said = repr(sentence.text.text_of(word))
+            yield Wrong(Term(word.first, word.last), f"{said} is wrong: {one.fact.text}, {other.fact.text}", one.fact)
+            return
+
+
+def _divided(sentence: Sentence) -> Iterator[Wrong]:
+    """The ratio of arterioles to venules is not that of veins to arteries."""
+    words = sentence.words
+    start = next((k for k in sentence.tokens if words[k].startswith("divid")), None)
+    yield from _summed(sentence)
+    by = next((k for k in sentence.tokens if start is not None and k > start and words[k] == "by"), None)
+    if by is None:
+        return
+    named = sentence.named("vessel")
+    before, after = [w for w in named if w.last <= by], [w for w in named if w.first > by]
+    if before and after and before[-1].values == {"vein"} and after[0].values == {"artery"}:
+        yield Wrong(Term(start, start + 1), "the ratio is of arteries to veins, not the other way round")
+
+
+def _summed(sentence: Sentence) -> Iterator[Wrong]:
+    """CRAE is of arteries, CRVE of veins, also in what is said of them: CRVE, which sums up the widths of the largest veins."""
+    words, named = sentence.words, sentence.named("vessel")
+    for k in sentence.tokens:
+        if words[k] not in _SAYING_OF:
+            continue
+        before, after = [w for w in named if w.last <= k][-1:], [w for w in named if w.first > k][:1]
+        if not before or not after or {*before[0].values, *after[0].values} != {"artery", "vein"} or after[0].first - k > 9:
+            continue
+        between = words[k : after[0].first]
+        parted = any(k < slot.first < after[0].first for slot in sentence.slots)
+        if not parted and COMPARING.isdisjoint(between) and not {",", "and", "while"} & set(between):
+            yield Wrong(Term(after[0].first, after[0].last), "CRAE is of the largest arteries, CRVE of the largest veins")
+
+
+def _superlatives(sentence: Sentence) -> Iterator[Wrong]:
+    """The box that is called the largest is the first of its type, and lies where it is said to lie."""
+    boxes = [s for s in sentence.slots if s.anchor.slot.fact.name.endswith("_box") and s.anchor.slot.name[-1].isdigit()]
+    for k in sentence.tokens if boxes else ():
+        raw = repr(sentence.text.raw(k))
+        if sentence.words[k] in _SMALLEST and "vessel" not in sentence.words[k + 1 : k + 4]:
+            yield Wrong(Term(k, k + 1), f"{raw} is wrong: the boxes of the facts are of the largest")
+        if sentence.words[k] in _LARGEST:
             following = [slot for slot in boxes if slot.first > k] or boxes
             slot = following[0]
             run = [slot.anchor.slot.name.rpartition("box")[2] for slot in following]
             if run[0] != "1" and not (len(run) > 1 and "1" in run):
-                yield Wrong(Term(k, k + 1), f"{text.raw(k)!r} is wrong: {slot.anchor.slot.name} is not the largest")
+                yield Wrong(Term(k, k + 1), f"{raw} is wrong: {slot.anchor.slot.name} is not the largest")
+            place = next(iter(regions(lexicon.read(slot.anchor.slot.fact.place))), None)
+            for region in regions(sentence.text) if place else ():
+                if k < region.first < slot.first and region.contains(place) is False:
+                    at = Term(region.first, region.last)
+                    yield Wrong(at, f"{sentence.text.text_of(at)!r} is wrong: it lies {slot.anchor.slot.fact.place}")

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import yaml
 
 from retinal_lib.check.language import glossary
+from retinal_lib.check.language.glossary import Entry
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions.wording import is_count
@@ -48,6 +49,7 @@ class FactSheet:
     case: Case
     lines: tuple[Line, ...]
     explained: tuple[Line, ...] = ()
+    glossary: tuple[Entry, ...] = ()  # the explanations of all terms that the lines name
 
     @cached_property
     def text(self) -> str:
@@ -70,9 +72,9 @@ def make(case: Case, seed: int, every_measurement: bool = False) -> FactSheet:
     boxes are told, not a choice."""
     maker = _Maker(case, random.Random(f"sheet:{seed}:{case.id}"), every_measurement)
     lines = tuple(maker.lines())
-    named = (line.text for line in lines if line.id[0] in SPEC["explained"])
+    named = tuple(glossary.named(line.text for line in lines if line.id[0] in SPEC["explained"]))
     drawn = glossary.draw(named, random.Random(f"glossary:{seed}:{case.id}"))
-    return FactSheet(case, lines, tuple(Line(f"g{i}", entry.says, ()) for i, entry in enumerate(drawn, start=1)))
+    return FactSheet(case, lines, tuple(Line(f"g{i}", entry.says, ()) for i, entry in enumerate(drawn, start=1)), named)
 
 
 class _Maker:

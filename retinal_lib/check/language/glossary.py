@@ -41,9 +41,9 @@ def named(texts: Iterable[str]) -> Iterator[Entry]:
     yield from (entry for entry in entries() if any(term.casefold() in found for term in entry.terms))
 
 
-def draw(texts: Iterable[str], rng: random.Random) -> list[Entry]:
-    """Draws at most `MOST` explanations of terms that texts name, those of common terms last."""
-    known = list(named(texts))
+def draw(entries: Iterable[Entry], rng: random.Random) -> list[Entry]:
+    """Draws at most `MOST` explanations, those of common terms last."""
+    known = list(entries)
     rng.shuffle(known)
     return sorted(known, key=lambda entry: entry.common)[:MOST]
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache, cached_property, lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple, Protocol
@@ -77,6 +77,7 @@ class ParsedText:
         self.by_kind: dict[str, list[Term]] = {}
         for term in self.terms:
             self.by_kind.setdefault(term.kind, []).append(term)
+        self._starts: list[int] | None = None  # a cached property would take a lock for each text
         self.sentences = self._sentences()
 
     def of(self, kind: str) -> Sequence[Term]:
@@ -113,14 +114,17 @@ class ParsedText:
             return False
         return i + 1 == len(self.words) or not self.text[self.end(i) : self.end(i) + 1].isalnum()
 
-    @cached_property
+    @property
     def starts(self) -> list[int]:
         """The position in the text, in characters, where each token begins."""
+        if self._starts is not None:
+            return self._starts
         at, starts = 0, []
         for raw in self._raw:
             at = self.text.find(raw, at)  # nothing between tokens begins one, so each is the next find
             starts.append(at)
             at += len(raw)
+        self._starts = starts
         return starts
 
     def end(self, i: int) -> int:

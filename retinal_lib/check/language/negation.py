@@ -40,8 +40,15 @@ class Cues:
             return UNCERTAIN  # For hard exudates.
         if self.text.words[term.last : term.last + 1] == ["related"]:
             return UNCERTAIN  # age-related, myopia-related
+        following = self.text.words[term.last : min(term.last + 5, sentence.stop)]
+        if "question" in following and not WORDS.auxiliaries.isdisjoint(following):
+            return UNCERTAIN  # macular oedema was the other question
+        if self._graded_alone(term, sentence) or self._unsaid(term, sentence):
+            return UNCERTAIN
         if (comment := self._comment(term, sentence)) is not None:
             return self._comments(comment)
+        if self.text.words[sentence.stop : sentence.stop + 1] == ["?"] and sentence.start:
+            return UNCERTAIN  # Yes, there is. Could there be drusen as well?
         if self._supposed(term, sentence):
             return UNCERTAIN
         if (earlier := self._likened(term, sentence)) is not None:
@@ -50,7 +57,48 @@ class Cues:
         before = None if after == UNCERTAIN else self._before(term.first, max(sentence.start, term.first - reach))
         if before == NEGATED and self._unknown(term.last, sentence.stop):
             return UNCERTAIN
-        return after or before or AFFIRMED
+        return after or before or self._told_later(term.last, sentence.stop) or AFFIRMED
+
+    def _graded_alone(self, term: Term, sentence: range) -> bool:
+        """Whether a sentence says what a scale grades, or excepts the term: the scale orders retinopathy by severity; diseases
+        other than retinopathy."""
+        words = self.text.words
+        if words[term.first - 2 : term.first] == ["other", "than"] and term.first - 2 >= sentence.start:
+            return True
+        after = words[term.last : min(term.last + 4, sentence.stop)]
+        if after and after[0] in WORDS.auxiliaries and not WORDS.checking.isdisjoint(after) and "not" not in after:
+            return True  # referable oedema was checked, too
+        scale = next((k for k in range(sentence.start, term.first) if words[k] == "scale"), None)
+        return scale is not None and not WORDS.ordering.isdisjoint(words[scale + 1 : term.first])
+
+    def _unsaid(self, term: Term, sentence: range) -> bool:
+        """Whether a term is what nobody can say: I can neither confirm nor rule out any disease; I can name no disease."""
+        words, start = self.text.words, sentence.start
+        for k in range(start, term.first):
+            if words[k] not in WORDS.saying:
+                continue
+            unable = not WORDS.unable.isdisjoint(words[max(start, k - 6) : k])
+            able = words[k - 1 : k] == ["can"] or words[k] in ("know", "say", "tell")
+            unable = unable or (able and not {"no", "none", "nothing", "little"}.isdisjoint(words[k + 1 : k + 3]))
+            if unable and not any(words[i] in (";", ":", "but") for i in range(k, term.first)):
+                return True
+        return False
+
+    def _told_later(self, at: int, stop: int) -> str | None:
+        """The polarity after an apposition, or of what is said of 'it': X, also called Y, are not there; X, and it isn't."""
+        words, k = self.text.words, at
+        while k < stop and words[k] == ",":
+            first = k + 1 + (words[k + 1 : k + 2] in (["and"], ["but"], ["yet"]))
+            end = next((i for i in range(first, stop) if words[i] in (",", ";", ":")), stop)
+            pronoun = words[first : first + 1] in (["it"], ["they"], ["these"], ["those"])
+            verb = first + pronoun
+            if verb < end and (words[verb] in WORDS.auxiliaries or "n't" in words[verb] or words[verb] == "cannot"):
+                stated = self._comments(range(verb, end))
+                return stated if stated == NEGATED else None
+            if first > k + 1 or pronoun or not WORDS.auxiliaries.isdisjoint(words[first:end]):
+                return None
+            k = end
+        return None
 
     def _comment(self, term: Term, sentence: range) -> range | None:
         """What is said of a term that is only the topic: as far as retinopathy is concerned, ...; retinopathy? ..."""
@@ -73,6 +121,10 @@ class Cues:
         """The condition before a term of which the same is said: drusen are absent, and so is oedema."""
         words = self.text.words
         at = next((k for k in range(term.first, sentence.start, -1) if words[k - 1] not in WORDS.led), sentence.start)
+        same = next((t for t in self.conditions.values() if t.last < term.first and t.values == term.values), None)
+        between = words[same.last : term.first] if same and sentence.start <= same.first else ()
+        if between and (WORDS.renaming.issuperset(between) or not {"called", "known"}.isdisjoint(between)):
+            return same  # soft exudates, the pale patches that are also called cotton wool spots
         if at - 2 < sentence.start or words[at - 2] not in ("so", "as") or words[at - 1] not in WORDS.auxiliaries:
             return None
         return next((t for first, t in sorted(self.conditions.items(), reverse=True) if sentence.start <= first < at), None)
