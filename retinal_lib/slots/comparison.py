@@ -41,6 +41,7 @@ class Compared(NamedTuple):
     """What a comparison is of: a fact with the words that may name it."""
 
     fact: Fact
+    shown: str
     allowed: dict[str, frozenset[str]]
     slot: Placed | None = None
 
@@ -140,7 +141,7 @@ def _problem(sentence: Sentence, k: int, question: SlottedText) -> Wrong | None:
     if not judged:
         return Wrong(at, f"{raw} compares what no two facts give")
     for one, other in judged:
-        if not _holds(words[k], one.fact, other.fact):
+        if not _holds(words[k], one, other):
             return Wrong(at, f"{raw} is wrong: {one.fact.text}, {other.fact.text}", one.fact)
     return None
 
@@ -162,7 +163,7 @@ def _by_ratio(sentence: Sentence, k: int, question: SlottedText, ratio: Fact) ->
 def _all_alike(slots: Sequence[Placed]) -> bool:
     """Whether values of one kind, two at least, are similar."""
     known = _of_slots(slots)
-    alike = all(_alike(one, other) and _holds("similar", one.fact, other.fact) for one, other in permutations(known, 2))
+    alike = all(_alike(one, other) and _holds("similar", one, other) for one, other in permutations(known, 2))
     return len(known) > 1 and alike
 
 
@@ -218,13 +219,13 @@ def _over_sentences(sentence: Sentence, k: int, question: SlottedText) -> list[t
 
 def _compared(slots: Iterable[tuple[Line, Slot]]) -> list[Compared]:
     """What can be compared of slots: those with a number."""
-    found = [Compared(slot.fact, allowed_words(line, slot)) for line, slot in slots]
+    found = [Compared(slot.fact, slot.text, allowed_words(line, slot)) for line, slot in slots]
     return [each for each in found if isinstance(each.fact.value, int | float)]
 
 
 def _of_slots(slots: Sequence[Placed]) -> list[Compared]:
     """What can be compared of the slots in a text."""
-    found = [Compared(slot.anchor.slot.fact, slot.allowed, slot) for slot in slots if slot.allowed]
+    found = [Compared(s.anchor.slot.fact, s.anchor.slot.text, s.allowed, s) for s in slots if s.allowed]
     return [each for each in found if isinstance(each.fact.value, int | float)]
 
 
@@ -358,14 +359,15 @@ def _fit(operands: Operands, one: Compared, other: Compared, dimension: str, bot
     return bool(operands.other.values & second) and not operands.other.values & first
 
 
-def _holds(word: str, one: Fact, other: Fact) -> bool:
-    a, b = float(one.value), float(other.value)
+def _holds(word: str, one: Compared, other: Compared) -> bool:
+    """Whether a comparison is true of the values, and of what is shown of them."""
+    a, b = float(one.fact.value), float(other.fact.value)
     if word in WORDS["times"]:
         return b != 0 and abs(a / b / WORDS["times"][word] - 1) <= 0.1
     sign = _SIGNS[word]
     if sign == 0:
         return abs(a - b) <= (_SIMILAR if word in ("similar", "comparable", "alike") else _EQUAL) * max(abs(a), abs(b))
-    return (a - b) * sign > 0
+    return (a - b) * sign > 0 and one.shown != other.shown
 
 
 def _answered(sentence: Sentence, question: SlottedText) -> Iterator[Wrong]:
@@ -381,7 +383,7 @@ def _answered(sentence: Sentence, question: SlottedText) -> Iterator[Wrong]:
     for one, other in _pairs(comparative, _of_slots(values)):
         apart = one.allowed.get(dimension) != other.allowed.get(dimension) and _same_besides(one, other, dimension)
         named_so = apart and _fit(Operands(word, None), one, other, dimension, both=False)
-        if named_so and not _holds(comparative, one.fact, other.fact):
+        if named_so and not _holds(comparative, one, other):
             said = repr(sentence.text.text_of(word))
             yield Wrong(Term(word.first, word.last), f"{said} is wrong: {one.fact.text}, {other.fact.text}", one.fact)
             return

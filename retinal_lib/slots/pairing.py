@@ -180,7 +180,7 @@ def _in_runs(named: list[Word], slots: list[Placed], fits: list[list[bool]], dim
 
 def _joined(named: list[Word], slots: list[Placed], fits: list[list[bool]]) -> bool:
     """Whether one slot is told of two things that are joined, of which it is one: arteries and veins average {v2}."""
-    if len(slots) != 1 or len(named) != 2 or named[1].last > slots[0].first or all(fits[0]):
+    if len(slots) != 1 or len(named) != 2 or named[1].last > slots[0].first or all(fits[0]) or "all" in named[0].values:
         return False
     return named[1].first - named[0].last <= 2 and slots[0].first - named[1].last <= 4
 

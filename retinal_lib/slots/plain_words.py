@@ -32,6 +32,8 @@ _FLAGGED = Path(__file__).with_name("flagged.yaml")
 _FREQUENT = 4.3
 _STEM = 4  # letters that words of one root share
 _OF_DISC = frozenset(["pale", "yellowish", "whitish"])  # the disc of every eye
+_EXPERTS = frozenset("doctor ophthalmologist specialist physician clinician expert".split())
+_SIGHT = frozenset("vision sight eyesight thing".split())
 _ILL = frozenset("ill sick unwell unhealthy ailment trouble".split())
 _NAMING = frozenset("call name term refer speak use say word".split())
 _WANTED = frozenset("needed required necessary repeated advised useful helpful wise better best prudent sensible".split())
@@ -211,7 +213,7 @@ class WordCheck:
 
     @staticmethod
     def _is_alike(sentence: Sentence, k: int, known: frozenset[str]) -> bool:
-        """Whether a word is as good as a known one: damaged, of what explains damage; the pale disc; ill or not, nobody knows."""
+        """Whether a word is as good as a known one: damaged, of what explains damage; the pale disc; ill or not, who knows."""
         word, words = sentence.words[k], sentence.words
         if SPEC["alike"].get(word) in known or (word.endswith("ly") and word[:-2] in known):
             return True
@@ -226,9 +228,10 @@ class WordCheck:
             return
         kinds = {term.kind for term in text.terms if term.first <= k < term.last}
         if words[k] in _listed("beyond") and kinds.isdisjoint(_CLAIMED):  # the checks of claims judge these
-            if _NAMING.isdisjoint(words[k + 1 : k + 4]) and words[k - 1 : k] != ["don't"]:  # doctors call it ...; don't worry
+            several = words[k] in _EXPERTS and text.raw(k).endswith("s")  # doctors, of none that one should see
+            if not several and _NAMING.isdisjoint(words[k + 1 : k + 4]) and words[k - 1 : k] != ["don't"]:
                 self.findings.add("beyond", Term(k, k + 1), f"{text.raw(k)!r} goes beyond the facts")
-        elif kinds <= {"cues"}:
+        elif kinds <= {"cues"} or ("quality" in kinds and not _SIGHT.isdisjoint((*sentence.within, *words[k : k + 2]))):
             self.findings.add("unlicensed", Term(k, k + 1), f"{text.raw(k)!r} is in no fact and is no plain word")
 
     def _lay_words(self, sentence: Sentence, known: frozenset[str]) -> None:

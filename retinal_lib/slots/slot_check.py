@@ -40,6 +40,7 @@ from retinal_lib.slots.sheet import SPEC, FactSheet
 _CLAIMS = (Leaks, Diseases, Grades, Normality, ImageAndPerson, LesionLocations, AddedDetails)
 _HERE = frozenset(["this", "these", "here", "you", "your", "my", "patient"])  # of this eye, not of eyes in general
 _BESIDE = frozenset("below above along beside under beneath around near close closest next adjacent over across".split())
+_NEAR = frozenset("near close beside next adjacent".split())
 _PLACING = frozenset(SPEC["placing"])
 _CENTRES = frozenset(["centre", "central", "centrally"])
 _STRUCTURES = frozenset(["macula", "fovea", "disc", "nerve"])
@@ -57,6 +58,7 @@ _AROUND = 60  # characters around what is denied, where its form may be named
 _LOOKED_FOR = frozenset(["look", "looking", "check", "screening", "watch", "to", "for"])
 _MAYBE = frozenset(["may", "might", "could"])
 _DOUBTS = frozenset("possibly perhaps probably likely maybe seemingly suspected suspicion unsure".split())
+_EDGES_WITHIN = 12  # tokens before 'edge' that list the edges
 _EDGES = (("left",), ("upper", "top"), ("right",), ("lower", "bottom"))
 _HEALTH = frozenset(["healthy", "normal"])
 _OTHER_EYES = frozenset("both other fellow second opposite".split())
@@ -188,6 +190,7 @@ class _Answer:
         for tokens in (*self.explanations, *self.defining):
             yield self.text.span(Term(tokens.start, tokens.stop))
         for sentence in self.sentences:
+            yield from self._graded_absent(sentence)
             if not sentence.explained:
                 continue
             if len(sentence.explained) < len(sentence.anchors):
@@ -197,6 +200,15 @@ class _Answer:
                         yield self.text.span(term)  # the risk of macular oedema, a swelling of the macula
             elif self._defines(sentence) and _HERE.isdisjoint(sentence.within):
                 yield sentence.span
+
+    def _graded_absent(self, sentence: Sentence) -> Iterator[tuple[int, int]]:
+        """Conditions that are named with a grade of 0 and are not said to be there: diabetic retinopathy: grade 0."""
+        for slot in sentence.slots:
+            fact, before = slot.anchor.slot.fact, sentence.words[sentence.tokens.start : slot.first]
+            if fact.unit in VOCABULARY["subjects"] and fact.value == 0 and _EXISTING.union(["yes"]).isdisjoint(before):
+                for term in sentence.terms("conditions"):
+                    if term.last <= slot.first and not set(VOCABULARY["subjects"][fact.unit]).isdisjoint(term.values):
+                        yield self.text.span(term)
 
     def _defining(self, sentence: Sentence) -> Iterator[range]:
         """Clauses that explain a term in nearly the words of its explanation: microaneurysms are tiny bulges of vessels."""
@@ -279,7 +291,9 @@ class _Answer:
         inside = sentence.of.values | self.explained
         for k in tokens:
             beside = words[k] in _BESIDE and not _STRUCTURES.isdisjoint(words[k + 1 : min(k + 8, tokens.stop)])
-            beside = beside and lines.isdisjoint("lv") and words[k] not in self.known.placing
+            beside = (
+                beside and words[k] not in self.known.placing and (lines.isdisjoint("lv") or self._brought_near(sentence, k))
+            )
             centred = words[k] in _LANDMARKS and "centred" in words[max(tokens.start, k - 4) : k]
             placed = words[k] in _LANDMARKS and not self.known.places(words[k]) and not centred
             centre = words[k] in _CENTRES and any(map(self.known.places, ("fovea", "macula", "disc")))
@@ -287,6 +301,12 @@ class _Answer:
             placed = placed or (apart and "v" not in lines)
             if k not in inside and (beside or placed):
                 self.findings.add("place", Term(k, k + 1), f"{self.text.raw(k)!r} places something where no line does")
+
+    @staticmethod
+    def _brought_near(sentence: Sentence, k: int) -> bool:
+        """Whether a word brings lesions near a structure, though the line of the lesions does not."""
+        lines = [anchor.line.text for anchor in sentence.anchors if anchor.line.id[0] == "l"]
+        return bool(lines) and sentence.words[k] in _NEAR and not any("near " in text or "close " in text for text in lines)
 
     def _judgements(self, sentence: Sentence) -> None:
         """Checks that no measurement is called normal, and nothing else absent where not everything was looked for."""
@@ -338,8 +358,10 @@ class _Answer:
                 if status == PRESENT and term.first not in sentence.of.values:
                     says = f"{self.text.text_of(term)!r} is told as a possibility, but {fact.text}"
                     self.findings.add("denied_disease", term, says, fact)
-        edges = [next(iter(k for k in sentence.tokens if words[k] in names), None) for names in _EDGES]
-        if "edge" in within and None not in edges and edges != sorted(edges):
+        end = next((k for k in sentence.tokens if words[k] == "edge"), sentence.tokens.start)
+        named = range(max(sentence.tokens.start, end - _EDGES_WITHIN), end)
+        edges = [next((k for k in named if words[k] in names), None) for names in _EDGES]
+        if None not in edges and edges != sorted(edges):
             self.findings.add("comparison", Term(edges[0], edges[0] + 1), "a box is left, upper, right and lower edge")
 
     def _left_open(self) -> None:
