@@ -290,7 +290,7 @@ def test_replies_in_the_manner_of_models_are_judged_no_worse_than_they_were(draw
         found = errors(slot_check.examine(turns, facts, reply["track"], reply["style"]).checked.findings)
         counted[reply["part"], bool(reply["fault"]), bool(found)] += 1
     limits = {"a": (0.97, 0.08), "b": (0.96, 0.28), "c": (0.97, 0.02), "d": (0.97, 0.03), "e": (0.95, 0.06), "f": (0.95, 0.06)}
-    limits |= {"g": (0.95, 0.03), "h": (0.95, 0.04), "i": (0.92, 0.08), "j": (0.94, 0.02), "k": (0.94, 0.04)}
+    limits |= {"g": (0.95, 0.03), "h": (0.95, 0.04), "i": (0.92, 0.08), "j": (0.94, 0.02), "k": (0.94, 0.04), "l": (0.83, 0.04)}
     for part, (least, most) in limits.items():
         assert counted[part, True, True] >= least * (counted[part, True, True] + counted[part, True, False]), counted
         assert counted[part, False, True] <= most * (counted[part, False, True] + counted[part, False, False]), counted

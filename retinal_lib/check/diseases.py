@@ -314,9 +314,9 @@ class Normality(Check):
     def _normal(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         """Judges a word that calls the eye, or a part of it, normal."""
         profile, sentence, text = self.profile, answer.sentence(term), answer.text_of(term)
-        if not WORDS.picture.isdisjoint(answer.words[sentence.start : sentence.stop]) and text.lower().endswith(
-            tuple(WORDS.fine)
-        ):
+        of_eye = not {"retina", "fundus", "eye"}.isdisjoint(answer.words[max(sentence.start, term.first - 2) : term.first])
+        pictured = not of_eye and not WORDS.picture.isdisjoint(answer.words[sentence.start : sentence.stop])
+        if pictured and text.lower().endswith(tuple(WORDS.fine)):
             return  # the picture is fine
         disease, normal_eye = profile.diseased, f"the answer calls the eye normal or free of disease ({text!r})"
         if profile.normal is not None and disease is None:

@@ -31,7 +31,7 @@ _EXTENTS = {"taller": "vertical", "higher": "vertical", "wider": "horizontal", "
 # the direction that is called longer -> the words for the other one
 _EXTENT_WORDS = {"vertical": frozenset(["wide", "broad", "width"]), "horizontal": frozenset(["high", "tall", "height", "long"])}
 _CONTRASTING = frozenset("unlike against versus vs over compared opposed contrast".split())
-_SAME = frozenset("as for in on , . ; size width value density length and here".split())  # after 'same', where it compares
+_SAME = frozenset("as in on , . ; size width value density length and here".split())  # after 'same', where it compares
 _REFERRING = frozenset("that this it these they those".split())
 _DIMENSIONS = ("vessel", "lesion", "zone", "direction", "formula", "measure")
 _SIMILAR, _EQUAL = 0.15, 0.05  # how far apart values may lie that are called similar, or equal, as a share of the larger

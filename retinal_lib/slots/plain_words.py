@@ -254,7 +254,7 @@ class WordCheck:
         if word == "shall" or (after[:1] == ["be"] and after[1:2] in (["kept"], ["borne"], ["noted"], ["said"], ["added"])):
             return
         following = next((each for each in after[:4] if each not in ("not", "also", "only", "therefore", *_PERSONS)), "")
-        if not following or (following in ("remain", "be", "stay") and "open" in after):
+        if not following or after[:1] == [","] or (following in ("remain", "be", "stay") and "open" in after):
             return  # it appears as it should; it must remain open
         wanted = following == "be" and not _WANTED.isdisjoint(after[1:4])
         makes = wanted or (following == "make" and "out" not in after[:4])

@@ -138,6 +138,11 @@ class Sentence:
         return ends == ["?"] and not self.words[self.tokens.start].endswith("n't")
 
     @property
+    def only_explains(self) -> bool:
+        """Whether the sentence rests on explanations alone."""
+        return bool(self.explained) and len(self.explained) == len(self.anchors)
+
+    @property
     def earlier(self) -> list["Sentence"]:
         """The sentences before, in order."""
         return self.of.sentences[: self.place]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from retinal_lib import conversation
 from retinal_lib.check import conversation_check, form
 from retinal_lib.check.added_details import AddedDetails
-from retinal_lib.check.case_profile import POSSIBLE, PRESENT, CaseProfile
+from retinal_lib.check.case_profile import ABSENT, POSSIBLE, PRESENT, CaseProfile
 from retinal_lib.check.conversation_check import Checked
 from retinal_lib.check.diseases import FORMS, Diseases, Grades, Normality
 from retinal_lib.check.findings import ERROR, WARNING, AnswerFindings, Finding, Trace
@@ -26,7 +26,7 @@ from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTING, m
 from retinal_lib.check.language.statements import is_suspicion
 from retinal_lib.check.language.tables import FlatText
 from retinal_lib.check.leaks import Leaks
-from retinal_lib.check.lesion_locations import LesionLocations
+from retinal_lib.check.lesion_locations import REGION_WORDS, LesionLocations, regions
 from retinal_lib.check.quantity_index import QuantityIndex
 from retinal_lib.conversation import Turn
 from retinal_lib.dataset.fact_kinds import scales
@@ -207,7 +207,7 @@ class _Answer:
             fact, before = slot.anchor.slot.fact, sentence.words[sentence.tokens.start : slot.first]
             if fact.unit in VOCABULARY["subjects"] and fact.value == 0 and _EXISTING.union(["yes"]).isdisjoint(before):
                 for term in sentence.terms("conditions"):
-                    if term.last <= slot.first and not set(VOCABULARY["subjects"][fact.unit]).isdisjoint(term.values):
+                    if term.last <= slot.first and self.profile.status_of(term.values) == (ABSENT, fact):
                         yield self.text.span(term)
 
     def _defining(self, sentence: Sentence) -> Iterator[range]:
@@ -276,7 +276,7 @@ class _Answer:
 
     def _landmarks(self, sentence: Sentence) -> None:
         """Checks that lesions and diseases are placed near a structure only where a line places them so."""
-        if sentence.within.isdisjoint(_PLACES):
+        if sentence.within.isdisjoint(_PLACES | REGION_WORDS):
             return
         lines, words, tokens = {anchor.line.id[0] for anchor in sentence.anchors}, sentence.words, sentence.tokens
         zoned = any(term.value != "whole" for term in sentence.terms("zones"))
@@ -286,9 +286,12 @@ class _Answer:
         for k in tokens if zoned else ():
             if words[k] in ("within", "inside") and "disc" in words[k + 1 : k + 4] and "diameter" not in words[k + 1 : k + 6]:
                 self.findings.add("place", Term(k, k + 1), "zones B and C lie around the optic disc, not within it")
-        if sentence.explained or (lines.isdisjoint("dl") and not sentence.terms("conditions")):
+        if sentence.only_explains or (lines.isdisjoint("dl") and not sentence.terms("conditions")):
             return
-        inside = sentence.of.values | self.explained
+        inside = sentence.of.values.union(self.explained, *self.defining)
+        for region in regions(self.text) if "d" in lines and lines.isdisjoint("lvi") and "scale" not in sentence.within else ():
+            if region.first in tokens and region.first not in inside and words[region.first] not in self.known.placing:
+                self.findings.add("place", region, f"{self.text.text_of(region)!r} places something where no line does")
         for k in tokens:
             beside = words[k] in _BESIDE and not _STRUCTURES.isdisjoint(words[k + 1 : min(k + 8, tokens.stop)])
             beside = (
