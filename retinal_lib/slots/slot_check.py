@@ -382,7 +382,7 @@ class _Answer:
     def _both_eyes_and_health(self, sentence: Sentence) -> None:
         """Checks what is said of both eyes, and health where a list of labels was looked for."""
         words, tokens, within = self.text.words, sentence.tokens, sentence.within
-        recorded = [f for a in sentence.anchors for f in a.line.facts if f.scope == "patient" and f.name not in ("age", "sex")]
+        recorded = [a.line.facts[0] for a in sentence.anchors if a.line.text.startswith("the record of both eyes")]
         if recorded and _OF_RECORD.isdisjoint(self.text.words):
             says = "what the record of both eyes together says is told without saying so"
             self.findings.add("side", Term(tokens.start, tokens.stop), says, recorded[0])
