@@ -17,6 +17,7 @@ from retinal_lib.check.lesion_locations import LesionLocations
 from retinal_lib.check.number_check import Comparisons, NumberCheck
 from retinal_lib.check.quantity_index import QuantityIndex
 from retinal_lib.conversation import IMAGE
+from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.facts import Case
 
 WORDS = word_lists("conversation_check")
@@ -157,7 +158,9 @@ def _aspects_mentioned(text: ParsedText) -> set[str]:
 def _missing_aspects(case: Case, turns: list[_Turn]) -> Iterator[Finding]:
     """Finds aspects that have facts but that no answer mentions."""
     mentioned = set().union(*(turn.aspects for turn in turns))
-    present, answers = {fact.aspect for fact in case.facts}, [turn.answer for turn in turns]
+    # the box of the disc alone is no finding that has to be told
+    present = {fact.aspect for fact in case.facts if fact.aspect != "lesion" or is_count(fact)}
+    answers = [turn.answer for turn in turns]
     for aspect in _REQUIRED if len(turns) > 1 else _REQUIRED[:-1]:  # the alignment track states no measurements
         if aspect in present - mentioned and not _worded(case, aspect, answers):
             says = f"no answer mentions the aspect {aspect!r}, although there are facts about it"

@@ -93,7 +93,7 @@ def _words(sentence: Sentence, dimension: str, concerned: Sequence[Placed]) -> l
     every, words = sentence.named(dimension), sentence.words
     if dimension == "lesion" and any(slot.anchor.slot.fact.name.endswith("_box") for slot in concerned):
         of_disc = any("disc" in slot.allowed["lesion"] for slot in concerned)
-        discs = [k for k in sentence.tokens if words[k] in PLACES.disc and k not in sentence.of.values]
+        discs = [k for k in sentence.tokens if (words[k] in PLACES.disc or words[k] == "cup") and k not in sentence.of.values]
         subject = [k for k in discs if _is_subject(words, k, k + 1, of_disc)]
         every = sorted([*every, *(Word(k, k + 1, frozenset(["disc"])) for k in subject)])
     if dimension == "measure" and all(slot.allowed["measure"].isdisjoint(("disc", "cup")) for slot in concerned):
@@ -117,7 +117,10 @@ def _words(sentence: Sentence, dimension: str, concerned: Sequence[Placed]) -> l
 
 def _is_subject(words: list[str], first: int, last: int, anyway: bool = False) -> bool:
     """Whether the disc at these tokens is what a sentence is about, and no place: the disc lies at ..., not near the disc."""
-    return _BESIDE.isdisjoint(words[max(0, first - 3) : first]) and (anyway or not LYING.isdisjoint(words[last : last + 2]))
+    before = words[max(0, first - 4) : first]
+    if "box" in before:  # the box around the disc
+        return True
+    return _BESIDE.isdisjoint(before[-3:]) and (anyway or not LYING.isdisjoint(words[last : last + 2]))
 
 
 def _of_shape(words: list[str], k: int) -> bool:

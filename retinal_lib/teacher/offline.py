@@ -117,7 +117,9 @@ class _Composer:
         elif len(sections["v"]) > 1:
             sections["v"].pop()
         elif len(sections["p"]) > 1:
-            sections["p"] = [_both(*sections["p"][:2])]
+            last = sections["p"].pop()
+            if _values_of(both := _both(sections["p"][-1], last)) <= _VALUES:  # else numbers on record are left out
+                sections["p"][-1] = both
         elif sections["p"] and sections["n"]:
             sections["p"], sections["n"] = [_both(sections["p"][0], sections["n"][0])], []
         else:
@@ -427,8 +429,7 @@ class _Composer:
             text = self.tell("record_normal" if normal else "record", *labels, list=joined(words))
             topics.append(Topic((("record", ""),), (text,)))
         other = [self._on_record(line) for line in by_name.values() if line.slots]
-        if other:
-            topics.append(Topic((("person", ""),), (*self._fitting([], other),)))
+        topics += [Topic((("person", ""),), tuple(other[i : i + _VALUES])) for i in range(0, len(other), _VALUES)]
         return topics
 
     def _on_record(self, line: Line) -> str:
@@ -440,6 +441,10 @@ class _Composer:
     def _notes(self) -> list[Topic]:
         told = self._fitting([], [self.tell("notes", line, value=_slot(line)) for line in self.about("n")])[:_VALUES]
         return [Topic((("notes", ""), ("notes_yes", "Yes")), tuple(told))] if told else []
+
+
+def _values_of(topic: Topic) -> int:
+    return " ".join(topic.answer).count("{")
 
 
 def _both(one: Topic, other: Topic) -> Topic:
