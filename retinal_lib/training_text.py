@@ -27,6 +27,7 @@ _ENGLISH_ALONE = _ENGLISH - _SHARED
 _OWN_TEXTS = ("check/language/vocabulary.yaml", "dataset/scales.yaml", "dataset/measurements.yaml", "teacher/prompts/*.*")
 _ENDING = re.compile(r"\w{2,}(?:ed|ing|ly|tions?|ous|oids?|omas?|a?emia|osis|itis|opathy|ness|ity|ical)")
 _WORD = re.compile(r"[^\W\d_]+")
+_SENTENCE = re.compile(r"[^.!?;:\n]+")
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|\w+")
 _ODD = re.compile(r"[^\x20-\x7e\n\t]")
 _LINES = dict.fromkeys(map(ord, "\r\v\f\x85\u2028\u2029"), "\n")
@@ -55,7 +56,7 @@ def unfit(text: str) -> Iterator[Unfit]:
         if why := _strangeness(odd[0]):
             yield Unfit("character", odd.span(), f"{_named(odd[0])} is {why}")
             break
-    if why := foreign(text) or lacks_english(text):
+    if why := foreign(text) or lacks_english(text) or next(filter(None, map(_foreign_sentence, _SENTENCE.findall(text))), ""):
         yield Unfit("language", (0, 0), why)
     if span := _loop(text):
         yield Unfit("repeated", span, f"{text[slice(*span)][:60]!r} is repeated again and again")
@@ -137,6 +138,14 @@ def foreign(text: str) -> str:
     if (other > 2 and other > english) or (other == 2 and not english and len(words) > 5) or accented > max(english, 4):
         return "the text is in another language than English"
     return ""
+
+
+def _foreign_sentence(sentence: str) -> str:
+    """Why one sentence among English ones is in no language that the checks read; "" where it may be."""
+    words = _WORD.findall(sentence)
+    if len(words) < 3 or not _ENGLISH_ALONE.isdisjoint(words):
+        return ""
+    return foreign(sentence) or lacks_english(sentence)
 
 
 def lacks_english(text: str) -> str:

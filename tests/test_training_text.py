@@ -112,6 +112,18 @@ def test_short_english_is_english(text: str) -> None:
     assert not training_text.lacks_english(text) and not training_text.foreign(text)
 
 
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        *("Dieses Bild zeigt das linke Auge.", "La retina es normal en esta imagen.", "Die Netzhaut ist gesund."),
+        *("Il n'y a pas de signe de maladie.", "A retina está normal neste olho.", "Siatkówka jest prawidłowa."),
+    ],
+)
+def test_a_foreign_sentence_among_english_ones_is_found(sentence: str) -> None:
+    text = f"This is a colour fundus photograph of the left eye. {sentence} Its quality is good."
+    assert "language" in [found.kind for found in training_text.unfit(text)]
+
+
 @pytest.mark.parametrize("text", FIT)
 def test_plain_english_is_fit(text: str) -> None:
     assert not list(training_text.unfit(text)) and not training_text.cell_problem(text) and plain(text) == text
