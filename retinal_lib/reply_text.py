@@ -61,7 +61,7 @@ _LEFT = re.compile(
 )
 # most texts have none of these, and a search for them is fast
 _MAY_BE_LEFT = re.compile(
-    rf"[<◁⟨＜&#]|\[[ |｜]{{0,3}}/?[ ]?[a-z]|(?:{_ROLES})[*_\])]{{0,3}}[ ]?:|[.!?)\]\"'](?:assistant|model)|assistantfinal"
+    rf"[<〈‹◁⟨＜&#]|\[[ |｜]{{0,3}}/?[ ]?[a-z]|(?:{_ROLES})[*_\])]{{0,3}}[ ]?:|[.!?)\]\"'](?:assistant|model)|assistantfinal"
     r"|\A(?:analysis|commentary)",
     re.IGNORECASE,
 )

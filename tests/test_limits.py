@@ -22,7 +22,7 @@ from retinal_lib.teacher import body_limits
 from retinal_lib.teacher.server import RequestFailed, Server
 
 BODY = {"model": "m", "messages": []}
-BOMB = gzip.compress(bytes(8 << 20), 1)
+BOMB = gzip.compress(bytes(8 << 20), 1, mtime=0)
 
 
 class Hostile(FakeServer):
@@ -90,9 +90,9 @@ def test_an_answer_that_unpacks_to_too_much_is_left_where_it_is(call: str, packe
     ("encoding", "body", "sentence"),
     [
         ("br", b"x", "compressed in a way that was not asked for (br)"),
-        ("gzip, gzip", gzip.compress(BOMB), "compressed in a way that was not asked for (gzip, gzip)"),
+        ("gzip, gzip", gzip.compress(BOMB, mtime=0), "compressed in a way that was not asked for (gzip, gzip)"),
         ("gzip", b"no gzip", "cannot be decompressed"),
-        ("gzip", gzip.compress(b'{"data": []}')[:-9], "is cut off"),
+        ("gzip", gzip.compress(b'{"data": []}', mtime=0)[:-9], "is cut off"),
     ],
 )
 def test_an_odd_compression_is_named(encoding: str, body: bytes, sentence: str, hostile: Hostile) -> None:
@@ -104,7 +104,7 @@ def test_an_odd_compression_is_named(encoding: str, body: bytes, sentence: str, 
 def test_a_compressed_answer_is_read(encoding: str, hostile: Hostile) -> None:
     text = completion().body
     raw = zlib.compressobj(wbits=-15)
-    parts = {"gzip": gzip.compress(text[:9]) + gzip.compress(text[9:]), "deflate": zlib.compress(text)}
+    parts = {"gzip": gzip.compress(text[:9], mtime=0) + gzip.compress(text[9:]), "deflate": zlib.compress(text)}
     hostile.body = parts.get(encoding) or raw.compress(text) + raw.flush()
     hostile.sent["content-encoding"] = encoding.split()[-1]
 
