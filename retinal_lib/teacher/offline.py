@@ -429,7 +429,7 @@ class _Composer:
             text = self.tell("record_normal" if normal else "record", *labels, list=joined(words))
             topics.append(Topic((("record", ""),), (text,)))
         other = [self._on_record(line) for line in by_name.values() if line.slots]
-        topics += [Topic((("person", ""),), tuple(other[i : i + _VALUES])) for i in range(0, len(other), _VALUES)]
+        topics += [Topic((("numbers", ""),), tuple(other[i : i + _VALUES])) for i in range(0, len(other), _VALUES)]
         return topics
 
     def _on_record(self, line: Line) -> str:
