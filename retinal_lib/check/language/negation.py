@@ -7,6 +7,7 @@ from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
 
 WORDS = word_lists("negation")
 AFFIRMED, NEGATED, UNCERTAIN = "affirmed", "negated", "uncertain"
+_RENAMED = 16  # tokens between two names of one thing
 _COLONS = (":", "–", "—")
 SUSPECTING = WORDS.suspecting
 SUSPECTED = "suspected"  # of labels and notes: affirmed, but not for certain
@@ -28,6 +29,7 @@ class Cues:
         self.text = text
         self.at: dict[int, Term] = {t.first: t for t in text.of("cues")}
         self.conditions = {t.first: t for t in text.of("conditions")}
+        self._named = {t.last: t for t in self.conditions.values()}  # by the token after it
         self.generic = [t.first for t in text.of("generic")]
         self.modal = text.has(WORDS.modals)
         self._ends = {t.last: t for t in (*self.at.values(), *self.conditions.values())}
@@ -102,9 +104,9 @@ class Cues:
 
     def _comment(self, term: Term, sentence: range) -> range | None:
         """What is said of a term that is only the topic: as far as retinopathy is concerned, ...; retinopathy? ..."""
-        words, at, named = self.text.words, term.first, {t.last: t.first for t in self.conditions.values()}
-        while at > sentence.start and (at in named or words[at - 1] in WORDS.led):
-            at = named.get(at, at - 1)
+        words, at = self.text.words, term.first
+        while at > sentence.start and (at in self._named or words[at - 1] in WORDS.led):
+            at = self._named[at].first if at in self._named else at - 1
         ends = range(at, term.first + 1)
         if at == sentence.start and words[at : term.first][:1] == ["of"]:  # Of haemorrhages there is no trace.
             return range(term.last, sentence.stop)
@@ -121,7 +123,8 @@ class Cues:
         """The condition before a term of which the same is said: drusen are absent, and so is oedema."""
         words = self.text.words
         at = next((k for k in range(term.first, sentence.start, -1) if words[k - 1] not in WORDS.led), sentence.start)
-        same = next((t for t in self.conditions.values() if t.last < term.first and t.values == term.values), None)
+        near = (self._named.get(k) for k in range(term.first - 1, max(sentence.start, term.first - _RENAMED), -1))
+        same = next((t for t in near if t is not None and t.values == term.values), None)
         between = words[same.last : term.first] if same and sentence.start <= same.first else ()
         if between and (WORDS.renaming.issuperset(between) or not {"called", "known"}.isdisjoint(between)):
             return same  # soft exudates, the pale patches that are also called cotton wool spots
