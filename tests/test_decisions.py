@@ -51,7 +51,7 @@ while True:
 def test_what_was_acknowledged_outlives_kill_9(tmp_path: Path) -> None:
     file, told = tmp_path / decisions.FILE, []
     for _ in range(4):
-        environment = os.environ | {"PYTHONPATH": str(Path(decisions.__file__).parents[1])}
+        environment = os.environ | {"PYTHONPATH": str(Path(decisions.__file__).parents[2])}
         writers = [
             subprocess.Popen([sys.executable, "-c", WRITER, file, who], stdout=subprocess.PIPE, text=True, env=environment)
             for who in ("Ada", "Bob")
