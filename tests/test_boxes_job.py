@@ -200,7 +200,8 @@ def test_a_dataset_without_masks_says_which_have_them(dataset: str, drawn: dict[
     opened = BoxJob.load(dataset=dataset, data_root=str(drawn[dataset]), out_dir=str(tmp_path / "out"))
     measured = opened.run()
     measured.require()
-    assert f"{dataset} has no lesion masks" in measured.summary and "IDRiD_seg, MICCAI_task2" in measured.summary
+    assert f"{dataset} has no lesion masks" in measured.summary
+    assert "; use DDR_seg, IDRiD_seg, MAPLES_DR, MICCAI_task2, or" in measured.summary, "not those that mark disc and cup alone"
     assert "no lesion masks" in str(opened.table) and len(measured.table) == len(measured.failed) == 0
     seen = opened.look(measured)
     assert len(seen.table) == len(seen.smallest) == len(seen.save()) == 0

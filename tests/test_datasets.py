@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import json
 import math
 import random
 import re
@@ -1544,6 +1545,10 @@ def grid(file: str) -> tuple[tuple[str, ...], ...]:
     if path.suffix == ".xls":
         found = xlrd.open_workbook(file).sheet_by_index(0)
         return tuple(tuple(str(c) for c in found.row_values(r)) for r in range(found.nrows))
+    if path.suffix == ".json":  # REFUGE's, one object an image
+        found = list(json.loads(path.read_text(encoding="utf-8")).values())
+        header = tuple(dict.fromkeys(name for each in found for name in each))
+        return header, *(tuple(str(each.get(name, "")).removesuffix(".0") for name in header) for each in found)
     raw = path.read_bytes()
     text = raw.decode("cp1252" if b"\xa0" in raw and "RFMiD_2" in path.name else "utf-8-sig")
     rows_ = list(csv.reader(text.splitlines(), delimiter=";" if ";" in text.splitlines()[0] else ","))
@@ -1553,7 +1558,8 @@ def grid(file: str) -> tuple[tuple[str, ...], ...]:
 def cell(file: str, row: int, column: str) -> str:
     if file.endswith(".txt"):  # DDR's lists have no header row
         return Path(file).read_text(encoding="utf-8").splitlines()[row - 1].split()[["image", "level"].index(column)]
-    header = [name.strip().replace("\xa0", "") for name in grid(file)[0]]
+    headers = grid(file)[: 2 if "patient_data_o" in file else 1]  # PAPILA's has two rows
+    header = next(names for row in headers if column in (names := [name.strip().replace("\xa0", "") for name in row]))
     return grid(file)[row - 1][header.index(column)].strip()
 
 
@@ -1574,10 +1580,17 @@ def holds(case: Case, fact: object, dataset: BaseDescription) -> bool:
         return ("normal fundus" if fact.name == "normal" else fact.value) in words
     if fact.name == "normal":  # an overall flag: 0 in RFMiD, 1 in RFMiD 2.0
         return int(text) == {"Disease_Risk": 0, "WNL": 1}.get(fact.source.column, 0)
+    if fact.unit == "point":
+        source = (fact.source.file, fact.source.row)
+        own = case.dataset == "REFUGE"  # which states the size of each picture; IDRiD's have one
+        width, height = (float(cell(*source, f"Size_{axis}")) if own else size for axis, size in (("X", 4288), ("Y", 2848)))
+        y = float(cell(*source, "Fovea_Y" if own else "Y - Coordinate"))
+        return fact.value == pytest.approx((float(text) / width, y / height), abs=1e-4)
     if fact.name in ("absent", "final_edema"):
-        return text == ("no" if fact.name == "absent" else "yes")
-    if fact.name == "sex" and text in ("1", "2"):
-        return {"1": "male", "2": "female"}[text] == fact.value
+        return text in (("no", "0") if fact.name == "absent" else ("yes",))
+    if fact.name == "sex" and text in ("0", "1", "2"):
+        sexes = {"0": "male", "1": "female"} if case.dataset == "PAPILA" else {"1": "male", "2": "female"}
+        return sexes.get(text) == fact.value
     if isinstance(fact.value, float):
         return float(text) == fact.value
     if isinstance(fact.value, int):

@@ -311,7 +311,10 @@ def _name(column: Column) -> str:
 def _denies_one(words: str) -> bool:
     """Whether words deny a disease by name, and so leave every other one open: no referable glaucoma."""
     statement = of_label(words)
-    return bool(lexicon.conditions(words)) and (not statement.normal or {says for _, says in statement.conditions} == {NEGATED})
+    said = {says for _, says in statement.conditions}
+    if said & {AFFIRMED, SUSPECTED}:
+        return False
+    return bool(lexicon.conditions(words)) and (not statement.normal or said == {NEGATED})
 
 
 KINDS: dict[str, type[Kind]] = {

@@ -126,7 +126,7 @@ class BoxJob(DatasetJob):
         """The reason why there are no boxes to make; "" if there are."""
         if self.page.masks:
             return ""
-        with_masks = ", ".join(name for name in page.names() if page.get(name).masks)
+        with_masks = ", ".join(name for name in page.names() if (masks := page.get(name).masks) and masks.types)
         return (
             f"{self.page.name} has no lesion masks, so there are no boxes to make; use {with_masks}, "
             "or your own page with `masks`"
@@ -140,7 +140,7 @@ class BoxJob(DatasetJob):
         masks = self.page.masks
         near = f"at most {masks.gap * 100:g} % of the picture's longer side apart that fill {masks.fill:.0%} of it or more"
         return self.summary_table(
-            lesions=", ".join(many for _, many in masks.types.values()),
+            lesions=", ".join(many for _, many in masks.types.values()) or "none",
             landmarks=", ".join(masks.landmarks.values()) or "none",
             boxes=f"one for every cluster of lesions {near}; a description names the {self.page.max_boxes} largest of a type",
         )
