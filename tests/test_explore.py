@@ -38,7 +38,7 @@ def test_every_dataset_is_told_in_numbers(dataset: str, drawn: dict[str, Path], 
     assert len(found.measured.images) >= 8
     table = found.measured.table()
     assert (table["images"] + table["not plausible"] + table["left out besides"] <= len(found.measured.images)).all()
-    assert bool(found.lesions.types) == bool(found.page.masks)
+    assert bool(found.lesions.types) == bool(found.page.masks and found.page.masks.types)
     if found.page.private_names:
         shown = "".join(str(t.to_dict()) for t in (found.problems, found.outliers, found.examples, found.measured.outliers))
         assert not [name for name in found.data.images if Path(name).stem in shown or Path(name).stem[:7] in shown]
