@@ -126,13 +126,18 @@ def test_every_twin_is_an_image_of_its_dataset() -> None:
     for rule in image_files.shared_pictures()["same_name"]:
         for dataset, split in (spot.split("/") for spot in rule["splits"]):
             assert split in page.get(dataset).splits
+            same = [spot for spot in rule["splits"] if spot.startswith(f"{dataset}/")]
+            assert len(same) == 1 or not page.get(dataset).restart, "an id without its split would name no image"
 
 
 @pytest.mark.parametrize("name", page.names())
 def test_official_splits_are_known_by_their_role(name: str) -> None:
     expected = {
         "train": "train",
+        "training": "train",
         "val": "validation",
+        "valid": "validation",
+        "validation": "validation",
         "test": "test",
         "off-site": "test",
         "on-site": "test",
@@ -185,7 +190,8 @@ def test_messidor_and_messidor_2_stay_together_by_name(drawn: dict[str, Path]) -
 def test_a_duplicate_of_messidor_s_errata_is_known_in_messidor_2() -> None:
     found = splits._same_pictures(splits.ImageLocation(page.get("Messidor2"), "all", "20051202_55582_0400_pp"), {})
     assert {place.id.casefold() for place in found} == {
-        f"{name}_0400_pp" for name in ("messidor-20051202_55582", "messidor-20051202_54744", "messidor2-20051202_54744")
+        *(f"{dataset}-20051202_54744_0400_pp" for dataset in ("messidor", "messidor2", "maples_dr")),
+        *(f"{dataset}-20051202_55582_0400_pp" for dataset in ("messidor", "maples_dr")),
     }
 
 
@@ -199,7 +205,29 @@ def test_a_test_image_of_one_dataset_is_no_training_image_of_another(drawn: dict
         place.id: place.split
         for place in splits._same_pictures(splits.ImageLocation(page.get("IDRiD"), "train", "IDRiD_356"), {})
     }
-    assert places == {"IDRiD_seg-IDRiD_58": "test"}
+    assert places == {"IDRiD_seg-IDRiD_58": "test", "IDRiD_loc-train-IDRiD_356": "train"}
+
+
+@pytest.mark.parametrize(
+    ("whole", "split", "part", "stem"),
+    [
+        ("Messidor", "all", "MAPLES_DR", "20051202_55582_0400_PP"),
+        ("Messidor2", "all", "MAPLES_DR", "20051202_55582_0400_PP"),
+        ("DDR", "train", "DDR_seg", "007-0004-000"),
+        ("EyeQ", "train", "EyePACS", "12_left"),
+    ],
+)
+def test_a_picture_that_may_lie_in_any_split_elsewhere_has_no_split_from_there(
+    whole: str, split: str, part: str, stem: str
+) -> None:
+    here = splits.ImageLocation(page.get(whole), split, stem)
+    (there,) = (p for p in splits._same_pictures(here, {}) if p.id == f"{part}-{stem}")
+    assert there.page.role(there.split) == "", "the other dataset may hold it for training, for a test, or not at all"
+    tie = f"same::{quote(there.id)}"
+    alone = SplitCandidate(whole, here.id, "a", page.get(whole).role(split), (tie,))
+    other = SplitCandidate(part, there.id, "b", "test")
+    assert "with" not in assign_splits([alone])[0].why
+    assert [row.split for row in assign_splits([alone, other])] == ["test", "test"], "its benchmark counts once it is at hand"
 
 
 def test_the_published_files_agree_with_what_is_said_of_them() -> None:
@@ -258,7 +286,7 @@ def test_where_numbering_restarts_a_number_is_another_patient(tmp_path: Path) ->
 def test_an_unknown_role_is_refused(tmp_path: Path) -> None:
     path = clinic(tmp_path)
     path.write_text(path.read_text(encoding="utf-8").replace("role: test", "role: exam"), encoding="utf-8")
-    with pytest.raises(UserError, match=r"clinic.yaml: splits > holdout > role: found 'exam'"):
+    with pytest.raises(UserError, match=r"clinic.yaml, line 5: splits > holdout > role: found 'exam'"):
         page.load(path)
 
 

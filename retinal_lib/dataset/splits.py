@@ -131,12 +131,15 @@ def _symmetric(pairs: Iterable[tuple[ImageLocation, ImageLocation]]) -> dict[str
 
 
 def _same_named(location: ImageLocation) -> Iterator[ImageLocation]:
+    """The locations of a picture under its own name in other datasets. Where it may lie in one of several splits of such a
+    dataset, or in none, the split is not known: "", which has no role."""
     for rule in shared_pictures()["same_name"]:
-        locations = [spot.split("/") for spot in rule["splits"]]
-        if [location.page.name, location.split] in locations and re.search(rule["image"], location.stem, re.IGNORECASE):
-            yield from (
-                ImageLocation(page.get(name), split, location.stem) for name, split in locations if name != location.page.name
-            )
+        splits = defaultdict(list)
+        for name, split in (spot.split("/") for spot in rule["splits"]):
+            splits[name].append(split)
+        if location.split in splits.pop(location.page.name, ()) and re.search(rule["image"], location.stem, re.IGNORECASE):
+            for name, possible in splits.items():
+                yield ImageLocation(page.get(name), possible[0] if len(possible) == 1 else "", location.stem)
 
 
 def _same_pictures(location: ImageLocation, own: dict[str, list[ImageLocation]]) -> list[ImageLocation]:
