@@ -33,9 +33,21 @@ class Cues:
         self.generic = [t.first for t in text.of("generic")]
         self.modal = text.has(WORDS.modals)
         self._ends = {t.last: t for t in (*self.at.values(), *self.conditions.values())}
+        self._stated: dict[tuple[int, range, int], str] = {}  # what was read, by first token, sentence and reach
 
     def polarity(self, term: Term, sentence: range, reach: int = 99) -> str:
         """Returns the polarity of a term; `reach` is the number of words before it that may negate it."""
+        if (term.first, sentence, reach) not in self._stated:
+            chain = [term]  # what the same is said of, the earliest is read first: a list of names is no deep recursion
+            while (earlier := self._likened(chain[-1], sentence)) is not None:
+                chain.append(earlier)
+                if (earlier.first, sentence, reach) in self._stated:
+                    break
+            for each in reversed(chain):
+                self._stated[each.first, sentence, reach] = self._state(each, sentence, reach)
+        return self._stated[term.first, sentence, reach]
+
+    def _state(self, term: Term, sentence: range, reach: int) -> str:
         if any(sentence.start <= g < sentence.stop for g in self.generic):
             return UNCERTAIN
         if self.text.words[sentence.start] == "for" and (len(sentence) < 6 or term.first == sentence.start + 1):
