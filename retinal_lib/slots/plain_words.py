@@ -5,6 +5,7 @@ may stand only where a line says so.
 """
 
 import re
+from collections.abc import Iterator
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -24,12 +25,12 @@ from retinal_lib.slots.sheet import SPEC, FactSheet
 KNOWING = frozenset(word_lists("negation").knowing) | {"know", "said", "say", "tell", "concluded", "judge"}
 _SPELLED = frozenset(word_lists("numbers").spelled) - frozenset(["half", "single", "one", "pair"])
 _COUNTED = frozenset(word_lists("numbers").counted)
-_COMMON = 2.0  # words at least this frequent (Zipf scale: 3 is once in a million words) are plain English
+_COMMON = 2.0  # words at least this frequent (Zipf) are plain English
 _PERCEIVING, _MODALS, _PERSONS = (frozenset(SPEC[name]) for name in ("perceiving", "modals", "persons"))
 _OBLIGING = frozenset(["should", "must", "ought"])
 _CLAIMED = ("conditions", "measures", "vessels", "zones", "normal", "disorder", "quality", "gradable", "scales")
 _FLAGGED = Path(__file__).with_name("flagged.yaml")
-_FREQUENT = 4.3
+_FREQUENT = 4.3  # and these a question may have, whatever the lines say
 _STEM = 4  # letters that words of one root share
 _OF_DISC = frozenset(["pale", "yellowish", "whitish"])  # the disc of every eye
 _EXPERTS = frozenset("doctor ophthalmologist specialist physician clinician expert".split())
@@ -37,7 +38,7 @@ _SIGHT = frozenset("vision sight eyesight thing".split())
 _ILL = frozenset("ill sick unwell unhealthy ailment trouble".split())
 _NAMING = frozenset("call name term refer speak use say word".split())
 _WANTED = frozenset("needed required necessary repeated advised useful helpful wise better best prudent sensible".split())
-_SAYING = frozenset(word_lists("negation").saying)
+_SAYING = KNOWING | word_lists("negation").saying
 _UNKNOWN = frozenset(["cannot", "can't", "not", "unknown", "nor", "neither", "won't"])
 
 
@@ -56,9 +57,7 @@ class KnownWords:
     @cached_property
     def rare(self) -> set[str]:
         """The words of the lines of diseases and lesions that are not common: membrane, atrophy."""
-        lines = [
-            re.sub(r'\{[^}]*\} = "[^"]*"', "", line.text) for line in self.sheet.lines if line.id[0] in "dl" and line.facts
-        ]
+        lines = (_without_values(line.text) for line in self.sheet.lines if line.id[0] in "dl" and line.facts)
         return {word for line in lines for word in _words_in(line) if word.isalpha() and word not in _frequent()}
 
     def of(self, sentence: Sentence) -> frozenset[str]:
@@ -79,37 +78,43 @@ class KnownWords:
         return frozenset(str(end) for levels in known for end in (0, max(levels)))
 
 
+def _at_least(zipf: float) -> Iterator[str]:
+    """English words of this frequency or more (Zipf scale: 3 is once in a million words), as they are written."""
+    from wordfreq import get_frequency_dict
+
+    least = 10 ** (zipf - 9)
+    return (word for word, share in get_frequency_dict("en", wordlist="large").items() if share >= least)
+
+
 @cache
 def _common() -> frozenset[str]:
     """Plain English words, as they are written."""
-    from wordfreq import get_frequency_dict
-
-    least = 10 ** (_COMMON - 9)
-    frequent = {word for word, share in get_frequency_dict("en", wordlist="large").items() if share >= least}
-    return frozenset(frequent | comparison.COMPARING | _listed("glue"))
+    return frozenset(_at_least(_COMMON)) | comparison.COMPARING | _listed("glue")
 
 
 @cache
 def _frequent() -> frozenset[str]:
     """Words so common, or so much of every eye, that a question may have them."""
-    from wordfreq import get_frequency_dict
-
-    least = 10 ** (_FREQUENT - 9)
-    frequent = {lexicon.tokens(w)[:1] for w, share in get_frequency_dict("en", wordlist="large").items() if share >= least}
-    return frozenset(word for words in frequent for word in words) | _listed("anatomy")
+    return frozenset(word for written in _at_least(_FREQUENT) for word in lexicon.tokens(written)[:1]) | _listed("anatomy")
 
 
 @cache
-def _flagged() -> frozenset[str]:
-    """Words that are common, but state something."""
-    return _listed("stating") | _listed("beyond")
+def _flagged(bare: bool) -> frozenset[str]:
+    """Words that are common, but state something; `bare`: in a sentence that rests on nothing."""
+    return _listed("stating") | _listed("beyond") | (_listed("bare") if bare else frozenset())
+
+
+@cache
+def _lists() -> dict[str, list[str]]:
+    """The lists of words of wording.yaml and flagged.yaml."""
+    return SPEC | yaml.safe_load(_FLAGGED.read_text(encoding="utf-8"))
 
 
 @cache
 def _listed(name: str) -> frozenset[str]:
-    """The words of a list of wording.yaml or flagged.yaml."""
-    listed = SPEC if name in SPEC else yaml.safe_load(_FLAGGED.read_text(encoding="utf-8"))
-    return frozenset(word for line in listed[name] for item in line.split() for word in lexicon.tokens(item.replace("-", " ")))
+    return frozenset(
+        word for line in _lists()[name] for item in line.split() for word in lexicon.tokens(item.replace("-", " "))
+    )
 
 
 @cache
@@ -129,10 +134,15 @@ def _explained(entry: Entry) -> tuple[frozenset[str], frozenset[str]]:
     return _words_in(" ".join(entry.terms)), _words_in(entry.says)
 
 
+def _without_values(line: str) -> str:
+    """A line without its slots and what they read."""
+    return re.sub(r'\{[^}]*\} = "[^"]*"', "", line)
+
+
 @cache
 def _typed(line: str) -> frozenset[str]:
     """The numbers that a line has outside of slots, as in a 45 degree field of view."""
-    return frozenset(word for word in lexicon.tokens(re.sub(r'\{[^}]*\} = "[^"]*"', "", line)) if word[0].isdigit())
+    return frozenset(word for word in lexicon.tokens(_without_values(line)) if word[0].isdigit())
 
 
 class QuestionCheck:
@@ -159,7 +169,7 @@ class QuestionCheck:
                 findings.add("leak_value", Term(k, k + 1), says)
                 break
         for k, word in enumerate(question.words):
-            if word in self._rare - self._words:
+            if word in self._rare and word not in self._words:
                 says = f"the question has {question.raw(k)!r} of what the eye has, which no earlier answer told"
                 findings.add("leak_label", Term(k, k + 1), says)
                 return
@@ -198,11 +208,9 @@ class WordCheck:
     def licensed(self, sentence: Sentence) -> None:
         """Adds findings for words that nothing licenses; where a sentence explains a term, what states something may stand."""
         known, skipped = self.known.of(sentence), sentence.of.values | self.explained
-        common, flagged = _common(), _flagged()
+        common, flagged = _common(), _flagged(bare=not sentence.anchors and not sentence.asks)
         if not sentence.explained:
             self._lay_words(sentence, known)
-        if not sentence.anchors and not sentence.asks:
-            flagged = flagged | _listed("bare")
         for k in sentence.tokens:
             word = sentence.words[k]
             if word in known or (word in common and word not in flagged):
@@ -245,7 +253,7 @@ class WordCheck:
         """A verb such as may or should that speaks of what may come."""
         words, tokens = sentence.words, sentence.tokens
         word, after = words[k], words[k + 1 : tokens.stop]
-        if not (KNOWING | _SAYING).isdisjoint(sentence.within) and not _UNKNOWN.isdisjoint(sentence.within):
+        if not _SAYING.isdisjoint(sentence.within) and not _UNKNOWN.isdisjoint(sentence.within):
             return  # which disease it may have cannot be told
         if word == "should" and after[:1] in (["know"], ["note"]):
             return

@@ -47,11 +47,12 @@ _STRUCTURES = frozenset(["macula", "fovea", "disc", "nerve"])
 _LANDMARKS = frozenset(["macula", "fovea", "foveal", "periphery", "peripheral"])
 _FUNCTION = frozenset("the a an of is are be to in on at by for with which that this it its they and or as from".split())
 _EXISTING = frozenset("there has have show find found present visible detected no not without".split())
+_AFFIRMING = _EXISTING | {"yes"}
 _JOINING = frozenset(["which", "and", "but", "so"])
 _DEFINES = frozenset("is are mean say compare describe call called refer".split())
 _DETERMINERS = frozenset("the this these those no any some his her your with of".split())
 _NEARLY = 0.6  # so many of a clause's words are those of an explanation that it is one
-_PLACES = _LANDMARKS | _STRUCTURES | _PLACING
+_PLACES = _LANDMARKS | _STRUCTURES | _PLACING | REGION_WORDS
 _DEFINING = frozenset(["it", "that", "those", "they", "such", "in", "a", "an"])  # begin a definition
 _OF_RECORD = frozenset("record recorded both eyes either person patient man woman together".split())
 _AROUND = 60  # characters around what is denied, where its form may be named
@@ -159,7 +160,8 @@ class _Answer:
     ) -> None:
         self.text, self.filled, self.sheet, self.known = text, filled, known.sheet, known
         self.profile, self.findings = profile, findings
-        self.sentences = SlottedText(text, known.sheet, filled.anchors).sentences
+        slotted = SlottedText(text, known.sheet, filled.anchors)
+        self.sentences, self.values = slotted.sentences, slotted.values
         self.explanations = glossary.sentences(text)
         self.explained = {k for tokens in self.explanations for k in tokens}
         self.defining = [tokens for sentence in self.sentences for tokens in self._defining(sentence)]
@@ -205,7 +207,7 @@ class _Answer:
         """Conditions that are named with a grade of 0 and are not said to be there: diabetic retinopathy: grade 0."""
         for slot in sentence.slots:
             fact, before = slot.anchor.slot.fact, sentence.words[sentence.tokens.start : slot.first]
-            if fact.unit in VOCABULARY["subjects"] and fact.value == 0 and _EXISTING.union(["yes"]).isdisjoint(before):
+            if fact.unit in VOCABULARY["subjects"] and fact.value == 0 and _AFFIRMING.isdisjoint(before):
                 for term in sentence.terms("conditions"):
                     if term.last <= slot.first and self.profile.status_of(term.values) == (ABSENT, fact):
                         yield self.text.span(term)
@@ -276,7 +278,7 @@ class _Answer:
 
     def _landmarks(self, sentence: Sentence) -> None:
         """Checks that lesions and diseases are placed near a structure only where a line places them so."""
-        if sentence.within.isdisjoint(_PLACES | REGION_WORDS):
+        if sentence.within.isdisjoint(_PLACES):
             return
         lines, words, tokens = {anchor.line.id[0] for anchor in sentence.anchors}, sentence.words, sentence.tokens
         zoned = any(term.value != "whole" for term in sentence.terms("zones"))
@@ -288,7 +290,7 @@ class _Answer:
                 self.findings.add("place", Term(k, k + 1), "zones B and C lie around the optic disc, not within it")
         if sentence.only_explains or (lines.isdisjoint("dl") and not sentence.terms("conditions")):
             return
-        inside = sentence.of.values.union(self.explained, *self.defining)
+        inside = self.values.union(self.explained, *self.defining)
         for region in regions(self.text) if "d" in lines and lines.isdisjoint("lvi") and "scale" not in sentence.within else ():
             if region.first in tokens and region.first not in inside and words[region.first] not in self.known.placing:
                 self.findings.add("place", region, f"{self.text.text_of(region)!r} places something where no line does")
@@ -369,8 +371,7 @@ class _Answer:
 
     def _left_open(self) -> None:
         """Checks that what a grade leaves open is not said to be present."""
-        values = {k for sentence in self.sentences[:1] for k in sentence.of.values} | self.explained
-        values |= {k for tokens in self.defining for k in tokens}
+        values = self.values.union(self.explained, *self.defining)
         for mention in mentions(self.text) if self.profile.possible else ():
             status, fact = self.profile.status_of(mention.conditions)
             if status != POSSIBLE or mention.polarity != AFFIRMED or mention.term.first in values:
