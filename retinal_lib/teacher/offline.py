@@ -9,7 +9,7 @@ from retinal_lib.check.language.statements import is_suspicion
 from retinal_lib.conversation import CONSULT_WORDS, TURNS
 from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.fact_kinds import denies, scales
-from retinal_lib.dataset.lesions.locations import FOVEA
+from retinal_lib.dataset.lesions.locations import CUP, FOVEA
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.facts import LIMITED, Fact
 from retinal_lib.slots.sheet import FactSheet, Line, Slot
@@ -408,7 +408,8 @@ class _Composer:
                 text = self.tell("landmark", line, words=fact.words, boxes=_slot(line) + self._frame())
             else:
                 continue
-            topics.append(Topic((("fovea" if fact.words == FOVEA else "landmark", ""),), (text,), {"words": fact.words}))
+            asked = {FOVEA: "fovea", CUP: "cup"}.get(fact.words, "landmark")
+            topics.append(Topic(((asked, ""),), (text,), {"words": fact.words}))
         return topics
 
     # --- the person, and notes --------------------------------------------------------------------------------------------
