@@ -5,9 +5,10 @@ from itertools import starmap
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
-from retinal_lib import Job, UserError, check, training_text
+from retinal_lib import Job, UserError, check, reply_text, training_text
 from retinal_lib.conversation import Conversation, Turn, to_llava
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.export import convert
@@ -110,6 +111,14 @@ def test_a_short_answer_in_another_language_is_an_error(text: str) -> None:
 )
 def test_short_english_is_english(text: str) -> None:
     assert not training_text.lacks_english(text) and not training_text.foreign(text)
+
+
+def test_every_listed_mark_is_found_within_a_sentence() -> None:
+    listed = yaml.safe_load(Path(reply_text.__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    marks = [mark for name in ("begin_thoughts", "end_thoughts", "template_marks", "image_marks") for mark in listed[name]]
+    marks += [f"<{word}>" for name in ("thoughts", "answers") for word in listed[name]]
+    marks += [f"\n{role}:" for role in listed["roles"]]
+    assert len(marks) > 60 and [mark for mark in marks if not reply_text.mark_in(f"It is the left eye. {mark} Good.")] == []
 
 
 @pytest.mark.parametrize(
