@@ -73,7 +73,7 @@ def test_a_dataset_without_masks_goes_through_the_boxes_notebook_and_says_so(dra
     output = tmp_path / "boxes.ipynb"
     papermill.execute_notebook(str(NOTEBOOKS / "boxes.ipynb"), str(output), parameters, progress_bar=False)
     text = output.read_text(encoding="utf-8")
-    assert "APTOS has no lesion masks" in text and "IDRiD_seg, MICCAI_task2" in text
+    assert "APTOS has no lesion masks" in text and "IDRiD_seg" in text and "DDR_seg" in text
     assert [path.name for path in tmp_path.iterdir()] == ["boxes.ipynb"]
 
 
