@@ -91,9 +91,9 @@ class Catalogue:
             known = {file.key for file in files if file.split == split}
             for place in spec.images:
                 folders, pattern = image_files.folders(self.tree, [place], self.page.image)
-                for folder in folders:
+                for folder in (folder for folder in folders if folder.path not in taken):
                     more = image_files.inventory([folder], split, pattern).images
-                    if folder.path in taken or not (lost := [file for file in more if file.key not in known]):
+                    if not (lost := [file for file in more if file.key not in known]):
                         continue
                     taken.add(folder.path)
                     self.notes.append(
