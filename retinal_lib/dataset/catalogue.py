@@ -18,6 +18,7 @@ from retinal_lib.dataset.page import Page
 from retinal_lib.dataset.tables import Table
 from retinal_lib.display import are, count
 from retinal_lib.errors import UserError, unknown
+from retinal_lib.facts import Fact
 from retinal_lib.shown_text import IMAGE, keep_private
 
 
@@ -451,9 +452,11 @@ class Catalogue:
                     return f"the split {file.split} has no label table"
                 return f"no row for it in {', '.join(self.table_names[file.split])}"
             try:
-                if len({self._labels(file, row) for row in rows}) > 1:
+                of_rows = [self._label_facts(file, row) for row in rows]
+                if len(set(map(_compared, of_rows))) > 1:
                     return f"its rows disagree: {' and '.join(str(row.table.source(row.number)) for row in rows)}"
-                refuse_contradiction(self.page.facts if self.page.is_own else (), self.image(file))
+                if self.page.is_own:
+                    refuse_contradiction(of_rows[0])
             except ExcludedImage as why:
                 return str(why)
         if problem := self._record(file, None).problem:
@@ -463,15 +466,16 @@ class Catalogue:
             return "no mask for it"
         return ""
 
-    def _labels(self, file: ImageFile, row: Row | None = None) -> tuple:
-        """The labels of an image, to compare two rows or two copies of a picture."""
+    def _label_facts(self, file: ImageFile, row: Row | None = None) -> list[Fact]:
+        """What the labels of an image say, by its first row or the given one. ExcludedImage: as `Kind.facts`."""
         image = self.image(file, row=row)
-        facts = (kind.facts(image).facts for kind in self.page.facts if kind.label)
+        return [fact for kind in self.page.facts if kind.label for fact in kind.facts(image).facts]
+
+    def _labels(self, file: ImageFile) -> tuple:
+        """The labels of an image, to compare two copies of a picture."""
         try:
-            return tuple((fact.name, fact.value) for some in facts for fact in some if fact.scope != "patient")
+            return _compared(self._label_facts(file))
         except ExcludedImage:
-            if row is not None:
-                raise
             return ("excluded",)
 
     def _same_pictures(self) -> Iterator[list[ImageFile]]:
@@ -490,6 +494,11 @@ class Catalogue:
         for same_size in by_size.values():
             if len(same_size) > 1:
                 yield from image_files.equal_bytes(same_size)
+
+
+def _compared(facts: list[Fact]) -> tuple:
+    """What two rows or copies of a picture must agree on."""
+    return tuple((fact.name, fact.value) for fact in facts if fact.scope != "patient")
 
 
 def _list(value: object) -> list:

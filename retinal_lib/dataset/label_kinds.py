@@ -350,10 +350,9 @@ def graded_only(kinds: Iterable[Kind], facts: Iterable[Fact]) -> tuple[str, ...]
     return tuple(dict.fromkeys((*graded, *marked, *flagged, *named)))
 
 
-def refuse_contradiction(kinds: Iterable[Kind], image: Image) -> None:
-    """ExcludedImage: an image's cells both state and deny a disease, whatever columns they stand in."""
-    every = (fact for kind in kinds if kind.label for fact in kind.facts(image).facts)
-    facts = [fact for fact in every if fact.aspect == "disease"]
+def refuse_contradiction(labels: Iterable[Fact]) -> None:
+    """ExcludedImage: what an image's cells say both states and denies a disease, whatever columns they stand in."""
+    facts = [fact for fact in labels if fact.aspect == "disease"]
     there, denied = {}, {}
     for fact in facts:
         for condition, says in of_label(fact.words).conditions:
