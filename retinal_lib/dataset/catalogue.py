@@ -33,8 +33,10 @@ class Catalogue:
         self.root, self.page, self.split = root, wanted, split
         self.notes: list[str] = []
         self.inputs: dict[str, str] = {}
-        tree = image_files.walk(root, without=[automorph_root, root / "Results"])
-        self.tree = image_files.named_in(tree, page.named_pictures(wanted))
+        self._read: dict[tuple[Path, str, str], Table] = {}
+        self.tree = image_files.walk(root, without=[automorph_root, root / "Results"])
+        if wanted.of_table:
+            self.tree = image_files.named_in(self.tree, self._content(wanted.file, wanted).column(wanted.key))
         self.table_names: dict[str, list[str]] = defaultdict(list)
         self.excluded: dict[tuple[str, str], str] = {}
         self.files = self._find_images()
@@ -53,7 +55,7 @@ class Catalogue:
         if self.page.of_table:
             if not any(file.place in self.rows for file in self.files):
                 page.refuse_table(self.page, self.root, self.rows_without_image, self.files[0].name)
-            self.notes[:0] = page.notes_on_table(self.page, bool(self._automorph))
+            self.notes[:0] = page.notes_on_table(self.page, self._content(wanted.file, wanted), bool(self._automorph))
 
     def _find_images(self) -> list[ImageFile]:
         files, ignored, absent, read = [], [], [], {}
@@ -142,10 +144,17 @@ class Catalogue:
         return rows
 
     def _read_table(self, path: Path, of: Page | page.Join) -> Table:
-        content = tables.read(path, of.header, of.separator)
+        content = self._content(path, of)
         self.inputs[str(path)] = content.sha256
         self.notes += content.notes
         return content
+
+    def _content(self, path: Path, of: Page | page.Join) -> Table:
+        """A table as a page says that it is read: once, although several splits may share it."""
+        key = path, str(of.header), of.separator
+        if key not in self._read:
+            self._read[key] = tables.read(path, of.header, of.separator)
+        return self._read[key]
 
     def _add_rows(self, rows: dict, split: str, of: Row, pattern: str) -> None:
         """Adds the rows of a split in a table; `of` holds the table, and its eye where it has one; `pattern` its names of the

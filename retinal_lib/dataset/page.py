@@ -340,22 +340,16 @@ def readings_of(contents: Iterable[table.Table]) -> list[Reading]:
     return understand(cells, {name: scale["levels"] for name, scale in scales().items()})
 
 
-def named_pictures(of: Page) -> list[str]:
-    """Returns the names of pictures in the user's own table; none for a page."""
-    return table.read(of.file, "find").column(of.key) if of.of_table else []
-
-
 def refuse_table(of: Page, root: Path, lost: list[str], like: str) -> None:
     """UserError: no row of the user's own table names a picture; `lost` says what the rows name, `like` is a picture's name."""
     first = lost[0] if lost else "the column of pictures is empty"
     raise UserError(f"{of.file}: no row names a picture under {root}; {first}; pictures are like {like}")
 
 
-def notes_on_table(of: Page, measured: bool) -> list[str]:
-    """Returns sentences on what the user of an own table should know: columns that are not read, cells that count as empty,
-    words that are read in one of two possible ways, and cells that the checks cannot read. `measured`: AutoMorph's results are
-    there. UserError: it tells nothing of any picture."""
-    content = table.read(of.file, "find")
+def notes_on_table(of: Page, content: table.Table, measured: bool) -> list[str]:
+    """Returns sentences on what the user of an own table, `content`, should know: columns that are not read, cells that count
+    as empty, words that are read in one of two possible ways, and cells that the checks cannot read. `measured`: AutoMorph's
+    results are there. UserError: it tells nothing of any picture."""
     name, understood, notes = content.path.name, readings(content), []
     known = ["image", *TEXTS, "eye", "age", "sex", "patient", "split"]
     absent = [role for role in known if not any(reading.role == role for reading in understood)]
