@@ -64,14 +64,14 @@ class Kind(BaseModel):
 
 
 @cache
-def scales() -> dict[str, dict]:
-    """Returns the grading scales by name: those of scales.yaml, and those of the pages that were read."""
+def _published() -> dict[str, dict]:
     return yaml.safe_load(Path(__file__).with_name("scales.yaml").read_text(encoding="utf-8"))
 
 
 @cache
-def _published() -> frozenset[str]:
-    return frozenset(yaml.safe_load(Path(__file__).with_name("scales.yaml").read_text(encoding="utf-8")))
+def scales() -> dict[str, dict]:
+    """Returns the grading scales by name: those of scales.yaml, and those of the pages that were read."""
+    return dict(_published())
 
 
 class GradingScale(BaseModel, extra="forbid", frozen=True):
