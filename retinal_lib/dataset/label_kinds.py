@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import cached_property
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, field_validator, model_validator
@@ -67,7 +68,7 @@ class Flags(Kind):
             raise ValueError("overall needs normal (its value for a normal image) and normal_words beside it")
         return self
 
-    @property
+    @cached_property
     def conditions(self) -> dict[str, Condition]:
         """The conditions by their codes."""
         return {name: Condition(words=c) if isinstance(c, str) else c for name, c in self.labels.items()}
