@@ -12,7 +12,7 @@ from retinal_lib.dataset import image_files, lesion_facts, page, tables
 from retinal_lib.dataset.automorph import AutoMorph, ImageResults, results_folder
 from retinal_lib.dataset.image import ExcludedImage, Image, Joined, Record, Row, fill, names_of
 from retinal_lib.dataset.image_files import ImageFile
-from retinal_lib.dataset.label_kinds import refuse_contradiction
+from retinal_lib.dataset.label_kinds import KINDS, refuse_contradiction
 from retinal_lib.dataset.lesion_facts import MaskFiles
 from retinal_lib.dataset.page import Page
 from retinal_lib.dataset.tables import Table
@@ -225,7 +225,8 @@ class Catalogue:
         def has(names: str | list[str]) -> bool:
             return any(table.find(names) for table in here) or not groups.isdisjoint(_list(names))
 
-        needed = [(("facts", place, kind.called()), c) for place, kind in enumerate(of.facts) for c in kind.columns()]
+        names_of_kinds = {kind: name for name, kind in KINDS.items()}
+        needed = [(("facts", n, names_of_kinds[type(kind)]), c) for n, kind in enumerate(of.facts) for c in kind.columns()]
         needed += [((name,), column) for name in ("eye", "patient") if (column := getattr(of, name)) is not None]
         needed += [(("key",), column) for column in of.by_template or (column for _, column in self._keys())]
         for keys, column in sorted(needed, key=lambda each: each[0] != ("key",)):

@@ -50,12 +50,6 @@ class Kind(BaseModel):
         """Returns the columns that are told where a table has them."""
         return []
 
-    @classmethod
-    def called(cls) -> str:
-        """Returns the name under which pages list the kind."""
-        words = {"AutoMorphFacts": "automorph", "PatientLabels": "patient_labels"}
-        return words.get(cls.__name__, cls.__name__.casefold())
-
     def notes_on(self, content: Table, has: Callable[[str | list[str]], bool]) -> list[str]:
         """Returns sentences on what a label table lacks of what the kind tells; `has` says whether there is a column."""
         wanted = [names for column in self.optional() for names in names_of(column)]
