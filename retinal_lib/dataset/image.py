@@ -205,15 +205,10 @@ class Joined(NamedTuple):
     rows: dict[tuple[str, ...], list[int]]
 
 
-class Filled(dict):
-    """The parts of an image's name and cells of its row, by which a page's template of a key is filled: `{patient}`, or
-    `{patient:d}` without leading zeros."""
-
-    def __getitem__(self, name: str) -> "_Part":
-        return _Part(super().__getitem__(name))
-
-
 class _Part(str):
+    """A part of an image's name, or a cell of its row, in a page's template of a key: `{patient}`, or `{patient:d}` without
+    leading zeros."""
+
     def __format__(self, spec: str) -> str:
         return format(int(self), spec) if spec else str(self)
 
@@ -225,7 +220,7 @@ def fill(template: str, parts: dict[str, str]) -> str | None:
     ('#24', None)
     """
     try:
-        return template.format_map(Filled({name: value for name, value in parts.items() if value}))
+        return template.format_map({name: _Part(value) for name, value in parts.items() if value})
     except (KeyError, ValueError):
         return None
 
