@@ -250,7 +250,7 @@ class _Index:
     counts the types that the page does not name."""
 
     def __init__(self, spec: MaskSpec):
-        self.spec, self.by_folder = spec, "/" in spec.name
+        self.spec = spec
         self.codings = {kind: spec.coding(kind) for kind in spec.kinds}
         self.files: dict[tuple[str, str], dict[str, Marks | None]] = defaultdict(dict)
         self.graders: dict[tuple[str, str], dict[str, dict[str, Marks]]] = defaultdict(lambda: defaultdict(dict))
@@ -292,8 +292,7 @@ class _Index:
                 self._add(split, image, label, outlines, groups.get("grader"))
 
     def _groups(self, path: Path) -> dict[str, str] | None:
-        place = f"{path.parent.name}/{path.stem}" if self.by_folder else path.stem
-        match = re.search(self.spec.name, place, re.IGNORECASE)
+        match = image_files.named_like(self.spec.name, path)
         return {name: found for name, found in match.groupdict().items() if found} if match else None
 
     def _add(self, split: str, image: str, label: str, marks: Marks, grader: str | None) -> None:
@@ -346,7 +345,7 @@ def index(
                 for path in image_files.files(tree, [pattern]):
                     found.add_shapes(split, path)
             else:
-                for folder in image_files.folders(tree, [pattern], "" if found.by_folder else spec.name)[0]:
+                for folder in image_files.folders(tree, [pattern], "" if "/" in spec.name else spec.name)[0]:
                     found.add_folder(split, folder)
     if spec.absent == "none":
         found.add_absent()

@@ -57,7 +57,7 @@ class Lesions:
             np.minimum.at(low[i], marked.owners, places)
             np.maximum.at(high[i], marked.owners, places + 1)
         edges, pixels = np.vstack([low, high]).T.astype(np.int64), np.bincount(marked.owners, minlength=count)
-        order = _largest_first(pixels, edges)
+        order = largest_first(pixels, edges)
         return cls(size, edges[order], pixels[order], marked._replace(owners=_ranks(order)[marked.owners]))
 
     @cached_property
@@ -99,7 +99,8 @@ def find(mask: np.ndarray) -> Lesions:
     return Lesions.of((mask.shape[1], mask.shape[0]), masks.connected(mask))
 
 
-def _largest_first(pixels: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def largest_first(pixels: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Returns the order of lesions with these pixels [n] and boxes [n, 4]: the largest first, ties from the left."""
     return np.lexsort((edges[:, 3], edges[:, 2], edges[:, 1], edges[:, 0], -pixels))
 
 
@@ -168,7 +169,7 @@ def clusters(lesions: Lesions, gap: float, fill: float = 0.0) -> Clustering:
         return Clustering([], np.empty(0, np.int64))
     owners = np.arange(len(lesions.pixels)) if lesions.are_boxes else _dense(lesions, gap * max(lesions.size), fill)
     groups = _around(lesions.edges, lesions.pixels, owners)
-    order = _largest_first(groups.pixels, groups.edges)
+    order = largest_first(groups.pixels, groups.edges)
     fills = [round(fill, 4) for fill in groups.fill[order].tolist()]
     boxes = lesions.shares(groups.edges[order])
     rows = map(Cluster, boxes, groups.lesions[order].tolist(), groups.pixels[order].tolist(), fills)

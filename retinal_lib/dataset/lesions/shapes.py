@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element, ParseError
 import numpy as np
 
 from retinal_lib import parsing
-from retinal_lib.dataset.lesions.boxes import Lesions
+from retinal_lib.dataset.lesions.boxes import Lesions, largest_first
 from retinal_lib.dataset.lesions.masks import Frame, Pixels, Unclear
 from retinal_lib.errors import UserError
 from retinal_lib.files import read_bytes
@@ -111,7 +111,7 @@ def _boxes(size: tuple[int, int], drawn: list[np.ndarray]) -> Lesions:
     edges = [np.clip([*np.floor(p.min(axis=0)), *np.ceil(p.max(axis=0))], 0, limits) for p in drawn]
     edges = np.array(edges, np.int64).reshape(-1, 4)
     areas = np.prod(edges[:, 2:] - edges[:, :2], axis=1)
-    order = np.lexsort((*edges.T[::-1], -areas))
+    order = largest_first(areas, edges)
     marks = [np.mgrid[y0:y1, x0:x1].reshape(2, -1) for x0, y0, x1, y1 in edges[order].tolist()]
     rows, columns = np.hstack(marks).astype(np.int32) if marks else np.empty((2, 0), np.int32)
     owners = np.repeat(np.arange(len(marks), dtype=np.int32), areas[order])
