@@ -140,8 +140,8 @@ def _is_of_codes(cells: list[str]) -> bool:
 def _text(cells: list[str]) -> str:
     coded = [cell for cell in cells if values.is_code(cell)]
     english = [cell for cell in cells if values.in_english(cell) != cell]
-    cells_ = [cell for cell in cells if cell not in english]
-    foreign = [cell for cell in cells_ if not values.is_code(cell) and "language" in values.untold(cell)]
+    as_written = [cell for cell in cells if values.in_english(cell) == cell]
+    foreign = [cell for cell in as_written if not values.is_code(cell) and "language" in values.untold(cell)]
     return (
         f"texts ({len(cells):,}), told as they stand"
         + (f"; told in English: {_counted(english, 3)}" if english else "")
@@ -152,10 +152,10 @@ def _text(cells: list[str]) -> str:
 
 def _condition(name: str, cells: list[str]) -> Reading | None:
     """A column that is called by a disease and says whether it is there; it says nothing of others."""
-    written = _CAMEL_WORDS.sub(" ", name.replace("_", " ")).strip()
-    words = values.words()["diseases"].get(plain(name), written)
-    term = next(iter(lexicon.read(_capitals(words)).of("conditions")), None)
-    if term is None or (term.first, term.last) != (0, len(lexicon.read(_capitals(words)).words)) or is_suspicion(words):
+    words = values.words()["diseases"].get(plain(name), " ".join(name.replace("_", " ").split()))
+    text = lexicon.read(_capitals(words))
+    term = next(iter(text.of("conditions")), None)
+    if term is None or (term.first, term.last) != (0, len(text.words)) or is_suspicion(words):
         return None
     said = {cell: values.yes_or_no(cell) for cell in set(cells)}
     if not said or None in said.values():
@@ -166,9 +166,6 @@ def _condition(name: str, cells: list[str]) -> Reading | None:
     return reading and reading._replace(
         of=_named(words, condition), role="person's" if condition in _OF_PERSON else "condition"
     )
-
-
-_CAMEL_WORDS = re.compile(r"\s+")
 
 
 def _capitals(words: str) -> str:
@@ -266,7 +263,7 @@ def _codes(reading: Reading) -> dict[str, list[str]]:
     for yes, no in zip(*(values.words()[word] for word in ("yes", "no")), strict=True):
         both.setdefault(yes, no)
         both.setdefault(no, yes)
-    book = {**{both[plain(cell)]: meaning for cell, meaning in reading.book.items() if plain(cell) in both}}
+    book = {both[plain(cell)]: meaning for cell, meaning in reading.book.items() if plain(cell) in both}
     swapped = {"present": "absent", "absent": "present"}
     every = {cell: swapped[meaning] for cell, meaning in book.items()} | reading.book
     return {meaning: sorted({cell for cell, m in every.items() if m == meaning}, key=str.casefold) for meaning in swapped}
