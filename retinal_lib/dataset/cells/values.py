@@ -40,6 +40,12 @@ def _book(name: str) -> dict[str, str]:
     return {plain(word): meaning for meaning, listed in words()[name].items() for word in listed}
 
 
+@cache
+def _listed(name: str) -> frozenset[str]:
+    """The plain words under a heading of words.yaml with one list."""
+    return frozenset(map(plain, words()[name]))
+
+
 def meaning(book: str, cell: str) -> str | None:
     """Returns what a cell means by a heading of words.yaml (eye, sex, split); None where it does not say.
 
@@ -52,7 +58,7 @@ def meaning(book: str, cell: str) -> str | None:
 def yes_or_no(cell: str) -> bool | None:
     """Returns whether a cell says yes (True) or no (False); None for anything else, such as 2."""
     for word, value in (("yes", True), ("no", False)):
-        if plain(re.sub(r"^(\d+)\.0*$", r"\1", cell.strip())) in map(plain, words()[word]):
+        if plain(re.sub(r"^(\d+)\.0*$", r"\1", cell.strip())) in _listed(word):
             return value
     return None
 
@@ -64,7 +70,7 @@ def age(cell: str) -> int | None:
     [58, 58, 58, 58, 58, 61, None, None, None, None, None]
     """
     found = _AGE.fullmatch(cell.strip())
-    known = found and all(plain(found[part]) in ("", *map(plain, words()["years"])) for part in ("before", "after"))
+    known = found and {plain(found["before"]), plain(found["after"])} <= {"", *_listed("years")}
     years = int(found["years"]) if known else 0
     return years if 0 < years < 120 else None
 
