@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -236,13 +236,20 @@ def _centres(content: tables.Table, listed: CentreSpec, notes: list[str]) -> Ite
     for row, (name, *cells) in enumerate(columns):
         if not name or not any(cells):
             continue
-        shares = [float(cell) / side for cell, side in zip(cells, listed.size, strict=True) if _NUMBER.fullmatch(cell)]
         source = content.source(row, listed.x)
-        if len(shares) == 2 and max(shares) <= 1:
-            yield tables.image_key(name), Centre(*shares, listed.size, source)
+        if at := _place(cells, listed.size):
+            yield tables.image_key(name), Centre(*at, listed.size, source)
         else:
             by = " x ".join(map(str, listed.size))
             notes.append(f"{source}: {', '.join(cells)} is no place in a picture of {by} pixels; it is left out")
+
+
+def _place(cells: Sequence[str], size: Size) -> tuple[float, ...] | None:
+    """Cells of x and y in pixels as shares of a picture of `size`; None where they are no place in it."""
+    if not all(map(_NUMBER.fullmatch, cells)):
+        return None
+    shares = tuple(float(cell) / side for cell, side in zip(cells, size, strict=True))
+    return shares if max(shares) <= 1 else None
 
 
 class _Index:
@@ -404,8 +411,8 @@ def _own_centres(spec: MaskSpec, record: Record, picture: Path) -> tuple[dict[st
             except UserError as error:
                 missing.append(str(error))
                 continue
-            at = [float(cell) / side for cell, side in ((x, width), (y, height)) if _NUMBER.fullmatch(cell)]
-            if len(at) < 2 or max(at) > 1:
+            at = _place((x, y), (width, height))
+            if at is None:
                 what = f"{source} holds {x!r} and {y!r}, which is no place in a picture of {width} x {height} pixels"
                 missing.append(f"the centre of the {words} is not known: {what}")
             elif any(at):  # 0, 0 stands for what is not seen
