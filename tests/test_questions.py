@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from retinal_lib import UserError
+from retinal_lib.files import sha256
 from retinal_lib.inference import answer_files as answers
 from retinal_lib.inference import question_files as questions
 from retinal_lib.inference.batching import Answerer, ImageQuestions, Options
@@ -62,12 +63,35 @@ def test_every_file_form_is_read(content: object, tmp_path: Path) -> None:
             ("Q", "Q"),
         ),
         ({"image": "a", "questions": []}, DEFAULT),
+        ({"image": "a", "question": 7, "questions": [0, 1.5]}, ("0", "1.5")),
+        ({"images": "a", "questions": [], "question": 3}, ("3",)),
+        ({"image": "", "images": "a", "questions": None, "question": "", "text": "Q"}, ("Q",)),
+        *[
+            (
+                {"image": "a", **empty, place: [{role: who, said: "Q"}, {role: who, said: 2}]},
+                ("Q", "2"),
+            )
+            for empty in ({"questions": []}, {"questions": ["", " <image> "]}, {"question": None}, {"question": " "})
+            for place, role, who, said in (("messages", "role", "User", "content"), ("conversations", "from", "human", "value"))
+        ],
     ],
 )
 def test_questions_are_found_wherever_they_stand(entry: dict, asked: tuple[str, ...], tmp_path: Path) -> None:
     assert questions.read(write(tmp_path, entry))[0].questions == asked
     assert questions.read(write(tmp_path, [entry]), max_questions=1)[0].questions == asked[:1]
-    assert questions.read(write(tmp_path, [entry]), append="Be brief.")[0].questions[0] == f"{asked[0]} Be brief."
+    for every in (None, 0, -1, -7, len(asked) + 1):
+        assert questions.read(tmp_path / "q.json", max_questions=every)[0].questions == asked
+    read = questions.read(write(tmp_path, [entry]), suffix="Be brief.", question="Why?")[0]
+    assert read.questions[0] == ("Why? Be brief." if read.default else f"{asked[0]} Be brief.")
+    assert read.default == (asked == DEFAULT) and read.image == "a" and not read.error
+
+
+def test_entries_without_an_id_are_told_apart_and_keep_their_names(tmp_path: Path) -> None:
+    same = {"image": "x.png", "question": "Q?"}
+    found = questions.read(write(tmp_path, [same, same | {"id": ""}, same | {"id": "x.png (2)"}, {"id": None}, same]))
+    assert [entry.id for entry in found] == ["x.png", "x.png (3)", "x.png (2)", "3", "x.png (4)"]
+    parts = [questions.read(tmp_path / "q.json", num_chunks=2, chunk_idx=i) for i in (0, 1)]
+    assert [entry for part in parts for entry in part] == found
 
 
 @pytest.mark.parametrize(
@@ -76,10 +100,12 @@ def test_questions_are_found_wherever_they_stand(entry: dict, asked: tuple[str, 
         ({"question": "Q"}, "names no image"),
         ({"images": ["a", "b"]}, "has 2 images, the model takes one"),
         ({"image": 3}, "names no image"),
-        ({"image": "a", "questions": 5}, "questions are int"),
-        ({"image": "a", "questions": ["Q", None]}, "is not text"),
+        ({"image": "a", "questions": {"a": 1}}, "one of its questions is {'a': 1}; expected text"),
+        ({"image": "a", "question": True}, "one of its question is True; expected text"),
+        ({"image": "a", "questions": ["Q", None]}, "one of its questions is None; expected text"),
         ({"image": "a", "messages": "Q"}, "not a list of turns"),
-        ("text", "entry 1 is str; expected an object"),
+        ({"image": "a", "messages": [{"role": "user", "content": None}]}, "one of its messages is None; expected text"),
+        ("text", "the entry is str; expected an object"),
     ],
 )
 def test_a_bad_entry_keeps_its_place_with_the_reason(entry: object, said: str, tmp_path: Path) -> None:
@@ -115,6 +141,26 @@ def test_an_answer_holds_no_mark_and_what_follows_does_not_count(text: str, more
     assert "###" not in found and found == found.strip()
     if conversation_forms.is_complete(text, "###"):
         assert conversation_forms.clean_answer(text + more, "###") == found
+
+
+# the sha256 of what the published conversation file writes for these turns (the last three: with the answering role behind it)
+PUBLISHED = {
+    "simple": "498cf589f3ce",
+    "simple_legacy": "d9b4b998d98f",
+    "multimodal": "4e6d39cd1c75",
+    "llava_v1": "dc15232259f7",
+    "v1": "f0fe7d7422b7",
+    "default": "f0fe7d7422b7",
+    "vicuna_v1_1": "c745eb7a8729",
+    "bair_v1": "9defadae6bf6",
+}
+
+
+@pytest.mark.parametrize("name", conversation_forms.FORMS)
+def test_the_forms_are_those_of_the_published_file(name: str) -> None:
+    found = conversation_forms.form(name).prompt(["Which eye?", "Why?"], ["Left."], "<im_patch>")
+    assert sha256(found)[:12] == PUBLISHED[name]
+    assert found.endswith(("Human: Why?###", "USER: Why? ASSISTANT:", "USER: Why? GPT:"))
 
 
 def test_answers_are_cut_as_the_script_cuts_them() -> None:
@@ -207,6 +253,17 @@ def test_answers_belong_to_picture_question_options_and_model(tmp_path: Path) ->
     parrot.identity = "parrot, trained further"
     with pytest.raises(UserError, match="holds answers of other settings"):
         answers.answer(parrot, asked, out)
+
+
+def test_append_asks_again_and_takes_nothing_away(tmp_path: Path) -> None:
+    out, parrot = tmp_path / "answers.jsonl", Parrot()
+    out.write_text('{"id": "old", "image": "a", "qa_pairs": [{"question": "q", "answer": "by the script"}]}', encoding="utf-8")
+    asked = entries(tmp_path, ("a", "q"), ("b", "r"))
+    for times in (1, 2):
+        assert answers.answer(parrot, asked, out, append=True).asked == 2 and len(parrot.asked) == 2 * times
+        rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+        assert sorted(row["id"] for row in rows) == ["0"] * times + ["1"] * times + ["old"], "the last row had no line end"
+    assert answers.answer(parrot, asked, out).asked == 0 and len(answers.load(out)) == 3
 
 
 def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
@@ -324,11 +381,17 @@ def test_what_is_no_completion_is_no_answer_of_a_server(server: FakeServer, eye:
         ({"question_file": "nowhere.json"}, "cannot be read"),
         ({"image_file": "nowhere.png"}, "nowhere.png is not a file"),
         ({"limit": 0}, "limit: found 0"),
+        ({"append": "Be brief."}, "append: found 'Be brief.'"),
+        ({"question_file": "empty.jsonl"}, r"empty\.jsonl has no entries: there is nothing to ask"),
         ({"max_failed": 2}, "max_failed: found 2"),
         ({"conv_mode": "x"}, "unknown conv_mode 'x'; known: simple"),
         ({"model_name": "openai:"}, "lacks the model's name"),
     ],
 )
-def test_wrong_parameters_are_told_before_a_model_is_loaded(given: dict, said: str, server: FakeServer, eye: Path) -> None:
+def test_wrong_parameters_are_told_before_a_model_is_loaded(
+    given: dict, said: str, server: FakeServer, eye: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (eye.parent / "empty.jsonl").write_text("", encoding="utf-8")
+    monkeypatch.chdir(eye.parent)
     with pytest.raises(UserError, match=said):
         Infer.load(**{"model_name": "openai:m", "image_folder": str(eye.parent)} | given)

@@ -17,6 +17,7 @@ from retinal_lib.errors import UserError, from_validation
 from retinal_lib.files import atomic_write, file_sha256, json_line, read_bytes, read_jsonl, read_object, sha256, why_unusable
 from retinal_lib.inference.batching import Answerer, ImageQuestions, Options, answer_in_batches
 from retinal_lib.inference.question_files import Entry
+from retinal_lib.parsing import Unreadable, json_value
 
 _WAIT = 60  # seconds to wait while another process writes
 
@@ -84,21 +85,24 @@ def answer(
     entries: Sequence[Entry],
     file: str | Path,
     max_failed: float = 0.05,
+    append: bool = False,
     ask: Callable[..., Iterable[tuple[object, list[str] | UserError]]] = answer_in_batches,
     **options: object,
 ) -> AnswerFile:
     """Asks the model and writes `{"id", "image", "qa_pairs": [{"question", "answer"}], "key"}` for each entry, a line each.
 
     `key` is the sha256 of all that changes the answers: the picture's bytes, the questions, the options and the model with its
-    weights. What the file holds under the same key is not asked again; nothing is removed from it, so that entries of other
-    calls stay, also where several processes write at once. An entry that cannot be asked has an `error` and no pairs, and is
-    asked again in the next run. UserError: the file holds answers of another model or of other options.
+    weights. What the file holds under the same key is not asked again, unless `append` is set: then all are asked, and their
+    rows added. Nothing is removed from the file, so that entries of other calls stay, also where several processes write at
+    once. An entry that cannot be asked has an `error` and no pairs, and is asked again in the next run.
+    UserError: the file holds answers of another model or of other options.
     """
     chosen, file = Options.of(**options), typed_paths.expand(file)
     settings = _settings(model, chosen)
     _claim(file, settings)
     keys, unreadable = _keys(entries, settings)
-    kept = {row["key"]: row for row in load(file) if "error" not in row and row.get("key")} if file.is_file() else {}
+    there = load(file) if file.is_file() else []
+    kept = {} if append else {row["key"]: row for row in there if "error" not in row and row.get("key")}
     done = {entry.id: kept[keys[entry.id]] for entry in entries if keys.get(entry.id) in kept}
     waiting = {entry.id: entry for entry in entries if entry.id not in done}
     with display.Bar(len(entries), "images") as bar:
@@ -188,7 +192,13 @@ def _append(file: Path, row: dict) -> None:
     with _locked(file), file.open("ab+") as lines:
         if lines.tell() and (lines.seek(-1, os.SEEK_END), lines.read())[1] != b"\n":
             lines.seek(0)
-            lines.truncate(lines.read().rfind(b"\n") + 1)
+            content = lines.read()
+            start = content.rfind(b"\n") + 1
+            try:
+                json_value(content[start:])  # a whole row that lacks its line end stays
+                lines.write(b"\n")
+            except Unreadable:
+                lines.truncate(start)
         lines.write(f"{json_line(row)}\n".encode())
 
 

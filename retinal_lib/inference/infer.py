@@ -45,8 +45,9 @@ class InferParameters(Parameters):
     dtype: str = "auto"
     quantize: str | None = None
     seed: Whole | None = None
-    append: str = ""
-    max_questions: Whole | None = Field(None, ge=1)
+    suffix: str = ""
+    append: bool = False
+    max_questions: Whole | None = None
     num_chunks: Whole = 1
     chunk_idx: Whole = 0
     limit: Whole | None = Field(None, ge=1)
@@ -108,6 +109,7 @@ class Infer:
     answers_file: Path
     options: Options
     max_failed: float
+    append: bool = False  # ask again what the answers file holds already
 
     @classmethod
     def load(cls, **parameters: object) -> "Infer":
@@ -127,7 +129,8 @@ class Infer:
         model, drawn = _model(given), given.model_name is None
         if isinstance(model, ServerModel):
             model.allow(permission(_terms(given, entries, image), given.terms_accepted))
-        return cls(model, drawn, image, given.question, tuple(entries), answers_file, options, given.max_failed)
+        asked = model, drawn, image, given.question, tuple(entries), answers_file
+        return cls(*asked, options, given.max_failed, given.append)
 
     @property
     def table(self) -> FullTable:
@@ -137,13 +140,18 @@ class Infer:
             "model": f"{model.name}: {NOISE}" if self.drawn else model.name,
             "runs on": model.runs_on,
             "image": self.image.name,
-            "question file": f"{count(len(self.entries), 'entry')}, "
-            f"{count(sum(len(e.questions) for e in self.entries), 'question')}",
+            "question file": self._asked,
             "conversation form": options.conv_mode,
             "answers": self._manner,
             "answers file": paths.display_path(self.answers_file),
         }
         return FullTable({"": rows.values()}, index=list(rows))
+
+    @property
+    def _asked(self) -> str:
+        said = f"{count(len(self.entries), 'entry')}, {count(sum(len(e.questions) for e in self.entries), 'question')}"
+        default = sum(entry.default for entry in self.entries)
+        return f"{said}; {default} without a question of their own: {self.question!r}" if default else said
 
     @property
     def _manner(self) -> str:
@@ -162,11 +170,12 @@ class Infer:
         return OneAnswer(self.image, self.question, self.model.ask(self.image, self.question, **self.options.given))
 
     def answer(self) -> AnswerFile:
-        """Asks all entries and writes the answers file; what it holds already is not asked again. UserError: it holds answers
-        of another model or of other options."""
-        if self.drawn:  # noise need not be kept
+        """Asks all entries and writes the answers file; what it holds already is not asked again, unless `append` is set.
+        UserError: it holds answers of another model or of other options."""
+        if self.drawn and not self.append:  # noise need not be kept
             answer_files.remove(self.answers_file, self.model)
-        return answer_files.answer(self.model, self.entries, self.answers_file, self.max_failed, **self.options.given)
+        options = {"append": self.append, **self.options.given}
+        return answer_files.answer(self.model, self.entries, self.answers_file, self.max_failed, **options)
 
 
 def _is_private(given: InferParameters) -> bool:
@@ -186,8 +195,12 @@ def _entries(given: InferParameters) -> Sequence[Entry]:
     if folder is not None and not folder.is_dir():
         raise UserError(f"image_folder {paths.display_path(folder)} is not a folder")
     if given.question_file is not None:
-        options = given.model_dump(include={"max_questions", "num_chunks", "chunk_idx", "append", "question"})
-        return question_files.read(given.question_file, folder, **options)[: given.limit]
+        options = given.model_dump(include={"max_questions", "num_chunks", "chunk_idx", "suffix", "question"})
+        entries = question_files.read(given.question_file, folder, **options)
+        if not entries:
+            part = f"part {given.chunk_idx} of {given.num_chunks} of " if given.num_chunks > 1 else ""
+            raise UserError(f"{part}{paths.display_path(given.question_file)} has no entries: there is nothing to ask")
+        return entries[: given.limit]
     if folder is None and given.image_file is not None:
         folder, names = given.image_file.parent, [given.image_file.name]
     elif folder is None:
@@ -198,7 +211,7 @@ def _entries(given: InferParameters) -> Sequence[Entry]:
         names = _names(folder)[: given.limit]
     if not names:
         raise UserError(f"image_folder {paths.display_path(folder)} has no images ({', '.join(_IMAGES)})")
-    question = f"{given.question} {given.append}".strip()
+    question = f"{given.question} {given.suffix}".strip()
     return [Entry(Path(name).stem, name, folder / name, (question,)) for name in names]
 
 
@@ -209,7 +222,7 @@ def _names(folder: Path) -> list[str]:
 def _first(entries: Sequence[Entry]) -> Path:
     usable = [entry.path for entry in entries if entry.path is not None and entry.path.is_file()]
     if not usable:
-        reason = entries[0].error or f"there is no image {entries[0].image}" if entries else "it has no entries"
+        reason = entries[0].error or f"there is no image {entries[0].image}"
         raise UserError(f"no entry of the question file can be asked: {reason}; is image_folder right?")
     return usable[0]
 

@@ -1,11 +1,13 @@
 """Question files: which questions are asked about which image, in the forms that such files come in."""
 
+import itertools
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from retinal_lib import typed_paths
-from retinal_lib.errors import UserError
+from retinal_lib.errors import UserError, quoted
 from retinal_lib.files import read_bytes, read_jsonl
 from retinal_lib.inference.llava.conversation_forms import DEFAULT_QUESTION, without_image_tokens
 from retinal_lib.parsing import Unreadable, json_value
@@ -25,6 +27,7 @@ class Entry:
     error: str = ""
     dataset: str = ""  # whose terms hold for the image, where the file says so
     private: bool = False  # the file says that the image's name identifies a participant
+    default: bool = False  # the entry holds no question of its own: the default one is asked
 
 
 def keep_names_private(images: Iterable[tuple[str, str, object]]) -> None:
@@ -43,30 +46,52 @@ def read(
     max_questions: int | None = None,
     num_chunks: int = 1,
     chunk_idx: int = 0,
-    append: str = "",
+    suffix: str = "",
     question: str | None = None,
 ) -> list[Entry]:
     """Reads the entries of a JSON or JSONL file, in order.
 
-    An entry has `id`, `image` (or `images`, one of them), and `question`, `questions` or `messages` (turns of user or human);
-    without any of these, `question` is asked, or to describe the image. `max_questions` of an entry are asked at most, each
-    followed by `append`; of `num_chunks` parts of the file, only number `chunk_idx` (from 0) is taken. Images lie in
-    `image_folder`, by default beside the file.
+    An entry has `id`, `image` (or `images`, one of them), and `questions`, `question`, `messages`, `conversations` (turns of
+    user or human) or `text`: the first of these that holds a question counts. Where none does, `question` is asked, or to
+    describe the image, and the entry's `default` says so. An entry without an id is called by its image, with a number where
+    another is. `max_questions` of an entry are asked at most (all where it is None, 0 or negative), each followed by `suffix`;
+    of `num_chunks` parts of the file, only number `chunk_idx` (from 0) is taken. Images lie in `image_folder`, by default
+    beside the file.
     UserError: the file cannot be read, two entries have one id, or the chunk does not exist.
     """
     file = typed_paths.expand(file)
     folder = typed_paths.expand(image_folder) if image_folder else file.parent
     if not isinstance(num_chunks, int) or not isinstance(chunk_idx, int) or not 0 <= chunk_idx < num_chunks:
         raise UserError(f"chunk_idx {chunk_idx!r} of num_chunks {num_chunks!r}: expected a number from 0 to num_chunks - 1")
-    default = question or DEFAULT_QUESTION
-    entries = [_entry(i, entry, folder, max_questions, append, default) for i, entry in enumerate(_load(file))]
-    seen: set[str] = set()
-    for entry in entries:
-        if entry.id in seen:
-            raise UserError(f"{file}: two entries have the id {entry.id!r}; give each its own")
-        seen.add(entry.id)
+    most = max_questions if max_questions and max_questions > 0 else None
+    loaded = _load(file)
+    names = _names(loaded, file)
+    entries = [_entry(*named, folder, most, suffix, question or DEFAULT_QUESTION) for named in zip(names, loaded, strict=True)]
     size = -(-len(entries) // num_chunks)
     return entries[chunk_idx * size : (chunk_idx + 1) * size]
+
+
+def _names(entries: list[object], file: Path) -> list[str]:
+    """What each entry is called. UserError: two have one id."""
+    given = [_id(entry) for entry in entries]
+    names = {name for name in given if name}
+    if double := next((name for name, uses in Counter(filter(None, given)).items() if uses > 1), ""):
+        raise UserError(f"{file}: two entries have the id {double!r}; give each its own")
+    chosen = []
+    for number, (name, entry) in enumerate(zip(given, entries, strict=True)):
+        if not name:
+            image = (entry.get("image") or entry.get("images")) if isinstance(entry, dict) else None
+            base = image if isinstance(image, str) and image else str(number)
+            name = next(free for i in itertools.count(1) if (free := base if i == 1 else f"{base} ({i})") not in names)
+            names.add(name)
+        chosen.append(name)
+    return chosen
+
+
+def _id(entry: object) -> str:
+    """An entry's own id; "" where it has none."""
+    ids = (entry.get("id"), entry.get("question_id")) if isinstance(entry, dict) else ()
+    return next((str(each).strip() for each in ids if each is not None and str(each).strip()), "")
 
 
 def _load(file: Path) -> list[object]:
@@ -81,27 +106,25 @@ def _load(file: Path) -> list[object]:
     return content
 
 
-def _entry(number: int, entry: object, folder: Path, max_questions: int | None, append: str, default: str) -> Entry:
-    if not isinstance(entry, dict):
-        return Entry(str(number), "", None, (), f"entry {number + 1} is {type(entry).__name__}; expected an object")
-    name = entry.get("id", entry.get("question_id", entry.get("image")))
-    name = str(number) if name is None else str(name)
+def _entry(name: str, entry: object, folder: Path, most: int | None, suffix: str, default: str) -> Entry:
     try:
+        if not isinstance(entry, dict):
+            raise UserError(f"the entry is {type(entry).__name__}; expected an object")
         image = _image(entry)
-        path = typed_paths.expand(folder / image)
-        questions = _questions(entry) or [default]
+        found = _questions(entry)[:most]
     except UserError as error:
         return Entry(name, "", None, (), str(error))
-    questions = [f"{text} {append}".strip() if append else text for text in questions[:max_questions]]
-    return Entry(name, image, path, tuple(questions), "", str(entry.get("dataset") or ""), entry.get("private_names") is True)
+    questions = tuple(f"{text} {suffix}".strip() for text in found or [default])
+    dataset, private = str(entry.get("dataset") or ""), entry.get("private_names") is True
+    return Entry(name, image, typed_paths.expand(folder / image), questions, "", dataset, private, not found)
 
 
 def _image(entry: dict) -> str:
-    image = entry.get("image")
-    if image is None and isinstance(entry.get("images"), list) and entry["images"]:
-        if len(entry["images"]) > 1:
-            raise UserError(f"the entry has {len(entry['images'])} images, the model takes one")
-        image = entry["images"][0]
+    image = entry.get("image") or entry.get("images")
+    if isinstance(image, list) and image:
+        if len(image) > 1:
+            raise UserError(f"the entry has {len(image)} images, the model takes one")
+        image = image[0]
     image = image.get("path") if isinstance(image, dict) else image
     if not isinstance(image, str) or not image.strip():
         raise UserError("the entry names no image (`image`, or `images` with one)")
@@ -109,23 +132,32 @@ def _image(entry: dict) -> str:
 
 
 def _questions(entry: dict) -> list[str]:
-    if "questions" in entry or "question" in entry:
-        questions = entry.get("questions", entry.get("question"))
-        questions = [questions] if isinstance(questions, str) else questions
-        if not isinstance(questions, list):
-            raise UserError(f"its questions are {type(questions).__name__}; expected text or a list of texts")
-    else:
-        turns = entry.get("messages", entry.get("conversations")) or []
-        if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
-            raise UserError("its messages are not a list of turns")
-        questions = [_text(turn) for turn in turns if turn.get("role", turn.get("from")) in _PERSON]
-    if not all(isinstance(text, str) for text in questions):
-        raise UserError("one of its questions is not text")
-    return [text for text in map(without_image_tokens, questions) if text]
+    """The questions in the first place of the entry that holds one. UserError: a place holds something else."""
+    for place in ("questions", "question", "messages", "conversations", "text"):
+        if found := _texts(_asked(entry[place], place) if entry.get(place) is not None else [], place):
+            return found
+    return []
 
 
-def _text(turn: dict) -> object:
-    content = turn.get("content", turn.get("value"))
+def _asked(value: object, place: str) -> list[object]:
+    """What stands for questions in one place of an entry. UserError: it is no list of turns where it must be."""
+    if place not in ("messages", "conversations"):
+        return value if isinstance(value, list) else [value]
+    if not isinstance(value, list) or not all(isinstance(turn, dict) for turn in value):
+        raise UserError(f"its {place} are not a list of turns")
+    return [_content(turn) for turn in value if str(turn.get("role") or turn.get("from")).casefold() in _PERSON]
+
+
+def _texts(values: list[object], place: str) -> list[str]:
+    """Questions as texts, without empty ones. UserError: one is neither text nor a number."""
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise UserError(f"one of its {place} is {quoted(value)}; expected text")
+    return [text for value in values if (text := without_image_tokens(str(value)))]
+
+
+def _content(turn: dict) -> object:
+    content = turn.get("value") or turn.get("content")
     if isinstance(content, list):
         return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict) and part.get("type") == "text")
     return content

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
 
 from retinal_lib.errors import unknown
 
@@ -9,49 +12,24 @@ IMAGE_PATCH, IMAGE_START, IMAGE_END = "<im_patch>", "<im_start>", "<im_end>"
 RESERVED = (IMAGE_PATCH, IMAGE_START, IMAGE_END, "<image>")
 DEFAULT_QUESTION = "Please describe this retinal image in detail."
 _LEADING = ("###", "Assistant:", "Response:")  # what the model may write before its answer
-_HI = (("Human", "Hi!"), ("Assistant", "Hi there!  How can I help you today?\n"))
-_HI_LEGACY = (("Human", "Hi!\n\n### Response:"), _HI[1])
-
-
-def _polite(person: str) -> str:
-    return (
-        f"A chat between a curious {person} and an artificial intelligence assistant. "
-        f"The assistant gives helpful, detailed, and polite answers to the {person}'s questions."
-    )
-
-
-_LLAVA = "You are LLaVA, a large language and vision assistant trained by UW Madison WAIV Lab."
-_SEES = (
-    "You are able to understand the visual content that the user provides, "
-    "and assist the user with a variety of tasks using natural language."
-)
-_LEGACY = (
-    "You are LLaVA, a large language model trained by UW Madison WAIV Lab."
-    "You are designed to assist human with a variety of tasks using natural language."
-)
-_CARE = "Follow the instructions carefully"
 
 
 @dataclass(frozen=True)
 class ConversationForm:
-    """The words around questions and answers with which a checkpoint was trained; other words give worse answers.
-
-    `stop` ends an answer. With `opened` the prompt ends with the assistant's role; otherwise the model writes it itself.
-    """
+    """The words around questions and answers with which a checkpoint was trained, as conversation_forms.yaml explains them."""
 
     system: str
-    roles: tuple[str, str] = ("Human", "Assistant")
+    roles: tuple[str, str]
+    between: str
+    stop: str
     before: tuple[tuple[str, str], ...] = ()
-    between: str = "###"
-    stop: str = "###"
-    suffix: str = ""
     opened: bool = False
 
     def prompt(self, questions: Sequence[str], answers: Sequence[str], image: str) -> str:
         """Writes a conversation up to its latest question; `image`, the image's tokens, follows the first question."""
         turns = list(self.before)
         for i, question in enumerate(questions):
-            text = without_image_tokens(question) + self.suffix
+            text = without_image_tokens(question)
             turns.append((self.roles[0], f"{text}\n{image}" if i == 0 and image else text))
             turns += [(self.roles[1], answers[i])] if i < len(answers) else []
         prompt = self.system + self.between
@@ -61,16 +39,13 @@ class ConversationForm:
         return f"{prompt}{self.roles[1]}:" if self.opened else prompt
 
 
-FORMS = {
-    "simple": ConversationForm(_polite("human"), before=_HI),
-    "simple_legacy": ConversationForm(f"{_LEGACY}{_CARE}.", before=_HI_LEGACY, suffix="\n\n### Response:"),
-    "multimodal": ConversationForm(f"{_LLAVA}{_SEES}{_CARE} and explain your answers in detail.", before=_HI),
-    "v1": ConversationForm(_polite("human")),
-    "llava_v1": ConversationForm(
-        f"{_LLAVA}{_SEES}{_CARE} and explain your answers in detail.", ("USER", "ASSISTANT"), (), " ", "</s>", opened=True
-    ),
-    "vicuna_v1_1": ConversationForm(_polite("user"), ("USER", "ASSISTANT"), (), " ", "</s>", opened=True),
-}
+def _read() -> dict[str, ConversationForm]:
+    """The forms of conversation_forms.yaml, by conv_mode."""
+    forms = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))["forms"]
+    return {name: ConversationForm(**parts) for name, parts in forms.items()}
+
+
+FORMS = _read()
 
 
 def form(conv_mode: str) -> ConversationForm:
