@@ -34,6 +34,16 @@ _LINES = dict.fromkeys(map(ord, "\r\v\f\x85\u2028\u2029"), "\n")
 _SAME = re.compile(r"([^\s=_.*#~|-])\1{19,}")  # rules and rows of dots may be longer
 
 
+_PERSONAL = {  # what tells of a person who he is, or when he was here
+    "an e-mail address": re.compile(r"[\w.+-]+@[\w-]+\.\w"),
+    "a date": re.compile(
+        r"\b(?:[0-3]?\d[./-]){2}(?:19|20)?\d\d\b(?!\s*mm)|\b(?:19|20)\d\d(?:[./-][0-3]?\d){2}\b|\d{4}年\d{1,2}月"
+    ),
+    "a telephone number": re.compile(r"(?<![\d.,])(?:\+\d{1,3}|0)[ /-]?\d{2,5}[ /-]?\d{3}[\d /-]{2,}"),
+    "a person's name": re.compile(r"\b(?:(?:Dr|Prof|Hr|Fr|Sra?|Dott)\. ?|(?:Mr|Mrs|Ms|Mme|Herr|Frau)\.? )(?=[A-Z]\w)"),
+}
+
+
 class Unfit(NamedTuple):
     """A part of a text that may not be trained on: kind (mark, character, language or repeated), place in characters, and why,
     in words that follow 'it holds' or stand alone."""
@@ -96,6 +106,8 @@ def cell_problem(text: str) -> str:
         return f"it has {len(text):,} characters, and at most {LONGEST_CELL:,} are told"
     if instruction := reply_text.instruction_in(text):
         return f"it tells a reader what to do ({instruction[0].strip()!r})"
+    if personal := next((what for what, pattern in _PERSONAL.items() if pattern.search(text)), ""):
+        return f"it holds {personal}"
     if strange := encodings.garbled(text):
         return f"{strange[:40]!r} are letters that were saved in one encoding and read in another"
     if why := foreign(text):

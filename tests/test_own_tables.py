@@ -11,6 +11,7 @@ from retinal_lib.check import conversation_check
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTED, UNCERTAIN
 from retinal_lib.check.language.statements import of_label
 from retinal_lib.conversation import Turn
+from retinal_lib.dataset import page, tables
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate.evaluation import Evaluation
@@ -83,6 +84,82 @@ def errors(case: Case, *answers: str) -> list[str]:
     talk = [turn for answer in answers for turn in (human("What?"), {"from": "gpt", "value": answer})]
     talk[0] = human("<image>\nWhat?")
     return [finding.kind for finding in conversation_check.errors(conversation_check.check(talk, case))]
+
+
+NEVER_TOLD = (
+    "Meier called, clear media|seen on 12.03.2021|2021-03-12 laser|tel 0170-1234567|ask anna@example.org|Dr. Weber informed|"
+    "Z.n. PRP|V. a. AMD|case K-1001"
+).split("|")
+
+
+@pytest.mark.parametrize("note", NEVER_TOLD)
+def test_what_identifies_a_person_is_never_told_nor_shown(tmp_path: Path, note: str) -> None:
+    pictures(tmp_path, "1.png", "2.png")
+    row = f'"Meier, Hans",12.03.1958,K-1001,drusen,"{note}"'
+    data = table(tmp_path, "image,Patientenname,Geb.-Datum,PatID,disease,notes", f"1.png,{row}", f"2.png,{row}")
+    case = data.describe("1.png")
+    assert [fact.aspect for fact in case.facts] == ["disease"]
+    assert "is not told" in case.missing[0]
+    assert not any(word in " ".join(data.notes) for word in ("Meier", "1958", "K-1001"))
+    assert not any("Meier" in reading.says for reading in page.readings(tables.read(tmp_path / "my.csv", "find")))
+
+
+def test_pictures_called_by_a_name_of_a_person_are_private(tmp_path: Path) -> None:
+    pictures(tmp_path, "meier_od.png", "meier_os.png")
+    lines = "image,Nachname,disease|meier_od.png,Meier,drusen|meier_os.png,Meier,drusen".split("|")
+    data = table(tmp_path, *lines)
+    assert [data.called(name) for name in data.images] == ["image 1", "image 2"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "cell", "side"),
+    [
+        *(("eye,age", "li", "left"), ("Auge,Alter", "re", "right"), ("Olho,Idade", "E", "left"), ("eye,Idade", "D", "right")),
+        *(("oeil,age", "G", "left"), ("eye,age", "D", None), ("eye,age", "E", None), ("ojo,edad", "I", "left")),
+    ],
+)
+def test_a_letter_is_an_eye_where_the_language_is_plain(tmp_path: Path, columns: str, cell: str, side: str | None) -> None:
+    pictures(tmp_path, "1.png", "2.png")
+    data = table(tmp_path, f"image,{columns},disease", f"1.png,{cell},58,drusen", "2.png,OD,60,drusen")
+    assert data.describe("1.png").eye == side
+    assert side or cell in " ".join((*data.notes, *data.describe("1.png").missing))
+
+
+def test_the_eye_and_patient_are_read_from_file_names_where_no_column_says_them(tmp_path: Path) -> None:
+    pictures(tmp_path, "12_left.jpg", "12_right.jpg", "brightness_7.jpg")
+    data = table(tmp_path, "image,disease", "12_left.jpg,drusen", "12_right,drusen", "brightness_7.jpg,drusen")
+    assert [data.describe(name).eye for name in data.images] == ["left", "right", None]
+    (tmp_path / "brightness_7.jpg").unlink()
+    data = table(tmp_path, "image,disease", "12_left.jpg,drusen", "12_right,drusen")
+    assert [data.describe(name).patient for name in data.images] == ["12", "12"]
+    data = table(tmp_path, "image,eye,disease", "12_left.jpg,OD,drusen", "12_right,OD,drusen")
+    assert "the right eye, but its name says the left eye" in data.skipped["12_left.jpg"]
+
+
+def test_a_label_in_words_is_told_and_normal_denies_the_classes_alone(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png", "2.png", "3.png")
+    data = table(tmp_path, "image,label", "1.png,diabetic_retinopathy", "2.png,glaucoma", "3.png,normal")
+    told = [data.describe(name).facts[-1].text for name in data.images]
+    assert told[0].endswith("diabetic retinopathy")
+    assert told[2].endswith("no diabetic retinopathy, no glaucoma")
+    assert "unsupported_normal" in errors(data.describe("3.png"), "This eye is normal.")
+    with pytest.raises(UserError, match=r"'label', nothing says what its cells mean: mild \(1\), severe \(1\), normal \(1\)"):
+        table(tmp_path, "image,label", "1.png,mild", "2.png,severe", "3.png,normal")
+
+
+@pytest.mark.parametrize(("label", "note"), [("no", "susp. glaucoma"), ("yes", "no glaucoma"), ("no", "POAG")])
+def test_a_note_that_contradicts_a_label_is_not_told(tmp_path: Path, label: str, note: str) -> None:
+    case = eye(tmp_path, glaucoma=label, notes=note)
+    assert [fact.aspect for fact in case.facts] == ["disease"]
+    assert "contradicts" in case.missing[0]
+
+
+def test_abbreviations_for_suspicion_and_denial_are_written_out(tmp_path: Path) -> None:
+    case = eye(tmp_path, disease="mild NPDR w/o DME; susp. glaucoma")
+    assert case.facts[0].text == "mild NPDR without DME; suspected glaucoma"
+    assert errors(case, "There is macular oedema.") == ["unsupported_disease"]
+    assert errors(case, "There is definite glaucoma.") != []
+    assert ("amd", SUSPECTED) in of_label("AMD versus CSR").conditions
 
 
 @pytest.mark.parametrize("words", NORMAL)
@@ -191,7 +268,8 @@ def test_a_workbook_reads_like_the_same_csv(tmp_path: Path) -> None:
 def test_columns_that_are_not_read_are_named_with_the_nearest(tmp_path: Path) -> None:
     pictures(tmp_path, "1.png")
     (note, *_) = table(tmp_path, "image,disease,Name,nots", "1.png,drusen,A. Miller,left eye").notes
-    assert "not read: 'Name', names and dates are never read; 'nots' (did you mean 'notes'?), nothing says" in note
+    assert "not read: 'Name', names and dates are never read" in note
+    assert "'nots' (did you mean 'notes'?), nothing says" in note
     assert "What is read: the picture (image), eye, age" in note
     with pytest.raises(UserError, match=r"no column tells anything of a picture; .*'diseasez' \(did you mean 'disease'\?\)"):
         table(tmp_path, "image,diseasez", "1.png,drusen")

@@ -13,7 +13,7 @@ from retinal_lib.dataset.catalogue import Catalogue
 from retinal_lib.dataset.fact_kinds import denies
 from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.image_files import natural
-from retinal_lib.dataset.label_kinds import graded_only, looked_for
+from retinal_lib.dataset.label_kinds import contradicts, graded_only, looked_for
 from retinal_lib.dataset.lesion_facts import RATIO
 from retinal_lib.dataset.page import Page, page_of
 from retinal_lib.display import count
@@ -132,7 +132,7 @@ class BaseDescription:
         # what experts outlined comes before what AutoMorph measured
         facts = [fact for i, fact in enumerate(facts) if fact.name != RATIO or RATIO not in {f.name for f in facts[:i]}]
         judged = graded_only(self.page.facts, facts)
-        facts, missing = self._withhold(*_withhold_measurements(facts, missing))
+        facts, missing = _withhold_notes(*self._withhold(*_withhold_measurements(facts, missing)))
         order = {aspect: i for i, aspect in enumerate(ASPECTS)}
         facts = sorted((f for f in facts if f.aspect in self.aspects), key=lambda f: order[f.aspect])
         return Case(
@@ -218,6 +218,24 @@ def _withhold_absences(facts: list[Fact], missing: list[str]) -> tuple[list[Fact
     if any(f.aspect == "disease" for f in kept):
         text = "this was judged although the image quality is limited"
         kept.append(Fact("disease", LIMITED, 1, AUTOMORPH, text, rejected.source, "limited image quality"))
+    return kept, missing
+
+
+def _withhold_notes(facts: list[Fact], missing: list[str]) -> tuple[list[Fact], list[str]]:
+    """Withholds notes in free text that name a disease which a label denies, or deny one which it names, and all of them in an
+    image that could not be graded, of whose retina they may tell."""
+    labels = [fact for fact in facts if fact.aspect == "disease"]
+    ungradable = next((fact for fact in facts if fact.name == "ungradable"), None)
+    kept = []
+    for fact in facts:
+        if fact.aspect != "notes" or fact.source.row is None:
+            kept.append(fact)
+        elif ungradable:
+            missing = [*missing, f"{fact.source} is not told: {ungradable.text} ({ungradable.source})"]
+        elif other := next((label for label in labels if contradicts(fact.words, label.words)), None):
+            missing = [*missing, f"{fact.source} is not told: {fact.words!r} contradicts {other.words!r} ({other.source})"]
+        else:
+            kept.append(fact)
     return kept, missing
 
 

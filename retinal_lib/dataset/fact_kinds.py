@@ -261,9 +261,11 @@ class Number(Kind):
 
 
 class Columns(Kind):
-    """Free text columns, each under an aspect."""
+    """Free text columns, each under an aspect. A text that holds what a column of `private` does, such as a name, is not
+    told."""
 
     aspects: dict[str, Aspect]  # column -> aspect
+    private: list[str] = []
 
     @property
     def gives(self) -> tuple[str, ...]:
@@ -280,15 +282,21 @@ class Columns(Kind):
                 continue
             cell, source, _ = image.record.cell(column)
             cell = values.in_english(plain(cell)) if aspect == "disease" else plain(cell)
-            if why := cell_problem(cell) or values.untold(cell, image.eye):
+            if why := cell_problem(cell) or self._names(cell, image) or values.untold(cell, image.eye):
                 missing.append(f"{source} is not told: {why}")
                 continue
             # a line break parts statements: 'no DR' above 'glaucoma' denies no glaucoma
             text = "; ".join(filter(None, (" ".join(line.split()).rstrip(".;,") for line in cell.splitlines())))
-            text = re.sub(r"(?<=\w)_(?=\w)", " ", text)  # No_DR, as folders of classes are called
+            text = values.in_words(text)
             if text and not (aspect != "disease" and fold(text) == "none"):  # of disease, 'none' says that there is none
                 facts.append(_recorded(aspect, column, text, source))
         return Facts(tuple(facts), tuple(missing))
+
+    def _names(self, text: str, image: Image) -> str:
+        """Why a text is private: it holds what another column names the person by; "" where it is not."""
+        words = set(re.findall(r"[^\W_]+", text.casefold()))
+        named = (c for c in self.private if not words.isdisjoint(values.names_in(image.record.cell(c).text)))
+        return next((f"it holds what the column {column!r} does" for column in named), "")
 
 
 def _recorded(aspect: str, column: str, text: str, source: Source) -> Fact:

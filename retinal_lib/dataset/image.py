@@ -175,7 +175,7 @@ class Record:
         if eye is not None:
             cell = self.cell(eye)
             seen = eyes.get(code(cell.text))
-            if cell.text and seen is None:
+            if cell.text and seen is None and self.eye is None:
                 known = ", ".join(eyes)
                 notes.append(f"which eye it is is not known: {cell.source} holds {cell.text!r}; expected one of {known}")
             if seen and self.eye and seen != self.eye:

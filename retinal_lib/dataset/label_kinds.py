@@ -9,7 +9,7 @@ from pydantic import BaseModel, field_validator, model_validator
 
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTED
-from retinal_lib.check.language.statements import of_label
+from retinal_lib.check.language.statements import of_label, of_note
 from retinal_lib.dataset.fact_kinds import (
     NOT_GRADABLE,
     Aspect,
@@ -349,6 +349,21 @@ def graded_only(kinds: Iterable[Kind], facts: Iterable[Fact]) -> tuple[str, ...]
     flagged = (c.words for kind in kinds if isinstance(kind, Flags) for c in kind.conditions.values())
     named = (name for kind in kinds if isinstance(kind, Label | Keywords) for name in kind.judged)
     return tuple(dict.fromkeys((*graded, *marked, *flagged, *named)))
+
+
+def contradicts(note: str, label: str) -> bool:
+    """Says whether a note in free text names a disease that a label denies, or denies one that it names.
+
+    >>> contradicts("suspected glaucoma", "no glaucoma"), contradicts("drusen", "normal"), contradicts("clear media", "normal")
+    (True, True, False)
+    """
+    noted, labelled = of_note(note).conditions, of_label(label)
+    there = {each for c, says in noted if says in (AFFIRMED, SUSPECTED) for each in (c, *lexicon.implied(c))}
+    denied = {condition for condition, says in noted if says == NEGATED}
+    named = {each for c, says in labelled.conditions if says == AFFIRMED for each in (c, *lexicon.implied(c))}
+    return bool(
+        (there and labelled.normal) or there & {c for c, says in labelled.conditions if says == NEGATED} or denied & named
+    )
 
 
 def refuse_contradiction(labels: Iterable[Fact]) -> None:

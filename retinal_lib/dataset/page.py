@@ -10,8 +10,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from retinal_lib.dataset import tables as table
+from retinal_lib.dataset.cells import file_names
 from retinal_lib.dataset.cells.columns import TEXTS, Reading, page_content, understand
-from retinal_lib.dataset.cells.values import in_english
+from retinal_lib.dataset.cells.values import in_english, names_in
 from retinal_lib.dataset.fact_kinds import GradingScale, Kind, own_scales, scales
 from retinal_lib.dataset.image import Column, Correction
 from retinal_lib.dataset.image_files import Folder, Places, files, folders
@@ -312,7 +313,14 @@ def table_page(path: Path) -> Page:
     for cell, name in split.book.items() if split else ():
         by_split.setdefault(name, []).append(cell)
     splits = {name: {**places, "where": {split.column: cells}, "role": name} for name, cells in by_split.items()}
-    said = page_content(understood)
+    said, key = page_content(understood), next(reading.column for reading in understood if reading.role == "image")
+    names = file_names.read(Path(table.image_key(cell)).name for cell in content.column(key) if cell)
+    if names.pattern:
+        patient = "patient" in said  # the column's counts
+        said["image"] = names.pattern.replace("(?P<patient>", "(?:") if patient else names.pattern
+        said["eyes"] = {**names.eyes, **said.get("eyes", {})}
+    private = [cell for reading in understood if reading.role == "private" for cell in content.column(reading.column)]
+    people = {word for cell in private for word in names_in(cell) if word.isalpha()}
     return Page(
         name=own_name(path),
         title=path.name,
@@ -321,6 +329,7 @@ def table_page(path: Path) -> Page:
         terms="confirm that these images and notes may be sent there",
         splits=splits or {"all": places},
         header="find",
+        private_names=any(not people.isdisjoint(names_in(cell)) for cell in content.column(key)),
         file=path.absolute(),
         **said | {"facts": [*said["facts"], "automorph"]},
     )
@@ -353,11 +362,11 @@ def notes_on_table(of: Page, content: table.Table, measured: bool) -> list[str]:
     name, understood, notes = content.path.name, readings(content), []
     known = ["image", *TEXTS, "eye", "age", "sex", "patient", "split"]
     absent = [role for role in known if not any(reading.role == role for reading in understood)]
-    if unread := [reading for reading in understood if not reading.role]:
+    if unread := [reading for reading in understood if not reading.is_read]:
         near = {r.column: did_you_mean(r.column, absent) if table.fold(r.column) not in absent else "" for r in unread}
         listed = "; ".join(f"{r.column!r}{near[r.column]}, {r.says}" for r in unread)
         notes.append(f"{name}: not read: {listed}. {_READ}")
-    read = [(reading.role, cell) for reading in understood if reading.role for cell in content.column(reading.column)]
+    read = [(reading.role, cell) for reading in understood if reading.is_read for cell in content.column(reading.column)]
     if empty := Counter(cell for _, cell in read if cell and table.is_empty(cell)):
         listed = ", ".join(f"{cell} ({number})" for cell, number in empty.most_common(9))
         notes.append(f"{name}: cells with a mark for a missing value are read as empty: {listed}")

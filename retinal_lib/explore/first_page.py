@@ -13,7 +13,9 @@ import yaml
 
 from retinal_lib import images, paths
 from retinal_lib.dataset import image_files, page, tables
+from retinal_lib.dataset.cells import file_names
 from retinal_lib.dataset.cells.columns import Reading, page_content
+from retinal_lib.dataset.cells.file_names import Names
 from retinal_lib.dataset.cells.values import plain
 from retinal_lib.dataset.image_files import Folder
 from retinal_lib.dataset.tables import Table
@@ -26,7 +28,6 @@ _MOST_CODES, _MOST_FOLDERS = 12, 60  # of a column or place that is asked about
 _MASKS = frozenset(
     "mask masks label labels gt groundtruth ground truth segmentation segmentations annotation annotations".split()
 )
-_EYES = {"left": "left", "right": "right", "os": "left", "od": "right", "l": "left", "r": "right"}
 _SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation"}
 _SPLITS |= {"test": "test", "testing": "test", "evaluation": "test"}
 _LEAST = 0.5  # the share of a table's rows that must name a picture
@@ -38,14 +39,6 @@ _ASKED = {  # what is worth a question, the most important first -> words in a c
     "sex": "sex gender sexo geschlecht",
     "quality": "quality qualitat qualidade",
 }
-
-
-class Names(NamedTuple):
-    """What the names of pictures say: a pattern with the groups patient and eye, what each eye is called, and in words."""
-
-    pattern: str = ""
-    eyes: dict[str, str] = {}
-    says: str = ""
 
 
 class Keyed(NamedTuple):
@@ -104,7 +97,7 @@ def look_at(root: Path) -> Look:
             look.pictures.setdefault(stems[-1].casefold(), []).append(folder)
     if not look.pictures:
         raise UserError(f"no pictures under {root}; looked for files such as {', '.join(tables.IMAGE_SUFFIXES[:4])}")
-    look.names = _names(stems)
+    look.names = file_names.read(stems)
     keyed: dict[Path, Keyed] = {}
     for folder in tree:
         others = Counter()
@@ -152,28 +145,6 @@ def _mask(folder: Folder, names: list[str]) -> str:
     return f"{len(names)} files like masks; values in the first: {listed or 'many'}; the ground along the border: {ground}"
 
 
-def _names(stems: list[str]) -> Names:
-    """The patient and eye in the names of pictures, where all names have them and both eyes occur."""
-    for eye in (r"left|right", r"od|os", r"(?<=[\d_-])[lr](?=\d*$)"):
-        pattern = re.compile(rf"(?P<patient>.*?)(?P<part>[_-]*)(?P<eye>{eye})(?P<view>[_-]?\d*)", re.IGNORECASE)
-        found = [pattern.fullmatch(stem) for stem in stems]
-        seen = Counter(match["eye"].casefold() for match in found if match)
-        if not all(found) or len(seen) < 2:
-            continue
-        patients = {match["patient"] for match in found}
-        parts = "[_-]" if any(match["part"] for match in found) else ""
-        view = r"[_-]?\d*" if any(match["view"] for match in found) else ""
-        words = [re.fullmatch(r"(\D*)(\d+)", patient) for patient in patients]
-        before = {match[1] for match in words if match}
-        patient = rf"{re.escape(before.pop())}(?P<patient>\d+)" if all(words) and len(before) == 1 else "(?P<patient>.+?)"
-        tokens = sorted({match["eye"] for match in found}, key=str.casefold)
-        optional = f"{parts}*" if parts else ""
-        says = ", ".join(f"{token}: {_EYES[token]} ({number})" for token, number in sorted(seen.items()))
-        eyes = {token.casefold(): _EYES[token.casefold()] for token in tokens}
-        return Names(f"^{patient}{optional}(?P<eye>{'|'.join(seen)}){view}$", eyes, says)
-    return Names()
-
-
 # --- tables -------------------------------------------------------------------------------------------------------------
 
 
@@ -212,9 +183,8 @@ def _keys(look: Look, content: Table) -> Iterator[tuple[str | dict[str, str], fr
             yield column, named, share
     pattern = re.compile(look.names.pattern or "(?!)", re.IGNORECASE)
     by_patient: dict[str, set[str]] = {}
-    for stem in look.pictures:
-        if match := pattern.fullmatch(stem):
-            by_patient.setdefault(match["patient"], set()).add(stem)
+    for match in filter(None, map(pattern.fullmatch, look.pictures if "(?P<patient>" in pattern.pattern else ())):
+        by_patient.setdefault(match["patient"], set()).add(match[0])
     for column in content.header if by_patient else ():
         cells = [cell for cell in content.column(column) if cell]
         around = Counter(re.sub(r"\d+", "{patient}", cell, count=1) for cell in cells if re.search(r"\d", cell))
@@ -248,7 +218,7 @@ def _splits(look: Look) -> dict[str, dict[str, object]]:
     if not look.tables:
         return {"all": {"images": [_folders(look, look.pictures)]}}
     files = [each.table.path for each in look.tables]
-    eyes = [_word_of(file, look.root, {k: v for k, v in _EYES.items() if len(k) > 1}) for file in files]
+    eyes = [_word_of(file, look.root, {k: v for k, v in file_names.SIDES.items() if len(k) > 1}) for file in files]
     if len(files) == 2 and set(eyes) == {"left", "right"}:
         places = {eye: [_place(file, look.root)] for eye, file in sorted(zip(eyes, files, strict=True))}
         return {"all": {"images": [_folders(look, look.pictures)], "tables": places}}
@@ -299,10 +269,10 @@ class Question(NamedTuple):
 def page_text(look: Look, name: str) -> tuple[str, int]:
     """Returns the text of a page for what was found, and how many answers it needs."""
     understood = _readings(look)
-    asked, left = _questions(look, [reading for reading in understood if not reading.role])
+    asked, left = _questions(look, [reading for reading in understood if not reading.is_read])
     content = page_content([reading for reading in understood if reading.role not in ("image", "split")])
     facts, names = content.pop("facts"), look.names
-    says = {reading.column: f"{reading.role}: {reading.says}" for reading in understood if reading.role}
+    says = {reading.column: f"{reading.role}: {reading.says}" for reading in understood if reading.is_read}
     lines = [
         f"# A first page, from a look at the files of {look.root.name}. What is plain is written; nothing is guessed.",
         f"# Answers needed: {len(asked)}. Complete the lines below '# answer', and take the # before them away.",
@@ -314,8 +284,8 @@ def page_text(look: Look, name: str) -> tuple[str, int]:
         "# modality: colour fundus photograph  # what kind of picture all of them are, if you know",
     ]
     if names.pattern:
-        lines += [f"image: {_flow(names.pattern)}  # {names.says}", f"eyes: {_flow(names.eyes)}"]
-        content.pop("eye", None), content.pop("eyes", None)
+        lines.append(f"image: {_flow(names.pattern)}  # {names.says}")
+        content["eyes"] = {**names.eyes, **content.get("eyes", {})}
     splits = _with_split_column(_splits(look), understood)
     lines += ["splits:", *(f"  {split}: {_flow(places)}" for split, places in splits.items())]
     if look.tables:
@@ -359,7 +329,7 @@ def _questions(look: Look, unread: list[Reading]) -> tuple[list[Question], list[
     asked: list[Question] = []
     for topic, words in _ASKED.items():
         for reading in list(unread):
-            if len(asked) == MOST_QUESTIONS or (topic == "eye" and look.names.eyes) or reading not in unread:
+            if len(asked) == MOST_QUESTIONS or (topic == "eye" and look.names.eyes) or reading not in unread or reading.role:
                 continue
             called = set(plain(reading.column).split())
             codes = _codes(look, reading.column)

@@ -18,7 +18,7 @@ from retinal_lib.run.settings import load as load_settings
 from retinal_lib.sample import draw
 from retinal_lib.shown_text import for_people
 
-_READ_AS = {"": "not read", "image": "the picture of the row", "person's": "a disease of the person"}
+_READ_AS = {"": "not read", "image": "the picture of the row", "person's": "a disease of the person", "private": "never told"}
 
 
 def open_dataset(settings: Settings, page: Page) -> tuple[BaseDescription, bool]:

@@ -5,7 +5,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from retinal_lib import training_text
 from retinal_lib.check.language import lexicon
+from retinal_lib.check.language.negation import NEGATED
 from retinal_lib.check.language.statements import is_suspicion, of_label
 from retinal_lib.dataset.cells import values
 from retinal_lib.dataset.cells.values import plain
@@ -14,21 +16,25 @@ TEXTS = {"modality": "image", "quality": "quality", "disease": "disease", "vascu
 _OF_PERSON = ("diabetes", "hypertension")
 _FILE = re.compile(r"\.(png|jpe?g|tiff?|bmp|gif|pp?m|pgm|webp|dcm)$", re.IGNORECASE)
 _MOST_CODES = 12  # different cells that a column of codes has at most
+_MOST_DENIED = 6  # classes of a label that words for a normal eye deny by name
 _LEAST = 0.5  # the share of filled cells that must be plain
-_PRIVATE = frozenset("name surname firstname lastname vorname nachname nome nombre birth birthday dob geburtsdatum date datum "
-                     "data fecha address phone email mrn 姓名 出生日期 日期".split())  # fmt: skip
 
 
 class Reading(NamedTuple):
-    """What a column holds. `role` is image, patient, eye, age, sex, split, grade, condition, person's (a disease of a person),
-    a text (modality, quality, disease, vascular, notes) or "" where it is not read; `book` what its cells stand for; `of` the
-    scale or condition; `says` what was understood, or why nothing was."""
+    """What a column holds. `role` is image, patient, eye, age, sex, split, grade, label, condition, person's (a disease of a
+    person), a text (modality, quality, disease, vascular, notes), private (names and dates, never told) or "" where it is not
+    read; `book` what its cells stand for; `of` the scale or condition; `says` what was understood, or why nothing was."""
 
     column: str
     role: str
     says: str
     book: dict[str, str] = {}
     of: str = ""
+
+    @property
+    def is_read(self) -> bool:
+        """Whether anything is made of the column."""
+        return self.role not in ("", "private")
 
 
 def understand(columns: dict[str, list[str]], scales: dict[str, Iterable[int]]) -> list[Reading]:
@@ -40,7 +46,12 @@ def understand(columns: dict[str, list[str]], scales: dict[str, Iterable[int]]) 
         role = roles.get(name, "")
         if role in TEXTS and filled and (all(map(values.is_code, filled)) or (role == "disease" and _is_of_codes(filled))):
             role = ""
-        reading = _READERS[role](name, filled) if role in _READERS else Reading(name, role, _text(filled)) if role else None
+        if role == "eye":
+            reading = _eye(name, filled, values.eye_letters(columns))
+        else:
+            reading = (
+                _READERS[role](name, filled) if role in _READERS else Reading(name, role, _text(role, filled)) if role else None
+            )
         readings.append(reading or _condition(name, filled) or _grade(name, filled, scales) or _not_read(name, filled))
     return readings
 
@@ -95,8 +106,9 @@ def _coded(name: str, role: str, word: dict[str, str], cells: list[str]) -> Read
     return Reading(name, role, says + _unread([cell for cell in cells if cell not in book]), book)
 
 
-def _eye(name: str, cells: list[str]) -> Reading | None:
-    sides = {cell: side for cell in set(cells) if (side := values.meaning("eye", cell)) in ("left", "right")}
+def _eye(name: str, cells: list[str], letters: dict[str, str]) -> Reading | None:
+    sides = {cell: values.meaning("eye", cell) or letters.get(plain(cell)) for cell in set(cells)}
+    sides = {cell: side for cell, side in sides.items() if side in ("left", "right")}
     return _coded(name, "eye", sides, cells)
 
 
@@ -137,16 +149,29 @@ def _is_of_codes(cells: list[str]) -> bool:
     return bool(short) and not any(of_label(cell).conditions or of_label(cell).normal for cell in set(cells))
 
 
-def _text(cells: list[str]) -> str:
+def _label(name: str, cells: list[str]) -> Reading | None:
+    """A column of classes in words, each of which names a disease or calls the eye normal; of few classes, normal denies the
+    others and nothing else."""
+    book = {cell: values.in_words(values.in_english(cell)) for cell in dict.fromkeys(cells)}
+    said = {cell: of_label(words) for cell, words in book.items()}
+    if not all(each.conditions or each.normal for each in said.values()):
+        return None
+    there = [book[cell] for cell, each in said.items() if any(says != NEGATED for _, says in each.conditions)]
+    if 0 < len(there) <= _MOST_DENIED:
+        book |= {cell: f"no {', no '.join(there)}" for cell, each in said.items() if each.normal and not each.conditions}
+    return _coded(name, "label", book, cells)
+
+
+def _text(role: str, cells: list[str]) -> str:
     coded = [cell for cell in cells if values.is_code(cell)]
-    english = [cell for cell in cells if values.in_english(cell) != cell]
-    as_written = [cell for cell in cells if values.in_english(cell) == cell]
+    english = [cell for cell in cells if role == "disease" and values.in_english(cell) != cell]
+    as_written = [cell for cell in cells if cell not in english]
     foreign = [cell for cell in as_written if not values.is_code(cell) and "language" in values.untold(cell)]
     return (
         f"texts ({len(cells):,}), told as they stand"
         + (f"; told in English: {_counted(english, 3)}" if english else "")
         + (f"; codes are not told: {_counted(coded, 3)}" if coded else "")
-        + (f"; not in English, not told: {_counted(foreign, 3)}" if foreign else "")
+        + (f"; not in English, not told ({len(foreign)})" if foreign else "")
     )
 
 
@@ -203,20 +228,39 @@ _ABOUT_GRADES = frozenset("grade grades level levels scale score stage class sev
 def _not_read(name: str, cells: list[str]) -> Reading:
     if not cells:
         return Reading(name, "", "empty")
-    if not _PRIVATE.isdisjoint(plain(name).split()):
-        return Reading(name, "", "names and dates are never read")
-    if len(set(cells)) > _MOST_CODES or max(map(len, cells)) > 20:
-        return Reading(name, "", f"{len(set(cells)):,} different cells; nothing says what they mean")
-    return Reading(name, "", f"nothing says what its cells mean: {_counted(cells)}")
+    if values.is_private(name) and not any(of_label(cell).conditions for cell in set(cells)):
+        return Reading(name, "private", "names and dates are never read, nor a text told that holds one")
+    hint = (
+        f"; grades are read where the column names their scale, such as {f'ICDR {name}'!r}"
+        if _is_of_grades(name, cells)
+        else ""
+    )
+    if len(set(cells)) > _MOST_CODES or not all(map(_may_be_shown, set(cells))):
+        return Reading(name, "", f"{len(set(cells)):,} different cells; nothing says what they mean{hint}")
+    return Reading(name, "", f"nothing says what its cells mean: {_counted(cells)}{hint}")
+
+
+def _is_of_grades(name: str, cells: list[str]) -> bool:
+    called = set(plain(name).split())
+    return (
+        called <= _ABOUT_GRADES
+        and not called.isdisjoint(("dr", "grade", "grades", "level", "levels"))
+        and all(re.fullmatch(r"[0-5](\.0*)?", cell) for cell in cells)
+    )
+
+
+def _may_be_shown(cell: str) -> bool:
+    """Whether a cell of an unknown column is a code or words about eyes: it may be a person's name else."""
+    return values.is_code(cell) or all(training_text.is_known(word) for word in re.findall(r"[^\W\d_]+", cell.casefold()))
 
 
 _READERS: dict[str, Callable[[str, list[str]], Reading | None]] = {
     "image": _image,
-    "eye": _eye,
     "sex": _sex,
     "split": _split,
     "age": _age,
     "patient": _patient,
+    "label": _label,
 }
 
 
@@ -244,6 +288,8 @@ def _facts(by_role: dict[str, list[Reading]]) -> Iterable[dict[str, object]]:
         yield {"person": person | ({"sexes": by_role["sex"][0].book} if "sex" in by_role else {})}
     for reading in by_role.get("person's", ()):
         yield {"patient_labels": {"labels": {reading.column: reading.of}, **_codes(reading)}}
+    for reading in by_role.get("label", ()):
+        yield {"label": {"column": reading.column, "values": reading.book}}
     for reading in by_role.get("grade", ()):
         yield {"grade": {"column": reading.column, "scale": reading.of}}
     if conditions := by_role.get("condition", ()):
@@ -254,7 +300,8 @@ def _facts(by_role: dict[str, list[Reading]]) -> Iterable[dict[str, object]]:
             labels = {reading.column: {"words": reading.of, **_codes(reading)} for reading in conditions}
             yield {"flags": {"labels": labels}}
     if texts:
-        yield {"columns": {"aspects": texts}}
+        private = [reading.column for role in ("private", "patient") for reading in by_role.get(role, ())]
+        yield {"columns": {"aspects": texts, **({"private": private} if private else {})}}
 
 
 def _codes(reading: Reading) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -93,9 +94,53 @@ def _codes() -> frozenset[str]:
 def doubts_in_other_words(cell: str) -> str:
     """Returns a word of another language that denies what a cell names, or leaves it in doubt: keine DR; "" where there is
     none."""
-    found = re.findall(r"[^\W\d_]+", cell.casefold())
+    folded = cell.casefold()
+    short = ["".join(each.split()) for each in re.findall(r"\b[a-z]{1,2}\.\s?[a-z](?=\.)", folded)]  # V. a.
+    found = [*short, *re.findall(r"[^\W\d_]+", folded)]
     doubt = words()["foreign doubt"]
     return next((word for word in found if word in doubt), "") or next((w for w in doubt if not w.isascii() and w in cell), "")
+
+
+def in_words(text: str) -> str:
+    """Returns a text with its abbreviations for suspicion and denial written out, and blanks for underscores.
+
+    >>> in_words("mild_NPDR w/o DME, susp. glaucoma"), in_words("AMD vs. CSR")
+    ('mild NPDR without DME, suspected glaucoma', 'AMD versus CSR')
+    """
+    text = re.sub(r"(?<=\w)_(?=\w)", " ", text)  # No_DR, as folders of classes are called
+    words_ = words()["written out"]
+    pattern = rf"(?<![\w/])({'|'.join(map(re.escape, words_))})(?![\w/])\.?"
+    return re.sub(pattern, lambda found: words_[found[1].casefold()], text, flags=re.IGNORECASE)
+
+
+def is_private(column: str) -> bool:
+    """Says whether a column is called by what names a person or is a date: Patient name, Geburtsdatum."""
+    parts = plain(column).split()
+    ends = tuple(words()["private ends"])
+    return not _listed("private").isdisjoint(parts) or any(part.endswith(ends) for part in parts)
+
+
+def names_in(cell: str) -> set[str]:
+    """Returns what identifies a person in a cell of names, dates or numbers: words that are no English, and longer numbers.
+
+    >>> sorted(names_in("Meier, Hans; 12.03.1958; K-1001"))
+    ['1001', '1958', 'hans', 'meier']
+    """
+    found = re.findall(r"[^\W_]+", cell.casefold())
+    return {
+        word for word in found if len(word) > 2 and (len(word) > 3 if word.isdecimal() else not training_text.is_known(word))
+    }
+
+
+def eye_letters(columns: Iterable[str]) -> dict[str, str]:
+    """Returns which eye a single letter means where one language alone names a column; else none: D, E are of several.
+
+    >>> eye_letters(["Olho", "Idade"]), eye_letters(["eye", "age"])
+    ({'d': 'right', 'e': 'left'}, {})
+    """
+    called = set(map(plain, columns))
+    spoken = [of for of in words()["eye letters"].values() if not called.isdisjoint(of["columns"])]
+    return {letter: side for of in spoken for side in ("right", "left") for letter in of[side]} if len(spoken) == 1 else {}
 
 
 def in_english(cell: str) -> str:
