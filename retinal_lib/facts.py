@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,13 +42,18 @@ class Source(NamedTuple):
         """Returns the same place with its file relative to a folder, if it is inside, else as people read paths."""
         if "/" not in self.file and "\\" not in self.file:  # a page or a name
             return self
-        path = Path(self.file)
-        inside = path.is_relative_to(root)
-        return self._replace(file=path.relative_to(root).as_posix() if inside else paths.display_path(path))
+        return self._replace(file=_inside(self.file, root) or paths.display_path(Path(self.file)))
 
     def as_row(self) -> dict:
         """Returns the place as lineage.jsonl has it: file, row, column."""
         return self._asdict()
+
+
+@lru_cache(maxsize=4096)  # each image has many facts of a few files
+def _inside(file: str, root: Path) -> str | None:
+    """A file's path relative to a folder; None where it lies elsewhere."""
+    path = Path(file)
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else None
 
 
 class Fact(NamedTuple):

@@ -65,6 +65,7 @@ _MAY_BE_LEFT = re.compile(
     r"|\A(?:analysis|commentary)",
     re.IGNORECASE,
 )
+_MAY_BEGIN, _MAY_NAME = "<〈‹◁⟨＜&#[:", ("assistant", "model", "analysis", "commentary")
 _INSTRUCTION = re.compile("|".join(_DATA["instructions"]), re.IGNORECASE)
 _AROUND = r"[#*_>(\[ \t]{0,8}+"
 _HEADING = re.compile(rf"\A{_AROUND}(?:{'|'.join(_DATA['thought_headings'])})\b[^:\n]{{0,80}}(?::|\n|\Z)", re.IGNORECASE)
@@ -225,6 +226,8 @@ def _is_break(line: str) -> bool:
 
 def mark_in(text: str) -> re.Match | None:
     """Finds the first mark of thoughts, of an answer or of a chat template that is left in a text."""
+    if not any(map(text.__contains__, _MAY_BEGIN)) and not any(map(text.lower().__contains__, _MAY_NAME)):
+        return None  # most texts, and the quickest to tell
     return _LEFT.search(text) if _MAY_BE_LEFT.search(text) else None
 
 

@@ -27,10 +27,12 @@ _ENGLISH_ALONE = _ENGLISH - _SHARED
 _OWN_TEXTS = ("check/language/vocabulary.yaml", "dataset/scales.yaml", "dataset/measurements.yaml", "teacher/prompts/*.*")
 _ENDING = re.compile(r"\w{2,}(?:ed|ing|ly|tions?|ous|oids?|omas?|a?emia|osis|itis|opathy|ness|ity|ical)")
 _WORD = re.compile(r"[^\W\d_]+")
+_ENGLISH_WORD = re.compile(r"[A-Za-z]+")  # the same in a text of these letters, and faster
+_OTHER_LETTER = re.compile(r"[^\x00-\x7f–’“”°µ]|(?<=[A-Za-z])µ|µ(?!m\b)")  # what a text with lengths in µm may lack
 _SENTENCE = re.compile(r"[^.!?;:\n]+")
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|\w+")
 _ODD = re.compile(r"[^\x20-\x7e\n\t]")
-_LINES = dict.fromkeys(map(ord, "\r\v\f\x85\u2028\u2029"), "\n")
+_LINE_ENDS = re.compile("[\r\v\f\x85\u2028\u2029]")
 _SAME = re.compile(r"([^\s=_.*#~|-])\1{19,}")  # rules and rows of dots may be longer
 
 
@@ -59,14 +61,14 @@ def unfit(text: str) -> Iterator[Unfit]:
     >>> [found.kind for found in unfit("It is the\u200b left eye.<|im_end|>")]
     ['mark', 'character']
     """
-    if mark := reply_text.mark_in(text.translate(_LINES)):
+    if mark := reply_text.mark_in(_LINE_ENDS.sub("\n", text)):
         what = "a mark of a model's thoughts or of its chat template"
         yield Unfit("mark", mark.span(), f"{mark[0]!r} is {what}")
     for odd in () if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable() else _ODD.finditer(text):
         if why := _strangeness(odd[0]):
             yield Unfit("character", odd.span(), f"{_named(odd[0])} is {why}")
             break
-    if why := foreign(text) or lacks_english(text) or next(filter(None, map(_foreign_sentence, _SENTENCE.findall(text))), ""):
+    if why := foreign(text) or _foreign_part(text):
         yield Unfit("language", (0, 0), why)
     if span := _loop(text):
         yield Unfit("repeated", span, f"{text[slice(*span)][:60]!r} is repeated again and again")
@@ -74,11 +76,12 @@ def unfit(text: str) -> Iterator[Unfit]:
 
 def unfit_whole(texts: list[str]) -> Iterator[Unfit]:
     """Yields what is wrong with a whole conversation: questions and answers in order, without the mark of the image."""
-    for text, count in Counter(" ".join(answer.split()).casefold() for answer in texts[1::2]).items():
+    answers = texts[1::2] if len(texts) >= 2 * _SAME_ANSWERS else ()
+    for text, count in Counter(" ".join(answer.split()).casefold() for answer in answers).items():
         if count >= _SAME_ANSWERS and len(text.split()) > 2:
             yield Unfit("repeated", (0, 0), f"{count} turns have the same answer, {text[:60]!r}")
-    words = _WORD.findall(" ".join(texts).casefold())
-    if len(words) >= 20 and sum(word in _ENGLISH for word in words) < 0.05 * len(words):
+    words = _words(" ".join(texts).casefold())
+    if len(words) >= 20 and sum(map(_ENGLISH.__contains__, words)) < 0.05 * len(words):
         yield Unfit("language", (0, 0), "the conversation has next to no English words; the checks read English")
 
 
@@ -115,6 +118,10 @@ def cell_problem(text: str) -> str:
     return next((found.why for found in unfit(text) if found.kind != "language"), "")  # a cell need be no sentence
 
 
+def _words(text: str) -> list[str]:
+    return _ENGLISH_WORD.findall(text) if text.isascii() else _WORD.findall(text)
+
+
 def _named(character: str) -> str:
     name = unicodedata.name(character, "")
     return f"U+{ord(character):04X}" + (f" ({name.lower()})" if name else "")
@@ -139,9 +146,9 @@ def foreign(text: str) -> str:
     >>> foreign("C'est une photographie du fond d'œil gauche, et elle est nette.")
     'the text is in another language than English'
     """
-    words = _WORD.findall(text.casefold())
+    words = _words(text.casefold())
     other = sum(map(_FOREIGN.__contains__, words))
-    if other < 2 and text.isascii():
+    if other < 2 and (text.isascii() or not _OTHER_LETTER.search(text)):
         return ""
     if word := next((word for word in _WORD.findall(text) if not word.isascii() and _is_of_another_script(word)), None):
         return f"{word[:40]!r} is written in letters that the checks do not read"
@@ -152,12 +159,13 @@ def foreign(text: str) -> str:
     return ""
 
 
-def _foreign_sentence(sentence: str) -> str:
-    """Why one sentence among English ones is in no language that the checks read; "" where it may be."""
-    words = _WORD.findall(sentence)
-    if len(words) < 3 or not _ENGLISH_ALONE.isdisjoint(words):
+def _foreign_part(text: str) -> str:
+    """Why a text, or one sentence of it among English ones, is in no language that the checks read; "" where it may be."""
+    odd = [sentence for sentence in _SENTENCE.findall(text) if _ENGLISH_ALONE.isdisjoint(_words(sentence))]
+    if not odd:
         return ""
-    return foreign(sentence) or lacks_english(sentence)
+    long = (sentence for sentence in odd if len(_words(sentence)) > 2)
+    return lacks_english(text) or next(filter(None, (foreign(each) or lacks_english(each) for each in long)), "")
 
 
 def lacks_english(text: str) -> str:

@@ -17,6 +17,7 @@ WORDS = word_lists("added_details")
 _MEDICAL = re.compile(r"(?:.{2}[aeiou]mic|.{3}ic|.{3}ous|.{3}oid|.{4}ive|.{4}ary|.{4}form|.{4}ular)$")  # as ischaemic, fibrous
 _DENYING = frozenset([NEGATED, "negated_after"])
 _WATCHED = WORDS.treatments | WORDS.fates | {phrase.split()[0] for phrase in WORDS.foretelling}
+_CAUSING = frozenset(phrase.split()[0] for phrase in WORDS.causes)
 _UNJUDGED = frozenset(["cues", "history", "treatment", "asks", "units", "jargon", "generic"])  # which no other check compares
 
 
@@ -114,6 +115,8 @@ class AddedDetails(Check):
         """Checks the cause that a condition is said to have."""
         words, named = answer.words, answer.within("conditions", sentence)
         for k in sentence if named else ():
+            if words[k] not in _CAUSING:
+                continue
             size = next((n for n in (3, 2, 1) if " ".join(words[k : k + n]) in WORDS.causes), 0)
             subject = next((t for t in reversed(named) if t.last <= k), None)
             if not size or subject is None or polarity(answer, subject) != AFFIRMED:

@@ -2,7 +2,7 @@
 text, and mentions of AI or data."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 
 from retinal_lib import reply_text, training_text
 from retinal_lib.check.findings import ERROR, WARNING, Finding
@@ -45,17 +45,6 @@ _STORES = frozenset(
     "measurements ground truth instructions prompt context details json sheet input file hidden".split()
 )
 _WORDS = re.compile(r"[a-z]+")
-
-
-def _any(pattern: re.Pattern, words: frozenset[str]) -> Callable[[str], re.Match | None]:
-    return lambda text: None if words.isdisjoint(_WORDS.findall(text.lower())) else pattern.search(text)
-
-
-_PHRASES = (
-    ("form_machine", _any(_MACHINE, _MACHINES), "mentions being an AI"),
-    ("form_data", _any(_DATA, _STORES), "mentions the data behind the image"),
-    ("form_chatter", reply_text.chatter_in, "is no part of a conversation about the image"),  # answers alone
-)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?|[¼½¾]")
 _ENDS = tuple(".!?:)]\"'’”*`%|")
 _ITEM = re.compile(r"\s*(?:[-*•+]|\d+[.)]|#|\||\*\*)")
@@ -78,13 +67,23 @@ def check(parts: list[tuple[str, str]], track: str | None, style: str | None) ->
             continue
         for found in training_text.unfit(text):
             findings.append(_finding(f"form_{found.kind}", i, found.why, found.span, who=who))
-        for kind, find, says in _PHRASES if who == "gpt" else _PHRASES[:-1]:
-            if match := find(text):
-                findings.append(_finding(kind, i, f"{match[0]!r} {says}", match.span(), who=who))
+        for kind, match, says in _phrases(text, who):
+            findings.append(_finding(kind, i, f"{match[0]!r} {says}", match.span(), who=who))
         if who == "gpt" and _cut(text.rstrip()):
             says = f"the answer of turn {i // 2 + 1} breaks off: …{value[-30:]!r}"
             findings.append(_finding("form_cut", i, says, (max(0, len(value) - 20), len(value)), who=who))
     return [*findings, *_length(parts, style)]
+
+
+def _phrases(text: str, who: str) -> Iterator[tuple[str, re.Match, str]]:
+    """The first words of each kind that are out of place: kind, match and what is wrong with it."""
+    words = set(_WORDS.findall(text.lower()))
+    if not words.isdisjoint(_MACHINES) and (match := _MACHINE.search(text)):
+        yield "form_machine", match, "mentions being an AI"
+    if not words.isdisjoint(_STORES) and (match := _DATA.search(text)):
+        yield "form_data", match, "mentions the data behind the image"
+    if who == "gpt" and (match := reply_text.chatter_in(text)):
+        yield "form_chatter", match, "is no part of a conversation about the image"
 
 
 def _size(parts: list[tuple[str, str]]) -> list[Finding]:
@@ -95,7 +94,7 @@ def _size(parts: list[tuple[str, str]]) -> list[Finding]:
     text = " ".join(value for _, value in parts)
     for size, limit, what in (
         (len(text), training_text.LONGEST_TALK, "characters"),
-        (len(_NUMBER.findall(text)), training_text.MOST_NUMBERS, "numbers"),
+        (len(_NUMBER.findall(text)) if len(text) > training_text.MOST_NUMBERS else 0, training_text.MOST_NUMBERS, "numbers"),
     ):
         if size > limit:
             return [_finding("form_size", 0, f"the conversation has {size:,} {what}, and at most {limit:,} are read")]

@@ -8,6 +8,7 @@ from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, polarity
 
 WORDS = word_lists("image_and_person")
+_JUDGING = frozenset([*WORDS.adjectives, *(f"{word}ly" for word in WORDS.adjectives)])
 _SIDES = {"OD": "right", "OS": "left", "OU": "both"}
 
 
@@ -34,6 +35,8 @@ def of_picture(text: ParsedText, term: Term) -> bool:
 
 def sexes(text: ParsedText) -> list[tuple[Term, str]]:
     """Finds the words that name the sex of a person, as (place, male or female)."""
+    if not text.has(WORDS.sex):
+        return []
     return [(Term(i, i + 1), WORDS.sex[word]) for i, word in enumerate(text.words) if word in WORDS.sex]
 
 
@@ -57,8 +60,10 @@ def _is_side(words: list[str], i: int, asked: bool) -> bool:
 
 def _judgements(answer: ParsedText, question: ParsedText) -> list[Term]:
     """The adjectives and adverbs that judge the picture: fair quality, the photograph came out badly, or alone as an answer."""
-    words, taken = answer.words, {k for t in answer.terms if t.kind != "asks" for k in range(t.first, t.last)}
-    found = []
+    words, found = answer.words, []
+    if not answer.has(_JUDGING):
+        return found
+    taken = {k for t in answer.terms if t.kind != "asks" for k in range(t.first, t.last)}
     for sentence in answer.sentences:
         pictured = [k for k in sentence if words[k] in WORDS.picture]
         asked = sentence == answer.sentences[0] and bool(question.of("quality") or question.has(WORDS.picture))

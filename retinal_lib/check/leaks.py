@@ -172,8 +172,8 @@ class Leaks(Check):
 
     def _places(self, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks parts of the picture that a question names, where lesions are known to lie, before an answer did."""
-        for region in regions(question) if self.index.located else ():
-            if self._is_new("region", (region[2:],)):
+        for region in regions(question):
+            if self.index.located and self._is_new("region", (region[2:],)):
                 says = f"the question names the place {question.text_of(region)!r}, but no earlier answer stated it"
                 findings.add("leak_answer", region, says)
 

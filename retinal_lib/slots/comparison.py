@@ -392,8 +392,8 @@ def _answered(sentence: Sentence, question: SlottedText) -> Iterator[Wrong]:
 def _divided(sentence: Sentence) -> Iterator[Wrong]:
     """The ratio of arterioles to venules is not that of veins to arteries."""
     words = sentence.words
-    start = next((k for k in sentence.tokens if words[k].startswith("divid")), None)
     yield from _summed(sentence)
+    start = next((k for k in sentence.tokens if words[k].startswith("divid")), None) if "by" in sentence.within else None
     by = next((k for k in sentence.tokens if start is not None and k > start and words[k] == "by"), None)
     if by is None:
         return
@@ -405,6 +405,8 @@ def _divided(sentence: Sentence) -> Iterator[Wrong]:
 
 def _summed(sentence: Sentence) -> Iterator[Wrong]:
     """CRAE is of arteries, CRVE of veins, also in what is said of them: CRVE, which sums up the widths of the largest veins."""
+    if _SAYING_OF.isdisjoint(sentence.within):
+        return
     words, named = sentence.words, sentence.named("vessel")
     for k in sentence.tokens:
         if words[k] not in _SAYING_OF:

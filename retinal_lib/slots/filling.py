@@ -125,8 +125,7 @@ class _Filler:
     def _value(self, line: Line, slot: Slot) -> None:
         before, text = "".join(self.parts[-3:]), slot.text
         word, _, rest = text.partition(" ")
-        last = re.search(r"(\w+)\s*$", before)
-        if word in SPEC["approximate"] and last and last[1].lower() in SPEC["approximate"]:
+        if word in SPEC["approximate"] and re.split(r"\W+", before.rstrip().lower())[-1] in SPEC["approximate"]:
             text = rest  # 'about' is there already
         if text.startswith("[") and before.endswith("["):
             text = text[1:]

@@ -4,6 +4,8 @@ import random
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +39,7 @@ def entries() -> tuple[Entry, ...]:
 
 def named(texts: Iterable[str]) -> Iterator[Entry]:
     """Yields the explanations of the terms that texts name, in the order of the glossary."""
-    found = {match[0].casefold() for match in _any_term().finditer("\n".join(texts))}
+    found = set(_any_term().findall("\n".join(texts).casefold()))
     yield from (entry for entry in entries() if any(term.casefold() in found for term in entry.terms))
 
 
@@ -64,8 +66,9 @@ def _predicates_in(words: list[str], tokens: range) -> Iterator[range]:
     """What explanations say of their terms, as it stands in a sentence, with the term's name before it."""
     kept = [k for k in tokens if words[k] not in _MARKS]
     plain = [words[k] for k in kept]
-    for i in range(len(plain) - _SHORTEST + 1):
-        for predicate, name in _predicates().get(tuple(plain[i : i + 3]), ()):
+    predicates = _predicates()
+    for i, three in enumerate(zip(plain, plain[1:], plain[2:], strict=False)):
+        for predicate, name in predicates.get(three, ()):
             if tuple(plain[i : i + len(predicate)]) == predicate:
                 # the name belongs to it at the beginning of a sentence or clause: elsewhere it may be said to be present
                 starts = (j for j in range(max(0, i - len(name) - 5), i) if tuple(plain[j : j + len(name)]) == name)
@@ -96,5 +99,7 @@ def _predicates() -> dict[tuple[str, ...], list[tuple[tuple[str, ...], tuple[str
 
 @cache
 def _any_term() -> re.Pattern[str]:
-    terms = sorted((term for entry in entries() for term in entry.terms), key=len, reverse=True)
-    return re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, terms))})(?!\w)", re.IGNORECASE)
+    """Any term of an explanation in a casefolded text; the longest where several begin."""
+    terms = sorted({term.casefold() for entry in entries() for term in entry.terms}, key=lambda term: (term[0], -len(term)))
+    begun = ("|".join(map(re.escape, group)) for _, group in groupby(terms, key=itemgetter(0)))  # faster than one long list
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(f'(?:{group})' for group in begun)})(?!\w)")

@@ -25,10 +25,11 @@ def _frozen(listed: object) -> object:
 
 WORDS = word_lists("lexicon")
 _TOKEN = re.compile(  # words, numbers, marks, line ends; words come first, as they are the most
-    r"[^\W\d_]+(?:['’][a-z]{1,2}\b)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+\.\d+|(?<![\w.])\.\d+|\d+"
+    r"[A-Za-z]++(?![^\W\d_])(?:['’][a-z]{1,2}\b)?|[^\W\d_]+(?:['’][a-z]{1,2}\b)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+\.\d+|(?<![\w.])\.\d+|\d+"
     r"|[^\w\s*_`#\"“”-]|[–—]|\n|[¼½¾]"
 )
 _DASHES = str.maketrans("‐‑‒−―", "----—")
+_LONG_DASHES = "‐‑‒−―–—"
 _HYPHEN = re.compile(  # a dash in place of a hyphen; a long one parts clauses but in a few names
     r"(?<=\w)–(?=[^\W\d_])|(?<=\bnon)—|(?<=\bcup)—(?=to)|(?<=\bto)—(?=dis)|(?<=age)—(?=related)|(?<=\d)—(?=year)"
     r"|(?<=year)—(?=old)|(?<=wool)—(?=spot)",
@@ -69,7 +70,9 @@ class ParsedText:
     """
 
     def __init__(self, text: str):
-        self.text = text if text.isascii() else _HYPHEN.sub("-", text.translate(_DASHES))  # each for one, so that spans hold
+        if not text.isascii() and any(map(text.__contains__, _LONG_DASHES)):
+            text = _HYPHEN.sub("-", text.translate(_DASHES))  # each for one, so that spans hold
+        self.text = text
         self._raw = _TOKEN.findall(self.text)
         self.words = [_NORMAL[raw] for raw in self._raw]
         self._distinct = frozenset(self.words)
@@ -77,7 +80,7 @@ class ParsedText:
         self.by_kind: dict[str, list[Term]] = {}
         for term in self.terms:
             self.by_kind.setdefault(term.kind, []).append(term)
-        self._starts: list[int] | None = None  # a cached property would take a lock for each text
+        self.starts = self._placed()  # the position in the text, in characters, where each token begins
         self.sentences = self._sentences()
 
     def of(self, kind: str) -> Sequence[Term]:
@@ -90,11 +93,13 @@ class ParsedText:
 
     def sentence(self, term: Term) -> range:
         """Returns the tokens of the sentence that holds a term; all tokens where the term stands between sentences."""
-        return next((tokens for tokens in self.sentences if term.first in tokens), range(len(self.words)))
+        first = term.first
+        return next((tokens for tokens in self.sentences if tokens.start <= first < tokens.stop), range(len(self.words)))
 
     def within(self, kind: str, tokens: range) -> list[Term]:
         """Returns the terms of one kind that begin within a range of tokens."""
-        return [t for t in self.of(kind) if t.first in tokens]
+        found = self.by_kind.get(kind)
+        return [t for t in found if tokens.start <= t[0] < tokens.stop] if found else []
 
     def _sentences(self) -> list[range]:
         found, first, words = [], 0, self.words
@@ -114,17 +119,12 @@ class ParsedText:
             return False
         return i + 1 == len(self.words) or not self.text[self.end(i) : self.end(i) + 1].isalnum()
 
-    @property
-    def starts(self) -> list[int]:
-        """The position in the text, in characters, where each token begins."""
-        if self._starts is not None:
-            return self._starts
-        at, starts = 0, []
+    def _placed(self) -> list[int]:
+        at, starts, find = 0, [], self.text.find
         for raw in self._raw:
-            at = self.text.find(raw, at)  # nothing between tokens begins one, so each is the next find
+            at = find(raw, at)  # nothing between tokens begins one, so each is the next find
             starts.append(at)
             at += len(raw)
-        self._starts = starts
         return starts
 
     def end(self, i: int) -> int:
