@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from retinal_lib import dicom
 from retinal_lib.errors import UserError
 from retinal_lib.files import file_sha256, git_lfs_pointer, printable, why_unusable
 
@@ -73,10 +74,10 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def is_upright(path: Path) -> bool:
-    """Says whether any reader of a file sees the picture as `load_upright` gives it: it is neither to be turned nor deep grey.
-    UserError: it cannot be read."""
+    """Says whether any reader of a file sees the picture as `load_upright` gives it: it is neither to be turned nor deep grey,
+    nor a DICOM file, whose header nobody else is to get. UserError: it cannot be read."""
     with open_image(path) as image:
-        return orientation(image) == 1 and not image.mode.startswith(_DEEP)
+        return orientation(image) == 1 and not image.mode.startswith(_DEEP) and not dicom.is_dicom(path)
 
 
 def write_upright(path: Path, target: Path) -> None:
@@ -95,9 +96,12 @@ def same_pixels(one: Path, other: Path) -> bool:
 @contextmanager
 def open_image(path: Path) -> Iterator[Image.Image]:
     """Opens an image file without reading its pixels yet. UserError, also inside the block: the file does not exist, is not
-    an image in one of FORMATS, or has too many pixels."""
+    an image in one of FORMATS or DICOM, or has too many pixels."""
     if why := why_unusable(path):
         raise UserError(f"{printable(path.name)} is not a readable image: {why}")
+    if dicom.is_dicom(path):
+        yield Image.fromarray(dicom.pixels(path, MAX_PIXELS))
+        return
     try:
         with warnings.catch_warnings():
             # Pillow's warnings either become errors or do not matter; our limit is MAX_PIXELS

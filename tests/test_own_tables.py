@@ -340,9 +340,9 @@ def test_every_format_of_pictures_counts(tmp_path: Path, name: str) -> None:
 
 
 def test_a_folder_without_pictures_says_which_files_it_has(tmp_path: Path) -> None:
-    pictures(tmp_path, "1.dcm", "2.dcm")
-    with pytest.raises(UserError, match=r"there are no image files \(.png, .*\); files there: 2 .dcm, 1 .csv"):
-        table(tmp_path, "image,disease", "1.dcm,drusen")
+    pictures(tmp_path, "1.nef", "2.nef")
+    with pytest.raises(UserError, match=r"there are no image files \(.png, .*\); files there: 2 .nef, 1 .csv"):
+        table(tmp_path, "image,disease", "1.nef,drusen")
 
 
 # --- what columns hold ---

@@ -10,7 +10,7 @@ from retinal_lib import training_text, typed_paths
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.catalogue import Catalogue
-from retinal_lib.dataset.fact_kinds import denies
+from retinal_lib.dataset.fact_kinds import Person, denies
 from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.image_files import natural
 from retinal_lib.dataset.label_kinds import contradicts, graded_only, looked_for
@@ -126,7 +126,8 @@ class BaseDescription:
         """Returns all facts of an image, given by name or as `image` returns it. UserError: it is unknown or skipped."""
         image = self.image(image) if isinstance(image, str) else image
         image.require_usable()
-        parts = [self._basics(image), *(kind.facts(image) for kind in self.page.facts)]
+        of_header = () if self.page.kind("person") else (Person(),)
+        parts = [self._basics(image), *(kind.facts(image) for kind in (*of_header, *self.page.facts))]
         facts = [fact for part in parts for fact in part.facts]
         missing = [sentence for part in parts for sentence in part.missing]
         # what experts outlined comes before what AutoMorph measured

@@ -10,7 +10,7 @@ from pathlib import Path
 from retinal_lib import display, paths
 from retinal_lib.dataset import image_files, lesion_facts, page, tables
 from retinal_lib.dataset.automorph import AutoMorph, ImageResults, results_folder
-from retinal_lib.dataset.image import ExcludedImage, Image, Joined, Record, Row, fill, names_of
+from retinal_lib.dataset.image import ExcludedImage, Image, Joined, Record, Row, fill, in_list, names_of
 from retinal_lib.dataset.image_files import ImageFile
 from retinal_lib.dataset.label_kinds import KINDS, refuse_contradiction
 from retinal_lib.dataset.lesion_facts import MaskFiles
@@ -72,8 +72,8 @@ class Catalogue:
             wanted = [p for s in splits for p in image_files.patterns(self.page.splits[s].images)]
             raise UserError(
                 f"no image of {self.page.name}{f', split {self.split}' if self.split else ''}, under {self.root}: looked for "
-                f"folders {', '.join(map(repr, wanted))} with names like {self.page.image}; {self._folders_found()}; "
-                f"{page.other_way(self.tree)}"
+                f"folders {', '.join(map(repr, wanted))} with names like {self.page.image}; "
+                f"{image_files.described(self.tree, self.root)}; {page.other_way(self.tree)}"
             )
         self._note_unread(files, read)
         if absent and self.split is None:
@@ -110,23 +110,14 @@ class Catalogue:
         if self.page.private_names:
             keep_private(names, IMAGE)
 
-    def _folders_found(self) -> str:
-        names = sorted({f.path.relative_to(self.root).as_posix() for f in self.tree if image_files.images(f)})
-        if names:
-            return f"image folders there: {', '.join(names[:6])}"
-        ends = Counter(Path(name).suffix.casefold() for f in self.tree for name in f.files)
-        found = ", ".join(f"{number} {end or 'without an ending'}" for end, number in ends.most_common(6))
-        return f"there are no image files ({', '.join(tables.IMAGE_SUFFIXES)}); files there: {found or 'none'}"
-
     def _find_rows(self, named: dict[str, str]) -> dict[tuple[str, str], list[Row]]:
         """(split, folded stem) -> rows, each with the eye it is a row of where a row has two images. A row that a template
         finds may be of several images."""
         rows: dict = defaultdict(list)
         if self.page.key is None:
             return rows
-        for split in named:
-            if split not in self.page.splits:
-                raise unknown(f"split of {self.page.name} in tables", split, self.page.splits)
+        if odd := next((split for split in named if split not in self.page.splits), None):
+            raise unknown(f"split of {self.page.name} in tables", odd, self.page.splits)
         for split, spec in self.page.splits.items():
             for path, eye, pattern in self._tables(split, spec, named.get(split)):
                 content = self._read_table(path, self.page)
@@ -161,7 +152,7 @@ class Catalogue:
         split's images, where it names others too."""
         content, _, eye = of
         spec = self.page.splits[split]
-        where = [(content.column(column), set(map(tables.code, _list(cells)))) for column, cells in spec.where.items()]
+        where = [(content.column(column), set(map(tables.code, in_list(cells)))) for column, cells in spec.where.items()]
         kept = [n for n in range(len(content)) if all(tables.code(cells[n]) in wanted for cells, wanted in where)]
         if templates := self.page.by_template:
             cells = [content.column(column) for column in templates]
@@ -223,7 +214,7 @@ class Catalogue:
         groups = set(re.compile(of.image).groupindex)
 
         def has(names: str | list[str]) -> bool:
-            return any(table.find(names) for table in here) or not groups.isdisjoint(_list(names))
+            return any(table.find(names) for table in here) or not groups.isdisjoint(in_list(names))
 
         names_of_kinds = {kind: name for name, kind in KINDS.items()}
         needed = [(("facts", n, names_of_kinds[type(kind)]), c) for n, kind in enumerate(of.facts) for c in kind.columns()]
@@ -383,7 +374,7 @@ class Catalogue:
             record = record.with_joined(self._joined)
         if self.page.eye is not None or self.page.patient is not None:
             record = record.with_columns(self.page.eye, self.page.eyes, self.page.patient)
-        return record
+        return record.with_header(file.header)
 
     def _results(self, file: ImageFile) -> ImageResults | None:
         results = self._automorph.get(file.split)
@@ -497,19 +488,10 @@ class Catalogue:
             group = [by_name[n.casefold()] for n in pair if n.casefold() in by_name]
             if len(group) > 1:
                 yield group
-        by_size = defaultdict(list)
-        for file in self.files if self.page.key is not None else ():
-            if file.size:
-                by_size[file.size].append(file)
-        for same_size in by_size.values():
-            if len(same_size) > 1:
-                yield from image_files.equal_bytes(same_size)
+        if self.page.key is not None:
+            yield from image_files.equal_bytes(self.files)
 
 
 def _compared(facts: list[Fact]) -> tuple:
     """What two rows or copies of a picture must agree on."""
     return tuple((fact.name, fact.value) for fact in facts if fact.scope != "patient")
-
-
-def _list(value: object) -> list:
-    return value if isinstance(value, list) else [value]

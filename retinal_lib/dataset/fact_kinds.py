@@ -13,7 +13,7 @@ from retinal_lib.check.language.negation import AFFIRMED, NEGATED
 from retinal_lib.check.language.statements import of_label, of_note
 from retinal_lib.dataset import lesion_facts
 from retinal_lib.dataset.cells import values
-from retinal_lib.dataset.image import Column, Image, names_of
+from retinal_lib.dataset.image import Column, ExcludedImage, Image, names_of
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.dataset.tables import Code, Table, code, fold
 from retinal_lib.errors import UserError, unknown
@@ -204,7 +204,8 @@ class Quality(Kind):
 
 
 class Person(Kind):
-    """Age and sex from the patient's record. An age in `placeholder` is not an age; `sexes` says what cells stand for."""
+    """Age and sex from the patient's record, or the age from a DICOM header. An age in `placeholder` is none; `sexes` says what
+    cells stand for."""
 
     gives: ClassVar[tuple[str, ...]] = ("patient",)
     age: Column | None = None
@@ -218,7 +219,12 @@ class Person(Kind):
     def facts(self, image: Image) -> Facts:
         facts, missing, record = [], [], image.record
         age, source = record.cell(self.age)[:2] if self.age and record.has(self.age) else ("", None)
-        if (years := values.age(age)) is not None and years not in self.placeholder:
+        years, told = values.age(age), record.age
+        if told and years and abs(years - told) > 1 and years not in self.placeholder:
+            raise ExcludedImage(f"{source} is {age!r}, but the DICOM header of the picture says {told} years")
+        if told and (years is None or years in self.placeholder):
+            years, source = told, Source(f"{image.path.name}, DICOM header")
+        if years is not None and years not in self.placeholder:
             text, words = f"the patient was {years} years old", f"{years} years old"
             facts.append(Fact("patient", "age", years, "years", text, source, words, "patient"))
         elif age:

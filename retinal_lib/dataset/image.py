@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from retinal_lib.dataset.lesion_facts import MaskFiles
 from retinal_lib.dataset.lesions.boxes import CropInfo
 from retinal_lib.dataset.tables import Code, Table, code, fold, is_empty
+from retinal_lib.dicom import Header
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Source
 
@@ -36,6 +37,11 @@ def names_of(column: Column) -> list[str | list[str]]:
     if isinstance(column, Agreed):
         return [*column.agree, *filter(None, [column.adjudicated])]
     return list(column.values()) if isinstance(column, dict) else [column]
+
+
+def in_list(value: object) -> list:
+    """Returns what a page writes as one value or as a list of them, as a list."""
+    return value if isinstance(value, list) else [value]
 
 
 class Correction(BaseModel, extra="forbid", frozen=True):
@@ -84,8 +90,9 @@ class Row(NamedTuple):
 @dataclass(frozen=True)
 class Record:
     """One image's label row with the rows joined to it, eye and patient; each is empty or None where it is not known. `groups`
-    are the named parts of the image's name, which are read like columns; `corrections` the published errata by column, `notes`
-    sentences on what could not be read of eye and patient, `problem` why the image must not be used."""
+    are the named parts of the image's name, which are read like columns; `age` in years as a DICOM header has it; `corrections`
+    the published errata by column, `notes` sentences on what could not be read of eye and patient, `problem` why the image must
+    not be used."""
 
     image: str
     eye: str | None = None
@@ -94,6 +101,7 @@ class Record:
     unlabelled: bool = False  # the table may lack the label columns
     corrections: tuple[Correction, ...] = ()
     groups: dict[str, str] = field(default_factory=dict)
+    age: int | None = None
     notes: tuple[str, ...] = ()
     problem: str = ""
 
@@ -183,6 +191,13 @@ class Record:
         whose = self.cell(patient).text if patient is not None else ""
         changes = {"eye": self.eye or seen, "patient": self.patient or whose or None}
         return replace(self, **changes, notes=tuple(notes), problem=problem)
+
+    def with_header(self, header: Header) -> "Record":
+        """Returns the record with what the header of a DICOM file says."""
+        problem = self.problem
+        if header.eye and self.eye and header.eye != self.eye:
+            problem = f"its DICOM header says the {header.eye} eye, but its name or table says the {self.eye} eye"
+        return replace(self, eye=self.eye or header.eye, age=header.age, problem=problem)
 
     def whole_number(self, column: Column, allowed: list[int], what: str, codes: dict[Code, int] | None = None) -> WholeNumber:
         """Returns a cell that holds one of the `allowed` numbers, or what stands for one in `codes`; `what` names it.

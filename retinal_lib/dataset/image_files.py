@@ -3,7 +3,7 @@
 import fnmatch
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -12,8 +12,9 @@ from urllib.parse import unquote
 
 import yaml
 
-from retinal_lib import paths
+from retinal_lib import dicom, paths
 from retinal_lib.dataset.tables import IMAGE_SUFFIXES, image_key
+from retinal_lib.errors import UserError
 from retinal_lib.files import file_sha256, pieces_sha256, printable, why_unusable
 
 IGNORED = ("__MACOSX", ".ipynb_checkpoints", ".git")
@@ -141,6 +142,16 @@ def images(folder: Folder) -> list[str]:
     return [name for name in folder.files if Path(name).suffix.casefold() in IMAGE_SUFFIXES]
 
 
+def described(tree: list[Folder], root: Path) -> str:
+    """Returns which folders of images there are below a root, or which files where there are none."""
+    names = sorted({folder.path.relative_to(root).as_posix() for folder in tree if images(folder)})
+    if names:
+        return f"image folders there: {', '.join(names[:6])}"
+    ends = Counter(Path(name).suffix.casefold() for folder in tree for name in folder.files)
+    found = ", ".join(f"{number} {end or 'without an ending'}" for end, number in ends.most_common(6))
+    return f"there are no image files ({', '.join(IMAGE_SUFFIXES)}); files there: {found or 'none'}"
+
+
 def natural(name: str) -> list:
     """Returns a sort key that puts 2 before 10."""
     return [
@@ -180,6 +191,11 @@ class ImageFile:
         return printable(self.path.stem).casefold()
 
     @property
+    def header(self) -> dicom.Header:
+        """Which eye it is, and the patient's age, by a DICOM file's header; of other files nothing."""
+        return dicom.header(self.path) if self.size and dicom.is_dicom(self.path) else dicom.Header()
+
+    @property
     def place(self) -> tuple[str, str]:
         """Split and key, which no two images of a dataset share."""
         return self.split, self.key
@@ -205,7 +221,7 @@ def inventory(folders: list[Folder], split: str, accept: str) -> Inventory:
             if match is None:
                 result.ignored.append(printable(str(path)))
                 continue
-            why = why_unusable(path)
+            why = why_unusable(path) or _why_no_header(path)
             file = ImageFile.of(split, path, match, "/" in accept, 0 if why else path.stat().st_size)
             by_id[file.key].append(file)
             if why:
@@ -220,9 +236,26 @@ def inventory(folders: list[Folder], split: str, accept: str) -> Inventory:
     return result
 
 
-def equal_bytes(images: list[ImageFile]) -> Iterator[list[ImageFile]]:
-    """Yields the groups of byte-identical files among files of equal size."""
-    for digest in (lambda file: pieces_sha256(file.path, file.size), lambda file: file_sha256(file.path)):
+def _why_no_header(path: Path) -> str:
+    """Why the header of a DICOM file cannot be used; "" where it can, and of other files. UserError: no header can be read."""
+    if not dicom.is_dicom(path):
+        return ""
+    dicom.require_reader(path)
+    try:
+        dicom.header(path)
+    except UserError as why:
+        return str(why)
+    return ""
+
+
+def equal_bytes(files: list[ImageFile]) -> Iterator[list[ImageFile]]:
+    """Yields the groups of byte-identical files among those that can be used."""
+    images = [file for file in files if file.size]
+    for digest in (
+        lambda file: file.size,
+        lambda file: pieces_sha256(file.path, file.size),
+        lambda file: file_sha256(file.path),
+    ):
         groups = defaultdict(list)
         for image in images:
             groups[digest(image)].append(image)

@@ -24,7 +24,7 @@ from retinal_lib.dataset.fact_kinds import (
     Say,
     scales,
 )
-from retinal_lib.dataset.image import Column, ExcludedImage, Image, WholeNumber, names_of
+from retinal_lib.dataset.image import Column, ExcludedImage, Image, WholeNumber, in_list, names_of
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.dataset.tables import Code, code, fold
 from retinal_lib.facts import Fact, Facts, Source
@@ -97,8 +97,8 @@ class Flags(Kind):
         return dict(sorted(found.items(), key=lambda each: order.get(each[1].source.column, 0)))  # as the table has them
 
     def _value(self, image: Image, name: str, condition: Condition) -> WholeNumber:
-        codes = dict.fromkeys(_list(self.absent if condition.absent is None else condition.absent), 0)
-        codes |= dict.fromkeys(_list(self.present if condition.present is None else condition.present), 1)
+        codes = dict.fromkeys(in_list(self.absent if condition.absent is None else condition.absent), 0)
+        codes |= dict.fromkeys(in_list(self.present if condition.present is None else condition.present), 1)
         return image.record.whole_number(self._column(name, condition), [], f"the label {name}", codes)
 
     def facts(self, image: Image) -> Facts:
@@ -286,7 +286,7 @@ class PatientLabels(Kind):
             column = self._column(name)
             if not image.record.has(column):
                 continue
-            codes = dict.fromkeys(_list(self.absent), 0) | dict.fromkeys(_list(self.present), 1)
+            codes = dict.fromkeys(in_list(self.absent), 0) | dict.fromkeys(in_list(self.present), 1)
             value, source, empty = image.record.whole_number(column, [], f"the patient's label {name}", codes)
             missing += empty
             if value:
@@ -297,10 +297,6 @@ class PatientLabels(Kind):
 
 def _denial(words: str, source: Source, scope: str) -> Fact:
     return Fact("disease", "absent", words, "", f"{SAYS} {words}", source, words, scope)
-
-
-def _list(value: Code | list[Code]) -> list[Code]:
-    return value if isinstance(value, list) else [value]
 
 
 def _name(column: Column) -> str:

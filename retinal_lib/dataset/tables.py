@@ -21,13 +21,13 @@ import xlrd
 from openpyxl.utils.exceptions import InvalidFileException
 from xlrd.compdoc import CompDocError
 
-from retinal_lib import encodings, parsing
+from retinal_lib import dicom, encodings, parsing
 from retinal_lib.dataset.cells import headers
 from retinal_lib.errors import UserError, did_you_mean
 from retinal_lib.facts import Source
 from retinal_lib.files import read_bytes
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".webp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".webp", *dicom.SUFFIXES)
 MOST_COLUMNS = 10_000
 _SHOWN = 50  # names of columns in a message
 SPREADSHEETS = (".xls", ".xlsx")
