@@ -3,7 +3,8 @@
 import itertools
 import json
 import re
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import yaml
 
@@ -63,6 +64,11 @@ def yaml_value(raw: bytes, words: bool = False) -> object:
     return value
 
 
+def packaged_yaml(file: Path) -> Any:
+    """Returns the value of a file of YAML that is a part of this package, so that no limit is needed."""
+    return yaml.load(file.read_bytes(), Loader=_PARSER[-1])
+
+
 def yaml_lines(raw: bytes) -> dict[tuple, int]:
     """Returns the line, counted from 1, of each value of a readable text of YAML, by the keys and places that lead to it."""
     lines: dict[tuple, int] = {}
@@ -104,10 +110,18 @@ def _check_writable(value: object) -> None:
         raise Unreadable(str(error)) from error
 
 
-class _Loader(yaml.SafeLoader):
+# libyaml reads text many times as fast as PyYAML's own parser, which is used where PyYAML was built without it
+_PARSER = (yaml.composer.Composer, yaml.CSafeLoader) if yaml.__with_libyaml__ else (yaml.SafeLoader,)
+
+
+class _Loader(*_PARSER):
     """PyYAML's safe loader, which also refuses deep nesting and keys that stand twice."""
 
     _depth = 0
+
+    def __init__(self, text: str):
+        _PARSER[-1].__init__(self, text)
+        self.anchors: dict[str, yaml.Node] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
         """Counts how deeply nodes are nested. Unreadable: too deeply."""

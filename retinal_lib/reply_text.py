@@ -10,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
+from retinal_lib.parsing import packaged_yaml
 
-_DATA: dict = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_DATA: dict = packaged_yaml(Path(__file__).with_suffix(".yaml"))
 WORDS: dict[str, list[str]] = {name: _DATA[name] for name in ("english", "foreign")}  # function words, by language
 _WHOLE, _TOO_LONG = frozenset(_DATA["finish"]["whole"]), frozenset(_DATA["finish"]["too_long"])
 # hyphens and minus signs that look like those of a keyboard; line ends of any kind; what has no width goes

@@ -49,7 +49,7 @@ DOORS = {
     "matplotlib": ["drawing"],
     "ray": [],  # scale takes it where it is used
     "sklearn": ["evaluate/metrics", "review/agreement"],
-    "scipy": ["dataset/splits", "evaluate/metrics", "review/agreement"],
+    "scipy": ["evaluate/metrics", "review/agreement"],
     "joblib": ["explore/boxes_job"],
     "jinja2": ["display"],
     "sqlite3": ["ask/vault"],
@@ -63,7 +63,7 @@ DOORS = {
         *SAMPLE,
     ],
     "papermill": ["papermill_plugin"],
-    "openpyxl": ["dataset/tables", *SAMPLE],
+    "openpyxl": [],  # where a workbook is read or drawn
     "xlrd": ["dataset/tables"],
     "pydicom": [],  # dicom takes it where it is used
     "torch": MODEL,

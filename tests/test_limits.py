@@ -19,7 +19,8 @@ from retinal_lib.ask import result_files
 from retinal_lib.dataset import tables
 from retinal_lib.inference import question_files
 from retinal_lib.teacher import body_limits
-from retinal_lib.teacher.server import RequestFailed, Server
+from retinal_lib.teacher.request_errors import RequestFailed
+from retinal_lib.teacher.server import Server
 
 BODY = {"model": "m", "messages": []}
 BOMB = gzip.compress(bytes(8 << 20), 1, mtime=0)

@@ -16,7 +16,7 @@ from retinal_lib.ask.vault import Vault
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.files import remove
-from retinal_lib.teacher.server import NotFound, OutcomeUnknown, RequestFailed, RunStopped, Unreachable
+from retinal_lib.teacher.request_errors import NotFound, OutcomeUnknown, RequestFailed, RunStopped, Unreachable
 from retinal_lib.teacher.teachers import OpenAITeacher
 
 TRIES = 6  # for what a server shows only after a while: a file, a batch in a list, a complete result file

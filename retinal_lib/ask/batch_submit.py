@@ -14,7 +14,7 @@ from retinal_lib.ask.request_files import QUEUE_FULL, URL, QueueCapacity, Reques
 from retinal_lib.ask.runner import Plan, Progress, RunResult, in_thread
 from retinal_lib.ask.vault import Vault
 from retinal_lib.display import count
-from retinal_lib.teacher.server import DeliveryUnknown, NotFound, OutcomeUnknown, RequestFailed, RunStopped
+from retinal_lib.teacher.request_errors import DeliveryUnknown, NotFound, OutcomeUnknown, RequestFailed, RunStopped
 from retinal_lib.teacher.teachers import OpenAITeacher
 
 WINDOW = "24h"

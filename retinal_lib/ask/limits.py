@@ -4,10 +4,10 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from retinal_lib.parameters import Number, Whole
+from retinal_lib.parsing import packaged_yaml
 
 
 class BatchSettings(BaseModel):
@@ -32,4 +32,4 @@ class BatchSettings(BaseModel):
 @cache
 def servers() -> dict[str, dict]:
     """Reads the kinds of servers that have a Batch API, with their limits."""
-    return yaml.safe_load(Path(__file__).with_name("servers.yaml").read_text(encoding="utf-8"))
+    return packaged_yaml(Path(__file__).with_name("servers.yaml"))

@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED
@@ -18,6 +17,7 @@ from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.dataset.tables import Code, Table, code, fold
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.facts import ASPECTS, Fact, Facts, Source
+from retinal_lib.parsing import packaged_yaml
 from retinal_lib.reply_text import plain
 from retinal_lib.training_text import cell_problem
 
@@ -59,7 +59,7 @@ class Kind(BaseModel):
 
 @cache
 def _published() -> dict[str, dict]:
-    return yaml.safe_load(Path(__file__).with_name("scales.yaml").read_text(encoding="utf-8"))
+    return packaged_yaml(Path(__file__).with_name("scales.yaml"))
 
 
 @cache

@@ -10,12 +10,11 @@ from functools import cache, cached_property
 from pathlib import Path
 from urllib.parse import unquote
 
-import yaml
-
 from retinal_lib import dicom, paths
 from retinal_lib.dataset.tables import IMAGE_SUFFIXES, image_key
 from retinal_lib.errors import UserError
 from retinal_lib.files import file_sha256, pieces_sha256, printable, why_unusable
+from retinal_lib.parsing import packaged_yaml
 
 IGNORED = ("__MACOSX", ".ipynb_checkpoints", ".git")
 
@@ -127,7 +126,7 @@ def found(tree: list[Folder], places: Places) -> tuple[list[Path], str]:
 @cache
 def shared_pictures() -> dict:
     """Returns which pictures stand in two datasets, as same_pictures.yaml has it."""
-    return yaml.safe_load(Path(__file__).with_name("same_pictures.yaml").read_text(encoding="utf-8"))
+    return packaged_yaml(Path(__file__).with_name("same_pictures.yaml"))
 
 
 def same_picture(name: str) -> list[str]:

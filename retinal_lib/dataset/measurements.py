@@ -7,9 +7,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import yaml
 
-SPEC = yaml.safe_load(Path(__file__).with_name("measurements.yaml").read_text(encoding="utf-8"))
+from retinal_lib.parsing import packaged_yaml
+
+SPEC = packaged_yaml(Path(__file__).with_name("measurements.yaml"))
 GROUPS = tuple(SPEC["unreliable"])  # of measures that are told only where params or a page ask for it
 CONTRADICTIONS = list(SPEC["withheld"]).index("other_scale")  # so many reasons of the first are contradictions
 REASONS = tuple(" ".join(why.split()) for why in SPEC["withheld"].values())

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-from scipy.cluster.hierarchy import DisjointSet
-
 from retinal_lib import paths
 from retinal_lib.dataset import page
 from retinal_lib.dataset.image import Image
@@ -173,10 +171,10 @@ def assign_splits(members: Iterable[SplitCandidate]) -> list[SplitRow]:
     share an image. A group gets the most protective official split (test before validation before train) of its images and of
     the same pictures elsewhere; without any, its name draws one. The same images give the same splits in any order.
     """
-    members, groups, officials = list(dict.fromkeys(members)), DisjointSet(), {}
+    members, groups, officials = list(dict.fromkeys(members)), {}, {}
     for member in members:
         own = _key(member.id)
-        groups.add(own)
+        groups.setdefault(own, {own})
         _note_official(officials, own, member.id, member.official)
         for tie in member.ties:
             kind, _, value = tie.partition(":")
@@ -184,12 +182,19 @@ def assign_splits(members: Iterable[SplitCandidate]) -> list[SplitRow]:
                 official, _, name = value.partition(":")
                 tie = _key(name, quoted=True)
                 _note_official(officials, tie, name, official)
-            groups.add(tie.casefold())
-            groups.merge(own, tie.casefold())
+            _merge(groups, own, tie.casefold())
     decisions: dict[str, _Decision] = {}
-    for names in groups.subsets():
+    for names in {id(names): names for names in groups.values()}.values():
         decisions |= dict.fromkeys(names, _decide(names, officials))
     return [_split_row(member, decisions[_key(member.id)], officials) for member in members]
+
+
+def _merge(groups: dict[str, set[str]], one: str, other: str) -> None:
+    """Makes the groups of two names one. `groups` has the group of each name; those of a group share one set."""
+    small, large = sorted((groups.setdefault(name, {name}) for name in (one, other)), key=len)
+    if small is not large:
+        large |= small
+        groups |= dict.fromkeys(small, large)
 
 
 def _key(name: str, quoted: bool = False) -> str:

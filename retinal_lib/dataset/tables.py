@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Literal
 from xml.etree.ElementTree import ParseError
 
-import openpyxl
 import xlrd
-from openpyxl.utils.exceptions import InvalidFileException
 from xlrd.compdoc import CompDocError
 
 from retinal_lib import dicom, encodings, parsing
@@ -43,7 +41,6 @@ LONGEST_CELL = 4_000  # characters; a label or note is far shorter, and the chec
 BROKEN = (
     xlrd.XLRDError,
     CompDocError,
-    InvalidFileException,
     zipfile.BadZipFile,
     zlib.error,
     ParseError,
@@ -238,6 +235,8 @@ def _old_sheets(raw: bytes) -> Iterator[tuple[str, list[list[str]]]]:
 
 def _sheets(path: Path, raw: bytes, whole: bool) -> Iterator[tuple[str, list[list[str]]]]:
     """The rows of each sheet; where it is read as a whole, a cell that is merged over rows counts for each of them."""
+    import openpyxl  # takes longer to import than a table of text to read
+
     _check_size(path, raw)
     whole = whole and len(raw) < _LARGE
     for sheet in openpyxl.load_workbook(io.BytesIO(raw), read_only=not whole, data_only=True).worksheets:

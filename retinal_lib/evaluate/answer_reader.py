@@ -10,14 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from retinal_lib.check.image_and_person import sides
 from retinal_lib.check.language import lexicon, numbers
 from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, family, implied
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, mentions, polarity
 from retinal_lib.check.language.statements import is_of_part
 from retinal_lib.check.quantity_index import UNITS
+from retinal_lib.parsing import packaged_yaml
 
 ANSWERED, ABSTAINED, UNREADABLE = "answered", "abstained", "unreadable"
 Box = tuple[float, float, float, float]
@@ -45,7 +44,7 @@ _CLAUSES = re.compile(r"(?<![.!?;\n])[.!?;\n]+(?=\s|$)|,? \b(?:but|however|altho
 @cache
 def words() -> dict:
     """Reads evaluation.yaml: questions, and names in answers that the checks' vocabulary does not have."""
-    return yaml.safe_load(Path(__file__).with_name("evaluation.yaml").read_text(encoding="utf-8"))
+    return packaged_yaml(Path(__file__).with_name("evaluation.yaml"))
 
 
 def _clauses(text: str) -> tuple[list[ParsedText], bool]:

@@ -15,7 +15,7 @@ from retinal_lib.inference.llava.conversation_forms import clean_answer, without
 from retinal_lib.reply_text import chat_answer
 from retinal_lib.teacher import completion
 from retinal_lib.teacher.destination import Accepted, Permission, permission, terms_of_picture
-from retinal_lib.teacher.server import NotFound, RequestFailed, RunStopped, Server
+from retinal_lib.teacher.request_errors import NotFound, RequestFailed, RunStopped
 
 T = TypeVar("T")
 _NAMES = {"max_new_tokens": "max_tokens", "temperature": "temperature", "seed": "seed"}  # option -> its name in a request
@@ -35,6 +35,8 @@ class ServerModel(Answerer):
     own_defaults = True
 
     def __init__(self, name: str, terms_accepted: Accepted = False, timeout_s: float | None = None):
+        from retinal_lib.teacher.server import Server  # brings openai, which a model on this machine does not need
+
         self._server, self._model = Server(timeout_s=timeout_s), name
         self.name = f"openai:{name}"
         self.notes: dict[str, str] = {}

@@ -6,9 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from retinal_lib.ask.vault import ImageState
+from retinal_lib.parsing import packaged_yaml
 from retinal_lib.reader import verdicts
 from retinal_lib.reader.verdicts import DOUBTED, SPEC, ReadingRequest, Sentence
 
@@ -68,7 +67,7 @@ class Figures(NamedTuple):
 @cache
 def pages() -> tuple[Page, ...]:
     """Reads the sample."""
-    return tuple(map(_page, yaml.safe_load(FILE.read_text(encoding="utf-8"))))
+    return tuple(map(_page, packaged_yaml(FILE)))
 
 
 def _page(case: dict) -> Page:

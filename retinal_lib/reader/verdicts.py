@@ -9,19 +9,18 @@ from pathlib import Path
 from string import Template
 from typing import NamedTuple
 
-import yaml
-
 from retinal_lib.ask.attempts import AttemptLimits
 from retinal_lib.ask.vault import ImageState, Reply
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import Term
 from retinal_lib.conversation import Turn
 from retinal_lib.display import count
+from retinal_lib.parsing import packaged_yaml
 from retinal_lib.slots.sheet import FactSheet
 from retinal_lib.teacher.teachers import Teacher
 from retinal_lib.training_text import LONGEST
 
-SPEC: dict = yaml.safe_load(Path(__file__).with_name("reader.yaml").read_text(encoding="utf-8"))
+SPEC: dict = packaged_yaml(Path(__file__).with_name("reader.yaml"))
 SUPPORTED, DOUBTED, NOT_ADDRESSED = "supported", "not supported", "not addressed"
 _ID = r"[a-z]\d{1,3}\b(?:\.[a-z]+\d*)?"
 _LINE = re.compile(

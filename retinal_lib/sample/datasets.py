@@ -6,9 +6,9 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from retinal_lib.dataset import page
+from retinal_lib.parsing import packaged_yaml
 from retinal_lib.sample import automorph, files
 from retinal_lib.sample.canvas import Camera, Eye
 from retinal_lib.sample.fundus import Drawing, draw
@@ -17,7 +17,7 @@ from retinal_lib.sample.fundus import Drawing, draw
 @cache
 def contents() -> dict:
     """Reads eyes.yaml, whose first lines explain what it holds."""
-    return yaml.safe_load(Path(__file__).with_name("eyes.yaml").read_text(encoding="utf-8"))
+    return packaged_yaml(Path(__file__).with_name("eyes.yaml"))
 
 
 @dataclass(frozen=True)

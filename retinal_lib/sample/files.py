@@ -9,7 +9,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import openpyxl
 from PIL import Image
 
 
@@ -30,6 +29,8 @@ def table(path: Path, lines: list[str], newline: str = "\n", encoding: str = "ut
 
 def _xlsx(path: Path, rows: list[list[str | int]]) -> None:
     """A workbook of one sheet whose bytes depend on the cells alone: the times that openpyxl writes are fixed."""
+    import openpyxl  # takes longer to import than to look whether a sample is drawn
+
     book = openpyxl.Workbook()
     for row in rows:
         book.active.append(row)

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from functools import cache, cached_property
 from pathlib import Path
 
-import yaml
-
 from retinal_lib.check.case_profile import CaseProfile
 from retinal_lib.check.findings import AnswerFindings
 from retinal_lib.check.language import lexicon
@@ -18,6 +16,7 @@ from retinal_lib.check.language.glossary import Entry
 from retinal_lib.check.language.lexicon import ParsedText, Term, family, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, polarity
 from retinal_lib.dataset.fact_kinds import scales
+from retinal_lib.parsing import packaged_yaml
 from retinal_lib.slots import comparison
 from retinal_lib.slots.sentence import Sentence
 from retinal_lib.slots.sheet import SPEC, FactSheet
@@ -107,7 +106,7 @@ def _flagged(bare: bool) -> frozenset[str]:
 @cache
 def _lists() -> dict[str, list[str]]:
     """The lists of words of wording.yaml and flagged.yaml."""
-    return SPEC | yaml.safe_load(_FLAGGED.read_text(encoding="utf-8"))
+    return SPEC | packaged_yaml(_FLAGGED)
 
 
 @cache

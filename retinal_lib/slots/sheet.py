@@ -12,16 +12,15 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from retinal_lib.check.language import glossary
 from retinal_lib.check.language.glossary import Entry
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.facts import ASPECTS, LIMITED, Case, Fact
+from retinal_lib.parsing import packaged_yaml
 
-SPEC: dict = yaml.safe_load(Path(__file__).with_name("wording.yaml").read_text(encoding="utf-8"))
+SPEC: dict = packaged_yaml(Path(__file__).with_name("wording.yaml"))
 _UNGRADABLE = 2  # AutoMorph's level of image quality
 
 

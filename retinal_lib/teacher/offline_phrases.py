@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
+from retinal_lib.parsing import packaged_yaml
 
 _CHOICE = re.compile(r"<([^<>]*\|[^<>]*)>")
 _YES_NO = re.compile(r"(?:is|are|do|does|did|have|has|can)\b(?! a look)")
@@ -16,7 +16,7 @@ _SLOT = re.compile(r"\$(\w+)")
 @cache
 def bank() -> dict:
     """Returns offline.yaml."""
-    return yaml.safe_load((Path(__file__).parent / "prompts" / "offline.yaml").read_text(encoding="utf-8"))
+    return packaged_yaml(Path(__file__).parent / "prompts" / "offline.yaml")
 
 
 @cache

@@ -5,12 +5,11 @@ from functools import cache
 from pathlib import Path
 from string import Template
 
-import yaml
-
 from retinal_lib.conversation import TURNS
 from retinal_lib.dataset.page import Page
 from retinal_lib.errors import UserError
 from retinal_lib.facts import ASPECTS, LIMITED
+from retinal_lib.parsing import packaged_yaml
 from retinal_lib.slots.sheet import SPEC, FactSheet, Line
 
 PROMPTS = Path(__file__).parent / "prompts"
@@ -20,12 +19,12 @@ _LINES = _VALUES = 3  # of a turn, at most
 
 @cache
 def _parts() -> dict:
-    return yaml.safe_load((PROMPTS / "parts.yaml").read_text(encoding="utf-8"))
+    return packaged_yaml(PROMPTS / "parts.yaml")
 
 
 @cache
 def _styles() -> dict:
-    return yaml.safe_load((PROMPTS / "style.yaml").read_text(encoding="utf-8"))
+    return packaged_yaml(PROMPTS / "style.yaml")
 
 
 @cache

@@ -25,6 +25,7 @@ from retinal_lib.teacher import body_limits, completion, destination
 from retinal_lib.teacher.body_limits import MiB, UnreadableBody
 from retinal_lib.teacher.completion import Failure, NoCompletion
 from retinal_lib.teacher.destination import Permission
+from retinal_lib.teacher.request_errors import DeliveryUnknown, NotFound, Refused, RequestFailed, RunStopped, Unreachable
 
 RETRIES = 6  # tries of one call while the server cannot answer: about half a minute in all
 RATE_RETRIES = 30  # tries of one call while the server asks to wait
@@ -45,34 +46,6 @@ class ChatReply(NamedTuple):
 
     raw: str
     request_id: str
-
-
-class RequestFailed(Exception):
-    """Raised where a request got no answer; the message says why. The next run sends it again."""
-
-
-class Refused(RequestFailed):
-    """Raised where the server refused a request for what is in it."""
-
-
-class NotFound(RequestFailed):
-    """Raised where the server has nothing at an address (404), or redirects elsewhere."""
-
-
-class DeliveryUnknown(RequestFailed):
-    """Raised where it is not known whether a call reached the server."""
-
-
-class OutcomeUnknown(RequestFailed):
-    """Raised where it is not known whether the server made a batch, and its list of batches cannot be read."""
-
-
-class RunStopped(Exception):
-    """Raised where no request can be answered any more (a wrong key, no quota, no server); the message says why."""
-
-
-class Unreachable(RunStopped):
-    """Raised where the server did not answer many calls in a row."""
 
 
 class Server:

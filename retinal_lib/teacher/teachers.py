@@ -16,7 +16,7 @@ from retinal_lib.slots.sheet import FactSheet
 from retinal_lib.teacher import completion, cost, offline, prompt
 from retinal_lib.teacher.completion import NoCompletion
 from retinal_lib.teacher.cost import TokenLimit
-from retinal_lib.teacher.server import NotFound, RequestFailed, RunStopped, Server
+from retinal_lib.teacher.request_errors import NotFound, RequestFailed, RunStopped
 
 _TURN = {"question": {"type": "string"}, "answer": {"type": "string"}}
 _CONVERSATION = {
@@ -156,6 +156,8 @@ class OpenAITeacher:
                 "the openai teacher needs a model, such as -p model gpt-4o-mini, or the name your own server gives it"
             )
         self.model, self.options = model, (RESPONSE_FORMAT if answer_form == "json" else {}) | (options or {})
+        from retinal_lib.teacher.server import Server  # brings openai, which the offline teacher does not need
+
         self.server = Server(file_exchange, dry_run, timeout_s=timeout_s)
         clashing = sorted({"model", "messages", "stream", "n", "api_key", "extra_headers", "extra_query"} & set(self.options))
         if clashing:

@@ -9,10 +9,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from retinal_lib.check.language.lexicon import ParsedText
 from retinal_lib.check.language.lexicon import tokens as tokens_of
+from retinal_lib.parsing import packaged_yaml
 
 MOST = 3  # explanations for an image
 _ARTICLES = frozenset(["a", "an", "the"])
@@ -33,7 +32,7 @@ class Entry(NamedTuple):
 @cache
 def entries() -> tuple[Entry, ...]:
     """Returns all explanations."""
-    content = yaml.safe_load(Path(__file__).with_name("glossary.yaml").read_text(encoding="utf-8"))
+    content = packaged_yaml(Path(__file__).with_name("glossary.yaml"))
     return tuple(Entry(tuple(entry.pop("terms")), **entry) for entry in content)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple, Protocol
 
-import yaml
+from retinal_lib.parsing import packaged_yaml
 
-VOCABULARY: dict = yaml.safe_load(Path(__file__).with_name("vocabulary.yaml").read_text(encoding="utf-8"))
+VOCABULARY: dict = packaged_yaml(Path(__file__).with_name("vocabulary.yaml"))
 
 
 def word_lists(heading: str) -> SimpleNamespace:

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path
 
-import yaml
-
 from retinal_lib import training_text
+from retinal_lib.parsing import packaged_yaml
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")  # PatientID
 _AGE = re.compile(r"(?P<before>[^\d.,<>~-]*?)(?P<years>\d{1,3})(?:[.,]\d+)?(?P<after>[^\d<>~+-]*)")
@@ -20,7 +19,7 @@ _CODE = re.compile(r"[-+]?\d+(?:[.,]\d+)?|[-+]+|[A-Za-z]?\d{1,3}|[A-Za-z]", re.A
 @cache
 def words() -> dict:
     """Returns words.yaml."""
-    return yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"))
+    return packaged_yaml(Path(__file__).with_name("words.yaml"))
 
 
 @lru_cache(maxsize=16384)
