@@ -52,6 +52,7 @@ infer: $(VENV)/.inference ## set up what infer.ipynb needs to run a model on thi
 test: $(VENV)/.test $(if $(WITHOUT),,$(VENV)/.inference) ## everything that must hold: unit, property, server, notebook tests and ruff (TORCH=no: without the model's, no torch)
 	@$(BIN)/ruff check .
 	@$(if $(WITHOUT),echo "TORCH=no: left out are $(patsubst --ignore=%,%,$(WITHOUT))",true)
+	@$(BIN)/python -m compileall -q retinal_lib # once, where PYTHONDONTWRITEBYTECODE lets no process keep it
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(WITHOUT)
 	@$(BIN)/python -m pytest -p nbval_rules --nbval --nbval-current-env $(filter %.ipynb,$(WITHOUT)) notebooks
 

@@ -1,13 +1,14 @@
 """What the tests share: drawn samples, a server on loopback, an environment without keys, and notebook rules."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import hypothesis
 import pytest
 from fake_batches import FakeBatches
 from fake_server import FakeServer, running
+from filelock import FileLock
 
 from retinal_lib import paths
 from retinal_lib.dataset import page
@@ -38,10 +39,31 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+class Drawn(Mapping[str, Path]):
+    """The folder of each dataset's sample, where the notebooks look for it. One is drawn when it is first asked for, by one
+    process, and kept."""
+
+    def __init__(self) -> None:
+        self.folder, self.found = paths.root() / "artifacts" / "sample", dict.fromkeys(page.names())
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def __getitem__(self, name: str) -> Path:
+        if self.found[name] is None:
+            with FileLock(self.folder / f".{name}.lock"):
+                self.found[name] = sample.draw(name, self.folder / name)
+        return self.found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.found)
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+
 @pytest.fixture(scope="session")
-def drawn() -> dict[str, Path]:
-    """The samples of all datasets, drawn once and kept, as the notebooks use them."""
-    return {name: sample.draw(name, paths.root() / "artifacts" / "sample" / name) for name in page.names()}
+def drawn() -> Mapping[str, Path]:
+    """The samples of all datasets."""
+    return Drawn()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ After a change to a template or a part, `python tests/test_prompts.py` writes te
 
 import random
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,10 @@ def whole(name: str, track: str, style: str | None) -> str:
 
 
 @pytest.mark.parametrize(("name", "track", "style"), EVERY)
-def test_a_prompt_is_the_text_that_was_read_and_found_good(name: str, track: str, style: str | None) -> None:
-    assert whole(name, track, style) == golden(name, track, style).read_text(encoding="utf-8")
+def test_a_prompt_is_the_text_that_was_read_and_found_good(
+    name: str, track: str, style: str | None, drawn: Mapping[str, Path]
+) -> None:
+    assert drawn[name] and whole(name, track, style) == golden(name, track, style).read_text(encoding="utf-8")
 
 
 def test_there_is_a_text_for_each_prompt_and_no_other() -> None:

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import PurePosixPath
 
 import cv2
@@ -45,9 +46,9 @@ def measure(canvas: Canvas, disc: Disc, vessels: list[Vessel], drawn: dict[str, 
     grids = {kind: _on_grid(canvas, mask) for kind, mask in drawn.items()}
     radius = max(disc.half)
     from_disc = _disc_distance(canvas) / radius
-    for zone, (near, far) in ZONES.items():
+    by_zone = _stretches(canvas, vessels, [(near * radius, far * radius) for near, far in ZONES.values()])
+    for (zone, (near, far)), parts in zip(ZONES.items(), by_zone, strict=True):
         ring = (from_disc >= near) & (from_disc < far)
-        parts = _parts(canvas, vessels, near * radius, far * radius)
         for prefix, kinds in PREFIXES.items():
             grid = np.logical_or.reduce([grids[kind] for kind in kinds]) & ring
             some = [part for kind in kinds for part in parts if part.kind == kind]
@@ -73,34 +74,80 @@ def _disc_distance(canvas: Canvas) -> np.ndarray:
     return np.hypot(columns - place[0], rows - place[1]).astype(np.float32) / (canvas.dd * scale)
 
 
-def _parts(canvas: Canvas, vessels: list[Vessel], near: float, far: float) -> list[Vessel]:
-    """The parts of the vessels that lie in the field and between two distances from the disc."""
-    parts = []
+class _Stretch:
+    """A stretch of a vessel: its kind, its points [n, 2] in eye coordinates, n of 5 or more, and its width in disc diameters.
+    What is measured of it counts in several columns, and is measured once."""
+
+    def __init__(self, kind: str, points: np.ndarray, widths: np.ndarray):
+        self.kind, self.width = kind, float(widths.mean())
+        self._points, self._steps = points, points[1:] - points[:-1]
+        x, y = self._steps.T
+        self._lengths = np.sqrt(x * x + y * y)
+        self.length = float(self._lengths.sum())
+
+    @cached_property
+    def tortuosity(self) -> float:
+        """Its length over the distance of its ends."""
+        return self.length / float(_chords(self._points[[0, -1]])[0])
+
+    @cached_property
+    def _turns(self) -> np.ndarray:
+        """The signed turn at each inner point, in radians."""
+        heading = np.arctan2(self._steps[:, 1], self._steps[:, 0])
+        return (heading[1:] - heading[:-1] + math.pi) % (2 * math.pi) - math.pi
+
+    @cached_property
+    def turn(self) -> float:
+        """The turn from its first point to its last, in radians."""
+        return float(abs(self._turns.sum()))
+
+    @cached_property
+    def tortuosity_density(self) -> float:
+        """Grisan's, with AutoMorph's sum: (n-1)/n + sum(arc/chord - 1)/L over n stretches of one bend."""
+        turns = np.convolve(self._turns, np.ones(3) / 3, "same")
+        cuts = (np.flatnonzero((turns[1:] > 0) != (turns[:-1] > 0)) + 2).tolist()
+        if not cuts:
+            return 0.0
+        arcs = np.add.reduceat(self._lengths, [0, *cuts])
+        bends = arcs / _chords(self._points[[0, *cuts, -1]]) - 1
+        return (len(arcs) - 1) / len(arcs) + float(bends.sum()) / self.length
+
+
+def _chords(points: np.ndarray) -> np.ndarray:
+    """The distances [n - 1] from each point to the next."""
+    x, y = (points[1:] - points[:-1]).T
+    return np.maximum(np.hypot(x, y), 1e-6)
+
+
+def _stretches(canvas: Canvas, vessels: list[Vessel], zones: list[tuple[float, float]]) -> list[list[_Stretch]]:
+    """For each zone, the stretches of the vessels that lie in the field and between its two distances from the disc."""
+    found: list[list[_Stretch]] = [[] for _ in zones]
     for vessel in vessels:
         pixels = canvas.pixels(vessel.points)
         from_disc = np.hypot(*(vessel.points - canvas.disc).T)
         visible = np.hypot(*(pixels - canvas.centre).T) < canvas.radius
-        visible &= (pixels[:, 1] > 0) & (pixels[:, 1] < canvas.height) & (from_disc >= near) & (from_disc < far)
-        padded = np.concatenate([[False], visible, [False]])
-        edges = np.flatnonzero(padded[1:] != padded[:-1])
-        for start, end in edges.reshape(-1, 2):
-            points = vessel.points[start:end]
-            if len(points) > 4 and _length(points) * canvas.dd / (2 * canvas.radius) > SHORTEST:
-                parts.append(Vessel(vessel.kind, points, vessel.widths[start:end]))
-    return parts
+        visible &= (pixels[:, 1] > 0) & (pixels[:, 1] < canvas.height)
+        for stretches, (near, far) in zip(found, zones, strict=True):
+            padded = np.concatenate([[False], visible & (from_disc >= near) & (from_disc < far), [False]])
+            for start, end in np.flatnonzero(padded[1:] != padded[:-1]).reshape(-1, 2).tolist():
+                if end - start > 4:
+                    stretch = _Stretch(vessel.kind, vessel.points[start:end], vessel.widths[start:end])
+                    if stretch.length * canvas.dd / (2 * canvas.radius) > SHORTEST:
+                        stretches.append(stretch)
+    return found
 
 
-def _vessel_values(grid: np.ndarray, parts: list[Vessel], micron: float) -> dict[str, float]:
+def _vessel_values(grid: np.ndarray, parts: list[_Stretch], micron: float) -> dict[str, float]:
     if not parts or not grid.any():
         return {}
-    lengths = [_length(p.points) for p in parts]
+    length = sum(p.length for p in parts)
     return {
         "Fractal_dimension": fractal_dimension(grid),
-        "Vessel_density": float(grid.mean()),
-        "Average_width": micron * sum(w * float(p.widths.mean()) for w, p in zip(lengths, parts, strict=True)) / sum(lengths),
-        "Distance_tortuosity": float(np.mean([n / _chord(p.points) for n, p in zip(lengths, parts, strict=True)])),
-        "Squared_curvature_tortuosity": float(np.mean([abs(_turns(p.points).sum()) for p in parts])),
-        "Tortuosity_density": float(np.mean([_tortuosity_density(p.points) for p in parts])),
+        "Vessel_density": np.count_nonzero(grid) / grid.size,
+        "Average_width": micron * sum(p.length * p.width for p in parts) / length,
+        "Distance_tortuosity": float(np.mean([p.tortuosity for p in parts])),
+        "Squared_curvature_tortuosity": float(np.mean([p.turn for p in parts])),
+        "Tortuosity_density": float(np.mean([p.tortuosity_density for p in parts])),
     }
 
 
@@ -115,34 +162,6 @@ def fractal_dimension(grid: np.ndarray) -> float:
     return float(-np.polyfit(np.log(sides), np.log(np.maximum(counts, 1)), 1)[0])
 
 
-def _length(points: np.ndarray) -> float:
-    x, y = (points[1:] - points[:-1]).T
-    return float(np.sqrt(x * x + y * y).sum())
-
-
-def _chord(points: np.ndarray) -> float:
-    (x, y), (a, b) = points[0].tolist(), points[-1].tolist()
-    return max(math.hypot(a - x, b - y), 1e-6)
-
-
-def _turns(points: np.ndarray) -> np.ndarray:
-    """The signed turn at each inner point, in radians."""
-    x, y = (points[1:] - points[:-1]).T
-    heading = np.arctan2(y, x)
-    return (heading[1:] - heading[:-1] + math.pi) % (2 * math.pi) - math.pi
-
-
-def _tortuosity_density(points: np.ndarray) -> float:
-    """Grisan's tortuosity density with AutoMorph's sum: (n-1)/n + sum(arc/chord - 1)/L over n stretches of one bend."""
-    turns = np.convolve(_turns(points), np.ones(3) / 3, "same")
-    cuts = (np.flatnonzero((turns[1:] > 0) != (turns[:-1] > 0)) + 2).tolist()
-    if not cuts:
-        return 0.0
-    pieces = [points[a : b + 1] for a, b in zip([0, *cuts], [*cuts, len(points) - 1], strict=True) if b > a]
-    n = len(pieces)
-    return (n - 1) / n + sum(_length(p) / _chord(p) - 1 for p in pieces) / _length(points)
-
-
 # how the widths of two vessels are combined in µm, the narrower one first
 FORMULAS: dict[str, Callable[[float, float], float]] = {
     "CRAE_Hubbard": lambda a, b: math.sqrt(0.87 * a * a + 1.01 * b * b - 0.22 * a * b - 10.76),
@@ -152,12 +171,12 @@ FORMULAS: dict[str, Callable[[float, float], float]] = {
 }
 
 
-def _calibres(parts: list[Vessel], micron: float) -> dict[str, float]:
+def _calibres(parts: list[_Stretch], micron: float) -> dict[str, float]:
     """CRAE, CRVE and their ratios from the six widest parts; absent where there are fewer."""
     values: dict[str, float] = {}
     for name, formula in FORMULAS.items():
         kind = "artery" if name.startswith("CRAE") else "vein"
-        widths = sorted((micron * float(part.widths.mean()) for part in parts if part.kind == kind), reverse=True)[:6]
+        widths = sorted((micron * part.width for part in parts if part.kind == kind), reverse=True)[:6]
         if len(widths) == 6:
             values[name] = _combine(widths, formula)
     for author in ("Hubbard", "Knudtson"):

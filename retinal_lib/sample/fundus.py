@@ -108,8 +108,9 @@ def _paint_macula(canvas: Canvas) -> None:
     for channel, (broad, centre) in enumerate(((0.19, 0.14), (0.33, 0.27), (0.42, 0.12))):
         canvas.image[..., channel] *= np.exp(-depth * (broad * wide + centre * fovea))
     dx, dy = 0.035, -0.02
-    glint = np.exp(-((canvas.x - dx) ** 2 + (canvas.y - dy) ** 2) / 0.0006) * look.uniform(0, 34)
-    canvas.image += glint[..., None] * np.array((1.0, 0.9, 0.7), np.float32)
+    here = canvas.around(dx, dy, 0.3)  # there is no light of it farther away
+    glint = np.exp(-((canvas.x[here] - dx) ** 2 + (canvas.y[here] - dy) ** 2) / 0.0006) * look.uniform(0, 34)
+    canvas.image[here] += glint[..., None] * np.array((1.0, 0.9, 0.7), np.float32)
 
 
 def _paint_disc(canvas: Canvas, disc: Disc) -> tuple[np.ndarray, np.ndarray]:
