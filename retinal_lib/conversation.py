@@ -9,7 +9,7 @@ from retinal_lib.errors import UserError
 from retinal_lib.files import read_json, read_jsonl
 
 IMAGE = "<image>"
-TURNS = {"instruction": (2, 6), "alignment": (1, 1)}  # track -> fewest and most turns
+TURNS = {"instruction": (2, 6), "alignment": (1, 1), "vqa": (1, 20)}  # track -> fewest and most turns
 CONSULT_WORDS = 50  # most words of an answer in style consult
 
 

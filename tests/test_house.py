@@ -32,7 +32,7 @@ FLOORS = [
     ["dataset/cells"],
     ["dataset"],
     ["check", "sample"],
-    ["slots"],
+    ["slots", "closed_questions"],
     ["teacher"],
     ["ask", "inference/llava"],
     ["reader"],

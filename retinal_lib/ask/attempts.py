@@ -10,6 +10,7 @@ from retinal_lib.ask.vault import ImageState, Reply
 from retinal_lib.check import conversation_check
 from retinal_lib.check.conversation_check import Checked
 from retinal_lib.check.findings import Finding, finding_entry, trace_entry
+from retinal_lib.closed_questions import question_check
 from retinal_lib.slots import filling, slot_check
 from retinal_lib.teacher import prompt, reply_parser
 from retinal_lib.teacher.teachers import Request, Teacher
@@ -84,10 +85,14 @@ class Attempts:
     def _checked(self, turns: list[conversation.Turn], text: str, usage: dict) -> "_Read":
         """Fills and checks a conversation: by its slots, where it has any, else as free text."""
         request = self.request
-        usage["form"] = "slotted" if filling.is_slotted(turn.answer for turn in turns) else "free"
-        if usage["form"] == "slotted":
+        if request.asked:
+            usage["form"] = "closed"
+            exported, checked = question_check.examine(turns, request.asked, request.case)
+        elif filling.is_slotted(turn.answer for turn in turns):
+            usage["form"] = "slotted"
             exported, checked = slot_check.examine(turns, request.sheet, request.track, request.style)
         else:
+            usage["form"] = "free"
             exported = conversation.to_llava(turns)
             checked = conversation_check.examine(exported, request.case, request.track, request.style)
         row = self.row

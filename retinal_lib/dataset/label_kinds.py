@@ -280,16 +280,22 @@ class PatientLabels(Kind):
     def _column(self, name: str) -> list[str]:
         return [name, *(written for written, of in self.alias.items() if of == name)]
 
+    def read(self, image: Image) -> dict[str, WholeNumber]:
+        """Returns for each label that has a column 1 (there), 0 (not there), or why nothing is known. ExcludedImage: a cell
+        holds something else."""
+        codes, found = dict.fromkeys(in_list(self.absent), 0) | dict.fromkeys(in_list(self.present), 1), {}
+        for name in self.labels:
+            column = self._column(name)
+            if image.record.has(column):
+                found[name] = image.record.whole_number(column, [], f"the patient's label {name}", codes)
+        return found
+
     def facts(self, image: Image) -> Facts:
         facts, missing = [], []
-        for name, words in self.labels.items():
-            column = self._column(name)
-            if not image.record.has(column):
-                continue
-            codes = dict.fromkeys(in_list(self.absent), 0) | dict.fromkeys(in_list(self.present), 1)
-            value, source, empty = image.record.whole_number(column, [], f"the patient's label {name}", codes)
+        for name, (value, source, empty) in self.read(image).items():
             missing += empty
             if value:
+                words = self.labels[name]
                 text = f"the patient's record, for both eyes together, is labelled {words}"
                 facts.append(Fact("patient", name, 1, "", text, source, words, "patient"))
         return Facts(tuple(facts), tuple(missing))
@@ -387,3 +393,18 @@ def looked_for(kinds: Iterable[Kind], image: Image) -> tuple[str, ...]:
     return tuple(
         kind.conditions[code].words for kind in flags for code, cell in kind.read(image).items() if cell.value is not None
     )
+
+
+def denied(kinds: Iterable[Kind], image: Image) -> tuple[Fact, ...]:
+    """Returns what the cells of an image's row deny by name, each with its cell, also where `facts` tells it in one sentence or
+    not at all; a record of both eyes that denies a condition denies it of each."""
+    facts = []
+    for kind in kinds:
+        if isinstance(kind, Flags):
+            cells, scope = {kind.conditions[name].words: cell for name, cell in kind.read(image).items()}, kind.scope
+        elif isinstance(kind, PatientLabels):
+            cells, scope = {kind.labels[name]: cell for name, cell in kind.read(image).items()}, "eye"
+        else:
+            continue
+        facts += [_denial(f"no {words}", cell.source, scope) for words, cell in cells.items() if cell.value == 0]
+    return tuple(facts)

@@ -1,7 +1,6 @@
 """Questions that a dataset's labels answer, written as a question file with the reference beside each question."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,17 +8,13 @@ from PIL import Image
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from retinal_lib import typed_paths
-from retinal_lib.check.language.lexicon import implied
-from retinal_lib.check.language.negation import AFFIRMED, NEGATED
-from retinal_lib.check.language.statements import Statement, is_suspicion, of_label
+from retinal_lib.closed_questions import phrasing, references
+from retinal_lib.closed_questions.references import Topics
 from retinal_lib.dataset import measurements, page
 from retinal_lib.dataset.base import BaseDescription, load_dataset
-from retinal_lib.dataset.fact_kinds import scales
-from retinal_lib.dataset.label_kinds import Flags, Label
-from retinal_lib.dataset.lesions import wording
 from retinal_lib.errors import UserError, unknown, validation_text
 from retinal_lib.evaluate import answer_reader
-from retinal_lib.facts import Case, Fact
+from retinal_lib.facts import Case
 from retinal_lib.files import atomic_path, read_jsonl, sha256, write_jsonl
 from retinal_lib.inference import question_files
 from retinal_lib.sample import draw as sample
@@ -54,7 +49,7 @@ def questions(
         drawn = typed_paths.root() / "artifacts" / "sample" / (own or page.get(dataset)).name
         data_root = own.file.absolute().parent if own else sample.draw(dataset, drawn)
     data = load_dataset(dataset, data_root, automorph_root, split)
-    measures = _split(measures) or tuple(answer_reader.words()["measures"])
+    measures = _split(measures) or tuple(phrasing.words()["measures"])
     _check_measures(measures)
     entries = list(_entries(data, kinds, measures, limit, seed))
     if not entries:
@@ -83,137 +78,32 @@ def _entries(
     data: BaseDescription, kinds: Sequence[str], measures: Sequence[str], limit: int | None, seed: int
 ) -> Iterator[dict]:
     cases = [data.describe(name) for name in data.images[:limit]]
-    topics = _Topics.of(data, cases, measures)
+    topics = Topics.of(data, cases, measures)
     for case in cases:
         for kind in kinds:
             for subject, reference, more in _QUESTIONS[kind](case, topics):
                 entry = {"id": f"{case.id}-{kind}-{subject}".replace(" ", "_"), "image": str(case.path)}
-                question = _phrasing(kind, f"{seed} {entry['id']}", more.pop("slots", {}))
+                question = phrasing.of(more.pop("phrasing", kind), entry["id"], seed, exam=True, **more.pop("slots", {}))
                 entry |= {"question": question, "dataset": case.dataset, "kind": kind, "subject": subject}
                 entry |= {"private_names": True} if data.page.private_names else {}
                 yield entry | {"reference": reference, **more}
 
 
-@dataclass(frozen=True)
-class _Topics:
-    """What to ask of a dataset: its conditions, the names of the facts that state them, what its free text calls conditions
-    (condition -> name), and the measurements."""
-
-    labels: tuple[str, ...]
-    names: frozenset[str]
-    called: dict[str, str]
-    measures: Sequence[str]
-
-    @classmethod
-    def of(cls, data: BaseDescription, cases: Sequence[Case], measures: Sequence[str]) -> "_Topics":
-        """Collects the conditions that a dataset's page declares or that an image has."""
-        flags = (kind for kind in data.page.facts if isinstance(kind, Flags))
-        declared = {code: condition.words for kind in flags for code, condition in kind.conditions.items()}
-        labels = [kind for kind in data.page.facts if isinstance(kind, Label) and kind.judged]
-        names = frozenset(["diagnosis", *declared, *(kind.fact_name for kind in labels)])
-        told = {f.words for case in cases for f in case.about("disease") if f.name in names}
-        seen = sorted(words for words in told if not is_suspicion(words))
-        called: dict[str, str] = {}
-        for statement in (s for case in cases for s in _free_text(case)):
-            for (condition, stated), name in zip(statement.conditions, statement.names, strict=True):
-                if stated == AFFIRMED:
-                    called.setdefault(condition, name)
-        judged = [words for kind in labels for words in kind.judged]
-        return cls(tuple(dict.fromkeys([*declared.values(), *judged, *seen, *called.values()])), names, called, measures)
-
-
-def _phrasing(kind: str, key: str, slots: dict[str, object]) -> str:
-    phrasings = answer_reader.words()["questions"][kind]
-    return phrasings[int(sha256(key)[:8], 16) % len(phrasings)].format(**slots)
-
-
-Questions = Iterator[tuple[str, object, dict]]  # subject, reference, and what phrasing and scoring need
-
-
-def _grades(case: Case, topics: _Topics) -> Questions:
-    for fact in case.about("disease"):
-        if fact.unit in scales():
-            scale = scales()[fact.unit]
-            slots = {"of": scale["of"], "title": scale["title"], "top": max(scale["levels"])}
-            yield fact.name, fact.value, {"scale": fact.unit, "levels": list(scale["levels"]), "slots": slots}
-
-
-def _diseases(case: Case, topics: _Topics) -> Questions:
-    facts = [fact for fact in case.about("disease") if not fact.unit]
-    normal = any(fact.name in ("normal", "absent") for fact in facts)
-    conditions = [fact.words for fact in facts if fact.name in topics.names]
-    if any(map(is_suspicion, conditions)):
-        return  # nobody knows what is right
-    for statement in _free_text(case):
-        if any(stated not in (AFFIRMED, NEGATED) for _, stated in statement.conditions):
-            return  # it leaves open what the eye has
-        has = {c for c, stated in statement.conditions if stated == AFFIRMED}
-        has |= {parent for condition in has for parent in implied(condition)}
-        conditions += [name for condition, name in topics.called.items() if condition in has and name not in conditions]
-        normal = normal or statement.normal or bool(statement.conditions)
-    if conditions or normal:
-        yield "diseases", conditions, {"labels": list(topics.labels)}
-
-
-def _free_text(case: Case) -> list[Statement]:
-    """What the columns of free text say of diseases: what such a cell does not name, its eye does not have."""
-    return [of_label(fact.words) for fact in case.about("disease") if fact.text == fact.words and not fact.unit]
-
-
-def _quality(case: Case, topics: _Topics) -> Questions:
-    levels = answer_reader.words()["quality"]
-    for fact in case.about("quality"):
-        written = {words: level for level, words in levels.items()}.get(str(fact.value).casefold(), fact.value)
-        if fact.name in ("quality", "ungradable") and written in levels:
-            yield "quality", written, {}
-            return
-
-
-def _modality(case: Case, topics: _Topics) -> Questions:
+def _modality(case: Case, topics: Topics) -> references.Questions:
     for fact in case.about("image"):
         modality = answer_reader.modality(str(fact.value)).value if fact.name == "modality" else None
         if modality:
             yield "modality", modality, {}
 
 
-def _eye(case: Case, topics: _Topics) -> Questions:
-    if case.eye:
-        yield "eye", case.eye, {}
-
-
-def _boxes(case: Case, topics: _Topics) -> Questions:
-    lesions = case.about("lesion")
-    for fact in lesions:
-        if fact.name.endswith(_PARTS) or (fact.name.endswith("_box") and fact.unit == "box" and _is_lesion(fact, lesions)):
-            continue
-        kind = fact.name.removesuffix("_box")
-        boxes = [f.value for f in lesions if f.name == f"{kind}_box"]
-        many = fact.words if fact.name.endswith("_box") else fact.unit
-        yield kind, boxes, {"count": len(boxes) if fact.name.endswith("_box") else fact.value, "slots": {"many": many}}
-
-
-def _is_lesion(fact: Fact, lesions: Sequence[Fact]) -> bool:
-    """Whether a box belongs to a lesion type with a count, whose question asks for its boxes."""
-    return any(other.name == fact.name.removesuffix("_box") for other in lesions)
-
-
-def _measurements(case: Case, topics: _Topics) -> Questions:
-    for fact in case.about("vascular"):
-        if isinstance(fact.value, int | float) and ("all" in topics.measures or fact.name in topics.measures):
-            unit = f" in {fact.unit}" if fact.unit else ""
-            yield fact.name, fact.value, {"unit": fact.unit, "slots": {"words": fact.words, "unit": unit}}
-
-
-_PARTS = tuple(ending for ending in wording.ENDINGS if ending != "_box")  # details of a type that is asked for
-
 _QUESTIONS = {
-    "grade": _grades,
-    "diseases": _diseases,
-    "quality": _quality,
+    "grade": references.grades,
+    "diseases": references.diseases,
+    "quality": references.quality,
     "modality": _modality,
-    "eye": _eye,
-    "boxes": _boxes,
-    "measurement": _measurements,
+    "eye": references.eye,
+    "boxes": references.boxes,
+    "measurement": references.measurements,
 }
 
 

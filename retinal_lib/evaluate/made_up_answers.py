@@ -3,8 +3,8 @@
 import random
 from pathlib import Path
 
+from retinal_lib.closed_questions import phrasing
 from retinal_lib.dataset.fact_kinds import scales
-from retinal_lib.evaluate import answer_reader
 from retinal_lib.files import write_jsonl
 
 WRONG, ABSTAINED, UNREADABLE = 0.2, 0.08, 0.04  # shares of answers
@@ -54,7 +54,7 @@ def _diseases(entry: dict, dice: random.Random, is_wrong: bool) -> str:
 
 
 def _quality(entry: dict, dice: random.Random, is_wrong: bool) -> str:
-    names = answer_reader.words()["quality"]
+    names = phrasing.words()["quality"]
     return f"The quality is {names[_other(list(names), entry['reference'], dice) if is_wrong else entry['reference']]}."
 
 

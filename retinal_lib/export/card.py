@@ -15,6 +15,7 @@ _MAX_BARS = 20  # of a figure
 _TRACKS = {
     "instruction": "several question-and-answer pairs about each image, for the second stage of training (instruction tuning)",
     "alignment": "one question and answer about each image, for the first stage of training (feature alignment)",
+    "vqa": "closed questions with their answers, made from the facts by the program, as far as labels affirm and deny",
 }
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 

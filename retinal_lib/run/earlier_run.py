@@ -11,7 +11,7 @@ from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.files import NotJson, json_lines, sha256, would_replace
-from retinal_lib.run.run_files import MANIFEST, read_record
+from retinal_lib.run.run_files import MANIFEST, image_id, read_record
 
 
 class _Dataset(BaseModel):
@@ -21,6 +21,7 @@ class _Dataset(BaseModel):
 class _Settings(BaseModel):
     dataset: str = ""
     data_root: str | None = None
+    separate: bool = False
 
 
 class _Earlier(BaseModel):
@@ -43,10 +44,12 @@ def manifest(folder: Path) -> dict:
     return content
 
 
-def ids(file: Path) -> frozenset[str]:
-    """Returns the ids of a file of conversations; none where there is no such file. Lines that are broken are left out."""
+def ids(file: Path, separate: bool = False) -> frozenset[str]:
+    """Returns the ids of a file of conversations; none where there is no such file. Lines that are broken are left out. Where
+    each question is a conversation of its own (`separate`), the ids are those of the images."""
     entries = (entry for _, entry in json_lines(file)) if file.is_file() else ()
-    return frozenset(str(e["id"]) for e in entries if not isinstance(e, NotJson) and isinstance(e, dict) and "id" in e)
+    of = image_id if separate else str
+    return frozenset(of(str(e["id"])) for e in entries if not isinstance(e, NotJson) and isinstance(e, dict) and "id" in e)
 
 
 def hashed(names: Iterable[str]) -> list[str]:

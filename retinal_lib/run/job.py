@@ -16,6 +16,8 @@ from retinal_lib.ask.batch_ledger import BatchLedger
 from retinal_lib.ask.runner import PlannedImage, Progress, RunResult
 from retinal_lib.ask.vault import READINGS, Vault, locked
 from retinal_lib.check import conversation_check
+from retinal_lib.closed_questions.blind_reader import BlindReport
+from retinal_lib.closed_questions.writing import Asked
 from retinal_lib.conversation import Conversation
 from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.splits import write_run
@@ -156,10 +158,10 @@ class Job(DatasetJob):
         """The ids of the conversations that the folder holds. UserError: this run may not replace them."""
         earlier_run.check_name(self.folder, self._run_name)
         file = self.folder / "conversations.jsonl"
-        held = earlier_run.ids(file)
+        earlier = earlier_run.manifest(self.folder)
+        held = earlier_run.ids(file, bool((earlier.get("settings") or {}).get("separate")))
         if held and not self.settings.dry_run:
             chosen = {self.data.image(name).id for name in self.images}
-            earlier = earlier_run.manifest(self.folder)
             earlier_run.check(file, earlier, self.data, self.drawn, held, chosen, "conversation", self.settings.teacher)
         return held
 
@@ -189,14 +191,17 @@ class Job(DatasetJob):
 
     def _write(self, vault: Vault, result: RunResult, report: Report | None) -> Outcome:
         tally, survey = Tally(self.context, self._planner.estimate, report), Survey()
-        with run_files.Files(self.folder, self.context.prefix, self._origin) as exported:
+        asked: list[Asked] = []
+        with run_files.Files(self.folder, self.context.prefix, self._origin, self.settings.separate) as exported:
             for row in vault.samples():
-                exported.add(row, report)
+                questions = self._planner.questions.asked(row.id)
+                exported.add(row, report, [each.entry() for each in questions])
                 tally.add(row)
                 if row.state == "accepted":
+                    asked += questions
                     entry = run_files.conversation_entry(row, self.context.prefix)
                     survey.add(Conversation.from_llava(entry).turns, row.traces)
-        outcome = tally.outcome(result, BatchLedger(vault))
+        outcome = replace(tally.outcome(result, BatchLedger(vault)), blind=BlindReport.of(asked))
         if outcome.counts["images"] != len(self.images):
             raise RuntimeError(f"{outcome.counts['images']} images have a state, {len(self.images)} are selected")
         write_run(self.folder, self.data, self.images, self.context.prefix)
@@ -233,6 +238,7 @@ class Job(DatasetJob):
             "counts": outcome.counts,
             "reasons": [reason._asdict() for reason in outcome.reasons],
             "checks": outcome.checks.manifest(),
+            **({"closed_questions": outcome.blind.manifest()} if outcome.blind and outcome.blind.scores else {}),
             "second_reader": outcome.reader.manifest() if outcome.reader else None,
             "teacher": self.teacher.name,
             "teacher_is": _TEACHERS[self.teacher.name],

@@ -16,6 +16,7 @@ from retinal_lib.ask.batch_ledger import PENDING, Batch, BatchLedger
 from retinal_lib.ask.runner import RunResult
 from retinal_lib.ask.vault import FINAL, ImageState
 from retinal_lib.check import conversation_check
+from retinal_lib.closed_questions.blind_reader import BlindReport
 from retinal_lib.display import FullTable, are, count
 from retinal_lib.errors import UserError, shortened
 from retinal_lib.reader.second_reader import Report
@@ -133,6 +134,7 @@ class Outcome:
     no_result: str = ""
     again: str = ""  # how to ask again for what failed
     reader: Report | None = None  # what came of the second reader
+    blind: BlindReport | None = None  # of the vqa track: what readers would score who do not see the pictures
 
     @property
     def tokens(self) -> dict[str, int]:
@@ -168,7 +170,8 @@ class Outcome:
         if self.asked is not None:
             text += f"; {count(self.asked, 'request')} sent now, {sum(self.tokens.values()):,} tokens for all stored replies"
         checks = [self.checks.summary] if self.checks.before else []
-        return for_people("\n".join([text, *checks, *self.notes]))
+        blind = [self.blind.text] if self.blind and self.blind.scores else []
+        return for_people("\n".join([text, *checks, *blind, *self.notes]))
 
     @property
     def files(self) -> pd.DataFrame:

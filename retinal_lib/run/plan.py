@@ -2,16 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 
 from retinal_lib import files, images, paths
 from retinal_lib.ask.runner import PlannedImage
 from retinal_lib.ask.vault import ImageState
+from retinal_lib.closed_questions import run_questions
+from retinal_lib.closed_questions.question_check import TRACK
+from retinal_lib.closed_questions.run_questions import RunQuestions
 from retinal_lib.dataset.image import Image
+from retinal_lib.dataset.label_kinds import denied
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Case, Fact, Source, source_rows
 from retinal_lib.run.context import RunContext
 from retinal_lib.run.settings import params_file
 from retinal_lib.slots import sheet
+from retinal_lib.slots.sheet import FactSheet
 from retinal_lib.teacher import prompt
 from retinal_lib.teacher.teachers import Request
 
@@ -25,7 +31,12 @@ class Planner:
         self.estimate = context.estimate()
         settings = context.settings
         self._aspects = frozenset(prompt.track_aspects(settings.track))
-        self.system = prompt.render(context.page, settings.track, settings.style, settings.answer_form)
+        self._closed = settings.track == TRACK
+        self.system = (
+            prompt.text(TRACK)
+            if self._closed
+            else prompt.render(context.page, settings.track, settings.style, settings.answer_form)
+        )
         self.sha256 = files.sha256(self.system)
 
     def case(self, image: Image | str) -> Case:
@@ -38,9 +49,36 @@ class Planner:
             facts.append(Fact("notes", "hidden_text", text, "", text, Source(file, None, "hidden_text"), text))
         return replace(case, facts=tuple(facts))
 
+    @cached_property
+    def questions(self) -> RunQuestions:
+        """The closed questions of all selected images, chosen together the first time that one is needed, so that answers are
+        balanced over the run; none on other tracks."""
+        return (
+            run_questions.plan(self.context.data, self._labelled(), self.context.settings.questions)
+            if self._closed
+            else RunQuestions()
+        )
+
+    def _labelled(self) -> Iterator[tuple[Case, tuple[Fact, ...]]]:
+        """The usable images, each with what the cells of its row deny."""
+        data = self.context.data
+        for image in map(data.image, self.context.images):
+            if not image.excluded_because:
+                no = denied(data.page.facts, image)
+                yield self.case(image), tuple(f._replace(source=f.source.relative_to(data.root)) for f in no)
+
+    def _closed_request(self, case: Case) -> Request:
+        """The questions of an image as a request that no model is sent, with all facts that their answers rest on."""
+        asked = self.questions.asked(case.id)
+        facts = dict.fromkeys((*case.facts, *(fact for each in asked for fact in each.facts)))
+        told = "\n\n".join(f"Q: {each.turn.question}\nA: {each.turn.answer}\n({each.held_by})" for each in asked)
+        return Request(FactSheet(replace(case, facts=tuple(facts)), ()), self.system, TRACK, None, told, asked=asked)
+
     def request(self, case: Case) -> Request:
         """Returns the request about an image with these facts, without its picture."""
         settings = self.context.settings
+        if self._closed:
+            return self._closed_request(case)
         facts = sheet.make(case, settings.seed, settings.measurements == "all")
         task = prompt.task(facts, settings.track, settings.style, settings.seed)
         return Request(facts, self.system, settings.track, settings.style, task)
@@ -67,6 +105,11 @@ class Planner:
         if all(fact.name == "modality" for fact in case.facts):
             row.reason = "; ".join(["nothing is known about it", *case.missing])
             return PlannedImage(row)
-        row.state, row.prompt, row.sources = "failed", self.sha256, source_rows(case.facts)
+        request = self.request(case)
+        if self._closed and not request.asked:
+            row.reason = "no closed question for it: too little is known of it, or no other image has another answer"
+            return PlannedImage(row)
+        facts = [fact for each in request.asked for fact in each.facts] if self._closed else case.facts
+        row.state, row.prompt, row.sources = "failed", self.sha256, source_rows(facts)
         picture, pixels = (image.path, size) if self.context.sends_images else (None, None)
-        return PlannedImage(row, replace(self.request(case), picture=picture, size=pixels))
+        return PlannedImage(row, replace(request, picture=picture, size=pixels))

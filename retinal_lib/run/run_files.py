@@ -2,7 +2,9 @@
 incomplete file."""
 
 import json
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from retinal_lib import paths, typed_paths
 from retinal_lib.ask.vault import ImageState
-from retinal_lib.conversation import TURNS
+from retinal_lib.conversation import IMAGE, TURNS
 from retinal_lib.dataset.page import MaySend
 from retinal_lib.errors import UserError, validation_text
 from retinal_lib.files import atomic_write, json_line, read_object
@@ -20,6 +22,7 @@ from retinal_lib.shown_text import cleaned
 Count = Annotated[int, Field(ge=0, le=10**12)]
 MANIFEST = "manifest.json"
 PLACES = "places.json"
+_PART = "#"  # before the number of a question that is a conversation of its own
 _WHERE = ("dataset", "data_root", "automorph_root")  # settings that may name a place
 FILES = {
     "conversations.jsonl": "the conversations, one line an image",
@@ -46,8 +49,8 @@ class Files:
     """The files of a run, written image by image; `origin` are fields of each lineage line. Equal images give equal bytes.
     All files are renamed together when the block ends without an error."""
 
-    def __init__(self, folder: Path, prefix: str, origin: dict):
-        self._folder, self._prefix, self._origin, self._first = folder, prefix, origin, True
+    def __init__(self, folder: Path, prefix: str, origin: dict, separate: bool = False):
+        self._folder, self._prefix, self._origin, self._first, self._separate = folder, prefix, origin, True, separate
         self._stack = ExitStack()
 
     def __enter__(self) -> "Files":
@@ -58,19 +61,23 @@ class Files:
         self._list.write("[")
         return self
 
-    def add(self, row: ImageState, reader: Report | None = None) -> None:
-        """Writes one image: its conversation and lineage with what the second reader said, or why there is no conversation."""
+    def add(self, row: ImageState, reader: Report | None = None, questions: Sequence[dict] = ()) -> None:
+        """Writes one image: its conversation and lineage with what the second reader said and its closed `questions`, or why
+        there is no conversation. Where the run keeps questions `separate`, each is a conversation of its own."""
         if row.state != "accepted":
             self._failures.write(json_line(_failure(row, self._prefix)) + "\n")
             return
-        line = json_line(conversation_entry(row, self._prefix))
-        self._lines.write(line + "\n")
-        self._list.write(("\n" if self._first else ",\n") + line)
-        lineage = _lineage(row, self._prefix, self._origin)
-        if reader:
-            lineage |= reader.lineage(row.id) | {"findings": [*reader.doubts(row.id), *row.findings]}
-        self._lineage.write(json_line(lineage) + "\n")
-        self._first = False
+        for part, asked in parted(row, questions) if self._separate else [(row, questions)]:
+            line = json_line(conversation_entry(part, self._prefix))
+            self._lines.write(line + "\n")
+            self._list.write(("\n" if self._first else ",\n") + line)
+            lineage = _lineage(part, self._prefix, self._origin)
+            if asked:
+                lineage["questions"] = list(asked)
+            if reader:
+                lineage |= reader.lineage(row.id) | {"findings": [*reader.doubts(row.id), *row.findings]}
+            self._lineage.write(json_line(lineage) + "\n")
+            self._first = False
 
     def __exit__(self, *error: object) -> bool | None:
         if error[0] is None:
@@ -126,6 +133,7 @@ class _Run(BaseModel):
     dataset: str
     track: Literal[*TURNS]
     data_root: str | None = None
+    separate: bool = False
 
 
 class _Survey(BaseModel):
@@ -144,6 +152,20 @@ class _Reason(BaseModel):
     images: int
 
 
+class _Score(BaseModel):
+    kind: str
+    questions: Count
+    chance: float
+    usual: float
+    longest: float
+    place: float
+
+
+class _Closed(BaseModel):
+    scores: list[_Score]
+    balance: dict[str, dict[str, Count]]
+
+
 class _Manifest(BaseModel):
     """What others read of manifest.json; it holds more."""
 
@@ -158,6 +180,7 @@ class _Manifest(BaseModel):
     inputs: dict[str, str]
     survey: _Survey
     settings: _Run
+    closed_questions: _Closed | None = None
 
 
 class _Number(BaseModel):
@@ -256,6 +279,26 @@ def read_record(file: Path) -> dict:
         # a place belongs to these settings where people read the same of it
         settings |= {name: value for name, value in here.items() if cleaned(value) == settings.get(name)}
     return content
+
+
+def parted(row: ImageState, questions: Sequence[dict]) -> Iterator[tuple[ImageState, Sequence[dict]]]:
+    """Yields each turn of an accepted image as a conversation of its own, with its closed question; its id is the image's with
+    the turn's number."""
+    for number, question in enumerate(questions, start=1):
+        turn = row.conversation[2 * number - 2 : 2 * number]
+        first = turn[0]["value"].removesuffix(f"\n{IMAGE}")
+        marks = [[mark | {"turn": 1} for mark in marks if mark["turn"] == number] for marks in (row.traces, row.findings)]
+        turn = [turn[0] | {"value": f"{first}\n{IMAGE}"}, turn[1]]
+        yield replace(row, id=f"{row.id}{_PART}{number}", conversation=turn, traces=marks[0], findings=marks[1]), [question]
+
+
+def image_id(entry_id: str) -> str:
+    """Returns the id of the image of a conversation that `parted` made.
+
+    >>> image_id("ODIR-1_left#2")
+    'ODIR-1_left'
+    """
+    return entry_id.rpartition(_PART)[0]
 
 
 def conversation_entry(row: ImageState, prefix: str) -> dict:

@@ -1,12 +1,13 @@
 """Settings of a run: from the notebook's parameters, else params/<dataset>.yaml, else the defaults."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from retinal_lib import paths, typed_paths
 from retinal_lib.ask.limits import BatchSettings
+from retinal_lib.closed_questions.options import KINDS, Options
 from retinal_lib.dataset import page
 from retinal_lib.errors import UserError, from_validation, unknown, validation_text
 from retinal_lib.files import read_yaml
@@ -14,7 +15,24 @@ from retinal_lib.parameters import Number, Whole, check_texts
 from retinal_lib.teacher.destination import Accepted
 
 STYLES: dict[str, tuple[str, ...]] = {"instruction": (), "alignment": ("caption", "consult")}
+_CLOSED = ("kinds", "per_image", "separate", "cannot_tell", "swapped")  # settings of the vqa track alone
+_TEACHING = ("style", "teacher", "model", "mode", "images", "budget_usd", "wait", "results", "reader", "reader_model")
 PATHS = ("data_root", "automorph_root", "results", "out_dir")
+
+
+def _kinds(given: object) -> object:
+    """Kinds as a list, or with commas between them."""
+    return tuple(filter(None, (name.strip() for name in given.split(",")))) if isinstance(given, str) else given
+
+
+def _known_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    for kind in kinds:
+        if kind not in KINDS:
+            raise ValueError(str(unknown("kind of question", kind, KINDS)))
+    return kinds
+
+
+Kinds = Annotated[tuple[str, ...], BeforeValidator(_kinds), Field(min_length=1), AfterValidator(_known_kinds)]
 
 
 class Settings(BaseModel):
@@ -22,7 +40,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
     dataset: str
-    track: Literal["instruction", "alignment"] = "instruction"
+    track: Literal["instruction", "alignment", "vqa"] = "instruction"
     style: Literal["caption", "consult"] | None = None
     mode: Literal["direct", "batch", "pack", "unpack", "recheck"] = "direct"
     teacher: Literal["offline", "openai"] = "offline"
@@ -43,6 +61,11 @@ class Settings(BaseModel):
     max_failed: Number = Field(0.05, ge=0, le=1)
     max_repairs: Whole = Field(1, ge=0, le=5)
     terms_accepted: Accepted = False
+    kinds: Kinds = KINDS  # of the vqa track, as are the next four
+    per_image: Whole = Field(4, ge=1, le=20)  # questions of an image at most
+    separate: bool = False  # each question is a conversation of its own
+    cannot_tell: Number = Field(0.1, ge=0, le=0.5)  # the share of questions that cannot be told, at most
+    swapped: Number = Field(0.5, ge=0, le=1)  # the share of questions that are asked of several images in the same words
     seed: Whole = 0
     out_dir: Path | None = None
 
@@ -58,6 +81,11 @@ class Settings(BaseModel):
     reader_model: str | None = None  # None: the teacher's
     request: dict[str, Any] = {}  # options sent with each request, such as temperature
     batch: BatchSettings = BatchSettings()
+
+    @property
+    def questions(self) -> Options:
+        """What the vqa track asks."""
+        return Options(self.kinds, self.per_image, self.cannot_tell, self.swapped, self.seed)
 
     @property
     def name(self) -> str:
@@ -117,6 +145,8 @@ def load(**parameters: object) -> Settings:
         if isinstance(passed.get(name), str | Path):
             passed[name] = typed_paths.resolve(passed[name])
     settings = _valid(from_file, passed, file)
+    if settings.track != "vqa" and (closed := next((name for name in _CLOSED if name in passed), None)):
+        raise UserError(f"{closed} belongs to the vqa track; leave {closed} out, or pass -p track vqa")
     _check(settings)
     if settings.track == "alignment" and settings.style is None:
         settings = settings.model_copy(update={"style": STYLES["alignment"][0]})
@@ -125,8 +155,10 @@ def load(**parameters: object) -> Settings:
 
 def _check(settings: Settings) -> None:
     """Checks that settings go together. UserError: two do not."""
-    if settings.track == "instruction" and settings.style is not None:
+    if settings.track != "alignment" and settings.style is not None:
         raise UserError(f"style {settings.style!r} belongs to the alignment track; leave style out, or pass -p track alignment")
+    if settings.track == "vqa" and settings.teacher != "offline":
+        raise UserError("the vqa track is made from the facts by the program and asks no model; leave teacher and model out")
     if settings.teacher == "offline":
         for name, value, default in (("mode", settings.mode, "direct"), ("budget_usd", settings.budget_usd, None)):
             if value not in (default, "recheck"):
@@ -169,10 +201,10 @@ def _from_file(file: Path) -> dict[str, object]:
 
 
 def _valid(from_file: dict[str, object], passed: dict[str, object], file: Path) -> Settings:
-    # a style in the file, for the alignment track, must not stop a run of the instruction track
+    # what the file says for another track, such as a style, must not stop a run
     track = passed.get("track", from_file.get("track", "instruction"))
-    if track == "instruction" and "style" not in passed:
-        from_file = {name: value for name, value in from_file.items() if name != "style"}
+    others = _TEACHING if track == "vqa" else ("style", *_CLOSED) if track == "instruction" else _CLOSED
+    from_file = {name: value for name, value in from_file.items() if name not in others}
     try:
         return Settings(**{**from_file, **passed})
     except ValidationError as error:

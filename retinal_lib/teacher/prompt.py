@@ -34,8 +34,8 @@ def text(name: str) -> str:
 
 
 def track_aspects(track: str) -> tuple[str, ...]:
-    """Returns the aspects that a track uses: vessel measurements belong to the instruction track."""
-    return tuple(aspect for aspect in ASPECTS if track == "instruction" or aspect != "vascular")
+    """Returns the aspects that a track uses: the alignment track tells no vessel measurements."""
+    return tuple(aspect for aspect in ASPECTS if track != "alignment" or aspect != "vascular")
 
 
 def render(page: Page, track: str, style: str | None, form: str = "text") -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from retinal_lib import images as picture
+from retinal_lib.closed_questions.writing import Asked
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Case
 from retinal_lib.reply_text import chat_answer
@@ -56,6 +57,7 @@ class Request:
     picture: Path | None = None
     size: tuple[int, int] | None = None  # pixels of the picture as sent
     turns: tuple[tuple[str, str], ...] = ()  # earlier replies, each with the findings sent back
+    asked: tuple[Asked, ...] = ()  # closed questions with their answers, which no model is asked for
 
     @property
     def case(self) -> Case:
@@ -130,6 +132,8 @@ class OfflineTeacher(Teacher):
 
     async def ask(self, request: Request) -> tuple[str, str]:
         """Returns the composed reply and an empty id."""
+        if request.asked:
+            return json.dumps([asked.turn._asdict() for asked in request.asked], ensure_ascii=False), ""
         return offline.compose(request.sheet, request.track, request.style, self.seed), ""
 
     def read(self, raw: str) -> ParsedReply:

@@ -1,0 +1,45 @@
+"""The words of closed questions; those of exams and those to train on are kept apart by seed."""
+
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from retinal_lib.files import sha256
+
+
+@cache
+def words() -> dict:
+    """Reads wording.yaml: questions, how answers are asked for, and which measurements and qualities are asked for."""
+    return yaml.safe_load(Path(__file__).with_name("wording.yaml").read_text(encoding="utf-8"))
+
+
+def phrasings(kind: str, seed: int, exam: bool) -> list[str]:
+    """Returns the phrasings of a kind of question: a third of them for exams, the others to train on, parted by seed.
+
+    >>> exam, training = (set(phrasings("grade", 3, exam)) for exam in (True, False))
+    >>> len(exam), len(training), len(exam & training)
+    (2, 4, 0)
+    """
+    every = sorted(words()["questions"][kind], key=lambda phrase: sha256(f"{seed} {phrase}"))
+    first = max(1, len(every) // 3)
+    return every[:first] if exam else every[first:]
+
+
+def of(kind: str, key: str, seed: int, exam: bool = False, **slots: object) -> str:
+    """Returns a question of a kind with its slots filled; `key` and `seed` choose the phrasing."""
+    choices = phrasings(kind, seed, exam)
+    phrase = choices[int(sha256(f"{seed} {key}")[:8], 16) % len(choices)]
+    name = str(slots.get("name", ""))
+    return phrase.format(**slots, Name=name[:1].upper() + name[1:])
+
+
+def listed(items: list[str], last: str = "or") -> str:
+    """Joins words to a list.
+
+    >>> listed(["good", "usable", "not gradable"])
+    'good, usable, or not gradable'
+    """
+    if len(items) < 3:
+        return f" {last} ".join(items)
+    return f"{', '.join(items[:-1])}, {last} {items[-1]}"
