@@ -168,7 +168,7 @@ def test_a_kept_style_does_not_stop_a_run_of_the_other_track(project: Path) -> N
         ({"dataset": "ODIR", "attempts": 3}, "unknown parameter 'attempts'"),
         (
             {"dataset": "ODIR", "track": "instruct"},
-            "parameter track: found 'instruct'; expected 'instruction' or 'alignment'",
+            "parameter track: found 'instruct'; expected 'instruction', 'alignment' or 'vqa'",
         ),
         (
             {"dataset": "ODIR", "track": "alignment", "style": "short"},
