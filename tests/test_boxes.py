@@ -461,6 +461,47 @@ def test_boxes_and_polygons_of_annotation_programs_are_told(form: str, tmp_path:
     assert not case.missing and "EX_area" not in {fact.name for fact in case.facts}, "a box is larger than its lesion"
 
 
+# two blocks of marked pixels, column by column: x 8 to 24, y 6 to 18, and x 40 to 60, y 30 to 45
+RUNS = [
+    *(n for x in range(16) for n in (486 if x == 0 else 48, 12)),
+    *(n for x in range(20) for n in (1032 if x == 0 else 45, 15)),
+    1215,
+]
+
+
+def packed(runs: list[int]) -> str:
+    """Run lengths as COCO's own tool packs them: differences to the last but one, five bits a letter."""
+    text = ""
+    for i, run in enumerate(runs):
+        rest, goes_on = run - runs[i - 2] if i > 2 else run, True
+        while goes_on:
+            bits, rest = rest & 31, rest >> 5
+            goes_on = rest != (-1 if bits & 16 else 0)
+            text += chr(bits + 32 * goes_on + 48)
+    return text
+
+
+def run_lengths(counts: object, size: tuple[int, int] = (60, 80)) -> dict:
+    mask = {"image_id": 7, "category_id": 1, "iscrowd": 1, "segmentation": {"size": size, "counts": counts}}
+    return ANNOTATED["coco.json"] | {"annotations": [mask]}
+
+
+@pytest.mark.parametrize("counts", [RUNS, packed(RUNS)], ids=["a list", "a text"])
+def test_run_lengths_of_coco_are_read_like_a_mask(counts: object, tmp_path: Path) -> None:
+    case = annotated(tmp_path, "coco.json", run_lengths(counts)).describe("e1.png")
+    assert [f.value for f in case.facts if f.unit == "box"] == [(0.5, 0.5, 0.75, 0.75), (0.1, 0.1, 0.3, 0.3)]
+    (area,) = (f.value for f in case.facts if f.name == "EX_area")
+    assert area == pytest.approx(100 * (16 * 12 + 20 * 15) / (80 * 60))
+
+
+@pytest.mark.parametrize(
+    ("counts", "size"), [(RUNS[:-1], (60, 80)), ([9, -9, 4800], (60, 80)), (RUNS, (80, 60)), ("o" * 99, (60, 80))]
+)
+def test_run_lengths_that_do_not_fill_the_picture_are_refused(counts: object, size: tuple, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"e1.json: not a readable annotation file \(run lengths"):
+        annotated(tmp_path, "coco.json", run_lengths(counts, size))
+
+
 @pytest.mark.parametrize("corners", [CORNERS, CORNERS[::-1], CORNERS[2:] + CORNERS[:2]])
 def test_a_polygon_marks_the_pixels_whose_middle_it_holds(corners: tuple, tmp_path: Path) -> None:
     content = {"shapes": [{"label": "EX", "points": corners}]}

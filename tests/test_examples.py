@@ -41,6 +41,11 @@ GUIDE = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PAGES = re.findall(r"```yaml\n(.*?)```\n```text\n(.*?)```", GUIDE.partition("### Pages by example")[2], re.S)
 
 
+def _masks(text: str) -> list[tuple[str, tuple[int, ...]]]:
+    """Names of masks with the white box, left, top, right, bottom, in each: masks/MA/1.png (1 1 3 3)."""
+    return [(name, tuple(map(int, box.split()))) for name, box in re.findall(r"(\S+) \(([\d ]+)\)", text)]
+
+
 @pytest.mark.parametrize(("text", "files"), PAGES, ids=[re.search("name: (.*)", text)[1] for text, _ in PAGES])
 def test_the_pages_of_the_guide_tell_what_it_says(tmp_path: Path, text: str, files: str) -> None:
     (tmp_path / "page.yaml").write_text(text, encoding="utf-8")
@@ -48,6 +53,11 @@ def test_the_pages_of_the_guide_tell_what_it_says(tmp_path: Path, text: str, fil
     for n, name in enumerate(name for head, _, names in lines if head == "pictures" for name in names.split()):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 6), (n * 40, 90, 40)).save(tmp_path / name)
+    for name, box in ((name, box) for head, _, masks in lines if head == "masks" for name, box in _masks(masks)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        mask = Image.new("L", (8, 6))
+        mask.paste(255, box)
+        mask.save(tmp_path / name)
     for head, _, rows in lines:
         if head.endswith((".csv", ".txt")):
             (tmp_path / head).write_text("\n".join(rows.split(" | ")) + "\n", encoding="utf-8")

@@ -165,6 +165,26 @@ def test_folders_of_classes_are_asked_about(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("named", ["marks/{kind}/e1.png", "marks/e1_{kind}.png"])
+def test_masks_are_asked_about_and_told_by_the_answer(tmp_path: Path, named: str) -> None:
+    picture(tmp_path / "photos" / "e1.jpg")
+    for kind, box in (("MA", (8, 6, 16, 12)), ("EX", (32, 24, 48, 36))):
+        mask = Image.new("L", (64, 48))
+        mask.paste(255, box)
+        (file := tmp_path / named.format(kind=kind)).parent.mkdir(parents=True, exist_ok=True)
+        mask.save(file)
+    main(["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")])
+    text = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
+    assert "# answer: the masks are of EX, MA; what does each mark, one and several?" in text
+    assert not BaseDescription(tmp_path, dataset=str(tmp_path / "mine.yaml")).describe("e1.jpg").facts
+    marks = "EX: [hard exudate, hard exudates], MA: [microaneurysm, microaneurysms]"
+    text = answered(text, {"EX: [?, ?], MA: [?, ?]": (marks,)}).replace("#   - boxes", "  - boxes")
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    case = BaseDescription(tmp_path, dataset=str(tmp_path / "mine.yaml")).describe("e1.jpg")
+    boxes = [fact.value for fact in case.facts if fact.unit == "box"]
+    assert sorted(boxes) == [(0.125, 0.125, 0.25, 0.25), (0.5, 0.5, 0.75, 0.75)] and "microaneurysm" in case.description
+
+
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no pictures under"):
         main(["page", str(tmp_path)])

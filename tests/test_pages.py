@@ -1,5 +1,6 @@
 """The language of dataset pages, beside what the guide's pages show: what is refused, noted, and never said."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,15 @@ def test_files_of_another_dataset_are_named_as_such(tmp_path: Path) -> None:
     (tmp_path / "Label_EyeQ_train.csv").rename(tmp_path / "mine.csv")
     with pytest.raises(UserError, match=r"no image of APTOS.* a page of your own may name other folders"):
         load_dataset("APTOS", tmp_path)
+
+
+def test_a_folder_of_a_dataset_that_is_not_read_is_named_with_the_reason(drawn: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(drawn["DeepDRiD"], tmp_path / "data")
+    wide = tmp_path / "data" / "ultra-widefield_images" / "ultra-widefield-training" / "Images"
+    wide.mkdir(parents=True)
+    Image.new("RGB", (8, 6)).save(wide / "1.jpg")
+    notes = BaseDescription(tmp_path / "data", dataset="DeepDRiD").notes
+    why = "they are ultra-wide field images, and what their level 5 means is not confirmed"
+    assert f"ultra-widefield*/Images is not read: {why}" in notes
+    with pytest.raises(UserError, match=why):
+        BaseDescription(tmp_path / "data" / "ultra-widefield_images", dataset="DeepDRiD")

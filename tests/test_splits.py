@@ -228,6 +228,9 @@ def test_a_picture_that_may_lie_in_any_split_elsewhere_has_no_split_from_there(
     other = SplitCandidate(part, there.id, "b", "test")
     assert "with" not in assign_splits([alone])[0].why
     assert [row.split for row in assign_splits([alone, other])] == ["test", "test"], "its benchmark counts once it is at hand"
+    told = f"1 image for training may be of {part}'s test split, which only its own files say"
+    train = alone._replace(official="train")
+    assert told in splits.summary(assign_splits([train])) and told not in splits.summary(assign_splits([train, other]))
 
 
 def test_the_published_files_agree_with_what_is_said_of_them() -> None:

@@ -31,10 +31,10 @@ class Catalogue:
 
     def __init__(self, root: Path, wanted: Page, split: str | None, named: dict[str, str], automorph_root: Path):
         self.root, self.page, self.split = root, wanted, split
-        self.notes: list[str] = []
         self.inputs: dict[str, str] = {}
         self._read: dict[tuple[Path, str, str], Table] = {}
         self.tree = image_files.walk(root, without=[automorph_root, root / "Results"])
+        self.notes = image_files.not_read(self.tree, wanted.not_read)
         if wanted.of_table:
             self.tree = image_files.named_in(self.tree, self._content(wanted.file, wanted).column(wanted.key))
         self.table_names: dict[str, list[str]] = defaultdict(list)
@@ -73,7 +73,7 @@ class Catalogue:
             raise UserError(
                 f"no image of {self.page.name}{f', split {self.split}' if self.split else ''}, under {self.root}: looked for "
                 f"folders {', '.join(map(repr, wanted))} with names like {self.page.image}; "
-                f"{image_files.described(self.tree, self.root)}; {page.other_way(self.tree)}"
+                f"{'; '.join([image_files.described(self.tree, self.root), *self.notes, page.other_way(self.tree)])}"
             )
         self._note_unread(files, read)
         if absent and self.split is None:

@@ -151,6 +151,13 @@ def described(tree: list[Folder], root: Path) -> str:
     return f"there are no image files ({', '.join(IMAGE_SUFFIXES)}); files there: {found or 'none'}"
 
 
+def not_read(tree: list[Folder], listed: dict[str, str]) -> list[str]:
+    """Returns a sentence on each folder that is there, of those that a page lists with the reason why they are not read."""
+    return [
+        f"{place} is not read: {why}" for place, why in listed.items() if any(_fits(folder.words, place) for folder in tree)
+    ]
+
+
 def natural(name: str) -> list:
     """Returns a sort key that puts 2 before 10."""
     return [

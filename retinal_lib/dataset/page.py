@@ -102,6 +102,7 @@ class Page(StrictModel):
     same_image: list[tuple[str, str]] = []  # two names of one picture, from the dataset's errata
     same_person: list[str] = []  # columns that together tell a person, where no name does
     exclude: dict[str, str] = {}  # image -> why it is never used
+    not_read: dict[str, str] = {}  # folder of the dataset that is not read -> why, as the end of a sentence
     tell: list[Literal["tortuosity"]] = []  # measures of AutoMorph that are told although they are unreliable
     microns_per_pixel: float | None = Field(None, gt=0)  # the scale of the pictures that AutoMorph was given
     facts: list[Kind]

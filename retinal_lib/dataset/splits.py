@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from retinal_lib import paths
 from retinal_lib.dataset import page
@@ -304,7 +304,18 @@ def summary(rows: list[SplitRow]) -> str:
     if moved:
         first = moved[0]
         text += f"\n{count(len(moved), 'image')} left the official split, the first {first.id}: {first.why}"
-    return text
+    return "\n".join([text, *_perhaps_tested(rows)])
+
+
+def _perhaps_tested(rows: list[SplitRow]) -> Iterator[str]:
+    """A sentence for each dataset that is not at hand, and of whose test split images for training may be."""
+    here = {row.dataset for row in rows}
+    ties = [tie for row in rows if row.split == "train" for tie in row.ties.split()]
+    elsewhere = Counter(unquote(tie[6:]).partition("-")[0] for tie in ties if tie.startswith("same::"))
+    for dataset, number in elsewhere.items():
+        if dataset not in here and "test" in map(page.get(dataset).role, page.get(dataset).splits):
+            may = f"{count(number, 'image')} for training may be of {dataset}'s test split, which only its own files say"
+            yield f"{may}; before you test on {dataset}, split its run together with these"
 
 
 def write_combined(folders: list[Path], target: Path) -> list[SplitRow]:

@@ -41,6 +41,14 @@ _ASKED = {  # what is worth a question, the most important first -> words in a c
 }
 
 
+class MaskFolder(NamedTuple):
+    """A folder of masks: its name as it is, what they hold, and their stems."""
+
+    name: str
+    says: str
+    stems: list[str]
+
+
 class Keyed(NamedTuple):
     """A table with the column that names pictures, or a template of what it holds; its header, the share of its rows that name
     one, and the pictures that they name."""
@@ -54,13 +62,13 @@ class Keyed(NamedTuple):
 
 @dataclass
 class Look:
-    """What was found below a folder. `pictures`: folded stem -> its folders; `masks`: folder -> a sentence; `tables` those that
+    """What was found below a folder. `pictures`: folded stem -> its folders; `masks`: folder -> its masks; `tables` those that
     name pictures, of one form; `others` sentences on files that are left out."""
 
     root: Path
     pictures: dict[str, list[Folder]] = field(default_factory=dict)
     names: Names = field(default_factory=Names)
-    masks: dict[str, str] = field(default_factory=dict)
+    masks: dict[str, MaskFolder] = field(default_factory=dict)
     tables: list[Keyed] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
 
@@ -90,7 +98,8 @@ def look_at(root: Path) -> Look:
     for folder in tree:
         found = image_files.images(folder)
         if found and (says := _mask(folder, found)):
-            look.masks["/".join(folder.words[1:]) or folder.words[0]] = says
+            stems_of = [Path(name).stem for name in found]
+            look.masks["/".join(folder.words[1:]) or folder.words[0]] = MaskFolder(folder.path.name, says, stems_of)
             continue
         for name in found:
             stems.append(Path(name).stem)
@@ -286,7 +295,8 @@ def page_text(look: Look, name: str) -> tuple[str, int]:
     if names.pattern:
         lines.append(f"image: {_flow(names.pattern)}  # {names.says}")
         content["eyes"] = {**names.eyes, **content.get("eyes", {})}
-    splits = _with_split_column(_splits(look), understood)
+    masks = {"masks": ["/".join(place.split("/")[-2:]) for place in look.masks]} if look.masks else {}
+    splits = {name: of | masks for name, of in _with_split_column(_splits(look), understood).items()}
     lines += ["splits:", *(f"  {split}: {_flow(places)}" for split, places in splits.items())]
     if look.tables:
         first, rows = look.tables[0], sum(len(each.table) for each in look.tables)
@@ -338,8 +348,8 @@ def _questions(look: Look, unread: list[Reading]) -> tuple[list[Question], list[
             pair = _pair(reading.column, unread)
             asked.append(_question(topic, reading, pair, sorted({*codes, *(_codes(look, pair.column) if pair else ())})))
             unread = [each for each in unread if each not in (reading, pair)]
-    if not look.tables and (question := _of_folders(look)):
-        asked.append(question)
+    more = [None if look.tables else _of_folders(look), _of_masks(look)]
+    asked += [question for question in more if question][: MOST_QUESTIONS - len(asked)]
     return asked, [f"{reading.column}: {reading.says}" for reading in unread]
 
 
@@ -352,6 +362,33 @@ def _of_folders(look: Look) -> Question | None:
     values_ = ", ".join(f"{_flow(parts[-1])}: ?" for parts in sorted(named))
     lines = ["image: '^(?P<folder>[^/]+)/[^/]+$'", f"  - label: {{column: folder, values: {{{values_}}}}}"]
     return Question("diagnosis", f"the folders are {seen}; what does each stand for?", lines)
+
+
+def _of_masks(look: Look) -> Question | None:
+    """The question what the masks mark, where their folders or the ends of their names tell their types apart."""
+    kinds, ends = [], []
+    for folder in look.masks.values():
+        rest = [_rest(stem, look) for stem in folder.stems]
+        if None in rest or len({not each for each in rest}) > 1:
+            return None
+        (ends if rest[0] else kinds).extend(rest if rest[0] else [folder.name])
+    kinds, ends = list(dict.fromkeys(kinds)), list(dict.fromkeys(ends))
+    if bool(kinds) == bool(ends) or len(kinds or ends) > _MOST_CODES:
+        return None
+    either = "|".join(map(re.escape, kinds or ends))
+    name = f"^(?P<type>{either})/(?P<image>.+)$" if kinds else f"^(?P<image>.+)[_-](?P<type>{either})$"
+    types = ", ".join(f"{_flow(kind)}: [?, ?]" for kind in kinds or ends)
+    says = f"the masks are of {', '.join(kinds or ends)}; what does each mark, one and several? Disc, cup and macula: landmarks"
+    quoted = name.replace("'", "''")
+    return Question("masks", says, [f"masks: {{name: '{quoted}', types: {{{types}}}}}", "  - boxes"])
+
+
+def _rest(stem: str, look: Look) -> str | None:
+    """What the name of a mask has behind that of a picture, "" where it is the same; None where it names none."""
+    if stem.casefold() in look.pictures:
+        return ""
+    picture, _, rest = re.sub(r"[_-](?=[^_-]*$)", "\n", stem).partition("\n")
+    return rest if rest and picture.casefold() in look.pictures else None
 
 
 def _pair(column: str, unread: list[Reading]) -> Reading | None:
@@ -399,8 +436,8 @@ def _answer(question: Question, facts: bool) -> list[str]:
 
 
 def _others(look: Look) -> Iterator[str]:
-    for place, says in look.masks.items():
-        yield f"{place}: {says}. To have boxes or areas, write masks and boxes, see CONTRIBUTING.md: what do they mark?"
+    for place, found in look.masks.items():
+        yield f"{place}: {found.says}. To have boxes or areas, write masks and boxes, see CONTRIBUTING.md: what do they mark?"
     yield from look.others
 
 

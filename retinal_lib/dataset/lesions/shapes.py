@@ -12,9 +12,10 @@ import numpy as np
 
 from retinal_lib import parsing
 from retinal_lib.dataset.lesions.boxes import Lesions, largest_first
-from retinal_lib.dataset.lesions.masks import Frame, Pixels, Unclear
+from retinal_lib.dataset.lesions.masks import Frame, Pixels, Unclear, connected
 from retinal_lib.errors import UserError
 from retinal_lib.files import read_bytes
+from retinal_lib.images import MAX_PIXELS
 
 SUFFIXES = (".xml", ".json", ".txt")
 _SHARES = (1, 1)  # the size that shares of width and height are of
@@ -24,11 +25,13 @@ _ROUND = 64  # corners of the polygon that a circle becomes
 
 
 class Shape(NamedTuple):
-    """A marked region: its label, its corners (x, y) in order, and whether it is a box, which holds a lesion and more."""
+    """A marked region: its label, its corners (x, y) in order, and whether it is a box, which holds a lesion and more; or, in
+    `runs`, the numbers of unmarked and marked pixels in turn, column by column of the whole picture."""
 
     label: str
     points: tuple[tuple[float, float], ...]
     is_box: bool = False
+    runs: tuple[int, ...] = ()
 
 
 class Annotated(NamedTuple):
@@ -55,8 +58,11 @@ class Outlines:
         return Outlines(self.path, self.annotated, picture)
 
     def lesions(self) -> Lesions:
-        """Returns each shape as one lesion. UserError: a shape lies outside the picture, or two are one."""
+        """Returns each shape as one lesion, or of run lengths each connected part, as of a mask. UserError: a shape lies
+        outside the picture."""
         _, size, shapes = self.annotated
+        if any(shape.runs for shape in shapes):
+            return self._of_runs(size, shapes)
         if size == _SHARES or size is None:
             scale, size = (self.frame.size if size else (1, 1)), self.frame.size
         else:
@@ -71,6 +77,14 @@ class Outlines:
         if any(shape.is_box for shape in shapes):  # then of all lesions the extent alone is known
             return _boxes(size, drawn)
         return Lesions.of(size, _filled(size, drawn))
+
+    def _of_runs(self, size: tuple[int, int], shapes: tuple[Shape, ...]) -> Lesions:
+        if not all(shape.runs for shape in shapes):
+            raise UserError(f"{self.path}: run lengths stand beside polygons or boxes of one type; keep one form")
+        marked = np.zeros(size[::-1], bool)
+        for shape in shapes:
+            marked |= np.repeat(np.arange(len(shape.runs)) % 2 == 1, shape.runs).reshape(size).T
+        return Lesions.of(size, connected(marked))
 
 
 def _filled(size: tuple[int, int], drawn: list[np.ndarray]) -> Pixels:
@@ -183,10 +197,12 @@ def _json(path: Path, raw: bytes) -> Iterator[Annotated]:
 def _coco(content: dict) -> Iterator[Annotated]:
     names = {category["id"]: str(category["name"]) for category in content["categories"]}
     shapes: dict[object, list[Shape]] = {image["id"]: [] for image in content["images"]}
+    sizes = {image["id"]: [image.get("height"), image.get("width")] for image in content["images"]}
     for entry in content["annotations"]:
         label, outline = names[entry["category_id"]], entry.get("segmentation")
         if isinstance(outline, dict):
-            raise ValueError("a segmentation as run lengths; write polygons")
+            shapes[entry["image_id"]].append(Shape(label, (), False, _runs(outline, sizes[entry["image_id"]])))
+            continue
         if outline and len(outline) > 1:
             raise ValueError(f"annotation {entry.get('id')} has {len(outline)} polygons, and one is needed")
         if outline:
@@ -197,6 +213,37 @@ def _coco(content: dict) -> Iterator[Annotated]:
     for image in content["images"]:
         size = (int(image["width"]), int(image["height"])) if image.get("width") and image.get("height") else None
         yield Annotated(PurePath(str(image["file_name"]).replace("\\", "/")).stem, size, tuple(shapes[image["id"]]))
+
+
+def _runs(mask: dict, size: list[int]) -> tuple[int, ...]:
+    """The run lengths of a mask of [height, width], which COCO writes as a list or as a text of packed differences."""
+    counts, whole = mask["counts"], math.prod(size) if all(size) else 0
+    runs = _unpacked(counts) if isinstance(counts, str) else list(map(int, counts))
+    if list(mask["size"]) != size or not 0 < whole <= MAX_PIXELS or min(runs, default=-1) < 0 or sum(runs) != whole:
+        raise ValueError(f"run lengths of {sum(runs)} pixels for a picture of {' x '.join(map(str, size[::-1]))}")
+    return tuple(runs)
+
+
+def _unpacked(text: str) -> list[int]:
+    """Run lengths from COCO's text: five bits a letter, the lowest first, a sixth for 'goes on'; from the third on each is the
+    difference to the last but one.
+
+    >>> _unpacked("52203"), _unpacked("04L4")
+    ([5, 2, 2, 2, 5], [0, 4, -4, 8])
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for letter in text.encode("ascii"):
+        bits = letter - 48
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if not 0 <= bits < 64 or shift > 40:
+            raise ValueError("run lengths that are no text of COCO")
+        if not bits & 0x20:
+            value -= (1 << shift) if bits & 0x10 else 0
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return runs
 
 
 def _pairs(numbers: Iterable[float]) -> tuple[tuple[float, float], ...]:
