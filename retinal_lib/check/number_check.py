@@ -5,12 +5,10 @@ from collections.abc import Iterator
 from retinal_lib.check import lesion_locations
 from retinal_lib.check.case_profile import CaseProfile
 from retinal_lib.check.findings import AnswerFindings, Check
-from retinal_lib.check.language import number_names
+from retinal_lib.check.language import naming, numbers
 from retinal_lib.check.language.lexicon import ParsedText, Term, family, word_lists
-from retinal_lib.check.language.number_lists import PAIRS
-from retinal_lib.check.language.number_names import NamedNumber
 from retinal_lib.check.language.numbers import Amount
-from retinal_lib.check.number_matching import QuantityMatcher
+from retinal_lib.check.number_facts import Number, NumberReader
 from retinal_lib.check.quantity_index import Quantity, QuantityIndex, matches_quantity
 from retinal_lib.facts import Fact
 
@@ -19,6 +17,7 @@ _MEASURED = frozenset("fractal density width tortuosity curvature tort_density c
 _STOPS = frozenset([".", ";"])
 
 
+_DIMENSION = {kind: dimension for dimension, kind in naming.KINDS.items() if dimension != "measure"}
 _COMPARED = ("vessels", "orientations", "formulas", "zones", "measures")
 
 
@@ -72,7 +71,7 @@ class Comparisons(Check):
         for kind in _COMPARED:
             before = [t.value for t in answer.within(kind, left) if len(t.values) == 1 and t.value not in ("all", "whole")]
             after = [t.value for t in answer.within(kind, right) if len(t.values) == 1]
-            opposite = PAIRS.get(kind, {})
+            opposite = naming.OPPOSITES.get(_DIMENSION.get(kind, ""), {"crae": "crve", "crve": "crae"})
             if before and after and before[-1] != after[0]:
                 return kind, str(before[-1]), str(after[0])
             if before and not after and not right and len(set(before)) == 1 and before[0] in opposite:
@@ -109,42 +108,40 @@ class NumberCheck(Check):
 
     def __init__(self, profile: CaseProfile, index: QuantityIndex):
         super().__init__(profile, index)
-        self._matcher = QuantityMatcher(index)
+        self._reader = NumberReader(index)
 
     def question(self, question: ParsedText, findings: AnswerFindings) -> None:
         """Records what a question names."""
-        self._matcher.remember(question.terms)
+        self._reader.remember(question)
 
     def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """Traces each number to a fact, or adds what is wrong with it."""
+        self._reader.remember(answer)
+        amounts = numbers.read(answer)
+        read = self._reader.read(answer, question, amounts) if amounts else {}
         stated: dict[int, Quantity] = {}  # by the number's position
-        read = 0  # the number of terms that the matcher has recorded
-        for number in number_names.read(answer):
-            upto = next((k for k in range(read, len(answer.terms)) if answer.terms[k].first >= number.amount.first), None)
-            self._matcher.remember(answer.terms[read:upto])
-            read = len(answer.terms) if upto is None else upto
-            grade = stated.get(number.position - 1)
+        for i in range(len(amounts)):
+            number = Number(answer, amounts, i)
+            grade = stated.get(i - 1)
             if grade is not None and grade.top and _ends_scale(number):
                 _check_top(number, grade, findings)
-            elif (fact := self._fact(number, stated)) is not None:
+            elif (quantity := read.get(i)) is not None:
+                stated[i] = quantity
+                findings.trace(number.amount, quantity.fact, "number")
+            elif (fact := self._fact(number)) is not None:
                 findings.trace(number.amount, fact, "number")
             elif not self._is_definition(number, stated):
-                self._matcher.report(number, findings)
-        self._matcher.remember(answer.terms)
+                self._report(number, findings)
 
-    def _fact(self, number: NamedNumber, stated: dict[int, Quantity]) -> Fact | None:
-        """The fact that supports a number; a matching quantity is recorded in `stated`."""
-        quantity = self._matcher.quantity(number)
-        if quantity is not None:
-            stated[number.position] = quantity
-            return quantity.fact
+    def _fact(self, number: Number) -> Fact | None:
+        """The fact that supports a number that states no quantity by itself."""
         fact = self._worded(number)
         if fact is not None:
             return fact
         quantity = self._difference(number) or self._together(number)
         return quantity.fact if quantity else None
 
-    def _worded(self, number: NamedNumber) -> Fact | None:
+    def _worded(self, number: Number) -> Fact | None:
         """The fact with a number in its text: criteria of a scale, an angle of view, a note."""
         text, amount = number.text, number.amount
         if amount.first and text.words[amount.first - 1] in WORDS.levels:
@@ -154,12 +151,12 @@ class NumberCheck(Check):
                 continue
             if fact.aspect == "lesion" and not text.has(WORDS.largest):
                 continue
-            aged = written.unit == "years" and "age" in number.own("measures")
+            aged = written.unit == "years" and "age" in number.measures
             if written.unit == amount.unit or (not amount.unit and (aged or written.unit == "degrees")):
                 return fact
         return None
 
-    def _is_definition(self, number: NamedNumber, stated: dict[int, Quantity]) -> bool:
+    def _is_definition(self, number: Number, stated: dict[int, Quantity]) -> bool:
         """Whether a number is the end of a scale, a level that is explained, or part of the definition of a zone or measure."""
         amount, i, tops = number.amount, number.position, self.index.tops
         if amount.low == 0 and amount.high in tops:
@@ -167,7 +164,7 @@ class NumberCheck(Check):
             return not (here and i - 1 in stated and stated[i - 1].top not in (0, amount.high))
         return (amount.whole and _is_level(number, tops)) or self._defines(number)
 
-    def _defines(self, number: NamedNumber) -> bool:
+    def _defines(self, number: Number) -> bool:
         """Whether a number is the tortuosity of a straight line, a limit of fractal dimensions, or the extent of a zone."""
         text, amount = number.text, number.amount
         if lesion_locations.counts_quadrants(text.words, amount.last):
@@ -175,12 +172,12 @@ class NumberCheck(Check):
         if amount.low == 1 and text.has(WORDS.straight):
             return True
         edges = {edge for a in number.amounts for edge in (a.low, a.high)}
-        if amount.low in (1, 2) and "fractal" in self._matcher.named_so_far["measures"] and edges >= {1.0, 2.0}:
+        if amount.low in (1, 2) and "fractal" in self._reader.named["measures"] and edges >= {1.0, 2.0}:
             return True
         described = self.index.vascular or self.index.located
         return bool(described) and amount.unit == "dd" and {amount.low, amount.high} <= {0.5, 1.0, 2.0}
 
-    def _difference(self, number: NamedNumber) -> Quantity | None:
+    def _difference(self, number: Number) -> Quantity | None:
         """The first of two quantities of one measure whose difference a number states, in words such as 5 µm wider."""
         amount, quantities = number.amount, self.index.quantities
         words = number.text.words
@@ -194,7 +191,7 @@ class NumberCheck(Check):
             for quantity in quantities:
                 if quantity.measure == "avr" and abs(1 / quantity.value - amount.low) <= amount.step:
                     return next(q for q in quantities if q.measure == "avr")
-        measures = number.own("measures") | number.before("measures") | self._matcher.named_so_far["measures"]
+        measures = self._reader.named["measures"]
         named = [q for q in quantities if q.measure in measures and not q.excess]
         for i, one in enumerate(named):
             for other in named[i + 1 :]:
@@ -202,20 +199,50 @@ class NumberCheck(Check):
                     return one
         return None
 
-    def _together(self, number: NamedNumber) -> Quantity | None:
+    def _together(self, number: Number) -> Quantity | None:
         """A quantity of the lesions that a number counts in several quadrants together."""
         amount = number.amount
         counts = amount.whole and not (amount.unit or amount.edges or amount.bound)
         return lesion_locations.together(number.text, amount, self.index) if counts else None
 
+    # --- what is wrong ------------------------------------------------------------------------------------------------
 
-def _ends_scale(number: NamedNumber) -> bool:
+    def _report(self, number: Number, findings: AnswerFindings) -> None:
+        """Adds a finding for a number that matches no fact."""
+        amount, index, tokens = number.amount, self.index, number.text.words
+        text = number.text.text_of(amount)
+        if amount.edges:
+            findings.add("box", amount, f"the box {text} is not among the marked boxes{_closest(index, amount)}")
+            return
+        if amount.whole and not WORDS.levels.isdisjoint(tokens[max(0, amount.first - 3) : amount.first]):
+            conditions = {c for t in number.text.within("conditions", number.text.sentence(amount)) for c in family(t)}
+            grades = index.of("grade")
+            right = next((q.fact for q in grades if q.subjects & conditions), grades[0].fact if grades else None)
+            if right is not None:
+                findings.add("wrong_grade", amount, f"the answer gives the grade {text!r}, but {right.text}", right)
+                return
+        same = index.matching(amount)
+        if same and (len(text.strip("0.")) > 1 or any(q.measure == "count" for q in same)):
+            fact = same[0].fact
+            findings.add("misattributed", amount, f"{text!r} belongs to another fact: {fact.text}", fact)
+            return
+        named = [q for q in index.quantities if not number.measures.isdisjoint(q.names.get("measure", ()))]
+        if wrong_unit_matches := [q for q in index.wrong_unit_matches(amount) if q in named]:
+            fact = wrong_unit_matches[0].fact
+            findings.add("unit", amount, f"{text!r} has a wrong unit or factor: {fact.text}", fact)
+            return
+        fact = min(named, key=lambda q: abs(q.value - amount.low)).fact if named else None
+        instead = f", which say: {fact.text}" if fact else ""
+        findings.add("unsupported", amount, f"{text!r} is not in the facts{instead}", fact)
+
+
+def _ends_scale(number: Number) -> bool:
     """Whether a number is the end of the scale of the number before it: 2 of 4, 2/4, 2 out of 4."""
     before = number.amounts[number.position - 1]
     return number.text.words[before.last : number.amount.first] in (["of"], ["/"], ["out", "of"])
 
 
-def _check_top(number: NamedNumber, grade: Quantity, findings: AnswerFindings) -> None:
+def _check_top(number: Number, grade: Quantity, findings: AnswerFindings) -> None:
     """Adds a finding where an answer gives a wrong end of a grade's scale."""
     amount = number.amount
     if amount.high != grade.top or amount.low not in (0, grade.top):
@@ -224,7 +251,7 @@ def _check_top(number: NamedNumber, grade: Quantity, findings: AnswerFindings) -
         findings.add("wrong_grade", amount, says, grade.fact)
 
 
-def _is_level(number: NamedNumber, tops: set[int]) -> bool:
+def _is_level(number: Number, tops: set[int]) -> bool:
     """Whether a whole number is a scale's end or a level that is explained."""
     text, amount, words = number.text, number.amount, number.text.words
     before, after = words[amount.first - 1] if amount.first else "", words[amount.last : amount.last + 1]
@@ -266,7 +293,7 @@ def _is_between(one: Quantity, other: Quantity, amount: Amount, compared: bool) 
     return bool(value) and matches_quantity(amount, one._replace(value=value, rounded=apart))
 
 
-def _is_part_of_vessels(number: NamedNumber) -> bool:
+def _is_part_of_vessels(number: Number) -> bool:
     """Whether a number is a part of what other vessels have: three quarters of the veins' width."""
     last = number.amount.last
     if number.text.words[last : last + 1] != ["of"]:
@@ -285,3 +312,8 @@ def _is_share(one: Quantity, other: Quantity, amount: Amount) -> bool:
         return abs(low / high - amount.low) <= 0.06
     share, most = amount.low / 100, max(amount.step, 0.5) * 1.01 / 100
     return min(abs(high / low - 1 - share), abs(1 - low / high - share)) <= most
+
+
+def _closest(index: QuantityIndex, amount: Amount) -> str:
+    boxes = sorted(index.boxes, key=lambda q: sum(abs(a - b) for a, b in zip(q.edges, amount.edges, strict=True)))
+    return f"; the closest is {list(boxes[0].edges)}" if boxes else ""

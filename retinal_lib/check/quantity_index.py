@@ -6,6 +6,7 @@ from operator import ge, gt, itemgetter, le, lt
 from typing import NamedTuple
 
 from retinal_lib.check.language import lexicon, numbers
+from retinal_lib.check.language.naming import CALIBRE_OF
 from retinal_lib.check.language.numbers import Amount
 from retinal_lib.dataset import fact_kinds, measurements
 from retinal_lib.dataset.lesions.wording import ENDINGS
@@ -72,6 +73,16 @@ class Quantity(NamedTuple):
     part: str = ""  # of a lesion type: the quadrant, the rest or the landmark that it is about; empty for the whole
 
     @property
+    def names(self) -> dict[str, frozenset[str]]:
+        """By dimension, the values that words may name for the quantity; a dimension that does not apply is left out."""
+        if self.measure == "grade":
+            return {"graded": _graded(self.subjects, self.fact.words)}
+        if self.measure in ("count", "area", "box", "edge", "distance"):
+            lesions = self.subjects or (frozenset(["disc"]) if self.edges else frozenset())
+            return {"lesion": _with_implied(lesions)} if lesions else {}
+        return column_names(self.fact.name) if self.measure != "age" else {}
+
+    @property
     def displayed_value(self) -> float:
         """The value as the description shows it."""
         if self.rounded is not None:
@@ -92,6 +103,30 @@ def column_parts(column: str) -> tuple[str, str | None, str | None, str | None, 
         if base.startswith(prefix) and base.removeprefix(prefix) in _MEASURES:
             return _MEASURES[base.removeprefix(prefix)], vessel, zone or "whole", None, None
     return "angle", None, None, None, None
+
+
+# measure -> what may be named with it; the vessels tell CRAE from CRVE
+_CALIBRES = ("crae", "crve", "a width")
+_CALLED = {"cdr": ("cdr", "cup", "disc"), "avr": ("avr", *_CALIBRES), "crae": _CALIBRES, "crve": _CALIBRES}
+
+
+@cache
+def column_names(column: str) -> dict[str, frozenset[str]]:
+    """Returns, by dimension, what words may be named for a column of AutoMorph."""
+    measure, vessel, zone, formula, direction = column_parts(column)
+    named = {"vessel": vessel or CALIBRE_OF.get(measure), "zone": zone, "formula": formula, "direction": direction}
+    allowed = {dimension: frozenset([value]) for dimension, value in named.items() if value}
+    return {**allowed, "measure": frozenset(_CALLED.get(measure, (measure,)))}
+
+
+@cache
+def _with_implied(conditions: frozenset[str]) -> frozenset[str]:
+    return conditions.union(*map(lexicon.implied, conditions))
+
+
+@cache
+def _graded(subjects: frozenset[str], words: str) -> frozenset[str]:
+    return _with_implied(subjects.union(lexicon.conditions(words)))
 
 
 @cache

@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import word_lists
-from retinal_lib.check.language.number_lists import KINDS
+from retinal_lib.check.language.naming import KINDS
 
 WORDS = word_lists("tables")
 
 _TABLE = re.compile(
     r"^(?P<head>[^\n]*\|[^\n]*)\n[ \t]*\|?[ \t]*:?-+[-:| \t]*(?:\n|\Z)(?P<body>(?:[^\n]*\|[^\n]*(?:\n|\Z))*)", re.MULTILINE
 )
-_NAMING = frozenset([*KINDS, "units"])
+_NAMING = frozenset([*KINDS.values(), "conditions", "units"])
 
 
 class FlatText(NamedTuple):

@@ -1,0 +1,315 @@
+"""Which words of a sentence name a value: its measure, vessels, zone, formula, direction, lesion, landmark or what it grades.
+
+A dimension's words and the sentence's values are read in order. A value is named by the words before it, by those after it, by
+a list that names several values one by one, by what the value before it is named, or by what it is compared with. A value that
+may be of several facts is of those that its names fit.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, word_lists
+
+WORDS = word_lists("naming")
+PLACES = word_lists("lesion_locations")
+DIMENSIONS = ("measure", "vessel", "zone", "formula", "direction", "lesion", "landmark", "graded")
+KINDS = {"vessel": "vessels", "zone": "zones", "formula": "formulas", "direction": "orientations", "measure": "measures"}
+OPPOSITES = {  # what is compared with what
+    "vessel": {"artery": "vein", "vein": "artery"},
+    "direction": {"vertical": "horizontal", "horizontal": "vertical"},
+    "formula": {"Hubbard": "Knudtson", "Knudtson": "Hubbard"},
+    "zone": {"b": "c", "c": "b"},
+}
+CALIBRE_OF = {"crae": "artery", "crve": "vein"}
+_MEASURED = frozenset("fractal density width tortuosity curvature tort_density crae crve avr disc cup cdr angle".split())
+_GRADED = frozenset(c for subjects in VOCABULARY["subjects"].values() for c in subjects)
+_OVERALL = frozenset(["all", "whole"])  # what is meant where nothing is named
+_STEPS = 2000  # orders of the words that are tried at most
+_LISTED = 4  # values that one list names at most
+
+Names = frozenset[str]
+Allowed = dict[str, Names]  # by dimension: what words may be named for a value; a dimension that does not apply is left out
+
+
+class Word(NamedTuple):
+    """A word of one dimension: its tokens and the values that it may mean."""
+
+    first: int
+    last: int
+    values: Names
+
+
+class Spot(NamedTuple):
+    """A value in a text: its tokens, and what words may be named for it, for each fact that it may be of."""
+
+    first: int
+    last: int
+    allowed: tuple[Allowed, ...]
+    box: bool = False
+
+
+def words(text: ParsedText, sentence: range, inner: set[int], dimension: str, spots: Sequence[Spot]) -> list[Word]:
+    """Returns the words of a dimension in a sentence that may name one of its values, but not those `inner` to values."""
+    found = [word for word in _all_words(text, sentence, dimension, spots) if word.first not in inner]
+    if dimension == "measure":
+        return _narrowed(found)
+    kept: list[Word] = []
+    for word in found:
+        parted = kept and any(kept[-1].last <= spot.first < word.first for spot in spots)
+        if kept and not parted and (word.values <= kept[-1].values or kept[-1].values <= word.values):
+            kept[-1] = Word(kept[-1].first, word.last, kept[-1].values & word.values)
+        else:
+            kept.append(word)
+    return kept
+
+
+def _all_words(text: ParsedText, sentence: range, dimension: str, spots: Sequence[Spot]) -> list[Word]:
+    tokens = text.words
+    if dimension in ("lesion", "graded"):
+        found = [_word(term) for term in text.within("conditions", sentence)]
+        if dimension == "graded":
+            named = [word for word in found if not word.values.isdisjoint(_GRADED)]
+            return named or [Word(t.first, t.last, _graded(t.values)) for t in text.within("scales", sentence)]
+        if any(spot.box for spot in spots):
+            found += [
+                Word(k, k + 1, frozenset(["disc"])) for k in sentence if tokens[k] in PLACES.disc and _is_subject(tokens, k)
+            ]
+        return sorted(w for w in found if WORDS.none.isdisjoint(tokens[max(sentence.start, w.first - 2) : w.first]))
+    if dimension == "landmark":
+        kinds = (("fovea", PLACES.fovea), ("disc", PLACES.disc))
+        return [Word(k, k + 1, frozenset([name])) for k in sentence for name, of in kinds if tokens[k] in of]
+    found = [_word(term) for term in text.within(KINDS[dimension], sentence)]
+    if dimension == "measure":
+        return sorted([*_measures(text, found, spots), *_widths(text, sentence, spots)])
+    if dimension == "vessel":
+        found = _vessels(text, sentence, found)
+    if dimension in ("vessel", "direction"):
+        found = _with_pronouns(tokens, sentence, found)
+    return found
+
+
+def _graded(scales: tuple) -> Names:
+    """What the scales grade whose names these are: Messidor's are two."""
+    subjects = VOCABULARY["subjects"]
+    return frozenset(c for name in subjects if any(str(scale) in name for scale in scales) for c in subjects[name])
+
+
+def _word(term: Term) -> Word:
+    return Word(term.first, term.last, frozenset(map(str, term.values)))
+
+
+def _is_subject(tokens: list[str], k: int) -> bool:
+    """Whether the disc at token k is what is spoken of, and no place: the disc lies at ..., not near the disc."""
+    before = tokens[max(0, k - 4) : k]
+    return "box" in before or WORDS.beside.isdisjoint(before[-3:])
+
+
+def _measures(text: ParsedText, found: list[Word], spots: Sequence[Spot]) -> Iterator[Word]:
+    """The words of measures; the disc is a place for values of vessels; what covers the image is the vessels' density."""
+    units = {k for t in text.of("units") for k in range(t.first, t.last)} if found else ()
+    discs = any(not a.get("measure", frozenset()).isdisjoint(("disc", "cup")) for spot in spots for a in spot.allowed)
+    for word in found:
+        values = word.values | {"density", "cdr"} if "area" in word.values else word.values
+        if "width" in values and WORDS.average.isdisjoint(text.words[word.first : word.last]):
+            values = values | {"a width"}  # that is no average may be a calibre
+        if word.first not in units and not values.isdisjoint(_MEASURED) and (discs or not values <= {"disc", "cup"}):
+            yield word._replace(values=values)
+
+
+def _widths(text: ParsedText, sentence: range, spots: Sequence[Spot]) -> Iterator[Word]:
+    """Vessels that stand for their width: arteries 41.9 µm."""
+    start = sentence.start
+    for spot in spots:
+        if any("width" in allowed.get("measure", ()) for allowed in spot.allowed):
+            vessels = [t for t in text.within("vessels", range(start, spot.first)) if t.last >= spot.first - 1]
+            if vessels:
+                yield Word(vessels[-1].first, vessels[-1].last, frozenset(["width", "a width"]))
+        start = spot.last
+
+
+def _narrowed(found: list[Word]) -> list[Word]:
+    """Words that may mean several measures, as the one before them says: a cup that is 700 µm high."""
+    sure: Names = frozenset()
+    for k, word in enumerate(found):
+        if word.values & sure:
+            found[k] = word._replace(values=word.values & sure)
+        elif len(word.values) == 1:
+            sure = word.values
+    return found
+
+
+def _vessels(text: ParsedText, sentence: range, found: list[Word]) -> list[Word]:
+    """CRAE is of the arteries, CRVE of the veins, their ratio of neither."""
+    measures = text.within("measures", sentence)
+    ratios = [t for t in measures if "avr" in t.values]
+    calibres = [t for t in measures if len(t.values) == 1 and t.value in CALIBRE_OF]
+    plain = [word for word in found if not any(t.first <= word.first < t.last for t in ratios)]
+    return sorted([*plain, *(Word(t.first, t.last, frozenset([CALIBRE_OF[t.value]])) for t in calibres)])
+
+
+def _with_pronouns(tokens: list[str], sentence: range, found: list[Word]) -> list[Word]:
+    """Adds 'the former' and 'the latter', as words for the last two that were named before."""
+    pronouns = []
+    for k in sentence:
+        before = [word for word in found if word.first < k]
+        if tokens[k] in ("former", "latter") and len(before) > 1:
+            pronouns.append(Word(k, k + 1, before[-2 if tokens[k] == "former" else -1].values))
+    return sorted([*found, *pronouns])
+
+
+class Reading:
+    """The names of a sentence's values in one dimension. `context` are the names in the sentence before that has any, `tokens`
+    the words of the text, `known` what the conversation has named."""
+
+    def __init__(
+        self, dimension: str, named: list[Word], spots: list[Spot], tokens: list[str], context: list[Names], known: Names
+    ):
+        self.dimension, self.named, self.spots, self.tokens = dimension, named, spots, tokens
+        self.context, self.known = context, known
+        self.reached = 0  # the last value that could be named
+        self._failed: set[tuple] = set()
+        self._steps = 0
+
+    def names(self, i: int = 0, earlier: tuple[Names, ...] = (), used: int = 0) -> list[Names] | None:
+        """Returns the names of the values from value i on; None where no order of the words gives any. `earlier` are the last
+        names before, `used` words stand before what is left."""
+        if i == len(self.spots):
+            return []
+        if (i, earlier, used) in self._failed:
+            return None
+        self.reached = max(self.reached, i)
+        self._steps += 1
+        if self._steps > _STEPS:
+            return None
+        for option in self._options(i, earlier, used):
+            chosen = [word.values if isinstance(word, Word) else word for word in option]
+            if all(self._fits(i + k, values) for k, values in enumerate(chosen)):
+                taken = max([used, *(self.named.index(word) + 1 for word in option if isinstance(word, Word))])
+                rest = self.names(i + len(chosen), (*earlier, *chosen)[-_LISTED:], taken)
+                if rest is not None:
+                    return [*chosen, *rest]
+        self._failed.add((i, earlier, used))
+        return None
+
+    def _fits(self, i: int, values: Names) -> bool:
+        return any(not values.isdisjoint(allowed.get(self.dimension, values)) for allowed in self.spots[i].allowed)
+
+    def _any(self, i: int) -> Names:
+        """Whatever may be named for value i."""
+        return frozenset(value for allowed in self.spots[i].allowed for value in allowed.get(self.dimension, ("",)))
+
+    def _opposite(self, values: Names) -> Names:
+        """What is compared with something: the veins with the arteries."""
+        return frozenset(filter(None, (OPPOSITES.get(self.dimension, {}).get(value) for value in values)))
+
+    def _between(self, i: int) -> list[str]:
+        return self.tokens[self.spots[i].last : self.spots[i + 1].first]
+
+    def _compared(self, i: int) -> bool:
+        """Whether value i is set against the next."""
+        between = self._between(i)
+        return len(between) < 5 and not WORDS.contrasts.isdisjoint(between)
+
+    def _run(self, i: int) -> int:
+        """The number of values from value i on with only commas and the like between them."""
+        size = 1
+        while i + size < len(self.spots) and size < _LISTED:
+            last = self.spots[i + size - 1].last
+            named = any(last <= word.first < self.spots[i + size].first for word in self.named)
+            if not WORDS.joined.issuperset(self._between(i + size - 1)) and (named or not self._compared(i + size - 1)):
+                break
+            size += 1
+        return size
+
+    def _options(self, i: int, earlier: tuple[Names, ...], used: int) -> Iterator[Sequence[Word | Names]]:
+        """Yields what values from value i on may be named, the likeliest first; what can be nothing else alone."""
+        first = self.spots[i].first
+        start = self.spots[i - 1].last if i else 0
+        since = [word for word in self.named if start <= word.first < first]
+        before = [word for word in since if word in self.named[used:]]
+        if i and len(before) > 1 and WORDS.prepositions.issuperset(self.tokens[start : before[0].first]):
+            before = before[1:]  # that is of the value before
+        size = self._run(i)
+        for count in range(size, 1, -1):
+            if (sure := self._one_by_one(i, count, size, before)) is not None:
+                yield sure
+                return
+            yield from self._lists(i, count, since, () if before and self.dimension != "measure" else earlier)
+            if len(before) == 1:
+                other = self._opposite(before[0].values) if count == 2 and self._compared(i) else before[0].values
+                yield [before[0].values] + [other] * (count - 1)
+        yield from self._alone(i, earlier, before, size)
+
+    def _one_by_one(self, i: int, count: int, size: int, before: list[Word]) -> Sequence[Names] | None:
+        """The names of so many values where they can be no others: arteries and veins, 43 and 48 µm."""
+        if len(before) == count == size:
+            return [word.values for word in before]
+        if len(before) == 1 and count == 2 and "than" in self.tokens[max(0, before[0].first - 2) : before[0].first]:
+            other = self._opposite(before[0].values)  # narrower than the veins: 36 against 52 µm
+            return [other, before[0].values] if other else None
+        whole = not before and not self.named and len(self.context) == count
+        return self.context if whole and "or" not in self._between(i) else None
+
+    def _alone(self, i: int, earlier: tuple[Names, ...], before: list[Word], size: int) -> Iterator[Sequence[Word | Names]]:
+        """Yields what value i may be named by itself."""
+        spot, after = self.spots[i], self._after(i)
+        gap = self.tokens[spot.last : after[0].first] if after else []
+        directly = bool(after) and WORDS.prepositions.issuperset(gap)
+        led = bool(before) and WORDS.leading.issuperset(self.tokens[before[-1].last : spot.first])
+        if directly and not led:
+            yield after[:1]
+            if size == 1:
+                return
+        for word in reversed(before) if self.dimension == "measure" else before[-1:]:
+            yield [word.values]
+        if before and self.tokens[spot.first - 1] == ":":
+            yield [before[0].values]  # the veins exceed the arteries: 52 µm
+        near = bool(after) and WORDS.parting.isdisjoint(gap)
+        if after and (near or not before):
+            yield after[:1]
+        if not before:
+            yield from self._unnamed(i, earlier, near)
+
+    def _lists(self, i: int, count: int, since: list[Word], earlier: tuple[Names, ...]) -> Iterator[Sequence[Word | Names]]:
+        """Yields lists that may name so many values: before or after them, that of the values before, or one at the end."""
+        after, end = self._after(i + count - 1), [word for word in self.named if word.first >= self.spots[-1].last]
+        if len(since) >= count:
+            yield [word.values for word in since[-count:]]
+        if len(after) >= count:
+            yield after[:count]
+        for listed in (earlier[-count:], earlier[-count - 1 : -1]):  # the last may stand in brackets
+            if len(set(listed)) == count:
+                yield listed
+        if not since and len(end) == count:
+            yield [word.values for word in end]
+
+    def _unnamed(self, i: int, earlier: tuple[Names, ...], near: bool) -> Iterator[list[Names]]:
+        """Yields what a value without words of its own may be named."""
+        first, last = self.spots[i].first, self.spots[i].last
+        since = self.tokens[self.spots[i - 1].last : first] if i else []
+        if earlier and self._compared(i - 1) and (opposite := self._opposite(earlier[-1])):
+            yield [opposite]
+        if earlier and not (near and earlier[-1] == _OVERALL):
+            yield [earlier[-1]]
+        later = next((word for word in self.named if word.first >= last), None)
+        shared = later is not None and WORDS.groups.isdisjoint(self.tokens[last : later.first])
+        if shared:
+            yield [later.values]  # named once after several values
+        if not near and (not self.named or self.named[0].first > first):
+            yield from ([values] for values in self.context)
+            if not self.named and self.known:
+                yield [self.known]
+            if not self.context and not shared:
+                yield [self._any(i)]
+        if self.dimension == "direction" or (self.dimension == "formula" and not shared):
+            yield [self._any(i)]
+        elif not near and self.dimension != "formula" and (not earlier or not WORDS.groups.isdisjoint(since)):
+            yield [_OVERALL]
+
+    def _after(self, i: int) -> list[Word]:
+        """The words between value i and the next; in brackets, those before a value are its own."""
+        last = self.spots[i].last
+        stop = following = self.spots[i + 1].first if i + 1 < len(self.spots) else len(self.tokens)
+        if following < len(self.tokens) and "(" in (between := self.tokens[last:following]) and ")" not in between:
+            stop = last + between.index("(")
+        return [word for word in self.named if last <= word.first < stop]
