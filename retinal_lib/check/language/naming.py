@@ -50,6 +50,8 @@ class Spot(NamedTuple):
 
 def words(text: ParsedText, sentence: range, inner: set[int], dimension: str, spots: Sequence[Spot]) -> list[Word]:
     """Returns the words of a dimension in a sentence that may name one of its values, but not those `inner` to values."""
+    if not text.of(KINDS.get(dimension, "conditions")) and dimension in ("zone", "formula", "direction"):
+        return []
     found = [word for word in _all_words(text, sentence, dimension, spots) if word.first not in inner]
     if dimension == "measure":
         return _narrowed(found)
