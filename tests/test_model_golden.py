@@ -8,6 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from retinal_lib import UserError  # noqa: E402
 from retinal_lib.inference import Model, convert, load_model  # noqa: E402
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden_llava"
@@ -108,7 +109,7 @@ def test_stock_transformers_opens_what_was_converted(converted: Path) -> None:
     for case in CASES:
         messages: list[dict] = []
         for turn in case["turns"]:
-            content = [{"type": "text", "text": turn["question"]}]
+            content = [{"type": "text", "text": f" {turn['question']}\n"}]  # the script takes blanks off
             content += [] if messages else [{"type": "image", "image": Image.open(picture(case)).convert("RGB")}]
             messages.append({"role": "user", "content": content})
             told = processor.apply_chat_template(messages, tokenize=True, return_dict=True, return_tensors="pt")
@@ -116,6 +117,47 @@ def test_stock_transformers_opens_what_was_converted(converted: Path) -> None:
             found = stock.generate(**told, max_new_tokens=40)[0].tolist()
             assert found[len(turn["input_ids"]) :] == turn["output_ids"]
             messages.append({"role": "assistant", "content": [{"type": "text", "text": turn["answer"]}]})
+
+
+def test_the_chat_template_marks_what_the_model_writes(converted: Path) -> None:
+    from PIL import Image
+    from transformers import AutoProcessor, pipeline
+
+    processor, case = AutoProcessor.from_pretrained(converted), CASES[-1]
+    question, answer = (case["turns"][0][key] for key in ("question", "answer"))
+    image = Image.open(picture(case)).convert("RGB")
+    asked = {"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": f"\n{question} "}]}
+    for content in (f" {answer} ", [{"type": "text", "text": f" {answer} "}]):
+        told = processor.apply_chat_template(
+            [asked, {"role": "assistant", "content": content}, {"role": "user", "content": "Why?"}],
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            return_assistant_tokens_mask=True,
+        )
+        written = processor.tokenizer.decode(told["input_ids"][0][told["assistant_masks"][0].bool()])
+        assert written.startswith(f"Assistant: {answer}###") and "Why" not in written and question not in written
+    pipe = pipeline("image-text-to-text", model=str(converted), dtype=torch.float32)
+    found = pipe(text=[asked], max_new_tokens=40, return_full_text=False)[0]["generated_text"]
+    assert found.strip() == case["turns"][0]["raw_text"].strip()
+
+
+def test_what_transformers_saves_anew_is_loaded(converted: Path, tmp_path: Path) -> None:
+    from transformers import AutoProcessor, LlavaForConditionalGeneration
+
+    processor = AutoProcessor.from_pretrained(converted)
+    processor.image_processor.image_mean = [0.1, 0.2, 0.3]
+    processor.save_pretrained(tmp_path)
+    LlavaForConditionalGeneration.from_pretrained(converted, dtype=torch.float32).save_pretrained(tmp_path)
+    assert not (tmp_path / "preprocessor_config.json").exists()
+    found = load_model(tmp_path, device="cpu")
+    assert found.preprocessing.mean == (0.1, 0.2, 0.3)
+    case = CASES[0]
+    assert found.ids(prompt(found, case, 0)) == case["turns"][0]["input_ids"]
+    file = tmp_path / "processor_config.json"
+    file.write_text(file.read_text(encoding="utf-8").replace("0.1,", '"much",'), encoding="utf-8")
+    with pytest.raises(UserError, match=r"processor_config.json: expected image_mean and image_std of three numbers.*'much'"):
+        load_model(tmp_path, device="cpu")
 
 
 def test_the_converted_model_answers_as_the_published_one(converted: Path, arrays: dict) -> None:

@@ -81,17 +81,23 @@ def pad_id(tokenizer: Tokenizer) -> int:
 
 
 def chat_template(checkpoint: Checkpoint) -> str:
-    """Writes a Jinja template with the words of conversation form `simple`; image tokens follow the text of their message."""
+    """Writes a Jinja template with the words of conversation form `simple`: image tokens follow the text of their message, and
+    blanks around a text are left out. What the model writes itself, its role and the stop mark included, is marked as generated,
+    so that trainers can learn from that alone."""
     head = json.dumps(conversation_forms.form("simple").prompt([], [], ""), ensure_ascii=False)
     image = json.dumps("\n" + conversation_forms.image_tokens(1, checkpoint.start_end))
+    # servers look for a loop over message['content'] to see that messages may come in parts
     return (
         "{{ bos_token + " + head + " }}"
-        "{%- for message in messages %}{%- if message['role'] in ('user', 'assistant') %}"
-        "{{ 'Human: ' if message['role'] == 'user' else 'Assistant: ' }}"
-        "{%- if message['content'] is string %}{{ message['content'] }}"
-        "{%- else %}{%- for part in message['content'] %}{%- if part['type'] == 'text' %}{{ part['text'] }}{%- endif %}"
-        "{%- endfor %}{%- for part in message['content'] %}{%- if part['type'] in ('image', 'image_url') %}"
-        "{{ " + image + " }}{%- endif %}{%- endfor %}{%- endif %}{{ '###' }}{%- endif %}{%- endfor %}"
+        "{%- for message in messages %}"
+        "{%- set text = message['content'] if message['content'] is string else "
+        "message['content'] | selectattr('type', 'equalto', 'text') | map(attribute='text') | join %}"
+        "{%- if message['role'] == 'user' %}{{ 'Human: ' + text | trim }}"
+        "{%- if message['content'] is not string %}{%- for part in message['content'] %}"
+        "{%- if part['type'] in ('image', 'image_url') %}{{ " + image + " }}{%- endif %}{%- endfor %}{%- endif %}{{ '###' }}"
+        "{%- elif message['role'] == 'assistant' %}"
+        "{%- generation %}{{ 'Assistant: ' + text | trim + '###' }}{%- endgeneration %}"
+        "{%- endif %}{%- endfor %}"
     )
 
 

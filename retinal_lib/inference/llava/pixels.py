@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from retinal_lib import typed_paths
-from retinal_lib.errors import UserError
+from retinal_lib.errors import UserError, quoted
 from retinal_lib.files import read_object
 from retinal_lib.images import open_image
 
@@ -18,7 +18,7 @@ _ORIENTATION = 0x0112  # an EXIF tag
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The steps that a tower's preprocessor_config.json asks for: scale, crop, normalise."""
+    """The steps that a folder's preprocessor_config.json asks for: scale, crop, normalise."""
 
     edge: int  # pixels of the shortest edge after scaling
     crop: tuple[int, int]  # height, width
@@ -29,21 +29,26 @@ class Preprocessing:
 
     @classmethod
     def read(cls, folder: Path | None, image_size: int) -> "Preprocessing":
-        """Reads a preprocessor_config.json; without one, CLIP's own values. UserError: its steps are not CLIP's."""
-        file = folder / "preprocessor_config.json" if folder else None
-        if file is None or not file.is_file():
-            return cls(image_size, (image_size, image_size))
-        config = read_object(file)
+        """Reads them from processor_config.json, where transformers 5 saves them, or preprocessor_config.json; without either,
+        they are CLIP's own. UserError: they are not such steps."""
+        file, config = _image_processor(folder) if folder else (None, {})
         size, crop = config.get("size", image_size), config.get("crop_size", image_size)
-        edge = size if isinstance(size, int) else size.get("shortest_edge")
-        crop = (crop, crop) if isinstance(crop, int) else (crop.get("height"), crop.get("width"))
-        if edge is None or crop != (image_size, image_size):
+        edge = size.get("shortest_edge") if isinstance(size, dict) else size
+        crop = (crop.get("height"), crop.get("width")) if isinstance(crop, dict) else (crop, crop)
+        if type(edge) is not int or edge < 1 or crop != (image_size, image_size):
             raise UserError(
                 f"{file}: expected the shortest edge scaled and a centre of {image_size} x {image_size} cropped, "
                 f"found size {size} and crop_size {config.get('crop_size')}"
             )
-        mean, std = tuple(config.get("image_mean", MEAN)), tuple(config.get("image_std", STD))
-        return cls(edge, crop, mean, std, config.get("resample", 3), config.get("rescale_factor", 1 / 255))
+        mean, std = config.get("image_mean", MEAN), config.get("image_std", STD)
+        resample, factor = config.get("resample", 3), config.get("rescale_factor", 1 / 255)
+        numbers = [*mean, *std, factor] if isinstance(mean, list | tuple) and isinstance(std, list | tuple) else []
+        if len(numbers) != 7 or not all(type(n) in (int, float) for n in numbers) or 0 in std or resample not in range(6):
+            raise UserError(
+                f"{file}: expected image_mean and image_std of three numbers, rescale_factor and resample, found "
+                f"{quoted(mean)}, {quoted(std)}, {quoted(factor)} and {quoted(resample)}"
+            )
+        return cls(edge, crop, tuple(mean), tuple(std), resample, factor)
 
     def config(self) -> dict:
         """Gives the same as a preprocessor_config.json."""
@@ -75,6 +80,15 @@ class Preprocessing:
         values = (values.astype(np.float64) * self.factor).astype(np.float32)
         values = (values - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         return np.ascontiguousarray(values.transpose(2, 0, 1))
+
+
+def _image_processor(folder: Path) -> tuple[Path | None, dict]:
+    """The file that says how images are prepared, and what it says; nothing where there is none."""
+    file = folder / "processor_config.json"
+    if file.is_file() and isinstance(config := read_object(file).get("image_processor"), dict):
+        return file, config
+    file = folder / "preprocessor_config.json"
+    return (file, read_object(file)) if file.is_file() else (None, {})
 
 
 def load_image(image: str | Path | Image.Image) -> Image.Image:
