@@ -21,6 +21,8 @@ hypothesis.settings.load_profile("any machine")
 # tests and the notebooks they run have a project folder of their own: your params/ and runs stay out of it
 ROOT = Path(__file__).resolve().parents[1] / "artifacts" / "tests"
 os.environ["RETINAL_LIB_ROOT"] = str(ROOT)
+# each of pytest's workers has a core to itself: threads of torch's own would take it from the others (a tenth of the speed)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)

@@ -56,6 +56,7 @@ DOORS = {
     "cv2": [*SAMPLE],
     "PIL": [
         "evaluate/label_questions",
+        "inference/image_text_model",
         "inference/model",
         "inference/llava/pixels",
         "images",
@@ -72,6 +73,7 @@ DOORS = {
     "ipywidgets": ["review/reviewer"],
     "anywidget": ["review/reviewer"],
     "safetensors": MODEL,
+    "peft": [],  # inference/opening takes it where an adapter is merged
     "IPython": [],
 }
 

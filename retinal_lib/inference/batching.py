@@ -77,10 +77,11 @@ class Answerer(ABC):
     runs_on: str
     notes: dict[str, str]  # image -> how the model sees it otherwise than its owner may expect
     own_defaults = False  # whether it decides itself on options that are not given
+    own_form = False  # whether it has a conversation form of its own, which conv_mode does not change
 
-    @abstractmethod
     def length(self, asked: ImageQuestions) -> int:
-        """Estimates how long a conversation is, so that batches hold like ones."""
+        """Estimates how long a conversation is, so that batches hold like ones: by its number of turns, then of letters."""
+        return len(asked.questions) * 10_000 + len(" ".join(asked.questions))
 
     @abstractmethod
     def converse(self, batch: Sequence[ImageQuestions], options: Options) -> list[list[str] | UserError]:
@@ -122,6 +123,21 @@ class Answerer(ABC):
             if isinstance(answers, UserError):
                 raise answers
         return [done[i][0] if isinstance(q, str) else done[i] for i, q in enumerate(questions)]
+
+
+class MessageChat:
+    """A conversation about one image with a model that is given all messages each time."""
+
+    def __init__(self, model: Answerer, image: object, options: Options):
+        self.model, self.options = model, options
+        self._image, self._messages = image, list[dict]()
+
+    def ask(self, question: str, **options: object) -> str:
+        """Answers the next question; options hold for this one. UserError: there is no answer."""
+        message = self.model.message(question, None if self._messages else self._image)
+        text = self.model.reply([*self._messages, message], self.options.with_changes(**options))
+        self._messages += [message, self.model.answer_message(text)]
+        return text
 
 
 def answer_in_batches(

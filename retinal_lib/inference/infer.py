@@ -44,6 +44,8 @@ class InferParameters(Parameters):
     device: str = "auto"
     dtype: str = "auto"
     quantize: str | None = None
+    attn_implementation: str | None = None
+    device_map: str | None = None
     seed: Whole | None = None
     suffix: str = ""
     append: bool = False
@@ -141,7 +143,7 @@ class Infer:
             "runs on": model.runs_on,
             "image": self.image.name,
             "question file": self._asked,
-            "conversation form": options.conv_mode,
+            "conversation form": "the model's own chat template" if model.own_form else options.conv_mode,
             "answers": self._manner,
             "answers file": paths.display_path(self.answers_file),
         }
@@ -228,7 +230,8 @@ def _first(entries: Sequence[Entry]) -> Path:
 
 
 def _model(given: InferParameters) -> Answerer:
-    options = given.model_dump(include={"vision_tower", "mm_projector", "device", "dtype", "quantize", "timeout_s"})
+    names = {"vision_tower", "mm_projector", "device", "dtype", "quantize", "attn_implementation", "device_map", "timeout_s"}
+    options = given.model_dump(include=names)
     if given.model_name is not None:
         return load_model(given.model_name, **options)
     with needs_torch():

@@ -21,16 +21,22 @@ def load_model(
     dtype: str = "auto",
     quantize: str | None = None,
     bos: str = "script",
+    attn_implementation: str | None = None,
+    device_map: str | None = None,
     timeout_s: float | None = None,
     terms_accepted: Accepted = False,
 ) -> Answerer:
     """Loads a model from a folder or hub id: LLaVA-v0 as published (.bin or safetensors, tower apart or inside, projector apart
-    or inside), or written by `convert`. Nothing is written into its folder, and no code of its own is run. With
-    `openai:<name>`, the model of that name answers behind an OpenAI-compatible server.
+    or inside) or written by `convert`; or any image-text model that transformers knows, such as Qwen2.5-VL, InternVL and
+    MedGemma, which is asked by its own processor and chat template. An adapter's folder (LoRA) stands for its model with the
+    adapter merged into it, by peft. Nothing is written into these folders, and no code of theirs is run. With `openai:<name>`,
+    the model of that name answers behind an OpenAI-compatible server.
 
-    `vision_tower`, `mm_projector`: where the folder does not have them. `device`: auto, cpu, cuda. `dtype`: auto (half
-    precision on a GPU, full on a CPU), float32, float16, bfloat16. `quantize`: 4bit, with bitsandbytes. `bos`: `script`
-    (ids as the released inference script makes them) or `training`. `timeout_s`: how long an answer of a server may take.
+    `vision_tower`, `mm_projector`: of LLaVA-v0, where the folder does not have them. `device`: auto, cpu, cuda. `dtype`: auto
+    (half precision on a GPU, in the model's own format; full on a CPU), float32, float16, bfloat16. `quantize`: 4bit, with
+    bitsandbytes. `bos`: of LLaVA-v0, `script` (ids as the released inference script makes them) or `training`.
+    `attn_implementation`, `device_map`: as in transformers, such as sdpa, and auto for several GPUs. `timeout_s`: how long an
+    answer of a server may take.
     `terms_accepted`: you may send the images to a server elsewhere, where their dataset's terms ask for leave.
     UserError: a file is missing or damaged, the memory does not suffice, or torch is not installed; says what would help.
 
@@ -45,9 +51,12 @@ def load_model(
     if name := _on_server(model_name):
         return ServerModel(name, terms_accepted, timeout_s)
     with needs_torch():
-        from retinal_lib.inference import model
-    checkpoint = model.find(_resolve(model_name), vision_tower, mm_projector)
-    return model.load(checkpoint, device, dtype, quantize, bos)
+        from retinal_lib.inference import image_text_model, model
+        from retinal_lib.inference.llava import checkpoint
+        from retinal_lib.inference.opening import Opening
+    found = checkpoint.find(_resolve(model_name), vision_tower, mm_projector)
+    opening = Opening(device, dtype, quantize, attn_implementation, device_map)
+    return model.load(found, opening, bos) if found.llava else image_text_model.load(found, opening)
 
 
 def identity(model_name: str | Path, vision_tower: str | Path | None = None, mm_projector: str | Path | None = None) -> str:
@@ -55,8 +64,8 @@ def identity(model_name: str | Path, vision_tower: str | Path | None = None, mm_
     if name := _on_server(model_name):
         return ServerModel(name).identity
     with needs_torch():
-        from retinal_lib.inference import model
-    return model.identity(model.find(_resolve(model_name), vision_tower, mm_projector))
+        from retinal_lib.inference.llava import checkpoint
+    return checkpoint.find(_resolve(model_name), vision_tower, mm_projector).identity
 
 
 def _on_server(model_name: str | Path) -> str:

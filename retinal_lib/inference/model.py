@@ -10,76 +10,37 @@ import numpy as np
 import torch
 from PIL import Image
 from tokenizers import Tokenizer
-from transformers import BitsAndBytesConfig, LlavaForConditionalGeneration
-from transformers.utils import logging
+from transformers import LlavaForConditionalGeneration
 
 from retinal_lib import typed_paths
-from retinal_lib.display import count
 from retinal_lib.errors import UserError
-from retinal_lib.files import sha256
 from retinal_lib.inference.batching import Answerer, ImageQuestions, Options
 from retinal_lib.inference.llava import conversation_forms, memory, pixels, weights
-from retinal_lib.inference.llava.checkpoint import Checkpoint, find
+from retinal_lib.inference.llava.checkpoint import Checkpoint
 from retinal_lib.inference.llava.convert import llava_config, pad_id, preprocessing
 from retinal_lib.inference.llava.generation import Conversations, Sampler, embed
 from retinal_lib.inference.llava.tokenizer import build_tokenizer
+from retinal_lib.inference.opening import Opening
 
-__all__ = ["Chat", "Model", "find", "identity", "load"]
 Picture = str | Path | Image.Image
 _KEPT_IMAGES = 256  # images whose features are kept: half a gigabyte for a 7B model
 
 
-def load(checkpoint: Checkpoint, device: str, dtype: str, quantize: str | None, bos: str) -> "Model":
+def load(checkpoint: Checkpoint, opening: Opening, bos: str) -> "Model":
     """Loads a checkpoint; see `loading.load_model`. UserError: as there."""
-    target = memory.choose_device(device)
-    number_format = memory.choose_dtype(dtype, target)
-    memory.check_quantize(quantize, target)
     if checkpoint.converted:  # a converted folder says with which first token it was written
         bos = checkpoint.config.get("retinal_lib", {}).get("bos", bos)
     tokenizer = build_tokenizer(checkpoint.folder, checkpoint.text_config["vocab_size"], bos)
     config = llava_config(checkpoint, tokenizer)
     shapes = weights.shapes(config)
-    memory.check_memory(checkpoint.folder.name, weights.count(shapes), target, number_format, quantize)
+    target, number_format = opening.choose(checkpoint.folder.name, weights.count(shapes))
     tensors: dict[str, torch.Tensor] = {}
     for part in weights.read_weights(checkpoint, shapes):  # weights stored in this format stay on disk until they are used
         tensors |= {name: tensor.to(number_format) for name, tensor in part.items()}
-    options = {}
-    if quantize:
-        options["device_map"] = {"": target}
-        options["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_compute_dtype=number_format,
-            llm_int8_skip_modules=["vision_tower", "multi_modal_projector", "lm_head"],
-        )
-    llava = _from_tensors(checkpoint, tensors, config=config, dtype=number_format, **options)
-    return Model(llava if quantize else llava.to(target), tokenizer, checkpoint)
-
-
-def _from_tensors(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor], **options: object) -> LlavaForConditionalGeneration:
-    """The model with these weights, without the tables and bars that transformers prints."""
-    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        llava, report = LlavaForConditionalGeneration.from_pretrained(
-            None, state_dict=tensors, output_loading_info=True, **options
-        )
-    finally:
-        logging.set_verbosity(verbosity)
-        if bar:
-            logging.enable_progress_bar()
-    if lost := [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]:
-        raise UserError(
-            f"{checkpoint.folder}: {count(len(lost), 'weight')}, the first {lost[0]}, cannot be loaded by this version of "
-            "transformers; install another version"
-        )
-    return llava.eval()
-
-
-def identity(checkpoint: Checkpoint) -> str:
-    """Names a model so that any two differ: its folder and a hash of its weights."""
-    return f"{checkpoint.folder.name} {checkpoint.fingerprint}"
+    kind = LlavaForConditionalGeneration
+    return Model(
+        opening.open(kind, checkpoint, target, number_format, config=config, state_dict=tensors), tokenizer, checkpoint
+    )
 
 
 class Model(Answerer):
@@ -89,7 +50,7 @@ class Model(Answerer):
     def __init__(self, llava: LlavaForConditionalGeneration, tokenizer: Tokenizer, checkpoint: Checkpoint):
         self.llava, self.tokenizer, self.checkpoint = llava, tokenizer, checkpoint
         self.preprocessing = preprocessing(checkpoint)
-        self.name = checkpoint.folder.name
+        self.name = checkpoint.name
         self.patches, self.eos = checkpoint.patches, checkpoint.eos
         self.device, self.dtype = llava.device, llava.dtype
         self.runs_on = f"{llava.device.type}, {str(llava.dtype).removeprefix('torch.')}"
@@ -101,7 +62,7 @@ class Model(Answerer):
     @cached_property
     def identity(self) -> str:
         """The model's name and a hash of its weights."""
-        return identity(self.checkpoint)
+        return self.checkpoint.identity
 
     # --- from words and pictures to numbers -------------------------------------------------------------------------
 
@@ -160,14 +121,7 @@ class Model(Answerer):
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Whether the error says that memory ran out; frees unused GPU memory."""
-        out = memory.is_out_of_memory(error)
-        if out and self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        return out
-
-    def length(self, asked: ImageQuestions) -> int:
-        """Orders conversations by their number of turns, then of letters."""
-        return len(asked.questions) * 10_000 + len(" ".join(asked.questions))
+        return memory.is_out_of_memory(error)
 
     def converse(self, batch: Sequence[ImageQuestions], options: Options) -> list[list[str]]:
         """Answers several conversations at once, turn by turn. UserError: an image cannot be read."""
@@ -191,8 +145,7 @@ class Model(Answerer):
         """Generates the ids after each prompt, by conversation; the images' names are part of the seeds."""
         sampler = None
         if options.temperature:
-            seeds = [sha256(repr((options.seed, *key))) for key in zip(prompts.values(), names, strict=True)]
-            sampler = Sampler(options.temperature, [int(seed[:14], 16) for seed in seeds])
+            sampler = Sampler.of(options.temperature, options.seed, zip(prompts.values(), names, strict=True))
         ids = {number: self.ids(prompt) for number, prompt in prompts.items()}
         return conversations.generate(ids, options.max_new_tokens, lambda written: self._has_ended(written, options), sampler)
 

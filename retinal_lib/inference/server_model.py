@@ -10,7 +10,7 @@ from anyio.from_thread import start_blocking_portal
 
 from retinal_lib import images
 from retinal_lib.errors import UserError
-from retinal_lib.inference.batching import Answerer, ImageQuestions, NoMoreAnswers, Options
+from retinal_lib.inference.batching import Answerer, ImageQuestions, MessageChat, NoMoreAnswers, Options
 from retinal_lib.inference.llava.conversation_forms import clean_answer, without_image_tokens
 from retinal_lib.reply_text import chat_answer
 from retinal_lib.teacher import completion
@@ -32,7 +32,7 @@ class ServerModel(Answerer):
     UserError: there is no key for a server elsewhere.
     """
 
-    own_defaults = True
+    own_defaults = own_form = True
 
     def __init__(self, name: str, terms_accepted: Accepted = False, timeout_s: float | None = None):
         from retinal_lib.teacher.server import Server  # brings openai, which a model on this machine does not need
@@ -56,10 +56,19 @@ class ServerModel(Answerer):
         if self._permission is None:
             self._server.allow(permission(terms_of_picture(image.name), accepted=self._terms_accepted))
 
-    def chat(self, image: str | Path, **options: object) -> "ServerChat":
+    def chat(self, image: str | Path, **options: object) -> MessageChat:
         """Opens a conversation about an image. UserError: an unknown option, the image cannot be read, or may not be sent."""
         self._ask_leave(Path(image))
-        return ServerChat(self, Path(image), Options.of(**options))
+        return MessageChat(self, images.as_sent(Path(image)), Options.of(**options))
+
+    def message(self, question: str, image: str | None = None) -> dict:
+        """Writes a user's message, with the image, a data URL, where there is one."""
+        content: list[dict] = [{"type": "text", "text": without_image_tokens(question)}]
+        return {"role": "user", "content": [*content, {"type": "image_url", "image_url": {"url": image}}] if image else content}
+
+    def answer_message(self, text: str) -> dict:
+        """Writes the message of an answer."""
+        return {"role": "assistant", "content": text}
 
     def length(self, asked: ImageQuestions) -> int:
         """Gives all conversations the same length: they keep their order, since a server makes its own batches."""
@@ -113,9 +122,9 @@ class ServerModel(Answerer):
             messages: list[dict] = []
             answers = []
             for question in asked.questions:
-                messages.append(_message(question, "" if messages else url))
+                messages.append(self.message(question, None if messages else url))
                 answers.append(await self._reply(messages, options))
-                messages.append({"role": "assistant", "content": answers[-1]})
+                messages.append(self.answer_message(answers[-1]))
             return answers
 
     async def _reply(self, messages: list[dict], options: Options) -> str:
@@ -136,24 +145,3 @@ class ServerModel(Answerer):
             raise UserError(problem)
         run_on = _RUN_ON.search(text)
         return clean_answer(text[: run_on.start()], "###") if run_on else text
-
-
-def _message(question: str, url: str) -> dict:
-    """A user's message, with the image where there is one."""
-    content: list[dict] = [{"type": "text", "text": without_image_tokens(question)}]
-    return {"role": "user", "content": [*content, {"type": "image_url", "image_url": {"url": url}}] if url else content}
-
-
-class ServerChat:
-    """A conversation about one image; the server is sent all of it each time."""
-
-    def __init__(self, model: ServerModel, image: Path, options: Options):
-        self.model, self.options = model, options
-        self._url, self._messages = images.as_sent(image), list[dict]()
-
-    def ask(self, question: str, **options: object) -> str:
-        """Answers the next question; options hold for this one. UserError: there is no answer."""
-        message = _message(question, "" if self._messages else self._url)
-        text = self.model.reply([*self._messages, message], self.options.with_changes(**options))
-        self._messages += [message, {"role": "assistant", "content": text}]
-        return text

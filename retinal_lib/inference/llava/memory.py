@@ -29,10 +29,11 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Chooses the number format of that name; `auto`: half precision on a GPU, full on a CPU. UserError: it is unknown."""
+def choose_dtype(name: str, device: torch.device, own: torch.dtype) -> torch.dtype:
+    """Chooses the number format of that name; `auto`: the model's `own` on a GPU, full precision on a CPU. UserError: it is
+    unknown."""
     if name == "auto":
-        return torch.float32 if device.type == "cpu" else torch.float16
+        return torch.float32 if device.type == "cpu" else own
     if name not in DTYPES:
         raise unknown("dtype", name, ("auto", *DTYPES))
     return DTYPES[name]
@@ -96,5 +97,8 @@ def _advice(numbers: int, device: torch.device, dtype: torch.dtype) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    """Whether an error says that memory ran out; then, frees unused GPU memory."""
+    out = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    if out and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return out
