@@ -2,6 +2,9 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -151,3 +154,31 @@ def test_a_run_writes_questions_with_their_lineage(drawn: dict[str, Path], tmp_p
     ):
         with pytest.raises(UserError, match=says):
             Job.load(**given | wrong)
+
+
+RUN = """
+import os, signal, sys
+from retinal_lib import Job
+from retinal_lib.ask.vault import Vault
+save, left = Vault.save_reply, [int(sys.argv[2])]
+async def save_or_die(self, reply):
+    await save(self, reply)
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+Vault.save_reply = save_or_die
+Job.load(dataset="EyeQ", track="vqa", data_root=sys.argv[1], out_dir=sys.argv[3]).run()
+"""
+
+
+def test_a_killed_run_goes_on_with_the_same_questions(drawn: dict[str, Path], tmp_path: Path) -> None:
+    from retinal_lib import Job
+
+    given = {"dataset": "EyeQ", "track": "vqa", "data_root": str(drawn["EyeQ"])}
+    Job.load(**given, out_dir=str(tmp_path / "whole")).run().require()
+    line = [sys.executable, "-c", RUN, str(drawn["EyeQ"]), "4", str(tmp_path / "killed")]
+    assert subprocess.run(line, capture_output=True).returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "conversations.jsonl").exists()
+    Job.load(**given, out_dir=str(tmp_path / "killed")).run().require()
+    for name in ("conversations.jsonl", "lineage.jsonl", "manifest.json"):
+        assert (tmp_path / "killed" / name).read_text() == (tmp_path / "whole" / name).read_text()

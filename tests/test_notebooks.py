@@ -19,9 +19,12 @@ from retinal_lib.run import settings
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOK = NOTEBOOKS / "generate.ipynb"
 PAPERMILL = Path(sys.executable).with_name("papermill")
-# each dataset in both tracks, the styles in turn: a kernel takes seconds (test_job.py runs all of them without one)
+# each dataset in two tracks, the styles in turn: a kernel takes seconds (test_job.py runs all of them without one)
 RUNS = [(name, "instruction", None) for name in page.names()]
-RUNS += [(name, "alignment", ("caption", "consult")[i % 2]) for i, name in enumerate(page.names())]
+RUNS += [
+    (name, *(("vqa", None) if name in ("IDRiD_seg", "UK") else ("alignment", ("caption", "consult")[i % 2])))
+    for i, name in enumerate(page.names())
+]
 
 
 @pytest.mark.parametrize(("dataset", "track", "style"), RUNS)

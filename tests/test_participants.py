@@ -189,6 +189,13 @@ def test_generate_review_and_export(data: dict[str, str], tmp_path: Path, capsys
     check_folder(out, root, tmp_path)
     again = Job.load(**data, out_dir=str(out), max_failed=1).run()
     assert again.counts == outcome.counts, "the run knows its own data again"
+    closed = Job.load(**data, track="vqa", out_dir=str(tmp_path / "closed"), max_failed=1)
+    told = shown(closed.table, closed.prompt(closed.first(1)[0]))
+    outcome = closed.run()
+    assert outcome.counts["accepted"] >= 2
+    write_card(tmp_path / "closed")
+    check_text(told + shown(outcome.summary, outcome.table, outcome.blind.table), root, tmp_path)
+    check_folder(tmp_path / "closed", root, tmp_path)
 
 
 def _listed(folder: Path, job: Job) -> str:

@@ -118,7 +118,7 @@ class _Blocks:
 
     def _use(self, block: list[Answer]) -> None:
         for answer in block:
-            self.queues[answer.option].remove(answer)
+            self.queues[answer.option].pop()
 
     def _unknown(self, room: Room, block: list[Answer]) -> list[Answer]:
         """An image of which nobody knows, as one more answer of the block."""
@@ -169,12 +169,13 @@ class _Apart(_Blocks):
             first = self.every.pop()
             if not room.has(first):
                 continue
-            block = [first]
-            for other in self.every[-_LOOKS:][::-1]:
+            block, tried = [first], self.every[-_LOOKS:]
+            for other in reversed(tried):
                 if len(block) < 4 and room.has(other) and all(_lie_apart(other, answer) for answer in block):
                     block.append(other)
             if len(block) > 1:
-                self.every = [answer for answer in self.every if answer not in block]
+                images = {answer.image for answer in block}
+                self.every[-_LOOKS:] = [answer for answer in tried if answer.image not in images]
                 return block
         return []
 

@@ -32,7 +32,7 @@ def of(case: Case, denied: tuple[Fact, ...], names: Iterable[str]) -> Known:
     """Returns what a case, and what the cells of its row `denied`, say of conditions by `names`, and of lesions."""
     profile = CaseProfile(case)
     rejected = profile.ungradable or profile.rejected
-    if not rejected:  # such an image does not show that there is none
+    if denied and not rejected:  # a rejected image does not show that there is none
         profile = CaseProfile(replace(case, facts=(*case.facts, *denied)))
     known = Known(case, rejected=rejected)
     for name in names:

@@ -7,6 +7,7 @@ from retinal_lib.check.conversation_check import Checked
 from retinal_lib.check.findings import ERROR, Finding, Trace
 from retinal_lib.closed_questions.writing import Asked
 from retinal_lib.conversation import IMAGE, Turn, to_llava
+from retinal_lib.errors import UserError
 from retinal_lib.facts import Case
 
 TRACK = "vqa"
@@ -27,6 +28,15 @@ def examine(turns: Sequence[Turn], asked: Sequence[Asked], case: Case) -> tuple[
         span = (0, len(turn.answer))
         traces += [Trace(number, span, turn.answer, "claim", fact) for fact in each.facts]
     return exported, Checked(found, traces)
+
+
+def refuse_fix(track: str) -> None:
+    """UserError: the conversations of a track are closed questions, which are not fixed one by one."""
+    if track == TRACK:
+        raise UserError(
+            "the answers of closed questions were chosen together with those of other images, so they are not fixed; reject "
+            "the sample, or mend the table that its labels come from"
+        )
 
 
 def _unsupported(number: int, asked: Asked, case: Case) -> Iterator[Finding]:

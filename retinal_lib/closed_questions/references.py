@@ -50,8 +50,14 @@ def grades(case: Case, topics: Topics) -> Questions:
     for fact in case.about("disease"):
         if fact.unit in scales():
             scale = scales()[fact.unit]
-            slots = {"of": scale["of"], "title": scale["title"], "top": max(scale["levels"])}
+            slots = grade_slots(scale)
             yield fact.name, fact.value, {"scale": fact.unit, "levels": list(scale["levels"]), "slots": slots}
+
+
+def grade_slots(scale: dict) -> dict[str, object]:
+    """Returns what the phrasings of a grade need of its scale."""
+    of = scale["of"].replace("risk of", "the risk of")
+    return {"of": of, "title": scale["title"], "top": max(scale["levels"])}
 
 
 def diseases(case: Case, topics: Topics) -> Questions:

@@ -75,7 +75,7 @@ def of(images: Sequence[Known], names: Sequence[str], about: references.Topics, 
         "eye": lambda: _eyes(images),
         "quality": lambda: _qualities(images),
         "grade": lambda: _grades(images),
-        "measurement": lambda: _measurements(images, about),
+        "measurement": lambda: _measurements(images, about, alone=tuple(kinds) == ("measurement",)),
         "box": lambda: _boxes(images),
     }
     return [topic for kind in KINDS if kind in kinds for topic in makers[kind]() if len(topic.by) > 1]
@@ -237,7 +237,7 @@ def _grades(images: Sequence[Known]) -> Iterator[Topic]:
     topics: dict[tuple[str, str], Topic] = {}
     for place, image in enumerate(images):
         for fact, scale in known.graded(image.case):
-            slots = {"of": scale["of"], "title": scale["title"], "top": max(scale["levels"])}
+            slots = references.grade_slots(scale)
             topic = topics.setdefault(
                 (fact.name, fact.unit),
                 Topic("grade", fact.unit, dict.fromkeys(("open", "letters"), "grade"), slots, whole=True),
@@ -252,10 +252,12 @@ def _grades(images: Sequence[Known]) -> Iterator[Topic]:
     yield from topics.values()
 
 
-def _measurements(images: Sequence[Known], about: references.Topics) -> Iterator[Topic]:
+def _measurements(images: Sequence[Known], about: references.Topics, alone: bool) -> Iterator[Topic]:
+    """The usual measurements; beside questions of other kinds one of an image, else they would be most of all questions."""
     for column in about.measures:
         feature = measurements.feature(column)
         slots = {"words": feature.words, "unit": f" in {feature.unit}" if feature.unit else ""}
+        once = () if alone else ("a measurement",)
         topic = Topic("measurement", column, {"open": "measurement", "letters": "range"}, slots, ordered=True)
         for place, image in enumerate(images):
             fact = next((f for f in image.case.about("vascular") if f.name == column), None)
@@ -263,7 +265,7 @@ def _measurements(images: Sequence[Known], about: references.Topics) -> Iterator
                 topic.add_unknown(place, image)
             elif isinstance(fact.value, int | float):
                 told, says = _three_digits(fact.value), f"The {feature.words} is {feature.say(fact.value)}."
-                topic.add(Answer(place, told, (fact,), frozenset([column, fact]), told, (says,)))
+                topic.add(Answer(place, told, (fact,), frozenset([column, fact, *once]), told, (says,)))
         yield topic
 
 

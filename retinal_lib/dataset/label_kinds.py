@@ -401,10 +401,12 @@ def denied(kinds: Iterable[Kind], image: Image) -> tuple[Fact, ...]:
     facts = []
     for kind in kinds:
         if isinstance(kind, Flags):
-            cells, scope = {kind.conditions[name].words: cell for name, cell in kind.read(image).items()}, kind.scope
+            cells, says = {kind.conditions[name].words: cell for name, cell in kind.read(image).items()}, SAYS
         elif isinstance(kind, PatientLabels):
-            cells, scope = {kind.labels[name]: cell for name, cell in kind.read(image).items()}, "eye"
+            cells = {kind.labels[name]: cell for name, cell in kind.read(image).items()}
+            says = "the patient's record, for both eyes together, says"
         else:
             continue
-        facts += [_denial(f"no {words}", cell.source, scope) for words, cell in cells.items() if cell.value == 0]
+        zero = [(f"no {words}", cell.source) for words, cell in cells.items() if cell.value == 0]
+        facts += [Fact("disease", "absent", no, "", f"{says} {no}", source, no, "eye") for no, source in zero]
     return tuple(facts)

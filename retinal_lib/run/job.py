@@ -32,6 +32,7 @@ from retinal_lib.run.outcome import Outcome, Tally
 from retinal_lib.run.plan import Planner
 from retinal_lib.run.settings import Settings
 from retinal_lib.run.survey import Survey
+from retinal_lib.shown_text import for_people
 from retinal_lib.teacher import teachers
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class Job(DatasetJob):
     def prompt(self, case: Case) -> str:
         """Returns what a teacher is told about an image: the system prompt, and below it the message with the facts."""
         request = self._planner.request(case)
-        return f"{request.system}\n\n---\n\n{request.message}"
+        return for_people(f"{request.system}\n\n---\n\n{request.message}")
 
     def plan(self) -> Iterator[PlannedImage]:
         """Yields every selected image in order: with a request, or with the reason why there is none."""
