@@ -143,7 +143,47 @@ def test_a_label_in_words_is_told_and_normal_denies_the_classes_alone(tmp_path: 
     assert told[0].endswith("diabetic retinopathy")
     assert told[2].endswith("no diabetic retinopathy, no glaucoma")
     assert "unsupported_normal" in errors(data.describe("3.png"), "This eye is normal.")
-    with pytest.raises(UserError, match=r"'label', nothing says what its cells mean: mild \(1\), severe \(1\), normal \(1\)"):
+    pictures(tmp_path, "4.png", "5.png")
+    data = table(
+        tmp_path, "image,label", "1.png,DR", "2.png,other", "3.png,Normal", "4.png,Diabetic Retinopathy", "5.png,Glaucoma"
+    )
+    assert data.describe("3.png").facts[-1].text.endswith("no DR, no glaucoma")
+    assert "which has no confirmed meaning" in data.describe("2.png").missing[0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells"),
+    [
+        *(
+            ("Diagnostic,Œil", "RD,D"),
+            ("Diagnóstico,Olho", "RDNP,D"),
+            ("remarques,Œil", "RAS,D"),
+            ("Diagnose,eye", "trockene AMD,OD"),
+        ),
+        *(("notes,eye", "suspicion de glaucome,OD"), ("notes,eye", "IVOM li,OD"), ("Notiz,Auge", "Pat. kooperativ,OD")),
+    ],
+)
+def test_words_that_are_english_by_chance_are_not_told(tmp_path: Path, columns: str, cells: str) -> None:
+    pictures(tmp_path, "1.png")
+    case = table(tmp_path, f"image,{columns}", f"1.png,{cells}").describe("1.png")
+    assert [fact.aspect for fact in case.facts] == ["image"]
+
+
+def test_homme_is_male_beside_femme(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png", "2.png")
+    data = table(tmp_path, "fichier,sexe,diagnostic", "1.png,H,drusen", "2.png,F,drusen")
+    assert [data.describe(name).facts[0].value for name in data.images] == ["male", "female"]
+
+
+@pytest.mark.parametrize("column", ["quality", "notes", "disease"])
+def test_ungradable_is_that_in_whatever_column_it_stands(tmp_path: Path, column: str) -> None:
+    case = eye(tmp_path, glaucoma="no", **{column: "ungradable"})
+    assert [fact.name for fact in case.facts] == ["ungradable"]
+
+
+def test_a_table_of_mild_and_severe_is_not_read(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png", "2.png", "3.png")
+    with pytest.raises(UserError, match=r"'label', classes are read where .*: mild \(1\), severe \(1\) does not"):
         table(tmp_path, "image,label", "1.png,mild", "2.png,severe", "3.png,normal")
 
 

@@ -267,11 +267,12 @@ class Number(Kind):
 
 
 class Columns(Kind):
-    """Free text columns, each under an aspect. A text that holds what a column of `private` does, such as a name, is not
-    told."""
+    """Free text columns, each under an aspect. A text is not told that holds what a column of `private` does, such as a name,
+    or a word of `unclear`, which means something else in the table's language than in English."""
 
     aspects: dict[str, Aspect]  # column -> aspect
     private: list[str] = []
+    unclear: list[str] = []
 
     @property
     def gives(self) -> tuple[str, ...]:
@@ -288,7 +289,7 @@ class Columns(Kind):
                 continue
             cell, source, _ = image.record.cell(column)
             cell = values.in_english(plain(cell)) if aspect == "disease" else plain(cell)
-            if why := cell_problem(cell) or self._names(cell, image) or values.untold(cell, image.eye):
+            if why := cell_problem(cell) or self._unfit(cell, image) or values.untold(cell, image.eye):
                 missing.append(f"{source} is not told: {why}")
                 continue
             # a line break parts statements: 'no DR' above 'glaucoma' denies no glaucoma
@@ -298,16 +299,18 @@ class Columns(Kind):
                 facts.append(_recorded(aspect, column, text, source))
         return Facts(tuple(facts), tuple(missing))
 
-    def _names(self, text: str, image: Image) -> str:
-        """Why a text is private: it holds what another column names the person by; "" where it is not."""
+    def _unfit(self, text: str, image: Image) -> str:
+        """Why a text is not told: it names a person as another column does, or is unclear; "" where it may be."""
         words = set(re.findall(r"[^\W_]+", text.casefold()))
+        if unclear := words.intersection(self.unclear):
+            return f"{min(unclear).upper()!r} may mean something else in this table's language than in English"
         named = (c for c in self.private if not words.isdisjoint(values.names_in(image.record.cell(c).text)))
         return next((f"it holds what the column {column!r} does" for column in named), "")
 
 
 def _recorded(aspect: str, column: str, text: str, source: Source) -> Fact:
     """A text as it was written down; an image that somebody called ungradable counts as such."""
-    if aspect == "quality" and fold(text).replace("-", " ") in _UNGRADABLE:
+    if fold(text).replace("-", " ") in _UNGRADABLE:
         return Fact("quality", "ungradable", text, "graders", "the image was called not gradable", source, NOT_GRADABLE)
     return Fact(aspect, column, text, "", text, source, text)
 

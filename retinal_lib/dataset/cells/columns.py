@@ -28,7 +28,7 @@ class Reading(NamedTuple):
     column: str
     role: str
     says: str
-    book: dict[str, str] = {}
+    book: dict[str, str | None] = {}
     of: str = ""
 
     @property
@@ -97,7 +97,7 @@ def _unread(cells: list[str]) -> str:
 
 def _coded(name: str, role: str, word: dict[str, str], cells: list[str]) -> Reading | None:
     """A column whose cells stand for one of a few meanings."""
-    book = {cell: meaning for cell in dict.fromkeys(cells) if (meaning := word.get(cell))}
+    book = {cell: word[cell] for cell in dict.fromkeys(cells) if word.get(cell)}
     known = [cell for cell in cells if cell in book]
     if not cells or len(known) < _LEAST * len(cells):
         return None
@@ -114,7 +114,9 @@ def _eye(name: str, cells: list[str], letters: dict[str, str]) -> Reading | None
 
 def _sex(name: str, cells: list[str]) -> Reading | None:
     told = {cell: values.meaning("sex", cell) for cell in set(cells)}
-    if "not plain" in told.values():
+    if {plain(cell) for cell in told} == {"f", "h"}:
+        told = {cell: sex if sex == "female" else "male" for cell, sex in told.items()}  # H is homme, hombre or homem
+    elif "not plain" in told.values():
         told = {cell: sex for cell, sex in told.items() if len(plain(cell)) > 1}  # beside h, m may be mujer
     return _coded(name, "sex", told, cells)
 
@@ -152,14 +154,22 @@ def _is_of_codes(cells: list[str]) -> bool:
 def _label(name: str, cells: list[str]) -> Reading | None:
     """A column of classes in words, each of which names a disease or calls the eye normal; of few classes, normal denies the
     others and nothing else."""
-    book = {cell: values.in_words(values.in_english(cell)) for cell in dict.fromkeys(cells)}
+    book = {cell: _lower(values.in_words(values.in_english(cell))) for cell in dict.fromkeys(cells)}
     said = {cell: of_label(words) for cell, words in book.items()}
-    if not all(each.conditions or each.normal for each in said.values()):
-        return None
-    there = [book[cell] for cell, each in said.items() if any(says != NEGATED for _, says in each.conditions)]
+    if strange := [cell for cell, each in said.items() if not (each.conditions or each.normal or values.is_other(cell))]:
+        if len(strange) == len(book):
+            return None
+        return Reading(name, "", f"classes are read where each names a disease or a normal eye: {_counted(strange)} does not")
+    there: dict[tuple[str, ...], str] = {}
+    for cell, each in said.items():
+        if any(says != NEGATED for _, says in each.conditions):
+            there.setdefault(tuple(condition for condition, _ in each.conditions), book[cell])
     if 0 < len(there) <= _MOST_DENIED:
-        book |= {cell: f"no {', no '.join(there)}" for cell, each in said.items() if each.normal and not each.conditions}
-    return _coded(name, "label", book, cells)
+        none = f"no {', no '.join(there.values())}"
+        book |= {cell: none for cell, each in said.items() if each.normal and not each.conditions}
+    others = {cell: None for cell in book if values.is_other(cell)}
+    reading = _coded(name, "label", book | others, cells)
+    return reading and reading._replace(book=reading.book | others)
 
 
 def _text(role: str, cells: list[str]) -> str:
@@ -198,6 +208,14 @@ def _capitals(words: str) -> str:
     return " ".join(word.upper() if word.upper() in lexicon.capitals() else word for word in words.split())
 
 
+def _lower(words: str) -> str:
+    """The words of a class within a sentence: AMD and Stargardt keep their capitals, Glaucoma does not."""
+    parts = re.split(r"(\W+)", words)
+    return "".join(
+        p.casefold() if p.upper() not in lexicon.capitals() and training_text.is_known(p.casefold()) else p for p in parts
+    )
+
+
 def _named(words: str, condition: str) -> str:
     """How a condition is called in a sentence: an abbreviation by its name."""
     names = lexicon.VOCABULARY["conditions"][condition]
@@ -217,7 +235,8 @@ def _grade(name: str, cells: list[str], scales: dict[str, Iterable[int]]) -> Rea
         if not cells or set(rest) - _ABOUT_GRADES:
             continue
         if others := numbers - set(map(str, levels)):
-            return Reading(name, "", f"{min(others)} is no level of the scale {scale}: {_counted(cells)}")
+            cure = "leave these cells empty or, where they mean ungradable, say so on a page"
+            return Reading(name, "", f"{min(others)} is no level of the scale {scale}: {_counted(cells)}; {cure}")
         return Reading(name, "grade", f"grades on the scale {scale}: {_counted(cells)}", of=scale)
     return None
 
@@ -301,7 +320,10 @@ def _facts(by_role: dict[str, list[Reading]]) -> Iterable[dict[str, object]]:
             yield {"flags": {"labels": labels}}
     if texts:
         private = [reading.column for role in ("private", "patient") for reading in by_role.get(role, ())]
-        yield {"columns": {"aspects": texts, **({"private": private} if private else {})}}
+        named = [reading.column for some in by_role.values() for reading in some]
+        unclear = values.words()["other meaning"] if values.languages(named) else []
+        more = {name: listed for name, listed in (("private", private), ("unclear", unclear)) if listed}
+        yield {"columns": {"aspects": texts, **more}}
 
 
 def _codes(reading: Reading) -> dict[str, list[str]]:

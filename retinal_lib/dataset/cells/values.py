@@ -30,8 +30,8 @@ def plain(text: str) -> str:
     ['patient id', 'patient id', 'alter jahre', 'qualitat', '年龄 岁']
     """
     split = unicodedata.normalize("NFKD", _CAMEL.sub(" ", str(text)))
-    bare = "".join(letter for letter in split if not unicodedata.combining(letter))
-    return " ".join(re.findall(r"[^\W_]+", bare.casefold()))
+    bare = "".join(letter for letter in split if not unicodedata.combining(letter)).casefold().replace("œ", "oe")
+    return " ".join(re.findall(r"[^\W_]+", bare))
 
 
 @cache
@@ -90,6 +90,11 @@ def _codes() -> frozenset[str]:
     return frozenset(map(str, words()["codes"]))
 
 
+def is_other(cell: str) -> bool:
+    """Says whether a class stands for all other diseases, and so names none."""
+    return plain(cell) in _listed("other")
+
+
 def doubts_in_other_words(cell: str) -> str:
     """Returns a word of another language that denies what a cell names, or leaves it in doubt: keine DR; "" where there is
     none."""
@@ -131,14 +136,23 @@ def names_in(cell: str) -> set[str]:
     }
 
 
+def languages(columns: Iterable[str]) -> list[str]:
+    """Returns the languages under `eye letters` of words.yaml that alone name one of the columns.
+
+    >>> languages(["Olho", "Idade"]), languages(["eye", "age"])
+    (['Portuguese'], [])
+    """
+    called = set(map(plain, columns))
+    return [name for name, of in words()["eye letters"].items() if not called.isdisjoint(of["columns"])]
+
+
 def eye_letters(columns: Iterable[str]) -> dict[str, str]:
-    """Returns which eye a single letter means where one language alone names a column; else none: D, E are of several.
+    """Returns which eye a single letter means where the columns are named in one language; else none: D, E are of several.
 
     >>> eye_letters(["Olho", "Idade"]), eye_letters(["eye", "age"])
     ({'d': 'right', 'e': 'left'}, {})
     """
-    called = set(map(plain, columns))
-    spoken = [of for of in words()["eye letters"].values() if not called.isdisjoint(of["columns"])]
+    spoken = [words()["eye letters"][name] for name in languages(columns)]
     return {letter: side for of in spoken for side in ("right", "left") for letter in of[side]} if len(spoken) == 1 else {}
 
 
@@ -168,15 +182,17 @@ def untold(cell: str, eye: str | None = None) -> str:
         return f"it names the {named.pop()} eye, and this is the {eye} one"
     if word := doubts_in_other_words(cell):
         return f"{word!r} denies or doubts in another language than English"
-    words = [word for word in re.findall(r"[^\W\d_]+", cell) if len(word) > 2]
-    foreign = [word for word in words if _is_foreign(word.casefold())]
-    known = sum(training_text.is_known(word.casefold()) for word in words)
-    return f"{foreign[0]!r} is in another language than English" if len(foreign) > known else ""
+    found = [word for word in re.findall(r"[^\W\d_]+", cell) if len(word) > 2 or word.casefold() in words()["foreign small"]]
+    foreign = [word for word in found if _is_foreign(word.casefold())]
+    known = sum(training_text.is_known(word.casefold()) for word in found)
+    return f"{foreign[0]!r} is in another language than English" if foreign and len(foreign) >= known else ""
 
 
 @lru_cache(maxsize=4096)
 def _is_foreign(word: str) -> bool:
-    """Whether a word is a hundred times as frequent in another language as in English."""
+    """Whether a word is a hundred times as frequent in another language as in English, or listed as one of another."""
+    if word in words()["foreign small"] or (plain(word) in words()["diseases"] and word not in words()["diseases"].values()):
+        return True
     if training_text.is_known(word):
         return False
     from wordfreq import zipf_frequency  # slow to load, and most tables need it for no word
