@@ -3,6 +3,7 @@ text, and mentions of AI or data."""
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from retinal_lib import reply_text, training_text
 from retinal_lib.check.findings import ERROR, WARNING, Finding
@@ -65,18 +66,22 @@ def check(parts: list[tuple[str, str]], track: str | None, style: str | None) ->
         if not text.strip():
             findings.append(_finding("form_empty", i, f"the {_name(i, who)} of turn {i // 2 + 1} is empty", who=who))
             continue
-        for found in training_text.unfit(text):
-            findings.append(_finding(f"form_{found.kind}", i, found.why, found.span, who=who))
-        for kind, match, says in _phrases(text, who):
-            findings.append(_finding(kind, i, f"{match[0]!r} {says}", match.span(), who=who))
+        findings += [_finding(kind, i, says, span, who=who) for kind, span, says in _out_of_place(text, who)]
         if who == "gpt" and _cut(text.rstrip()):
             says = f"the answer of turn {i // 2 + 1} breaks off: …{value[-30:]!r}"
             findings.append(_finding("form_cut", i, says, (max(0, len(value) - 20), len(value)), who=who))
     return [*findings, *_length(parts, style)]
 
 
+@lru_cache(maxsize=4096)  # questions recur, and short answers
+def _out_of_place(text: str, who: str) -> tuple[tuple[str, tuple[int, int], str], ...]:
+    """What may not stand in a text: kind, place and what is wrong with it."""
+    unfit = [(f"form_{found.kind}", found.span, found.why) for found in training_text.unfit(text)]
+    return *unfit, *((kind, match.span(), f"{match[0]!r} {says}") for kind, match, says in _phrases(text, who))
+
+
 def _phrases(text: str, who: str) -> Iterator[tuple[str, re.Match, str]]:
-    """The first words of each kind that are out of place: kind, match and what is wrong with it."""
+    """The first words of each kind that speak of something else than the image."""
     words = set(_WORDS.findall(text.lower()))
     if not words.isdisjoint(_MACHINES) and (match := _MACHINE.search(text)):
         yield "form_machine", match, "mentions being an AI"

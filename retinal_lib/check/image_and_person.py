@@ -4,7 +4,7 @@ from itertools import takewhile
 
 from retinal_lib.check.findings import AnswerFindings, Check, but_fact
 from retinal_lib.check.language import lexicon
-from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
+from retinal_lib.check.language.lexicon import ParsedText, Term, kept, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, polarity
 
 WORDS = word_lists("image_and_person")
@@ -33,6 +33,7 @@ def of_picture(text: ParsedText, term: Term) -> bool:
     return not within & WORDS.sight and (term.last - term.first > 1 or bool(within & WORDS.pictured))
 
 
+@kept
 def sexes(text: ParsedText) -> list[tuple[Term, str]]:
     """Finds the words that name the sex of a person, as (place, male or female)."""
     if not text.has(WORDS.sex):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from retinal_lib.check.findings import AnswerFindings, Check
 from retinal_lib.check.language import lexicon, numbers
-from retinal_lib.check.language.lexicon import ParsedText, Term, family, implied, word_lists
+from retinal_lib.check.language.lexicon import ParsedText, Term, family, implied, kept, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, UNCERTAIN, cues, polarity
 from retinal_lib.check.language.numbers import Amount
 from retinal_lib.check.quantity_index import Quantity, QuantityIndex
@@ -36,7 +36,7 @@ class Region(NamedTuple):
         return None if (self.side in ("left", "right")) != (other.side in ("left", "right")) else False
 
 
-@lru_cache(maxsize=64)  # more than one check asks for those of the same answer
+@kept
 def regions(text: ParsedText) -> list[Region]:
     """Finds the regions of the image that a text names, in order."""
     named: list[Region] = []

@@ -6,7 +6,7 @@ may stand only where a line says so.
 
 import re
 from collections.abc import Iterator
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
 from retinal_lib.check.case_profile import CaseProfile
@@ -19,7 +19,7 @@ from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.parsing import packaged_yaml
 from retinal_lib.slots import comparison
 from retinal_lib.slots.sentence import Sentence
-from retinal_lib.slots.sheet import SPEC, FactSheet
+from retinal_lib.slots.sheet import SPEC, FactSheet, Line
 
 KNOWING = frozenset(word_lists("negation").knowing) | {"know", "said", "say", "tell", "concluded", "judge"}
 _SPELLED = frozenset(word_lists("numbers").spelled) - frozenset(["half", "single", "one", "pair"])
@@ -46,12 +46,12 @@ class KnownWords:
 
     def __init__(self, sheet: FactSheet):
         self.sheet = sheet
-        every = [(line, _words_of(line.text, tuple(fact.words for fact in line.facts))) for line in sheet.lines]
+        every = [(line, _words_of(line)) for line in sheet.lines]
         self.explanations = [_explained(entry) for entry in sheet.glossary]
         self.known = frozenset().union(*(words for _, words in every))
         placing = frozenset().union(*(words for line, words in every if line.id[0] in "dln"))
         self.placing, self._placed = placing, {word[:5] for word in placing}
-        self.typed = frozenset(k for line in sheet.lines for k in _typed(line.text))
+        self.typed = frozenset(k for line in sheet.lines for k in _typed(_without_values(line.text)))
 
     @cached_property
     def rare(self) -> set[str]:
@@ -116,15 +116,15 @@ def _listed(name: str) -> frozenset[str]:
     )
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _words_in(text: str) -> frozenset[str]:
-    return frozenset(lexicon.read(text).words)
+    return frozenset(ParsedText(text).words)
 
 
-@cache
-def _words_of(line: str, facts: tuple[str, ...]) -> frozenset[str]:
-    """The words of a line, without its slots, and of the facts behind it."""
-    return _words_in(re.sub(r"\{[^}]*\} = ", "", line)).union(*map(_words_in, facts))
+def _words_of(line: Line) -> frozenset[str]:
+    """The words of a line and of the facts behind it; those of its values, which hardly recur, are not kept."""
+    values = (lexicon.tokens(slot.text) for slot in line.slots)
+    return _words_in(_without_values(line.text)).union(*values, *(_words_in(fact.words) for fact in line.facts))
 
 
 @cache
@@ -138,10 +138,10 @@ def _without_values(line: str) -> str:
     return re.sub(r'\{[^}]*\} = "[^"]*"', "", line)
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _typed(line: str) -> frozenset[str]:
     """The numbers that a line has outside of slots, as in a 45 degree field of view."""
-    return frozenset(word for word in lexicon.tokens(_without_values(line)) if word[0].isdigit())
+    return frozenset(word for word in lexicon.tokens(line) if word[0].isdigit())
 
 
 class QuestionCheck:

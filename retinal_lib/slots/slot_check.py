@@ -87,7 +87,7 @@ def examine(turns: Sequence[Turn], sheet: FactSheet, track: str | None = None, s
     questions, texts = QuestionCheck(known), []
     for number, (turn, one) in enumerate(zip(turns, filled, strict=True), start=1):
         flat = tables.flatten(one.text)  # spans stay those of the answer
-        question, answer = ParsedText(turn.question), ParsedText(flat.text)
+        question, answer = lexicon.read(turn.question), lexicon.read(flat.text)
         asked = AnswerFindings(number, question, "question")
         told = _Answer(answer, _flattened(one, flat), known, profile, AnswerFindings(number, answer))
         for each in claims:

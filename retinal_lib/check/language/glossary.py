@@ -9,7 +9,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from retinal_lib.check.language.lexicon import ParsedText
+from retinal_lib.check.language.lexicon import ParsedText, kept
 from retinal_lib.check.language.lexicon import tokens as tokens_of
 from retinal_lib.parsing import packaged_yaml
 
@@ -49,6 +49,7 @@ def draw(entries: Iterable[Entry], rng: random.Random) -> list[Entry]:
     return sorted(known, key=lambda entry: entry.common)[:MOST]
 
 
+@kept
 def sentences(text: ParsedText) -> list[range]:
     """Returns the parts of a text that are explanations: a sentence, or what follows a semicolon or colon in one, word for
     word; or what an explanation says of its term, also in a clause of its own ('..., which is a gap in the retina'). These are

@@ -1,11 +1,11 @@
 """Texts parsed into tokens and terms: conditions, measures, vessels, zones, units, image quality and cues of grammar."""
 
 import re
-from collections.abc import Iterable, Sequence
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, lru_cache, wraps
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from retinal_lib.parsing import packaged_yaml
 
@@ -23,6 +23,7 @@ def _frozen(listed: object) -> object:
     return frozenset(listed) if isinstance(listed, list) else listed
 
 
+T = TypeVar("T")
 WORDS = word_lists("lexicon")
 _TOKEN = re.compile(  # words, numbers, marks, line ends; words come first, as they are the most
     r"[A-Za-z]++(?![^\W\d_])(?:['’][a-z]{1,2}\b)?|[^\W\d_]+(?:['’][a-z]{1,2}\b)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+\.\d+|(?<![\w.])\.\d+|\d+"
@@ -80,6 +81,7 @@ class ParsedText:
         self.by_kind: dict[str, list[Term]] = {}
         for term in self.terms:
             self.by_kind.setdefault(term.kind, []).append(term)
+        self.kept: dict[Callable, object] = {}  # by function: what was read from the text
         self.starts = self._placed()  # the position in the text, in characters, where each token begins
         self.sentences = self._sentences()
 
@@ -143,6 +145,18 @@ class ParsedText:
         """Returns the text of a term, an amount or another run of tokens as it is written."""
         start, end = self.span(part)
         return self.text[start:end]
+
+
+def kept(function: Callable[[ParsedText], T]) -> Callable[[ParsedText], T]:
+    """Keeps what a function of a text returns with that text, as each check asks for it."""
+
+    @wraps(function)
+    def once(text: ParsedText) -> T:
+        if function not in text.kept:
+            text.kept[function] = function(text)
+        return text.kept[function]
+
+    return once
 
 
 class _Normal(dict[str, str]):
@@ -332,9 +346,9 @@ def beside(condition: str) -> frozenset[str]:
     return _relations()[1].get(condition, frozenset())
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=2048)  # some ten KiB each
 def read(text: str) -> ParsedText:
-    """Parses a short text that recurs, such as a fact's words; the result is cached."""
+    """Parses a text that recurs, such as a fact's words, or what many conversations ask; the result is cached."""
     return ParsedText(text)
 
 

@@ -1,9 +1,8 @@
 """Whether a text affirms a thing, negates it or leaves it uncertain."""
 
-from functools import lru_cache
 from typing import NamedTuple
 
-from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
+from retinal_lib.check.language.lexicon import ParsedText, Term, kept, word_lists
 
 WORDS = word_lists("negation")
 AFFIRMED, NEGATED, UNCERTAIN = "affirmed", "negated", "uncertain"
@@ -315,7 +314,7 @@ class Cues:
         return True
 
 
-@lru_cache(maxsize=64)  # each check asks for the cues of the same answer
+@kept
 def cues(text: ParsedText) -> Cues:
     """Finds the cues of a text."""
     return Cues(text)
@@ -333,7 +332,7 @@ def polarity(text: ParsedText, term: Term, reach: int = 99) -> str:
     return cues(text).polarity(term, text.sentence(term), reach)
 
 
-@lru_cache(maxsize=64)
+@kept
 def mentions(text: ParsedText) -> list[Mention]:
     """Finds the conditions that a text says something of, each with its polarity; not those of a history, such as 'no family
     history of glaucoma', which says nothing of this eye."""

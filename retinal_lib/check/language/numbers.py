@@ -5,7 +5,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from retinal_lib.check.language.lexicon import ParsedText, Term, word_lists
+from retinal_lib.check.language.lexicon import ParsedText, Term, kept, word_lists
 
 WORDS = word_lists("numbers")
 SPELLED = WORDS.spelled
@@ -155,7 +155,7 @@ class Amount(NamedTuple):
     ratio: bool = False
 
 
-@lru_cache(maxsize=64)  # each of six checks asks for the numbers of the same answer
+@kept
 def read(text: ParsedText) -> list[Amount]:
     """Reads the numbers of a text, in order. Numbers that only order (first, 1., Figure 2) are left out."""
     places = _places(text)
