@@ -15,11 +15,17 @@ import bench_review
 from bench_size import size
 from PIL import Image
 
+from retinal_lib.ask.vault import Vault
 from retinal_lib.dataset import measurements
 
 HERE = Path(__file__).resolve().parent
 LATENCY = 0.2
-ANSWER = "User: What is this?\nAssistant: An eye.\nUser: Is it ill?\nAssistant: No.\nUser: Is that all?\nAssistant: Yes."
+ANSWER = """User: What kind of picture is this?
+Assistant: This is a colour fundus photograph [i1].
+User: Is any disease graded?
+Assistant: Diabetic retinopathy is graded {d1.grade} on the {d1.scale}.
+User: What was measured?
+Assistant: Two values were measured: {v1} and {v2}."""
 
 SERVER = """
 import asyncio, sys
@@ -166,6 +172,8 @@ def direct(folder: Path, url: str, in_flight: int, count: int) -> None:
     outcome = job.run()
     taken = time.perf_counter() - start
     assert outcome.counts["accepted"] == count
+    with Vault(out) as vault:
+        assert next(vault.rows("SELECT count(*) FROM replies"))[0] == count, "each image is asked once, as in the bare loop"
     ideal = count * LATENCY / in_flight
     print(
         f"direct, {in_flight} in flight, {count} requests: {ideal / taken:.2f} of the ideal; the bare loop reaches "
@@ -173,23 +181,32 @@ def direct(folder: Path, url: str, in_flight: int, count: int) -> None:
     )
 
 
-def memory(folder: Path, count: int) -> None:
-    """Peak memory of an offline run, in a process of its own."""
+def offline_run(folder: Path, count: int) -> tuple[float, float]:
+    """Prints speed and memory of an offline run, in a process of its own; returns its processor seconds and its peak in MiB."""
     code = (
-        "import resource, sys; from retinal_lib import Job\n"
+        "import resource, sys, time; from retinal_lib import Job\n"
         "job = Job.load(dataset=sys.argv[1], data_root=sys.argv[2], out_dir=sys.argv[3])\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()\n"
         "job.run()\n"
-        "print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "print(time.process_time() - start, before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     arguments = [str(folder / "page.yaml"), str(folder), str(folder / "memory")]
-    start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True)
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    before, after = (int(n) / unit for n in done.stdout.split()[-2:])
+    taken, *memory = map(float, done.stdout.split()[-3:])
+    before, peak = (size / (2**20 if sys.platform == "darwin" else 2**10) for size in memory)
     print(
-        f"offline run of {count:,} images: {count / (time.perf_counter() - start):,.0f} per second; memory {before:.0f} MiB "
-        f"with the tables read, {after:.0f} MiB at its peak"
+        f"offline run of {count:,} images: {count / taken:,.0f} per second on one core; memory {before:.0f} MiB with the "
+        f"tables read, {peak:.0f} MiB at its peak"
+    )
+    return taken, peak
+
+
+def offline(few: tuple[Path, int], many: tuple[Path, int]) -> None:
+    """Offline runs of two sizes: what each further image costs."""
+    (short, low), (long, high) = offline_run(*few), offline_run(*many)
+    more = many[1] - few[1]
+    print(
+        f"each image beyond {few[1]:,}: {more / (long - short):,.0f} per second, {(high - low) * 1024 / more:.1f} KiB of memory"
     )
 
 
@@ -210,8 +227,7 @@ def main() -> None:
                 subprocess.run([sys.executable, __file__, *arguments], check=True)
         finally:
             server.kill()
-        memory(small, size(5000, 100))
-        memory(large, size(20000, 200))
+        offline((small, size(5000, 100)), (large, size(20000, 200)))
         bench_batch.main(small / "page.yaml")
     bench_check.main()
     bench_review.main()
