@@ -66,6 +66,8 @@ def test_what_is_wrong_is_denied_and_what_is_right_is_told(name: str, drawn: dic
         assert each.facts or CANNOT in right
         assert all(fact.scope != "patient" and fact.aspect != "patient" for fact in each.facts)
         said = {fact.words for fact in each.facts}
+        poor = any(fact.words in ("not gradable", "reject") for fact in case.about("quality"))
+        assert CANNOT in right or each.kind in ("eye", "quality") or not poor, "a rejected image shows nothing else"
         if CANNOT in right:
             rejected = any(fact.aspect == "quality" for fact in each.facts)
             assert rejected or "not known" in each.why

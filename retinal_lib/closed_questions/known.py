@@ -18,14 +18,19 @@ _LABELLED = ("disease", "lesion")
 
 @dataclass
 class Known:
-    """One image's conditions and lesions by their names, each with the fact that says so; `rejected` is the fact that its
-    quality is too low, None where there is none. `case` is as the plan keeps it."""
+    """One image's conditions and lesions by their names, each with the fact that says so. Where the fact `rejected` says that
+    its quality is too low, what was labelled all the same (`labelled`) is neither asked nor said to be unknown."""
 
     case: Case
     present: dict[str, Fact] = field(default_factory=dict)
     absent: dict[str, Fact] = field(default_factory=dict)
     suspected: dict[str, Fact] = field(default_factory=dict)
     rejected: Fact | None = None
+    labelled: frozenset[str] = frozenset()
+
+    def says_nothing_of(self, name: str) -> bool:
+        """Whether no label says anything of a condition or lesion."""
+        return not any(name in said for said in (self.present, self.absent, self.suspected, self.labelled))
 
 
 def of(case: Case, denied: tuple[Fact, ...], names: Iterable[str]) -> Known:
@@ -42,6 +47,8 @@ def of(case: Case, denied: tuple[Fact, ...], names: Iterable[str]) -> Known:
     for fact in case.about("lesion"):
         if is_count(fact):
             (known.present if fact.value else known.absent)[fact.unit] = fact
+    if rejected:
+        return Known(case, rejected=rejected, labelled=frozenset({**known.present, **known.absent, **known.suspected}))
     return known
 
 

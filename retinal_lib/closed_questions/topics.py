@@ -12,7 +12,7 @@ from retinal_lib.closed_questions.known import Known
 from retinal_lib.closed_questions.options import CANNOT, KINDS
 from retinal_lib.closed_questions.phrasing import listed, words
 from retinal_lib.dataset import measurements
-from retinal_lib.dataset.fact_kinds import scales
+from retinal_lib.dataset.fact_kinds import denies, scales
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.facts import Fact
 
@@ -98,7 +98,7 @@ def _yes_no(images: Sequence[Known], names: Sequence[str]) -> Iterator[Topic]:
                 if fact := held.get(name):
                     says = f"This image shows {name}." if option == "yes" else f"This image shows no {name}."
                     topic.add(Answer(place, option, (fact,), gives | {fact}, option, (says,)))
-            if not {name} & {*image.present, *image.absent, *image.suspected}:
+            if image.says_nothing_of(name):
                 topic.add_unknown(place, image)
         yield topic
 
@@ -163,16 +163,20 @@ def _choice(images: Sequence[Known], options: tuple[str, ...], single: bool) -> 
         says = (*(f"This image shows {o}." for o in there), *(f"This image shows no {o}." for o in denied))
         topic.add(Answer(place, "; ".join(there), facts, gives | set(facts), "", says))
     for place, image in enumerate(images) if single else ():
-        if not any(option in held for option in options for held in (image.present, image.absent, image.suspected)):
+        if all(map(image.says_nothing_of, options)):
             topic.add_unknown(place, image)
     return topic
 
 
 def _diseases(images: Sequence[Known], about: references.Topics) -> Iterator[Topic]:
-    """All diseases of an image, as `evaluate` asks for them."""
+    """All diseases of an image, as `evaluate` asks for them, where labels are of many and none stands in a grade alone."""
     topic = Topic("choices", "diseases", {"open": "diseases"}, {}, whole=True)
     for place, image in enumerate(images):
+        if image.rejected or image.case.graded_only:
+            continue
         for _, reference, _ in references.diseases(image.case, about):
+            if any(not denies(fact) and scale["of"] not in reference for fact, scale in known.graded(image.case)):
+                continue
             facts = tuple(f for f in image.case.about("disease") if not f.unit)
             gives = {"all diseases", *facts, *(each for name in reference for each in known.touched(name))}
             told = listed(reference, "and")
@@ -194,7 +198,7 @@ def _counts(images: Sequence[Known]) -> Iterator[Topic]:
     topics: dict[str, Topic] = {}
     for place, image in enumerate(images):
         for fact in image.case.about("lesion"):
-            if is_count(fact):
+            if is_count(fact) and not image.rejected:
                 many = fact.unit
                 topic = topics.setdefault(
                     many, Topic("count", many, dict.fromkeys(("open", "letters"), "count"), {"many": many}, ordered=True)
@@ -204,7 +208,7 @@ def _counts(images: Sequence[Known]) -> Iterator[Topic]:
                 topic.add(Answer(place, str(fact.value), (fact,), known.touched(many) | {fact}, str(fact.value), (says,)))
     for topic in topics.values():
         for place, image in enumerate(images):
-            if topic.subject not in image.present and topic.subject not in image.absent:
+            if image.says_nothing_of(topic.subject):
                 topic.add_unknown(place, image)
     yield from topics.values()
 
@@ -236,7 +240,7 @@ def _qualities(images: Sequence[Known]) -> Iterator[Topic]:
 def _grades(images: Sequence[Known]) -> Iterator[Topic]:
     topics: dict[tuple[str, str], Topic] = {}
     for place, image in enumerate(images):
-        for fact, scale in known.graded(image.case):
+        for fact, scale in () if image.rejected else known.graded(image.case):
             slots = references.grade_slots(scale)
             topic = topics.setdefault(
                 (fact.name, fact.unit),
@@ -283,7 +287,7 @@ def _boxes(images: Sequence[Known]) -> Iterator[Topic]:
     """Landmarks with one box, and lesions whose boxes are all told."""
     topics: dict[str, Topic] = {}
     for place, image in enumerate(images):
-        lesions = image.case.about("lesion")
+        lesions = () if image.rejected else image.case.about("lesion")
         counted = {fact.name: fact for fact in lesions if is_count(fact)}
         for kind in dict.fromkeys(f.name.removesuffix("_box") for f in lesions if f.name.endswith("_box") and f.unit == "box"):
             facts = tuple(fact for fact in lesions if fact.name == f"{kind}_box")

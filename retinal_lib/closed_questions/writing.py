@@ -121,7 +121,7 @@ class _Writer:
         topic = self.topic
         if self.form == "letters":
             several = "letters" if topic.kind == "choices" else "letter"
-            name = several if self.short else "option"
+            name = several if self.short else several.replace("letter", "option")
         elif topic.kind == "yes_no":
             name = "yes_no_cannot" if self.unknown else "yes_no"
         elif self.unknown:
