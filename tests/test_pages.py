@@ -1,5 +1,6 @@
 """The language of dataset pages, beside what the guide's pages show: what is refused, noted, and never said."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -160,3 +161,21 @@ def test_a_folder_of_a_dataset_that_is_not_read_is_named_with_the_reason(drawn: 
     assert f"ultra-widefield*/Images is not read: {why}" in notes
     with pytest.raises(UserError, match=why):
         BaseDescription(tmp_path / "data" / "ultra-widefield_images", dataset="DeepDRiD")
+
+
+def test_the_copy_of_g1020_with_contours_tells_what_the_published_files_tell(drawn: dict[str, Path], tmp_path: Path) -> None:
+    for kind in ("OD", "OC"):
+        (tmp_path / "Contours" / kind).mkdir(parents=True)
+    (tmp_path / "Images").mkdir()
+    shutil.copy(drawn["G1020"] / "G1020.csv", tmp_path)
+    for file in drawn["G1020"].rglob("image_*.json"):
+        name = f"21_G1020_{int(file.stem.removeprefix('image_')):03d}"
+        shutil.copy(file.with_suffix(".jpg"), tmp_path / "Images" / f"{name}.jpg")
+        for shape in json.loads(file.read_text())["shapes"]:
+            if kind := {"disc": "OD", "cup": "OC"}.get(shape["label"]):
+                points = "\n".join(f"{x} {y}" for x, y in shape["points"])
+                (tmp_path / "Contours" / kind / f"{name}.txt").write_text(points)
+    published = BaseDescription(drawn["G1020"], tmp_path / "Contours", dataset="G1020")  # without AutoMorph's results
+    copy = BaseDescription(tmp_path, dataset="G1020")
+    told = [[[f.text for f in data.describe(name).facts] for name in data.images] for data in (published, copy)]
+    assert told[0] == told[1] and len(told[0]) > 5 and not copy.skipped and not copy.rows_without_image

@@ -157,7 +157,7 @@ class Catalogue:
         if templates := self.page.by_template:
             cells = [content.column(column) for column in templates]
             for row in kept:
-                rows[split, tuple(tables.code(column[row]) for column in cells)].append(Row(content, row, eye))
+                rows[split, tuple(tables.key_code(column[row]) for column in cells)].append(Row(content, row, eye))
             return
         pattern = pattern or (self.page.image if "(?P<id>" in self.page.image else "")
         for eye_of_key, column in self._keys():
@@ -179,7 +179,7 @@ class Catalogue:
         rows, used = defaultdict(list), set()
         for file in self.files:
             filled = [fill(template, file.groups) for template in self.page.by_template.values()]
-            key = (file.split, tuple(tables.code(cell) for cell in filled if cell is not None))
+            key = (file.split, tuple(tables.key_code(cell) for cell in filled if cell is not None))
             eye = self.page.eyes.get(file.groups.get("eye", "").casefold())
             if of_image := [row for row in found.get(key, ()) if None in (eye, row.eye) or row.eye == eye]:
                 rows[file.place] = of_image

@@ -302,6 +302,8 @@ class Columns(Kind):
     def _unfit(self, text: str, image: Image) -> str:
         """Why a text is not told: it names a person as another column does, or is unclear; "" where it may be."""
         words = set(re.findall(r"[^\W_]+", text.casefold()))
+        if values.is_other(text):
+            return f"{text!r} names no disease"
         if unclear := words.intersection(self.unclear):
             return f"{min(unclear).upper()!r} may mean something else in this table's language than in English"
         named = (c for c in self.private if not words.isdisjoint(values.names_in(image.record.cell(c).text)))

@@ -455,12 +455,12 @@ def _ratio(files: MaskFiles, masks: ImageMasks, picture: Path, record: Record) -
 def _outlined_ratios(files: MaskFiles, masks: ImageMasks, picture: Path) -> Iterator[tuple[float, Source]]:
     """The vertical cup-to-disc ratio by each expert's outlines, with the file of the cup. Unclear: a cup reaches beyond its
     disc. UserError: an outline cannot be read."""
-    codes = {words: code for code, words in files.spec.landmarks.items()}
     if not {CUP, DISC} <= masks.landmarks.keys():
         return
     frame = mask_files.frame(picture)
     for of_grader in files.graders.values() or [files.files]:
-        cup, disc = of_grader.get(codes[CUP]), of_grader.get(codes[DISC])
+        named = {words: of_grader[code] for code, words in files.spec.landmarks.items() if of_grader.get(code)}
+        cup, disc = named.get(CUP), named.get(DISC)
         if cup and disc:
             (left, top, right, bottom), outer = (_extent(mark.of(frame)) for mark in (cup, disc))
             slack = 0.02 * (outer[3] - outer[1])

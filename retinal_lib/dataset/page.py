@@ -353,7 +353,8 @@ def readings_of(contents: Iterable[table.Table]) -> list[Reading]:
 def refuse_table(of: Page, root: Path, lost: list[str], like: str) -> None:
     """UserError: no row of the user's own table names a picture; `lost` says what the rows name, `like` is a picture's name."""
     first = lost[0] if lost else "the column of pictures is empty"
-    raise UserError(f"{of.file}: no row names a picture under {root}; {first}; pictures are like {like}; {_BY_PARTS}")
+    cure = "" if "(is it " in first else f"; {_BY_PARTS}"
+    raise UserError(f"{of.file}: no row names a picture under {root}; {first}; pictures are like {like}{cure}")
 
 
 def notes_on_table(of: Page, content: table.Table, measured: bool) -> list[str]:
@@ -384,6 +385,7 @@ def notes_on_table(of: Page, content: table.Table, measured: bool) -> list[str]:
 _BY_PARTS = "a page finds rows by parts of the pictures' names: python -m retinal_lib page writes its beginning"
 _READ = (
     "What is read: the picture (image), eye, age, sex, patient, split, texts (modality, quality, disease, vascular, notes), "
-    "columns called by a disease that say yes or no (1 or 0), and grades on a scale that the column names (ICDR grade); "
+    "classes in words (label), columns called by a disease that say yes or no (1 or 0), and grades on a scale that the column "
+    "names (ICDR grade); "
     "for others, python -m retinal_lib page writes the beginning of a page"
 )

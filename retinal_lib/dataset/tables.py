@@ -76,11 +76,19 @@ def code(cell: Code) -> str:
     return re.sub(r"^(-?\d+)\.0*$", r"\1", fold(str(cell)))
 
 
-def image_key(cell: str) -> str:
-    """Returns the part of an image's name that finds its row: folder and image suffix removed, case folded."""
-    name = cell.strip().replace("\\", "/").rsplit("/", 1)[-1]
+def key_code(cell: str) -> str:
+    """Returns a cell of a key, or what a template makes of a name, as they are compared: as `code`, without an image suffix."""
+    return _without_suffix(code(cell))
+
+
+def _without_suffix(name: str) -> str:
     stem, dot, suffix = name.rpartition(".")
     return (stem if dot and f".{suffix.casefold()}" in IMAGE_SUFFIXES else name).casefold()
+
+
+def image_key(cell: str) -> str:
+    """Returns the part of an image's name that finds its row: folder and image suffix removed, case folded."""
+    return _without_suffix(cell.strip().replace("\\", "/").rsplit("/", 1)[-1])
 
 
 def is_empty(cell: str) -> bool:
