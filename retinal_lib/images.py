@@ -55,7 +55,7 @@ def load_upright(path: Path, side: int) -> Image.Image:
         image.draft("RGB", (side, side))  # lets JPEG files decode at a fraction of their size
         turned = upright(image)
         turned.load()
-        picture = turned if turned.mode == "RGB" else _rgb(turned)
+        picture = turned if turned.mode == "RGB" else rgb(turned)
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         return picture
 
@@ -120,8 +120,8 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         raise UserError(f"{path.name} is not a readable image: {error}") from error
 
 
-def _rgb(picture: Image.Image) -> Image.Image:
-    """The picture as RGB; deep grey (16 bit or more) is stretched from its darkest to its brightest value."""
+def rgb(picture: Image.Image) -> Image.Image:
+    """Returns a picture as RGB; deep grey (16 bit or more) is stretched from its darkest to its brightest value."""
     if picture.mode.startswith(_DEEP):
         values = np.nan_to_num(np.asarray(picture, dtype=np.float64))
         low, high = values.min(), values.max()

@@ -4,6 +4,7 @@ processors; and adapters, merged into the model that they were trained on."""
 import json
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,24 @@ def lose(file: Path) -> None:
     tensors = load_file(file)
     del tensors[min(tensors)]
     save_file(tensors, file, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("name", ["gemma3", "llava_v0"])
+def test_transformers_own_options_are_passed_on(name: str, folders: dict, pictures: list[Path], tmp_path: Path) -> None:
+    folder = folders.get(name) or llava_model.draw(tmp_path / "drawn")
+    asked = {"max_new_tokens": 4, "stop": False}
+    eager, usual = (load_model(folder, device="cpu", attn_implementation=each) for each in ("eager", None))
+    assert getattr(eager, "network", getattr(eager, "llava", None)).config._attn_implementation == "eager"
+    assert eager.ask(pictures[0], "a", **asked) == usual.ask(pictures[0], "a", **asked)
+    with pytest.raises(UserError, match=r"cannot be opened by transformers with attn_implementation='abacus' \("):
+        load_model(folder, device="cpu", attn_implementation="abacus")
+    if find_spec("accelerate") is None:
+        with pytest.raises(UserError, match=r"with device_map='auto' \(.*accelerate"):
+            load_model(folder, device="cpu", device_map="auto")
+    else:
+        assert load_model(folder, device="cpu", device_map="cpu").ask(pictures[0], "a", **asked) == usual.ask(
+            pictures[0], "a", **asked
+        )
 
 
 def test_a_tower_is_not_passed_to_a_model_that_has_its_own(folders: dict) -> None:

@@ -173,5 +173,5 @@ class ImageTextModel(Answerer):
 def _upright(image: Picture) -> Image.Image:
     """An image as people see it, RGB. UserError: it cannot be read."""
     if isinstance(image, Image.Image):
-        return images.upright(image).convert("RGB")
+        return images.rgb(images.upright(image))
     return images.load_upright(Path(image).expanduser(), images.MAX_PIXELS)

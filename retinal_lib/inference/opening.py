@@ -52,6 +52,10 @@ class Opening:
         logging.disable_progress_bar()
         try:
             network, report = kind.from_pretrained(source, output_loading_info=True, dtype=number_format, **options)
+        except (ValueError, ImportError) as error:  # such as an unknown back-end of attention, or accelerate that is missing
+            wishes = "".join(f" with {name}={value!r}" for name, value in given.items() if value is not None)
+            why = " ".join(str(error).split())[:300]
+            raise UserError(f"{checkpoint.folder} cannot be opened by transformers{wishes} ({why})") from error
         finally:
             logging.set_verbosity(verbosity)
             if bar:
@@ -89,6 +93,10 @@ def _merge(network: PreTrainedModel, adapter: Path) -> PreTrainedModel:
             f"{adapter} is an adapter, which peft merges into its model: python -m pip install peft; or merge it where it was "
             "trained (`merge_and_unload()`), and give the folder of the whole model"
         ) from error
+    if (apart := adapter / "non_lora_trainables.bin").is_file():
+        raise UserError(
+            f"{adapter} holds trained weights apart from the adapter ({apart.name}): merge them where it was trained"
+        )
     try:
         config = PeftConfig.from_pretrained(str(adapter))
         config.base_model_name_or_path = network.name_or_path  # where it lies here; peft warns of another one
