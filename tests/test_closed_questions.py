@@ -6,21 +6,24 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from retinal_lib.closed_questions import phrasing, run_questions
+from retinal_lib.closed_questions import phrasing, references, run_questions
 from retinal_lib.closed_questions.blind_reader import MOST_ABOVE, BlindReport
 from retinal_lib.closed_questions.known import conditions_of, touched
 from retinal_lib.closed_questions.options import CANNOT, KINDS, Options
 from retinal_lib.closed_questions.writing import NONE, Asked
 from retinal_lib.dataset import page
 from retinal_lib.dataset.base import BaseDescription, load_dataset
+from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.label_kinds import denied
 from retinal_lib.evaluate import answer_reader
-from retinal_lib.facts import Case, Fact
+from retinal_lib.facts import Case, Fact, Source
 
 
 @cache
@@ -70,7 +73,7 @@ def test_what_is_wrong_is_denied_and_what_is_right_is_told(name: str, drawn: dic
         assert CANNOT in right or each.kind in ("eye", "quality") or not poor, "a rejected image shows nothing else"
         if CANNOT in right:
             rejected = any(fact.aspect == "quality" for fact in each.facts)
-            assert rejected or "not known" in each.why
+            assert rejected or "graders disagree" in each.why
         elif each.kind in ("choice", "choices") and each.form == "letters" and "suspected or not" not in each.subject:
             graded = {fact.words for fact in case.facts if fact.unit}
             normal = any(fact.name == "normal" for fact in each.facts)
@@ -118,6 +121,10 @@ def test_questions_follow_seed_kinds_and_number(drawn: dict[str, Path]) -> None:
     assert {each.kind for _, each in _asked("MAPLES_DR", drawn, kinds=("count", "box"))} == {"count", "box"}
     assert max(Counter(case.id for case, _ in _asked("IDRiD", drawn, per_image=2)).values()) == 2
     assert not any(CANNOT in each.options for _, each in _asked("EyeQ", drawn, cannot_tell=0.0))
+    data, cases = _cases("EyeQ", drawn["EyeQ"])
+    for part in (cases[:5], cases[5:]):  # chunks of a cluster: each is balanced in itself
+        balance = BlindReport.of(run_questions.plan(data, part, Options()).all).balance
+        assert balance["eye"]["left"] == balance["eye"]["right"]
     for share in (0.0, 1.0):
         assert all(each.same_words == bool(share) for _, each in _asked("IDRiD", drawn, swapped=share))
     for kind in phrasing.words()["questions"]:
@@ -125,6 +132,26 @@ def test_questions_follow_seed_kinds_and_number(drawn: dict[str, Path]) -> None:
             not set(phrasing.phrasings(kind, 5, exam=True)) & set(phrasing.phrasings(kind, 5, exam=False)) or kind == "modality"
         )
     assert set(KINDS) >= {each.kind for _, each in _asked("RFMiD", drawn)}
+
+
+def test_graders_who_disagree_and_their_quality() -> None:
+    """What graders call not gradable is so whatever the number in its cell; where they disagree, nobody can tell."""
+    cell = Source("labels.csv", 2, "quality")
+    poor = Fact("quality", "ungradable", 0, "graders", "graders graded the image quality as not gradable", cell, "not gradable")
+    case = Case("mine", "1", "1.png", Path("1.png"), "all", None, None, (poor,))
+    assert [level for _, level, _ in references.quality(case, None)] == [2]
+    assert not list(references.quality(replace(case, facts=(poor._replace(name="quality", words="gradable"),)), None))
+    grades = [Fact("disease", "grade", n, "ICDR", f"grade {n}", cell, scales()["ICDR"]["levels"][n]) for n in (0, 2)]
+    known_ = [replace(case, id=str(n), facts=(grade,)) for n, grade in enumerate(grades * 6)]
+    disputed = "the grade of diabetic retinopathy is not known: the graders disagree: labels.csv, row 9"
+    empty = "the grade of diabetic retinopathy is not known: labels.csv, row 8, column 'grade' is empty"
+    left_open = [replace(case, id=name, facts=(), missing=(why,)) for name, why in (("disputed", disputed), ("empty", empty))]
+    data = SimpleNamespace(page=SimpleNamespace(facts=[]))
+    planned = run_questions.plan(
+        data, [(each, ()) for each in (*known_, *left_open)], Options(kinds=("grade",), cannot_tell=0.5)
+    )
+    (asked,) = planned.asked("disputed")
+    assert [asked.options[i] for i in asked.right] == [CANNOT] and asked.why == disputed and not planned.asked("empty")
 
 
 def test_a_run_writes_questions_with_their_lineage(drawn: dict[str, Path], tmp_path: Path) -> None:
@@ -149,6 +176,8 @@ def test_a_run_writes_questions_with_their_lineage(drawn: dict[str, Path], tmp_p
     assert len(parts) == sum(len(line["questions"]) for line in lines) == len({part["id"] for part in parts})
     Job.load(**given).run().require()
     assert (tmp_path / "run" / "conversations.jsonl").read_text() == text
+    tried = Job.load(**given | {"out_dir": str(tmp_path / "dry")}, dry_run=True).run()
+    assert "closed questions" in tried.summary and not (tmp_path / "dry" / "conversations.jsonl").exists()
     for wrong, says in (
         ({"kinds": "yes_no,eyes"}, "kind of question"),
         ({"teacher": "openai", "model": "m"}, "asks no model"),

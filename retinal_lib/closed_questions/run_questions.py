@@ -26,6 +26,11 @@ class RunQuestions:
         """Returns the questions of an image, in their order; none where its labels answer none that is fair."""
         return self.of_image.get(image, ())
 
+    @property
+    def all(self) -> list[Asked]:
+        """The questions of all images."""
+        return [each for asked in self.of_image.values() for each in asked]
+
 
 def plan(data: BaseDescription, cases: Iterable[tuple[Case, tuple[Fact, ...]]], options: Options) -> RunQuestions:
     """Chooses the questions of a run from its cases, each with what its cells deny; equal cases and options give equal

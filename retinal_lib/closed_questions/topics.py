@@ -57,7 +57,7 @@ class Topic:
         self.by[answer.option].append(answer)
 
     def add_unknown(self, place: int, image: Known, reasons: Sequence[str] = ()) -> None:
-        """Adds an image that was rejected, or whose label says for these `reasons` that nobody knows."""
+        """Adds an image that was rejected, or of which `reasons` say that nobody knows."""
         if image.rejected or reasons:
             facts = (image.rejected,) if image.rejected else ()
             gives = frozenset([self.subject, *facts])
@@ -86,7 +86,9 @@ def _conditions(images: Sequence[Known]) -> list[str]:
     return sorted({name for image in images for name in (*image.present, *image.absent)})
 
 
-def _missing(image: Known, *starts: str) -> list[str]:
+def _disputed(image: Known, *names: str) -> list[str]:
+    """The sentences that graders disagree on something; an empty cell is no reason why an image cannot be judged."""
+    starts = tuple(f"{name} is not known: the graders disagree" for name in names)
     return [why for why in image.case.missing if why.startswith(starts)]
 
 
@@ -99,7 +101,7 @@ def _yes_no(images: Sequence[Known], names: Sequence[str]) -> Iterator[Topic]:
                     says = f"This image shows {name}." if option == "yes" else f"This image shows no {name}."
                     topic.add(Answer(place, option, (fact,), gives | {fact}, option, (says,)))
             if image.says_nothing_of(name):
-                topic.add_unknown(place, image)
+                topic.add_unknown(place, image, _disputed(image, name, f"the label {name}"))
         yield topic
 
 
@@ -252,7 +254,7 @@ def _grades(images: Sequence[Known]) -> Iterator[Topic]:
     for (name, unit), topic in topics.items():
         for place, image in enumerate(images):
             if not any(fact.name == name for fact, _ in known.graded(image.case)):
-                topic.add_unknown(place, image, _missing(image, f"the grade of {scales()[unit]['of']} is not known"))
+                topic.add_unknown(place, image, _disputed(image, f"the grade of {scales()[unit]['of']}"))
     yield from topics.values()
 
 

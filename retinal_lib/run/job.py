@@ -178,7 +178,7 @@ class Job(DatasetJob):
             tally.add(row)
         outcome = tally.outcome(result, BatchLedger(vault))
         if self.settings.dry_run:
-            return outcome
+            return replace(outcome, blind=BlindReport.of(self._planner.questions.all))
         if outcome.state == "complete" and not outcome.problem:
             return None
         if earlier := earlier_run.manifest(self.folder):
