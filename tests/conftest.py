@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import hypothesis
+import papermill
 import pytest
 from fake_batches import FakeBatches
 from fake_server import FakeServer, running
 from filelock import FileLock
+from jupyter_client import KernelManager
 
 from retinal_lib import paths
 from retinal_lib.dataset import page
@@ -25,19 +27,13 @@ os.environ["RETINAL_LIB_ROOT"] = str(ROOT)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+SERVERS = "OPENAI_API_KEY OPENAI_BASE_URL HTTP_PROXY HTTPS_PROXY ALL_PROXY http_proxy https_proxy all_proxy".split()
+
+
 @pytest.fixture(autouse=True)
 def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test may reach a real server."""
-    for name in (
-        "OPENAI_API_KEY",
-        "OPENAI_BASE_URL",
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "ALL_PROXY",
-        "http_proxy",
-        "https_proxy",
-        "all_proxy",
-    ):
+    for name in SERVERS:
         monkeypatch.delenv(name, raising=False)
 
 
@@ -66,6 +62,30 @@ class Drawn(Mapping[str, Path]):
 def drawn() -> Mapping[str, Path]:
     """The samples of all datasets."""
     return Drawn()
+
+
+@pytest.fixture(scope="session")
+def kernel() -> Iterator[KernelManager]:
+    """The kernel of all runs of `execute`: to start one and to import takes longer than most notebooks do."""
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel(env={name: value for name, value in os.environ.items() if name not in SERVERS})
+    yield manager
+    manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture
+def execute(kernel: KernelManager) -> Callable[[Path, Path, dict], None]:
+    """Runs a notebook by papermill, into a file, with parameters; the kernel knows no name of the run before."""
+
+    def execute(notebook: Path, output: Path, parameters: dict) -> None:
+        client = kernel.client()
+        client.start_channels()
+        client.wait_for_ready(60)
+        client.execute("%reset -f", silent=True, reply=True, timeout=60)
+        client.stop_channels()
+        papermill.execute_notebook(str(notebook), str(output), parameters, progress_bar=False, km=kernel)
+
+    return execute
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """explore.ipynb and what it shows: a dataset in one page, for every dataset."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 import numpy as np
-import papermill
 import pytest
 
 from retinal_lib import drawing
@@ -45,9 +45,9 @@ def test_every_dataset_is_told_in_numbers(dataset: str, drawn: dict[str, Path], 
 
 
 @pytest.mark.parametrize("dataset", ["IDRiD_seg", "UK"])
-def test_the_notebook_runs(dataset: str, drawn: dict[str, Path], tmp_path: Path) -> None:
+def test_the_notebook_runs(dataset: str, drawn: dict[str, Path], execute: Callable, tmp_path: Path) -> None:
     parameters = {"dataset": dataset.lower(), "data_root": str(drawn[dataset]), "out_dir": str(tmp_path)}
-    papermill.execute_notebook(str(NOTEBOOK), str(tmp_path / "explore.ipynb"), parameters, progress_bar=False)
+    execute(NOTEBOOK, tmp_path / "explore.ipynb", parameters)
     executed = nbformat.read(tmp_path / "explore.ipynb", 4)
     outputs = [out for cell in executed.cells for out in cell.get("outputs", [])]
     assert not [out for out in outputs if out.output_type == "stream"], "no warning and no chatter"

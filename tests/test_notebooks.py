@@ -29,12 +29,12 @@ RUNS += [
 
 @pytest.mark.parametrize(("dataset", "track", "style"), RUNS)
 def test_every_dataset_and_track_runs(
-    dataset: str, track: str, style: str | None, drawn: dict[str, Path], tmp_path: Path
+    dataset: str, track: str, style: str | None, drawn: dict[str, Path], execute: Callable, tmp_path: Path
 ) -> None:
     parameters = {"dataset": dataset.lower(), "track": track, "data_root": str(drawn[dataset]), "out_dir": str(tmp_path)}
     parameters |= {"style": style} if style else {}
     output = tmp_path / "generate.ipynb"
-    papermill.execute_notebook(str(NOTEBOOK), str(output), parameters, progress_bar=False)
+    execute(NOTEBOOK, output, parameters)
     manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
     counts = manifest["counts"]
     assert (
@@ -54,10 +54,12 @@ def test_every_dataset_and_track_runs(
 
 
 @pytest.mark.parametrize("dataset", [name for name in page.names() if page.get(name).masks])
-def test_boxes_are_made_for_every_dataset_with_masks(dataset: str, drawn: dict[str, Path], tmp_path: Path) -> None:
+def test_boxes_are_made_for_every_dataset_with_masks(
+    dataset: str, drawn: dict[str, Path], execute: Callable, tmp_path: Path
+) -> None:
     parameters = {"dataset": dataset.lower(), "data_root": str(drawn[dataset]), "out_dir": str(tmp_path)}
     output = tmp_path / "boxes.ipynb"
-    papermill.execute_notebook(str(NOTEBOOKS / "boxes.ipynb"), str(output), parameters, progress_bar=False)
+    execute(NOTEBOOKS / "boxes.ipynb", output, parameters)
     found = json.loads((tmp_path / "boxes.json").read_text(encoding="utf-8"))
     images = load_dataset(dataset, drawn[dataset]).images
     assert len(found["images"]) == min(12, len(images)) >= 10 and found["failures"] == []
@@ -71,10 +73,12 @@ def test_boxes_are_made_for_every_dataset_with_masks(dataset: str, drawn: dict[s
     assert made == {"boxes.ipynb", "boxes.json", *figures}
 
 
-def test_a_dataset_without_masks_goes_through_the_boxes_notebook_and_says_so(drawn: dict[str, Path], tmp_path: Path) -> None:
+def test_a_dataset_without_masks_goes_through_the_boxes_notebook_and_says_so(
+    drawn: dict[str, Path], execute: Callable, tmp_path: Path
+) -> None:
     parameters = {"dataset": "APTOS", "data_root": str(drawn["APTOS"]), "out_dir": str(tmp_path)}
     output = tmp_path / "boxes.ipynb"
-    papermill.execute_notebook(str(NOTEBOOKS / "boxes.ipynb"), str(output), parameters, progress_bar=False)
+    execute(NOTEBOOKS / "boxes.ipynb", output, parameters)
     text = output.read_text(encoding="utf-8")
     assert "APTOS has no lesion masks" in text and "IDRiD_seg" in text and "DDR_seg" in text
     assert [path.name for path in tmp_path.iterdir()] == ["boxes.ipynb"]

@@ -4,13 +4,13 @@ import json
 import logging
 import re
 import shutil
+from collections.abc import Callable
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 
 import nbformat
 import numpy as np
-import papermill
 import pytest
 from PIL import Image
 
@@ -643,10 +643,10 @@ def test_the_zoom_shows_a_lesion_larger_than_the_picture(tmp_path: Path) -> None
             assert width > 1.05 * side * 800 * 360 / 1200, "where both are shown at one width"
 
 
-def test_the_notebook_writes_the_sheet_where_no_one_looks_on(folder: Path, tmp_path: Path) -> None:
+def test_the_notebook_writes_the_sheet_where_no_one_looks_on(folder: Path, execute: Callable, tmp_path: Path) -> None:
     output = tmp_path / "review.ipynb"
     parameters = {"dataset": "IDRiD_seg", "out_dir": str(folder), "draw": 2, "stratum": "split", "reviewer": "Ada"}
-    papermill.execute_notebook(str(NOTEBOOK), str(output), parameters, progress_bar=False)
+    execute(NOTEBOOK, output, parameters)
     executed = nbformat.read(output, 4)
     outputs = [out for cell in executed.cells for out in cell.get("outputs", [])]
     assert not [out for out in outputs if out.output_type in ("stream", "error")]

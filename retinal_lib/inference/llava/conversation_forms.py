@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from retinal_lib.errors import unknown
+from retinal_lib.parsing import packaged_yaml
 
 IMAGE_PATCH, IMAGE_START, IMAGE_END = "<im_patch>", "<im_start>", "<im_end>"
 RESERVED = (IMAGE_PATCH, IMAGE_START, IMAGE_END, "<image>")
@@ -41,7 +40,7 @@ class ConversationForm:
 
 def _read() -> dict[str, ConversationForm]:
     """The forms of conversation_forms.yaml, by conv_mode."""
-    forms = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))["forms"]
+    forms = packaged_yaml(Path(__file__).with_suffix(".yaml"))["forms"]
     return {name: ConversationForm(**parts) for name, parts in forms.items()}
 
 
