@@ -308,15 +308,21 @@ def legend(under: Figure, entries: Iterable[tuple[str, Hue]]) -> None:
     under.legend(handles, names, loc="outside lower left", ncols=columns, handlelength=1.6, columnspacing=1.4)
 
 
+# neither holds when and by what it was written; a PNG is a tenth larger than it could be, and written in half the time
+_AS_FILE = {
+    "png": {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 3}},
+    "pdf": {"metadata": {"CreationDate": None, "Creator": None, "Producer": None}},
+}
+
+
 def save(fig: Figure, stem: Path, kinds: Sequence[str] = ("png", "pdf")) -> list[Path]:
     """Writes a figure to `stem`.png and `stem`.pdf at print quality, whole or not at all; the same figure gives the same
     bytes. Returns the files."""
     written = []
     for kind in kinds:
         path = stem.with_name(f"{stem.name}.{kind}")
-        bare = {"CreationDate": None, "Creator": None, "Producer": None} if kind == "pdf" else {"Software": None}
         with style(), files.atomic_path(path) as part:
-            fig.savefig(part, format=kind, dpi=PRINT, metadata=bare)
+            fig.savefig(part, format=kind, dpi=PRINT, **_AS_FILE[kind])
         written.append(path)
     return written
 

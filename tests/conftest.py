@@ -10,7 +10,7 @@ import pytest
 from fake_batches import FakeBatches
 from fake_server import FakeServer, running
 from filelock import FileLock
-from jupyter_client import KernelManager
+from jupyter_client.manager import start_new_kernel
 
 from retinal_lib import paths
 from retinal_lib.dataset import page
@@ -65,27 +65,23 @@ def drawn() -> Mapping[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def kernel() -> Iterator[KernelManager]:
-    """The kernel of all runs of `execute`: to start one and to import takes longer than most notebooks do."""
-    manager = KernelManager(kernel_name="python3")
-    manager.start_kernel(env={name: value for name, value in os.environ.items() if name not in SERVERS})
-    yield manager
-    manager.shutdown_kernel(now=True)
-
-
-@pytest.fixture
-def execute(kernel: KernelManager) -> Callable[[Path, Path, dict], None]:
-    """Runs a notebook by papermill, into a file, with parameters; the kernel knows no name of the run before."""
+def execute() -> Iterator[Callable[[Path, Path, dict], None]]:
+    """Runs a notebook by papermill, into a file, with parameters. All runs share a kernel, since to start one and to import
+    takes longer than most notebooks do; it knows no name of the run before, and has the environment of a run by the command."""
+    environment = {name: value for name, value in os.environ.items() if name not in SERVERS} | {paths.NON_INTERACTIVE: "1"}
+    manager, client = start_new_kernel(kernel_name="python3", env=environment, extra_arguments=["--log-level=CRITICAL"])
+    client.stop_channels()  # a kernel answers one client at a time: they share a name
 
     def execute(notebook: Path, output: Path, parameters: dict) -> None:
-        client = kernel.client()
+        client = manager.client()
         client.start_channels()
         client.wait_for_ready(60)
         client.execute("%reset -f", silent=True, reply=True, timeout=60)
         client.stop_channels()
-        papermill.execute_notebook(str(notebook), str(output), parameters, progress_bar=False, km=kernel)
+        papermill.execute_notebook(str(notebook), str(output), parameters, progress_bar=False, km=manager)
 
-    return execute
+    yield execute
+    manager.shutdown_kernel(now=True)
 
 
 @pytest.fixture

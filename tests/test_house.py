@@ -218,3 +218,9 @@ def test_the_package_is_quick_to_import_and_needs_no_torch() -> None:
     heavy = ["torch", "pandas", "matplotlib", "openai", "cv2"]
     code = f"import sys, retinal_lib, retinal_lib.run.settings; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_a_run_imports_no_library_that_it_does_not_use() -> None:
+    """They take more time to import than everything else together."""
+    code = "import sys; from retinal_lib import Job; print([m for m in ('openai', 'scipy', 'openpyxl') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", f"{code}; Job"], capture_output=True, text=True).stdout.strip() == "[]"
