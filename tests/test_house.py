@@ -24,7 +24,7 @@ PACKAGE = ROOT / "retinal_lib"
 # modules by their path below retinal_lib/, without the ending: "run/job", "files", "dataset/__init__"
 MODULES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py"))
 HALL = "errors shown_text parsing paths typed_paths files facts conversation reply_text training_text images parameters".split()
-HALL += ["display", "drawing", "figures", "encodings", "dicom"]
+HALL += ["display", "drawing", "figures", "encodings", "dicom", "box_notation"]
 # rooms by floor, the lowest first: a module imports from lower floors, from its own room, or from the hall
 FLOORS = [
     HALL,
