@@ -53,8 +53,8 @@ def needs_size(form: str) -> bool:
 
 
 def write(form: str, box: Box, size: Size | None = None) -> str:
-    """Writes a box in whole numbers: in pixels of the picture after Qwen2.5-VL's own resize (`size` is then needed), of 1000, or
-    as PaliGemma's tokens. No side becomes empty. UserError: an unknown notation. ValueError: no size, or no such box."""
+    """Writes a box in whole numbers: in pixels of the picture after Qwen2.5-VL's own resize (`size` is then needed), of 1000,
+    or as PaliGemma's tokens. No side becomes empty. UserError: an unknown notation. ValueError: no size, or no such box."""
     if not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
         raise ValueError(f"{box} is no box in shares of a picture")
     spec = _form(form)
@@ -67,8 +67,8 @@ def write(form: str, box: Box, size: Size | None = None) -> str:
 
 
 def read(text: str, form: str, size: Size | None = None) -> list[Box]:
-    """Reads all boxes of a text in a notation, also within JSON ("bbox_2d"), as shares in the text's order; edges may lie outside
-    the picture or in a wrong order, as the text has them. UserError: an unknown notation. ValueError: no size."""
+    """Reads all boxes of a text in a notation, also within JSON ("bbox_2d"), as shares in the text's order; edges may lie
+    outside the picture or in a wrong order, as the text has them. UserError: an unknown notation. ValueError: no size."""
     spec = _form(form)
     across, down = _steps(spec, size)
     found = []
