@@ -355,7 +355,8 @@ class _Answer:
     def _hedged(self, sentence: Sentence) -> None:
         """Checks that what a line says is told without doubt, and boxes in the order of their edges."""
         words, within = sentence.words, sentence.within
-        may = [k for k in sentence.tokens if words[k] in _MAYBE and words[k + 1 : k + 2] in (["be"], ["have"], ["show"])]
+        maybe = () if _MAYBE.isdisjoint(within) else sentence.tokens
+        may = [k for k in maybe if words[k] in _MAYBE and words[k + 1 : k + 2] in (["be"], ["have"], ["show"])]
         unsaid = not _OTHERS.isdisjoint(within) or not KNOWING.isdisjoint(within)  # what others there may be is not known
         if not sentence.asks and not sentence.explained and not unsaid and (may or not _DOUBTS.isdisjoint(within)):
             for term in sentence.terms("conditions"):
@@ -363,7 +364,9 @@ class _Answer:
                 if status == PRESENT and term.first not in sentence.of.values:
                     says = f"{self.text.text_of(term)!r} is told as a possibility, but {fact.text}"
                     self.findings.add("denied_disease", term, says, fact)
-        end = next((k for k in sentence.tokens if words[k] == "edge"), sentence.tokens.start)
+        if "edge" not in within:
+            return
+        end = next(k for k in sentence.tokens if words[k] == "edge")
         named = range(max(sentence.tokens.start, end - _EDGES_WITHIN), end)
         edges = [next((k for k in named if words[k] in names), None) for names in _EDGES]
         if None not in edges and edges != sorted(edges):

@@ -39,7 +39,7 @@ def entries() -> tuple[Entry, ...]:
 def named(texts: Iterable[str]) -> Iterator[Entry]:
     """Yields the explanations of the terms that texts name, in the order of the glossary."""
     found = set(_any_term().findall("\n".join(texts).casefold()))
-    yield from (entry for entry in entries() if any(term.casefold() in found for term in entry.terms))
+    yield from (entries()[i] for i in sorted({i for term in found for i in _by_term()[term]}))
 
 
 def draw(entries: Iterable[Entry], rng: random.Random) -> list[Entry]:
@@ -98,8 +98,18 @@ def _predicates() -> dict[tuple[str, ...], list[tuple[tuple[str, ...], tuple[str
 
 
 @cache
+def _by_term() -> dict[str, list[int]]:
+    """The casefolded name of a term -> the places of its explanations in the glossary."""
+    found: dict[str, list[int]] = {}
+    for place, entry in enumerate(entries()):
+        for term in entry.terms:
+            found.setdefault(term.casefold(), []).append(place)
+    return found
+
+
+@cache
 def _any_term() -> re.Pattern[str]:
     """Any term of an explanation in a casefolded text; the longest where several begin."""
-    terms = sorted({term.casefold() for entry in entries() for term in entry.terms}, key=lambda term: (term[0], -len(term)))
+    terms = sorted(_by_term(), key=lambda term: (term[0], -len(term)))
     begun = ("|".join(map(re.escape, group)) for _, group in groupby(terms, key=itemgetter(0)))  # faster than one long list
     return re.compile(rf"(?<![\w-])(?:{'|'.join(f'(?:{group})' for group in begun)})(?!\w)")
