@@ -92,12 +92,12 @@ def running(server: FakeServer, port: int = 0) -> Iterator[FakeServer]:
         site = web.TCPSite(runner, "127.0.0.1", port, backlog=1024, reuse_address=True)
         await site.start()
         server.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}/v1"
-        ready.set()
         return runner
 
     def serve() -> None:
         asyncio.set_event_loop(loop)
         runner = loop.run_until_complete(start())
+        loop.call_soon(ready.set)  # in the loop that a quick test stops
         loop.run_forever()
         loop.run_until_complete(runner.cleanup())
         loop.close()
