@@ -99,6 +99,15 @@ def problems(texts: Iterable[str]) -> list[str]:
     return found or [each.why for each in unfit_whole(texts)]
 
 
+def personal(text: str) -> str:
+    """Returns what a text holds that may tell of a person who he is, such as a date; "" where it holds nothing of the kind.
+
+    >>> [personal(text) for text in ("1960-05-01 00:00:00", "seen by Dr. Weber", "drusen, 20/40")]
+    ['a date', "a person's name", '']
+    """
+    return next((what for what, pattern in _PERSONAL.items() if pattern.search(text)), "")
+
+
 def cell_problem(text: str) -> str:
     """Says why the text of a table's cell is not told of an image; "" where it may be.
 
@@ -109,8 +118,8 @@ def cell_problem(text: str) -> str:
         return f"it has {len(text):,} characters, and at most {LONGEST_CELL:,} are told"
     if instruction := reply_text.instruction_in(text):
         return f"it tells a reader what to do ({instruction[0].strip()!r})"
-    if personal := next((what for what, pattern in _PERSONAL.items() if pattern.search(text)), ""):
-        return f"it holds {personal}"
+    if told_of := personal(text):
+        return f"it holds {told_of}"
     if strange := encodings.garbled(text):
         return f"{strange[:40]!r} are letters that were saved in one encoding and read in another"
     if why := foreign(text):

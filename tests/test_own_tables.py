@@ -169,6 +169,15 @@ def test_words_that_are_english_by_chance_are_not_told(tmp_path: Path, columns: 
     assert [fact.aspect for fact in case.facts] == ["image"]
 
 
+def test_a_date_where_an_age_should_be_is_not_shown(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png", "2.png", "3.png")
+    data = table(tmp_path, "image,age,disease", "1.png,58,drusen", "2.png,1960-05-01 00:00:00,drusen", "3.png,61,drusen")
+    (why,) = data.describe("2.png").missing
+    assert why.endswith("holds a date, which is no usable age")
+    says = [reading.says for reading in page.readings(tables.read(tmp_path / "my.csv", "find"))]
+    assert "58 to 61 years; not read: a date (1)" in says
+
+
 def test_homme_is_male_beside_femme(tmp_path: Path) -> None:
     pictures(tmp_path, "1.png", "2.png")
     data = table(tmp_path, "fichier,sexe,diagnostic", "1.png,H,drusen", "2.png,F,drusen")

@@ -19,7 +19,7 @@ from retinal_lib.errors import UserError, unknown
 from retinal_lib.facts import ASPECTS, Fact, Facts, Source
 from retinal_lib.parsing import packaged_yaml
 from retinal_lib.reply_text import plain
-from retinal_lib.training_text import cell_problem
+from retinal_lib.training_text import cell_problem, personal
 
 NOT_GRADABLE = "not gradable"
 _MANY = 200  # rows of a table that is large enough for all levels of a scale
@@ -228,7 +228,8 @@ class Person(Kind):
             text, words = f"the patient was {years} years old", f"{years} years old"
             facts.append(Fact("patient", "age", years, "years", text, source, words, "patient"))
         elif age:
-            missing.append(f"the age is not known: {source} holds {age!r}, which is no usable age")
+            shown = personal(age) or repr(age)
+            missing.append(f"the age is not known: {source} holds {shown}, which is no usable age")
         sexes = {code(cell): sex for cell, sex in self.sexes.items()}
         cell, source = record.cell(self.sex)[:2] if self.sex and record.has(self.sex) else ("", None)
         if sex := sexes.get(code(cell)):

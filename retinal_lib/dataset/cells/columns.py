@@ -85,8 +85,8 @@ def _key(names: list[str], columns: dict[str, list[str]]) -> str | None:
 
 
 def _counted(cells: Iterable[str], most: int = 6) -> str:
-    """Cells with their numbers, the most frequent first: OD (12), OS (10)."""
-    counts = Counter(cells)
+    """Cells with their numbers, the most frequent first: OD (12), OS (10). Of a date, only that it is one is shown."""
+    counts = Counter(training_text.personal(cell) or cell for cell in cells)
     listed = ", ".join(f"{cell} ({number})" for cell, number in counts.most_common(most))
     return f"{listed} and {len(counts) - most} more" if len(counts) > most else listed
 
