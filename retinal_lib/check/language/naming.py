@@ -85,9 +85,16 @@ def _all_words(text: ParsedText, sentence: range, dimension: str, spots: Sequenc
         return sorted([*_measures(text, found, spots), *_widths(text, sentence, spots)])
     if dimension == "vessel":
         found = _vessels(text, sentence, found)
+    if dimension == "direction":  # taller than it is wide
+        found = [word for word in found if not _is_shape(tokens, word.first)]
     if dimension in ("vessel", "direction"):
         found = _with_pronouns(tokens, sentence, found)
     return found
+
+
+def _is_shape(tokens: list[str], k: int) -> bool:
+    """Whether the word at token k is of the disc's shape: taller than it is wide, wider than high."""
+    return tokens[k].endswith("er") or "than" in tokens[max(0, k - 3) : k]
 
 
 def _graded(scales: tuple) -> Names:
@@ -111,10 +118,16 @@ def _measures(text: ParsedText, found: list[Word], spots: Sequence[Spot]) -> Ite
     units = {k for t in text.of("units") for k in range(t.first, t.last)} if found else ()
     discs = any(not a.get("measure", frozenset()).isdisjoint(("disc", "cup")) for spot in spots for a in spot.allowed)
     for word in found:
-        values = word.values | {"density", "cdr"} if "area" in word.values else word.values
-        if "width" in values and WORDS.average.isdisjoint(text.words[word.first : word.last]):
+        values, tokens = word.values, text.words[word.first : word.last]
+        if "area" in values and not WORDS.covering.isdisjoint(tokens):
+            values = values | {"density", "cdr"}
+        elif tokens[-1].startswith("dense") and len(tokens) == 1:  # a denser network
+            values = values | {"fractal"}
+        elif "width" in values and WORDS.average.isdisjoint(tokens):
             values = values | {"a width"}  # that is no average may be a calibre
-        if word.first not in units and not values.isdisjoint(_MEASURED) and (discs or not values <= {"disc", "cup"}):
+        lies = not WORDS.lying.isdisjoint(text.words[word.last : word.last + 2])
+        place = values <= {"disc", "cup"} and not discs and not (lies and _is_subject(text.words, word.first))
+        if word.first not in units and not values.isdisjoint(_MEASURED) and not place:
             yield word._replace(values=values)
 
 
@@ -123,8 +136,8 @@ def _widths(text: ParsedText, sentence: range, spots: Sequence[Spot]) -> Iterato
     start = sentence.start
     for spot in spots:
         if any("width" in allowed.get("measure", ()) for allowed in spot.allowed):
-            vessels = [t for t in text.within("vessels", range(start, spot.first)) if t.last >= spot.first - 1]
-            if vessels:
+            vessels = text.within("vessels", range(start, spot.first))
+            if vessels and WORDS.leading.issuperset(text.words[vessels[-1].last : spot.first]):
                 yield Word(vessels[-1].first, vessels[-1].last, frozenset(["width", "a width"]))
         start = spot.last
 
@@ -260,10 +273,9 @@ class Reading:
         led = bool(before) and WORDS.leading.issuperset(self.tokens[before[-1].last : spot.first])
         if directly and not led:
             yield after[:1]
-            if size == 1:
+            if size == 1 and not before:
                 return
-        for word in reversed(before) if self.dimension == "measure" else before[-1:]:
-            yield [word.values]
+        yield from ([word.values] for word in self._ranked(before))
         if before and self.tokens[spot.first - 1] == ":":
             yield [before[0].values]  # the veins exceed the arteries: 52 µm
         near = bool(after) and WORDS.parting.isdisjoint(gap)
@@ -285,6 +297,13 @@ class Reading:
         if not since and len(end) == count:
             yield [word.values for word in end]
 
+    def _ranked(self, before: list[Word]) -> list[Word]:
+        """Those of the words before a value that may name it alone: the last, or what is compared with it."""
+        if self.dimension == "measure":
+            return before[::-1]
+        plain = [w for w in before if "than" not in self.tokens[max(0, w.first - 2) : w.first] and "all" not in w.values]
+        return [*plain[-1:], *before[-1:]]
+
     def _unnamed(self, i: int, earlier: tuple[Names, ...], near: bool) -> Iterator[list[Names]]:
         """Yields what a value without words of its own may be named."""
         first, last = self.spots[i].first, self.spots[i].last
@@ -305,6 +324,10 @@ class Reading:
                 yield [self._any(i)]
         if self.dimension == "direction" or (self.dimension == "formula" and not shared):
             yield [self._any(i)]
+        elif self.dimension == "lesion" and "disc" in self._any(i):
+            yield [self._any(i)]
+        elif self.dimension == "vessel" and not near:
+            yield [_OVERALL]
         elif not near and self.dimension != "formula" and (not earlier or not WORDS.groups.isdisjoint(since)):
             yield [_OVERALL]
 
