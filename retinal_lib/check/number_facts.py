@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from retinal_lib.check.language import naming
 from retinal_lib.check.language.lexicon import ParsedText, word_lists
-from retinal_lib.check.language.naming import DIMENSIONS, Reading, Spot
+from retinal_lib.check.language.naming import DIMENSIONS, Part, Spot
 from retinal_lib.check.language.numbers import Amount
 from retinal_lib.check.lesion_locations import REGION_WORDS
 from retinal_lib.check.quantity_index import Quantity, QuantityIndex
@@ -13,7 +13,6 @@ from retinal_lib.check.quantity_index import Quantity, QuantityIndex
 WORDS = word_lists("number_facts")
 _MANY = 40  # numbers of a sentence that are named together
 _NEAR = 12  # sentences before one that may name its numbers
-_EXTENTS = frozenset(["disc", "cup"])  # of either: a height, a diameter
 _ASIDE = frozenset(["age", "grade", "count", "box", "area"])  # measures beside which a bare number may be an age
 _PARTS = {**WORDS.parts, "place": REGION_WORDS, "rest place": REGION_WORDS}  # part of a lesion type -> words that name it
 
@@ -57,32 +56,30 @@ class NumberReader:
         """Returns the quantity that each of the numbers states, by position; numbers that state none are left out."""
         known = {i: found for i in range(len(amounts)) if (found := self._candidates(Number(answer, amounts, i)))}
         inner = {k for amount in amounts for k in range(amount.first, amount.last)}
-        texts = [(question, sentence, set()) for sentence in reversed(question.sentences)]
+        earlier = [Part(question, sentence, set()) for sentence in reversed(question.sentences)]
         for sentence in answer.sentences:
             inside = [i for i in known if amounts[i].first in sentence]
             for first in range(0, len(inside), _MANY):
                 here = {i: known[i] for i in inside[first : first + _MANY]}
                 for dimension in DIMENSIONS:
-                    self._name(dimension, here, amounts, [*texts[-_NEAR:], (answer, sentence, inner)])
+                    self._name(dimension, here, amounts, Part(answer, sentence, inner), earlier[: -_NEAR - 1 : -1])
                 known |= here
-            texts.append((answer, sentence, inner))
+            earlier.append(Part(answer, sentence, inner))
         return {i: found[0] for i, found in known.items() if found}
 
-    def _name(self, dimension: str, known: dict[int, list[Quantity]], amounts: list[Amount], texts: list[tuple]) -> None:
+    def _name(
+        self, dimension: str, found: dict[int, list[Quantity]], amounts: list[Amount], part: Part, earlier: list[Part]
+    ) -> None:
         """Leaves those quantities of the numbers of a sentence that the words around them name, in one dimension."""
-        while concerned := [i for i, found in known.items() if any(dimension in quantity.names for quantity in found)]:
-            spots = [Spot(*amounts[i][:2], tuple(q.names for q in known[i]), bool(amounts[i].edges)) for i in concerned]
-            named = naming.words(*texts[-1], dimension, spots)
-            context = next((w for text in texts[-2::-1] if (w := naming.words(*text, dimension, spots))), [])
-            if len(context) == len(spots) > 1 and all(word.values >= _EXTENTS for word in named):
-                named = []  # their heights are ...: of what was named before
-            anything = frozenset([*self.named["measures"], "density"] if dimension == "measure" else ())
-            reading = Reading(dimension, named, spots, texts[-1][0].words, [word.values for word in context], anything)
+        known = frozenset([*self.named["measures"], "density"] if dimension == "measure" else ())
+        while concerned := [i for i, quantities in found.items() if any(dimension in q.names for q in quantities)]:
+            spots = [Spot(*amounts[i][:2], tuple(q.names for q in found[i]), bool(amounts[i].edges)) for i in concerned]
+            reading, _ = naming.reading(dimension, spots, part, earlier, known)
             if (names := reading.names()) is None:
-                known[concerned[reading.reached]] = []
+                found[concerned[reading.reached]] = []
                 continue
             for i, given in zip(concerned, names, strict=True):
-                known[i] = [q for q in known[i] if not given.isdisjoint(q.names.get(dimension, given))]
+                found[i] = [q for q in found[i] if not given.isdisjoint(q.names.get(dimension, given))]
             return
 
     def _candidates(self, number: Number) -> list[Quantity]:

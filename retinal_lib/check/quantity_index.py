@@ -76,7 +76,7 @@ class Quantity(NamedTuple):
     def names(self) -> dict[str, frozenset[str]]:
         """By dimension, the values that words may name for the quantity; a dimension that does not apply is left out."""
         if self.measure == "grade":
-            return {"graded": _graded(self.subjects, self.fact.words)}
+            return {"graded": graded_names(self.subjects, self.fact.words)}
         if self.measure in ("count", "area", "box", "edge", "distance"):
             lesions = self.subjects or (frozenset(["disc"]) if self.edges else frozenset())
             return {"lesion": _with_implied(lesions)} if lesions else {}
@@ -125,7 +125,9 @@ def _with_implied(conditions: frozenset[str]) -> frozenset[str]:
 
 
 @cache
-def _graded(subjects: frozenset[str], words: str) -> frozenset[str]:
+def graded_names(subjects: frozenset[str], words: str) -> frozenset[str]:
+    """Returns the conditions that may be named with a grade or count: its subjects, and what its words name, with all that they
+    are forms of."""
     return _with_implied(subjects.union(lexicon.conditions(words)))
 
 

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise, permutations
 from typing import NamedTuple
 
-from retinal_lib.check.language import lexicon
+from retinal_lib.check.language import lexicon, naming
 from retinal_lib.check.language.lexicon import Term
+from retinal_lib.check.language.naming import Word
 from retinal_lib.check.lesion_locations import regions
 from retinal_lib.facts import Fact
-from retinal_lib.slots.pairing import CONTRASTS
-from retinal_lib.slots.sentence import Placed, Sentence, SlottedText, Word, allowed_words
+from retinal_lib.slots.sentence import Placed, Sentence, SlottedText, allowed_words
 from retinal_lib.slots.sheet import SPEC, Line, Slot
 
 WORDS = SPEC["comparison"]
@@ -95,7 +95,7 @@ def _against(words: list[str], k: int, slots: Sequence[Placed]) -> bool:
     """Whether two values that are set against each other follow: the arteries cover more of it, {v2} against {v3}."""
     after = [slot for slot in slots if slot.first > k]
     return any(
-        len(between := words[one.last : other.first]) < 4 and not CONTRASTS.isdisjoint(between)
+        len(between := words[one.last : other.first]) < 4 and not naming.WORDS.contrasts.isdisjoint(between)
         for one, other in pairwise(after)
     )
 

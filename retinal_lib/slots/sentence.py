@@ -4,26 +4,16 @@ A dimension is what words around a slot may name of it: vessel, zone, formula, d
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import NamedTuple
 
-from retinal_lib.check.language import lexicon
-from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, implied, word_lists
-from retinal_lib.check.quantity_index import column_parts
+from retinal_lib.check.language import naming
+from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term
+from retinal_lib.check.language.naming import DIMENSIONS, Part, Spot, Word
+from retinal_lib.check.quantity_index import column_names, graded_names
 from retinal_lib.dataset import measurements
 from retinal_lib.slots.filling import Anchor
 from retinal_lib.slots.sheet import FactSheet, Line, Slot
 
-PLACES = word_lists("lesion_locations")
-_TERMS = {"vessel": "vessels", "zone": "zones", "formula": "formulas", "direction": "orientations", "measure": "measures"}
-_CALIBRE_OF = {"crae": "artery", "crve": "vein"}
-# measure -> what may be named with it; the vessels tell CRAE from CRVE
-_CALIBRES = ("crae", "crve", "a width")
-_CALLED = {"cdr": ("cdr", "cup", "disc"), "avr": ("avr", *_CALIBRES), "crae": _CALIBRES, "crve": _CALIBRES}
-# after the disc: it is the subject
-LYING = frozenset("lie is sit occupy span fill appear : has in within itself measure reach".split())
-_COVERING = frozenset("cover covering covered occupy occupying take takes".split())
-_AVERAGE = frozenset("average mean averaged averaging".split())
 _NEAR = 2  # sentences around one whose slots it may compare with
 
 
@@ -36,50 +26,22 @@ class Placed(NamedTuple):
     allowed: dict[str, frozenset[str]]
 
 
-class Word(NamedTuple):
-    """A word of one dimension: its tokens and the values that it may mean."""
-
-    first: int
-    last: int
-    values: frozenset[str]
-
-
 # --- what words may be named for a slot -------------------------------------------------------------------------------------
-
-
-@cache
-def _of_column(column: str) -> dict[str, frozenset[str]]:
-    measure, vessel, zone, formula, direction = column_parts(column)
-    named = {"vessel": vessel or _CALIBRE_OF.get(measure), "zone": zone, "formula": formula, "direction": direction}
-    allowed = {dimension: frozenset([value]) for dimension, value in named.items() if value}
-    return {**allowed, "measure": frozenset(_CALLED.get(measure, (measure,)))}
-
-
-@cache
-def _of_lesion(words: str) -> frozenset[str]:
-    named = lexicon.conditions(words)
-    return frozenset(named).union(*(implied(name) for name in named))
-
-
-@cache
-def _graded(scale: str, words: str) -> frozenset[str]:
-    """The conditions that may be named with a grade: what its scale grades, and what the level is called."""
-    return frozenset(VOCABULARY["subjects"][scale]) | _of_lesion(words)
 
 
 def allowed_words(line: Line, slot: Slot) -> dict[str, frozenset[str]]:
     """Returns, by dimension, the values that words may name for a slot; a dimension that does not apply is left out."""
     fact = slot.fact
     if fact.aspect == "vascular" and fact.name in measurements.columns():
-        return _of_column(fact.name)
+        return column_names(fact.name)
     if fact.unit in VOCABULARY["subjects"] and slot.name.endswith(".grade"):
-        return {"graded": _graded(fact.unit, fact.words)}
+        return {"graded": graded_names(frozenset(VOCABULARY["subjects"][fact.unit]), fact.words)}
     if fact.aspect != "lesion":
         return {}
     landmark = {}
     if fact.name.endswith(("_fovea", "_disc")):
         landmark = {"landmark": frozenset([fact.name.rpartition("_")[2]])}
-    return {"lesion": _of_lesion(line.facts[0].words) or frozenset(["disc"]), **landmark}
+    return {"lesion": graded_names(frozenset(), line.facts[0].words) or frozenset(["disc"]), **landmark}
 
 
 # --- texts and their sentences ----------------------------------------------------------------------------------------------
@@ -132,6 +94,11 @@ class Sentence:
         return self.text.starts[self.tokens.start], self.text.end(self.tokens.stop - 1)
 
     @property
+    def part(self) -> Part:
+        """The sentence with the tokens of its text's values."""
+        return Part(self.text, self.tokens, self.of.values)
+
+    @property
     def asks(self) -> bool:
         """Whether the sentence is a question, and none that expects assent: Isn't it wider?"""
         ends = self.words[self.tokens.stop : self.tokens.stop + 1]
@@ -160,71 +127,20 @@ class Sentence:
     def named(self, dimension: str) -> list[Word]:
         """Returns the words of a dimension, but not those inside of slots' values."""
         if dimension not in self._named:
-            found = [word for word in self._all_named(dimension) if word.first not in self.of.values]
-            if dimension in ("vessel", "lesion", "direction"):
-                found = self._with_pronouns(dimension, found)
-            self._named[dimension] = found
+            self._named[dimension] = naming.words(self.part, dimension)
         return self._named[dimension]
 
-    def _all_named(self, dimension: str) -> list[Word]:
-        """The words of a dimension."""
-        if dimension in ("lesion", "graded"):
-            return [_word(term) for term in self.terms("conditions")]
-        if dimension == "landmark":
-            kinds = (("fovea", PLACES.fovea), ("disc", PLACES.disc))
-            return [Word(k, k + 1, frozenset([name])) for k in self.tokens for name, of in kinds if self.words[k] in of]
-        found = [_word(term) for term in self.terms(_TERMS[dimension])]
-        if dimension == "measure":
-            return list(self._measures(found))
-        if dimension == "vessel":  # CRAE is of the arteries, CRVE of the veins, AVR of neither
-            measures = self.terms("measures")
-            ratios = [t for t in measures if "avr" in t.values]
-            found = [word for word in found if not any(t.first <= word.first < t.last for t in ratios)]
-            calibres = [t for t in measures if len(t.values) == 1 and t.value in _CALIBRE_OF]
-            found = sorted([*found, *(Word(t.first, t.last, frozenset([_CALIBRE_OF[t.value]])) for t in calibres)])
-        return found
 
-    def _measures(self, found: list[Word]) -> Iterator[Word]:
-        """The words of measures, but not units, adjectives of explanations, and the disc as a place; a width that is no average
-        may be a calibre."""
-        units = {k for t in self.text.of("units") for k in range(t.first, t.last)} if found else ()
-        for word in found:
-            words = self.words[word.first : word.last]
-            if word.first in units or (words == ["mean"] and self.words[word.first - 1] in ("you", "i", "we", "they", "can")):
-                continue
-            if words[-1] in ("dense", "denser", "densely") and len(words) == 1:
-                continue
-            lies = not LYING.isdisjoint(self.words[word.last : word.last + 2])
-            if word.values <= {"disc", "cup"} and not lies and "'" in self.text.raw(word.last - 1):
-                continue  # from the disc's edge
-            values = word.values
-            if "width" in values and _AVERAGE.isdisjoint(words):
-                values = values | {"a width"}
-            if values == {"area"} and words[0] in _COVERING:  # the vessels cover ..., but not: the cup takes up ...
-                values = frozenset(["density", "cdr"])
-            yield word._replace(values=values)
-
-    def _with_pronouns(self, dimension: str, found: list[Word]) -> list[Word]:
-        """Adds 'the former' and 'the latter', as words for the last two that were named before."""
-        for k in self.tokens if not self.within.isdisjoint(("former", "latter")) else ():
-            if self.words[k] in ("former", "latter"):
-                before = _distinct([word for word in found if word.first < k])
-                earlier = self.earlier
-                while len(before) < 2 and earlier:
-                    before = _distinct([*earlier.pop()._all_named(dimension), *before])
-                if len(before) > 1:
-                    found = sorted([*found, Word(k, k + 1, before[-2 if self.words[k] == "former" else -1].values)])
-        return found
-
-
-def _word(term: Term) -> Word:
-    return Word(term.first, term.last, frozenset(map(str, term.values)))
-
-
-def _distinct(found: list[Word]) -> list[Word]:
-    """Words without those that name again what a word before them names."""
-    kept: list[Word] = []
-    for word in found:
-        if not any(word.values == other.values for other in kept):
-            kept.append(word)
-    return kept
+def mismatches(sentence: Sentence, question: SlottedText) -> Iterator[tuple[Placed, str, Word]]:
+    """Yields slots of a sentence whose words name something else, each with the dimension and such a word."""
+    for dimension in DIMENSIONS:
+        concerned = [slot for slot in sentence.slots if dimension in slot.allowed]
+        if not concerned:
+            continue
+        spots = [Spot(s.first, s.last, (s.allowed,), s.anchor.slot.fact.name.endswith("_box")) for s in concerned]
+        earlier = [each.part for each in (*reversed(sentence.earlier), *question.sentences)]
+        reading, named = naming.reading(dimension, spots, sentence.part, earlier)
+        if reading.names() is None:
+            slot = concerned[reading.reached]
+            wrong = [word for word in named if word.values.isdisjoint(slot.allowed[dimension])] or named
+            yield slot, dimension, min(wrong, key=lambda word: abs(word.first - slot.first))

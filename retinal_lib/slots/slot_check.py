@@ -31,10 +31,10 @@ from retinal_lib.check.quantity_index import QuantityIndex
 from retinal_lib.conversation import Turn
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.facts import Case
-from retinal_lib.slots import comparison, filling, pairing
+from retinal_lib.slots import comparison, filling
 from retinal_lib.slots.filling import Filled
 from retinal_lib.slots.plain_words import KNOWING, KnownWords, QuestionCheck, WordCheck
-from retinal_lib.slots.sentence import Sentence, SlottedText
+from retinal_lib.slots.sentence import Sentence, SlottedText, mismatches
 from retinal_lib.slots.sheet import SPEC, FactSheet
 
 _CLAIMS = (Leaks, Diseases, Grades, Normality, ImageAndPerson, LesionLocations, AddedDetails)
@@ -265,7 +265,7 @@ class _Answer:
         return all(term.first <= sentence.tokens.start + 3 for term in unknown)
 
     def _pairs(self, sentence: Sentence, question: SlottedText) -> None:
-        for slot, dimension, word in pairing.mismatches(sentence, question):
+        for slot, dimension, word in mismatches(sentence, question):
             fact, named = slot.anchor.slot.fact, " ".join(sorted(word.values))
             says = f"{{{slot.anchor.slot.name}}} stands with another {dimension} ({named}): {slot.anchor.line.text}"
             self.findings.add("misattributed", slot, says, fact)

@@ -5,7 +5,7 @@ a list that names several values one by one, by what the value before it is name
 may be of several facts is of those that its names fit.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, word_lists
@@ -24,6 +24,7 @@ CALIBRE_OF = {"crae": "artery", "crve": "vein"}
 _MEASURED = frozenset("fractal density width tortuosity curvature tort_density crae crve avr disc cup cdr angle".split())
 _GRADED = frozenset(c for subjects in VOCABULARY["subjects"].values() for c in subjects)
 _OVERALL = frozenset(["all", "whole"])  # what is meant where nothing is named
+_EXTENTS = frozenset(["disc", "cup"])  # of either: a height, a diameter
 _STEPS = 2000  # orders of the words that are tried at most
 _LISTED = 4  # values that one list names at most
 
@@ -48,16 +49,37 @@ class Spot(NamedTuple):
     box: bool = False
 
 
-def words(text: ParsedText, sentence: range, inner: set[int], dimension: str, spots: Sequence[Spot]) -> list[Word]:
-    """Returns the words of a dimension in a sentence that may name one of its values, but not those `inner` to values."""
+class Part(NamedTuple):
+    """A sentence of a text, with the tokens that are inside its values and name nothing."""
+
+    text: ParsedText
+    sentence: range
+    inner: set[int]
+
+
+def reading(
+    dimension: str, spots: list[Spot], part: Part, earlier: Iterable[Part], known: Names = frozenset()
+) -> "tuple[Reading, list[Word]]":
+    """Returns how the values of a sentence may be read in one dimension, with the words that count: its own, or else those of
+    the `earlier` sentence that has any. `known` is what the conversation has named."""
+    named = words(part, dimension, spots)
+    context = next((found for each in earlier if (found := words(each, dimension, spots, here=False))), [])
+    if len(context) == len(spots) > 1 and dimension == "measure" and all(word.values >= _EXTENTS for word in named):
+        named = []  # their heights are ...: of what was named before
+    return Reading(dimension, named, spots, part.text.words, [word.values for word in context], known), named or context
+
+
+def words(part: Part, dimension: str, spots: Sequence[Spot] = (), here: bool = True) -> list[Word]:
+    """Returns the words of a dimension in a sentence that may name values; `here`: it holds these values itself."""
+    text, sentence, inner = part
     if not text.of(KINDS.get(dimension, "conditions")) and dimension in ("zone", "formula", "direction"):
         return []
     found = [word for word in _all_words(text, sentence, dimension, spots) if word.first not in inner]
     if dimension == "measure":
-        return _narrowed(found)
+        return _narrowed(sorted([*found, *_widths(text, sentence, found, spots)]) if here else found)
     kept: list[Word] = []
     for word in found:
-        parted = kept and any(kept[-1].last <= spot.first < word.first for spot in spots)
+        parted = kept and here and any(kept[-1].last <= spot.first < word.first for spot in spots)
         if kept and not parted and (word.values <= kept[-1].values or kept[-1].values <= word.values):
             kept[-1] = Word(kept[-1].first, word.last, kept[-1].values & word.values)
         else:
@@ -82,19 +104,20 @@ def _all_words(text: ParsedText, sentence: range, dimension: str, spots: Sequenc
         return [Word(k, k + 1, frozenset([name])) for k in sentence for name, of in kinds if tokens[k] in of]
     found = [_word(term) for term in text.within(KINDS[dimension], sentence)]
     if dimension == "measure":
-        return sorted([*_measures(text, found, spots), *_widths(text, sentence, spots)])
+        return list(_measures(text, found, spots))
     if dimension == "vessel":
         found = _vessels(text, sentence, found)
     if dimension == "direction":  # taller than it is wide
-        found = [word for word in found if not _is_shape(tokens, word.first)]
+        found = [word for word in found if not _is_shape(tokens, word)]
     if dimension in ("vessel", "direction"):
-        found = _with_pronouns(tokens, sentence, found)
+        found = sorted([*found, *_pronouns(text, sentence, KINDS[dimension])])
     return found
 
 
-def _is_shape(tokens: list[str], k: int) -> bool:
-    """Whether the word at token k is of the disc's shape: taller than it is wide, wider than high."""
-    return tokens[k].endswith("er") or "than" in tokens[max(0, k - 3) : k]
+def _is_shape(tokens: list[str], word: Word) -> bool:
+    """Whether a word is of the disc's shape: taller than it is wide; but not: than it is wide (1812 µm)."""
+    led = tokens[word.last : word.last + 1] == ["("]
+    return tokens[word.first].endswith("er") or (not led and "than" in tokens[max(0, word.first - 3) : word.first])
 
 
 def _graded(scales: tuple) -> Names:
@@ -131,13 +154,15 @@ def _measures(text: ParsedText, found: list[Word], spots: Sequence[Spot]) -> Ite
             yield word._replace(values=values)
 
 
-def _widths(text: ParsedText, sentence: range, spots: Sequence[Spot]) -> Iterator[Word]:
-    """Vessels that stand for their width: arteries 41.9 µm."""
+def _widths(text: ParsedText, sentence: range, found: list[Word], spots: Sequence[Spot]) -> Iterator[Word]:
+    """Vessels that stand for their width, in a part of a sentence that names no measure: arteries 41.9 µm."""
     start = sentence.start
     for spot in spots:
         if any("width" in allowed.get("measure", ()) for allowed in spot.allowed):
+            start = max([start, *(k for k in range(start, spot.first) if text.words[k] in WORDS.groups)])
             vessels = text.within("vessels", range(start, spot.first))
-            if vessels and WORDS.leading.issuperset(text.words[vessels[-1].last : spot.first]):
+            measured = any(start <= word.first < spot.first for word in found)
+            if vessels and not measured and WORDS.leading.issuperset(text.words[vessels[-1].last : spot.first]):
                 yield Word(vessels[-1].first, vessels[-1].last, frozenset(["width", "a width"]))
         start = spot.last
 
@@ -162,14 +187,13 @@ def _vessels(text: ParsedText, sentence: range, found: list[Word]) -> list[Word]
     return sorted([*plain, *(Word(t.first, t.last, frozenset([CALIBRE_OF[t.value]])) for t in calibres)])
 
 
-def _with_pronouns(tokens: list[str], sentence: range, found: list[Word]) -> list[Word]:
-    """Adds 'the former' and 'the latter', as words for the last two that were named before."""
-    pronouns = []
-    for k in sentence:
-        before = [word for word in found if word.first < k]
-        if tokens[k] in ("former", "latter") and len(before) > 1:
-            pronouns.append(Word(k, k + 1, before[-2 if tokens[k] == "former" else -1].values))
-    return sorted([*found, *pronouns])
+def _pronouns(text: ParsedText, sentence: range, kind: str) -> Iterator[Word]:
+    """Yields 'the former' and 'the latter', as words for the last two that were named before."""
+    for k in sentence if text.has(WORDS.pronouns) else ():
+        before = [t.values for t in text.within(kind, range(k))]
+        two = list(dict.fromkeys(before[::-1]))[:2]
+        if text.words[k] in WORDS.pronouns and len(two) == 2:
+            yield Word(k, k + 1, frozenset(map(str, two[text.words[k] == "former"])))
 
 
 class Reading:
@@ -177,7 +201,13 @@ class Reading:
     the words of the text, `known` what the conversation has named."""
 
     def __init__(
-        self, dimension: str, named: list[Word], spots: list[Spot], tokens: list[str], context: list[Names], known: Names
+        self,
+        dimension: str,
+        named: list[Word],
+        spots: list[Spot],
+        tokens: list[str],
+        context: list[Names],
+        known: Names = frozenset(),
     ):
         self.dimension, self.named, self.spots, self.tokens = dimension, named, spots, tokens
         self.context, self.known = context, known
@@ -322,13 +352,11 @@ class Reading:
                 yield [self.known]
             if not self.context and not shared:
                 yield [self._any(i)]
-        if self.dimension == "direction" or (self.dimension == "formula" and not shared):
+        parted = not earlier or not WORDS.groups.isdisjoint(since)  # nothing was named in this part of the sentence
+        disc = self.dimension == "lesion" and "disc" in self._any(i)
+        if disc or self.dimension == "direction" or (self.dimension == "formula" and not shared):
             yield [self._any(i)]
-        elif self.dimension == "lesion" and "disc" in self._any(i):
-            yield [self._any(i)]
-        elif self.dimension == "vessel" and not near:
-            yield [_OVERALL]
-        elif not near and self.dimension != "formula" and (not earlier or not WORDS.groups.isdisjoint(since)):
+        elif not near and self.dimension != "formula" and (parted or self.dimension == "vessel"):
             yield [_OVERALL]
 
     def _after(self, i: int) -> list[Word]:
