@@ -1,6 +1,5 @@
 """Held to what LLaVA-v0's original classes gave, on a tiny model that was taught to look: ids, pixels, logits and words."""
 
-import base64
 import json
 from pathlib import Path
 
@@ -11,7 +10,6 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from retinal_lib import UserError  # noqa: E402
 from retinal_lib.inference import Model, convert, load_model  # noqa: E402
-from retinal_lib.inference.llava.convert import VLLM_OVERRIDES  # noqa: E402
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden_llava"
 if not GOLDEN.is_dir():
@@ -142,24 +140,6 @@ def test_the_chat_template_marks_what_the_model_writes(converted: Path) -> None:
     pipe = pipeline("image-text-to-text", model=str(converted), dtype=torch.float32)
     found = pipe(text=[asked], max_new_tokens=40, return_full_text=False)[0]["generated_text"]
     assert found.strip() == case["turns"][0]["raw_text"].strip()
-
-
-def test_vllm_serves_what_was_converted(converted: Path) -> None:
-    vllm = pytest.importorskip("vllm", reason="vllm is not installed")
-    options = {"dtype": "float32", "max_model_len": 1024, "enforce_eager": True, "max_num_seqs": 2}
-    server = vllm.LLM(str(converted), hf_overrides=VLLM_OVERRIDES, **options)
-    for case in CASES:
-        image = base64.b64encode(picture(case).read_bytes()).decode()
-        messages: list[dict] = []
-        for turn in case["turns"]:
-            content = [{"type": "text", "text": f" {turn['question']}\n"}]
-            if not messages:
-                content.append({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}})
-            messages.append({"role": "user", "content": content})
-            found = server.chat(messages, vllm.SamplingParams(temperature=0, max_tokens=40, ignore_eos=True))[0]
-            assert list(found.prompt_token_ids) == turn["input_ids"]
-            assert list(found.outputs[0].token_ids) == turn["output_ids"]
-            messages.append({"role": "assistant", "content": turn["answer"]})
 
 
 def test_what_transformers_saves_anew_is_loaded(converted: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Image-text models of other kinds than LLaVA-v0, tiny and random: opened by their names in transformers, asked by their own
 processors; and adapters, merged into the model that they were trained on."""
 
+import base64
 import json
 import shutil
 import sys
@@ -20,6 +21,7 @@ from retinal_lib import UserError  # noqa: E402
 from retinal_lib.files import write_jsonl  # noqa: E402
 from retinal_lib.inference import answer_files, convert, load_model, question_files  # noqa: E402
 from retinal_lib.inference.batching import ImageQuestions  # noqa: E402
+from retinal_lib.inference.llava.convert import VLLM_OVERRIDES  # noqa: E402
 from retinal_lib.sample import llava_model  # noqa: E402
 
 QUESTIONS = [["Which eye is it?", "Why?"], ["a"], ["Is there any sign of diabetic retinopathy?"]]
@@ -262,3 +264,20 @@ def test_an_adapter_without_its_model_or_without_peft_is_one_sentence(
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match=r"holds a whole model .* and an adapter"):
         load_model(tmp_path, device="cpu")
+
+
+def test_vllm_serves_what_was_converted(pictures: list[Path], tmp_path: Path) -> None:
+    vllm = pytest.importorskip("vllm", reason="vllm is not installed")
+    shape = llava_model.Shape(hidden=256, heads=4, inner=344, dtype="float32")  # on a CPU, vLLM has no smaller heads
+    out = convert(llava_model.draw(tmp_path / "drawn", shape), tmp_path / "out")
+    options = {"dtype": "float32", "max_model_len": 512, "enforce_eager": True, "max_num_seqs": 2}
+    server, model = vllm.LLM(str(out), hf_overrides=VLLM_OVERRIDES, **options), load_model(out, device="cpu")
+    for picture in pictures:
+        url = f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+        content = [{"type": "text", "text": f" {QUESTIONS[0][0]}\n"}, {"type": "image_url", "image_url": {"url": url}}]
+        sampling = vllm.SamplingParams(temperature=0, max_tokens=24, ignore_eos=True)
+        found = server.chat([{"role": "user", "content": content}], sampling)[0]
+        chat = model.chat(picture, max_new_tokens=24, stop=False)
+        chat.ask(QUESTIONS[0][0])
+        assert list(found.prompt_token_ids) == model.ids(model.prompt([QUESTIONS[0][0]]))
+        assert list(found.outputs[0].token_ids) == chat.written
