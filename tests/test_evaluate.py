@@ -206,7 +206,7 @@ def test_metrics_on_small_cases() -> None:
     assert np.isnan(scores.kappa(np.array([1, 1], object), np.array([1, 1], object)))
     rows = scores.per_label([["a"], ["a", "b"], []], [["a"], ["b"], ["c"]], ["a", "b", "c", "d"])
     assert [(r[0], r[1], r[2]) for r in rows] == [("a", 1, 0.5), ("b", 1, 1), ("c", 0, 0)]
-    assert scores.iou((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3) and scores.iou((0, 0, 1, 1), (1, 1, 2, 2)) == 0
+    assert scores.overlaps([(0, 0, 2, 2)], [(1, 0, 3, 2), (3, 3, 4, 4)]) == pytest.approx(np.array([[1 / 3, 0]]))
     assert scores.matched([(0, 0, 1, 1), (2, 2, 3, 3)], [(2, 2, 3, 3)]) == [0, 1]
     assert scores.absolute_error([1, 2], [2, 2]) == 0.5 and scores.relative_error([0, 2], [1, 3]) == 0.5
     assert scores.rank_correlation([1, 2, 3], [10, 20, 30]) == pytest.approx(1) and np.isnan(
@@ -221,6 +221,69 @@ def test_an_interval_holds_its_number_and_follows_its_seed(pairs: list, seed: in
     first = scores.bootstrap(lambda rows: scores.accuracy(truth[rows], found[rows]), groups, 60, seed)
     assert first == scores.bootstrap(lambda rows: scores.accuracy(truth[rows], found[rows]), groups, 60, seed)
     assert 0 <= first.low <= first.high <= 1 and 0 <= first.value <= 1
+
+
+def answered(
+    kind: str, pairs: list[tuple[object, str]], model: str = "m", **entry: object
+) -> list[scored_answers.ScoredAnswer]:
+    """Answers to questions of a kind, each of an image of its own, from (reference, text)."""
+    found = []
+    for i, (reference, text) in enumerate(pairs):
+        asked = {"id": f"{kind}{i}", "dataset": "d", "kind": kind, "subject": kind, "image": f"{i}.png", "question": "?"}
+        asked |= {"reference": reference} | entry
+        found.append(scored_answers._score_answer(model, asked, {"qa_pairs": [{"answer": text}]}))
+    return found
+
+
+def test_a_flood_of_boxes_scores_less_than_an_honest_detector() -> None:
+    marked = [(0.2, 0.2, 0.3, 0.3), (0.6, 0.6, 0.7, 0.7)]
+    flood = " ".join(
+        f"[{x / 20}, {y / 20}, {x / 20 + 0.1:.2f}, {y / 20 + 0.1:.2f}]" for x in range(4, 19) for y in range(4, 19)
+    )
+    honest = "[0.2, 0.2, 0.3, 0.26] and [0.1, 0.6, 0.2, 0.7]"
+    (floods,), (honestly,) = (answered("boxes", [(marked, text)]) for text in (flood, honest))
+    rows = {}
+    for name, answers in (
+        ("flood", [floods]),
+        ("honest", [honestly]),
+        ("both", answered("boxes", [(marked, honest), ([], flood)])),
+    ):
+        rows[name] = (
+            Tables(answers, 5).boxes.iloc[0].map(lambda cell: float(str(cell).split()[0]) if str(cell)[1:2] == "." else cell)
+        )
+    assert rows["flood"]["recall at 0.5"] == 1 and rows["honest"]["recall at 0.5"] == 0.5
+    for name in ("mean IoU", "precision at 0.5", "F1 at 0.5", "AP at 0.5", "F1 at 0.3", "AP at 0.3"):
+        assert rows["flood"][name] < 0.02 < 0.15 < rows["honest"][name], name
+        assert rows["both"][name] < 0.02, "boxes on images that have none are false"
+    assert (rows["honest"]["precision at 0.5"], rows["honest"]["F1 at 0.5"], rows["honest"]["AP at 0.5"]) == (0.5, 0.5, 0.25)
+    assert rows["honest"]["mean IoU"] == 0.2 and Tables([floods]).layout.iloc[0, 0] == "0.9"
+    assert floods.score < honestly.score == pytest.approx(0.2)
+
+
+def test_each_box_serves_once_and_lesions_that_are_not_listed_are_not_held_against_an_answer() -> None:
+    twice = scores.BoxCounts.of([(0, 0, 1, 1)], [(0, 0, 1, 1), (0, 0, 1, 0.9)])
+    assert (twice.found, twice.false) == ((1, 1), (1, 1)) and scores.box_rates([twice], 0)[0] == 0.5
+    crossed = scores.BoxCounts.of([(0, 0, 10, 10), (0, 0, 10, 6)], [(0, 0, 10, 9), (0, 0, 10, 20)])
+    assert crossed.found == (2, 2), "as many pairs as there can be, not the closest first"
+    (answer,) = answered("boxes", [([(0, 0, 0.1, 0.1)], "[0, 0, 0.1, 0.1] [0.5, 0.5, 0.6, 0.6] [0.7, 0.7, 0.8, 0.8]")], count=2)
+    assert scored_answers.box_counts(answer).false == (1, 1)
+
+
+def test_the_blind_test_scores_conditions_boxes_and_measurements() -> None:
+    box = [(0.2, 0.2, 0.4, 0.4)]
+    seen, blindly = [], []
+    for kind, reference, right, wrong, entry in (
+        ("diseases", ["drusen"], "Drusen.", "Glaucoma.", {"labels": ["drusen", "glaucoma"]}),
+        ("boxes", box, "[0.2, 0.2, 0.4, 0.4]", "[0.6, 0.6, 0.7, 0.7]", {}),
+        ("measurement", 100.0, "100 µm", "150 µm", {"unit": "µm"}),
+        ("eye", "left", "left", "right", {}),
+    ):
+        seen += answered(kind, [(reference, right)] * 3, **entry)
+        blindly += answered(kind, [(reference, wrong)] * 2 + [(reference, "I cannot tell.")], **entry)
+    table = Tables(seen).blinded(blindly).set_index("question")
+    assert dict(table["with its image"]) == dict.fromkeys(("diseases", "boxes", "measurement", "eye"), 1.0)
+    assert dict(table["without"]) == {"diseases": 0, "boxes": 0, "measurement": 0.333, "eye": 0}
+    assert dict(table["score"])["boxes"] == "mean IoU" and list(table["same answer"]) == [0] * 4
 
 
 # --- questions from labels ---------------------------------------------------------------------------------------------
@@ -271,7 +334,7 @@ def test_the_blind_test_shows_who_does_not_look(way: str, drawn: dict[str, Path]
     seen = pretend.write(asked, tmp_path / "seen.jsonl", wrong=0, abstained=0)
     answers = scored_answers.score_answers("m", asked, seen)
     same = Tables(answers).blinded(answers)
-    assert list(same["same answer"]) == [1.0, 1.0] and list(same["without"]) == list(same["accuracy with its image"])
+    assert list(same["same answer"]) == [1.0, 1.0] and list(same["without"]) == list(same["with its image"]) == [1.0, 1.0]
     with pytest.raises(UserError, match="unknown blind test 'squint'"):
         blind(file, tmp_path / "c.jsonl", "squint")
 

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import rankdata
+from scipy.stats import binomtest, rankdata
 from sklearn import metrics
 
 Box = Sequence[float]
+LEAST_IOU = (0.3, 0.5)  # from which overlap on a box counts as found
 
 
 class Score(NamedTuple):
@@ -123,25 +124,69 @@ def multilabel_f1(
     return float(metrics.f1_score(labelled, named, average=average, zero_division=0))
 
 
-def iou(first: Box, second: Box) -> float:
-    """Computes the intersection over union of two boxes (x_min, y_min, x_max, y_max)."""
-    width = min(first[2], second[2]) - max(first[0], second[0])
-    height = min(first[3], second[3]) - max(first[1], second[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
-    return shared / (sum(areas) - shared)
+def overlaps(truth: Sequence[Box], answers: Sequence[Box]) -> np.ndarray:
+    """Computes the IoU of each reference box with each answered box: float [references, answers]."""
+    one, other = (np.asarray(boxes, float).reshape(-1, 4) for boxes in (truth, answers))
+    corner = np.minimum(one[:, None, 2:], other[None, :, 2:]) - np.maximum(one[:, None, :2], other[None, :, :2])
+    shared = np.prod(np.clip(corner, 0, None), axis=-1)
+    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1) for boxes in (one, other)]
+    union = areas[0][:, None] + areas[1][None] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
 def matched(truth: Sequence[Box], answers: Sequence[Box]) -> list[float]:
     """Matches boxes so that the IoUs sum up highest, each used once; gives each reference box its IoU, 0 without a match."""
     if not truth or not answers:
         return [0.0] * len(truth)
-    overlaps = np.array([[iou(t, f) for f in answers] for t in truth])
-    rows, columns = linear_sum_assignment(-overlaps)
-    best = dict(zip(rows.tolist(), overlaps[rows, columns].tolist(), strict=True))
+    every = overlaps(truth, answers)
+    rows, columns = linear_sum_assignment(-every)
+    best = dict(zip(rows.tolist(), every[rows, columns].tolist(), strict=True))
     return [best.get(i, 0.0) for i in range(len(truth))]
+
+
+class BoxCounts(NamedTuple):
+    """Boxes counted over images. Of `named` boxes that match no marked one, as many are left out as lesions are known to be
+    there without a box; `found` and `false` have a number for each of LEAST_IOU."""
+
+    marked: int
+    overlap: float  # the sum of the IoUs of matched boxes
+    apart: int  # boxes, matched ones as one: what the overlaps are shared by
+    found: tuple[int, ...]
+    false: tuple[int, ...]
+
+    @classmethod
+    def of(cls, truth: Sequence[Box], answers: Sequence[Box], unlisted: int = 0) -> "BoxCounts":
+        """Counts the boxes of one image, each used once; `unlisted` lesions are there without a box.
+
+        >>> BoxCounts.of([(0, 0, 2, 2)], [(0, 0, 2, 1), (5, 5, 6, 6)])
+        BoxCounts(marked=1, overlap=0.5, apart=2, found=(1, 1), false=(1, 1))
+        """
+        best = matched(truth, answers)
+        every = overlaps(truth, answers)
+        pairs = [linear_sum_assignment(every >= least, maximize=True) for least in LEAST_IOU]
+        found = tuple(int((every[pair] >= least).sum()) for pair, least in zip(pairs, LEAST_IOU, strict=True))
+        false = [max(0, len(answers) - right - unlisted) for right in (sum(map(bool, best)), *found)]
+        return cls(len(truth), float(sum(best)), len(truth) + false[0], found, tuple(false[1:]))
+
+
+def mean_iou(counts: Sequence[BoxCounts]) -> float:
+    """Computes the mean IoU over marked and named boxes, each used once; one without a partner counts 0."""
+    apart = sum(each.apart for each in counts)
+    return sum(each.overlap for each in counts) / apart if apart else np.nan
+
+
+def box_rates(counts: Sequence[BoxCounts], place: int) -> tuple[float, float, float, float]:
+    """Computes precision, recall, F1 and average precision at the IoU in this place of LEAST_IOU.
+
+    Answers give no scores, so that the curve of precision over recall has one point: average precision, the area under it, is
+    precision times recall.
+    """
+    found, false = (sum(each[place] for each in column) for column in ([c.found for c in counts], [c.false for c in counts]))
+    marked = sum(each.marked for each in counts)
+    precision = found / (found + false) if found + false else (0.0 if marked else np.nan)
+    recall = found / marked if marked else np.nan
+    f1 = 2 * found / (found + false + marked) if false + marked else np.nan
+    return precision, recall, f1, precision * recall
 
 
 def absolute_error(truth: Sequence[float], answers: Sequence[float]) -> float:
@@ -160,3 +205,30 @@ def rank_correlation(truth: Sequence[float], answers: Sequence[float]) -> float:
     if len(truth) < 3 or len(set(truth)) < 2 or len(set(answers)) < 2:
         return np.nan
     return float(np.corrcoef(rankdata(truth), rankdata(answers))[0, 1])
+
+
+# --- paired tests ----------------------------------------------------------------------------------------------------------
+
+
+def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
+    """Computes the exact two-sided p of McNemar's test for right and wrong answers to the same questions.
+
+    >>> mcnemar([True] * 6, [False] * 6)
+    0.03125
+    """
+    only = [sum(a and not b for a, b in zip(*pair, strict=True)) for pair in ((first, second), (second, first))]
+    return float(binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0
+
+
+def paired_bootstrap(differences: Sequence[float], groups: Sequence[object], times: int, seed: int) -> tuple[Score, float]:
+    """Computes the mean difference of paired scores with its interval over resamples of whole groups (images), and the
+    two-sided p: the share of resamples that lie as far from this mean as it lies from 0."""
+    of = {group: i for i, group in enumerate(dict.fromkeys(groups))}
+    places = [of[group] for group in groups]
+    sums, sizes = np.bincount(places, differences), np.bincount(places)
+    mean, rng = float(sums.sum() / sizes.sum()), np.random.default_rng(seed)
+    drawn = (rng.integers(0, len(of), len(of)) for _ in range(times))
+    means = np.array([sums[rows].sum() / sizes[rows].sum() for rows in drawn])
+    low, high = np.percentile(means, [2.5, 97.5])
+    far = int((np.abs(means - mean) >= abs(mean) - 1e-12).sum())
+    return Score(mean, float(low), float(high)), (far + 1) / (times + 1)

@@ -7,13 +7,15 @@ from pathlib import Path
 from retinal_lib import reply_text
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
-from retinal_lib.evaluate import answer_reader
+from retinal_lib.evaluate import answer_reader, metrics
 from retinal_lib.evaluate.answer_reader import ABSTAINED, ANSWERED, UNREADABLE, ParsedAnswer
 from retinal_lib.inference import answer_files
 
 _LONGEST = 8000  # characters of an answer that is read
 _TOO_LONG = ParsedAnswer(UNREADABLE, why=f"is longer than {_LONGEST:,} characters")
 MISSING = "missing"  # the state of an entry that failed or was never asked
+# what the score of one answer is, by kind of question; of other kinds it is whether the answer is right
+SCORES = {"diseases": "F1", "boxes": "mean IoU", "measurement": "1 less the relative error"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,24 @@ class ScoredAnswer:
         """Whether a single answer is the reference."""
         return self.parsed.state == ANSWERED and self.value == self.reference
 
+    @property
+    def score(self) -> float:
+        """From 0 to 1 what SCORES says of the kind; 0 without an answer, 1 where there is nothing to name and none is named."""
+        if self.parsed.state != ANSWERED or self.right or self.kind not in SCORES:
+            return float(self.right)
+        if self.kind == "diseases":
+            named, there = set(self.value), set(self.reference)
+            return 2 * len(named & there) / (len(named) + len(there)) if named or there else 1.0
+        if self.kind == "boxes":
+            return metrics.mean_iou([box_counts(self)])
+        return max(0.0, 1 - abs(self.value - self.reference) / abs(self.reference)) if self.reference else 0.0
+
+
+def box_counts(answer: ScoredAnswer) -> metrics.BoxCounts:
+    """Returns the counts of the boxes of an answer; one that could not be read names none."""
+    unlisted = max(0, int(answer.entry.get("count") or 0) - len(answer.reference))
+    return metrics.BoxCounts.of(answer.reference, answer.value or (), unlisted)
+
 
 def read_answer(kind: str, text: str, entry: dict) -> ParsedAnswer:
     """Reads an answer to a question of a kind; `entry` holds the question's scale, labels or unit."""
@@ -59,7 +79,7 @@ def read_answer(kind: str, text: str, entry: dict) -> ParsedAnswer:
 
 def score_answers(model: str, asked: Sequence[dict], answers_file: str | Path, blind: bool = False) -> list[ScoredAnswer]:
     """Compares a model's answers with the references of a question file, in its order. A row counts that names the question's
-    image; for the `blind` test, one that names another.
+    image or none; for the `blind` test, one that names another or none.
 
     UserError: the answers file cannot be read, belongs to another question file, or answers a question twice.
     """
@@ -72,7 +92,7 @@ def score_answers(model: str, asked: Sequence[dict], answers_file: str | Path, b
         )
     scored = []
     for entry in asked:
-        rows = [row for row in answers.get(str(entry["id"]), []) if _is_of(row, entry["image"]) != blind]
+        rows = [row for row in answers.get(str(entry["id"]), []) if _is_of(row, entry["image"]) in (None, not blind)]
         if len(rows) > 1:
             raise UserError(
                 f"{answers_file} holds {len(rows)} answers to the question {entry['id']}; name a file with one each"
@@ -81,10 +101,10 @@ def score_answers(model: str, asked: Sequence[dict], answers_file: str | Path, b
     return scored
 
 
-def _is_of(row: dict, image: str) -> bool:
-    """Whether a row's picture is this one: files may name it with folders before it."""
-    name = str(row.get("image", image))
-    return name == image or name.endswith(f"/{image}") or image.endswith(f"/{name}")
+def _is_of(row: dict, image: str) -> bool | None:
+    """Whether a row's picture is this one: files may name it with folders before it. None where a row names none."""
+    name = str(row.get("image") or "")
+    return None if not name else name == image or name.endswith(f"/{image}") or image.endswith(f"/{name}")
 
 
 def _score_answer(model: str, entry: dict, row: dict | None) -> ScoredAnswer:

@@ -8,7 +8,7 @@ from retinal_lib.display import FullTable
 from retinal_lib.evaluate import metrics
 from retinal_lib.evaluate.answer_reader import ABSTAINED, ANSWERED, UNREADABLE
 from retinal_lib.evaluate.metrics import bootstrap
-from retinal_lib.evaluate.scored_answers import MISSING, ScoredAnswer, count_states
+from retinal_lib.evaluate.scored_answers import MISSING, SCORES, ScoredAnswer, box_counts, count_states
 
 SINGLE = ("grade", "quality", "modality", "eye")  # one right answer of several
 ORDERED = ("grade", "quality")
@@ -41,8 +41,12 @@ class Tables:
         return groups
 
     def _score(self, answers: Sequence[ScoredAnswer], measure: Callable[[Sequence[ScoredAnswer]], float]) -> str:
+        return self._interval(answers, lambda rows: measure([answers[i] for i in rows]))
+
+    def _interval(self, answers: Sequence[ScoredAnswer], measure: Callable[[np.ndarray], float]) -> str:
+        """A measure of the rows of some answers, with its interval."""
         images = [f"{answer.dataset} {answer.image}" for answer in answers]
-        return str(bootstrap(lambda rows: measure([answers[i] for i in rows]), images, self.resamples, self.seed))
+        return str(bootstrap(measure, images, self.resamples, self.seed))
 
     @property
     def states(self) -> FullTable:
@@ -98,20 +102,23 @@ class Tables:
 
     @property
     def boxes(self) -> FullTable:
-        """Boxes by type: the mean IoU over the marked lesions, the recall at an IoU of 0.3 and 0.5, and how often "there are
-        none" was right. Where an image has more lesions than its labels list, only the listed ones count."""
+        """Boxes by type, each marked and each named one used once: the mean IoU, in which a box without a partner counts 0;
+        precision, recall, F1 and average precision (AP) at an IoU of 0.3 and 0.5; and how often "there are none" was right.
+        Answers give no scores, so that AP is precision times recall. Where an image has more lesions than its labels list, as
+        many of the named boxes that match none are left out."""
         rows = []
         for (model, dataset, subject), answers in self._grouped(self.of("boxes")).items():
-            marked, free = [m for m in answers if m.reference], [m for m in answers if not m.reference]
+            counts, free = list(map(box_counts, answers)), [m for m in answers if not m.reference]
             row = {"model": model, "dataset": dataset, "type": subject, "images": len(answers)}
             row["read"] = count_states(answers)[ANSWERED]
-            row["boxes marked"] = sum(len(m.reference) for m in marked)
+            row["boxes marked"] = sum(each.marked for each in counts)
             row["boxes named"] = sum(len(m.value or ()) for m in answers)
-            row["mean IoU"] = self._score(marked, lambda part: _share(part, lambda x: x))
-            for least in (0.3, 0.5):
-                row[f"recall at {least}"] = self._score(
-                    marked, lambda part, least=least: _share(part, lambda x: float(x >= least))
-                )
+            row["mean IoU"] = self._interval(answers, lambda rows, c=counts: metrics.mean_iou([c[i] for i in rows]))
+            for place, least in enumerate(metrics.LEAST_IOU):
+                for k, rate in enumerate(("precision", "recall", "F1", "AP")):
+                    row[f"{rate} at {least}"] = self._interval(
+                        answers, lambda rows, c=counts, at=place, k=k: metrics.box_rates([c[i] for i in rows], at)[k]
+                    )
             row["none, rightly"] = f"{sum(m.right for m in free)} of {len(free)}"
             rows.append(row)
         return FullTable(rows)
@@ -149,15 +156,15 @@ class Tables:
 
     def blinded(self, without: Sequence[ScoredAnswer]) -> FullTable:
         """Returns a table of the same questions with and without the right image. A model that uses the image does worse
-        without it and gives other answers."""
+        without it and gives other answers. What is not answered counts 0."""
         rows = []
         seen = {(m.model, m.id): m for m in without}
-        for (model, kind), answers in _group(self.of(*SINGLE), lambda m: (m.model, m.kind)).items():
+        for (model, kind), answers in _group(self.answers, lambda m: (m.model, m.kind)).items():
             pairs = [(m, seen[model, m.id]) for m in answers if (model, m.id) in seen]
             if pairs:
-                row = {"model": model, "question": kind, "asked": len(pairs)}
-                row["accuracy with its image"] = np.mean([m.right for m, _ in pairs])
-                row["without"] = np.mean([other.right for _, other in pairs])
+                row = {"model": model, "question": kind, "asked": len(pairs), "score": SCORES.get(kind, "accuracy")}
+                row["with its image"] = np.mean([m.score for m, _ in pairs])
+                row["without"] = np.mean([other.score for _, other in pairs])
                 row["same answer"] = np.mean([m.text == other.text for m, other in pairs])
                 rows.append(row)
         return FullTable(rows).round(3) if rows else FullTable(rows)
@@ -194,12 +201,6 @@ def _exact(answer: ScoredAnswer) -> bool:
     return answer.value is not None and set(answer.value) == set(answer.reference)
 
 
-def _share(answers: Sequence[ScoredAnswer], worth: Callable[[float], float]) -> float:
-    """The mean over marked boxes."""
-    values = [worth(overlap) for answer in answers for overlap in metrics.matched(answer.reference, answer.value or ())]
-    return float(np.mean(values)) if values else np.nan
-
-
 def _numbers(answers: Sequence[ScoredAnswer]) -> tuple[list[float], list[float]]:
     return [answer.reference for answer in answers], [answer.value for answer in answers]
 
@@ -210,7 +211,7 @@ def _percent(kind: str, answers: Sequence[ScoredAnswer]) -> str:
     elif kind == "diseases":
         value = metrics.multilabel_f1(*_lists(answers), _labels(answers), "micro")
     elif kind == "boxes":
-        value = _share([answer for answer in answers if answer.reference], lambda x: x)
+        value = metrics.mean_iou(list(map(box_counts, answers)))
     else:
         value = metrics.relative_error(*_numbers([m for m in answers if m.parsed.state == ANSWERED]))
     return "–" if np.isnan(value) else f"{100 * value:.1f}"
