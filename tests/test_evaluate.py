@@ -167,6 +167,101 @@ def test_boxes_in_percent_pixels_and_letters() -> None:
     assert answer_parser.boxes("There are none.").value == ()
 
 
+BOX, PLACES = (0.1, 0.2, 0.3, 0.4), "[100, 200, 300, 400]"
+
+
+@pytest.mark.parametrize(
+    ("text", "notation"),
+    [
+        (PLACES, "qwen3-vl"),
+        (PLACES, "internvl"),
+        (f"The disc: <ref>disc</ref><box>[{PLACES}]</box>", None),
+        ("<|object_ref_start|>disc<|object_ref_end|><|box_start|>(100,200),(300,400)<|box_end|><|im_end|>", None),
+        ("<loc0205><loc0102><loc0410><loc0307> optic disc", None),
+        ("<bbox>[0.1, 0.2, 0.3, 0.4]</bbox>", None),
+        (PLACES.replace("00", "0"), "percent"),
+        ("[56, 168, 168, 336]", "qwen2.5-vl"),  # the picture of 570 x 830 pixels is seen as 560 x 840
+        ('```json\n[{"bbox_2d": [57, 166, 171, 332], "label": "optic disc"}]\n```', None),
+        ('{"thoughts": "not [1, 2, 3, 4]", "boxes": [{"x_min": 0.1, "y_min": 0.2, "x_max": 0.3, "y_max": 0.4}]}', None),
+        ("{'x1': 0.1, 'x2': 0.3, 'y1': 0.2, 'y2': 0.4}", None),
+        ('{"left": 0.1, "top": 0.2, "width": 0.2, "height": 0.2}', None),
+        ("<think>[0.5, 0.5, 0.6, 0.6] is too far right.</think>\n<answer>[0.1, 0.2, 0.3, 0.4]</answer>", "qwen3-vl"),
+    ],
+)
+def test_boxes_in_the_notations_of_models(text: str, notation: str | None) -> None:
+    text, notation = (f"In percent: {text}", None) if notation == "percent" else (text, notation)
+    (found,) = answer_parser.boxes(text, (570, 830), notation).value
+    assert found == pytest.approx(BOX, abs=0.0015), text
+
+
+def test_boxes_whose_unit_nobody_knows_are_not_guessed() -> None:
+    assert answer_parser.boxes(PLACES).why.startswith("gives boxes that are not fractions")
+    assert "size is not known" in answer_parser.boxes(PLACES, None, "qwen2.5-vl").why
+    for text in ("[]", '{"boxes": []}', "<box></box> There is none."):
+        assert answer_parser.boxes(text).value == (), text
+    with pytest.raises(UserError, match="did you mean 'qwen3-vl'"):
+        answer_parser.boxes(PLACES, None, "qwen3vl")
+
+
+GRADES = ("no diabetic retinopathy", "mild", "moderate", "severe", "cannot tell")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "B",
+            "b",
+            "B.",
+            "(b)",
+            "**B**",
+            "Answer: B",
+            "The answer is (B).",
+            "B. mild",
+            "b) mild",
+            "Option B",
+            "B - mild",
+            "Mild.",
+        ),
+        *("<answer>B</answer>", "<think>A? No, C.</think>B", '{"answer": "B"}', "{'answer': 'B'}", "It is mild."),
+        *("Not A or C. The correct answer is B.", "A is wrong, so it is B.", "<|begin_of_box|>B<|end_of_box|>"),
+        '```json\n{"reasoning": "C is wrong", "answer": "B. mild"}\n```',
+        "The optic disc is normal and a few microaneurysms are there: mild.",
+    ],
+)
+def test_letters_are_read_in_every_form(text: str) -> None:
+    assert answer_parser.option(text, GRADES) == (ANSWERED, "B", ""), text
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "value"),
+    [
+        ("A or B", UNREADABLE, None),
+        ("B. severe", UNREADABLE, None),
+        ("A fundus photograph.", UNREADABLE, None),
+        ("I see a retina.", UNREADABLE, None),
+        ("G", UNREADABLE, None),
+        ("I am not sure.", ABSTAINED, None),
+        ("Cannot tell.", ANSWERED, "E"),
+        ("No diabetic retinopathy.", ANSWERED, "A"),
+        ("It is not mild but moderate.", ANSWERED, "C"),
+    ],
+)
+def test_letters_are_not_guessed(text: str, state: str, value: str | None) -> None:
+    assert answer_parser.option(text, GRADES)[:2] == (state, value)
+
+
+def test_answers_in_json_and_after_thoughts_are_read_in_every_kind() -> None:
+    assert read_grade('{"diabetic_retinopathy_grade": 2, "confidence": 0.9}', "ICDR").value == 2
+    assert read_grade("<think>Grade 3? No.</think>Grade 1.", "ICDR").value == 1
+    assert answer_parser.side('```json\n{"eye": "left"}\n```').value == "left"
+    assert answer_parser.quality("{'quality': 'good'}").value == 0
+    assert answer_parser.conditions('{"drusen": true, "macular hole": false}', LABELS).value == ("drusen",)
+    assert answer_parser.conditions('{"conditions": ["drusen", "macular hole"]}', LABELS).value == ("drusen", "macular hole")
+    assert answer_parser.number('{"cup_to_disc_ratio": 0.45}').value == 0.45
+    assert answer_parser.side("<think>left or").state == UNREADABLE
+
+
 @given(st.floats(0.001, 5000, allow_nan=False), st.sampled_from(["", "µm", "degrees"]))
 def test_numbers_come_back_as_they_were_written(value: float, unit: str) -> None:
     said = f"{value:.4f}"
@@ -189,8 +284,8 @@ def test_numbers_in_other_units() -> None:
 @settings(max_examples=300)
 @given(st.text(max_size=120))
 def test_no_text_breaks_the_parser(text: str) -> None:
-    entry = {"scale": "ICDR", "levels": [0, 1, 2, 3, 4], "labels": LABELS, "unit": "µm"}
-    for kind in label_questions.KINDS:
+    entry = {"scale": "ICDR", "levels": [0, 1, 2, 3, 4], "labels": LABELS, "unit": "µm", "options": GRADES}
+    for kind in (*label_questions.KINDS, "option", "options", "yes_no"):
         found = scored_answers.read_answer(kind, text, entry)
         assert (found.value is not None) == (found.state == ANSWERED)
 

@@ -1,25 +1,27 @@
-"""Parsers of free-text answers, one for each kind of question: a grade, a side, conditions, boxes, a number.
+"""Parsers of free-text answers, one for each kind of question: a grade, a side, conditions, options, boxes, a number.
 
-Each function gives a `Read`: a value, or why there is none: the model abstained (it says that it cannot tell), or its answer
-could not be read with certainty: an answer that names two grades has no grade.
+Each function gives a `ParsedAnswer`: a value, or why there is none: the model abstained (it says that it cannot tell), or its
+answer could not be read with certainty: an answer that names two grades has no grade.
 """
 
 import re
-from collections.abc import Iterable
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, wraps
 from typing import NamedTuple
 
+from retinal_lib import box_notation
 from retinal_lib.check.image_and_person import sides
 from retinal_lib.check.language import lexicon, numbers
 from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, family, implied
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, mentions, polarity
 from retinal_lib.check.language.statements import is_of_part
 from retinal_lib.check.quantity_index import UNITS
-from retinal_lib.parsing import packaged_yaml
+from retinal_lib.closed_questions.writing import LETTERS
+from retinal_lib.evaluate.answer_text import marks_boxes, said, words
+from retinal_lib.reply_text import NoAnswer
 
 ANSWERED, ABSTAINED, UNREADABLE = "answered", "abstained", "unreadable"
-Box = tuple[float, float, float, float]
+_LONGEST = 8000  # characters of an answer that is read
 
 
 class ParsedAnswer(NamedTuple):
@@ -41,10 +43,20 @@ _ABSTAINS = re.compile(
 _CLAUSES = re.compile(r"(?<![.!?;\n])[.!?;\n]+(?=\s|$)|,? \b(?:but|however|although|though|yet|while)\b,?", re.IGNORECASE)
 
 
-@cache
-def words() -> dict:
-    """Reads evaluation.yaml: questions, and names in answers that the checks' vocabulary does not have."""
-    return packaged_yaml(Path(__file__).with_name("evaluation.yaml"))
+def _reader(parse: Callable[..., ParsedAnswer]) -> Callable[..., ParsedAnswer]:
+    """A parser that is given what an answer says, without thoughts, marks and quotes around it."""
+
+    @wraps(parse)
+    def parsed(text: str, *arguments: object, **options: object) -> ParsedAnswer:
+        try:
+            answer = said(text)
+        except NoAnswer as error:
+            return ParsedAnswer(UNREADABLE, why=str(error))
+        if len(answer) > _LONGEST:
+            return ParsedAnswer(UNREADABLE, why=f"is longer than {_LONGEST:,} characters")
+        return parse(answer, *arguments, **options)
+
+    return parsed
 
 
 def _clauses(text: str) -> tuple[list[ParsedText], bool]:
@@ -96,6 +108,7 @@ _LINK = (
 _BARE = r"\b(\d) / \d\b|\b(\d) (?:on|by) the\b|\bis (\d)$|^(\d)(?= [,:(]| \w|$)"
 
 
+@_reader
 def grade(text: str, scale: str, levels: Iterable[int]) -> ParsedAnswer:
     """Reads a grade on a scale, by number or by name; number and name must agree."""
     levels = sorted(levels)
@@ -181,6 +194,7 @@ def _normal(clause: ParsedText) -> list[Term]:
 # --- sides, modalities, quality ------------------------------------------------------------------------------------------
 
 
+@_reader
 def side(text: str) -> ParsedAnswer:
     """Reads which eye an answer names: left or right."""
     statements, abstained = _clauses(text)
@@ -188,6 +202,7 @@ def side(text: str) -> ParsedAnswer:
     return _single(named, abstained, "eye")
 
 
+@_reader
 def modality(text: str) -> ParsedAnswer:
     """Reads one of the modalities of the checks' vocabulary."""
     statements, abstained = _clauses(text)
@@ -196,6 +211,7 @@ def modality(text: str) -> ParsedAnswer:
     return _single(found, abstained, "modality")
 
 
+@_reader
 def quality(text: str) -> ParsedAnswer:
     """Reads 0 good, 1 usable, 2 not gradable. "Cannot be graded" is an answer here."""
     reading = ParsedText(text.replace("’", "'"))
@@ -208,6 +224,7 @@ def quality(text: str) -> ParsedAnswer:
 # --- conditions ----------------------------------------------------------------------------------------------------------
 
 
+@_reader
 def conditions(text: str, labels: Iterable[str]) -> ParsedAnswer:
     """Reads the labels that an answer affirms, as a tuple; empty where it calls the eye normal.
 
@@ -240,38 +257,192 @@ def _negations(clause: ParsedText, label: str) -> list[bool]:
     return negations
 
 
+# --- options -------------------------------------------------------------------------------------------------------------
+
+_ANSWER_IS = r"(?:answers?|options?|choices?|letters?)(?: is| are| would be| should be)?"
+_NAMED_LETTER = re.compile(rf"\b{_ANSWER_IS}\s*[:=]?\s*[(\[\"'*]{{0,4}}([A-Za-z])(?!\w|['’]\w)", re.IGNORECASE)
+_FIRST_LETTER = re.compile(r"\A[\s(\[\"'*]*([A-Za-z])(?:[\s)\]\"'*]*\Z|[)\].:*]+(?=\s|\Z)|\s*[-–—:]\s)")
+_LOOSE_LETTER = re.compile(
+    r"[(\[]([A-Za-z])[)\]]|(?<![\w'’.])([B-H])(?!\w|['’]\w)|\bis (A)(?=[.,;:]|\Z)|\b(A)(?=\s*(?:,|/|\bor\b|\band\b)\s*[B-H]\b)|^\s*([A-H])[).:]\s",
+    re.MULTILINE,
+)
+_NOT_BEFORE = re.compile(
+    r"\b(?:not|never|than|exclude[sd]?|rules? out|ruled out)\s*(?:the )?(?:option |answer )?[(\[\"'*]*\Z", re.IGNORECASE
+)
+_IS_WRONG = re.compile(
+    r"[)\].\"'*]*\s*(?:is|are|was|can be|would be)?\s*(?:wrong|incorrect|false|not\b|excluded|ruled out|unlikely)",
+    re.IGNORECASE,
+)
+_LETTER_LIST = re.compile(r"(?:[(\[]?\b[A-Ha-h]\b[)\]]?[.]?\s*(?:,|;|/|&|\+|and\b|\s)?\s*)+[.]?")
+
+
+@_reader
+def option(text: str, options: Sequence[str]) -> ParsedAnswer:
+    """Reads the letter of the one option that an answer takes, by its letter or in its words; both must agree.
+
+    >>> [option(text, ["none", "mild", "severe"]).value for text in ("(b)", "Answer: B", "B. mild", "It is mild.", "B. severe")]
+    ['B', 'B', 'B', 'B', None]
+    """
+    letters = LETTERS[: len(options)]
+    found = _letters(text, letters)
+    worded = _options_in_words(text, options)
+    if found and len(worded) == 1 and worded[0] not in found:
+        return ParsedAnswer(UNREADABLE, why=f"names {found[0]}, but the words of {worded[0]}")
+    if not found and not worded and _ABSTAINS.search(text):
+        return ParsedAnswer(ABSTAINED, why="says that it cannot tell")
+    return _single(found or worded, False, "option")
+
+
+@_reader
+def several_options(text: str, options: Sequence[str]) -> ParsedAnswer:
+    """Reads the letters of all options that an answer takes, as a tuple in the order of the options; empty where it says that
+    none is right.
+
+    >>> options = ("drusen", "glaucoma", "cataract")
+    >>> [several_options(text, options).value for text in ("A, C", "B. glaucoma; A. drusen", "None.")]
+    [('A', 'C'), ('A', 'B'), ()]
+    """
+    letters = LETTERS[: len(options)]
+    bare = text.split(":")[-1].strip(" .*()[]\"'")
+    if _LETTER_LIST.fullmatch(bare):
+        found = [letter.upper() for letter in re.findall(r"[A-Za-z]+", bare) if len(letter) == 1]
+    else:
+        found = [m[1].upper() for m in re.finditer(r"(?:^|[;,\n]|\band\b)\s*[(\[*]*([A-Ha-h])[).\]:*]+(?=\s|$)", text)]
+        found = found or _letters(text, letters) or _options_in_words(text, options)
+    if outside := [letter for letter in found if letter not in letters]:
+        return ParsedAnswer(UNREADABLE, why=f"names {outside[0]}, which is no option")
+    if not found and re.match(r"\W*(?:none|no\b|\[\s*\])", text, re.IGNORECASE):
+        return ParsedAnswer(ANSWERED, ())
+    if not found:
+        return _single([], bool(_ABSTAINS.search(text)), "option")
+    return ParsedAnswer(ANSWERED, tuple(letter for letter in letters if letter in found))
+
+
+@_reader
+def yes_no(text: str, condition: str = "") -> ParsedAnswer:
+    """Reads yes or no: by the first word, or by whether the answer affirms the condition that was asked for.
+
+    >>> [yes_no(text, "drusen").value for text in ("Yes.", "Answer: no", "There are drusen.", "No drusen can be seen.")]
+    ['yes', 'no', 'yes', 'no']
+    """
+    if lead := re.match(rf"\W*(?:the )?(?:final )?(?:{_ANSWER_IS})?\W*(yes|no|true|false)\b", text, re.IGNORECASE):
+        return ParsedAnswer(ANSWERED, {"true": "yes", "false": "no"}.get(lead[1].lower(), lead[1].lower()))
+    found = conditions.__wrapped__(text, [condition]) if condition else _single([], bool(_ABSTAINS.search(text)), "yes or no")
+    return found._replace(value="yes" if found.value else "no") if found.state == ANSWERED else found
+
+
+def _letters(text: str, letters: str) -> list[str]:
+    """The letters of options that an answer takes: what it calls its answer; else what it begins with; else all it names."""
+    for pattern in (_NAMED_LETTER, _FIRST_LETTER, _LOOSE_LETTER):
+        found = []
+        for match in pattern.finditer(text):
+            letter = next(filter(None, match.groups())).upper()
+            taken = not _NOT_BEFORE.search(text[: match.start()]) and not _IS_WRONG.match(text[match.end() :])
+            if letter in letters and taken:
+                found.append(letter)
+        if found:
+            return found
+    return []
+
+
+def _options_in_words(text: str, options: Sequence[str]) -> list[str]:
+    """The letters of the options whose words an answer has, without those that stand within a longer one."""
+    clauses = [ParsedText(part.strip()) for part in _CLAUSES.split(text) if part.strip(" *#")]
+    found: list[tuple[str, int, Term]] = []
+    for letter, name in zip(LETTERS, options, strict=False):
+        for number, clause in enumerate(clauses):
+            own = bool(mentions(ParsedText(name))) and lexicon.tokens(name)[:1] in (("no",), ("not",))
+            terms = _named_at(clause, name) if own or not lexicon.tokens(name) else _stated(clause, [name])
+            found += [(letter, number, term) for term in terms]
+    longest = [
+        letter
+        for letter, number, term in found
+        if not any(number == n and t != term and t.first <= term.first and term.last <= t.last for _, n, t in found)
+    ]
+    return list(dict.fromkeys(longest))
+
+
 # --- boxes and numbers ---------------------------------------------------------------------------------------------------
 
-_FLOAT = r"[+-]?(?:\d+\.?\d*|\.\d+)"
-_FOUR = re.compile(
-    rf"[\[(]\s*({_FLOAT})\s*%?\s*[,; ]\s*({_FLOAT})\s*%?\s*[,; ]\s*({_FLOAT})\s*%?\s*[,; ]\s*({_FLOAT})\s*%?\s*[\])]"
-)
-_LETTERED = re.compile(
-    rf"x_?(?:min|1)\s*[:=]\s*({_FLOAT})\W+y_?(?:min|1)\s*[:=]\s*({_FLOAT})\W+x_?(?:max|2)\s*[:=]\s*({_FLOAT})\W+y_?(?:max|2)\s*[:=]\s*({_FLOAT})"
-)
-
+_FLOAT = r"([+-]?(?:\d+\.?\d*|\.\d+))\s*%?"
+_POINT = rf"[\[(]\s*{_FLOAT}\s*[,; ]\s*{_FLOAT}\s*[\])]"
+_FOUR = re.compile(r"[\[(]\s*" + r"\s*[,; ]\s*".join([_FLOAT] * 4) + r"\s*[\])]")
+_POINTS = re.compile(rf"(?:{_POINT}\s*(?:,|;|to|and|-)?\s*)+")  # a box where there are two, its corners
+_EDGE = re.compile(rf"\b([a-z]+[ _]?(?:min|max|[12])?)\W{{0,3}}[:=]\s*{_FLOAT}")
+_EDGES = {"x_min": "xmin x1 left x", "y_min": "ymin y1 top y", "x_max": "xmax x2 right", "y_max": "ymax y2 bottom"}
+_EDGES |= {"width": "width w", "height": "height h"}
+_EDGE_OF = {word: edge for edge, names in _EDGES.items() for word in names.split()}
 
 _NONE = ("no", "none", "not", "without", "absent", "absence")
 
 
-def boxes(text: str, size: tuple[int, int] | None = None) -> ParsedAnswer:
+def boxes(text: str, size: tuple[int, int] | None = None, notation: str | None = None) -> ParsedAnswer:
     """Reads boxes as fractions of the image, as a tuple of (x_min, y_min, x_max, y_max); empty where the answer says that there
-    are none. Numbers above 1 are percent where the answer says so, else pixels where `size` (width, height) is known."""
+    are none.
+
+    Numbers above 1 are percent where the answer says so, else of a `notation` (see `box_notation.FORMS`), else of 1000 between
+    the marks <box> and <|box_start|>, else pixels where `size` (width, height) is known. UserError: an unknown notation.
+
+    >>> boxes('[{"bbox_2d": [280, 280, 560, 840], "label": "disc"}]', (1120, 1120), "qwen2.5-vl").value
+    ((0.25, 0.25, 0.5, 0.75),)
+    >>> boxes("<box>[[250, 250, 500, 750]]</box>").value == boxes("<loc0256><loc0256><loc0768><loc0512>").value
+    True
+    """
+    return _boxes(text, size, notation or ("internvl" if marks_boxes(text) else None))
+
+
+@_reader
+def _boxes(text: str, size: tuple[int, int] | None, notation: str | None) -> ParsedAnswer:
     low = text.lower().replace("−", "-")
-    found = [
-        tuple(float(edge) / (100 if "%" in match[0] else 1) for edge in match.groups())
-        for pattern in (_FOUR, _LETTERED)
-        for match in pattern.finditer(low)
-    ]
-    if not found:
+    if found := box_notation.read(low, "loc"):
+        return _valid(found)
+    written = _written(low)
+    if not written:
         statements, abstained = _clauses(text)
-        none = any(clause.has(_NONE) for clause in statements)
+        none = any(clause.has(_NONE) for clause in statements) or re.search(r"\[\s*\]", text)
         return ParsedAnswer(ANSWERED, ()) if none else _single([], abstained, "box")
-    if max(max(box) for box in found) > 1:
-        scale = (100, 100) if "percent" in low else size
-        if scale is None:
-            return ParsedAnswer(UNREADABLE, why="gives boxes that are not fractions")
-        found = [(box[0] / scale[0], box[1] / scale[1], box[2] / scale[0], box[3] / scale[1]) for box in found]
+    if "%" in low or "percent" in low:
+        return _valid([tuple(edge / 100 for edge in box) for box in written])
+    edges = [edge for box in written for edge in box]
+    if max(edges) <= 1 and (notation is None or any(edge % 1 for edge in edges)):
+        return _valid(written)
+    if notation is None and size is None:
+        return ParsedAnswer(UNREADABLE, why="gives boxes that are not fractions, and neither image nor notation tells of what")
+    if notation is None:
+        return _valid([(box[0] / size[0], box[1] / size[1], box[2] / size[0], box[3] / size[1]) for box in written])
+    if size is None and box_notation.needs_size(notation):
+        return ParsedAnswer(UNREADABLE, why=f"gives boxes in pixels of {notation}, and the image's size is not known")
+    plain = " ".join(f"[{', '.join(f'{edge:.6f}' for edge in box)}]" for box in written)
+    return _valid(box_notation.read(plain, "qwen3-vl" if notation == "loc" else notation, size))
+
+
+def _written(text: str) -> list[tuple[float, ...]]:
+    """The four numbers of each box in a text, in whichever way it writes them."""
+    if found := [tuple(map(float, match.groups())) for match in _FOUR.finditer(text)]:
+        return found
+    runs = [re.findall(_POINT, run[0]) for run in _POINTS.finditer(text)]
+    if found := [tuple(map(float, (*run[0], *run[1]))) for run in runs if len(run) == 2]:
+        return found
+    sets: list[dict[str, float]] = []
+    for match in _EDGE.finditer(text):
+        edge = _EDGE_OF.get(re.sub("[ _]", "", match[1]))
+        if edge and (not sets or edge in sets[-1]):
+            sets.append({})
+        if edge:
+            sets[-1][edge] = float(match[2])
+    return [box for each in sets if (box := _of_edges(each))]
+
+
+def _of_edges(edges: dict[str, float]) -> tuple[float, ...] | None:
+    """A box of its named edges, or of a corner with width and height."""
+    if {"x_min", "y_min", "width", "height"} == set(edges):
+        return (edges["x_min"], edges["y_min"], edges["x_min"] + edges["width"], edges["y_min"] + edges["height"])
+    names = ("x_min", "y_min", "x_max", "y_max")
+    return tuple(edges[name] for name in names) if set(names) == set(edges) else None
+
+
+def _valid(found: Sequence[tuple[float, ...]]) -> ParsedAnswer:
+    """The boxes that lie within the image, each once."""
     right = [box for box in found if 0 <= box[0] < box[2] <= 1.001 and 0 <= box[1] < box[3] <= 1.001]
     if not right:
         return ParsedAnswer(UNREADABLE, why=f"gives {len(found)} boxes, none of them valid")
@@ -284,6 +455,7 @@ _USUAL = re.compile(
 _LEADS = frozenset(["is", "of", "be", "at", "=", ":", "~", "≈"])
 
 
+@_reader
 def number(text: str, unit: str = "") -> ParsedAnswer:
     """Reads a measured number in its unit; where an answer has several, the one that follows "is" and the like, or that has the
     unit.

@@ -1,11 +1,12 @@
 """The evaluation of evaluate.ipynb: questions from labels, answers of one or more models, tables and figures."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
 
-from retinal_lib import paths, typed_paths
+from retinal_lib import box_notation, paths, typed_paths
 from retinal_lib.dataset import page
 from retinal_lib.display import FullTable, are, count
 from retinal_lib.errors import UserError
@@ -36,6 +37,7 @@ class EvaluationParameters(Parameters):
     answers_files: Files | None = None
     blind_answers: Files | None = None
     blind: str | None = None
+    boxes: str | dict[str, str] | None = None
     resamples: Whole | None = Field(None, ge=1, le=100_000)
     max_unread: Number = Field(0.5, ge=0, le=1)
     out_dir: TypedPath | None = None
@@ -91,15 +93,20 @@ class Evaluation:
         blind_file = None
         if given.blind is not None:
             blind_file = label_questions.blind(file, given.folder / f"questions-{given.blind}.jsonl", given.blind, given.seed)
-        files = _files(given.answers_files)
+        files, notations = _files(given.answers_files), _notations(given.boxes)
         own = given.data_root is not None or any(map(page.is_own, given.datasets))
         made_up = not files and given.question_file is None and not own
         next_step = "" if files or made_up else _next_step(file, blind_file, len(asked))
         if made_up:
             files = {MADE_UP: made_up_answers.write(asked, given.folder / "made-up-answers.jsonl")}
-        answers = [answer for name, path in files.items() for answer in score_answers(name, asked, path)]
-        blind_files = _files(given.blind_answers).items()
-        blind_answers = tuple(answer for name, path in blind_files for answer in score_answers(name, asked, path, blind=True))
+        answers = [
+            answer for name, path in files.items() for answer in score_answers(name, asked, path, notation=notations(name))
+        ]
+        blind_answers = tuple(
+            answer
+            for name, path in _files(given.blind_answers).items()
+            for answer in score_answers(name, asked, path, blind=True, notation=notations(name))
+        )
         tables = Tables(answers, given.resamples or (50 if made_up else 200), given.seed)
         return cls(given.folder, file, tuple(asked), files, tables, blind_answers, made_up, next_step, given.max_unread)
 
@@ -203,6 +210,18 @@ def _next_step(file: Path, blind_file: Path | None, asked: int) -> str:
         f"notebooks/infer.ipynb -p model_name <folder> -p question_file {paths.display_path(file)}{also}, "
         "then pass answers_files"
     )
+
+
+def _notations(given: str | dict[str, str] | None) -> Callable[[str], str | None]:
+    """How each model writes boxes, from a notation for all, a mapping or text such as mine=qwen2.5-vl, other=loc. UserError: an
+    unknown notation."""
+    parts = [part.strip() for part in given.split(",")] if isinstance(given, str) else []
+    named = given if isinstance(given, dict) else dict(part.split("=", 1) for part in parts if "=" in part)
+    named = {model.strip(): notation.strip() for model, notation in named.items()}
+    of_all = next((part for part in parts if part and "=" not in part), None)
+    for notation in (*named.values(), *([of_all] if of_all else [])):
+        box_notation.needs_size(notation)
+    return lambda model: named.get(model, of_all)
 
 
 def _files(given: Files | None) -> dict[str, Path]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from retinal_lib import typed_paths
 from retinal_lib.closed_questions import phrasing, references
 from retinal_lib.closed_questions.references import Topics
+from retinal_lib.closed_questions.writing import LETTERS
 from retinal_lib.dataset import measurements, page
 from retinal_lib.dataset.base import BaseDescription, load_dataset
 from retinal_lib.errors import UserError, unknown, validation_text
@@ -188,7 +189,25 @@ class _Measurement(_Question):
     unit: str = ""
 
 
-_KIND_OF = _Words | _Quality | _Grade | _Diseases | _Boxes | _Measurement
+class _Option(_Question):
+    kind: Literal["option"]
+    reference: Literal[tuple(LETTERS)]
+    options: list[str] = Field(min_length=2, max_length=len(LETTERS))
+
+
+class _Options(_Question):
+    kind: Literal["options"]
+    reference: list[Literal[tuple(LETTERS)]]
+    options: list[str] = Field(min_length=2, max_length=len(LETTERS))
+
+
+class _YesNo(_Question):
+    kind: Literal["yes_no"]
+    reference: Literal["yes", "no"]
+    condition: str = ""
+
+
+_KIND_OF = _Option | _Options | _YesNo | _Words | _Quality | _Grade | _Diseases | _Boxes | _Measurement
 _ANY_QUESTION = TypeAdapter(Annotated[_KIND_OF, Field(discriminator="kind")])
 
 

@@ -1,18 +1,19 @@
 """Answers of models, parsed and compared with the references of their questions."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from retinal_lib import reply_text
+from retinal_lib import images, reply_text
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate import answer_reader, metrics
 from retinal_lib.evaluate.answer_reader import ABSTAINED, ANSWERED, UNREADABLE, ParsedAnswer
+from retinal_lib.evaluate.answer_text import unwrapped
 from retinal_lib.inference import answer_files
 
-_LONGEST = 8000  # characters of an answer that is read
-_TOO_LONG = ParsedAnswer(UNREADABLE, why=f"is longer than {_LONGEST:,} characters")
 MISSING = "missing"  # the state of an entry that failed or was never asked
 # what the score of one answer is, by kind of question; of other kinds it is whether the answer is right
 SCORES = {"diseases": "F1", "boxes": "mean IoU", "measurement": "1 less the relative error"}
@@ -63,25 +64,56 @@ def box_counts(answer: ScoredAnswer) -> metrics.BoxCounts:
     return metrics.BoxCounts.of(answer.reference, answer.value or (), unlisted)
 
 
-def read_answer(kind: str, text: str, entry: dict) -> ParsedAnswer:
-    """Reads an answer to a question of a kind; `entry` holds the question's scale, labels or unit."""
+def read_answer(kind: str, text: str, entry: dict, notation: str | None = None) -> ParsedAnswer:
+    """Reads an answer to a question of a kind; `entry` holds the question's scale, labels, unit or options, `notation` is how
+    the model writes boxes, see `answer_reader.boxes`. UserError: an unknown notation."""
     if kind == "grade":
         return answer_reader.grade(text, entry["scale"], entry["levels"])
     if kind == "diseases":
         return answer_reader.conditions(text, tuple(entry["labels"]))
     if kind == "boxes":
-        return answer_reader.boxes(text)
+        return answer_reader.boxes(text, _size(entry) if _LARGE.search(text) else None, notation)
     if kind == "measurement":
         return answer_reader.number(text, entry.get("unit", ""))
+    if kind in ("option", "options"):
+        reader = answer_reader.option if kind == "option" else answer_reader.several_options
+        return reader(text, tuple(entry["options"]))
+    if kind == "yes_no":
+        return answer_reader.yes_no(text, entry.get("condition", ""))
     single = {"quality": answer_reader.quality, "modality": answer_reader.modality, "eye": answer_reader.side}
     return single[kind](text)
 
 
-def score_answers(model: str, asked: Sequence[dict], answers_file: str | Path, blind: bool = False) -> list[ScoredAnswer]:
-    """Compares a model's answers with the references of a question file, in its order. A row counts that names the question's
-    image or none; for the `blind` test, one that names another or none.
+_LARGE = re.compile(r"(?<![.\d])\d{2}")  # as only boxes in pixels or the like have
 
-    UserError: the answers file cannot be read, belongs to another question file, or answers a question twice.
+
+def _size(entry: dict) -> tuple[int, int] | None:
+    """Width and height of a question's image, upright; None where it is not at hand."""
+    size = entry.get("size")
+    return tuple(size) if size else _size_of(str(entry.get("image", "")))
+
+
+@lru_cache(maxsize=4096)
+def _size_of(file: str) -> tuple[int, int] | None:
+    path = Path(file)
+    if not file or not path.is_file():
+        return None
+    try:
+        with images.open_image(path) as image:
+            turned = images.orientation(image) > 4  # the fifth to eighth lie on their side
+            return (image.height, image.width) if turned else image.size
+    except UserError:
+        return None
+
+
+def score_answers(
+    model: str, asked: Sequence[dict], answers_file: str | Path, blind: bool = False, notation: str | None = None
+) -> list[ScoredAnswer]:
+    """Compares a model's answers with the references of a question file, in its order. A row counts that names the question's
+    image or none; for the `blind` test, one that names another or none. `notation`: how the model writes boxes.
+
+    UserError: an unknown notation, or the answers file cannot be read, belongs to another question file, or answers a question
+    twice.
     """
     answers: dict[str, list[dict]] = {}
     for row in answer_files.load(answers_file):
@@ -97,7 +129,7 @@ def score_answers(model: str, asked: Sequence[dict], answers_file: str | Path, b
             raise UserError(
                 f"{answers_file} holds {len(rows)} answers to the question {entry['id']}; name a file with one each"
             )
-        scored.append(_score_answer(model, entry, rows[0] if rows else None))
+        scored.append(_score_answer(model, entry, rows[0] if rows else None, notation))
     return scored
 
 
@@ -107,20 +139,27 @@ def _is_of(row: dict, image: str) -> bool | None:
     return None if not name else name == image or name.endswith(f"/{image}") or image.endswith(f"/{name}")
 
 
-def _score_answer(model: str, entry: dict, row: dict | None) -> ScoredAnswer:
+def _score_answer(model: str, entry: dict, row: dict | None, notation: str | None = None) -> ScoredAnswer:
     if row and row["qa_pairs"]:
         text = str(row["qa_pairs"][0]["answer"])
-        try:
-            text = reply_text.answer(text)
-            parsed = read_answer(entry["kind"], text, entry) if len(text) <= _LONGEST else _TOO_LONG
-        except reply_text.NoAnswer as error:
-            parsed = ParsedAnswer(UNREADABLE, why=str(error))
+        seen = entry | ({"image": row["image"], "size": None} if row.get("image") and not _is_of(row, entry["image"]) else {})
+        parsed = read_answer(entry["kind"], text, seen, notation)
+        text = _shown(text)
     else:
         text, parsed = "", ParsedAnswer(MISSING, why=row.get("error", "no answer") if row else "was not asked")
     fields = [entry[name] for name in ("dataset", "kind", "subject", "image", "question")]
     reference = entry["reference"]
     reference = tuple(map(tuple, reference)) if entry["kind"] == "boxes" else reference
+    reference = tuple(reference) if entry["kind"] == "options" else reference
     return ScoredAnswer(model, str(entry["id"]), *fields, text, reference, parsed, entry)
+
+
+def _shown(text: str) -> str:
+    """An answer as people see it: without thoughts, where it does not end in them."""
+    try:
+        return unwrapped(text)
+    except reply_text.NoAnswer:
+        return text
 
 
 def count_states(answers: Sequence[ScoredAnswer]) -> dict[str, int]:

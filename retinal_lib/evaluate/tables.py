@@ -10,7 +10,7 @@ from retinal_lib.evaluate.answer_reader import ABSTAINED, ANSWERED, UNREADABLE
 from retinal_lib.evaluate.metrics import bootstrap
 from retinal_lib.evaluate.scored_answers import MISSING, SCORES, ScoredAnswer, box_counts, count_states
 
-SINGLE = ("grade", "quality", "modality", "eye")  # one right answer of several
+SINGLE = ("grade", "quality", "modality", "eye", "yes_no", "option", "options")  # one right answer of several
 ORDERED = ("grade", "quality")
 TOTAL = "all"
 
