@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from retinal_lib import UserError
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.evaluate import answer_reader as answer_parser
-from retinal_lib.evaluate import label_questions, scored_answers
+from retinal_lib.evaluate import figures, label_questions, scored_answers
 from retinal_lib.evaluate import made_up_answers as pretend
 from retinal_lib.evaluate import metrics as scores
 from retinal_lib.evaluate.answer_reader import ABSTAINED, ANSWERED, UNREADABLE
@@ -379,6 +379,49 @@ def test_the_blind_test_scores_conditions_boxes_and_measurements() -> None:
     assert dict(table["with its image"]) == dict.fromkeys(("diseases", "boxes", "measurement", "eye"), 1.0)
     assert dict(table["without"]) == {"diseases": 0, "boxes": 0, "measurement": 0.333, "eye": 0}
     assert dict(table["score"])["boxes"] == "mean IoU" and list(table["same answer"]) == [0] * 4
+
+
+def test_two_models_are_compared_on_the_same_questions() -> None:
+    truth = ["left"] * 60
+    better = answered("eye", [(t, "left") for t in truth], "A")
+    worse = answered("eye", [(t, "left" if i % 4 else "right") for i, t in enumerate(truth)], "B")
+    (row,) = Tables(better + worse).compared.to_dict("records")
+    assert row["p"] < 0.001 and row["test"] == "McNemar" and (row["of model"], row["of other"]) == (1, 0.75)
+    assert row["in words"] == (
+        "A answered 15 more rightly than B (15 that B had wrong, and 0 the other way round); "
+        "such a difference would come by chance in fewer than 1 of 1,000"
+    )
+    marked = [(0.2, 0.2, 0.4, 0.4)]
+    near, far = "[0.2, 0.2, 0.4, 0.38]", "[0.2, 0.2, 0.4, 0.3]"
+    close = answered("boxes", [(marked, near)] * 40, "A")
+    wide = answered("boxes", [(marked, near if i % 2 else far) for i in range(40)], "B")
+    (first,), (second,) = (Tables(part, seed=3).compared.to_dict("records") for part in (close + wide, close + wide))
+    assert first == second and first["p"] < 0.001 and first["difference"].startswith("0.200 (")
+    assert first["in words"].startswith("A scores 0.200 higher than B;")
+    (same,) = Tables(close + answered("boxes", [(marked, near)] * 40, "C")).compared.to_dict("records")
+    assert same["p"] == 1 and same["in words"] == "A and C score the same"
+    (equal,) = Tables(worse + answered("eye", [("left", "right" if i % 4 == 1 else "left") for i in range(60)], "C")).compared[
+        "p"
+    ]
+    assert equal == 1 and Tables(better).compared.empty
+
+
+def test_chance_is_called_chance(seed: int = 0) -> None:
+    rng = np.random.default_rng(seed)
+    drawn = [scores.mcnemar(*(rng.random((2, 50)) < 0.6)) for _ in range(300)]
+    assert np.mean(np.array(drawn) < 0.05) < 0.06
+    ps = [scores.paired_bootstrap(rng.normal(size=40), range(40), 200, 0)[1] for _ in range(200)]
+    assert 0.01 < np.mean(np.array(ps) < 0.05) < 0.12
+
+
+def test_a_confusion_matrix_names_its_classes_with_shares_of_each_row() -> None:
+    entry = {"scale": "ICDR", "levels": [0, 1, 2, 3, 4]}
+    answers = answered("grade", [(2, "Grade 2.")] * 3 + [(2, "Grade 1."), (0, "Grade 0."), (1, "?")], **entry)
+    (axes,) = figures.confusions({"m: grade": answers}).axes
+    named = [label.get_text().replace("\n", " ") for label in axes.get_yticklabels()]
+    assert named[0] == "0 no diabetic retinopathy" and named[2] == "2 moderate non-proliferative diabetic retinopathy"
+    assert {"3\n75%", "1\n25%", "1\n100%"} <= {text.get_text() for text in axes.texts}
+    assert axes.get_xticklabels()[-1].get_text() == "no answer"
 
 
 # --- questions from labels ---------------------------------------------------------------------------------------------

@@ -263,7 +263,8 @@ _ANSWER_IS = r"(?:answers?|options?|choices?|letters?)(?: is| are| would be| sho
 _NAMED_LETTER = re.compile(rf"\b{_ANSWER_IS}\s*[:=]?\s*[(\[\"'*]{{0,4}}([A-Za-z])(?!\w|['’]\w)", re.IGNORECASE)
 _FIRST_LETTER = re.compile(r"\A[\s(\[\"'*]*([A-Za-z])(?:[\s)\]\"'*]*\Z|[)\].:*]+(?=\s|\Z)|\s*[-–—:]\s)")
 _LOOSE_LETTER = re.compile(
-    r"[(\[]([A-Za-z])[)\]]|(?<![\w'’.])([B-H])(?!\w|['’]\w)|\bis (A)(?=[.,;:]|\Z)|\b(A)(?=\s*(?:,|/|\bor\b|\band\b)\s*[B-H]\b)|^\s*([A-H])[).:]\s",
+    r"[(\[]([A-Za-z])[)\]]|(?<![\w'’.])([B-H])(?!\w|['’]\w)|\bis (A)(?=[.,;:]|\Z)"
+    r"|\b(A)(?=\s*(?:,|/|\bor\b|\band\b)\s*[B-H]\b)|^\s*([A-H])[).:]\s",
     re.MULTILINE,
 )
 _NOT_BEFORE = re.compile(

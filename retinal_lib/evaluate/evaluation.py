@@ -18,7 +18,7 @@ from retinal_lib.parameters import Number, Parameters, TypedPath, Whole
 
 SAMPLE = "IDRiD, IDRiD_seg, MICCAI_task1, RFMiD"
 MADE_UP = "made up"
-_TABLES = ("states", "single", "diseases", "labels", "boxes", "measurements", "unread", "layout")
+_TABLES = ("states", "single", "diseases", "labels", "boxes", "measurements", "unread", "layout", "compared")
 Files = str | Path | list[str | Path] | dict[str, str | Path]  # answers files, as `_files` reads them
 
 
@@ -93,18 +93,20 @@ class Evaluation:
         blind_file = None
         if given.blind is not None:
             blind_file = label_questions.blind(file, given.folder / f"questions-{given.blind}.jsonl", given.blind, given.seed)
-        files, notations = _files(given.answers_files), _notations(given.boxes)
+        files, blind_files, notations = _files(given.answers_files), _files(given.blind_answers), _notations(given.boxes)
         own = given.data_root is not None or any(map(page.is_own, given.datasets))
         made_up = not files and given.question_file is None and not own
         next_step = "" if files or made_up else _next_step(file, blind_file, len(asked))
         if made_up:
             files = {MADE_UP: made_up_answers.write(asked, given.folder / "made-up-answers.jsonl")}
+            blind_file = given.folder / "made-up-blind-answers.jsonl"
+            blind_files = {MADE_UP: made_up_answers.write(asked, blind_file, given.seed + 1, wrong=0.6, blind=True)}
         answers = [
             answer for name, path in files.items() for answer in score_answers(name, asked, path, notation=notations(name))
         ]
         blind_answers = tuple(
             answer
-            for name, path in _files(given.blind_answers).items()
+            for name, path in blind_files.items()
             for answer in score_answers(name, asked, path, blind=True, notation=notations(name))
         )
         tables = Tables(answers, given.resamples or (50 if made_up else 200), given.seed)

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from retinal_lib import drawing
+from retinal_lib.closed_questions import phrasing
+from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.drawing import Axes, Figure
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate import metrics
@@ -23,7 +25,7 @@ def confusions(groups: dict[str, Sequence[ScoredAnswer]]) -> Figure:
     columns = min(3, len(groups))
     rows = -(-len(groups) // columns)
     with drawing.style():
-        figure = drawing.figure(3.2 * rows, 4.2 * columns, dpi=72)
+        figure = drawing.figure(3.8 * rows, 5.2 * columns, dpi=72)
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for panel, (title, answers) in zip(axes, groups.items(), strict=False):
             _matrix(panel, title, answers)
@@ -46,15 +48,34 @@ def _matrix(axes: Axes, title: str, answers: Sequence[ScoredAnswer]) -> None:
     # of a scale, every level has a row; of other answers, what no reference can be has only a column
     rows = [i for i, row in enumerate(counts) if row.any() or "levels" in answers[0].entry]
     counts = counts[rows]
-    axes.imshow(counts, cmap="Blues", vmin=0)
+    shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), number in np.ndenumerate(counts):
-        color = "white" if number > counts.max() / 2 else "black"
-        axes.text(column, row, int(number), ha="center", va="center", color=color, fontsize=9)
-    axes.set_xticks(range(len(names) + 1), ["\n".join(textwrap.wrap(str(name), 12)) for name in [*names, "none"]], fontsize=8)
-    axes.set_yticks(range(len(rows)), [str(names[row]) for row in rows], fontsize=8)
+        share = shares[row, column]
+        told = f"{int(number)}\n{share:.0%}" if number else "0"
+        axes.text(column, row, told, ha="center", va="center", color="white" if share > 0.5 else "black", fontsize=8)
+    told = [_name(answers[0].entry, name) for name in names]
+    places = range(len(names) + 1)
+    axes.set_xticks(
+        places,
+        [textwrap.fill(name, 18, break_on_hyphens=False) for name in [*told, "no answer"]],
+        fontsize=7,
+        rotation=60,
+        ha="right",
+    )
+    axes.set_yticks(range(len(rows)), [textwrap.fill(told[row], 24, break_on_hyphens=False) for row in rows], fontsize=7)
     axes.set_xlabel("answer", fontsize=9)
-    axes.set_ylabel("reference", fontsize=9)
+    axes.set_ylabel("reference (shares of each row)", fontsize=9)
     drawing.headline(axes, title, beside=0.6, fontsize=9)
+
+
+def _name(entry: dict, value: object) -> str:
+    """What a class is called: a grade with its words, a level of quality, an option; else the value itself."""
+    if "scale" in entry and entry["scale"] in scales():
+        return f"{value} {scales()[entry['scale']]['levels'].get(value, '')}".strip()
+    if entry["kind"] == "quality":
+        return str(phrasing.words()["quality"].get(value, value))
+    return str(value)
 
 
 def gallery(wrong: Sequence[ScoredAnswer]) -> Figure:

@@ -10,13 +10,17 @@ from retinal_lib.files import write_jsonl
 WRONG, ABSTAINED, UNREADABLE = 0.2, 0.08, 0.04  # shares of answers
 
 
-def write(asked: list[dict], file: Path, seed: int = 0, wrong: float = WRONG, abstained: float = ABSTAINED) -> Path:
-    """Writes an answers file for entries with references and returns it; `wrong` and `abstained` are shares of the answers."""
+def write(
+    asked: list[dict], file: Path, seed: int = 0, wrong: float = WRONG, abstained: float = ABSTAINED, blind: bool = False
+) -> Path:
+    """Writes an answers file for entries with references and returns it; `wrong` and `abstained` are shares of the answers.
+    `blind` answers name no image."""
     rows = []
     for entry in asked:
         dice = random.Random(f"{seed} {entry['id']}")
         text = _answer(entry, dice, wrong, abstained)
-        rows.append({"id": entry["id"], "image": entry["image"], "qa_pairs": [{"question": entry["question"], "answer": text}]})
+        image = "" if blind else entry["image"]
+        rows.append({"id": entry["id"], "image": image, "qa_pairs": [{"question": entry["question"], "answer": text}]})
     return write_jsonl(file, rows)
 
 

@@ -1,5 +1,6 @@
 """Tables of answers against labels: how well models do, by dataset and in all, and what could not be read."""
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ from retinal_lib.display import FullTable
 from retinal_lib.evaluate import metrics
 from retinal_lib.evaluate.answer_reader import ABSTAINED, ANSWERED, UNREADABLE
 from retinal_lib.evaluate.metrics import bootstrap
+from retinal_lib.evaluate.paired_tests import compare
 from retinal_lib.evaluate.scored_answers import MISSING, SCORES, ScoredAnswer, box_counts, count_states
 
 SINGLE = ("grade", "quality", "modality", "eye", "yes_no", "option", "options")  # one right answer of several
@@ -29,11 +31,13 @@ class Tables:
         """Returns the answers to some kinds of question."""
         return [answer for answer in self.answers if answer.kind in kinds]
 
-    def _grouped(self, answers: Sequence[ScoredAnswer]) -> dict[tuple[str, str, str], list[ScoredAnswer]]:
+    def _grouped(
+        self, answers: Sequence[ScoredAnswer], subject_of: Callable[[ScoredAnswer], str] | None = None
+    ) -> dict[tuple[str, str, str], list[ScoredAnswer]]:
         """By model, dataset and subject; and over all datasets where a subject is asked in several."""
         groups: dict[tuple[str, str, str], list[ScoredAnswer]] = {}
         for answer in answers:
-            groups.setdefault((answer.model, answer.dataset, _subject(answer)), []).append(answer)
+            groups.setdefault((answer.model, answer.dataset, (subject_of or _subject)(answer)), []).append(answer)
         for model, subject in dict.fromkeys((m, s) for m, _, s in groups):
             parts = [answers for (m, _, s), answers in groups.items() if (m, s) == (model, subject)]
             if len(parts) > 1:
@@ -150,23 +154,38 @@ class Tables:
         for conditions, mean IoU in percent for boxes, median relative error in percent for measurements (less is better)."""
         rows: dict[str, dict[str, str]] = {}
         for (model, dataset, kind), answers in _group(self.answers, lambda m: (m.model, m.dataset, m.kind)).items():
-            for subject, part in _group(answers, _subject).items() if kind == "grade" else [(kind, answers)]:
+            for subject, part in _group(answers, _question).items():
                 rows.setdefault(model, {})[f"{dataset}: {subject}"] = _percent(kind, part)
         return FullTable.from_dict(rows, orient="index") if rows else FullTable([])
 
+    @property
+    def compared(self) -> FullTable:
+        """Each two models on the questions that both were asked, by dataset and over all. What is not answered counts 0."""
+        rows = []
+        by_model = _group(self.answers, lambda m: m.model)
+        for one, other in itertools.combinations(by_model, 2):
+            second = {answer.id: answer for answer in by_model[other]}
+            first = [answer for answer in by_model[one] if answer.id in second]
+            for (_, dataset, question), answers in self._grouped(first, _question).items():
+                told = compare([(answer, second[answer.id]) for answer in answers], (one, other), self.seed)
+                row = {"model": one, "other": other, "dataset": dataset, "question": question, "asked": told.asked}
+                row |= {"score": SCORES.get(answers[0].kind, "accuracy"), "of model": told.first, "of other": told.second}
+                rows.append(row | {"difference": str(told.difference), "p": told.p, "test": told.test, "in words": told.words})
+        return FullTable(rows).round(3) if rows else FullTable(rows)
+
     def blinded(self, without: Sequence[ScoredAnswer]) -> FullTable:
         """Returns a table of the same questions with and without the right image. A model that uses the image does worse
-        without it and gives other answers. What is not answered counts 0."""
+        without it and gives other answers. What is not answered counts 0, what was not asked does not count."""
         rows = []
-        seen = {(m.model, m.id): m for m in without}
+        seen = {(m.model, m.id): m for m in without if m.parsed.state != MISSING}
         for (model, kind), answers in _group(self.answers, lambda m: (m.model, m.kind)).items():
-            pairs = [(m, seen[model, m.id]) for m in answers if (model, m.id) in seen]
+            pairs = [(m, seen[model, m.id]) for m in answers if (model, m.id) in seen and m.parsed.state != MISSING]
             if pairs:
-                row = {"model": model, "question": kind, "asked": len(pairs), "score": SCORES.get(kind, "accuracy")}
-                row["with its image"] = np.mean([m.score for m, _ in pairs])
-                row["without"] = np.mean([other.score for _, other in pairs])
+                told = compare(pairs, (f"{model} with its image", f"{model} without"), self.seed)
+                row = {"model": model, "question": kind, "asked": told.asked, "score": SCORES.get(kind, "accuracy")}
+                row |= {"with its image": told.first, "without": told.second, "difference": str(told.difference)}
                 row["same answer"] = np.mean([m.text == other.text for m, other in pairs])
-                rows.append(row)
+                rows.append(row | {"in words": told.words})
         return FullTable(rows).round(3) if rows else FullTable(rows)
 
 
@@ -180,6 +199,11 @@ def _group(answers: Sequence[ScoredAnswer], key: Callable[[ScoredAnswer], object
 def _subject(answer: ScoredAnswer) -> str:
     """What is asked; grades on different scales are different questions."""
     return f"{answer.subject} ({answer.entry['scale']})" if answer.kind == "grade" else answer.subject
+
+
+def _question(answer: ScoredAnswer) -> str:
+    """What is asked, all boxes and all measurements together."""
+    return _subject(answer) if answer.kind == "grade" else answer.kind
 
 
 def _measure(metric: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[Sequence[ScoredAnswer]], float]:
