@@ -180,7 +180,9 @@ def test_a_run_writes_questions_with_their_lineage(drawn: dict[str, Path], tmp_p
     assert "closed questions" in tried.summary and not (tmp_path / "dry" / "conversations.jsonl").exists()
     for wrong, says in (
         ({"kinds": "yes_no,eyes"}, "kind of question"),
-        ({"teacher": "openai", "model": "m"}, "asks no model"),
+        ({"teacher": "openai", "model": "m"}, "asks no model; leave teacher out"),
+        ({"mode": "batch"}, "asks no model; leave mode out"),
+        ({"kinds": ""}, "none is named; expected some of yes_no"),
         ({"track": "alignment", "per_image": 3}, "per_image belongs to the vqa track"),
     ):
         with pytest.raises(UserError, match=says):

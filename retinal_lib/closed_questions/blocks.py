@@ -84,7 +84,7 @@ class _Blocks:
         self.topic, self.rng = topic, rng
         self.queues = {option: rng.sample(answers, len(answers)) for option, answers in sorted(topic.by.items())}
         self.unknown = rng.sample(topic.unknown, len(topic.unknown))
-        # of a question without options, a list of answers is known from earlier blocks: each must have all of them
+        # the words of a question without options are the same in all blocks, so that all must have as many answers
         self.size = min(_MOST, len(self.queues))
 
     def next(self, room: Room) -> list[Answer]:

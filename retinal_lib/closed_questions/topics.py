@@ -50,7 +50,7 @@ class Topic:
     options: tuple[str, ...] = ()  # of kind choices: all that can be chosen
     ordered: bool = False
     apart: bool = False
-    whole: bool = False  # open alone: asked only where as many images as it has answers can be found
+    whole: bool = False  # without options it is asked only where all its answers, or the most that fit, can be asked together
 
     def add(self, answer: Answer) -> None:
         """Adds an image's answer."""
@@ -68,8 +68,8 @@ class Topic:
 def of(images: Sequence[Known], names: Sequence[str], about: references.Topics, kinds: Iterable[str], seed: int) -> list[Topic]:
     """Returns the topics of these kinds that at least two answers of different images can be found for."""
     makers = {
-        "yes_no": lambda: _yes_no(images, names),
-        "choice": lambda: [*_choices(images, names, seed, single=True), *_suspicions(images, names)],
+        "yes_no": lambda: _yes_no(images),
+        "choice": lambda: [*_choices(images, names, seed, single=True), *_suspicions(images)],
         "choices": lambda: [*_choices(images, names, seed, single=False), *_diseases(images, about)],
         "count": lambda: _counts(images),
         "eye": lambda: _eyes(images),
@@ -82,7 +82,7 @@ def of(images: Sequence[Known], names: Sequence[str], about: references.Topics, 
 
 
 def _conditions(images: Sequence[Known]) -> list[str]:
-    """The lesions of the images; conditions are named by the caller."""
+    """The conditions and lesions that labels affirm or deny."""
     return sorted({name for image in images for name in (*image.present, *image.absent)})
 
 
@@ -92,7 +92,7 @@ def _disputed(image: Known, *names: str) -> list[str]:
     return [why for why in image.case.missing if why.startswith(starts)]
 
 
-def _yes_no(images: Sequence[Known], names: Sequence[str]) -> Iterator[Topic]:
+def _yes_no(images: Sequence[Known]) -> Iterator[Topic]:
     for name in _conditions(images):
         topic, gives = Topic("yes_no", name, {"open": "yes_no"}, {"name": name}), known.touched(name)
         for place, image in enumerate(images):
@@ -105,13 +105,11 @@ def _yes_no(images: Sequence[Known], names: Sequence[str]) -> Iterator[Topic]:
         yield topic
 
 
-def _suspicions(images: Sequence[Known], names: Sequence[str]) -> Iterator[Topic]:
+def _suspicions(images: Sequence[Known]) -> Iterator[Topic]:
     """Conditions that some images are suspected to have: a third answer."""
     for name in sorted({name for image in images for name in image.suspected}):
-        topic, gives = (
-            Topic("choice", f"{name}, suspected or not", {"letters": "suspicion"}, {"name": name}),
-            known.touched(name),
-        )
+        subject, gives = f"{name}, suspected or not", known.touched(name)
+        topic = Topic("choice", subject, {"letters": "suspicion"}, {"name": name})
         for place, image in enumerate(images):
             told = ((name, image.present), (f"suspected {name}", image.suspected), (f"no {name}", image.absent))
             for option, held in told:

@@ -26,13 +26,15 @@ def _kinds(given: object) -> object:
 
 
 def _known_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    if not kinds:
+        raise ValueError(f"none is named; expected some of {', '.join(KINDS)}")
     for kind in kinds:
         if kind not in KINDS:
             raise ValueError(str(unknown("kind of question", kind, KINDS)))
     return kinds
 
 
-Kinds = Annotated[tuple[str, ...], BeforeValidator(_kinds), Field(min_length=1), AfterValidator(_known_kinds)]
+Kinds = Annotated[tuple[str, ...], BeforeValidator(_kinds), AfterValidator(_known_kinds)]
 
 
 class Settings(BaseModel):
@@ -157,8 +159,11 @@ def _check(settings: Settings) -> None:
     """Checks that settings go together. UserError: two do not."""
     if settings.track != "alignment" and settings.style is not None:
         raise UserError(f"style {settings.style!r} belongs to the alignment track; leave style out, or pass -p track alignment")
-    if settings.track == "vqa" and settings.teacher != "offline":
-        raise UserError("the vqa track is made from the facts by the program and asks no model; leave teacher and model out")
+    if settings.track == "vqa":
+        asking = {"teacher": settings.teacher != "offline", "mode": settings.mode not in ("direct", "recheck")}
+        asking |= {"model": settings.model is not None, "budget_usd": settings.budget_usd is not None}
+        if name := next((name for name, asks in asking.items() if asks), None):
+            raise UserError(f"the vqa track is made from the facts by the program and asks no model; leave {name} out")
     if settings.teacher == "offline":
         for name, value, default in (("mode", settings.mode, "direct"), ("budget_usd", settings.budget_usd, None)):
             if value not in (default, "recheck"):
