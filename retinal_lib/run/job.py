@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 VERSIONED = ("retinal_lib", "numpy", "opencv-python-headless", "openai", "pandas", "pillow")
 _TEACHERS = {
     "offline": "a format sample, composed without a language model: sentences put together from the facts",
+    "vqa": "the program, which chose the questions from the facts, without a language model",
     "openai": "a language model behind an OpenAI-compatible server, told the facts in `prompts`",
 }
 
@@ -242,7 +243,7 @@ class Job(DatasetJob):
             **({"closed_questions": outcome.blind.manifest()} if outcome.blind and outcome.blind.scores else {}),
             "second_reader": outcome.reader.manifest() if outcome.reader else None,
             "teacher": self.teacher.name,
-            "teacher_is": _TEACHERS[self.teacher.name],
+            "teacher_is": _TEACHERS.get(self.settings.track, _TEACHERS[self.teacher.name]),
             "model": self.teacher.model,
             "server": self.teacher.origin[0] or None,
             "tokens": outcome.cost.tokens(),

@@ -64,7 +64,7 @@ class Survey:
         for sentence in _SENTENCE.finditer(answer):
             if len(sentence[0].split()) >= 3:
                 self.sentences += 1
-                self.unsupported += not any(sentence.start() <= t["span"][0] < sentence.end() for t in traces)
+                self.unsupported += not any(t["span"][0] < sentence.end() and sentence.start() < t["span"][1] for t in traces)
 
     def _count_answers_by_topic(self, question: str, traces: list[dict]) -> None:
         """Counts the answers to a question on one topic, for the share that could be guessed without the picture."""
