@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import retinal_lib
 from retinal_lib.dataset import page
 from retinal_lib.evaluate.evaluation import EvaluationParameters
 from retinal_lib.inference.infer import InferParameters
@@ -161,6 +162,14 @@ def test_the_environment_names_one_thing_to_install() -> None:
     every = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
     for name in "jupyterlab papermill ipywidgets openai pandas matplotlib pillow torch transformers nbval pytest".split():
         assert any(re.match(rf"{name}\b", requirement) for requirement in every), name
+
+
+def test_how_to_cite_names_the_licence_and_the_version_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (cited["license"], cited["authors"][0]["name"]) == (project["license"], project["authors"][0]["name"])
+    assert cited["version"] == retinal_lib.__version__
+    assert "Apache License" in (ROOT / project["license-files"][0]).read_text(encoding="utf-8")
 
 
 def test_no_file_names_a_registry_or_a_machine_s_folders() -> None:
