@@ -141,13 +141,13 @@ def test_a_label_in_words_is_told_and_normal_denies_the_classes_alone(tmp_path: 
     data = table(tmp_path, "image,label", "1.png,diabetic_retinopathy", "2.png,glaucoma", "3.png,normal")
     told = [data.describe(name).facts[-1].text for name in data.images]
     assert told[0].endswith("diabetic retinopathy")
-    assert told[2].endswith("no diabetic retinopathy, no glaucoma")
+    assert told[2].endswith("no diabetic retinopathy or glaucoma")
     assert "unsupported_normal" in errors(data.describe("3.png"), "This eye is normal.")
     pictures(tmp_path, "4.png", "5.png")
     data = table(
         tmp_path, "image,label", "1.png,DR", "2.png,other", "3.png,Normal", "4.png,Diabetic Retinopathy", "5.png,Glaucoma"
     )
-    assert data.describe("3.png").facts[-1].text.endswith("no DR, no glaucoma")
+    assert data.describe("3.png").facts[-1].text.endswith("no DR or glaucoma")
     assert "which has no confirmed meaning" in data.describe("2.png").missing[0]
 
 
@@ -176,6 +176,11 @@ def test_a_date_where_an_age_should_be_is_not_shown(tmp_path: Path) -> None:
     assert why.endswith("holds a date, which is no usable age")
     says = [reading.says for reading in page.readings(tables.read(tmp_path / "my.csv", "find"))]
     assert "58 to 61 years; not read: a date (1)" in says
+
+
+def test_a_note_that_names_a_disease_leaves_what_else_was_looked_for_open(tmp_path: Path) -> None:
+    assert eye(tmp_path, glaucoma="no", notes="drusen in the periphery").graded_only == ()
+    assert eye(tmp_path, glaucoma="no", notes="clear media").graded_only == ("glaucoma",)
 
 
 def test_homme_is_male_beside_femme(tmp_path: Path) -> None:

@@ -341,7 +341,8 @@ def graded_only(kinds: Iterable[Kind], facts: Iterable[Fact]) -> tuple[str, ...]
     masks of named lesions; empty where labels or keywords of many diseases, or free text on them, were given too."""
     kinds, facts = list(kinds), list(facts)
     many = any((isinstance(kind, Keywords) and not kind.judged) or (isinstance(kind, Flags) and not kind.few) for kind in kinds)
-    told = any(fact.aspect == "disease" and fact.text == fact.words for fact in facts)  # in free text
+    free = [fact for fact in facts if fact.text == fact.words]
+    told = any(f.aspect == "disease" or (f.aspect == "notes" and of_note(f.words).conditions) for f in free)
     if many or told:
         return ()
     if any(fact.aspect == "disease" and fact.name == "normal" for fact in facts):

@@ -84,7 +84,7 @@ def capital(text: str) -> str:
 
 def lowered(text: str) -> str:
     """Returns a sentence as it goes on after a comma: its first letter in lower case, except that of I and of abbreviations."""
-    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+    return text[:1].lower() + text[1:] if text[1:2].islower() or text.startswith("A ") else text
 
 
 def joined(words: list[str]) -> str:

@@ -165,11 +165,12 @@ def _label(name: str, cells: list[str]) -> Reading | None:
         if any(says != NEGATED for _, says in each.conditions):
             there.setdefault(tuple(condition for condition, _ in each.conditions), book[cell])
     if 0 < len(there) <= _MOST_DENIED:
-        none = f"no {', no '.join(there.values())}"
+        *others, last = there.values()
+        none = f"no {', '.join(others)} or {last}" if others else f"no {last}"
         book |= {cell: none for cell, each in said.items() if each.normal and not each.conditions}
-    others = {cell: None for cell in book if values.is_other(cell)}
-    reading = _coded(name, "label", book | others, cells)
-    return reading and reading._replace(book=reading.book | others)
+    unnamed = {cell: None for cell in book if values.is_other(cell)}
+    reading = _coded(name, "label", book | unnamed, cells)
+    return reading and reading._replace(book=reading.book | unnamed)
 
 
 def _text(role: str, cells: list[str]) -> str:
