@@ -83,18 +83,8 @@ class Attempts:
             self._accept(read)
 
     def _checked(self, turns: list[conversation.Turn], text: str, usage: dict) -> "_Read":
-        """Fills and checks a conversation: by its slots, where it has any, else as free text."""
-        request = self.request
-        if request.asked:
-            usage["form"] = "closed"
-            exported, checked = question_check.examine(turns, request.asked, request.case)
-        elif filling.is_slotted(turn.answer for turn in turns):
-            usage["form"] = "slotted"
-            exported, checked = slot_check.examine(turns, request.sheet, request.track, request.style)
-        else:
-            usage["form"] = "free"
-            exported = conversation.to_llava(turns)
-            checked = conversation_check.examine(exported, request.case, request.track, request.style)
+        """Fills and checks a conversation, and notes its form."""
+        usage["form"], exported, checked = examine(turns, self.request)
         row = self.row
         return _Read(exported, checked, usage, (row.attempt, row.request_id, row.model))
 
@@ -122,6 +112,18 @@ class Attempts:
     def _send(self, text: str, answer: str) -> None:
         """Adds a reply, and what is said to it, to the request."""
         self.request = replace(self.request, turns=(*self.request.turns, (text, answer.strip())))
+
+
+def examine(turns: list[conversation.Turn], request: Request) -> tuple[str, list[dict[str, str]], Checked]:
+    """Fills and checks a reply's turns: by their slots, where they have any, else as free text. Returns its form (closed,
+    slotted or free), the conversation as exported, and what the checks found."""
+    if request.asked:
+        return "closed", *question_check.examine(turns, request.asked, request.case)
+    if filling.is_slotted(turn.answer for turn in turns):
+        exported, checked = slot_check.examine(turns, request.sheet, request.track, request.style)
+        return "slotted", exported, checked
+    exported = conversation.to_llava(turns)
+    return "free", exported, conversation_check.examine(exported, request.case, request.track, request.style)
 
 
 class _Read(NamedTuple):

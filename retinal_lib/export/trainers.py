@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from retinal_lib import conversation, paths, training_text, typed_paths
 from retinal_lib.conversation import Conversation
@@ -14,19 +14,39 @@ from retinal_lib.dataset import splits
 from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.export import pictures as placing
+from retinal_lib.export import planted_faults, preferences
+from retinal_lib.export.preferences import Judged, Pair
 from retinal_lib.files import atomic_path, atomic_write, json_line, remove, would_replace
 from retinal_lib.review import decisions, fixes
 from retinal_lib.run import run_files
 
+Entry = Conversation | Pair | Judged
 WHOLE = "all"  # the one file of runs without splits
 SOURCES = "sources.md"
 
 
-class Form(NamedTuple):
-    """A form of export: the suffix of its files, and the function that turns a conversation into a row."""
+class Listed(NamedTuple):
+    """Files that LLaMA-Factory's dataset_info.json lists: their suffix, the function that makes their rows, and what is told of
+    them beside their names."""
 
     suffix: str
-    row: Callable[[Conversation], dict]
+    row: Callable[[Any], dict]
+    told: dict
+
+
+class Form(NamedTuple):
+    """A form of export: the suffix of its files, the function that turns an entry into a row, what LLaMA-Factory gets, and what
+    a row is: a conversation, or else of preference pairs."""
+
+    suffix: str
+    row: Callable[[Any], dict]
+    listed: Listed | None = None
+    of: str = "conversation"
+
+    @property
+    def rows(self) -> dict[str, Callable[[Any], dict]]:
+        """The functions that make rows, by the suffix of their files, the form's own first."""
+        return {self.suffix: self.row} | ({self.listed.suffix: self.listed.row} if self.listed else {})
 
 
 def _sharegpt(entry: Conversation) -> dict:
@@ -37,18 +57,37 @@ def _chat(entry: Conversation) -> dict:
     return {"id": entry.id, "messages": entry.to_messages(), "images": [entry.image]}
 
 
+def _listed(suffix: str, row: Callable[[Any], dict], *columns: str, **more: object) -> Listed:
+    """`columns` are those that are called as LLaMA-Factory calls them, beside conversations and images."""
+    tags = {"role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt"}
+    named = {"messages": "conversations", **dict(zip(columns, columns, strict=True)), "images": "images"}
+    named |= {"kto_tag": "label"} if row is preferences.llama_factory_judged else {}
+    return Listed(suffix, row, {**more, "columns": named, "tags": tags})
+
+
+_PAIRS = Form(
+    ".jsonl",
+    preferences.trl_pair,
+    _listed("-sharegpt.json", preferences.llama_factory_pair, "chosen", "rejected", ranking=True),
+    "pair",
+)
 FORMS = {
     "llava": Form(".json", Conversation.to_llava),
-    "sharegpt": Form(".json", _sharegpt),
+    "sharegpt": Form(".json", _sharegpt, _listed(".json", _sharegpt)),
     "chat": Form(".jsonl", _chat),
     "parquet": Form(".parquet", _chat),
+    "dpo": _PAIRS,
+    "orpo": _PAIRS,
+    "kto": Form(".jsonl", preferences.trl_judged, _listed("-sharegpt.json", preferences.llama_factory_judged), "answer"),
 }
+LINEAGE = "lineage.jsonl"  # of pairs
 
 
 class Export(dict[Path, int]):
-    """The files of an export with their numbers of entries; `notes` are sentences for the user."""
+    """The files of an export with their numbers of entries; `notes` are sentences for the user, `of` is what an entry is."""
 
     notes: tuple[str, ...] = ()
+    of: str = "conversation"
 
 
 def export(
@@ -59,6 +98,7 @@ def export(
     images: str | Path | None = None,
     reviewed: str | None = None,
     pictures: str | None = None,
+    planted: str | None = None,
 ) -> Export:
     """Writes the accepted conversations of finished runs in one of FORMS, and returns each file's number of entries.
 
@@ -69,30 +109,48 @@ def export(
     dataset, or their names, begin in. With `pictures`, link or copy, the folder holds the pictures too, and images are named
     by their paths in it. Each picture must exist.
     With `reviewed` (accepted or unrejected, see decisions.REVIEWED), samples that reviewers rejected or dispute are left out,
-    and their fixes are applied.
+    and their fixes are applied. `planted` is the share of conversations with planted faults, see planted_faults.shares.
     UserError: an unknown form, no conversations, an image that splits.csv lacks, a picture that does not exist, drawn
     samples among real datasets, or `out` holds something else than an earlier export of these runs.
     """
-    choices = {"choice of reviewed": (reviewed, decisions.REVIEWED), "choice of pictures": (pictures, placing.WAYS)}
-    for what, (value, known) in {"form": (form, FORMS), **choices}.items():
-        if value not in known and (value is not None or what == "form"):
-            raise unknown(what, str(value), known)
+    _check_choices(form, reviewed, pictures, planted)
     folders = [typed_paths.resolve(folder) for folder in folders]
     if out is None and len(folders) > 1:
         raise UserError(f"{count(len(folders), 'run')} are exported into one folder; name it with --out <folder>")
     target = typed_paths.resolve(out) if out else folders[0] / "exports" / form
-    runs = _runs(folders, reviewed)
+    runs = _runs(folders, reviewed, FORMS[form])
     sources = _sources(runs)
     split_of_id = _split_of_id(folders, splits_file)
+    runs, told = _pairs(runs, planted) if FORMS[form].of != "conversation" else (runs, [])
     _by_split([entry for entries in runs.values() for entry in entries], split_of_id)  # before pictures are copied
     _prepare(target, FORMS[form].suffix, folders if out else [])
     entries, notes = _with_pictures(runs, target, images, pictures)
     name = folders[0].name if len(folders) == 1 else target.name
-    written = Export(_write(target, form, _by_split(entries, split_of_id), name))
-    for split in {WHOLE, *splits.SPLITS} - {path.stem for path in written}:  # of an earlier export, now out of date
-        remove(target / f"{split}{FORMS[form].suffix}")
-    written.notes = (*notes, *_write_sources(target, sources))
+    written = _write(target, form, entries, split_of_id, name)
+    written.notes = (*told, *notes, *written.notes, *_write_sources(target, sources))
     return written
+
+
+def _check_choices(form: str, reviewed: str | None, pictures: str | None, planted: str | None) -> None:
+    """UserError: there is no such choice."""
+    choices = {"choice of reviewed": (reviewed, decisions.REVIEWED), "choice of pictures": (pictures, placing.WAYS)}
+    for what, (value, known) in {"form": (form, FORMS), **choices}.items():
+        if value not in known and (value is not None or what == "form"):
+            raise unknown(what, str(value), known)
+    if planted is not None and FORMS[form].of == "conversation":
+        raise UserError(f"--planted is for pairs: --form {', '.join(f for f in FORMS if FORMS[f].of != 'conversation')}")
+
+
+def _pairs(runs: dict[Path, list[Conversation]], planted: str | None) -> tuple[dict[Path, list[Pair]], list[str]]:
+    """The preference pairs of each run, and sentences on them. UserError: there is none."""
+    shares = planted_faults.shares(planted) if planted else {}
+    made = {folder: preferences.RunPairs(folder, conversations) for folder, conversations in runs.items()}
+    pairs = {folder: run.pairs(shares) for folder, run in made.items()}
+    told = [preferences.summary([pair for found in pairs.values() for pair in found])]
+    told += [note for run in made.values() for note in run.notes]
+    if not any(pairs.values()):
+        raise UserError("; ".join(told))
+    return pairs, told
 
 
 def _prepare(target: Path, suffix: str, folders: list[Path]) -> None:
@@ -115,7 +173,7 @@ def _prepare(target: Path, suffix: str, folders: list[Path]) -> None:
 def _ids(file: Path) -> Iterable[str]:
     """The ids of an export's file. UserError: it is no such file."""
     if file.suffix != ".parquet":
-        return [entry.get("id") for _, entry in conversation.entries(file)]
+        return [entry.get("conversation", entry.get("id")) for _, entry in conversation.entries(file)]  # of a pair
     import pyarrow  # comes with the library datasets
     from pyarrow import parquet
 
@@ -125,8 +183,8 @@ def _ids(file: Path) -> Iterable[str]:
         raise UserError(f"{file} is no export of this program ({error}); name another folder with --out") from error
 
 
-def _runs(folders: list[Path], reviewed: str | None) -> dict[Path, list[Conversation]]:
-    """Each run's accepted conversations that pass `reviewed`. UserError: there is none, or one holds what may not
+def _runs(folders: list[Path], choice: str | None, form: Form) -> dict[Path, list[Conversation]]:
+    """Each run's accepted conversations that pass `choice` of reviews. UserError: there is none, or one holds what may not
     stand in training text."""
     runs = {}
     for folder in folders:
@@ -134,13 +192,14 @@ def _runs(folders: list[Path], reviewed: str | None) -> dict[Path, list[Conversa
         if not file.is_file():
             raise UserError(f"{paths.display_path(folder)} holds no conversations.jsonl; name the folder of a finished run")
         accepted = conversation.read(file)
+        reviewed = choice if form.of == "conversation" else preferences.allowed(folder, choice)
         runs[folder] = list(fixes.reviewed(folder, accepted, reviewed) if reviewed else accepted)
         for number, each in enumerate(runs[folder], start=1):
             if wrong := training_text.problems(text for turn in each.turns for text in turn):
                 where = f"{paths.display_path(file)}: conversation {number} of {len(runs[folder])}"
                 raise UserError(f"{where} may not be trained on: {wrong[0]}; check the run again (-p mode recheck)")
     if not any(runs.values()):
-        names, whose = ", ".join(map(paths.display_path, folders)), " by a reviewer" if reviewed else ""
+        names, whose = ", ".join(map(paths.display_path, folders)), " by a reviewer" if choice else ""
         raise UserError(f"{names}: no conversation was accepted{whose}, so there is nothing to export")
     return runs
 
@@ -170,8 +229,8 @@ def _write_sources(target: Path, sources: list[str]) -> list[str]:
 
 
 def _with_pictures(
-    runs: dict[Path, list[Conversation]], target: Path, images: str | Path | None, pictures: str | None
-) -> tuple[list[Conversation], list[str]]:
+    runs: dict[Path, list[Conversation | Pair]], target: Path, images: str | Path | None, pictures: str | None
+) -> tuple[list[Conversation | Pair], list[str]]:
     """The entries of all runs with the paths of their images as exported, and sentences on the pictures."""
     if images is None and pictures is None:
         return [entry for entries in runs.values() for entry in entries], []
@@ -198,7 +257,7 @@ def _split_of_id(folders: list[Path], splits_file: str | Path | None) -> dict[st
     return {row.id: row.split for row in rows}
 
 
-def _by_split(entries: list[Conversation], split_of_id: dict[str, str] | None) -> dict[str, list[Conversation]]:
+def _by_split(entries: list[Entry], split_of_id: dict[str, str] | None) -> dict[str, list[Entry]]:
     """Split -> its entries, in the order of SPLITS."""
     if split_of_id is None:
         return {WHOLE: entries}
@@ -212,35 +271,50 @@ def _by_split(entries: list[Conversation], split_of_id: dict[str, str] | None) -
     return {split: part for split, part in by_split.items() if part}
 
 
-def _write(target: Path, form: str, by_split: dict[str, list[Conversation]], name: str) -> dict[Path, int]:
-    suffix, row = FORMS[form]
-    files = {target / f"{split}{suffix}": [row(entry) for entry in part] for split, part in by_split.items()}
+def _write(
+    target: Path, form: str, entries: list[Conversation | Pair], split_of_id: dict[str, str] | None, name: str
+) -> Export:
+    """Writes all files of a form, and removes those of an earlier export that are out of date."""
+    spec, written = FORMS[form], Export()
+    written.of = spec.of
     with ExitStack() as stack:  # all files are renamed into place together
-        for path, rows in files.items():
-            if suffix == ".parquet":
-                _write_parquet(stack.enter_context(atomic_path(path)), rows)
-                continue
-            file = stack.enter_context(atomic_write(path))
-            lines = map(json_line, rows)
-            file.write("[\n" + ",\n".join(lines) + "\n]\n" if suffix == ".json" else "".join(f"{line}\n" for line in lines))
-        if form == "sharegpt":
+        if spec.of != "conversation":
+            lines = stack.enter_context(atomic_write(target / LINEAGE))
+            lines.write("".join(f"{json_line(pair.lineage())}\n" for pair in entries))
+        rows = [judged for pair in entries for judged in pair.judged()] if spec.of == "answer" else entries
+        by_split = _by_split(rows, split_of_id)
+        for split, part in by_split.items():
+            for suffix, row in spec.rows.items():
+                _write_rows(stack, target / f"{split}{suffix}", [row(entry) for entry in part])
+            written[target / f"{split}{spec.suffix}"] = len(part)
+        if spec.listed:
             file = stack.enter_context(atomic_write(target / "dataset_info.json"))
-            file.write(json.dumps(_dataset_info(name, files), ensure_ascii=False, indent=2) + "\n")
-    return {path: len(rows) for path, rows in files.items()}
+            file.write(json.dumps(_dataset_info(name, spec.listed, by_split), ensure_ascii=False, indent=2) + "\n")
+    for split in {WHOLE, *splits.SPLITS} - set(by_split):
+        for suffix in spec.rows:
+            remove(target / f"{split}{suffix}")
+    if spec.of != "conversation":
+        written.notes = (f"why an answer is wrong stands in {LINEAGE}; dataset_info.json lists the same for LLaMA-Factory",)
+    return written
 
 
-def _dataset_info(name: str, files: Iterable[Path]) -> dict:
-    """LLaMA-Factory's entry for each file, under a name that its `dataset:` line can hold."""
-    tags = {"role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt"}
-    columns = {"messages": "conversations", "images": "images"}
+def _write_rows(stack: ExitStack, path: Path, rows: list[dict]) -> None:
+    if path.suffix == ".parquet":
+        _write_parquet(stack.enter_context(atomic_path(path)), rows)
+        return
+    file, lines = stack.enter_context(atomic_write(path)), map(json_line, rows)
+    file.write("[\n" + ",\n".join(lines) + "\n]\n" if path.suffix == ".json" else "".join(f"{line}\n" for line in lines))
+
+
+def _dataset_info(name: str, listed: Listed, written: Iterable[str]) -> dict:
+    """LLaMA-Factory's entry for each split, under a name that its `dataset:` line can hold."""
     return {
-        f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)}_{path.stem}": {
-            "file_name": path.name,
+        f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)}_{split}": {
+            "file_name": f"{split}{listed.suffix}",
             "formatting": "sharegpt",
-            "columns": columns,
-            "tags": tags,
+            **listed.told,
         }
-        for path in files
+        for split in written
     }
 
 

@@ -34,6 +34,7 @@ from retinal_lib.run.settings import Settings
 from retinal_lib.run.survey import Survey
 from retinal_lib.shown_text import for_people
 from retinal_lib.teacher import teachers
+from retinal_lib.teacher.teachers import Request
 
 if TYPE_CHECKING:
     from retinal_lib.drawing import Figure
@@ -122,6 +123,10 @@ class Job(DatasetJob):
         """Returns what a teacher is told about an image: the system prompt, and below it the message with the facts."""
         request = self._planner.request(case)
         return for_people(f"{request.system}\n\n---\n\n{request.message}")
+
+    def request(self, case: Case) -> Request:
+        """Returns the request about an image, without its picture."""
+        return self._planner.request(case)
 
     def plan(self) -> Iterator[PlannedImage]:
         """Yields every selected image in order: with a request, or with the reason why there is none."""
