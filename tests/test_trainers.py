@@ -39,6 +39,7 @@ ENTRIES = [
     entry(ODD, "What is seen?\nBe exact, Dr Köhler.", 'The "retina" \\ “fundus”, ½ of it at 20 µm.\u2028Nothing more.'),
     entry("c", "How wide?", "About 120.5 µm."),
 ]
+PLAIN = [form for form in FORMS if FORMS[form].of == "conversation"]  # of pairs: test_preferences.py
 PLACES = {"my-a": "train", f"my-{ODD}": "train", "my-c": "test"}
 
 
@@ -74,7 +75,7 @@ def test_llava_s_files_hold_the_run_s_own_entries(tmp_path: Path) -> None:
     assert validate(train) == validate(test) == []
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", PLAIN)
 def test_an_export_of_other_runs_and_a_file_of_one_s_own_stay(form: str, tmp_path: Path) -> None:
     out, suffix = tmp_path / "out", FORMS[form].suffix
     export([put(tmp_path / "one")], form, out=out)
@@ -288,7 +289,7 @@ def test_every_exported_image_opens_as_the_run_saw_it(dataset: str, drawn_runs: 
     run = drawn_runs[dataset]
     job = Job.load(dataset=dataset, limit=3)
     seen = {f"{dataset}-{case.id.partition('-')[2]}": case.path for case in map(job.case, job.images)}
-    for form in FORMS if dataset == "MICCAI_task1" else ("llava", "chat"):
+    for form in PLAIN if dataset == "MICCAI_task1" else ("llava", "chat"):
         for way in (["--images"], ["--pictures", "link"], ["--pictures", "copy"]):
             out = tmp_path / form / way[-1]
             if form == "parquet":
