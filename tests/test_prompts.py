@@ -72,7 +72,7 @@ def test_a_prompt_has_the_rules_that_its_page_needs_and_no_other(name: str, trac
     found, text = page.get(name), rendered(name, track, style)
     kinds = {type(kind).__name__ for kind in found.facts}
     assert ("name a grade with its scale" in text) == ("Grade" in kinds)
-    assert ("both eyes together" in text) == ("PatientLabels" in kinds)
+    assert "both eyes" not in text
     assert ("left, upper, right, lower edge" in text) == ("Boxes" in kinds and style != "consult")
     assert "as they stand" not in text, "the program writes the numbers"
     for word in ("optic", "vessel density", "zone C", "AutoMorph"):  # an image may have no such line
@@ -193,7 +193,8 @@ def test_a_request_has_one_text_for_key_body_and_estimate() -> None:
     told = sheet_of(MODALITY, GOOD, GRADE)
     request = Request(told, "system", "instruction", None, asked(told))
     assert request.message.startswith(told.text) and request.message.endswith(asked(told))
-    assert f"\n\nExplanations that you may use:\ng1 {told.explained[0].text}\n" in request.message
+    said = told.explained[0].text
+    assert f'\n\nExplanations that you may use, each once and as a sentence of its own:\n{{g1}} = "{said}"\n' in request.message
     other = Request(told, "system", "instruction", None, asked(told, seed=1))
     assert request.key({}) != other.key({}) and request.user_text == request.message
 
@@ -204,11 +205,13 @@ def test_a_request_has_one_text_for_key_body_and_estimate() -> None:
 def test_explanations_are_short_and_hold_for_every_image() -> None:
     terms = [term for entry in glossary.entries() for term in entry.terms]
     assert len(glossary.entries()) > 40 and len(set(terms)) == len(terms)
-    for entry in glossary.entries():
-        sentences = re.findall(r"[^.]+\.", entry.says)
-        assert "".join(sentences) == entry.says and 1 <= len(sentences) <= 2
-        assert all(len(sentence.split()) <= 25 for sentence in sentences) and not re.search(r"\d", entry.says)
-        assert not re.search(r"\b(this|your|the) (image|eye|patient) (shows|has|is)\b|\bhere\b", entry.says, re.IGNORECASE)
+    every = [says for entry in glossary.entries() for says in entry.says]
+    assert len(every) > 2 * len(glossary.entries()) and len(set(every)) == len(every)
+    for says in every:
+        sentences = re.findall(r"[^.]+\.", says)
+        assert "".join(sentences) == says and 1 <= len(sentences) <= 2
+        assert all(len(sentence.split()) <= 27 for sentence in sentences) and not re.search(r"\d", says)
+        assert not re.search(r"\b(this|your|the) (image|eye|patient) (shows|has|is)\b|\bhere\b", says, re.IGNORECASE)
 
 
 def test_at_most_three_terms_are_explained_and_only_those_that_the_lines_name() -> None:
@@ -219,7 +222,8 @@ def test_at_most_three_terms_are_explained_and_only_those_that_the_lines_name() 
         assert not any(line.text in made.text for line in made.explained) and not any(line.facts for line in made.explained)
         drawn |= {line.text for line in made.explained}
     named = list(glossary.named(line.text for line in made.lines))
-    assert drawn == {entry.says for entry in named if not entry.common} and len(drawn) >= 5 < len(named)
+    rare = {says: entry.terms[0] for entry in named if not entry.common for says in entry.says}
+    assert drawn <= rare.keys() and {rare[says] for says in drawn} == set(rare.values()) and len(drawn) >= 5 < len(named)
     assert len(sheet_of(MODALITY, GOOD).explained) == 2, "common terms, where no others are named"
     assert not sheet_of(fact("disease", "x", "an odd thing")).explained
 

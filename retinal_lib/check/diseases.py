@@ -18,6 +18,7 @@ from retinal_lib.check.language.negation import (
     polarity,
 )
 from retinal_lib.check.language.statements import is_free_of, is_of_others, is_of_part
+from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.facts import Fact
 
 WORDS = word_lists("diseases")
@@ -137,9 +138,10 @@ class Diseases(Check):
         subjects = VOCABULARY["subjects"]
         graded = [f for f in self.profile.grades if not set(mention.conditions).isdisjoint(subjects.get(f.unit, ()))]
         first, last, sentence = mention.term.first, mention.term.last, mention.sentence
-        risk = "risk" in words[max(sentence.start, first - 5) : last + 4]
+        risk = "risk" in words[max(sentence.start, first - 5) : min(last + 4, sentence.stop)]
         if "dme_risk" in mention.conditions or (risk and "macular_oedema" in mention.conditions):
             return bool(graded)
+        graded = [f for f in graded if scales()[f.unit]["form"] != "clause"]  # a low risk of oedema is not its absence
         if "hard_exudate" in mention.conditions or not any(f.value == 0 for f in graded):
             return False
         if first - 2 >= sentence.start and words[first - 1] == "of" and words[first - 2] in WORDS.levels:
@@ -215,9 +217,9 @@ class Grades(Check):
     def _scale(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         """A scale that is named, against those that the facts grade on."""
         grades = self.profile.grades
-        scales = {f.unit for f in grades}
-        both_exudates = any("exudate" in str(v) for v in term.values) and any("exudate" in unit for unit in scales)
-        if scales.isdisjoint(term.values) and not both_exudates and polarity(answer, term, 4) == AFFIRMED:
+        units = {f.unit for f in grades}
+        both_exudates = any("exudate" in str(v) for v in term.values) and any("exudate" in unit for unit in units)
+        if units.isdisjoint(term.values) and not both_exudates and polarity(answer, term, 4) == AFFIRMED:
             fact = grades[0] if grades else None
             reason = f"but {fact.text}" if fact else "but no fact gives a grade on it"
             findings.add("wrong_grade", term, f"the answer names the scale {answer.text_of(term)!r}, {reason}", fact)
@@ -264,8 +266,10 @@ class Normality(Check):
     def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks an answer."""
         for term in (*answer.of("normal"), *answer.of("disorder")):
-            if not {"affirm", "deny"}.isdisjoint(answer.words[k] for k in answer.sentence(term)):
-                continue  # I neither affirm nor deny any disease
+            within = {answer.words[k] for k in answer.sentence(term)}
+            leaves_open = not any(map(within.isdisjoint, (WORDS.affirming, WORDS.denying, ("or", "nor", "neither"))))
+            if leaves_open or not {"affirm", "deny"}.isdisjoint(within):
+                continue  # I neither affirm nor deny any disease; no disease is named or excluded
             if term.kind == "normal":
                 self._normal_word(answer, term, findings)
             else:

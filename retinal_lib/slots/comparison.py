@@ -1,11 +1,10 @@
-"""Comparisons in a slotted answer: wider than, similar to, twice, the largest; each is evaluated on the facts that it stands
-between."""
+"""Comparisons in a slotted answer: wider than, similar to, twice; each is evaluated on the facts that it stands between."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise, permutations
 from typing import NamedTuple
 
-from retinal_lib.check.language import lexicon, naming
+from retinal_lib.check.language import naming
 from retinal_lib.check.language.lexicon import Term
 from retinal_lib.check.language.naming import Word
 from retinal_lib.check.lesion_locations import regions
@@ -18,8 +17,9 @@ _LEVELS = {"above": 1, "below": -1}  # where they compare: above that average, b
 _SIGNS = {word: sign for sign, kind in ((1, "greater"), (-1, "lesser"), (0, "equal")) for word in WORDS[kind]}
 _SIGNS |= _LEVELS
 COMPARING = frozenset([*_SIGNS, *WORDS["times"]])
+_UP_OR_DOWN = frozenset(["higher", "lower", *_LEVELS])
 _LEVELLED = frozenset("average mean overall vein artery venule arteriole vessel value figure".split())
-_ALONE, _LARGEST, _SMALLEST = (frozenset(WORDS[name]) for name in ("alone", "largest", "smallest"))
+_ALONE = frozenset(WORDS["alone"])
 _SAYING_OF = frozenset("sum summing summarise combine stand".split())
 _SHORT = 6  # tokens of an answer that names one thing
 _THINGS = frozenset("network ones one kind value share figure part system tree pattern portion ratio number".split())
@@ -55,9 +55,8 @@ class Wrong(NamedTuple):
 
 
 def wrong(sentence: Sentence, question: SlottedText) -> Iterator[Wrong]:
-    """Yields the comparisons of a sentence that are wrong, or that are of nothing that was told; of comparisons other than
-    superlatives the first one, as one is enough to send an answer back."""
-    yield from _superlatives(sentence)
+    """Yields the comparisons of a sentence that are wrong, or that are of nothing that was told: the first one, which is enough
+    to send an answer back."""
     yield from _divided(sentence)
     yield from _answered(sentence, question)
     if sentence.asks:
@@ -83,12 +82,19 @@ def _is_judged(sentence: Sentence, k: int) -> bool:
     words, slots = sentence.words, sentence.slots
     if not _compares(words, k, sentence.tokens) and not (words[k] in _SIGNS and _against(words, k, slots)):
         return False
-    if (not slots and sentence.explained) or words[k - 1 : k] in (["get"], ["goe"], ["become"]):
+    if words[k - 1 : k] in (["get"], ["goe"], ["become"]):
         return False  # a denser network has a higher value
+    if words[k] in _UP_OR_DOWN and sentence.anchors and all(_is_place(anchor.line) for anchor in sentence.anchors):
+        return False  # the fovea lies a little lower: where structures lie is checked with their places
     if words[k] in WORDS["equal"] and not slots and _all_alike(sentence.around):
         return False
     # I can say no more than that
     return words[k : k + 2] != ["more", "than"] or words[k + 2 : k + 3] not in (["that"], ["this"], ["these"], ["it"])
+
+
+def _is_place(line: Line) -> bool:
+    """Whether a line tells where a structure lies, and nothing else."""
+    return len(line.facts) == 1 and isinstance(line.facts[0].value, tuple)
 
 
 def _against(words: list[str], k: int, slots: Sequence[Placed]) -> bool:
@@ -114,6 +120,8 @@ def _compares(words: list[str], k: int, sentence: range) -> bool:
         return word not in ("match", "equal") or not {"as", "to", "for", "in"}.isdisjoint(after) or "both" in words
     if words[k - 1 : k] == ["the"] and word in _SIGNS and not _THINGS.isdisjoint(after[:1]):
         return True  # so the arteries make the denser network
+    if words[k - 2 : k] in (["is", "the"], ["are", "the"]) and word in _SIGNS and after[:1] == ["vessel"]:
+        return True  # the veins are the wider vessels
     if "than" not in after and after and after[0] not in _CLOSING:
         return word in WORDS["times"] and word != "half"  # the larger vessels: no comparison
     if word in _ALONE or (word in WORDS["times"] and word != "half"):
@@ -418,23 +426,3 @@ def _summed(sentence: Sentence) -> Iterator[Wrong]:
         parted = any(k < slot.first < after[0].first for slot in sentence.slots)
         if not parted and COMPARING.isdisjoint(between) and not {",", "and", "while"} & set(between):
             yield Wrong(Term(after[0].first, after[0].last), "CRAE is of the largest arteries, CRVE of the largest veins")
-
-
-def _superlatives(sentence: Sentence) -> Iterator[Wrong]:
-    """The box that is called the largest is the first of its type, and lies where it is said to lie."""
-    boxes = [s for s in sentence.slots if s.anchor.slot.fact.name.endswith("_box") and s.anchor.slot.name[-1].isdigit()]
-    for k in sentence.tokens if boxes else ():
-        raw = repr(sentence.text.raw(k))
-        if sentence.words[k] in _SMALLEST and "vessel" not in sentence.words[k + 1 : k + 4]:
-            yield Wrong(Term(k, k + 1), f"{raw} is wrong: the boxes of the facts are of the largest")
-        if sentence.words[k] in _LARGEST:
-            following = [slot for slot in boxes if slot.first > k] or boxes
-            slot = following[0]
-            run = [slot.anchor.slot.name.rpartition("box")[2] for slot in following]
-            if run[0] != "1" and not (len(run) > 1 and "1" in run):
-                yield Wrong(Term(k, k + 1), f"{raw} is wrong: {slot.anchor.slot.name} is not the largest")
-            place = next(iter(regions(lexicon.read(slot.anchor.slot.fact.place))), None)
-            for region in regions(sentence.text) if place else ():
-                if k < region.first < slot.first and region.contains(place) is False:
-                    at = Term(region.first, region.last)
-                    yield Wrong(at, f"{sentence.text.text_of(at)!r} is wrong: it lies {slot.anchor.slot.fact.place}")

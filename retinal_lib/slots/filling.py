@@ -1,7 +1,7 @@
 """Fills the slots of an answer, and takes out its marks.
 
 `{v1}` and `{l2.count}` are slots; `[d1]` and `[d1, q1]` are marks: a sentence that rests on a fact without showing a value ends
-in one. A filled answer knows what each of its places rests on.
+in one. `{g1}` is the slot of an explanation, a sentence of its own. A filled answer knows what each of its places rests on.
 """
 
 import re
@@ -17,6 +17,7 @@ _MARK = re.compile(rf"(?<![ \t])[ \t]*\[\s*\{{?({_NAME}\}}?(?:\s*[,;&]\s*(?:and\
 _EITHER = re.compile(rf"{_MARK.pattern}|{_SLOT.pattern}", re.IGNORECASE)
 _BRACES = re.compile(r"\{[^{}\n]{0,40}\}?|\}")
 _ENDS = re.compile(r"(?:^|[.!?:\n])[\s\"'“(*-]*$")
+_EXPLAINS = "an explanation is written as its slot, {{{}}}, in a sentence of its own, and in no other words"
 
 
 class Anchor(NamedTuple):
@@ -98,6 +99,8 @@ class _Filler:
             if line is None:
                 says = f"[{name}] names no line of the facts; known: {', '.join(self.sheet.by_id)}"
                 self.problems.append(Problem(place, place + 1, says))
+            elif line in self.sheet.explained:
+                self.problems.append(Problem(place, place + 1, _EXPLAINS.format(name)))
             else:
                 self.anchors.append(Anchor(place, place, line))
 
@@ -106,6 +109,8 @@ class _Filler:
         line, slot = self.sheet.slots.get(name, (None, None))
         if slot is None:
             line = self.sheet.by_id.get(name)
+            if line in self.sheet.explained:
+                return self._explanation(line, answer, end)
             if line and len(line.slots) == 1:
                 slot = line.slots[0]
             elif line and not line.slots:  # a mark in the form of a slot
@@ -133,6 +138,14 @@ class _Filler:
             text = text[0].upper() + text[1:]
         self.anchors.append(Anchor(self.size, self.size + len(text), line, slot))
         self.add_value(text)
+
+    def _explanation(self, line: Line, answer: str, end: int) -> int:
+        """Writes an explanation, which is a sentence of its own; returns where the answer goes on."""
+        before, after = "".join(self.parts[-3:]), re.match(r"\s*[.;]?(?=\s|\)|$)", answer[end:])
+        if not _ENDS.search(before) or not after:
+            self.problems.append(Problem(self.size, self.size + len(line.text), _EXPLAINS.format(line.id)))
+        self.add_value(line.text)
+        return end + (len(after[0]) if after else 0)
 
     def add_value(self, text: str) -> None:
         """Adds the text of a slot."""

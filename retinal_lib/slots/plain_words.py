@@ -12,7 +12,6 @@ from pathlib import Path
 from retinal_lib.check.case_profile import CaseProfile
 from retinal_lib.check.findings import AnswerFindings
 from retinal_lib.check.language import lexicon
-from retinal_lib.check.language.glossary import Entry
 from retinal_lib.check.language.lexicon import ParsedText, Term, family, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, polarity
 from retinal_lib.dataset.fact_kinds import scales
@@ -30,13 +29,15 @@ _OBLIGING = frozenset(["should", "must", "ought"])
 _CLAIMED = ("conditions", "measures", "vessels", "zones", "normal", "disorder", "quality", "gradable", "scales")
 _FLAGGED = Path(__file__).with_name("flagged.yaml")
 _FREQUENT = 4.3  # and these a question may have, whatever the lines say
-_STEM = 4  # letters that words of one root share
-_OF_DISC = frozenset(["pale", "yellowish", "whitish"])  # the disc of every eye
+_OF_DISC = frozenset("pale yellowish whitish hollow oval".split())  # the disc of every eye, and its cup
+_DISC = frozenset(["disc", "cup"])
 _EXPERTS = frozenset("doctor ophthalmologist specialist physician clinician expert".split())
 _SIGHT = frozenset("vision sight eyesight thing".split())
 _ILL = frozenset("ill sick unwell unhealthy ailment trouble".split())
 _NAMING = frozenset("call name term refer speak use say word".split())
 _WANTED = frozenset("needed required necessary repeated advised useful helpful wise better best prudent sensible".split())
+_EXCLUDING = frozenset(["ruled", "excluded", "exclude", "denied"])
+_EITHER_WAY = frozenset(["nor", "neither", "not", "cannot"])
 _SAYING = KNOWING | word_lists("negation").saying
 _UNKNOWN = frozenset(["cannot", "can't", "not", "unknown", "nor", "neither", "won't"])
 
@@ -47,24 +48,21 @@ class KnownWords:
     def __init__(self, sheet: FactSheet):
         self.sheet = sheet
         every = [(line, _words_of(line)) for line in sheet.lines]
-        self.explanations = [_explained(entry) for entry in sheet.glossary]
         self.known = frozenset().union(*(words for _, words in every))
         placing = frozenset().union(*(words for line, words in every if line.id[0] in "dln"))
         self.placing, self._placed = placing, {word[:5] for word in placing}
         self.typed = frozenset(k for line in sheet.lines for k in _typed(_without_values(line.text)))
 
     @cached_property
+    def of_picture(self) -> frozenset[str]:
+        """The words of the lines of the picture: what it is centred on."""
+        return frozenset().union(*(_words_in(line.text) for line in self.sheet.lines if line.id[0] == "i"))
+
+    @cached_property
     def rare(self) -> set[str]:
         """The words of the lines of diseases and lesions that are not common: membrane, atrophy."""
         lines = (_without_values(line.text) for line in self.sheet.lines if line.id[0] in "dl" and line.facts)
         return {word for line in lines for word in _words_in(line) if word.isalpha() and word not in _frequent()}
-
-    def of(self, sentence: Sentence) -> frozenset[str]:
-        """Returns the words that a sentence may say: those of all lines, and of the explanations of terms that it names or
-        refers to."""
-        named = sentence.within.union(*(earlier.within for earlier in sentence.earlier[-1:]))
-        every = [says for terms, says in self.explanations if sentence.explained or not terms.isdisjoint(named)]
-        return self.known.union(*every)
 
     def places(self, word: str) -> bool:
         """Says whether a line places something at a landmark: maculopathy is of the macula."""
@@ -125,12 +123,6 @@ def _words_of(line: Line) -> frozenset[str]:
     """The words of a line and of the facts behind it; those of its values, which hardly recur, are not kept."""
     values = (lexicon.tokens(slot.text) for slot in line.slots)
     return _words_in(_without_values(line.text)).union(*values, *(_words_in(fact.words) for fact in line.facts))
-
-
-@cache
-def _explained(entry: Entry) -> tuple[frozenset[str], frozenset[str]]:
-    """The words of an explanation's terms, and all that it says."""
-    return _words_in(" ".join(entry.terms)), _words_in(entry.says)
 
 
 def _without_values(line: str) -> str:
@@ -205,11 +197,10 @@ class WordCheck:
             self.findings.add("typed_number", Term(k, k + 1), says)
 
     def licensed(self, sentence: Sentence) -> None:
-        """Adds findings for words that nothing licenses; where a sentence explains a term, what states something may stand."""
-        known, skipped = self.known.of(sentence), sentence.of.values | self.explained
+        """Adds findings for words that nothing licenses."""
+        known, skipped = self.known.known, sentence.of.values | self.explained
         common, flagged = _common(), _flagged(bare=not sentence.anchors and not sentence.asks)
-        if not sentence.explained:
-            self._lay_words(sentence, known)
+        self._lay_words(sentence, known)
         for k in sentence.tokens:
             word = sentence.words[k]
             if word in known or (word in common and word not in flagged):
@@ -222,11 +213,11 @@ class WordCheck:
     def _is_alike(sentence: Sentence, k: int, known: frozenset[str]) -> bool:
         """Whether a word is as good as a known one: damaged, of what explains damage; the pale disc; ill or not, who knows."""
         word, words = sentence.words[k], sentence.words
+        if word == "heart" and words[k + 1 : k + 3] == ["of", "the"]:
+            return True  # in the heart of the picture
         if SPEC["alike"].get(word) in known or (word.endswith("ly") and word[:-2] in known):
             return True
-        if (word in _OF_DISC and "disc" in words) or (word in _ILL and not _UNKNOWN.isdisjoint(sentence.within)):
-            return True
-        return bool(sentence.explained) and any(each.startswith(word[:_STEM]) for each in known)
+        return (word in _OF_DISC and not _DISC.isdisjoint(known)) or (word in _ILL and not _UNKNOWN.isdisjoint(sentence.within))
 
     def _judge(self, sentence: Sentence, k: int, flagged: bool) -> None:
         """Adds the finding of a word that is not known."""
@@ -245,6 +236,7 @@ class WordCheck:
         """Lay words that name only conditions which no fact gives."""
         for term in sentence.terms("lay"):
             told = known.issuperset(sentence.words[term.first : term.last])
+            told = told or (sentence.words[term.first] in _OF_DISC and not _DISC.isdisjoint(known))
             if not told and polarity(sentence.text, term) == AFFIRMED and self.profile.present.keys().isdisjoint(term.value):
                 self.findings.add("unlicensed", term, f"{sentence.text.text_of(term)!r} says what no fact says")
 
@@ -254,6 +246,8 @@ class WordCheck:
         word, after = words[k], words[k + 1 : tokens.stop]
         if not _SAYING.isdisjoint(sentence.within) and not _UNKNOWN.isdisjoint(sentence.within):
             return  # which disease it may have cannot be told
+        if not _EXCLUDING.isdisjoint(after) and not _EITHER_WAY.isdisjoint(sentence.within):
+            return  # nor may any disease be ruled out
         if word == "should" and after[:1] in (["know"], ["note"]):
             return
         if k > tokens.start and (words[k - 1] in _PERSONS if word not in _OBLIGING else words[k - 1] in ("i", "we")):
@@ -261,7 +255,7 @@ class WordCheck:
         if word == "shall" or (after[:1] == ["be"] and after[1:2] in (["kept"], ["borne"], ["noted"], ["said"], ["added"])):
             return
         following = next((each for each in after[:4] if each not in ("not", "also", "only", "therefore", *_PERSONS)), "")
-        if not following or after[:1] == [","] or (following in ("remain", "be", "stay") and "open" in after):
+        if not following or after[:1] in ([","], [":"], [";"]) or (following in ("remain", "be", "stay") and "open" in after):
             return  # it appears as it should; it must remain open
         wanted = following == "be" and not _WANTED.isdisjoint(after[1:4])
         makes = wanted or (following == "make" and "out" not in after[:4])

@@ -73,7 +73,7 @@ def _placed(text: ParsedText, anchors: Sequence[Anchor]) -> Iterator[Placed]:
 
 
 class Sentence:
-    """A sentence of a slotted text, with its `tokens`, `slots`, `anchors` (slots and marks) and the explanations it uses."""
+    """A sentence of a slotted text, with its `tokens`, `slots` and `anchors` (slots and marks)."""
 
     def __init__(self, of: SlottedText, place: int, tokens: range):
         self.of, self.text, self.sheet, self.place, self.tokens = of, of.text, of.sheet, place, tokens
@@ -84,8 +84,6 @@ class Sentence:
         if of.anchors:
             start, end = self.span
             self.anchors = [anchor for anchor in of.anchors if start <= anchor.start <= end]
-        # the explanations that the sentence uses, by its marks
-        self.explained = [anchor.line for anchor in self.anchors if anchor.line.id[0] == "g"]
         self._named: dict[str, list[Word]] = {}
 
     @property
@@ -103,11 +101,6 @@ class Sentence:
         """Whether the sentence is a question, and none that expects assent: Isn't it wider?"""
         ends = self.words[self.tokens.stop : self.tokens.stop + 1]
         return ends == ["?"] and not self.words[self.tokens.start].endswith("n't")
-
-    @property
-    def only_explains(self) -> bool:
-        """Whether the sentence rests on explanations alone."""
-        return bool(self.explained) and len(self.explained) == len(self.anchors)
 
     @property
     def earlier(self) -> list["Sentence"]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from retinal_lib.check.language import glossary
-from retinal_lib.check.language.glossary import Entry
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions.wording import is_count
@@ -48,7 +47,6 @@ class FactSheet:
     case: Case
     lines: tuple[Line, ...]
     explained: tuple[Line, ...] = ()
-    glossary: tuple[Entry, ...] = ()  # the explanations of all terms that the lines name
 
     @cached_property
     def text(self) -> str:
@@ -71,9 +69,9 @@ def make(case: Case, seed: int, every_measurement: bool = False) -> FactSheet:
     boxes are told, not a choice."""
     maker = _Maker(case, random.Random(f"sheet:{seed}:{case.id}"), every_measurement)
     lines = tuple(maker.lines())
-    named = tuple(glossary.named(line.text for line in lines if line.id[0] in SPEC["explained"]))
+    named = glossary.named(line.text for line in lines if line.id[0] in SPEC["explained"])
     drawn = glossary.draw(named, random.Random(f"glossary:{seed}:{case.id}"))
-    return FactSheet(case, lines, tuple(Line(f"g{i}", entry.says, ()) for i, entry in enumerate(drawn, start=1)), named)
+    return FactSheet(case, lines, tuple(Line(f"g{i}", says, ()) for i, says in enumerate(drawn, start=1)))
 
 
 class _Maker:
@@ -95,7 +93,8 @@ class _Maker:
                 yield from self._vessels(facts)
             else:
                 for fact in facts:
-                    yield self._plain(fact)
+                    if not _of_both_eyes(fact):
+                        yield self._plain(fact)
             if aspect == "disease":
                 yield from self._scope(facts)
 
@@ -124,8 +123,7 @@ class _Maker:
         if isinstance(fact.value, float):  # a number that a page names, with its unit
             return self._line(fact, words, value=fact.text.removeprefix(f"the {words} is "))
         if fact.aspect == "patient":
-            whole = fact.name == "sex"
-            return self._line(fact, f"the person is {words}" if whole else f"the record of both eyes together: {words}")
+            return self._line(fact, f"the person is {words}")
         if fact.aspect == "quality":
             if fact.name == "remark":
                 return self._line(fact, f"the picture shows {words}")
@@ -277,6 +275,11 @@ def _placed(places: list[Fact], count: int) -> str:
     names = [fact.words.removesuffix(f" {frame}").rpartition(" ")[0] for fact in places]
     kind = "quadrant" if "quadrant" in first.words else "quarter"
     return f"in the {', '.join(names[:-1])} and {names[-1]} {kind}s{shown}"
+
+
+def _of_both_eyes(fact: Fact) -> bool:
+    """Whether a fact is what a record says of both eyes together: no finding of this eye, so that a teacher is not told."""
+    return fact.aspect == "patient" and type(fact.value) is int and not fact.unit
 
 
 def _measurement(name: str) -> str:

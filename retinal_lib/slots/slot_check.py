@@ -30,33 +30,33 @@ from retinal_lib.check.lesion_locations import REGION_WORDS, LesionLocations, re
 from retinal_lib.check.quantity_index import QuantityIndex
 from retinal_lib.conversation import Turn
 from retinal_lib.dataset.fact_kinds import scales
+from retinal_lib.dataset.label_kinds import NOTHING
 from retinal_lib.facts import Case
-from retinal_lib.slots import comparison, filling
+from retinal_lib.slots import comparison, filling, positions, superlatives
 from retinal_lib.slots.filling import Filled
 from retinal_lib.slots.plain_words import KNOWING, KnownWords, QuestionCheck, WordCheck
 from retinal_lib.slots.sentence import Sentence, SlottedText, mismatches
 from retinal_lib.slots.sheet import SPEC, FactSheet
 
 _CLAIMS = (Leaks, Diseases, Grades, Normality, ImageAndPerson, LesionLocations, AddedDetails)
-_HERE = frozenset(["this", "these", "here", "you", "your", "my", "patient"])  # of this eye, not of eyes in general
-_BESIDE = frozenset("below above along beside under beneath around near close closest next adjacent over across".split())
+_BESIDE = frozenset(
+    "below above along beside under beneath around near close closest next adjacent over across away far".split()
+)
 _NEAR = frozenset("near close beside next adjacent".split())
 _PLACING = frozenset(SPEC["placing"])
 _CENTRES = frozenset(["centre", "central", "centrally"])
+_MIDDLES = frozenset(["middle", "midst"])
 _STRUCTURES = frozenset(["macula", "fovea", "disc", "nerve"])
 _LANDMARKS = frozenset(["macula", "fovea", "foveal", "periphery", "peripheral"])
-_FUNCTION = frozenset("the a an of is are be to in on at by for with which that this it its they and or as from".split())
-_EXISTING = frozenset("there has have show find found present visible detected no not without".split())
-_AFFIRMING = _EXISTING | {"yes"}
-_JOINING = frozenset(["which", "and", "but", "so"])
-_DEFINES = frozenset("is are mean say compare describe call called refer".split())
-_DETERMINERS = frozenset("the this these those no any some his her your with of".split())
-_NEARLY = 0.6  # so many of a clause's words are those of an explanation that it is one
+_AFFIRMING = frozenset("yes there has have show find found see".split())
+_ABSENT_WORDS = frozenset("none absent missing lacking".split())
 _PLACES = _LANDMARKS | _STRUCTURES | _PLACING | REGION_WORDS
-_DEFINING = frozenset(["it", "that", "those", "they", "such", "in", "a", "an"])  # begin a definition
-_OF_RECORD = frozenset("record recorded both eyes either person patient man woman together".split())
 _AROUND = 60  # characters around what is denied, where its form may be named
 _LOOKED_FOR = frozenset(["look", "looking", "check", "screening", "watch", "to", "for"])
+_COUNTED_IN = frozenset("quadrant quarter image picture half eye".split())  # they occur in every quarter
+_OF_LIST = frozenset("look looked search searched sought list listed check checked among those condition".split())
+_CAMERAS = frozenset("the a an this that same fundus retinal of by our your any with and or in on to".split())
+_VESSELS = frozenset(["artery", "vein"])
 _MAYBE = frozenset(["may", "might", "could"])
 _DOUBTS = frozenset("possibly perhaps probably likely maybe seemingly suspected suspicion unsure".split())
 _EDGES_WITHIN = 12  # tokens before 'edge' that list the edges
@@ -164,8 +164,6 @@ class _Answer:
         self.sentences, self.values = slotted.sentences, slotted.values
         self.explanations = glossary.sentences(text)
         self.explained = {k for tokens in self.explanations for k in tokens}
-        self.defining = [tokens for sentence in self.sentences for tokens in self._defining(sentence)]
-        self.graded = {c for fact in profile.grades for c in VOCABULARY["subjects"].get(fact.unit, ())}
 
     def traces(self) -> Iterator[Trace]:
         """Yields the facts that the answer's values are of."""
@@ -182,59 +180,35 @@ class _Answer:
         """Takes back findings about the values of slots, which are right by construction, and within explanations."""
         if self.findings.findings:
             spans = [(anchor.start, anchor.end) for anchor in self.filled.anchors if anchor.slot is not None]
-            spans += self._explanations()
+            spans += [self.text.span(Term(tokens.start, tokens.stop)) for tokens in self.explanations]
+            spans += [span for sentence in self.sentences for span in self._told_absent(sentence)]
             self.findings.findings = [
-                f for f in self.findings.findings if not any(a <= f.span[0] and f.span[1] <= b for a, b in spans)
+                f
+                for f in self.findings.findings
+                if not any(a <= f.span[0] and f.span[1] <= b for a, b in spans) and not self._is_part_told(f)
             ]
 
-    def _explanations(self) -> Iterator[tuple[int, int]]:
-        """The sentences that explain a term and say nothing of this eye: an explanation as it stands, or one in other words."""
-        for tokens in (*self.explanations, *self.defining):
-            yield self.text.span(Term(tokens.start, tokens.stop))
-        for sentence in self.sentences:
-            yield from self._graded_absent(sentence)
-            if not sentence.explained:
-                continue
-            if len(sentence.explained) < len(sentence.anchors):
-                for term in sentence.terms("conditions"):
-                    graded = not self.graded.isdisjoint(term.values) and self.profile.status_of(term.values)[0] is None
-                    if graded and polarity(self.text, term) != NEGATED:
-                        yield self.text.span(term)  # the risk of macular oedema, a swelling of the macula
-            elif self._defines(sentence) and _HERE.isdisjoint(sentence.within):
-                yield sentence.span
+    def _is_part_told(self, finding: Finding) -> bool:
+        """Whether a part of an ungradable image is one that a line tells of: the box of the disc, a picture of the macula."""
+        said = self.text.text[slice(*finding.span)]
+        return finding.kind == "ungradable" and self.known.known.issuperset(lexicon.read(said).words)
 
-    def _graded_absent(self, sentence: Sentence) -> Iterator[tuple[int, int]]:
-        """Conditions that are named with a grade of 0 and are not said to be there: diabetic retinopathy: grade 0."""
-        for slot in sentence.slots:
-            fact, before = slot.anchor.slot.fact, sentence.words[sentence.tokens.start : slot.first]
-            if fact.unit in VOCABULARY["subjects"] and fact.value == 0 and _AFFIRMING.isdisjoint(before):
-                for term in sentence.terms("conditions"):
-                    if term.last <= slot.first and self.profile.status_of(term.values) == (ABSENT, fact):
-                        yield self.text.span(term)
-
-    def _defining(self, sentence: Sentence) -> Iterator[range]:
-        """Clauses that explain a term in nearly the words of its explanation: microaneurysms are tiny bulges of vessels."""
-        words, first = sentence.words, sentence.tokens.start
-        explained = [each for each in self.known.explanations if not sentence.within.isdisjoint(each[0])]
-        if not explained or sentence.within.isdisjoint(_DEFINES):
+    def _told_absent(self, sentence: Sentence) -> Iterator[tuple[int, int]]:
+        """Conditions that are named, and said to be absent in words elsewhere: diabetic retinopathy: grade 0; let us begin with
+        diabetic retinopathy, there is none."""
+        following = [each for each in self.sentences[sentence.place + 1 : sentence.place + 2] if not each.terms("conditions")]
+        graded = {slot.anchor.slot.fact for each in (sentence, *following) for slot in each.slots}
+        terms = sentence.terms("conditions")
+        if any(self.profile.status_of(term.values)[0] != ABSENT for term in terms):
             return
-        ends = [
-            k
-            for k in sentence.tokens
-            if words[k] in (";", ":", "–") or (words[k] == "," and not _JOINING.isdisjoint(words[k + 1 : k + 2]))
-        ]
-        for end in (*ends, sentence.tokens.stop):
-            verb = next((k for k in range(first, end) if words[k] in _DEFINES), None)
-            content = [w for w in words[first:end] if w[0].isalpha() and w not in _FUNCTION]
-            valued = any(k in sentence.of.values for k in range(first, end))
-            if verb is not None and not valued and _EXISTING.isdisjoint(words[first:end]):
-                for terms, says in explained:
-                    term = next((k for k in range(first, verb) if words[k] in terms), None)
-                    named = term is not None and _DETERMINERS.isdisjoint(words[max(first, term - 1) : term])
-                    if named and sum(w in says for w in content) >= _NEARLY * len(content):
-                        yield range(first, end)
-                        break
-            first = end
+        for term in terms:
+            fact = self.profile.status_of(term.values)[1]
+            before = sentence.words[max(sentence.tokens.start, term.first - 4) : term.first]
+            after = sentence.words[term.last : sentence.tokens.stop]
+            denied = not _ABSENT_WORDS.isdisjoint(after) or any(not _ABSENT_WORDS.isdisjoint(each.within) for each in following)
+            denied = denied or ("as" in before and not _ABSENT_WORDS.isdisjoint(sentence.within))  # absent, as are ...
+            if _AFFIRMING.isdisjoint(before) and (fact in graded or denied):
+                yield self.text.span(term)
 
     def check(self, question: SlottedText) -> None:
         """Checks slots and marks, numbers, words, and sentence by sentence what stands around the slots."""
@@ -242,10 +216,16 @@ class _Answer:
             self.findings.add_at("slot", (start, end), why)
         words = WordCheck(self.known, self.profile, self.findings, self.explained)
         for sentence in self.sentences:
+            if self.explained.issuperset(sentence.tokens):
+                continue
             words.numbers(sentence)
             if sentence.slots:
                 self._pairs(sentence, question)
-            for at, why, fact in comparison.wrong(sentence, question):
+            for at, why, fact in (
+                *comparison.wrong(sentence, question),
+                *superlatives.wrong(sentence),
+                *positions.wrong(sentence),
+            ):
                 self.findings.add("comparison", at, why, fact)
             words.licensed(sentence)
             self._judgements(sentence)
@@ -255,14 +235,8 @@ class _Answer:
             self._landmarks(sentence)
             self._both_eyes_and_health(sentence)
             self._suspicions(sentence)
+            self._picture(sentence)
         self._left_open()
-
-    def _defines(self, sentence: Sentence) -> bool:
-        """Whether a sentence begins as a definition does, with its term or a word for it, or names what the eye has."""
-        if sentence.words[sentence.tokens.start] in _DEFINING:
-            return True
-        unknown = [t for t in sentence.terms("conditions") if self.profile.status_of(t.values)[0] != PRESENT]
-        return all(term.first <= sentence.tokens.start + 3 for term in unknown)
 
     def _pairs(self, sentence: Sentence, question: SlottedText) -> None:
         for slot, dimension, word in mismatches(sentence, question):
@@ -288,9 +262,9 @@ class _Answer:
         for k in tokens if zoned else ():
             if words[k] in ("within", "inside") and "disc" in words[k + 1 : k + 4] and "diameter" not in words[k + 1 : k + 6]:
                 self.findings.add("place", Term(k, k + 1), "zones B and C lie around the optic disc, not within it")
-        if sentence.only_explains or (lines.isdisjoint("dl") and not sentence.terms("conditions")):
+        if lines.isdisjoint("dl") and not sentence.terms("conditions"):
             return
-        inside = self.values.union(self.explained, *self.defining)
+        inside = self.values | self.explained
         for region in regions(self.text) if "d" in lines and lines.isdisjoint("lvi") and "scale" not in sentence.within else ():
             if region.first in tokens and region.first not in inside and words[region.first] not in self.known.placing:
                 self.findings.add("place", region, f"{self.text.text_of(region)!r} places something where no line does")
@@ -299,9 +273,11 @@ class _Answer:
             beside = (
                 beside and words[k] not in self.known.placing and (lines.isdisjoint("lv") or self._brought_near(sentence, k))
             )
-            centred = words[k] in _LANDMARKS and "centred" in words[max(tokens.start, k - 4) : k]
+            centred = words[k] in _LANDMARKS and "centred" in words[max(tokens.start, k - 4) : k + 2]
             placed = words[k] in _LANDMARKS and not self.known.places(words[k]) and not centred
+            placed = placed and not (words[k] == "macula" and self.known.places("fovea"))  # the fovea, in its middle
             centre = words[k] in _CENTRES and any(map(self.known.places, ("fovea", "macula", "disc")))
+            centre = centre or (words[k] in _MIDDLES and self.known.places("disc"))  # the cup, in the middle of the disc
             apart = words[k] in _PLACING and not zoned and not centre and words[k] not in self.known.known
             placed = placed or (apart and "v" not in lines)
             if k not in inside and (beside or placed):
@@ -328,12 +304,14 @@ class _Answer:
                 self.findings.add("ungrounded_denial", term, says)
 
     def _usual(self, sentence: Sentence) -> None:
-        """Checks that no sentence tells what a disease usually does, unless it explains a term."""
-        usual = sentence.terms("generic") if sentence.terms("conditions") and not sentence.explained else ()
+        """Checks that no sentence tells what a disease usually does."""
+        usual = sentence.terms("generic") if sentence.terms("conditions") else ()
         for term in usual:
-            if self.text.words[term.first] in _LOOKED_FOR:
+            if self.text.words[term.first] in _LOOKED_FOR or not _COUNTED_IN.isdisjoint(
+                self.text.words[term.last : term.last + 5]
+            ):
                 continue
-            if not any(term.first in tokens for tokens in (*self.explanations, *self.defining)):
+            if term.first not in self.explained:
                 says = f"{self.text.text_of(term)!r} tells what is usual, which no fact does"
                 self.findings.add("beyond", term, says)
 
@@ -341,14 +319,10 @@ class _Answer:
         """Checks that a lesion is not called another one: microaneurysms are tiny bleedings."""
         for one, other in pairwise(sentence.terms("conditions")):
             between = sentence.words[one.last : other.first]
+            between = between[2:] if between[:2] in ([",", "which"], [",", "that"]) else between
             if not between or len(between) > 3 or between[0] not in ("is", "are", "mean") or "not" in between:
                 continue
-            told = lexicon.family(one) & lexicon.family(other) or not lexicon.beside(one.value).isdisjoint(other.values)
-            named = self.text.words[other.first : other.last]
-            if not told and not any(
-                terms.issuperset(sentence.words[one.first : one.last]) and says.issuperset(named)
-                for terms, says in self.known.explanations
-            ):
+            if lexicon.family(one).isdisjoint(lexicon.family(other)) and other.first not in self.explained:
                 says = f"{self.text.text_of(one)!r} is called {self.text.text_of(other)!r}, which is another thing"
                 self.findings.add("unsupported_detail", other, says)
 
@@ -358,7 +332,7 @@ class _Answer:
         maybe = () if _MAYBE.isdisjoint(within) else sentence.tokens
         may = [k for k in maybe if words[k] in _MAYBE and words[k + 1 : k + 2] in (["be"], ["have"], ["show"])]
         unsaid = not _OTHERS.isdisjoint(within) or not KNOWING.isdisjoint(within)  # what others there may be is not known
-        if not sentence.asks and not sentence.explained and not unsaid and (may or not _DOUBTS.isdisjoint(within)):
+        if not sentence.asks and not unsaid and (may or not _DOUBTS.isdisjoint(within)):
             for term in sentence.terms("conditions"):
                 status, fact = self.profile.status_of(term.values)
                 if status == PRESENT and term.first not in sentence.of.values:
@@ -374,7 +348,7 @@ class _Answer:
 
     def _left_open(self) -> None:
         """Checks that what a grade leaves open is not said to be present."""
-        values = self.values.union(self.explained, *self.defining)
+        values = self.values | self.explained
         for mention in mentions(self.text) if self.profile.possible else ():
             status, fact = self.profile.status_of(mention.conditions)
             if status != POSSIBLE or mention.polarity != AFFIRMED or mention.term.first in values:
@@ -386,19 +360,38 @@ class _Answer:
     def _both_eyes_and_health(self, sentence: Sentence) -> None:
         """Checks what is said of both eyes, and health where a list of labels was looked for."""
         words, tokens, within = self.text.words, sentence.tokens, sentence.within
-        recorded = [a.line.facts[0] for a in sentence.anchors if a.line.text.startswith("the record of both eyes")]
-        if recorded and _OF_RECORD.isdisjoint(self.text.words):
-            says = "what the record of both eyes together says is told without saying so"
-            self.findings.add("side", Term(tokens.start, tokens.stop), says, recorded[0])
-        recorded = recorded or "record" in within
-        for k in tokens if "eye" in within and not recorded else ():
-            if words[k] in _OTHER_EYES and words[k + 1 : k + 2] == ["eye"]:
-                says = f"the answer speaks of {self.text.text_of(Term(k, k + 2))!r}, but the facts are of one eye"
-                self.findings.add("side", Term(k, k + 2), says, None)
+        for k in tokens if "eye" in within else ():
+            last = next((j for j in range(k + 1, min(k + 5, tokens.stop)) if words[j] == "eye"), k)
+            if words[k] in _OTHER_EYES and (last == k + 1 or (last > k and words[k : k + 2] == ["both", "of"])):
+                says = f"the answer speaks of {self.text.text_of(Term(k, last + 1))!r}, but the facts are of one eye"
+                self.findings.add("side", Term(k, last + 1), says, None)
+        listed = any(anchor.line.text == NOTHING for anchor in sentence.anchors)
+        general = (*sentence.terms("disorder"), *sentence.terms("normal"))
+        for term in general if listed and _OF_LIST.isdisjoint(within) else ():
+            says = f"{self.text.text_of(term)!r} says more than that none of the conditions on a list was found"
+            self.findings.add("unsupported_normal", term, says)
         for k in tokens if not _HEALTH.isdisjoint(within - self.known.known) and self.sheet.case.looked_for else ():
             if words[k] in _HEALTH and polarity(self.text, Term(k, k + 1)) == AFFIRMED:
                 says = f"{self.text.raw(k)!r} says more than that none of the conditions on a list was found"
                 self.findings.add("unsupported_normal", Term(k, k + 1), says)
+
+    def _picture(self, sentence: Sentence) -> None:
+        """Checks on what a picture is centred and by which camera it was taken, and the vessels of a disease."""
+        words, of_picture = sentence.words, self.known.of_picture
+        for k in sentence.tokens:
+            centred = words[k] == "centred" and words[k + 1 : k + 2] == ["on"]
+            spots = range(k + 2, min(k + 6, sentence.tokens.stop)) if centred else ()
+            spot = next((j for j in spots if words[j] in ("macula", "fovea", "disc")), None)
+            if spot is not None and words[spot] not in of_picture:
+                self.findings.add("place", Term(k, spot + 1), f"{self.text.text_of(Term(k, spot + 1))!r} is in no fact")
+            kind = words[k - 1] if words[k] == "camera" and k > sentence.tokens.start else "the"
+            if kind.isalpha() and kind not in _CAMERAS and kind not in self.known.known:
+                self.findings.add("unlicensed", Term(k - 1, k + 1), f"{self.text.text_of(Term(k - 1, k + 1))!r} is in no fact")
+        if {anchor.line.id[0] for anchor in sentence.anchors} == {"d"}:
+            told = frozenset().union(*(lexicon.read(anchor.line.text).words for anchor in sentence.anchors))
+            for k in sentence.tokens if not told.isdisjoint(_VESSELS) else ():
+                if words[k] in _VESSELS - told:
+                    self.findings.add("misattributed", Term(k, k + 1), f"{self.text.raw(k)!r} is not the vessel of the finding")
 
     def _suspicions(self, sentence: Sentence) -> None:
         """Checks that what a line leaves a suspicion is told as one."""

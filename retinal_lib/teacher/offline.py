@@ -99,11 +99,11 @@ class _Composer:
     def _with_explanation(self, topic: Topic) -> Topic:
         """The topic, and after it the explanation of a term that its answer is the first to name."""
         answer = re.sub(r"\{(\S+?)\}", lambda name: self.sheet.slots[name[1]][1].text, " ".join(topic.answer))
-        named = {entry.says for entry in glossary.named([answer])} if self.explained else ()
+        named = {says for entry in glossary.named([answer]) for says in entry.says} if self.explained else ()
         for line in self.explained:
             if line.text in named and len(f"{answer} {line.text}".split()) <= _WORDS:
                 self.explained.remove(line)
-                return topic._replace(answer=(*topic.answer, re.sub(r"\.(?= |$)", f" [{line.id}].", line.text)))
+                return topic._replace(answer=(*topic.answer, f"{{{line.id}}}"))
         return topic
 
     def _reduced(self, sections: dict[str, list[Topic]]) -> bool:
@@ -423,13 +423,7 @@ class _Composer:
             name = "_".join(word for word, line in (("age", age), ("sex", sex)) if line)
             text = self.tell(name, *(line for line in (age, sex) if line), **slots)
             topics.append(Topic((("person", ""), ("person_any", "Yes")), (text,)))
-        labels = [line for line in by_name.values() if not line.slots]
-        if labels:
-            words = [line.facts[0].words for line in labels]
-            normal = words == ["normal"]
-            text = self.tell("record_normal" if normal else "record", *labels, list=joined(words))
-            topics.append(Topic((("record", ""),), (text,)))
-        other = [self._on_record(line) for line in by_name.values() if line.slots]
+        other = [self._on_record(line) for line in by_name.values()]
         topics += [Topic((("numbers", ""),), tuple(other[i : i + _VALUES])) for i in range(0, len(other), _VALUES)]
         return topics
 

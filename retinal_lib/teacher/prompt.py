@@ -60,8 +60,8 @@ def render(page: Page, track: str, style: str | None, form: str = "text") -> str
 
 
 def _rules(page: Page, style: str | None) -> list[str]:
-    """The names of the rules for answers that a page's facts need: for grades, a record of both eyes, and lesions."""
-    applies = {"grade": "grade", "patient": "patient_labels", "lesion": "boxes"}
+    """The names of the rules for answers that a page's facts need: for grades, and lesions."""
+    applies = {"grade": "grade", "lesion": "boxes"}
     return [rule for rule, kind in applies.items() if page.kind(kind) and (rule, style) != ("lesion", "consult")]
 
 
@@ -77,7 +77,7 @@ def _fill(template: str, **slots: str) -> str:
 
 def explanations(sheet: FactSheet) -> str:
     """Returns the explanations of a sheet, below their title."""
-    return "\n".join([f"{_parts()['explained']}:", *(f"{line.id} {line.text}" for line in sheet.explained)])
+    return "\n".join([f"{_parts()['explained']}:", *(f'{{{line.id}}} = "{line.text}"' for line in sheet.explained)])
 
 
 def task(sheet: FactSheet, track: str, style: str | None, seed: int) -> str:

@@ -20,11 +20,11 @@ _MARKS = frozenset(",;:.()'\"")
 
 
 class Entry(NamedTuple):
-    """An explanation: the names of its term, the first as the term is called, and what it says of it; `common` where most
-    readers know the term."""
+    """An explanation: the names of its term, the first as the term is called, and what it says of it, in one or several
+    wordings; `common` where most readers know the term."""
 
     terms: tuple[str, ...]
-    says: str
+    says: tuple[str, ...]
     source: str = ""
     common: bool = False
 
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 def entries() -> tuple[Entry, ...]:
     """Returns all explanations."""
     content = packaged_yaml(Path(__file__).with_name("glossary.yaml"))
-    return tuple(Entry(tuple(entry.pop("terms")), **entry) for entry in content)
+    return tuple(Entry(tuple(entry.pop("terms")), tuple(entry.pop("says")), **entry) for entry in content)
 
 
 def named(texts: Iterable[str]) -> Iterator[Entry]:
@@ -42,11 +42,11 @@ def named(texts: Iterable[str]) -> Iterator[Entry]:
     yield from (entries()[i] for i in sorted({i for term in found for i in _by_term()[term]}))
 
 
-def draw(entries: Iterable[Entry], rng: random.Random) -> list[Entry]:
-    """Draws at most `MOST` explanations, those of common terms last."""
+def draw(entries: Iterable[Entry], rng: random.Random) -> list[str]:
+    """Draws at most `MOST` explanations, those of common terms last, each in one of its wordings."""
     known = list(entries)
     rng.shuffle(known)
-    return sorted(known, key=lambda entry: entry.common)[:MOST]
+    return [rng.choice(entry.says) for entry in sorted(known, key=lambda entry: entry.common)[:MOST]]
 
 
 @kept
@@ -78,7 +78,7 @@ def _predicates_in(words: list[str], tokens: range) -> Iterator[range]:
 
 @cache
 def _explanations() -> frozenset[str]:
-    texts = [ParsedText(entry.says) for entry in entries()]
+    texts = [ParsedText(says) for entry in entries() for says in entry.says]
     return frozenset(" ".join(text.words[k] for k in tokens) for text in texts for tokens in text.sentences)
 
 
@@ -86,8 +86,8 @@ def _explanations() -> frozenset[str]:
 def _predicates() -> dict[tuple[str, ...], list[tuple[tuple[str, ...], tuple[str, ...]]]]:
     """First three words of what an explanation says of its term -> all its words, with the term's name."""
     found: dict[tuple[str, ...], list] = {}
-    for entry in entries():
-        words = tuple(word for word in tokens_of(entry.says) if word not in _MARKS)
+    for says in (says for entry in entries() for says in entry.says):
+        words = tuple(word for word in tokens_of(says) if word not in _MARKS)
         verb = next((k for k, word in enumerate(words) if word in ("is", "are", "mean", "say", "compare") and k), None)
         if verb is not None and len(words) - verb >= _SHORTEST:
             name = words[1:verb] if words[0] in ("a", "an", "the") else words[:verb]

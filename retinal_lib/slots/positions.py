@@ -1,0 +1,144 @@
+"""Where an answer says that the optic disc, its cup and the fovea lie: in which part of the picture, and on which side of each
+other. Their boxes and centres tell."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from retinal_lib.check.language.lexicon import Term
+from retinal_lib.slots.comparison import Wrong
+from retinal_lib.slots.sentence import Sentence
+from retinal_lib.slots.sheet import FactSheet
+
+# word -> the axis that it is of (0: from left to right, 1: downwards), and which way along it
+_WAYS = {"left": (0, -1), "right": (0, 1), "leftward": (0, -1), "rightward": (0, 1)}
+_WAYS |= dict.fromkeys(("upper", "top", "above", "higher", "up", "upward"), (1, -1))
+_WAYS |= dict.fromkeys(("lower", "bottom", "below", "beneath", "under", "down", "downward"), (1, 1))
+_BETWEEN = frozenset("above below beneath under higher lower".split())  # a structure after these is what it is compared with
+_MIDDLE = frozenset("middle centre central centrally heart".split())
+_PICTURE = frozenset("image picture photograph frame photo view field fundus shot scene".split())
+_NAMES = {"fovea": "fovea", "disc": "optic disc", "nerve": "optic disc", "cup": "optic cup"}
+_NOT_PLACING = frozenset(["edge", "corner", "coordinate", "fraction", "side to side"])  # of how boxes are written
+_OF_NAME = frozenset("the a its that this your optic nerve head whole".split())  # between a preposition and a structure
+_PARTS = frozenset("cup hollow left right side rim inside middle margin out front".split())  # of the disc, not the disc
+_PLACING = frozenset("in inside within from to near beside around by than with into on above below".split())
+_OF_SHAPE = frozenset(["tall", "wide", "wider", "taller", "high", "ratio", "diameter", "quarter", "quadrant"])
+_REFERS = frozenset(["it", "that", "this", "them"])
+_CLOSE, _CENTRAL = 0.05, 0.2  # shares of the picture within which a side may be called either way, and the middle the middle
+
+
+class _Structure(NamedTuple):
+    """A structure as a sentence names it: at which token, its name, its place as shares of the picture, and what says so."""
+
+    at: int
+    name: str
+    place: tuple[float, float]
+    text: str
+
+
+def wrong(sentence: Sentence) -> Iterator[Wrong]:
+    """Yields the words of a sentence that put a structure elsewhere than its box or centre."""
+    known = _known(sentence.sheet)
+    if not known or sentence.asks or sentence.terms("conditions") or not _NOT_PLACING.isdisjoint(sentence.within):
+        return
+    named, words = list(_named(sentence, sentence.tokens, known)), sentence.words
+    yield from _shown_wrongly(sentence, named)
+    for k in sentence.tokens:
+        way = _WAYS.get(words[k])
+        if k in sentence.of.values or not (way or words[k] in _MIDDLE) or words[k + 1 : k + 2] == ["eye"]:
+            continue
+        if words[k - 1 : k] in (["from"], ["to"], ["its"]) or words[k + 1 : k + 2] == ["to"]:
+            continue  # from top to bottom
+        after = words[k + 1 : min(k + 7, sentence.tokens.stop)]
+        if words[k] in ("higher", "lower", "up", "down", "under") and not _OF_SHAPE.isdisjoint(after):
+            continue
+        other = next((one for one in named if k < one.at <= k + 6 and _is_compared(words, k, one.at)), None)
+        subject = _subject(sentence, named, known, k, other)
+        if subject and other is None and (words[k] in ("higher", "lower") or "further" in words[max(0, k - 2) : k]):
+            other = _opposite(subject, known, k)
+            if other is None:
+                continue
+        if subject is None:
+            continue
+        if other is None and not _REFERS.isdisjoint(after[1:3]) and after[:1] in (["of"], ["from"]):
+            continue  # to the left of it: of what is not plain to read
+        if (problem := _problem(subject, other, way, after)) is not None:
+            at = Term(k, k + 1)
+            yield Wrong(at, f"{sentence.text.text_of(at)!r} is wrong of the {subject.name}: {problem}")
+
+
+def _opposite(subject: _Structure, known: dict, k: int) -> _Structure | None:
+    """What disc and fovea are compared with where a text names nothing: each with the other."""
+    name = {"optic disc": "fovea", "fovea": "optic disc"}.get(subject.name)
+    return _Structure(k, name, *known[name]) if name in known else None
+
+
+def _shown_wrongly(sentence: Sentence, named: list[_Structure]) -> Iterator[Wrong]:
+    """Boxes and centres that are shown for another structure than their own: the optic disc {l2.box}, where l2 is the cup's."""
+    words, start = sentence.words, sentence.tokens.start
+    for slot in (slot for slot in sentence.slots if slot.anchor.line.facts[0].words in _NAMES.values()):
+        own = [one for one in named if start <= one.at < slot.first and not _is_place(words, one.at)]
+        if own and own[-1].name != slot.anchor.line.facts[0].words:
+            says = f"{{{slot.anchor.slot.name}}} is shown for the {own[-1].name}: {slot.anchor.line.text}"
+            yield Wrong(Term(slot.first, slot.last), says, slot.anchor.slot.fact)
+        start = slot.last
+
+
+def _is_place(words: list[str], at: int) -> bool:
+    """Whether the structure at token `at` is named as a place for something else: inside the disc, the cup of the disc."""
+    first = at
+    while first and words[first - 1] in _OF_NAME:
+        first -= 1
+    before = words[max(0, first - 2) : first]
+    if before[-1:] == ["of"]:
+        return before[0] in _PARTS
+    return before[-1:] in [[word] for word in _PLACING]
+
+
+def _known(sheet: FactSheet) -> dict[str, tuple[tuple[float, float], str]]:
+    """The structures whose place a sheet tells: name -> where it lies, and the words of the fact."""
+    facts = [line.facts[0] for line in sheet.lines if line.id[0] == "l" and len(line.facts) == 1]
+    marks = [fact for fact in facts if isinstance(fact.value, tuple)]
+    return {name: (_centre(mark.value), mark.text) for mark in marks for name in {*_NAMES.values()} if mark.words == name}
+
+
+def _centre(value: tuple[float, ...]) -> tuple[float, float]:
+    """The middle of a box (left, upper, right, lower), or a point."""
+    return (value[0], value[1]) if len(value) == 2 else ((value[0] + value[2]) / 2, (value[1] + value[3]) / 2)
+
+
+def _named(sentence: Sentence, tokens: range, known: dict) -> Iterator[_Structure]:
+    """The structures that are named at tokens; 'the optic cup of the disc' names the cup."""
+    for k in tokens:
+        name = _NAMES.get(sentence.words[k])
+        if name in known and k not in sentence.of.values:
+            yield _Structure(k, name, *known[name])
+
+
+def _is_compared(words: list[str], k: int, at: int) -> bool:
+    """Whether what is named at token `at` is what the word at token k sets something against: to the left of the disc."""
+    between = words[k + 1 : at]
+    return ("of" in between and "side" not in between[:1]) or "than" in between or words[k] in _BETWEEN
+
+
+def _subject(sentence: Sentence, named: list[_Structure], known: dict, k: int, other: _Structure | None) -> _Structure | None:
+    """What the word at token k places: what is named before it; else what follows it, or what the sentence shows."""
+    own = [one for one in named if one != other and (other is None or one.name != other.name)]
+    if before := [one for one in own if one.at < k and not _is_place(sentence.words, one.at)]:
+        return before[-1]
+    shown = [anchor.line.facts[0].words for anchor in sentence.anchors if anchor.line.facts]
+    found = list(dict.fromkeys([*(one.name for one in own), *(name for name in shown if name in known)]))
+    if not found and sentence.earlier and not _REFERS.isdisjoint(sentence.words[sentence.tokens.start : k]):
+        found = [one.name for one in _named(sentence, sentence.earlier[-1].tokens, known)][:1]
+    found = [name for name in found if other is None or name != other.name]
+    return _Structure(k, found[0], *known[found[0]]) if len(found) == 1 else None
+
+
+def _problem(subject: _Structure, other: _Structure | None, way: tuple[int, int] | None, after: list[str]) -> str | None:
+    """What is wrong with a place; None where it is right, or is none."""
+    if way is None:
+        off = max(abs(share - 0.5) for share in subject.place)
+        return subject.text if other is None and not _PICTURE.isdisjoint(after[:4]) and off > _CENTRAL else None
+    axis, sign = way
+    if other is not None:
+        return f"{subject.text}, {other.text}" if (subject.place[axis] - other.place[axis]) * sign <= 0 else None
+    return subject.text if (subject.place[axis] - 0.5) * sign < -_CLOSE else None
