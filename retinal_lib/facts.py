@@ -1,12 +1,14 @@
 """The facts known about an image, each with the table cell or file that it was read from."""
 
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from retinal_lib import paths
+from retinal_lib.errors import UserError
 
 # aspect -> the title under which its facts stand in a description, in this order
 ASPECTS = {
@@ -117,6 +119,27 @@ class Case:
     def about(self, aspect: str) -> tuple[Fact, ...]:
         """Returns the facts of one aspect."""
         return tuple(fact for fact in self.facts if fact.aspect == aspect)
+
+    def to_json(self) -> str:
+        """Returns all that is known as one line of JSON, for a column of a training dataset (see check.reward). It holds the
+        labels: no model may see it."""
+        told = {field.name: getattr(self, field.name) for field in fields(self)}
+        return json.dumps(told | {"path": self.path.name}, ensure_ascii=False)  # a named tuple is a list there
+
+    @classmethod
+    def from_json(cls, text: str) -> "Case":
+        """Reads what `to_json` wrote. UserError: it is something else."""
+        try:
+            told = json.loads(text)
+            rows = [dict(zip(Fact._fields, row, strict=True)) for row in told["facts"]]
+            for row in rows:
+                row["source"] = Source(*row["source"])
+                row["value"] = tuple(row["value"]) if isinstance(row["value"], list) else row["value"]
+            told["facts"] = [Fact(**row) for row in rows]
+            lists = {name: tuple(value) for name, value in told.items() if isinstance(value, list)}
+            return cls(**told | lists | {"path": Path(told["path"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{str(text)[:60]!r} is no case as Case.to_json writes it ({error})") from error
 
     def clauses(self, aspect: str) -> str:
         """Returns the facts of one aspect in words: clauses joined by semicolons, the boxes of a list by commas."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from retinal_lib.__main__ import main
 from retinal_lib.conversation import Conversation, Turn, to_llava
 from retinal_lib.export import planted_faults
 from retinal_lib.export.trainers import export
+from retinal_lib.facts import Case
 from retinal_lib.review import decisions
 
 
@@ -121,3 +123,34 @@ def test_what_gives_no_pairs_is_said(tmp_path: Path) -> None:
             planted_faults.shares(wrong)
     with pytest.raises(UserError, match=r"unknown kind of planted fault 'eye'; known: number, side, diagnosis"):
         planted_faults.shares("eye=0.2")
+
+
+# --- a reward --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dataset", ["ODIR", "IDRiD_seg"])
+def test_a_reward_is_higher_for_the_right_answer(dataset: str) -> None:
+    job = Job.load(dataset=dataset, limit=3)
+    for case in map(job.case, job.images[:3]):
+        again = Case.from_json(case.to_json())
+        assert again == replace(case, path=Path(case.path.name)) and again.description == case.description
+        asked = [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "<image>\nWhich eye is it, and what is seen?"},
+        ]
+        side, other = ("left", "right") if case.eye == "left" else ("right", "left")
+        told = f"It is the {side} eye."
+        answers = [told, f"<think>The {other} eye?</think>{told}", told.replace(side, other), "", "I see vitreous haemorrhage."]
+        chat = [[{"role": "assistant", "content": [{"type": "text", "text": text}]}] for text in answers]
+        rewards = check.reward([asked] * 5, chat, case=[case.to_json()] * 5, id=["a"] * 5)
+        assert rewards == check.reward(["Which eye is it, and what is seen?"] * 5, answers, case=[case] * 5)
+        assert rewards[0] == rewards[1] and rewards[3] == 0 and rewards[4] == -1
+        if case.eye:
+            assert rewards[0] == 1 and rewards[2] == -1
+
+
+def test_a_reward_without_its_column_says_so() -> None:
+    with pytest.raises(UserError, match=r"needs a column 'case'.* found 0 for 1"):
+        check.reward(["Which eye?"], ["The left one."], image=["a.png"])
+    with pytest.raises(UserError, match=r"'a.png' is no case as Case.to_json writes it"):
+        check.reward(["Which eye?"], ["The left one."], case=["a.png"])

@@ -1,1 +1,1 @@
-from .conversation_check import VERSION, Checked, check, errors, examine
+from .conversation_check import VERSION, Checked, check, errors, examine, reward

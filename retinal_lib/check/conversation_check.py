@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from retinal_lib import reply_text
 from retinal_lib.check import form
 from retinal_lib.check.added_details import AddedDetails
 from retinal_lib.check.case_profile import CaseProfile
@@ -16,8 +17,9 @@ from retinal_lib.check.leaks import Leaks
 from retinal_lib.check.lesion_locations import LesionLocations
 from retinal_lib.check.number_check import Comparisons, NumberCheck
 from retinal_lib.check.quantity_index import QuantityIndex
-from retinal_lib.conversation import IMAGE
+from retinal_lib.conversation import IMAGE, Turn, to_llava
 from retinal_lib.dataset.lesions.wording import is_count
+from retinal_lib.errors import UserError
 from retinal_lib.facts import Case
 
 WORDS = word_lists("conversation_check")
@@ -208,3 +210,62 @@ def errors(findings: Iterable[Finding]) -> list[Finding]:
     ['side']
     """
     return [finding for finding in findings if finding.severity == ERROR]
+
+
+# --- a reward for reinforcement learning ----------------------------------------------------------------------------------
+
+
+def reward(
+    prompts: Sequence[str | list[dict]],
+    completions: Sequence[str | list[dict]],
+    case: Sequence[Case | str] = (),
+    **columns: object,
+) -> list[float]:
+    """Computes the reward of each completion, from -1 to 1, as TRL's GRPOTrainer calls reward functions.
+
+    The dataset's column `case` holds what is known of each image, as Case.to_json writes it; other `columns` are ignored. A
+    reward is the number of statements that facts support less the number of errors, divided by both together: 1 where all is
+    right, -1 where all is wrong, 0 for an answer that says nothing that can be checked. Thoughts before an answer do not count.
+    UserError: there is no such column, or a value is none.
+
+    >>> from pathlib import Path
+    >>> from retinal_lib.facts import Case, Fact, Source
+    >>> eye = Fact("eye", "eye", "left", "", "this is the left eye", Source("labels.csv", 2, "Eye"))
+    >>> known = Case("mine", "1", "1.png", Path("1.png"), "all", None, "left", (eye,)).to_json()
+    >>> prompt = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Which eye is it?"}]}]
+    >>> answers = ["This is the left eye.", "This is the right eye.", "Thank you for asking."]
+    >>> reward([prompt] * 3, [[{"role": "assistant", "content": text}] for text in answers], case=[known] * 3)
+    [1.0, -1.0, 0.0]
+    """
+    if len(case) != len(completions):
+        raise UserError(
+            f"the reward needs a column 'case', as Case.to_json writes it, with a value for each completion; found {len(case)} "
+            f"for {len(completions)}"
+        )
+    cases = (each if isinstance(each, Case) else Case.from_json(each) for each in case)
+    return [_reward(*each) for each in zip(prompts, completions, cases, strict=True)]
+
+
+def _reward(prompt: str | list[dict], completion: str | list[dict], case: Case) -> float:
+    asked, said = _texts(prompt), _texts(completion)
+    try:
+        last = reply_text.answer(said[-1]) if said else ""
+    except reply_text.NoAnswer:  # it ends within its thoughts
+        last = ""
+    if not last.strip() or not asked:
+        return 0.0
+    turns = [*map(Turn, asked[:-1:2], asked[1::2]), Turn(asked[-1], last)]
+    read = examine(to_llava(turns), case)
+    wrong = sum(finding.turn == len(turns) and finding.part == "answer" for finding in errors(read.findings))
+    right = len({trace.span for trace in read.traces if trace.turn == len(turns)})
+    return (right - wrong) / (right + wrong) if right + wrong else 0.0
+
+
+def _texts(messages: str | list[dict]) -> list[str]:
+    """The texts of messages, without what the system says."""
+    if isinstance(messages, str):
+        return [messages.replace(IMAGE, "").strip()]
+    contents = [message["content"] for message in messages if message["role"] != "system"]
+    parts = [[{"type": "text", "text": each}] if isinstance(each, str) else each for each in contents]
+    texts = ["\n".join(part["text"] for part in each if part.get("type") == "text") for each in parts]
+    return [text.replace(IMAGE, "").strip() for text in texts]
