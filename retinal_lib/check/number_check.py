@@ -13,10 +13,8 @@ from retinal_lib.check.quantity_index import Quantity, QuantityIndex, matches_qu
 from retinal_lib.facts import Fact
 
 WORDS = word_lists("number_check")
-_MEASURED = frozenset("fractal density width tortuosity curvature tort_density crae crve avr disc cup cdr".split())
+_MEASURED = naming.MEASURED - {"angle"}
 _STOPS = frozenset([".", ";"])
-
-
 _DIMENSION = {kind: dimension for dimension, kind in naming.KINDS.items() if dimension != "measure"}
 _COMPARED = ("vessels", "orientations", "formulas", "zones", "measures")
 
@@ -266,10 +264,6 @@ def _is_level(number: Number, tops: set[int]) -> bool:
     )
     if len(number.amounts) > 1 and ends and explained and before not in WORDS.levels and text.has(WORDS.scale):
         return True
-    if amount.bound and amount.low in (0, 1) and not amount.unit:
-        return True  # a value below 1 means ...
-    if before in WORDS.levels and "would" in words[max(0, amount.first - 5) : amount.first]:
-        return True  # that would be grade 4
     return before in WORDS.levels and not WORDS.means.isdisjoint(after)  # the check of diseases judges it
 
 

@@ -256,16 +256,6 @@ class QuantityIndex:
         return any(q.fact.aspect == "vascular" for q in self.quantities)
 
     @cached_property
-    def subjects(self) -> frozenset[str]:
-        """The lesions that quantities are of."""
-        return frozenset(s for q in self.quantities if q.subjects for s in q.subjects)
-
-    @cached_property
-    def family(self) -> frozenset[str]:
-        """The same, with all that they are forms of."""
-        return self.subjects | {parent for s in self.subjects for parent in lexicon.implied(s)}
-
-    @cached_property
     def tops(self) -> set[int]:
         """The highest levels of the scales."""
         return {q.top for q in self.quantities if q.top}

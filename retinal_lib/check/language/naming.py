@@ -21,7 +21,7 @@ OPPOSITES = {  # what is compared with what
     "zone": {"b": "c", "c": "b"},
 }
 CALIBRE_OF = {"crae": "artery", "crve": "vein"}
-_MEASURED = frozenset("fractal density width tortuosity curvature tort_density crae crve avr disc cup cdr angle".split())
+MEASURED = frozenset("fractal density width tortuosity curvature tort_density crae crve avr disc cup cdr angle".split())
 _GRADED = frozenset(c for subjects in VOCABULARY["subjects"].values() for c in subjects)
 _OVERALL = frozenset(["all", "whole"])  # what is meant where nothing is named
 _EXTENTS = frozenset(["disc", "cup"])  # of either: a height, a diameter
@@ -150,7 +150,7 @@ def _measures(text: ParsedText, found: list[Word], spots: Sequence[Spot]) -> Ite
             values = values | {"a width"}  # that is no average may be a calibre
         lies = not WORDS.lying.isdisjoint(text.words[word.last : word.last + 2])
         place = values <= {"disc", "cup"} and not discs and not (lies and _is_subject(text.words, word.first))
-        if word.first not in units and not values.isdisjoint(_MEASURED) and not place:
+        if word.first not in units and not values.isdisjoint(MEASURED) and not place:
             yield word._replace(values=values)
 
 

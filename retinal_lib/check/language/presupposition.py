@@ -44,8 +44,6 @@ def presupposes(text: ParsedText, term: Term) -> bool:
         return True
     if within[0] in WORDS.auxiliaries or not WORDS.open.isdisjoint(before):
         return False
-    if any(word in WORDS.auxiliaries and before[k - 1] in ("and", "or", "but", ",") for k, word in enumerate(before) if k):
-        return False  # which eye is it, and is it ...?
     if len(within) > 1 and within[0] in WORDS.opening and within[1] in WORDS.auxiliaries:
         return False
     return len(within) >= 8 or not WORDS.verbs.isdisjoint(within)
