@@ -1,20 +1,24 @@
 """Evaluation: answers read, scored and compared; nothing here needs torch."""
 
+import base64
+import importlib.util
 import json
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from retinal_lib import UserError
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.evaluate import answer_reader as answer_parser
-from retinal_lib.evaluate import figures, label_questions, scored_answers
+from retinal_lib.evaluate import figures, harnesses, label_questions, scored_answers
 from retinal_lib.evaluate import made_up_answers as pretend
 from retinal_lib.evaluate import metrics as scores
 from retinal_lib.evaluate.answer_reader import ABSTAINED, ANSWERED, UNREADABLE
@@ -483,6 +487,7 @@ def test_an_evaluation_of_two_models_from_files(drawn: dict[str, Path], tmp_path
     pretend.write(asked, tmp_path / "good.jsonl", wrong=0)
     pretend.write(asked[:-3], tmp_path / "bad.jsonl", wrong=0.9)
     given = {"question_file": str(file), "resamples": 20, "out_dir": str(tmp_path / "run"), "blind": "blank"}
+    given |= {"harnesses": "inspect_ai, VLMEvalKit, lmms-eval", "boxes": "worse=qwen3-vl"}
     first = Evaluation.load(**given)
     (step,) = first.save()
     assert re.search(r"let a model answer them with papermill notebooks/infer.ipynb .* and the same for .*blank", step)
@@ -496,14 +501,125 @@ def test_an_evaluation_of_two_models_from_files(drawn: dict[str, Path], tmp_path
     )
     assert sum(why == "was not asked" for why in found.tables.unread["why"]) == 3
     names = found.save()
+    assert all((tmp_path / "run" / name).exists() for name in ("inspect_ai.jsonl", "VLMEvalKit.tsv", "lmms_eval"))
     assert sorted(names) == sorted(
-        p.name for p in (tmp_path / "run").iterdir() if p.suffix in (".csv", ".jsonl") and "questions" not in p.name
+        p.name
+        for p in (tmp_path / "run").iterdir()
+        if p.suffix in (".csv", ".jsonl") and not any(part in p.name for part in ("questions", "inspect"))
     )
+    assert list(found.tables.compared["in words"].str.startswith("better "))[0]
     rows = [json.loads(line) for line in (tmp_path / "run" / "marks.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(rows) == 2 * len(asked) and {"reference", "value", "state", "why"} <= set(rows[0])
     found.require()
     with pytest.raises(UserError, match="are missing or could not be read"):
         Evaluation.load(**given, answers_files=[str(tmp_path / "bad.jsonl")], max_unread=0.0).require()
+
+
+# --- other harnesses -------------------------------------------------------------------------------------------------------
+
+
+def of_each_kind(folder: Path) -> list[dict]:
+    """Questions of each kind on one picture."""
+    picture = folder / "eye.png"
+    Image.new("RGB", (40, 30), (120, 60, 20)).save(picture)
+    lettered = "Which grade?\nA. none\nB. mild\nReply with one letter."
+    kinds = {
+        "option": {"question": lettered, "options": ["none", "mild"], "reference": "B"},
+        "options": {"question": lettered, "options": ["none", "mild"], "reference": ["A", "B"]},
+        "yes_no": {"reference": "no", "condition": "drusen"},
+        "grade": {"reference": 2, "scale": "ICDR", "levels": [0, 1, 2, 3, 4]},
+        "diseases": {"reference": [], "labels": ["drusen"]},
+        "boxes": {"reference": [[0.1, 0.2, 0.3, 0.4]], "count": 1},
+        "measurement": {"reference": 0.5, "unit": ""},
+        "eye": {"reference": "left"},
+    }
+    base = {"image": str(picture), "dataset": "d", "subject": "s", "question": 'What?\tAnd "how"?'}
+    return [base | {"id": kind, "kind": kind} | more for kind, more in kinds.items()]
+
+
+ANSWERS = {"option": "B", "options": "A, B", "yes_no": "No.", "grade": "Grade 2.", "diseases": "Normal.", "eye": "left"}
+ANSWERS |= {"boxes": "<box>[[100, 200, 300, 400]]</box>", "measurement": "0.5"}
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "embed"),
+    [
+        ("inspect_ai", "i.jsonl", False),
+        ("VLMEvalKit", "v.tsv", False),
+        ("VLMEvalKit", "e.tsv", True),
+        ("lmms-eval", "eyes", False),
+    ],
+)
+def test_questions_come_back_from_the_forms_of_harnesses(form: str, name: str, embed: bool, tmp_path: Path) -> None:
+    asked = of_each_kind(tmp_path)
+    file = harnesses.write_harness(asked, form, tmp_path / name, embed)
+    back = label_questions.load(file)
+    pictures = {each["image"] for each in back}
+    assert [each | {"image": ""} for each in back] == [each | {"image": ""} for each in asked]
+    assert pictures == {asked[0]["image"]} if not embed else len(pictures) == 1, "a picture that stands once is one picture"
+    assert all(Path(each).is_file() for each in pictures)
+    with pytest.raises(UserError, match="did you mean 'VLMEvalKit'"):
+        harnesses.write_harness(asked, "VLMEvalkit", tmp_path / "x")
+
+
+def test_answers_that_harnesses_kept_are_scored_by_the_same_reader(tmp_path: Path) -> None:
+    asked = of_each_kind(tmp_path)
+    kept = {}
+    samples = [{"id": i, "output": {"choices": [{"message": {"content": t}}]}} for i, t in ANSWERS.items()]
+    kept["inspect.json"] = json.dumps({"samples": samples})
+    kept["predictions.tsv"] = "index\tid\tprediction\n" + "".join(
+        f"{n}\t{i}\t{t}\n" for n, (i, t) in enumerate(ANSWERS.items())
+    )
+    kept["samples.jsonl"] = "".join(json.dumps({"doc": {"id": i}, "filtered_resps": [t]}) + "\n" for i, t in ANSWERS.items())
+    for name, text in kept.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        found = scored_answers.score_answers("m", asked, tmp_path / name)
+        assert [answer.score for answer in found] == pytest.approx([1.0] * len(asked)), name
+    with zipfile.ZipFile(tmp_path / "log.eval", "w") as log:
+        for sample in samples:
+            log.writestr(f"samples/{sample['id']}_epoch_1.json", json.dumps(sample))
+    assert len(scored_answers.score_answers("m", asked, tmp_path / "log.eval")) == len(asked)
+    (tmp_path / "log.eval").write_text("no zip")
+    with pytest.raises(UserError, match="inspect log dump"):
+        scored_answers.score_answers("m", asked, tmp_path / "log.eval")
+
+
+def test_the_task_folder_of_lmms_eval_scores_by_itself(tmp_path: Path) -> None:
+    folder = harnesses.write_harness(of_each_kind(tmp_path), "lmms-eval", tmp_path / "eyes")
+    spec = importlib.util.spec_from_file_location("utils_of_eyes", folder / "utils.py")
+    utils = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(utils)
+    rows = [json.loads(line) for line in (folder / "eyes.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {type(value) for row in rows for value in row.values()} == {str}, "one type a column, as Arrow needs it"
+    for row in rows:
+        assert utils.doc_to_visual(row)[0].size == (40, 30) and utils.doc_to_text(row) == row["question"]
+        assert utils.process_results(row, [ANSWERS[row["id"]]]) == pytest.approx({"score": 1.0, "answered": 1.0})
+        assert utils.process_results(row, ["?"]) == {"score": 0.0, "answered": 0.0}
+
+
+def test_questions_that_others_wrote_are_read_or_refused(tmp_path: Path) -> None:
+    asked = of_each_kind(tmp_path)
+    held = base64.b64encode(Path(asked[0]["image"]).read_bytes()).decode()
+    table = (
+        f"index\timage\thint\tquestion\tA\tB\tanswer\n7\t{held}\tA fundus.\tWhich?\tmild\tsevere\tB\n8\t7\t\tIs it?\t\t\tYes\n"
+    )
+    (tmp_path / "theirs.tsv").write_text(table, encoding="utf-8")
+    option, yes_no = label_questions.load(tmp_path / "theirs.tsv")
+    assert (option["kind"], option["reference"], option["options"]) == ("option", "B", ["mild", "severe"])
+    assert option["question"].startswith("A fundus.\nWhich?\nA. mild\nB. severe\n") and yes_no["reference"] == "yes"
+    assert option["image"] == yes_no["image"] and Path(option["image"]).read_bytes() == Path(asked[0]["image"]).read_bytes()
+    samples = [{"input": "Which?", "choices": ["mild", "severe"], "target": "severe", "metadata": {"image": "eye.png"}}]
+    (tmp_path / "theirs.jsonl").write_text("".join(json.dumps(each) + "\n" for each in samples), encoding="utf-8")
+    (sample,) = label_questions.load(tmp_path / "theirs.jsonl")
+    assert sample["reference"] == "B" and sample["image"] == asked[0]["image"]
+    for change, said in (
+        ({"target": "moderate"}, "'moderate' is none of its 2 choices"),
+        ({"metadata": {}}, "names no image"),
+        ({"choices": None}, "cannot be scored"),
+    ):
+        (tmp_path / "theirs.jsonl").write_text(json.dumps(samples[0] | change) + "\n", encoding="utf-8")
+        with pytest.raises(UserError, match=said):
+            label_questions.load(tmp_path / "theirs.jsonl")
 
 
 def test_the_notebook_runs_as_typed(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pydantic import Field
 from retinal_lib import box_notation, paths, typed_paths
 from retinal_lib.dataset import page
 from retinal_lib.display import FullTable, are, count
-from retinal_lib.errors import UserError
-from retinal_lib.evaluate import figures, label_questions, made_up_answers
+from retinal_lib.errors import UserError, unknown
+from retinal_lib.evaluate import figures, harnesses, label_questions, made_up_answers
 from retinal_lib.evaluate.scored_answers import ScoredAnswer, score_answers
 from retinal_lib.evaluate.tables import SINGLE, Tables
 from retinal_lib.files import read_jsonl, would_replace, write_csv, write_jsonl
@@ -19,6 +19,7 @@ from retinal_lib.parameters import Number, Parameters, TypedPath, Whole
 SAMPLE = "IDRiD, IDRiD_seg, MICCAI_task1, RFMiD"
 MADE_UP = "made up"
 _TABLES = ("states", "single", "diseases", "labels", "boxes", "measurements", "unread", "layout", "compared")
+_HARNESS_FILES = {"inspect_ai": "inspect_ai.jsonl", "VLMEvalKit": "VLMEvalKit.tsv", "lmms-eval": "lmms_eval"}
 Files = str | Path | list[str | Path] | dict[str, str | Path]  # answers files, as `_files` reads them
 
 
@@ -38,6 +39,7 @@ class EvaluationParameters(Parameters):
     blind_answers: Files | None = None
     blind: str | None = None
     boxes: str | dict[str, str] | None = None
+    harnesses: str | list[str] | None = None
     resamples: Whole | None = Field(None, ge=1, le=100_000)
     max_unread: Number = Field(0.5, ge=0, le=1)
     out_dir: TypedPath | None = None
@@ -90,6 +92,8 @@ class Evaluation:
         given = EvaluationParameters.of(**parameters)
         file = given.question_file or _write_questions(given)
         asked = label_questions.load(file)
+        for form in _harnesses(given.harnesses):
+            harnesses.write_harness(asked, form, given.folder / _HARNESS_FILES[form])
         blind_file = None
         if given.blind is not None:
             blind_file = label_questions.blind(file, given.folder / f"questions-{given.blind}.jsonl", given.blind, given.seed)
@@ -212,6 +216,15 @@ def _next_step(file: Path, blind_file: Path | None, asked: int) -> str:
         f"notebooks/infer.ipynb -p model_name <folder> -p question_file {paths.display_path(file)}{also}, "
         "then pass answers_files"
     )
+
+
+def _harnesses(given: str | list[str] | None) -> list[str]:
+    """The harnesses that are named, in a list or with commas. UserError: one is unknown."""
+    names = [name.strip() for name in (given.split(",") if isinstance(given, str) else given or []) if name.strip()]
+    for name in names:
+        if name not in _HARNESS_FILES:
+            raise unknown("harness", name, _HARNESS_FILES)
+    return names
 
 
 def _notations(given: str | dict[str, str] | None) -> Callable[[str], str | None]:

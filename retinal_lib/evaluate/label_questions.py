@@ -14,7 +14,7 @@ from retinal_lib.closed_questions.writing import LETTERS
 from retinal_lib.dataset import measurements, page
 from retinal_lib.dataset.base import BaseDescription, load_dataset
 from retinal_lib.errors import UserError, unknown, validation_text
-from retinal_lib.evaluate import answer_reader
+from retinal_lib.evaluate import answer_reader, harnesses
 from retinal_lib.facts import Case
 from retinal_lib.files import atomic_path, read_jsonl, sha256, write_jsonl
 from retinal_lib.inference import question_files
@@ -212,11 +212,11 @@ _ANY_QUESTION = TypeAdapter(Annotated[_KIND_OF, Field(discriminator="kind")])
 
 
 def load(question_file: str | Path) -> list[dict]:
-    """Reads the entries of a question file that `questions` made, with their references. UserError: it cannot be read, or a
-    line is not such an entry."""
+    """Reads the entries of a question file that `questions` made, with their references, or of a harness's file or folder (see
+    `harnesses`). UserError: it cannot be read, or a line is not such an entry."""
     file = typed_paths.expand(question_file)
-    entries = []
-    for number, entry in read_jsonl(file):
+    entries, form = [], harnesses.form_of(file)
+    for number, entry in enumerate(harnesses.read(file, form), 1) if form else read_jsonl(file):
         try:
             _ANY_QUESTION.validate_python(entry)
         except ValidationError as error:

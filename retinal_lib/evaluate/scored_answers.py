@@ -9,10 +9,9 @@ from pathlib import Path
 from retinal_lib import images, reply_text
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
-from retinal_lib.evaluate import answer_reader, metrics
+from retinal_lib.evaluate import answer_reader, harness_answers, metrics
 from retinal_lib.evaluate.answer_reader import ABSTAINED, ANSWERED, UNREADABLE, ParsedAnswer
 from retinal_lib.evaluate.answer_text import unwrapped
-from retinal_lib.inference import answer_files
 
 MISSING = "missing"  # the state of an entry that failed or was never asked
 # what the score of one answer is, by kind of question; of other kinds it is whether the answer is right
@@ -106,6 +105,18 @@ def _size_of(file: str) -> tuple[int, int] | None:
         return None
 
 
+def score(entry: dict, answer: str, notation: str | None = None) -> dict[str, float]:
+    """Returns the score of one answer to a question with its reference, from 0 to 1 (see SCORES), and whether it could be read
+    (1 or 0), as harnesses ask for them. UserError: an unknown notation of boxes.
+
+    >>> asked = {"id": 1, "image": "1.png", "question": "Which eye?", "dataset": "d", "subject": "eye", "kind": "eye"}
+    >>> score(asked | {"reference": "left"}, "<think>The disc …</think>It is the left eye.")
+    {'score': 1.0, 'answered': 1.0}
+    """
+    scored = _score_answer("", entry, {"qa_pairs": [{"answer": answer}]}, notation)
+    return {"score": float(scored.score), "answered": float(scored.parsed.state == ANSWERED)}
+
+
 def score_answers(
     model: str, asked: Sequence[dict], answers_file: str | Path, blind: bool = False, notation: str | None = None
 ) -> list[ScoredAnswer]:
@@ -116,7 +127,7 @@ def score_answers(
     twice.
     """
     answers: dict[str, list[dict]] = {}
-    for row in answer_files.load(answers_file):
+    for row in harness_answers.load(answers_file):
         answers.setdefault(row["id"], []).append(row)
     if asked and not any(str(entry["id"]) in answers for entry in asked):
         raise UserError(
