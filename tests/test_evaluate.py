@@ -507,7 +507,7 @@ def test_an_evaluation_of_two_models_from_files(drawn: dict[str, Path], tmp_path
         for p in (tmp_path / "run").iterdir()
         if p.suffix in (".csv", ".jsonl") and not any(part in p.name for part in ("questions", "inspect"))
     )
-    assert list(found.tables.compared["in words"].str.startswith("better "))[0]
+    assert found.tables.compared["in words"].iloc[0].startswith("better ")
     rows = [json.loads(line) for line in (tmp_path / "run" / "marks.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(rows) == 2 * len(asked) and {"reference", "value", "state", "why"} <= set(rows[0])
     found.require()
