@@ -20,6 +20,7 @@ _FORMS = """forms:
   sharegpt  LLaMA-Factory: conversations and images, with dataset_info.json
   chat      TRL and others: messages of OpenAI's form with image parts, and images
   parquet   the same as Parquet, for the library datasets
+  ms-swift  ms-swift: messages with <bbox> for boxes, images, objects
   dpo, orpo preference pairs for TRL: prompt, chosen, rejected; and for LLaMA-Factory, with dataset_info.json
   kto       the same, each answer by itself: prompt, completion, label"""
 
@@ -92,12 +93,14 @@ def _add_export(add: Callable[..., Callable]) -> None:
     shape = {"epilog": _FORMS, "formatter_class": argparse.RawDescriptionHelpFormatter}
     argument = add("export", _export, "writes accepted conversations in the form of a trainer, one file a split", **shape)
     argument("folders", nargs="+", **_RUN)
-    argument("--form", required=True, help="llava, sharegpt, chat, parquet, dpo, orpo or kto")
+    argument("--form", required=True, help="llava, sharegpt, chat, parquet, ms-swift, dpo, orpo or kto")
     argument("--out", help="the folder to write to (RUN_FOLDER/exports/<form>)")
     argument("--splits", help="a splits.csv to use instead of the runs' own")
     images = "names images by their whole paths: where the run found them, or in this folder of the dataset"
     argument("--images", nargs="?", const="", metavar="FOLDER", help=f"{images}; without it, names stay as in the run")
     argument("--pictures", metavar="link|copy", help="puts the pictures into the folder too, as links or copies")
+    boxes = "writes boxes as a model has them: qwen2.5-vl, qwen3-vl, internvl or loc (PaliGemma); without it, as shares"
+    argument("--boxes", metavar="NOTATION", help=boxes)
     planted = "of pairs: the share of conversations in which a fault is planted (0.3, or number=0.1,side=0.1,diagnosis=0.1)"
     argument("--planted", metavar="SHARE", help=planted)
     reviewed = "accepted: only what reviewers accepted or fixed; unrejected: also what nobody has reviewed yet"
@@ -146,7 +149,7 @@ def _export(options: Namespace) -> str:
     from retinal_lib.review import decisions
 
     chosen = (options.form, options.out, options.splits, options.images, options.reviewed, options.pictures, options.planted)
-    written = trainers.export(options.folders, *chosen)
+    written = trainers.export(options.folders, *chosen, options.boxes)
     lines = [f"{count(number, written.of):>20} in {paths.display_path(path)}" for path, number in written.items()]
     reviews = [folder / decisions.FILE for folder in options.folders]
     unused = [] if options.reviewed or written.of != "conversation" else [file for file in reviews if file.is_file()]

@@ -1,12 +1,18 @@
 """Boxes in the notations of vision-language models: written, read back, and as models' own processors have them."""
 
+import json
 import random
+from pathlib import Path
 
 import pytest
 from PIL import Image
+from test_trainers import entry, lines, put
 
-from retinal_lib import box_notation
-from retinal_lib.errors import UserError
+from retinal_lib import UserError, box_notation
+from retinal_lib.__main__ import main
+from retinal_lib.closed_questions.phrasing import words
+from retinal_lib.export.box_texts import rewritten
+from retinal_lib.export.trainers import export
 
 SIZES = [(4288, 2848), (1024, 1024), (37, 29), (28, 28), (9000, 9000), (50, 2000), (1013, 683)]
 
@@ -68,3 +74,65 @@ def test_what_cannot_be_written_is_said() -> None:
         box_notation.write("loc", (0.3, 0.1, 0.2, 0.2))
     with pytest.raises(ValueError, match="too narrow"):
         box_notation.resized((10, 3000))
+
+
+# --- in exports ------------------------------------------------------------------------------------------------------
+
+ASKED = "In which boxes [x_min, y_min, x_max, y_max] (fractions of the image's width and height) do the drusen lie?"
+TOLD = "In [0.2500, 0.1000, 0.5000, 0.3000] and [0.61, 0.02, 0.62, 0.04]; the fovea at (0.5, 0.4)."
+
+
+@pytest.fixture
+def located(tmp_path: Path) -> Path:
+    """A run with boxes, whose picture has 4288 x 2848 pixels."""
+    Image.new("L", (4288, 2848)).save(tmp_path / "a.png")
+    (tmp_path / "my").mkdir()
+    (tmp_path / "a.png").rename(tmp_path / "my" / "a.png")
+    talk = entry("a", ASKED, TOLD, "Which holds the disc?\nA) [0.1, 0.1, 0.2, 0.2]\nB) [0, 0.5, 0.25, 1.0]", "B")
+    return put(tmp_path / "run", [talk], {"my-a": "train"})
+
+
+@pytest.mark.parametrize("form", box_notation.FORMS)
+def test_texts_of_an_export_have_the_boxes_of_a_notation(form: str, located: Path) -> None:
+    main(["export", str(located), "--form", "llava", "--boxes", form, "--images", str(located.parent)])
+    ((row,),) = (json.loads(file.read_bytes()) for file in (located / "exports" / "llava").glob("train.json"))
+    question, answer, choice, letter = (part["value"] for part in row["conversations"])
+    assert (question, letter) == ("In which boxes do the drusen lie?\n<image>", "B")
+    size = box_notation.resized((4288, 2848)) if form == "qwen2.5-vl" else (1000, 1000)
+    step = [1 / side for side in size * 2]
+    for text, boxes in (
+        (answer, [(0.25, 0.1, 0.5, 0.3), (0.61, 0.02, 0.62, 0.04)]),
+        (choice, [(0.1, 0.1, 0.2, 0.2), (0, 0.5, 0.25, 1)]),
+    ):
+        found = box_notation.read(text, form, (4288, 2848))
+        assert len(found) == len(boxes)
+        for one, other in zip(found, boxes, strict=True):
+            assert all(abs(a - b) <= within for a, b, within in zip(one, other, step, strict=True))
+    assert answer.endswith("; the fovea at (0.5, 0.4).") and answer.startswith("In ") and "0.25" not in answer
+
+
+def test_ms_swift_gets_boxes_as_shares_apart_from_the_text(located: Path) -> None:
+    export([located], "ms-swift")
+    (row,) = lines(located / "exports" / "ms-swift" / "train.jsonl")
+    texts = [message["content"] for message in row["messages"]]
+    assert texts[0] == "<image>In which boxes do the drusen lie?" and row["images"] == ["my/a.png"]
+    assert texts[1] == "In <bbox> and <bbox>; the fovea at (0.5, 0.4)." and texts[2].endswith("A) <bbox>\nB) <bbox>")
+    assert row["objects"]["bbox"] == [[0.25, 0.1, 0.5, 0.3], [0.61, 0.02, 0.62, 0.04], [0.1, 0.1, 0.2, 0.2], [0, 0.5, 0.25, 1]]
+    assert row["objects"]["bbox_type"] == "norm1" and sum(text.count("<bbox>") for text in texts) == 4
+
+
+def test_notations_that_cannot_be_are_said(located: Path) -> None:
+    with pytest.raises(UserError, match="boxes in pixels need the pictures: add --pictures"):
+        export([located], "llava", boxes="qwen2.5-vl")
+    with pytest.raises(UserError, match=r"unknown notation of boxes 'qwen'"):
+        export([located], "llava", boxes="qwen")
+    with pytest.raises(UserError, match="leave out --boxes"):
+        export([located], "ms-swift", boxes="loc")
+
+
+def test_no_question_asks_for_fractions_of_a_model_s_own_boxes() -> None:
+    phrases = [phrase for kind in words()["questions"].values() for phrase in kind if "fraction" in phrase or "x_min" in phrase]
+    assert len(phrases) > 9
+    for phrase in phrases:
+        left = rewritten(f"{phrase}\nA) [0.1, 0.2, 0.3, 0.4]", lambda box: "B")
+        assert not [part for part in ("fraction", "x_min", "0 to 1", " ,", "  ", "()") if part in left], left

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from retinal_lib import conversation, paths, training_text, typed_paths
+from retinal_lib import box_notation, conversation, paths, training_text, typed_paths
 from retinal_lib.conversation import Conversation
 from retinal_lib.dataset import splits
 from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
+from retinal_lib.export import box_texts, planted_faults, preferences
 from retinal_lib.export import pictures as placing
-from retinal_lib.export import planted_faults, preferences
 from retinal_lib.export.preferences import Judged, Pair
 from retinal_lib.files import atomic_path, atomic_write, json_line, remove, would_replace
 from retinal_lib.review import decisions, fixes
@@ -76,6 +76,7 @@ FORMS = {
     "sharegpt": Form(".json", _sharegpt, _listed(".json", _sharegpt)),
     "chat": Form(".jsonl", _chat),
     "parquet": Form(".parquet", _chat),
+    "ms-swift": Form(".jsonl", box_texts.ms_swift),
     "dpo": _PAIRS,
     "orpo": _PAIRS,
     "kto": Form(".jsonl", preferences.trl_judged, _listed("-sharegpt.json", preferences.llama_factory_judged), "answer"),
@@ -99,6 +100,7 @@ def export(
     reviewed: str | None = None,
     pictures: str | None = None,
     planted: str | None = None,
+    boxes: str | None = None,
 ) -> Export:
     """Writes the accepted conversations of finished runs in one of FORMS, and returns each file's number of entries.
 
@@ -109,11 +111,12 @@ def export(
     dataset, or their names, begin in. With `pictures`, link or copy, the folder holds the pictures too, and images are named
     by their paths in it. Each picture must exist.
     With `reviewed` (accepted or unrejected, see decisions.REVIEWED), samples that reviewers rejected or dispute are left out,
-    and their fixes are applied. `planted` is the share of conversations with planted faults, see planted_faults.shares.
+    and their fixes are applied. `planted` is the share of conversations with planted faults, see planted_faults.shares;
+    `boxes` is the notation of boxes in all texts, one of box_notation.FORMS.
     UserError: an unknown form, no conversations, an image that splits.csv lacks, a picture that does not exist, drawn
     samples among real datasets, or `out` holds something else than an earlier export of these runs.
     """
-    _check_choices(form, reviewed, pictures, planted)
+    _check_choices(form, reviewed, pictures, planted, boxes)
     folders = [typed_paths.resolve(folder) for folder in folders]
     if out is None and len(folders) > 1:
         raise UserError(f"{count(len(folders), 'run')} are exported into one folder; name it with --out <folder>")
@@ -125,20 +128,25 @@ def export(
     _by_split([entry for entries in runs.values() for entry in entries], split_of_id)  # before pictures are copied
     _prepare(target, FORMS[form].suffix, folders if out else [])
     entries, notes = _with_pictures(runs, target, images, pictures)
+    entries = box_texts.with_boxes(entries, boxes, target) if boxes else entries
     name = folders[0].name if len(folders) == 1 else target.name
     written = _write(target, form, entries, split_of_id, name)
     written.notes = (*told, *notes, *written.notes, *_write_sources(target, sources))
     return written
 
 
-def _check_choices(form: str, reviewed: str | None, pictures: str | None, planted: str | None) -> None:
+def _check_choices(form: str, reviewed: str | None, pictures: str | None, planted: str | None, boxes: str | None) -> None:
     """UserError: there is no such choice."""
     choices = {"choice of reviewed": (reviewed, decisions.REVIEWED), "choice of pictures": (pictures, placing.WAYS)}
+    choices["notation of boxes"] = (boxes, box_notation.FORMS)
     for what, (value, known) in {"form": (form, FORMS), **choices}.items():
         if value not in known and (value is not None or what == "form"):
             raise unknown(what, str(value), known)
     if planted is not None and FORMS[form].of == "conversation":
         raise UserError(f"--planted is for pairs: --form {', '.join(f for f in FORMS if FORMS[f].of != 'conversation')}")
+
+    if boxes and form == "ms-swift":
+        raise UserError("ms-swift writes boxes in the notation of the model it trains by itself; leave out --boxes")
 
 
 def _pairs(runs: dict[Path, list[Conversation]], planted: str | None) -> tuple[dict[Path, list[Pair]], list[str]]:
