@@ -153,7 +153,10 @@ def test_parquet_is_read_by_datasets_with_its_pictures(load: Callable, tmp_path:
     assert train.stat().st_size < 20_000 and b"PNG" not in train.read_bytes(), "paths, not pictures"
 
 
-@pytest.mark.parametrize(("form", "key"), [("sharegpt", "conversations"), ("chat", "messages"), ("llava", "conversations"), ("ms-swift", "messages")])
+KEYS = {"sharegpt": "conversations", "chat": "messages", "llava": "conversations", "ms-swift": "messages"}
+
+
+@pytest.mark.parametrize(("form", "key"), KEYS.items())
 def test_json_files_are_read_by_datasets(form: str, key: str, load: Callable, tmp_path: Path) -> None:
     train, test = export([put(tmp_path / "run")], form)
     found = load("json", {"train": train, "test": test})
