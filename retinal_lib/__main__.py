@@ -1,4 +1,4 @@
-"""The command line of the package: `python -m retinal_lib --help` lists its commands.
+"""The command line of the package: `retinal --help` lists its commands, and `python -m retinal_lib` is another way to say it.
 
 Each command imports what it needs when it runs, so that --help answers at once.
 """
@@ -8,6 +8,7 @@ import difflib
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
+from functools import partial
 
 from retinal_lib import paths, typed_paths
 from retinal_lib.display import are, count
@@ -15,6 +16,13 @@ from retinal_lib.errors import UserError, unknown
 from retinal_lib.shown_text import for_people
 
 _RUN = {"metavar": "RUN_FOLDER", "type": typed_paths.resolve, "help": "the folder of a finished run"}
+_NOTEBOOKS = {
+    "generate": "makes conversations from a dataset",
+    "explore": "shows a dataset in one page",
+    "infer": "asks a model about images",
+    "evaluate": "scores answers against a dataset's labels",
+}
+_KEYS = "papermill runs the notebook; each key is one of its parameters, and a wrong one is answered by the list of all."
 _FORMS = """forms:
   llava     LLaVA's training: one list of id, image, conversations
   sharegpt  LLaMA-Factory: conversations and images, with dataset_info.json
@@ -51,8 +59,9 @@ def _check_dataset(arguments: list[str], commands: list[str]) -> None:
 def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     """The parser, and by name those of its commands."""
     parser = ArgumentParser(
-        prog="python -m retinal_lib",
-        description="Works on finished runs. `python -m retinal_lib DATASET` is short for `show DATASET`.",
+        prog="retinal",
+        description="Makes and checks conversations. `retinal DATASET` is short for `show DATASET`; where retinal is not on "
+        "the path, `python -m retinal_lib` does the same.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
@@ -61,6 +70,7 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
         command.set_defaults(run=run)
         return command.add_argument
 
+    _add_notebooks(add)
     argument = add("show", _show, "says where the conversations of a dataset are, and prints the first")
     argument("dataset", nargs="?", default="ODIR", help="a dataset's name, or your own page or table (ODIR)")
 
@@ -83,10 +93,20 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     argument("folder", type=typed_paths.resolve, help="the folder that holds pictures and tables")
     argument("--out", type=typed_paths.resolve, help="the file to write (<folder>/<its name>.yaml)")
 
-    argument = add("review", _review, "counts reviewers' decisions, and measures how far they agree")
-    argument("folders", nargs="+", **_RUN)
+    argument = add("review", _review, "shows a dataset's run (review.ipynb); of run folders, counts reviewers' decisions")
+    argument("words", nargs="*", metavar="WORD", help="a dataset and key=value…, or the folders of finished runs")
     argument("--merge", nargs="+", metavar="reviews.jsonl", default=[], help="files of other reviewers, to add to the run's")
+
+    add("doctor", _doctor, "looks at Python, packages, disk, key, server, GPU, font and kernel, and says what to do")
     return parser, commands.choices
+
+
+def _add_notebooks(add: Callable[..., Callable]) -> None:
+    for name, text in _NOTEBOOKS.items():
+        argument = add(name, partial(_notebook, name), f"{text} ({name}.ipynb)", epilog=_KEYS)
+        argument("words", nargs="*", metavar="WORD", help="a dataset, then key=value… such as data_root=/data/ODIR-5K limit=20")
+    argument = add("notebooks", _copy_notebooks, "copies the notebooks into a folder of yours")
+    argument("folder", type=typed_paths.resolve, help="the folder; a notebook of yours there is never replaced")
 
 
 def _add_export(add: Callable[..., Callable]) -> None:
@@ -117,6 +137,29 @@ def _add_boxes(add: Callable[..., Callable]) -> None:
     argument("--limit", type=int, help="how many images at most")
 
 
+def _notebook(name: str, options: Namespace) -> str:
+    from retinal_lib import notebooks
+
+    notebooks.run(name, options.words)
+    return ""
+
+
+def _copy_notebooks(options: Namespace) -> str:
+    from retinal_lib import notebooks
+
+    copies = notebooks.copy(options.folder)
+    return f"{count(len(copies), 'notebook')} {are(len(copies))} in {paths.display_path(options.folder)}"
+
+
+def _doctor(options: Namespace) -> str:
+    from retinal_lib import doctor
+
+    found = doctor.look()
+    if any(each.mark == "stop" for each in found):
+        raise SystemExit(for_people(doctor.text(found)))
+    return doctor.text(found)
+
+
 def _show(options: Namespace) -> str:
     from retinal_lib import conversation
     from retinal_lib.run import settings
@@ -124,10 +167,7 @@ def _show(options: Namespace) -> str:
     folder = settings.load(dataset=options.dataset).folder
     file = folder / "conversations.jsonl"
     if not file.is_file():
-        raise UserError(
-            f"no conversations in {paths.display_path(folder)} yet; run "
-            f"papermill notebooks/generate.ipynb -p dataset {options.dataset}"
-        )
+        raise UserError(f"no conversations in {paths.display_path(folder)} yet; run retinal generate {options.dataset}")
     conversations = list(conversation.read(file))
     counted = f"{count(len(conversations), 'conversation')} {are(len(conversations))} in {paths.display_path(file)}"
     if not conversations:
@@ -189,13 +229,20 @@ def _page(options: Namespace) -> str:
 
 
 def _review(options: Namespace) -> str:
+    from retinal_lib.dataset import page
     from retinal_lib.review import review
 
-    lines = [review.merge_reviews(options.folders, options.merge)] if options.merge else []
-    return "\n".join([*lines, *(line for folder in options.folders for line in review.report(folder))])
+    first = options.words[0] if options.words else "ODIR"
+    folders = [typed_paths.resolve(word) for word in options.words]
+    is_dataset = first.casefold() in map(str.casefold, page.names()) or page.is_own(first) or "=" in first
+    if is_dataset and not options.merge and not typed_paths.resolve(first).is_dir():
+        return _notebook("review", options)
+    lines = [review.merge_reviews(folders, options.merge)] if options.merge else []
+    return "\n".join([*lines, *(line for folder in folders for line in review.report(folder))])
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """Runs the command that was typed, and ends the process with its status."""
     sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone shows the rest as \u00b5
     try:
         print(for_people(main(sys.argv[1:])))
@@ -203,3 +250,7 @@ if __name__ == "__main__":
         sys.exit(f"Error: {error}")
     except OSError as error:
         sys.exit(f"Error: {paths.display_path(error.filename or '')} cannot be used ({error.strerror or error})")
+
+
+if __name__ == "__main__":
+    command()

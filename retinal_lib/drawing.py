@@ -54,8 +54,9 @@ def hues(kinds: Iterable[str]) -> dict[str, Hue]:
 
 WIDTH = 7.2  # inches: two columns of a journal
 SCREEN, PRINT = 100, 300  # dots per inch in a notebook, and in files
+FONT = "DejaVu Sans"
 _STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters everywhere
+    "font.family": FONT,  # comes with matplotlib: the same letters everywhere
     "font.size": 7,
     "axes.titlesize": 7.5,
     "axes.titlepad": 3,

@@ -1,6 +1,7 @@
 """The command line of the package: what is mistyped, where it is shown, and how the environment is set up."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("exprot", "unknown command 'exprot'; known: show, splits, export, "),
+        ("exprot", "unknown command 'exprot'; known: generate, explore, "),
         ("exprot artifacts/x --form llava", "did you mean 'export'?"),
-        ("whatever artifacts/x", "unknown command 'whatever'; known: show, "),
+        ("whatever artifacts/x", "unknown command 'whatever'; known: generate, "),
         ("ODRI", "unknown dataset 'ODRI'; known: APTOS, "),
         ("nothing-like-it", "unknown dataset 'nothing-like-it'; known: APTOS, "),
     ],
@@ -70,3 +71,43 @@ def test_testing_needs_no_ray() -> None:
     told = subprocess.run(["make", "-n", "-B", "test"], cwd=ROOT, capture_output=True, text=True).stdout
     assert ".[inference]" in told and "scale" not in told and "ray" not in told.split()
     assert "torch" not in subprocess.run(["make", "-n", "test", "TORCH=no"], cwd=ROOT, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("name", ["generate", "explore", "review", "evaluate"])
+def test_a_notebook_is_run_by_papermill_with_its_own_parameters(name: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "ODIR", "splitt=train"])
+    assert ended.value.code == 2
+    assert "unknown parameter 'splitt'; known: dataset, " in capsys.readouterr().err
+
+
+def test_a_word_that_is_no_parameter_is_told() -> None:
+    with pytest.raises(UserError, match=r"found '20' after the dataset; expected a parameter and its value, such as limit=20"):
+        main(["generate", "ODIR", "20"])
+
+
+def test_notebooks_are_copied_and_none_is_replaced(tmp_path: Path) -> None:
+    assert "notebooks are in" in main(["notebooks", str(tmp_path / "mine")]) == main(["notebooks", str(tmp_path / "mine")])
+    own = tmp_path / "mine" / "review.ipynb"
+    own.write_text("mine", encoding="utf-8")
+    (tmp_path / "mine" / "boxes.ipynb").unlink()
+    with pytest.raises(UserError, match=r"review.ipynb is another notebook than the one to copy"):
+        main(["notebooks", str(tmp_path / "mine")])
+    assert own.read_text(encoding="utf-8") == "mine" and not (tmp_path / "mine" / "boxes.ipynb").exists()
+
+
+def test_a_wheel_brings_the_notebooks_along(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools", reason="setuptools, which builds the wheel, is not installed")
+    shutil.copytree(ROOT, tmp_path / "tree", ignore=shutil.ignore_patterns(".git", ".venv", "artifacts", "tests", "*.jpg"))
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    build = [*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path / "wheel", tmp_path / "tree"]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = (tmp_path / "wheel").iterdir()
+    install = [*pip, "install", "-q", "--no-deps", "--no-index", "--no-compile", "--target", tmp_path / "site", wheel]
+    subprocess.run(install, check=True, capture_output=True)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    environment.pop("RETINAL_LIB_ROOT", None)
+    command = [sys.executable, "-m", "retinal_lib", "notebooks", "mine"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "notebooks are in mine" in done.stdout, done.stderr
+    assert (tmp_path / "mine" / "generate.ipynb").read_bytes() == (ROOT / "notebooks" / "generate.ipynb").read_bytes()

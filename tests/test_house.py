@@ -40,6 +40,7 @@ FLOORS = [
     ["run", "inference"],
     ["explore", "review", "evaluate"],
     ["export", "scale"],
+    ["notebooks", "doctor"],
     ["papermill_plugin", "__main__", "__init__"],
 ]
 SAMPLE = [module for module in MODULES if module.startswith("sample/")]
@@ -64,7 +65,7 @@ DOORS = {
         "review/pictures",
         *SAMPLE,
     ],
-    "papermill": ["papermill_plugin"],
+    "papermill": ["papermill_plugin", "notebooks"],
     "openpyxl": [],  # where a workbook is read or drawn
     "xlrd": ["dataset/tables"],
     "pydicom": [],  # dicom takes it where it is used
