@@ -117,8 +117,11 @@ def _add_export(add: Callable[..., Callable]) -> None:
     argument("--out", help="the folder to write to (RUN_FOLDER/exports/<form>)")
     argument("--splits", help="a splits.csv to use instead of the runs' own")
     images = "names images by their whole paths: where the run found them, or in this folder of the dataset"
-    argument("--images", nargs="?", const="", metavar="FOLDER", help=f"{images}; without it, names stay as in the run")
+    argument(
+        "--images", "--data-root", nargs="?", const="", metavar="FOLDER", help=f"{images}; without it, names stay as in the run"
+    )
     argument("--pictures", metavar="link|copy", help="puts the pictures into the folder too, as links or copies")
+    argument("--size", type=int, metavar="PIXELS", help="with --pictures: larger pictures are written with this longest side")
     boxes = "writes boxes as a model has them: qwen2.5-vl, qwen3-vl, internvl or loc (PaliGemma); without it, as shares"
     argument("--boxes", metavar="NOTATION", help=boxes)
     planted = "of pairs: the share of conversations in which a fault is planted (0.3, or number=0.1,side=0.1,diagnosis=0.1)"
@@ -189,7 +192,7 @@ def _export(options: Namespace) -> str:
     from retinal_lib.review import decisions
 
     chosen = (options.form, options.out, options.splits, options.images, options.reviewed, options.pictures, options.planted)
-    written = trainers.export(options.folders, *chosen, options.boxes)
+    written = trainers.export(options.folders, *chosen, options.boxes, options.size)
     lines = [f"{count(number, written.of):>20} in {paths.display_path(path)}" for path, number in written.items()]
     reviews = [folder / decisions.FILE for folder in options.folders]
     unused = [] if options.reviewed or written.of != "conversation" else [file for file in reviews if file.is_file()]

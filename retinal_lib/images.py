@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import re
 import struct
 import warnings
 import zlib
@@ -73,24 +74,69 @@ def upright(image: Image.Image) -> Image.Image:
     return image if orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
-def is_upright(path: Path) -> bool:
+_BARE = ("JPEG", "PNG", "BMP", "PPM")  # formats without metadata, or whose metadata `without_metadata` takes out
+
+
+def is_upright(path: Path, side: int = MAX_PIXELS, bare: bool = False) -> bool:
     """Says whether any reader of a file sees the picture as `load_upright` gives it: it is neither to be turned nor deep grey,
-    nor a DICOM file, whose header nobody else is to get. UserError: it cannot be read."""
+    nor longer than `side` pixels, nor a DICOM file, whose header nobody else is to get; if it is to be `bare`, nor in a format
+    whose metadata cannot be taken out. UserError: it cannot be read."""
     with open_image(path) as image:
-        return orientation(image) == 1 and not image.mode.startswith(_DEEP) and not dicom.is_dicom(path)
+        plain = orientation(image) == 1 and not image.mode.startswith(_DEEP) and not dicom.is_dicom(path)
+        return plain and max(image.size) <= side and (not bare or image.format in _BARE)
 
 
-def write_upright(path: Path, target: Path) -> None:
-    """Writes a picture as PNG, upright, in its full size, without metadata. UserError: it cannot be read."""
-    pixels = load_upright(path, MAX_PIXELS)
+def write_upright(path: Path, target: Path, side: int = MAX_PIXELS) -> None:
+    """Writes a picture as PNG, upright, with a longest side of at most `side` pixels, without metadata. UserError: it cannot be
+    read."""
+    pixels = load_upright(path, side)
     bare = Image.new("RGB", pixels.size)
     bare.paste(pixels)
     bare.save(target, "PNG")
 
 
-def same_pixels(one: Path, other: Path) -> bool:
-    """Says whether two files show the same picture, upright. UserError: one cannot be read."""
-    return np.array_equal(*(np.asarray(load_upright(path, MAX_PIXELS)) for path in (one, other)))
+def same_pixels(one: Path, other: Path, side: int = MAX_PIXELS) -> bool:
+    """Says whether two files show the same picture, upright; `side` is as in `write_upright`. UserError: one cannot be read."""
+    return np.array_equal(*(np.asarray(load_upright(path, side)) for path in (one, other)))
+
+
+def without_metadata(content: bytes) -> bytes | None:
+    """Returns the bytes of a JPEG or PNG file without what cameras and people wrote into it (EXIF, XMP, IPTC, comments); the
+    picture and its colour profile stay as they are. None for other files, and where the end of the picture is not found."""
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _without_chunks(content)
+    return _without_segments(content) if content.startswith(b"\xff\xd8") else None
+
+
+_SEGMENTS = (0xE1, *range(0xE3, 0xEE), 0xEF, 0xFE)  # of JPEG; E0, E2 and EE say how colours are to be read
+_MARK = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME")
+
+
+def _without_segments(content: bytes) -> bytes | None:
+    kept, place = bytearray(content[:2]), 2
+    while content[place : place + 1] == b"\xff" and place + 2 <= len(content):
+        kind = content[place + 1]
+        if kind == 0xD9:  # what stands behind it is another picture, as some cameras write, or nothing
+            return bytes(kept + content[place : place + 2])
+        end = place + 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+        if kind == 0xDA:  # pixels follow, to the next mark
+            mark = _MARK.search(content, end)
+            end = mark.start() if mark else len(content)
+        kept += b"" if kind in _SEGMENTS else content[place:end]
+        place = end
+    return None
+
+
+def _without_chunks(content: bytes) -> bytes | None:
+    kept, place = bytearray(content[:8]), 8
+    while place + 12 <= len(content):
+        kind, end = content[place + 4 : place + 8], place + 12 + int.from_bytes(content[place : place + 4], "big")
+        kept += b"" if kind in _CHUNKS else content[place:end]
+        if kind == b"IEND":
+            return bytes(kept)
+        place = end
+    return None
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from retinal_lib import Job, UserError, training_text, validate
 from retinal_lib.__main__ import main
@@ -376,6 +376,41 @@ def test_pictures_are_exported_as_they_were_seen(tmp_path: Path) -> None:
                 assert image.getexif().get(274) is None and image.format == "PNG"
                 source = next(tmp_path.glob(f"data/{Path(row['image']).stem}.*"))
                 assert np.array_equal(np.asarray(image), np.asarray(load_upright(source, 99)))
+
+
+def test_copies_have_no_metadata_and_the_size_that_was_asked_for(tmp_path: Path) -> None:
+    def save(path: Path, number: int) -> None:
+        noise = np.random.default_rng(number).integers(0, 255, (60 + 60 * number, 90, 3), np.uint8)
+        exif, notes = Image.Exif(), PngImagePlugin.PngInfo()
+        exif[0x010E] = "Maria Musterfrau"
+        notes.add_text("Comment", "Maria Musterfrau")
+        more = (
+            {"pnginfo": notes} if path.suffix == ".png" else {"comment": b"Maria Musterfrau"} if path.suffix == ".jpg" else {}
+        )
+        more |= {"progressive": True} if number == 1 else {}
+        Image.fromarray(noise).save(path, exif=exif, **more)
+
+    names = ["a.jpg", "b.jpg", "c.png", "d.tif"]
+    run = own_run(tmp_path, names, save)
+    out, pictures = run / "exports" / "llava", ["--pictures", "copy"]
+    for more, longest, suffixes in (
+        ([], [90, 120, 180, 240], [".jpg", ".jpg", ".png", ".png"]),
+        (["--size", "100", "--out", str(tmp_path / "small")], [90, 100, 100, 100], [".jpg", ".png", ".png", ".png"]),
+    ):
+        for _ in range(2):
+            main(["export", str(run), "--form", "llava", *pictures, *more])
+        folder = Path(more[-1]) if more else out
+        rows = sorted(rows_of(folder, "llava"), key=lambda row: row["image"])
+        assert [Path(row["image"]).suffix for row in rows] == suffixes
+        for name, side, row in zip(names, longest, rows, strict=True):
+            assert b"Musterfrau" not in (folder / row["image"]).read_bytes()
+            with Image.open(folder / row["image"]) as image:
+                seen = np.asarray(load_upright(tmp_path / "data" / name, side))
+                assert (
+                    max(image.size) == side and not image.getexif() and np.array_equal(np.asarray(image.convert("RGB")), seen)
+                )
+    with pytest.raises(UserError, match="needs --pictures copy or link"):
+        main(["export", str(run), "--form", "llava", "--size", "100"])
 
 
 def test_names_fit_every_system(tmp_path: Path) -> None:

@@ -2,9 +2,7 @@
 
 import filecmp
 import json
-import os
 import re
-import shutil
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
@@ -61,12 +59,12 @@ def turned_note(files: Iterable[Path]) -> list[str]:
     return [f"{count(turned, 'picture')} must be turned or brightened, which not every trainer does: --pictures does it"]
 
 
-def _as_shown(files: list[Path]) -> dict[Path, bool]:
-    """Whether any reader of a file sees the picture as the run saw it."""
+def _as_shown(files: list[Path], side: int = images.MAX_PIXELS, bare: bool = False) -> dict[Path, bool]:
+    """Whether any reader of a file sees the picture as it is to be seen, see images.is_upright."""
     shown = {}
     with display.Bar(len(files), "pictures looked at") as bar:
         for done, file in enumerate(files, start=1):
-            shown[file] = images.is_upright(file)
+            shown[file] = images.is_upright(file, side, bare)
             bar.show(done)
     return shown
 
@@ -78,15 +76,17 @@ class Placed(NamedTuple):
     notes: list[str]
 
 
-def place(found: dict[tuple[Path, str], Path], target: Path, way: str) -> Placed:
+def place(found: dict[tuple[Path, str], Path], target: Path, way: str, size: int | None = None) -> Placed:
     """Links or copies pictures, by run and name in the run, into `target`, one by one, so that a stopped export continues.
 
-    What trainers would see otherwise than the run did is written as PNG, upright. Names are those of the run, as far as all
+    What trainers would see otherwise than the run did, or what is longer than `size` pixels, is written as PNG, upright.
+    Copies have no metadata (EXIF, comments). Names are those of the run, as far as all
     systems allow them; where different pictures have one name, part of their sha256 is added. Drawn pictures lie below
     `drawn`. UserError: a picture cannot be read or written, or another picture has its place.
     """
     files = list(dict.fromkeys(found.values()))
-    shown = _as_shown(files)
+    side = size or images.MAX_PIXELS
+    shown = _as_shown(files, side, way == "copy")
     drawn = images.drawn_among(files)
     names = _names({key: (file, shown[file], file in drawn) for key, file in found.items()})
     if drawn:
@@ -94,7 +94,7 @@ def place(found: dict[tuple[Path, str], Path], target: Path, way: str) -> Placed
     link = way == "link" and _can_link(target)
     with display.Bar(len(found), "pictures") as bar:
         for done, (name, file) in enumerate({names[key]: file for key, file in found.items()}.items(), start=1):
-            _put(file, target / name, link, shown[file])
+            _put(file, target / name, link, shown[file], side)
             bar.show(done)
         bar.show(len(found))
     number, turned = len(set(names.values())), sum(not as_shown for as_shown in shown.values())
@@ -102,7 +102,8 @@ def place(found: dict[tuple[Path, str], Path], target: Path, way: str) -> Placed
     if way == "link" and not link:
         notes.append("they are copies: links cannot be made there")
     if turned:
-        notes.append(f"{count(turned, 'picture')} written anew as PNG, upright and as bright as the run saw them")
+        small = f", at most {size} pixels long" if size else ""
+        notes.append(f"{count(turned, 'picture')} written anew as PNG, upright and as bright as the run saw them{small}")
     return Placed(names, notes)
 
 
@@ -149,30 +150,32 @@ def _can_link(folder: Path) -> bool:
     return True
 
 
-def _put(file: Path, target: Path, link: bool, as_shown: bool) -> None:
+def _put(file: Path, target: Path, link: bool, as_shown: bool, side: int) -> None:
     """Links, copies or writes one picture anew. UserError: it cannot be written, or another picture is there."""
     if target.exists():
         if link and as_shown and target.is_symlink() and target.readlink() == file:
             return
-        if not _is_same(file, target, as_shown):
+        if not _is_same(file, target, as_shown, side):
             raise UserError(f"{target} is another picture than {file}; name another folder with --out, or remove it")
-        if not target.is_symlink():
+        if not target.is_symlink() and (link or not as_shown or target.read_bytes() == _bare(file)):
             return
     with atomic_path(target) as part:
         if not as_shown:
-            images.write_upright(file, part)
+            images.write_upright(file, part, side)
         elif link:
             part.unlink(missing_ok=True)
             part.symlink_to(file)
         else:
-            shutil.copyfile(file, part)
-            status = file.stat()
-            os.utime(part, ns=(status.st_atime_ns, status.st_mtime_ns))  # so that the next export knows it
+            part.write_bytes(_bare(file))
 
 
-def _is_same(file: Path, target: Path, as_shown: bool) -> bool:
+def _bare(file: Path) -> bytes:
+    """The bytes of a picture without metadata. A damaged file is copied as it is: it opened, and is not ours to mend."""
+    content = file.read_bytes()
+    return images.without_metadata(content) or content
+
+
+def _is_same(file: Path, target: Path, as_shown: bool, side: int) -> bool:
     if not as_shown:
-        return images.same_pixels(file, target)
-    one, other = file.stat(), target.stat()
-    same = (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
-    return same or filecmp.cmp(file, target, shallow=False)
+        return images.same_pixels(file, target, side)
+    return filecmp.cmp(file, target, shallow=False) or target.read_bytes() == _bare(file)

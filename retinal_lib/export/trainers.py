@@ -101,6 +101,7 @@ def export(
     pictures: str | None = None,
     planted: str | None = None,
     boxes: str | None = None,
+    size: int | None = None,
 ) -> Export:
     """Writes the accepted conversations of finished runs in one of FORMS, and returns each file's number of entries.
 
@@ -109,7 +110,7 @@ def export(
     in its folder by default. `sources.md` beside them says where the images come from.
     With `images`, images are named by their whole paths: where the run found them ("" for that), or in the folder that their
     dataset, or their names, begin in. With `pictures`, link or copy, the folder holds the pictures too, and images are named
-    by their paths in it. Each picture must exist.
+    by their paths in it, at most `size` pixels long. Each picture must exist.
     With `reviewed` (accepted or unrejected, see decisions.REVIEWED), samples that reviewers rejected or dispute are left out,
     and their fixes are applied. `planted` is the share of conversations with planted faults, see planted_faults.shares;
     `boxes` is the notation of boxes in all texts, one of box_notation.FORMS.
@@ -120,6 +121,8 @@ def export(
     folders = [typed_paths.resolve(folder) for folder in folders]
     if out is None and len(folders) > 1:
         raise UserError(f"{count(len(folders), 'run')} are exported into one folder; name it with --out <folder>")
+    if size is not None and (pictures is None or size < 1):
+        raise UserError("--size is the longest side of pictures in pixels, such as 1024, and needs --pictures copy or link")
     target = typed_paths.resolve(out) if out else folders[0] / "exports" / form
     runs = _runs(folders, reviewed, FORMS[form])
     sources = _sources(runs)
@@ -127,7 +130,7 @@ def export(
     runs, told = _pairs(runs, planted) if FORMS[form].of != "conversation" else (runs, [])
     _by_split([entry for entries in runs.values() for entry in entries], split_of_id)  # before pictures are copied
     _prepare(target, FORMS[form].suffix, folders if out else [])
-    entries, notes = _with_pictures(runs, target, images, pictures)
+    entries, notes = _with_pictures(runs, target, images, pictures, size)
     entries = box_texts.with_boxes(entries, boxes, target) if boxes else entries
     name = folders[0].name if len(folders) == 1 else target.name
     written = _write(target, form, entries, split_of_id, name)
@@ -237,7 +240,11 @@ def _write_sources(target: Path, sources: list[str]) -> list[str]:
 
 
 def _with_pictures(
-    runs: dict[Path, list[Conversation | Pair]], target: Path, images: str | Path | None, pictures: str | None
+    runs: dict[Path, list[Conversation | Pair]],
+    target: Path,
+    images: str | Path | None,
+    pictures: str | None,
+    size: int | None,
 ) -> tuple[list[Conversation | Pair], list[str]]:
     """The entries of all runs with the paths of their images as exported, and sentences on the pictures."""
     if images is None and pictures is None:
@@ -250,7 +257,7 @@ def _with_pictures(
     if pictures is None:
         names, notes = {key: file.as_posix() for key, file in found.items()}, placing.turned_note(found.values())
     else:
-        names, notes = placing.place(found, target, pictures)
+        names, notes = placing.place(found, target, pictures, size)
     exported = [replace(e, image=names[folder, e.image]) for folder, entries in runs.items() for e in entries]
     return exported, notes
 
