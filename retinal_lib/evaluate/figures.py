@@ -25,7 +25,7 @@ def confusions(groups: dict[str, Sequence[ScoredAnswer]]) -> Figure:
     columns = min(3, len(groups))
     rows = -(-len(groups) // columns)
     with drawing.style():
-        figure = drawing.figure(3.8 * rows, 5.2 * columns, dpi=72)
+        figure = drawing.figure(3.2 * rows, 5 * columns, dpi=72)
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for panel, (title, answers) in zip(axes, groups.items(), strict=False):
             _matrix(panel, title, answers)
@@ -55,14 +55,8 @@ def _matrix(axes: Axes, title: str, answers: Sequence[ScoredAnswer]) -> None:
         told = f"{int(number)}\n{share:.0%}" if number else "0"
         axes.text(column, row, told, ha="center", va="center", color="white" if share > 0.5 else "black", fontsize=8)
     told = [_name(answers[0].entry, name) for name in names]
-    places = range(len(names) + 1)
-    axes.set_xticks(
-        places,
-        [textwrap.fill(name, 18, break_on_hyphens=False) for name in [*told, "no answer"]],
-        fontsize=7,
-        rotation=60,
-        ha="right",
-    )
+    short = list(map(str, names)) if "levels" in answers[0].entry else told  # the rows of grades have the words
+    axes.set_xticks(range(len(names) + 1), [textwrap.fill(name, 12) for name in [*short, "no answer"]], fontsize=8)
     axes.set_yticks(range(len(rows)), [textwrap.fill(told[row], 24, break_on_hyphens=False) for row in rows], fontsize=7)
     axes.set_xlabel("answer", fontsize=9)
     axes.set_ylabel("reference (shares of each row)", fontsize=9)
