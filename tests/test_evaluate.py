@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from retinal_lib import UserError
+from retinal_lib.closed_questions import phrasing
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.evaluate import answer_reader as answer_parser
 from retinal_lib.evaluate import figures, harnesses, label_questions, scored_answers
@@ -464,6 +465,20 @@ def test_phrasings_vary_with_the_seed_and_references_do_not(drawn: dict[str, Pat
         questions("IDRiD", drawn["IDRiD"], tmp_path / "x.jsonl", kinds="grades")
     with pytest.raises(UserError, match="answer no question of the kinds boxes"):
         questions("IDRiD", drawn["IDRiD"], tmp_path / "x.jsonl", kinds="boxes")
+
+
+def test_closed_questions_of_vqa_are_asked_in_phrasings_that_it_does_not_use(drawn: dict[str, Path], tmp_path: Path) -> None:
+    asked = label_questions.load(questions("RFMiD", drawn["RFMiD"], tmp_path / "q.jsonl", kinds=label_questions.CLOSED, seed=4))
+    kinds = {entry["kind"] for entry in asked}
+    assert kinds == set(label_questions.CLOSED)
+    trained = {phrase.split("{")[0] for kind in ("choice", "choices") for phrase in phrasing.phrasings(kind, 4, exam=False)}
+    assert not any(entry["question"].startswith(tuple(filter(None, trained))) for entry in asked)
+    answers = pretend.write(asked, tmp_path / "a.jsonl", wrong=0, abstained=0)
+    scored = scored_answers.score_answers("m", asked, answers)
+    unread = ("The retina is a light", "Please see")
+    assert [m.text for m in scored if not m.right and not m.text.startswith(unread)] == []
+    tables = Tables(scored, 5)
+    assert not tables.single.empty and not Tables(scored, 5).layout.empty
 
 
 @pytest.mark.parametrize("way", ["swap", "blank"])

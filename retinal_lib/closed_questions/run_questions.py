@@ -47,7 +47,7 @@ def plan(data: BaseDescription, cases: Iterable[tuple[Case, tuple[Fact, ...]]], 
     room, found = Room(options.per_image, options.cannot_tell), {}
     every = topics.of(images, names, about, options.kinds, options.seed)
     for number, (topic, block) in enumerate(blocks.of(every, room, options.seed)):
-        written = writing.write(topic, block, number, options.seed, options.swapped)
+        written = writing.write(topic, block, number, options.seed, options.swapped, options.exam)
         for answer, asked in zip(block, written, strict=True):
             found.setdefault(kept[answer.image].id, []).append(asked)
     return RunQuestions({image: _ordered(asked, image, options.seed) for image, asked in found.items()})

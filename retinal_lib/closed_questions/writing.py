@@ -54,10 +54,11 @@ class Asked:
         return told | {"same_words": self.same_words} | ({"unknown_because": self.why} if self.why else {})
 
 
-def write(topic: Topic, block: Sequence[Answer], number: int, seed: int, swapped: float) -> list[Asked]:
-    """Returns the question of each image of a block; in the share `swapped` of blocks all have the same words."""
+def write(topic: Topic, block: Sequence[Answer], number: int, seed: int, swapped: float, exam: bool = False) -> list[Asked]:
+    """Returns the question of each image of a block; in the share `swapped` of blocks all have the same words. `exam`: in the
+    phrasings kept for exams."""
     rng = random.Random(f"words {seed} {number} {topic.subject}")
-    writer = _Writer(topic, block, seed, rng)
+    writer = _Writer(topic, block, seed, rng, exam)
     same = rng.random() < swapped
     key, places = rng.random(), rng.sample(range(len(block)), len(block))
     asked = []
@@ -85,8 +86,8 @@ def write(topic: Topic, block: Sequence[Answer], number: int, seed: int, swapped
 class _Writer:
     """The writer of one block: `form` is how it is answered."""
 
-    def __init__(self, topic: Topic, block: Sequence[Answer], seed: int, rng: random.Random):
-        self.topic, self.block, self.seed = topic, block, seed
+    def __init__(self, topic: Topic, block: Sequence[Answer], seed: int, rng: random.Random, exam: bool):
+        self.topic, self.block, self.seed, self.exam = topic, block, seed, exam
         self.unknown = any(answer.option == CANNOT for answer in block)
         sure = len(block) - self.unknown
         forms = [form for form in topic.asked if form != "open" or not topic.whole or sure == min(5, len(topic.by))]
@@ -107,7 +108,7 @@ class _Writer:
         else:
             right = ((place + shift) % count,)
         slots = topic.slots | ({"levels": listed(options)} if topic.kind == "quality" else {})
-        question = phrasing.of(topic.asked[self.form], f"{key} {topic.subject}", self.seed, **slots)
+        question = phrasing.of(topic.asked[self.form], f"{key} {topic.subject}", self.seed, self.exam, **slots)
         lines = [f"{LETTERS[i]}. {option}" for i, option in enumerate(options)] if self.form == "letters" else []
         request = self._request(key)
         if lines:

@@ -12,7 +12,7 @@ from retinal_lib.display import FullTable, are, count
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.evaluate import figures, harnesses, label_questions, made_up_answers
 from retinal_lib.evaluate.scored_answers import ScoredAnswer, score_answers
-from retinal_lib.evaluate.tables import SINGLE, Tables
+from retinal_lib.evaluate.tables import LETTERED, SINGLE, Tables
 from retinal_lib.files import read_jsonl, would_replace, write_csv, write_jsonl
 from retinal_lib.parameters import Number, Parameters, TypedPath, Whole
 
@@ -143,8 +143,8 @@ class Evaluation:
     def confusions(self) -> object:
         """A confusion matrix for each model and question with a single answer, as a matplotlib Figure."""
         groups: dict[str, list[ScoredAnswer]] = {}
-        for answer in self.tables.of(*SINGLE):
-            subject = answer.entry.get("scale", answer.subject)
+        for answer in self.tables.of(*(kind for kind in SINGLE if kind not in LETTERED)):
+            subject = answer.kind if answer.kind == "yes_no" else answer.entry.get("scale", answer.subject)
             groups.setdefault(f"{answer.model}: {answer.dataset}, {subject}", []).append(answer)
         return figures.confusions({title: answers for title, answers in groups.items() if len(figures.classes(answers)) > 1})
 

@@ -8,11 +8,13 @@ from PIL import Image
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from retinal_lib import typed_paths
-from retinal_lib.closed_questions import phrasing, references
+from retinal_lib.closed_questions import phrasing, references, run_questions
+from retinal_lib.closed_questions.options import CANNOT, Options
 from retinal_lib.closed_questions.references import Topics
-from retinal_lib.closed_questions.writing import LETTERS
+from retinal_lib.closed_questions.writing import LETTERS, Asked
 from retinal_lib.dataset import measurements, page
 from retinal_lib.dataset.base import BaseDescription, load_dataset
+from retinal_lib.dataset.label_kinds import denied
 from retinal_lib.errors import UserError, unknown, validation_text
 from retinal_lib.evaluate import answer_reader, harnesses
 from retinal_lib.facts import Case
@@ -21,6 +23,7 @@ from retinal_lib.inference import question_files
 from retinal_lib.sample import draw as sample
 
 KINDS = ("grade", "diseases", "quality", "modality", "eye", "boxes", "measurement")
+CLOSED = ("option", "options", "yes_no")  # asked where they are named: those of track `vqa`, in phrasings kept for exams
 
 
 def questions(
@@ -36,15 +39,16 @@ def questions(
 ) -> Path:
     """Writes a question file (JSONL) for a dataset and returns it.
 
-    `kinds`: some of grade, diseases, quality, modality, eye, boxes, measurement; `measures`: names of AutoMorph's columns,
+    `kinds`: some of grade, diseases, quality, modality, eye, boxes, measurement, which are the default, and of option, options
+    and yes_no, the closed questions of track `vqa` in phrasings that it does not use; `measures`: names of AutoMorph's columns,
     or all that are told; `limit`: images at most. Which phrasing an image gets depends on the seed. Without `data_root` a drawn
     sample is used. An entry has id, image (a path), question, dataset, kind, subject, reference, and what its scoring needs.
     UserError: an unknown kind, the dataset cannot be read, or it answers no such question.
     """
     kinds = _split(kinds) or KINDS
     for kind in kinds:
-        if kind not in KINDS:
-            raise unknown("kind of question", kind, KINDS)
+        if kind not in (*KINDS, *CLOSED):
+            raise unknown("kind of question", kind, (*KINDS, *CLOSED))
     if data_root is None:
         own = page.page_of(dataset) if page.is_own(dataset) else None
         drawn = typed_paths.root() / "artifacts" / "sample" / (own or page.get(dataset)).name
@@ -80,14 +84,35 @@ def _entries(
 ) -> Iterator[dict]:
     cases = [data.describe(name) for name in data.images[:limit]]
     topics = Topics.of(data, cases, measures)
+    private = {"private_names": True} if data.page.private_names else {}
     for case in cases:
-        for kind in kinds:
+        for kind in (kind for kind in kinds if kind in KINDS):
             for subject, reference, more in _QUESTIONS[kind](case, topics):
                 entry = {"id": f"{case.id}-{kind}-{subject}".replace(" ", "_"), "image": str(case.path)}
                 question = phrasing.of(more.pop("phrasing", kind), entry["id"], seed, exam=True, **more.pop("slots", {}))
                 entry |= {"question": question, "dataset": case.dataset, "kind": kind, "subject": subject}
-                entry |= {"private_names": True} if data.page.private_names else {}
-                yield entry | {"reference": reference, **more}
+                yield entry | private | {"reference": reference, **more}
+    if not set(CLOSED).isdisjoint(kinds):
+        denials = [denied(data.page.facts, data.image(name)) for name in data.images[:limit]]
+        planned = run_questions.plan(data, list(zip(cases, denials, strict=True)), Options(seed=seed, exam=True))
+        for case in cases:
+            for place, each in enumerate(planned.asked(case.id)):
+                entry = {"id": f"{case.id}-closed-{place}", "image": str(case.path), "question": each.turn.question}
+                entry |= {"dataset": case.dataset, "subject": each.subject, "chance": each.chance} | private
+                yield from (entry | told for told in _closed(each) if told["kind"] in kinds)
+
+
+def _closed(asked: Asked) -> Iterator[dict]:
+    """The kind of a closed question with its reference and options; nothing where it is one of KINDS."""
+    right = [asked.options[place] for place in asked.right]
+    if asked.form == "letters":
+        letters = [LETTERS[place] for place in asked.right]
+        several = asked.kind == "choices"
+        yield {"kind": "options" if several else "option", "reference": letters if several else letters[0]} | {
+            "options": list(asked.options)
+        }
+    elif asked.kind == "yes_no" and CANNOT not in right:
+        yield {"kind": "yes_no", "reference": right[0], "condition": asked.subject}
 
 
 def _modality(case: Case, topics: Topics) -> references.Questions:

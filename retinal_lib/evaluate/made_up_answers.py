@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 
 from retinal_lib.closed_questions import phrasing
+from retinal_lib.closed_questions.writing import LETTERS
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.files import write_jsonl
 
@@ -86,7 +87,27 @@ def _measurement(entry: dict, dice: random.Random, is_wrong: bool) -> str:
     return f"It is about {value:.4g}{' ' + entry['unit'] if entry.get('unit') else ''}."
 
 
+def _option(entry: dict, dice: random.Random, is_wrong: bool) -> str:
+    letters = list(LETTERS[: len(entry["options"])])
+    letter = _other(letters, entry["reference"], dice) if is_wrong else entry["reference"]
+    return dice.choice(
+        [f"{letter}.", f"({letter})", f"Answer: {letter}", f"{letter}. {entry['options'][letters.index(letter)]}"]
+    )
+
+
+def _options(entry: dict, dice: random.Random, is_wrong: bool) -> str:
+    letters = [letter for letter in LETTERS[: len(entry["options"])] if (letter in entry["reference"]) != is_wrong]
+    return ", ".join(letters) or "None."
+
+
+def _yes_no(entry: dict, dice: random.Random, is_wrong: bool) -> str:
+    return f"{_other(['yes', 'no'], entry['reference'], dice) if is_wrong else entry['reference']}.".capitalize()
+
+
 _ANSWERS = {
+    "option": _option,
+    "options": _options,
+    "yes_no": _yes_no,
     "grade": _grade,
     "diseases": _diseases,
     "quality": _quality,

@@ -14,6 +14,7 @@ from retinal_lib.evaluate.scored_answers import MISSING, SCORES, ScoredAnswer, b
 
 SINGLE = ("grade", "quality", "modality", "eye", "yes_no", "option", "options")  # one right answer of several
 ORDERED = ("grade", "quality")
+LETTERED = ("option", "options")  # whose letters stand for something else in each question
 TOTAL = "all"
 
 
@@ -197,7 +198,9 @@ def _group(answers: Sequence[ScoredAnswer], key: Callable[[ScoredAnswer], object
 
 
 def _subject(answer: ScoredAnswer) -> str:
-    """What is asked; grades on different scales are different questions."""
+    """What is asked; grades on different scales are different questions, closed questions of a form are one."""
+    if answer.kind in LETTERED or answer.kind == "yes_no":
+        return answer.kind
     return f"{answer.subject} ({answer.entry['scale']})" if answer.kind == "grade" else answer.subject
 
 
@@ -208,9 +211,19 @@ def _question(answer: ScoredAnswer) -> str:
 
 def _measure(metric: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[Sequence[ScoredAnswer]], float]:
     def measured(part: Sequence[ScoredAnswer]) -> float:
-        return metric(np.array([m.reference for m in part], object), np.array([m.value for m in part], object))
+        return metric(
+            *(
+                np.array(list(map(_class, values)), object)
+                for values in zip(*((m.reference, m.value) for m in part), strict=True)
+            )
+        )
 
     return measured
+
+
+def _class(value: object) -> object:
+    """A single answer as a class: several letters are one."""
+    return (", ".join(value) or "none") if isinstance(value, tuple) else value
 
 
 def _labels(answers: Sequence[ScoredAnswer]) -> list[str]:
