@@ -328,14 +328,14 @@ def test_a_condition_that_fits_nothing_is_refused(eyes: BaseDescription) -> None
         select.images(eyes, "grade == 0 and grade == 1", 0, None)
 
 
-def test_the_readme_s_table_of_servers_is_what_the_limits_say() -> None:
+def test_the_table_of_servers_is_what_the_limits_say() -> None:
     from retinal_lib.ask.limits import servers
 
-    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[1] / "docs" / "batch.md").read_text(encoding="utf-8")
     for kind in servers().values():
         tokens = f"{kind['enqueued_tokens']:,}" if kind["enqueued_tokens"] else "no limit known"
         cells = [kind["title"], kind["fits"], f"{kind['requests']:,}", f"{kind['bytes'] // 1_000_000:,}", tokens, kind["note"]]
-        assert f"| {' | '.join(cells)} |".replace("|  |", "| |") in readme, kind["title"]
+        assert f"| {' | '.join(cells)} |".replace("|  |", "| |") in page, kind["title"]
 
 
 @pytest.mark.parametrize(
