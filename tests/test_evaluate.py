@@ -184,6 +184,7 @@ BOX, PLACES = (0.1, 0.2, 0.3, 0.4), "[100, 200, 300, 400]"
         ("<|object_ref_start|>disc<|object_ref_end|><|box_start|>(100,200),(300,400)<|box_end|><|im_end|>", None),
         ("<loc0205><loc0102><loc0410><loc0307> optic disc", None),
         ("<bbox>[0.1, 0.2, 0.3, 0.4]</bbox>", None),
+        ("<box>100,200,300,400</box> is the disc", None),
         (PLACES.replace("00", "0"), "percent"),
         ("[56, 168, 168, 336]", "qwen2.5-vl"),  # the picture of 570 x 830 pixels is seen as 560 x 840
         ('```json\n[{"bbox_2d": [57, 166, 171, 332], "label": "optic disc"}]\n```', None),
@@ -242,6 +243,8 @@ def test_letters_are_read_in_every_form(text: str) -> None:
     ("text", "state", "value"),
     [
         ("A or B", UNREADABLE, None),
+        ("Neither A nor B.", UNREADABLE, None),
+        ("The answer is a moderate form.", ANSWERED, "C"),
         ("B. severe", UNREADABLE, None),
         ("A fundus photograph.", UNREADABLE, None),
         ("I see a retina.", UNREADABLE, None),

@@ -259,7 +259,8 @@ def _negations(clause: ParsedText, label: str) -> list[bool]:
 
 # --- options -------------------------------------------------------------------------------------------------------------
 
-_ANSWER_IS = r"(?:answers?|options?|choices?|letters?)(?: is| are| would be| should be)?"
+_ANSWER_IS = r"(?:(?:answers?|options?|choices?|letters?)(?: is| are| would be| should be)?|(?:best|correct|right)(?: one)? is)"
+_ARTICLE = re.compile(r"a\s+[a-z]")
 _NAMED_LETTER = re.compile(rf"\b{_ANSWER_IS}\s*[:=]?\s*[(\[\"'*]{{0,4}}([A-Za-z])(?!\w|['’]\w)", re.IGNORECASE)
 _FIRST_LETTER = re.compile(r"\A[\s(\[\"'*]*([A-Za-z])(?:[\s)\]\"'*]*\Z|[)\].:*]+(?=\s|\Z)|\s*[-–—:]\s)")
 _LOOSE_LETTER = re.compile(
@@ -268,7 +269,8 @@ _LOOSE_LETTER = re.compile(
     re.MULTILINE,
 )
 _NOT_BEFORE = re.compile(
-    r"\b(?:not|never|than|exclude[sd]?|rules? out|ruled out)\s*(?:the )?(?:option |answer )?[(\[\"'*]*\Z", re.IGNORECASE
+    r"\b(?:not|neither|nor|never|than|exclude[sd]?|rules? out|ruled out)\s*(?:the )?(?:option |answer )?[(\[\"'*]*\Z",
+    re.IGNORECASE,
 )
 _IS_WRONG = re.compile(
     r"[)\].\"'*]*\s*(?:is|are|was|can be|would be)?\s*(?:wrong|incorrect|false|not\b|excluded|ruled out|unlikely)",
@@ -337,8 +339,13 @@ def _letters(text: str, letters: str) -> list[str]:
     for pattern in (_NAMED_LETTER, _FIRST_LETTER, _LOOSE_LETTER):
         found = []
         for match in pattern.finditer(text):
-            letter = next(filter(None, match.groups())).upper()
-            taken = not _NOT_BEFORE.search(text[: match.start()]) and not _IS_WRONG.match(text[match.end() :])
+            place = next(place for place, held in enumerate(match.groups(), 1) if held)
+            letter = match[place].upper()
+            taken = (
+                not _ARTICLE.match(text, match.start(place))
+                and not _NOT_BEFORE.search(text[: match.start()])
+                and not _IS_WRONG.match(text[match.end() :])
+            )
             if letter in letters and taken:
                 found.append(letter)
         if found:

@@ -9,6 +9,7 @@ from retinal_lib.parsing import Unreadable, json_value, packaged_yaml
 
 # marks of boxes, of what they hold and of their labels, which are no marks of a chat template
 _BOX_MARKS = re.compile(r"</?b?box>|<\|/?(?:box|det|bbox)(?:_start|_end)?\|>", re.IGNORECASE)
+_BARE_BOX = re.compile(r"<(b?box)>([\d.,;\s%-]*)</\1>", re.IGNORECASE)  # numbers alone between the marks
 _LABEL_MARKS = re.compile(r"<(\|?)/?(?:object_)?ref(?:_start|_end)?\1>", re.IGNORECASE)
 _FENCE = re.compile(r"```[a-z]*\n?", re.IGNORECASE)
 _OBJECTS = (re.compile(r"\{.*\}", re.DOTALL), re.compile(r"\{[^{}]*\}"))  # the whole, or each flat one
@@ -40,7 +41,7 @@ def said(text: str) -> str:
 
 def unwrapped(text: str) -> str:
     """Returns an answer without thoughts, and without marks around it and around boxes. NoAnswer: it is cut in its thoughts."""
-    return reply_text.answer(_LABEL_MARKS.sub(" ", _BOX_MARKS.sub(" ", text)) if "<" in text else text)
+    return reply_text.answer(_LABEL_MARKS.sub(" ", _BOX_MARKS.sub(" ", _BARE_BOX.sub(r"[\2]", text))) if "<" in text else text)
 
 
 def marks_boxes(text: str) -> bool:
