@@ -240,6 +240,25 @@ def test_notebook_cells_are_short() -> None:
             assert not re.search(r"^\s*(def|try|class)\b", source, re.MULTILINE)
 
 
+def test_walkthroughs_teach() -> None:
+    """Short cells, more words than code, an answer that runs to each question, and what to read next."""
+    walkthroughs = sorted((ROOT / "notebooks" / "learn").glob("*.ipynb"))
+    assert walkthroughs
+    for path in walkthroughs:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        texts = ["".join(cell["source"]) for cell in cells]
+        code = [text for cell, text in zip(cells, texts, strict=True) if cell["cell_type"] == "code"]
+        prose = [text for cell, text in zip(cells, texts, strict=True) if cell["cell_type"] == "markdown"]
+        tags = [cell["metadata"].get("tags", []) for cell in cells]
+        lines = sum(len(text.splitlines()) for text in code)
+        assert 8 <= len(" ".join(prose).split()) / lines <= 20, path.name
+        for i, text in enumerate(texts):
+            assert text not in code or "server" in tags[i] or len(text.splitlines()) <= 4, f"{path.name}: {text}"
+            if "**Question.**" in text:
+                assert "<details><summary>Answer</summary>" in text and "answer" in tags[i + 1], f"{path.name}: {text}"
+        assert "**You will learn**" in texts[0] and "## Exercises" in " ".join(prose) and texts[-1].startswith("## Next"), path.name
+
+
 def test_every_dataset_says_what_it_is() -> None:
     for name in page.names():
         found = page.get(name)
