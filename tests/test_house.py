@@ -256,7 +256,9 @@ def test_walkthroughs_teach() -> None:
             assert text not in code or "server" in tags[i] or len(text.splitlines()) <= 4, f"{path.name}: {text}"
             if "**Question.**" in text:
                 assert "<details><summary>Answer</summary>" in text and "answer" in tags[i + 1], f"{path.name}: {text}"
-        assert "**You will learn**" in texts[0] and "## Exercises" in " ".join(prose) and texts[-1].startswith("## Next"), path.name
+        assert "**You will learn**" in texts[0] and "## Exercises" in " ".join(prose) and texts[-1].startswith("## Next"), (
+            path.name
+        )
 
 
 def test_every_dataset_says_what_it_is() -> None:
