@@ -8,7 +8,7 @@ TORCH ?= yes
 export UV_COMPILE_BYTECODE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test infer lint lab bench clean
+.PHONY: help demo test infer train lint lab bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -44,10 +44,13 @@ demo: $(VENV)/.run ## set up, make conversations from drawn eyes, show one (DATA
 	@$(BIN)/python -m retinal_lib $(DATASET)
 
 ifeq ($(TORCH),no)
-WITHOUT := $(addprefix --ignore=,$(wildcard tests/test_model_*.py) notebooks/infer.ipynb)
+WITHOUT := $(addprefix --ignore=,$(wildcard tests/test_model_*.py) notebooks/infer.ipynb notebooks/train.ipynb)
 endif
 
 infer: $(VENV)/.inference ## set up what infer.ipynb needs to run a model on this machine: torch and transformers
+
+train: $(VENV)/.inference ## the trial of train.ipynb: draw eyes, train a tiny model on them, examine it
+	@$(BIN)/papermill notebooks/train.ipynb
 
 test: $(VENV)/.test $(if $(WITHOUT),,$(VENV)/.inference) ## everything that must hold: unit, property, server, notebook tests and ruff (TORCH=no: without the model's, no torch)
 	@$(BIN)/ruff check .

@@ -22,5 +22,6 @@ from .facts import Case, Fact, Source
 from .inference.infer import Infer
 from .review.review import Review
 from .run.job import Job
+from .train.training import Training
 
 __version__: str

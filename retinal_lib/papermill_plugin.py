@@ -40,7 +40,7 @@ from retinal_lib.paths import NON_INTERACTIVE, root
 from retinal_lib.shown_text import cleaned
 
 # "folder" in a notebook's metadata -> the module whose function `folder` returns the run's folder
-FOLDER_MODULES = {"infer": "inference.infer", "evaluation": "evaluate.evaluation"}
+FOLDER_MODULES = {"infer": "inference.infer", "evaluation": "evaluate.evaluation", "train": "train.training"}
 
 
 class NotebookRefused(click.ClickException):

@@ -13,6 +13,7 @@ os.environ["RETINAL_LIB_ROOT"] = str(Path(__file__).resolve().parents[1] / "arti
 os.environ["PYTHONHASHSEED"] = "0"
 os.environ["RETINAL_LIB_HEADLESS"] = "1"
 os.environ["TQDM_DISABLE"] = "1"
+os.environ["RETINAL_LIB_SHORT_TRIAL"] = "yes"  # train.ipynb in seconds; its outputs are those of the whole trial
 for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
     os.environ.pop(name, None)
 

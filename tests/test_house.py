@@ -19,6 +19,7 @@ from retinal_lib.evaluate.evaluation import EvaluationParameters
 from retinal_lib.inference.infer import InferParameters
 from retinal_lib.parameters import Parameters
 from retinal_lib.run import settings
+from retinal_lib.train.training import TrainParameters
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "retinal_lib"
@@ -39,20 +40,20 @@ FLOORS = [
     ["reader"],
     ["run", "inference"],
     ["explore", "review", "evaluate"],
-    ["export", "scale"],
+    ["export", "scale", "train"],
     ["notebooks", "doctor"],
     ["papermill_plugin", "__main__", "__init__"],
 ]
 SAMPLE = [module for module in MODULES if module.startswith("sample/")]
 # the model's modules: torch is used there, and others reach them through inference/model alone
-MODEL = ["sample/llava_model", *(m for m in MODULES if m.startswith("inference/"))]
+MODEL = ["sample/llava_model", "train/loop", "train/tiny_model", *(m for m in MODULES if m.startswith("inference/"))]
 DOORS = {
     "openai": ["teacher/server"],
     "matplotlib": ["drawing"],
     "ray": [],  # scale takes it where it is used
     "sklearn": ["evaluate/metrics", "review/agreement"],
     "scipy": ["evaluate/metrics", "review/agreement"],
-    "joblib": ["explore/boxes_job"],
+    "joblib": ["explore/boxes_job", "sample/many_eyes"],
     "jinja2": ["display"],
     "sqlite3": ["ask/vault"],
     "cv2": [*SAMPLE],
@@ -75,7 +76,7 @@ DOORS = {
     "ipywidgets": ["review/reviewer"],
     "anywidget": ["review/reviewer"],
     "safetensors": MODEL,
-    "peft": [],  # inference/opening takes it where an adapter is merged
+    "peft": [],  # inference/opening and train/loop take it where an adapter is merged or made
     "IPython": [],
 }
 
@@ -221,7 +222,9 @@ def test_the_notebook_s_parameters_are_the_settings() -> None:
     assert all(parameter["help"] for parameter in found.values()), "each is explained"
 
 
-@pytest.mark.parametrize(("notebook", "parameters"), [("infer", InferParameters), ("evaluate", EvaluationParameters)])
+@pytest.mark.parametrize(
+    ("notebook", "parameters"), [("infer", InferParameters), ("evaluate", EvaluationParameters), ("train", TrainParameters)]
+)
 def test_the_other_notebooks_parameters_are_their_models(notebook: str, parameters: type[Parameters]) -> None:
     from papermill.inspection import inspect_notebook
 

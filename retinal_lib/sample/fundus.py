@@ -33,15 +33,16 @@ class Drawing:
         return cup / disc if disc else 0.0
 
 
-def draw(eye: Eye) -> Drawing:
-    """Draws an eye; the same eye gives the same bytes."""
+def draw(eye: Eye, measured: bool = True) -> Drawing:
+    """Draws an eye; the same eye gives the same bytes. Without `measured`, nothing is measured, which halves the time."""
     canvas = Canvas(eye)
     disc = _disc(canvas)
     _paint_background(canvas)
     lesions.paint(canvas, lesions.UNDER_VESSELS)
     disc_mask, cup_mask = _paint_disc(canvas, disc)
     grown = vessels.grow(canvas)
-    measures = measure(canvas, disc, grown, vessels.paint(canvas, grown))
+    painted = vessels.paint(canvas, grown)
+    measures = measure(canvas, disc, grown, painted) if measured else {}
     lesions.paint(canvas, lesions.OVER_VESSELS)
     if eye.amount("anterior"):
         _paint_front_of_eye(canvas)

@@ -45,6 +45,7 @@ class Shape:
     shards: int = 1
     safetensors: bool = False
     dtype: str = "float16"
+    words: str = ""  # sentences from which its tokens are made; its own where there are none
 
 
 def draw(folder: str | Path, shape: Shape | None = None) -> Path:
@@ -59,7 +60,7 @@ def _write(folder: Path, shape: Shape) -> None:
     (folder / "checkpoint").mkdir()
     generator = torch.Generator().manual_seed(shape.seed)
     added = ["[PAD]", "<im_patch>", *(["<im_start>", "<im_end>"] if shape.start_end else [])]
-    _tokenizer(folder / "checkpoint", shape.vocab, added)
+    _tokenizer(folder / "checkpoint", shape, added)
     weights = _language(shape, shape.vocab + len(added), generator)
     tower, projector = _tower(shape, generator), _projector(shape, generator)
     config = _config(shape, shape.vocab + len(added))
@@ -120,12 +121,13 @@ def _tower_config(shape: Shape) -> dict:
     }
 
 
-def _tokenizer(folder: Path, size: int, added: list[str]) -> None:
+def _tokenizer(folder: Path, shape: Shape, added: list[str]) -> None:
     from sentencepiece import SentencePieceTrainer
 
-    model = io.BytesIO()
+    model, size = io.BytesIO(), shape.vocab
+    sentences = shape.words or _WORDS.replace("\n", " ").replace(". ", ".\n")
     SentencePieceTrainer.train(
-        sentence_iterator=iter(_WORDS.replace("\n", " ").replace(". ", ".\n").split("\n") * 4),
+        sentence_iterator=iter(sentences.split("\n") * 4),
         model_writer=model,
         vocab_size=size,
         model_type="bpe",

@@ -1,0 +1,244 @@
+"""The training loop: a model that `load_model` opens learns the answers of conversations, by teacher forcing."""
+
+import random
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from retinal_lib import typed_paths
+from retinal_lib.display import Bar
+from retinal_lib.errors import UserError
+from retinal_lib.images import MAX_PIXELS, load_upright
+from retinal_lib.inference import load_model
+from retinal_lib.inference.batching import Answerer
+from retinal_lib.inference.image_text_model import ImageTextModel
+from retinal_lib.inference.llava import checkpoint, memory
+from retinal_lib.inference.llava.convert import convert
+from retinal_lib.inference.model import Model
+from retinal_lib.train.examples import Example
+
+_IGNORED = -100  # the label of a token that is not learned, as in transformers
+_WEIGHTS = ("*.bin", "*.safetensors", "*.index.json", "*.pt")
+_TOWER = ("vision_tower", "vision_model", "visual")  # what the vision tower is called in transformers
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained. `lora` is the rank of the adapter, 0 to train all weights but the vision tower's."""
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    lora: int = 0
+    seed: int = 0
+
+
+def train(
+    model: Answerer, examples: Sequence[Example], recipe: Recipe, state: Path, note: str, out: Path, source: Path
+) -> list[float]:
+    """Trains a model, whose files lie in `source`, writes it into the new folder `out` and returns the mean loss of each epoch.
+    After each epoch all that is needed to go on is kept in the file `state`; where it is there, training goes on from it.
+    UserError: the loss is no number, or peft is missing."""
+    network = prepare(model, recipe.lora, recipe.seed)
+    learned = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
+    optimizer = torch.optim.AdamW(learned.values(), lr=recipe.learning_rate, weight_decay=0.01)
+    steps = -(-len(examples) // recipe.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps * recipe.epochs)
+    losses = _resume(state, learned, optimizer, schedule, network.device)
+    encoded = [encode(model, each) for each in examples]
+    with Bar(steps * recipe.epochs, f"steps {note}".strip()) as bar:
+        for epoch in range(len(losses), recipe.epochs):
+            network.train()
+            total = 0.0
+            for step, rows in enumerate(_batches(len(examples), recipe, epoch)):
+                batch = collate(model, [encoded[i] for i in rows])
+                loss = network(**batch).loss
+                if not torch.isfinite(loss):
+                    raise UserError(f"the loss is {loss.item()} in epoch {epoch + 1}; pass a smaller learning_rate")
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(learned.values(), 1.0)
+                optimizer.step()
+                schedule.step()
+                total += loss.item() * len(rows)
+                bar.show(epoch * steps + step + 1, f"loss {loss.item():.3f}")
+            losses.append(total / len(examples))
+            _keep(state, learned, optimizer, schedule, losses)
+    network.eval()
+    save(model, network, out, source)
+    return losses
+
+
+def _batches(size: int, recipe: Recipe, epoch: int) -> Iterator[list[int]]:
+    """The rows of each step; the same for the same seed and epoch, so that a resumed training sees what it would have seen."""
+    order = list(range(size))
+    random.Random(f"{recipe.seed} {epoch}").shuffle(order)
+    torch.manual_seed(recipe.seed * 1000 + epoch)
+    for at in range(0, size, recipe.batch_size):
+        yield order[at : at + recipe.batch_size]
+
+
+def _resume(state: Path, learned: dict, optimizer: object, schedule: object, device: torch.device) -> list[float]:
+    if not state.is_file():
+        return []
+    kept = torch.load(state, map_location=device, weights_only=True)
+    with torch.no_grad():
+        for name, weight in learned.items():
+            weight.copy_(kept["weights"][name])
+    optimizer.load_state_dict(kept["optimizer"])
+    schedule.load_state_dict(kept["schedule"])
+    return list(kept["losses"])
+
+
+def _keep(state: Path, learned: dict, optimizer: object, schedule: object, losses: list[float]) -> None:
+    """Writes the state whole or not at all, so that a killed training has the last one."""
+    state.parent.mkdir(parents=True, exist_ok=True)
+    weights = {name: weight.detach() for name, weight in learned.items()}
+    kept = {"weights": weights, "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "losses": losses}
+    part = state.with_suffix(".part")
+    torch.save(kept, part)
+    part.replace(state)
+
+
+# --- models -------------------------------------------------------------------------------------------------------------
+
+
+def network_of(model: Answerer) -> torch.nn.Module:
+    """Returns the network within a model. UserError: it answers behind a server."""
+    if isinstance(model, Model):
+        return model.llava
+    if isinstance(model, ImageTextModel):
+        return model.network
+    raise UserError("a model behind a server cannot be trained here; pass the folder of its weights")
+
+
+def opened(given: object, base: Path) -> tuple[Answerer, Path]:
+    """Opens the model that the parameters name, and returns it with the folder of its files; a LLaVA-v0 model that is to be
+    trained whole is first converted into `base`. UserError: as in `load_model`."""
+    source = typed_paths.resolve(given.model_name) if typed_paths.expand(given.model_name).is_dir() else given.model_name
+    parts = {"vision_tower": given.vision_tower, "mm_projector": given.mm_projector}
+    found = checkpoint.find(source, **parts)
+    folder = found.folder
+    if found.llava and not found.converted:
+        folder, parts = base, {}
+        if not base.is_dir():
+            convert(source, base, given.vision_tower, given.mm_projector)
+    # half precision of 16 bits cannot hold small gradients
+    dtype = "bfloat16" if given.dtype == "auto" and memory.choose_device(given.device).type == "cuda" else given.dtype
+    return load_model(folder, **parts, device=given.device, dtype=dtype), folder
+
+
+def prepare(model: Answerer, lora: int, seed: int = 0) -> torch.nn.Module:
+    """Says which weights are learned: all but the vision tower's, or those of a new adapter. UserError: peft is missing."""
+    network = network_of(model)
+    for name, weight in network.named_parameters():
+        weight.requires_grad_(not any(part in name for part in _TOWER))
+    if not lora:
+        return network
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ModuleNotFoundError as error:
+        raise UserError("lora needs peft: python -m pip install peft; or leave lora out to train all weights") from error
+    # the language model's linear layers alone: the tower and the projector keep their weights
+    layers = "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split()
+    targets = [
+        name
+        for name, _ in network.named_modules()
+        if name.rpartition(".")[2] in layers and not any(part in name for part in _TOWER)
+    ]
+    torch.manual_seed(seed)
+    config = LoraConfig(r=lora, lora_alpha=2 * lora, lora_dropout=0.05, target_modules=targets)
+    adapted = get_peft_model(network, config)
+    adapted.enable_input_require_grads()
+    return adapted
+
+
+def save(model: Answerer, network: torch.nn.Module, folder: Path, source: Path) -> None:
+    """Writes a trained model into `folder`, which `load_model` opens: an adapter, or all weights with the configs of `source`
+    as they are. The folder appears when it is whole."""
+    part = folder.with_name(f".{folder.name}-part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    if hasattr(network, "peft_config"):
+        for config in network.peft_config.values():
+            config.base_model_name_or_path = str(source)
+        network.save_pretrained(part)
+    else:
+        network_of(model).save_pretrained(part)
+        for file in source.iterdir():
+            if file.is_file() and not any(file.match(pattern) for pattern in _WEIGHTS):
+                shutil.copyfile(file, part / file.name)
+    part.rename(folder)
+
+
+# --- conversations as token ids -----------------------------------------------------------------------------------------
+
+
+def encode(model: Answerer, example: Example) -> dict[str, object]:
+    """Turns a conversation into token ids with labels, `_IGNORED` but for answers. UserError: no answer has a token."""
+    encoded = _encode_llava(model, example) if isinstance(model, Model) else _encode_chat(model, example)
+    if all(label == _IGNORED for label in encoded["labels"]):
+        raise UserError(f"{example.id}: no token of an answer is left to learn")
+    return encoded | {"image": example.image}
+
+
+def _encode_llava(model: Model, example: Example) -> dict[str, object]:
+    """In the words of conversation form `simple`: what the model itself writes (its role, the answer, the stop) is learned."""
+    questions, answers = example.questions, example.answers
+    spans = []
+    for turn in range(len(questions)):
+        before = model.prompt(questions[: turn + 1], answers[:turn])
+        spans.append(range(len(before), len(model.prompt(questions[: turn + 1], answers[: turn + 1]))))
+    found = model.tokenizer.encode(model.prompt(questions, answers))
+    labels = [
+        token if any(start in span for span in spans) and end > start else _IGNORED
+        for token, (start, end) in zip(found.ids, found.offsets, strict=True)
+    ]
+    return {"input_ids": found.ids, "labels": labels}
+
+
+def _encode_chat(model: ImageTextModel, example: Example) -> dict[str, object]:
+    """In the model's own chat template; an answer is what a conversation has beyond its prompt."""
+    messages, labels, ids = [], [], []
+    for turn, (question, answer) in enumerate(zip(example.questions, example.answers, strict=True)):
+        picture = None if turn else load_upright(example.image, MAX_PIXELS)
+        messages.append(model.message(question, picture))
+        prompt = _template(model, messages, True)["input_ids"][0].tolist()
+        messages.append(model.answer_message(answer))
+        whole = _template(model, messages, False)
+        ids = whole["input_ids"][0].tolist()
+        if ids[: len(prompt)] != prompt:
+            raise UserError(f"the chat template of {model.name} writes a conversation otherwise than its prompt")
+        labels += [_IGNORED] * (len(prompt) - len(labels)) + ids[len(prompt) :]
+    return {"input_ids": ids, "labels": labels, "messages": messages}
+
+
+def _template(model: ImageTextModel, messages: list[dict], opened: bool) -> dict:
+    given = {"tokenize": True, "return_dict": True, "return_tensors": "pt"}
+    return model.processor.apply_chat_template([messages], add_generation_prompt=opened, **given)
+
+
+def collate(model: Answerer, rows: Sequence[dict[str, object]]) -> dict[str, torch.Tensor]:
+    """Makes one batch of encoded conversations, filled up on the right, on the model's device."""
+    network = network_of(model)
+    length = max(len(row["input_ids"]) for row in rows)
+
+    def filled(name: str, value: int) -> torch.Tensor:
+        return torch.tensor([row[name] + [value] * (length - len(row[name])) for row in rows])
+
+    batch = {"input_ids": filled("input_ids", 0), "labels": filled("labels", _IGNORED)}
+    mask = [[1] * len(row["input_ids"]) + [0] * (length - len(row["input_ids"])) for row in rows]
+    batch["attention_mask"] = torch.tensor(mask)
+    if isinstance(model, Model):
+        pixels = torch.stack([torch.from_numpy(model.pixels(row["image"])) for row in rows])
+        batch["pixel_values"] = pixels.to(network.dtype)
+    else:
+        pictures = [_template(model, row["messages"], False) for row in rows]
+        for name in set(pictures[0]) - {"input_ids", "attention_mask"}:
+            batch[name] = torch.cat([picture[name] for picture in pictures])
+            if batch[name].is_floating_point():
+                batch[name] = batch[name].to(network.dtype)
+    return {name: tensor.to(network.device) for name, tensor in batch.items()}
