@@ -328,7 +328,9 @@ def yes_no(text: str, condition: str = "") -> ParsedAnswer:
     >>> [yes_no(text, "drusen").value for text in ("Yes.", "Answer: no", "There are drusen.", "No drusen can be seen.")]
     ['yes', 'no', 'yes', 'no']
     """
-    if lead := re.match(rf"\W*(?:the )?(?:final )?(?:{_ANSWER_IS})?\W*(yes|no|true|false)\b", text, re.IGNORECASE):
+    if lead := re.match(
+        rf"\W{{0,20}}(?:the )?(?:final )?(?:{_ANSWER_IS})?\W{{0,20}}(yes|no|true|false)\b", text, re.IGNORECASE
+    ):
         return ParsedAnswer(ANSWERED, {"true": "yes", "false": "no"}.get(lead[1].lower(), lead[1].lower()))
     found = conditions.__wrapped__(text, [condition]) if condition else _single([], bool(_ABSTAINS.search(text)), "yes or no")
     return found._replace(value="yes" if found.value else "no") if found.state == ANSWERED else found
@@ -343,7 +345,7 @@ def _letters(text: str, letters: str) -> list[str]:
             letter = match[place].upper()
             taken = (
                 not _ARTICLE.match(text, match.start(place))
-                and not _NOT_BEFORE.search(text[: match.start()])
+                and not _NOT_BEFORE.search(text[max(0, match.start() - 60) : match.start()])
                 and not _IS_WRONG.match(text[match.end() :])
             )
             if letter in letters and taken:
@@ -358,9 +360,9 @@ def _options_in_words(text: str, options: Sequence[str]) -> list[str]:
     clauses = [ParsedText(part.strip()) for part in _CLAUSES.split(text) if part.strip(" *#")]
     found: list[tuple[str, int, Term]] = []
     for letter, name in zip(LETTERS, options, strict=False):
+        denies = lexicon.tokens(name)[:1] in (("no",), ("not",))  # its own words negate
         for number, clause in enumerate(clauses):
-            own = bool(mentions(ParsedText(name))) and lexicon.tokens(name)[:1] in (("no",), ("not",))
-            terms = _named_at(clause, name) if own or not lexicon.tokens(name) else _stated(clause, [name])
+            terms = _named_at(clause, name) if denies else _stated(clause, [name])
             found += [(letter, number, term) for term in terms]
     longest = [
         letter
