@@ -64,7 +64,7 @@ def _judgements(answer: ParsedText, question: ParsedText) -> list[Term]:
     words, found = answer.words, []
     if not answer.has(_JUDGING):
         return found
-    taken = {k for t in answer.terms if t.kind != "asks" for k in range(t.first, t.last)}
+    taken = {k for t in answer.terms if t.kind not in ("asks", "severity") for k in range(t.first, t.last)}
     for sentence in answer.sentences:
         pictured = [k for k in sentence if words[k] in WORDS.picture]
         asked = sentence == answer.sentences[0] and bool(question.of("quality") or question.has(WORDS.picture))
@@ -155,7 +155,7 @@ class ImageAndPerson(Check):
             return
         fact = next((f for f in facts if f.name != "remark"), facts[0])
         levels = {0, 1, 3} if term.kind == "gradable" else {int(v) for v in term.values}
-        if levels == {1} and "usable" not in text.lower():
+        if levels == {1} and term.kind != "judgement" and "usable" not in text.lower():
             levels = {0, 1}
         if (levels == {1} and 3 in self.profile.levels) or (
             levels == {0} and "enough" in (*text.lower().split(), *answer.words[term.last : term.last + 1])

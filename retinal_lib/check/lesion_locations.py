@@ -1,6 +1,5 @@
 """Check of where answers say that lesions lie: quadrants, counts in them, distances from the fovea and the disc."""
 
-from collections import Counter
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -260,7 +259,7 @@ def _location_problem(text: ParsedText, group: list[Region], term: Term, index: 
         if not all(number.low in right for right in counted):
             return f"the answer says that {text.text_of(number)} {says}"
         return ""
-    if WORDS.most & set(before) and all(2 * n < t and n < _fullest(known, len(group)) for n, t in accounts):
+    if WORDS.most & set(before) and all(2 * n <= t for n, t in accounts):
         return f"the answer says that most {says}"
     if WORDS.half & set(before) and all(abs(2 * n - t) > 1 for n, t in accounts) and "half" in before:
         return f"the answer says that half of them {says}"
@@ -284,14 +283,6 @@ def _number(text: ParsedText, sentence: range, first: int) -> Amount | None:
         return None
     most = WORDS.most & set(text.words[max(sentence.start, number.first - 4) : number.first])
     return None if most else number  # most of the 27 hard exudates
-
-
-def _fullest(known: Places, size: int) -> int:
-    """The number of lesions in the `size` fullest quadrants together."""
-    counted = Counter[tuple[str, str]]()
-    for place, n in known:
-        counted[place.vertical, place.side] += n
-    return sum(n for _, n in counted.most_common(size))
 
 
 def counts_quadrants(words: list[str], last: int) -> bool:

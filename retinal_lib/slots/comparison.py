@@ -111,7 +111,7 @@ def _compares(words: list[str], k: int, sentence: range) -> bool:
     word, after = words[k], words[k + 1 : min(sentence.stop, k + 13)]
     last = k + 1 >= sentence.stop  # the veins cover slightly more
     if word in _LEVELS:
-        return not _LEVELLED.isdisjoint(after[:5])
+        return after[:1] in (["them"], ["these"], ["those"]) or not _LEVELLED.isdisjoint(after[:5])
     if word in _VERBS or (word in _SIGNS and (last or (words[k - 1 : k] == ["the"] and words[k + 1] == "of"))):
         return True
     if word in WORDS["equal"]:

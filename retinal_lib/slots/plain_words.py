@@ -23,6 +23,7 @@ from retinal_lib.slots.sheet import SPEC, FactSheet, Line
 KNOWING = frozenset(word_lists("negation").knowing) | {"know", "said", "say", "tell", "concluded", "judge"}
 _SPELLED = frozenset(word_lists("numbers").spelled) - frozenset(["half", "single", "one", "pair"])
 _COUNTED = frozenset(word_lists("numbers").counted)
+_LEVELS = (["grade"], ["level"], ["stage"], ["class"])
 _COMMON = 2.0  # words at least this frequent (Zipf) are plain English
 _PERCEIVING, _MODALS, _PERSONS = (frozenset(SPEC[name]) for name in ("perceiving", "modals", "persons"))
 _OBLIGING = frozenset(["should", "must", "ought"])
@@ -164,6 +165,12 @@ class QuestionCheck:
                 says = f"the question has {question.raw(k)!r} of what the eye has, which no earlier answer told"
                 findings.add("leak_label", Term(k, k + 1), says)
                 return
+        words = question.words
+        far = next((k for k in range(len(words) - 1) if words[k] == "how" and words[k + 1] in ("far", "much")), None)
+        if far is not None and "than" in words[far:] and not comparison.COMPARING.isdisjoint(words[far:]) and not self._said:
+            findings.add(
+                "leak_answer", Term(far, far + 2), "the question says how two values compare, which no answer told yet"
+            )
         if "why" in question.words and not self._said:
             says = "the question asks for the reason of what no answer told yet"
             findings.add("leak_answer", Term(0, len(question.words)), says)
@@ -188,7 +195,7 @@ class WordCheck:
                 continue
             if word == "four" and (words[k - 1 : k] == ["all"] or words[k + 1 : k + 2] in (["quadrant"], ["quarter"])):
                 continue  # all four quadrants: the check of places judges it
-            if word == "two" and not _counts(sentence.text, k):
+            if word in ("two", "couple") and words[k - 1 : k] not in _LEVELS and not _counts(sentence.text, k):
                 continue
             if word in self.known.typed or (word in self.known.tops and words[k - 1 : k] in (["of"], ["to"], ["/"], ["from"])):
                 continue  # a 45 degree field of view; grade {d1.grade} of 4
@@ -248,7 +255,7 @@ class WordCheck:
             return  # which disease it may have cannot be told
         if not _EXCLUDING.isdisjoint(after) and not _EITHER_WAY.isdisjoint(sentence.within):
             return  # nor may any disease be ruled out
-        if word == "should" and after[:1] in (["know"], ["note"]):
+        if word == "should" and (after[:1] in (["know"], ["note"]) or after[:2] == ["be", "able"]):
             return
         if k > tokens.start and (words[k - 1] in _PERSONS if word not in _OBLIGING else words[k - 1] in ("i", "we")):
             return

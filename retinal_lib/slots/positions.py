@@ -46,8 +46,12 @@ def wrong(sentence: Sentence) -> Iterator[Wrong]:
         way = _WAYS.get(words[k])
         if k in sentence.of.values or not (way or words[k] in _MIDDLE) or words[k + 1 : k + 2] == ["eye"]:
             continue
-        if words[k - 1 : k] in (["from"], ["to"], ["its"]) or words[k + 1 : k + 2] == ["to"]:
-            continue  # from top to bottom
+        if (
+            words[k - 1 : k] in (["from"], ["to"], ["its"])
+            or words[k + 1 : k + 2] == ["to"]
+            or {"up", "down"} <= sentence.within
+        ):
+            continue  # from top to bottom, up and down
         after = words[k + 1 : min(k + 7, sentence.tokens.stop)]
         if words[k] in ("higher", "lower", "up", "down", "under") and not _OF_SHAPE.isdisjoint(after):
             continue

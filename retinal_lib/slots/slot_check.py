@@ -243,6 +243,11 @@ class _Answer:
             fact, named = slot.anchor.slot.fact, " ".join(sorted(word.values))
             says = f"{{{slot.anchor.slot.name}}} stands with another {dimension} ({named}): {slot.anchor.line.text}"
             self.findings.add("misattributed", slot, says, fact)
+        for slot in sentence.slots:
+            after = sentence.words[slot.last : slot.last + 4]
+            if "density" in slot.allowed.get("measure", ()) and after[:1] == ["of"] and "disc" in after:
+                says = f"{{{slot.anchor.slot.name}}} is no share of the disc: {slot.anchor.line.text}"
+                self.findings.add("misattributed", slot, says, slot.anchor.slot.fact)
         graded = [slot for slot in sentence.slots if slot.anchor.slot.fact.unit in scales()]
         for one, other in pairwise(graded):
             parts = [slot.anchor.slot.name.rpartition(".")[2] for slot in (one, other)]
@@ -276,7 +281,8 @@ class _Answer:
             centred = words[k] in _LANDMARKS and "centred" in words[max(tokens.start, k - 4) : k + 2]
             placed = words[k] in _LANDMARKS and not self.known.places(words[k]) and not centred
             placed = placed and not (words[k] == "macula" and self.known.places("fovea"))  # the fovea, in its middle
-            centre = words[k] in _CENTRES and any(map(self.known.places, ("fovea", "macula", "disc")))
+            named = lines != {"d"} and any(map(self.known.places, ("fovea", "macula", "disc")))
+            centre = words[k] in _CENTRES and named
             centre = centre or (words[k] in _MIDDLES and self.known.places("disc"))  # the cup, in the middle of the disc
             apart = words[k] in _PLACING and not zoned and not centre and words[k] not in self.known.known
             placed = placed or (apart and "v" not in lines)
