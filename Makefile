@@ -8,7 +8,7 @@ TORCH ?= yes
 export UV_COMPILE_BYTECODE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test infer train lint lab bench clean
+.PHONY: help demo test infer train lint lab docs bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -38,6 +38,7 @@ $(VENV)/.inference: $(VENV)/.run
 $(VENV)/.run: SPEC = .
 $(VENV)/.test: SPEC = .[test]
 $(VENV)/.lab: SPEC = .[lab]
+$(VENV)/.docs: SPEC = .[docs]
 
 demo: $(VENV)/.run ## set up, make conversations from drawn eyes, show one (DATASET=IDRiD for another dataset)
 	@$(BIN)/papermill notebooks/generate.ipynb -p dataset $(DATASET)
@@ -65,11 +66,16 @@ lint: $(VENV)/.test ## ruff alone
 lab: $(VENV)/.lab ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks
 
+docs: $(VENV)/.docs ## the site, docs/_build/html/index.html, without network; a warning is an error
+	@$(BIN)/python docs/collect.py
+	@$(BIN)/python -m sphinx -q -W --keep-going -c docs docs/_build/source docs/_build/html
+	@echo "the site is docs/_build/html/index.html"
+
 bench: $(VENV)/.test ## speed and memory, as ratios measured in one run (SHORT=yes: so little that it only shows that it runs)
 	@$(BIN)/python tests/bench.py
 	@$(BIN)/python tests/bench_boxes.py
 	@if $(BIN)/python -c 'import torch' 2>/dev/null; then $(BIN)/python tests/bench_model.py; else echo "no torch here: the model is not measured"; fi
 
 clean: ## remove the environment, the drawn samples and caches; runs under artifacts/ stay
-	rm -rf $(VENV) artifacts/sample .pytest_cache .ruff_cache .hypothesis retinal_lib.egg-info
+	rm -rf $(VENV) artifacts/sample docs/_build build dist .pytest_cache .ruff_cache .hypothesis retinal_lib.egg-info
 	find retinal_lib tests -name __pycache__ -type d -prune -exec rm -rf {} +

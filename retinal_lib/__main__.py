@@ -20,6 +20,7 @@ _NOTEBOOKS = {
     "generate": "makes conversations from a dataset",
     "explore": "shows a dataset in one page",
     "infer": "asks a model about images",
+    "train": "trains a model on conversations",
     "evaluate": "scores answers against a dataset's labels",
 }
 _KEYS = "papermill runs the notebook; each key is one of its parameters, and a wrong one is answered by the list of all."
