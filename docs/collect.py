@@ -42,7 +42,7 @@ def main() -> None:
     shutil.rmtree(OUT, ignore_errors=True)
     (OUT / "datasets").mkdir(parents=True)
     for file, name in PAGES.items():
-        write(name, linked(ROOT / file))
+        write(name, linked((ROOT / file).read_text(encoding="utf-8"), (ROOT / file).parent))
     shutil.copy(ROOT / "notebooks" / "generate.jpg", OUT)
     shown_notebooks, walkthroughs = (list(notebooks(ROOT / folder)) for folder in ("notebooks", "notebooks/learn"))
     names = page.names()
@@ -71,19 +71,19 @@ def write(name: str, text: str) -> None:
     (OUT / f"{name}.md").write_text(text, encoding="utf-8")
 
 
-def linked(file: Path) -> str:
-    """A page whose links lead to pages of the site; where there is none, the words stand alone."""
+def linked(text: str, folder: Path) -> str:
+    """A text of a folder, whose links lead to pages of the site; where there is none, the words stand alone."""
 
     def target(found: re.Match) -> str:
         words, path, anchor = found.groups()
-        name = (file.parent / path).resolve().relative_to(ROOT).as_posix()
+        name = (folder / path).resolve().relative_to(ROOT).as_posix()
         if name.endswith(".jpg"):
             return f"[{words}]({Path(name).name})"
-        if name.endswith(".ipynb"):
+        if name.endswith(".ipynb") and (ROOT / name).is_file():
             return f"[{words}]({notebook_page(Path(name))}.ipynb)"
         return f"[{words}]({PAGES[name]}.md{anchor or ''})" if name in PAGES else words
 
-    text = re.sub(r"\[([^\]]*)\]\((?!https?:|#)([^)#\s]+)(#[^)\s]+)?\)", target, file.read_text(encoding="utf-8"))
+    text = re.sub(r"\[([^\]]*)\]\((?!https?:|#)([^)#\s]+)(#[^)\s]+)?\)", target, text)
     return re.sub(r"^```sh$", "```bash", text, flags=re.MULTILINE)
 
 
@@ -97,7 +97,10 @@ def notebooks(folder: Path) -> Iterator[str]:
     for file in sorted(folder.glob("*.ipynb")):
         name = notebook_page(file)
         notebook = json.loads(file.read_text(encoding="utf-8"))
-        if not any("# " in "".join(cell["source"])[:2] for cell in notebook["cells"][:1]):
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "markdown":
+                cell["source"] = linked("".join(cell["source"]), folder)
+        if not "".join(notebook["cells"][0]["source"]).startswith("# "):
             title = {"cell_type": "markdown", "metadata": {}, "source": [f"# {file.stem}"]}
             notebook["cells"].insert(0, title | ({"id": "title"} if notebook["nbformat_minor"] >= 5 else {}))
         (OUT / f"{name}.ipynb").write_text(json.dumps(notebook, ensure_ascii=False), encoding="utf-8")
