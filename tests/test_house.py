@@ -201,6 +201,12 @@ def test_how_to_cite_names_the_licence_and_the_version_of_the_package() -> None:
     assert "Apache License" in (ROOT / project["license-files"][0]).read_text(encoding="utf-8")
 
 
+def test_pre_commit_has_the_ruff_that_was_tested() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    (ruff,) = hooks[0]["additional_dependencies"]
+    assert ruff in (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
+
+
 def test_no_file_names_a_registry_or_a_machine_s_folders() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split("\n")
     if tracked == [""]:
