@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
+import joblib
 from pydantic import Field, field_validator
 
 from retinal_lib import paths, typed_paths
-from retinal_lib.display import FullTable, count
+from retinal_lib.display import Bar, FullTable, count
 from retinal_lib.errors import UserError
 from retinal_lib.files import atomic_write, read_json, read_object, sha256
 from retinal_lib.inference.loading import needs_torch
@@ -70,7 +71,7 @@ class TrainParameters(Parameters):
             raise UserError("lora needs a model_name: all weights of the tiny model are trained")
         short = bool(os.environ.get(SHORT))
         if self.tiny:
-            usual = {"epochs": 1 if short else 6, "learning_rate": 3e-3, "batch_size": 16}
+            usual = {"epochs": 1 if short else 4, "learning_rate": 3e-3, "batch_size": 16}
         else:
             usual = {"epochs": 3, "learning_rate": 2e-4 if self.lora else 2e-5, "batch_size": 4}
         usual |= {"seeds": (0, 1, 2) if self.tiny and not short else (0,), "held_out": 10 if short else 200}
@@ -163,10 +164,15 @@ class Training:
     def train(self) -> FullTable:
         """Trains each model that is not finished yet, and goes on where one was stopped. UserError: torch or peft is missing,
         the model cannot be opened, or the loss is no number."""
+        waiting = [(self.place(name), seed, learned, name) for name, (seed, learned) in self.runs.items()]
+        # tiny models are trained at once, a core for each; a model of one's own has the machine for itself
+        at_once = min(len(waiting), os.cpu_count() or 1) if self.given.tiny and not os.environ.get(SHORT) else 1
+        trained = joblib.Parallel(n_jobs=at_once, return_as="generator")(joblib.delayed(self._trained)(*run) for run in waiting)
         rows = []
-        for name, (seed, learned) in self.runs.items():
-            losses = self._trained(self.place(name), seed, learned, name)
-            rows.append({"model": name, "loss of the first epoch": losses[0], "of the last": losses[-1]})
+        with Bar(len(waiting), "models") as bar:
+            for name, losses in zip(self.runs, trained, strict=True):
+                rows.append({"model": name, "loss of the first epoch": losses[0], "of the last": losses[-1]})
+                bar.show(len(rows))
         return FullTable(rows).round(3)
 
     def place(self, name: str) -> Path:
