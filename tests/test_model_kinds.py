@@ -23,6 +23,8 @@ from retinal_lib.inference import answer_files, convert, load_model, question_fi
 from retinal_lib.inference.batching import ImageQuestions  # noqa: E402
 from retinal_lib.inference.llava.convert import VLLM_OVERRIDES  # noqa: E402
 from retinal_lib.sample import llava_model  # noqa: E402
+from retinal_lib.train import loop  # noqa: E402
+from retinal_lib.train.examples import Example  # noqa: E402
 
 QUESTIONS = [["Which eye is it?", "Why?"], ["a"], ["Is there any sign of diabetic retinopathy?"]]
 TEXT = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
@@ -162,6 +164,22 @@ def test_any_image_text_model_is_opened_and_asked(name: str, folders: dict, pict
     assert not done.failed and model.identity.startswith(f"{name} ")
     with pytest.raises(UserError, match="brings its own chat template"):
         model.ask(pictures[0], "a", conv_mode="simple")
+
+
+@pytest.mark.parametrize(("name", "lora"), [*((name, 0) for name in KINDS), ("gemma3", 2), ("llava_v0", 2)])
+def test_any_image_text_model_is_trained(name: str, lora: int, folders: dict, pictures: list[Path], tmp_path: Path) -> None:
+    if lora:
+        pytest.importorskip("peft", reason="peft is not installed")
+    base = folders.get(name) or convert(llava_model.draw(tmp_path / "drawn"), tmp_path / "base")
+    model = load_model(base, device="cpu")
+    learned = [Example(f"{i}", p, ("Which eye is it?", "Why?"), ("b" * (i + 1), "c")) for i, p in enumerate(pictures)]
+    recipe = loop.Recipe(epochs=3, learning_rate=1e-2, batch_size=3, lora=lora)
+    losses = loop.train(model, learned, recipe, tmp_path / "state.pt", "", tmp_path / "tuned", base)
+    assert losses[-1] < losses[0]
+    opened = load_model(tmp_path / "tuned", device="cpu")
+    asked = ["Which eye is it?"] * 3, pictures
+    assert opened.answer(*asked, max_new_tokens=3) != load_model(base, device="cpu").answer(*asked, max_new_tokens=3)
+    assert (tmp_path / "tuned" / "adapter_config.json").is_file() == bool(lora)
 
 
 @pytest.mark.parametrize(

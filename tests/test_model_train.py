@@ -39,8 +39,9 @@ def test_the_answers_alone_are_learned(source: Path, learned: list[Example]) -> 
     model = load_model(source, device="cpu")
     encoded = loop.encode(model, learned[1])
     prompt = model.ids(model.prompt(learned[1].questions[:1]))
-    assert encoded["input_ids"][: len(prompt)] == prompt and set(encoded["labels"][: len(prompt)]) == {-100}
-    said = model.tokenizer.decode([i for i in encoded["labels"] if i >= 0])
+    ids, labels = (encoded[name][0].tolist() for name in ("input_ids", "labels"))
+    assert ids[: len(prompt)] == prompt and set(labels[: len(prompt)]) == {-100}
+    said = model.tokenizer.decode([i for i in labels if i >= 0])
     assert said == "Assistant: Grade 1.###Assistant: It looks so.###"
 
 

@@ -48,13 +48,12 @@ def train(
     steps = -(-len(examples) // recipe.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps * recipe.epochs)
     losses = _resume(state, learned, optimizer, schedule, network.device)
-    encoded = [encode(model, each) for each in examples]
     with Bar(steps * recipe.epochs, f"steps {note}".strip()) as bar:
         for epoch in range(len(losses), recipe.epochs):
             network.train()
             total = 0.0
             for step, rows in enumerate(_batches(len(examples), recipe, epoch)):
-                batch = collate(model, [encoded[i] for i in rows])
+                batch = collate(model, [examples[i] for i in rows])
                 loss = network(**batch).loss
                 if not torch.isfinite(loss):
                     raise UserError(f"the loss is {loss.item()} in epoch {epoch + 1}; pass a smaller learning_rate")
@@ -151,9 +150,7 @@ def prepare(model: Answerer, lora: int, seed: int = 0) -> torch.nn.Module:
     ]
     torch.manual_seed(seed)
     config = LoraConfig(r=lora, lora_alpha=2 * lora, lora_dropout=0.05, target_modules=targets)
-    adapted = get_peft_model(network, config)
-    adapted.enable_input_require_grads()
-    return adapted
+    return get_peft_model(network, config)
 
 
 def save(model: Answerer, network: torch.nn.Module, folder: Path, source: Path) -> None:
@@ -177,15 +174,16 @@ def save(model: Answerer, network: torch.nn.Module, folder: Path, source: Path) 
 # --- conversations as token ids -----------------------------------------------------------------------------------------
 
 
-def encode(model: Answerer, example: Example) -> dict[str, object]:
-    """Turns a conversation into token ids with labels, `_IGNORED` but for answers. UserError: no answer has a token."""
+def encode(model: Answerer, example: Example) -> dict[str, torch.Tensor]:
+    """Turns a conversation into what the network takes: token ids and labels [1, tokens], `_IGNORED` but for answers, and its
+    image. UserError: the image cannot be read, or no token of an answer is left."""
     encoded = _encode_llava(model, example) if isinstance(model, Model) else _encode_chat(model, example)
-    if all(label == _IGNORED for label in encoded["labels"]):
+    if (encoded["labels"] == _IGNORED).all():
         raise UserError(f"{example.id}: no token of an answer is left to learn")
-    return encoded | {"image": example.image}
+    return encoded
 
 
-def _encode_llava(model: Model, example: Example) -> dict[str, object]:
+def _encode_llava(model: Model, example: Example) -> dict[str, torch.Tensor]:
     """In the words of conversation form `simple`: what the model itself writes (its role, the answer, the stop) is learned."""
     questions, answers = example.questions, example.answers
     spans = []
@@ -197,15 +195,16 @@ def _encode_llava(model: Model, example: Example) -> dict[str, object]:
         token if any(start in span for span in spans) and end > start else _IGNORED
         for token, (start, end) in zip(found.ids, found.offsets, strict=True)
     ]
-    return {"input_ids": found.ids, "labels": labels}
+    pixels = torch.from_numpy(model.pixels(example.image))[None]
+    return {"input_ids": torch.tensor([found.ids]), "labels": torch.tensor([labels]), "pixel_values": pixels}
 
 
-def _encode_chat(model: ImageTextModel, example: Example) -> dict[str, object]:
+def _encode_chat(model: ImageTextModel, example: Example) -> dict[str, torch.Tensor]:
     """In the model's own chat template; an answer is what a conversation has beyond its prompt."""
-    messages, labels, ids = [], [], []
+    messages, labels, whole = [], [], {}
+    picture = load_upright(example.image, MAX_PIXELS)
     for turn, (question, answer) in enumerate(zip(example.questions, example.answers, strict=True)):
-        picture = None if turn else load_upright(example.image, MAX_PIXELS)
-        messages.append(model.message(question, picture))
+        messages.append(model.message(question, None if turn else picture))
         prompt = _template(model, messages, True)["input_ids"][0].tolist()
         messages.append(model.answer_message(answer))
         whole = _template(model, messages, False)
@@ -213,32 +212,28 @@ def _encode_chat(model: ImageTextModel, example: Example) -> dict[str, object]:
         if ids[: len(prompt)] != prompt:
             raise UserError(f"the chat template of {model.name} writes a conversation otherwise than its prompt")
         labels += [_IGNORED] * (len(prompt) - len(labels)) + ids[len(prompt) :]
-    return {"input_ids": ids, "labels": labels, "messages": messages}
+    return {**whole, "labels": torch.tensor([labels])}
 
 
-def _template(model: ImageTextModel, messages: list[dict], opened: bool) -> dict:
+def _template(model: ImageTextModel, messages: list[dict], opened: bool) -> dict[str, torch.Tensor]:
     given = {"tokenize": True, "return_dict": True, "return_tensors": "pt"}
     return model.processor.apply_chat_template([messages], add_generation_prompt=opened, **given)
 
 
-def collate(model: Answerer, rows: Sequence[dict[str, object]]) -> dict[str, torch.Tensor]:
-    """Makes one batch of encoded conversations, filled up on the right, on the model's device."""
+def collate(model: Answerer, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+    """Makes one batch of conversations, filled up on the right, on the model's device. UserError: as in `encode`."""
     network = network_of(model)
-    length = max(len(row["input_ids"]) for row in rows)
-
-    def filled(name: str, value: int) -> torch.Tensor:
-        return torch.tensor([row[name] + [value] * (length - len(row[name])) for row in rows])
-
-    batch = {"input_ids": filled("input_ids", 0), "labels": filled("labels", _IGNORED)}
-    mask = [[1] * len(row["input_ids"]) + [0] * (length - len(row["input_ids"])) for row in rows]
-    batch["attention_mask"] = torch.tensor(mask)
-    if isinstance(model, Model):
-        pixels = torch.stack([torch.from_numpy(model.pixels(row["image"])) for row in rows])
-        batch["pixel_values"] = pixels.to(network.dtype)
-    else:
-        pictures = [_template(model, row["messages"], False) for row in rows]
-        for name in set(pictures[0]) - {"input_ids", "attention_mask"}:
-            batch[name] = torch.cat([picture[name] for picture in pictures])
-            if batch[name].is_floating_point():
-                batch[name] = batch[name].to(network.dtype)
+    rows = [encode(model, example) for example in examples]
+    for row in rows:
+        row["attention_mask"] = torch.ones_like(row["input_ids"])
+    batch = {}
+    for name, first in rows[0].items():
+        parts = [row[name] for row in rows]
+        if first.shape == rows[0]["input_ids"].shape:  # a number for each token
+            longest = max(part.shape[1] for part in parts)
+            fill = _IGNORED if name == "labels" else 0
+            parts = [torch.nn.functional.pad(part, (0, longest - part.shape[1]), value=fill) for part in parts]
+        batch[name] = torch.cat(parts)
+        if batch[name].is_floating_point():
+            batch[name] = batch[name].to(network.dtype)
     return {name: tensor.to(network.device) for name, tensor in batch.items()}
