@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -115,7 +115,8 @@ class Training:
         """Notes the settings in the folder. UserError: it holds a training with others, which these cannot go on with."""
         left_out = {"out_dir", "device", "data", "image_folder", "seeds"}
         now = self.given.model_dump(mode="json", exclude=left_out)
-        now["conversations"] = sha256(json.dumps([asdict(each) for each in self.examples], default=str))
+        said = [(each.id, each.image.name, each.questions, each.answers) for each in self.examples]
+        now["conversations"] = sha256(json.dumps(said))
         file = self.folder / "settings.json"
         if not file.is_file():
             with atomic_write(file) as out:
@@ -136,7 +137,7 @@ class Training:
             "model": "a tiny LLaVA, made here" if given.tiny else given.model_name,
             "conversations": f"{len(self.examples):,} about {count(images, 'drawn eye' if self.eyes else 'image')}",
             "learned": manner,
-            "recipe": f"{count(given.epochs, 'epoch')}, {given.batch_size} at once, learning rate {given.learning_rate:g}",
+            "recipe": f"epochs: {given.epochs}, at once: {given.batch_size}, learning rate: {given.learning_rate:g}",
             "seeds": ", ".join(map(str, given.seeds)),
             "held out": count(given.held_out, "drawn eye") if self.eyes else "nothing: evaluate.ipynb asks about data of yours",
             "folder": paths.display_path(self.folder),
