@@ -19,7 +19,6 @@ _RUN = {"metavar": "RUN_FOLDER", "type": typed_paths.resolve, "help": "the folde
 _NOTEBOOKS = {
     "generate": "makes conversations from a dataset",
     "explore": "shows a dataset in one page",
-    "train": "trains a model on conversations",
     "infer": "asks a model about images",
     "train": "trains a model on conversations",
     "evaluate": "scores answers against a dataset's labels",
