@@ -210,7 +210,7 @@ def test_explanations_are_short_and_hold_for_every_image() -> None:
     for says in every:
         sentences = re.findall(r"[^.]+\.", says)
         assert "".join(sentences) == says and 1 <= len(sentences) <= 2
-        assert all(len(sentence.split()) <= 27 for sentence in sentences) and not re.search(r"\d", says)
+        assert all(len(sentence.split()) <= 25 for sentence in sentences) and not re.search(r"\d", says)
         assert not re.search(r"\b(this|your|the) (image|eye|patient) (shows|has|is)\b|\bhere\b", says, re.IGNORECASE)
 
 
