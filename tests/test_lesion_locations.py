@@ -64,7 +64,6 @@ def kinds(answer: str, facts: list[Fact]) -> list[str]:
     "answer",
     [
         "There are 29 hard exudates: 13 in the superonasal, 9 in the inferotemporal and 7 in the superotemporal quadrant.",
-        "Most of the hard exudates lie in the superonasal quadrant around the fovea.",
         "Of the 29 hard exudates, 22 lie in the superonasal and inferotemporal quadrants.",
         "I count 29 hard exudates in 16 clusters. They lie in the upper nasal quadrant, the upper temporal quadrant and the lower temporal one.",
         "Hard exudates lie within one disc diameter of the fovea.",
@@ -92,6 +91,7 @@ def test_what_the_facts_hold_is_let_pass(answer: str) -> None:
         ("The hard exudates lie in the inferonasal quadrant.", "place"),
         ("All of the hard exudates lie in the superonasal quadrant.", "place"),
         ("Most of the hard exudates lie in the superotemporal quadrant.", "place"),
+        ("Most of the hard exudates lie in the superonasal quadrant around the fovea.", "place"),
         ("There are 29 hard exudates. Most lie in the lower half of the picture.", "place"),
         ("No hard exudate lies in the superonasal quadrant.", "place"),
         ("The microaneurysms lie in the upper nasal quadrant.", "place"),

@@ -270,7 +270,7 @@ def rows_of(folder: Path, form: str) -> list[dict]:
     files = [path for path in sorted(folder.glob(f"*{FORMS[form].suffix}")) if path.name != "dataset_info.json"]
     if form == "parquet":
         return [row for path in files for row in pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()]
-    return [row for path in files for row in (lines(path) if form == "chat" else json.loads(path.read_bytes()))]
+    return [row for path in files for row in (lines(path) if path.suffix == ".jsonl" else json.loads(path.read_bytes()))]
 
 
 def image_of(row: dict) -> str:

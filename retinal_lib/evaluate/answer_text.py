@@ -12,7 +12,7 @@ _BOX_MARKS = re.compile(r"</?b?box>|<\|/?(?:box|det|bbox)(?:_start|_end)?\|>", r
 _BARE_BOX = re.compile(r"<(b?box)>([\d.,;\s%-]*)</\1>", re.IGNORECASE)  # numbers alone between the marks
 _LABEL_MARKS = re.compile(r"<(\|?)/?(?:object_)?ref(?:_start|_end)?\1>", re.IGNORECASE)
 _FENCE = re.compile(r"```[a-z]*\n?", re.IGNORECASE)
-_OBJECTS = (re.compile(r"\{.*\}", re.DOTALL), re.compile(r"\{[^{}]*\}"))  # the whole, or each flat one
+_FLAT_OBJECT = re.compile(r"\{[^{}:]*:[^{}]*\}")
 _QUOTED_KEY = re.compile(r"""["'](\w[\w \-]*)["']\s*:""")
 
 
@@ -30,13 +30,16 @@ def said(text: str) -> str:
     'B'
     """
     text = _FENCE.sub("", unwrapped(text)).strip()
-    if "{" not in text:
+    first, last = text.find("{"), text.rfind("}")
+    if first < 0 or last < first:  # no object, or one that is cut
         return text
-    for pattern in _OBJECTS:
-        text, failed = _replaced(pattern, text)
-        if not failed:
-            return text
-    return _QUOTED_KEY.sub(r"\1:", text)
+    whole = _as_words(text[first : last + 1])
+    if whole is not None:
+        return text[:first] + whole + text[last + 1 :]
+    flat = [_as_words(found[0]) for found in _FLAT_OBJECT.finditer(text)]
+    words_of = iter(flat)
+    text = _FLAT_OBJECT.sub(lambda found: found[0] if (told := next(words_of)) is None else told, text)
+    return text if None not in flat else _QUOTED_KEY.sub(r"\1:", text)
 
 
 def unwrapped(text: str) -> str:
@@ -49,19 +52,12 @@ def marks_boxes(text: str) -> bool:
     return re.search(r"<box>|<\|(?:box_start|det)\|>", text, re.IGNORECASE) is not None
 
 
-def _replaced(pattern: re.Pattern, text: str) -> tuple[str, bool]:
-    """A text with its JSON objects in words, and whether one could not be read."""
-    failed = False
-
-    def told(found: re.Match) -> str:
-        nonlocal failed
-        try:
-            return _told(json_value(found[0].encode("utf-8", "replace")))
-        except Unreadable:
-            failed = True
-            return found[0]
-
-    return pattern.sub(told, text), failed
+def _as_words(text: str) -> str | None:
+    """A JSON object in words; None where it cannot be read."""
+    try:
+        return _told(json_value(text.encode("utf-8", "replace")))
+    except Unreadable:
+        return None
 
 
 def _told(value: object) -> str:
