@@ -97,7 +97,7 @@ def test_notebooks_are_copied_and_none_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_wheel_brings_the_notebooks_along(tmp_path: Path) -> None:
-    pytest.importorskip("setuptools", reason="setuptools, which builds the wheel, is not installed")
+    pytest.importorskip("setuptools", minversion="77", reason="setuptools 77, which builds the wheel, is not installed")
     shutil.copytree(ROOT, tmp_path / "tree", ignore=shutil.ignore_patterns(".git", ".venv", "artifacts", "tests", "*.jpg"))
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     build = [*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path / "wheel", tmp_path / "tree"]
