@@ -1,7 +1,7 @@
 """What an answer says, without the thoughts before it and the marks, quotes and braces around it."""
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from retinal_lib import reply_text
@@ -42,6 +42,7 @@ def said(text: str) -> str:
     return text if None not in flat else _QUOTED_KEY.sub(r"\1:", text)
 
 
+@lru_cache(maxsize=16)  # an answer is read more than once
 def unwrapped(text: str) -> str:
     """Returns an answer without thoughts, and without marks around it and around boxes. NoAnswer: it is cut in its thoughts."""
     return reply_text.answer(_LABEL_MARKS.sub(" ", _BOX_MARKS.sub(" ", _BARE_BOX.sub(r"[\2]", text))) if "<" in text else text)
