@@ -65,7 +65,8 @@ def _region(words: list[str], k: int) -> Region | None:
 
 
 @lru_cache(maxsize=1024)
-def _quadrant(words: str) -> Region | None:
+def quadrant(words: str) -> Region | None:
+    """Returns the first region that the words of a place name."""
     return next(iter(regions(lexicon.read(words))), None)
 
 
@@ -114,7 +115,7 @@ def _locations(index: QuantityIndex, term: Term, given: list[tuple[float, ...]] 
     """Where the facts say that the lesions named by a term lie; of `given` boxes, those alone; None where they say nothing."""
     wide = [q for q in index.located if _is_about(q, term)]
     places, rest = (
-        tuple((place, int(q.value)) for q in wide if q.part == part and (place := _quadrant(q.fact.words)))
+        tuple((place, int(q.value)) for q in wide if q.part == part and (place := quadrant(q.fact.words)))
         for part in ("place", "rest place")
     )
     edges = [q for q in wide if q.edges]

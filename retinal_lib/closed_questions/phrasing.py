@@ -3,15 +3,14 @@
 from functools import cache
 from pathlib import Path
 
-import yaml
-
 from retinal_lib.files import sha256
+from retinal_lib.parsing import packaged_yaml
 
 
 @cache
 def words() -> dict:
     """Reads wording.yaml: questions, how answers are asked for, and which measurements and qualities are asked for."""
-    return yaml.safe_load(Path(__file__).with_name("wording.yaml").read_text(encoding="utf-8"))
+    return packaged_yaml(Path(__file__).with_name("wording.yaml"))
 
 
 def phrasings(kind: str, seed: int, exam: bool) -> list[str]:

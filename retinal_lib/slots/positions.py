@@ -17,7 +17,7 @@ _BETWEEN = frozenset("above below beneath under higher lower".split())  # a stru
 _MIDDLE = frozenset("middle centre central centrally heart".split())
 _PICTURE = frozenset("image picture photograph frame photo view field fundus shot scene".split())
 _NAMES = {"fovea": "fovea", "disc": "optic disc", "nerve": "optic disc", "cup": "optic cup"}
-_NOT_PLACING = frozenset(["edge", "corner", "coordinate", "fraction", "side to side"])  # of how boxes are written
+_NOT_PLACING = frozenset(["edge", "corner", "coordinate", "fraction"])  # of how boxes are written
 _OF_NAME = frozenset("the a its that this your optic nerve head whole".split())  # between a preposition and a structure
 _PARTS = frozenset("cup hollow left right side rim inside middle margin out front".split())  # of the disc, not the disc
 _PLACING = frozenset("in inside within from to near beside around by than with into on above below".split())
@@ -37,8 +37,9 @@ class _Structure(NamedTuple):
 
 def wrong(sentence: Sentence) -> Iterator[Wrong]:
     """Yields the words of a sentence that put a structure elsewhere than its box or centre."""
-    known = _known(sentence.sheet)
-    if not known or sentence.asks or sentence.terms("conditions") or not _NOT_PLACING.isdisjoint(sentence.within):
+    if sentence.asks or not _NOT_PLACING.isdisjoint(sentence.within) or sentence.terms("conditions"):
+        return
+    if not (known := _known(sentence.sheet)):
         return
     named, words = list(_named(sentence, sentence.tokens, known)), sentence.words
     yield from _shown_wrongly(sentence, named)
@@ -102,7 +103,7 @@ def _known(sheet: FactSheet) -> dict[str, tuple[tuple[float, float], str]]:
     """The structures whose place a sheet tells: name -> where it lies, and the words of the fact."""
     facts = [line.facts[0] for line in sheet.lines if line.id[0] == "l" and len(line.facts) == 1]
     marks = [fact for fact in facts if isinstance(fact.value, tuple)]
-    return {name: (_centre(mark.value), mark.text) for mark in marks for name in {*_NAMES.values()} if mark.words == name}
+    return {name: (_centre(mark.value), mark.text) for mark in marks if (name := mark.words) in _NAMES.values()}
 
 
 def _centre(value: tuple[float, ...]) -> tuple[float, float]:
@@ -111,7 +112,7 @@ def _centre(value: tuple[float, ...]) -> tuple[float, float]:
 
 
 def _named(sentence: Sentence, tokens: range, known: dict) -> Iterator[_Structure]:
-    """The structures that are named at tokens; 'the optic cup of the disc' names the cup."""
+    """The structures that are named at tokens."""
     for k in tokens:
         name = _NAMES.get(sentence.words[k])
         if name in known and k not in sentence.of.values:

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import Term
-from retinal_lib.check.lesion_locations import regions
+from retinal_lib.check.lesion_locations import quadrant, regions
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.slots.comparison import WORDS, Wrong
 from retinal_lib.slots.sentence import Sentence
@@ -36,7 +35,7 @@ def _largest(sentence: Sentence) -> Iterator[Wrong]:
             run = [slot.anchor.slot.name.rpartition("box")[2] for slot in following]
             if run[0] != "1" and not (len(run) > 1 and "1" in run):
                 yield Wrong(Term(k, k + 1), f"{raw} is wrong: {slot.anchor.slot.name} is not the largest")
-            place = next(iter(regions(lexicon.read(slot.anchor.slot.fact.place))), None)
+            place = quadrant(slot.anchor.slot.fact.place)
             for region in regions(sentence.text) if place else ():
                 if k < region.first < slot.first and region.contains(place) is False:
                     at = Term(region.first, region.last)
@@ -46,13 +45,11 @@ def _largest(sentence: Sentence) -> Iterator[Wrong]:
 def _largest_by_mark(sentence: Sentence) -> Iterator[Wrong]:
     """The largest lesion of a line that is marked, not shown, lies where it is said to lie."""
     lines = {anchor.line.id: anchor.line for anchor in sentence.anchors if anchor.line.id[0] == "l"}
-    boxes = [
-        fact for line in lines.values() for fact in line.facts if fact.name.endswith("_box") and getattr(fact, "place", "")
-    ]
+    boxes = [fact for line in lines.values() for fact in line.facts if fact.name.endswith("_box") and fact.place]
     named = [region for region in regions(sentence.text) if region.first in sentence.tokens]
     if len(lines) != 1 or sentence.slots or not boxes or len(named) != 1 or _LARGEST.isdisjoint(sentence.within):
         return
-    place = next(iter(regions(lexicon.read(boxes[0].place))), None)
+    place = quadrant(boxes[0].place)
     if place is not None and named[0].contains(place) is False:
         at = Term(named[0].first, named[0].last)
         yield Wrong(at, f"{sentence.text.text_of(at)!r} is wrong: the largest lies {boxes[0].place}", boxes[0])
