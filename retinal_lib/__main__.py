@@ -13,7 +13,7 @@ from functools import partial
 from retinal_lib import paths, typed_paths
 from retinal_lib.display import are, count
 from retinal_lib.errors import UserError, unknown
-from retinal_lib.shown_text import for_people
+from retinal_lib.text.shown_text import for_people
 
 _RUN = {"metavar": "RUN_FOLDER", "type": typed_paths.resolve, "help": "the folder of a finished run"}
 _NOTEBOOKS = {

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from tqdm import tqdm
 
 from retinal_lib.paths import PACKAGE
-from retinal_lib.shown_text import for_people
+from retinal_lib.text.shown_text import for_people
 
 
 def count(number: int, noun: str) -> str:

@@ -227,7 +227,7 @@ def _said(command: list[str]) -> str | None:
 def _font() -> list[Found]:
     from matplotlib.font_manager import findfont
 
-    from retinal_lib.drawing import FONT
+    from retinal_lib.imaging.drawing import FONT
 
     try:
         file = findfont(FONT, fallback_to_default=False)

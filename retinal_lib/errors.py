@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from retinal_lib.shown_text import for_people
+from retinal_lib.text.shown_text import for_people
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

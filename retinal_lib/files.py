@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 from retinal_lib import paths, typed_paths
 from retinal_lib.errors import UserError
 from retinal_lib.parsing import Unreadable, json_value, yaml_value
-from retinal_lib.shown_text import for_people
+from retinal_lib.text.shown_text import for_people
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -37,7 +37,7 @@ from retinal_lib.errors import UserError, unknown
 from retinal_lib.files import read_json
 from retinal_lib.parsing import YAML_ERRORS
 from retinal_lib.paths import NON_INTERACTIVE, root
-from retinal_lib.shown_text import cleaned
+from retinal_lib.text.shown_text import cleaned
 
 # "folder" in a notebook's metadata -> the module whose function `folder` returns the run's folder
 FOLDER_MODULES = {"infer": "inference.infer", "evaluation": "evaluate.evaluation", "train": "train.training"}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from retinal_lib import UserError, check, conversation, reply_text, shown_text, training_text
+from retinal_lib import UserError, check, conversation
 from retinal_lib.ask import result_files
 from retinal_lib.check.language import glossary
 from retinal_lib.conversation import Turn
@@ -31,6 +31,7 @@ from retinal_lib.run.selection import Condition
 from retinal_lib.slots import filling, sheet, slot_check
 from retinal_lib.teacher import completion, destination, reply_parser
 from retinal_lib.teacher.server import RefusedOptions
+from retinal_lib.text import reply_text, shown_text, training_text
 
 KINDS = "# \n [ < ( { 0 0. 1, a- a \u00a0 ' \" , - . * | / ? : é".split(" ")
 KINDS += [

@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 from test_trainers import entry, lines, put
 
-from retinal_lib import UserError, box_notation
+from retinal_lib import UserError
 from retinal_lib.__main__ import main
 from retinal_lib.closed_questions.phrasing import words
 from retinal_lib.export.box_texts import rewritten
 from retinal_lib.export.trainers import export
+from retinal_lib.text import box_notation
 
 SIZES = [(4288, 2848), (1024, 1024), (37, 29), (28, 28), (9000, 9000), (50, 2000), (1013, 683)]
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from retinal_lib import reply_text
 from retinal_lib.conversation import Turn, problems, to_llava
 from retinal_lib.teacher.reply_parser import Unparsable, parse
+from retinal_lib.text import reply_text
 
 TWO = [Turn("Is it ill?", "I see drusen."), Turn("Where?", "In the macula.")]
 

@@ -11,12 +11,13 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
-from retinal_lib import Job, images
+from retinal_lib import Job
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate.evaluation import Evaluation
 from retinal_lib.explore.explore import Explore
 from retinal_lib.export import card, trainers
+from retinal_lib.imaging import images
 from retinal_lib.review.review import Review
 
 SECRETS = ("QQSURNAME", "QQGIVEN", "19570131", "QQID77", "QQACC88", "QQHOSPITAL", "QQDOCTOR", "QQFREE", "20230417")

@@ -7,7 +7,6 @@ import nbformat
 import numpy as np
 import pytest
 
-from retinal_lib import drawing
 from retinal_lib.dataset import measurements, page
 from retinal_lib.errors import UserError
 from retinal_lib.explore import lesion_map
@@ -15,6 +14,7 @@ from retinal_lib.explore.explore import Explore
 from retinal_lib.explore.lesion_map import LesionMap
 from retinal_lib.explore.measurement_table import Measurements
 from retinal_lib.explore.overlay import Overlay
+from retinal_lib.imaging import drawing
 from retinal_lib.run import settings
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "explore.ipynb"

@@ -11,8 +11,7 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
-from retinal_lib import Job, drawing, figures, load_dataset
-from retinal_lib import images as picture
+from retinal_lib import Job, load_dataset
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.lesions import boxes
 from retinal_lib.dataset.lesions.boxes import Cluster
@@ -20,6 +19,8 @@ from retinal_lib.explore import charts, overlay, sheets
 from retinal_lib.explore.boxes_job import BoxJob
 from retinal_lib.explore.explore import Explore
 from retinal_lib.explore.overlay import Layer, Overlay
+from retinal_lib.imaging import drawing, figures
+from retinal_lib.imaging import images as picture
 
 # linear RGB as seen by eyes without red, green or blue cones (Machado et al. 2009, severity 1)
 EYES = {

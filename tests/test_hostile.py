@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_participants import DATA, PERSON
 
-from retinal_lib import Job, UserError, images, load_dataset
+from retinal_lib import Job, UserError, load_dataset
 from retinal_lib.__main__ import main
 from retinal_lib.ask import result_files
 from retinal_lib.ask.vault import Vault
@@ -37,6 +37,7 @@ from retinal_lib.evaluate import label_questions
 from retinal_lib.evaluate.scored_answers import score_answers
 from retinal_lib.export import convert, trainers
 from retinal_lib.export.card import write_card
+from retinal_lib.imaging import images
 from retinal_lib.inference import answer_files, question_files
 from retinal_lib.parsing import Unreadable, json_value, yaml_value
 from retinal_lib.review import decisions

@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "retinal_lib"
 # modules by their path below retinal_lib/, without the ending: "run/job", "files", "dataset/__init__"
 MODULES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py"))
-HALL = "errors shown_text parsing paths typed_paths files facts conversation reply_text training_text images parameters".split()
-HALL += ["display", "drawing", "figures", "encodings", "dicom", "box_notation"]
+# the hall with its two rooms: these may import one another, in no circle
+HALL = "errors parsing paths typed_paths files facts conversation parameters display text imaging".split()
 # rooms by floor, the lowest first: a module imports from lower floors, from its own room, or from the hall
 FLOORS = [
     HALL,
@@ -49,7 +49,7 @@ SAMPLE = [module for module in MODULES if module.startswith("sample/")]
 MODEL = ["sample/llava_model", "train/loop", "train/tiny_model", *(m for m in MODULES if m.startswith("inference/"))]
 DOORS = {
     "openai": ["teacher/server"],
-    "matplotlib": ["drawing"],
+    "matplotlib": ["imaging/drawing"],
     "ray": [],  # scale takes it where it is used
     "sklearn": ["evaluate/metrics", "review/agreement"],
     "scipy": ["evaluate/metrics", "review/agreement"],
@@ -62,14 +62,14 @@ DOORS = {
         "inference/image_text_model",
         "inference/model",
         "inference/llava/pixels",
-        "images",
+        "imaging/images",
         "review/pictures",
         *SAMPLE,
     ],
     "papermill": ["papermill_plugin", "notebooks"],
     "openpyxl": [],  # where a workbook is read or drawn
     "xlrd": ["dataset/tables"],
-    "pydicom": [],  # dicom takes it where it is used
+    "pydicom": [],  # imaging/dicom takes it where it is used
     "torch": MODEL,
     "transformers": MODEL,
     "datasets": ["export/trainers"],

@@ -18,7 +18,7 @@ from papermill.cli import papermill as command
 
 from retinal_lib import UserError
 from retinal_lib import papermill_plugin as plugin
-from retinal_lib.shown_text import for_people
+from retinal_lib.text.shown_text import for_people
 
 PAPERMILL = Path(sys.executable).with_name("papermill")
 META = {

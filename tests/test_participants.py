@@ -23,7 +23,7 @@ from retinal_lib.explore.boxes_job import BoxJob
 from retinal_lib.explore.explore import Explore
 from retinal_lib.inference.infer import Infer
 from retinal_lib.review.review import Review
-from retinal_lib.shown_text import PATTERNS, for_people
+from retinal_lib.text.shown_text import PATTERNS, for_people
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 PAPERMILL = Path(sys.executable).with_name("papermill")

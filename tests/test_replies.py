@@ -12,15 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from retinal_lib import UserError, reply_text
+from retinal_lib import UserError
 from retinal_lib.check import conversation_check, form
 from retinal_lib.conversation import to_llava
 from retinal_lib.evaluate import scored_answers
 from retinal_lib.facts import Case, Fact, Source
 from retinal_lib.inference.server_model import ServerModel
-from retinal_lib.reply_text import NoAnswer, answer
 from retinal_lib.teacher.reply_parser import Unparsable, parse
 from retinal_lib.teacher.teachers import OpenAITeacher
+from retinal_lib.text import reply_text
+from retinal_lib.text.reply_text import NoAnswer, answer
 
 DRAFT = "User: a draft?\nAssistant: Draft."
 TALK = "User: Which eye?\nAssistant: The left eye.\nUser: Is it ill?\nAssistant: It is normal."

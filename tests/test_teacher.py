@@ -16,8 +16,8 @@ from fake_server import FakeServer, completion, error, running
 from PIL import Image
 
 from retinal_lib import Job, UserError
-from retinal_lib import images as picture
 from retinal_lib.dataset import page
+from retinal_lib.imaging import images as picture
 from retinal_lib.teacher.destination import is_loopback
 from retinal_lib.teacher.teachers import OpenAITeacher
 

@@ -15,13 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from retinal_lib import Job, UserError, training_text, validate
+from retinal_lib import Job, UserError, validate
 from retinal_lib.__main__ import main
 from retinal_lib.conversation import Conversation
 from retinal_lib.dataset import page, splits
 from retinal_lib.dataset.splits import SplitRow
 from retinal_lib.export.trainers import FORMS, export
-from retinal_lib.images import load_upright
+from retinal_lib.imaging.images import load_upright
+from retinal_lib.text import training_text
 
 GOLDEN = Path(__file__).parent / "golden_exports"
 ODD = "ein Auge, 2: \"ü\" '=1' %20 眼"

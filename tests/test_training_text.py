@@ -8,14 +8,15 @@ import pytest
 import yaml
 from PIL import Image
 
-from retinal_lib import Job, UserError, check, reply_text, training_text
+from retinal_lib import Job, UserError, check
 from retinal_lib.conversation import Conversation, Turn, to_llava
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.export import convert
 from retinal_lib.export.trainers import export
 from retinal_lib.facts import Case
-from retinal_lib.reply_text import plain
 from retinal_lib.teacher.reply_parser import Unparsable, parse
+from retinal_lib.text import reply_text, training_text
+from retinal_lib.text.reply_text import plain
 
 UNFIT = {
     "mark": [

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from retinal_lib import reply_text
 from retinal_lib.check import form
 from retinal_lib.check.added_details import AddedDetails
 from retinal_lib.check.case_profile import CaseProfile
@@ -21,6 +20,7 @@ from retinal_lib.conversation import IMAGE, Turn, to_llava
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Case
+from retinal_lib.text import reply_text
 
 WORDS = word_lists("conversation_check")
 

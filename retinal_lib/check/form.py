@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from retinal_lib import reply_text, training_text
 from retinal_lib.check.findings import ERROR, WARNING, Finding
 from retinal_lib.check.language.lexicon import word_lists
 from retinal_lib.conversation import CONSULT_WORDS, IMAGE, TURNS
+from retinal_lib.text import reply_text, training_text
 
 WORDS = word_lists("form")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from retinal_lib import training_text, typed_paths
+from retinal_lib import typed_paths
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.catalogue import Catalogue
@@ -19,7 +19,8 @@ from retinal_lib.dataset.page import Page, page_of
 from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.facts import ASPECTS, LIMITED, Case, Fact, Facts, Source
-from retinal_lib.shown_text import PERSON, for_people, keep_private
+from retinal_lib.text import training_text
+from retinal_lib.text.shown_text import PERSON, for_people, keep_private
 
 
 class BaseDescription:

@@ -19,7 +19,7 @@ from retinal_lib.dataset.tables import Table
 from retinal_lib.display import are, count
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.facts import Fact
-from retinal_lib.shown_text import IMAGE, keep_private
+from retinal_lib.text.shown_text import IMAGE, keep_private
 
 
 class Catalogue:

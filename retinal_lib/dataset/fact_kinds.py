@@ -18,8 +18,8 @@ from retinal_lib.dataset.tables import Code, Table, code, fold
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.facts import ASPECTS, Fact, Facts, Source
 from retinal_lib.parsing import packaged_yaml
-from retinal_lib.reply_text import plain
-from retinal_lib.training_text import cell_problem, personal
+from retinal_lib.text.reply_text import plain
+from retinal_lib.text.training_text import cell_problem, personal
 
 NOT_GRADABLE = "not gradable"
 _MANY = 200  # rows of a table that is large enough for all levels of a scale

@@ -12,9 +12,9 @@ from pydantic import BaseModel, Field
 from retinal_lib.dataset.lesion_facts import MaskFiles
 from retinal_lib.dataset.lesions.boxes import CropInfo
 from retinal_lib.dataset.tables import Code, Table, code, fold, is_empty
-from retinal_lib.dicom import Header
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Source
+from retinal_lib.imaging.dicom import Header
 
 if TYPE_CHECKING:  # it loads pandas, which a page does not need
     from retinal_lib.dataset.automorph import ImageResults

@@ -10,10 +10,11 @@ from functools import cache, cached_property
 from pathlib import Path
 from urllib.parse import unquote
 
-from retinal_lib import dicom, paths
+from retinal_lib import paths
 from retinal_lib.dataset.tables import IMAGE_SUFFIXES, image_key
 from retinal_lib.errors import UserError
 from retinal_lib.files import file_sha256, pieces_sha256, printable, why_unusable
+from retinal_lib.imaging import dicom
 from retinal_lib.parsing import packaged_yaml
 
 IGNORED = ("__MACOSX", ".ipynb_checkpoints", ".git")

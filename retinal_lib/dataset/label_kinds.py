@@ -28,7 +28,7 @@ from retinal_lib.dataset.image import Column, ExcludedImage, Image, WholeNumber,
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.dataset.tables import Code, code, fold
 from retinal_lib.facts import Fact, Facts, Source
-from retinal_lib.reply_text import plain
+from retinal_lib.text.reply_text import plain
 
 MOST_DENIED = 3  # conditions of a short list of labels, each of which is told also where it is not there
 SAYS = "the label of the image says"  # of diseases that were judged by name, beside which nothing is known

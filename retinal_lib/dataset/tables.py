@@ -19,11 +19,13 @@ from xml.etree.ElementTree import ParseError
 import xlrd
 from xlrd.compdoc import CompDocError
 
-from retinal_lib import dicom, encodings, parsing
+from retinal_lib import parsing
 from retinal_lib.dataset.cells import headers
 from retinal_lib.errors import UserError, did_you_mean
 from retinal_lib.facts import Source
 from retinal_lib.files import read_bytes
+from retinal_lib.imaging import dicom
+from retinal_lib.text import encodings
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".webp", *dicom.SUFFIXES)
 MOST_COLUMNS = 10_000

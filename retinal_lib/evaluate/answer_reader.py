@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache, wraps
 from typing import NamedTuple
 
-from retinal_lib import box_notation
 from retinal_lib.check.image_and_person import sides
 from retinal_lib.check.language import lexicon, numbers
 from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, family, implied
@@ -18,7 +17,8 @@ from retinal_lib.check.language.statements import is_of_part
 from retinal_lib.check.quantity_index import UNITS
 from retinal_lib.closed_questions.writing import LETTERS
 from retinal_lib.evaluate.answer_text import marks_boxes, said, words
-from retinal_lib.reply_text import NoAnswer
+from retinal_lib.text import box_notation
+from retinal_lib.text.reply_text import NoAnswer
 
 ANSWERED, ABSTAINED, UNREADABLE = "answered", "abstained", "unreadable"
 _LONGEST = 8000  # characters of an answer that is read

@@ -4,8 +4,8 @@ import re
 from functools import cache, lru_cache
 from pathlib import Path
 
-from retinal_lib import reply_text
 from retinal_lib.parsing import Unreadable, json_value, packaged_yaml
+from retinal_lib.text import reply_text
 
 # marks of boxes, of what they hold and of their labels, which are no marks of a chat template
 _BOX_MARKS = re.compile(r"</?b?box>|<\|/?(?:box|det|bbox)(?:_start|_end)?\|>", re.IGNORECASE)

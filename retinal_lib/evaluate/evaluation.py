@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from retinal_lib import box_notation, paths, typed_paths
+from retinal_lib import paths, typed_paths
 from retinal_lib.dataset import page
 from retinal_lib.display import FullTable, are, count
 from retinal_lib.errors import UserError, unknown
@@ -15,6 +15,7 @@ from retinal_lib.evaluate.scored_answers import ScoredAnswer, score_answers
 from retinal_lib.evaluate.tables import LETTERED, SINGLE, Tables
 from retinal_lib.files import read_jsonl, would_replace, write_csv, write_jsonl
 from retinal_lib.parameters import Number, Parameters, TypedPath, Whole
+from retinal_lib.text import box_notation
 
 SAMPLE = "IDRiD, IDRiD_seg, MICCAI_task1, RFMiD"
 MADE_UP = "made up"

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from retinal_lib import drawing
 from retinal_lib.closed_questions import phrasing
 from retinal_lib.dataset.fact_kinds import scales
-from retinal_lib.drawing import Axes, Figure
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate import metrics
 from retinal_lib.evaluate.scored_answers import ScoredAnswer
-from retinal_lib.images import drawn_among, load_upright
+from retinal_lib.imaging import drawing
+from retinal_lib.imaging.drawing import Axes, Figure
+from retinal_lib.imaging.images import drawn_among, load_upright
 
 _SIDE, _COLUMNS = 220, 4  # pixels of a picture, pictures in a row
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from retinal_lib import images
 from retinal_lib.closed_questions.writing import LETTERS
 from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.files import atomic_path, atomic_write, read_bytes, read_json, read_jsonl, write_jsonl
+from retinal_lib.imaging import images
 from retinal_lib.parsing import Unreadable, json_value, yaml_value
 
 _OPTION_LINE = re.compile(r"\n\(?A[.):]\s")
@@ -278,7 +278,7 @@ import json
 from pathlib import Path
 
 from retinal_lib.evaluate import score
-from retinal_lib.images import MAX_PIXELS, load_upright
+from retinal_lib.imaging.images import MAX_PIXELS, load_upright
 
 
 def doc_to_visual(doc):

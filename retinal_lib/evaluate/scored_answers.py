@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from retinal_lib import images, reply_text
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate import answer_reader, harness_answers, metrics
 from retinal_lib.evaluate.answer_reader import ABSTAINED, ANSWERED, UNREADABLE, ParsedAnswer
 from retinal_lib.evaluate.answer_text import unwrapped
+from retinal_lib.imaging import images
+from retinal_lib.text import reply_text
 
 MISSING = "missing"  # the state of an entry that failed or was never asked
 # what the score of one answer is, by kind of question; of other kinds it is whether the answer is right

@@ -13,17 +13,18 @@ import pandas as pd
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from retinal_lib import display, drawing, paths
+from retinal_lib import display, paths
 from retinal_lib.dataset import page
 from retinal_lib.dataset.lesions.wording import box_text
 from retinal_lib.display import FullTable, count
-from retinal_lib.drawing import Figure
 from retinal_lib.errors import UserError
 from retinal_lib.explore import overlay, sheets
 from retinal_lib.explore.mask_summary import MaskTask, TypeSums, summarise
 from retinal_lib.explore.overlay import Overlay
 from retinal_lib.files import atomic_write, json_line
-from retinal_lib.images import DRAWN
+from retinal_lib.imaging import drawing
+from retinal_lib.imaging.drawing import Figure
+from retinal_lib.imaging.images import DRAWN
 from retinal_lib.parsing import json_value
 from retinal_lib.run import earlier_run
 from retinal_lib.run.dataset_job import DatasetJob

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from retinal_lib import drawing, images
 from retinal_lib.dataset.measurements import Feature
 from retinal_lib.display import count
-from retinal_lib.drawing import Axes, Figure
 from retinal_lib.errors import UserError
 from retinal_lib.explore.lesion_map import LesionMap
 from retinal_lib.explore.measurement_table import range_of
+from retinal_lib.imaging import drawing, images
+from retinal_lib.imaging.drawing import Axes, Figure
 
 _THUMB = 240  # pixels of an example
 

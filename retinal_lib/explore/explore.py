@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from retinal_lib import display, drawing, files, paths
+from retinal_lib import display, files, paths
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions.wording import is_count
@@ -17,9 +17,10 @@ from retinal_lib.explore import charts, measurement_table, overlay
 from retinal_lib.explore.lesion_map import LesionMap
 from retinal_lib.explore.measurement_table import Measurements
 from retinal_lib.facts import LIMITED, Fact
+from retinal_lib.imaging import drawing
 from retinal_lib.run import earlier_run, run_files
 from retinal_lib.run.dataset_job import DatasetJob
-from retinal_lib.shown_text import for_people
+from retinal_lib.text.shown_text import for_people
 
 _ROWS = 15  # of a table in the notebook; files hold every row
 RECORD = "explored.json"  # which data and images the files of a folder are about

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import numpy as np
 import yaml
 
-from retinal_lib import images, paths
+from retinal_lib import paths
 from retinal_lib.dataset import image_files, page, tables
 from retinal_lib.dataset.cells import file_names
 from retinal_lib.dataset.cells.columns import Reading, page_content
@@ -22,6 +22,7 @@ from retinal_lib.dataset.tables import Table
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.files import atomic_write
+from retinal_lib.imaging import images
 
 MOST_QUESTIONS = 3
 _MOST_CODES, _MOST_FOLDERS = 12, 60  # of a column or place that is asked about

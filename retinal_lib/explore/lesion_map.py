@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from retinal_lib.display import FullTable
-from retinal_lib.drawing import Hue
 from retinal_lib.explore import overlay
 from retinal_lib.explore.overlay import Overlay
+from retinal_lib.imaging.drawing import Hue
 
 CELLS = 64  # of the map, across and down
 _NEAR = 2  # cells: 3 % of the picture

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from retinal_lib import drawing, images
 from retinal_lib.dataset import lesion_facts
 from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.lesions import boxes
 from retinal_lib.dataset.lesions.boxes import Box, Cluster, CropInfo, Lesion, Lesions, Marks
 from retinal_lib.dataset.lesions.locations import Side
 from retinal_lib.dataset.page import Page
-from retinal_lib.drawing import Hue
+from retinal_lib.imaging import drawing, images
+from retinal_lib.imaging.drawing import Hue
 
 _EDGE = 0.015  # of the picture's width: a box this near the end of the field of view touches its edge
 _DARK = 24  # of 255: outside the field of view, no channel of a pixel is brighter

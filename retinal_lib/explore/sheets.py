@@ -7,11 +7,12 @@ from string import ascii_lowercase
 
 import numpy as np
 
-from retinal_lib import display, drawing, files, images
-from retinal_lib.drawing import Axes, Figure, Hue
+from retinal_lib import display, files
 from retinal_lib.errors import UserError
 from retinal_lib.explore import overlay
 from retinal_lib.explore.overlay import Layer, Lesion, Overlay
+from retinal_lib.imaging import drawing, images
+from retinal_lib.imaging.drawing import Axes, Figure, Hue
 
 _SIDE = 1200  # pixels of a picture in panels: 500 dots per inch at 2.4 inches
 _THUMB = 480  # of a contact sheet

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from retinal_lib import box_notation, images
-from retinal_lib.box_notation import Box, Size
 from retinal_lib.conversation import Conversation, Turn
 from retinal_lib.errors import UserError
 from retinal_lib.export.preferences import Pair
+from retinal_lib.imaging import images
+from retinal_lib.text import box_notation
+from retinal_lib.text.box_notation import Box, Size
 
 _EDGE = r"\s*([01]?\.\d+|[01])\s*"
 _SHARES = re.compile(rf"[\[(](?=[^\])]*\.){','.join([_EDGE] * 4)}[\])]")

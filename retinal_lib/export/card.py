@@ -5,10 +5,11 @@ from pathlib import Path
 
 import yaml
 
-from retinal_lib import display, drawing
+from retinal_lib import display
 from retinal_lib.dataset import splits
 from retinal_lib.dataset.splits import FILE as SPLITS
 from retinal_lib.files import atomic_write
+from retinal_lib.imaging import drawing
 from retinal_lib.run import run_files
 
 _MAX_BARS = 20  # of a figure

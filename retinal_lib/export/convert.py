@@ -31,10 +31,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from retinal_lib import training_text
 from retinal_lib.conversation import IMAGE, entries, entry_problems, is_nested, read_list
 from retinal_lib.errors import UserError
 from retinal_lib.files import NotJson, atomic_write, json_line, json_lines
+from retinal_lib.text import training_text
 
 
 class Problem(NamedTuple):

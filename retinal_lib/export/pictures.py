@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from retinal_lib import display, images, paths
+from retinal_lib import display, paths
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.files import atomic_path, atomic_write, file_sha256
+from retinal_lib.imaging import images
 from retinal_lib.run import run_files
 from retinal_lib.run.dataset_job import dataset_of_run, picture_files
 

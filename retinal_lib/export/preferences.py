@@ -18,12 +18,12 @@ from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.export.planted_faults import KINDS, Planter
 from retinal_lib.facts import Case
-from retinal_lib.reply_text import chat_answer
 from retinal_lib.review import decisions
 from retinal_lib.review.finished_run import dataset_of
 from retinal_lib.run import run_files
 from retinal_lib.run.job import Job
 from retinal_lib.teacher import completion, reply_parser
+from retinal_lib.text.reply_text import chat_answer
 
 _VAULT = "vault.sqlite"
 _LOOKED_AT = 300  # conversations whose eyes give the diagnoses that are planted

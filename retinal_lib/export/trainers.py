@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from retinal_lib import box_notation, conversation, paths, training_text, typed_paths
+from retinal_lib import conversation, paths, typed_paths
 from retinal_lib.conversation import Conversation
 from retinal_lib.dataset import splits
 from retinal_lib.display import count
@@ -19,6 +19,7 @@ from retinal_lib.export.preferences import Judged, Pair
 from retinal_lib.files import atomic_path, atomic_write, json_line, remove, would_replace
 from retinal_lib.review import decisions, fixes
 from retinal_lib.run import run_files
+from retinal_lib.text import box_notation, training_text
 
 Entry = Conversation | Pair | Judged
 WHOLE = "all"  # the one file of runs without splits

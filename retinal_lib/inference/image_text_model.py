@@ -20,14 +20,15 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
-from retinal_lib import images, reply_text
 from retinal_lib.errors import UserError
+from retinal_lib.imaging import images
 from retinal_lib.inference.batching import Answerer, ImageQuestions, MessageChat, Options
 from retinal_lib.inference.llava import memory
 from retinal_lib.inference.llava.checkpoint import Checkpoint
 from retinal_lib.inference.llava.conversation_forms import without_image_tokens
 from retinal_lib.inference.llava.generation import Sampler
 from retinal_lib.inference.opening import Opening
+from retinal_lib.text import reply_text
 
 Picture = str | Path | Image.Image
 # what transformers raises on folders that are damaged or of another kind, by kind and version

@@ -87,7 +87,7 @@ class OneAnswer:
     @property
     def figure(self) -> object:
         """The image beside question and answer, as a matplotlib Figure."""
-        from retinal_lib import figures  # brings matplotlib, which a server alone does not need
+        from retinal_lib.imaging import figures  # brings matplotlib, which a server alone does not need
 
         turns = [{"from": "human", "value": self.question}, {"from": "gpt", "value": self.text}]
         return figures.conversations([(self.image, self.image.stem, turns)])

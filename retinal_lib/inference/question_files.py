@@ -11,7 +11,7 @@ from retinal_lib.errors import UserError, quoted
 from retinal_lib.files import read_bytes, read_jsonl
 from retinal_lib.inference.llava.conversation_forms import DEFAULT_QUESTION, without_image_tokens
 from retinal_lib.parsing import Unreadable, json_value
-from retinal_lib.shown_text import identifies, keep_private
+from retinal_lib.text.shown_text import identifies, keep_private
 
 _PERSON = ("user", "human")
 

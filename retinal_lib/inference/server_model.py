@@ -8,14 +8,14 @@ from typing import TypeVar
 
 from anyio.from_thread import start_blocking_portal
 
-from retinal_lib import images
 from retinal_lib.errors import UserError
+from retinal_lib.imaging import images
 from retinal_lib.inference.batching import Answerer, ImageQuestions, MessageChat, NoMoreAnswers, Options
 from retinal_lib.inference.llava.conversation_forms import clean_answer, without_image_tokens
-from retinal_lib.reply_text import chat_answer
 from retinal_lib.teacher import completion
 from retinal_lib.teacher.destination import Accepted, Permission, permission, terms_of_picture
 from retinal_lib.teacher.request_errors import NotFound, RequestFailed, RunStopped
+from retinal_lib.text.reply_text import chat_answer
 
 T = TypeVar("T")
 _NAMES = {"max_new_tokens": "max_tokens", "temperature": "temperature", "seed": "seed"}  # option -> its name in a request

@@ -18,7 +18,7 @@ from retinal_lib.display import count
 from retinal_lib.parsing import packaged_yaml
 from retinal_lib.slots.sheet import FactSheet
 from retinal_lib.teacher.teachers import Teacher
-from retinal_lib.training_text import LONGEST
+from retinal_lib.text.training_text import LONGEST
 
 SPEC: dict = packaged_yaml(Path(__file__).with_name("reader.yaml"))
 SUPPORTED, DOUBTED, NOT_ADDRESSED = "supported", "not supported", "not addressed"

@@ -16,7 +16,7 @@ from retinal_lib.conversation import IMAGE, problems
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.files import atomic_write, json_line, json_lines, sha256
-from retinal_lib.reply_text import plain
+from retinal_lib.text.reply_text import plain
 
 FILE = "reviews.jsonl"
 ACTIONS = ("accept", "reject", "fix", "comment", "undo")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from retinal_lib import drawing, figures, images
 from retinal_lib.facts import Fact
+from retinal_lib.imaging import drawing, figures, images
 
 SIDE = 1000  # longest side of a picture, in pixels
 _HIGHLIGHT = "#ffffff"

@@ -6,10 +6,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from retinal_lib import display, images
+from retinal_lib import display
 from retinal_lib.conversation import IMAGE
 from retinal_lib.errors import UserError
 from retinal_lib.files import atomic_write
+from retinal_lib.imaging import images
 from retinal_lib.reader.second_reader import DOUBT
 from retinal_lib.review.finished_run import AcceptedSample
 from retinal_lib.review.pictures import Picture

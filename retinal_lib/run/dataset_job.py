@@ -11,12 +11,12 @@ from retinal_lib.dataset.base import CLASSES, BaseDescription
 from retinal_lib.dataset.page import Page, is_own
 from retinal_lib.display import FullTable, count
 from retinal_lib.errors import UserError
-from retinal_lib.images import drawn_among
+from retinal_lib.imaging.images import drawn_among
 from retinal_lib.run import run_files, selection
 from retinal_lib.run.settings import Settings, of_run
 from retinal_lib.run.settings import load as load_settings
 from retinal_lib.sample import draw
-from retinal_lib.shown_text import for_people
+from retinal_lib.text.shown_text import for_people
 
 _READ_AS = {"": "not read", "image": "the picture of the row", "person's": "a disease of the person", "private": "never told"}
 

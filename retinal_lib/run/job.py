@@ -32,12 +32,12 @@ from retinal_lib.run.outcome import Outcome, Tally
 from retinal_lib.run.plan import Planner
 from retinal_lib.run.settings import Settings
 from retinal_lib.run.survey import Survey
-from retinal_lib.shown_text import for_people
 from retinal_lib.teacher import teachers
 from retinal_lib.teacher.teachers import Request
+from retinal_lib.text.shown_text import for_people
 
 if TYPE_CHECKING:
-    from retinal_lib.drawing import Figure
+    from retinal_lib.imaging.drawing import Figure
 
 VERSIONED = ("retinal_lib", "numpy", "opencv-python-headless", "openai", "pandas", "pillow")
 _TEACHERS = {
@@ -115,7 +115,7 @@ class Job(DatasetJob):
 
     def show(self, cases: list[Case]) -> "Figure":
         """Draws images, with the boxes of their lesions, beside their facts (shortened)."""
-        from retinal_lib import figures  # a run without a picture needs no matplotlib
+        from retinal_lib.imaging import figures  # a run without a picture needs no matplotlib
 
         return figures.cases(cases, [self.data.called(case.image) if self.page.private_names else case.id for case in cases])
 

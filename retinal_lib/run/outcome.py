@@ -23,8 +23,8 @@ from retinal_lib.reader.second_reader import Report
 from retinal_lib.run import run_files
 from retinal_lib.run.context import RunContext
 from retinal_lib.run.settings import Settings
-from retinal_lib.shown_text import for_people
 from retinal_lib.teacher.cost import Estimate
+from retinal_lib.text.shown_text import for_people
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Checks:
 
 
 if TYPE_CHECKING:
-    from retinal_lib.drawing import Figure
+    from retinal_lib.imaging.drawing import Figure
 
 _SHOWN = 10  # examples in an outcome
 
@@ -143,7 +143,7 @@ class Outcome:
 
     def show(self, count: int = 3) -> "Figure":
         """Draws the pictures of the first accepted images, each beside its conversation (shortened)."""
-        from retinal_lib import figures  # a run without a picture needs no matplotlib
+        from retinal_lib.imaging import figures  # a run without a picture needs no matplotlib
 
         return figures.conversations(self.examples[:count])
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 
-from retinal_lib import files, images, paths
+from retinal_lib import files, paths
 from retinal_lib.ask.runner import PlannedImage
 from retinal_lib.ask.vault import ImageState
 from retinal_lib.closed_questions import run_questions
@@ -14,6 +14,7 @@ from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.label_kinds import denied
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Case, Fact, Source, source_rows
+from retinal_lib.imaging import images
 from retinal_lib.run.context import RunContext
 from retinal_lib.run.settings import params_file
 from retinal_lib.slots import sheet

@@ -17,7 +17,7 @@ from retinal_lib.dataset.page import MaySend
 from retinal_lib.errors import UserError, validation_text
 from retinal_lib.files import atomic_write, json_line, read_object
 from retinal_lib.reader.second_reader import Report
-from retinal_lib.shown_text import cleaned
+from retinal_lib.text.shown_text import cleaned
 
 Count = Annotated[int, Field(ge=0, le=10**12)]
 MANIFEST = "manifest.json"

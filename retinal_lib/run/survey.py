@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from retinal_lib import display, images, paths
+from retinal_lib import display, paths
 from retinal_lib.check.language import lexicon
 from retinal_lib.conversation import Conversation, Turn
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.files import read_jsonl
+from retinal_lib.imaging import images
 from retinal_lib.run import run_files
 from retinal_lib.run.dataset_job import dataset_of_run, picture_files
 

@@ -11,7 +11,7 @@ from retinal_lib import typed_paths
 from retinal_lib.dataset import page
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.files import read_bytes
-from retinal_lib.images import MARKER
+from retinal_lib.imaging.images import MARKER
 from retinal_lib.parsing import Unreadable, json_value
 from retinal_lib.sample import datasets
 

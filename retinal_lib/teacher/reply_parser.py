@@ -5,9 +5,9 @@ import re
 from itertools import pairwise
 from typing import NamedTuple
 
-from retinal_lib import reply_text
 from retinal_lib.conversation import Turn
-from retinal_lib.training_text import LONGEST_TALK
+from retinal_lib.text import reply_text
+from retinal_lib.text.training_text import LONGEST_TALK
 
 ASKER = frozenset("user human patient layperson person question asker".split())
 ANSWERER = frozenset("assistant doctor ophthalmologist ai gpt chatgpt answer response bot model expert specialist".split())

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from retinal_lib import images as picture
 from retinal_lib.closed_questions.writing import Asked
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Case
-from retinal_lib.reply_text import chat_answer
+from retinal_lib.imaging import images as picture
 from retinal_lib.slots.sheet import FactSheet
 from retinal_lib.teacher import completion, cost, offline, prompt
 from retinal_lib.teacher.completion import NoCompletion
 from retinal_lib.teacher.cost import TokenLimit
 from retinal_lib.teacher.request_errors import NotFound, RequestFailed, RunStopped
+from retinal_lib.text.reply_text import chat_answer
 
 _TURN = {"question": {"type": "string"}, "answer": {"type": "string"}}
 _CONVERSATION = {

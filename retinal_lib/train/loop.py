@@ -11,7 +11,7 @@ import torch
 from retinal_lib import typed_paths
 from retinal_lib.display import Bar
 from retinal_lib.errors import UserError
-from retinal_lib.images import MAX_PIXELS, load_upright
+from retinal_lib.imaging.images import MAX_PIXELS, load_upright
 from retinal_lib.inference import load_model
 from retinal_lib.inference.batching import Answerer
 from retinal_lib.inference.image_text_model import ImageTextModel

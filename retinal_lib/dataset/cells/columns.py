@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from retinal_lib import training_text
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.negation import NEGATED
 from retinal_lib.check.language.statements import is_suspicion, of_label
 from retinal_lib.dataset.cells import values
 from retinal_lib.dataset.cells.values import plain
+from retinal_lib.text import training_text
 
 TEXTS = {"modality": "image", "quality": "quality", "disease": "disease", "vascular": "vascular", "notes": "notes"}
 _OF_PERSON = ("diabetes", "hypertension")

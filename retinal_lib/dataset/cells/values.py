@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path
 
-from retinal_lib import training_text
 from retinal_lib.parsing import packaged_yaml
+from retinal_lib.text import training_text
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")  # PatientID
 _AGE = re.compile(r"(?P<before>[^\d.,<>~-]*?)(?P<years>\d{1,3})(?:[.,]\d+)?(?P<after>[^\d<>~+-]*)")

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from retinal_lib import images
 from retinal_lib.errors import UserError
+from retinal_lib.imaging import images
 
 Value = int | str  # a grey value or a palette's index; or a colour, "#ff0000"
 _BLACK = 0xFF000000  # opaque, as `_Coded.codes` has it

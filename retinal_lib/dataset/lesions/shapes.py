@@ -15,7 +15,7 @@ from retinal_lib.dataset.lesions.boxes import Lesions, largest_first
 from retinal_lib.dataset.lesions.masks import Frame, Pixels, Unclear, connected
 from retinal_lib.errors import UserError
 from retinal_lib.files import read_bytes
-from retinal_lib.images import MAX_PIXELS
+from retinal_lib.imaging.images import MAX_PIXELS
 
 SUFFIXES = (".xml", ".json", ".txt")
 _SHARES = (1, 1)  # the size that shares of width and height are of

@@ -9,7 +9,7 @@ from PIL import Image
 from retinal_lib import typed_paths
 from retinal_lib.errors import UserError, quoted
 from retinal_lib.files import read_object
-from retinal_lib.images import open_image
+from retinal_lib.imaging.images import open_image
 
 # of OpenAI's CLIP, for towers without a preprocessor_config.json
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)

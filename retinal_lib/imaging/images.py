@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from retinal_lib import dicom
 from retinal_lib.errors import UserError
 from retinal_lib.files import file_sha256, git_lfs_pointer, printable, why_unusable
+from retinal_lib.imaging import dicom
 
 SENT_SIDE = 1024  # longest side of an image as sent, in pixels: larger ones cost money and show a model nothing more
 # formats that datasets come in; the rest of Pillow's would start other programs (EPS, PDF) or need their libraries (HDF5)

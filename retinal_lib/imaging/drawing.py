@@ -20,8 +20,9 @@ from matplotlib.patches import Ellipse
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from retinal_lib import files, images
-from retinal_lib.shown_text import for_people
+from retinal_lib import files
+from retinal_lib.imaging import images
+from retinal_lib.text.shown_text import for_people
 
 # yellow, mint, pink, periwinkle, purple: any two differ by at least 30 (CIE 1976) for normal, red-, green- and blue-blind
 # eyes alike; tests/test_figures.py measures it

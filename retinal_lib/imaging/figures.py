@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from retinal_lib import drawing, images
 from retinal_lib.conversation import IMAGE
-from retinal_lib.drawing import Axes, Figure, Hue
 from retinal_lib.errors import UserError
 from retinal_lib.facts import ASPECTS, Case, Fact
+from retinal_lib.imaging import drawing, images
+from retinal_lib.imaging.drawing import Axes, Figure, Hue
 
 _SIDE = 360  # pixels of a picture: enough to recognise an eye, small enough to keep in a notebook
 _COLUMNS = 92  # letters in a line of text beside it

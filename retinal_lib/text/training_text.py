@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from retinal_lib import encodings, reply_text
 from retinal_lib.paths import PACKAGE
+from retinal_lib.text import encodings, reply_text
 
 LONGEST = 4000  # characters of a question or an answer
 MOST_TURNS = 64

@@ -1,0 +1,1 @@
+"""Pictures: image files opened, DICOM, figures in one style."""
