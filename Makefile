@@ -45,7 +45,7 @@ demo: $(VENV)/.run ## set up, make conversations from drawn eyes, show one (DATA
 	@$(BIN)/python -m retinal_lib $(DATASET)
 
 ifeq ($(TORCH),no)
-WITHOUT := $(addprefix --ignore=,$(wildcard tests/test_model_*.py) notebooks/infer.ipynb notebooks/train.ipynb)
+WITHOUT := $(addprefix --ignore=,$(wildcard tests/test_model_*.py) notebooks/infer.ipynb notebooks/train.ipynb notebooks/learn/6_train_small_evaluate_blind.ipynb)
 endif
 
 infer: $(VENV)/.inference ## set up what infer.ipynb needs to run a model on this machine: torch and transformers

@@ -23,6 +23,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "tests"))
 corpus = import_module("corpus")  # tests/corpus.py
 TRIED, AROUND = 8, 90  # conversations tried of each planted fault; letters shown around the marked words
+FAULTY = [  # case of the corpus, question, answer
+    ("c41", "What kind of picture is this?", "It is an OCT scan of the left eye."),
+    ("c03", "Is anything wrong with this eye?", "No, the eye is healthy."),
+    ("c41", "Which eye is it?", "The left eye. Let me know if you have any other questions!"),
+    ("c41", "What do you see?", "A colour fundus photograph. " * 3000),
+]
 OUT = ROOT / "docs" / "_build" / "source"
 # file of the project -> page of the site; files that have none are named without a link
 TOPICS = ["setup", "generate", "own-data", "batch", "closed-questions", "datasets", "checks", "splits", "trainers", "python"]
@@ -44,6 +50,7 @@ def main() -> None:
     for file, name in PAGES.items():
         write(name, linked((ROOT / file).read_text(encoding="utf-8"), (ROOT / file).parent))
     shutil.copy(ROOT / "notebooks" / "generate.jpg", OUT)
+    shutil.copytree(ROOT / "docs" / "eyes", OUT / "eyes")
     shown_notebooks, walkthroughs = (list(notebooks(ROOT / folder)) for folder in ("notebooks", "notebooks/learn"))
     names = page.names()
     for name in names:
@@ -132,9 +139,9 @@ def dataset_page(of: Page) -> str:
     if traps := list(traps_of(of)):
         parts.append("## Traps\n\n" + "\n".join(f"- {trap}" for trap in traps))
     golden = ROOT / "tests" / "golden" / f"{of.name}-instruction.txt"
-    if golden.is_file():
-        lines = golden.read_text(encoding="utf-8").partition("\n===\n")[2].strip().partition("\n\n")[0]
-        parts.append(f"## What a teacher is told of a drawn eye\n\n```text\n{lines}\n```")
+    lines = golden.read_text(encoding="utf-8").partition("\n===\n")[2].strip().partition("\n\n")[0]
+    shown = f"![A drawn eye in the layout of {of.name}](../eyes/{of.name}.jpg)"
+    parts.append(f"## A drawn eye, and what a teacher is told of it\n\n{shown}\n\n```text\n{lines}\n```")
     declared = (ROOT / "retinal_lib" / "dataset" / "pages" / f"{of.name}.yaml").read_text(encoding="utf-8")
     parts.append(f"## The page as it is declared\n\n```yaml\n{declared}```")
     return "\n\n".join(parts) + "\n"
@@ -158,19 +165,41 @@ def traps_of(of: Page) -> Iterator[str]:
         yield f"The folder {folder} is not read: {why}."
 
 
-def findings() -> str:
-    """An example of each finding, from the conversations with a planted fault by which the checks are measured."""
+def faulty() -> Iterator[corpus.Entry]:
+    """Conversations with a fault: those by which the checks are measured, then some for findings that none of them has."""
     tried: Counter[str] = Counter()
-    examples: dict[str, tuple[str, str, str]] = {}
     for entry in corpus.entries("planted"):
         tried[entry.fault] += 1
-        for found in corpus.findings(entry) if tried[entry.fault] <= TRIED else ():
+        if tried[entry.fault] <= TRIED:
+            yield entry
+    for line in (corpus.HERE / "unseen.jsonl").read_text(encoding="utf-8").splitlines():
+        kept = json.loads(line)
+        if kept["faulty"]:
+            yield corpus.Entry(corpus.cases()[kept["case"]], "instruction", None, kept["conversation"])
+    for case, question, answer in FAULTY:
+        turns = [{"from": "human", "value": f"{question}\n<image>"}, {"from": "gpt", "value": answer}]
+        yield corpus.Entry(corpus.cases()[case], "instruction", None, turns)
+
+
+def findings() -> str:
+    """An example of each finding."""
+    examples: dict[str, tuple[str, str, str]] = {}
+    for entry in faulty():
+        for found in corpus.findings(entry):
             said = entry.conversation[2 * found.turn - 2 + (found.part == "answer")]["value"]
-            if found.kind not in examples and found.turn == entry.turn:
+            if found.kind not in examples and found.turn == (entry.turn or found.turn):
                 examples[found.kind] = (found.severity, marked(said, found.span), html.escape(found.text, quote=False))
+    told, _, with_slots = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8").partition("### In replies with slots")
+    without = (
+        set(re.findall(r"`([a-z_]+)`", told)) - set(examples) - set(re.findall(r"^\| `([a-z_]+)`", with_slots, re.MULTILINE))
+    )
+    assert not without, f"docs/checks.md names findings without an example: {without}"
     rows = [(f"`{kind}`", *example) for kind, example in sorted(examples.items())]
-    head = "# Findings by example\n\n[What is checked](checks.md) says what each finding means. Each example is from the "
-    head += "conversations with a planted fault by which the checks are measured; the words in question are marked.\n\n"
+    head = (
+        "# Findings by example\n\n[What is checked](checks.md) says what each finding means, and has examples of those in "
+        "replies with slots. Most examples here are from the conversations by which the checks are measured; the words in "
+        "question are marked.\n\n"
+    )
     return head + table(["finding", "weight", "what the conversation says", "what the check says"], rows) + "\n"
 
 

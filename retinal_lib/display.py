@@ -3,7 +3,9 @@
 import base64
 import re
 import sys
+from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import TypeVar
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -11,6 +13,8 @@ from tqdm import tqdm
 
 from retinal_lib.paths import PACKAGE
 from retinal_lib.text.shown_text import for_people
+
+Item = TypeVar("Item")
 
 
 def count(number: int, noun: str) -> str:
@@ -66,6 +70,14 @@ class Bar(tqdm):
         """Sets how many of the total are done, and a note, such as what is waited for."""
         self.set_postfix_str(note, refresh=False)
         self.update(done - self.n)
+
+
+def progress(items: Sequence[Item], unit: str) -> Iterator[Item]:
+    """Yields items under a progress bar."""
+    with Bar(len(items), unit) as bar:
+        for done, item in enumerate(items, start=1):
+            yield item
+            bar.show(done)
 
 
 class _CellOutput:

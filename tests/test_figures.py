@@ -19,7 +19,7 @@ from retinal_lib.explore import charts, overlay, sheets
 from retinal_lib.explore.boxes_job import BoxJob
 from retinal_lib.explore.explore import Explore
 from retinal_lib.explore.overlay import Layer, Overlay
-from retinal_lib.imaging import drawing, figures
+from retinal_lib.imaging import drawing, side_by_side
 from retinal_lib.imaging import images as picture
 
 # linear RGB as seen by eyes without red, green or blue cones (Machado et al. 2009, severity 1)
@@ -193,7 +193,6 @@ def test_no_text_lies_over_another_one_or_is_cut(dataset: str, drawn: dict[str, 
     for chart in ("label_chart", "measurement_chart", "example_chart", "lesion_chart"):
         assert collisions(getattr(explored, chart)) == [], chart
     data = explored.data
-    assert collisions(figures.cases([data.describe(image) for image in explored.usable[:3]])) == []
     if data.page.masks:
         found = [overlay.read(data.page, data.image(image)) for image in explored.usable]
         assert collisions(sheets.contact(found)) == [] and all(collisions(sheets.panels(image)) == [] for image in found[:2])
@@ -227,8 +226,9 @@ def test_what_is_enlarged_is_larger_than_above(drawn: dict[str, Path]) -> None:
 
 
 def test_nothing_to_show_is_said() -> None:
-    for made in (sheets.contact([]), figures.conversations([])):
-        assert made.axes[0].texts
+    assert sheets.contact([]).axes[0].texts
+    nothing = side_by_side.conversations([])
+    assert str(nothing) == "no conversation is accepted yet" and str(nothing) in nothing._repr_html_()
 
 
 def test_a_dataset_without_masks_has_pictures_all_the_same(drawn: dict[str, Path], tmp_path: Path) -> None:
@@ -240,10 +240,23 @@ def test_a_dataset_without_masks_has_pictures_all_the_same(drawn: dict[str, Path
 
 
 def test_cases_have_the_same_colours(idrid: BaseDescription) -> None:
-    made = figures.cases([idrid.describe(image) for image in idrid.images[:2]])
-    entries = zip(made.legends[0].get_texts(), made.legends[0].get_lines(), strict=True)
-    names = {text.get_text(): line.get_color() for text, line in entries}
+    made = side_by_side.cases([idrid.describe(image) for image in idrid.images[:2]])._repr_html_()
+    names = {words: colour for colour, words in re.findall(r'border-color:(#\w+)">(.*?)<', made)}
     assert names["microaneurysms"] == drawing.hues(["MA"])["MA"].colour and names["optic disc"] == drawing.LANDMARK
+
+
+def test_conversations_beside_pictures_are_text_with_its_cells(tmp_path: Path) -> None:
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.png")
+    answer = f"The veins are 47 µm wide, <b>not</b> $5$. {'It is said at length. ' * 100}"
+    turns = [{"from": "human", "value": "How wide?\n<image>"}, {"from": "gpt", "value": answer}]
+    cell = {"fact": "Vein_width", "value": 47.12, "file": "Results/M3/Macular.csv", "row": 2, "column": "width"}
+    trace = {"is": "number", "turn": 1, "span": [14, 19], "said": "47 µm", **cell}
+    made = side_by_side.conversations([(tmp_path / "a.png", "a", turns, [trace])])
+    shown = made._repr_html_()
+    assert 'title="Vein_width = 47.12\nMacular.csv, row 2, column &#39;width&#39;">47 µm</span>' in shown
+    text = html.unescape(re.sub(r"<style>.*?</style>|<[^>]*>", "", shown, flags=re.DOTALL))
+    assert str(made).splitlines() == ["a", "Q: How wide?", f"A: {answer}"] and answer in text and "<image>" not in text
+    assert shown.count("<img ") == 1 and "…" not in shown
 
 
 # --- a page to send ----------------------------------------------------------------------------------------------
@@ -257,8 +270,10 @@ def test_a_bad_picture_among_the_first_stops_no_run(raw: bytes, tmp_path: Path) 
     (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2] if raw == b"cut" else raw)
     (tmp_path / "my.csv").write_text("image,disease\na.png,severe glaucoma\nb.png,severe glaucoma\n", encoding="utf-8")
     job = Job.load(dataset=str(tmp_path / "my.csv"), out_dir=str(tmp_path / "run"))
-    texts = " ".join(text.get_text() for text in job.show(job.first(2)).findobj(Text))
-    assert "a.png is not a readable image" in " ".join(texts.split()) and "b" in texts
+    shown = job.show(job.first(2))
+    for texts in (str(shown), shown._repr_html_()):
+        assert "a.png is not a readable image" in texts and "my-b" in texts
+    assert shown._repr_html_().count("<img ") == 1
     job.run().show(2)
     assert job.run().counts["accepted"] == (2 if raw == b"cut" else 1)
 
@@ -290,7 +305,9 @@ def test_every_figure_and_sheet_of_drawn_eyes_says_so(tmp_path: Path) -> None:
     job = BoxJob.load(dataset="IDRiD_seg", limit=2, out_dir=str(tmp_path))
     review, explored = job.look(job.run(workers=1)), Explore.load(dataset="IDRiD_seg", limit=2)
     run = Job.load(dataset="IDRiD_seg", limit=2, out_dir=str(tmp_path / "run"))
-    shown = [review.sheet, review.panels, run.show(run.first(1)), run.run().show(1)]
+    for beside in (run.show(run.first(1)), run.run().show(1)):
+        assert str(beside).startswith(picture.DRAWN) and picture.DRAWN in html.unescape(beside._repr_html_())
+    shown = [review.sheet, review.panels]
     shown += [explored.label_chart, explored.measurement_chart, explored.example_chart, explored.lesion_chart]
     assert [figure.get_suptitle() for figure in shown] == [picture.DRAWN] * len(shown)
     review.save()

@@ -63,7 +63,7 @@ DOORS = {
         "inference/model",
         "inference/llava/pixels",
         "imaging/images",
-        "review/pictures",
+        "imaging/boxed_picture",
         *SAMPLE,
     ],
     "papermill": ["papermill_plugin", "notebooks"],
@@ -268,6 +268,17 @@ def test_walkthroughs_teach() -> None:
         assert "**You will learn**" in texts[0] and "## Exercises" in " ".join(prose) and texts[-1].startswith("## Next"), (
             path.name
         )
+
+
+def test_notebooks_say_what_comes_next_and_lead_to_what_is_copied_with_them() -> None:
+    folder = ROOT / "notebooks"
+    for path in (*folder.glob("*.ipynb"), *folder.glob("learn/*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        prose = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+        assert prose[-1].startswith("## Next\n\n| ") and cells[-1]["cell_type"] == "markdown", path.name
+        for link in re.findall(r"\]\((?!https?:)([^)]*)\)", "\n".join(prose)):
+            target = (path.parent / link).resolve()
+            assert target.is_file() and target.suffix == ".ipynb" and folder in target.parents, f"{path.name}: {link}"
 
 
 def _lines(code: str) -> list[str]:

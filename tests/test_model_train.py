@@ -135,3 +135,15 @@ def test_a_model_of_one_s_own_learns_an_export(source: Path, learned: list[Examp
         Training.load(data=tmp_path / "export.json")
     with pytest.raises(UserError, match="drawn ones"):
         job.report()
+
+
+def test_drawn_eyes_are_asked_what_is_named(tmp_path: Path) -> None:
+    given = {"limit": 4, "held_out": 4, "seeds": 0, "out_dir": str(tmp_path / "trial")}
+    job = Training.load(**given, kinds="eye", tower_epochs=2)
+    assert {kind for each in job.examples for kind in each.classes} == {"eye"}
+    with pytest.raises(UserError, match=r"kinds: .*expected some of eye, quality, grade"):
+        Training.load(**given, kinds="eye, age")
+    with pytest.raises(UserError, match="training with other kinds, tower_epochs, conversations; pass another out_dir"):
+        Training.load(**given, kinds="eye,grade")
+    model = tiny_model.make(tmp_path / "tiny", job.examples, 0)  # of so few words that there are fewer tokens
+    assert model.answer([job.examples[0].questions[0]], [job.examples[0].image], max_new_tokens=2)

@@ -236,7 +236,7 @@ def test_infer_and_evaluate(data: dict[str, str], server: FakeServer, tmp_path: 
         max_failed=1,
     )
     done = infer.answer()
-    told += shown(infer.table, infer.ask().figure, done.summary, done.table, done.notes)
+    told += shown(infer.table, infer.ask().shown, done.summary, done.table, done.notes)
     scored = Evaluation.load(
         question_file=str(tmp_path / "evaluate/questions.jsonl"), answers_files=str(done.file), out_dir=str(tmp_path / "scores")
     )
@@ -258,7 +258,7 @@ def test_infer_over_a_folder(biobank: Path, server: FakeServer, tmp_path: Path) 
     job = Infer.load(model_name="openai:m", image_folder=str(images), out_dir=str(tmp_path / "infer"), max_failed=0.1)
     done = job.answer()
     assert len(done.failed) >= 2
-    told = shown(job.table, job.ask().figure, done.summary, done.table) + refused(done.require)
+    told = shown(job.table, job.ask().shown, done.summary, done.table) + refused(done.require)
     told += refused(Infer.load, model_name="openai:m", image_file=str(images / "9000099_21015_0_0.png"))
     check_text(told, tmp_path)
     check_folder(tmp_path / "infer", tmp_path)

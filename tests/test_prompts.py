@@ -1,20 +1,25 @@
 """Every text that a teacher is told: the system prompt of each page, what is asked about an image, and the explanations.
 
-After a change to a template or a part, `python tests/test_prompts.py` writes tests/golden anew; read the diff.
+After a change to a template or a part, `python tests/test_prompts.py` writes tests/golden and docs/eyes anew; read the diff.
 """
 
+import io
 import random
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from retinal_lib import Job
+from retinal_lib.ask.runner import PlannedImage
 from retinal_lib.check.language import glossary
 from retinal_lib.dataset import page
 from retinal_lib.errors import UserError
 from retinal_lib.facts import LIMITED, Case, Fact, Source
+from retinal_lib.imaging.boxed_picture import Picture
 from retinal_lib.run.settings import STYLES
 from retinal_lib.slots import filling, sheet
 from retinal_lib.slots.sheet import SPEC, FactSheet
@@ -22,6 +27,7 @@ from retinal_lib.teacher import prompt, reply_parser
 from retinal_lib.teacher.teachers import Request
 
 GOLDEN = Path(__file__).parent / "golden"
+EYES = Path(__file__).parents[1] / "docs" / "eyes"
 KINDS = [(track, style) for track, styles in STYLES.items() for style in styles or (None,)]
 EVERY = [(name, track, style) for name in page.names() for track, style in KINDS]
 
@@ -35,12 +41,24 @@ def golden(name: str, track: str, style: str | None) -> Path:
     return GOLDEN / ("-".join(filter(None, (name, track, style))) + ".txt")
 
 
+def chosen(job: Job) -> list[PlannedImage]:
+    """The first image of a drawn sample that has all that its page gives, and the one with least."""
+    planned = [each for each in job.plan() if each.request]
+    sizes = [len(each.request.sheet.lines) for each in planned]
+    return [planned[sizes.index(most)] for most in dict.fromkeys((max(sizes), min(sizes)))]
+
+
 def messages(name: str, track: str, style: str | None) -> str:
-    """What is told about the first image of a drawn sample that has all that its page gives, and about the one with least."""
+    """What is told about the chosen images."""
     job = Job.load(dataset=name, track=track, **({"style": style} if style else {}))
-    requests = [planned.request for planned in job.plan() if planned.request]
-    sizes = [len(request.sheet.lines) for request in requests]
-    return "\n\n---\n\n".join(requests[sizes.index(most)].message for most in dict.fromkeys((max(sizes), min(sizes))))
+    return "\n\n---\n\n".join(each.request.message for each in chosen(job))
+
+
+def picture(name: str) -> Picture:
+    """The first of the chosen images, as its dataset's page of the site shows it beside what is told of it."""
+    job = Job.load(dataset=name)
+    case = job.case(chosen(job)[0].row.image)
+    return Picture(case.path, case.about("lesion"), 360)
 
 
 def whole(name: str, track: str, style: str | None) -> str:
@@ -52,6 +70,10 @@ def test_a_prompt_is_the_text_that_was_read_and_found_good(
     name: str, track: str, style: str | None, drawn: Mapping[str, Path]
 ) -> None:
     assert drawn[name] and whole(name, track, style) == golden(name, track, style).read_text(encoding="utf-8")
+    if track == "instruction":
+        kept = np.asarray(Image.open(EYES / f"{name}.jpg"), int)
+        shown = np.asarray(Image.open(io.BytesIO(picture(name).jpeg)), int)
+        assert kept.shape == shown.shape and np.abs(kept - shown).mean() < 1, "python tests/test_prompts.py draws it anew"
 
 
 def test_there_is_a_text_for_each_prompt_and_no_other() -> None:
@@ -260,4 +282,6 @@ if __name__ == "__main__":
         old.unlink()
     for each in EVERY:
         golden(*each).write_text(whole(*each), encoding="utf-8")
+    for dataset in page.names():
+        (EYES / f"{dataset}.jpg").write_bytes(picture(dataset).jpeg)
     print(f"{len(EVERY)} prompts written to {GOLDEN}")

@@ -17,8 +17,9 @@ from PIL import Image
 from retinal_lib import Job, Review, UserError, paths
 from retinal_lib.__main__ import main
 from retinal_lib.export import trainers
+from retinal_lib.imaging import side_by_side
+from retinal_lib.imaging.boxed_picture import Picture
 from retinal_lib.review import decisions, sample_html
-from retinal_lib.review.pictures import Picture
 from retinal_lib.review.reviewer import Reviewer
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "review.ipynb"
@@ -474,10 +475,10 @@ def test_a_picture_and_its_conversation_change_together(desk_of: Reviewer, monke
 
 
 def test_a_box_lights_up(desk_of: Reviewer) -> None:
-    while not any(map(sample_html.is_box, desk_of._item.traces)):
+    while not any(map(side_by_side.is_box, desk_of._item.traces)):
         desk_of.buttons["next"].click()
     plain = desk_of.image.value
-    box = next(t["value"] for t in desk_of._item.traces if sample_html.is_box(t))
+    box = next(t["value"] for t in desk_of._item.traces if side_by_side.is_box(t))
     marked = f'data-box="{" ".join(map(str, box))}"'
     assert marked in desk_of.pane.html
     press(desk_of, box=" ".join(map(str, box)))

@@ -3,10 +3,12 @@
 import itertools
 import json
 import random
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import corpus
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -342,6 +344,16 @@ SEVERE = sheet.make(case(fact("disease", "grade", 3, "ICDR", "severe non-prolife
 def test_a_grade_is_called_the_end_of_its_scale_only_where_it_is(words: str, right: bool) -> None:
     answer = f"This is severe non-proliferative diabetic retinopathy, grade {{d1.grade}}, {words} on the {{d1.scale}}."
     assert (told(SEVERE, answer.replace(" , ", " ").replace(",  on", " on")) == []) == right
+
+
+def test_the_examples_of_the_documentation_are_what_the_check_says() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "checks.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \|$", text.partition("### In replies with slots")[2], re.MULTILINE)
+    assert {"typed_number", "slot", "comparison", "unlicensed"} <= {kind for kind, _, _ in rows}
+    facts = sheet.make(corpus.cases()["c41"], 0)
+    for kind, answer, says in rows:
+        found = errors(slot_check.examine([Turn("What do you see?", answer)], facts).checked.findings)
+        assert (found[0].kind, found[0].text) == (kind, says)
 
 
 # --- replies that were written without a look at the checks -------------------------------------------------------------------

@@ -155,7 +155,7 @@ class Evaluation:
         return [m for m in self.tables.of(*SINGLE) if m.parsed.state == "answered" and not m.right]
 
     def gallery(self, most: int = 8) -> object:
-        """Draws the first wrong answers beside their images, as a matplotlib Figure."""
+        """Shows the first wrong answers beside their images, as a `SideBySide`."""
         return figures.gallery(self.wrong[:most])
 
     @property

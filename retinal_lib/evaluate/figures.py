@@ -1,4 +1,4 @@
-"""Figures of an evaluation: confusion matrices, and the images that were answered wrongly. Each returns a closed Figure."""
+"""What an evaluation shows: confusion matrices, and the images that were answered wrongly."""
 
 import textwrap
 from collections.abc import Sequence
@@ -8,18 +8,17 @@ import numpy as np
 
 from retinal_lib.closed_questions import phrasing
 from retinal_lib.dataset.fact_kinds import scales
-from retinal_lib.errors import UserError
 from retinal_lib.evaluate import metrics
 from retinal_lib.evaluate.scored_answers import ScoredAnswer
 from retinal_lib.imaging import drawing
 from retinal_lib.imaging.drawing import Axes, Figure
-from retinal_lib.imaging.images import drawn_among, load_upright
-
-_SIDE, _COLUMNS = 220, 4  # pixels of a picture, pictures in a row
+from retinal_lib.imaging.images import drawn_among
+from retinal_lib.imaging.side_by_side import Part, Piece, Row, SideBySide
 
 
 def confusions(groups: dict[str, Sequence[ScoredAnswer]]) -> Figure:
-    """Draws a confusion matrix for each group of single answers; the last column counts what has no answer."""
+    """Draws a confusion matrix for each group of single answers, as a closed Figure; the last column counts what has no
+    answer."""
     if not groups:
         return drawing.sentence("no grades or other single answers to compare")
     columns = min(3, len(groups))
@@ -72,22 +71,11 @@ def _name(entry: dict, value: object) -> str:
     return str(value)
 
 
-def gallery(wrong: Sequence[ScoredAnswer]) -> Figure:
-    """Draws images with question, reference and answer. An image that cannot be read stays blank."""
-    if not wrong:
-        return drawing.sentence("no wrong answer to show")
-    rows = -(-len(wrong) // _COLUMNS)
-    with drawing.style():
-        figure = drawing.figure(3.1 * rows, 13, dpi=72)
-        axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
-        for panel in axes:
-            panel.axis("off")
-        for panel, answer in zip(axes, wrong, strict=False):
-            try:
-                panel.imshow(load_upright(Path(answer.image), _SIDE))
-            except UserError:
-                panel.set_facecolor("0.8")
-            text = textwrap.wrap(f"answer: {answer.text}", 40)[:3]
-            lines = [f"{answer.model}: {answer.dataset}, {answer.subject}", f"reference: {answer.reference}", *text]
-            panel.set_title("\n".join(lines), fontsize=8, loc="left", parse_math=False)
-    return drawing.tell_drawn(figure, drawn_among(Path(answer.image) for answer in wrong))
+def gallery(wrong: Sequence[ScoredAnswer]) -> SideBySide:
+    """Shows images beside question, reference and answer."""
+    rows = []
+    for answer in wrong:
+        told = {"question": answer.question, "reference": _name(answer.entry, answer.reference), "answer": answer.text}
+        parts = [Part(label, [Piece(text)], "facts") for label, text in told.items()]
+        rows.append(Row(Path(answer.image), f"{answer.model}: {answer.dataset}, {answer.subject}", parts))
+    return SideBySide(rows, "no wrong answer to show")

@@ -15,6 +15,7 @@ from retinal_lib.closed_questions.writing import LETTERS, Asked
 from retinal_lib.dataset import measurements, page
 from retinal_lib.dataset.base import BaseDescription, load_dataset
 from retinal_lib.dataset.label_kinds import denied
+from retinal_lib.display import progress
 from retinal_lib.errors import UserError, unknown, validation_text
 from retinal_lib.evaluate import answer_reader, harnesses
 from retinal_lib.facts import Case
@@ -82,7 +83,7 @@ def _split(names: Sequence[str] | str | None) -> tuple[str, ...]:
 def _entries(
     data: BaseDescription, kinds: Sequence[str], measures: Sequence[str], limit: int | None, seed: int
 ) -> Iterator[dict]:
-    cases = [data.describe(name) for name in data.images[:limit]]
+    cases = [data.describe(name) for name in progress(data.images[:limit], "images read")]
     topics = Topics.of(data, cases, measures)
     private = {"private_names": True} if data.page.private_names else {}
     for case in cases:

@@ -77,13 +77,11 @@ class Explore(DatasetJob):
     def labelled(self) -> list[LabelledImage]:
         """The usable images with their labels."""
         labelled = []
-        with display.Bar(len(self.usable), "images read") as bar:
-            for name in self.usable:
-                case = self.data.describe(name)
-                labels = dict.fromkeys(label for fact in case.facts if (label := _label(fact)))
-                missing = dict.fromkeys(map(self._without_names, case.missing))
-                labelled.append(LabelledImage(name, case.split, case.eye, case.patient, tuple(labels), tuple(missing)))
-                bar.show(len(labelled))
+        for name in display.progress(self.usable, "images read"):
+            case = self.data.describe(name)
+            labels = dict.fromkeys(label for fact in case.facts if (label := _label(fact)))
+            missing = dict.fromkeys(map(self._without_names, case.missing))
+            labelled.append(LabelledImage(name, case.split, case.eye, case.patient, tuple(labels), tuple(missing)))
         return labelled
 
     # --- counts and labels ----------------------------------------------------------------------------------------
@@ -237,10 +235,8 @@ class Explore(DatasetJob):
         lesions = LesionMap()
         if not self.page.masks:
             return lesions
-        with display.Bar(len(self.usable), "masks read") as bar:
-            for done, name in enumerate(self.usable, start=1):
-                lesions.add(overlay.read(self.page, self.data.image(name), self.title(name)))
-                bar.show(done)
+        for name in display.progress(self.usable, "masks read"):
+            lesions.add(overlay.read(self.page, self.data.image(name), self.title(name)))
         return lesions
 
     @property

@@ -170,13 +170,11 @@ def write(overlays: Sequence[Overlay], file: Path, title: str, note: str = "", o
     most first (see `overlay.rank_for_review`), unless `order` is False. `note` is a sentence under the title, such as the
     source and terms. Images that cannot be read are named at the end. UserError: the file cannot be written."""
     pairs, unreadable = [], []
-    with display.Bar(len(overlays), "pictures") as bar:
-        for done, image in enumerate(overlays, start=1):
-            try:
-                pairs.append((image, drawing.jpeg(image_pair(image), _DPI)))
-            except UserError as error:
-                unreadable.append(str(error))
-            bar.show(done)
+    for image in display.progress(overlays, "pictures"):
+        try:
+            pairs.append((image, drawing.jpeg(image_pair(image), _DPI)))
+        except UserError as error:
+            unreadable.append(str(error))
     if order:
         pairs = [pairs[i] for i in overlay.rank_for_review([image for image, _ in pairs])]
     overlays = [image for image, _ in pairs]

@@ -62,12 +62,7 @@ def turned_note(files: Iterable[Path]) -> list[str]:
 
 def _as_shown(files: list[Path], side: int = images.MAX_PIXELS, bare: bool = False) -> dict[Path, bool]:
     """Whether any reader of a file sees the picture as it is to be seen, see images.is_upright."""
-    shown = {}
-    with display.Bar(len(files), "pictures looked at") as bar:
-        for done, file in enumerate(files, start=1):
-            shown[file] = images.is_upright(file, side, bare)
-            bar.show(done)
-    return shown
+    return {file: images.is_upright(file, side, bare) for file in display.progress(files, "pictures looked at")}
 
 
 class Placed(NamedTuple):

@@ -85,12 +85,12 @@ class OneAnswer:
     text: str
 
     @property
-    def figure(self) -> object:
-        """The image beside question and answer, as a matplotlib Figure."""
-        from retinal_lib.imaging import figures  # brings matplotlib, which a server alone does not need
+    def shown(self) -> object:
+        """The image beside question and answer, as a `SideBySide`."""
+        from retinal_lib.imaging import side_by_side  # brings matplotlib, which a server alone does not need
 
         turns = [{"from": "human", "value": self.question}, {"from": "gpt", "value": self.text}]
-        return figures.conversations([(self.image, self.image.stem, turns)])
+        return side_by_side.conversations([(self.image, self.image.stem, turns, [])])
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A model's network opened by transformers: on which device, in which numbers, with an adapter merged into it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,20 @@ from retinal_lib.inference.llava.checkpoint import Checkpoint
 
 # parts of image-text models that lose most by 4-bit numbers, by their names in transformers
 _NOT_QUANTIZED = ["vision_tower", "vision_model", "visual", "multi_modal_projector", "lm_head"]
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Keeps transformers from printing tables and bars within the block."""
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
 
 
 @dataclass(frozen=True)
@@ -47,19 +62,13 @@ class Opening:
         if self.quantize:
             options |= {"device_map": {"": target}, "quantization_config": _four_bit(number_format)}
         source = None if "state_dict" in options else checkpoint.folder
-        verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
         try:
-            network, report = kind.from_pretrained(source, output_loading_info=True, dtype=number_format, **options)
+            with without_bars():
+                network, report = kind.from_pretrained(source, output_loading_info=True, dtype=number_format, **options)
         except (ValueError, ImportError) as error:  # such as an unknown back-end of attention, or accelerate that is missing
             wishes = "".join(f" with {name}={value!r}" for name, value in given.items() if value is not None)
             why = " ".join(str(error).split())[:300]
             raise UserError(f"{checkpoint.folder} cannot be opened by transformers{wishes} ({why})") from error
-        finally:
-            logging.set_verbosity(verbosity)
-            if bar:
-                logging.enable_progress_bar()
         if lost := [
             *report["missing_keys"],
             *report["mismatched_keys"],

@@ -1,7 +1,9 @@
 """The review widgets in JupyterLab: picture and conversation side by side, decisions by button or key, no network."""
 
 import traceback
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from html import escape
 from pathlib import Path
 
@@ -11,13 +13,15 @@ import traitlets
 
 from retinal_lib.conversation import IMAGE
 from retinal_lib.errors import UserError
+from retinal_lib.imaging import boxed_picture, side_by_side
+from retinal_lib.imaging.boxed_picture import Box, Picture
 from retinal_lib.review import sample_html
 from retinal_lib.review.finished_run import AcceptedSample
-from retinal_lib.review.pictures import Box, Picture, PictureCache
 from retinal_lib.review.session import ReviewItem, ReviewSession
 
 EVERY = "all"
 _AHEAD = 3  # pictures that are drawn before they are needed
+_MAX_PICTURES = 12  # in memory
 _ON_A_SAMPLE = ("accept", "reject", "comment", "save", "undo")  # actions that must be meant for the sample on the screen
 HELP = (
     "Keys, after a click into the desk: <b>a</b> accept, <b>r</b> reject (with the typed comment), <b>c</b> comment, "
@@ -45,9 +49,45 @@ class ConversationPane(anywidget.AnyWidget):
     `shown` counts the samples shown, and comes back with each message."""
 
     _esm = Path(__file__).with_name("reviewer.js").read_text(encoding="utf-8")
-    _css = Path(__file__).with_name("reviewer.css").read_text(encoding="utf-8")
+    _css = side_by_side.css() + Path(__file__).with_name("reviewer.css").read_text(encoding="utf-8")
     html = traitlets.Unicode("").tag(sync=True)
     shown = traitlets.Int(0).tag(sync=True)
+
+
+class PictureCache:
+    """A cache of the latest pictures, which draws the next ones in a background thread, one after the other."""
+
+    def __init__(self, make: Callable[[Hashable], Picture]):
+        self._make, self._futures = make, OrderedDict[Hashable, Future]()
+        self._worker = ThreadPoolExecutor(1, "pictures")
+
+    def order(self, key: Hashable) -> Future:
+        """Starts drawing a picture, unless it is in the cache or being drawn."""
+        if key not in self._futures:
+            self._futures[key] = self._worker.submit(self._make, key)
+        self._futures.move_to_end(key)
+        while len(self._futures) > _MAX_PICTURES:
+            self._futures.popitem(last=False)[1].cancel()
+        return self._futures[key]
+
+    def take(self, key: Hashable, following: Iterable[Hashable] = ()) -> Picture:
+        """Returns a picture, once it is drawn; the `following` are drawn next. UserError: it cannot be read."""
+        future = self.order(key)
+        for other, waiting in list(self._futures.items()):  # this picture is drawn before those that may be needed later
+            if other != key and not future.done() and waiting.cancel():
+                del self._futures[other]
+        try:
+            picture = future.result()
+        except BaseException:
+            self._futures.pop(key, None)  # the file may be repaired
+            raise
+        for other in following:
+            self.order(other)
+        return picture
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
 
 
 class Reviewer:
@@ -192,7 +232,7 @@ class Reviewer:
     def _show_picture(self, highlighted: Box | None = None) -> None:
         """Shows the picture with or without its boxes; the box `highlighted` is marked, and enlarged below."""
         picture = self._picture
-        self.legend.value = sample_html.legend(picture.colours if picture and self.with_boxes else {})
+        self.legend.value = boxed_picture.legend(picture.colours if picture and self.with_boxes else {})
         if picture is None or (not highlighted and self.with_boxes):
             self.image.value = picture.jpeg if picture else b""
         else:

@@ -37,7 +37,7 @@ from retinal_lib.teacher.teachers import Request
 from retinal_lib.text.shown_text import for_people
 
 if TYPE_CHECKING:
-    from retinal_lib.imaging.drawing import Figure
+    from retinal_lib.imaging.side_by_side import SideBySide
 
 VERSIONED = ("retinal_lib", "numpy", "opencv-python-headless", "openai", "pandas", "pillow")
 _TEACHERS = {
@@ -113,11 +113,13 @@ class Job(DatasetJob):
             )
         return [self.case(name) for name in usable[:count]]
 
-    def show(self, cases: list[Case]) -> "Figure":
-        """Draws images, with the boxes of their lesions, beside their facts (shortened)."""
-        from retinal_lib.imaging import figures  # a run without a picture needs no matplotlib
+    def show(self, cases: list[Case]) -> "SideBySide":
+        """Shows images, with the boxes of their lesions, beside their facts."""
+        from retinal_lib.imaging import side_by_side  # a run without a picture needs no matplotlib
 
-        return figures.cases(cases, [self.data.called(case.image) if self.page.private_names else case.id for case in cases])
+        return side_by_side.cases(
+            cases, [self.data.called(case.image) if self.page.private_names else case.id for case in cases]
+        )
 
     def prompt(self, case: Case) -> str:
         """Returns what a teacher is told about an image: the system prompt, and below it the message with the facts."""

@@ -82,7 +82,7 @@ class Checks:
 
 
 if TYPE_CHECKING:
-    from retinal_lib.imaging.drawing import Figure
+    from retinal_lib.imaging.side_by_side import SideBySide
 
 _SHOWN = 10  # examples in an outcome
 
@@ -106,11 +106,12 @@ class PendingBatch(NamedTuple):
 
 
 class Example(NamedTuple):
-    """An accepted conversation: its picture's path, its title, and the turns as exported."""
+    """An accepted conversation: its picture's path, its title, the turns as exported, and the traces as in lineage.jsonl."""
 
     path: Path
     title: str
     turns: list[dict[str, str]]
+    traces: list[dict]
 
 
 @dataclass(frozen=True)
@@ -141,11 +142,11 @@ class Outcome:
         """Prompt and completion tokens of all stored replies, as counted by the server."""
         return self.cost.tokens()
 
-    def show(self, count: int = 3) -> "Figure":
-        """Draws the pictures of the first accepted images, each beside its conversation (shortened)."""
-        from retinal_lib.imaging import figures  # a run without a picture needs no matplotlib
+    def show(self, count: int = 3) -> "SideBySide":
+        """Shows the pictures of the first accepted images, each beside its conversation."""
+        from retinal_lib.imaging import side_by_side  # a run without a picture needs no matplotlib
 
-        return figures.conversations(self.examples[:count])
+        return side_by_side.conversations(self.examples[:count])
 
     @property
     def example(self) -> str:
@@ -240,7 +241,7 @@ class Tally:
             self._groups[group] = number + 1, first
         elif len(self._examples) < _SHOWN:
             title = self._context.data.called(row.image) if self._context.page.private_names else row.id
-            self._examples.append(Example(self._context.data.image(row.image).path, title, row.conversation))
+            self._examples.append(Example(self._context.data.image(row.image).path, title, row.conversation, row.traces))
 
     def outcome(self, result: RunResult, ledger: BatchLedger) -> Outcome:
         """Returns the outcome of a run with the images added so far."""

@@ -156,11 +156,8 @@ def _files(folder: Path, names: Iterable[str], root: Path) -> dict[str, Path]:
 
 
 def _compared(files: dict[str, Path]) -> Iterator[str]:
-    names, hashes = list(files), []
-    with display.Bar(len(names), "pictures") as bar:
-        for done, file in enumerate(files.values(), start=1):
-            hashes.append(images.perceptual_hash(file))
-            bar.show(done)
+    names = list(files)
+    hashes = [images.perceptual_hash(file) for file in display.progress(list(files.values()), "pictures")]
     pairs = near_pictures(names, np.array(hashes))
     yield f"{count(len(pairs), 'pair')} of pictures nearly the same, of {len(names):,}:"
     yield from (f"  {one}  {other}  ({distance} of 256 bits differ)" for one, other, distance in pairs)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from retinal_lib.dataset import page
+from retinal_lib.display import Bar
 from retinal_lib.parsing import packaged_yaml
 from retinal_lib.sample import automorph, files
 from retinal_lib.sample.canvas import Camera, Eye
@@ -45,20 +46,26 @@ class Sample:
     def draw_eyes(self) -> None:
         """Draws the photographs of all splits, with their masks and label tables."""
         layout = contents()["datasets"][self.dataset]
-        for split in layout["splits"]:
-            settings = contents()["defaults"] | layout | split
-            eyes = [_complete(settings | eye, index) for index, eye in enumerate(split["eyes"])]
-            for eye in eyes:
-                drawing = self.draw_photograph(_photograph(eye))
-                self._write_masks(eye, drawing)
-                for of, places in drawing.centres.items():
-                    height, width = drawing.disc.shape
-                    sides = eye["centre_size"] or (width, height)
-                    x, y = (at * side / own for at, side, own in zip(places, sides, (width, height), strict=True))
-                    eye |= {f"{of}_x": f"{x:.0f}", f"{of}_y": f"{y:.0f}"}
-                eye["ratio"] = f"{drawing.ratio:.4f}"
-            for table in settings["tables"]:
-                self._write_table(table, eyes)
+        splits = [contents()["defaults"] | layout | split for split in layout["splits"]]
+        of_split = [[_complete(settings | eye, index) for index, eye in enumerate(settings["eyes"])] for settings in splits]
+        with Bar(sum(map(len, of_split)), "eyes drawn") as bar:
+            for settings, eyes in zip(splits, of_split, strict=True):
+                for eye in eyes:
+                    self._draw_eye(eye)
+                    bar.show(len(self.photographs))
+                for table in settings["tables"]:
+                    self._write_table(table, eyes)
+
+    def _draw_eye(self, eye: dict) -> None:
+        """Draws an eye with its masks, and notes in it what its tables say of them."""
+        drawing = self.draw_photograph(_photograph(eye))
+        self._write_masks(eye, drawing)
+        for of, places in drawing.centres.items():
+            height, width = drawing.disc.shape
+            sides = eye["centre_size"] or (width, height)
+            x, y = (at * side / own for at, side, own in zip(places, sides, (width, height), strict=True))
+            eye |= {f"{of}_x": f"{x:.0f}", f"{of}_y": f"{y:.0f}"}
+        eye["ratio"] = f"{drawing.ratio:.4f}"
 
     def draw_photograph(self, photograph: Photograph) -> Drawing:
         """Draws a photograph and saves it."""

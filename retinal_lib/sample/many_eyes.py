@@ -6,6 +6,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 
+from retinal_lib.display import Bar
 from retinal_lib.sample import files, fundus
 from retinal_lib.sample.canvas import Camera, Eye, generator
 from retinal_lib.sample.datasets import contents
@@ -28,10 +29,13 @@ def draw(folder: str | Path, train: int, held_out: int, seed: int = 0, pixels: i
     def write(made: Path) -> None:
         for split, count in sizes.items():
             eyes = list(_eyes(split, count, seed))
-            joblib.Parallel(n_jobs=-1)(
+            drawn = joblib.Parallel(n_jobs=-1, return_as="generator_unordered")(
                 joblib.delayed(_picture)(made / split / f"{name}.jpeg", name, side, level, grade, seed, pixels)
                 for name, side, level, grade in eyes
             )
+            with Bar(len(eyes), "eyes drawn") as bar:
+                for done, _ in enumerate(drawn, start=1):
+                    bar.show(done)
             rows = [f"{i},{name}.jpeg,{level},{grade}" for i, (name, _, level, grade) in enumerate(eyes)]
             files.table(made / f"Label_EyeQ_{split}.csv", [",image,quality,DR_grade", *rows])
 

@@ -12,7 +12,7 @@ from retinal_lib.files import read_json, read_jsonl
 from retinal_lib.run.job import Job
 from retinal_lib.sample import many_eyes
 
-KINDS = ("eye", "quality", "grade")  # what the trial asks
+KINDS = ("eye", "quality", "grade")  # what drawn eyes can be asked
 _ROLES = ("human", "gpt")
 
 
@@ -82,12 +82,13 @@ class DrawnEyes:
     examples: list[Example]
 
 
-def drawn(folder: Path, train: int, held_out: int, seed: int, conversations: int) -> DrawnEyes:
-    """Draws eyes into `folder` and makes closed questions about those to train on, in the phrasings that `evaluate` does not
-    use, and conversations of the instruction track about the first few. UserError: the folder cannot be written."""
+def drawn(folder: Path, train: int, held_out: int, seed: int, conversations: int, kinds: Sequence[str] = KINDS) -> DrawnEyes:
+    """Draws eyes into `folder` and makes closed questions of some kinds about those to train on, in the phrasings that
+    `evaluate` does not use, and conversations of the instruction track about the first few. UserError: the folder cannot be
+    written."""
     eyes = many_eyes.draw(folder / "eyes", train, held_out, seed)
     told = {"dataset": many_eyes.DATASET, "data_root": eyes, "split": "train"}
-    closed = {"track": "vqa", "kinds": KINDS, "per_image": 4, "seed": 0}
+    closed = {"track": "vqa", "kinds": tuple(kinds), "per_image": 4, "seed": 0}
     runs = {"vqa": closed, "instruction": {"limit": conversations}} if conversations else {"vqa": closed}
     examples: list[Example] = []
     for name, options in runs.items():

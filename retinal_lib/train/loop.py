@@ -18,6 +18,7 @@ from retinal_lib.inference.image_text_model import ImageTextModel
 from retinal_lib.inference.llava import checkpoint, memory
 from retinal_lib.inference.llava.convert import convert
 from retinal_lib.inference.model import Model
+from retinal_lib.inference.opening import without_bars
 from retinal_lib.train.examples import Example
 
 _IGNORED = -100  # the label of a token that is not learned, as in transformers
@@ -164,7 +165,8 @@ def save(model: Answerer, network: torch.nn.Module, folder: Path, source: Path) 
             config.base_model_name_or_path = str(source)
         network.save_pretrained(part)
     else:
-        network_of(model).save_pretrained(part)
+        with without_bars():
+            network_of(model).save_pretrained(part)
         for file in source.iterdir():
             if file.is_file() and not any(file.match(pattern) for pattern in _WEIGHTS):
                 shutil.copyfile(file, part / file.name)

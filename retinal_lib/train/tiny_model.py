@@ -37,8 +37,9 @@ def make(folder: Path, examples: Sequence[Example], seed: int) -> Model:
     """Draws a model with random weights, whose tokens are those of the examples, and returns it: half a million weights."""
     said = sorted({text for each in examples for text in (*each.questions, *each.answers)})
     words = "\n".join([*said, *[_FORM] * 20])  # so often that its words are tokens of their own
+    tokens = min(700, 320 + len(set(words.split())))  # of few words fewer can be made
     shape = Shape(
-        seed=seed, hidden=64, layers=2, heads=4, inner=160, clip=96, clip_layers=3, image=64, patch=8, vocab=700,
+        seed=seed, hidden=64, layers=2, heads=4, inner=160, clip=96, clip_layers=3, image=64, patch=8, vocab=tokens,
         tower="inside", dtype="float32", words=words,
     )  # fmt: skip
     drawn = llava_model.draw(folder / "drawn", shape)

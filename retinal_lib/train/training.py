@@ -40,17 +40,27 @@ class TrainParameters(Parameters):
     limit: Whole | None = Field(None, ge=1)
     held_out: Whole | None = Field(None, ge=2)
     wrong_labels: Number = Field(0.3, ge=0, le=1)
+    kinds: tuple[str, ...] = examples.KINDS
+    tower_epochs: Whole | None = Field(None, ge=1, le=1000)
     device: str = "auto"
     dtype: str = "auto"
     out_dir: TypedPath | None = None
 
-    @field_validator("seeds", mode="before")
+    @field_validator("seeds", "kinds", mode="before")
     @classmethod
-    def _numbers(cls, given: object) -> object:
-        """Numbers as a list, one alone, or as text with commas between."""
+    def _several(cls, given: object) -> object:
+        """Several as a list, one alone, or as text with commas between."""
         if isinstance(given, int) and not isinstance(given, bool):
             return (given,)
         return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
+
+    @field_validator("kinds")
+    @classmethod
+    def _known(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        """Some of the kinds of questions that drawn eyes are asked, in their order."""
+        if not given or set(given) - set(examples.KINDS):
+            raise ValueError(f"expected some of {', '.join(examples.KINDS)}")
+        return tuple(kind for kind in examples.KINDS if kind in given)
 
     @property
     def tiny(self) -> bool:
@@ -75,6 +85,7 @@ class TrainParameters(Parameters):
         else:
             usual = {"epochs": 3, "learning_rate": 2e-4 if self.lora else 2e-5, "batch_size": 4}
         usual |= {"seeds": (0, 1, 2) if self.tiny and not short else (0,), "held_out": 10 if short else 200}
+        usual["tower_epochs"] = 1 if short else 24
         if self.data is None:
             usual["limit"] = 20 if short else 1000
         return self.model_copy(update={name: value for name, value in usual.items() if getattr(self, name) is None})
@@ -105,7 +116,7 @@ class Training:
             found, eyes = examples.read(given.data, given.image_folder, given.limit), None
         else:
             talked_about = round(_TALKED_ABOUT * given.limit)
-            made = examples.drawn(given.folder / "drawn", given.limit, given.held_out, 0, talked_about)
+            made = examples.drawn(given.folder / "drawn", given.limit, given.held_out, 0, talked_about, given.kinds)
             found, eyes = made.examples, made.folder
         training = cls(given, given.folder, tuple(found), eyes)
         training._check_folder()
@@ -142,7 +153,7 @@ class Training:
             "held out": count(given.held_out, "drawn eye") if self.eyes else "nothing: evaluate.ipynb asks about data of yours",
             "folder": paths.display_path(self.folder),
         }
-        if self.eyes and os.environ.get(SHORT):
+        if self.eyes and given.tower_epochs == 1:
             rows["note"] = "a short trial: it shows that everything runs, its numbers mean nothing"
         return FullTable({"": rows.values()}, index=list(rows))
 
@@ -167,7 +178,7 @@ class Training:
         the model cannot be opened, or the loss is no number."""
         waiting = [(self.place(name), seed, learned, name) for name, (seed, learned) in self.runs.items()]
         # tiny models are trained at once, a core for each; a model of one's own has the machine for itself
-        at_once = min(len(waiting), os.cpu_count() or 1) if self.given.tiny and not os.environ.get(SHORT) else 1
+        at_once = min(len(waiting), os.cpu_count() or 1) if self.given.tiny and self.given.tower_epochs > 1 else 1
         trained = joblib.Parallel(n_jobs=at_once, return_as="generator")(joblib.delayed(self._trained)(*run) for run in waiting)
         rows = []
         with Bar(len(waiting), "models") as bar:
@@ -189,7 +200,7 @@ class Training:
             from retinal_lib.train import loop, tiny_model
         given = self.given
         if given.tiny:
-            model = tiny_model.with_trained_tower(place, learned, seed, 1 if os.environ.get(SHORT) else 24)
+            model = tiny_model.with_trained_tower(place, learned, seed, given.tower_epochs)
             source = tiny_model.source(place)
         else:
             model, source = loop.opened(given, self.folder / "base")
@@ -208,8 +219,8 @@ class Training:
         models = {name: self.place(name) / "model" for name in self.runs}
         if untrained := [name for name, model in models.items() if not model.is_dir()]:
             raise UserError(f"{untrained[0]} is not trained yet; call train() first")
-        kinds = ",".join(examples.KINDS)
-        return Report.of(models, self.eyes, many_eyes.DATASET, kinds, self.folder / "scores", self.given.device)
+        asked = ",".join(self.given.kinds)
+        return Report.of(models, self.eyes, many_eyes.DATASET, asked, self.folder / "scores", self.given.device)
 
     @property
     def next_step(self) -> str:

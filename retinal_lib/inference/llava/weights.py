@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from transformers import LlavaConfig, LlavaForConditionalGeneration
 
+from retinal_lib.display import progress
 from retinal_lib.errors import UserError
 from retinal_lib.inference.llava.checkpoint import Checkpoint, read_tensors, tensor_names
 
@@ -74,7 +75,7 @@ def read_weights(checkpoint: Checkpoint, shapes: Shapes) -> Iterator[dict[str, t
     seen: set[str] = set()
     projector = checkpoint.projector
     replaced = {rename_projector(name) for name in tensor_names(projector)} if projector else set()
-    for path, new_name in _files(checkpoint):
+    for path, new_name in progress(_files(checkpoint), "weight files read"):
         tensors = {}
         for stored, tensor in read_tensors(path).items():
             name = new_name(stored)

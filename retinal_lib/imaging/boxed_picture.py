@@ -1,19 +1,18 @@
-"""Pictures with the boxes of their lesions, as JPEG; the next ones are drawn in the background."""
+"""Pictures with the boxes of their lesions, as JPEG."""
 
 import io
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable
+from html import escape
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
 from retinal_lib.facts import Fact
-from retinal_lib.imaging import drawing, figures, images
+from retinal_lib.imaging import drawing, images
+from retinal_lib.imaging.drawing import Hue
 
 SIDE = 1000  # longest side of a picture, in pixels
 _HIGHLIGHT = "#ffffff"
-_MAX_PICTURES = 12  # in memory
 _QUALITY = 85
 _ZOOM_SIDE = 360  # pixels of the zoom
 _MIN_LESION = 24  # pixels: a smaller lesion is shown with more around it
@@ -21,6 +20,28 @@ _MAX_ZOOMED = 1 / 3  # of the picture's width: a zoom of more would show lesions
 _GAP = 3  # pixels between a lesion and the line of its box
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom as fractions of the picture
+
+
+def boxes(facts: Iterable[Fact]) -> list[Fact]:
+    """Returns the facts that are boxes: their value is left, top, right, bottom as fractions of the picture."""
+    return [fact for fact in facts if fact.name.endswith("_box")]
+
+
+def lesion_hues(facts: Iterable[Fact]) -> dict[str, Hue]:
+    """Returns the hue of each kind of box by its words: lesion types first, then landmarks (no fact counts them) in white."""
+    facts = list(facts)
+    counted = {fact.name for fact in facts}
+    kinds = {fact.words: fact.name.removesuffix("_box") for fact in boxes(facts)}
+    hues = drawing.hues(kind for kind in kinds.values() if kind in counted)
+    lesions = {words: hues[kind] for words, kind in kinds.items() if kind in hues}
+    return lesions | {words: Hue(drawing.LANDMARK) for words in kinds if words not in lesions}
+
+
+def legend(colours: dict[str, str]) -> str:
+    """Returns a legend of the lesion types and the colours of their boxes, as HTML."""
+    return " ".join(
+        f'<span class="rl-key" style="border-color:{colour}">{escape(words)}</span>' for words, colour in colours.items()
+    )
 
 
 class Picture:
@@ -33,8 +54,8 @@ class Picture:
         self.pixels = Image.new("RGB", pixels.size)  # a new image has none of the file's metadata
         self.pixels.paste(pixels)
         facts = list(facts)
-        self.boxes = figures.boxes(facts)
-        self.colours = {words: hue.colour for words, hue in figures.lesion_hues(facts).items()}
+        self.boxes = boxes(facts)
+        self.colours = {words: hue.colour for words, hue in lesion_hues(facts).items()}
         self.jpeg = self.to_jpeg()
 
     def to_jpeg(self, highlighted: Box | None = None, boxes: bool = True) -> bytes:
@@ -74,39 +95,3 @@ def _jpeg(pixels: Image.Image) -> bytes:
     file = io.BytesIO()
     pixels.save(file, "JPEG", quality=_QUALITY)
     return file.getvalue()
-
-
-class PictureCache:
-    """A cache of the latest pictures, which draws the next ones in a background thread, one after the other."""
-
-    def __init__(self, make: Callable[[Hashable], Picture]):
-        self._make, self._futures = make, OrderedDict[Hashable, Future]()
-        self._worker = ThreadPoolExecutor(1, "pictures")
-
-    def order(self, key: Hashable) -> Future:
-        """Starts drawing a picture, unless it is in the cache or being drawn."""
-        if key not in self._futures:
-            self._futures[key] = self._worker.submit(self._make, key)
-        self._futures.move_to_end(key)
-        while len(self._futures) > _MAX_PICTURES:
-            self._futures.popitem(last=False)[1].cancel()
-        return self._futures[key]
-
-    def take(self, key: Hashable, following: Iterable[Hashable] = ()) -> Picture:
-        """Returns a picture, once it is drawn; the `following` are drawn next. UserError: it cannot be read."""
-        future = self.order(key)
-        for other, waiting in list(self._futures.items()):  # this picture is drawn before those that may be needed later
-            if other != key and not future.done() and waiting.cancel():
-                del self._futures[other]
-        try:
-            picture = future.result()
-        except BaseException:
-            self._futures.pop(key, None)  # the file may be repaired
-            raise
-        for other in following:
-            self.order(other)
-        return picture
-
-    def close(self) -> None:
-        """Ends the thread."""
-        self._worker.shutdown(wait=False, cancel_futures=True)
