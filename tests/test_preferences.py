@@ -1,6 +1,8 @@
 """Preference pairs: the wrong answer is wrong, the right one right, both have the same history, and trainers can read them."""
 
 import json
+import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -109,13 +111,49 @@ def test_a_reviewer_s_fix_is_preferred_and_what_was_rejected_never(refused: Path
     assert (text(row["chosen"][0]), text(row["rejected"][0])) == (f"{old} That is all.", old)
 
 
+@pytest.mark.parametrize(("dataset", "forms"), [("ODIR", {"open", "letters"}), ("IDRiD_seg", {"letters"})])
+def test_closed_questions_give_pairs_of_which_no_text_tells_the_right_one(
+    dataset: str, forms: set[str], tmp_path: Path
+) -> None:
+    Job.load(dataset=dataset, track="vqa", cannot_tell=0.2, out_dir=str(tmp_path / "run")).run()
+    written = export([tmp_path / "run"], "dpo", planted="0.3")
+    assert any("no fault is planted in closed questions" in note for note in written.notes)
+    out = tmp_path / "run" / "exports" / "dpo"
+    reasons = lines(out / "lineage.jsonl")
+    rows = {row["id"]: row for path in written for row in lines(path)}
+    told = {line["id"]: line for line in lines(tmp_path / "run" / "lineage.jsonl")}
+    assert rows.keys() == {reason["id"] for reason in reasons} and {reason["source"] for reason in reasons} == {"option"}
+    blocks: dict[int, list[Counter]] = {}
+    for reason in reasons:
+        turn, row = reason["turn"] - 1, rows[reason["id"]]
+        asked = told[reason["conversation"]]["questions"][turn]
+        right, wrong = text(row["chosen"][0]), text(row["rejected"][0])
+        assert (right, wrong) == (reason["before"], reason["after"]) and right != wrong and "annot tell" not in wrong
+        assert reason["denied_by"] or reason["unknown_because"]
+        (other,) = [each for each in told[reason["right_of"]]["questions"] if each["block"] == asked["block"]]
+        assert sorted(other["right"]) != sorted(asked["right"]), "what the labels of the image say is never refused"
+        if asked["form"] == "letters":
+            said, place = (_chosen(answer, asked["options"]) for answer in (right, wrong))
+            assert (said, place) == (set(asked["right"]), set(other["right"]))
+            assert (len(right) < 3) == (len(wrong) < 3) or len(asked["right"]) != len(other["right"])
+        for counter, side in zip(blocks.setdefault(asked["block"], [Counter(), Counter()]), (asked, other), strict=True):
+            counter["; ".join(sorted(side["right"]))] += 1
+        if asked["kind"] == "eye":
+            assert {right, wrong} == {"Left.", "Right."}
+    whole = [(right, wrong) for right, wrong in blocks.values() if not any("annot tell" in option for option in right)]
+    assert len(whole) > 1 and all(right == wrong for right, wrong in whole), "each answer is right once and wrong once"
+    assert forms <= {asked["form"] for line in told.values() for asked in line["questions"]}
+
+
+def _chosen(answer: str, options: list[str]) -> set[str]:
+    """The options that an answer of letters names."""
+    return {options["ABCDEFGH".index(letter)] for letter in re.findall(r"\b([A-H])\b(?:\.|,|$)", answer)}
+
+
 def test_what_gives_no_pairs_is_said(tmp_path: Path) -> None:
     Job.load(dataset="APTOS", limit=1, out_dir=str(tmp_path / "run")).run()
     with pytest.raises(UserError, match=r"0 pairs: no draft was refused; --planted 0.3 plants faults"):
         export([tmp_path / "run"], "dpo")
-    Job.load(dataset="APTOS", track="vqa", limit=4, out_dir=str(tmp_path / "vqa")).run()
-    with pytest.raises(UserError, match=r"closed questions.*there are no pairs; export a run of another track"):
-        export([tmp_path / "vqa"], "kto")
     with pytest.raises(UserError, match=r"--planted is for pairs: --form dpo, orpo, kto"):
         export([tmp_path / "run"], "chat", planted="0.1")
     for wrong in ("2", "a third", "", "number=-1"):

@@ -83,6 +83,19 @@ def write(topic: Topic, block: Sequence[Answer], number: int, seed: int, swapped
     return asked
 
 
+def letters(options: Sequence[str], right: Sequence[int], short: bool) -> str:
+    """Returns the answer that names options by their places; `short`: by letters alone.
+
+    >>> letters(["drusen", "glaucoma"], [1], False)
+    'B. glaucoma.'
+    """
+    if not right:
+        return "None." if short else f"{NONE[0].upper()}{NONE[1:]}."
+    if short:
+        return ", ".join(LETTERS[place] for place in right)
+    return _sentence("; ".join(f"{LETTERS[place]}. {options[place]}" for place in right))
+
+
 class _Writer:
     """The writer of one block: `form` is how it is answered."""
 
@@ -134,11 +147,7 @@ class _Writer:
 
     def _answer(self, answer: Answer, options: list[str], right: tuple[int, ...]) -> str:
         if self.form == "letters":
-            if not right:
-                return "None." if self.short else f"{NONE[0].upper()}{NONE[1:]}."
-            if self.short:
-                return ", ".join(LETTERS[place] for place in right)
-            return _sentence("; ".join(f"{LETTERS[place]}. {options[place]}" for place in right))
+            return letters(options, right, self.short)
         if answer.option == CANNOT:
             return _sentence("Cannot tell")
         value = answer.value or answer.option

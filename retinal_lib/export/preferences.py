@@ -1,5 +1,6 @@
 """Preference pairs: a right and a wrong answer to one question with the same history, each with the reason why one is wrong."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +13,14 @@ from retinal_lib import check, paths
 from retinal_lib.ask import attempts
 from retinal_lib.ask.vault import ImageState, Reply, Vault
 from retinal_lib.check.findings import Finding, finding_entry
+from retinal_lib.closed_questions.options import CANNOT
 from retinal_lib.closed_questions.question_check import TRACK
+from retinal_lib.closed_questions.writing import letters
 from retinal_lib.conversation import Conversation, Turn, read, to_llava
 from retinal_lib.display import count
-from retinal_lib.errors import UserError
 from retinal_lib.export.planted_faults import KINDS, Planter
 from retinal_lib.facts import Case
+from retinal_lib.files import read_jsonl
 from retinal_lib.review import decisions
 from retinal_lib.review.finished_run import dataset_of
 from retinal_lib.run import run_files
@@ -26,6 +29,7 @@ from retinal_lib.teacher import completion, reply_parser
 from retinal_lib.text.reply_text import chat_answer
 
 _VAULT = "vault.sqlite"
+_BY_LETTER = re.compile(r"None\.|[A-Z](?:, [A-Z])*")  # an answer of letters alone
 _LOOKED_AT = 300  # conversations whose eyes give the diagnoses that are planted
 # errors of how a draft was written, which does not make its text wrong: the checks of free text decide
 _OF_FORM = frozenset(["typed_number", "unlicensed", "ungrounded_denial"])
@@ -33,6 +37,7 @@ _FROM = {
     "repair": "a draft that the checks refused",
     "review": "an answer that a reviewer replaced",
     "planted": "a planted fault",
+    "option": "the answer of another image of a closed question, which the labels deny",
 }
 
 
@@ -138,11 +143,6 @@ class RunPairs:
     def __init__(self, folder: Path, conversations: Sequence[Conversation]):
         self.folder, self.conversations, self.notes = folder, conversations, []
         self.manifest = run_files.read_manifest(folder)
-        if self.manifest["settings"]["track"] == TRACK:
-            raise UserError(
-                f"{paths.display_path(folder)} holds closed questions, of which no draft is refused and no answer is fixed: "
-                "there are no pairs; export a run of another track"
-            )
 
     @cached_property
     def _job(self) -> Job:
@@ -151,6 +151,8 @@ class RunPairs:
     def pairs(self, planted: Mapping[str, float]) -> list[Pair]:
         """Returns the pairs by conversation, without repetition; `planted`: the share of conversations that get a planted
         fault, by kind. UserError: the vault or the dataset cannot be read."""
+        if self.manifest["settings"]["track"] == TRACK:
+            return list(self._optional(any(planted.values())))
         found = [*self._repaired(), *self._reviewed(), *(self._planted(planted) if any(planted.values()) else ())]
         place = {conversation.id: number for number, conversation in enumerate(self.conversations)}
         unlike = {(pair.id, pair.turns, pair.rejected): pair for pair in reversed(found)}
@@ -218,6 +220,24 @@ class RunPairs:
                 if old.question == new.question and old.answer != new.answer:
                     yield Pair(fixed.id, fixed.image, fixed.turns[:number], old.answer, "review", {"findings": []})
 
+    def _optional(self, planted: bool) -> Iterator[Pair]:
+        """Closed questions with the answer of the next image of the same block, so that each answer of a block is right once
+        and wrong once, and no text alone tells which. Where that is `cannot tell`, there is no pair."""
+        if planted:
+            name = paths.display_path(self.folder)
+            self.notes.append(f"{name}: no fault is planted in closed questions, of which other answers are wrong already")
+        lines = {line["id"]: line for _, line in read_jsonl(self.folder / "lineage.jsonl")}
+        blocks: dict[int, list[_Closed]] = {}
+        for each in self.conversations:
+            line = lines.get(each.id, {})
+            for number, told in enumerate(line.get("questions", ())):
+                cells = [trace for trace in line["traces"] if trace["turn"] == number + 1]
+                blocks.setdefault(told["block"], []).append(_Closed(each, number, told, cells))
+        sides = (pair for block in blocks.values() for pair in zip(block, [*block[1:], *block[:1]], strict=True))
+        pairs = (closed.against(other) for closed, other in sides)
+        place = {each.id: number for number, each in enumerate(self.conversations)}
+        yield from sorted(filter(None, pairs), key=lambda pair: (place[pair.id], len(pair.turns)))
+
     def _planted(self, planted: Mapping[str, float]) -> Iterator[Pair]:
         settings, done, chosen = self._job.settings, Counter(), Counter()
         planter = Planter(settings.track, settings.style, self._diagnoses())
@@ -257,6 +277,37 @@ def _against(right: Conversation, draft: tuple[Turn, ...], errors: list[Finding]
     if wrong and right.turns[same].answer != draft[same].answer:
         why = {"attempt": attempt, "findings": [finding_entry(finding) for finding in wrong]}
         yield Pair(right.id, right.image, right.turns[: same + 1], draft[same].answer, "repair", why)
+
+
+class _Closed(NamedTuple):
+    """A closed question of a conversation, with its entry of lineage.jsonl and the cells that its answer rests on."""
+
+    conversation: Conversation
+    number: int
+    told: dict
+    cells: list[dict]
+
+    @property
+    def answer(self) -> str:
+        """The right answer."""
+        return self.conversation.turns[self.number].answer
+
+    def against(self, other: "_Closed") -> Pair | None:
+        """The pair with another image's answer to the same question as the wrong one; None where that is none."""
+        right = other.told["right"]
+        if sorted(right) == sorted(self.told["right"]) or CANNOT in right:
+            return None
+        wrong = other.answer
+        if self.told["form"] == "letters":
+            options = self.told["options"]
+            places = sorted(options.index(option) for option in right)
+            wrong = letters(options, places, _BY_LETTER.fullmatch(self.answer) is not None)
+        cells = [{key: cell.get(key) for key in ("file", "row", "column", "value")} for cell in self.cells]
+        why = {"question": self.told["kind"], "subject": self.told["subject"], "before": self.answer, "after": wrong}
+        why |= {"right_of": other.conversation.id, "denied_by": cells, "findings": []}
+        why |= {key: self.told[key] for key in ("unknown_because",) if key in self.told}
+        each = self.conversation
+        return Pair(each.id, each.image, each.turns[: self.number + 1], wrong, "option", why)
 
 
 def summary(pairs: Sequence[Pair]) -> str:
