@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -578,6 +579,19 @@ def test_questions_come_back_from_the_forms_of_harnesses(form: str, name: str, e
     assert all(Path(each).is_file() for each in pictures)
     with pytest.raises(UserError, match="did you mean 'VLMEvalKit'"):
         harnesses.write_harness(asked, "VLMEvalkit", tmp_path / "x")
+
+
+@pytest.mark.parametrize("options", [["18", "29"], ["None", "mild"], ["true", "false"], ["0.10", "0.20"], ["none", "mild"]])
+def test_options_stand_in_vlmevalkit_s_table_as_they_are_asked(options: list[str], tmp_path: Path) -> None:
+    asked = of_each_kind(tmp_path)[0] | {"question": f"Which?\nA. {options[0]}\nB. {options[1]}\nA or B?", "options": options}
+    file = harnesses.write_harness([asked], "VLMEvalKit", tmp_path / "v.tsv")
+    (row,) = pd.read_csv(file, sep="\t").to_dict("records")  # as VLMEvalKit reads it
+    shown = [f"{letter}. {row[letter]}" for letter in "AB" if letter in row]
+    assert row["question"] == (asked["question"] if not shown else "Which?")
+    assert not shown or shown == [f"A. {options[0]}", f"B. {options[1]}"]
+    assert bool(shown) == (options == ["none", "mild"])
+    (back,) = label_questions.load(file)
+    assert back == asked
 
 
 def test_answers_that_harnesses_kept_are_scored_by_the_same_reader(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -183,6 +184,7 @@ def _write_vlmevalkit(entries: list[dict], out: Path, embed: bool) -> Path:
         else:
             row["image_path"] = str(entry["image"])
         choices = entry["options"] if entry["kind"] == "option" else []
+        choices = choices if all(map(_stays_text, choices)) else []  # else they stand in the question
         row |= {"question": _stem(entry) if choices else entry["question"], "answer": _target(entry)}
         row |= dict(zip(LETTERS, choices, strict=False)) | {"category": f"{entry['kind']}: {entry['subject']}"}
         rows.append(row | {"metadata": json.dumps(entry, ensure_ascii=False)})
@@ -192,6 +194,13 @@ def _write_vlmevalkit(entries: list[dict], out: Path, embed: bool) -> Path:
     with atomic_write(out) as file:
         table[[*names[:-3], *options, *names[-3:]]].to_csv(file, sep="\t", index=False, lineterminator="\n")
     return out
+
+
+@cache
+def _stays_text(option: str) -> bool:
+    """Whether a cell stays as it is where VLMEvalKit reads its table: pandas makes 29.0 of 29, and nothing of None."""
+    cells = pd.Series([option], name="cell").to_csv(sep="\t", index=False)
+    return pd.read_csv(io.StringIO(cells), sep="\t")["cell"].tolist() == [option]
 
 
 def _embedded(path: Path) -> str:
