@@ -201,8 +201,9 @@ class Job(DatasetJob):
     def _write(self, vault: Vault, result: RunResult, report: Report | None) -> Outcome:
         tally, survey = Tally(self.context, self._planner.estimate, report), Survey()
         asked: list[Asked] = []
-        with run_files.Files(self.folder, self.context.prefix, self._origin, self.settings.separate) as exported:
-            for row in vault.samples():
+        origin = self.context.prefix, self._origin, self.settings.separate
+        with run_files.Files(self.folder, *origin) as exported, display.Bar(len(self.images), "images written") as bar:
+            for done, row in enumerate(vault.samples(), start=1):
                 questions = self._planner.questions.asked(row.id)
                 exported.add(row, report, [each.entry() for each in questions])
                 tally.add(row)
@@ -210,6 +211,7 @@ class Job(DatasetJob):
                     asked += questions
                     entry = run_files.conversation_entry(row, self.context.prefix)
                     survey.add(Conversation.from_llava(entry).turns, row.traces)
+                bar.show(done)
         outcome = replace(tally.outcome(result, BatchLedger(vault)), blind=BlindReport.of(asked))
         if outcome.counts["images"] != len(self.images):
             raise RuntimeError(f"{outcome.counts['images']} images have a state, {len(self.images)} are selected")
