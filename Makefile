@@ -74,7 +74,7 @@ docs: $(VENV)/.docs ## the site, docs/_build/html/index.html, without network; a
 bench: $(VENV)/.test ## speed and memory, as ratios measured in one run (SHORT=yes: so little that it only shows that it runs)
 	@$(BIN)/python tests/bench.py
 	@$(BIN)/python tests/bench_boxes.py
-	@if $(BIN)/python -c 'import torch' 2>/dev/null; then $(BIN)/python tests/bench_model.py; else echo "no torch here: the model is not measured"; fi
+	@if $(BIN)/python -c 'import torch' 2>/dev/null; then $(BIN)/python tests/bench_model.py$(if $(filter yes,$(SHORT)),, && $(BIN)/python tests/bench_trainers.py); else echo "no torch here: the model is not measured, and no trainer tried"; fi
 
 clean: ## remove the environment, the drawn samples and caches; runs under artifacts/ stay
 	rm -rf $(VENV) artifacts/sample docs/_build build dist .pytest_cache .ruff_cache .hypothesis retinal_lib.egg-info

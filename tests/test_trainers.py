@@ -310,6 +310,34 @@ def test_every_exported_image_opens_as_the_run_saw_it(dataset: str, drawn_runs: 
                     assert image_of(row).startswith("drawn/") and (out / image_of(row)).is_symlink() == (way[1] == "link")
 
 
+@pytest.mark.parametrize(
+    ("dataset", "settings"),
+    [
+        ("ODIR", {"track": "instruction"}),
+        ("ODIR", {"track": "alignment"}),
+        ("IDRiD_seg", {"track": "vqa"}),
+        ("ODIR", {"track": "vqa", "separate": True}),
+    ],
+)
+def test_llava_s_reader_finds_what_it_needs(dataset: str, settings: dict, tmp_path: Path) -> None:
+    Job.load(dataset=dataset, limit=4, out_dir=str(tmp_path), **settings).run()
+    written = export([tmp_path], "llava", pictures="link")
+    ids = []
+    for file in written:
+        entries = json.load(file.open(encoding="utf-8"))  # --data_path
+        ids += [entry["id"] for entry in entries]
+        for entry in entries:
+            assert not Path(entry["image"]).is_absolute()
+            with Image.open(file.parent / entry["image"]) as picture:  # --image_folder
+                assert min(picture.convert("RGB").size) > 1
+            turns = entry["conversations"]
+            assert turns and [turn["from"] for turn in turns] == ["human", "gpt"] * (len(turns) // 2)
+            assert all(isinstance(turn["value"], str) and turn["value"].strip() for turn in turns)
+            assert [turn["value"].count("<image>") for turn in turns] == [1] + [0] * (len(turns) - 1)
+            assert set(entry) == {"id", "image", "conversations"} and all(set(turn) == {"from", "value"} for turn in turns)
+    assert len(ids) == len(set(ids)) == sum(written.values()) > 0
+
+
 def own_run(folder: Path, names: Iterable[str], save: Callable[[Path, int], None]) -> Path:
     """The run of a table of one's own with pictures of these names, in `folder`."""
     (folder / "data").mkdir(parents=True)

@@ -277,13 +277,14 @@ def _by_split(entries: list[Entry], split_of_id: dict[str, str] | None) -> dict[
     """Split -> its entries, in the order of SPLITS."""
     if split_of_id is None:
         return {WHOLE: entries}
-    missing = [entry.id for entry in entries if entry.id not in split_of_id]
+    places = {entry.id: split_of_id.get(entry.id) or split_of_id.get(run_files.image_id(entry.id)) for entry in entries}
+    missing = [id_ for id_, split in places.items() if split is None]
     if missing:
         raise UserError(
             f"splits.csv has no row for {count(len(missing), 'conversation')}, the first {missing[0]}; "
             "create splits.csv again: run the dataset again, or python -m retinal_lib splits"
         )
-    by_split = {split: [entry for entry in entries if split_of_id[entry.id] == split] for split in splits.SPLITS}
+    by_split = {split: [entry for entry in entries if places[entry.id] == split] for split in splits.SPLITS}
     return {split: part for split, part in by_split.items() if part}
 
 
