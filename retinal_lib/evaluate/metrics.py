@@ -9,6 +9,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import binomtest, rankdata
 from sklearn import metrics
 
+from retinal_lib.display import progress
+
 Box = Sequence[float]
 LEAST_IOU = (0.3, 0.5)  # from which overlap on a box counts as found
 
@@ -48,7 +50,7 @@ def bootstrap(measure: Callable[[np.ndarray], float], groups: Sequence[object], 
     rows_of = [np.array(numbers) for numbers in members.values()]
     rng = np.random.default_rng(seed)
     draws = rng.integers(0, len(rows_of), (times, len(rows_of)))
-    resampled = [measure(np.concatenate([rows_of[i] for i in draw])) for draw in draws]
+    resampled = [measure(np.concatenate([rows_of[i] for i in draw])) for draw in progress(draws, "resamples")]
     resampled = [number for number in resampled if not np.isnan(number)]
     if not resampled or np.isnan(value):
         return Score(value, np.nan, np.nan)
