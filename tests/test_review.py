@@ -583,7 +583,7 @@ def test_every_number_and_claim_shows_its_cell(made: dict[str, Path]) -> None:
     for page in map(review.item, review.all):
         found = Tags(sample_html.conversation(page))
         for trace in page.traces:
-            assert any(sample_html.source(trace) in hover for hover in found.hovers)
+            assert any(side_by_side.source(trace) in hover for hover in found.hovers)
         for trace in (trace for trace in page.traces if trace["column"] == "Artery_Average_width"):
             table = (Job.load(dataset="ODIR").data.root / trace["file"]).read_text(encoding="utf-8").splitlines()
             value = dict(zip(table[0].split(","), table[trace["row"] - 1].split(","), strict=True))[trace["column"]]
