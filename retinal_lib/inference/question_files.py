@@ -152,7 +152,7 @@ def _texts(values: list[object], place: str) -> list[str]:
     """Questions as texts, without empty ones. UserError: one is neither text nor a number."""
     for value in values:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise UserError(f"one of its {place} is {quoted(value)}; expected text")
+            raise UserError(f"its {place!r} holds {quoted(value)}; expected text")
     return [text for value in values if (text := without_image_tokens(str(value)))]
 
 
