@@ -290,8 +290,91 @@ def test_numbers_in_other_units() -> None:
     assert answer_parser.number("between 0.3 and 0.4").state == UNREADABLE
 
 
+# right answers of each kind, and another one that stands in thoughts
+READ = {
+    "option": (["B", "B. mild", "(b)", "Mild.", "Option B"], "C"),
+    "options": (["A, C", "A. no diabetic retinopathy; C. moderate", "None.", "B"], "B, D"),
+    "yes_no": (["No.", "Yes", "There are drusen.", "No drusen."], "yes or no"),
+    "grade": (["2", "Grade 2.", "Grade II", "moderate NPDR"], "Grade 4"),
+    "diseases": (["Drusen.", "drusen and macular hole", "The fundus looks normal."], "macular hole"),
+    "boxes": (
+        [
+            "[0.1, 0.2, 0.3, 0.4]",
+            "[0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.6, 0.7]",
+            "[57, 166, 171, 332]",
+            "There are none.",
+            "<box>[[100, 200, 300, 400]]</box>",
+            "<loc0205><loc0102><loc0410><loc0307>",
+        ],
+        "[0.7, 0.7, 0.9, 0.9]",
+    ),
+    "measurement": (["150 µm", "150", "about 0.15 mm"], "999 µm"),
+    "eye": (["Left.", "the right eye", "OS"], "right or left"),
+    "quality": (["Good.", "not gradable", "usable"], "poor"),
+    "modality": (["Fundus photograph", "OCT"], "oct"),
+}
+SAID = {
+    "plain": "{text}",
+    "JSON": lambda text, other: json.dumps({"answer": text}),
+    "reasons in JSON": lambda text, other: json.dumps({"reasoning": f"Or {other}?", "final_answer": text, "confidence": 0.7}),
+    "quoted keys": "{{'answer': '{text}'}}",
+    "list": lambda text, other: json.dumps([text], ensure_ascii=False),
+    "fence": lambda text, other: f"```json\n{json.dumps({'Answer': text}, indent=1)}\n```",
+    "boxed": "$\\boxed{{\\text{{{text}}}}}$",
+    "lead": "**Answer:** {text}",
+    "final": "Final answer: {text}",
+    "quotes": '"{text}"',
+    "bold": "**{text}**",
+}
+AROUND = {
+    "nothing": "{text}",
+    "thoughts": "<think>\n{other}? Let me see.\n</think>\n\n{text}",
+    "thoughts without a beginning": "{other}, maybe.</think>\n{text}",
+    "answer": "<answer>\n{text}\n</answer>",
+    "thoughts and answer": "<think><answer>{other}</answer>?</think><answer>{text}</answer>",
+    "answer after words": "It may be {other}. <answer>{text}</answer>\n",
+    "conclusion": "<SUMMARY>{other}</SUMMARY><CONCLUSION>{text}</CONCLUSION>",
+    "channels": "<|channel|>analysis<|message|>{other}<|end|><|start|>assistant<|channel|>final<|message|>{text}<|return|>",
+    "mark of the template": "{text}<|im_end|>",
+    "stop": "{text}\n###",
+}
+
+
+@settings(max_examples=200)
+@given(st.sampled_from([(kind, text) for kind, held in READ.items() for text in held[0]]), st.data())
+def test_what_stands_around_an_answer_changes_nothing(asked: tuple[str, str], data: st.DataObject) -> None:
+    kind, plain = asked
+    entry = {"scale": "ICDR", "levels": [0, 1, 2, 3, 4], "labels": LABELS, "unit": "µm", "options": GRADES, "size": (570, 830)}
+    entry |= {"condition": "drusen"}
+    text = plain
+    for forms in (SAID, AROUND):
+        form = forms[data.draw(st.sampled_from(list(forms)))]
+        other = READ[kind][1]
+        text = form(text, other) if callable(form) else form.format(text=text, other=other)
+    wanted = scored_answers.read_answer(kind, plain, entry)
+    assert scored_answers.read_answer(kind, text, entry) == wanted and wanted.state == ANSWERED, text
+
+
+PIECES = [
+    "<answer>",
+    "</answer>",
+    "<think>",
+    "</think>",
+    "\\boxed{",
+    "{",
+    "}",
+    "[",
+    "]",
+    "'",
+    '"answer":',
+    "###",
+    "Answer: ",
+    "B",
+]
+
+
 @settings(max_examples=300)
-@given(st.text(max_size=120))
+@given(st.text(max_size=120) | st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=30).map("".join))
 def test_no_text_breaks_the_parser(text: str) -> None:
     entry = {"scale": "ICDR", "levels": [0, 1, 2, 3, 4], "labels": LABELS, "unit": "µm", "options": GRADES}
     for kind in (*label_questions.KINDS, "option", "options", "yes_no"):
