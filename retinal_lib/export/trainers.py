@@ -337,10 +337,12 @@ def _dataset_info(name: str, listed: Listed, written: Iterable[str]) -> dict:
 
 def _write_parquet(path: Path, rows: list[dict]) -> None:
     try:
-        from datasets import Dataset, Features, Value
+        import pyarrow
+        from datasets import Features, Value
+        from pyarrow import parquet
     except ImportError as error:
         raise UserError("the form parquet needs the library datasets: python -m pip install -e '.[trainers]'") from error
     text = Value("string")
     messages = [{"role": text, "content": [{"type": text, "text": text}]}]
     features = Features({"id": text, "messages": messages, "images": [text]})
-    Dataset.from_list(rows, features=features).to_parquet(str(path))
+    parquet.write_table(pyarrow.Table.from_pylist(rows, schema=features.arrow_schema), path)
