@@ -46,7 +46,8 @@ def test_every_dataset_and_track_runs(
     executed = nbformat.read(output, 4)
     outputs = [out for cell in executed.cells for out in cell.get("outputs", [])]
     assert not [out for out in outputs if out.output_type == "stream" and out.name == "stderr"]
-    assert sum("image/jpeg" in out.get("data", {}) for out in outputs) == 2
+    beside = [html for out in outputs if "rl-beside" in (html := out.get("data", {}).get("text/html", ""))]
+    assert [html.count("<img ") for html in beside] == [2, 3]
     assert output.stat().st_size < 700_000
     if page.get(dataset).private_names:
         first = json.loads((tmp_path / "conversations.jsonl").read_text(encoding="utf-8").splitlines()[0])["image"]
