@@ -27,6 +27,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else plural}"
 
 
+def listed(words: list[str]) -> str:
+    """Returns words as a list in a sentence: a, b and c."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
 def are(number: int) -> str:
     """Returns the verb that goes with a number: is or are."""
     return "is" if number == 1 else "are"

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from retinal_lib import load_dataset
 from retinal_lib.conversation import Turn
 from retinal_lib.dataset import page
+from retinal_lib.display import listed
 from retinal_lib.facts import LIMITED, Case, Fact, Source
 from retinal_lib.slots import filling, sheet, slot_check
 from retinal_lib.slots.sheet import FactSheet, Slot
 from retinal_lib.teacher import offline, prompt
 from retinal_lib.teacher.offline_measurements import larger
-from retinal_lib.teacher.offline_phrases import Phrases, articled, bank, filled, joined, lowered, ways
+from retinal_lib.teacher.offline_phrases import Phrases, articled, bank, filled, lowered, ways
 from retinal_lib.teacher.reply_parser import parse
 
 KINDS = [("instruction", None), ("alignment", "caption"), ("alignment", "consult")]
@@ -387,8 +388,8 @@ def test_a_noun_gets_the_article_that_is_spoken(noun: str, told: str) -> None:
     assert articled(noun) == told
 
 
-def test_words_are_joined_and_a_sentence_goes_on_after_a_comma() -> None:
-    assert [joined(list("abc")[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
+def test_words_are_listed_and_a_sentence_goes_on_after_a_comma() -> None:
+    assert [listed(list("abc")[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
     texts = {"The disc.": "the disc.", "I see.": "I see.", "CRAE is.": "CRAE is.", "{v1} is.": "{v1} is."}
     assert {text: lowered(text) for text in texts} == texts
 

@@ -166,7 +166,7 @@ def test_comparisons_are_evaluated_on_the_facts(true: str, wrong: str) -> None:
         (f"The vessels measure {ALL} and are inflamed.", "unlicensed"),
         (f"The vessels measure {ALL}, which is normal [v1].", "beyond"),
         (f"The vessels measure {ALL} and should be checked again.", "beyond"),
-        (f"The vessels measure {ALL}; I recommend a visit to a clinic.", "beyond"),
+        (f"The vessels measure {ALL}; I recommend a visit to a clinic.", "unlicensed"),
         (f"The vessels measure {ALL}; they may close.", "beyond"),
         (f"The vessels measure {ALL}, wider than usual.", "comparison"),
         (f"The vessels measure {ALL}, and there is no diabetic retinopathy.", "ungrounded_denial"),

@@ -122,11 +122,10 @@ class AddedDetails(Check):
             if not size or subject is None or polarity(answer, subject) != AFFIRMED:
                 continue
             cause = range(k + size, min(k + size + 6, sentence.stop))
-            content = [words[j] for j in cause if len(words[j]) > 3]
             given = {c for t in answer.within("conditions", cause) for c in t.values} <= family(
                 subject
             ) | self.profile.present.keys()
-            if not self._known.issuperset(content) and not (given and answer.within("conditions", cause)):
+            if not (given and answer.within("conditions", cause)):
                 spot = Term(k, min(k + size + 2, sentence.stop))
                 findings.add("beyond", spot, f"the answer gives a cause ({answer.text_of(spot)!r}), but no fact says so")
                 return

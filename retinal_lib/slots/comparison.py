@@ -32,6 +32,7 @@ _EXTENTS = {"taller": "vertical", "higher": "vertical", "wider": "horizontal", "
 _EXTENT_WORDS = {"vertical": frozenset(["wide", "broad", "width"]), "horizontal": frozenset(["high", "tall", "height", "long"])}
 _CONTRASTING = frozenset("unlike against versus vs over compared opposed contrast".split())
 _SAME = frozenset("as in on , . ; size width value density length and here".split())  # after 'same', where it compares
+_PICTURE = frozenset("image picture photograph photo frame view retina fundus".split())
 _REFERRING = frozenset("that this it these they those".split())
 _DIMENSIONS = ("vessel", "lesion", "zone", "direction", "formula", "measure")
 _SIMILAR, _EQUAL = 0.15, 0.05  # how far apart values may lie that are called similar, or equal, as a share of the larger
@@ -58,6 +59,7 @@ def wrong(sentence: Sentence, question: SlottedText) -> Iterator[Wrong]:
     """Yields the comparisons of a sentence that are wrong, or that are of nothing that was told: the first one, which is enough
     to send an answer back."""
     yield from _divided(sentence)
+    yield from _mostly(sentence)
     yield from _answered(sentence, question)
     if sentence.asks:
         return
@@ -426,3 +428,19 @@ def _summed(sentence: Sentence) -> Iterator[Wrong]:
         parted = any(k < slot.first < after[0].first for slot in sentence.slots)
         if not parted and COMPARING.isdisjoint(between) and not {",", "and", "while"} & set(between):
             yield Wrong(Term(after[0].first, after[0].last), "CRAE is of the largest arteries, CRVE of the largest veins")
+
+
+def _mostly(sentence: Sentence) -> Iterator[Wrong]:
+    """Vessels or lesions that are said to fill most of the picture, or half of it, though their share is below a half."""
+    facts = [slot.anchor.slot.fact for slot in sentence.slots or sentence.around]
+    shares = [(fact, float(fact.value) / (100 if fact.unit == "%" else 1)) for fact in facts if _is_share(fact)]
+    for k in sentence.tokens if shares else ():
+        after = sentence.words[k + 1 : k + 4]
+        mostly = sentence.words[k] in ("most", "half") and after[:1] == ["of"] and not _PICTURE.isdisjoint(after[1:])
+        if mostly and shares[0][1] < 0.5:
+            yield Wrong(Term(k, k + 1), f"{sentence.text.raw(k)!r} is wrong: {shares[0][0].text}", shares[0][0])
+
+
+def _is_share(fact: Fact) -> bool:
+    """Whether a fact is a share of the picture."""
+    return fact.unit == "%" or fact.name.endswith("Vessel_density")

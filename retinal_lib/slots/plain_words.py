@@ -1,11 +1,10 @@
 """The words of a slotted answer: numbers that were typed, and words that facts, explanations and plain English do not license.
 
-A common word is licensed, unless flagged.yaml lists it: as one that states something, or goes beyond facts (`beyond`). These
-may stand only where a line says so.
+The vocabulary is closed: a word is in the sheet, or it is one of the common words that state nothing by themselves, see
+plain_words.yaml.
 """
 
 import re
-from collections.abc import Iterator
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import ParsedText, Term, family, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, polarity
 from retinal_lib.dataset.fact_kinds import scales
+from retinal_lib.display import listed
 from retinal_lib.parsing import packaged_yaml
 from retinal_lib.slots import comparison
 from retinal_lib.slots.sentence import Sentence
@@ -24,12 +24,13 @@ KNOWING = frozenset(word_lists("negation").knowing) | {"know", "said", "say", "t
 _SPELLED = frozenset(word_lists("numbers").spelled) - frozenset(["half", "single", "one", "pair"])
 _COUNTED = frozenset(word_lists("numbers").counted)
 _LEVELS = (["grade"], ["level"], ["stage"], ["class"])
-_COMMON = 2.0  # words at least this frequent (Zipf) are plain English
 _PERCEIVING, _MODALS, _PERSONS = (frozenset(SPEC[name]) for name in ("perceiving", "modals", "persons"))
 _OBLIGING = frozenset(["should", "must", "ought"])
-_CLAIMED = ("conditions", "measures", "vessels", "zones", "normal", "disorder", "quality", "gradable", "scales")
-_FLAGGED = Path(__file__).with_name("flagged.yaml")
-_FREQUENT = 4.3  # and these a question may have, whatever the lines say
+# kinds of terms that no check of claims judges
+_UNCLAIMED = frozenset(["cues", "asks", "units", "jargon", "generic", "severity", "history", "treatment", "meaning", "lay"])
+_COMMON = 3.4  # words at least this frequent (Zipf scale: 3 is once in a million words) are common
+_WORDS: dict[str, list[str]] = packaged_yaml(Path(__file__).with_name("plain_words.yaml"))
+_PHRASES: list[str] = _WORDS["phrases"]
 _OF_DISC = frozenset("pale yellowish whitish hollow oval".split())  # the disc of every eye, and its cup
 _DISC = frozenset(["disc", "cup"])
 _EXPERTS = frozenset("doctor ophthalmologist specialist physician clinician expert".split())
@@ -63,7 +64,9 @@ class KnownWords:
     def rare(self) -> set[str]:
         """The words of the lines of diseases and lesions that are not common: membrane, atrophy."""
         lines = (_without_values(line.text) for line in self.sheet.lines if line.id[0] in "dl" and line.facts)
-        return {word for line in lines for word in _words_in(line) if word.isalpha() and word not in _frequent()}
+        return {
+            word for line in lines for word in _words_in(line) if word.isalpha() and word not in _plain() and word != "risk"
+        }
 
     def places(self, word: str) -> bool:
         """Says whether a line places something at a landmark: maculopathy is of the macula."""
@@ -76,43 +79,22 @@ class KnownWords:
         return frozenset(str(end) for levels in known for end in (0, max(levels)))
 
 
-def _at_least(zipf: float) -> Iterator[str]:
-    """English words of this frequency or more (Zipf scale: 3 is once in a million words), as they are written."""
-    from wordfreq import get_frequency_dict
-
-    least = 10 ** (zipf - 9)
-    return (word for word, share in get_frequency_dict("en", wordlist="large").items() if share >= least)
-
-
 @cache
-def _common() -> frozenset[str]:
-    """Plain English words, as they are written."""
-    return frozenset(_at_least(_COMMON)) | comparison.COMPARING | _listed("glue")
+def _plain(resting: bool = False) -> frozenset[str]:
+    """The plain words: common ones that state nothing, those of every eye and picture, and what compares; `resting`: with those
+    that are plain in a sentence that rests on a line."""
+    from wordfreq import get_frequency_dict  # slow to load
+
+    least = 10 ** (_COMMON - 9)
+    common = (word for word, share in get_frequency_dict("en", wordlist="large").items() if share >= least)
+    read = {token for word in common if len(word) > 2 for token in lexicon.tokens(word)[:1]}
+    own = (item for group in ("glue", "anatomy") for line in SPEC[group] for item in line.split())
+    more = {token for item in own for token in lexicon.tokens(item)[:1]} | comparison.COMPARING | _listed("rare")
+    return frozenset(read - _listed("stating") | more | (_listed("resting") if resting else frozenset()))
 
 
-@cache
-def _frequent() -> frozenset[str]:
-    """Words so common, or so much of every eye, that a question may have them."""
-    return frozenset(word for written in _at_least(_FREQUENT) for word in lexicon.tokens(written)[:1]) | _listed("anatomy")
-
-
-@cache
-def _flagged(bare: bool) -> frozenset[str]:
-    """Words that are common, but state something; `bare`: in a sentence that rests on nothing."""
-    return _listed("stating") | _listed("beyond") | (_listed("bare") if bare else frozenset())
-
-
-@cache
-def _lists() -> dict[str, list[str]]:
-    """The lists of words of wording.yaml and flagged.yaml."""
-    return SPEC | packaged_yaml(_FLAGGED)
-
-
-@cache
 def _listed(name: str) -> frozenset[str]:
-    return frozenset(
-        word for line in _lists()[name] for item in line.split() for word in lexicon.tokens(item.replace("-", " "))
-    )
+    return frozenset(word for line in _WORDS[name] for word in line.split())
 
 
 @lru_cache(maxsize=4096)
@@ -206,38 +188,45 @@ class WordCheck:
     def licensed(self, sentence: Sentence) -> None:
         """Adds findings for words that nothing licenses."""
         known, skipped = self.known.known, sentence.of.values | self.explained
-        common, flagged = _common(), _flagged(bare=not sentence.anchors and not sentence.asks)
+        plain = _plain(resting=bool(sentence.anchors) or sentence.asks)
         self._lay_words(sentence, known)
+        unknown = []
         for k in sentence.tokens:
             word = sentence.words[k]
-            if word in known or (word in common and word not in flagged):
+            if word in known or word in plain:
                 if word in _MODALS and k not in skipped and not sentence.asks:
                     self._modal(sentence, k)
             elif word[0].isalpha() and k not in skipped and not self._is_alike(sentence, k, known):
-                self._judge(sentence, k, word in flagged)
+                unknown += [k] if self._is_unknown(sentence, k) else []
+        if unknown:
+            raw = list(dict.fromkeys(repr(sentence.text.raw(k)) for k in unknown))
+            says = f"{listed(raw)} {'are' if len(raw) > 1 else 'is'} in no line, and not among the plain words"
+            self.findings.add("unlicensed", Term(unknown[0], unknown[0] + 1), says)
 
     @staticmethod
     def _is_alike(sentence: Sentence, k: int, known: frozenset[str]) -> bool:
         """Whether a word is as good as a known one: damaged, of what explains damage; the pale disc; ill or not, who knows."""
         word, words = sentence.words[k], sentence.words
-        if word == "heart" and words[k + 1 : k + 3] == ["of", "the"]:
-            return True  # in the heart of the picture
+        if any(
+            word in phrase.split() and f" {phrase} " in f" {' '.join(words[max(0, k - 4) : k + 5])} " for phrase in _PHRASES
+        ):
+            return True
         if SPEC["alike"].get(word) in known or (word.endswith("ly") and word[:-2] in known):
+            return True
+        if "'" in word and word.partition("'")[0].removesuffix("n") in SPEC["contracted"]:
             return True
         return (word in _OF_DISC and not _DISC.isdisjoint(known)) or (word in _ILL and not _UNKNOWN.isdisjoint(sentence.within))
 
-    def _judge(self, sentence: Sentence, k: int, flagged: bool) -> None:
-        """Adds the finding of a word that is not known."""
+    @staticmethod
+    def _is_unknown(sentence: Sentence, k: int) -> bool:
+        """Whether no check of claims judges a word that is not known."""
         text, words = sentence.text, sentence.words
-        if not flagged and text.raw(k).lower() in _common():
-            return
         kinds = {term.kind for term in text.terms if term.first <= k < term.last}
-        if words[k] in _listed("beyond") and kinds.isdisjoint(_CLAIMED):  # the checks of claims judge these
-            several = words[k] in _EXPERTS and text.raw(k).endswith("s")  # doctors, of none that one should see
-            if not several and _NAMING.isdisjoint(words[k + 1 : k + 4]) and words[k - 1 : k] != ["don't"]:
-                self.findings.add("beyond", Term(k, k + 1), f"{text.raw(k)!r} goes beyond the facts")
-        elif kinds <= {"cues"} or ("quality" in kinds and not _SIGHT.isdisjoint((*sentence.within, *words[k : k + 2]))):
-            self.findings.add("unlicensed", Term(k, k + 1), f"{text.raw(k)!r} is in no fact and is no plain word")
+        several = words[k] in _EXPERTS and text.raw(k).endswith("s")  # doctors, of none that one should see
+        naming = not _NAMING.isdisjoint(words[k + 1 : k + 4]) or words[k - 1 : k] == ["don't"]
+        sight = "quality" in kinds and not _SIGHT.isdisjoint((*sentence.within, *words[k : k + 2]))
+        untold = {"tortuosity"} == {value for term in sentence.terms("measures") if term.first == k for value in term.values}
+        return not several and not naming and (kinds <= _UNCLAIMED or sight or untold)
 
     def _lay_words(self, sentence: Sentence, known: frozenset[str]) -> None:
         """Lay words that name only conditions which no fact gives."""
@@ -261,12 +250,14 @@ class WordCheck:
             return
         if word == "shall" or (after[:1] == ["be"] and after[1:2] in (["kept"], ["borne"], ["noted"], ["said"], ["added"])):
             return
-        following = next((each for each in after[:4] if each not in ("not", "also", "only", "therefore", *_PERSONS)), "")
+        passed = ("not", "also", "only", "therefore", "both", "all", "simply", *_PERSONS)
+        following = next((each for each in after[:4] if each not in passed), "")
         if not following or after[:1] in ([","], [":"], [";"]) or (following in ("remain", "be", "stay") and "open" in after):
             return  # it appears as it should; it must remain open
         wanted = following == "be" and not _WANTED.isdisjoint(after[1:4])
         makes = wanted or (following == "make" and "out" not in after[:4])
-        if word in _OBLIGING or makes or following not in _PERCEIVING:
+        told = word in _OBLIGING and (words[k - 1] != "you" or following == "be")  # you should see the disc at ...
+        if told or makes or following not in _PERCEIVING:
             says = f"{sentence.text.raw(k)!r} speaks of what may come or should be done, which no fact gives"
             self.findings.add("beyond", Term(k, k + 1), says)
 

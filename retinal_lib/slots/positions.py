@@ -22,6 +22,8 @@ _OF_NAME = frozenset("the a its that this your optic nerve head whole".split()) 
 _PARTS = frozenset("cup hollow left right side rim inside middle margin out front".split())  # of the disc, not the disc
 _PLACING = frozenset("in inside within from to near beside around by than with into on above below".split())
 _OF_SHAPE = frozenset(["tall", "wide", "wider", "taller", "high", "ratio", "diameter", "quarter", "quadrant"])
+_STEPS = frozenset("further farther higher lower lie sit bit little slightly way right left".split())  # before up and down
+_FAR = frozenset("far extreme outermost outer very".split())
 _REFERS = frozenset(["it", "that", "this", "them"])
 _CLOSE, _CENTRAL = 0.05, 0.2  # shares of the picture within which a side may be called either way, and the middle the middle
 
@@ -37,38 +39,48 @@ class _Structure(NamedTuple):
 
 def wrong(sentence: Sentence) -> Iterator[Wrong]:
     """Yields the words of a sentence that put a structure elsewhere than its box or centre."""
-    if sentence.asks or not _NOT_PLACING.isdisjoint(sentence.within) or sentence.terms("conditions"):
+    if sentence.asks or not (known := _known(sentence.sheet)):
         return
-    if not (known := _known(sentence.sheet)):
+    yield from _outside(sentence, known)
+    if not _NOT_PLACING.isdisjoint(sentence.within) or sentence.terms("conditions"):
         return
     named, words = list(_named(sentence, sentence.tokens, known)), sentence.words
     yield from _shown_wrongly(sentence, named)
     for k in sentence.tokens:
         way = _WAYS.get(words[k])
-        if k in sentence.of.values or not (way or words[k] in _MIDDLE) or words[k + 1 : k + 2] == ["eye"]:
+        if k in sentence.of.values or not (way or words[k] in _MIDDLE) or not _places(sentence, k):
             continue
-        if (
-            words[k - 1 : k] in (["from"], ["to"], ["its"])
-            or words[k + 1 : k + 2] == ["to"]
-            or {"up", "down"} <= sentence.within
-        ):
-            continue  # from top to bottom, up and down
         after = words[k + 1 : min(k + 7, sentence.tokens.stop)]
-        if words[k] in ("higher", "lower", "up", "down", "under") and not _OF_SHAPE.isdisjoint(after):
-            continue
         other = next((one for one in named if k < one.at <= k + 6 and _is_compared(words, k, one.at)), None)
         subject = _subject(sentence, named, known, k, other)
-        if subject and other is None and (words[k] in ("higher", "lower") or "further" in words[max(0, k - 2) : k]):
+        if subject is None:
+            continue
+        if other is None and (words[k] in ("higher", "lower") or "further" in words[max(0, k - 2) : k]):
             other = _opposite(subject, known, k)
             if other is None:
                 continue
-        if subject is None:
-            continue
         if other is None and not _REFERS.isdisjoint(after[1:3]) and after[:1] in (["of"], ["from"]):
-            continue  # to the left of it: of what is not plain to read
-        if (problem := _problem(subject, other, way, after)) is not None:
+            before = [one for one in named if one.at < k]  # the disc, to the left of it: of what was named before that
+            if len(before) < 2 or before[-2].name == subject.name:
+                continue
+            other = before[-2]
+        far = not _FAR.isdisjoint(words[k - 1 : k])
+        if (problem := _problem(subject, other, way, after, far)) is not None:
             at = Term(k, k + 1)
             yield Wrong(at, f"{sentence.text.text_of(at)!r} is wrong of the {subject.name}: {problem}")
+
+
+def _places(sentence: Sentence, k: int) -> bool:
+    """Whether the word at token k says where something lies: not from top to bottom, takes up, higher than wide."""
+    words = sentence.words
+    if words[k - 1 : k] in (["from"], ["to"], ["its"]) or words[k + 1 : k + 2] in (["to"], ["eye"]):
+        return False
+    if words[k] == "right" and words[k + 1 : k + 2] in (["inside"], ["within"], ["in"], ["at"], ["beside"], ["on"], ["around"]):
+        return False  # right inside it
+    if words[k] in ("up", "down") and (words[k - 1] not in _STEPS or {"up", "down"} <= sentence.within):
+        return False
+    after = words[k + 1 : min(k + 7, sentence.tokens.stop)]
+    return words[k] not in ("higher", "lower", "up", "down", "under") or _OF_SHAPE.isdisjoint(after)
 
 
 def _opposite(subject: _Structure, known: dict, k: int) -> _Structure | None:
@@ -86,6 +98,14 @@ def _shown_wrongly(sentence: Sentence, named: list[_Structure]) -> Iterator[Wron
             says = f"{{{slot.anchor.slot.name}}} is shown for the {own[-1].name}: {slot.anchor.line.text}"
             yield Wrong(Term(slot.first, slot.last), says, slot.anchor.slot.fact)
         start = slot.last
+
+
+def _outside(sentence: Sentence, known: dict) -> Iterator[Wrong]:
+    """A cup that is said to reach beyond its disc, though its box lies within."""
+    if {"optic disc", "optic cup"} <= known.keys() and "cup" in sentence.within:
+        for k in sentence.tokens:
+            if sentence.words[k] in ("beyond", "outside") and "disc" in sentence.words[k : min(k + 7, sentence.tokens.stop)]:
+                yield Wrong(Term(k, k + 1), f"the cup lies within the disc: {known['optic cup'][1]}, {known['optic disc'][1]}")
 
 
 def _is_place(words: list[str], at: int) -> bool:
@@ -138,12 +158,14 @@ def _subject(sentence: Sentence, named: list[_Structure], known: dict, k: int, o
     return _Structure(k, found[0], *known[found[0]]) if len(found) == 1 else None
 
 
-def _problem(subject: _Structure, other: _Structure | None, way: tuple[int, int] | None, after: list[str]) -> str | None:
-    """What is wrong with a place; None where it is right, or is none."""
+def _problem(
+    subject: _Structure, other: _Structure | None, way: tuple[int, int] | None, after: list[str], far: bool
+) -> str | None:
+    """What is wrong with a place; None where it is right, or is none. `far`: it is called far to that side."""
     if way is None:
         off = max(abs(share - 0.5) for share in subject.place)
         return subject.text if other is None and not _PICTURE.isdisjoint(after[:4]) and off > _CENTRAL else None
     axis, sign = way
     if other is not None:
         return f"{subject.text}, {other.text}" if (subject.place[axis] - other.place[axis]) * sign <= 0 else None
-    return subject.text if (subject.place[axis] - 0.5) * sign < -_CLOSE else None
+    return subject.text if (subject.place[axis] - 0.5) * sign < (_CENTRAL if far else -_CLOSE) else None

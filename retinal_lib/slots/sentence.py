@@ -137,3 +137,17 @@ def mismatches(sentence: Sentence, question: SlottedText) -> Iterator[tuple[Plac
             slot = concerned[reading.reached]
             wrong = [word for word in named if word.values.isdisjoint(slot.allowed[dimension])] or named
             yield slot, dimension, min(wrong, key=lambda word: abs(word.first - slot.first))
+
+
+def marked_otherwise(sentence: Sentence) -> Iterator[tuple[Anchor, str, Word]]:
+    """Yields a mark of a measurement whose sentence names another zone or formula than any of its marked lines: it is of zone C
+    [v1]."""
+    marks = [anchor for anchor in sentence.anchors if anchor.slot is None and anchor.line.id[0] == "v"]
+    if not marks or sentence.slots:
+        return
+    for dimension in ("zone", "formula"):
+        allowed = [allowed_words(a.line, slot).get(dimension) for a in marks for slot in a.line.slots]
+        allowed = frozenset().union(*(each for each in allowed if each))
+        for word in sentence.named(dimension):
+            if allowed and word.values.isdisjoint(allowed):
+                yield marks[0], dimension, word

@@ -35,7 +35,7 @@ from retinal_lib.facts import Case
 from retinal_lib.slots import comparison, filling, positions, superlatives
 from retinal_lib.slots.filling import Filled
 from retinal_lib.slots.plain_words import KNOWING, KnownWords, QuestionCheck, WordCheck
-from retinal_lib.slots.sentence import Sentence, SlottedText, mismatches
+from retinal_lib.slots.sentence import Sentence, SlottedText, marked_otherwise, mismatches
 from retinal_lib.slots.sheet import SPEC, FactSheet
 
 _CLAIMS = (Leaks, Diseases, Grades, Normality, ImageAndPerson, LesionLocations, AddedDetails)
@@ -62,7 +62,8 @@ _DOUBTS = frozenset("possibly perhaps probably likely maybe seemingly suspected 
 _EDGES_WITHIN = 12  # tokens before 'edge' that list the edges
 _EDGES = (("left",), ("upper", "top"), ("right",), ("lower", "bottom"))
 _HEALTH = frozenset(["healthy", "normal"])
-_OTHER_EYES = frozenset("both other fellow second opposite".split())
+_OTHER_EYES = frozenset("both other fellow second opposite either neither".split())
+_PROVING = frozenset("rule prove confirm exclude suggest hint imply argue establish".split())
 _OTHERS = frozenset(SPEC["others"])
 _UNLICENSED = ("ungrounded", "ungrounded_denial")  # warnings of the claim checks that are errors here
 
@@ -207,7 +208,8 @@ class _Answer:
             after = sentence.words[term.last : sentence.tokens.stop]
             denied = not _ABSENT_WORDS.isdisjoint(after) or any(not _ABSENT_WORDS.isdisjoint(each.within) for each in following)
             denied = denied or ("as" in before and not _ABSENT_WORDS.isdisjoint(sentence.within))  # absent, as are ...
-            if _AFFIRMING.isdisjoint(before) and (fact in graded or denied):
+            subject = fact in graded and not set(VOCABULARY["subjects"].get(fact.unit, ())).isdisjoint(term.values)
+            if _AFFIRMING.isdisjoint(before) and (subject or denied):
                 yield self.text.span(term)
 
     def check(self, question: SlottedText) -> None:
@@ -219,8 +221,7 @@ class _Answer:
             if self.explained.issuperset(sentence.tokens):
                 continue
             words.numbers(sentence)
-            if sentence.slots:
-                self._pairs(sentence, question)
+            self._pairs(sentence, question)
             for at, why, fact in (
                 *comparison.wrong(sentence, question),
                 *superlatives.wrong(sentence),
@@ -235,6 +236,8 @@ class _Answer:
             self._landmarks(sentence)
             self._both_eyes_and_health(sentence)
             self._suspicions(sentence)
+            self._forms(sentence)
+            self._proved(sentence)
             self._picture(sentence)
         self._left_open()
 
@@ -243,6 +246,9 @@ class _Answer:
             fact, named = slot.anchor.slot.fact, " ".join(sorted(word.values))
             says = f"{{{slot.anchor.slot.name}}} stands with another {dimension} ({named}): {slot.anchor.line.text}"
             self.findings.add("misattributed", slot, says, fact)
+        for anchor, dimension, word in marked_otherwise(sentence):
+            says = f"[{anchor.line.id}] is of another {dimension} ({' '.join(sorted(word.values))}): {anchor.line.text}"
+            self.findings.add("misattributed", Term(word.first, word.last), says, anchor.line.facts[0])
         for slot in sentence.slots:
             after = sentence.words[slot.last : slot.last + 4]
             if "density" in slot.allowed.get("measure", ()) and after[:1] == ["of"] and "disc" in after:
@@ -278,6 +284,12 @@ class _Answer:
             beside = (
                 beside and words[k] not in self.known.placing and (lines.isdisjoint("lv") or self._brought_near(sentence, k))
             )
+            if (
+                words[k : k + 2] == ["far", "from"]
+                and not _STRUCTURES.isdisjoint(words[k + 2 : k + 5])
+                and self._is_near(sentence)
+            ):
+                self.findings.add("place", Term(k, k + 2), f"{self.text.text_of(Term(k, k + 2))!r} is wrong: it lies near it")
             centred = words[k] in _LANDMARKS and "centred" in words[max(tokens.start, k - 4) : k + 2]
             placed = words[k] in _LANDMARKS and not self.known.places(words[k]) and not centred
             placed = placed and not (words[k] == "macula" and self.known.places("fovea"))  # the fovea, in its middle
@@ -290,9 +302,17 @@ class _Answer:
                 self.findings.add("place", Term(k, k + 1), f"{self.text.raw(k)!r} places something where no line does")
 
     @staticmethod
+    def _is_near(sentence: Sentence) -> bool:
+        """Whether the largest lesion that is shown lies near a structure."""
+        boxes = [slot.anchor.slot.fact for slot in sentence.slots if "box" in slot.anchor.slot.name]
+        return bool(boxes) and (boxes[0].place or "").startswith("near")
+
+    @staticmethod
     def _brought_near(sentence: Sentence, k: int) -> bool:
         """Whether a word brings lesions near a structure, though the line of the lesions does not."""
         lines = [anchor.line.text for anchor in sentence.anchors if anchor.line.id[0] == "l"]
+        if superlatives.LARGEST.isdisjoint(sentence.within) and not any("box" in s.anchor.slot.name for s in sentence.slots):
+            lines = [text.partition(", largest ")[0] for text in lines]  # where the largest lies, the others need not
         return bool(lines) and sentence.words[k] in _NEAR and not any("near " in text or "close " in text for text in lines)
 
     def _judgements(self, sentence: Sentence) -> None:
@@ -410,3 +430,26 @@ class _Answer:
             if (k := next(spots, None)) is not None:
                 says = f"{self.text.raw(k)!r} is told as certain, but it is only suspected: {fact.text}"
                 self.findings.add("unsupported_disease", Term(k, k + 1), says, fact)
+
+    def _forms(self, sentence: Sentence) -> None:
+        """Checks that a form of a disease is told as that form: referable oedema is not oedema."""
+        for anchor in sentence.anchors:
+            for fact in anchor.line.facts[:1] if anchor.line.id[0] == "d" else ():
+                forms = FORMS.intersection(lexicon.read(fact.words).words)
+                if not forms or not forms.isdisjoint(sentence.within):
+                    continue
+                graded = set(VOCABULARY["subjects"].get(fact.unit, ()))
+                for term in sentence.terms("conditions"):
+                    if not graded.isdisjoint(term.values) and term.first not in sentence.of.values:
+                        says = f"{self.text.text_of(term)!r} says more than {fact.words}"
+                        self.findings.add("unsupported_detail", term, says, fact)
+
+    def _proved(self, sentence: Sentence) -> None:
+        """Checks that no value is said to prove or exclude a disease."""
+        values = [slot for slot in sentence.slots if slot.anchor.line.id[0] in "pv"]
+        for slot in values:
+            after = range(slot.last, min(slot.last + 4, sentence.tokens.stop))
+            spot = next((k for k in after if sentence.words[k] in _PROVING), None)
+            if spot is not None:
+                says = f"{self.text.raw(spot)!r}: what the value means for a disease is in no fact"
+                self.findings.add("beyond", Term(spot, spot + 1), says)

@@ -8,7 +8,7 @@ from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.slots.comparison import WORDS, Wrong
 from retinal_lib.slots.sentence import Sentence
 
-_LARGEST, _SMALLEST = (frozenset(WORDS[name]) for name in ("largest", "smallest"))
+LARGEST, _SMALLEST = (frozenset(WORDS[name]) for name in ("largest", "smallest"))
 _ENDS = dict.fromkeys("highest severest top topmost maximum maximal worst".split(), 1)
 _ENDS |= dict.fromkeys("lowest minimal mildest bottom".split(), -1)
 _STANDING = frozenset("mean stand denote kept reserved call called be is".split())  # of the scale, not of this eye
@@ -29,7 +29,7 @@ def _largest(sentence: Sentence) -> Iterator[Wrong]:
         raw = repr(sentence.text.raw(k))
         if sentence.words[k] in _SMALLEST and "vessel" not in sentence.words[k + 1 : k + 4]:
             yield Wrong(Term(k, k + 1), f"{raw} is wrong: the boxes of the facts are of the largest")
-        if sentence.words[k] in _LARGEST:
+        if sentence.words[k] in LARGEST:
             following = [slot for slot in boxes if slot.first > k] or boxes
             slot = following[0]
             run = [slot.anchor.slot.name.rpartition("box")[2] for slot in following]
@@ -47,7 +47,7 @@ def _largest_by_mark(sentence: Sentence) -> Iterator[Wrong]:
     lines = {anchor.line.id: anchor.line for anchor in sentence.anchors if anchor.line.id[0] == "l"}
     boxes = [fact for line in lines.values() for fact in line.facts if fact.name.endswith("_box") and fact.place]
     named = [region for region in regions(sentence.text) if region.first in sentence.tokens]
-    if len(lines) != 1 or sentence.slots or not boxes or len(named) != 1 or _LARGEST.isdisjoint(sentence.within):
+    if len(lines) != 1 or sentence.slots or not boxes or len(named) != 1 or LARGEST.isdisjoint(sentence.within):
         return
     place = quadrant(boxes[0].place)
     if place is not None and named[0].contains(place) is False:
@@ -70,5 +70,5 @@ def _on_scale(sentence: Sentence) -> Iterator[Wrong]:
             continue  # whose highest grade means that it is proliferative
         end = max(levels) if sign > 0 else min(levels)
         near = not _NEXT_TO.isdisjoint(before)
-        if (fact.value == end) == near:
+        if fact.value != (sorted(levels)[-2 if sign > 0 else 1] if near else end):
             yield Wrong(Term(k, k + 1), f"{sentence.text.raw(k)!r} is wrong: {fact.text}", fact)

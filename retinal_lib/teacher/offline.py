@@ -11,10 +11,11 @@ from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.fact_kinds import denies, scales
 from retinal_lib.dataset.lesions.locations import CUP, FOVEA
 from retinal_lib.dataset.lesions.wording import is_count
+from retinal_lib.display import listed
 from retinal_lib.facts import LIMITED, Fact
 from retinal_lib.slots.sheet import FactSheet, Line, Slot
 from retinal_lib.teacher import offline_measurements
-from retinal_lib.teacher.offline_phrases import Phrases, Topic, articled, bank, finding, joined, lowered
+from retinal_lib.teacher.offline_phrases import Phrases, Topic, articled, bank, finding, lowered
 
 # the orders of a conversation's turns; the image itself mostly comes first
 _ORDERS = (
@@ -306,9 +307,9 @@ class _Composer:
             else:
                 (suspected if is_suspicion(fact.words) else named).append(line)
         if suspected:
-            yield self.tell("suspected", *suspected, words=joined([finding(line.facts[0].words) for line in suspected]))
+            yield self.tell("suspected", *suspected, words=listed([finding(line.facts[0].words) for line in suspected]))
         if named:
-            words = joined([finding(line.facts[0].words) for line in named])
+            words = listed([finding(line.facts[0].words) for line in named])
             many = "plural" if _PLURAL.search(words) else "diagnosis"
             yield self.tell(many if len(named) == 1 else "diagnoses", *named, words=words)
 
@@ -364,9 +365,9 @@ class _Composer:
                 f"{{{line.slots[0].name}}} {f.words if f.value == 1 else f.unit}" for line, f in zip(found, facts, strict=True)
             ]
             single = facts[0].value == 1
-            sentences.append(self.tell("lesion_single" if single else "lesion_some", *found, list=joined(words)))
+            sentences.append(self.tell("lesion_single" if single else "lesion_some", *found, list=listed(words)))
         if absent:
-            words = joined([f"no {line.facts[0].unit}" for line in absent])
+            words = listed([f"no {line.facts[0].unit}" for line in absent])
             sentences.append(self.tell("lesion_none", *absent, list=words))
         return sentences
 
@@ -390,7 +391,7 @@ class _Composer:
         boxes = [slot for part, slot in slots.items() if part.startswith("box")][: min(values, 2)]
         if boxes:
             name = "box_one" if single else "box" if len(boxes) == 1 else "boxes"
-            yield self.tell(name, line, boxes=joined([_ref(slot) for slot in boxes]) + self._frame())
+            yield self.tell(name, line, boxes=listed([_ref(slot) for slot in boxes]) + self._frame())
 
     def _frame(self) -> str:
         if self.framed:
@@ -484,4 +485,4 @@ def _placed(places: list[Fact], count: int) -> tuple[str, str]:
     _, kind, frame = named[0].groups()
     if len(places) == 4:
         return "place_every", f"{kind} {frame}"
-    return "place_some", f"{joined([name[1] for name in named])} {kind}s {frame}"
+    return "place_some", f"{listed([name[1] for name in named])} {kind}s {frame}"

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from retinal_lib.dataset import measurements
+from retinal_lib.display import listed
 from retinal_lib.slots.sheet import Line, Slot
-from retinal_lib.teacher.offline_phrases import Phrases, Topic, articled, joined
+from retinal_lib.teacher.offline_phrases import Phrases, Topic, articled
 
 _PAIRS = {
     "Disc_height": "disc_size", "Disc_width": "disc_size", "Cup_height": "cup_size", "Cup_width": "cup_size",
@@ -79,7 +80,7 @@ def _vessels(measure: str, where: str, slots: dict[str, Slot], phrases: Phrases)
     parts = [f"{_ref(by_prefix[prefix])} for {whose}" for prefix, whose in _WHOSE.items() if prefix in by_prefix]
     if phrases.rng.random() < 0.5:
         parts.reverse()
-    return phrases.say("measured", where=where, measure=measure, an=articled(measure), list=joined(parts))
+    return phrases.say("measured", where=where, measure=measure, an=articled(measure), list=listed(parts))
 
 
 def _singles(slots: dict[str, Slot], phrases: Phrases) -> Iterator[str]:

@@ -87,11 +87,6 @@ def lowered(text: str) -> str:
     return text[:1].lower() + text[1:] if text[1:2].islower() or text.startswith("A ") else text
 
 
-def joined(words: list[str]) -> str:
-    """Returns words as a list in a sentence: a, b and c."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
 def articled(noun: str) -> str:
     """Returns the noun with an indefinite article, unless it has an article or a negation."""
     if re.match(r"(an?|the|no|one|two|several|some)(?![\w-])", noun, re.IGNORECASE):
