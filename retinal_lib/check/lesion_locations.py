@@ -231,7 +231,8 @@ def _location_problem(text: ParsedText, group: list[Region], term: Term, index: 
     """What is wrong with the regions that lesions are said to lie in, as a sentence; empty where nothing is."""
     words, first, sentence = text.words, group[0].first, text.sentence(group[0])
     where = repr(text.text_of(Term(first, group[-1].last)))
-    divided = max((k for k in range(sentence.start, first) if words[k] in (",", ";", "but")), default=sentence.start - 1)
+    parts = (k for k in range(sentence.start, first) if words[k] in (",", ";", "but") and words[k + 1] != "the")
+    divided = max(parts, default=sentence.start - 1)
     before = words[divided + 1 : first]
     given = [a.edges for a in numbers.read(text) if a.edges and a.first in sentence]
     lesions = _locations(index, term, given) if given else lesions
@@ -243,7 +244,8 @@ def _location_problem(text: ParsedText, group: list[Region], term: Term, index: 
     here, total = _count(known, group), _total(known)
     if WORDS.all & {after for word, after in pairwise(before) if word == "not"}:
         return f"the answer says that not all lie in {where}, but all {total} do" if total and here == total else ""
-    if not {"no", "none", "not", "without", "neither"}.isdisjoint(before[-8:]):
+    spared = "alone" in words[group[-1].last : group[-1].last + 2] or before[-2:] in (["but", "the"], ["except", "the"])
+    if spared or not {"no", "none", "not", "without", "neither"}.isdisjoint(before[-8:]):
         return f"the answer says that none lie in {where}, but {lesions.fact.text}" if here else ""
     if any(lesions.contains_lesion(region) is False for region in group):
         return f"no {'lesion' if lesions.places else 'box'} of this type lies in {where}: {lesions.fact.text}"

@@ -31,10 +31,12 @@ _UNCLAIMED = frozenset(["cues", "asks", "units", "jargon", "generic", "severity"
 _COMMON = 3.4  # words at least this frequent (Zipf scale: 3 is once in a million words) are common
 _WORDS: dict[str, list[str]] = packaged_yaml(Path(__file__).with_name("plain_words.yaml"))
 _PHRASES: list[str] = _WORDS["phrases"]
+_STATING = [phrase.split() for phrase in _WORDS["stating phrases"]]
+_STATING_FIRST = frozenset(phrase[0] for phrase in _STATING)
 _OF_DISC = frozenset("pale yellowish whitish hollow oval".split())  # the disc of every eye, and its cup
 _DISC = frozenset(["disc", "cup"])
 _EXPERTS = frozenset("doctor ophthalmologist specialist physician clinician expert".split())
-_SIGHT = frozenset("vision sight eyesight thing".split())
+_SIGHT = frozenset("vision sight eyesight thing print letter line face text object".split())
 _ILL = frozenset("ill sick unwell unhealthy ailment trouble".split())
 _NAMING = frozenset("call name term refer speak use say word".split())
 _WANTED = frozenset("needed required necessary repeated advised useful helpful wise better best prudent sensible".split())
@@ -90,7 +92,8 @@ def _plain(resting: bool = False) -> frozenset[str]:
     read = {token for word in common if len(word) > 2 for token in lexicon.tokens(word)[:1]}
     own = (item for group in ("glue", "anatomy") for line in SPEC[group] for item in line.split())
     more = {token for item in own for token in lexicon.tokens(item)[:1]} | comparison.COMPARING | _listed("rare")
-    return frozenset(read - _listed("stating") | more | (_listed("resting") if resting else frozenset()))
+    at_rest = _listed("resting")
+    return frozenset((read - _listed("stating") - at_rest) | more | (at_rest if resting else frozenset()))
 
 
 def _listed(name: str) -> frozenset[str]:
@@ -153,6 +156,10 @@ class QuestionCheck:
             findings.add(
                 "leak_answer", Term(far, far + 2), "the question says how two values compare, which no answer told yet"
             )
+        vessels = {"artery", "vein"} & set(words)
+        if far is not None and "than" in words[far:] and len(vessels) == 2 and not vessels <= self._words and self._said:
+            says = "the question says how two values compare, which no answer told yet"
+            findings.add("leak_answer", Term(far, far + 2), says)
         if "why" in question.words and not self._said:
             says = "the question asks for the reason of what no answer told yet"
             findings.add("leak_answer", Term(0, len(question.words)), says)
@@ -198,6 +205,8 @@ class WordCheck:
                     self._modal(sentence, k)
             elif word[0].isalpha() and k not in skipped and not self._is_alike(sentence, k, known):
                 unknown += [k] if self._is_unknown(sentence, k) else []
+        if not sentence.within.isdisjoint(_STATING_FIRST):
+            unknown += [k for k in sentence.tokens if any(sentence.words[k : k + len(p)] == p for p in _STATING)]
         if unknown:
             raw = list(dict.fromkeys(repr(sentence.text.raw(k)) for k in unknown))
             says = f"{listed(raw)} {'are' if len(raw) > 1 else 'is'} in no line, and not among the plain words"
@@ -250,9 +259,13 @@ class WordCheck:
             return
         if word == "shall" or (after[:1] == ["be"] and after[1:2] in (["kept"], ["borne"], ["noted"], ["said"], ["added"])):
             return
-        passed = ("not", "also", "only", "therefore", "both", "all", "simply", *_PERSONS)
+        passed = ("not", "also", "only", "therefore", "both", "all", "simply", "indeed", "certainly", *_PERSONS)
         following = next((each for each in after[:4] if each not in passed), "")
-        if not following or after[:1] in ([","], [":"], [";"]) or (following in ("remain", "be", "stay") and "open" in after):
+        if (
+            not following.isalpha()
+            or after[:1] in ([","], [":"], [";"])
+            or (following in ("remain", "be", "stay") and "open" in after)
+        ):
             return  # it appears as it should; it must remain open
         wanted = following == "be" and not _WANTED.isdisjoint(after[1:4])
         makes = wanted or (following == "make" and "out" not in after[:4])

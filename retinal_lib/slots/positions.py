@@ -60,14 +60,21 @@ def wrong(sentence: Sentence) -> Iterator[Wrong]:
             if other is None:
                 continue
         if other is None and not _REFERS.isdisjoint(after[1:3]) and after[:1] in (["of"], ["from"]):
-            before = [one for one in named if one.at < k]  # the disc, to the left of it: of what was named before that
-            if len(before) < 2 or before[-2].name == subject.name:
+            other = _it(sentence, named, known, k, subject)
+            if other is None:
                 continue
-            other = before[-2]
         far = not _FAR.isdisjoint(words[k - 1 : k])
         if (problem := _problem(subject, other, way, after, far)) is not None:
             at = Term(k, k + 1)
             yield Wrong(at, f"{sentence.text.text_of(at)!r} is wrong of the {subject.name}: {problem}")
+
+
+def _it(sentence: Sentence, named: list[_Structure], known: dict, k: int, subject: _Structure) -> _Structure | None:
+    """What 'it' is in: the disc, to the left of it. What was named before the subject, here or in the sentence before."""
+    before = [one for one in named if one.at < k]
+    if len(before) == 1 and sentence.earlier:
+        before = [*_named(sentence, sentence.earlier[-1].tokens, known), *before]
+    return before[-2] if len(before) > 1 and before[-2].name != subject.name and before[-1].at < k else None
 
 
 def _places(sentence: Sentence, k: int) -> bool:
@@ -155,6 +162,8 @@ def _subject(sentence: Sentence, named: list[_Structure], known: dict, k: int, o
     if not found and sentence.earlier and not _REFERS.isdisjoint(sentence.words[sentence.tokens.start : k]):
         found = [one.name for one in _named(sentence, sentence.earlier[-1].tokens, known)][:1]
     found = [name for name in found if other is None or name != other.name]
+    if len(found) > 1 and own and own[0].at > k and ":" in sentence.words[k : own[0].at]:
+        found = [own[0].name]  # look in the right half: the optic disc lies at ...
     return _Structure(k, found[0], *known[found[0]]) if len(found) == 1 else None
 
 

@@ -63,7 +63,11 @@ _EDGES_WITHIN = 12  # tokens before 'edge' that list the edges
 _EDGES = (("left",), ("upper", "top"), ("right",), ("lower", "bottom"))
 _HEALTH = frozenset(["healthy", "normal"])
 _OTHER_EYES = frozenset("both other fellow second opposite either neither".split())
-_PROVING = frozenset("rule prove confirm exclude suggest hint imply argue establish".split())
+_BETWEEN = frozenset([",", "which", "that", "(", "it"])
+_EXPLAINING = frozenset("measure tell count describe rank order reflect express capture gauge quantify summarise sum".split())
+_LOOKING = frozenset("look appear seem is are".split())
+_PARTS = frozenset("vessel artery vein disc macula fovea nerve retina".split())
+_PROVING = frozenset("rule prove confirm exclude suggest hint imply argue establish brought cause caused led".split())
 _OTHERS = frozenset(SPEC["others"])
 _UNLICENSED = ("ungrounded", "ungrounded_denial")  # warnings of the claim checks that are errors here
 
@@ -237,6 +241,7 @@ class _Answer:
             self._both_eyes_and_health(sentence)
             self._suspicions(sentence)
             self._forms(sentence)
+            self._explains(sentence)
             self._proved(sentence)
             self._picture(sentence)
         self._left_open()
@@ -251,6 +256,11 @@ class _Answer:
             self.findings.add("misattributed", Term(word.first, word.last), says, anchor.line.facts[0])
         for slot in sentence.slots:
             after = sentence.words[slot.last : slot.last + 4]
+            before = sentence.words[sentence.tokens.start : slot.first]
+            of_vessels = ["vessel", "area"] in ([*pair] for pair in pairwise((*before, *after)))
+            if "density" in slot.allowed.get("measure", ()) and of_vessels:
+                says = f"{{{slot.anchor.slot.name}}} is a share of the picture, not of the vessels: {slot.anchor.line.text}"
+                self.findings.add("misattributed", slot, says, slot.anchor.slot.fact)
             if "density" in slot.allowed.get("measure", ()) and after[:1] == ["of"] and "disc" in after:
                 says = f"{{{slot.anchor.slot.name}}} is no share of the disc: {slot.anchor.line.text}"
                 self.findings.add("misattributed", slot, says, slot.anchor.slot.fact)
@@ -318,6 +328,11 @@ class _Answer:
     def _judgements(self, sentence: Sentence) -> None:
         """Checks that no measurement is called normal, and nothing else absent where not everything was looked for."""
         text, aspects = self.text, {fact.aspect for anchor in sentence.anchors for fact in anchor.line.facts[:1]}
+        for term in sentence.terms("normal"):
+            before = text.words[max(sentence.tokens.start, term.first - 5) : term.first]
+            if before and before[-1] in _LOOKING and not _PARTS.isdisjoint(before[:-1]) and not self.known.known >= _PARTS:
+                says = f"{text.text_of(term)!r} judges a part of the eye, which no fact does"
+                self.findings.add("unsupported_normal", term, says)
         for term in sentence.terms("normal") if "vascular" in aspects and "disease" not in aspects else ():
             says = f"{text.text_of(term)!r} judges a measurement, which no fact does"
             self.findings.add("beyond", term, says)
@@ -448,8 +463,26 @@ class _Answer:
         """Checks that no value is said to prove or exclude a disease."""
         values = [slot for slot in sentence.slots if slot.anchor.line.id[0] in "pv"]
         for slot in values:
-            after = range(slot.last, min(slot.last + 4, sentence.tokens.stop))
+            after = range(slot.last, min(slot.last + 5, sentence.tokens.stop))
             spot = next((k for k in after if sentence.words[k] in _PROVING), None)
             if spot is not None:
                 says = f"{self.text.raw(spot)!r}: what the value means for a disease is in no fact"
                 self.findings.add("beyond", Term(spot, spot + 1), says)
+
+    def _explains(self, sentence: Sentence) -> None:
+        """Checks that no measure, scale or disease is explained in own words: the fractal dimension, which counts branches."""
+        named = [
+            t for kind in ("measures", "scales", "conditions") for t in sentence.terms(kind) if t.first not in self.explained
+        ]
+        words, stop = sentence.words, sentence.tokens.stop
+        for term in named:
+            k = next((j for j in range(term.last, min(term.last + 4, stop)) if words[j] not in _BETWEEN), stop)
+            led = words[term.last : k]
+            says = words[k : k + 1] and words[k] in _EXPLAINING and (k == term.last or {"which", "that"} & {*led})
+            that_is = words[k : k + 3] == ["that", "is", ","] or words[k : k + 2] == ["i.e", "."]
+            following = range(k, min(k + 6, stop))
+            shown = any(slot.first in following for slot in sentence.slots)
+            if (says or that_is) and not shown:
+                said = self.text.text_of(Term(term.first, k + 1))
+                why = f"{said!r}: a term is explained by its slot alone, in a sentence of its own"
+                self.findings.add("unlicensed", Term(k, k + 1), why)

@@ -354,7 +354,7 @@ class Reading:
                 yield [self._any(i)]
         parted = not earlier or not WORDS.groups.isdisjoint(since)  # nothing was named in this part of the sentence
         disc = self.dimension == "lesion" and "disc" in self._any(i)
-        if disc or self.dimension == "direction" or (self.dimension == "formula" and not shared):
+        if disc or self.dimension == "direction" or (self.dimension == "formula" and not shared and not self.context):
             yield [self._any(i)]
         elif not near and self.dimension != "formula" and (parted or self.dimension == "vessel"):
             yield [_OVERALL]
