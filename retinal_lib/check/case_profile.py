@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from retinal_lib.check.language import lexicon, negation, statements
-from retinal_lib.check.language.lexicon import VOCABULARY, beside, implied, word_lists
+from retinal_lib.check.language.lexicon import VOCABULARY, beside, forms_of, implied, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, polarity
 from retinal_lib.check.language.statements import Statement
 from retinal_lib.dataset import fact_kinds, measurements
@@ -122,7 +122,7 @@ class CaseProfile:
 
     def status(self, condition: str) -> tuple[str | None, Fact | None]:
         """Returns whether a condition is present, suspected, possible or absent, with the fact; (None, None) where no
-        fact says. Where a condition is absent, so are its forms."""
+        fact says. Where a condition is absent, so are its forms; where all its forms are, so is the condition."""
         held = {PRESENT: self.present, SUSPECTED: self.suspected, POSSIBLE: self.possible}
         for status, facts in held.items():
             if condition in facts:
@@ -131,6 +131,9 @@ class CaseProfile:
         for each in (condition, *implied(condition), *every):
             if each in self.absent:
                 return ABSENT, self.absent[each]
+        forms = forms_of(condition)
+        if len(forms) > 1 and all(each in self.absent for each in forms):
+            return ABSENT, self.absent[min(forms)]
         return None, None
 
     def status_of(self, conditions: tuple[str, ...]) -> tuple[str | None, Fact | None]:

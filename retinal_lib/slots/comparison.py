@@ -142,7 +142,7 @@ def _problem(sentence: Sentence, k: int, question: SlottedText) -> Wrong | None:
         return Wrong(at, f"{raw} compares with what is usual, which no fact gives")
     if (ratio := _ratio_alone(sentence)) is not None and (told := _by_ratio(sentence, k, question, ratio)) is not None:
         return None if told else Wrong(at, f"{raw} is wrong: {ratio.text}", ratio)
-    judged = list(_judged(sentence, k, _comparable(sentence), question))
+    judged = list(_each_with_all(sentence, k) or _judged(sentence, k, _comparable(sentence), question))
     if not judged:  # the other value stands in the sentence before: the veins, with {v3}, are wider
         judged = _over_sentences(sentence, k, question)
     if not judged:  # the values may stand elsewhere: on any line of the sheet
@@ -225,6 +225,17 @@ def _over_sentences(sentence: Sentence, k: int, question: SlottedText) -> list[t
         turned = _fit(_operands(sentence, k, apart, question), other, one, apart, both=True)
         found.append((other, one) if turned else (one, other))
     return found
+
+
+def _each_with_all(sentence: Sentence, k: int) -> list[tuple[Compared, Compared]]:
+    """The pairs of 'both lie below the value for all vessels': arteries and veins, each with all vessels."""
+    words = sentence.words
+    if {"both", "each"}.isdisjoint(words[sentence.tokens.start : k]) or words[k] not in _SIGNS or not _SIGNS[words[k]]:
+        return []
+    own = [each for each in _of_slots(sentence.slots) if {"artery", "vein"} & {*each.allowed.get("vessel", ())}]
+    every = [each for each in _compared(sentence.sheet.slots.values()) if "all" in each.allowed.get("vessel", ())]
+    pairs = [(one, other) for one in own for other in every if _alike(one, other) and _same_besides(one, other, "vessel")]
+    return pairs if len({one.fact for one, _ in pairs}) > 1 else []
 
 
 def _compared(slots: Iterable[tuple[Line, Slot]]) -> list[Compared]:

@@ -43,7 +43,7 @@ _WANTED = frozenset("needed required necessary repeated advised useful helpful w
 _EXCLUDING = frozenset(["ruled", "excluded", "exclude", "denied"])
 _EITHER_WAY = frozenset(["nor", "neither", "not", "cannot"])
 _SAYING = KNOWING | word_lists("negation").saying
-_UNKNOWN = frozenset(["cannot", "can't", "not", "unknown", "nor", "neither", "won't"])
+_UNKNOWN = frozenset(["open", "whether", "cannot", "can't", "not", "unknown", "nor", "neither", "won't"])
 
 
 class KnownWords:

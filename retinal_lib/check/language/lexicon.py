@@ -336,6 +336,12 @@ def implied(condition: str) -> frozenset[str]:
     return _relations()[0].get(condition, frozenset())
 
 
+@cache
+def forms_of(condition: str) -> frozenset[str]:
+    """Returns the conditions that are forms of a condition, as hard and soft exudates are exudates."""
+    return frozenset(each for each, broader in _relations()[0].items() if condition in broader and each != condition)
+
+
 def family(term: Term) -> frozenset[str]:
     """Returns the conditions that a term may mean, and all that they are forms of."""
     return frozenset(term.values).union(*(implied(v) for v in term.values))
