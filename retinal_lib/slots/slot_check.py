@@ -67,6 +67,7 @@ _BETWEEN = frozenset([",", "which", "that", "(", "it"])
 _EXPLAINING = frozenset("measure tell count describe rank order reflect express capture gauge quantify summarise sum".split())
 _LOOKING = frozenset("look appear seem is are".split())
 _PARTS = frozenset("vessel artery vein disc macula fovea nerve retina".split())
+_FORMS = frozenset(["referable", "risk"])  # of a disease: an eye with less may have it too
 _PROVING = frozenset("rule prove confirm exclude suggest hint imply argue establish brought cause caused led".split())
 _OTHERS = frozenset(SPEC["others"])
 _UNLICENSED = ("ungrounded", "ungrounded_denial")  # warnings of the claim checks that are errors here
@@ -450,7 +451,7 @@ class _Answer:
         """Checks that a form of a disease is told as that form: referable oedema is not oedema."""
         for anchor in sentence.anchors:
             for fact in anchor.line.facts[:1] if anchor.line.id[0] == "d" else ():
-                if "referable" not in lexicon.read(fact.words).words or "referable" in sentence.within:
+                if not (_FORMS & set(lexicon.read(fact.words).words)) - sentence.within:
                     continue
                 graded = set(VOCABULARY["subjects"].get(fact.unit, ()))
                 for term in sentence.terms("conditions"):
