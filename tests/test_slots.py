@@ -372,6 +372,10 @@ def test_replies_in_the_manner_of_models_are_judged_no_worse_than_they_were(draw
         facts = sheet.make(told_of, reply["seed"])
         turns = reply_parser.parse(reply["reply"])
         found = errors(slot_check.examine(turns, facts, reply["track"], reply["style"]).checked.findings)
-        counted[bool(reply["fault"]), bool(found)] += 1
-    assert counted[True, True] >= 0.935 * (counted[True, True] + counted[True, False]), counted
-    assert counted[False, True] <= 0.085 * (counted[False, True] + counted[False, False]), counted
+        # parts a to m were written when terms could be explained in own words, which is an error today
+        of = "slip" if reply["fault"] else "faithful, today's prompts" if reply["part"] > "m" else "faithful, earlier prompts"
+        counted[of, bool(found)] += 1
+    refused = {of: counted[of, True] / (counted[of, True] + counted[of, False]) for of, _ in counted}
+    assert refused["slip"] >= 0.96, counted
+    assert refused["faithful, today's prompts"] <= 0.055, counted
+    assert refused["faithful, earlier prompts"] <= 0.16, counted

@@ -409,7 +409,9 @@ class _Answer:
                 self.findings.add("side", Term(k, last + 1), says, None)
         listed = any(anchor.line.text == NOTHING for anchor in sentence.anchors)
         general = (*sentence.terms("disorder"), *sentence.terms("normal"))
-        for term in general if listed and _OF_LIST.isdisjoint(within) else ():
+        for term in general if listed else ():
+            if not _OF_LIST.isdisjoint(within) and "free" not in words[max(0, term.first - 3) : term.first]:
+                continue
             says = f"{self.text.text_of(term)!r} says more than that none of the conditions on a list was found"
             self.findings.add("unsupported_normal", term, says)
         for k in tokens if not _HEALTH.isdisjoint(within - self.known.known) and self.sheet.case.looked_for else ():

@@ -356,6 +356,8 @@ class Reading:
         disc = self.dimension == "lesion" and "disc" in self._any(i)
         if disc or self.dimension == "direction" or (self.dimension == "formula" and not shared and not self.context):
             yield [self._any(i)]
+        elif self.dimension == "zone" and self.context:
+            return  # a zone that was named holds until another is
         elif not near and self.dimension != "formula" and (parted or self.dimension == "vessel"):
             yield [_OVERALL]
 
