@@ -67,7 +67,7 @@ class KnownWords:
         """The words of the lines of diseases and lesions that are not common: membrane, atrophy."""
         lines = (_without_values(line.text) for line in self.sheet.lines if line.id[0] in "dl" and line.facts)
         return {
-            word for line in lines for word in _words_in(line) if word.isalpha() and word not in _plain() and word != "risk"
+            word for line in lines for word in _words_in(line) if word.isalpha() and word not in _plain() | {"risk", "sign"}
         }
 
     def places(self, word: str) -> bool:
