@@ -167,6 +167,8 @@ def _cut(text: str) -> bool:
         return False
     last = text.rpartition("\n")[2]
     words = last.split()
+    if words[-2:] == ["looked", "for"]:
+        return False
     if words[-1].lower() in WORDS.function or text[-1] in ",;-–—(/":
         return True
     return not _ITEM.match(last) and "|" not in last and len(words) > 6

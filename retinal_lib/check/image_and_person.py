@@ -70,7 +70,8 @@ def _judgements(answer: ParsedText, question: ParsedText) -> list[Term]:
         asked = sentence == answer.sentences[0] and bool(question.of("quality") or question.has(WORDS.picture))
         for k in sentence if pictured or asked else ():
             levels = WORDS.adjectives.get(words[k]) or WORDS.adjectives.get(words[k].removesuffix("ly"))
-            if levels and k not in taken and _judges(words, sentence, k, pictured, asked):
+            severity = any(term.first == k + 1 for term in answer.of("conditions"))  # it has moderate retinopathy
+            if levels and k not in taken and not severity and _judges(words, sentence, k, pictured, asked):
                 found.append(Term(k, k + 1, "judgement", tuple(levels)))
     return found
 

@@ -57,11 +57,20 @@ def _region(words: list[str], k: int) -> Region | None:
         return Region(k, k + 2, WORDS.vertical[word], following)
     if word in WORDS.sides and following in WORDS.vertical:
         return Region(k, k + 2, WORDS.vertical[following], word)
+    if word in WORDS.vertical and following in WORDS.region and (side := _side_after(words[k + 2 : k + 6])):
+        return Region(k, k + 2, WORDS.vertical[word], side)
     if (word in WORDS.vertical or word in WORDS.sides) and following in WORDS.region:
         return Region(k, k + 1, WORDS.vertical.get(word, ""), word if word in WORDS.sides else "")
     if word in ("top", "bottom") and k and words[k - 1] == "the":
         return Region(k, k + 1, WORDS.vertical[word], "")
     return None
+
+
+def _side_after(words: list[str]) -> str:
+    """The side that follows a part: in the lower part, toward the temple; 'temple' is read as 'temporal'."""
+    named = {"temporal": "temporal", "nasal": "nasal", "nose": "nasal"}
+    at = next((i for i, word in enumerate(words) if word in named), None)
+    return named[words[at]] if at and {"toward", "on", "to", "at"} & {*words[:at]} and "the" in words[:at] else ""
 
 
 @lru_cache(maxsize=1024)

@@ -120,6 +120,9 @@ def _compares(words: list[str], k: int, sentence: range) -> bool:
         if word == "same":
             return (last or after[0] in _SAME) and words[k - 2 : k] != ["all", "the"]
         return word not in ("match", "equal") or not {"as", "to", "for", "in"}.isdisjoint(after) or "both" in words
+    of = after.index("of") if "of" in after[:4] else None
+    if words[k - 1 : k] == ["the"] and word in _SIGNS and of is not None and after[of + 1 : of + 2] in (["both"], ["two"]):
+        return True  # the more richly branched of both
     if words[k - 1 : k] == ["the"] and word in _SIGNS and not _THINGS.isdisjoint(after[:1]):
         return True  # so the arteries make the denser network
     if words[k - 2 : k] in (["is", "the"], ["are", "the"]) and word in _SIGNS and after[:1] == ["vessel"]:
@@ -335,6 +338,9 @@ def _operands(sentence: Sentence, k: int, dimension: str, question: SlottedText)
     words, stop, named = sentence.words, sentence.tokens.stop, sentence.named(dimension)
     if words[k] in _LEVELS and not {"average", "mean", "overall", "vessel"}.isdisjoint(words[k + 1 : k + 5]):
         plain = [w for w in named if w.first < k and "all" not in w.values]
+        following = [w for w in named if k < w.first < k + 4 and "all" not in w.values]
+        if plain and following:
+            return Operands(plain[-1], following[0])
         return Operands((plain[-1:] or [None])[0], Word(k, k + 1, frozenset(["all"])))
     if any("all" not in word.values for word in named):
         named = [word for word in named if "all" not in word.values]  # the veins are the wider vessels

@@ -24,6 +24,7 @@ KNOWING = frozenset(word_lists("negation").knowing) | {"know", "said", "say", "t
 _SPELLED = frozenset(word_lists("numbers").spelled) - frozenset(["half", "single", "one", "pair"])
 _COUNTED = frozenset(word_lists("numbers").counted)
 _LEVELS = (["grade"], ["level"], ["stage"], ["class"])
+_PARTS = frozenset("vessel artery vein disc macula fovea retina".split())
 _PERCEIVING, _MODALS, _PERSONS = (frozenset(SPEC[name]) for name in ("perceiving", "modals", "persons"))
 _OBLIGING = frozenset(["should", "must", "ought"])
 # kinds of terms that no check of claims judges
@@ -253,6 +254,14 @@ class WordCheck:
             return  # which disease it may have cannot be told
         if not _EXCLUDING.isdisjoint(after) and not _EITHER_WAY.isdisjoint(sentence.within):
             return  # nor may any disease be ruled out
+        parts = not {"vessel", "artery", "vein", "disc", "macula", "fovea", "retina"}.isdisjoint(
+            words[max(tokens.start, k - 8) : k]
+        )
+        if word == "should" and parts and not after[:1] and "they" in words[k - 2 : k]:
+            self.findings.add(
+                "beyond", Term(k, k + 1), f"{sentence.text.raw(k)!r} says how it ought to be, which no fact gives"
+            )
+            return
         if word == "should" and (after[:1] in (["know"], ["note"]) or after[:2] == ["be", "able"]):
             return
         if k > tokens.start and (words[k - 1] in _PERSONS if word not in _OBLIGING else words[k - 1] in ("i", "we")):

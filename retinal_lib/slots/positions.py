@@ -25,6 +25,7 @@ _OF_SHAPE = frozenset(["tall", "wide", "wider", "taller", "high", "ratio", "diam
 _STEPS = frozenset("further farther higher lower lie sit bit little slightly way right left".split())  # before up and down
 _FAR = frozenset("far extreme outermost outer very".split())
 _REFERS = frozenset(["it", "that", "this", "them"])
+_FILLED = 0.7  # of the disc's height and width, from where on a cup fills most of it
 _CLOSE, _CENTRAL = 0.05, 0.2  # shares of the picture within which a side may be called either way, and the middle the middle
 
 
@@ -59,7 +60,8 @@ def wrong(sentence: Sentence) -> Iterator[Wrong]:
             other = _opposite(subject, known, k)
             if other is None:
                 continue
-        if other is None and not _REFERS.isdisjoint(after[1:3]) and after[:1] in (["of"], ["from"]):
+        of_it = not _REFERS.isdisjoint(after[1:3]) and after[:1] in (["of"], ["from"])
+        if other is None and (of_it or words[k - 2 : k] == ["to", "its"]):
             other = _it(sentence, named, known, k, subject)
             if other is None:
                 continue
@@ -80,6 +82,8 @@ def _it(sentence: Sentence, named: list[_Structure], known: dict, k: int, subjec
 def _places(sentence: Sentence, k: int) -> bool:
     """Whether the word at token k says where something lies: not from top to bottom, takes up, higher than wide."""
     words = sentence.words
+    if words[k - 2 : k] == ["to", "it"] or words[k - 2 : k] == ["to", "its"]:
+        return True  # the fovea lies to its left
     if words[k - 1 : k] in (["from"], ["to"], ["its"]) or words[k + 1 : k + 2] in (["to"], ["eye"]):
         return False
     if words[k] == "right" and words[k + 1 : k + 2] in (["inside"], ["within"], ["in"], ["at"], ["beside"], ["on"], ["around"]):
@@ -110,9 +114,27 @@ def _shown_wrongly(sentence: Sentence, named: list[_Structure]) -> Iterator[Wron
 def _outside(sentence: Sentence, known: dict) -> Iterator[Wrong]:
     """A cup that is said to reach beyond its disc, though its box lies within."""
     if {"optic disc", "optic cup"} <= known.keys() and "cup" in sentence.within:
+        yield from _filled(sentence)
         for k in sentence.tokens:
             if sentence.words[k] in ("beyond", "outside") and "disc" in sentence.words[k : min(k + 7, sentence.tokens.stop)]:
                 yield Wrong(Term(k, k + 1), f"the cup lies within the disc: {known['optic cup'][1]}, {known['optic disc'][1]}")
+
+
+def _filled(sentence: Sentence) -> Iterator[Wrong]:
+    """A cup that is said to fill most of its disc, or all of it, though its box is less than seven tenths as high or wide."""
+    facts = {line.facts[0].words: line.facts[0] for line in sentence.sheet.lines if line.id[0] == "l" and len(line.facts) == 1}
+    cup, disc = facts["optic cup"], facts["optic disc"]
+    if len(cup.value) < 4 or len(disc.value) < 4:
+        return
+    share = min((cup.value[i + 2] - cup.value[i]) / (disc.value[i + 2] - disc.value[i]) for i in (0, 1))
+    for k in sentence.tokens if share < _FILLED else ():
+        after = sentence.words[k + 1 : k + 4]
+        if (
+            sentence.words[k] in ("most", "whole", "entire", "all", "entirety")
+            and after[:1] == ["of"]
+            and {"it", "disc"} & {*after}
+        ):
+            yield Wrong(Term(k, k + 1), f"{sentence.text.raw(k)!r} is wrong: {cup.text}, {disc.text}", cup)
 
 
 def _is_place(words: list[str], at: int) -> bool:

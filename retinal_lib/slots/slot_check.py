@@ -35,7 +35,7 @@ from retinal_lib.facts import Case
 from retinal_lib.slots import comparison, filling, positions, superlatives
 from retinal_lib.slots.filling import Filled
 from retinal_lib.slots.plain_words import KNOWING, KnownWords, QuestionCheck, WordCheck
-from retinal_lib.slots.sentence import Sentence, SlottedText, marked_otherwise, mismatches
+from retinal_lib.slots.sentence import Placed, Sentence, SlottedText, marked_otherwise, mismatches
 from retinal_lib.slots.sheet import SPEC, FactSheet
 
 _CLAIMS = (Leaks, Diseases, Grades, Normality, ImageAndPerson, LesionLocations, AddedDetails)
@@ -67,6 +67,7 @@ _BETWEEN = frozenset([",", "which", "that", "(", "it"])
 _EXPLAINING = frozenset("measure tell count describe rank order reflect express capture gauge quantify summarise sum".split())
 _LOOKING = frozenset("look appear seem is are".split())
 _PARTS = frozenset("vessel artery vein disc macula fovea nerve retina".split())
+_WIDEST = frozenset("widest broadest thickest largest narrowest thinnest smallest".split())
 _FORMS = frozenset(["referable", "risk"])  # of a disease: an eye with less may have it too
 _PROVING = frozenset("rule prove confirm exclude suggest hint imply argue establish brought cause caused led".split())
 _OTHERS = frozenset(SPEC["others"])
@@ -156,6 +157,19 @@ def _suspected(words: str) -> frozenset[str]:
     """The words of what a fact leaves a suspicion."""
     items = (lexicon.read(item) for item in re.split(r"[,;]", words) if is_suspicion(item))
     return frozenset(word for item in items for word in item.words if len(word) > 4)
+
+
+def _misshown(sentence: Sentence) -> Iterator[tuple[Placed, str]]:
+    """Values that are shown for another thing than their own: an average as the widest vessel's, an age as a duration."""
+    words = sentence.words
+    for slot in sentence.slots:
+        before = words[max(sentence.tokens.start, slot.first - 6) : slot.first]
+        if "width" in slot.allowed.get("measure", ()):
+            pairs = pairwise(before)
+            if any(one in _WIDEST and {"vessel", "artery", "vein"} & {other} for one, other in pairs):
+                yield slot, f"is an average, not of one vessel: {slot.anchor.line.text}"
+        if slot.anchor.slot.fact.name == "age" and before[-1:] == ["for"] and "diabete" in before:
+            yield slot, f"is an age, not how long: {slot.anchor.line.text}"
 
 
 class _Answer:
@@ -265,6 +279,8 @@ class _Answer:
             if "density" in slot.allowed.get("measure", ()) and after[:1] == ["of"] and "disc" in after:
                 says = f"{{{slot.anchor.slot.name}}} is no share of the disc: {slot.anchor.line.text}"
                 self.findings.add("misattributed", slot, says, slot.anchor.slot.fact)
+        for slot, why in _misshown(sentence):
+            self.findings.add("misattributed", slot, f"{{{slot.anchor.slot.name}}} {why}", slot.anchor.slot.fact)
         graded = [slot for slot in sentence.slots if slot.anchor.slot.fact.unit in scales()]
         for one, other in pairwise(graded):
             parts = [slot.anchor.slot.name.rpartition(".")[2] for slot in (one, other)]
@@ -403,8 +419,8 @@ class _Answer:
         """Checks what is said of both eyes, and health where a list of labels was looked for."""
         words, tokens, within = self.text.words, sentence.tokens, sentence.within
         for k in tokens if "eye" in within else ():
-            last = next((j for j in range(k + 1, min(k + 5, tokens.stop)) if words[j] == "eye"), k)
-            if words[k] in _OTHER_EYES and (last == k + 1 or (last > k and words[k : k + 2] == ["both", "of"])):
+            last = next((j for j in range(k + 1, min(k + 6, tokens.stop)) if words[j] == "eye"), k)
+            if words[k] in _OTHER_EYES and (last == k + 1 or (last > k and words[k + 1] == "of")):
                 says = f"the answer speaks of {self.text.text_of(Term(k, last + 1))!r}, but the facts are of one eye"
                 self.findings.add("side", Term(k, last + 1), says, None)
         listed = any(anchor.line.text == NOTHING for anchor in sentence.anchors)
@@ -481,10 +497,14 @@ class _Answer:
             k = next((j for j in range(term.last, min(term.last + 4, stop)) if words[j] not in _BETWEEN), stop)
             led = words[term.last : k]
             says = words[k : k + 1] and words[k] in _EXPLAINING and (k == term.last or {"which", "that"} & {*led})
-            that_is = words[k : k + 3] == ["that", "is", ","] or words[k : k + 2] == ["i.e", "."]
+            after = words[term.last : term.last + 4]
+            that_is = after in ([",", "that", "is", ","], ["(", "that", "is", ","])
             following = range(k, min(k + 6, stop))
             shown = any(slot.first in following for slot in sentence.slots)
-            if (says or that_is) and not shown:
+            graded = any(slot.first < k for slot in sentence.slots if slot.anchor.line.id[0] == "d")
+            means = words[k : k + 1] == ["mean"] and "which" in led and not graded
+            means = means and any(k < each.first < k + 5 for each in sentence.terms("conditions"))
+            if (says or that_is or means) and not shown:
                 said = self.text.text_of(Term(term.first, k + 1))
                 why = f"{said!r}: a term is explained by its slot alone, in a sentence of its own"
                 self.findings.add("unlicensed", Term(k, k + 1), why)

@@ -269,6 +269,9 @@ class Reading:
     def _options(self, i: int, earlier: tuple[Names, ...], used: int) -> Iterator[Sequence[Word | Names]]:
         """Yields what values from value i on may be named, the likeliest first; what can be nothing else alone."""
         first = self.spots[i].first
+        if self.dimension in ("zone", "formula") and len(self.named) == len(self.spots) == 1:
+            yield [self.named[0].values]  # measured in zone C, whatever was said before
+            return
         start = self.spots[i - 1].last if i else 0
         since = [word for word in self.named if start <= word.first < first]
         before = [word for word in since if word in self.named[used:]]
