@@ -240,9 +240,7 @@ def _location_problem(text: ParsedText, group: list[Region], term: Term, index: 
     """What is wrong with the regions that lesions are said to lie in, as a sentence; empty where nothing is."""
     words, first, sentence = text.words, group[0].first, text.sentence(group[0])
     where = repr(text.text_of(Term(first, group[-1].last)))
-    parts = (k for k in range(sentence.start, first) if words[k] in (",", ";", "but") and words[k + 1] != "the")
-    divided = max(parts, default=sentence.start - 1)
-    before = words[divided + 1 : first]
+    before = _clause_before(words, sentence, first)
     given = [a.edges for a in numbers.read(text) if a.edges and a.first in sentence]
     lesions = _locations(index, term, given) if given else lesions
     listed = bool(lesions.boxes) and not WORDS.listed.isdisjoint(words[sentence.start : first])
@@ -282,6 +280,12 @@ def _location_problem(text: ParsedText, group: list[Region], term: Term, index: 
     if WORDS.all & set(before) and not excepted and not any(n == t for n, t in accounts):
         return f"the answer says that all {says}"
     return ""
+
+
+def _clause_before(words: list[str], sentence: range, first: int) -> list[str]:
+    """The words of the clause that ends before token `first`; 'everywhere but the upper half' goes on."""
+    parts = (k for k in range(sentence.start, first) if words[k] in (",", ";", "but") and words[k + 1] != "the")
+    return words[max(parts, default=sentence.start - 1) + 1 : first]
 
 
 def _number(text: ParsedText, sentence: range, first: int) -> Amount | None:

@@ -24,6 +24,8 @@ KNOWING = frozenset(word_lists("negation").knowing) | {"know", "said", "say", "t
 _SPELLED = frozenset(word_lists("numbers").spelled) - frozenset(["half", "single", "one", "pair"])
 _COUNTED = frozenset(word_lists("numbers").counted)
 _LEVELS = (["grade"], ["level"], ["stage"], ["class"])
+_BETWEEN = frozenset([",", "which", "that", "(", "it"])
+_EXPLAINING = frozenset("measure tell count describe rank order reflect express capture gauge quantify summarise sum".split())
 _PARTS = frozenset("vessel artery vein disc macula fovea retina".split())
 _PERCEIVING, _MODALS, _PERSONS = (frozenset(SPEC[name]) for name in ("perceiving", "modals", "persons"))
 _OBLIGING = frozenset(["should", "must", "ought"])
@@ -38,7 +40,7 @@ _OF_DISC = frozenset("pale yellowish whitish hollow oval".split())  # the disc o
 _DISC = frozenset(["disc", "cup"])
 _EXPERTS = frozenset("doctor ophthalmologist specialist physician clinician expert".split())
 _SIGHT = frozenset("vision sight eyesight thing print letter line face text object".split())
-_ILL = frozenset("ill sick unwell unhealthy ailment trouble".split())
+_ILL = frozenset("ill sick unwell unhealthy ailment trouble old young".split())  # which may be said of what is not known
 _NAMING = frozenset("call name term refer speak use say word".split())
 _WANTED = frozenset("needed required necessary repeated advised useful helpful wise better best prudent sensible".split())
 _EXCLUDING = frozenset(["ruled", "excluded", "exclude", "denied"])
@@ -212,6 +214,28 @@ class WordCheck:
             raw = list(dict.fromkeys(repr(sentence.text.raw(k)) for k in unknown))
             says = f"{listed(raw)} {'are' if len(raw) > 1 else 'is'} in no line, and not among the plain words"
             self.findings.add("unlicensed", Term(unknown[0], unknown[0] + 1), says)
+
+    def explains(self, sentence: Sentence) -> None:
+        """Checks that no measure, scale or disease is explained in own words: the fractal dimension, which counts branches."""
+        named = [
+            t for kind in ("measures", "scales", "conditions") for t in sentence.terms(kind) if t.first not in self.explained
+        ]
+        words, stop = sentence.words, sentence.tokens.stop
+        for term in named:
+            k = next((j for j in range(term.last, min(term.last + 4, stop)) if words[j] not in _BETWEEN), stop)
+            led = words[term.last : k]
+            says = words[k : k + 1] and words[k] in _EXPLAINING and (k == term.last or {"which", "that"} & {*led})
+            after = words[term.last : term.last + 4]
+            that_is = after in ([",", "that", "is", ","], ["(", "that", "is", ","])
+            following = range(k, min(k + 6, stop))
+            shown = any(slot.first in following for slot in sentence.slots)
+            graded = any(slot.first < k for slot in sentence.slots if slot.anchor.line.id[0] == "d")
+            means = words[k : k + 1] == ["mean"] and "which" in led and not graded
+            means = means and any(k < each.first < k + 5 for each in sentence.terms("conditions"))
+            if (says or that_is or means) and not shown:
+                said = sentence.text.text_of(Term(term.first, k + 1))
+                why = f"{said!r}: a term is explained by its slot alone, in a sentence of its own"
+                self.findings.add("unlicensed", Term(k, k + 1), why)
 
     @staticmethod
     def _is_alike(sentence: Sentence, k: int, known: frozenset[str]) -> bool:

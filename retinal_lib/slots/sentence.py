@@ -4,6 +4,7 @@ A dimension is what words around a slot may name of it: vessel, zone, formula, d
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from retinal_lib.check.language import naming
@@ -14,6 +15,7 @@ from retinal_lib.dataset import measurements
 from retinal_lib.slots.filling import Anchor
 from retinal_lib.slots.sheet import FactSheet, Line, Slot
 
+_WIDEST = frozenset("widest broadest thickest largest narrowest thinnest smallest".split())
 _NEAR = 2  # sentences around one whose slots it may compare with
 
 
@@ -151,3 +153,16 @@ def marked_otherwise(sentence: Sentence) -> Iterator[tuple[Anchor, str, Word]]:
         for word in sentence.named(dimension):
             if allowed and word.values.isdisjoint(allowed):
                 yield marks[0], dimension, word
+
+
+def misshown(sentence: Sentence) -> Iterator[tuple[Placed, str]]:
+    """Values that are shown for another thing than their own: an average as the widest vessel's, an age as a duration."""
+    words = sentence.words
+    for slot in sentence.slots:
+        before = words[max(sentence.tokens.start, slot.first - 6) : slot.first]
+        if "width" in slot.allowed.get("measure", ()):
+            pairs = pairwise(before)
+            if any(one in _WIDEST and {"vessel", "artery", "vein"} & {other} for one, other in pairs):
+                yield slot, f"is an average, not of one vessel: {slot.anchor.line.text}"
+        if slot.anchor.slot.fact.name == "age" and before[-1:] == ["for"] and "diabete" in before:
+            yield slot, f"is an age, not how long: {slot.anchor.line.text}"

@@ -35,7 +35,7 @@ from retinal_lib.facts import Case
 from retinal_lib.slots import comparison, filling, positions, superlatives
 from retinal_lib.slots.filling import Filled
 from retinal_lib.slots.plain_words import KNOWING, KnownWords, QuestionCheck, WordCheck
-from retinal_lib.slots.sentence import Placed, Sentence, SlottedText, marked_otherwise, mismatches
+from retinal_lib.slots.sentence import Sentence, SlottedText, marked_otherwise, mismatches, misshown
 from retinal_lib.slots.sheet import SPEC, FactSheet
 
 _CLAIMS = (Leaks, Diseases, Grades, Normality, ImageAndPerson, LesionLocations, AddedDetails)
@@ -63,11 +63,8 @@ _EDGES_WITHIN = 12  # tokens before 'edge' that list the edges
 _EDGES = (("left",), ("upper", "top"), ("right",), ("lower", "bottom"))
 _HEALTH = frozenset(["healthy", "normal"])
 _OTHER_EYES = frozenset("both other fellow second opposite either neither".split())
-_BETWEEN = frozenset([",", "which", "that", "(", "it"])
-_EXPLAINING = frozenset("measure tell count describe rank order reflect express capture gauge quantify summarise sum".split())
 _LOOKING = frozenset("look appear seem is are".split())
 _PARTS = frozenset("vessel artery vein disc macula fovea nerve retina".split())
-_WIDEST = frozenset("widest broadest thickest largest narrowest thinnest smallest".split())
 _FORMS = frozenset(["referable", "risk"])  # of a disease: an eye with less may have it too
 _PROVING = frozenset("rule prove confirm exclude suggest hint imply argue establish brought cause caused led".split())
 _OTHERS = frozenset(SPEC["others"])
@@ -159,19 +156,6 @@ def _suspected(words: str) -> frozenset[str]:
     return frozenset(word for item in items for word in item.words if len(word) > 4)
 
 
-def _misshown(sentence: Sentence) -> Iterator[tuple[Placed, str]]:
-    """Values that are shown for another thing than their own: an average as the widest vessel's, an age as a duration."""
-    words = sentence.words
-    for slot in sentence.slots:
-        before = words[max(sentence.tokens.start, slot.first - 6) : slot.first]
-        if "width" in slot.allowed.get("measure", ()):
-            pairs = pairwise(before)
-            if any(one in _WIDEST and {"vessel", "artery", "vein"} & {other} for one, other in pairs):
-                yield slot, f"is an average, not of one vessel: {slot.anchor.line.text}"
-        if slot.anchor.slot.fact.name == "age" and before[-1:] == ["for"] and "diabete" in before:
-            yield slot, f"is an age, not how long: {slot.anchor.line.text}"
-
-
 class _Answer:
     """One answer with its slots and marks, its sentences and what was found in it."""
 
@@ -248,6 +232,7 @@ class _Answer:
             ):
                 self.findings.add("comparison", at, why, fact)
             words.licensed(sentence)
+            words.explains(sentence)
             self._judgements(sentence)
             self._called(sentence)
             self._hedged(sentence)
@@ -256,7 +241,6 @@ class _Answer:
             self._both_eyes_and_health(sentence)
             self._suspicions(sentence)
             self._forms(sentence)
-            self._explains(sentence)
             self._proved(sentence)
             self._picture(sentence)
         self._left_open()
@@ -279,7 +263,7 @@ class _Answer:
             if "density" in slot.allowed.get("measure", ()) and after[:1] == ["of"] and "disc" in after:
                 says = f"{{{slot.anchor.slot.name}}} is no share of the disc: {slot.anchor.line.text}"
                 self.findings.add("misattributed", slot, says, slot.anchor.slot.fact)
-        for slot, why in _misshown(sentence):
+        for slot, why in misshown(sentence):
             self.findings.add("misattributed", slot, f"{{{slot.anchor.slot.name}}} {why}", slot.anchor.slot.fact)
         graded = [slot for slot in sentence.slots if slot.anchor.slot.fact.unit in scales()]
         for one, other in pairwise(graded):
@@ -486,25 +470,3 @@ class _Answer:
             if spot is not None:
                 says = f"{self.text.raw(spot)!r}: what the value means for a disease is in no fact"
                 self.findings.add("beyond", Term(spot, spot + 1), says)
-
-    def _explains(self, sentence: Sentence) -> None:
-        """Checks that no measure, scale or disease is explained in own words: the fractal dimension, which counts branches."""
-        named = [
-            t for kind in ("measures", "scales", "conditions") for t in sentence.terms(kind) if t.first not in self.explained
-        ]
-        words, stop = sentence.words, sentence.tokens.stop
-        for term in named:
-            k = next((j for j in range(term.last, min(term.last + 4, stop)) if words[j] not in _BETWEEN), stop)
-            led = words[term.last : k]
-            says = words[k : k + 1] and words[k] in _EXPLAINING and (k == term.last or {"which", "that"} & {*led})
-            after = words[term.last : term.last + 4]
-            that_is = after in ([",", "that", "is", ","], ["(", "that", "is", ","])
-            following = range(k, min(k + 6, stop))
-            shown = any(slot.first in following for slot in sentence.slots)
-            graded = any(slot.first < k for slot in sentence.slots if slot.anchor.line.id[0] == "d")
-            means = words[k : k + 1] == ["mean"] and "which" in led and not graded
-            means = means and any(k < each.first < k + 5 for each in sentence.terms("conditions"))
-            if (says or that_is or means) and not shown:
-                said = self.text.text_of(Term(term.first, k + 1))
-                why = f"{said!r}: a term is explained by its slot alone, in a sentence of its own"
-                self.findings.add("unlicensed", Term(k, k + 1), why)
