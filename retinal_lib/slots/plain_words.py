@@ -26,6 +26,7 @@ _COUNTED = frozenset(word_lists("numbers").counted)
 _LEVELS = (["grade"], ["level"], ["stage"], ["class"])
 _BETWEEN = frozenset([",", "which", "that", "(", "it"])
 _EXPLAINING = frozenset("measure tell count describe rank order reflect express capture gauge quantify summarise sum".split())
+_ASKED = frozenset(["risk", "sign"])  # of lines, but no question gives anything away by them
 _PARTS = frozenset("vessel artery vein disc macula fovea retina".split())
 _PERCEIVING, _MODALS, _PERSONS = (frozenset(SPEC[name]) for name in ("perceiving", "modals", "persons"))
 _OBLIGING = frozenset(["should", "must", "ought"])
@@ -69,9 +70,9 @@ class KnownWords:
     def rare(self) -> set[str]:
         """The words of the lines of diseases and lesions that are not common: membrane, atrophy."""
         lines = (_without_values(line.text) for line in self.sheet.lines if line.id[0] in "dl" and line.facts)
-        return {
-            word for line in lines for word in _words_in(line) if word.isalpha() and word not in _plain() | {"risk", "sign"}
-        }
+        plain = _plain()
+        words = (word for line in lines for word in _words_in(line) if word.isalpha())
+        return {word for word in words if word not in plain and word not in _ASKED}
 
     def places(self, word: str) -> bool:
         """Says whether a line places something at a landmark: maculopathy is of the macula."""
@@ -86,15 +87,14 @@ class KnownWords:
 
 @cache
 def _plain(resting: bool = False) -> frozenset[str]:
-    """The plain words: common ones that state nothing, those of every eye and picture, and what compares; `resting`: with those
+    """The plain words: common ones that state nothing, those that are listed, and what compares; `resting`: with those
     that are plain in a sentence that rests on a line."""
     from wordfreq import get_frequency_dict  # slow to load
 
     least = 10 ** (_COMMON - 9)
     common = (word for word, share in get_frequency_dict("en", wordlist="large").items() if share >= least)
     read = {token for word in common if len(word) > 2 for token in lexicon.tokens(word)[:1]}
-    own = (item for group in ("glue", "anatomy") for line in SPEC[group] for item in line.split())
-    more = {token for item in own for token in lexicon.tokens(item)[:1]} | comparison.COMPARING | _listed("rare")
+    more = comparison.COMPARING | _listed("rare")
     at_rest = _listed("resting")
     return frozenset((read - _listed("stating") - at_rest) | more | (at_rest if resting else frozenset()))
 
