@@ -10,7 +10,7 @@ from test_trainers import entry, lines, put
 
 from retinal_lib import UserError
 from retinal_lib.__main__ import main
-from retinal_lib.closed_questions.phrasing import words
+from retinal_lib.closed_questions.wording import words
 from retinal_lib.export.box_texts import rewritten
 from retinal_lib.export.trainers import export
 from retinal_lib.text import box_notation

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from retinal_lib.closed_questions import phrasing, references, run_questions
+from retinal_lib.closed_questions import references, run_questions, wording
 from retinal_lib.closed_questions.blind_reader import MOST_ABOVE, BlindReport
 from retinal_lib.closed_questions.known import conditions_of, touched
-from retinal_lib.closed_questions.options import CANNOT, KINDS, Options
+from retinal_lib.closed_questions.wording import CANNOT, KINDS, Options
 from retinal_lib.closed_questions.writing import NONE, Asked
 from retinal_lib.dataset import page
 from retinal_lib.dataset.base import BaseDescription, load_dataset
@@ -105,7 +105,7 @@ def test_answers_are_read_by_the_evaluation(drawn: dict[str, Path]) -> None:
             elif each.kind == "eye":
                 assert answer_reader.side(answer).value == right[0]
             elif each.kind == "quality":
-                assert phrasing.words()["quality"][answer_reader.quality(answer).value] == right[0]
+                assert wording.words()["quality"][answer_reader.quality(answer).value] == right[0]
             elif each.kind in ("measurement", "count"):
                 unit = each.facts[0].unit if each.kind == "measurement" else ""
                 assert answer_reader.number(answer, unit).value == pytest.approx(each.facts[0].value, rel=0.01)
@@ -127,9 +127,9 @@ def test_questions_follow_seed_kinds_and_number(drawn: dict[str, Path]) -> None:
         assert balance["eye"]["left"] == balance["eye"]["right"]
     for share in (0.0, 1.0):
         assert all(each.same_words == bool(share) for _, each in _asked("IDRiD", drawn, swapped=share))
-    for kind in phrasing.words()["questions"]:
+    for kind in wording.words()["questions"]:
         assert (
-            not set(phrasing.phrasings(kind, 5, exam=True)) & set(phrasing.phrasings(kind, 5, exam=False)) or kind == "modality"
+            not set(wording.phrasings(kind, 5, exam=True)) & set(wording.phrasings(kind, 5, exam=False)) or kind == "modality"
         )
     assert set(KINDS) >= {each.kind for _, each in _asked("RFMiD", drawn)}
 

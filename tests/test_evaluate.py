@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from retinal_lib import UserError
-from retinal_lib.closed_questions import phrasing
+from retinal_lib.closed_questions import wording
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.evaluate import answer_reader as answer_parser
 from retinal_lib.evaluate import figures, harnesses, label_questions, scored_answers
@@ -558,7 +558,7 @@ def test_closed_questions_of_vqa_are_asked_in_phrasings_that_it_does_not_use(dra
     asked = label_questions.load(questions("RFMiD", drawn["RFMiD"], tmp_path / "q.jsonl", kinds=label_questions.CLOSED, seed=4))
     kinds = {entry["kind"] for entry in asked}
     assert kinds == set(label_questions.CLOSED)
-    trained = {phrase.split("{")[0] for kind in ("choice", "choices") for phrase in phrasing.phrasings(kind, 4, exam=False)}
+    trained = {phrase.split("{")[0] for kind in ("choice", "choices") for phrase in wording.phrasings(kind, 4, exam=False)}
     assert not any(entry["question"].startswith(tuple(filter(None, trained))) for entry in asked)
     answers = pretend.write(asked, tmp_path / "a.jsonl", wrong=0, abstained=0)
     scored = scored_answers.score_answers("m", asked, answers)

@@ -10,7 +10,7 @@ from retinal_lib.ask.vault import ImageState, Reply
 from retinal_lib.check import conversation_check
 from retinal_lib.check.conversation_check import Checked
 from retinal_lib.check.findings import Finding, finding_entry, trace_entry
-from retinal_lib.closed_questions import question_check
+from retinal_lib.closed_questions import run_questions
 from retinal_lib.slots import filling, slot_check
 from retinal_lib.teacher import prompt, reply_parser
 from retinal_lib.teacher.teachers import Request, Teacher
@@ -118,7 +118,7 @@ def examine(turns: list[conversation.Turn], request: Request) -> tuple[str, list
     """Fills and checks a reply's turns: by their slots, where they have any, else as free text. Returns its form (closed,
     slotted or free), the conversation as exported, and what the checks found."""
     if request.asked:
-        return "closed", *question_check.examine(turns, request.asked, request.case)
+        return "closed", *run_questions.examine(turns, request.asked, request.case)
     if filling.is_slotted(turn.answer for turn in turns):
         exported, checked = slot_check.examine(turns, request.sheet, request.track, request.style)
         return "slotted", exported, checked

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from retinal_lib.closed_questions.options import CANNOT, KINDS
+from retinal_lib.closed_questions.wording import CANNOT, KINDS
 from retinal_lib.closed_questions.writing import LETTERS, NONE, Asked
 from retinal_lib.display import FullTable, count
 

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from retinal_lib.closed_questions.options import CANNOT
 from retinal_lib.closed_questions.topics import Answer, Topic
+from retinal_lib.closed_questions.wording import CANNOT
 
 _MOST = 5  # images of a block
 _LOOKS = 40  # images that are tried for a place in a block

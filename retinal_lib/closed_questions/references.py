@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from retinal_lib.check.language.lexicon import implied
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED
 from retinal_lib.check.language.statements import Statement, is_suspicion, of_label
-from retinal_lib.closed_questions.phrasing import listed, words
+from retinal_lib.closed_questions.wording import listed, words
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.fact_kinds import NOT_GRADABLE, scales
 from retinal_lib.dataset.label_kinds import Flags, Label

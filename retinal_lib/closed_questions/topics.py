@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from retinal_lib.closed_questions import known, references
 from retinal_lib.closed_questions.known import Known
-from retinal_lib.closed_questions.options import CANNOT, KINDS
-from retinal_lib.closed_questions.phrasing import listed, words
+from retinal_lib.closed_questions.wording import CANNOT, KINDS, listed, words
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.fact_kinds import denies, scales
 from retinal_lib.dataset.lesions.wording import is_count

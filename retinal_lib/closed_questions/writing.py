@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from retinal_lib.closed_questions import phrasing
-from retinal_lib.closed_questions.options import CANNOT
-from retinal_lib.closed_questions.phrasing import listed, words
+from retinal_lib.closed_questions import wording
 from retinal_lib.closed_questions.topics import Answer, Topic
+from retinal_lib.closed_questions.wording import CANNOT, listed, words
 from retinal_lib.conversation import Turn
 from retinal_lib.dataset import measurements
 from retinal_lib.facts import Fact
@@ -121,7 +120,7 @@ class _Writer:
         else:
             right = ((place + shift) % count,)
         slots = topic.slots | ({"levels": listed(options)} if topic.kind == "quality" else {})
-        question = phrasing.of(topic.asked[self.form], f"{key} {topic.subject}", self.seed, self.exam, **slots)
+        question = wording.of(topic.asked[self.form], f"{key} {topic.subject}", self.seed, self.exam, **slots)
         lines = [f"{LETTERS[i]}. {option}" for i, option in enumerate(options)] if self.form == "letters" else []
         request = self._request(key)
         if lines:

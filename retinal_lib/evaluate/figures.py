@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retinal_lib.closed_questions import phrasing
+from retinal_lib.closed_questions import wording
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.evaluate import metrics
 from retinal_lib.evaluate.scored_answers import ScoredAnswer
@@ -67,7 +67,7 @@ def _name(entry: dict, value: object) -> str:
     if "scale" in entry and entry["scale"] in scales():
         return f"{value} {scales()[entry['scale']]['levels'].get(value, '')}".strip()
     if entry["kind"] == "quality":
-        return str(phrasing.words()["quality"].get(value, value))
+        return str(wording.words()["quality"].get(value, value))
     return str(value)
 
 

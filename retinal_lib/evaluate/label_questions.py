@@ -8,9 +8,9 @@ from PIL import Image
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from retinal_lib import typed_paths
-from retinal_lib.closed_questions import phrasing, references, run_questions
-from retinal_lib.closed_questions.options import CANNOT, Options
+from retinal_lib.closed_questions import references, run_questions, wording
 from retinal_lib.closed_questions.references import Topics
+from retinal_lib.closed_questions.wording import CANNOT, Options
 from retinal_lib.closed_questions.writing import LETTERS, Asked
 from retinal_lib.dataset import measurements, page
 from retinal_lib.dataset.base import BaseDescription, load_dataset
@@ -55,7 +55,7 @@ def questions(
         drawn = typed_paths.root() / "artifacts" / "sample" / (own or page.get(dataset)).name
         data_root = own.file.absolute().parent if own else sample.draw(dataset, drawn)
     data = load_dataset(dataset, data_root, automorph_root, split)
-    measures = _split(measures) or tuple(phrasing.words()["measures"])
+    measures = _split(measures) or tuple(wording.words()["measures"])
     _check_measures(measures)
     entries = list(_entries(data, kinds, measures, limit, seed))
     if not entries:
@@ -90,7 +90,7 @@ def _entries(
         for kind in (kind for kind in kinds if kind in KINDS):
             for subject, reference, more in _QUESTIONS[kind](case, topics):
                 entry = {"id": f"{case.id}-{kind}-{subject}".replace(" ", "_"), "image": str(case.path)}
-                question = phrasing.of(more.pop("phrasing", kind), entry["id"], seed, exam=True, **more.pop("slots", {}))
+                question = wording.of(more.pop("phrasing", kind), entry["id"], seed, exam=True, **more.pop("slots", {}))
                 entry |= {"question": question, "dataset": case.dataset, "kind": kind, "subject": subject}
                 yield entry | private | {"reference": reference, **more}
     if not set(CLOSED).isdisjoint(kinds):

@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from retinal_lib.closed_questions import phrasing
+from retinal_lib.closed_questions import wording
 from retinal_lib.closed_questions.writing import LETTERS
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.files import write_jsonl
@@ -59,7 +59,7 @@ def _diseases(entry: dict, dice: random.Random, is_wrong: bool) -> str:
 
 
 def _quality(entry: dict, dice: random.Random, is_wrong: bool) -> str:
-    names = phrasing.words()["quality"]
+    names = wording.words()["quality"]
     return f"The quality is {names[_other(list(names), entry['reference'], dice) if is_wrong else entry['reference']]}."
 
 

@@ -13,8 +13,8 @@ from retinal_lib import check, paths
 from retinal_lib.ask import attempts
 from retinal_lib.ask.vault import ImageState, Reply, Vault
 from retinal_lib.check.findings import Finding, finding_entry
-from retinal_lib.closed_questions.options import CANNOT
-from retinal_lib.closed_questions.question_check import TRACK
+from retinal_lib.closed_questions.run_questions import TRACK
+from retinal_lib.closed_questions.wording import CANNOT
 from retinal_lib.closed_questions.writing import letters
 from retinal_lib.conversation import Conversation, Turn, read, to_llava
 from retinal_lib.display import count

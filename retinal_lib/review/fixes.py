@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from retinal_lib import check, paths, typed_paths
-from retinal_lib.closed_questions import question_check
+from retinal_lib.closed_questions import run_questions
 from retinal_lib.conversation import Conversation, read
 from retinal_lib.errors import UserError
 from retinal_lib.review import decisions
@@ -33,7 +33,7 @@ class Fixes:
         turns = decisions.with_fixes(entry["conversations"], verdict.fixes)
         try:
             job = self._job
-            question_check.refuse_fix(job.settings.track)
+            run_questions.refuse_fix(job.settings.track)
             case = job.case(entry["image"].removeprefix(job.context.prefix))
         except UserError as error:
             raise UserError(

@@ -8,7 +8,7 @@ import pandas as pd
 
 from retinal_lib import check, paths
 from retinal_lib.check.findings import finding_entry, trace_entry
-from retinal_lib.closed_questions import question_check
+from retinal_lib.closed_questions import run_questions
 from retinal_lib.display import FullTable
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.facts import Case, Fact
@@ -169,7 +169,7 @@ class ReviewSession:
     def fix(self, sample: AcceptedSample, turn: int, part: str, text: str) -> Decision:
         """Replaces a question or an answer. UserError: the checks find an error in the fixed conversation, or nothing has
         changed; then the fix is not saved."""
-        question_check.refuse_fix(self.runs[sample.run].job.settings.track)
+        run_questions.refuse_fix(self.runs[sample.run].job.settings.track)
         conversation, fixes = self.runs[sample.run].entries(sample)[0]["conversations"], self.mine(sample).fixes
         after = decisions.with_fixes(conversation, fixes | {(turn, part): text.strip()})
         if after == decisions.with_fixes(conversation, fixes):

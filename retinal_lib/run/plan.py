@@ -8,8 +8,7 @@ from retinal_lib import files, paths
 from retinal_lib.ask.runner import PlannedImage
 from retinal_lib.ask.vault import ImageState
 from retinal_lib.closed_questions import run_questions
-from retinal_lib.closed_questions.question_check import TRACK
-from retinal_lib.closed_questions.run_questions import RunQuestions
+from retinal_lib.closed_questions.run_questions import TRACK, RunQuestions
 from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.label_kinds import denied
 from retinal_lib.errors import UserError

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from retinal_lib import paths, typed_paths
 from retinal_lib.ask.limits import BatchSettings
-from retinal_lib.closed_questions.options import KINDS, Options
+from retinal_lib.closed_questions.wording import KINDS, Options
 from retinal_lib.dataset import page
 from retinal_lib.errors import UserError, from_validation, unknown, validation_text
 from retinal_lib.files import read_yaml

@@ -1,10 +1,27 @@
-"""The words of closed questions; those of exams and those to train on are kept apart by seed."""
+"""What closed questions ask, and in which words; those of exams and those to train on are kept apart by seed."""
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from retinal_lib.files import sha256
 from retinal_lib.parsing import packaged_yaml
+
+KINDS = ("yes_no", "choice", "choices", "count", "eye", "quality", "grade", "measurement", "box")
+CANNOT = "cannot tell"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked: `kinds`, at most `per_image` questions of an image, the share of questions of which nobody knows the
+    answer, and that of blocks whose questions have the same words; `exam`: in the phrasings kept for exams."""
+
+    kinds: tuple[str, ...] = KINDS
+    per_image: int = 4
+    cannot_tell: float = 0.1
+    swapped: float = 0.5
+    seed: int = 0
+    exam: bool = False
 
 
 @cache
