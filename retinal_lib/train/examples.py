@@ -27,6 +27,11 @@ class Example:
     answers: tuple[str, ...]
     classes: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def length(self) -> int:
+        """How long it is, in characters."""
+        return sum(map(len, (*self.questions, *self.answers)))
+
 
 def read(file: Path, image_folder: Path | None = None, limit: int | None = None) -> list[Example]:
     """Reads an export in LLaVA's form (.json or .jsonl), or a finished run's folder; images lie in `image_folder`, by default

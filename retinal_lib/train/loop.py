@@ -21,6 +21,7 @@ from retinal_lib.inference.model import Model
 from retinal_lib.inference.opening import without_bars
 from retinal_lib.train.examples import Example
 
+_NEAR = 50  # batches whose conversations are ranked by their length
 _IGNORED = -100  # the label of a token that is not learned, as in transformers
 _WEIGHTS = ("*.bin", "*.safetensors", "*.index.json", "*.pt")
 _TOWER = ("vision_tower", "vision_model", "visual")  # what the vision tower is called in transformers
@@ -53,7 +54,7 @@ def train(
         for epoch in range(len(losses), recipe.epochs):
             network.train()
             total = 0.0
-            for step, rows in enumerate(_batches(len(examples), recipe, epoch)):
+            for step, rows in enumerate(_batches(examples, recipe, epoch)):
                 batch = collate(model, [examples[i] for i in rows])
                 loss = network(**batch).loss
                 if not torch.isfinite(loss):
@@ -72,13 +73,17 @@ def train(
     return losses
 
 
-def _batches(size: int, recipe: Recipe, epoch: int) -> Iterator[list[int]]:
-    """The rows of each step; the same for the same seed and epoch, so that a resumed training sees what it would have seen."""
-    order = list(range(size))
-    random.Random(f"{recipe.seed} {epoch}").shuffle(order)
+def _batches(examples: Sequence[Example], recipe: Recipe, epoch: int) -> Iterator[list[int]]:
+    """The rows of each step; the same for the same seed and epoch, so that a resumed training sees what it would have seen.
+    Conversations of like length are learned together, so that few tokens are filling."""
+    order, drawn, size = list(range(len(examples))), random.Random(f"{recipe.seed} {epoch}"), recipe.batch_size
+    drawn.shuffle(order)
     torch.manual_seed(recipe.seed * 1000 + epoch)
-    for at in range(0, size, recipe.batch_size):
-        yield order[at : at + recipe.batch_size]
+    near = size * _NEAR
+    ranked = [i for at in range(0, len(order), near) for i in sorted(order[at : at + near], key=lambda i: examples[i].length)]
+    batches = [ranked[at : at + size] for at in range(0, len(ranked), size)]
+    drawn.shuffle(batches)
+    yield from batches
 
 
 def _resume(state: Path, learned: dict, optimizer: object, schedule: object, device: torch.device) -> list[float]:
