@@ -53,7 +53,7 @@ DOORS = {
     "ray": [],  # scale takes it where it is used
     "sklearn": ["evaluate/metrics", "review/agreement"],
     "scipy": ["evaluate/metrics", "review/agreement"],
-    "joblib": ["explore/boxes_job", "sample/many_eyes", "train/training"],
+    "joblib": ["explore/boxes_job", "sample/many_eyes", "train/report", "train/training"],
     "jinja2": ["display"],
     "sqlite3": ["ask/vault"],
     "cv2": [*SAMPLE],

@@ -4,7 +4,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from retinal_lib.display import FullTable
+import joblib
+
+from retinal_lib.display import Bar, FullTable
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate import label_questions
 from retinal_lib.evaluate.evaluation import Evaluation
@@ -23,17 +25,24 @@ class Report:
     evaluation: Evaluation
 
     @classmethod
-    def of(cls, models: dict[str, Path], data_root: Path, dataset: str, kinds: str, folder: Path, device: str) -> "Report":
-        """Asks the models (name -> folder) what the labels of the split test answer, and scores the answers; what was answered
-        before is not asked again. UserError: a model cannot be opened."""
+    def of(
+        cls, models: dict[str, Path], data_root: Path, dataset: str, kinds: str, folder: Path, device: str, at_once: int = 1
+    ) -> "Report":
+        """Asks the models (name -> folder), so many `at_once`, what the labels of the split test answer, and scores the
+        answers; what was answered before is not asked again. UserError: a model cannot be opened."""
         file = label_questions.questions(dataset, data_root, folder / "questions.jsonl", kinds, split="test")
         blind = label_questions.blind(file, folder / "questions-swap.jsonl")
+        exams = [(name, way, asked) for name in models for way, asked in (("answers", file), ("blind", blind))]
+        places = [folder / models[name].parent.name / way for name, way, _ in exams]
+        given = [(models[name], asked, out, device) for (name, _, asked), out in zip(exams, places, strict=True)]
+        files = joblib.Parallel(n_jobs=min(at_once, len(exams)), return_as="generator")(
+            joblib.delayed(_answered)(*e) for e in given
+        )
         answers: dict[str, dict[str, Path]] = {"answers": {}, "blind": {}}
-        for name, model in models.items():
-            for way, asked in (("answers", file), ("blind", blind)):
-                out = folder / model.parent.name / way
-                job = Infer.load(model_name=str(model), question_file=asked, out_dir=out, device=device, **_ASKED)
-                answers[way][name] = job.answer().file
+        with Bar(len(exams), "exams") as bar:
+            for number, ((name, way, _), file_of) in enumerate(zip(exams, files, strict=True), start=1):
+                answers[way][name] = file_of
+                bar.show(number)
         return cls(
             Evaluation.load(
                 question_file=file,
@@ -84,6 +93,11 @@ class Report:
         """UserError: not one answer could be read."""
         if not any(answer.value is not None for answer in self.evaluation.tables.answers):
             raise UserError("no answer of any model could be read; train longer")
+
+
+def _answered(model: Path, asked: Path, out: Path, device: str) -> Path:
+    """Lets a model answer a file of questions, and returns the file of its answers."""
+    return Infer.load(model_name=str(model), question_file=asked, out_dir=out, device=device, **_ASKED).answer().file
 
 
 def _grouped(answers: list[ScoredAnswer] | tuple[ScoredAnswer, ...]) -> dict[str, dict[str, list[ScoredAnswer]]]:

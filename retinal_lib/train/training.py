@@ -81,11 +81,11 @@ class TrainParameters(Parameters):
             raise UserError("lora needs a model_name: all weights of the tiny model are trained")
         short = bool(os.environ.get(SHORT))
         if self.tiny:
-            usual = {"epochs": 1 if short else 4, "learning_rate": 3e-3, "batch_size": 16}
+            usual = {"epochs": 1 if short else 6, "learning_rate": 3e-3, "batch_size": 8}
         else:
             usual = {"epochs": 3, "learning_rate": 2e-4 if self.lora else 2e-5, "batch_size": 4}
         usual |= {"seeds": (0, 1, 2) if self.tiny and not short else (0,), "held_out": 10 if short else 200}
-        usual["tower_epochs"] = 1 if short else 24
+        usual["tower_epochs"] = 1 if short else 16
         if self.data is None:
             usual["limit"] = 20 if short else 1000
         return self.model_copy(update={name: value for name, value in usual.items() if getattr(self, name) is None})
@@ -177,8 +177,7 @@ class Training:
         """Trains each model that is not finished yet, and goes on where one was stopped. UserError: torch or peft is missing,
         the model cannot be opened, or the loss is no number."""
         waiting = [(self.place(name), seed, learned, name) for name, (seed, learned) in self.runs.items()]
-        # tiny models are trained at once, a core for each; a model of one's own has the machine for itself
-        at_once = min(len(waiting), os.cpu_count() or 1) if self.given.tiny and self.given.tower_epochs > 1 else 1
+        at_once = min(len(waiting), self._at_once)
         trained = joblib.Parallel(n_jobs=at_once, return_as="generator")(joblib.delayed(self._trained)(*run) for run in waiting)
         rows = []
         with Bar(len(waiting), "models") as bar:
@@ -220,7 +219,13 @@ class Training:
         if untrained := [name for name, model in models.items() if not model.is_dir()]:
             raise UserError(f"{untrained[0]} is not trained yet; call train() first")
         asked = ",".join(self.given.kinds)
-        return Report.of(models, self.eyes, many_eyes.DATASET, asked, self.folder / "scores", self.given.device)
+        scores = self.folder / "scores"
+        return Report.of(models, self.eyes, many_eyes.DATASET, asked, scores, self.given.device, self._at_once)
+
+    @property
+    def _at_once(self) -> int:
+        """How many models work at once: tiny ones have a core each; a model of one's own has the machine for itself."""
+        return (os.cpu_count() or 1) if self.given.tiny and self.given.tower_epochs > 1 else 1
 
     @property
     def next_step(self) -> str:
