@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -178,6 +179,8 @@ class Training:
         the model cannot be opened, or the loss is no number."""
         waiting = [(self.place(name), seed, learned, name) for name, (seed, learned) in self.runs.items()]
         at_once = min(len(waiting), self._at_once)
+        # a worker that is begun anew for its memory's sake is no fault
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
         trained = joblib.Parallel(n_jobs=at_once, return_as="generator")(joblib.delayed(self._trained)(*run) for run in waiting)
         rows = []
         with Bar(len(waiting), "models") as bar:
