@@ -41,7 +41,7 @@ def said(text: str) -> str:
     >>> said("It may be A. Final answer: $\\boxed{\\text{B}}$"), said("**Answer:** B"), said("{'answer': 'B'}"), said('["B"]')
     ('B', 'B', 'B', 'B')
     """
-    text = _FENCE.sub("", _marked(text, unwrapped(text))).strip()
+    text = _FENCE.sub("", _marked(text, unwrapped(text))).strip().removesuffix("###").rstrip()
     return _LEAD.sub("", _without_braces(_boxed(text))).strip(_AROUND)
 
 
