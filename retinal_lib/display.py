@@ -27,9 +27,15 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else plural}"
 
 
-def listed(words: list[str]) -> str:
-    """Returns words as a list in a sentence: a, b and c."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+def listed(words: list[str], last: str = "and", comma: str = "") -> str:
+    """Returns words as a list in a sentence: a, b and c; `comma` stands before its last word where it has three or more.
+
+    >>> listed(["good", "usable", "not gradable"], "or", ",")
+    'good, usable, or not gradable'
+    """
+    if len(words) < 3:
+        return f" {last} ".join(words)
+    return f"{', '.join(words[:-1])}{comma} {last} {words[-1]}"
 
 
 def are(number: int) -> str:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from retinal_lib.check.language.lexicon import implied
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED
 from retinal_lib.check.language.statements import Statement, is_suspicion, of_label
-from retinal_lib.closed_questions.wording import listed, words
+from retinal_lib.closed_questions.wording import words
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.dataset.fact_kinds import NOT_GRADABLE, scales
 from retinal_lib.dataset.label_kinds import Flags, Label
 from retinal_lib.dataset.lesions import wording
+from retinal_lib.display import listed
 from retinal_lib.facts import Case, Fact
 
 
@@ -89,7 +90,7 @@ def quality(case: Case, topics: Topics) -> Questions:
     levels = words()["quality"]
     if level in levels.values():
         written = next(number for number, said in levels.items() if said == level)
-        yield "quality", written, {"slots": {"levels": listed(list(levels.values()))}}
+        yield "quality", written, {"slots": {"levels": listed(list(levels.values()), "or", ",")}}
 
 
 def quality_level(case: Case) -> tuple[str, Fact | None]:

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from retinal_lib.closed_questions import known, references
 from retinal_lib.closed_questions.known import Known
-from retinal_lib.closed_questions.wording import CANNOT, KINDS, listed, words
+from retinal_lib.closed_questions.wording import CANNOT, KINDS, words
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.fact_kinds import denies, scales
 from retinal_lib.dataset.lesions.wording import is_count
+from retinal_lib.display import listed
 from retinal_lib.facts import Fact
 
 _SETS = 3  # lists of options for each condition that is there
@@ -178,7 +179,7 @@ def _diseases(images: Sequence[Known], about: references.Topics) -> Iterator[Top
                 continue
             facts = tuple(f for f in image.case.about("disease") if not f.unit)
             gives = {"all diseases", *facts, *(each for name in reference for each in known.touched(name))}
-            told = listed(reference, "and")
+            told = listed(reference, comma=",")
             value = f"{told[0].upper()}{told[1:]}" if reference else _without(facts)
             if value:
                 topic.add(Answer(place, "; ".join(sorted(reference)), facts, frozenset(gives), value))

@@ -48,14 +48,3 @@ def of(kind: str, key: str, seed: int, exam: bool = False, **slots: object) -> s
     phrase = choices[int(sha256(f"{seed} {key}")[:8], 16) % len(choices)]
     name = str(slots.get("name", ""))
     return phrase.format(**slots, Name=name[:1].upper() + name[1:])
-
-
-def listed(items: list[str], last: str = "or") -> str:
-    """Joins words to a list.
-
-    >>> listed(["good", "usable", "not gradable"])
-    'good, usable, or not gradable'
-    """
-    if len(items) < 3:
-        return f" {last} ".join(items)
-    return f"{', '.join(items[:-1])}, {last} {items[-1]}"

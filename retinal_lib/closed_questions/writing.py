@@ -7,9 +7,10 @@ from itertools import pairwise
 
 from retinal_lib.closed_questions import wording
 from retinal_lib.closed_questions.topics import Answer, Topic
-from retinal_lib.closed_questions.wording import CANNOT, listed, words
+from retinal_lib.closed_questions.wording import CANNOT, words
 from retinal_lib.conversation import Turn
 from retinal_lib.dataset import measurements
+from retinal_lib.display import listed
 from retinal_lib.facts import Fact
 
 LETTERS = "ABCDEFGH"
@@ -119,7 +120,7 @@ class _Writer:
             right = tuple(map(options.index, there))
         else:
             right = ((place + shift) % count,)
-        slots = topic.slots | ({"levels": listed(options)} if topic.kind == "quality" else {})
+        slots = topic.slots | ({"levels": listed(options, "or", ",")} if topic.kind == "quality" else {})
         question = wording.of(topic.asked[self.form], f"{key} {topic.subject}", self.seed, self.exam, **slots)
         lines = [f"{LETTERS[i]}. {option}" for i, option in enumerate(options)] if self.form == "letters" else []
         request = self._request(key)

@@ -86,17 +86,20 @@ class KnownWords:
 
 
 @cache
-def _plain(resting: bool = False) -> frozenset[str]:
-    """The plain words: common ones that state nothing, those that are listed, and what compares; `resting`: with those
-    that are plain in a sentence that rests on a line."""
+def _plain() -> frozenset[str]:
+    """The plain words: common ones that state nothing, those that are listed, and what compares."""
     from wordfreq import get_frequency_dict  # slow to load
 
     least = 10 ** (_COMMON - 9)
     common = (word for word, share in get_frequency_dict("en", wordlist="large").items() if share >= least)
     read = {token for word in common if len(word) > 2 for token in lexicon.tokens(word)[:1]}
-    more = comparison.COMPARING | _listed("rare")
-    at_rest = _listed("resting")
-    return frozenset((read - _listed("stating") - at_rest) | more | (at_rest if resting else frozenset()))
+    return frozenset(read - _listed("stating") - _listed("resting")) | comparison.COMPARING | _listed("rare")
+
+
+@cache
+def _plain_at_rest() -> frozenset[str]:
+    """The plain words of a sentence that rests on a line."""
+    return _plain() | _listed("resting")
 
 
 def _listed(name: str) -> frozenset[str]:
@@ -198,7 +201,7 @@ class WordCheck:
     def licensed(self, sentence: Sentence) -> None:
         """Adds findings for words that nothing licenses."""
         known, skipped = self.known.known, sentence.of.values | self.explained
-        plain = _plain(resting=bool(sentence.anchors) or sentence.asks)
+        plain = _plain_at_rest() if sentence.anchors or sentence.asks else _plain()
         self._lay_words(sentence, known)
         unknown = []
         for k in sentence.tokens:
@@ -278,9 +281,7 @@ class WordCheck:
             return  # which disease it may have cannot be told
         if not _EXCLUDING.isdisjoint(after) and not _EITHER_WAY.isdisjoint(sentence.within):
             return  # nor may any disease be ruled out
-        parts = not {"vessel", "artery", "vein", "disc", "macula", "fovea", "retina"}.isdisjoint(
-            words[max(tokens.start, k - 8) : k]
-        )
+        parts = not _PARTS.isdisjoint(words[max(tokens.start, k - 8) : k])
         if word == "should" and parts and not after[:1] and "they" in words[k - 2 : k]:
             self.findings.add(
                 "beyond", Term(k, k + 1), f"{sentence.text.raw(k)!r} says how it ought to be, which no fact gives"
