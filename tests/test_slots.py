@@ -187,7 +187,6 @@ def test_what_no_fact_licenses_is_an_error(answer: str, kind: str) -> None:
         "Nothing is known about any disease here, so I would rather not say whether there is one.",
         f"Taken together, the blood vessels are {ALL} wide on average, measured over the whole image.",
         f"They average {ALL} across the picture.",
-        "I can see the blood vessels clearly.",
     ],
 )
 def test_plain_words_are_no_error(answer: str) -> None:

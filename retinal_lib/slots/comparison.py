@@ -59,8 +59,6 @@ def wrong(sentence: Sentence, question: SlottedText) -> Iterator[Wrong]:
     """Yields the comparisons of a sentence that are wrong, or that are of nothing that was told: the first one, which is enough
     to send an answer back."""
     yield from _divided(sentence)
-    yield from _mostly(sentence)
-    yield from _answered(sentence, question)
     if sentence.asks:
         return
     if COMPARING.isdisjoint(sentence.within):
@@ -397,25 +395,6 @@ def _holds(word: str, one: Compared, other: Compared) -> bool:
     return (a - b) * sign > 0 and one.shown != other.shown
 
 
-def _answered(sentence: Sentence, question: SlottedText) -> Iterator[Wrong]:
-    """A short answer to a question that compares: Which of them are wider? The veins."""
-    if sentence.place or len(sentence.tokens) > _SHORT or not COMPARING.isdisjoint(sentence.within):
-        return
-    asked = next((k for k, word in enumerate(question.text.words) if _SIGNS.get(word)), None)
-    named = [(d, w) for d in ("vessel", "direction", "lesion") for w in sentence.named(d) if "all" not in w.values]
-    if asked is None or len(named) != 1 or {"no", "not", "than"} & {*sentence.within, *question.text.words}:
-        return
-    (dimension, word), comparative = named[0], question.text.words[asked]
-    values = [slot for each in sentence.of.sentences for slot in each.slots if "all" not in slot.allowed.get("vessel", ())]
-    for one, other in _pairs(comparative, _of_slots(values)):
-        apart = one.allowed.get(dimension) != other.allowed.get(dimension) and _same_besides(one, other, dimension)
-        named_so = apart and _fit(Operands(word, None), one, other, dimension, both=False)
-        if named_so and not _holds(comparative, one, other):
-            said = repr(sentence.text.text_of(word))
-            yield Wrong(Term(word.first, word.last), f"{said} is wrong: {one.fact.text}, {other.fact.text}", one.fact)
-            return
-
-
 def _divided(sentence: Sentence) -> Iterator[Wrong]:
     """The ratio of arterioles to venules is not that of veins to arteries."""
     words = sentence.words
@@ -445,19 +424,3 @@ def _summed(sentence: Sentence) -> Iterator[Wrong]:
         parted = any(k < slot.first < after[0].first for slot in sentence.slots)
         if not parted and COMPARING.isdisjoint(between) and not {",", "and", "while"} & set(between):
             yield Wrong(Term(after[0].first, after[0].last), "CRAE is of the largest arteries, CRVE of the largest veins")
-
-
-def _mostly(sentence: Sentence) -> Iterator[Wrong]:
-    """Vessels or lesions that are said to fill most of the picture, or half of it, though their share is below a half."""
-    facts = [slot.anchor.slot.fact for slot in sentence.slots or sentence.around]
-    shares = [(fact, float(fact.value) / (100 if fact.unit == "%" else 1)) for fact in facts if _is_share(fact)]
-    for k in sentence.tokens if shares else ():
-        after = sentence.words[k + 1 : k + 4]
-        mostly = sentence.words[k] in ("most", "half") and after[:1] == ["of"] and not _PICTURE.isdisjoint(after[1:])
-        if mostly and shares[0][1] < 0.5:
-            yield Wrong(Term(k, k + 1), f"{sentence.text.raw(k)!r} is wrong: {shares[0][0].text}", shares[0][0])
-
-
-def _is_share(fact: Fact) -> bool:
-    """Whether a fact is a share of the picture."""
-    return fact.unit == "%" or fact.name.endswith("Vessel_density")

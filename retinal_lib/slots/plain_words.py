@@ -12,7 +12,6 @@ from retinal_lib.check.case_profile import CaseProfile
 from retinal_lib.check.findings import AnswerFindings
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import ParsedText, Term, family, word_lists
-from retinal_lib.check.language.negation import AFFIRMED, polarity
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.display import listed
 from retinal_lib.parsing import packaged_yaml
@@ -47,6 +46,9 @@ _WANTED = frozenset("needed required necessary repeated advised useful helpful w
 _EXCLUDING = frozenset(["ruled", "excluded", "exclude", "denied"])
 _EITHER_WAY = frozenset(["nor", "neither", "not", "cannot"])
 _SAYING = KNOWING | word_lists("negation").saying
+# what is named only with its line -> the words of a line that name it
+THINGS = {word: frozenset([word, *others.split()]) for word, others in SPEC["things"].items() if word}
+THINGS |= {word: frozenset([word]) for word in SPEC["things"][""].split()}
 _UNKNOWN = frozenset(["open", "whether", "cannot", "can't", "not", "unknown", "nor", "neither", "won't"])
 
 
@@ -55,9 +57,11 @@ class KnownWords:
 
     def __init__(self, sheet: FactSheet):
         self.sheet = sheet
-        every = [(line, _words_of(line)) for line in sheet.lines]
-        self.known = frozenset().union(*(words for _, words in every))
-        placing = frozenset().union(*(words for line, words in every if line.id[0] in "dln"))
+        self.of_line = {line.id: _words_of(line) for line in sheet.lines}
+        self.known = frozenset().union(*self.of_line.values())
+        # the lines that tell where a structure lies, and nothing else
+        self.structures = [line for line in sheet.lines if len(line.facts) == 1 and isinstance(line.facts[0].value, tuple)]
+        placing = frozenset().union(*(words for name, words in self.of_line.items() if name[0] in "dln"))
         self.placing, self._placed = placing, {word[:5] for word in placing}
         self.typed = frozenset(k for line in sheet.lines for k in _typed(_without_values(line.text)))
 
@@ -202,7 +206,6 @@ class WordCheck:
         """Adds findings for words that nothing licenses."""
         known, skipped = self.known.known, sentence.of.values | self.explained
         plain = _plain_at_rest() if sentence.anchors or sentence.asks else _plain()
-        self._lay_words(sentence, known)
         unknown = []
         for k in sentence.tokens:
             word = sentence.words[k]
@@ -264,14 +267,6 @@ class WordCheck:
         sight = "quality" in kinds and not _SIGHT.isdisjoint((*sentence.within, *words[k : k + 2]))
         untold = {"tortuosity"} == {value for term in sentence.terms("measures") if term.first == k for value in term.values}
         return not several and not naming and (kinds <= _UNCLAIMED or sight or untold)
-
-    def _lay_words(self, sentence: Sentence, known: frozenset[str]) -> None:
-        """Lay words that name only conditions which no fact gives."""
-        for term in sentence.terms("lay"):
-            told = known.issuperset(sentence.words[term.first : term.last])
-            told = told or (sentence.words[term.first] in _OF_DISC and not _DISC.isdisjoint(known))
-            if not told and polarity(sentence.text, term) == AFFIRMED and self.profile.present.keys().isdisjoint(term.value):
-                self.findings.add("unlicensed", term, f"{sentence.text.text_of(term)!r} says what no fact says")
 
     def _modal(self, sentence: Sentence, k: int) -> None:
         """A verb such as may or should that speaks of what may come."""

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from retinal_lib import conversation
 from retinal_lib.check import conversation_check, form
-from retinal_lib.check.added_details import AddedDetails
 from retinal_lib.check.case_profile import ABSENT, POSSIBLE, PRESENT, CaseProfile
 from retinal_lib.check.conversation_check import Checked
 from retinal_lib.check.diseases import FORMS, Diseases, Grades, Normality
@@ -34,11 +33,11 @@ from retinal_lib.dataset.label_kinds import NOTHING
 from retinal_lib.facts import Case
 from retinal_lib.slots import comparison, filling, positions, superlatives
 from retinal_lib.slots.filling import Filled
-from retinal_lib.slots.plain_words import KNOWING, KnownWords, QuestionCheck, WordCheck
+from retinal_lib.slots.plain_words import KNOWING, THINGS, KnownWords, QuestionCheck, WordCheck
 from retinal_lib.slots.sentence import Sentence, SlottedText, marked_otherwise, mismatches, misshown
 from retinal_lib.slots.sheet import SPEC, FactSheet
 
-_CLAIMS = (Leaks, Diseases, Grades, Normality, ImageAndPerson, LesionLocations, AddedDetails)
+_CLAIMS = (Leaks, Diseases, Grades, Normality, ImageAndPerson, LesionLocations)
 _BESIDE = frozenset(
     "below above along beside under beneath around near close closest next adjacent over across away far".split()
 )
@@ -48,12 +47,10 @@ _CENTRES = frozenset(["centre", "central", "centrally"])
 _MIDDLES = frozenset(["middle", "midst"])
 _STRUCTURES = frozenset(["macula", "fovea", "disc", "nerve"])
 _LANDMARKS = frozenset(["macula", "fovea", "foveal", "periphery", "peripheral"])
-_AFFIRMING = frozenset("yes there has have show find found see".split())
+_AFFIRMING = frozenset("there has have show find found see".split())
 _ABSENT_WORDS = frozenset("none absent missing lacking".split())
 _PLACES = _LANDMARKS | _STRUCTURES | _PLACING | REGION_WORDS
 _AROUND = 60  # characters around what is denied, where its form may be named
-_LOOKED_FOR = frozenset(["look", "looking", "check", "screening", "watch", "to", "for"])
-_COUNTED_IN = frozenset("quadrant quarter image picture half eye".split())  # they occur in every quarter
 _OF_LIST = frozenset("look looked search searched sought list listed check checked among those condition".split())
 _CAMERAS = frozenset("the a an this that same fundus retinal of by our your any with and or in on to".split())
 _VESSELS = frozenset(["artery", "vein"])
@@ -205,6 +202,7 @@ class _Answer:
         terms = sentence.terms("conditions")
         if any(self.profile.status_of(term.values)[0] != ABSENT for term in terms):
             return
+        denials = {value for mention in mentions(self.text) if mention.polarity == NEGATED for value in mention.conditions}
         for term in terms:
             fact = self.profile.status_of(term.values)[1]
             before = sentence.words[max(sentence.tokens.start, term.first - 4) : term.first]
@@ -212,7 +210,8 @@ class _Answer:
             denied = not _ABSENT_WORDS.isdisjoint(after) or any(not _ABSENT_WORDS.isdisjoint(each.within) for each in following)
             denied = denied or ("as" in before and not _ABSENT_WORDS.isdisjoint(sentence.within))  # absent, as are ...
             subject = fact in graded and not set(VOCABULARY["subjects"].get(fact.unit, ())).isdisjoint(term.values)
-            if _AFFIRMING.isdisjoint(before) and (subject or denied):
+            told = denied or subject or not denials.isdisjoint(term.values)
+            if _AFFIRMING.isdisjoint(before) and told:
                 yield self.text.span(term)
 
     def check(self, question: SlottedText) -> None:
@@ -234,9 +233,7 @@ class _Answer:
             words.licensed(sentence)
             words.explains(sentence)
             self._judgements(sentence)
-            self._called(sentence)
             self._hedged(sentence)
-            self._usual(sentence)
             self._landmarks(sentence)
             self._both_eyes_and_health(sentence)
             self._suspicions(sentence)
@@ -244,6 +241,24 @@ class _Answer:
             self._proved(sentence)
             self._picture(sentence)
         self._left_open()
+        if not self.filled.problems:
+            self._held()
+
+    def _held(self) -> None:
+        """Checks that an answer names only what a line has that it shows or marks: no macula where it is on the vessels."""
+        lines = {anchor.line for anchor in self.filled.anchors}
+        if not lines.isdisjoint(self.known.structures):
+            lines.update(self.known.structures)  # a structure may be placed beside another
+        held = frozenset().union(*(self.known.of_line[line.id] for line in lines))
+        for sentence in self.sentences:
+            compares = not comparison.COMPARING.isdisjoint(sentence.within)  # perhaps with the value of another line
+            known = self.known.known if compares else held
+            for k in sentence.tokens:
+                word = self.text.words[k]
+                if word in THINGS and known.isdisjoint(THINGS[word]) and k not in self.values and k not in self.explained:
+                    says = f"{self.text.raw(k)!r} is named on no line that the answer shows or marks"
+                    self.findings.add("unlicensed", Term(k, k + 1), says)
+                    return
 
     def _pairs(self, sentence: Sentence, question: SlottedText) -> None:
         for slot, dimension, word in mismatches(sentence, question):
@@ -344,29 +359,6 @@ class _Answer:
             if others and polarity(text, term) == NEGATED:
                 says = f"{text.text_of(term)!r}: that there is nothing else is in no fact"
                 self.findings.add("ungrounded_denial", term, says)
-
-    def _usual(self, sentence: Sentence) -> None:
-        """Checks that no sentence tells what a disease usually does."""
-        usual = sentence.terms("generic") if sentence.terms("conditions") else ()
-        for term in usual:
-            if self.text.words[term.first] in _LOOKED_FOR or not _COUNTED_IN.isdisjoint(
-                self.text.words[term.last : term.last + 5]
-            ):
-                continue
-            if term.first not in self.explained:
-                says = f"{self.text.text_of(term)!r} tells what is usual, which no fact does"
-                self.findings.add("beyond", term, says)
-
-    def _called(self, sentence: Sentence) -> None:
-        """Checks that a lesion is not called another one: microaneurysms are tiny bleedings."""
-        for one, other in pairwise(sentence.terms("conditions")):
-            between = sentence.words[one.last : other.first]
-            between = between[2:] if between[:2] in ([",", "which"], [",", "that"]) else between
-            if not between or len(between) > 3 or between[0] not in ("is", "are", "mean") or "not" in between:
-                continue
-            if lexicon.family(one).isdisjoint(lexicon.family(other)) and other.first not in self.explained:
-                says = f"{self.text.text_of(one)!r} is called {self.text.text_of(other)!r}, which is another thing"
-                self.findings.add("unsupported_detail", other, says)
 
     def _hedged(self, sentence: Sentence) -> None:
         """Checks that what a line says is told without doubt, and boxes in the order of their edges."""
