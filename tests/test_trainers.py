@@ -215,6 +215,22 @@ def test_a_split_s_file_of_your_own_decides(tmp_path: Path) -> None:
     assert told.strip().startswith("3 conversations in") and told.endswith("…/llava/test.json")
 
 
+@pytest.mark.parametrize("edited", ["run", "other"])
+def test_a_split_s_file_that_parts_a_person_is_refused(tmp_path: Path, edited: str) -> None:
+    put(tmp_path / "run", places=None)
+    rows = [SplitRow("my", id_, id_, "train", "", "g", "drawn", "patient:my/7" if id_ != "my-c" else "") for id_ in PLACES]
+    splits.write(tmp_path / "run" / "splits.csv", rows)
+    (tmp_path / "other").mkdir(exist_ok=True)
+    mine = tmp_path / edited / "splits.csv"
+    words = {"run": rows, "other": [row._replace(ties="", group="") for row in rows]}[edited]  # the run's own ties count
+    splits.write(mine, [words[0], words[1]._replace(split="test"), words[2]])
+    with pytest.raises(UserError, match=r"splits.csv: row 2 is in train and row 3 in test, but they are of one person"):
+        export([tmp_path / "run"], "llava", splits_file=mine)
+    assert not (tmp_path / "run" / "exports").exists()
+    splits.write(mine, [words[0], words[1], words[2]._replace(split="test")])
+    assert list(export([tmp_path / "run"], "llava", splits_file=mine).values()) == [2, 1]
+
+
 def test_several_runs_are_split_as_one(tmp_path: Path) -> None:
     for name, official, ties in (("A", "train", "same:test:B-1"), ("B", "test", "")):
         put(tmp_path / name, [entry("1", "What?", "An eye.") | {"id": f"{name}-1"}], places=None)

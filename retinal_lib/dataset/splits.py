@@ -286,13 +286,37 @@ def read(file: Path) -> list[SplitRow]:
     return rows
 
 
+def refuse_parted(file: Path, rows: list[SplitRow], known: Iterable[SplitRow]) -> None:
+    """Checks the rows of a splits.csv that people may have edited; `known` are rows that tell further ties. UserError: images
+    of one person, or one picture, are in two splits."""
+    groups = {row.id: row.group for row in _regrouped([*rows, *known])}
+    first, parted = {}, {}  # group -> its first row, and the first two of different splits
+    for number, row in enumerate(rows, start=2):
+        other = first.setdefault(groups[row.id], number)
+        if rows[other - 2].split != row.split:
+            parted.setdefault(groups[row.id], (other, number))
+    if not parted:
+        return
+    group, (one, other) = next(iter(parted.items()))
+    what = "person" if group.partition(":")[0] in ("patient", "person") else "picture"
+    more = f"; {count(len(parted) - 1, 'more group')} likewise" if len(parted) > 1 else ""
+    raise UserError(
+        f"{paths.display_path(file)}: row {one} is in {rows[one - 2].split} and row {other} in {rows[other - 2].split}, but "
+        f"they are of one {what}, so that a model would be tested on what it was trained on{more}; give both one split"
+    )
+
+
+def _regrouped(rows: Iterable[SplitRow]) -> list[SplitRow]:
+    """The images of these rows with groups and splits by their official splits and ties alone."""
+    return assign_splits(SplitCandidate(r.dataset, r.id, r.image, r.official_split, tuple(r.ties.split())) for r in rows)
+
+
 def combine_runs(folders: Iterable[Path]) -> list[SplitRow]:
     """Assigns the images of several runs to common splits.
 
     Of each splits.csv, only official splits and ties count. UserError: as `read`.
     """
-    rows = [row for folder in folders for row in read(folder / FILE)]
-    return assign_splits(SplitCandidate(r.dataset, r.id, r.image, r.official_split, tuple(r.ties.split())) for r in rows)
+    return _regrouped(row for folder in folders for row in read(folder / FILE))
 
 
 def summary(rows: list[SplitRow]) -> str:

@@ -264,12 +264,16 @@ def _with_pictures(
 
 
 def _split_of_id(folders: list[Path], splits_file: str | Path | None) -> dict[str, str] | None:
-    """Id -> split; None if no run has splits. UserError: only some runs have splits."""
-    if splits_file is not None:
-        return {row.id: row.split for row in splits.read(typed_paths.resolve(splits_file))}
-    if not any((folder / splits.FILE).is_file() for folder in folders):
+    """Id -> split; None if no run has splits. UserError: only some runs have splits, or a file that people may have edited
+    has parted a group."""
+    own = [folder / splits.FILE for folder in folders if (folder / splits.FILE).is_file()]
+    if splits_file is None and not own:
         return None
-    rows = splits.read(folders[0] / splits.FILE) if len(folders) == 1 else splits.combine_runs(folders)
+    if splits_file is None and len(folders) > 1:
+        return {row.id: row.split for row in splits.combine_runs(folders)}
+    file = folders[0] / splits.FILE if splits_file is None else typed_paths.resolve(splits_file)
+    rows = splits.read(file)
+    splits.refuse_parted(file, rows, [row for each in own if each != file for row in splits.read(each)])
     return {row.id: row.split for row in rows}
 
 
