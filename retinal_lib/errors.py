@@ -91,24 +91,34 @@ def did_you_mean(value: object, known: Iterable[str]) -> str:
     return f" (did you mean {folded[near[0]]!r}?)" if near else ""
 
 
-def from_validation(error: "ValidationError", place: str) -> UserError:
-    """Returns a UserError for the first error that pydantic found; `place` names the file or parameter."""
-    return UserError(f"{place}{': ' if place else ''}{validation_text(error)}")
+def from_validation(error: "ValidationError", place: str, given: object = None) -> UserError:
+    """Returns a UserError for the first error that pydantic found; `place` names the file or parameter, `given` as below."""
+    return UserError(f"{place}{': ' if place else ''}{validation_text(error, given)}")
 
 
-def validation_text(error: "ValidationError") -> str:
-    """Returns a sentence on the first error that pydantic found: the key, the value, and what would be right."""
+def validation_text(error: "ValidationError", given: object = None) -> str:
+    """Returns a sentence on the first error that pydantic found: the key, the value, and what would be right. `given` is what
+    was checked, where it has mappings by numbers."""
     errors = error.errors()
-    place = _place(errors[0])
+    place = _place(errors[0], given)
     # where several kinds of value are allowed, pydantic has an error for each
-    expected = dict.fromkeys(_expected(other) for other in errors if _place(other) == place)
+    expected = dict.fromkeys(_expected(other) for other in errors if _place(other, given) == place)
     sentence = _sentence(errors[0], " or ".join(expected))
     return f"{place}: {sentence}" if place else sentence
 
 
-def _place(error: dict) -> str:
-    """The keys that lead to a value, without the names of types, which pydantic adds where several are allowed."""
-    return " > ".join(key for key in map(str, error["loc"]) if not _TYPE.fullmatch(key))
+def _place(error: dict, given: object) -> str:
+    """The keys that lead to a value, without what pydantic adds: the names of types where several are allowed, and [key]. The
+    entries of a list are counted from 1."""
+    parts = []
+    for key in error["loc"]:
+        if isinstance(key, str) and (key == "[key]" or _TYPE.fullmatch(key)):
+            continue
+        of_mapping = isinstance(given, dict)
+        parts.append(f"entry {key + 1}" if isinstance(key, int) and not of_mapping else str(key))
+        inside = key in given if of_mapping else isinstance(given, list) and isinstance(key, int) and key < len(given)
+        given = given[key] if inside else None
+    return " > ".join(parts)
 
 
 def _sentence(first: dict, expected: str) -> str:

@@ -127,7 +127,8 @@ def read_yaml(path: Path, what: str, words: bool = False) -> object:
     try:
         return yaml_value(read_bytes(path), words)
     except Unreadable as error:
-        raise UserError(f"{paths.display_path(path)}: not readable as {what} ({error})") from error
+        place = f"{paths.display_path(path)}{f', line {error.line}' if error.line else ''}"
+        raise UserError(f"{place}: not readable as {what} ({error})") from error
 
 
 def read_jsonl(path: Path, torn_end: bool = False) -> Iterator[tuple[int, object]]:

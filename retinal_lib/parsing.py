@@ -60,8 +60,57 @@ def yaml_value(raw: bytes, words: bool = False) -> object:
         _check_depth(value, _MOST_PARTS)
         _check_writable(value)
     except YAML_ERRORS as error:
-        raise Unreadable(" ".join(str(error).split())[:300] or type(error).__name__) from error
+        raise Unreadable(*yaml_problem(raw, error)) from error
     return value
+
+
+def yaml_problem(raw: bytes, error: Exception) -> tuple[str, int]:
+    """Returns what is wrong with a text of YAML, in plain words, and its line, counted from 1 (0: not known). `error`: what its
+    reader raised.
+
+    >>> raw = b"facts:\\n  - grade: {}\\n   - boxes"
+    >>> try:
+    ...     yaml.safe_load(raw)
+    ... except yaml.YAMLError as error:
+    ...     yaml_problem(raw, error)
+    ('it begins with 3 blanks, but the lines above it with 0 or 2; entries of one list or mapping begin with equally many', 3)
+    """
+    mark = getattr(error, "problem_mark", None)
+    lines = raw.decode("utf-8-sig", "replace").splitlines() if mark else []
+    if not lines or mark.line > len(lines):
+        return " ".join(str(error).split())[:300] or type(error).__name__, 0
+    number = min(mark.line, len(lines) - 1)
+    line, before = lines[number], lines[number][: mark.column]
+    indent = len(line) - len(line.lstrip(" "))
+    context = getattr(error, "context", None) or ""
+    if context.startswith(("while parsing a flow", "while scanning a quoted")) and (opened := error.context_mark):
+        opening = lines[opened.line][opened.column : opened.column + 1]
+        if "unexpected end of stream" in error.problem or opened.line < mark.line:
+            return f"{opening} in column {opened.column + 1} is not closed in this line", opened.line + 1
+    if line.lstrip(" ").startswith("\t"):
+        return "it begins with a tab; YAML needs blanks there", number + 1
+    above = _indents(lines[:number])
+    opens = re.search(r":\s*(#.*)?$", next(filter(_is_content, reversed(lines[:number])), ":"))  # so may begin further right
+    if indent not in above and (mark.column == indent or not opens):
+        begins = f"it begins with {indent} blank{'s' * (indent != 1)}, but the lines above it with"
+        return f"{begins} {' or '.join(map(str, above))}; entries of one list or mapping begin with equally many", number + 1
+    rest = f"{line[len(before) :].strip()[:40]!r}" if line[len(before) :].strip() else "the end of the line"
+    cure = "a text that holds ': ' or a backslash, or begins with a mark such as * @ % { [, stands between single quotes"
+    return f"column {mark.column + 1}: {rest} cannot stand there; {cure}", number + 1
+
+
+def _indents(lines: list[str]) -> list[int]:
+    """The numbers of blanks with which a further line may begin: those of the lists and mappings that are open."""
+    found: list[int] = []
+    for line in lines:
+        if _is_content(line):
+            indent = len(line) - len(line.lstrip(" "))
+            found = [each for each in found if each < indent] + [indent]
+    return found or [0]
+
+
+def _is_content(line: str) -> bool:
+    return bool(line.strip()) and not line.lstrip().startswith("#")
 
 
 def packaged_yaml(file: Path) -> Any:

@@ -73,10 +73,10 @@ def answered(text: str, answers: dict[str, tuple[str, ...]]) -> str:
     """A page as it is once a person has written the answers into it."""
     lines = text.splitlines()
     for question, given in answers.items():
-        places = [n for n, line in enumerate(lines) if line.startswith("# ") and question in line]
+        places = [n for n, line in enumerate(lines) if line.startswith("#") and question in line]
         for place, answer in zip(places, given, strict=False):
-            lines[place] = lines[place].removeprefix("# ").replace(question, answer)
-    return "\n".join(lines).replace("# eye: exam_eye", "eye: exam_eye").replace("# image: '^", "image: '^")
+            lines[place] = lines[place].removeprefix("#").replace(question, answer)
+    return "\n".join(lines).replace("#eye: exam_eye", "eye: exam_eye")
 
 
 @pytest.mark.parametrize("layout", ANSWERS, ids=lambda layout: layout.__name__)
@@ -130,7 +130,7 @@ def test_what_is_left_out_is_named_with_its_counts(tmp_path: Path) -> None:
     )
     assert "#   marks: 1 .txt, in which no column names pictures" in left
     assert "patient: patient_id  # patient: persons (2), kept together in splits and never told" in text
-    assert "  # amd: condition: absent: 0 (3)\n" in text
+    assert "# amd: condition: absent: 0 (3)\n" in text
     with pytest.raises(UserError, match=r"mine.yaml is there already; pass --out"):
         main(["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")])
 
@@ -178,11 +178,79 @@ def test_masks_are_asked_about_and_told_by_the_answer(tmp_path: Path, named: str
     assert "# answer: the masks are of EX, MA; what does each mark, one and several?" in text
     assert not BaseDescription(tmp_path, dataset=str(tmp_path / "mine.yaml")).describe("e1.jpg").facts
     marks = "EX: [hard exudate, hard exudates], MA: [microaneurysm, microaneurysms]"
-    text = answered(text, {"EX: [?, ?], MA: [?, ?]": (marks,)}).replace("#   - boxes", "  - boxes")
+    text = answered(text, {"EX: [?, ?], MA: [?, ?]": (marks,)}).replace("#- boxes", "- boxes")
     (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
     case = BaseDescription(tmp_path, dataset=str(tmp_path / "mine.yaml")).describe("e1.jpg")
     boxes = [fact.value for fact in case.facts if fact.unit == "box"]
     assert sorted(boxes) == [(0.125, 0.125, 0.25, 0.25), (0.5, 0.5, 0.75, 0.75)] and "microaneurysm" in case.description
+
+
+def graded(root: Path, *grades: str) -> str:
+    """The first page of a folder with one picture a grade, two of masks, and a disease in three words."""
+    for number, _ in enumerate(grades, 1):
+        picture(root / "photos" / f"e{number}.jpg")
+    rows = [f"e{n}.jpg,{grade},{('yes', 'no', 'maybe')[n % 3]}" for n, grade in enumerate(grades, 1)]
+    (root / "grades.csv").write_text("\n".join(["image,ICDR grade,glaucoma", *rows]) + "\n", encoding="utf-8")
+    mask = Image.new("L", (64, 48))
+    mask.paste(255, (8, 6, 16, 12))
+    (root / "marks").mkdir()
+    mask.save(root / "marks" / "e1_EX.png")
+    mask.save(root / "marks" / "e2_MA.png")
+    main(["page", str(root), "--out", str(root / "mine.yaml")])
+    return (root / "mine.yaml").read_text(encoding="utf-8")
+
+
+def opened(root: Path, text: str) -> BaseDescription:
+    (root / "mine.yaml").write_text(text, encoding="utf-8")
+    return BaseDescription(root, dataset=str(root / "mine.yaml"))
+
+
+def test_a_line_of_a_question_needs_its_mark_taken_away_and_nothing_else(tmp_path: Path) -> None:
+    text = graded(tmp_path, *"0123401234", "9")
+    head, _, questions = text.partition("- automorph\n")
+    assert "Answers needed: 3." in head and questions.count("# answer: ") == 3
+    assert "mask" not in questions.partition("# Left out:")[2] and "#private_names: true" in head
+    bare = "\n".join(line.removeprefix("#") if line[:2] not in ("# ", "#") else line for line in text.splitlines())
+    with pytest.raises(UserError, match=r"mine\.yaml, lines \d+, \d+, \d+: a \? still needs your answer"):
+        opened(tmp_path, bare)
+    filled = bare.replace("ungradable: [?], unclear: [?]", "ungradable: 9, unclear: []").replace("[?, ?]", "[spot, spots]")
+    case = opened(tmp_path, filled.replace(": ?", ": null").replace("[?, ?]", "[spot, spots]")).describe("e1.jpg")
+    assert "grade of diabetic retinopathy is 0" in case.description and "spot" in case.description
+
+
+@pytest.mark.parametrize("written", ["#   - boxes", "# - boxes"])
+def test_an_indented_line_is_named_in_plain_words(tmp_path: Path, written: str) -> None:
+    text = graded(tmp_path, *"0123").replace("#- boxes", written.replace("#", "").replace("boxes", "boxes: {}"))
+    line = next(n for n, each in enumerate(text.splitlines(), 1) if "boxes: {}" in each)
+    number = len(written) - len("#- boxes")
+    with pytest.raises(UserError, match=rf"line {line}: .*begins with {number} blanks?, but the lines above it with 0"):
+        opened(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("grades", "told"), [("0 1 2 3 4 0 1 2 3 4 2?", ""), ("0 1 2 3 4 0 1 2 3 4 ungradable", "not gradable")]
+)
+def test_a_word_among_grades_of_a_known_scale_leaves_the_others_read(tmp_path: Path, grades: str, told: str) -> None:
+    text = graded(tmp_path, *grades.split())
+    assert "ICDR grade holds" not in text and "- {grade: {column: ICDR grade, scale: ICDR, un" in text
+    data = opened(tmp_path, text)
+    assert "grade of diabetic retinopathy is 4" in data.describe("e5.jpg").description
+    assert (
+        not data.skipped
+        and told in data.describe("e11.jpg").description
+        and "grade of" not in data.describe("e11.jpg").description
+    )
+
+
+def test_folders_of_classes_whose_pictures_say_the_eye_keep_both(tmp_path: Path) -> None:
+    for name in ("glaucoma/12_left", "glaucoma/12_right", "normal/13_left"):
+        picture(tmp_path / f"{name}.png")
+    main(["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")])
+    answers = {"glaucoma: ?, normal: ?": ("glaucoma: glaucoma, normal: no glaucoma",)}
+    data = opened(tmp_path, answered((tmp_path / "mine.yaml").read_text(encoding="utf-8"), answers))
+    cases = [data.describe(name) for name in data.images]
+    told = [(case.patient, case.eye, case.about("disease")[0].words) for case in cases]
+    assert told == [("12", "left", "glaucoma"), ("12", "right", "glaucoma"), ("13", "left", "no glaucoma")]
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:

@@ -92,6 +92,10 @@ def test_a_name_and_a_column_that_name_two_eyes_exclude_the_image(tmp_path: Path
             "  - grade: {column: DR, scale: ICDR, values: {a: 7}}",
             r"line 8: facts: grade: .*7 is no level of ICDR; .* 3, 4",
         ),
+        ("  - quality: {column: DR, levels: {0: [a]}}", r"line 8: facts: quality: levels > 0: found \['a'\]"),
+        ("  - boxes\nmasks: {name: x, types: {a: [b, 3]}}", r"line 9: masks > types > a > entry 2: found 3; expected text"),
+        ("  - automorph\n   - boxes", r"line 8: facts: 'automorph - boxes' was read as one entry"),
+        ("  - label: {column: DR, values: {1: ?}}", r"line 8: a \? still needs your answer"),
         ("  - number: {column: DR, name: x}", r"line 8: facts: number: range: is missing"),
         ("  - flags: {labels: {DR: x}, overall: DR}", r"line 8: facts: flags: overall needs normal"),
         ("  - automorph\njoin: [{tables: [other.csv], key: file}]", r"line 9: no table 'other.csv'"),
@@ -116,6 +120,22 @@ def test_a_code_without_a_confirmed_meaning_is_not_told(tmp_path: Path) -> None:
     assert case.about("disease") == () and case.missing == (
         "d is not told: labels.csv, row 2, column 'd' holds '9', which has no confirmed meaning",
     )
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "grade: {column: d, scale: ICDR, ungradable: bad}",
+        "grade: {column: d, scale: ICDR, values: {bad: 9, mild: 1}, ungradable: [9]}",
+        "label: {column: d, values: {bad: Ungradable, 1: drusen}}",
+        "label: {column: d, values: {bad: null}, ungradable: bad}",
+        "quality: {column: d, levels: {bad: not gradable}}",
+    ],
+)
+def test_a_word_for_an_ungradable_image_is_that_in_every_kind(tmp_path: Path, kind: str) -> None:
+    labels = "  - flags: {labels: {glaucoma: glaucoma}}\n  - "
+    data = own(tmp_path, labels + kind, "file,d,glaucoma", "a.png,bad,1")
+    assert [(fact.name, fact.words) for fact in data.describe("a.png").facts] == [("ungradable", "not gradable")]
 
 
 def test_a_second_folder_that_is_not_read_is_named(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from retinal_lib.check.language.negation import AFFIRMED, NEGATED
 from retinal_lib.check.language.statements import of_label, of_note
 from retinal_lib.dataset import lesion_facts
 from retinal_lib.dataset.cells import values
-from retinal_lib.dataset.image import Column, ExcludedImage, Image, names_of
+from retinal_lib.dataset.image import Codes, Column, ExcludedImage, Image, names_of
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.dataset.tables import Code, Table, code, fold
 from retinal_lib.errors import UserError, unknown
@@ -23,7 +23,6 @@ from retinal_lib.text.training_text import cell_problem, personal
 
 NOT_GRADABLE = "not gradable"
 _MANY = 200  # rows of a table that is large enough for all levels of a scale
-_UNGRADABLE = ("ungradable", "ungradeable", "not gradable", "non gradable", "not gradeable", "cannot be graded", "rejected")
 
 
 class Kind(BaseModel):
@@ -124,19 +123,19 @@ Scale = Annotated[str, _known("scale", scales)]
 
 class Grade(Kind):
     """A grade on a published scale, or one of the page's own. `values`: what cells stand for, where they do not hold the grade
-    itself; a number in `ungradable` says that the image could not be graded, one in `unclear` has no confirmed meaning."""
+    itself; a cell in `ungradable` says that the image could not be graded, one in `unclear` has no confirmed meaning."""
 
     column: Column
     scale: Scale
     name: str = "grade"
     values: dict[Code, int] = {}
-    ungradable: list[int] = []
-    unclear: list[int] = []
+    ungradable: Codes = []
+    unclear: Codes = []
 
     @model_validator(mode="after")
     def _of_the_scale(self) -> "Grade":
         known = [*scales()[self.scale]["levels"], *self.ungradable, *self.unclear]
-        if other := set(self.values.values()) - set(known):
+        if other := {level for level in self.values.values() if str(level) not in map(code, known)}:
             raise ValueError(f"values: {min(other)} is no level of {self.scale}; its levels are {', '.join(map(str, known))}")
         return self
 
@@ -164,19 +163,27 @@ class Grade(Kind):
     def facts(self, image: Image) -> Facts:
         scale = scales()[self.scale]
         what = f"the grade of {scale['of']}"
+        cell = image.record.cell(self.column)
+        value = {code(key): level for key, level in self.values.items()}.get(code(cell.text), cell.text)
+        if code(value) in map(code, self.unclear):
+            return Facts(missing=(f"{what} is not known: {cell.source} holds {value}, which has no confirmed meaning",))
+        if code(value) in map(code, self.ungradable) or values.says_ungradable(cell.text):
+            value = next((each for each in self.ungradable if code(each) == code(value)), value)
+            return Facts((ungradable(value, cell.source),))
         allowed = [*(() if self.values else scale["levels"]), *self.ungradable, *self.unclear]
         value, source, missing = image.record.whole_number(self.column, allowed, what, self.values)
         if value is None:
             return Facts(missing=missing)
-        if value in self.unclear:
-            return Facts(missing=(f"{what} is not known: {source} holds {value}, which has no confirmed meaning",))
-        if value in self.ungradable:
-            text = "the graders marked the image as not gradable"
-            return Facts((Fact("quality", "ungradable", value, "graders", text, source, NOT_GRADABLE),))
         words = scale["levels"][value]
         joint = "meaning" if scale["form"] in ("noun", "criterion") else "meaning that"
         text = f"{what} is {value} on the {scale['title']} ({min(scale['levels'])} to {max(scale['levels'])}), {joint} {words}"
         return Facts((Fact("disease", self.name, value, self.scale, text, source, words),))
+
+
+def ungradable(value: Code, source: Source) -> Fact:
+    """Returns the fact that graders could not grade the image."""
+    text = "the graders marked the image as not gradable"
+    return Fact("quality", "ungradable", value, "graders", text, source, NOT_GRADABLE)
 
 
 class Quality(Kind):
@@ -186,7 +193,7 @@ class Quality(Kind):
     column: Column
     by: str = "graders"
     levels: dict[Code, str]
-    ungradable: list[Code] = []
+    ungradable: Codes = []
 
     def columns(self) -> list[Column]:
         return [self.column]
@@ -198,7 +205,7 @@ class Quality(Kind):
             return Facts(missing=missing)
         value, words = list(self.levels.items())[place]
         text = f"the {self.by} graded the image quality as {words}"
-        if code(value) in map(code, self.ungradable):
+        if code(value) in map(code, self.ungradable) or values.says_ungradable(words):
             return Facts((Fact("quality", "ungradable", value, self.by, text, source, NOT_GRADABLE),))
         return Facts((Fact("quality", "quality", value, self.by, text, source, words),))
 
@@ -313,7 +320,7 @@ class Columns(Kind):
 
 def _recorded(aspect: str, column: str, text: str, source: Source) -> Fact:
     """A text as it was written down; an image that somebody called ungradable counts as such."""
-    if fold(text).replace("-", " ") in _UNGRADABLE:
+    if values.says_ungradable(text):
         return Fact("quality", "ungradable", text, "graders", "the image was called not gradable", source, NOT_GRADABLE)
     return Fact(aspect, column, text, "", text, source, text)
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from string import Formatter
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from retinal_lib.dataset.lesion_facts import MaskFiles
 from retinal_lib.dataset.lesions.boxes import CropInfo
@@ -42,6 +42,9 @@ def names_of(column: Column) -> list[str | list[str]]:
 def in_list(value: object) -> list:
     """Returns what a page writes as one value or as a list of them, as a list."""
     return value if isinstance(value, list) else [value]
+
+
+Codes = Annotated[list[Code], BeforeValidator(in_list)]  # cells, of which a page may write one without a list
 
 
 class Correction(BaseModel, extra="forbid", frozen=True):

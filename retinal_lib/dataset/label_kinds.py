@@ -10,8 +10,8 @@ from pydantic import BaseModel, field_validator, model_validator
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTED
 from retinal_lib.check.language.statements import of_label, of_note
+from retinal_lib.dataset.cells import values
 from retinal_lib.dataset.fact_kinds import (
-    NOT_GRADABLE,
     Aspect,
     AutoMorphFacts,
     Boxes,
@@ -23,8 +23,9 @@ from retinal_lib.dataset.fact_kinds import (
     Quality,
     Say,
     scales,
+    ungradable,
 )
-from retinal_lib.dataset.image import Column, ExcludedImage, Image, WholeNumber, in_list, names_of
+from retinal_lib.dataset.image import Codes, Column, ExcludedImage, Image, WholeNumber, in_list, names_of
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.dataset.tables import Code, code, fold
 from retinal_lib.facts import Fact, Facts, Source
@@ -152,7 +153,7 @@ class Label(Kind):
     name: str = ""
     aspect: Aspect = "disease"
     scope: Literal["image", "eye", "patient"] = "image"
-    ungradable: list[Code] = []
+    ungradable: Codes = []
     exclude: dict[Code, str] = {}
 
     @property
@@ -181,14 +182,13 @@ class Label(Kind):
             return Facts(missing=(f"{what} is not known: {cell.unknown}",) if image.record.rows else ())
         if why := {code(key): why for key, why in self.exclude.items()}.get(written):
             raise ExcludedImage(f"{cell.source} is {cell.text!r}: {why}")
-        if written in map(code, self.ungradable):
-            text = "the graders marked the image as not gradable"
-            return Facts((Fact("quality", "ungradable", cell.text, "graders", text, cell.source, NOT_GRADABLE),))
-        values = {code(key): words for key, words in self.values.items()}
-        if written not in values:
+        book = {code(key): words for key, words in self.values.items()}
+        if written in map(code, self.ungradable) or values.says_ungradable(book.get(written) or cell.text):
+            return Facts((ungradable(cell.text, cell.source),))
+        if written not in book:
             expected = ", ".join(map(str, [*self.values, *self.ungradable]))
             raise ExcludedImage(f"{cell.source}: found {cell.text!r}; expected one of {expected}")
-        if not (words := values[written]):
+        if not (words := book[written]):
             return Facts(missing=(f"{what} is not told: {cell.source} holds {cell.text!r}, which has no confirmed meaning",))
         if self.aspect != "disease":
             return Facts((Fact(self.aspect, what, cell.text, "", words, cell.source, words, self.scope),))

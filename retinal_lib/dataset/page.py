@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from retinal_lib import paths
 from retinal_lib.dataset import tables as table
 from retinal_lib.dataset.cells import file_names
 from retinal_lib.dataset.cells.columns import TEXTS, Reading, page_content, understand
@@ -182,6 +183,8 @@ def _kind(entry: object) -> Kind:
     if isinstance(entry, Kind):
         return entry
     if isinstance(entry, str):
+        if " - " in entry:
+            raise ValueError(f"{entry!r} was read as one entry; begin both lines equally far left")
         entry = {entry: {}}
     if not isinstance(entry, dict) or len(entry) != 1:
         raise ValueError(f"each fact is one kind with its settings, found {entry!r}")
@@ -193,11 +196,16 @@ def _kind(entry: object) -> Kind:
     try:
         return KINDS[name](**settings)
     except ValidationError as error:
-        raise ValueError(f"{name}: {validation_text(error)}") from error
+        raise ValueError(f"{name}: {validation_text(error, settings)}") from error
 
 
 def load(path: Path) -> Page:
-    """Reads a page. UserError: not YAML, or a key, kind or value that a page cannot have; named with file, line and key."""
+    """Reads a page. UserError: a ? is left, it is not YAML, or has a key, kind or value that a page cannot have; named with
+    file, line and key."""
+    if left := _questions_left(path):
+        lines = f"line{'s' if len(left) > 1 else ''} {', '.join(map(str, left))}"
+        cure = "write what is asked in the '# answer' line above it, or begin the line with # to leave it out"
+        raise UserError(f"{paths.display_path(path)}, {lines}: a ? still needs your answer; {cure}")
     content = read_yaml(path, "a dataset page", words=True)
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(f"{path}: a dataset page is a mapping of keys such as name, title, splits and facts")
@@ -208,11 +216,21 @@ def load(path: Path) -> Page:
             _check_kind(path, place, entry)
         return Page(**content, file=path)
     except ValidationError as error:
-        raise from_validation(error, line_of(path, error.errors()[0]["loc"])) from error
+        raise from_validation(error, line_of(path, error.errors()[0]["loc"]), content) from error
     except re.error as error:
         keys = next(_ways_to(content, error.pattern), ())
         place = f"{line_of(path, keys)}: {' > '.join(map(str, keys))}"
         raise UserError(f"{place}: {error.pattern!r} is not a regular expression ({error})") from error
+
+
+_QUOTED = re.compile(r"""(?<![\w.)])'(?:[^']|'')*'|"(?:[^"\\]|\\.)*"|(?:^|(?<=\s))#.*""")  # texts between quotes, and comments
+_OPEN = re.compile(r"[:\[{,]\s*\?\s*(?=[,\]}]|$)")  # a ? where a value belongs
+
+
+def _questions_left(path: Path) -> list[int]:
+    """The lines of a page, counted from 1, that hold a ? for a value, as the first page leaves it."""
+    lines = read_bytes(path).decode("utf-8-sig", "replace").splitlines()
+    return [number for number, line in enumerate(lines, 1) if _OPEN.search(_QUOTED.sub("", line))]
 
 
 def _check_kind(path: Path, place: int, entry: object) -> None:

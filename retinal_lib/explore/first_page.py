@@ -269,11 +269,21 @@ def _named(folder: Folder, root: Path) -> tuple[str, ...]:
 
 
 class Question(NamedTuple):
-    """A question about columns: what is asked, and the lines of the page that an answer completes."""
+    """A question: what is asked, and the lines of the page that an answer completes, of which entries of facts come first."""
 
     topic: str
     says: str
     lines: list[str]
+
+    @property
+    def of_facts(self) -> bool:
+        """Whether its lines stand at the end of the facts."""
+        return self.lines[0].startswith("- ")
+
+    @property
+    def commented(self) -> list[str]:
+        """The question and its lines as the page has them."""
+        return [f"# answer: {self.says}", *(f"#{line}" for line in self.lines)]
 
 
 def page_text(look: Look, name: str) -> tuple[str, int]:
@@ -285,16 +295,17 @@ def page_text(look: Look, name: str) -> tuple[str, int]:
     says = {reading.column: f"{reading.role}: {reading.says}" for reading in understood if reading.is_read}
     lines = [
         f"# A first page, from a look at the files of {look.root.name}. What is plain is written; nothing is guessed.",
-        f"# Answers needed: {len(asked)}. Complete the lines below '# answer', and take the # before them away.",
+        f"# Answers needed: {len(asked)}. Below each '# answer', write what belongs in place of each ? and take the # away.",
         f"name: {name}",
         f"title: {_flow(look.root.name)}",
         "licence: not stated",
         "may_send: 'no'  # to a remote server: yes, no, ask (with leave), local (only where nothing is kept)",
-        "# private_names: true  # where the names of pictures identify participants",
-        "# modality: colour fundus photograph  # what kind of picture all of them are, if you know",
+        "#private_names: true  # where the names of pictures identify participants",
+        "#modality: colour fundus photograph  # what kind of picture all of them are, if you know",
     ]
+    if names.pattern or any(question.topic == "folders" for question in asked):
+        lines.append(f"image: {_flow(_names_pattern(look, asked))}{f'  # {names.says}' if names.pattern else ''}")
     if names.pattern:
-        lines.append(f"image: {_flow(names.pattern)}  # {names.says}")
         content["eyes"] = {**names.eyes, **content.get("eyes", {})}
     masks = {"masks": ["/".join(place.split("/")[-2:]) for place in look.masks]} if look.masks else {}
     splits = {name: of | masks for name, of in _with_split_column(_splits(look), understood).items()}
@@ -306,14 +317,16 @@ def page_text(look: Look, name: str) -> tuple[str, int]:
             lines.append(f"header: {_flow(first.header)}  # {'its names' if isinstance(first.header, list) else 'its rows'}")
         lines.append(f"key: {_flow(first.key)}  # {rows} rows name {len(stems)} of {len(look.pictures)} pictures")
     lines += [f"{key}: {_flow(value)}{_remark(says, value)}" for key, value in content.items()]
-    lines += [line for question in asked for line in _answer(question, False)]
-    lines.append("facts:")
+    above = [question for question in asked if not question.of_facts]
+    lines += [line for question in above for line in question.commented]
+    lines.append("facts:")  # its entries begin as far left as their #: there is one way to take it away
     for fact in facts:
-        lines += [f"  # {column}: {says[column]}" for column in _columns_in(fact) if column in says]
-        lines.append(f"  - {_flow(fact)}")
-    lines.append("  - automorph")
-    lines += [line for question in asked for line in _answer(question, True)]
-    lines += ["", "# Left out:", *(f"#   {line}" for line in (*left, *_others(look)))]
+        lines += [f"# {column}: {says[column]}" for column in _columns_in(fact) if column in says]
+        lines.append(f"- {_flow(fact)}")
+    lines.append("- automorph")
+    lines += [line for question in asked if question.of_facts for line in question.commented]
+    without = {"masks"} & {question.topic for question in asked}
+    lines += ["", "# Left out:", *(f"#   {line}" for line in (*left, *_others(look, without)))]
     return "\n".join(lines) + "\n", len(asked)
 
 
@@ -349,7 +362,7 @@ def _questions(look: Look, unread: list[Reading]) -> tuple[list[Question], list[
             pair = _pair(reading.column, unread)
             asked.append(_question(topic, reading, pair, sorted({*codes, *(_codes(look, pair.column) if pair else ())})))
             unread = [each for each in unread if each not in (reading, pair)]
-    more = [None if look.tables else _of_folders(look), _of_masks(look)]
+    more = [None if look.tables else _of_folders(look), _of_masks(look)]  # masks come last, since they have two lines
     asked += [question for question in more if question][: MOST_QUESTIONS - len(asked)]
     return asked, [f"{reading.column}: {reading.says}" for reading in unread]
 
@@ -361,8 +374,18 @@ def _of_folders(look: Look) -> Question | None:
         return None
     seen = ", ".join(f"{parts[-1]} ({number})" for parts, number in sorted(named.items()))
     values_ = ", ".join(f"{_flow(parts[-1])}: ?" for parts in sorted(named))
-    lines = ["image: '^(?P<folder>[^/]+)/[^/]+$'", f"  - label: {{column: folder, values: {{{values_}}}}}"]
-    return Question("diagnosis", f"the folders are {seen}; what does each stand for?", lines)
+    lines = [f"- label: {{column: folder, values: {{{values_}}}}}"]
+    return Question("folders", f"the folders are {seen}; what does each stand for?", lines)
+
+
+def _names_pattern(look: Look, asked: list[Question]) -> str:
+    """The pattern of the pictures' names, or of folder and name where the folders are asked about."""
+    if not any(question.topic == "folders" for question in asked):
+        return look.names.pattern
+    alone = all(len(folders) == 1 for folders in look.pictures.values())  # so that a name says which picture it is
+    name = "(?P<id>[^/]+)" if alone else "[^/]+"
+    parts = f"(?={look.names.pattern.removeprefix('^')})" if look.names.pattern else ""
+    return f"^(?P<folder>[^/]+)/{parts}{name}$"
 
 
 def _of_masks(look: Look) -> Question | None:
@@ -379,9 +402,10 @@ def _of_masks(look: Look) -> Question | None:
     either = "|".join(map(re.escape, kinds or ends))
     name = f"^(?P<type>{either})/(?P<image>.+)$" if kinds else f"^(?P<image>.+)[_-](?P<type>{either})$"
     types = ", ".join(f"{_flow(kind)}: [?, ?]" for kind in kinds or ends)
-    says = f"the masks are of {', '.join(kinds or ends)}; what does each mark, one and several? Disc, cup and macula: landmarks"
+    seen = ", ".join(f"{place}: {found.says}" for place, found in look.masks.items())
+    says = f"the masks are of {', '.join(kinds or ends)}; what does each mark, one and several? Disc and cup: landmarks; {seen}"
     quoted = name.replace("'", "''")
-    return Question("masks", says, [f"masks: {{name: '{quoted}', types: {{{types}}}}}", "  - boxes"])
+    return Question("masks", says, ["- boxes", f"masks: {{name: '{quoted}', types: {{{types}}}}}"])
 
 
 def _rest(stem: str, look: Look) -> str | None:
@@ -410,6 +434,11 @@ def _question(topic: str, reading: Reading, pair: Reading | None, codes: list[st
         return Question(
             topic, f"{called} holds {seen}; which is left, which right?", [f"eye: {_flow(column)}", f"eyes: {open_}"]
         )
+    if reading.of:
+        others = " and ".join(map(repr, reading.book))
+        says = f"{called} holds {others}, no level of the scale {reading.of}; which of them mean ungradable, which are unclear?"
+        line = f"- grade: {{column: {_flow(column)}, scale: {reading.of}, ungradable: [?], unclear: [?]}}  # unclear: not told"
+        return Question(topic, says, [line])
     kind = {
         "sex": f"person: {{sex: {_flow(column)}, sexes: {open_}}}",
         "quality": f"quality: {{column: {_flow(column)}, levels: {open_}}}",
@@ -417,9 +446,9 @@ def _question(topic: str, reading: Reading, pair: Reading | None, codes: list[st
     }[topic]
     graded = not {"grade", "level", "severity", "stage", "icdr", "sdrg"}.isdisjoint(plain(reading.column).split())
     whole = all(re.fullmatch(r"\d", code) for code in codes) and (graded or len(codes) > 2)
-    more = [f"  - grade: {{column: {_flow(column)}, scale: ?}}  # or so, if these are grades of a scale, such as ICDR"]
+    more = [f"- grade: {{column: {_flow(column)}, scale: ?}}  # or so, if these are grades of a scale, such as ICDR"]
     what = {"sex": "which is male, which female?", "quality": "what does each mean?", "diagnosis": "what does each stand for?"}
-    lines = [f"  - {kind}", *(more if topic == "diagnosis" and whole else [])]
+    lines = [f"- {kind}", *(more if topic == "diagnosis" and whole else [])]
     return Question(topic, f"{called} holds {seen}; {what[topic]}", lines)
 
 
@@ -429,15 +458,8 @@ def _codes(look: Look, column: str) -> list[str]:
     return sorted(cell for cell in cells if not tables.is_empty(cell))
 
 
-def _answer(question: Question, facts: bool) -> list[str]:
-    """The lines of a question that stand among the facts of the page, or above them."""
-    lines = [f"# {line}" for line in question.lines if line.startswith("  - ") == facts]
-    asked_above = facts and not question.lines[0].startswith("  - ")
-    return [f"# answer{' (the same)' if asked_above else ''}: {question.says}", *lines] if lines else []
-
-
-def _others(look: Look) -> Iterator[str]:
-    for place, found in look.masks.items():
+def _others(look: Look, asked: set[str]) -> Iterator[str]:
+    for place, found in look.masks.items() if "masks" not in asked else ():
         yield f"{place}: {found.says}. To have boxes or areas, write masks and boxes, see CONTRIBUTING.md: what do they mark?"
     yield from look.others
 

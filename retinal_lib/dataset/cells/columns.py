@@ -17,6 +17,7 @@ _OF_PERSON = ("diabetes", "hypertension")
 _FILE = re.compile(r"\.(png|jpe?g|tiff?|bmp|gif|pp?m|pgm|webp|dcm)$", re.IGNORECASE)
 _MOST_CODES = 12  # different cells that a column of codes has at most
 _MOST_DENIED = 6  # classes of a label that words for a normal eye deny by name
+_MOST_UNCLEAR = 0.1  # the share of a column's grades that may be words beside the levels of its scale, such as 2?
 _LEAST = 0.5  # the share of filled cells that must be plain
 
 
@@ -232,13 +233,18 @@ def _grade(name: str, cells: list[str], scales: dict[str, Iterable[int]]) -> Rea
         if f" {plain(scale)} " not in called:
             continue
         rest = called.replace(f" {plain(scale)} ", " ").split()
-        numbers = {re.sub(r"\.0*$", "", cell) for cell in cells}
         if not cells or set(rest) - _ABOUT_GRADES:
             continue
-        if others := numbers - set(map(str, levels)):
-            cure = "leave these cells empty or, where they mean ungradable, say so on a page"
-            return Reading(name, "", f"{min(others)} is no level of the scale {scale}: {_counted(cells)}; {cure}")
-        return Reading(name, "grade", f"grades on the scale {scale}: {_counted(cells)}", of=scale)
+        others = [cell for cell in cells if re.sub(r"\.0*$", "", cell) not in map(str, levels)]
+        book = {cell: "ungradable" if values.says_ungradable(cell) else "unclear" for cell in dict.fromkeys(others)}
+        if any(re.fullmatch(r"[-+]?\d+(\.\d*)?", cell) for cell in book) or len(others) > _MOST_UNCLEAR * len(cells):
+            line = f"- grade: {{column: {name}, scale: {scale}, ungradable: [{', '.join(map(repr, book))}]}}"
+            cure = f"leave these cells empty or, where they mean ungradable, write on a page {line}"
+            return Reading(name, "", f"{min(book)} is no level of the scale {scale}: {_counted(cells)}; {cure}", book, scale)
+        says = f"grades on the scale {scale}: {_counted(cell for cell in cells if cell not in book)}"
+        ungradable = [cell for cell in others if book[cell] == "ungradable"]
+        says += f"; ungradable: {_counted(ungradable)}" if ungradable else ""
+        return Reading(name, "grade", says + _unread([c for c in others if book[c] == "unclear"]), book, scale)
     return None
 
 
@@ -311,7 +317,9 @@ def _facts(by_role: dict[str, list[Reading]]) -> Iterable[dict[str, object]]:
     for reading in by_role.get("label", ()):
         yield {"label": {"column": reading.column, "values": reading.book}}
     for reading in by_role.get("grade", ()):
-        yield {"grade": {"column": reading.column, "scale": reading.of}}
+        marked = {what: [cell for cell, of in reading.book.items() if of == what] for what in ("ungradable", "unclear")}
+        more = {what: cells for what, cells in marked.items() if cells}
+        yield {"grade": {"column": reading.column, "scale": reading.of, **more}}
     if conditions := by_role.get("condition", ()):
         codes = {str(_codes(reading)): _codes(reading) for reading in conditions}
         if len(codes) == 1:

@@ -95,6 +95,11 @@ def is_other(cell: str) -> bool:
     return plain(cell) in _listed("other")
 
 
+def says_ungradable(cell: str) -> bool:
+    """Says whether a cell, or what a page says of it, is a word for an image that cannot be graded."""
+    return plain(cell) in _listed("ungradable")
+
+
 def doubts_in_other_words(cell: str) -> str:
     """Returns a word of another language that denies what a cell names, or leaves it in doubt: keine DR; "" where there is
     none."""
