@@ -83,10 +83,12 @@ def yaml_problem(raw: bytes, error: Exception) -> tuple[str, int]:
     line, before = lines[number], lines[number][: mark.column]
     indent = len(line) - len(line.lstrip(" "))
     context = getattr(error, "context", None) or ""
-    if context.startswith(("while parsing a flow", "while scanning a quoted")) and (opened := error.context_mark):
+    if context.startswith("while parsing a flow") and mark.line == len(lines):
+        return "a [ or { is not closed before the end of the file", number + 1
+    of_pair = ("while parsing a flow sequence", "while parsing a flow mapping", "while scanning a quoted scalar")
+    if context in of_pair and ((opened := error.context_mark).line < mark.line or "end of stream" in error.problem):
         opening = lines[opened.line][opened.column : opened.column + 1]
-        if "unexpected end of stream" in error.problem or opened.line < mark.line:
-            return f"{opening} in column {opened.column + 1} is not closed in this line", opened.line + 1
+        return f"{opening} in column {opened.column + 1} is not closed in this line", opened.line + 1
     if line.lstrip(" ").startswith("\t"):
         return "it begins with a tab; YAML needs blanks there", number + 1
     above = _indents(lines[:number])

@@ -214,7 +214,7 @@ def test_a_line_of_a_question_needs_its_mark_taken_away_and_nothing_else(tmp_pat
     with pytest.raises(UserError, match=r"mine\.yaml, lines \d+, \d+, \d+: a \? still needs your answer"):
         opened(tmp_path, bare)
     filled = bare.replace("ungradable: [?], unclear: [?]", "ungradable: 9, unclear: []").replace("[?, ?]", "[spot, spots]")
-    case = opened(tmp_path, filled.replace(": ?", ": null").replace("[?, ?]", "[spot, spots]")).describe("e1.jpg")
+    case = opened(tmp_path, filled.replace(": ?", ": null")).describe("e1.jpg")
     assert "grade of diabetic retinopathy is 0" in case.description and "spot" in case.description
 
 
@@ -227,19 +227,14 @@ def test_an_indented_line_is_named_in_plain_words(tmp_path: Path, written: str) 
         opened(tmp_path, text)
 
 
-@pytest.mark.parametrize(
-    ("grades", "told"), [("0 1 2 3 4 0 1 2 3 4 2?", ""), ("0 1 2 3 4 0 1 2 3 4 ungradable", "not gradable")]
-)
-def test_a_word_among_grades_of_a_known_scale_leaves_the_others_read(tmp_path: Path, grades: str, told: str) -> None:
-    text = graded(tmp_path, *grades.split())
+@pytest.mark.parametrize(("word", "told"), [("2?", ""), ("ungradable", "not gradable")])
+def test_a_word_among_grades_of_a_known_scale_leaves_the_others_read(tmp_path: Path, word: str, told: str) -> None:
+    text = graded(tmp_path, *"0123401234", word)
     assert "ICDR grade holds" not in text and "- {grade: {column: ICDR grade, scale: ICDR, un" in text
     data = opened(tmp_path, text)
     assert "grade of diabetic retinopathy is 4" in data.describe("e5.jpg").description
-    assert (
-        not data.skipped
-        and told in data.describe("e11.jpg").description
-        and "grade of" not in data.describe("e11.jpg").description
-    )
+    last = data.describe("e11.jpg").description
+    assert not data.skipped and told in last and "grade of" not in last
 
 
 def test_folders_of_classes_whose_pictures_say_the_eye_keep_both(tmp_path: Path) -> None:

@@ -202,6 +202,25 @@ def test_yaml_that_is_refused(raw: str) -> None:
         yaml_value(raw.encode())
 
 
+@pytest.mark.parametrize(
+    ("raw", "line", "says"),
+    [
+        ("facts:\n  - a: 1\n   - b: 2", 3, "begins with 3 blanks, but the lines above it with 0 or 2"),
+        ("a: 1\n b: {c: 2}", 2, "begins with 1 blank, but the lines above it with 0"),
+        ("a:\n  - b: @c", 2, "column 8: '@c' cannot stand there"),
+        ("a:\n\tb: 1", 2, "begins with a tab"),
+        ("a: {b: 1\nc: 2", 1, "{ in column 4 is not closed"),
+        ("a: 'b\nc: 2", 1, "' in column 4 is not closed"),
+        ("a: 1\nb: [", 2, "a [ or { is not closed"),
+        ("a: b: c", 1, "column 5: ': c' cannot stand there; a text that holds ': '"),
+    ],
+)
+def test_a_fault_of_yaml_is_named_in_plain_words(raw: str, line: int, says: str) -> None:
+    with pytest.raises(Unreadable) as caught:
+        yaml_value(raw.encode())
+    assert (caught.value.line, says in str(caught.value)) == (line, True), str(caught.value)
+
+
 CELLS = [["image", "disease", "notes"], ["a.png", "drusen", "clear"], ["b.png", "normal", "n/a"], ["c.png", "", "sharp"]]
 TABLE = "\n".join(",".join(row) for row in CELLS).encode()
 
