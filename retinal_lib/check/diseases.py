@@ -22,6 +22,7 @@ from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.facts import Fact
 
 WORDS = word_lists("diseases")
+_SAID = word_lists("negation").knowing | {"ruled"}  # of a disease, by somebody
 FORMS = word_lists("statements").forms  # of a condition that is denied: its other forms may be there
 _RETINOPATHY = frozenset(["diabetic_retinopathy", "npdr", "pdr"])
 _EXUDATES = frozenset(["hard_exudate", "exudate"])
@@ -49,7 +50,11 @@ class Diseases(Check):
             findings.add("denied_disease", term, text + fact.text, fact)
         elif status is None and not (
             self.profile.was_looked_for(mention.conditions)
-            or (self._is_graded_absent(answer.words, mention) and not self._denies_more(answer.words, mention))
+            or (
+                self._is_graded_absent(answer.words, mention)
+                and not self._denies_more(answer.words, mention)
+                and not any(m.sentence == mention.sentence and m.term != term for m in mentions(answer))  # grade 0 is of that
+            )
         ):
             findings.add("ungrounded_denial", term, f"{text}no fact says that anyone looked for it", None, WARNING)
         elif fact is not None:
@@ -297,7 +302,10 @@ class Normality(Check):
             if normal is not None and finds and term.value != "condition" and polarity(answer, term) == AFFIRMED:
                 findings.add("unsupported_disease", term, f"the answer reports {text!r}, but {normal.text}", normal)
             return
-        judged = not WORDS.judged.isdisjoint(words[term.last : term.last + 4])  # no other disease was judged
+        after = words[term.last : term.last + 4]
+        if not _SAID.isdisjoint(after) and not {"is", "be"}.isdisjoint(after):
+            return  # no disease is affirmed, none can be ruled out
+        judged = not WORDS.judged.isdisjoint(after)  # no other disease was judged
         unsaid = judged or polarity(answer, term) == UNCERTAIN
         if not self.profile.lists_all and not unsaid and "other" in words[max(0, term.first - 3) : term.first]:
             says = f"the answer says that other {text!r} is absent, but no fact says that anyone looked for it"

@@ -117,14 +117,13 @@ def _compares(words: list[str], k: int, sentence: range) -> bool:
     if word in WORDS["equal"]:
         if word == "same":
             return (last or after[0] in _SAME) and words[k - 2 : k] != ["all", "the"]
+        if word == "equally":  # equally, none is excluded
+            return after[:1] not in ([","], ["impossible"])
         return word not in ("match", "equal") or not {"as", "to", "for", "in"}.isdisjoint(after) or "both" in words
-    of = after.index("of") if "of" in after[:4] else None
-    if words[k - 1 : k] == ["the"] and word in _SIGNS and of is not None and after[of + 1 : of + 2] in (["both"], ["two"]):
-        return True  # the more richly branched of both
-    if words[k - 1 : k] == ["the"] and word in _SIGNS and not _THINGS.isdisjoint(after[:1]):
-        return True  # so the arteries make the denser network
-    if words[k - 2 : k] in (["is", "the"], ["are", "the"]) and word in _SIGNS and after[:1] == ["vessel"]:
-        return True  # the veins are the wider vessels
+    if word in _SIGNS and (
+        _is_ranked(words, k, after) or (word in ("more", "less") and words[k - 1] in ("is", "are") and after[1:2] == [","])
+    ):
+        return True  # haemorrhages are more numerous, {l2.count} in all
     if "than" not in after and after and after[0] not in _CLOSING:
         return word in WORDS["times"] and word != "half"  # the larger vessels: no comparison
     if word in _ALONE or (word in WORDS["times"] and word != "half"):
@@ -132,6 +131,16 @@ def _compares(words: list[str], k: int, sentence: range) -> bool:
     if word == "half":
         return "as" in after[:1] or "that" in after[:1]
     return "than" in after
+
+
+def _is_ranked(words: list[str], k: int, after: list[str]) -> bool:
+    """Whether the word at token k ranks one of two: the more richly branched of both, the denser network, the wider vessels."""
+    if words[k - 1 : k] != ["the"]:
+        return False
+    of = after.index("of") if "of" in after[:4] else None
+    if (of is not None and after[of + 1 : of + 2] in (["both"], ["two"])) or not _THINGS.isdisjoint(after[:1]):
+        return True
+    return after[:1] == ["vessel"] and not {"artery", "vein"}.isdisjoint(words[max(0, k - 8) : k])
 
 
 def _problem(sentence: Sentence, k: int, question: SlottedText) -> Wrong | None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import Term
 from retinal_lib.check.lesion_locations import quadrant, regions
 from retinal_lib.dataset.fact_kinds import scales
+from retinal_lib.facts import Fact
 from retinal_lib.slots.comparison import WORDS, Wrong
 from retinal_lib.slots.sentence import Sentence
 
@@ -18,41 +20,43 @@ _NEXT_TO = frozenset("below second next above but beneath under one short".split
 def wrong(sentence: Sentence) -> Iterator[Wrong]:
     """Yields the superlatives of a sentence that no facts support."""
     yield from _largest(sentence)
-    yield from _largest_by_mark(sentence)
     yield from _on_scale(sentence)
 
 
 def _largest(sentence: Sentence) -> Iterator[Wrong]:
-    """The box that is called the largest is the first of its type, and lies where it is said to lie."""
+    """The lesion that is called the largest is the first of its type, and lies where it is said to lie."""
     boxes = [s for s in sentence.slots if s.anchor.slot.fact.name.endswith("_box") and s.anchor.slot.name[-1].isdigit()]
-    for k in sentence.tokens if boxes else ():
+    for k in sentence.tokens:
         raw = repr(sentence.text.raw(k))
-        if sentence.words[k] in _SMALLEST and "vessel" not in sentence.words[k + 1 : k + 4]:
+        if boxes and sentence.words[k] in _SMALLEST and "vessel" not in sentence.words[k + 1 : k + 4]:
             yield Wrong(Term(k, k + 1), f"{raw} is wrong: the boxes of the facts are of the largest")
-        if sentence.words[k] in LARGEST:
-            following = [slot for slot in boxes if slot.first > k] or boxes
-            slot = following[0]
-            run = [slot.anchor.slot.name.rpartition("box")[2] for slot in following]
-            if run[0] != "1" and not (len(run) > 1 and "1" in run):
-                yield Wrong(Term(k, k + 1), f"{raw} is wrong: {slot.anchor.slot.name} is not the largest")
-            place = quadrant(slot.anchor.slot.fact.place)
-            for region in regions(sentence.text) if place else ():
-                if k < region.first < slot.first and region.contains(place) is False:
-                    at = Term(region.first, region.last)
-                    yield Wrong(at, f"{sentence.text.text_of(at)!r} is wrong: it lies {slot.anchor.slot.fact.place}")
+        if sentence.words[k] not in LARGEST:
+            continue
+        following = [slot for slot in boxes if slot.first > k] or boxes
+        run = [slot.anchor.slot.name.rpartition("box")[2] for slot in following]
+        if run and run[0] != "1" and not (len(run) > 1 and "1" in run):
+            yield Wrong(Term(k, k + 1), f"{raw} is wrong: {following[0].anchor.slot.name} is not the largest")
+        box = following[0].anchor.slot.fact if following else _box_of(sentence, k)
+        place = quadrant(box.place) if box else None
+        end = following[0].first if following and following[0].first > k else sentence.tokens.stop
+        named = [region for region in regions(sentence.text) if place and region.first in sentence.tokens]
+        said = next((region for region in named if k < region.first < end), None)
+        if said is None and not following and len(named) == 1:
+            said = named[0]  # most lie in the upper left quarter, and so does the largest
+        if said is not None and said.contains(place) is False:
+            at = Term(said.first, said.last)
+            yield Wrong(at, f"{sentence.text.text_of(at)!r} is wrong: the largest lies {box.place}", box)
 
 
-def _largest_by_mark(sentence: Sentence) -> Iterator[Wrong]:
-    """The largest lesion of a line that is marked, not shown, lies where it is said to lie."""
+def _box_of(sentence: Sentence, k: int) -> Fact | None:
+    """The box of the largest lesion of the type that the sentence names last before token k, or right after it."""
     lines = {anchor.line.id: anchor.line for anchor in sentence.anchors if anchor.line.id[0] == "l"}
-    boxes = [fact for line in lines.values() for fact in line.facts if fact.name.endswith("_box") and fact.place]
-    named = [region for region in regions(sentence.text) if region.first in sentence.tokens]
-    if len(lines) != 1 or sentence.slots or not boxes or len(named) != 1 or LARGEST.isdisjoint(sentence.within):
-        return
-    place = quadrant(boxes[0].place)
-    if place is not None and named[0].contains(place) is False:
-        at = Term(named[0].first, named[0].last)
-        yield Wrong(at, f"{sentence.text.text_of(at)!r} is wrong: the largest lies {boxes[0].place}", boxes[0])
+    boxes = {id_: fact for id_, line in lines.items() for fact in line.facts[::-1] if fact.name.endswith("_box") and fact.place}
+    terms = sentence.terms("conditions")
+    named = [t for t in terms if k < t.first < k + 4][:1] or [t for t in terms if t.last <= k][-1:]
+    if named and len(boxes) > 1:
+        boxes = {i: box for i, box in boxes.items() if named[0].values[0] in lexicon.conditions(lines[i].facts[0].unit)}
+    return next(iter(boxes.values())) if len(boxes) == 1 else None
 
 
 def _on_scale(sentence: Sentence) -> Iterator[Wrong]:

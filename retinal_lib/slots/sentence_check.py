@@ -1,0 +1,327 @@
+"""The check of one sentence of a slotted answer: what its words say around the slots, and besides them."""
+
+import re
+from functools import lru_cache
+from itertools import pairwise
+
+from retinal_lib.check.case_profile import PRESENT, CaseProfile
+from retinal_lib.check.findings import AnswerFindings
+from retinal_lib.check.language import lexicon
+from retinal_lib.check.language.lexicon import VOCABULARY, Term
+from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTING, polarity
+from retinal_lib.check.language.statements import is_suspicion
+from retinal_lib.check.lesion_locations import REGION_WORDS, regions
+from retinal_lib.dataset.fact_kinds import scales
+from retinal_lib.dataset.label_kinds import NOTHING
+from retinal_lib.dataset.lesions.wording import is_count
+from retinal_lib.slots import superlatives
+from retinal_lib.slots.plain_words import KNOWING, KnownWords
+from retinal_lib.slots.sentence import Sentence, SlottedText, marked_otherwise, mismatches, misshown
+from retinal_lib.slots.sheet import SPEC
+
+_BESIDE = frozenset(
+    "below above along beside under beneath around near close closest next adjacent over across away far".split()
+)
+_NEAR = frozenset("near close beside next adjacent".split())
+_PLACING = frozenset(SPEC["placing"])
+_CENTRES = frozenset(["centre", "central", "centrally"])
+_MIDDLES = frozenset(["middle", "midst"])
+_STRUCTURES = frozenset(["macula", "fovea", "disc", "nerve"])
+_LANDMARKS = frozenset(["macula", "fovea", "foveal", "periphery", "peripheral"])
+_PLACES = _LANDMARKS | _STRUCTURES | _PLACING | REGION_WORDS
+_OF_LIST = frozenset("look looked search searched sought list listed check checked among those condition".split())
+_CAMERAS = frozenset("the a an this that same fundus retinal of by our your any with and or in on to".split())
+_VESSELS = frozenset(["artery", "vein"])
+_MAYBE = frozenset(["may", "might", "could"])
+_DOUBTS = frozenset("possibly perhaps probably likely maybe seemingly suspected suspicion unsure".split())
+_EDGES_WITHIN = 12  # tokens before 'edge' that list the edges
+_EDGES = (("left",), ("upper", "top"), ("right",), ("lower", "bottom"))
+_HEALTH = frozenset(["healthy", "normal"])
+_OTHER_EYES = frozenset("both other fellow second opposite either neither".split())
+_LOOKING = frozenset("look appear seem is are".split())
+_PARTS = frozenset("vessel artery vein disc macula fovea nerve retina".split())
+_FORMS = frozenset(["referable", "risk"])  # of a disease: an eye with less may have it too
+_PROVING = frozenset("rule prove confirm exclude suggest hint imply argue establish brought cause caused led".split())
+_REACHING = frozenset("cover reach involve touch invade occupy fill cross enter hide".split())
+_CAUSAL = frozenset("because since due owing therefore hence thus thanks given".split())
+_JOINING = frozenset("with without of for at in on by to name grade check because eye disease thing person called".split())
+# words for an amount -> the least and the largest number that they may stand for
+_AMOUNTS = {
+    "several": (3, None),
+    "many": (8, None),
+    "numerous": (8, None),
+    "plenty": (8, None),
+    "few": (2, 8),
+    "handful": (3, 8),
+}
+_SOLE = frozenset(["only", "sole"])
+_LESIONS = frozenset("lesion finding spot mark change abnormality".split())
+_OTHERS = frozenset(SPEC["others"])
+
+
+@lru_cache(maxsize=4096)
+def _suspected(words: str) -> frozenset[str]:
+    """The words of what a fact leaves a suspicion."""
+    items = (lexicon.read(item) for item in re.split(r"[,;]", words) if is_suspicion(item))
+    return frozenset(word for item in items for word in item.words if len(word) > 4)
+
+
+class SentenceCheck:
+    """The check of the sentences of one answer. `explained` are the tokens of explanations, word for word."""
+
+    def __init__(self, known: KnownWords, profile: CaseProfile, findings: AnswerFindings, explained: set[int]):
+        self.known, self.profile, self.findings, self.explained = known, profile, findings, explained
+        self.text = findings.text
+
+    def check(self, sentence: Sentence, question: SlottedText) -> None:
+        """Adds the findings of a sentence."""
+        self._pairs(sentence, question)
+        self._judgements(sentence)
+        self._hedged(sentence)
+        self._landmarks(sentence)
+        self._both_eyes_and_health(sentence)
+        self._suspicions(sentence)
+        self._forms(sentence)
+        self._proved(sentence)
+        self._modified(sentence)
+        self._amounts(sentence)
+        self._picture(sentence)
+
+    def _pairs(self, sentence: Sentence, question: SlottedText) -> None:
+        for slot, dimension, word in mismatches(sentence, question):
+            fact, named = slot.anchor.slot.fact, " ".join(sorted(word.values))
+            says = f"{{{slot.anchor.slot.name}}} stands with another {dimension} ({named}): {slot.anchor.line.text}"
+            self.findings.add("misattributed", slot, says, fact)
+        for anchor, dimension, word in marked_otherwise(sentence):
+            says = f"[{anchor.line.id}] is of another {dimension} ({' '.join(sorted(word.values))}): {anchor.line.text}"
+            self.findings.add("misattributed", Term(word.first, word.last), says, anchor.line.facts[0])
+        for slot in sentence.slots:
+            after = sentence.words[slot.last : slot.last + 4]
+            before = sentence.words[sentence.tokens.start : slot.first]
+            of_vessels = ["vessel", "area"] in ([*pair] for pair in pairwise((*before, *after)))
+            if "density" in slot.allowed.get("measure", ()) and of_vessels:
+                says = f"{{{slot.anchor.slot.name}}} is a share of the picture, not of the vessels: {slot.anchor.line.text}"
+                self.findings.add("misattributed", slot, says, slot.anchor.slot.fact)
+            if "density" in slot.allowed.get("measure", ()) and after[:1] == ["of"] and "disc" in after:
+                says = f"{{{slot.anchor.slot.name}}} is no share of the disc: {slot.anchor.line.text}"
+                self.findings.add("misattributed", slot, says, slot.anchor.slot.fact)
+        for slot, why in misshown(sentence):
+            self.findings.add("misattributed", slot, f"{{{slot.anchor.slot.name}}} {why}", slot.anchor.slot.fact)
+        graded = [slot for slot in sentence.slots if slot.anchor.slot.fact.unit in scales()]
+        for one, other in pairwise(graded):
+            parts = [slot.anchor.slot.name.rpartition(".")[2] for slot in (one, other)]
+            if parts[0] == "grade" != parts[1] and other.anchor.line != one.anchor.line:
+                says = f"{{{one.anchor.slot.name}}} stands with {{{other.anchor.slot.name}}}, which is of another grade"
+                self.findings.add("wrong_grade", one, says, one.anchor.slot.fact)
+
+    def _landmarks(self, sentence: Sentence) -> None:
+        """Checks that lesions and diseases are placed near a structure only where a line places them so."""
+        if sentence.within.isdisjoint(_PLACES):
+            return
+        lines, words, tokens = {anchor.line.id[0] for anchor in sentence.anchors}, sentence.words, sentence.tokens
+        zoned = any(term.value != "whole" for term in sentence.terms("zones"))
+        for k in tokens if zoned and "disc" not in sentence.within else ():
+            if words[k] in ("macula", "fovea"):
+                self.findings.add("place", Term(k, k + 1), "zones B and C lie around the optic disc, not around the macula")
+        for k in tokens if zoned else ():
+            if words[k] in ("within", "inside") and "disc" in words[k + 1 : k + 4] and "diameter" not in words[k + 1 : k + 6]:
+                self.findings.add("place", Term(k, k + 1), "zones B and C lie around the optic disc, not within it")
+        if lines.isdisjoint("dl") and not sentence.terms("conditions"):
+            return
+        inside = sentence.of.values | self.explained
+        for region in regions(self.text) if "d" in lines and lines.isdisjoint("lvi") and "scale" not in sentence.within else ():
+            if region.first in tokens and region.first not in inside and words[region.first] not in self.known.placing:
+                self.findings.add("place", region, f"{self.text.text_of(region)!r} places something where no line does")
+        self._reached(sentence, lines)
+        for k in tokens:
+            beside = words[k] in _BESIDE and not _STRUCTURES.isdisjoint(words[k + 1 : min(k + 8, tokens.stop)])
+            beside = (
+                beside and words[k] not in self.known.placing and (lines.isdisjoint("lv") or self._brought_near(sentence, k))
+            )
+            if (
+                words[k : k + 2] == ["far", "from"]
+                and not _STRUCTURES.isdisjoint(words[k + 2 : k + 5])
+                and self._is_near(sentence)
+            ):
+                self.findings.add("place", Term(k, k + 2), f"{self.text.text_of(Term(k, k + 2))!r} is wrong: it lies near it")
+            centred = words[k] in _LANDMARKS and "centred" in words[max(tokens.start, k - 4) : k + 2]
+            placed = words[k] in _LANDMARKS and not self.known.places(words[k]) and not centred
+            placed = placed and not (words[k] == "macula" and self.known.places("fovea"))  # the fovea, in its middle
+            named = lines != {"d"} and any(map(self.known.places, ("fovea", "macula", "disc")))
+            centre = words[k] in _CENTRES and named
+            centre = centre or (words[k] in _MIDDLES and self.known.places("disc"))  # the cup, in the middle of the disc
+            apart = words[k] in _PLACING and not zoned and not centre and words[k] not in self.known.known
+            placed = placed or (apart and "v" not in lines)
+            if k not in inside and (beside or placed):
+                self.findings.add("place", Term(k, k + 1), f"{self.text.raw(k)!r} places something where no line does")
+
+    def _reached(self, sentence: Sentence, lines: set[str]) -> None:
+        """Checks that no line of a disease alone is said to reach a structure: the exudates cover the centre of the macula."""
+        for k in sentence.tokens if lines == {"d"} else ():
+            near = sentence.words[k + 1 : min(k + 6, sentence.tokens.stop)]
+            if sentence.words[k] in _REACHING and not _LANDMARKS.isdisjoint(near) and k not in self.explained:
+                self.findings.add("place", Term(k, k + 1), f"{self.text.raw(k)!r} places something where no line does")
+
+    @staticmethod
+    def _is_near(sentence: Sentence) -> bool:
+        """Whether the largest lesion that is shown lies near a structure."""
+        boxes = [slot.anchor.slot.fact for slot in sentence.slots if "box" in slot.anchor.slot.name]
+        return bool(boxes) and (boxes[0].place or "").startswith("near")
+
+    @staticmethod
+    def _brought_near(sentence: Sentence, k: int) -> bool:
+        """Whether a word brings lesions near a structure, though the line of the lesions does not."""
+        lines = [anchor.line.text for anchor in sentence.anchors if anchor.line.id[0] == "l"]
+        if superlatives.LARGEST.isdisjoint(sentence.within) and not any("box" in s.anchor.slot.name for s in sentence.slots):
+            lines = [text.partition(", largest ")[0] for text in lines]  # where the largest lies, the others need not
+        return bool(lines) and sentence.words[k] in _NEAR and not any("near " in text or "close " in text for text in lines)
+
+    def _judgements(self, sentence: Sentence) -> None:
+        """Checks that no measurement is called normal, and nothing else absent where not everything was looked for."""
+        text, aspects = self.text, {fact.aspect for anchor in sentence.anchors for fact in anchor.line.facts[:1]}
+        for term in sentence.terms("normal"):
+            before = text.words[max(sentence.tokens.start, term.first - 5) : term.first]
+            if before and before[-1] in _LOOKING and not _PARTS.isdisjoint(before[:-1]) and not self.known.known >= _PARTS:
+                says = f"{text.text_of(term)!r} judges a part of the eye, which no fact does"
+                self.findings.add("unsupported_normal", term, says)
+        for term in sentence.terms("normal") if "vascular" in aspects and "disease" not in aspects else ():
+            says = f"{text.text_of(term)!r} judges a measurement, which no fact does"
+            self.findings.add("beyond", term, says)
+        if self.profile.lists_all or _OTHERS.isdisjoint(sentence.within) or not KNOWING.isdisjoint(sentence.within):
+            return
+        for term in (*sentence.terms("disorder"), *sentence.terms("conditions")):
+            others = not _OTHERS.isdisjoint(text.words[max(sentence.tokens.start, term.first - 3) : term.first])
+            if others and polarity(text, term) == NEGATED:
+                says = f"{text.text_of(term)!r}: that there is nothing else is in no fact"
+                self.findings.add("ungrounded_denial", term, says)
+
+    def _hedged(self, sentence: Sentence) -> None:
+        """Checks that what a line says is told without doubt, and boxes in the order of their edges."""
+        words, within = sentence.words, sentence.within
+        maybe = () if _MAYBE.isdisjoint(within) else sentence.tokens
+        may = [k for k in maybe if words[k] in _MAYBE and words[k + 1 : k + 2] in (["be"], ["have"], ["show"])]
+        unsaid = not _OTHERS.isdisjoint(within) or not KNOWING.isdisjoint(within)  # what others there may be is not known
+        if not sentence.asks and not unsaid and (may or not _DOUBTS.isdisjoint(within)):
+            for term in sentence.terms("conditions"):
+                status, fact = self.profile.status_of(term.values)
+                if status == PRESENT and term.first not in sentence.of.values:
+                    says = f"{self.text.text_of(term)!r} is told as a possibility, but {fact.text}"
+                    self.findings.add("denied_disease", term, says, fact)
+        if "edge" not in within:
+            return
+        end = next(k for k in sentence.tokens if words[k] == "edge")
+        named = range(max(sentence.tokens.start, end - _EDGES_WITHIN), end)
+        edges = [next((k for k in named if words[k] in names), None) for names in _EDGES]
+        if None not in edges and edges != sorted(edges):
+            self.findings.add("comparison", Term(edges[0], edges[0] + 1), "a box is left, upper, right and lower edge")
+
+    def _both_eyes_and_health(self, sentence: Sentence) -> None:
+        """Checks what is said of both eyes, and health where a list of labels was looked for."""
+        words, tokens, within = self.text.words, sentence.tokens, sentence.within
+        for k in tokens if "eye" in within else ():
+            last = next((j for j in range(k + 1, min(k + 6, tokens.stop)) if words[j] == "eye"), k)
+            if words[k] in _OTHER_EYES and (last == k + 1 or (last > k and words[k + 1] == "of")):
+                says = f"the answer speaks of {self.text.text_of(Term(k, last + 1))!r}, but the facts are of one eye"
+                self.findings.add("side", Term(k, last + 1), says, None)
+        listed = any(anchor.line.text == NOTHING for anchor in sentence.anchors)
+        general = (*sentence.terms("disorder"), *sentence.terms("normal"))
+        for term in general if listed else ():
+            if not _OF_LIST.isdisjoint(within) and "free" not in words[max(0, term.first - 3) : term.first]:
+                continue
+            says = f"{self.text.text_of(term)!r} says more than that none of the conditions on a list was found"
+            self.findings.add("unsupported_normal", term, says)
+        for k in tokens if not _HEALTH.isdisjoint(within - self.known.known) and self.known.sheet.case.looked_for else ():
+            if words[k] in _HEALTH and polarity(self.text, Term(k, k + 1)) == AFFIRMED:
+                says = f"{self.text.raw(k)!r} says more than that none of the conditions on a list was found"
+                self.findings.add("unsupported_normal", Term(k, k + 1), says)
+
+    def _picture(self, sentence: Sentence) -> None:
+        """Checks on what a picture is centred and by which camera it was taken, and the vessels of a disease."""
+        words, of_picture = sentence.words, self.known.of_picture
+        for k in sentence.tokens:
+            centred = words[k] == "centred" and words[k + 1 : k + 2] == ["on"]
+            spots = range(k + 2, min(k + 6, sentence.tokens.stop)) if centred else ()
+            spot = next((j for j in spots if words[j] in ("macula", "fovea", "disc")), None)
+            if spot is not None and words[spot] not in of_picture:
+                self.findings.add("place", Term(k, spot + 1), f"{self.text.text_of(Term(k, spot + 1))!r} is in no fact")
+            kind = words[k - 1] if words[k] == "camera" and k > sentence.tokens.start else "the"
+            if kind.isalpha() and kind not in _CAMERAS and kind not in self.known.known:
+                self.findings.add("unlicensed", Term(k - 1, k + 1), f"{self.text.text_of(Term(k - 1, k + 1))!r} is in no fact")
+        if {anchor.line.id[0] for anchor in sentence.anchors} == {"d"}:
+            told = frozenset().union(*(lexicon.read(anchor.line.text).words for anchor in sentence.anchors))
+            for k in sentence.tokens if not told.isdisjoint(_VESSELS) else ():
+                if words[k] in _VESSELS - told:
+                    self.findings.add("misattributed", Term(k, k + 1), f"{self.text.raw(k)!r} is not the vessel of the finding")
+
+    def _suspicions(self, sentence: Sentence) -> None:
+        """Checks that what a line leaves a suspicion is told as one."""
+        if not SUSPECTING.isdisjoint(sentence.within):
+            return
+        for fact in (fact for anchor in sentence.anchors for fact in anchor.line.facts):
+            if sentence.within.isdisjoint(suspected := _suspected(fact.words)):
+                continue
+            spots = (k for k in sentence.tokens if sentence.words[k] in suspected and k not in sentence.of.values)
+            if (k := next(spots, None)) is not None:
+                says = f"{self.text.raw(k)!r} is told as certain, but it is only suspected: {fact.text}"
+                self.findings.add("unsupported_disease", Term(k, k + 1), says, fact)
+
+    def _forms(self, sentence: Sentence) -> None:
+        """Checks that a form of a disease is told as that form: referable oedema is not oedema."""
+        for anchor in sentence.anchors:
+            for fact in anchor.line.facts[:1] if anchor.line.id[0] == "d" else ():
+                if not (_FORMS & set(lexicon.read(fact.words).words)) - sentence.within:
+                    continue
+                graded = set(VOCABULARY["subjects"].get(fact.unit, ()))
+                for term in sentence.terms("conditions"):
+                    if not graded.isdisjoint(term.values) and term.first not in sentence.of.values:
+                        says = f"{self.text.text_of(term)!r} says more than {fact.words}"
+                        self.findings.add("unsupported_detail", term, says, fact)
+
+    def _proved(self, sentence: Sentence) -> None:
+        """Checks that no value is said to prove or explain a disease: no glaucoma, because the pressure is only {p3}."""
+        values = [slot for slot in sentence.slots if slot.anchor.line.id[0] in "pv"]
+        told = any(anchor.line.id[0] == "d" and anchor.line.facts for anchor in sentence.anchors)
+        for slot in values:
+            after = range(slot.last, min(slot.last + 5, sentence.tokens.stop))
+            spot = next((k for k in after if sentence.words[k] in _PROVING), None)
+            spot = next((k for k in sentence.tokens if told and sentence.words[k] in _CAUSAL), spot)
+            if spot is not None:
+                says = f"{self.text.raw(spot)!r}: what the value means for a disease is in no fact"
+                self.findings.add("beyond", Term(spot, spot + 1), says)
+
+    def _modified(self, sentence: Sentence) -> None:
+        """Checks that an adjective between an article and a disease or lesion is on a line: a dense cataract."""
+        words, passed = sentence.words, sentence.of.values | self.explained
+        for term in sentence.terms("conditions"):
+            start = next((k for k in range(term.first - 1, term.first - 4, -1) if words[k : k + 1] in (["a"], ["an"])), None)
+            if start is None or start not in sentence.tokens or term.first in passed:
+                continue
+            between = [k for k in range(start + 1, term.first) if k not in passed]
+            added = next((k for k in between if words[k] not in self.known.known), None)
+            if added is not None and _JOINING.isdisjoint(words[start + 1 : term.first]):
+                says = f"{self.text.raw(added)!r} of {self.text.text_of(term)!r} is on no line"
+                self.findings.add("unsupported_detail", Term(added, added + 1), says)
+
+    def _amounts(self, sentence: Sentence) -> None:
+        """Checks that lesions are said to be many, few or the only ones where they are."""
+        words = sentence.words
+        counts = {
+            line.facts[0].words: line.facts[0] for line in self.known.sheet.lines if line.facts and is_count(line.facts[0])
+        }
+        for term in sentence.terms("conditions") if counts else ():
+            fact = self.profile.status_of(term.values)[1]
+            if fact is None or fact.words not in counts or term.first in self.explained:
+                continue
+            before = words[max(sentence.tokens.start, term.first - 3) : term.first]
+            least, most = next(((low, high) for word, (low, high) in _AMOUNTS.items() if word in before), (fact.value, None))
+            if fact.value < least or (most is not None and fact.value > most):
+                self.findings.add("comparison", term, f"the amount of {self.text.text_of(term)!r} is wrong: {fact.text}", fact)
+        for k in sentence.tokens if counts else ():
+            if (
+                words[k] in _SOLE
+                and words[k + 1 : k + 2]
+                and words[k + 1] in _LESIONS
+                and {"no", "not"}.isdisjoint(sentence.within)
+            ):
+                says = f"{self.text.text_of(Term(k, k + 2))!r}: other lesions are marked too"
+                self.findings.add("comparison", Term(k, k + 2), says)
