@@ -27,6 +27,15 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else plural}"
 
 
+def without_rows(sentence: str) -> str:
+    """Returns a sentence on cells without the numbers of their rows, so that equal ones are counted together.
+
+    >>> without_rows("labels.csv, row 12, column 'age': found '?'")
+    "labels.csv, row …, column 'age': found '?'"
+    """
+    return re.sub(r"\brow \d+", "row …", sentence)
+
+
 def listed(words: list[str], last: str = "and", comma: str = "") -> str:
     """Returns words as a list in a sentence: a, b and c; `comma` stands before its last word where it has three or more.
 

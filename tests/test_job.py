@@ -12,7 +12,7 @@ import pytest
 from fake_server import FakeServer
 from PIL import Image
 
-from retinal_lib import Job, UserError, paths, validate
+from retinal_lib import Job, UserError, paths, validate, write_card
 from retinal_lib.dataset import page
 from retinal_lib.run.settings import params_file
 
@@ -161,9 +161,45 @@ def test_a_run_of_which_nothing_can_be_used_is_an_error(tmp_path: Path) -> None:
     outcome = Job.load(dataset=str(tmp_path / "own.csv"), out_dir=str(tmp_path / "run")).run()
     with pytest.raises(
         UserError,
-        match=r"no conversation was written for 1 images? \(1 skipped: its rows disagree: own.csv",
+        match=r"\(1 skipped: its rows disagree: own.csv, row 2 and own.csv, row 3; disease: 'drusen' and 'DR'",
     ):
         outcome.require()
+
+
+def test_the_end_of_a_run_says_what_of_a_table_or_page_was_not_used(tmp_path: Path) -> None:
+    names = ["a_OD.png", "b_OD.png", "c_OS.png"]
+    for number, name in enumerate(names):
+        Image.new("RGB", (8, 8), (number, 90, 90)).save(tmp_path / name)
+    rows = ["OX,x1,7,drusen,A", "OD,58,7,DR,B", "OS,y2,9,DR; no DR,C", "OD,60,1,DR,D"]
+    lines = ["image,eye,age,level,disease,mark", *map(",".join, zip([*names, "lost_OD.png"], rows, strict=True))]
+    (tmp_path / "own.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    said = Job.load(dataset=str(tmp_path / "own.csv"), out_dir=str(tmp_path / "run")).run().summary
+    for sentence in (
+        "own.csv: not read: 'level', nothing says what its cells mean: 7 (2), 9 (1), 1 (1); 'mark'",
+        "no image for 1 row of the label tables, the first own.csv, row 5: lost_OD.png",
+        "it is the right eye by its name alone: own.csv, row 2, column 'eye' holds 'OX'",
+        "the age is not known: own.csv, row 2, column 'age' holds 'x1', which is no usable age",
+    ):
+        assert sentence in said, said
+    assert "1 skipped: its cells contradict each other" in said and "listed in …/run/failures.jsonl" in said
+    card = write_card(tmp_path / "run").read_text(encoding="utf-8")
+    assert "\nNot used of the table or page:\n\n- own.csv: not read: 'level'" in card
+    lines = ["name: own", "title: own", "splits: {all: {images: ['*'], tables: [own.csv]}}", "key: image", "facts:"]
+    lines += [
+        "  - columns: {aspects: {disease: disease}}",
+        "# answer: level holds 7; what is it?",
+        "# - label: {column: level}",
+    ]
+    lines += ["# - grade: {column: level, scale: ?}", "# answer: mark holds A; what is it?", "# - label: {column: mark}"]
+    (tmp_path / "own.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    data = Job.load(dataset=str(tmp_path / "own.yaml"), out_dir=str(tmp_path / "page")).data
+    asked = "own.yaml: 2 questions not answered, so that what is asked about is not used: line 7: level holds 7; what is it?;"
+    assert data.not_used[0].startswith(f"{asked} line 10") and set(data.not_used) <= set(data.notes)
+    lines[-3:-2] = ["  - number: {column: level, name: level, range: [0, 9]}"]
+    lines[-2:] = ["# answer: mark holds A; what is it?", "  - label: {column: mark, values: {A: drusen, B: DR, C: DR, D: DR}}"]
+    (tmp_path / "own.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    data = Job.load(dataset=str(tmp_path / "own.yaml"), out_dir=str(tmp_path / "page")).data
+    assert "not answered" not in " ".join(data.not_used)
 
 
 def test_windows_of_start_and_limit_cover_a_dataset_once() -> None:

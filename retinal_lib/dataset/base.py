@@ -1,26 +1,30 @@
 """A dataset on disk: its page, its files, and for each image a `Case` of facts."""
 
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from retinal_lib import typed_paths
-from retinal_lib.dataset import measurements
+from retinal_lib.dataset import measurements, page
+from retinal_lib.dataset import tables as label_tables
 from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.catalogue import Catalogue
-from retinal_lib.dataset.fact_kinds import Person, denies
-from retinal_lib.dataset.image import Image
+from retinal_lib.dataset.fact_kinds import Columns, Person, denies
+from retinal_lib.dataset.image import EMPTY, Image
 from retinal_lib.dataset.image_files import natural
 from retinal_lib.dataset.label_kinds import contradicts, graded_only, looked_for
 from retinal_lib.dataset.lesion_facts import RATIO
 from retinal_lib.dataset.page import Page, page_of
-from retinal_lib.display import count
+from retinal_lib.display import count, without_rows
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.facts import ASPECTS, LIMITED, Case, Fact, Facts, Source
 from retinal_lib.text import training_text
 from retinal_lib.text.shown_text import PERSON, for_people, keep_private
+
+_MOST_CELLS, _MOST_ROWS = 6, 8  # kinds of cells that are not read, and rows of one, that sentences name
 
 
 class BaseDescription:
@@ -28,7 +32,8 @@ class BaseDescription:
 
     `images` lists the names of usable images (`split/name` where numbering restarts and several splits are loaded), `skipped`
     maps every other image to the reason, `rows_without_image` lists label rows that have no picture, `notes` says what was
-    found and what was not, one sentence each. UserError: the folder, a table or a column is missing, or the page is wrong.
+    found and what was not, one sentence each; `not_used` are those on columns, answers, rows and cells of the user's own table
+    or page. UserError: the folder, a table or a column is missing, or the page is wrong.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -71,6 +76,29 @@ class BaseDescription:
             listed = "; ".join(lost[:5])
             self.notes.append(f"no image for {count(len(lost), 'row')} of the label tables, the first {listed}{more}")
         self._list()
+        self.not_used = self._find_not_used() if self.page.is_own else []
+        self.notes += [sentence for sentence in self.not_used if not any(sentence in note for note in self.notes)]
+
+    def _find_not_used(self) -> list[str]:
+        """Sentences on columns, answers, rows and cells of the user's own table or page that are not used."""
+        of_table = self.page.of_table
+        said = page.unread_columns(label_tables.read(self.page.file, "find")) if of_table else page.unanswered(self.page)
+        lost = [note for note in self.notes if note.startswith("no image for")] if self.rows_without_image else []
+        return [*said, *lost, *self._unread_cells()]
+
+    def _unread_cells(self) -> list[str]:
+        """A sentence for each kind of filled cells that tell nothing, free text last, with its first row and the others."""
+        found: dict[tuple[bool, str], list[str]] = defaultdict(list)
+        labels = [kind for kind in self.page.facts if kind.label]
+        for name in self.images:
+            image = self.image(name)
+            missing = [(isinstance(kind, Columns), why) for kind in labels for why in kind.facts(image).missing]
+            for is_text, why in [*((False, note) for note in image.record.notes), *missing]:
+                if not why.endswith(EMPTY):
+                    found[is_text, without_rows(why)].append(why)
+        said = [_with_rows(found[key]) for key in sorted(found, key=lambda key: key[0])]
+        more = [f"{len(said) - _MOST_CELLS} more kinds of cells are not read; retinal explore lists them in trouble.csv"]
+        return said[:_MOST_CELLS] + (more if len(said) > _MOST_CELLS else [])
 
     def _list(self) -> None:
         chosen = [file for file in self._catalogue.files if self.split in (None, file.split)]
@@ -190,6 +218,15 @@ class BaseDescription:
                 row[fact.name] = f"{row[fact.name]}, {fact.value}" if fact.name in row else fact.value
             rows.append(row)
         return pd.DataFrame(rows)
+
+
+def _with_rows(sentences: list[str]) -> str:
+    """The first of sentences that differ in their rows alone, with the others' rows."""
+    rows = list(dict.fromkeys(row for each in sentences for row in re.findall(r"\brow (\d+)", each)))
+    if len(sentences) == 1 or len(rows) == 1:
+        return sentences[0]
+    listed = f": rows {', '.join(rows[:_MOST_ROWS])}{', …' if len(rows) > _MOST_ROWS else ''}" if rows else ""
+    return f"{sentences[0]} ({count(len(sentences), 'image')}{listed})"
 
 
 def _is_rejected(fact: Fact) -> bool:
@@ -333,5 +370,5 @@ def load_dataset(
     >>> data.images
     ['eye1.png']
     """
-    page = page_of(name)
-    return CLASSES.get(page.name, BaseDescription)(data_root, automorph_root, split, dataset=page)
+    of = page_of(name)
+    return CLASSES.get(of.name, BaseDescription)(data_root, automorph_root, split, dataset=of)

@@ -12,7 +12,7 @@ from retinal_lib.dataset import image_files, lesion_facts, page, tables
 from retinal_lib.dataset.automorph import AutoMorph, ImageResults, results_folder
 from retinal_lib.dataset.image import ExcludedImage, Image, Joined, Record, Row, fill, in_list, names_of
 from retinal_lib.dataset.image_files import ImageFile
-from retinal_lib.dataset.label_kinds import KINDS, refuse_contradiction
+from retinal_lib.dataset.label_kinds import KINDS, compared, disagreement, refuse_contradiction
 from retinal_lib.dataset.lesion_facts import MaskFiles
 from retinal_lib.dataset.page import Page
 from retinal_lib.dataset.tables import Table
@@ -454,8 +454,9 @@ class Catalogue:
                 return f"no row for it in {', '.join(self.table_names[file.split])}"
             try:
                 of_rows = [self._label_facts(file, row) for row in rows]
-                if len(set(map(_compared, of_rows))) > 1:
-                    return f"its rows disagree: {' and '.join(str(row.table.source(row.number)) for row in rows)}"
+                if len(set(map(compared, of_rows))) > 1:
+                    places = " and ".join(str(row.table.source(row.number)) for row in rows)
+                    return f"its rows disagree: {places}{disagreement(rows, of_rows)}"
                 if self.page.is_own:
                     refuse_contradiction(of_rows[0])
             except ExcludedImage as why:
@@ -475,7 +476,7 @@ class Catalogue:
     def _labels(self, file: ImageFile) -> tuple:
         """The labels of an image, to compare two copies of a picture."""
         try:
-            return _compared(self._label_facts(file))
+            return compared(self._label_facts(file))
         except ExcludedImage:
             return ("excluded",)
 
@@ -490,8 +491,3 @@ class Catalogue:
                 yield group
         if self.page.key is not None:
             yield from image_files.equal_bytes(self.files)
-
-
-def _compared(facts: list[Fact]) -> tuple:
-    """What two rows or copies of a picture must agree on."""
-    return tuple((fact.name, fact.value) for fact in facts if fact.scope != "patient")

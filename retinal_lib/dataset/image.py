@@ -57,6 +57,9 @@ class Correction(BaseModel, extra="forbid", frozen=True):
     source: str
 
 
+EMPTY = "is empty"  # the end of a sentence on a cell that holds nothing
+
+
 class ExcludedImage(Exception):
     """Raised for an image that must not be used; the message says why. A run continues with the others."""
 
@@ -71,7 +74,7 @@ class Cell(NamedTuple):
     @property
     def unknown(self) -> str:
         """The end of a sentence on why nothing is known."""
-        return self.why or f"{self.source} is empty"
+        return self.why or f"{self.source} {EMPTY}"
 
 
 class WholeNumber(NamedTuple):
@@ -186,9 +189,9 @@ class Record:
         if eye is not None:
             cell = self.cell(eye)
             seen = eyes.get(code(cell.text))
-            if cell.text and seen is None and self.eye is None:
-                known = ", ".join(eyes)
-                notes.append(f"which eye it is is not known: {cell.source} holds {cell.text!r}; expected one of {known}")
+            if cell.text and seen is None:
+                what = "which eye it is is not known" if self.eye is None else f"it is the {self.eye} eye by its name alone"
+                notes.append(f"{what}: {cell.source} holds {cell.text!r}; expected one of {', '.join(eyes)}")
             if seen and self.eye and seen != self.eye:
                 problem = f"{cell.source} is {cell.text!r}, the {seen} eye, but its name says the {self.eye} eye"
         whose = self.cell(patient).text if patient is not None else ""

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,7 @@ from retinal_lib.dataset.image_files import Folder, Places, files, folders
 from retinal_lib.dataset.label_kinds import KINDS
 from retinal_lib.dataset.lesions.spec import MaskSpec
 from retinal_lib.dataset.tables import Code, code
+from retinal_lib.display import count
 from retinal_lib.errors import UserError, did_you_mean, from_validation, unknown, validation_text
 from retinal_lib.files import read_bytes, read_yaml
 from retinal_lib.parsing import yaml_lines
@@ -380,12 +382,7 @@ def notes_on_table(of: Page, content: table.Table, measured: bool) -> list[str]:
     as empty, words that are read in one of two possible ways, and cells that the checks cannot read. `measured`: AutoMorph's
     results are there. UserError: it tells nothing of any picture."""
     name, understood, notes = content.path.name, readings(content), []
-    known = ["image", *TEXTS, "eye", "age", "sex", "patient", "split"]
-    absent = [role for role in known if not any(reading.role == role for reading in understood)]
-    if unread := [reading for reading in understood if not reading.is_read]:
-        near = {r.column: did_you_mean(r.column, absent) if table.fold(r.column) not in absent else "" for r in unread}
-        listed = "; ".join(f"{r.column!r}{near[r.column]}, {r.says}" for r in unread)
-        notes.append(f"{name}: not read: {listed}. {_READ}")
+    notes += [f"{sentence}. {_READ}" for sentence in unread_columns(content)]
     read = [(reading.role, cell) for reading in understood if reading.is_read for cell in content.column(reading.column)]
     if empty := Counter(cell for _, cell in read if cell and table.is_empty(cell)):
         listed = ", ".join(f"{cell} ({number})" for cell, number in empty.most_common(9))
@@ -398,6 +395,34 @@ def notes_on_table(of: Page, content: table.Table, measured: bool) -> list[str]:
     if len(content.header) > 1 and len(of.facts) == 1 and not measured and of.eye is None:
         raise UserError(f"{of.file}: no column tells anything of a picture; {notes[0] if notes else 'its cells are empty'}")
     return notes
+
+
+def unread_columns(content: table.Table) -> list[str]:
+    """Returns a sentence on the columns of a person's own table that are not read, and why; none where all are."""
+    understood = readings(content)
+    known = ["image", *TEXTS, "eye", "age", "sex", "patient", "split"]
+    absent = [role for role in known if not any(reading.role == role for reading in understood)]
+    unread = [reading for reading in understood if not reading.is_read]
+    near = {r.column: did_you_mean(r.column, absent) if table.fold(r.column) not in absent else "" for r in unread}
+    listed = "; ".join(f"{r.column!r}{near[r.column]}, {r.says}" for r in unread)
+    return [f"{content.path.name}: not read: {listed}"] if unread else []
+
+
+def unanswered(of: Page) -> list[str]:
+    """Returns a sentence on the questions of a first page that nobody has answered: the lines below them still begin with #."""
+    lines = [line.strip() for line in read_bytes(of.file).decode("utf-8-sig", "replace").splitlines()]
+    asked: dict[int, str] = {}
+    for number, line in enumerate(lines, start=1):
+        if line.startswith("# answer:"):
+            open_ = list(takewhile(lambda below: below.startswith("#") and "# answer" not in below, lines[number:]))
+            below = lines[number + len(open_) :][:1]
+            chosen = open_ and re.match(r"#\s*- ", open_[0]) and below and below[0].startswith("- ")  # of two ways to answer
+            if open_ and not chosen:
+                asked[number] = line.partition(":")[2].strip()
+    if not asked:
+        return []
+    listed = "; ".join(f"line {number}: {what[:80].strip()}{'…' if len(what) > 80 else ''}" for number, what in asked.items())
+    return [f"{of.file.name}: {count(len(asked), 'question')} not answered, so that what is asked about is not used: {listed}"]
 
 
 _BY_PARTS = "a page finds rows by parts of the pictures' names: python -m retinal_lib page writes its beginning"

@@ -12,7 +12,7 @@ from retinal_lib import display, files, paths
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions.wording import is_count
-from retinal_lib.display import FullTable
+from retinal_lib.display import FullTable, without_rows
 from retinal_lib.explore import charts, measurement_table, overlay
 from retinal_lib.explore.lesion_map import LesionMap
 from retinal_lib.explore.measurement_table import Measurements
@@ -40,7 +40,7 @@ class Label(NamedTuple):
 
 class LabelledImage(NamedTuple):
     """One usable image: name, split, eye, patient, labels as (title of the label, value, meaning), and sentences on what is
-    not known of it, without names and numbers that differ from image to image."""
+    not known of it, without its name."""
 
     image: str
     split: str
@@ -147,21 +147,21 @@ class Explore(DatasetJob):
 
     @property
     def problems(self) -> pd.DataFrame:
-        """Missing and contradictory data, equal problems in one row."""
+        """Missing and contradictory data, equal problems in one row, with the sentence on the first."""
         none = {"what": ["nothing is missing or contradicts itself"]}
         return FullTable(self._problem_rows[:_ROWS] or none)
 
     @cached_property
     def _problem_rows(self) -> list[dict[str, object]]:
-        images: dict[tuple[str, str], list[str]] = defaultdict(list)
+        images: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)  # equal problems: (sentence, image)
         for name in self.images:
             if reason := self.data.skipped.get(name):
-                kind = "contradictory" if _CONTRADICTS.search(reason) else "not usable"
-                images[kind, self._without_names(reason)].append(name)
+                kind, sentence = "contradictory" if _CONTRADICTS.search(reason) else "not usable", self._without_names(reason)
+                images[kind, without_rows(sentence)].append((sentence, name))
         for image in self.labelled:
             for sentence in image.missing:
-                images["not known", sentence].append(image.image)
-        rows = [(*key, len(names), self.title(names[0])) for key, names in images.items()]
+                images["not known", without_rows(sentence)].append((sentence, image.image))
+        rows = [(kind, same[0][0], len(same), self.title(same[0][1])) for (kind, _), same in images.items()]
         if rest := self.data.rows_without_image:
             rows.append(("missing", "rows of the label tables have no image", len(rest), for_people(rest[0])))
         order = ("contradictory", "not usable", "missing", "not known")
@@ -175,9 +175,8 @@ class Explore(DatasetJob):
         return frozenset(name.casefold() for path in paths for name in (path.stem, path.name))
 
     def _without_names(self, sentence: str) -> str:
-        """A sentence without the names and row numbers that differ from image to image."""
-        sentence = re.sub(r"[\w.-]+", lambda m: "…" if m[0].strip(".-").casefold() in self._names else m[0], sentence)
-        return re.sub(r"\brow \d+", "row …", sentence)
+        """A sentence without the names of images."""
+        return re.sub(r"[\w.-]+", lambda m: "…" if m[0].strip(".-").casefold() in self._names else m[0], sentence)
 
     # --- measurements ---------------------------------------------------------------------------------------------
 

@@ -264,6 +264,7 @@ class Job(DatasetJob):
             "inputs": inputs,
             "rows_without_image": self.data.rows_without_image,
             "notes": [*self.notes, *self.context.asked_notes],
+            "not_used": self.data.not_used,
             "settings": json.loads(self.settings.model_dump_json(exclude={"out_dir"})),
             "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
         }

@@ -17,7 +17,7 @@ from retinal_lib.ask.runner import RunResult
 from retinal_lib.ask.vault import FINAL, ImageState
 from retinal_lib.check import conversation_check
 from retinal_lib.closed_questions.blind_reader import BlindReport
-from retinal_lib.display import FullTable, are, count
+from retinal_lib.display import FullTable, are, count, without_rows
 from retinal_lib.errors import UserError, shortened
 from retinal_lib.reader.second_reader import Report
 from retinal_lib.run import run_files
@@ -84,16 +84,22 @@ class Checks:
 if TYPE_CHECKING:
     from retinal_lib.imaging.side_by_side import SideBySide
 
-_SHOWN = 10  # examples in an outcome
+_SHOWN, _REASONS = 10, 3  # examples in an outcome, reasons in its summary
 
 
 class Reason(NamedTuple):
-    """The reason why a number of images is in a state; `first` is the first of them."""
+    """The reason why a number of images is in a state; `first` is the first of them, of which `reason` names the row."""
 
     state: str
     reason: str
     images: int
     first: str
+
+    @property
+    def text(self) -> str:
+        """The reason with the number of images, as a part of a sentence."""
+        of_first = ", the first" if self.images > 1 and without_rows(self.reason) != self.reason else ""
+        return f"{self.images:,} {self.state}{of_first}: {self.reason}"
 
 
 class PendingBatch(NamedTuple):
@@ -172,7 +178,14 @@ class Outcome:
             text += f"; {count(self.asked, 'request')} sent now, {sum(self.tokens.values()):,} tokens for all stored replies"
         checks = [self.checks.summary] if self.checks.before else []
         blind = [self.blind.text] if self.blind and self.blind.scores else []
-        return for_people("\n".join([text, *checks, *blind, *self.notes]))
+        return for_people("\n".join([text, *self._reasons(), *checks, *blind, *self.notes]))
+
+    def _reasons(self) -> Iterator[str]:
+        """The most frequent reasons why images have no conversation, and where all are listed."""
+        rows = sorted((row for row in self.reasons if row.state != "pending"), key=lambda row: -row.images)
+        yield from (row.text for row in rows[:_REASONS])
+        if rows and self.state != "dry run":
+            yield f"All images without a conversation are listed in {paths.display_path(self.folder / 'failures.jsonl')}"
 
     @property
     def files(self) -> pd.DataFrame:
@@ -196,7 +209,7 @@ class Outcome:
             return ""
         failed = self.counts["rejected"] + self.counts["failed"]
         asked = self.counts["images"] - self.counts["skipped"]
-        why = "; ".join(f"{row.images} {row.state}: {row.reason}" for row in self.reasons)
+        why = "; ".join(row.text for row in self.reasons)
         where = f"all are listed in {paths.display_path(self.folder / 'failures.jsonl')}"
         if self.again and self.counts["failed"]:  # what was rejected or skipped is not asked again
             where += f"; {self.again}"
@@ -220,7 +233,7 @@ class Tally:
     def __init__(self, context: RunContext, estimate: Estimate, reader: Report | None = None):
         self._context = context
         self._counts = Counter(dict.fromkeys(("images", *FINAL), 0))
-        self._groups: dict[tuple[str, str], tuple[int, str]] = {}
+        self._groups: dict[tuple[str, str], Reason] = {}
         self._checks = Checks(conversation_check.VERSION)
         self._cost = Account(context.teacher.origin[0], estimate if context.asks_server else None)
         self._reader = reader
@@ -237,8 +250,8 @@ class Tally:
         self._checks.add(row)
         if row.state != "accepted":
             group = row.state, _without_numbers(row.reason)
-            number, first = self._groups.get(group, (0, self._context.data.called(row.image)))
-            self._groups[group] = number + 1, first
+            first = self._groups.get(group) or Reason(row.state, row.reason, 0, self._context.data.called(row.image))
+            self._groups[group] = first._replace(images=first.images + 1)
         elif len(self._examples) < _SHOWN:
             title = self._context.data.called(row.image) if self._context.page.private_names else row.id
             self._examples.append(Example(self._context.data.image(row.image).path, title, row.conversation, row.traces))
@@ -257,7 +270,7 @@ class Tally:
         return Outcome(
             state,
             dict(self._counts),
-            tuple(Reason(*group, *rest) for group, rest in self._groups.items()),
+            tuple(self._groups.values()),
             self._checks,
             replace(self._cost, accepted=self._counts["accepted"], to_ask=to_ask),
             tuple(self._examples),
@@ -266,7 +279,12 @@ class Tally:
             self._context.folder,
             settings.max_failed,
             tuple(PendingBatch(b.server, b.batch_id, b.status or "validating", b.lines) for b in batches),
-            (*_notes(result, settings, batches, own_server, pending, state), *self._reader_notes(), *self._context.asked_notes),
+            (
+                *_notes(result, settings, batches, own_server, pending, state),
+                *self._reader_notes(),
+                *self._context.asked_notes,
+                *self._context.data.not_used,
+            ),
             result.no_result if pending and not self._counts["accepted"] else "",
             _again(settings),
             self._reader,
@@ -347,5 +365,4 @@ def _status(batch: Batch) -> str:
 
 def _without_numbers(reason: str) -> str:
     """A reason without the numbers of its image, so that equal reasons are counted together."""
-    reason = re.sub(r"\brow \d+", "row …", reason)
-    return re.sub(r"\bits [\d,]+ (?=tokens|bytes)", "its … ", reason)
+    return re.sub(r"\bits [\d,]+ (?=tokens|bytes)", "its … ", without_rows(reason))

@@ -173,6 +173,7 @@ class _Manifest(BaseModel):
     dataset: _Source
     counts: dict[str, Count]
     reasons: list[_Reason]
+    not_used: list[str] = []
     checks: _Checks
     second_reader: _Reader | None = None
     teacher_is: str
