@@ -4,7 +4,6 @@ Each command imports what it needs when it runs, so that --help answers at once.
 """
 
 import argparse
-import difflib
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from functools import partial
 
 from retinal_lib import paths, typed_paths
 from retinal_lib.display import are, count
-from retinal_lib.errors import UserError, unknown
+from retinal_lib.errors import UserError, nearest, unknown
 from retinal_lib.text.shown_text import for_people
 
 _RUN = {"metavar": "RUN_FOLDER", "type": typed_paths.resolve, "help": "the folder of a finished run"}
@@ -52,8 +51,7 @@ def _check_dataset(arguments: list[str], commands: list[str]) -> None:
     datasets = [name.casefold() for name in page.names()]
     if word.casefold() in datasets or page.is_own(word):
         return
-    near = difflib.get_close_matches(word.casefold(), [*commands, *datasets], n=1)
-    if len(arguments) > 1 or (near and near[0] in commands):
+    if len(arguments) > 1 or nearest(word.casefold(), [*commands, *datasets]) in commands:
         raise unknown("command", word, commands)
 
 

@@ -31,6 +31,7 @@ _TYPE = re.compile(r"(str|int|float|bool)|(list|dict|tuple|set)\[.*\]")
 
 
 _LONGEST = 4_000  # characters of a message
+_NEAR = 0.76  # how alike a slip and the name are, by difflib: age and image are 0.75
 _LISTED = 20  # known names that a message lists
 _ECHO = 160  # characters of a value that a message quotes
 _QUOTED = re.compile(rf"""(?<!\w)(["'])((?:(?!\1)[^\n]){{{_ECHO},}})\1""")
@@ -87,8 +88,20 @@ def unknown(kind: str, value: object, known: Iterable[str]) -> UserError:
 def did_you_mean(value: object, known: Iterable[str]) -> str:
     """Returns the question for the known name that is most similar to a value, in brackets; "" where none is."""
     folded = {name.casefold(): name for name in known}
-    near = difflib.get_close_matches(quoted(value)[:_ECHO].strip("'\"").casefold(), folded, n=1)
-    return f" (did you mean {folded[near[0]]!r}?)" if near else ""
+    near = nearest(quoted(value)[:_ECHO].strip("'\"").casefold(), folded)
+    return f" (did you mean {folded[near]!r}?)" if near else ""
+
+
+def nearest(value: str, known: Iterable[str]) -> str:
+    """Returns the known name of which a value may be a slip: nearly the same letters, or the same in another order; "" where
+    there is none.
+
+    >>> [nearest(name, ["image", "age", "split", "ODIR"]) for name in ("imgae", "ages", "ODRI", "Visit", "eye")]
+    ['image', 'age', 'ODIR', '', '']
+    """
+    known = list(known)
+    slips = difflib.get_close_matches(value, known, n=1, cutoff=_NEAR)
+    return next(iter(slips), "") or next((name for name in known if sorted(name) == sorted(value)), "")
 
 
 def from_validation(error: "ValidationError", place: str, given: object = None) -> UserError:
@@ -129,8 +142,8 @@ def _sentence(first: dict, expected: str) -> str:
         return "is not a known key"
     if kind in ("value_error", "assertion_error"):  # raised by our own checks, whose sentence says it all
         return first["msg"].partition(", ")[2]
-    near = difflib.get_close_matches(quoted(found)[:_ECHO].strip("'\""), re.findall(r"'([^']*)'", expected), n=1)
-    return f"found {quoted(found)}; expected {expected}" + (f" (did you mean {near[0]!r}?)" if near else "")
+    near = nearest(quoted(found)[:_ECHO].strip("'\""), re.findall(r"'([^']*)'", expected))
+    return f"found {quoted(found)}; expected {expected}" + (f" (did you mean {near!r}?)" if near else "")
 
 
 def _expected(error: dict) -> str:

@@ -13,6 +13,7 @@ from retinal_lib.check.language.statements import of_label
 from retinal_lib.conversation import Turn
 from retinal_lib.dataset import page, tables
 from retinal_lib.dataset.base import BaseDescription
+from retinal_lib.dataset.cells.columns import understand
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate.evaluation import Evaluation
 from retinal_lib.explore.explore import Explore
@@ -479,6 +480,36 @@ def test_a_column_called_by_a_disease_says_nothing_of_others(tmp_path: Path) -> 
     assert errors(case, "The eye has no glaucoma.") == [] and errors(case, "The eye is normal.") == ["unsupported_normal"]
     assert errors(case, "There is drusen.") == ["unsupported_disease"]
     assert data.describe("3.png").facts == ()
+
+
+def test_a_column_called_by_a_disease_may_hold_a_suspicion_and_a_slip(tmp_path: Path) -> None:
+    names = [f"{n}.png" for n in range(12)]
+    pictures(tmp_path, *names)
+    cells = ["yes", "no", "suspect", "supsect", "ungradable", *["no"] * 7]
+    data = table(tmp_path, "image,Glaucoma", *map(",".join, zip(names, cells, strict=True)))
+    told = [[fact.words for fact in data.describe(name).facts] for name in names[:5]]
+    assert told == [["glaucoma"], ["no glaucoma"], ["suspected glaucoma"], [], ["not gradable"]]
+    assert data.not_used == [
+        "Glaucoma is not told: my.csv, row 5, column 'Glaucoma' holds 'supsect', which has no confirmed meaning"
+    ]
+    cells = ["yes", "no", "maybe", "who knows", *["no"] * 8]
+    (reading,) = understand({"Glaucoma": cells}, {})
+    assert reading.says == "nothing says what its cells mean: no (9), yes (1), maybe (1), who knows (1)"
+    (reading,) = understand({"operator": ["yes", "no", "Meier", *["no"] * 8]}, {})
+    assert reading.says == "nothing says what its cells mean: no (9), yes (1); 1 more that may be names"
+
+
+def test_texts_that_are_withheld_are_counted_before_the_run(tmp_path: Path) -> None:
+    pictures(tmp_path, *(f"{n}.png" for n in range(5)))
+    notes = ["drusen", "seen by Dr. Weber", "like K-1004", "2", ""]
+    rows = [f"{n}.png,K-100{n},{note}".replace("K-1002", "K-1004") for n, note in enumerate(notes)]
+    data = table(tmp_path, "image,patient,notes", *rows)
+    (says,) = (r.says for r in page.readings(tables.read(data.page.file, "find")) if r.column == "notes")
+    assert says == (
+        "texts (1 of 4), told as they stand; not told: it holds a person's name (1), it holds a name or code of a person (1), "
+        "only a code (1)"
+    )
+    assert [len(data.describe(name).facts) for name in data.images] == [1, 0, 0, 0, 0], "the run does what the table says"
 
 
 def test_what_one_column_says_of_a_disease_answers_no_question_about_all(tmp_path: Path) -> None:

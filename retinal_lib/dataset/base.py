@@ -9,7 +9,6 @@ import pandas as pd
 
 from retinal_lib import typed_paths
 from retinal_lib.dataset import measurements, page
-from retinal_lib.dataset import tables as label_tables
 from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.catalogue import Catalogue
 from retinal_lib.dataset.fact_kinds import Columns, Person, denies
@@ -81,8 +80,7 @@ class BaseDescription:
 
     def _find_not_used(self) -> list[str]:
         """Sentences on columns, answers, rows and cells of the user's own table or page that are not used."""
-        of_table = self.page.of_table
-        said = page.unread_columns(label_tables.read(self.page.file, "find")) if of_table else page.unanswered(self.page)
+        said = self._catalogue.unread_columns if self.page.of_table else page.unanswered(self.page)
         lost = [note for note in self.notes if note.startswith("no image for")] if self.rows_without_image else []
         return [*said, *lost, *self._unread_cells()]
 

@@ -39,6 +39,7 @@ class Catalogue:
             self.tree = image_files.named_in(self.tree, self._content(wanted.file, wanted).column(wanted.key))
         self.table_names: dict[str, list[str]] = defaultdict(list)
         self.excluded: dict[tuple[str, str], str] = {}
+        self.unread_columns: list[str] = []  # a sentence, of the user's own table
         self.files = self._find_images()
         self._keep_private(name for file in self.files for name in (file.name, file.stem))
         self.rows = self._find_rows(named)
@@ -55,7 +56,10 @@ class Catalogue:
         if self.page.of_table:
             if not any(file.place in self.rows for file in self.files):
                 page.refuse_table(self.page, self.root, self.rows_without_image, self.files[0].name)
-            self.notes[:0] = page.notes_on_table(self.page, self._content(wanted.file, wanted), bool(self._automorph))
+            content = self._content(wanted.file, wanted)
+            understood = page.readings(content)
+            self.unread_columns = page.unread_columns(wanted.file, understood)
+            self.notes[:0] = page.notes_on_table(self.page, content, understood, bool(self._automorph))
 
     def _find_images(self) -> list[ImageFile]:
         files, ignored, absent, read = [], [], [], {}

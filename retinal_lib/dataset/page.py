@@ -377,12 +377,11 @@ def refuse_table(of: Page, root: Path, lost: list[str], like: str) -> None:
     raise UserError(f"{of.file}: no row names a picture under {root}; {first}; pictures are like {like}{cure}")
 
 
-def notes_on_table(of: Page, content: table.Table, measured: bool) -> list[str]:
-    """Returns sentences on what the user of an own table, `content`, should know: columns that are not read, cells that count
-    as empty, words that are read in one of two possible ways, and cells that the checks cannot read. `measured`: AutoMorph's
-    results are there. UserError: it tells nothing of any picture."""
-    name, understood, notes = content.path.name, readings(content), []
-    notes += [f"{sentence}. {_READ}" for sentence in unread_columns(content)]
+def notes_on_table(of: Page, content: table.Table, understood: list[Reading], measured: bool) -> list[str]:
+    """Returns sentences on what the user of an own table, `content`, should know: columns that are not read (`understood`: what
+    `readings` says of them), cells that count as empty, words that are read in one of two possible ways, and cells that the
+    checks cannot read. `measured`: AutoMorph's results are there. UserError: it tells nothing of any picture."""
+    name, notes = content.path.name, [f"{sentence}. {_READ}" for sentence in unread_columns(content.path, understood)]
     read = [(reading.role, cell) for reading in understood if reading.is_read for cell in content.column(reading.column)]
     if empty := Counter(cell for _, cell in read if cell and table.is_empty(cell)):
         listed = ", ".join(f"{cell} ({number})" for cell, number in empty.most_common(9))
@@ -397,15 +396,14 @@ def notes_on_table(of: Page, content: table.Table, measured: bool) -> list[str]:
     return notes
 
 
-def unread_columns(content: table.Table) -> list[str]:
+def unread_columns(file: Path, understood: list[Reading]) -> list[str]:
     """Returns a sentence on the columns of a person's own table that are not read, and why; none where all are."""
-    understood = readings(content)
     known = ["image", *TEXTS, "eye", "age", "sex", "patient", "split"]
     absent = [role for role in known if not any(reading.role == role for reading in understood)]
     unread = [reading for reading in understood if not reading.is_read]
     near = {r.column: did_you_mean(r.column, absent) if table.fold(r.column) not in absent else "" for r in unread}
     listed = "; ".join(f"{r.column!r}{near[r.column]}, {r.says}" for r in unread)
-    return [f"{content.path.name}: not read: {listed}"] if unread else []
+    return [f"{file.name}: not read: {listed}"] if unread else []
 
 
 def unanswered(of: Page) -> list[str]:

@@ -10,14 +10,15 @@ from retinal_lib.check.language.negation import NEGATED
 from retinal_lib.check.language.statements import is_suspicion, of_label
 from retinal_lib.dataset.cells import values
 from retinal_lib.dataset.cells.values import plain
-from retinal_lib.text import training_text
+from retinal_lib.text import reply_text, training_text
 
 TEXTS = {"modality": "image", "quality": "quality", "disease": "disease", "vascular": "vascular", "notes": "notes"}
 _OF_PERSON = ("diabetes", "hypertension")
 _FILE = re.compile(r"\.(png|jpe?g|tiff?|bmp|gif|pp?m|pgm|webp|dcm)$", re.IGNORECASE)
 _MOST_CODES = 12  # different cells that a column of codes has at most
 _MOST_DENIED = 6  # classes of a label that words for a normal eye deny by name
-_MOST_UNCLEAR = 0.1  # the share of a column's grades that may be words beside the levels of its scale, such as 2?
+_MOST_NAMED = 8  # of the cells of a column that is not read
+_MOST_UNCLEAR = 0.1  # the share of cells that may be words which say nothing beside grades or yes and no, such as 2?
 _LEAST = 0.5  # the share of filled cells that must be plain
 
 
@@ -50,11 +51,11 @@ def understand(columns: dict[str, list[str]], scales: dict[str, Iterable[int]]) 
         if role == "eye":
             reading = _eye(name, filled, values.eye_letters(columns))
         else:
-            reading = (
-                _READERS[role](name, filled) if role in _READERS else Reading(name, role, _text(role, filled)) if role else None
-            )
+            reading = _READERS[role](name, filled) if role in _READERS else Reading(name, role, "") if role else None
         readings.append(reading or _condition(name, filled) or _grade(name, filled, scales) or _not_read(name, filled))
-    return readings
+    private = [columns[reading.column] for reading in readings if reading.role in ("private", "patient")]
+    texts = {each.column: _text(each.role, columns[each.column], private) for each in readings if each.role in TEXTS}
+    return [each._replace(says=texts.get(each.column, each.says)) for each in readings]
 
 
 def _roles(columns: dict[str, list[str]]) -> dict[str, str]:
@@ -174,35 +175,69 @@ def _label(name: str, cells: list[str]) -> Reading | None:
     return reading and reading._replace(book=reading.book | unnamed)
 
 
-def _text(role: str, cells: list[str]) -> str:
-    coded = [cell for cell in cells if values.is_code(cell)]
-    english = [cell for cell in cells if role == "disease" and values.in_english(cell) != cell]
-    as_written = [cell for cell in cells if cell not in english]
-    foreign = [cell for cell in as_written if not values.is_code(cell) and "language" in values.untold(cell)]
-    return (
-        f"texts ({len(cells):,}), told as they stand"
-        + (f"; told in English: {_counted(english, 3)}" if english else "")
-        + (f"; codes are not told: {_counted(coded, 3)}" if coded else "")
-        + (f"; not in English, not told ({len(foreign)})" if foreign else "")
+def _text(role: str, cells: list[str], private: list[list[str]]) -> str:
+    """What a column of texts holds, of which "" are empty cells; `private` are columns of names beside it."""
+    names = [set().union(*map(values.names_in, row)) for row in zip(*private, strict=True)] or [set()] * len(cells)
+    why_of = {cell: _not_told(cell) for cell in set(cells)}
+    english = [cell for cell in cells if cell and role == "disease" and values.in_english(cell) != cell]
+    why = Counter(
+        why_of[cell] or ("" if of_row.isdisjoint(values.names_in(cell)) else "it holds a name or code of a person")
+        for cell, of_row in zip(cells, names, strict=True)
+        if cell and cell not in english
     )
+    told, filled = why.pop("", 0) + len(english), len(cells) - cells.count("")
+    says = (
+        f"texts ({filled:,}), told as they stand" if told == filled else f"texts ({told:,} of {filled:,}), told as they stand"
+    )
+    says += f"; told in English: {_counted(english, 3)}" if english else ""
+    return says + (f"; not told: {', '.join(f'{reason} ({number})' for reason, number in why.items())}" if why else "")
+
+
+def _not_told(cell: str) -> str:
+    """Why a text is not told, see fact_kinds.Columns; "" where it may be."""
+    if values.is_code(cell):
+        return "only a code"
+    if values.is_other(cell):
+        return "it names no disease"
+    why = training_text.cell_problem(reply_text.plain(cell)) or values.untold(cell)
+    return "not in English" if "language" in why else why
 
 
 def _condition(name: str, cells: list[str]) -> Reading | None:
-    """A column that is called by a disease and says whether it is there; it says nothing of others."""
-    words = values.words()["diseases"].get(plain(name), " ".join(name.replace("_", " ").split()))
+    """A column that is called by a disease and says whether it is there, or suspected; it says nothing of others."""
+    named, role = _disease_of(name)
+    said = {cell: _said(cell) for cell in dict.fromkeys(cells)}
+    odd = [cell for cell in cells if not said[cell]]
+    if not named or not {"present", "absent"}.intersection(said.values()):
+        return None
+    if set(said.values()) <= {"present", "absent"}:
+        reading = _coded(name, role, said, cells)
+        return reading and reading._replace(of=named)
+    if role == "person's" or len(odd) > _MOST_UNCLEAR * len(cells) or any(map(values.is_code, odd)):
+        return None
+    words = {"present": named, "absent": f"no {named}", "suspected": f"suspected {named}", "ungradable": "ungradable"}
+    reading = _coded(name, "label", {cell: words.get(what) for cell, what in said.items()}, cells)
+    return reading and reading._replace(book=reading.book | dict.fromkeys(odd))  # None: their meaning is not known
+
+
+def _said(cell: str) -> str:
+    """What a cell says of the disease that its column is called by; "" where it does not say."""
+    there = values.yes_or_no(cell)
+    if there is not None:
+        return "present" if there else "absent"
+    return "suspected" if values.says_suspected(cell) else "ungradable" if values.says_ungradable(cell) else ""
+
+
+def _disease_of(column: str) -> tuple[str, str]:
+    """The disease that a column is called by, as it is called in a sentence, and the role of such a column; "" where it is
+    called by none, or by a suspicion."""
+    words = values.words()["diseases"].get(plain(column), " ".join(column.replace("_", " ").split()))
     text = lexicon.read(_capitals(words))
     term = next(iter(text.of("conditions")), None)
     if term is None or (term.first, term.last) != (0, len(text.words)) or is_suspicion(words):
-        return None
-    said = {cell: values.yes_or_no(cell) for cell in set(cells)}
-    if not said or None in said.values():
-        return None
-    book = {cell: "present" if there else "absent" for cell, there in said.items()}
-    reading = _coded(name, "condition", book, cells)
+        return "", ""
     condition = lexicon.conditions(_capitals(words))[0]
-    return reading and reading._replace(
-        of=_named(words, condition), role="person's" if condition in _OF_PERSON else "condition"
-    )
+    return _named(words, condition), "person's" if condition in _OF_PERSON else "condition"
 
 
 def _capitals(words: str) -> str:
@@ -261,9 +296,13 @@ def _not_read(name: str, cells: list[str]) -> Reading:
         if _is_of_grades(name, cells)
         else ""
     )
-    if len(set(cells)) > _MOST_CODES or not all(map(_may_be_shown, set(cells))):
+    of_disease = bool(_disease_of(name)[0])
+    shown = [cell for cell in cells if of_disease or _may_be_shown(cell)]
+    if len(set(cells)) > _MOST_CODES or not shown:
         return Reading(name, "", f"{len(set(cells)):,} different cells; nothing says what they mean{hint}")
-    return Reading(name, "", f"nothing says what its cells mean: {_counted(cells)}{hint}")
+    hidden = len(set(cells)) - len(set(shown))
+    more = f"; {hidden} more that may be names" if hidden else ""
+    return Reading(name, "", f"nothing says what its cells mean: {_counted(shown, _MOST_NAMED)}{more}{hint}")
 
 
 def _is_of_grades(name: str, cells: list[str]) -> bool:

@@ -95,6 +95,15 @@ def is_other(cell: str) -> bool:
     return plain(cell) in _listed("other")
 
 
+def says_suspected(cell: str) -> bool:
+    """Says whether a cell is a word for a suspicion, and no more.
+
+    >>> [cell for cell in ("suspect", "Suspected", "susp.", "Verdacht", "yes", "glaucoma suspect") if says_suspected(cell)]
+    ['suspect', 'Suspected', 'susp.', 'Verdacht']
+    """
+    return plain(in_words(cell)) in _listed("suspected")
+
+
 def says_ungradable(cell: str) -> bool:
     """Says whether a cell, or what a page says of it, is a word for an image that cannot be graded."""
     return plain(cell) in _listed("ungradable")
