@@ -8,13 +8,28 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from retinal_lib import paths, typed_paths
 from retinal_lib.display import are, count
 from retinal_lib.errors import UserError, nearest, unknown
 from retinal_lib.text.shown_text import for_people
 
-_RUN = {"metavar": "RUN_FOLDER", "type": typed_paths.resolve, "help": "the folder of a finished run"}
+
+def run_folder(word: str) -> Path:
+    """Returns the folder of a run: a path, or the name of a folder below artifacts/ with or without its track. UserError:
+    several runs have the name."""
+    folder, artifacts, name = typed_paths.resolve(word), typed_paths.root() / "artifacts", word.casefold()
+    if folder.exists() or not artifacts.is_dir():
+        return folder
+    runs = {each.name: each for each in sorted(artifacts.iterdir()) if (each / "manifest.json").is_file()}
+    found = [run for run in runs if run.casefold() == name] or [run for run in runs if run.casefold().startswith(f"{name}-")]
+    if len(found) > 1:
+        raise UserError(f"several runs are called {word}: {', '.join(found)}; name one of them")
+    return runs[found[0]] if found else folder
+
+
+_RUN = {"metavar": "RUN", "type": run_folder, "help": "a finished run: its folder, or its name below artifacts/"}
 _NOTEBOOKS = {
     "generate": "makes conversations from a dataset",
     "explore": "shows a dataset in one page",
@@ -48,11 +63,17 @@ def _check_dataset(arguments: list[str], commands: list[str]) -> None:
     from retinal_lib.dataset import page
 
     word = arguments[0] if arguments else "ODIR"
-    datasets = [name.casefold() for name in page.names()]
-    if word.casefold() in datasets or page.is_own(word):
+    if _is_dataset(word):
         return
-    if len(arguments) > 1 or nearest(word.casefold(), [*commands, *datasets]) in commands:
+    if len(arguments) > 1 or nearest(word.casefold(), [*commands, *map(str.casefold, page.names())]) in commands:
         raise unknown("command", word, commands)
+
+
+def _is_dataset(word: str) -> bool:
+    """Whether a word names a published dataset, or a page or table of the user's own."""
+    from retinal_lib.dataset import page
+
+    return word.casefold() in map(str.casefold, page.names()) or page.is_own(word)
 
 
 def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
@@ -71,7 +92,7 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
 
     _add_notebooks(add)
     argument = add("show", _show, "says where the conversations of a dataset are, and prints the first")
-    argument("dataset", nargs="?", default="ODIR", help="a dataset's name, or your own page or table (ODIR)")
+    argument("dataset", nargs="?", default="ODIR", help="a dataset's name, your own page or table, or a run (ODIR)")
 
     argument = add("splits", _splits, "writes one splits.csv for several runs, without a patient in two splits")
     argument("folders", nargs="+", **_RUN)
@@ -113,7 +134,7 @@ def _add_export(add: Callable[..., Callable]) -> None:
     argument = add("export", _export, "writes accepted conversations in the form of a trainer, one file a split", **shape)
     argument("folders", nargs="+", **_RUN)
     argument("--form", required=True, help="llava, sharegpt, chat, parquet, ms-swift, dpo, orpo or kto")
-    argument("--out", help="the folder to write to (RUN_FOLDER/exports/<form>)")
+    argument("--out", help="the folder to write to (exports/<form> in the run's)")
     argument("--splits", help="a splits.csv to use instead of the runs' own")
     images = "names images by their whole paths: where the run found them, or in this folder of the dataset"
     argument(
@@ -166,7 +187,9 @@ def _show(options: Namespace) -> str:
     from retinal_lib import conversation
     from retinal_lib.run import settings
 
-    folder = settings.load(dataset=options.dataset).folder
+    folder = None if _is_dataset(options.dataset) else run_folder(options.dataset)
+    if folder is None or not (folder / "conversations.jsonl").is_file():
+        folder = settings.load(dataset=options.dataset).folder
     file = folder / "conversations.jsonl"
     if not file.is_file():
         raise UserError(f"no conversations in {paths.display_path(folder)} yet; run retinal generate {options.dataset}")
@@ -231,14 +254,12 @@ def _page(options: Namespace) -> str:
 
 
 def _review(options: Namespace) -> str:
-    from retinal_lib.dataset import page
     from retinal_lib.review import review
 
     first = options.words[0] if options.words else "ODIR"
-    folders = [typed_paths.resolve(word) for word in options.words]
-    is_dataset = first.casefold() in map(str.casefold, page.names()) or page.is_own(first) or "=" in first
-    if is_dataset and not options.merge and not typed_paths.resolve(first).is_dir():
+    if (_is_dataset(first) or "=" in first) and not options.merge and not typed_paths.resolve(first).is_dir():
         return _notebook("review", options)
+    folders = [run_folder(word) for word in options.words]
     lines = [review.merge_reviews(folders, options.merge)] if options.merge else []
     return "\n".join([*lines, *(line for folder in folders for line in review.report(folder))])
 

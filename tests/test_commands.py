@@ -30,6 +30,24 @@ def test_a_mistyped_command_is_told_as_one(line: str, sentence: str) -> None:
     assert sentence in str(error.value)
 
 
+def test_a_folder_and_a_run_of_one_s_own_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETINAL_LIB_ROOT", str(tmp_path))
+    (tmp_path / "clinic").mkdir()
+    (tmp_path / "clinic" / "labels.csv").write_text("image\n", encoding="utf-8")
+    for words in (f"show {tmp_path}/clinic", f"boxes {tmp_path}/clinic"):
+        with pytest.raises(UserError, match=r"clinic is a folder; name the table or page in it \(labels.csv\), or run"):
+            main(words.split())
+    artifacts = tmp_path / "artifacts"
+    Job.load(dataset="ODIR", limit=2, out_dir=str(artifacts / "mine-instruction")).run()
+    for words in ("show mine", "MINE-instruction", f"show {artifacts}/mine-instruction"):
+        assert main(words.split()).startswith("2 conversations are in artifacts/mine-instruction/conversations.jsonl")
+    assert main(["splits", "mine", "--out", str(tmp_path / "splits.csv")]).startswith("2 images in 1 group")
+    (artifacts / "mine-vqa").mkdir()
+    (artifacts / "mine-vqa" / "manifest.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match="several runs are called mine: mine-instruction, mine-vqa; name one of them"):
+        main(["show", "mine"])
+
+
 def test_a_terminal_that_knows_ascii_alone_is_enough(tmp_path: Path) -> None:
     Job.load(dataset="ODIR", limit=2, out_dir=str(tmp_path / "artifacts" / "ODIR-instruction")).run()
     file = tmp_path / "artifacts" / "ODIR-instruction" / "conversations.jsonl"

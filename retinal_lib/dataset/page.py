@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from retinal_lib import paths
+from retinal_lib import paths, typed_paths
 from retinal_lib.dataset import tables as table
 from retinal_lib.dataset.cells import file_names
 from retinal_lib.dataset.cells.columns import TEXTS, Reading, page_content, understand
@@ -275,10 +275,24 @@ def get(dataset: str) -> Page:
     UserError: there is no such dataset, or the page is wrong."""
     if Path(dataset).suffix.casefold() in (".yaml", ".yml"):
         return load(Path(dataset))
+    return _cached(published_name(dataset))
+
+
+def published_name(dataset: str) -> str:
+    """Returns the name of a published dataset, given in any case. UserError: there is none; of a folder, it lists the tables
+    and pages there, one of which may be meant."""
     folded = {name.casefold(): name for name in names()}
-    if dataset.casefold() not in folded:
+    if dataset.casefold() in folded:
+        return folded[dataset.casefold()]
+    folder = typed_paths.resolve(dataset)
+    if not dataset or not folder.is_dir():
         raise unknown("dataset", dataset, names())
-    return _cached(folded[dataset.casefold()])
+    own = [file.name for file in sorted(folder.iterdir()) if is_own(file.name)]
+    one = f"name the table or page in it ({', '.join(own[:5])}{', …' if len(own) > 5 else ''}), or " if own else ""
+    more = (
+        "run retinal page with it, which writes the beginning of a page; of a published dataset, give its name, and the folder"
+    )
+    raise UserError(f"{dataset} is a folder; {one}{more} as data_root")
 
 
 def other_way(tree: list[Folder]) -> str:

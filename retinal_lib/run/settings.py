@@ -121,10 +121,7 @@ def dataset_name(dataset: str) -> str:
     """Returns a dataset's name in file names: the page's, or the stem of the user's own page or CSV. UserError: no such one."""
     if page.is_own(dataset):
         return page.own_name(dataset)
-    folded = {name.casefold(): name for name in page.names()}
-    if dataset.casefold() not in folded:
-        raise unknown("dataset", dataset, page.names())
-    return folded[dataset.casefold()]
+    return page.published_name(dataset)
 
 
 def load(**parameters: object) -> Settings:
