@@ -198,7 +198,7 @@ def test_a_wrong_parameter_is_named_with_what_would_be_right(parameters: dict, w
         ("limit: many\n", "params/ODIR.yaml: limit: found 'many'"),
         ("concurrency: yes\n", "params/ODIR.yaml: concurrency: found True; expected a number"),
         ("- limit\n", "params/ODIR.yaml: expected settings such as 'data_root: /data/ODIR-5K'"),
-        ("limit: [", "params/ODIR.yaml: not readable as YAML"),
+        ("limit: [", "params/ODIR.yaml, line 1: not readable as YAML"),
         ("tables: train.xlsx\n", "params/ODIR.yaml: tables: found 'train.xlsx'"),
         ("attempts: 0\n", "params/ODIR.yaml: attempts: found 0"),
     ],
