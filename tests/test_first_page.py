@@ -237,6 +237,67 @@ def test_a_word_among_grades_of_a_known_scale_leaves_the_others_read(tmp_path: P
     assert not data.skipped and told in last and "grade of" not in last
 
 
+NAMES = [f"AK{n:03}_{eye}_{date}" for n in (7, 12) for eye in ("OD", "OS") for date in ("20220314", "20230905")]
+BY_PARTS = {  # rows of a table -> what it is called, and the key that is proposed
+    "one eye, German dates": (
+        ["Patient code,Eye,Visit,ICDR grade"]
+        + [f"AK{n:03},{eye},{day},{n % 5}" for n in (7, 12) for eye in ("right", "left") for day in ("14.3.2022", "5.9.2023")],
+        "key: {Patient code: '{patient}', Visit: '{day:d}.{month:d}.{year}'}  # 8 rows name 8 of 8 pictures",
+    ),
+    "both eyes": (
+        ["Pat ID,Date,ICDR OD,ICDR OS,Glaucoma OD,Glaucoma OS"]
+        + [f"{n},{day},{n % 5},{n % 5},no,yes" for n in (7, 12) for day in ("2022-03-14", "2023-09-05")],
+        "key: {Pat ID: '{patient:d}', Date: '{year}-{month}-{day}'}  # 4 rows name 8 of 8 pictures",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BY_PARTS)
+def test_rows_without_a_file_name_are_found_by_the_parts_of_names(tmp_path: Path, case: str) -> None:
+    rows, key = BY_PARTS[case]
+    for name in NAMES:
+        picture(tmp_path / "photos" / f"{name}.jpg")
+    (tmp_path / "grades.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    assert "no answer needed" in main(["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")])
+    text = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
+    assert key in text and "patient: Pat" in text
+    data = opened(tmp_path, text)
+    assert not data.skipped and not data.rows_without_image
+    told = {name: [f.value for f in data.describe(name).facts if f.name == "grade"] for name in data.images}
+    assert told == {f"{name}.jpg": [2] for name in NAMES}
+    words = {data.describe(name).eye: data.describe(name).about("disease")[-1].words for name in data.images}
+    assert case != "both eyes" or words == {"right": "no glaucoma", "left": "glaucoma"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "asked"),
+    [
+        (["Patient,ICDR OD,ICDR OS", "AK007,1,2", "AK012,3,4"], "names several pictures of one eye, such as ak007_od_20220314"),
+        (["Patient,Visit,ICDR", "AK007,2022-03-14,1", "AK012,2022-03-14,2"], "names both eyes; if it holds for all"),
+    ],
+)
+def test_a_row_that_would_hold_for_several_pictures_is_asked_about(tmp_path: Path, rows: list[str], asked: str) -> None:
+    for name in NAMES:
+        picture(tmp_path / "photos" / f"{name}.jpg")
+    (tmp_path / "grades.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    main(["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")])
+    text = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
+    assert (
+        asked in text
+        and "\n#key: {Patient: " in text
+        and not opened(tmp_path, text).describe(f"{NAMES[0]}.jpg").about("disease")
+    )
+    assert opened(tmp_path, text.replace("#key:", "key:")).describe(f"{NAMES[0]}.jpg").about("disease")[0].value == 1
+
+
+def test_a_table_that_names_no_picture_is_named(tmp_path: Path) -> None:
+    picture(tmp_path / "photos" / "a.jpg")
+    (tmp_path / "grades.csv").write_text("Patient,ICDR\nAK007,1\nAK012,3\n", encoding="utf-8")
+    assert "a table is not used, see '# Left out'" in main(["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")])
+    left = (tmp_path / "mine.yaml").read_text(encoding="utf-8").partition("# Left out:")[2]
+    assert "grades.csv: not used: no column names pictures" in left
+
+
 def test_folders_of_classes_whose_pictures_say_the_eye_keep_both(tmp_path: Path) -> None:
     for name in ("glaucoma/12_left", "glaucoma/12_right", "normal/13_left"):
         picture(tmp_path / f"{name}.png")

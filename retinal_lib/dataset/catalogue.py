@@ -159,9 +159,9 @@ class Catalogue:
         where = [(content.column(column), set(map(tables.code, in_list(cells)))) for column, cells in spec.where.items()]
         kept = [n for n in range(len(content)) if all(tables.code(cells[n]) in wanted for cells, wanted in where)]
         if templates := self.page.by_template:
-            cells = [content.column(column) for column in templates]
+            cells, eyes = [content.column(column) for column in templates], self.page.eyes_of_rows(content)
             for row in kept:
-                rows[split, tuple(tables.key_code(column[row]) for column in cells)].append(Row(content, row, eye))
+                rows[split, tuple(tables.key_code(column[row]) for column in cells)].append(Row(content, row, eye or eyes[row]))
             return
         pattern = pattern or (self.page.image if "(?P<id>" in self.page.image else "")
         for eye_of_key, column in self._keys():

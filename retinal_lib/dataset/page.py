@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from retinal_lib import paths, typed_paths
 from retinal_lib.dataset import tables as table
 from retinal_lib.dataset.cells import file_names
-from retinal_lib.dataset.cells.columns import TEXTS, Reading, page_content, understand
+from retinal_lib.dataset.cells.columns import TEXTS, Reading, page_content, understand, understand_rows_of_both_eyes
 from retinal_lib.dataset.cells.values import in_english, names_in
 from retinal_lib.dataset.fact_kinds import GradingScale, Kind, own_scales, scales
-from retinal_lib.dataset.image import Column, Correction
+from retinal_lib.dataset.image import Column, Correction, names_of
 from retinal_lib.dataset.image_files import Folder, Places, files, folders
 from retinal_lib.dataset.label_kinds import KINDS
 from retinal_lib.dataset.lesions.spec import MaskSpec
@@ -143,6 +143,13 @@ class Page(StrictModel):
         """The columns of the key with templates of what they hold; empty where the key names the image itself."""
         by_eye = not isinstance(self.key, dict) or set(self.key) <= {"left", "right"}
         return {} if by_eye else self.key
+
+    def eyes_of_rows(self, content: table.Table) -> list[str | None]:
+        """Returns which eye each row of a table is of by the column `eye`: left, right, None where the page names no column or
+        its cell is empty, and the cell itself where it is no eye's name, so that the row is of no picture of a known eye."""
+        named = next((name for name in names_of(self.eye) if content.find(name)), None) if self.eye is not None else None
+        cells = content.column(named) if named is not None else [""] * len(content)
+        return [self.eyes.get(code(cell), cell) if not table.is_empty(cell) else None for cell in cells]
 
     @property
     def of_table(self) -> bool:
@@ -341,7 +348,7 @@ def table_page(path: Path) -> Page:
         headless = any(Path(name).suffix.casefold() in table.IMAGE_SUFFIXES for name in content.header)
         cure = "; its first row names a picture: write the names of the columns above it, such as image, disease"
         wanted = "no column 'image', which names the picture of each row"
-        raise UserError(f"{path}: {wanted}; the columns are {columns}{cure if headless else hint}")
+        raise UserError(f"{path}: {wanted}; the columns are {columns}{cure if headless else hint or f'; {_BY_PARTS}'}")
     split = next((reading for reading in understood if reading.role == "split"), None)
     places = {"images": ["*"], "tables": [path.name]}
     by_split: dict[str, list[str]] = {}
@@ -375,13 +382,14 @@ def readings(content: table.Table) -> list[Reading]:
     return readings_of([content])
 
 
-def readings_of(contents: Iterable[table.Table]) -> list[Reading]:
-    """Returns what each column of tables of one form is read as."""
+def readings_of(contents: Iterable[table.Table], rows_of_both_eyes: bool = False) -> list[Reading]:
+    """Returns what each column of tables of one form is read as; two columns as one where a row may be of both eyes."""
     cells: dict[str, list[str]] = {}
     for content in contents:
         for name in content.header:
             cells.setdefault(name, []).extend("" if table.is_empty(cell) else cell for cell in content.column(name))
-    return understand(cells, {name: scale["levels"] for name, scale in scales().items()})
+    levels = {name: scale["levels"] for name, scale in scales().items()}
+    return understand_rows_of_both_eyes(cells, levels) if rows_of_both_eyes else understand(cells, levels)
 
 
 def refuse_table(of: Page, root: Path, lost: list[str], like: str) -> None:
@@ -437,7 +445,10 @@ def unanswered(of: Page) -> list[str]:
     return [f"{of.file.name}: {count(len(asked), 'question')} not answered, so that what is asked about is not used: {listed}"]
 
 
-_BY_PARTS = "a page finds rows by parts of the pictures' names: python -m retinal_lib page writes its beginning"
+_BY_PARTS = (
+    "a page finds rows by parts of the pictures' names, such as patient, eye and date: "
+    "python -m retinal_lib page writes its beginning"
+)
 _READ = (
     "What is read: the picture (image), eye, age, sex, patient, split, texts (modality, quality, disease, vascular, notes), "
     "classes in words (label), columns called by a disease that say yes or no (1 or 0), and grades on a scale that the column "

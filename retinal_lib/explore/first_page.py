@@ -14,13 +14,15 @@ import yaml
 from retinal_lib import paths
 from retinal_lib.dataset import image_files, page, tables
 from retinal_lib.dataset.cells import file_names
-from retinal_lib.dataset.cells.columns import Reading, page_content
+from retinal_lib.dataset.cells.columns import TEXTS, Reading, page_content
 from retinal_lib.dataset.cells.file_names import Names
 from retinal_lib.dataset.cells.values import plain
 from retinal_lib.dataset.image_files import Folder
 from retinal_lib.dataset.tables import Table
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
+from retinal_lib.explore import row_keys
+from retinal_lib.explore.row_keys import RowKey
 from retinal_lib.files import atomic_write
 from retinal_lib.imaging import images
 
@@ -33,6 +35,10 @@ _SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": 
 _SPLITS |= {"test": "test", "testing": "test", "evaluation": "test"}
 _LEAST = 0.5  # the share of a table's rows that must name a picture
 _MOST_TEXTS = 20  # files .txt of a folder that are read as tables
+_NO_KEY = (
+    "not used: no column names pictures, and patient, eye and date together do not plainly; "
+    "see 'Rows without a file name' in docs/own-data.md"
+)
 _FEW_COLOURS = 16  # of a mask, at most
 _ASKED = {  # what is worth a question, the most important first -> words in a column's name
     "eye": "eye laterality side lateralidade auge olho",
@@ -51,14 +57,15 @@ class MaskFolder(NamedTuple):
 
 
 class Keyed(NamedTuple):
-    """A table with the column that names pictures, or a template of what it holds; its header, the share of its rows that name
-    one, and the pictures that they name."""
+    """A table with the column that names pictures, or templates of what several hold; its header, the share of its rows that
+    name one, the pictures that they name, and how they do so by parts of names, where they do."""
 
     table: Table
     key: str | dict[str, str]
     header: object
     share: float
     stems: frozenset[str]
+    by_parts: RowKey | None = None
 
 
 @dataclass
@@ -87,7 +94,8 @@ def write(folder: Path, out: Path | None = None) -> str:
         stream.write(text)
     page.load(file)  # UserError: it could not be read
     asked = f"{count(questions, 'answer')} needed, see '# answer' there" if questions else "no answer needed"
-    return f"written to {paths.display_path(file)}: {asked}; read it through before you run it"
+    unused = "; a table is not used, see '# Left out' there" if any(_NO_KEY in line for line in look.others) else ""
+    return f"written to {paths.display_path(file)}: {asked}{unused}; read it through before you run it"
 
 
 def look_at(root: Path) -> Look:
@@ -108,6 +116,14 @@ def look_at(root: Path) -> Look:
     if not look.pictures:
         raise UserError(f"no pictures under {root}; looked for files such as {', '.join(tables.IMAGE_SUFFIXES[:4])}")
     look.names = file_names.read(stems)
+    _find_tables(look, tree)
+    if look.tables and (by_parts := look.tables[0].by_parts):
+        look.names = file_names.of_pattern(by_parts.pattern, stems)
+    return look
+
+
+def _find_tables(look: Look, tree: list[Folder]) -> None:
+    """Finds the tables that name pictures, and notes what other files there are."""
     keyed: dict[Path, Keyed] = {}
     for folder in tree:
         others = Counter()
@@ -116,16 +132,17 @@ def look_at(root: Path) -> Look:
             may_be = tables.is_table(name) or (suffix == ".txt" and others[suffix] < _MOST_TEXTS)
             if may_be and (found := _keyed(look, folder.path / name)):
                 keyed[folder.path / name] = found
+            elif tables.is_table(name):
+                look.others.append(f"{(folder.path / name).relative_to(look.root).as_posix()}: {_NO_KEY}")
             else:
                 others[suffix] += suffix not in (*tables.IMAGE_SUFFIXES, ".yaml", ".yml")
         listed = ", ".join(f"{number} {suffix or 'without an ending'}" for suffix, number in others.items() if number)
         if listed:
-            look.others.append(f"{folder.path.relative_to(root).as_posix()}: {listed}, in which no column names pictures")
+            look.others.append(f"{folder.path.relative_to(look.root).as_posix()}: {listed}, in which no column names pictures")
     look.tables = _main(list(keyed.values()))
     used = {each.table.path for each in look.tables}
     for file in keyed.keys() - used:
-        look.others.append(f"{file.relative_to(root).as_posix()}: also names pictures; see join in CONTRIBUTING.md")
-    return look
+        look.others.append(f"{file.relative_to(look.root).as_posix()}: also names pictures; see join in CONTRIBUTING.md")
 
 
 # --- pictures, masks and names ------------------------------------------------------------------------------------------
@@ -169,6 +186,8 @@ def _keyed(look: Look, file: Path) -> Keyed | None:
         for key, stems, share in _keys(look, content):
             if share >= _LEAST and (best is None or share > best.share):
                 best = Keyed(content, key, header, share, stems)
+        if best is None and (found := row_keys.read(look.pictures, content, page.readings(content))):
+            best = Keyed(content, found.key, header, 0.99 * found.share, found.stems, found)
     return best
 
 
@@ -183,29 +202,14 @@ def _no_header(look: Look, file: Path) -> list[str]:
     return [f"column {n}" if not is_key else "image" for n, is_key in enumerate(named, 1)] if sum(named) == 1 else []
 
 
-def _keys(look: Look, content: Table) -> Iterator[tuple[str | dict[str, str], frozenset[str], float]]:
-    """Each column, or template of one, that names pictures, with those that it names and the share of its cells that do."""
+def _keys(look: Look, content: Table) -> Iterator[tuple[str, frozenset[str], float]]:
+    """Each column that names pictures, with those that it names and the share of the rows that do."""
     for column in content.header:
         cells = [cell for cell in content.column(column) if cell]
         keys = [tables.image_key(cell) for cell in cells]
         named = frozenset(keys) & look.pictures.keys()
         if named and (share := sum(key in named for key in keys) / len(content)):
             yield column, named, share
-    pattern = re.compile(look.names.pattern or "(?!)", re.IGNORECASE)
-    by_patient: dict[str, set[str]] = {}
-    for match in filter(None, map(pattern.fullmatch, look.pictures if "(?P<patient>" in pattern.pattern else ())):
-        by_patient.setdefault(match["patient"], set()).add(match[0])
-    for column in content.header if by_patient else ():
-        cells = [cell for cell in content.column(column) if cell]
-        around = Counter(re.sub(r"\d+", "{patient}", cell, count=1) for cell in cells if re.search(r"\d", cell))
-        template = around.most_common(1)[0][0] if around else ""
-        people = [
-            (re.search(r"\d+", cell) or [""])[0] for cell in cells if re.sub(r"\d+", "{patient}", cell, count=1) == template
-        ]
-        known = [person for person in people if person in by_patient]
-        if known and template.count("{") == 1 and len(set(people)) == len(people):
-            named = frozenset(stem for person in known for stem in by_patient[person])
-            yield {column: template}, named, 0.99 * len(known) / len(content)
 
 
 def _main(keyed: list[Keyed]) -> list[Keyed]:
@@ -292,7 +296,8 @@ def page_text(look: Look, name: str) -> tuple[str, int]:
     asked, left = _questions(look, [reading for reading in understood if not reading.is_read])
     content = page_content([reading for reading in understood if reading.role not in ("image", "split")])
     facts, names = content.pop("facts"), look.names
-    says = {reading.column: f"{reading.role}: {reading.says}" for reading in understood if reading.is_read}
+    read = [reading for reading in understood if reading.is_read]
+    says = {reading.column: f"{reading.role}: {reading.says}" for reading in read}
     lines = [
         f"# A first page, from a look at the files of {look.root.name}. What is plain is written; nothing is guessed.",
         f"# Answers needed: {len(asked)}. Below each '# answer', write what belongs in place of each ? and take the # away.",
@@ -315,13 +320,15 @@ def page_text(look: Look, name: str) -> tuple[str, int]:
         stems = frozenset().union(*(each.stems for each in look.tables))
         if first.header != 1:
             lines.append(f"header: {_flow(first.header)}  # {'its names' if isinstance(first.header, list) else 'its rows'}")
-        lines.append(f"key: {_flow(first.key)}  # {rows} rows name {len(stems)} of {len(look.pictures)} pictures")
+        named = f"key: {_flow(first.key)}  # {rows} rows name {len(stems)} of {len(look.pictures)} pictures"
+        lines += [named] if not any(question.topic == "key" for question in asked) else []
     lines += [f"{key}: {_flow(value)}{_remark(says, value)}" for key, value in content.items()]
     above = [question for question in asked if not question.of_facts]
     lines += [line for question in above for line in question.commented]
     lines.append("facts:")  # its entries begin as far left as their #: there is one way to take it away
     for fact in facts:
-        lines += [f"# {column}: {says[column]}" for column in _columns_in(fact) if column in says]
+        names_in = _columns_in(fact)
+        lines += [f"# {' and '.join(r.columns)}: {says[r.column]}" for r in read if r.column in names_in or r.place in names_in]
         lines.append(f"- {_flow(fact)}")
     lines.append("- automorph")
     lines += [line for question in asked if question.of_facts for line in question.commented]
@@ -334,9 +341,10 @@ def _readings(look: Look) -> list[Reading]:
     """What the columns of the tables hold; the key is none of them."""
     if not look.tables:
         return []
-    keys = set(look.tables[0].key if isinstance(look.tables[0].key, dict) else [look.tables[0].key])
-    merged = page.readings_of(each.table for each in look.tables)
-    return [reading for reading in merged if reading.column not in keys and reading.role != "image"]
+    first = look.tables[0]
+    merged = page.readings_of((each.table for each in look.tables), rows_of_both_eyes=first.by_parts is not None)
+    parts = first.by_parts.key if first.by_parts else {first.key: ""}
+    return [r for r in merged if r.role in ("patient", "private") or not (r.column in parts or r.role == "image")]
 
 
 def _with_split_column(splits: dict[str, dict], understood: list[Reading]) -> dict[str, dict]:
@@ -350,21 +358,38 @@ def _with_split_column(splits: dict[str, dict], understood: list[Reading]) -> di
 
 def _questions(look: Look, unread: list[Reading]) -> tuple[list[Question], list[str]]:
     """The most important questions, and a line for each other column that is not read."""
-    asked: list[Question] = []
+    asked = [question for question in [_of_key(look)] if question]
     for topic, words in _ASKED.items():
         for reading in list(unread):
             if len(asked) == MOST_QUESTIONS or (topic == "eye" and look.names.eyes) or reading not in unread or reading.role:
                 continue
             called = set(plain(reading.column).split())
-            codes = _codes(look, reading.column)
+            codes = _codes(look, reading.columns)
             if called.isdisjoint(words.split()) or (topic == "diagnosis" and "patient" in called) or len(codes) > _MOST_CODES:
                 continue
-            pair = _pair(reading.column, unread)
-            asked.append(_question(topic, reading, pair, sorted({*codes, *(_codes(look, pair.column) if pair else ())})))
-            unread = [each for each in unread if each not in (reading, pair)]
+            asked.append(_question(topic, reading, codes))
+            unread = [each for each in unread if each != reading]
     more = [None if look.tables else _of_folders(look), _of_masks(look)]  # masks come last, since they have two lines
     asked += [question for question in more if question][: MOST_QUESTIONS - len(asked)]
-    return asked, [f"{reading.column}: {reading.says}" for reading in unread]
+    return asked, [f"{' and '.join(reading.columns)}: {reading.says}" for reading in unread]
+
+
+def _of_key(look: Look) -> Question | None:
+    """The question whether the rows of a table hold for all pictures that they name, where they name several of one eye, or
+    those of both eyes without a column for each."""
+    by_parts = look.tables[0].by_parts if look.tables else None
+    if not by_parts or not (by_parts.shared or (by_parts.of_both_eyes and _is_told_of_an_eye(look))):
+        return None
+    several = f"several pictures of one eye, such as {' and '.join(by_parts.shared)}" if by_parts.shared else "both eyes"
+    says = f"a row of {look.tables[0].table.path.name} names {several}; if it holds for all of them, take the # away"
+    return Question("key", says, [f"key: {_flow(by_parts.key)}"])
+
+
+def _is_told_of_an_eye(look: Look) -> bool:
+    """Whether a table has columns of one eye that say nothing of which it is."""
+    by_table = any(isinstance(split.get("tables"), dict) for split in _splits(look).values())
+    of_eye = [reading for reading in _readings(look) if reading.role in ("grade", "label", "condition", *TEXTS)]
+    return not by_table and any(not reading.sides for reading in of_eye)
 
 
 def _of_folders(look: Look) -> Question | None:
@@ -416,27 +441,16 @@ def _rest(stem: str, look: Look) -> str | None:
     return rest if rest and picture.casefold() in look.pictures else None
 
 
-def _pair(column: str, unread: list[Reading]) -> Reading | None:
-    """The column of the right eye beside one of the left: left_eye_DR_Level, right_eye_DR_Level."""
-    words = plain(column).split()
-    if "left" not in words:
-        return None
-    wanted = ["right" if word == "left" else word for word in words]
-    return next((each for each in unread if plain(each.column).split() == wanted), None)
-
-
-def _question(topic: str, reading: Reading, pair: Reading | None, codes: list[str]) -> Question:
-    column: object = {"left": reading.column, "right": pair.column} if pair else reading.column
+def _question(topic: str, reading: Reading, codes: list[str]) -> Question:
+    column = reading.place
     open_ = f"{{{', '.join(f'{_flow(code)}: ?' for code in codes)}}}"
-    called = f"{reading.column}{f' (and {pair.column})' if pair else ''}"
+    called = f"{' and '.join(reading.columns)} hold{'s' * (len(reading.columns) == 1)}"
     seen = reading.says.partition(": ")[2] or ", ".join(codes)
     if topic == "eye":
-        return Question(
-            topic, f"{called} holds {seen}; which is left, which right?", [f"eye: {_flow(column)}", f"eyes: {open_}"]
-        )
+        return Question(topic, f"{called} {seen}; which is left, which right?", [f"eye: {_flow(column)}", f"eyes: {open_}"])
     if reading.of:
         others = " and ".join(map(repr, reading.book))
-        says = f"{called} holds {others}, no level of the scale {reading.of}; which of them mean ungradable, which are unclear?"
+        says = f"{called} {others}, no level of the scale {reading.of}; which of them mean ungradable, which are unclear?"
         line = f"- grade: {{column: {_flow(column)}, scale: {reading.of}, ungradable: [?], unclear: [?]}}  # unclear: not told"
         return Question(topic, says, [line])
     kind = {
@@ -449,12 +463,12 @@ def _question(topic: str, reading: Reading, pair: Reading | None, codes: list[st
     more = [f"- grade: {{column: {_flow(column)}, scale: ?}}  # or so, if these are grades of a scale, such as ICDR"]
     what = {"sex": "which is male, which female?", "quality": "what does each mean?", "diagnosis": "what does each stand for?"}
     lines = [f"- {kind}", *(more if topic == "diagnosis" and whole else [])]
-    return Question(topic, f"{called} holds {seen}; {what[topic]}", lines)
+    return Question(topic, f"{called} {seen}; {what[topic]}", lines)
 
 
-def _codes(look: Look, column: str) -> list[str]:
-    """The different cells of a column that are filled."""
-    cells = {cell for each in look.tables for cell in each.table.column(column)}
+def _codes(look: Look, columns: list[str]) -> list[str]:
+    """The different cells of columns that are filled."""
+    cells = {cell for each in look.tables for column in columns for cell in each.table.column(column)}
     return sorted(cell for cell in cells if not tables.is_empty(cell))
 
 
@@ -464,8 +478,8 @@ def _others(look: Look, asked: set[str]) -> Iterator[str]:
     yield from look.others
 
 
-def _columns_in(fact: dict[str, dict]) -> list[str]:
-    """The columns that a fact names."""
+def _columns_in(fact: dict[str, dict]) -> list[str | dict[str, str]]:
+    """The columns, and pairs of columns, that a fact names."""
     ((_, settings),) = fact.items()
     named = [settings.get(key) for key in ("column", "age", "sex")]
     return [*filter(None, named), *settings.get("labels", ()), *settings.get("aspects", ())]

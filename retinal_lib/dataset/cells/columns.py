@@ -25,13 +25,25 @@ _LEAST = 0.5  # the share of filled cells that must be plain
 class Reading(NamedTuple):
     """What a column holds. `role` is image, patient, eye, age, sex, split, grade, label, condition, person's (a disease of a
     person), a text (modality, quality, disease, vascular, notes), private (names and dates, never told) or "" where it is not
-    read; `book` what its cells stand for; `of` the scale or condition; `says` what was understood, or why nothing was."""
+    read; `book` what its cells stand for; `of` the scale or condition; `says` what was understood, or why nothing was; `sides`
+    its columns of the left and the right eye, where it is a pair of them and `column` what both are called."""
 
     column: str
     role: str
     says: str
     book: dict[str, str | None] = {}
     of: str = ""
+    sides: dict[str, str] = {}
+
+    @property
+    def place(self) -> str | dict[str, str]:
+        """The column, or the pair of columns, as a page names it."""
+        return self.sides or self.column
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of its columns."""
+        return list(self.sides.values()) or [self.column]
 
     @property
     def is_read(self) -> bool:
@@ -56,6 +68,36 @@ def understand(columns: dict[str, list[str]], scales: dict[str, Iterable[int]]) 
     private = [columns[reading.column] for reading in readings if reading.role in ("private", "patient")]
     texts = {each.column: _text(each.role, columns[each.column], private) for each in readings if each.role in TEXTS}
     return [each._replace(says=texts.get(each.column, each.says)) for each in readings]
+
+
+def understand_rows_of_both_eyes(columns: dict[str, list[str]], scales: dict[str, Iterable[int]]) -> list[Reading]:
+    """Returns the same of a table whose rows may be of both eyes of a person: two columns such as ICDR OD and ICDR OS are read
+    as one, where they hold grades, classes or a condition, or are not plain."""
+    pairs = _pairs(columns)
+    alone = {name: cells for name, cells in columns.items() if not any(name in sides.values() for sides in pairs.values())}
+    of_pairs = {name: [*columns[sides["left"]], *columns[sides["right"]]] for name, sides in pairs.items()}
+    readings = []
+    for reading in understand(of_pairs | alone, scales):
+        if sides := pairs.get(reading.column):
+            if reading.role not in ("", "grade", "label", "condition"):
+                reading = Reading(reading.column, "", f"a {reading.role} of each eye is not read from columns of one row")
+            reading = reading._replace(sides=sides)
+        readings.append(reading)
+    return readings
+
+
+def _pairs(columns: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Name -> its columns by eye, for columns whose names differ in the word for the eye alone."""
+    sides = {word: side for side in ("left", "right") for word in map(plain, values.words()["eye"][side])}
+    found: dict[str, dict[str, str]] = {}
+    for column in columns:
+        words = re.findall(r"[^\W_]+", column)
+        said = [word for word in words if plain(word) in sides]
+        rest = " ".join(word for word in words if word not in said and plain(word) != "eye")
+        if len(said) == 1 and rest:
+            found.setdefault(rest, {})[sides[plain(said[0])]] = column
+    known = set(map(plain, columns))
+    return {name: of for name, of in found.items() if len(of) == 2 and plain(name) not in known}
 
 
 def _roles(columns: dict[str, list[str]]) -> dict[str, str]:
@@ -354,17 +396,18 @@ def _facts(by_role: dict[str, list[Reading]]) -> Iterable[dict[str, object]]:
     for reading in by_role.get("person's", ()):
         yield {"patient_labels": {"labels": {reading.column: reading.of}, **_codes(reading)}}
     for reading in by_role.get("label", ()):
-        yield {"label": {"column": reading.column, "values": reading.book}}
+        yield {"label": {"column": reading.place, "values": reading.book}}
     for reading in by_role.get("grade", ()):
         marked = {what: [cell for cell, of in reading.book.items() if of == what] for what in ("ungradable", "unclear")}
         more = {what: cells for what, cells in marked.items() if cells}
-        yield {"grade": {"column": reading.column, "scale": reading.of, **more}}
+        yield {"grade": {"column": reading.place, "scale": reading.of, **more}}
     if conditions := by_role.get("condition", ()):
         codes = {str(_codes(reading)): _codes(reading) for reading in conditions}
-        if len(codes) == 1:
+        if len(codes) == 1 and not any(reading.sides for reading in conditions):
             yield {"flags": {"labels": {reading.column: reading.of for reading in conditions}, **_codes(conditions[0])}}
         else:
-            labels = {reading.column: {"words": reading.of, **_codes(reading)} for reading in conditions}
+            own = {r.column: {"column": r.place} if r.sides else {} for r in conditions}
+            labels = {r.column: {"words": r.of, **own[r.column], **_codes(r)} for r in conditions}
             yield {"flags": {"labels": labels}}
     if texts:
         private = [reading.column for role in ("private", "patient") for reading in by_role.get(role, ())]

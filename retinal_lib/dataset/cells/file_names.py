@@ -34,6 +34,12 @@ def read(names: Iterable[str]) -> Names:
     return next((found for read in (_whole, _part) if (found := read(names)).pattern), Names())
 
 
+def of_pattern(pattern: str, names: Iterable[str]) -> Names:
+    """Returns what names say by a pattern that all of them fit, which may have the group eye."""
+    groups = (re.search(pattern, name, re.IGNORECASE).groupdict() for name in names)
+    return _of(pattern, Counter(found["eye"].casefold() for found in groups if found.get("eye")))
+
+
 def _whole(names: list[str]) -> Names:
     """The patient and eye, where all names have them and both eyes occur."""
     for eye in (r"left|right", r"od|os", r"(?<=[\d_-])[lr](?=\d*$)"):

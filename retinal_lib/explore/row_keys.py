@@ -1,0 +1,175 @@
+"""How a table without names of pictures finds them: what its rows hold of a person, a date or a visit stands in their names."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import product
+from typing import NamedTuple
+
+from retinal_lib.dataset.cells.columns import Reading
+from retinal_lib.dataset.cells.file_names import SIDES
+from retinal_lib.dataset.cells.values import plain, words
+from retinal_lib.dataset.image import fill
+from retinal_lib.dataset.tables import Table, key_code
+
+_LEAST = 0.5  # the share of a column's cells that must stand in names
+_DATE = r"(?<!\d)(?:(?:19|20)\d\d[-_.]?\d\d[-_.]?\d\d|\d\d[-_.]?\d\d[-_.]?(?:19|20)\d\d)(?!\d)"
+_SPLITS = (rf"{_DATE}|[^\W_]+", rf"{_DATE}|\d+|[^\W\d_]+")  # of a name into parts: at its marks, or at letters and digits too
+_ORDERS = {  # of a date in a name: how it is matched
+    "year month day": r"(?P<year>\d{4})[-_.]?(?P<month>\d\d)[-_.]?(?P<day>\d\d)",
+    "day month year": r"(?P<day>\d\d)[-_.]?(?P<month>\d\d)[-_.]?(?P<year>\d{4})",
+    "month day year": r"(?P<month>\d\d)[-_.]?(?P<day>\d\d)[-_.]?(?P<year>\d{4})",
+}
+_VISITS = frozenset("visit visits session exam examination study number image view field besuch aufnahme untersuchung".split())
+
+
+class RowKey(NamedTuple):
+    """The pattern of the pictures' names, the columns with templates of what they hold, the share of the rows that name a
+    picture, the folded stems that they name, two pictures of one eye that share a row, if any do, and whether rows are of both
+    eyes."""
+
+    pattern: str
+    key: dict[str, str]
+    share: float
+    stems: frozenset[str]
+    shared: tuple[str, ...]
+    of_both_eyes: bool
+
+
+class _Found(NamedTuple):
+    """A part of names that a column holds: how the part is matched, and the template of what the column holds."""
+
+    match: str
+    template: str
+    share: float
+
+
+def read(stems: Iterable[str], content: Table, readings: list[Reading]) -> RowKey | None:
+    """Returns how the rows of a table name pictures by parts of their names; None where that is not plain. `stems`: the folded
+    names of all pictures; `readings`: what the table's columns hold."""
+    stems = sorted(stems)
+    keys = (_read(stems, split, content, readings) for split in _SPLITS)
+    return max(filter(None, keys), key=lambda key: (len(key.key), key.share), default=None)
+
+
+def _read(stems: list[str], split: str, content: Table, readings: list[Reading]) -> RowKey | None:
+    parts = [re.findall(split, stem) for stem in stems]
+    number = min(map(len, parts))
+    columns = [[of_name[place] for of_name in parts] for place in range(number)]
+    eyes = [place for place, texts in enumerate(columns) if set(texts) <= SIDES.keys() and len({*map(SIDES.get, texts)}) == 2]
+    free = [place for place, texts in enumerate(columns) if len(set(texts)) > 1 and place not in eyes]
+    role = {reading.column: reading.role for reading in readings}
+    held: dict[int, tuple[str, _Found]] = {}
+    for group, wanted in (("patient", _is_of_person), ("visit", _is_of_visit)):
+        for name in sorted(content.header, key=lambda name: role.get(name) != "patient"):
+            cells = [cell for cell in content.column(name) if cell]
+            found = {place: _part(group, columns[place], cells) for place in free if place not in held}
+            fits = {place: f for place, f in found.items() if f and wanted(name, role.get(name, ""), cells, f)}
+            if fits and not (group == "patient" and held) and all(group not in f.match for _, f in held.values()):
+                place = max(fits, key=lambda place: fits[place].share)
+                held[place] = name, fits[place]
+        if not held:
+            return None
+    groups = {place: found.match for place, (_, found) in held.items()}
+    groups |= {place: f"(?P<eye>{'|'.join(sorted(set(columns[place])))})" for place in eyes[:1]}
+    key = {name: found.template for _, (name, found) in sorted(held.items())}
+    eye = next((reading for reading in readings if reading.role == "eye"), None)
+    return _checked(_pattern(stems, parts, columns, groups), key, stems, content, eye)
+
+
+def _checked(pattern: str, key: dict[str, str], stems: list[str], content: Table, eye: Reading | None) -> RowKey | None:
+    """The key with what it finds; None where two rows are of one picture, or most rows of none."""
+    pictures: dict[tuple, dict[str | None, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for stem in stems:
+        groups = re.search(pattern, stem, re.IGNORECASE).groupdict()
+        filled = tuple(key_code(fill(template, groups) or "") for template in key.values())
+        pictures[filled][SIDES.get(groups.get("eye", ""))].append(stem)
+    cells = [content.column(name) for name in key]
+    of_eye = [eye.book.get(cell) for cell in content.column(eye.column)] if eye else [None] * len(content)
+    rows = [(tuple(key_code(column[row]) for column in cells), of_eye[row]) for row in range(len(content))]
+    named = [[some for side, some in pictures[key_].items() if None in (side, of) or side == of] for key_, of in rows]
+    share = sum(map(bool, named)) / len(rows) if rows else 0
+    if share < _LEAST or len(set(rows)) < len(rows):
+        return None
+    found = frozenset(stem for of_row in named for some in of_row for stem in some)
+    shared = next((tuple(some[:2]) for of_row in named for some in of_row if len(some) > 1), ())
+    return RowKey(pattern, key, share, found, shared, any(len(of_row) > 1 for of_row in named))
+
+
+def _is_of_person(name: str, role: str, cells: list[str], found: _Found) -> bool:
+    """Whether a column says whose a row is: it is called so, or no two of its cells are equal and none may be a mere code."""
+    if "{year" in found.template or role == "patient" or plain(name) in words()["columns"]["row id"]:
+        return "{year" not in found.template
+    return len({*map(key_code, cells)}) == len(cells) and min(map(len, cells)) > 2 and ":d}" not in found.template
+
+
+def _is_of_visit(name: str, role: str, cells: list[str], found: _Found) -> bool:
+    """Whether a column tells the visits of a person apart: it holds dates, or is called so."""
+    return "{year}" in found.template or not _VISITS.isdisjoint(plain(name).split())
+
+
+# --- a column and a part of the names -------------------------------------------------------------------------------------
+
+
+def _part(group: str, texts: list[str], cells: list[str]) -> _Found | None:
+    """How a column holds a part of the names, which `group` is to name: as it stands, beside letters that are always the same,
+    or as a date."""
+    if all(re.fullmatch(_DATE, text) for text in texts):
+        return max(_dates(texts, cells), key=lambda found: found.share, default=None)
+    known, numbers = {key_code(text) for text in texts}, {int(text) for text in texts if text.isdecimal()}
+    plain_cells = [cell for cell in cells if not re.search(r"[{}]", cell)]
+    around = Counter(re.sub(r"\d+", "\n", cell, count=1) for cell in plain_cells if re.search(r"\d", cell))
+    ((form, _),) = around.most_common(1) or [("", 0)]
+    of_form = [re.search(r"\d+", cell)[0] for cell in plain_cells if form and re.sub(r"\d+", "\n", cell, count=1) == form]
+    ways = [
+        (sum(key_code(cell) in known for cell in cells), f"{{{group}}}"),
+        (sum(text in texts for text in of_form), form.replace("\n", f"{{{group}}}")),
+        (sum(int(text) in numbers for text in of_form), form.replace("\n", f"{{{group}:d}}")),
+    ]
+    most, template = max(ways, key=lambda way: way[0])
+    if not cells or most < _LEAST * len(cells):
+        return None
+    return _Found(f"(?P<{group}>{_form(texts)})", template, most / len(cells))
+
+
+def _dates(texts: list[str], cells: list[str]) -> Iterator[_Found]:
+    """The orders of day, month and year in which the names and the cells have the same dates."""
+    runs = [re.findall(r"\d+|\D+", cell) for cell in cells]
+    dated = [run for run in runs if len(run) >= 5 and run[0].isdecimal() and run[2].isdecimal() and run[4].isdecimal()]
+    if not dated or len(dated) < _LEAST * len(cells):
+        return
+    digits = ":d" if any(len(run[place]) == 1 for run in dated for place in (0, 2, 4)) else ""
+    for match, order in product(_ORDERS.values(), _ORDERS):
+        named = {tuple(sorted((k, int(v)) for k, v in m.groupdict().items())) for t in texts if (m := re.fullmatch(match, t))}
+        fields = order.split()
+        of_cells = [tuple(sorted(zip(fields, (int(run[0]), int(run[2]), int(run[4])), strict=True))) for run in dated]
+        if share := sum(date in named for date in of_cells) / len(cells):
+            first = dated[0]
+            template = first[1].join(f"{{{name}{digits if name != 'year' else ''}}}" for name in fields) + "".join(first[5:])
+            yield _Found(match, template, share)
+
+
+# --- the pattern of the names ---------------------------------------------------------------------------------------------
+
+
+def _form(texts: list[str]) -> str:
+    return r"\d+" if all(map(str.isdecimal, texts)) else r"[^\W_]+"
+
+
+def _pattern(stems: list[str], parts: list[list[str]], columns: list[list[str]], groups: dict[int, str]) -> str:
+    """The pattern of all names, with the groups of the parts that are read; what else differs may be anything of its form."""
+    made, number = "", len(columns)
+    for place, texts in enumerate(columns):
+        before = {_between(stem, of_name, place) for stem, of_name in zip(stems, parts, strict=True)}
+        made += re.escape(before.pop()) if len(before) == 1 else r"[\W_]*"
+        made += groups.get(place) or (re.escape(texts[0]) if len(set(texts)) == 1 else _form(texts))
+    rest = r"[\W_].*" if any(len(of_name) > number for of_name in parts) else ""
+    return f"^{made}(?:{rest})?$" if rest else f"^{made}$"
+
+
+def _between(stem: str, parts: list[str], place: int) -> str:
+    """What stands in a name between a part and the one before it."""
+    begin = 0
+    for part in parts[:place]:
+        begin = stem.index(part, begin) + len(part)
+    return stem[begin : stem.index(parts[place], begin)]
