@@ -21,7 +21,6 @@ from retinal_lib.dataset.image_files import Folder, Places, files, folders
 from retinal_lib.dataset.label_kinds import KINDS
 from retinal_lib.dataset.lesions.spec import MaskSpec
 from retinal_lib.dataset.tables import Code, code
-from retinal_lib.display import count
 from retinal_lib.errors import UserError, did_you_mean, from_validation, unknown, validation_text
 from retinal_lib.files import read_bytes, read_yaml
 from retinal_lib.parsing import yaml_lines
@@ -442,7 +441,8 @@ def unanswered(of: Page) -> list[str]:
     if not asked:
         return []
     listed = "; ".join(f"line {number}: {what[:80].strip()}{'…' if len(what) > 80 else ''}" for number, what in asked.items())
-    return [f"{of.file.name}: {count(len(asked), 'question')} not answered, so that what is asked about is not used: {listed}"]
+    number = f"{len(asked)} question{'s' * (len(asked) > 1)}"
+    return [f"{of.file.name}: {number} not answered, so that what is asked about is not used: {listed}"]
 
 
 _BY_PARTS = (
