@@ -97,6 +97,11 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     argument = add("splits", _splits, "writes one splits.csv for several runs, without a patient in two splits")
     argument("folders", nargs="+", **_RUN)
     argument("--out", type=typed_paths.resolve, default="splits.csv", help="the file to write (splits.csv)")
+    shares = (
+        "of a hundred images, how many train, validation and test get of those without an official split (as near as can be)"
+    )
+    argument("--shares", metavar="80,10,10", help=shares)
+    argument("--seed", type=int, help="a number that draws other persons (0); without --shares, the shares are 80,10,10")
 
     _add_export(add)
 
@@ -204,7 +209,9 @@ def _show(options: Namespace) -> str:
 def _splits(options: Namespace) -> str:
     from retinal_lib.dataset import splits
 
-    rows = splits.write_combined(options.folders, options.out)
+    chosen = splits.SHARES if options.shares is None else splits.shares(options.shares)
+    draw = None if options.shares is None and options.seed is None else splits.Draw(chosen, options.seed or 0)
+    rows = splits.write_combined(options.folders, options.out, draw)
     return f"{splits.summary(rows)}\nwritten to {paths.display_path(options.out)}"
 
 

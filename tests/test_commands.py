@@ -42,6 +42,8 @@ def test_a_folder_and_a_run_of_one_s_own_are_found_by_name(tmp_path: Path, monke
     for words in ("show mine", "MINE-instruction", f"show {artifacts}/mine-instruction"):
         assert main(words.split()).startswith("2 conversations are in artifacts/mine-instruction/conversations.jsonl")
     assert main(["splits", "mine", "--out", str(tmp_path / "splits.csv")]).startswith("2 images in 1 group")
+    with pytest.raises(UserError, match="shares '70,15': expected those of train, validation and test"):
+        main(["splits", "mine", "--shares", "70,15", "--seed", "1", "--out", str(tmp_path / "more.csv")])
     (artifacts / "mine-vqa").mkdir()
     (artifacts / "mine-vqa" / "manifest.json").write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match="several runs are called mine: mine-instruction, mine-vqa; name one of them"):

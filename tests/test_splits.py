@@ -6,7 +6,7 @@ After a change to what splits.csv holds, `python tests/test_splits.py` writes te
 import csv
 import re
 import shutil
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -99,6 +99,39 @@ def test_draws_come_in_the_promised_shares() -> None:
     rows = assign_splits(SplitCandidate("A", str(n), str(n)) for n in range(10_000))
     for split, share in splits.SHARES.items():
         assert abs(sum(row.split == split for row in rows) / 100 - share) < 1.5
+
+
+@given(images(), st.integers(0, 3), st.randoms())
+def test_a_draw_by_shares_keeps_groups_and_officials_in_any_order(some: list, seed: int, random: object) -> None:
+    draw, shuffled = splits.Draw(splits.shares("60,20,20"), seed), list(some)
+    random.shuffle(shuffled)
+    drawn, plain = assign_splits(some, draw), {row.id: row for row in assign_splits(some)}
+    assert sorted(drawn) == sorted(assign_splits(shuffled, draw))
+    assert all(row.split == plain[row.id].split for row in drawn if row.why != "drawn")
+    assert len({(row.group, row.split) for row in drawn}) == len({row.group for row in drawn})
+
+
+def test_a_draw_by_shares_leaves_no_split_of_a_small_dataset_empty_whatever_it_is_called() -> None:
+    def placed(dataset: str, draw: splits.Draw | None) -> dict[str, str]:
+        eyes = [(n, eye) for n in range(11) for eye in "lr"]
+        some = [
+            SplitCandidate(dataset, f"{dataset}-{n}{e}", f"{dataset}/{n}{e}.png", "", (f"patient:{dataset}/{n}",))
+            for n, e in eyes
+        ]
+        rows = assign_splits(some, draw)
+        assert bool(splits.empty(rows)) == (len({row.split for row in rows}) < 3)
+        return {row.image.partition("/")[2]: row.split for row in rows}
+
+    for seed in range(20):
+        found = placed("page", splits.Draw(seed=seed))
+        assert sorted(Counter(found.values()).items()) == [("test", 2), ("train", 18), ("validation", 2)]
+        assert found == placed("table", splits.Draw(seed=seed))
+    assert placed("page", splits.Draw(seed=1)) != placed("page", splits.Draw(seed=2))
+    (told,) = splits.empty(assign_splits(SplitCandidate("A", f"A-{n}", f"A/{n}") for n in (1, 2, 3)))
+    assert told.startswith("No image is in ") and "--shares 80,10,10" in told
+    for text in ("80,10", "80,10,20", "0,50,50", "a,b,c", ""):
+        with pytest.raises(UserError, match="expected those of train, validation and test, which make 100"):
+            splits.shares(text)
 
 
 # --- datasets --------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from retinal_lib.dataset import page
 from retinal_lib.dataset.image import Image
 from retinal_lib.dataset.image_files import shared_pictures
 from retinal_lib.dataset.page import Page
-from retinal_lib.display import count
+from retinal_lib.display import count, listed
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.files import atomic_write, pieces_sha256, require_file, would_replace
 
@@ -164,12 +164,33 @@ class _Decision(NamedTuple):
     first: str
 
 
-def assign_splits(members: Iterable[SplitCandidate]) -> list[SplitRow]:
+class Draw(NamedTuple):
+    """A draw that gives each split its share (of a hundred, by split) of images as nearly as whole groups allow. It hangs on
+    the seed, on which images are there, and on the names of their files, whatever the dataset is called."""
+
+    shares: dict[str, int] = SHARES
+    seed: int = 0
+
+
+def shares(text: str) -> dict[str, int]:
+    """Reads the shares of train, validation and test. UserError: they are not three whole numbers of a hundred.
+
+    >>> shares("70,15,15")
+    {'train': 70, 'validation': 15, 'test': 15}
+    """
+    numbers = [int(part) if part.isdecimal() and len(part) < 4 else -1 for part in re.split(r"[,/ ]+", text.strip())]
+    if len(numbers) != len(SPLITS) or min(numbers) < 0 or sum(numbers) != 100 or not numbers[0]:
+        raise UserError(f"shares {text!r}: expected those of train, validation and test, which make 100, such as 70,15,15")
+    return dict(zip(SPLITS, numbers, strict=True))
+
+
+def assign_splits(members: Iterable[SplitCandidate], draw: Draw | None = None) -> list[SplitRow]:
     """Assigns each image to a split; rows in the order given, equal rows once.
 
     Images that share a patient, a person, their bytes or a picture are a group and stay together, and so do groups that
     share an image. A group gets the most protective official split (test before validation before train) of its images and of
-    the same pictures elsewhere; without any, its name draws one. The same images give the same splits in any order.
+    the same pictures elsewhere; without any, its name draws one, or all are drawn together by `draw`. The same images give the
+    same splits in any order.
     """
     members, groups, officials = list(dict.fromkeys(members)), {}, {}
     for member in members:
@@ -186,6 +207,9 @@ def assign_splits(members: Iterable[SplitCandidate]) -> list[SplitRow]:
     decisions: dict[str, _Decision] = {}
     for names in {id(names): names for names in groups.values()}.values():
         decisions |= dict.fromkeys(names, _decide(names, officials))
+    if draw:
+        split_of = _drawn_together(members, decisions, draw)
+        decisions |= {name: d._replace(split=split_of[d.group]) for name, d in decisions.items() if d.group in split_of}
     return [_split_row(member, decisions[_key(member.id)], officials) for member in members]
 
 
@@ -228,6 +252,23 @@ def _draw_split(group: str) -> str:
     raise AssertionError("SHARES are of a hundred")
 
 
+def _drawn_together(members: list[SplitCandidate], decisions: dict[str, _Decision], draw: Draw) -> dict[str, str]:
+    """Group -> split, for groups without an official one. Test and validation have a group at least, while others are left."""
+    files: dict[str, list[str]] = defaultdict(list)
+    for member in members:
+        decision = decisions[_key(member.id)]
+        if not decision.first:
+            files[decision.group].append(Path(member.image).name.casefold())
+    order = sorted(files, key=lambda group: (hashlib.sha256(f"{draw.seed}/{min(files[group])}".encode()).digest(), group))
+    total, split_of = sum(map(len, files.values())), dict.fromkeys(order, "train")
+    for split in ("test", "validation"):
+        wanted, taken = total * draw.shares[split] / 100, 0
+        while wanted and len(order) > 1 and (not taken or taken + len(files[order[0]]) / 2 <= wanted):
+            taken += len(files[order[0]])
+            split_of[order.pop(0)] = split
+    return split_of
+
+
 def _split_row(member: SplitCandidate, decision: _Decision, officials: dict[str, tuple[str, str]]) -> SplitRow:
     group, split, first = decision
     why = f"official {split}" if first else "drawn"
@@ -245,9 +286,11 @@ def write(target: Path, rows: Iterable[SplitRow]) -> None:
         file.writelines(_line(row) for row in (SplitRow._fields, *rows))
 
 
-def write_run(folder: Path, data: "BaseDescription", names: Iterable[str], prefix: str) -> None:
-    """Writes a run's splits.csv: all of its images, accepted or not. UserError: it cannot be written."""
-    write(folder / FILE, assign_splits(members(data.page, map(data.image, names), prefix)))
+def write_run(folder: Path, data: "BaseDescription", names: Iterable[str], prefix: str) -> list[SplitRow]:
+    """Writes a run's splits.csv, all of its images, accepted or not, and returns its rows. UserError: it cannot be written."""
+    rows = assign_splits(members(data.page, map(data.image, names), prefix))
+    write(folder / FILE, rows)
+    return rows
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -306,17 +349,18 @@ def refuse_parted(file: Path, rows: list[SplitRow], known: Iterable[SplitRow]) -
     )
 
 
-def _regrouped(rows: Iterable[SplitRow]) -> list[SplitRow]:
+def _regrouped(rows: Iterable[SplitRow], draw: Draw | None = None) -> list[SplitRow]:
     """The images of these rows with groups and splits by their official splits and ties alone."""
-    return assign_splits(SplitCandidate(r.dataset, r.id, r.image, r.official_split, tuple(r.ties.split())) for r in rows)
+    found = (SplitCandidate(r.dataset, r.id, r.image, r.official_split, tuple(r.ties.split())) for r in rows)
+    return assign_splits(found, draw)
 
 
-def combine_runs(folders: Iterable[Path]) -> list[SplitRow]:
-    """Assigns the images of several runs to common splits.
+def combine_runs(folders: Iterable[Path], draw: Draw | None = None) -> list[SplitRow]:
+    """Assigns the images of several runs to common splits, see `assign_splits`.
 
     Of each splits.csv, only official splits and ties count. UserError: as `read`.
     """
-    return _regrouped(row for folder in folders for row in read(folder / FILE))
+    return _regrouped((row for folder in folders for row in read(folder / FILE)), draw)
 
 
 def summary(rows: list[SplitRow]) -> str:
@@ -328,7 +372,18 @@ def summary(rows: list[SplitRow]) -> str:
     if moved:
         first = moved[0]
         text += f"\n{count(len(moved), 'image')} left the official split, the first {first.id}: {first.why}"
-    return "\n".join([text, *_perhaps_tested(rows)])
+    return "\n".join([text, *empty(rows), *_perhaps_tested(rows)])
+
+
+def empty(rows: list[SplitRow]) -> list[str]:
+    """Returns a sentence on splits without an image, where some are drawn and there are groups for all; none else."""
+    without = [split for split in SPLITS if not any(row.split == split for row in rows)]
+    groups = len({row.group for row in rows if row.why == "drawn"})
+    if not without or groups < len(SPLITS):
+        return []
+    why = f"{groups} groups (persons, or equal pictures) are few for a draw by name"
+    cure = "retinal splits RUN --shares 80,10,10 --out FILE gives each its share, and retinal export RUN --splits FILE uses it"
+    return [f"No image is in {listed(without, 'or')}: {why}; {cure}"]
 
 
 def _perhaps_tested(rows: list[SplitRow]) -> Iterator[str]:
@@ -342,7 +397,7 @@ def _perhaps_tested(rows: list[SplitRow]) -> Iterator[str]:
             yield f"{may}; before you test on {dataset}, split its run together with these"
 
 
-def write_combined(folders: list[Path], target: Path) -> list[SplitRow]:
+def write_combined(folders: list[Path], target: Path, draw: Draw | None = None) -> list[SplitRow]:
     """Writes one splits.csv for several runs and returns its rows. UserError: a folder holds no finished run, or `target`
     is the splits.csv of one of them, or one of other runs."""
     if target in [folder / FILE for folder in folders]:
@@ -350,7 +405,7 @@ def write_combined(folders: list[Path], target: Path) -> list[SplitRow]:
             f"{paths.display_path(target)} is the splits.csv of one of these runs, which would overwrite it; "
             "give another file with --out"
         )
-    rows = combine_runs(folders)
+    rows = combine_runs(folders, draw)
     placed = {row.id for row in rows}
     if target.is_file() and (lost := sum(row.id not in placed for row in read(target))):
         raise would_replace(target, f"{count(lost, 'image')} of other runs", "--out", of_folder=False)

@@ -19,8 +19,8 @@ from retinal_lib.check import conversation_check
 from retinal_lib.closed_questions.blind_reader import BlindReport
 from retinal_lib.closed_questions.writing import Asked
 from retinal_lib.conversation import Conversation
+from retinal_lib.dataset import splits
 from retinal_lib.dataset.image import Image
-from retinal_lib.dataset.splits import write_run
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Case, Source
@@ -215,7 +215,8 @@ class Job(DatasetJob):
         outcome = replace(tally.outcome(result, BatchLedger(vault)), blind=BlindReport.of(asked))
         if outcome.counts["images"] != len(self.images):
             raise RuntimeError(f"{outcome.counts['images']} images have a state, {len(self.images)} are selected")
-        write_run(self.folder, self.data, self.images, self.context.prefix)
+        placed = splits.write_run(self.folder, self.data, self.images, self.context.prefix)
+        outcome = replace(outcome, notes=(*outcome.notes, *splits.empty(placed)))
         rows = {"unknown.jsonl": result.unknown}
         if self.settings.mode == "recheck":
             rows["changes.jsonl"] = result.changes
