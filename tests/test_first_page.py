@@ -290,8 +290,10 @@ def test_a_row_that_would_hold_for_several_pictures_is_asked_about(tmp_path: Pat
     assert opened(tmp_path, text.replace("#key:", "key:")).describe(f"{NAMES[0]}.jpg").about("disease")[0].value == 1
 
 
-def test_a_table_that_names_no_picture_is_named(tmp_path: Path) -> None:
-    picture(tmp_path / "photos" / "a.jpg")
+@pytest.mark.parametrize("names", [("a",), ("img_7", "img_12"), ("s007_od", "s012_od")], ids=" ".join)
+def test_a_table_that_names_no_picture_is_named(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        picture(tmp_path / "photos" / f"{name}.jpg")
     (tmp_path / "grades.csv").write_text("Patient,ICDR\nAK007,1\nAK012,3\n", encoding="utf-8")
     assert "a table is not used, see '# Left out'" in main(["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")])
     left = (tmp_path / "mine.yaml").read_text(encoding="utf-8").partition("# Left out:")[2]

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import product
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from retinal_lib.dataset.cells.values import plain, words
 from retinal_lib.dataset.image import fill
 from retinal_lib.dataset.tables import Table, key_code
 
-_LEAST = 0.5  # the share of a column's cells that must stand in names
+_LEAST, _LEAST_OF_NUMBERS = 0.5, 0.9  # the share of a column's cells that must stand in names, whole or by their number alone
 _DATE = r"(?<!\d)(?:(?:19|20)\d\d[-_.]?\d\d[-_.]?\d\d|\d\d[-_.]?\d\d[-_.]?(?:19|20)\d\d)(?!\d)"
 _SPLITS = (rf"{_DATE}|[^\W_]+", rf"{_DATE}|\d+|[^\W\d_]+")  # of a name into parts: at its marks, or at letters and digits too
 _ORDERS = {  # of a date in a name: how it is matched
@@ -20,6 +20,8 @@ _ORDERS = {  # of a date in a name: how it is matched
     "day month year": r"(?P<day>\d\d)[-_.]?(?P<month>\d\d)[-_.]?(?P<year>\d{4})",
     "month day year": r"(?P<month>\d\d)[-_.]?(?P<day>\d\d)[-_.]?(?P<year>\d{4})",
 }
+_PICTURES = frozenset("im img image picture pic photo foto file fundus scan dsc bild frame sample".split())
+_LIKE = 0.9  # the share of the pictures whose names must have as many parts as most have
 _VISITS = frozenset("visit visits session exam examination study number image view field besuch aufnahme untersuchung".split())
 
 
@@ -53,6 +55,9 @@ def read(stems: Iterable[str], content: Table, readings: list[Reading]) -> RowKe
 
 
 def _read(stems: list[str], split: str, content: Table, readings: list[Reading]) -> RowKey | None:
+    ((usual, _),) = Counter(len(re.findall(split, stem)) for stem in stems).most_common(1)
+    like = [stem for stem in stems if len(re.findall(split, stem)) >= usual]
+    stems = like if len(like) > _LIKE * len(stems) else stems  # a few pictures of another kind are of no row
     parts = [re.findall(split, stem) for stem in stems]
     number = min(map(len, parts))
     columns = [[of_name[place] for of_name in parts] for place in range(number)]
@@ -64,7 +69,8 @@ def _read(stems: list[str], split: str, content: Table, readings: list[Reading])
         for name in sorted(content.header, key=lambda name: role.get(name) != "patient"):
             cells = [cell for cell in content.column(name) if cell]
             found = {place: _part(group, columns[place], cells) for place in free if place not in held}
-            fits = {place: f for place, f in found.items() if f and wanted(name, role.get(name, ""), cells, f)}
+            found = {place: f for place, f in found.items() if f and _begins_alike(f.template, columns[place - 1 : place])}
+            fits = {place: f for place, f in found.items() if wanted(name, role.get(name, ""), cells, f)}
             if fits and not (group == "patient" and held) and all(group not in f.match for _, f in held.values()):
                 place = max(fits, key=lambda place: fits[place].share)
                 held[place] = name, fits[place]
@@ -96,6 +102,14 @@ def _checked(pattern: str, key: dict[str, str], stems: list[str], content: Table
     return RowKey(pattern, key, share, found, shared, any(len(of_row) > 1 for of_row in named))
 
 
+def _begins_alike(template: str, before: list[list[str]]) -> bool:
+    """Whether letters before a number agree in cells and names, `before` being the part of the names before it: P7 is not the
+    number of img_7, nor is 7."""
+    in_cells = re.sub(r"[^a-z]", "", template.partition("{")[0].casefold())
+    in_names = before[0][0] if before and len(set(before[0])) == 1 and before[0][0].isalpha() else ""
+    return in_names in (in_cells, "") if in_cells else in_names not in _PICTURES
+
+
 def _is_of_person(name: str, role: str, cells: list[str], found: _Found) -> bool:
     """Whether a column says whose a row is: it is called so, or no two of its cells are equal and none may be a mere code."""
     if "{year" in found.template or role == "patient" or plain(name) in words()["columns"]["row id"]:
@@ -115,7 +129,7 @@ def _part(group: str, texts: list[str], cells: list[str]) -> _Found | None:
     """How a column holds a part of the names, which `group` is to name: as it stands, beside letters that are always the same,
     or as a date."""
     if all(re.fullmatch(_DATE, text) for text in texts):
-        return max(_dates(texts, cells), key=lambda found: found.share, default=None)
+        return _date(texts, cells)
     known, numbers = {key_code(text) for text in texts}, {int(text) for text in texts if text.isdecimal()}
     plain_cells = [cell for cell in cells if not re.search(r"[{}]", cell)]
     around = Counter(re.sub(r"\d+", "\n", cell, count=1) for cell in plain_cells if re.search(r"\d", cell))
@@ -127,26 +141,29 @@ def _part(group: str, texts: list[str], cells: list[str]) -> _Found | None:
         (sum(int(text) in numbers for text in of_form), form.replace("\n", f"{{{group}:d}}")),
     ]
     most, template = max(ways, key=lambda way: way[0])
-    if not cells or most < _LEAST * len(cells):
+    if not cells or most < (_LEAST if template == ways[0][1] else _LEAST_OF_NUMBERS) * len(cells):
         return None
     return _Found(f"(?P<{group}>{_form(texts)})", template, most / len(cells))
 
 
-def _dates(texts: list[str], cells: list[str]) -> Iterator[_Found]:
-    """The orders of day, month and year in which the names and the cells have the same dates."""
+def _date(texts: list[str], cells: list[str]) -> _Found | None:
+    """The order of day, month and year by which most cells have dates of the names; None where two orders do, differently."""
     runs = [re.findall(r"\d+|\D+", cell) for cell in cells]
     dated = [run for run in runs if len(run) >= 5 and run[0].isdecimal() and run[2].isdecimal() and run[4].isdecimal()]
-    if not dated or len(dated) < _LEAST * len(cells):
-        return
     digits = ":d" if any(len(run[place]) == 1 for run in dated for place in (0, 2, 4)) else ""
-    for match, order in product(_ORDERS.values(), _ORDERS):
-        named = {tuple(sorted((k, int(v)) for k, v in m.groupdict().items())) for t in texts if (m := re.fullmatch(match, t))}
-        fields = order.split()
-        of_cells = [tuple(sorted(zip(fields, (int(run[0]), int(run[2]), int(run[4])), strict=True))) for run in dated]
-        if share := sum(date in named for date in of_cells) / len(cells):
-            first = dated[0]
-            template = first[1].join(f"{{{name}{digits if name != 'year' else ''}}}" for name in fields) + "".join(first[5:])
-            yield _Found(match, template, share)
+    ways: dict[tuple, _Found] = {}  # by what is found: which cells, as which names
+    for match, order in product(_ORDERS.values(), map(str.split, _ORDERS)):
+        named = {
+            tuple(sorted((k, int(v)) for k, v in m.groupdict().items())): t for t in texts if (m := re.fullmatch(match, t))
+        }
+        of_cells = [tuple(sorted(zip(order, (int(run[0]), int(run[2]), int(run[4])), strict=True))) for run in dated]
+        pairs = tuple(named.get(date, "") for date in of_cells)
+        if (share := sum(map(bool, pairs)) / len(cells)) >= _LEAST and pairs not in ways:
+            between, end = dated[0][1], "".join(dated[0][5:])
+            template = between.join(f"{{{name}{digits if name != 'year' else ''}}}" for name in order) + end
+            ways[pairs] = _Found(match, template, share)
+    best = sorted(ways.values(), key=lambda found: -found.share)
+    return best[0] if best and all(other.share < best[0].share for other in best[1:]) else None
 
 
 # --- the pattern of the names ---------------------------------------------------------------------------------------------

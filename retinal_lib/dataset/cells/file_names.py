@@ -35,9 +35,9 @@ def read(names: Iterable[str]) -> Names:
 
 
 def of_pattern(pattern: str, names: Iterable[str]) -> Names:
-    """Returns what names say by a pattern that all of them fit, which may have the group eye."""
-    groups = (re.search(pattern, name, re.IGNORECASE).groupdict() for name in names)
-    return _of(pattern, Counter(found["eye"].casefold() for found in groups if found.get("eye")))
+    """Returns what names say by a pattern, which may have the group eye."""
+    found = filter(None, (re.search(pattern, name, re.IGNORECASE) for name in names))
+    return _of(pattern, Counter(match["eye"].casefold() for match in found if match.groupdict().get("eye")))
 
 
 def _whole(names: list[str]) -> Names:
