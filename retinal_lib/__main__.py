@@ -94,14 +94,7 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     argument = add("show", _show, "says where the conversations of a dataset are, and prints the first")
     argument("dataset", nargs="?", default="ODIR", help="a dataset's name, your own page or table, or a run (ODIR)")
 
-    argument = add("splits", _splits, "writes one splits.csv for several runs, without a patient in two splits")
-    argument("folders", nargs="+", **_RUN)
-    argument("--out", type=typed_paths.resolve, default="splits.csv", help="the file to write (splits.csv)")
-    shares = (
-        "of a hundred images, how many train, validation and test get of those without an official split (as near as can be)"
-    )
-    argument("--shares", metavar="80,10,10", help=shares)
-    argument("--seed", type=int, help="a number that draws other persons (0); without --shares, the shares are 80,10,10")
+    _add_splits(add)
 
     _add_export(add)
 
@@ -134,6 +127,15 @@ def _add_notebooks(add: Callable[..., Callable]) -> None:
     argument("folder", type=typed_paths.resolve, help="the folder; a notebook of yours there is never replaced")
 
 
+def _add_splits(add: Callable[..., Callable]) -> None:
+    argument = add("splits", _splits, "writes one splits.csv for several runs, without a patient in two splits")
+    argument("folders", nargs="+", **_RUN)
+    argument("--out", type=typed_paths.resolve, default="splits.csv", help="the file to write (splits.csv)")
+    shares = "how many of a hundred images without an official split train, validation and test get, as near as can be"
+    argument("--shares", metavar="80,10,10", help=shares)
+    argument("--seed", type=int, help="a number that draws other persons (0); without --shares, the shares are 80,10,10")
+
+
 def _add_export(add: Callable[..., Callable]) -> None:
     shape = {"epilog": _FORMS, "formatter_class": argparse.RawDescriptionHelpFormatter}
     argument = add("export", _export, "writes accepted conversations in the form of a trainer, one file a split", **shape)
@@ -147,6 +149,7 @@ def _add_export(add: Callable[..., Callable]) -> None:
     )
     argument("--pictures", metavar="link|copy", help="puts the pictures into the folder too, as links or copies")
     argument("--size", type=int, metavar="PIXELS", help="with --pictures: larger pictures are written with this longest side")
+    argument("--numbers", action="store_true", help="with --pictures copy: numbers stand for ids and names of pictures")
     boxes = "writes boxes as a model has them: qwen2.5-vl, qwen3-vl, internvl or loc (PaliGemma); without it, as shares"
     argument("--boxes", metavar="NOTATION", help=boxes)
     planted = "of pairs: the share of conversations in which a fault is planted (0.3, or number=0.1,side=0.1,diagnosis=0.1)"
@@ -221,7 +224,7 @@ def _export(options: Namespace) -> str:
     from retinal_lib.review import decisions
 
     chosen = (options.form, options.out, options.splits, options.images, options.reviewed, options.pictures, options.planted)
-    written = trainers.export(options.folders, *chosen, options.boxes, options.size)
+    written = trainers.export(options.folders, *chosen, options.boxes, options.size, options.numbers)
     lines = [f"{count(number, written.of):>20} in {paths.display_path(path)}" for path, number in written.items()]
     reviews = [folder / decisions.FILE for folder in options.folders]
     unused = [] if options.reviewed or written.of != "conversation" else [file for file in reviews if file.is_file()]

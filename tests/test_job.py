@@ -14,6 +14,7 @@ from PIL import Image
 
 from retinal_lib import Job, UserError, paths, validate, write_card
 from retinal_lib.dataset import page
+from retinal_lib.export.trainers import export
 from retinal_lib.run.settings import params_file
 
 
@@ -183,6 +184,20 @@ def test_the_end_of_a_run_says_what_of_a_table_or_page_was_not_used(tmp_path: Pa
         assert sentence in said, said
     assert "1 skipped: its cells contradict each other" in said and "listed in …/run/failures.jsonl" in said
     card = write_card(tmp_path / "run").read_text(encoding="utf-8")
+    exported = export([tmp_path / "run"], "llava")
+    assert "run: the names and ids of 3 of 3 pictures hold the patient's code; to have numbers" in " ".join(exported.notes)
+    with pytest.raises(UserError, match="--numbers gives the pictures other names, and so needs --pictures copy"):
+        export([tmp_path / "run"], "llava", numbers=True)
+    for _ in range(2):  # the second finds its own files
+        exported = export([tmp_path / "run"], "chat", tmp_path / "out", pictures="copy", numbers=True)
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert {f"{number}.png" for number in (1, 2)} == {path.name for path in files if path.suffix == ".png"}
+    texts = "".join(f"{path.name}{path.read_text(encoding='utf-8')}" for path in files if path.suffix != ".png")
+    assert '"run-1' in texts and not any(name.removesuffix(".png") in texts for name in names)
+    (tmp_path / "out" / "own").mkdir()
+    (tmp_path / "out" / "own" / names[0]).write_bytes(b"")
+    with pytest.raises(UserError, match="holds pictures under their names; name another folder with --out"):
+        export([tmp_path / "run"], "llava", tmp_path / "out", pictures="copy", numbers=True)
     assert "\nNot used of the table or page:\n\n- own.csv: not read: 'level'" in card
     lines = ["name: own", "title: own", "splits: {all: {images: ['*'], tables: [own.csv]}}", "key: image", "facts:"]
     lines += [

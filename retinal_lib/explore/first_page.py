@@ -31,6 +31,8 @@ _MOST_CODES, _MOST_FOLDERS = 12, 60  # of a column or place that is asked about
 _MASKS = frozenset(
     "mask masks label labels gt groundtruth ground truth segmentation segmentations annotation annotations".split()
 )
+_MAY_BE_CODED = "where the names of pictures identify participants"
+_CODED = "the names of pictures hold the patient's code: where nobody may read it, take the # away"
 _SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation"}
 _SPLITS |= {"test": "test", "testing": "test", "evaluation": "test"}
 _LEAST = 0.5  # the share of a table's rows that must name a picture
@@ -305,7 +307,7 @@ def page_text(look: Look, name: str) -> tuple[str, int]:
         f"title: {_flow(look.root.name)}",
         "licence: not stated",
         "may_send: 'no'  # to a remote server: yes, no, ask (with leave), local (only where nothing is kept)",
-        "#private_names: true  # where the names of pictures identify participants",
+        f"#private_names: true  # {_CODED if '(?P<patient>' in names.pattern else _MAY_BE_CODED}",
         "#modality: colour fundus photograph  # what kind of picture all of them are, if you know",
     ]
     if names.pattern or any(question.topic == "folders" for question in asked):

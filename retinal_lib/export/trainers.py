@@ -13,8 +13,9 @@ from retinal_lib.conversation import Conversation
 from retinal_lib.dataset import splits
 from retinal_lib.display import count
 from retinal_lib.errors import UserError, unknown
-from retinal_lib.export import box_texts, planted_faults, preferences
+from retinal_lib.export import box_texts, numbering, planted_faults, preferences
 from retinal_lib.export import pictures as placing
+from retinal_lib.export.numbering import Numbers
 from retinal_lib.export.preferences import Judged, Pair
 from retinal_lib.files import atomic_path, atomic_write, json_line, remove, would_replace
 from retinal_lib.review import decisions, fixes
@@ -103,6 +104,7 @@ def export(
     planted: str | None = None,
     boxes: str | None = None,
     size: int | None = None,
+    numbers: bool = False,
 ) -> Export:
     """Writes the accepted conversations of finished runs in one of FORMS, and returns each file's number of entries.
 
@@ -114,29 +116,36 @@ def export(
     by their paths in it, at most `size` pixels long. Each picture must exist.
     With `reviewed` (accepted or unrejected, see decisions.REVIEWED), samples that reviewers rejected or dispute are left out,
     and their fixes are applied. `planted` is the share of conversations with planted faults, see planted_faults.shares;
-    `boxes` is the notation of boxes in all texts, one of box_notation.FORMS.
+    `boxes` is the notation of boxes in all texts, one of box_notation.FORMS. With `numbers`, numbers stand for ids and names of
+    pictures, which must then be copied.
     UserError: an unknown form, no conversations, an image that splits.csv lacks, a picture that does not exist, drawn
     samples among real datasets, or `out` holds something else than an earlier export of these runs.
     """
     _check_choices(form, reviewed, pictures, planted, boxes)
-    folders = [typed_paths.resolve(folder) for folder in folders]
-    if out is None and len(folders) > 1:
-        raise UserError(f"{count(len(folders), 'run')} are exported into one folder; name it with --out <folder>")
-    if size is not None and (pictures is None or size < 1):
-        raise UserError("--size is the longest side of pictures in pixels, such as 1024, and needs --pictures copy or link")
-    target = typed_paths.resolve(out) if out else folders[0] / "exports" / form
+    _check_pictures(pictures, size, numbers)
+    folders, target = _places(folders, out, form)
     runs = _runs(folders, reviewed, FORMS[form])
     sources = _sources(runs)
     split_of_id = _split_of_id(folders, splits_file)
     runs, told = _pairs(runs, planted) if FORMS[form].of != "conversation" else (runs, [])
     _by_split([entry for entries in runs.values() for entry in entries], split_of_id)  # before pictures are copied
-    _prepare(target, FORMS[form].suffix, folders if out else [])
-    entries, notes = _with_pictures(runs, target, images, pictures, size)
+    numbered = numbering.numbers(runs, target) if numbers else Numbers({}, {})
+    _prepare(target, FORMS[form].suffix, folders if out else [], numbered)
+    entries, notes = _with_pictures(runs, target, images, pictures, size, numbered)
+    notes += [note for folder in folders if not numbers for note in numbering.note(folder)]
     entries = box_texts.with_boxes(entries, boxes, target) if boxes else entries
-    name = folders[0].name if len(folders) == 1 else target.name
-    written = _write(target, form, entries, split_of_id, name)
+    name = (folders[0] if len(folders) == 1 else target).name
+    written = _write(target, form, entries, numbered.splits(split_of_id), name)
     written.notes = (*told, *notes, *written.notes, *_write_sources(target, sources))
     return written
+
+
+def _places(folders: Iterable[str | Path], out: str | Path | None, form: str) -> tuple[list[Path], Path]:
+    """The runs' folders, and that of the export. UserError: several runs, and no folder for them."""
+    folders = [typed_paths.resolve(folder) for folder in folders]
+    if out is None and len(folders) > 1:
+        raise UserError(f"{count(len(folders), 'run')} are exported into one folder; name it with --out <folder>")
+    return folders, typed_paths.resolve(out) if out else folders[0] / "exports" / form
 
 
 def _check_choices(form: str, reviewed: str | None, pictures: str | None, planted: str | None, boxes: str | None) -> None:
@@ -148,9 +157,16 @@ def _check_choices(form: str, reviewed: str | None, pictures: str | None, plante
             raise unknown(what, str(value), known)
     if planted is not None and FORMS[form].of == "conversation":
         raise UserError(f"--planted is for pairs: --form {', '.join(f for f in FORMS if FORMS[f].of != 'conversation')}")
-
     if boxes and form == "ms-swift":
         raise UserError("ms-swift writes boxes in the notation of the model it trains by itself; leave out --boxes")
+
+
+def _check_pictures(pictures: str | None, size: int | None, numbers: bool) -> None:
+    """UserError: the pictures cannot have this size, or numbers for names."""
+    if size is not None and (pictures is None or size < 1):
+        raise UserError("--size is the longest side of pictures in pixels, such as 1024, and needs --pictures copy or link")
+    if numbers and pictures != "copy":
+        raise UserError("--numbers gives the pictures other names, and so needs --pictures copy")
 
 
 def _pairs(runs: dict[Path, list[Conversation]], planted: str | None) -> tuple[dict[Path, list[Pair]], list[str]]:
@@ -165,7 +181,7 @@ def _pairs(runs: dict[Path, list[Conversation]], planted: str | None) -> tuple[d
     return pairs, told
 
 
-def _prepare(target: Path, suffix: str, folders: list[Path]) -> None:
+def _prepare(target: Path, suffix: str, folders: list[Path], numbered: Numbers) -> None:
     """Creates the folder of an export. A folder that the user named may hold an earlier export of the same runs. UserError: it
     holds something else that would be replaced, or cannot be created."""
     try:
@@ -176,6 +192,7 @@ def _prepare(target: Path, suffix: str, folders: list[Path]) -> None:
         return
     runs = (folder / name for folder in folders for name in ("conversations.jsonl", "failures.jsonl"))
     ours = {entry.get("id") for file in runs if file.is_file() for _, entry in conversation.entries(file)}
+    ours |= set(numbered.ids.values())
     for name in (WHOLE, *splits.SPLITS):
         file = target / f"{name}{suffix}"
         if file.is_file() and (others := sum(id_ not in ours for id_ in _ids(file))):
@@ -246,6 +263,7 @@ def _with_pictures(
     images: str | Path | None,
     pictures: str | None,
     size: int | None,
+    numbered: Numbers,
 ) -> tuple[list[Conversation | Pair], list[str]]:
     """The entries of all runs with the paths of their images as exported, and sentences on the pictures."""
     if images is None and pictures is None:
@@ -258,8 +276,15 @@ def _with_pictures(
     if pictures is None:
         names, notes = {key: file.as_posix() for key, file in found.items()}, placing.turned_note(found.values())
     else:
-        names, notes = placing.place(found, target, pictures, size)
-    exported = [replace(e, image=names[folder, e.image]) for folder, entries in runs.items() for e in entries]
+        called = {key: numbered.images.get(key, key[1]) for key in found}
+        placed, notes = placing.place({(key[0], called[key]): file for key, file in found.items()}, target, pictures, size)
+        names = {key: placed[key[0], called[key]] for key in found}
+    ids = numbered.ids
+    exported = [
+        replace(e, id=ids.get((folder, e.id), e.id), image=names[folder, e.image])
+        for folder, entries in runs.items()
+        for e in entries
+    ]
     return exported, notes
 
 

@@ -150,6 +150,16 @@ def names_in(cell: str) -> set[str]:
     }
 
 
+def holds_code(name: str, code: str) -> bool:
+    """Says whether a picture's name holds the code of its patient.
+
+    >>> holds_code("AK0017_OD_20220314.jpg", "AK0017"), holds_code("image117", "17"), holds_code("P17_left", "17")
+    (True, False, True)
+    """
+    code = code.strip()
+    return bool(code) and bool(re.search(rf"(?<!\d){re.escape(code)}(?!\d)", name, re.IGNORECASE))
+
+
 def languages(columns: Iterable[str]) -> list[str]:
     """Returns the languages under `eye letters` of words.yaml that alone name one of the columns.
 
