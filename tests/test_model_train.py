@@ -18,7 +18,7 @@ from retinal_lib.train import examples, loop, tiny_model
 from retinal_lib.train.examples import Example
 from retinal_lib.train.training import Training
 
-RECIPE = loop.Recipe(epochs=2, learning_rate=1e-2, batch_size=2, seed=5)
+RECIPE = loop.Recipe(epochs=2, learning_rate=1e-2, batch_size=2, seed=5, noise=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,19 @@ def test_the_answers_alone_are_learned(source: Path, learned: list[Example]) -> 
     assert ids[: len(prompt)] == prompt and set(labels[: len(prompt)]) == {-100}
     said = model.tokenizer.decode([i for i in labels if i >= 0])
     assert said == "Assistant: Grade 1.###Assistant: It looks so.###"
+
+
+def test_noise_replaces_what_is_asked_and_nothing_else(source: Path, learned: list[Example]) -> None:
+    model = load_model(source, device="cpu")
+    network, batch = loop.network_of(model), loop.collate(model, learned)
+    torch.manual_seed(0)
+    noisy = loop.with_noise(batch, 0.5, network)
+    ids, seen, answers = batch["input_ids"], noisy["input_ids"], batch["labels"] >= 0
+    images = ids == network.config.image_token_id
+    assert (seen == network.config.image_token_id).equal(images) and seen[answers].equal(ids[answers])
+    words = ~images & ~answers
+    assert 0.4 < (seen != ids)[words].float().mean() < 0.6 and noisy["labels"].equal(batch["labels"])
+    assert loop.with_noise(batch, 0.0, network)["input_ids"].equal(ids) and torch.isfinite(network(**noisy).loss)
 
 
 def test_a_stopped_training_ends_as_one_that_was_not(

@@ -29,13 +29,15 @@ _TOWER = ("vision_tower", "vision_model", "visual")  # what the vision tower is 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained. `lora` is the rank of the adapter, 0 to train all weights but the vision tower's."""
+    """How a model is trained. `lora` is the rank of the adapter, 0 to train all weights but the vision tower's; `noise` the
+    share of what is asked whose tokens are others each time, so that a model without English does not hang on single words."""
 
     epochs: int
     learning_rate: float
     batch_size: int
     lora: int = 0
     seed: int = 0
+    noise: float = 0.0
 
 
 def train(
@@ -56,7 +58,7 @@ def train(
             total = 0.0
             for step, rows in enumerate(_batches(examples, recipe, epoch)):
                 batch = collate(model, [examples[i] for i in rows])
-                loss = network(**batch).loss
+                loss = network(**with_noise(batch, recipe.noise, network)).loss
                 if not torch.isfinite(loss):
                     raise UserError(f"the loss is {loss.item()} in epoch {epoch + 1}; pass a smaller learning_rate")
                 optimizer.zero_grad()
@@ -225,6 +227,17 @@ def _encode_chat(model: ImageTextModel, example: Example) -> dict[str, torch.Ten
 def _template(model: ImageTextModel, messages: list[dict], opened: bool) -> dict[str, torch.Tensor]:
     given = {"tokenize": True, "return_dict": True, "return_tensors": "pt"}
     return model.processor.apply_chat_template([messages], add_generation_prompt=opened, **given)
+
+
+def with_noise(batch: dict[str, torch.Tensor], share: float, network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Replaces a share of the tokens that are not learned by any others; images keep their places, answers their words."""
+    if not share:
+        return batch
+    ids, image = batch["input_ids"], network.config.image_token_id
+    drawn = torch.randint(network.get_input_embeddings().num_embeddings, ids.shape, device=ids.device)
+    replaced = (batch["labels"] == _IGNORED) & (ids != image) & (drawn != image)
+    replaced &= torch.rand(ids.shape, device=ids.device) < share
+    return batch | {"input_ids": torch.where(replaced, drawn, ids)}
 
 
 def collate(model: Answerer, examples: Sequence[Example]) -> dict[str, torch.Tensor]:

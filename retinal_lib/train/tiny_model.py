@@ -13,7 +13,7 @@ from retinal_lib.sample import llava_model
 from retinal_lib.sample.llava_model import Shape
 from retinal_lib.train.examples import Example
 
-_MIRRORED = {"left": "right", "right": "left"}
+_AT_ONCE = 32  # pictures of a step
 
 
 def source(place: Path) -> Path:
@@ -67,14 +67,14 @@ def train_tower(model: Model, examples: Sequence[Example], epochs: int, seed: in
     tower, layer = model.llava.model.vision_tower, model.checkpoint.select_layer
     heads = torch.nn.Linear(tower.config.hidden_size, sum(sizes.values()))
     learned = [*tower.parameters(), *heads.parameters()]
-    steps = -(-len(pixels) // 64) * epochs
+    steps = -(-len(pixels) // _AT_ONCE) * epochs
     optimizer = torch.optim.AdamW(learned, lr=learning_rate, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
     losses = []
     with Bar(steps, "steps of the vision tower") as bar:
         for _ in range(epochs):
             total = 0.0
-            for rows in torch.randperm(len(pixels)).split(64):
+            for rows in torch.randperm(len(pixels)).split(_AT_ONCE):
                 seen, wanted = _varied(pixels[rows], {kind: target[rows] for kind, target in targets.items()})
                 states = tower(seen, output_hidden_states=True).hidden_states[layer][:, 1:].mean(1)
                 scores = heads(states).split(list(sizes.values()), 1)

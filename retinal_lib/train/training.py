@@ -21,7 +21,8 @@ from retinal_lib.train import examples
 from retinal_lib.train.examples import Example
 from retinal_lib.train.report import Report
 
-SHORT = "RETINAL_LIB_SHORT_TRIAL"  # in the environment: so few eyes and steps that it only shows that everything runs
+SHORT = "RETINAL_LIB_SHORT_TRIAL"  # in the environment: the default of `short`
+_NOISE = 0.2  # share of the tokens asked that the tiny model sees replaced; without, it lost whole wordings of an exam
 _TALKED_ABOUT = 0.1  # share of the drawn eyes with a conversation of the instruction track besides their closed questions
 
 
@@ -43,6 +44,7 @@ class TrainParameters(Parameters):
     wrong_labels: Number = Field(0.3, ge=0, le=1)
     kinds: tuple[str, ...] = examples.KINDS
     tower_epochs: Whole | None = Field(None, ge=1, le=1000)
+    short: bool = Field(default_factory=lambda: bool(os.environ.get(SHORT)))
     device: str = "auto"
     dtype: str = "auto"
     out_dir: TypedPath | None = None
@@ -80,13 +82,12 @@ class TrainParameters(Parameters):
             raise UserError("data needs a model_name: the tiny model of the trial learns from drawn eyes alone")
         if self.tiny and self.lora:
             raise UserError("lora needs a model_name: all weights of the tiny model are trained")
-        short = bool(os.environ.get(SHORT))
+        short = self.short
         if self.tiny:
-            usual = {"epochs": 1 if short else 6, "learning_rate": 3e-3, "batch_size": 8}
+            usual = {"epochs": 1 if short else 5, "learning_rate": 4e-3, "tower_epochs": 1 if short else 10}
         else:
-            usual = {"epochs": 3, "learning_rate": 2e-4 if self.lora else 2e-5, "batch_size": 4}
-        usual |= {"seeds": (0, 1, 2) if self.tiny and not short else (0,), "held_out": 10 if short else 200}
-        usual["tower_epochs"] = 1 if short else 16
+            usual = {"epochs": 3, "learning_rate": 2e-4 if self.lora else 2e-5}
+        usual |= {"seeds": (0, 1, 2) if self.tiny and not short else (0,), "held_out": 10 if short else 200, "batch_size": 4}
         if self.data is None:
             usual["limit"] = 20 if short else 1000
         return self.model_copy(update={name: value for name, value in usual.items() if getattr(self, name) is None})
@@ -125,7 +126,7 @@ class Training:
 
     def _check_folder(self) -> None:
         """Notes the settings in the folder. UserError: it holds a training with others, which these cannot go on with."""
-        left_out = {"out_dir", "device", "data", "image_folder", "seeds"}
+        left_out = {"out_dir", "device", "data", "image_folder", "seeds", "short"}
         now = self.given.model_dump(mode="json", exclude=left_out)
         said = [(each.id, each.image.name, each.questions, each.answers) for each in self.examples]
         now["conversations"] = sha256(json.dumps(said))
@@ -154,7 +155,7 @@ class Training:
             "held out": count(given.held_out, "drawn eye") if self.eyes else "nothing: evaluate.ipynb asks about data of yours",
             "folder": paths.display_path(self.folder),
         }
-        if self.eyes and given.tower_epochs == 1:
+        if self.eyes and given.short:
             rows["note"] = "a short trial: it shows that everything runs, its numbers mean nothing"
         return FullTable({"": rows.values()}, index=list(rows))
 
@@ -206,7 +207,8 @@ class Training:
             source = tiny_model.source(place)
         else:
             model, source = loop.opened(given, self.folder / "base")
-        recipe = loop.Recipe(given.epochs, given.learning_rate, given.batch_size, given.lora, seed)
+        noise = _NOISE if given.tiny else 0.0
+        recipe = loop.Recipe(given.epochs, given.learning_rate, given.batch_size, given.lora, seed, noise)
         losses = loop.train(model, learned, recipe, place / "state.pt", note, place / "model", source)
         with atomic_write(file) as out:
             out.write(json.dumps(losses) + "\n")
@@ -228,7 +230,7 @@ class Training:
     @property
     def _at_once(self) -> int:
         """How many models work at once: tiny ones have a core each; a model of one's own has the machine for itself."""
-        return (os.cpu_count() or 1) if self.given.tiny and self.given.tower_epochs > 1 else 1
+        return (os.cpu_count() or 1) if self.given.tiny and not self.given.short else 1
 
     @property
     def next_step(self) -> str:
