@@ -58,7 +58,7 @@ def train(
             total = 0.0
             for step, rows in enumerate(_batches(examples, recipe, epoch)):
                 batch = collate(model, [examples[i] for i in rows])
-                loss = network(**with_noise(batch, recipe.noise, network)).loss
+                loss = network(**with_noise(batch, recipe.noise, model)).loss
                 if not torch.isfinite(loss):
                     raise UserError(f"the loss is {loss.item()} in epoch {epoch + 1}; pass a smaller learning_rate")
                 optimizer.zero_grad()
@@ -229,15 +229,16 @@ def _template(model: ImageTextModel, messages: list[dict], opened: bool) -> dict
     return model.processor.apply_chat_template([messages], add_generation_prompt=opened, **given)
 
 
-def with_noise(batch: dict[str, torch.Tensor], share: float, network: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Replaces a share of the tokens that are not learned by any others; images keep their places, answers their words."""
+def with_noise(batch: dict[str, torch.Tensor], share: float, model: Answerer) -> dict[str, torch.Tensor]:
+    """Replaces a share of the words' tokens that are not learned by other words'; images, marks and answers stay."""
     if not share:
         return batch
-    ids, image = batch["input_ids"], network.config.image_token_id
-    drawn = torch.randint(network.get_input_embeddings().num_embeddings, ids.shape, device=ids.device)
-    replaced = (batch["labels"] == _IGNORED) & (ids != image) & (drawn != image)
-    replaced &= torch.rand(ids.shape, device=ids.device) < share
-    return batch | {"input_ids": torch.where(replaced, drawn, ids)}
+    vocabulary = (model.tokenizer if isinstance(model, Model) else model.processor.tokenizer).get_vocab()
+    ids = batch["input_ids"]
+    words = torch.tensor([i for piece, i in sorted(vocabulary.items()) if not piece.startswith("<")], device=ids.device)
+    others = words[torch.randint(len(words), ids.shape, device=ids.device)]
+    replaced = (batch["labels"] == _IGNORED) & torch.isin(ids, words) & (torch.rand(ids.shape, device=ids.device) < share)
+    return batch | {"input_ids": torch.where(replaced, others, ids)}
 
 
 def collate(model: Answerer, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
