@@ -53,12 +53,18 @@ class Diseases(Check):
             or (
                 self._is_graded_absent(answer.words, mention)
                 and not self._denies_more(answer.words, mention)
-                and not any(m.sentence == mention.sentence and m.term != term for m in mentions(answer))  # grade 0 is of that
+                and not self._is_beside_narrower(answer, mention)
             )
         ):
             findings.add("ungrounded_denial", term, f"{text}no fact says that anyone looked for it", None, WARNING)
         elif fact is not None:
             findings.trace(term, fact)
+
+    @staticmethod
+    def _is_beside_narrower(answer: ParsedText, mention: Mention) -> bool:
+        """Whether the sentence names a form of the condition besides: no myopic macular lesion, grade 0, denies no myopia."""
+        others = (m for m in mentions(answer) if m.sentence == mention.sentence and m.term != mention.term)
+        return any(not implied(condition).isdisjoint(mention.conditions) for m in others for condition in m.conditions)
 
     def _affirmed(self, answer: ParsedText, mention: Mention, findings: AnswerFindings) -> None:
         profile, term, text = self.profile, mention.term, answer.text_of(mention.term)

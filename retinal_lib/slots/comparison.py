@@ -17,7 +17,8 @@ _LEVELS = {"above": 1, "below": -1}  # where they compare: above that average, b
 _SIGNS = {word: sign for sign, kind in ((1, "greater"), (-1, "lesser"), (0, "equal")) for word in WORDS[kind]}
 _SIGNS |= _LEVELS
 COMPARING = frozenset([*_SIGNS, *WORDS["times"]])
-_UP_OR_DOWN = frozenset(["higher", "lower", *_LEVELS])
+_OF = (["in"], ["for"], ["of"])  # it is slightly greater in the vertical direction
+_NAMING = frozenset("vertical horizontal artery vein".split())
 _LEVELLED = frozenset("average mean overall vein artery venule arteriole vessel value figure".split())
 _ALONE = frozenset(WORDS["alone"])
 _SAYING_OF = frozenset("sum summing summarise combine stand".split())
@@ -84,8 +85,8 @@ def _is_judged(sentence: Sentence, k: int) -> bool:
         return False
     if words[k - 1 : k] in (["get"], ["goe"], ["become"]):
         return False  # a denser network has a higher value
-    if words[k] in _UP_OR_DOWN and sentence.anchors and all(_is_place(anchor.line) for anchor in sentence.anchors):
-        return False  # the fovea lies a little lower: where structures lie is checked with their places
+    if sentence.anchors and all(_is_place(anchor.line) for anchor in sentence.anchors):
+        return False  # the fovea lies a little lower, the cup is smaller: checked with their places
     if words[k] in WORDS["equal"] and not slots and _all_alike(sentence.around):
         return False
     # I can say no more than that
@@ -120,9 +121,9 @@ def _compares(words: list[str], k: int, sentence: range) -> bool:
         if word == "equally":  # equally, none is excluded
             return after[:1] not in ([","], ["impossible"])
         return word not in ("match", "equal") or not {"as", "to", "for", "in"}.isdisjoint(after) or "both" in words
-    if word in _SIGNS and (
-        _is_ranked(words, k, after) or (word in ("more", "less") and words[k - 1] in ("is", "are") and after[1:2] == [","])
-    ):
+    if word in _SIGNS and (_is_ranked(words, k, after) or (after[:1] in _OF and not _NAMING.isdisjoint(after[1:4]))):
+        return True
+    if word in ("more", "less") and words[k - 1] in ("is", "are") and after[1:2] == [","]:
         return True  # haemorrhages are more numerous, {l2.count} in all
     if "than" not in after and after and after[0] not in _CLOSING:
         return word in WORDS["times"] and word != "half"  # the larger vessels: no comparison
@@ -134,7 +135,7 @@ def _compares(words: list[str], k: int, sentence: range) -> bool:
 
 
 def _is_ranked(words: list[str], k: int, after: list[str]) -> bool:
-    """Whether the word at token k ranks one of two: the more richly branched of both, the denser network, the wider vessels."""
+    """Whether a word ranks one of two: the more richly branched of both, the denser network, the wider vessels."""
     if words[k - 1 : k] != ["the"]:
         return False
     of = after.index("of") if "of" in after[:4] else None

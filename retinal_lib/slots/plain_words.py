@@ -58,6 +58,9 @@ class KnownWords:
     def __init__(self, sheet: FactSheet):
         self.sheet = sheet
         self.of_line = {line.id: _words_of(line) for line in sheet.lines}
+        for line in sheet.lines:
+            if line.facts and line.facts[0].aspect == "vascular" and line.facts[0].text == line.facts[0].words:
+                self.of_line[line.id] |= {"vessel", "disc"}  # free text of their aspect
         self.known = frozenset().union(*self.of_line.values())
         # the lines that tell where a structure lies, and nothing else
         self.structures = [line for line in sheet.lines if len(line.facts) == 1 and isinstance(line.facts[0].value, tuple)]

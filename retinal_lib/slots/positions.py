@@ -17,7 +17,7 @@ _BETWEEN = frozenset("above below beneath under higher lower".split())  # a stru
 _MIDDLE = frozenset("middle centre central centrally heart".split())
 _PICTURE = frozenset("image picture photograph frame photo view field fundus shot scene".split())
 _NAMES = {"fovea": "fovea", "disc": "optic disc", "nerve": "optic disc", "cup": "optic cup"}
-_NOT_PLACING = frozenset(["edge", "corner", "coordinate", "fraction"])  # of how boxes are written
+_NOT_PLACING = frozenset(["edge", "coordinate", "fraction"])  # of how boxes are written
 _OF_NAME = frozenset("the a its that this your optic nerve head whole".split())  # between a preposition and a structure
 _PARTS = frozenset("cup hollow left right side rim inside middle margin out front".split())  # of the disc, not the disc
 _PLACING = frozenset("in inside within from to near beside around by than with into on above below".split())
@@ -65,7 +65,7 @@ def wrong(sentence: Sentence) -> Iterator[Wrong]:
             other = _it(sentence, named, known, k, subject)
             if other is None:
                 continue
-        far = not _FAR.isdisjoint(words[k - 1 : k])
+        far = not _FAR.isdisjoint(words[k - 1 : k]) or "corner" in after[:2]
         if (problem := _problem(subject, other, way, after, far)) is not None:
             at = Term(k, k + 1)
             yield Wrong(at, f"{sentence.text.text_of(at)!r} is wrong of the {subject.name}: {problem}")
@@ -127,6 +127,10 @@ def _filled(sentence: Sentence) -> Iterator[Wrong]:
     if len(cup.value) < 4 or len(disc.value) < 4:
         return
     share = min((cup.value[i + 2] - cup.value[i]) / (disc.value[i + 2] - disc.value[i]) for i in (0, 1))
+    for k in sentence.tokens:
+        before = [word for word in sentence.words[sentence.tokens.start : k] if word in ("cup", "disc")]
+        if before and sentence.words[k] == {"cup": "larger", "disc": "smaller"}[before[-1]]:
+            yield Wrong(Term(k, k + 1), f"{sentence.text.raw(k)!r} is wrong: the cup lies within the disc", cup)
     for k in sentence.tokens if share < _FILLED else ():
         after = sentence.words[k + 1 : k + 4]
         if (

@@ -42,8 +42,8 @@ _LOOKING = frozenset("look appear seem is are".split())
 _PARTS = frozenset("vessel artery vein disc macula fovea nerve retina".split())
 _FORMS = frozenset(["referable", "risk"])  # of a disease: an eye with less may have it too
 _PROVING = frozenset("rule prove confirm exclude suggest hint imply argue establish brought cause caused led".split())
+_CAUSAL = _PROVING | set("because since due owing therefore hence thus thanks given".split())
 _REACHING = frozenset("cover reach involve touch invade occupy fill cross enter hide".split())
-_CAUSAL = frozenset("because since due owing therefore hence thus thanks given".split())
 _JOINING = frozenset("with without of for at in on by to name grade check because eye disease thing person called".split())
 # words for an amount -> the least and the largest number that they may stand for
 _AMOUNTS = {
@@ -55,7 +55,7 @@ _AMOUNTS = {
     "handful": (3, 8),
 }
 _SOLE = frozenset(["only", "sole"])
-_LESIONS = frozenset("lesion finding spot mark change abnormality".split())
+_FINDINGS = frozenset("lesion finding spot mark change abnormality disease condition problem disorder diagnosis".split())
 _OTHERS = frozenset(SPEC["others"])
 
 
@@ -282,9 +282,8 @@ class SentenceCheck:
         values = [slot for slot in sentence.slots if slot.anchor.line.id[0] in "pv"]
         told = any(anchor.line.id[0] == "d" and anchor.line.facts for anchor in sentence.anchors)
         for slot in values:
-            after = range(slot.last, min(slot.last + 5, sentence.tokens.stop))
-            spot = next((k for k in after if sentence.words[k] in _PROVING), None)
-            spot = next((k for k in sentence.tokens if told and sentence.words[k] in _CAUSAL), spot)
+            spots = sentence.tokens if told else range(slot.last, min(slot.last + 5, sentence.tokens.stop))
+            spot = next((k for k in spots if sentence.words[k] in (_CAUSAL if told else _PROVING)), None)
             if spot is not None:
                 says = f"{self.text.raw(spot)!r}: what the value means for a disease is in no fact"
                 self.findings.add("beyond", Term(spot, spot + 1), says)
@@ -316,12 +315,7 @@ class SentenceCheck:
             least, most = next(((low, high) for word, (low, high) in _AMOUNTS.items() if word in before), (fact.value, None))
             if fact.value < least or (most is not None and fact.value > most):
                 self.findings.add("comparison", term, f"the amount of {self.text.text_of(term)!r} is wrong: {fact.text}", fact)
-        for k in sentence.tokens if counts else ():
-            if (
-                words[k] in _SOLE
-                and words[k + 1 : k + 2]
-                and words[k + 1] in _LESIONS
-                and {"no", "not"}.isdisjoint(sentence.within)
-            ):
-                says = f"{self.text.text_of(Term(k, k + 2))!r}: other lesions are marked too"
-                self.findings.add("comparison", Term(k, k + 2), says)
+        for k in sentence.tokens[:-1] if KNOWING.isdisjoint(sentence.within) else ():
+            if words[k] in _SOLE and words[k + 1] in _FINDINGS and {"no", "not"}.isdisjoint(sentence.within):
+                says = f"{self.text.text_of(Term(k, k + 2))!r}: no line says that there is nothing else"
+                self.findings.add("ungrounded_denial", Term(k, k + 2), says)
