@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from retinal_lib import load_dataset
 from retinal_lib.conversation import Turn
 from retinal_lib.dataset import page
+from retinal_lib.dataset.fact_kinds import denies
 from retinal_lib.display import listed
 from retinal_lib.facts import LIMITED, Case, Fact, Source
 from retinal_lib.slots import filling, sheet, slot_check
 from retinal_lib.slots.sheet import FactSheet, Slot
 from retinal_lib.teacher import offline, prompt
 from retinal_lib.teacher.offline_measurements import larger
-from retinal_lib.teacher.offline_phrases import Phrases, articled, bank, filled, lowered, ways
+from retinal_lib.teacher.offline_phrases import Phrases, articled, bank, filled, lowered, modest, ways
 from retinal_lib.teacher.reply_parser import parse
 
 KINDS = [("instruction", None), ("alignment", "caption"), ("alignment", "consult")]
@@ -204,7 +205,9 @@ def test_sentences_are_whole(cases: dict[str, list[Case]], name: str, track: str
             assert_reads_well(turn.answer)
 
 
-ODD = re.compile(r"[$<>|{}]|  | [,;.?]|\.\.|[,;:][,;.]|\.;|\b(\w+) \1\b|\ba (?!one)[aeio]\w|\ban [^aeiouAEFHILMNORSX]", re.I)
+ODD = re.compile(
+    r"[$<>|{}]|  | [,;.?]|\.\.|[,;:][,;.]|\.;|\b(\w+) \1\b|\ba (?!one)[aeio]\w|\ban (?!8|1[18]\b)[^aeiouAEFHILMNORSX]", re.I
+)
 
 
 def assert_reads_well(text: str, question: bool = False) -> None:
@@ -232,6 +235,76 @@ def test_where_no_diagnosis_is_known_that_is_said_and_nothing_is_denied(cases: d
         assert case.about("disease") or not re.search(r"\b(healthy|normal|no disease|no sign)\b", text), text
 
 
+def test_an_answer_of_denials_alone_says_what_was_judged(cases: dict[str, list[Case]]) -> None:
+    for case, (track, style), seed in itertools.product(itertools.chain(*cases.values()), KINDS, SEEDS):
+        facts = facts_of(case, track, seed)
+        scope = [line.id for line in facts.lines if "of other diseases" in line.text]
+        if scope and all(denies(fact) for fact in facts.case.about("disease")):
+            turns = composed(case, track, style, seed)
+            assert any(scope[0] in mark for turn in turns for mark in MARK.findall(turn.answer)), turns
+
+
+@pytest.mark.parametrize(("track", "style"), KINDS)
+def test_no_sentences_of_an_answer_begin_alike(cases: dict[str, list[Case]], track: str, style: str | None) -> None:
+    begun = re.compile(r"(?:^|[.] )(Looking closely|Going over|I can report|What I see|What the eye|Examining|Studying)")
+    for case in itertools.chain(*cases.values()):
+        for turn in read(case, track, style):
+            found = begun.findall(turn.answer)
+            assert len(set(found)) == len(found), turn.answer
+
+
+@pytest.mark.parametrize("quality", ["dark, lower third not visible", "Acceptable", "slightly blurred"])
+def test_nobody_says_to_have_seen_all_of_a_picture_that_is_not_plainly_good(quality: str) -> None:
+    one = case(MODALITY, fact("quality", "quality", quality), denied("no glaucoma"), NO_SPOT)
+    for (track, style), seed in itertools.product(KINDS, range(30)):
+        text = "\n".join(f"{turn.question} {turn.answer}" for turn in read(one, track, style, seed))
+        assert not re.search(r"closely|carefully|Going over|Looking over|Examining|Studying|as a whole|bit by bit", text), text
+
+
+@pytest.mark.parametrize(
+    "name", ["good", "excellent", "fair", "poor", "acceptable", "satisfactory", "insufficient", "usable", "bad"]
+)
+def test_a_quality_of_one_word_is_told_in_a_sentence(name: str) -> None:
+    one = case(MODALITY, fact("quality", "quality", name), denied("no glaucoma"))
+    for (track, style), seed in itertools.product(KINDS, range(6)):
+        text = answers(read(one, track, style, seed))
+        assert re.search(rf"\b(?:is|of the picture|of the image|of) {name}\b", text) and "noted" not in text, text
+        found = slot_check.examine(composed(one, track, style, seed), facts_of(one, track, seed), track, style).checked.findings
+        assert [each for each in found if each.kind != "coverage_twice"] == []
+
+
+def test_what_is_suspected_follows_what_is_sure_and_denials_speak_of_signs() -> None:
+    sure, open_ = (
+        fact("disease", words, words, text=f"the image is labelled {words}")
+        for words in ("diabetic retinopathy", "suspected glaucoma")
+    )
+    one = case(MODALITY, denied("no macular oedema"), open_, sure)
+    for (track, style), seed in itertools.product(KINDS, range(20)):
+        text = answers(read(one, track, style, seed))
+        told = [text.index(words) for words in ("diabetic retinopathy", "suspect", "no sign of macular oedema")]
+        assert told == sorted(told) and re.search(r"\b(Glaucoma is suspected|I suspect glaucoma)", text), text
+
+
+@pytest.mark.parametrize(
+    ("years", "sex", "told"),
+    [
+        (78, "male", "a 78-year-old man"), (80, "female", "an 80-year-old woman"), (18, "male", "an 18-year-old man"),
+        (7, "male", "7 years old"),
+    ],
+)  # fmt: skip
+def test_a_person_is_told_in_plain_words(years: int, sex: str, told: str) -> None:
+    age = fact("patient", "age", f"{years} years old", years, "years", f"the patient is {years} years old")
+    one = case(MODALITY, age, fact("patient", "sex", sex, sex, text=f"the patient is {sex}"))
+    texts = [answers(read(one, "alignment", "caption", seed)) for seed in range(20)]
+    assert any(told in text for text in texts)
+    assert not any(re.search(r"\b(man|woman)\b" if years < 18 else r"\b(fe)?male\b", text) for text in texts)
+    for seed in range(20):
+        found = slot_check.examine(
+            composed(one, "alignment", "caption", seed), facts_of(one, "alignment", seed)
+        ).checked.findings
+        assert found == []
+
+
 # --- comparisons ---
 
 
@@ -242,8 +315,21 @@ def test_a_comparison_is_drawn_only_where_facts_and_shown_values_say_the_same(a:
         for name, value, places in (("v1", a, digits), ("v2", b, more))
     ]
     shown = [float(slot.text.split()[0]) for slot in slots]
-    greater, smaller = a > b and shown[0] > shown[1], a < b and shown[0] < shown[1]
+    apart = abs(a - b) > 0.05 * max(a, b)
+    greater, smaller = apart and a > b and shown[0] > shown[1], apart and a < b and shown[0] < shown[1]
     assert larger(*slots) is (True if greater else False if smaller else None)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_ratios_have_two_decimals_and_lengths_one_precision(seed: int) -> None:
+    told = {"CDR_vertical": 0.3634, "CDR_horizontal": 0.3541, "CRAE_Knudtson_zone_b": 149.61, "CRVE_Knudtson_zone_b": 215.24,
+            "AVR_Knudtson_zone_b": 0.7123}  # fmt: skip
+    units = {name: "µm" if name.startswith("CR") else "" for name in told}
+    one = case(*(Fact("vascular", name, value, units[name], "", Source("m.csv", 2, name)) for name, value in told.items()))
+    texts = {slot.fact.name: slot.text for _, slot in facts_of(one, "instruction", seed).slots.values()}
+    assert {len(re.search(r"\.(\d+)", texts[name])[1]) for name in told if not units[name]} == {2}
+    assert len({bool(re.search(r"about", texts[name])) for name in told if units[name]}) == 1, texts
+    assert len({len(re.search(r"[\d.]+", texts[name])[0].partition(".")[2]) for name in told if units[name]}) == 1, texts
 
 
 def test_values_in_different_units_are_not_compared() -> None:
@@ -268,7 +354,7 @@ VALUES = {
     "place": "superonasal quadrant of the image", "distance": "1.3 disc diameters", "landmark": "the fovea",
     "boxes": "[0.1, 0.2, 0.3, 0.4]", "where": "in zone B", "measure": "vessel density", "an": "a density", "b": "1700 µm",
     "c": "0.7", "more": "veins", "less": "arteries", "x": "48 µm", "y": "45 µm", "larger": "larger", "formula": "Hubbard's",
-    "age": "58", "sex": "male",
+    "age": "58", "sex": "male", "article": "a", "man": "woman", "is": "is",
 }  # fmt: skip
 
 
@@ -281,6 +367,13 @@ def test_every_way_to_say_a_phrase_reads_well(of: str, name: str, template: str)
         else:
             assert_reads_well(f"{text[0].upper()}{text[1:]}", question=of == "questions")
     assert of == "answers" or set(re.findall(r"\$(\w+)", template)) <= {"many", "one", "words"}
+
+
+@pytest.mark.parametrize(
+    ("of", "name"), [(of, name) for of, names in bank().items() if isinstance(names, dict) for name in names]
+)
+def test_each_phrase_has_a_way_that_does_not_say_that_all_was_seen(of: str, name: str) -> None:
+    assert any(map(modest, bank()[of][name]))
 
 
 def test_the_ways_of_a_phrase_are_all_taken() -> None:
@@ -301,6 +394,12 @@ def fact(aspect: str, name: str, words: str, value: object = 1, unit: str = "", 
 
 MODALITY = fact("image", "modality", "OCT scan", text="OCT scan")
 EYE = fact("image", "eye", "left", "left", text="it shows the left eye")
+
+
+def denied(words: str) -> Fact:
+    return fact("disease", "absent", words, words, text=f"the image is labelled {words}")
+
+
 NOTE = fact("notes", "notes", "taken after laser treatment")
 UNGRADABLE = fact("quality", "ungradable", "reject", 2, "EyeQ graders")
 BOX = (0.1, 0.2, 0.3, 0.4)

@@ -179,9 +179,18 @@ def test_a_date_where_an_age_should_be_is_not_shown(tmp_path: Path) -> None:
     assert "58 to 61 years; not read: a date (1)" in says
 
 
-def test_a_note_that_names_a_disease_leaves_what_else_was_looked_for_open(tmp_path: Path) -> None:
-    assert eye(tmp_path, glaucoma="no", notes="drusen in the periphery").graded_only == ()
-    assert eye(tmp_path, glaucoma="no", notes="clear media").graded_only == ("glaucoma",)
+@pytest.mark.parametrize(
+    ("note", "known"),
+    [("drusen in the periphery", "nothing is known of other diseases beyond what is noted"),
+     ("clear media", "nothing is known of other diseases")],
+)  # fmt: skip
+def test_a_note_on_a_disease_is_no_judgement_of_all(tmp_path: Path, note: str, known: str) -> None:
+    case = eye(tmp_path, glaucoma="no", notes=note)
+    assert case.graded_only == ("glaucoma",)
+    told = sheet.make(case, 0)
+    assert [line.text for line in told.lines if line.id == "d2"] == [f"only glaucoma was judged; {known}"]
+    for track, style in TRACKS:
+        assert all("d2]" in offline.compose(told, track, style, seed) for seed in range(5))
 
 
 def test_homme_is_male_beside_femme(tmp_path: Path) -> None:

@@ -322,7 +322,8 @@ def _recorded(aspect: str, column: str, text: str, source: Source) -> Fact:
     """A text as it was written down; an image that somebody called ungradable counts as such."""
     if values.says_ungradable(text):
         return Fact("quality", "ungradable", text, "graders", "the image was called not gradable", source, NOT_GRADABLE)
-    return Fact(aspect, column, text, "", text, source, text)
+    words = text.casefold() if aspect == "quality" and text.istitle() and text.isalpha() else text  # Good: a grade, no sentence
+    return Fact(aspect, column, words, "", words, source, words)
 
 
 class Say(Kind):

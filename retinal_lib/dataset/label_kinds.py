@@ -338,12 +338,11 @@ KINDS: dict[str, type[Kind]] = {
 
 def graded_only(kinds: Iterable[Kind], facts: Iterable[Fact]) -> tuple[str, ...]:
     """Returns what alone was looked for in an image with these facts, where its page's labels are of named diseases and its
-    masks of named lesions; empty where labels or keywords of many diseases, or free text on them, were given too."""
+    masks of named lesions; empty where labels or keywords of many diseases, or free text on disease, were given too. A note is
+    no judgement of all diseases."""
     kinds, facts = list(kinds), list(facts)
     many = any((isinstance(kind, Keywords) and not kind.judged) or (isinstance(kind, Flags) and not kind.few) for kind in kinds)
-    free = [fact for fact in facts if fact.text == fact.words]
-    told = any(f.aspect == "disease" or (f.aspect == "notes" and of_note(f.words).conditions) for f in free)
-    if many or told:
+    if many or any(fact.aspect == "disease" and fact.text == fact.words for fact in facts):
         return ()
     if any(fact.aspect == "disease" and fact.name == "normal" for fact in facts):
         return ()

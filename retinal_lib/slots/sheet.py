@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from retinal_lib.check.language import glossary
+from retinal_lib.check.language.statements import of_note
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions.wording import is_count
@@ -146,7 +147,9 @@ class _Maker:
             yield Line(self._id("disease"), SPEC["no diagnosis"], ())
         elif graded:
             judged = f"only {' and '.join(graded)} {'was' if len(graded) == 1 else 'were'} judged; "
-            yield Line(self._id("disease"), f"{judged if len(graded) < 3 else ''}nothing is known of other diseases", ())
+            noted = any(of_note(fact.words).conditions for fact in self.case.about("notes"))
+            rest = f"nothing is known of other diseases{' beyond what is noted' if noted else ''}"
+            yield Line(self._id("disease"), f"{judged if len(graded) < 3 else ''}{rest}", ())
 
     # --- lesions ----------------------------------------------------------------------------------------------------------
 
@@ -193,7 +196,7 @@ class _Maker:
 
     def _style(self, fact: Fact) -> dict:
         """How values of this measure are rounded and written on this sheet: alike, so that they can be compared."""
-        name = fact.name.rpartition("_")[2] if fact.aspect == "lesion" else _measure(fact.name)
+        name = fact.name.rpartition("_")[2] if fact.aspect == "lesion" else fact.unit or _measure(fact.name)
         if name not in self.styles:
             self.styles[name] = {**self.rng.choice(SPEC["rounding"]), "percent": self.rng.random() < 0.5}
         return self.styles[name]
@@ -249,7 +252,7 @@ class _Maker:
         about = "about " if text.isdigit() and len(text) > style["digits"] else style["say"]
         unit = self.units.get(unit, unit)
         space = "" if unit in ("", "°") else " "
-        return Slot(name, f"{about if text != _rounded(value, 9, digits) else ''}{text}{space}{unit}", fact)
+        return Slot(name, f"{about}{text}{space}{unit}", fact)
 
 
 _PART = {"_area": "share", "_fovea": "fovea", "_disc": "disc"}
@@ -291,13 +294,14 @@ def _measurement(name: str) -> str:
 
 @cache
 def _measure(column: str) -> str:
-    """What a column measures, in either direction."""
+    """What a column without a unit measures, in either direction."""
     return re.sub(r"\b(?:vertical|horizontal) ", "", measurements.feature(column).measure)
 
 
 @cache
 def _digits_of(name: str) -> int:
-    return measurements.feature(name).digits
+    feature = measurements.feature(name)
+    return SPEC["ratio_digits"] if "ratio" in feature.words else feature.digits
 
 
 def _digits(fact: Fact) -> int:

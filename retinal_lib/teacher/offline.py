@@ -15,7 +15,7 @@ from retinal_lib.display import listed
 from retinal_lib.facts import LIMITED, Fact
 from retinal_lib.slots.sheet import FactSheet, Line, Slot
 from retinal_lib.teacher import offline_measurements
-from retinal_lib.teacher.offline_phrases import Phrases, Topic, articled, bank, finding, lowered
+from retinal_lib.teacher.offline_phrases import Phrases, Topic, aged, articled, as_signs, bank, finding, lowered
 
 # the orders of a conversation's turns; the image itself mostly comes first
 _ORDERS = (
@@ -54,7 +54,7 @@ class _Composer:
     """The composer of one conversation; a fact is stated once."""
 
     def __init__(self, sheet: FactSheet, rng: random.Random):
-        self.sheet, self.rng, self.phrases = sheet, rng, Phrases(rng)
+        self.sheet, self.rng = sheet, rng
         self.lines: dict[str, list[Line]] = {}
         for line in sheet.lines:
             self.lines.setdefault(line.id[0], []).append(line)
@@ -63,6 +63,8 @@ class _Composer:
         self.framed = False  # whether it was said what the numbers of a box are
         self.limited = [line for line in self.about("d") if line.facts and line.facts[0].name == LIMITED]
         self.poor = any(_is_rejected(line.facts[0]) for line in self.about("q"))
+        good = all(line.facts[0].words in bank()["good"] for line in self.about("q"))
+        self.phrases = Phrases(rng, thorough=good and not self.limited)
 
     def about(self, letter: str) -> list[Line]:
         """The lines of an aspect."""
@@ -245,7 +247,9 @@ class _Composer:
         """A sentence on the quality, and the questions that it answers by yes or no."""
         fact = line.facts[0]
         if line.slots:
-            return self.tell("quality_recorded", line, value=_slot(line)), []
+            name = "quality_word" if fact.words in bank()["quality_words"] else "quality_recorded"
+            good = [("quality_good", "Yes")] if fact.words in bank()["good"] else []
+            return self.tell(name, line, value=_slot(line)), good
         if _is_rejected(fact):
             if self.limited:
                 return self.tell("quality_limited", line, *self.limited), [("quality_good", "No")]
@@ -268,12 +272,16 @@ class _Composer:
             return [Topic((("unknown", ""), ("unknown_no", "No")), (text,))]
         grades = [line for line in lines if line.facts[0].unit in scales()]
         labels = [line for line in lines if line not in grades]
-        told = [*self._labels([line for line in labels if not denies(line.facts[0])]), *self._grades(grades, short)]
-        told += self._labels([line for line in labels if denies(line.facts[0])])  # after what is there
+        denied = [line for line in labels if denies(line.facts[0])]
+        suspected = [line for line in labels if line not in denied and is_suspicion(line.facts[0].words)]
+        graded, sure = list(self._grades(grades, short)), [line for line in grades if not denies(line.facts[0])]
+        told = [*self._labels([line for line in labels if line not in (*denied, *suspected)]), *graded[: len(sure)]]
+        told += [*self._labels(suspected), *graded[len(sure) :], *self._labels(denied)]  # what is sure comes first
         after = []
         if scope and (short or denies(lines[0].facts[0]) or self.rng.random() < 0.6):
             of = scope[0].text.removeprefix("only ").partition(" judged;")[0].replace("risk of", "the risk of")
-            after.append(self.tell("scope" if scope[0].text.startswith("only ") else "scope_open", *scope, of=of))
+            name = f"scope{'' if scope[0].text.startswith('only ') else '_open'}"
+            after.append(self.tell(f"{name}{'_noted' if scope[0].text.endswith('noted') else ''}", *scope, of=of))
         if self.limited and not self.poor:
             after.append(self.tell("limited", *self.limited))
         questions = (("disease", ""), *self._yes_no([line.facts[0] for line in lines]))
@@ -297,17 +305,21 @@ class _Composer:
         return [*denying, ("disease_normal", "Yes")] if normal else denying
 
     def _labels(self, lines: list[Line]) -> Iterator[str]:
-        named, suspected = [], []
+        named = []
         for line in lines:
             fact = line.facts[0]
             if line.slots:
                 yield self.tell("disease_recorded", line, value=_slot(line))
             elif fact.name in ("normal", "absent"):
-                yield self.tell("normal_no" if fact.words.startswith("no ") else "normal", line, words=finding(fact.words))
+                name = "normal_no" if fact.words.startswith("no ") else "normal"
+                yield self.tell(name, line, words=as_signs(finding(fact.words)))
+            elif fact.words.startswith("suspected "):
+                words = fact.words.removeprefix("suspected ")
+                yield self.tell("suspected", line, words=finding(words), **{"is": "are" if _PLURAL.search(words) else "is"})
+            elif is_suspicion(fact.words):
+                yield self.tell("suspicion", line, words=finding(fact.words))
             else:
-                (suspected if is_suspicion(fact.words) else named).append(line)
-        if suspected:
-            yield self.tell("suspected", *suspected, words=listed([finding(line.facts[0].words) for line in suspected]))
+                named.append(line)
         if named:
             words = listed([finding(line.facts[0].words) for line in named])
             many = "plural" if _PLURAL.search(words) else "diagnosis"
@@ -316,17 +328,15 @@ class _Composer:
     def _grades(self, lines: list[Line], short: bool) -> Iterator[str]:
         room = _VALUES
         for i, line in enumerate(lines):
-            scale, parts = (
-                scales()[line.facts[0].unit],
-                {slot.name.partition(".")[2]: f"{{{slot.name}}}" for slot in line.slots},
-            )
+            scale = scales()[line.facts[0].unit]
+            parts = {slot.name.partition(".")[2]: _ref(slot) for slot in line.slots}
             full, least = _GRADE_VALUES[scale["form"]]
             others = sum(_GRADE_VALUES[scales()[other.facts[0].unit]["form"]][1] for other in lines[i + 1 :])
             in_full = not short and full + others <= room and self.rng.random() < 0.7
             room -= full if in_full else least
             name = f"{scale['form']}_no" if scale["form"] == "noun" and denies(line.facts[0]) else scale["form"]
             name = name if in_full or scale["form"] == "presence" else f"{name}_short"
-            yield self.tell(name, line, words=line.facts[0].words, of=scale["of"], **parts)
+            yield self.tell(name, line, words=as_signs(line.facts[0].words), of=scale["of"], **parts)
 
     # --- lesions ----------------------------------------------------------------------------------------------------------
 
@@ -360,11 +370,9 @@ class _Composer:
         found, absent = [line for line in lines if line.slots], [line for line in lines if not line.slots]
         sentences = []
         if found:
-            facts = [line.facts[0] for line in found]
-            words = [
-                f"{{{line.slots[0].name}}} {f.words if f.value == 1 else f.unit}" for line, f in zip(found, facts, strict=True)
-            ]
-            single = facts[0].value == 1
+            counts = [(line, line.facts[0]) for line in found]
+            words = [f"{_slot(line)} {fact.words if fact.value == 1 else fact.unit}" for line, fact in counts]
+            single = counts[0][1].value == 1
             sentences.append(self.tell("lesion_single" if single else "lesion_some", *found, list=listed(words)))
         if absent:
             words = listed([f"no {line.facts[0].unit}" for line in absent])
@@ -420,13 +428,17 @@ class _Composer:
         age, sex = by_name.pop("age", None), by_name.pop("sex", None)
         topics = []
         if age or sex:
-            slots = {"age": _slot(age) if age else "", "sex": sex.facts[0].words if sex else ""}
-            name = "_".join(word for word, line in (("age", age), ("sex", sex)) if line)
-            text = self.tell(name, *(line for line in (age, sex) if line), **slots)
-            topics.append(Topic((("person", ""), ("person_any", "Yes")), (text,)))
+            topics.append(Topic((("person", ""), ("person_any", "Yes")), (self._person(age, sex),)))
         other = [self._on_record(line) for line in by_name.values()]
         topics += [Topic((("numbers", ""),), tuple(other[i : i + _VALUES])) for i in range(0, len(other), _VALUES)]
         return topics
+
+    def _person(self, age: Line | None, sex: Line | None) -> str:
+        of_sex, of_age = {"sex": sex.facts[0].words} if sex else {}, {"age": _slot(age)} if age else {}
+        if not (age and sex and age.facts[0].value >= bank()["adult"]):
+            return self.tell("_".join((*of_age, *of_sex)), *filter(None, (age, sex)), **of_sex, **of_age)
+        article, man = aged(age.slots[0].text), "man" if sex.facts[0].words == "male" else "woman"
+        return self.tell("adult", age, sex, article=article, man=man, **of_age)
 
     def _on_record(self, line: Line) -> str:
         """A number that a page names, or free text."""

@@ -13,6 +13,7 @@ _PAIRS = {
     "CDR_vertical": "ratio", "CDR_horizontal": "ratio",
 }  # fmt: skip
 _QUESTIONS = {"fractal dimension": "fractal", "vessel density": "density", "average width": "width"}
+_ALIKE = 0.05  # as a share of the larger one: values that differ by no more are not compared
 _WHOSE = {"Artery_": "the arteries", "Vein_": "the veins", "": "all vessels together"}
 
 
@@ -89,7 +90,10 @@ def _singles(slots: dict[str, Slot], phrases: Phrases) -> Iterator[str]:
 
 
 def larger(one: Slot, other: Slot) -> bool | None:
-    """Says whether the first value is the larger one; None where the values are equal, or as they are shown do not tell."""
+    """Says whether the first value is the larger one; None where they are closer than measurements can tell apart, or as they
+    are shown do not tell."""
+    if abs(one.fact.value - other.fact.value) <= _ALIKE * max(abs(one.fact.value), abs(other.fact.value)):
+        return None
     shown = [re.search(r"([\d.]+)(.*)", slot.text) for slot in (one, other)]
     a, b = (float(number[1].rstrip(".")) for number in shown)
     difference = one.fact.value - other.fact.value

@@ -43,19 +43,34 @@ class Topic(NamedTuple):
     named: dict[str, str] = {}
 
 
-class Phrases:
-    """A random source of phrases; a template is used again only when all of its list were used."""
+@cache
+def modest(template: str) -> tuple[str, ...]:
+    """Returns the ways to say a template that do not say that all of a picture was seen."""
+    return tuple(way for way in ways(template) if not any(words in way for words in bank()["thorough"]))
 
-    def __init__(self, rng: random.Random):
+
+class Phrases:
+    """A random source of phrases; a template is used again only when all of its list were used, and so are the first words of
+    an answer's sentence. `thorough`: phrases may say that all of the picture was seen."""
+
+    def __init__(self, rng: random.Random, thorough: bool = True):
         self.rng = rng
+        self._ways = ways if thorough else modest
         self._used: set[str] = set()
+        self._begun: set[tuple[str, ...]] = set()
 
     def say(self, name: str, bank_of: str = "answers", **slots: str) -> str:
         """Returns one of the phrases of that name, its slots filled; $Name is $name with a capital letter."""
-        templates = bank()[bank_of][name]
-        chosen = self.rng.choice([t for t in templates if t not in self._used] or templates)
+        templates = {template: said for template in bank()[bank_of][name] if (said := self._ways(template))}
+        unused = {template: said for template, said in templates.items() if template not in self._used} or templates
+        fresh = {template: [way for way in said if _begins(way) not in self._begun] for template, said in unused.items()}
+        fresh = {template: said for template, said in fresh.items() if said} or unused
+        chosen = self.rng.choice(list(fresh))
+        way = self.rng.choice(fresh[chosen])
         self._used.add(chosen)
-        return filled(self.rng.choice(ways(chosen)), slots)
+        if bank_of == "answers":
+            self._begun.add(_begins(way))
+        return filled(way, slots)
 
     def ask(self, name: str, first: bool, **slots: str) -> str:
         """Returns a question, some with an opening; `first`: it opens the conversation."""
@@ -68,6 +83,11 @@ class Phrases:
             if opening.endswith(".") or not _YES_NO.match(question):
                 question = f"{opening} {capital(question) if opening.endswith('.') else question}"
         return capital(question)
+
+
+def _begins(phrase: str) -> tuple[str, ...]:
+    """The first two words of a phrase."""
+    return tuple(phrase.casefold().replace(",", "").split()[:2])
 
 
 def filled(phrase: str, slots: dict[str, str]) -> str:
@@ -97,6 +117,21 @@ def articled(noun: str) -> str:
     # some vowels are spoken like consonants: a usable picture, a unilateral finding, a one-sided view
     vowel = vowel and not re.match(r"us[aeu]|uni[^mn]|eu|on(e|ce)\b", noun, re.IGNORECASE)
     return f"{'an' if vowel else 'a'} {noun}"
+
+
+def aged(years: str) -> str:
+    """Returns the article before a number of years: an 80-year-old."""
+    return "an" if years.startswith("8") or years in ("11", "18") else "a"
+
+
+def as_signs(words: str) -> str:
+    """Returns a denial as one of signs, where no photograph excludes what it denies.
+
+    >>> as_signs("no glaucoma"), as_signs("there is no referable diabetic macular oedema"), as_signs("no drusen")
+    ('no sign of glaucoma', 'there is no sign of referable diabetic macular oedema', 'no drusen')
+    """
+    denial = re.match(r"((?:there is )?no )(?!signs? )(.+)", words)
+    return f"{denial[1]}sign of {denial[2]}" if denial and set(bank()["by_signs"]) & set(denial[2].split()) else words
 
 
 def finding(words: str) -> str:
