@@ -17,6 +17,7 @@ import base64
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager, nullcontext
@@ -370,8 +371,19 @@ def _write(handler: LocalHandler, text: str, path: str) -> None:
     except ValueError:  # papermill writes other files too
         notebook = None
     if _output_name(notebook):
-        text = json.dumps(_for_people(notebook), ensure_ascii=False, indent=1)
+        text = json.dumps(_for_people(_of_run(notebook, Path(path).parent)), ensure_ascii=False, indent=1)
     _local_write(handler, text, path)
+
+
+def _of_run(notebook: dict, folder: Path) -> dict:
+    """The notebook with the run's own names in its last cell, which says what comes next: its dataset, and its folder."""
+    last = notebook["cells"][-1] if notebook["cells"] else {}
+    example = own_parameters(notebook).get("dataset")
+    if example and last["cell_type"] == "markdown":
+        dataset = shlex.quote(str(_nested_value(notebook, "metadata", "papermill", "parameters", "dataset") or example))
+        said = "".join(last["source"]).replace(f"artifacts/{example}-instruction", _to_open(folder))
+        last["source"] = cleaned(re.sub(rf"(?<=`)(retinal \w+ ){example}\b", lambda match: match[1] + dataset, said))
+    return notebook
 
 
 def _for_people(notebook: dict) -> dict:

@@ -13,7 +13,7 @@ import click
 import nbformat
 import papermill.engines  # first, since papermill loads the plug-in, and not the other way round
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from papermill.cli import papermill as command
 
 from retinal_lib import UserError
@@ -150,9 +150,14 @@ def test_the_last_lines_tell_the_result_and_what_to_open(tmp_path: Path) -> None
     executed = nbformat.read(source, 4)
     executed.cells[1].metadata["tags"] = ["result"]
     executed.metadata["retinal_lib"]["open"] = "card.md"
+    executed.cells.append(
+        new_markdown_cell("## Next\n`retinal review ODIR`, `retinal card artifacts/ODIR-instruction`, not ODIR")
+    )
     nbformat.write(executed, source)
     folder = tmp_path / "run"
-    done = run(source, "-p", "out_dir", folder)
+    done = run(source, "-p", "out_dir", folder, "-p", "dataset", "my eyes.csv")
+    said = nbformat.read(folder / "small.ipynb", 4).cells[-1].source
+    assert said == f"## Next\n`retinal review 'my eyes.csv'`, `retinal card {for_people(str(folder))}`, ODIR"
     assert done.stderr.splitlines()[-2:] == [
         "12 images: 11 accepted",
         f"To look at it, open {folder / 'small.ipynb'} and {folder / 'card.md'}",

@@ -44,6 +44,15 @@ def load(folder: Path, reviewer: str = "Ada", dataset: str = "IDRiD_seg", **para
     return Review.load(dataset=dataset, out_dir=str(folder), reviewer=reviewer, **parameters)
 
 
+def test_a_review_without_buttons_is_made_as_the_readme_says(made: dict[str, Path], tmp_path: Path) -> None:
+    run = shutil.copytree(made["ODIR"], tmp_path / "run")
+    readme = NOTEBOOK.with_name("README.md").read_text(encoding="utf-8")
+    example = readme.partition("**Without JupyterLab.**")[2].partition("```python\n")[2].partition("```")[0]
+    assert example.count('dataset="ODIR"') == 1
+    exec(example.replace('dataset="ODIR"', f'dataset="ODIR", out_dir={str(run)!r}'), {})
+    assert [(line["id"], line["action"]) for line in lines(run)] == [("ODIR-11_left", "accept"), ("ODIR-23_left", "reject")]
+
+
 def lines(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "reviews.jsonl").read_text(encoding="utf-8").splitlines()]
 

@@ -245,7 +245,7 @@ def _sources(runs: dict[Path, list[Conversation]]) -> list[str]:
         )
     return [
         f"- {folder.name}, {count(len(runs[folder]), 'conversation')}: "
-        + "; ".join(filter(None, (source["title"], source["citation"], source["licence"], source.get("terms"))))
+        + "; ".join(filter(None, (source["title"], source["citation"], f"licence: {source['licence']}", source.get("terms"))))
         for folder, source in told.items()
     ]
 

@@ -195,10 +195,12 @@ class _Maker:
         return Line(id_, f"{count.words if count.value == 1 else count.unit}: {', '.join(parts)}", tuple(told), tuple(slots))
 
     def _style(self, fact: Fact) -> dict:
-        """How values of this measure are rounded and written on this sheet: alike, so that they can be compared."""
-        name = fact.name.rpartition("_")[2] if fact.aspect == "lesion" else fact.unit or _measure(fact.name)
+        """How values of this measure are rounded and written on this sheet: alike, as all lengths are, so that they can be
+        compared."""
+        name = fact.name.rpartition("_")[2] if fact.aspect == "lesion" else _measure(fact.name)
         if name not in self.styles:
-            self.styles[name] = {**self.rng.choice(SPEC["rounding"]), "percent": self.rng.random() < 0.5}
+            drawn = {**self.rng.choice(SPEC["rounding"]), "percent": self.rng.random() < 0.5}
+            self.styles[name] = self.styles.setdefault("lengths", drawn) if fact.unit == "µm" else drawn
         return self.styles[name]
 
     @staticmethod
@@ -294,7 +296,7 @@ def _measurement(name: str) -> str:
 
 @cache
 def _measure(column: str) -> str:
-    """What a column without a unit measures, in either direction."""
+    """What a column measures, in either direction."""
     return re.sub(r"\b(?:vertical|horizontal) ", "", measurements.feature(column).measure)
 
 
