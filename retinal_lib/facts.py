@@ -25,7 +25,8 @@ LIMITED = "limited_quality"  # the name of the fact that labels were given altho
 
 
 class Source(NamedTuple):
-    """The place a fact was read from. `row` counts as a spreadsheet does: the header is row 1.
+    """The place a fact was read from. `row` counts as a spreadsheet does: the header is row 1; `cell` is the text that stands
+    there, "" where it is not kept.
 
     >>> str(Source("/data/ODIR-5K/labels.csv", 12, "DR"))
     "labels.csv, row 12, column 'DR'"
@@ -34,6 +35,7 @@ class Source(NamedTuple):
     file: str
     row: int | None = None
     column: str | None = None
+    cell: str = ""
 
     def __str__(self) -> str:
         row = f", row {self.row}" if self.row is not None else ""
@@ -47,8 +49,8 @@ class Source(NamedTuple):
         return self._replace(file=_inside(self.file, root) or paths.display_path(Path(self.file)))
 
     def as_row(self) -> dict:
-        """Returns the place as lineage.jsonl has it: file, row, column."""
-        return self._asdict()
+        """Returns the place as lineage.jsonl has it: file, row, column and, where it is kept, the text of the cell."""
+        return {name: value for name, value in self._asdict().items() if name != "cell" or value}
 
 
 @lru_cache(maxsize=4096)  # each image has many facts of a few files

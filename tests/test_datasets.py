@@ -1568,6 +1568,10 @@ def holds(case: Case, fact: object, dataset: BaseDescription) -> bool:
     text = cell(fact.source.file, fact.source.row, fact.source.column)
     errata = [c for c in dataset.page.corrections if c.image in case.image and c.column == fact.source.column]
     corrected = {c.right: c.stale for c in errata}
+    if fact.source.cell not in ("", text):
+        return False
+    if fact.name == "eye":
+        return dataset.page.eyes[text.casefold()] == fact.value
     if fact.aspect == "vascular":
         return math.isclose(float(text), fact.value, rel_tol=1e-12)
     if fact.name == "limited_quality":  # told with what graders found in an image that AutoMorph rejected

@@ -193,6 +193,17 @@ def test_a_note_on_a_disease_is_no_judgement_of_all(tmp_path: Path, note: str, k
         assert all("d2]" in offline.compose(told, track, style, seed) for seed in range(5))
 
 
+def test_a_fact_keeps_the_raw_text_of_its_cell(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png", "2.png")
+    case = table(tmp_path, "image,eye,sex,age,macular oedema", "1.png,OS,F,61 y,ja", "2.png,OD,M,,nein").describe("1.png")
+    assert [(fact.source.column, fact.source.as_row()["cell"], fact.value) for fact in case.facts] == [
+        ("eye", "OS", "left"),
+        ("age", "61 y", 61),
+        ("sex", "F", "female"),
+        ("macular oedema", "ja", 1),
+    ]
+
+
 def test_homme_is_male_beside_femme(tmp_path: Path) -> None:
     pictures(tmp_path, "1.png", "2.png")
     data = table(tmp_path, "fichier,sexe,diagnostic", "1.png,H,drusen", "2.png,F,drusen")

@@ -187,7 +187,8 @@ class BaseDescription:
             source = Source(f"{self.page.name} page")
             facts.append(Fact("image", "modality", modality, "", f"this is a {modality}", source, modality))
         if eye:
-            facts.append(Fact("image", "eye", eye, "", f"it shows the {eye} eye", Source(image.path.name), eye, "eye"))
+            source = image.record.eye_from or Source(image.path.name)
+            facts.append(Fact("image", "eye", eye, "", f"it shows the {eye} eye", source, eye, "eye"))
         return Facts(tuple(facts), image.record.notes)
 
     def _withhold(self, facts: list[Fact], missing: list[str]) -> tuple[list[Fact], list[str]]:

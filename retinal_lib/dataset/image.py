@@ -98,7 +98,7 @@ class Record:
     """One image's label row with the rows joined to it, eye and patient; each is empty or None where it is not known. `groups`
     are the named parts of the image's name, which are read like columns; `age` in years as a DICOM header has it; `corrections`
     the published errata by column, `notes` sentences on what could not be read of eye and patient, `problem` why the image must
-    not be used."""
+    not be used, `eye_from` where the eye was read, where that is not the name alone."""
 
     image: str
     eye: str | None = None
@@ -110,6 +110,7 @@ class Record:
     age: int | None = None
     notes: tuple[str, ...] = ()
     problem: str = ""
+    eye_from: Source | None = None
 
     @property
     def table(self) -> Table | None:
@@ -138,20 +139,20 @@ class Record:
             column = column[self.eye]
         row = self._row(column)
         if row is None and (group := self._group(column)):
-            return Cell(self.groups[group], Source(self.image, None, group))
+            return Cell(self.groups[group], Source(self.image, None, group, self.groups[group]))
         if not self.rows:
             return Cell("", Source(self.image))
         if row is None and self.unlabelled:
             return Cell("", self.rows[0].table.source(self.rows[0].number, column if isinstance(column, str) else column[0]))
         table, number, _ = row or self.rows[0]
-        text = table.column(column)[number]
+        text = as_written = table.column(column)[number]
         folded = table.find(column)
         title = next(name for name in table.header if fold(name) == folded)
         for correction in self.corrections:
             if folded == table.find(correction.column) and text == correction.stale:
                 text = correction.right
                 break
-        return Cell("" if is_empty(text) else text, table.source(number, title))
+        return Cell("" if is_empty(text) else text, table.source(number, title)._replace(cell=as_written))
 
     def is_stale(self, correction: Correction) -> bool:
         """Says whether the row holds what an erratum puts right."""
@@ -185,10 +186,11 @@ class Record:
 
     def with_columns(self, eye: Column | None, eyes: dict[str, str], patient: Column | None) -> "Record":
         """Returns the record with eye and patient as columns give them; `eyes`: what a cell stands for."""
-        notes, problem, seen = [*self.notes], "", None
+        notes, problem, seen, place = [*self.notes], "", None, self.eye_from
         if eye is not None:
             cell = self.cell(eye)
             seen = eyes.get(code(cell.text))
+            place = cell.source if seen else place
             if cell.text and seen is None:
                 what = "which eye it is is not known" if self.eye is None else f"it is the {self.eye} eye by its name alone"
                 notes.append(f"{what}: {cell.source} holds {cell.text!r}; expected one of {', '.join(eyes)}")
@@ -196,14 +198,15 @@ class Record:
                 problem = f"{cell.source} is {cell.text!r}, the {seen} eye, but its name says the {self.eye} eye"
         whose = self.cell(patient).text if patient is not None else ""
         changes = {"eye": self.eye or seen, "patient": self.patient or whose or None}
-        return replace(self, **changes, notes=tuple(notes), problem=problem)
+        return replace(self, **changes, notes=tuple(notes), problem=problem, eye_from=place)
 
     def with_header(self, header: Header) -> "Record":
         """Returns the record with what the header of a DICOM file says."""
         problem = self.problem
         if header.eye and self.eye and header.eye != self.eye:
             problem = f"its DICOM header says the {header.eye} eye, but its name or table says the {self.eye} eye"
-        return replace(self, eye=self.eye or header.eye, age=header.age, problem=problem)
+        place = Source(f"{self.image}, DICOM header") if header.eye and not self.eye else self.eye_from
+        return replace(self, eye=self.eye or header.eye, age=header.age, problem=problem, eye_from=place)
 
     def whole_number(self, column: Column, allowed: list[int], what: str, codes: dict[Code, int] | None = None) -> WholeNumber:
         """Returns a cell that holds one of the `allowed` numbers, or what stands for one in `codes`; `what` names it.
