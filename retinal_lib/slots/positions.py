@@ -129,7 +129,8 @@ def _filled(sentence: Sentence) -> Iterator[Wrong]:
     share = min((cup.value[i + 2] - cup.value[i]) / (disc.value[i + 2] - disc.value[i]) for i in (0, 1))
     for k in sentence.tokens:
         before = [word for word in sentence.words[sentence.tokens.start : k] if word in ("cup", "disc")]
-        if before and sentence.words[k] == {"cup": "larger", "disc": "smaller"}[before[-1]]:
+        of_subject = before and sentence.words[k + 1 : k + 2] != ["box"]  # within the disc, in the smaller box
+        if of_subject and sentence.words[k] == {"cup": "larger", "disc": "smaller"}[before[-1]]:
             yield Wrong(Term(k, k + 1), f"{sentence.text.raw(k)!r} is wrong: the cup lies within the disc", cup)
     for k in sentence.tokens if share < _FILLED else ():
         after = sentence.words[k + 1 : k + 4]
