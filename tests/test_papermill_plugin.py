@@ -150,9 +150,7 @@ def test_the_last_lines_tell_the_result_and_what_to_open(tmp_path: Path) -> None
     executed = nbformat.read(source, 4)
     executed.cells[1].metadata["tags"] = ["result"]
     executed.metadata["retinal_lib"]["open"] = "card.md"
-    executed.cells.append(
-        new_markdown_cell("## Next\n`retinal review ODIR`, `retinal card artifacts/ODIR-instruction`, ODIR")
-    )
+    executed.cells.append(new_markdown_cell("## Next\n`retinal review ODIR`, `retinal card artifacts/ODIR-instruction`, ODIR"))
     nbformat.write(executed, source)
     folder = tmp_path / "run"
     done = run(source, "-p", "out_dir", folder, "-p", "dataset", "my eyes.csv")
