@@ -128,7 +128,8 @@ class _Maker:
         if fact.aspect == "quality":
             if fact.name == "remark":
                 return self._line(fact, f"the picture shows {words}")
-            return self._line(fact, f"image quality: {words}")
+            gradable = words.removeprefix("not ") == "gradable"  # the image is, its quality is not
+            return self._line(fact, f"the image is {words}" if gradable else f"image quality: {words}")
         if fact.name == LIMITED:
             return self._line(fact, words)
         return self._line(fact, f"the {words} eye" if fact.name == "eye" else words)
