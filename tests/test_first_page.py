@@ -102,7 +102,7 @@ FIRST = {
     brset: "Image: it shows the right eye.\n"
     "Patient record: the patient was 48 years old; the patient's record, for both eyes together, is labelled diabetes; "
     "the patient is male.\n"
-    "Image quality: Adequate.\n"
+    "Image quality: adequate.\n"
     "Disease: the grade of diabetic retinopathy is 2 on the International Clinical Diabetic Retinopathy scale (0 to 4), "
     "meaning moderate non-proliferative diabetic retinopathy; the label of the image says no age-related macular "
     "degeneration; the label of the image says drusen.",
