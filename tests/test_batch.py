@@ -715,9 +715,9 @@ def _scripted() -> FakeBatches:
         first = mark(told(body))[0]
         if first in "no":
             return failure(400, "odd", "invalid_request")
-        if first in "def" and tries[name] == 1:
+        if first in "efi" and tries[name] == 1:
             return failure(500, "busy")
-        return "no conversation" if first in "hk" and name.endswith("-1") else None
+        return "no conversation" if first in "bhk" and name.endswith("-1") else None
 
     return FakeBatches(line=line, ends=lambda made: "expired" if made.number == 2 else "completed")
 
