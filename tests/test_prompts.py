@@ -171,10 +171,10 @@ def test_an_image_with_two_lines_gets_two_turns_and_no_word_of_what_it_lacks() -
 
 @pytest.mark.parametrize(("track", "style"), KINDS)
 def test_where_no_diagnosis_is_known_an_answer_declines(track: str, style: str | None) -> None:
-    assert "can be told" in asked(sheet_of(MODALITY, POOR), track, style)
+    assert "in plain words" in asked(sheet_of(MODALITY, POOR), track, style)
     assert "d1 no diagnosis is known" in sheet_of(MODALITY, POOR).text
     known = sheet_of(MODALITY, GOOD, DRUSEN)
-    assert "can be told" not in asked(known, track, style) and SPEC["no diagnosis"] not in known.text
+    assert "in plain words" not in asked(known, track, style) and SPEC["no diagnosis"] not in known.text
 
 
 def test_a_disease_is_told_with_the_limited_quality() -> None:
