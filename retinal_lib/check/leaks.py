@@ -208,6 +208,11 @@ class Leaks(Check):
             return False
         if any(self._stated[kind] for kind in ("normal", "disorder", "conditions")):
             return False
+        asks = (
+            {"is", "are"} & {*before[:-2]} and "eye" in before and "why" not in question.words
+        )  # I wonder, is this eye healthy?
+        if asks and not given:
+            return False
         usual = not WORDS.usual.isdisjoint(question.words[term.last : term.last + 1])
         return not usual and (given or presupposes_normality(question, term))
 

@@ -23,7 +23,7 @@ KNOWING = frozenset(word_lists("negation").knowing) | {"know", "said", "say", "t
 _SPELLED = frozenset(word_lists("numbers").spelled) - frozenset(["half", "single", "one", "pair"])
 _COUNTED = frozenset(word_lists("numbers").counted)
 _LEVELS = (["grade"], ["level"], ["stage"], ["class"])
-_BETWEEN = frozenset([",", "which", "that", "(", "it"])
+_BETWEEN = frozenset([",", "which", "that", "(", "it", "of"])
 _EXPLAINING = frozenset("measure tell count describe rank order reflect express capture gauge quantify summarise sum".split())
 _ASKED = frozenset(["risk", "sign"])  # of lines, but no question gives anything away by them
 _PARTS = frozenset("vessel artery vein disc macula fovea retina".split())
@@ -229,19 +229,21 @@ class WordCheck:
         named = [
             t for kind in ("measures", "scales", "conditions") for t in sentence.terms(kind) if t.first not in self.explained
         ]
-        words, stop = sentence.words, sentence.tokens.stop
+        words, stop, values = sentence.words, sentence.tokens.stop, sentence.of.values
         for term in named:
-            k = next((j for j in range(term.last, min(term.last + 4, stop)) if words[j] not in _BETWEEN), stop)
+            passed = (j for j in range(term.last, min(term.last + 8, stop)) if words[j] not in _BETWEEN and j not in values)
+            k = next(passed, stop)
             led = words[term.last : k]
             says = words[k : k + 1] and words[k] in _EXPLAINING and (k == term.last or {"which", "that"} & {*led})
             after = words[term.last : term.last + 4]
-            that_is = after in ([",", "that", "is", ","], ["(", "that", "is", ","])
+            that_is = words[k : k + 1] != ["no"] and after in ([",", "that", "is", ","], ["(", "that", "is", ","])
             following = range(k, min(k + 6, stop))
             shown = any(slot.first in following for slot in sentence.slots)
             graded = any(slot.first < k for slot in sentence.slots if slot.anchor.line.id[0] == "d")
             means = words[k : k + 1] == ["mean"] and "which" in led and not graded
             means = means and any(k < each.first < k + 5 for each in sentence.terms("conditions"))
-            if (says or that_is or means) and not shown:
+            of_it = words[k + 1 : k + 2] in (["it"], ["this"], ["that"])  # the fractal dimension describes it
+            if (says or that_is or means) and not shown and not of_it:
                 said = sentence.text.text_of(Term(term.first, k + 1))
                 why = f"{said!r}: a term is explained by its slot alone, in a sentence of its own"
                 self.findings.add("unlicensed", Term(k, k + 1), why)
@@ -301,6 +303,8 @@ class WordCheck:
             return  # it appears as it should; it must remain open
         wanted = following == "be" and not _WANTED.isdisjoint(after[1:4])
         makes = wanted or (following == "make" and "out" not in after[:4])
+        if after[:1] == ["be"] and after[1:2] in (["described"], ["mentioned"], ["named"], ["called"], ["told"]):
+            return  # it should be described as follows
         told = word in _OBLIGING and (words[k - 1] != "you" or following == "be")  # you should see the disc at ...
         if told or makes or following not in _PERCEIVING:
             says = f"{sentence.text.raw(k)!r} speaks of what may come or should be done, which no fact gives"

@@ -17,7 +17,7 @@ _BETWEEN = frozenset("above below beneath under higher lower".split())  # a stru
 _MIDDLE = frozenset("middle centre central centrally heart".split())
 _PICTURE = frozenset("image picture photograph frame photo view field fundus shot scene".split())
 _NAMES = {"fovea": "fovea", "disc": "optic disc", "nerve": "optic disc", "cup": "optic cup"}
-_NOT_PLACING = frozenset(["edge", "coordinate", "fraction"])  # of how boxes are written
+_NOT_PLACING = frozenset(["coordinate", "fraction"])  # of how boxes are written
 _OF_NAME = frozenset("the a its that this your optic nerve head whole".split())  # between a preposition and a structure
 _PARTS = frozenset("cup hollow left right side rim inside middle margin out front".split())  # of the disc, not the disc
 _PLACING = frozenset("in inside within from to near beside around by than with into on above below".split())
@@ -43,7 +43,8 @@ def wrong(sentence: Sentence) -> Iterator[Wrong]:
     if sentence.asks or not (known := _known(sentence.sheet)):
         return
     yield from _outside(sentence, known)
-    if not _NOT_PLACING.isdisjoint(sentence.within) or sentence.terms("conditions"):
+    edges = "edge" in sentence.within and len(sentence.within & _WAYS.keys()) > 2  # a box is left, upper, right and lower edge
+    if edges or not _NOT_PLACING.isdisjoint(sentence.within) or sentence.terms("conditions"):
         return
     named, words = list(_named(sentence, sentence.tokens, known)), sentence.words
     yield from _shown_wrongly(sentence, named)
@@ -74,6 +75,9 @@ def wrong(sentence: Sentence) -> Iterator[Wrong]:
 def _it(sentence: Sentence, named: list[_Structure], known: dict, k: int, subject: _Structure) -> _Structure | None:
     """What 'it' is in: the disc, to the left of it. What was named before the subject, here or in the sentence before."""
     before = [one for one in named if one.at < k]
+    if not before:  # to the left of it lies the disc
+        earlier = (one for each in reversed(sentence.earlier[-2:]) for one in [*_named(sentence, each.tokens, known)][::-1])
+        return next((one for one in earlier if one.name != subject.name), None)
     if len(before) == 1 and sentence.earlier:
         before = [*_named(sentence, sentence.earlier[-1].tokens, known), *before]
     return before[-2] if len(before) > 1 and before[-2].name != subject.name and before[-1].at < k else None
@@ -128,10 +132,14 @@ def _filled(sentence: Sentence) -> Iterator[Wrong]:
         return
     share = min((cup.value[i + 2] - cup.value[i]) / (disc.value[i + 2] - disc.value[i]) for i in (0, 1))
     for k in sentence.tokens:
-        before = [word for word in sentence.words[sentence.tokens.start : k] if word in ("cup", "disc")]
+        named = range(sentence.tokens.start, min(k + 3, sentence.tokens.stop))
+        before = [sentence.words[j] for j in named if sentence.words[j] in ("cup", "disc")]
         of_subject = before and sentence.words[k + 1 : k + 2] != ["box"]  # within the disc, in the smaller box
         if of_subject and sentence.words[k] == {"cup": "larger", "disc": "smaller"}[before[-1]]:
             yield Wrong(Term(k, k + 1), f"{sentence.text.raw(k)!r} is wrong: the cup lies within the disc", cup)
+    for k in sentence.tokens if share > 0.5 else ():
+        if sentence.words[k] in ("small", "tiny", "little") and {"part", "share", "portion"} & {*sentence.words[k + 1 : k + 3]}:
+            yield Wrong(Term(k, k + 1), f"{sentence.text.raw(k)!r} is wrong: {cup.text}, {disc.text}", cup)
     for k in sentence.tokens if share < _FILLED else ():
         after = sentence.words[k + 1 : k + 4]
         if (

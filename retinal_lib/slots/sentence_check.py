@@ -42,6 +42,7 @@ _LOOKING = frozenset("look appear seem is are".split())
 _PARTS = frozenset("vessel artery vein disc macula fovea nerve retina".split())
 _FORMS = frozenset(["referable", "risk"])  # of a disease: an eye with less may have it too
 _PROVING = frozenset("rule prove confirm exclude suggest hint imply argue establish brought cause caused led".split())
+_GRADABLE = frozenset(["gradable", "graded"])
 _CAUSAL = _PROVING | set("because since due owing therefore hence thus thanks given".split())
 _REACHING = frozenset("cover reach involve touch invade occupy fill cross enter hide".split())
 _JOINING = frozenset("with without of for at in on by to name grade check because eye disease thing person called".split())
@@ -54,6 +55,7 @@ _AMOUNTS = {
     "few": (2, 8),
     "handful": (3, 8),
 }
+_JUDGING = KNOWING | {"checked", "looked", "searched"}  # the only disease that was checked
 _SOLE = frozenset(["only", "sole"])
 _FINDINGS = frozenset("lesion finding spot mark change abnormality disease condition problem disorder diagnosis".split())
 _OTHERS = frozenset(SPEC["others"])
@@ -279,6 +281,11 @@ class SentenceCheck:
 
     def _proved(self, sentence: Sentence) -> None:
         """Checks that no value is said to prove or explain a disease: no glaucoma, because the pressure is only {p3}."""
+        unknown = any(anchor.line.text == SPEC["no diagnosis"] for anchor in sentence.anchors)
+        spot = next((k for k in sentence.tokens if sentence.words[k] in ("because", "since")), None)
+        if unknown and spot is not None and not _GRADABLE.isdisjoint(sentence.within):
+            says = f"{self.text.raw(spot)!r}: that no diagnosis is known is not put down to the picture by any line"
+            self.findings.add("beyond", Term(spot, spot + 1), says)
         values = [slot for slot in sentence.slots if slot.anchor.line.id[0] in "pv"]
         told = any(anchor.line.id[0] == "d" and anchor.line.facts for anchor in sentence.anchors)
         for slot in values:
@@ -315,7 +322,13 @@ class SentenceCheck:
             least, most = next(((low, high) for word, (low, high) in _AMOUNTS.items() if word in before), (fact.value, None))
             if fact.value < least or (most is not None and fact.value > most):
                 self.findings.add("comparison", term, f"the amount of {self.text.text_of(term)!r} is wrong: {fact.text}", fact)
-        for k in sentence.tokens[:-1] if KNOWING.isdisjoint(sentence.within) else ():
+        lines = {anchor.line for anchor in sentence.anchors if anchor.line.id[0] == "l"}
+        told = len(lines) != 1 or "in all four" in next(iter(lines)).text
+        for k in sentence.tokens[:-1] if not told else ():
+            if words[k] in ("every", "all") and {"quadrant", "quarter"} & {*words[k + 1 : k + 3]}:
+                says = f"{self.text.text_of(Term(k, k + 2))!r} is not what its line says: {next(iter(lines)).text}"
+                self.findings.add("place", Term(k, k + 2), says)
+        for k in sentence.tokens[:-1] if _JUDGING.isdisjoint(sentence.within) else ():
             if words[k] in _SOLE and words[k + 1] in _FINDINGS and {"no", "not"}.isdisjoint(sentence.within):
                 says = f"{self.text.text_of(Term(k, k + 2))!r}: no line says that there is nothing else"
                 self.findings.add("ungrounded_denial", Term(k, k + 2), says)

@@ -27,7 +27,7 @@ from retinal_lib.conversation import Turn
 from retinal_lib.facts import Case
 from retinal_lib.slots import comparison, filling, positions, superlatives
 from retinal_lib.slots.filling import Filled
-from retinal_lib.slots.plain_words import KNOWING, THINGS, KnownWords, QuestionCheck, WordCheck
+from retinal_lib.slots.plain_words import THINGS, KnownWords, QuestionCheck, WordCheck
 from retinal_lib.slots.sentence import Sentence, SlottedText
 from retinal_lib.slots.sentence_check import SentenceCheck
 from retinal_lib.slots.sheet import FactSheet
@@ -36,8 +36,6 @@ _CLAIMS = (Leaks, Diseases, Grades, Normality, ImageAndPerson, LesionLocations)
 _AFFIRMING = frozenset("there has have show find found see".split())
 _ABSENT_WORDS = frozenset("none absent missing lacking".split())
 _AROUND = 60  # characters around what is denied, where its form may be named
-_SAYING = KNOWING | {"give", "measured"}
-_NOTHING = frozenset(["nothing", "no", "not", "cannot", "can't", "unable"])
 _UNLICENSED = ("ungrounded", "ungrounded_denial")  # warnings of the claim checks that are errors here
 
 
@@ -210,8 +208,6 @@ class _Answer:
             lines.update(self.known.structures)  # a structure may be placed beside another
         held = frozenset().union(*(self.known.of_line[line.id] for line in lines))
         for sentence in self.sentences:
-            if not _SAYING.isdisjoint(sentence.within) and not _NOTHING.isdisjoint(sentence.within):
-                continue  # nothing can be said of the vessels, they were not measured
             compares = not comparison.COMPARING.isdisjoint(sentence.within)  # perhaps with the value of another line
             known = self.known.known if compares else held
             for k in sentence.tokens:
