@@ -22,7 +22,6 @@ _NAMING = frozenset("vertical horizontal artery vein".split())
 _LEVELLED = frozenset("average mean overall vein artery venule arteriole vessel value figure".split())
 _ALONE = frozenset(WORDS["alone"])
 _SAYING_OF = frozenset("sum summing summarise combine stand".split())
-_SHORT = 6  # tokens of an answer that names one thing
 _THINGS = frozenset("network ones one kind value share figure part system tree pattern portion ratio number".split())
 _MANY = 12  # comparisons of a sentence that are read
 _USUAL = frozenset("normal usual average typical expected reference healthy others most".split())
@@ -33,7 +32,6 @@ _EXTENTS = {"taller": "vertical", "higher": "vertical", "wider": "horizontal", "
 _EXTENT_WORDS = {"vertical": frozenset(["wide", "broad", "width"]), "horizontal": frozenset(["high", "tall", "height", "long"])}
 _CONTRASTING = frozenset("unlike against versus vs over compared opposed contrast".split())
 _SAME = frozenset("as in on , . ; size width value density length and here".split())  # after 'same', where it compares
-_PICTURE = frozenset("image picture photograph photo frame view retina fundus".split())
 _REFERRING = frozenset("that this it these they those".split())
 _DIMENSIONS = ("vessel", "lesion", "zone", "direction", "formula", "measure")
 _SIMILAR, _EQUAL = 0.15, 0.05  # how far apart values may lie that are called similar, or equal, as a share of the larger
@@ -401,7 +399,8 @@ def _holds(word: str, one: Compared, other: Compared) -> bool:
         return b != 0 and abs(a / b / WORDS["times"][word] - 1) <= 0.1
     sign = _SIGNS[word]
     if sign == 0:
-        return abs(a - b) <= (_SIMILAR if word in ("similar", "comparable", "alike") else _EQUAL) * max(abs(a), abs(b))
+        apart = _SIMILAR if word in ("similar", "comparable", "alike") else _EQUAL
+        return one.shown == other.shown or abs(a - b) <= apart * max(abs(a), abs(b))
     return (a - b) * sign > 0 and one.shown != other.shown
 
 

@@ -242,7 +242,7 @@ class WordCheck:
             graded = any(slot.first < k for slot in sentence.slots if slot.anchor.line.id[0] == "d")
             means = words[k : k + 1] == ["mean"] and "which" in led and not graded
             means = means and any(k < each.first < k + 5 for each in sentence.terms("conditions"))
-            of_it = words[k + 1 : k + 2] in (["it"], ["this"], ["that"])  # the fractal dimension describes it
+            of_it = words[k + 1 : k + 2] in (["it"], ["this"], ["that"], [":"])  # the fractal dimension describes it
             if (says or that_is or means) and not shown and not of_it:
                 said = sentence.text.text_of(Term(term.first, k + 1))
                 why = f"{said!r}: a term is explained by its slot alone, in a sentence of its own"

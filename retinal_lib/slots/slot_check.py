@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from retinal_lib import conversation
 from retinal_lib.check import conversation_check, form
+from retinal_lib.check.added_details import AddedDetails
 from retinal_lib.check.case_profile import ABSENT, POSSIBLE, CaseProfile
 from retinal_lib.check.conversation_check import Checked
 from retinal_lib.check.diseases import FORMS, Diseases, Grades, Normality
@@ -32,7 +33,7 @@ from retinal_lib.slots.sentence import Sentence, SlottedText
 from retinal_lib.slots.sentence_check import SentenceCheck
 from retinal_lib.slots.sheet import FactSheet
 
-_CLAIMS = (Leaks, Diseases, Grades, Normality, ImageAndPerson, LesionLocations)
+_CLAIMS = (Leaks, Diseases, Grades, Normality, ImageAndPerson, LesionLocations, AddedDetails)
 _AFFIRMING = frozenset("there has have show find found see".split())
 _ABSENT_WORDS = frozenset("none absent missing lacking".split())
 _AROUND = 60  # characters around what is denied, where its form may be named
