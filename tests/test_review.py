@@ -422,19 +422,19 @@ def test_fix_by_click(desk_of: Reviewer, folder: Path) -> None:
     first = desk_of.sample
     desk_of.part.value = 0
     assert "<image>" not in desk_of.text.value
-    desk_of.text.value = "Would you please describe this picture?"
+    desk_of.text.value = "Would you please speak about this picture?"
     for name in ("next", "accept", "unreviewed"):
         desk_of.buttons[name].click()
         assert "not saved" in problem(desk_of) and desk_of.sample == first, "nothing typed is lost"
     desk_of.buttons["save"].click()
-    assert not problem(desk_of) and lines(folder)[0]["what"] == "fix" and "describe this picture" in desk_of.pane.html
+    assert not problem(desk_of) and lines(folder)[0]["what"] == "fix" and "speak about this picture" in desk_of.pane.html
     desk_of.part.value = 1
     desk_of.text.value = "The image shows 97 drusen."
     desk_of.buttons["save"].click()
     assert "97" in problem(desk_of) and len(lines(folder)) == 1
     desk_of.buttons["reset"].click()
     desk_of.buttons["undo"].click()
-    assert "describe this picture" not in desk_of.pane.html and not problem(desk_of)
+    assert "speak about this picture" not in desk_of.pane.html and not problem(desk_of)
 
 
 def test_another_part_does_not_lose_what_is_typed(desk_of: Reviewer) -> None:
