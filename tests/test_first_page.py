@@ -269,6 +269,53 @@ def test_rows_without_a_file_name_are_found_by_the_parts_of_names(tmp_path: Path
     assert case != "both eyes" or words == {"right": "no glaucoma", "left": "glaucoma"}
 
 
+CODES = [f"AK{n:03}" for n in (7, 12)]
+BESIDE_NAMES = {  # rows of a table, the dates of the names, and what the page says
+    "texts for each eye": (
+        ["Patient code,Visit,Findings OD,Findings OS,Glaucoma OD,Glaucoma OS"]
+        + [f"{code},{day},drusen,like AK012,no,yes" for code in CODES for day in ("2022-03-14", "2023-09-05")],
+        ("20220314", "20230905"),
+        "OS: columns for each eye are read where they hold grades, classes or an eye's disease; these hold texts",
+    ),
+    "dates for each eye": (
+        ["Patient code,Visit,Date OD,Date OS,notes"]
+        + [f"{code},{day},2020-01-01,2020-01-02,drusen" for code in CODES for day in ("2022-03-14", "2023-09-05")],
+        ("20220314", "20230905"),
+        "private: [Date OD, Date OS, Patient code]",
+    ),
+    "dates with marks in no column": (
+        ["Patient code,Eye,glaucoma", *(f"{code},{eye},yes" for code in CODES for eye in ("OD", "OS"))],
+        ("2022-03-14", "2023-09-05"),
+        "such as ak007_od_2022-03-14",
+    ),
+    "one date with marks": (
+        ["Patient code,Eye,glaucoma", *(f"{code},{eye},yes" for code in CODES for eye in ("OD", "OS"))],
+        ("2022-03-14", "20230905"),
+        "such as ak007_od_2022-03-14",
+    ),
+    "dates of two orders": (
+        ["Patient code,Visit,glaucoma", *(f"{code},2022-03-14,yes" for code in CODES)],
+        ("2022-03-14", "05-09-2023"),
+        "grades.csv: not used",
+    ),
+    "an empty column": (
+        ["Patient code,Visit,batch,ICDR", *(f"{code},2022-03-14,,1" for code in CODES)],
+        ("20220314", "20230905"),
+        "batch: empty",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BESIDE_NAMES)
+def test_no_column_keeps_a_table_from_being_looked_at(tmp_path: Path, case: str) -> None:
+    rows, dates, told = BESIDE_NAMES[case]
+    for name in (f"{code}_{eye}_{date}" for code in CODES for eye in ("OD", "OS") for date in dates):
+        picture(tmp_path / "photos" / f"{name}.jpg")
+    (tmp_path / "grades.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    main(["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")])
+    assert told in (tmp_path / "mine.yaml").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("rows", "asked"),
     [

@@ -519,6 +519,40 @@ def test_a_column_called_by_a_disease_may_hold_a_suspicion_and_a_slip(tmp_path: 
     assert reading.says == "nothing says what its cells mean: no (9), yes (1); 1 more that may be names"
 
 
+@pytest.mark.parametrize(
+    ("column", "sure", "doubted"),
+    [
+        ("Glaucoma", "yes,no", "yes?,ja?,1?,yes (?),no?"),
+        ("eye", "OD,OS", "OD?,left?"),
+        ("sex", "F,M", "F?"),
+        ("sex", "F,H", "H?"),
+        ("olho", "D,E", "D?"),
+        ("age", "58,61", "58?"),
+        ("ICDR grade", "0,1", "ungradable?"),
+        ("label", "glaucoma,normal", "Glaukom?"),
+    ],
+)
+def test_a_doubtful_cell_says_nothing_for_certain(column: str, sure: str, doubted: str) -> None:
+    (reading,) = understand({column: [*sure.split(",") * 40, *doubted.split(",")]}, {"ICDR": range(5)})
+    assert reading.is_read and (column != "age" or "not read: 58? (1)" in reading.says)
+    said = {reading.book.get(cell) for cell in doubted.split(",")}
+    assert said <= {None, "unclear", "suspected glaucoma"}
+
+
+def test_a_doubtful_class_is_denied_without_its_mark_and_minus_one_is_no_yes() -> None:
+    (reading,) = understand({"label": ["glaucoma (?)", "cataract?", "cataract", "normal"]}, {})
+    assert reading.book["normal"] == "no cataract or glaucoma"
+    (reading,) = understand({"Glaucoma": ["1", "0", *["-1"] * 3] * 3}, {})
+    assert reading.says == "nothing says what its cells mean: -1 (9), 1 (3), 0 (3)"
+
+
+def test_ungradable_images_leave_the_grades_of_others_read() -> None:
+    (reading,) = understand({"ICDR grade": [*"01234" * 3, *["ungradable"] * 5]}, {"ICDR": range(5)})
+    assert reading.role == "grade" and reading.says.endswith("; ungradable: ungradable (5)")
+    (reading,) = understand({"ICDR grade": [*"01234" * 3, "ungradable", *["bad"] * 5]}, {"ICDR": range(5)})
+    assert reading.says.startswith("bad is no level of the scale ICDR")
+
+
 def test_texts_that_are_withheld_are_counted_before_the_run(tmp_path: Path) -> None:
     pictures(tmp_path, *(f"{n}.png" for n in range(5)))
     notes = ["drusen", "seen by Dr. Weber", "like K-1004", "2", ""]

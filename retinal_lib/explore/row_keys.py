@@ -65,12 +65,15 @@ def _read(stems: list[str], split: str, content: Table, readings: list[Reading])
     free = [place for place, texts in enumerate(columns) if len(set(texts)) > 1 and place not in eyes]
     role = {reading.column: reading.role for reading in readings}
     held: dict[int, tuple[str, _Found]] = {}
-    for group, wanted in (("patient", _is_of_person), ("visit", _is_of_visit)):
+    for group in ("patient", "visit"):
         for name in sorted(content.header, key=lambda name: role.get(name) != "patient"):
             cells = [cell for cell in content.column(name) if cell]
             found = {place: _part(group, columns[place], cells) for place in free if place not in held}
             found = {place: f for place, f in found.items() if f and _begins_alike(f.template, columns[place - 1 : place])}
-            fits = {place: f for place, f in found.items() if wanted(name, role.get(name, ""), cells, f)}
+            if group == "patient":
+                fits = {place: f for place, f in found.items() if _is_of_person(name, role.get(name, ""), cells, f)}
+            else:
+                fits = {place: f for place, f in found.items() if _is_of_visit(name, f)}
             if fits and not (group == "patient" and held) and all(group not in f.match for _, f in held.values()):
                 place = max(fits, key=lambda place: fits[place].share)
                 held[place] = name, fits[place]
@@ -84,10 +87,13 @@ def _read(stems: list[str], split: str, content: Table, readings: list[Reading])
 
 
 def _checked(pattern: str, key: dict[str, str], stems: list[str], content: Table, eye: Reading | None) -> RowKey | None:
-    """The key with what it finds; None where two rows are of one picture, or most rows of none."""
+    """The key with what it finds; None where a name is of another form, two rows are of one picture, or most
+    rows of none."""
     pictures: dict[tuple, dict[str | None, list[str]]] = defaultdict(lambda: defaultdict(list))
     for stem in stems:
-        groups = re.search(pattern, stem, re.IGNORECASE).groupdict()
+        if not (match := re.search(pattern, stem, re.IGNORECASE)):
+            return None  # such as dates of two orders
+        groups = match.groupdict()
         filled = tuple(key_code(fill(template, groups) or "") for template in key.values())
         pictures[filled][SIDES.get(groups.get("eye", ""))].append(stem)
     cells = [content.column(name) for name in key]
@@ -117,7 +123,7 @@ def _is_of_person(name: str, role: str, cells: list[str], found: _Found) -> bool
     return len({*map(key_code, cells)}) == len(cells) and min(map(len, cells)) > 2 and ":d}" not in found.template
 
 
-def _is_of_visit(name: str, role: str, cells: list[str], found: _Found) -> bool:
+def _is_of_visit(name: str, found: _Found) -> bool:
     """Whether a column tells the visits of a person apart: it holds dates, or is called so."""
     return "{year}" in found.template or not _VISITS.isdisjoint(plain(name).split())
 
@@ -127,7 +133,9 @@ def _is_of_visit(name: str, role: str, cells: list[str], found: _Found) -> bool:
 
 def _part(group: str, texts: list[str], cells: list[str]) -> _Found | None:
     """How a column holds a part of the names, which `group` is to name: as it stands, beside letters that are always the same,
-    or as a date."""
+    or as a date; None for an empty column."""
+    if not cells:
+        return None
     if all(re.fullmatch(_DATE, text) for text in texts):
         return _date(texts, cells)
     known, numbers = {key_code(text) for text in texts}, {int(text) for text in texts if text.isdecimal()}
@@ -141,7 +149,7 @@ def _part(group: str, texts: list[str], cells: list[str]) -> _Found | None:
         (sum(int(text) in numbers for text in of_form), form.replace("\n", f"{{{group}:d}}")),
     ]
     most, template = max(ways, key=lambda way: way[0])
-    if not cells or most < (_LEAST if template == ways[0][1] else _LEAST_OF_NUMBERS) * len(cells):
+    if most < (_LEAST if template == ways[0][1] else _LEAST_OF_NUMBERS) * len(cells):
         return None
     return _Found(f"(?P<{group}>{_form(texts)})", template, most / len(cells))
 
@@ -170,7 +178,11 @@ def _date(texts: list[str], cells: list[str]) -> _Found | None:
 
 
 def _form(texts: list[str]) -> str:
-    return r"\d+" if all(map(str.isdecimal, texts)) else r"[^\W_]+"
+    """How the texts of a part are matched: only a date may hold marks."""
+    if all(map(str.isdecimal, texts)):
+        return r"\d+"
+    dated = [text for text in texts if re.fullmatch(_DATE, text)]
+    return _DATE if len(dated) == len(texts) else rf"(?:{_DATE}|[^\W_]+)" if dated else r"[^\W_]+"
 
 
 def _pattern(stems: list[str], parts: list[list[str]], columns: list[list[str]], groups: dict[int, str]) -> str:

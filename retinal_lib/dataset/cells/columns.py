@@ -79,8 +79,10 @@ def understand_rows_of_both_eyes(columns: dict[str, list[str]], scales: dict[str
     readings = []
     for reading in understand(of_pairs | alone, scales):
         if sides := pairs.get(reading.column):
-            if reading.role not in ("", "grade", "label", "condition"):
-                reading = Reading(reading.column, "", f"a {reading.role} of each eye is not read from columns of one row")
+            if reading.role not in ("", "private", "grade", "label", "condition"):
+                held = "texts" if reading.role in TEXTS else reading.says
+                says = f"columns for each eye are read where they hold grades, classes or an eye's disease; these hold {held}"
+                reading = Reading(reading.column, "private" if reading.role == "patient" else "", says)
             reading = reading._replace(sides=sides)
         readings.append(reading)
     return readings
@@ -152,12 +154,12 @@ def _coded(name: str, role: str, word: dict[str, str], cells: list[str]) -> Read
 
 def _eye(name: str, cells: list[str], letters: dict[str, str]) -> Reading | None:
     sides = {cell: values.meaning("eye", cell) or letters.get(plain(cell)) for cell in set(cells)}
-    sides = {cell: side for cell, side in sides.items() if side in ("left", "right")}
+    sides = {cell: of for cell, of in sides.items() if of in ("left", "right") and not values.is_doubted(cell)}
     return _coded(name, "eye", sides, cells)
 
 
 def _sex(name: str, cells: list[str]) -> Reading | None:
-    told = {cell: values.meaning("sex", cell) for cell in set(cells)}
+    told = {cell: values.meaning("sex", cell) for cell in set(cells) if not values.is_doubted(cell)}
     if {plain(cell) for cell in told} == {"f", "h"}:
         told = {cell: sex if sex == "female" else "male" for cell, sex in told.items()}  # H is homme, hombre or homem
     elif "not plain" in told.values():
@@ -205,9 +207,10 @@ def _label(name: str, cells: list[str]) -> Reading | None:
             return None
         return Reading(name, "", f"classes are read where each names a disease or a normal eye: {_counted(strange)} does not")
     there: dict[tuple[str, ...], str] = {}
-    for cell, each in said.items():
-        if any(says != NEGATED for _, says in each.conditions):
-            there.setdefault(tuple(condition for condition, _ in each.conditions), book[cell])
+    for cell in sorted(said, key=values.is_doubted):
+        if any(says != NEGATED for _, says in said[cell].conditions):
+            named = tuple(condition for condition, _ in said[cell].conditions)
+            there.setdefault(named, re.sub(r"\s*\(?[?？]+\)?", "", book[cell]))
     if 0 < len(there) <= _MOST_DENIED:
         *others, last = there.values()
         none = f"no {', '.join(others)} or {last}" if others else f"no {last}"
@@ -218,13 +221,17 @@ def _label(name: str, cells: list[str]) -> Reading | None:
 
 
 def _text(role: str, cells: list[str], private: list[list[str]]) -> str:
-    """What a column of texts holds, of which "" are empty cells; `private` are columns of names beside it."""
-    names = [set().union(*map(values.names_in, row)) for row in zip(*private, strict=True)] or [set()] * len(cells)
+    """What a column of texts holds, of which "" are empty cells; `private` are columns of names beside it. A pair of columns
+    of n rows has 2n cells, those of the left eye first."""
+    rows = min(map(len, (cells, *private)))
+    names: list[set[str]] = [set() for _ in range(rows)]
+    for place, cell in (pair for column in private for pair in enumerate(column)):
+        names[place % rows] |= values.names_in(cell)
     why_of = {cell: _not_told(cell) for cell in set(cells)}
     english = [cell for cell in cells if cell and role == "disease" and values.in_english(cell) != cell]
     why = Counter(
-        why_of[cell] or ("" if of_row.isdisjoint(values.names_in(cell)) else "it holds a name or code of a person")
-        for cell, of_row in zip(cells, names, strict=True)
+        why_of[cell] or ("" if names[place % rows].isdisjoint(values.names_in(cell)) else "it holds a name or code of a person")
+        for place, cell in enumerate(cells)
         if cell and cell not in english
     )
     told, filled = why.pop("", 0) + len(english), len(cells) - cells.count("")
@@ -314,14 +321,15 @@ def _grade(name: str, cells: list[str], scales: dict[str, Iterable[int]]) -> Rea
             continue
         others = [cell for cell in cells if re.sub(r"\.0*$", "", cell) not in map(str, levels)]
         book = {cell: "ungradable" if values.says_ungradable(cell) else "unclear" for cell in dict.fromkeys(others)}
-        if any(re.fullmatch(r"[-+]?\d+(\.\d*)?", cell) for cell in book) or len(others) > _MOST_UNCLEAR * len(cells):
-            line = f"- grade: {{column: {name}, scale: {scale}, ungradable: [{', '.join(map(repr, book))}]}}"
+        unclear = [cell for cell in others if book[cell] == "unclear"]
+        if any(re.fullmatch(r"[-+]?\d+(\.\d*)?", cell) for cell in unclear) or len(unclear) > _MOST_UNCLEAR * len(cells):
+            line = f"- grade: {{column: {name}, scale: {scale}, ungradable: [{', '.join(map(repr, dict.fromkeys(unclear)))}]}}"
             cure = f"leave these cells empty or, where they mean ungradable, write on a page {line}"
-            return Reading(name, "", f"{min(book)} is no level of the scale {scale}: {_counted(cells)}; {cure}", book, scale)
-        says = f"grades on the scale {scale}: {_counted(cell for cell in cells if cell not in book)}"
+            return Reading(name, "", f"{min(unclear)} is no level of the scale {scale}: {_counted(cells)}; {cure}", book, scale)
+        says = f"grades on the scale {scale}: {_counted(cell for cell in cells if cell not in book) or 'none'}"
         ungradable = [cell for cell in others if book[cell] == "ungradable"]
         says += f"; ungradable: {_counted(ungradable)}" if ungradable else ""
-        return Reading(name, "grade", says + _unread([c for c in others if book[c] == "unclear"]), book, scale)
+        return Reading(name, "grade", says + _unread(unclear), book, scale)
     return None
 
 
@@ -410,7 +418,7 @@ def _facts(by_role: dict[str, list[Reading]]) -> Iterable[dict[str, object]]:
             labels = {r.column: {"words": r.of, **own[r.column], **_codes(r)} for r in conditions}
             yield {"flags": {"labels": labels}}
     if texts:
-        private = [reading.column for role in ("private", "patient") for reading in by_role.get(role, ())]
+        private = [name for role in ("private", "patient") for reading in by_role.get(role, ()) for name in reading.columns]
         named = [reading.column for some in by_role.values() for reading in some]
         unclear = values.words()["other meaning"] if values.languages(named) else []
         more = {name: listed for name, listed in (("private", private), ("unclear", unclear)) if listed}

@@ -13,6 +13,7 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")  # PatientID
 _AGE = re.compile(r"(?P<before>[^\d.,<>~-]*?)(?P<years>\d{1,3})(?:[.,]\d+)?(?P<after>[^\d<>~+-]*)")
 _LANGUAGES = ("de", "es", "fr", "it", "nl", "pt")
 _SIDES = {r"(?i:\bleft eye\b)|\bOS\b": "left", r"(?i:\bright eye\b)|\bOD\b": "right", r"(?i:\bboth eyes\b)|\bOU\b": "both"}
+_DOUBT = re.compile(r"[?？¿~≈±<>]|^\s*[-+]\s*\d|\d\s*[-+]")  # beside a word or number that is plain without it: yes?, -1
 _CODE = re.compile(r"[-+]?\d+(?:[.,]\d+)?|[-+]+|[A-Za-z]?\d{1,3}|[A-Za-z]", re.ASCII)
 
 
@@ -49,14 +50,25 @@ def _listed(name: str) -> frozenset[str]:
 def meaning(book: str, cell: str) -> str | None:
     """Returns what a cell means by a heading of words.yaml (eye, sex, split); None where it does not say.
 
-    >>> meaning("eye", "OS"), meaning("eye", "linkes Auge"), meaning("eye", "2"), meaning("sex", "weiblich")
-    ('left', 'left', None, 'female')
+    >>> meaning("eye", "OS"), meaning("eye", "linkes Auge"), meaning("sex", "weiblich"), meaning("sex", "F?")
+    ('left', 'left', 'female', None)
     """
-    return _book(book).get(plain(cell))
+    return None if is_doubted(cell) else _book(book).get(plain(cell))
+
+
+def is_doubted(cell: str) -> bool:
+    """Says whether a mark in a cell leaves what it says in doubt, or makes another number of it.
+
+    >>> [cell for cell in ("yes", "yes?", "1 (?)", "-1", "1+", "left-eye", "1.0") if is_doubted(cell)]
+    ['yes?', '1 (?)', '-1', '1+']
+    """
+    return bool(_DOUBT.search(cell))
 
 
 def yes_or_no(cell: str) -> bool | None:
-    """Returns whether a cell says yes (True) or no (False); None for anything else, such as 2."""
+    """Returns whether a cell says yes (True) or no (False); None for anything else, such as 2, yes? or -1."""
+    if is_doubted(cell):
+        return None
     for word, value in (("yes", True), ("no", False)):
         if plain(re.sub(r"^(\d+)\.0*$", r"\1", cell.strip())) in _listed(word):
             return value
@@ -66,10 +78,10 @@ def yes_or_no(cell: str) -> bool | None:
 def age(cell: str) -> int | None:
     """Returns whole years of age; None where the cell is no age, or one that nobody has.
 
-    >>> [age(cell) for cell in ("58", "58.0", "58,5", "58 y", "58岁", "61 Jahre", ">60", "60-65", "1958", "0", "6 months")]
-    [58, 58, 58, 58, 58, 61, None, None, None, None, None]
+    >>> [age(cell) for cell in ("58", "58.0", "58,5", "58岁", "61 Jahre", ">60", "60-65", "1958", "0", "6 months", "58?")]
+    [58, 58, 58, 58, 61, None, None, None, None, None, None]
     """
-    found = _AGE.fullmatch(cell.strip())
+    found = None if is_doubted(cell) else _AGE.fullmatch(cell.strip())
     known = found and {plain(found["before"]), plain(found["after"])} <= {"", *_listed("years")}
     years = int(found["years"]) if known else 0
     return years if 0 < years < 120 else None
@@ -106,7 +118,7 @@ def says_suspected(cell: str) -> bool:
 
 def says_ungradable(cell: str) -> bool:
     """Says whether a cell, or what a page says of it, is a word for an image that cannot be graded."""
-    return plain(cell) in _listed("ungradable")
+    return not is_doubted(cell) and plain(cell) in _listed("ungradable")
 
 
 def doubts_in_other_words(cell: str) -> str:
@@ -183,14 +195,14 @@ def eye_letters(columns: Iterable[str]) -> dict[str, str]:
 def in_english(cell: str) -> str:
     """Returns a cell on diseases in English, where all that it lists is in words.yaml; else the cell as it stands.
 
-    >>> in_english("Katarakt; Glaukom"), in_english("青光眼"), in_english("keine DR"), in_english("cataract")
-    ('cataract; glaucoma', 'glaucoma', 'keine DR', 'cataract')
+    >>> in_english("Katarakt?; Glaukom"), in_english("青光眼"), in_english("keine DR"), in_english("cataract")
+    ('suspected cataract; glaucoma', 'glaucoma', 'keine DR', 'cataract')
     """
     known = words()["diseases"]
     parts = [part for part in re.split(r"[,;，；、]", cell) if part.strip()]
     if not parts or any(plain(part) not in known for part in parts):
         return cell
-    return "; ".join(known[plain(part)] for part in parts)
+    return "; ".join(f"{'suspected ' if is_doubted(part) else ''}{known[plain(part)]}" for part in parts)
 
 
 def untold(cell: str, eye: str | None = None) -> str:
