@@ -215,7 +215,7 @@ def _splits(options: Namespace) -> str:
     chosen = splits.SHARES if options.shares is None else splits.shares(options.shares)
     draw = None if options.shares is None and options.seed is None else splits.Draw(chosen, options.seed or 0)
     rows = splits.write_combined(options.folders, options.out, draw)
-    return f"{splits.summary(rows)}\nwritten to {paths.display_path(options.out)}"
+    return f"{splits.summary(rows, draw)}\nwritten to {paths.display_path(options.out)}"
 
 
 def _export(options: Namespace) -> str:

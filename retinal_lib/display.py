@@ -36,6 +36,18 @@ def without_rows(sentence: str) -> str:
     return re.sub(r"\brow \d+", "row …", sentence)
 
 
+def without_cells(sentence: str) -> str:
+    """Returns a sentence without the texts of cells, which may name a person, for what is passed on; names of columns stay.
+
+    >>> without_cells("labels.csv, row 12, column 'age': found 'Meier'")
+    "labels.csv, row 12, column 'age': found …"
+    """
+    return _QUOTED.sub(lambda found: found[0] if found[1] else "…", sentence)
+
+
+_QUOTED = re.compile(r"""(?<!\w)(column )?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(?!\w)""")
+
+
 def listed(words: list[str], last: str = "and", comma: str = "") -> str:
     """Returns words as a list in a sentence: a, b and c; `comma` stands before its last word where it has three or more.
 
@@ -152,5 +164,6 @@ def _templates() -> Environment:
         finalize=_shown,
     )
     environment.filters["count"] = count
+    environment.filters["without_cells"] = without_cells
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
     return environment

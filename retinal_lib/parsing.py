@@ -72,8 +72,8 @@ def yaml_problem(raw: bytes, error: Exception) -> tuple[str, int]:
     >>> try:
     ...     yaml.safe_load(raw)
     ... except yaml.YAMLError as error:
-    ...     yaml_problem(raw, error)
-    ('it begins with 3 blanks, but the lines above it with 0 or 2; entries of one list or mapping begin with equally many', 3)
+    ...     print(*yaml_problem(raw, error))
+    this line begins with 3 blanks, but the lines above it with 0 or 2; entries of one list or mapping begin with equally many 3
     """
     mark = getattr(error, "problem_mark", None)
     lines = raw.decode("utf-8-sig", "replace").splitlines() if mark else []
@@ -88,13 +88,13 @@ def yaml_problem(raw: bytes, error: Exception) -> tuple[str, int]:
     of_pair = ("while parsing a flow sequence", "while parsing a flow mapping", "while scanning a quoted scalar")
     if context in of_pair and ((opened := error.context_mark).line < mark.line or "end of stream" in error.problem):
         opening = lines[opened.line][opened.column : opened.column + 1]
-        return f"{opening} in column {opened.column + 1} is not closed in this line", opened.line + 1
+        return f"the {opening} that opens in column {opened.column + 1} is not closed", opened.line + 1
     if line.lstrip(" ").startswith("\t"):
-        return "it begins with a tab; YAML needs blanks there", number + 1
+        return "this line begins with a tab; YAML needs blanks there", number + 1
     above = _indents(lines[:number])
     opens = re.search(r":\s*(#.*)?$", next(filter(_is_content, reversed(lines[:number])), ":"))  # so may begin further right
     if indent not in above and (mark.column == indent or not opens):
-        begins = f"it begins with {indent} blank{'s' * (indent != 1)}, but the lines above it with"
+        begins = f"this line begins with {indent} blank{'s' * (indent != 1)}, but the lines above it with"
         return f"{begins} {' or '.join(map(str, above))}; entries of one list or mapping begin with equally many", number + 1
     rest = f"{line[len(before) :].strip()[:40]!r}" if line[len(before) :].strip() else "the end of the line"
     cure = "a text that holds ': ' or a backslash, or begins with a mark such as * @ % { [, stands between single quotes"

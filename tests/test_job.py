@@ -15,6 +15,7 @@ from PIL import Image
 from retinal_lib import Job, UserError, paths, validate, write_card
 from retinal_lib.dataset import page
 from retinal_lib.export.trainers import export
+from retinal_lib.run.outcome import Reason
 from retinal_lib.run.settings import params_file
 
 
@@ -167,6 +168,14 @@ def test_a_run_of_which_nothing_can_be_used_is_an_error(tmp_path: Path) -> None:
         outcome.require()
 
 
+def test_a_reason_says_whose_numbers_it_gives() -> None:
+    of = Reason("failed", "its 12,345 tokens are more than the limit of 9,000", 7, "a.png")
+    assert of.text.startswith("7 failed, the first: its 12,345 tokens") and of._replace(images=1).text.startswith(
+        "1 failed: its"
+    )
+    assert Reason("failed", "no picture", 7, "a.png").text == "7 failed: no picture"
+
+
 def test_the_end_of_a_run_says_what_of_a_table_or_page_was_not_used(tmp_path: Path) -> None:
     names = ["a_OD.png", "b_OD.png", "c_OS.png"]
     for number, name in enumerate(names):
@@ -178,7 +187,7 @@ def test_the_end_of_a_run_says_what_of_a_table_or_page_was_not_used(tmp_path: Pa
     for sentence in (
         "own.csv: not read: 'level', nothing says what its cells mean: 7 (2), 9 (1), 1 (1); 'mark'",
         "no image for 1 row of the label tables, the first own.csv, row 5: lost_OD.png",
-        "it is the right eye by its name alone: own.csv, row 2, column 'eye' holds 'OX'",
+        "it is taken as the right eye all the same: own.csv, row 2, column 'eye' holds 'OX'",
         "the age is not known: own.csv, row 2, column 'age' holds 'x1', which is no usable age",
     ):
         assert sentence in said, said
@@ -198,7 +207,10 @@ def test_the_end_of_a_run_says_what_of_a_table_or_page_was_not_used(tmp_path: Pa
     (tmp_path / "out" / "own" / names[0]).write_bytes(b"")
     with pytest.raises(UserError, match="holds pictures under their names; name another folder with --out"):
         export([tmp_path / "run"], "llava", tmp_path / "out", pictures="copy", numbers=True)
-    assert "\nNot used of the table or page:\n\n- own.csv: not read: 'level'" in card
+    assert "\nNot used of the table or page (what the cells hold is not shown here):\n\n- own.csv: columns that" in card
+    assert "that are not read: 'level', 'mark'\n" in card
+    assert "- the age is not known: own.csv, row 2, column 'age' holds …, which is no usable age" in card
+    assert not any(cell in card for cell in ("OX", "x1", "y2", "lost_OD", "7 (2)"))
     lines = ["name: own", "title: own", "splits: {all: {images: ['*'], tables: [own.csv]}}", "key: image", "facts:"]
     lines += [
         "  - columns: {aspects: {disease: disease}}",

@@ -13,7 +13,7 @@ from retinal_lib.check.language.statements import of_label
 from retinal_lib.conversation import Turn
 from retinal_lib.dataset import page, tables
 from retinal_lib.dataset.base import BaseDescription
-from retinal_lib.dataset.cells.columns import understand
+from retinal_lib.dataset.cells.columns import understand, without_names
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate.evaluation import Evaluation
 from retinal_lib.explore.explore import Explore
@@ -551,6 +551,22 @@ def test_ungradable_images_leave_the_grades_of_others_read() -> None:
     assert reading.role == "grade" and reading.says.endswith("; ungradable: ungradable (5)")
     (reading,) = understand({"ICDR grade": [*"01234" * 3, "ungradable", *["bad"] * 5]}, {"ICDR": range(5)})
     assert reading.says.startswith("bad is no level of the scale ICDR")
+
+
+def test_a_cell_that_may_be_a_name_is_counted_and_not_shown(tmp_path: Path) -> None:
+    levels = {"ICDR": range(5)}
+    (few,) = understand({"ICDR": [*"0123401234", "John Miller"]}, levels)
+    assert few.says.endswith("; not read: 1 that may be a name") and few.book == {"John Miller": "unclear"}
+    assert without_names(few).book == {} and "or their images are left out" in without_names(few).says
+    (many,) = understand({"ICDR": [*"0123", "John Miller", "not done"]}, levels)
+    (classes,) = understand({"label": ["glaucoma", "John Miller"]}, levels)
+    assert many.says.startswith("not done is no level") and classes.says.endswith("and not: 1 that may be a name")
+    assert not any("Miller" in reading.says for reading in (many, classes))
+    names = [f"{n}.png" for n in range(11)]
+    pictures(tmp_path, *names)
+    data = table(tmp_path, "image,ICDR", *map(",".join, zip(names, [*"0123401234", "John Miller"], strict=True)))
+    assert data.describe("10.png").facts == () and "row 12, column 'ICDR' holds 'John Miller'" in data.not_used[0]
+    assert "row 12, column 'ICDR' holds …, which" in data.not_used_places[0] and "Miller" not in str(data.not_used_places)
 
 
 def test_texts_that_are_withheld_are_counted_before_the_run(tmp_path: Path) -> None:

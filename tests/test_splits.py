@@ -19,6 +19,7 @@ from retinal_lib import Job, UserError, load_dataset
 from retinal_lib.__main__ import main
 from retinal_lib.dataset import image_files, page, splits
 from retinal_lib.dataset.splits import SplitCandidate, SplitRow, assign_splits, members, read, write
+from retinal_lib.export import numbering
 
 GOLDEN = Path(__file__).parent / "golden_exports" / "splits.csv"
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "IDRiD"
@@ -129,6 +130,12 @@ def test_a_draw_by_shares_leaves_no_split_of_a_small_dataset_empty_whatever_it_i
     assert placed("page", splits.Draw(seed=1)) != placed("page", splits.Draw(seed=2))
     (told,) = splits.empty(assign_splits(SplitCandidate("A", f"A-{n}", f"A/{n}") for n in (1, 2, 3)))
     assert told.startswith("No image is in ") and "--shares 80,10,10" in told
+    draw = splits.Draw({"train": 80, "validation": 20, "test": 0})
+    rows = assign_splits((SplitCandidate("A", f"A-{n}", f"A/{n}") for n in range(50)), draw)
+    assert "0 test" in (told := splits.summary(rows, draw)) and "No image is in" not in told  # asked for
+    for code, name, is_held in (("AK%2F1", "scan_1", False), ("1", "scan_1", True), ("an", "scan_1", False)):
+        row = SplitRow("own", "own-1", f"own/{name}.png", "train", "", "", "", f"patient:own/{code}")
+        assert numbering._holds_its_patient(row) is is_held
     for text in ("80,10", "80,10,20", "0,50,50", "a,b,c", ""):
         with pytest.raises(UserError, match="expected those of train, validation and test, which make 100"):
             splits.shares(text)

@@ -17,7 +17,7 @@ from retinal_lib.dataset.image_files import natural
 from retinal_lib.dataset.label_kinds import contradicts, graded_only, looked_for
 from retinal_lib.dataset.lesion_facts import RATIO
 from retinal_lib.dataset.page import Page, page_of
-from retinal_lib.display import count, without_rows
+from retinal_lib.display import are, count, without_cells, without_rows
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.facts import ASPECTS, LIMITED, Case, Fact, Facts, Source
 from retinal_lib.text import training_text
@@ -32,7 +32,8 @@ class BaseDescription:
     `images` lists the names of usable images (`split/name` where numbering restarts and several splits are loaded), `skipped`
     maps every other image to the reason, `rows_without_image` lists label rows that have no picture, `notes` says what was
     found and what was not, one sentence each; `not_used` are those on columns, answers, rows and cells of the user's own table
-    or page. UserError: the folder, a table or a column is missing, or the page is wrong.
+    or page, and `not_used_places` the same without the texts of cells, which may name a person. UserError: the folder, a table
+    or a column is missing, or the page is wrong.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -75,6 +76,7 @@ class BaseDescription:
             listed = "; ".join(lost[:5])
             self.notes.append(f"no image for {count(len(lost), 'row')} of the label tables, the first {listed}{more}")
         self._list()
+        self.not_used_places: list[str] = []
         self.not_used = self._find_not_used() if self.page.is_own else []
         self.notes += [sentence for sentence in self.not_used if not any(sentence in note for note in self.notes)]
 
@@ -82,7 +84,13 @@ class BaseDescription:
         """Sentences on columns, answers, rows and cells of the user's own table or page that are not used."""
         said = self._catalogue.unread_columns if self.page.of_table else page.unanswered(self.page)
         lost = [note for note in self.notes if note.startswith("no image for")] if self.rows_without_image else []
-        return [*said, *lost, *self._unread_cells()]
+        cells = self._unread_cells()
+        names = ", ".join(map(repr, self._catalogue.unread_names))
+        columns = [f"{self.page.file.name}: columns that are not read: {names}"] if names else []
+        asked = [each.partition(", so that ")[0] for each in said if not self.page.of_table]
+        rows = [each.partition(", the first ")[0] for each in lost]
+        self.not_used_places = [*columns, *asked, *rows, *map(without_cells, cells)]
+        return [*said, *lost, *cells]
 
     def _unread_cells(self) -> list[str]:
         """A sentence for each kind of filled cells that tell nothing, free text last, with its first row and the others."""
@@ -95,8 +103,10 @@ class BaseDescription:
                 if not why.endswith(EMPTY):
                     found[is_text, without_rows(why)].append(why)
         said = [_with_rows(found[key]) for key in sorted(found, key=lambda key: key[0])]
-        more = [f"{len(said) - _MOST_CELLS} more kinds of cells are not read; retinal explore lists them in trouble.csv"]
-        return said[:_MOST_CELLS] + (more if len(said) > _MOST_CELLS else [])
+        if (left := len(said) - _MOST_CELLS) < 1:
+            return said
+        more = f"{count(left, 'more kind')} of cells {are(left)} not read; retinal explore lists them in trouble.csv"
+        return [*said[:_MOST_CELLS], more]
 
     def _list(self) -> None:
         chosen = [file for file in self._catalogue.files if self.split in (None, file.split)]

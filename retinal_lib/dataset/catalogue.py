@@ -40,6 +40,7 @@ class Catalogue:
         self.table_names: dict[str, list[str]] = defaultdict(list)
         self.excluded: dict[tuple[str, str], str] = {}
         self.unread_columns: list[str] = []  # a sentence, of the user's own table
+        self.unread_names: list[str] = []  # of the same columns
         self.files = self._find_images()
         self._keep_private(name for file in self.files for name in (file.name, file.stem))
         self.rows = self._find_rows(named)
@@ -59,6 +60,7 @@ class Catalogue:
             content = self._content(wanted.file, wanted)
             understood = page.readings(content)
             self.unread_columns = page.unread_columns(wanted.file, understood)
+            self.unread_names = [name for each in understood if not each.is_read for name in each.columns]
             self.notes[:0] = page.notes_on_table(self.page, content, understood, bool(self._automorph))
 
     def _find_images(self) -> list[ImageFile]:
@@ -460,7 +462,7 @@ class Catalogue:
                 of_rows = [self._label_facts(file, row) for row in rows]
                 if len(set(map(compared, of_rows))) > 1:
                     places = " and ".join(str(row.table.source(row.number)) for row in rows)
-                    return f"its rows disagree: {places}{disagreement(rows, of_rows)}"
+                    return f"its rows disagree: {places}{disagreement(of_rows)}"
                 if self.page.is_own:
                     refuse_contradiction(of_rows[0])
             except ExcludedImage as why:

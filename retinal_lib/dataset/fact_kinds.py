@@ -166,7 +166,7 @@ class Grade(Kind):
         cell = image.record.cell(self.column)
         value = {code(key): level for key, level in self.values.items()}.get(code(cell.text), cell.text)
         if code(value) in map(code, self.unclear):
-            return Facts(missing=(f"{what} is not known: {cell.source} holds {value}, which has no confirmed meaning",))
+            return Facts(missing=(f"{what} is not known: {cell.source} holds {cell.text!r}, which has no confirmed meaning",))
         if code(value) in map(code, self.ungradable) or values.says_ungradable(cell.text):
             value = next((each for each in self.ungradable if code(each) == code(value)), value)
             return Facts((ungradable(value, cell.source),))

@@ -192,7 +192,7 @@ class Record:
             seen = eyes.get(code(cell.text))
             place = cell.source if seen else place
             if cell.text and seen is None:
-                what = "which eye it is is not known" if self.eye is None else f"it is the {self.eye} eye by its name alone"
+                what = "which eye it is is not known" if self.eye is None else f"it is taken as the {self.eye} eye all the same"
                 notes.append(f"{what}: {cell.source} holds {cell.text!r}; expected one of {', '.join(eyes)}")
             if seen and self.eye and seen != self.eye:
                 problem = f"{cell.source} is {cell.text!r}, the {seen} eye, but its name says the {self.eye} eye"

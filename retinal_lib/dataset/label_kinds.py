@@ -25,7 +25,7 @@ from retinal_lib.dataset.fact_kinds import (
     scales,
     ungradable,
 )
-from retinal_lib.dataset.image import Codes, Column, ExcludedImage, Image, Row, WholeNumber, in_list, names_of
+from retinal_lib.dataset.image import Codes, Column, ExcludedImage, Image, WholeNumber, in_list, names_of
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.dataset.tables import Code, code, fold
 from retinal_lib.facts import Fact, Facts, Source
@@ -373,23 +373,20 @@ def compared(facts: Iterable[Fact]) -> tuple[tuple[str, object], ...]:
     return tuple((fact.name, fact.value) for fact in facts if fact.scope != "patient")
 
 
-def disagreement(rows: Iterable[Row], of_rows: list[list[Fact]]) -> str:
+def disagreement(of_rows: list[list[Fact]]) -> str:
     """Returns the end of a sentence on rows of one image that disagree: the columns, and the cells where they tell something.
 
     >>> from pathlib import Path
     >>> from retinal_lib.dataset.tables import Table
     >>> labels = Table(Path("labels.csv"), ("DR",), {"dr": ["2", "4"]}, [2, 5], "")
-    >>> two = [[Fact("disease", "grade", n, "ICDR", "", labels.source(row, "DR"))] for row, n in enumerate((2, 4))]
-    >>> disagreement([Row(labels, 0), Row(labels, 1)], two)
+    >>> cells = ((labels.source(row, "DR"), cell) for row, cell in enumerate(("2", "4")))
+    >>> disagreement([[Fact("disease", "grade", int(cell), "ICDR", "", s._replace(cell=cell))] for s, cell in cells])
     "; DR: '2' and '4'"
     """
     shared = set.intersection(*(set(compared(facts)) for facts in of_rows))
-    odd = [[fact.source.column for fact in facts if set(compared([fact])) - shared] for facts in of_rows]
-    cells: dict[str, list[str]] = {column: [] for columns in odd for column in columns if column}
-    for (table, number, _), columns in zip(rows, odd, strict=True):
-        for column, said in cells.items():
-            told = column in columns and table.find(column)
-            said.append(repr(table.column(column)[number]) if told else "nothing")
+    odd = [{f.source.column: f.source.cell for f in facts if set(compared([f])) - shared} for facts in of_rows]
+    columns = dict.fromkeys(column for told in odd for column, cell in told.items() if column and cell)
+    cells = {column: [repr(told[column]) if told.get(column) else "nothing" for told in odd] for column in columns}
     return "".join(f"; {column}: {' and '.join(said)}" for column, said in cells.items())
 
 

@@ -84,7 +84,7 @@ def _persons(of: Page, image: Image) -> Iterator[str]:
     record = image.record
     if record.patient:
         where = f"{of.name}/{image.split}" if of.restart else of.name
-        yield f"patient:{quote(f'{where}/{record.patient}')}"
+        yield f"patient:{quote(where)}/{quote(record.patient, safe='')}"
     cells = [record.cell(column)[0] for column in of.same_person if record.rows and record.has(column)]
     if cells and all(cells) and len(cells) == len(of.same_person):
         yield f"person:{quote('/'.join([of.name, *(re.sub(r'[.]0*$', '', cell) for cell in cells)]))}"
@@ -363,8 +363,9 @@ def combine_runs(folders: Iterable[Path], draw: Draw | None = None) -> list[Spli
     return _regrouped((row for folder in folders for row in read(folder / FILE)), draw)
 
 
-def summary(rows: list[SplitRow]) -> str:
-    """Describes how many images and groups are in each split, and how many images are not in their official one."""
+def summary(rows: list[SplitRow], draw: Draw | None = None) -> str:
+    """Describes how many images and groups are in each split, and how many images are not in their official one. `draw`: how
+    the rows were drawn, where the user chose it; a split is then empty by the shares asked for."""
     sizes = Counter(row.split for row in rows)
     groups = len({row.group for row in rows})
     text = f"{count(len(rows), 'image')} in {count(groups, 'group')}: " + ", ".join(f"{sizes[s]:,} {s}" for s in SPLITS)
@@ -372,7 +373,7 @@ def summary(rows: list[SplitRow]) -> str:
     if moved:
         first = moved[0]
         text += f"\n{count(len(moved), 'image')} left the official split, the first {first.id}: {first.why}"
-    return "\n".join([text, *empty(rows), *_perhaps_tested(rows)])
+    return "\n".join([text, *([] if draw else empty(rows)), *_perhaps_tested(rows)])
 
 
 def empty(rows: list[SplitRow]) -> list[str]:

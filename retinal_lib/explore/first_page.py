@@ -14,7 +14,7 @@ import yaml
 from retinal_lib import paths
 from retinal_lib.dataset import image_files, page, tables
 from retinal_lib.dataset.cells import file_names
-from retinal_lib.dataset.cells.columns import TEXTS, Reading, page_content
+from retinal_lib.dataset.cells.columns import TEXTS, Reading, page_content, without_names
 from retinal_lib.dataset.cells.file_names import Names
 from retinal_lib.dataset.cells.values import plain
 from retinal_lib.dataset.image_files import Folder
@@ -310,7 +310,8 @@ def page_text(look: Look, name: str) -> tuple[str, int]:
         f"#private_names: true  # {_CODED if '(?P<patient>' in names.pattern else _MAY_BE_CODED}",
         "#modality: colour fundus photograph  # what kind of picture all of them are, if you know",
     ]
-    if names.pattern or any(question.topic == "folders" for question in asked):
+    topics = {question.topic for question in asked}
+    if names.pattern or "folders" in topics:
         lines.append(f"image: {_flow(_names_pattern(look, asked))}{f'  # {names.says}' if names.pattern else ''}")
     if names.pattern:
         content["eyes"] = {**names.eyes, **content.get("eyes", {})}
@@ -323,10 +324,9 @@ def page_text(look: Look, name: str) -> tuple[str, int]:
         if first.header != 1:
             lines.append(f"header: {_flow(first.header)}  # {'its names' if isinstance(first.header, list) else 'its rows'}")
         named = f"key: {_flow(first.key)}  # {rows} rows name {len(stems)} of {len(look.pictures)} pictures"
-        lines += [named] if not any(question.topic == "key" for question in asked) else []
+        lines += [named] if "key" not in topics else []
     lines += [f"{key}: {_flow(value)}{_remark(says, value)}" for key, value in content.items()]
-    above = [question for question in asked if not question.of_facts]
-    lines += [line for question in above for line in question.commented]
+    lines += [line for question in asked if not question.of_facts for line in question.commented]
     lines.append("facts:")  # its entries begin as far left as their #: there is one way to take it away
     for fact in facts:
         names_in = _columns_in(fact)
@@ -334,8 +334,7 @@ def page_text(look: Look, name: str) -> tuple[str, int]:
         lines.append(f"- {_flow(fact)}")
     lines.append("- automorph")
     lines += [line for question in asked if question.of_facts for line in question.commented]
-    without = {"masks"} & {question.topic for question in asked}
-    lines += ["", "# Left out:", *(f"#   {line}" for line in (*left, *_others(look, without)))]
+    lines += ["", "# Left out:", *(f"#   {line}" for line in (*left, *_others(look, topics)))]
     return "\n".join(lines) + "\n", len(asked)
 
 
@@ -345,6 +344,7 @@ def _readings(look: Look) -> list[Reading]:
         return []
     first = look.tables[0]
     merged = page.readings_of((each.table for each in look.tables), rows_of_both_eyes=first.by_parts is not None)
+    merged = list(map(without_names, merged))
     parts = first.by_parts.key if first.by_parts else {first.key: ""}
     return [r for r in merged if r.role in ("patient", "private") or not (r.column in parts or r.role == "image")]
 

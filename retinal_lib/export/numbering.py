@@ -39,7 +39,7 @@ def _rows(folder: Path) -> list[SplitRow]:
 
 def _holds_its_patient(row: SplitRow) -> bool:
     """Whether a picture's name holds the code of its patient, as the name or a column of the table gives it."""
-    codes = [unquote(tie).rpartition("/")[2] for tie in row.ties.split() if tie.startswith("patient:")]
+    codes = [unquote(tie.rpartition("/")[2]) for tie in row.ties.split() if tie.startswith("patient:")]
     return any(holds_code(PurePosixPath(row.image).stem, code) for code in codes)
 
 

@@ -134,8 +134,7 @@ def export(
     entries, notes = _with_pictures(runs, target, images, pictures, size, numbered)
     notes += [note for folder in folders if not numbers for note in numbering.note(folder)]
     entries = box_texts.with_boxes(entries, boxes, target) if boxes else entries
-    name = (folders[0] if len(folders) == 1 else target).name
-    written = _write(target, form, entries, numbered.splits(split_of_id), name)
+    written = _write(target, form, entries, numbered.splits(split_of_id), (folders[0] if len(folders) == 1 else target).name)
     written.notes = (*told, *notes, *written.notes, *_write_sources(target, sources))
     return written
 

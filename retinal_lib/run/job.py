@@ -248,7 +248,7 @@ class Job(DatasetJob):
             "state": outcome.state,
             "dataset": self.source,
             "counts": outcome.counts,
-            "reasons": [reason._asdict() for reason in outcome.reasons],
+            "reasons": [reason._asdict() | {"text": reason.text} for reason in outcome.reasons],
             "checks": outcome.checks.manifest(),
             **({"closed_questions": outcome.blind.manifest()} if outcome.blind and outcome.blind.scores else {}),
             "second_reader": outcome.reader.manifest() if outcome.reader else None,
@@ -266,6 +266,7 @@ class Job(DatasetJob):
             "rows_without_image": self.data.rows_without_image,
             "notes": [*self.notes, *self.context.asked_notes],
             "not_used": self.data.not_used,
+            "not_used_places": self.data.not_used_places,
             "settings": json.loads(self.settings.model_dump_json(exclude={"out_dir"})),
             "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
         }

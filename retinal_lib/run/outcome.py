@@ -88,7 +88,7 @@ _SHOWN, _REASONS = 10, 3  # examples in an outcome, reasons in its summary
 
 
 class Reason(NamedTuple):
-    """The reason why a number of images is in a state; `first` is the first of them, of which `reason` names the row."""
+    """The reason why a number of images is in a state; `first` is the first of them, whose rows and numbers `reason` names."""
 
     state: str
     reason: str
@@ -98,7 +98,7 @@ class Reason(NamedTuple):
     @property
     def text(self) -> str:
         """The reason with the number of images, as a part of a sentence."""
-        of_first = ", the first" if self.images > 1 and without_rows(self.reason) != self.reason else ""
+        of_first = ", the first" if self.images > 1 and _without_numbers(self.reason) != self.reason else ""
         return f"{self.images:,} {self.state}{of_first}: {self.reason}"
 
 

@@ -150,6 +150,7 @@ class _Reason(BaseModel):
     state: str
     reason: str
     images: int
+    text: str
 
 
 class _Score(BaseModel):
@@ -174,6 +175,7 @@ class _Manifest(BaseModel):
     counts: dict[str, Count]
     reasons: list[_Reason]
     not_used: list[str] = []
+    not_used_places: list[str] = []
     checks: _Checks
     second_reader: _Reader | None = None
     teacher_is: str

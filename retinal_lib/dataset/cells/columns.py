@@ -138,7 +138,15 @@ def _counted(cells: Iterable[str], most: int = 6) -> str:
 
 
 def _unread(cells: list[str]) -> str:
-    return f"; not read: {_counted(cells, 3)}" if cells else ""
+    return f"; not read: {_shown(cells, 3)}" if cells else ""
+
+
+def _shown(cells: list[str], most: int = _MOST_NAMED) -> str:
+    """Cells with their numbers, as far as they are codes or words; of others, which may be names, only how many there are."""
+    shown = [cell for cell in cells if _may_be_shown(cell)]
+    hidden = len(set(cells)) - len(set(shown))
+    more = f"{hidden} {'more ' if shown else ''}that may be {'a name' if hidden == 1 and not shown else 'names'}"
+    return "; ".join([*([_counted(shown, most)] if shown else []), *([more] if hidden else [])])
 
 
 def _coded(name: str, role: str, word: dict[str, str], cells: list[str]) -> Reading | None:
@@ -205,7 +213,7 @@ def _label(name: str, cells: list[str]) -> Reading | None:
     if strange := [cell for cell, each in said.items() if not (each.conditions or each.normal or values.is_other(cell))]:
         if len(strange) == len(book):
             return None
-        return Reading(name, "", f"classes are read where each names a disease or a normal eye: {_counted(strange)} does not")
+        return Reading(name, "", f"classes are read where each names a disease or a normal eye, and not: {_shown(strange)}")
     there: dict[tuple[str, ...], str] = {}
     for cell in sorted(said, key=values.is_doubted):
         if any(says != NEGATED for _, says in said[cell].conditions):
@@ -323,9 +331,11 @@ def _grade(name: str, cells: list[str], scales: dict[str, Iterable[int]]) -> Rea
         book = {cell: "ungradable" if values.says_ungradable(cell) else "unclear" for cell in dict.fromkeys(others)}
         unclear = [cell for cell in others if book[cell] == "unclear"]
         if any(re.fullmatch(r"[-+]?\d+(\.\d*)?", cell) for cell in unclear) or len(unclear) > _MOST_UNCLEAR * len(cells):
-            line = f"- grade: {{column: {name}, scale: {scale}, ungradable: [{', '.join(map(repr, dict.fromkeys(unclear)))}]}}"
+            named = sorted(filter(_may_be_shown, set(unclear)))
+            line = f"- grade: {{column: {name}, scale: {scale}, ungradable: [{', '.join(map(repr, named or '?'))}]}}"
             cure = f"leave these cells empty or, where they mean ungradable, write on a page {line}"
-            return Reading(name, "", f"{min(unclear)} is no level of the scale {scale}: {_counted(cells)}; {cure}", book, scale)
+            odd = f"{named[0] if named else 'a word that may be a name'} is no level of the scale {scale}"
+            return Reading(name, "", f"{odd}: {_shown(cells)}; {cure}", book, scale)
         says = f"grades on the scale {scale}: {_counted(cell for cell in cells if cell not in book) or 'none'}"
         ungradable = [cell for cell in others if book[cell] == "ungradable"]
         says += f"; ungradable: {_counted(ungradable)}" if ungradable else ""
@@ -362,6 +372,20 @@ def _is_of_grades(name: str, cells: list[str]) -> bool:
         and not called.isdisjoint(("dr", "grade", "grades", "level", "levels"))
         and all(re.fullmatch(r"[0-5](\.0*)?", cell) for cell in cells)
     )
+
+
+def without_names(reading: Reading) -> Reading:
+    """Returns a reading for a page, which may be passed on: no cell without a known meaning is listed that may be a name."""
+    may_be_names = [
+        cell
+        for cell, of in reading.book.items()
+        if of in (None, "unclear") and not (values.is_other(cell) or _may_be_shown(cell))
+    ]
+    if not may_be_names:
+        return reading
+    book = {cell: of for cell, of in reading.book.items() if cell not in may_be_names}
+    cure = "cells that may be names are not listed here: empty them or list them, or their images are left out"
+    return reading._replace(book=book, says=f"{reading.says}; {cure}" if reading.is_read else reading.says)
 
 
 def _may_be_shown(cell: str) -> bool:

@@ -163,13 +163,16 @@ def names_in(cell: str) -> set[str]:
 
 
 def holds_code(name: str, code: str) -> bool:
-    """Says whether a picture's name holds the code of its patient.
+    """Says whether a picture's name holds the code of its patient: not within a longer number or, of letters alone, a word.
 
     >>> holds_code("AK0017_OD_20220314.jpg", "AK0017"), holds_code("image117", "17"), holds_code("P17_left", "17")
     (True, False, True)
+    >>> holds_code("scan_001", "an"), holds_code("an_001", "AN"), holds_code("scanAK0017", "AK0017")
+    (False, True, True)
     """
     code = code.strip()
-    return bool(code) and bool(re.search(rf"(?<!\d){re.escape(code)}(?!\d)", name, re.IGNORECASE))
+    beside = r"\d" if re.search(r"\d", code) else r"[^\W_]"
+    return bool(code) and bool(re.search(rf"(?<!{beside}){re.escape(code)}(?!{beside})", name, re.IGNORECASE))
 
 
 def languages(columns: Iterable[str]) -> list[str]:
