@@ -179,10 +179,9 @@ def _date(texts: list[str], cells: list[str]) -> _Found | None:
 
 def _form(texts: list[str]) -> str:
     """How the texts of a part are matched: only a date may hold marks."""
-    if all(map(str.isdecimal, texts)):
-        return r"\d+"
-    dated = [text for text in texts if re.fullmatch(_DATE, text)]
-    return _DATE if len(dated) == len(texts) else rf"(?:{_DATE}|[^\W_]+)" if dated else r"[^\W_]+"
+    forms = (r"\d+", r"[^\W_]+", r"\d{4}[-_.]?\d\d[-_.]?\d\d", r"\d\d[-_.]?\d\d[-_.]?\d{4}")
+    of_all = (form for form in forms if all(re.fullmatch(form, text) for text in texts))
+    return next(of_all, f"(?:{'|'.join(reversed(forms[1:]))})")
 
 
 def _pattern(stems: list[str], parts: list[list[str]], columns: list[list[str]], groups: dict[int, str]) -> str:
