@@ -216,6 +216,8 @@ def untold(cell: str, eye: str | None = None) -> str:
     """
     if is_code(cell):
         return f"{cell!r} is only a code, which says nothing by itself"
+    if is_doubted(cell) and plain(cell) in _listed("ungradable"):
+        return f"{cell!r} leaves open whether the image can be graded"
     named = {side for pattern, side in _SIDES.items() if re.search(pattern, cell)}
     if eye and named and named.isdisjoint((eye, "both")):
         return f"it names the {named.pop()} eye, and this is the {eye} one"
