@@ -219,7 +219,7 @@ def test_ungradable_is_that_in_whatever_column_it_stands(tmp_path: Path, column:
 
 def test_a_table_of_mild_and_severe_is_not_read(tmp_path: Path) -> None:
     pictures(tmp_path, "1.png", "2.png", "3.png")
-    with pytest.raises(UserError, match=r"'label', classes are read where .*: mild \(1\), severe \(1\) does not"):
+    with pytest.raises(UserError, match=r"'label', classes are read where .* and not: mild \(1\), severe \(1\)"):
         table(tmp_path, "image,label", "1.png,mild", "2.png,severe", "3.png,normal")
 
 
@@ -562,7 +562,8 @@ def test_a_cell_that_may_be_a_name_is_counted_and_not_shown(tmp_path: Path) -> N
     (many,) = understand({"ICDR": [*"0123", "John Miller", "not done"]}, levels)
     (classes,) = understand({"label": ["glaucoma", "John Miller"]}, levels)
     assert many.says.startswith("not done is no level") and classes.says.endswith("and not: 1 that may be a name")
-    assert not any("Miller" in reading.says for reading in (many, classes))
+    (flagged,) = understand({"Glaucoma": ["yes", "no", "John Miller"]}, levels)
+    assert not any("Miller" in reading.says for reading in (many, classes, flagged))
     names = [f"{n}.png" for n in range(11)]
     pictures(tmp_path, *names)
     data = table(tmp_path, "image,ICDR", *map(",".join, zip(names, [*"0123401234", "John Miller"], strict=True)))

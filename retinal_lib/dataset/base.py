@@ -88,8 +88,9 @@ class BaseDescription:
         names = ", ".join(map(repr, self._catalogue.unread_names))
         columns = [f"{self.page.file.name}: columns that are not read: {names}"] if names else []
         asked = [each.partition(", so that ")[0] for each in said if not self.page.of_table]
-        rows = [each.partition(", the first ")[0] for each in lost]
-        self.not_used_places = [*columns, *asked, *rows, *map(without_cells, cells)]
+        rows = "; ".join(row.partition(": ")[0] for row in self.rows_without_image[:_MOST_ROWS])
+        lost_rows = [f"{each.partition(', the first ')[0]}, the first {rows}" for each in lost]
+        self.not_used_places = [*columns, *asked, *lost_rows, *map(without_cells, cells)]
         return [*said, *lost, *cells]
 
     def _unread_cells(self) -> list[str]:

@@ -356,13 +356,9 @@ def _not_read(name: str, cells: list[str]) -> Reading:
         if _is_of_grades(name, cells)
         else ""
     )
-    of_disease = bool(_disease_of(name)[0])
-    shown = [cell for cell in cells if of_disease or _may_be_shown(cell)]
-    if len(set(cells)) > _MOST_CODES or not shown:
+    if len(set(cells)) > _MOST_CODES or not any(map(_may_be_shown, cells)):
         return Reading(name, "", f"{len(set(cells)):,} different cells; nothing says what they mean{hint}")
-    hidden = len(set(cells)) - len(set(shown))
-    more = f"; {hidden} more that may be names" if hidden else ""
-    return Reading(name, "", f"nothing says what its cells mean: {_counted(shown, _MOST_NAMED)}{more}{hint}")
+    return Reading(name, "", f"nothing says what its cells mean: {_shown(cells)}{hint}")
 
 
 def _is_of_grades(name: str, cells: list[str]) -> bool:
