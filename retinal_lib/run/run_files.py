@@ -150,7 +150,7 @@ class _Reason(BaseModel):
     state: str
     reason: str
     images: int
-    text: str
+    text: str = ""  # earlier runs have none
 
 
 class _Score(BaseModel):
