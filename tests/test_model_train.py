@@ -49,13 +49,14 @@ def test_noise_replaces_what_is_asked_and_nothing_else(source: Path, learned: li
     model = load_model(source, device="cpu")
     network, batch = loop.network_of(model), loop.collate(model, learned)
     torch.manual_seed(0)
-    noisy = loop.with_noise(batch, 0.5, model)
+    plain = loop.words_of(model)
+    noisy = loop.with_noise(batch, 0.5, plain)
     ids, seen, answers = batch["input_ids"], noisy["input_ids"], batch["labels"] >= 0
     marks = torch.tensor([i for piece, i in model.tokenizer.get_vocab().items() if piece.startswith("<")])
     words = ~torch.isin(ids, marks) & ~answers
     assert (ids == network.config.image_token_id).any() and seen[~words].equal(ids[~words])
     assert 0.4 < (seen != ids)[words].float().mean() < 0.6 and noisy["labels"].equal(batch["labels"])
-    assert loop.with_noise(batch, 0.0, model)["input_ids"].equal(ids) and torch.isfinite(network(**noisy).loss)
+    assert loop.with_noise(batch, 0.0, plain)["input_ids"].equal(ids) and torch.isfinite(network(**noisy).loss)
 
 
 def test_a_stopped_training_ends_as_one_that_was_not(

@@ -208,11 +208,9 @@ class Leaks(Check):
             return False
         if any(self._stated[kind] for kind in ("normal", "disorder", "conditions")):
             return False
-        asks = (
-            {"is", "are"} & {*before[:-2]} and "eye" in before and "why" not in question.words
-        )  # I wonder, is this eye healthy?
-        if asks and not given:
-            return False
+        asked = not {"is", "are"}.isdisjoint(before[:-2]) and "eye" in before and "why" not in question.words
+        if asked and not given:
+            return False  # I wonder, is this eye healthy?
         usual = not WORDS.usual.isdisjoint(question.words[term.last : term.last + 1])
         return not usual and (given or presupposes_normality(question, term))
 

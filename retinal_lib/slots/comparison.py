@@ -83,17 +83,12 @@ def _is_judged(sentence: Sentence, k: int) -> bool:
         return False
     if words[k - 1 : k] in (["get"], ["goe"], ["become"]):
         return False  # a denser network has a higher value
-    if sentence.anchors and all(_is_place(anchor.line) for anchor in sentence.anchors):
+    if sentence.anchors and all(anchor.line.places for anchor in sentence.anchors):
         return False  # the fovea lies a little lower, the cup is smaller: checked with their places
     if words[k] in WORDS["equal"] and not slots and _all_alike(sentence.around):
         return False
     # I can say no more than that
     return words[k : k + 2] != ["more", "than"] or words[k + 2 : k + 3] not in (["that"], ["this"], ["these"], ["it"])
-
-
-def _is_place(line: Line) -> bool:
-    """Whether a line tells where a structure lies, and nothing else."""
-    return len(line.facts) == 1 and isinstance(line.facts[0].value, tuple)
 
 
 def _against(words: list[str], k: int, slots: Sequence[Placed]) -> bool:

@@ -8,11 +8,11 @@ import re
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
-from retinal_lib.check.case_profile import CaseProfile
 from retinal_lib.check.findings import AnswerFindings
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import ParsedText, Term, family, word_lists
 from retinal_lib.dataset.fact_kinds import scales
+from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.display import listed
 from retinal_lib.parsing import packaged_yaml
 from retinal_lib.slots import comparison
@@ -58,12 +58,9 @@ class KnownWords:
     def __init__(self, sheet: FactSheet):
         self.sheet = sheet
         self.of_line = {line.id: _words_of(line) for line in sheet.lines}
-        for line in sheet.lines:
-            if line.facts and line.facts[0].aspect == "vascular" and line.facts[0].text == line.facts[0].words:
-                self.of_line[line.id] |= {"vessel", "disc"}  # free text of their aspect
         self.known = frozenset().union(*self.of_line.values())
-        # the lines that tell where a structure lies, and nothing else
-        self.structures = [line for line in sheet.lines if len(line.facts) == 1 and isinstance(line.facts[0].value, tuple)]
+        self.counts = {line.facts[0] for line in sheet.lines if line.facts and is_count(line.facts[0])}  # of lesions
+        self.structures = [line for line in sheet.lines if line.places]
         placing = frozenset().union(*(words for name, words in self.of_line.items() if name[0] in "dln"))
         self.placing, self._placed = placing, {word[:5] for word in placing}
         self.typed = frozenset(k for line in sheet.lines for k in _typed(_without_values(line.text)))
@@ -121,7 +118,9 @@ def _words_in(text: str) -> frozenset[str]:
 def _words_of(line: Line) -> frozenset[str]:
     """The words of a line and of the facts behind it; those of its values, which hardly recur, are not kept."""
     values = (lexicon.tokens(slot.text) for slot in line.slots)
-    return _words_in(_without_values(line.text)).union(*values, *(_words_in(fact.words) for fact in line.facts))
+    of_vessels = any(fact.aspect == "vascular" and fact.text == fact.words for fact in line.facts[:1])  # a free text on them
+    of_facts = (_words_in(fact.words) for fact in line.facts)
+    return _words_in(_without_values(line.text)).union(*values, *of_facts, ("vessel", "disc") if of_vessels else ())
 
 
 def _without_values(line: str) -> str:
@@ -185,8 +184,8 @@ class QuestionCheck:
 class WordCheck:
     """The check of the words of an answer. `explained` are the tokens of explanations, word for word."""
 
-    def __init__(self, known: KnownWords, profile: CaseProfile, findings: AnswerFindings, explained: set[int]):
-        self.known, self.profile, self.findings, self.explained = known, profile, findings, explained
+    def __init__(self, known: KnownWords, findings: AnswerFindings, explained: set[int]):
+        self.known, self.findings, self.explained = known, findings, explained
 
     def numbers(self, sentence: Sentence) -> None:
         """Adds findings for numbers that no slot wrote."""
@@ -236,7 +235,7 @@ class WordCheck:
             led = words[term.last : k]
             says = words[k : k + 1] and words[k] in _EXPLAINING and (k == term.last or {"which", "that"} & {*led})
             after = words[term.last : term.last + 4]
-            that_is = words[k : k + 1] != ["no"] and after in ([",", "that", "is", ","], ["(", "that", "is", ","])
+            that_is = after in ([",", "that", "is", ","], ["(", "that", "is", ","])
             following = range(k, min(k + 6, stop))
             shown = any(slot.first in following for slot in sentence.slots)
             graded = any(slot.first < k for slot in sentence.slots if slot.anchor.line.id[0] == "d")

@@ -126,7 +126,7 @@ def _outside(sentence: Sentence, known: dict) -> Iterator[Wrong]:
 
 def _filled(sentence: Sentence) -> Iterator[Wrong]:
     """A cup that is said to fill most of its disc, or all of it, though its box is less than seven tenths as high or wide."""
-    facts = {line.facts[0].words: line.facts[0] for line in sentence.sheet.lines if line.id[0] == "l" and len(line.facts) == 1}
+    facts = {line.facts[0].words: line.facts[0] for line in sentence.sheet.lines if line.places}
     cup, disc = facts["optic cup"], facts["optic disc"]
     if len(cup.value) < 4 or len(disc.value) < 4:
         return
@@ -163,8 +163,7 @@ def _is_place(words: list[str], at: int) -> bool:
 
 def _known(sheet: FactSheet) -> dict[str, tuple[tuple[float, float], str]]:
     """The structures whose place a sheet tells: name -> where it lies, and the words of the fact."""
-    facts = [line.facts[0] for line in sheet.lines if line.id[0] == "l" and len(line.facts) == 1]
-    marks = [fact for fact in facts if isinstance(fact.value, tuple)]
+    marks = [line.facts[0] for line in sheet.lines if line.places]
     return {name: (_centre(mark.value), mark.text) for mark in marks if (name := mark.words) in _NAMES.values()}
 
 

@@ -1,6 +1,7 @@
 """The check of one sentence of a slotted answer: what its words say around the slots, and besides them."""
 
 import re
+import sys
 from functools import lru_cache
 from itertools import pairwise
 
@@ -13,7 +14,6 @@ from retinal_lib.check.language.statements import is_suspicion
 from retinal_lib.check.lesion_locations import REGION_WORDS, regions
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.label_kinds import NOTHING
-from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.slots import superlatives
 from retinal_lib.slots.plain_words import KNOWING, KnownWords
 from retinal_lib.slots.sentence import Sentence, SlottedText, marked_otherwise, mismatches, misshown
@@ -45,16 +45,12 @@ _PROVING = frozenset("rule prove confirm exclude suggest hint imply argue establ
 _GRADABLE = frozenset(["gradable", "graded"])
 _CAUSAL = _PROVING | set("because since due owing therefore hence thus thanks given".split())
 _REACHING = frozenset("cover reach involve touch invade occupy fill cross enter hide".split())
+_NO_LIMIT = sys.maxsize
 _JOINING = frozenset("with without of for at in on by to name grade check because eye disease thing person called".split())
-# words for an amount -> the least and the largest number that they may stand for
-_AMOUNTS = {
-    "several": (3, None),
-    "many": (8, None),
-    "numerous": (8, None),
-    "plenty": (8, None),
-    "few": (2, 8),
-    "handful": (3, 8),
-}
+# words for an amount -> the numbers that they may stand for
+_AMOUNTS = {"several": range(3, _NO_LIMIT), "few": range(2, 9), "handful": range(3, 9)}
+_AMOUNTS |= dict.fromkeys(("many", "numerous", "plenty"), range(8, _NO_LIMIT))
+_QUARTERS = frozenset(["quadrant", "quarter"])
 _JUDGING = KNOWING | {"checked", "looked", "searched"}  # the only disease that was checked
 _SOLE = frozenset(["only", "sole"])
 _FINDINGS = frozenset("lesion finding spot mark change abnormality disease condition problem disorder diagnosis".split())
@@ -84,9 +80,12 @@ class SentenceCheck:
         self._both_eyes_and_health(sentence)
         self._suspicions(sentence)
         self._forms(sentence)
+        self._blamed(sentence)
         self._proved(sentence)
         self._modified(sentence)
         self._amounts(sentence)
+        self._everywhere(sentence)
+        self._sole(sentence)
         self._picture(sentence)
 
     def _pairs(self, sentence: Sentence, question: SlottedText) -> None:
@@ -279,13 +278,16 @@ class SentenceCheck:
                         says = f"{self.text.text_of(term)!r} says more than {fact.words}"
                         self.findings.add("unsupported_detail", term, says, fact)
 
-    def _proved(self, sentence: Sentence) -> None:
-        """Checks that no value is said to prove or explain a disease: no glaucoma, because the pressure is only {p3}."""
+    def _blamed(self, sentence: Sentence) -> None:
+        """Checks that it is not put down to the picture that no diagnosis is known."""
         unknown = any(anchor.line.text == SPEC["no diagnosis"] for anchor in sentence.anchors)
         spot = next((k for k in sentence.tokens if sentence.words[k] in ("because", "since")), None)
         if unknown and spot is not None and not _GRADABLE.isdisjoint(sentence.within):
             says = f"{self.text.raw(spot)!r}: that no diagnosis is known is not put down to the picture by any line"
             self.findings.add("beyond", Term(spot, spot + 1), says)
+
+    def _proved(self, sentence: Sentence) -> None:
+        """Checks that no value is said to prove or explain a disease: no glaucoma, because the pressure is only {p3}."""
         values = [slot for slot in sentence.slots if slot.anchor.line.id[0] in "pv"]
         told = any(anchor.line.id[0] == "d" and anchor.line.facts for anchor in sentence.anchors)
         for slot in values:
@@ -309,26 +311,30 @@ class SentenceCheck:
                 self.findings.add("unsupported_detail", Term(added, added + 1), says)
 
     def _amounts(self, sentence: Sentence) -> None:
-        """Checks that lesions are said to be many, few or the only ones where they are."""
+        """Checks that lesions are said to be many or few where they are."""
         words = sentence.words
-        counts = {
-            line.facts[0].words: line.facts[0] for line in self.known.sheet.lines if line.facts and is_count(line.facts[0])
-        }
-        for term in sentence.terms("conditions") if counts else ():
+        for term in sentence.terms("conditions") if not sentence.within.isdisjoint(_AMOUNTS) else ():
             fact = self.profile.status_of(term.values)[1]
-            if fact is None or fact.words not in counts or term.first in self.explained:
+            if fact not in self.known.counts or term.first in self.explained:
                 continue
             before = words[max(sentence.tokens.start, term.first - 3) : term.first]
-            least, most = next(((low, high) for word, (low, high) in _AMOUNTS.items() if word in before), (fact.value, None))
-            if fact.value < least or (most is not None and fact.value > most):
+            said = next((amount for word, amount in _AMOUNTS.items() if word in before), None)
+            if said is not None and fact.value not in said:
                 self.findings.add("comparison", term, f"the amount of {self.text.text_of(term)!r} is wrong: {fact.text}", fact)
+
+    def _everywhere(self, sentence: Sentence) -> None:
+        """Checks that the lesions of one line are said to lie in every quadrant only where the line says so."""
         lines = {anchor.line for anchor in sentence.anchors if anchor.line.id[0] == "l"}
-        told = len(lines) != 1 or "in all four" in next(iter(lines)).text
-        for k in sentence.tokens[:-1] if not told else ():
-            if words[k] in ("every", "all") and {"quadrant", "quarter"} & {*words[k + 1 : k + 3]}:
-                says = f"{self.text.text_of(Term(k, k + 2))!r} is not what its line says: {next(iter(lines)).text}"
-                self.findings.add("place", Term(k, k + 2), says)
-        for k in sentence.tokens[:-1] if _JUDGING.isdisjoint(sentence.within) else ():
-            if words[k] in _SOLE and words[k + 1] in _FINDINGS and {"no", "not"}.isdisjoint(sentence.within):
+        for line in lines if len(lines) == 1 else ():
+            for k in sentence.tokens[:-1] if "in all four" not in line.text else ():
+                if sentence.words[k] in ("every", "all") and not _QUARTERS.isdisjoint(sentence.words[k + 1 : k + 3]):
+                    says = f"{self.text.text_of(Term(k, k + 2))!r} is not what its line says: {line.text}"
+                    self.findings.add("place", Term(k, k + 2), says)
+
+    def _sole(self, sentence: Sentence) -> None:
+        """Checks that no lesion or disease is called the only one; what alone was judged may be."""
+        words, within = sentence.words, sentence.within
+        for k in sentence.tokens[:-1] if within.isdisjoint(_JUDGING | {"no", "not"}) else ():
+            if words[k] in _SOLE and words[k + 1] in _FINDINGS:
                 says = f"{self.text.text_of(Term(k, k + 2))!r}: no line says that there is nothing else"
                 self.findings.add("ungrounded_denial", Term(k, k + 2), says)

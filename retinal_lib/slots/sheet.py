@@ -40,6 +40,11 @@ class Line(NamedTuple):
     facts: tuple[Fact, ...]
     slots: tuple[Slot, ...] = ()
 
+    @property
+    def places(self) -> bool:
+        """True where the line tells where a structure lies, and nothing else."""
+        return len(self.facts) == 1 and isinstance(self.facts[0].value, tuple)
+
 
 @dataclass(frozen=True)
 class FactSheet:

@@ -183,7 +183,7 @@ class _Answer:
         """Checks slots and marks, numbers, words, and sentence by sentence what stands around the slots."""
         for start, end, why in self.filled.problems:
             self.findings.add_at("slot", (start, end), why)
-        words = WordCheck(self.known, self.profile, self.findings, self.explained)
+        words = WordCheck(self.known, self.findings, self.explained)
         said = SentenceCheck(self.known, self.profile, self.findings, self.explained)
         for sentence in self.sentences:
             if self.explained.issuperset(sentence.tokens):

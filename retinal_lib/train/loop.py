@@ -51,6 +51,7 @@ def train(
     optimizer = torch.optim.AdamW(learned.values(), lr=recipe.learning_rate, weight_decay=0.01)
     steps = -(-len(examples) // recipe.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps * recipe.epochs)
+    words = words_of(model) if recipe.noise else None
     losses = _resume(state, learned, optimizer, schedule, network.device)
     with Bar(steps * recipe.epochs, f"steps {note}".strip()) as bar:
         for epoch in range(len(losses), recipe.epochs):
@@ -58,7 +59,8 @@ def train(
             total = 0.0
             for step, rows in enumerate(_batches(examples, recipe, epoch)):
                 batch = collate(model, [examples[i] for i in rows])
-                loss = network(**with_noise(batch, recipe.noise, model)).loss
+                batch = with_noise(batch, recipe.noise, words) if words is not None else batch
+                loss = network(**batch).loss
                 if not torch.isfinite(loss):
                     raise UserError(f"the loss is {loss.item()} in epoch {epoch + 1}; pass a smaller learning_rate")
                 optimizer.zero_grad()
@@ -229,13 +231,16 @@ def _template(model: ImageTextModel, messages: list[dict], opened: bool) -> dict
     return model.processor.apply_chat_template([messages], add_generation_prompt=opened, **given)
 
 
-def with_noise(batch: dict[str, torch.Tensor], share: float, model: Answerer) -> dict[str, torch.Tensor]:
-    """Replaces a share of the words' tokens that are not learned by other words'; images, marks and answers stay."""
-    if not share:
-        return batch
+def words_of(model: Answerer) -> torch.Tensor:
+    """Returns the ids of a model's tokens that are no marks."""
     vocabulary = (model.tokenizer if isinstance(model, Model) else model.processor.tokenizer).get_vocab()
+    return torch.tensor([i for piece, i in sorted(vocabulary.items()) if not piece.startswith("<")])
+
+
+def with_noise(batch: dict[str, torch.Tensor], share: float, words: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Replaces a share of the tokens that are `words` and not learned by other words; images, marks and answers stay."""
     ids = batch["input_ids"]
-    words = torch.tensor([i for piece, i in sorted(vocabulary.items()) if not piece.startswith("<")], device=ids.device)
+    words = words.to(ids.device)
     others = words[torch.randint(len(words), ids.shape, device=ids.device)]
     replaced = (batch["labels"] == _IGNORED) & torch.isin(ids, words) & (torch.rand(ids.shape, device=ids.device) < share)
     return batch | {"input_ids": torch.where(replaced, others, ids)}
