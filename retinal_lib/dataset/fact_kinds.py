@@ -180,10 +180,12 @@ class Grade(Kind):
         return Facts((Fact("disease", self.name, value, self.scale, text, source, words),))
 
 
-def ungradable(value: Code, source: Source) -> Fact:
+_MARKED = "the graders marked the image as not gradable"
+
+
+def ungradable(value: Code, source: Source, text: str = _MARKED, by: str = "graders") -> Fact:
     """Returns the fact that graders could not grade the image."""
-    text = "the graders marked the image as not gradable"
-    return Fact("quality", "ungradable", value, "graders", text, source, NOT_GRADABLE)
+    return Fact("quality", "ungradable", value, by, text, source, NOT_GRADABLE)
 
 
 class Quality(Kind):
@@ -206,7 +208,7 @@ class Quality(Kind):
         value, words = list(self.levels.items())[place]
         text = f"the {self.by} graded the image quality as {words}"
         if code(value) in map(code, self.ungradable) or values.says_ungradable(words):
-            return Facts((Fact("quality", "ungradable", value, self.by, text, source, NOT_GRADABLE),))
+            return Facts((ungradable(value, source, text, self.by),))
         return Facts((Fact("quality", "quality", value, self.by, text, source, words),))
 
 
@@ -321,7 +323,7 @@ class Columns(Kind):
 def _recorded(aspect: str, column: str, text: str, source: Source) -> Fact:
     """A text as it was written down; an image that somebody called ungradable counts as such."""
     if values.says_ungradable(text):
-        return Fact("quality", "ungradable", text, "graders", "the image was called not gradable", source, NOT_GRADABLE)
+        return ungradable(text, source, "the image was called not gradable")
     words = text.casefold() if aspect == "quality" and text.istitle() and text.isalpha() else text  # Good: a grade, no sentence
     return Fact(aspect, column, words, "", words, source, words)
 
