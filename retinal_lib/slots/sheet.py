@@ -48,11 +48,13 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class FactSheet:
-    """What a teacher gets of a case: lines of facts, and explanations that it may use."""
+    """What a teacher gets of a case: lines of facts, and explanations that it may use. The units and explanations are in
+    `spelling`, as the conversation shall be."""
 
     case: Case
     lines: tuple[Line, ...]
     explained: tuple[Line, ...] = ()
+    spelling: str = "British"
 
     @cached_property
     def text(self) -> str:
@@ -73,20 +75,22 @@ class FactSheet:
 def make(case: Case, seed: int, every_measurement: bool = False) -> FactSheet:
     """Returns the sheet of a case; equal seeds give equal sheets. `every_measurement`: all of AutoMorph's measurements and
     boxes are told, not a choice."""
-    maker = _Maker(case, random.Random(f"sheet:{seed}:{case.id}"), every_measurement)
+    spelling = random.Random(f"spelling:{seed}:{case.id}").choice(SPEC["spellings"])
+    maker = _Maker(case, random.Random(f"sheet:{seed}:{case.id}"), spelling, every_measurement)
     lines = tuple(maker.lines())
     named = glossary.named(line.text for line in lines if line.id[0] in SPEC["explained"])
     drawn = glossary.draw(named, random.Random(f"glossary:{seed}:{case.id}"))
-    return FactSheet(case, lines, tuple(Line(f"g{i}", says, ()) for i, says in enumerate(drawn, start=1)))
+    explained = tuple(Line(f"g{i}", glossary.spelled(says, spelling), ()) for i, says in enumerate(drawn, start=1))
+    return FactSheet(case, lines, explained, spelling)
 
 
 class _Maker:
     """The maker of one sheet; `count` is the number of lines so far by their letter."""
 
-    def __init__(self, case: Case, rng: random.Random, every: bool):
+    def __init__(self, case: Case, rng: random.Random, spelling: str, every: bool):
         self.case, self.rng, self.every = case, rng, every
         self.count: dict[str, int] = {}
-        self.units = {unit: rng.choice(spellings) for unit, spellings in SPEC["units"].items()}
+        self.units = {unit: glossary.spelled(rng.choice(names), spelling) for unit, names in SPEC["units"].items()}
         self.styles: dict[str, dict] = {}
         self.words_for_numbers = rng.random() < 0.3
 
@@ -137,10 +141,14 @@ class _Maker:
             return self._line(fact, f"the image is {words}" if gradable else f"image quality: {words}")
         if fact.name == LIMITED:
             return self._line(fact, words)
+        if words in SPEC["diagnosed"]:
+            return self._line(fact, f"diagnosed: {words}")
         return self._line(fact, f"the {words} eye" if fact.name == "eye" else words)
 
     def _grade(self, fact: Fact) -> Line:
         scale = scales()[fact.unit]
+        if scale["form"] == "presence":  # yes or no is no grade
+            return self._line(fact, fact.words.removeprefix("there is "))
         title = f"{scale['title']} ({min(scale['levels'])} to {max(scale['levels'])})"
         if scale["form"] == "noun":
             return self._line(fact, fact.words, grade=str(fact.value), scale=title)
@@ -206,7 +214,10 @@ class _Maker:
         name = fact.name.rpartition("_")[2] if fact.aspect == "lesion" else _measure(fact.name)
         if name not in self.styles:
             drawn = {**self.rng.choice(SPEC["rounding"]), "percent": self.rng.random() < 0.5}
-            self.styles[name] = self.styles.setdefault("lengths", drawn) if fact.unit == "µm" else drawn
+            if fact.unit == "µm":  # so many digits that a ratio told beside two lengths is seen to follow from them
+                exact = drawn if drawn["digits"] > 2 else drawn | {"digits": 3, "say": ""}
+                drawn = self.styles.setdefault("lengths", exact)
+            self.styles[name] = drawn
         return self.styles[name]
 
     @staticmethod

@@ -31,9 +31,7 @@ _ORDERS = (
 _LEAST, _MOST = 3, TURNS["instruction"][1]
 _VALUES = 3  # most values in an answer of a conversation
 _WORDS = 85  # most words in any answer
-_GRADE_VALUES = {"noun": (2, 0), "criterion": (3, 2), "clause": (3, 1), "presence": (1, 1)}  # form -> in full, in short
-
-
+_GRADE_VALUES = {"noun": (2, 0), "criterion": (3, 2), "clause": (3, 1), "presence": (0, 0)}  # form -> in full, in short
 _PLURAL = re.compile(r"^signs\b|drusen$|[^siu]s$")  # drusen, laser scars; but not retinitis or a fundus
 
 
@@ -102,7 +100,8 @@ class _Composer:
     def _with_explanation(self, topic: Topic) -> Topic:
         """The topic, and after it the explanation of a term that its answer is the first to name."""
         answer = re.sub(r"\{(\S+?)\}", lambda name: self.sheet.slots[name[1]][1].text, " ".join(topic.answer))
-        named = {says for entry in glossary.named([answer]) for says in entry.says} if self.explained else ()
+        entries = glossary.named([answer]) if self.explained else ()
+        named = {glossary.spelled(says, self.sheet.spelling) for entry in entries for says in entry.says}
         for line in self.explained:
             if line.text in named and len(f"{answer} {line.text}".split()) <= _WORDS:
                 self.explained.remove(line)

@@ -96,10 +96,10 @@ def task(sheet: FactSheet, track: str, style: str | None, seed: int) -> str:
             said.append(_fill(parts["unknown" if many else "unknown in one"], id=line.id))
         if line.facts and line.facts[0].name == LIMITED:
             said.append(_fill(parts["limited"], id=line.id))
-    return f"{' '.join(said)}\n{_card(track, style, rng)}"
+    return f"{' '.join(said)}\n{_card(track, style, sheet.spelling, rng)}"
 
 
-def _card(track: str, style: str | None, rng: random.Random) -> str:
+def _card(track: str, style: str | None, spelling: str, rng: random.Random) -> str:
     """The style card: how the conversation is written."""
     styles = _styles()
     drawn = {name: rng.choice(choices) for name, choices in styles.items() if name != "length"}
@@ -108,7 +108,7 @@ def _card(track: str, style: str | None, rng: random.Random) -> str:
         how = f"Answers: {length}, {drawn['form']}, {drawn['tone']}; the person asks {drawn['asks']}."
     else:
         how = f"The answer: {length}, {drawn['form of one']}, {drawn['tone']}."
-    return f"{how} Write for {drawn['level']}, in {drawn['spelling']} spelling."
+    return f"{how} Write for {drawn['level']}, in {spelling} spelling."
 
 
 def turns(sheet: FactSheet, rng: random.Random) -> list[list[Line]]:

@@ -9,7 +9,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from retinal_lib.check.language.lexicon import ParsedText, kept
+from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, kept
 from retinal_lib.check.language.lexicon import tokens as tokens_of
 from retinal_lib.parsing import packaged_yaml
 
@@ -47,6 +47,12 @@ def draw(entries: Iterable[Entry], rng: random.Random) -> list[str]:
     known = list(entries)
     rng.shuffle(known)
     return [rng.choice(entry.says) for entry in sorted(known, key=lambda entry: entry.common)[:MOST]]
+
+
+def spelled(text: str, spelling: str) -> str:
+    """Returns a text of the glossary in a spelling, British (as it stands) or American."""
+    american = VOCABULARY["american"] if spelling == "American" else {}
+    return re.sub("|".join(american), lambda found: american[found[0]], text) if american else text
 
 
 @kept
