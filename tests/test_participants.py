@@ -303,6 +303,26 @@ def test_pages_with_names_that_are_certain_are_known_everywhere() -> None:
         assert for_people(f"{samples}.png: {each.sample_id('all', samples)}") == f"an image: {each.name}-an image"
 
 
+def test_rows_without_a_picture_name_nobody(drawn: dict[str, Path], tmp_path: Path) -> None:
+    """Patients who stand in the table alone, found by their code and date: no code, no date and no name is told."""
+    (tmp_path / "photos").mkdir()
+    for eye in ("OD", "OS"):
+        shutil.copy(next(drawn["UK"].glob("*.png")), tmp_path / "photos" / f"MRN00412_{eye}_2023-09-21.png")
+    rows = ["MRN00412,21-09-2023,1,MRN00412", "MRN00777,14-05-2023,2,MRN00777", "Jane Doe,14-05-2023,2,Jane Doe", ",,1,"]
+    (tmp_path / "labels.csv").write_text("id,seen,dr,who\n" + "\n".join(rows) + "\n")
+    image = r"'^(?P<patient>.+)_(?P<eye>OD|OS)_(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)$'"
+    own = PAGE.replace("'^(?P<patient>.+)_(?P<eye>OD|OS)$'", image).replace(", masks: [masks]", "").replace("  - boxes\n", "")
+    own = re.sub("masks: {name.*\n", "", own).replace("key: image", "key: {id: '{patient}', seen: '{day}-{month}-{year}'}")
+    (tmp_path / "page.yaml").write_text(own.replace("  - columns: {aspects: {remarks: notes}}\n", ""))
+    job = Job.load(dataset=str(tmp_path / "page.yaml"), data_root=str(tmp_path), out_dir=tmp_path / "run", max_failed=1)
+    assert job.data.rows_without_image == ["labels.csv, row 3", "labels.csv, row 4", "labels.csv, row 5"]
+    job.run()
+    check_folder(tmp_path / "run", tmp_path)
+    looked = Explore.load(dataset=str(tmp_path / "page.yaml"), data_root=str(tmp_path), out_dir=tmp_path / "explored")
+    check_text(shown(looked.problems, *job.data.notes, looked.notes), tmp_path)
+    assert for_people("MRN00777 and Jane Doe") == "a participant and a participant"
+
+
 def test_text_for_people(tmp_path: Path) -> None:
     (blank := tmp_path / "my eyes").mkdir()
     table = blank / "labels.csv"

@@ -125,7 +125,10 @@ class BaseDescription:
         self.skipped = {name: excluded[file.place] for name, file in self._by_name.items() if file.place in excluded}
 
     def _keep_private(self) -> None:
-        """Has people read an image's number, in the order of the names, instead of the names that identify a participant."""
+        """Has people read an image's number, in the order of the names, instead of the names that identify a participant, and
+        no code of a participant, whose row may have no image."""
+        for rows in self._catalogue.rows.values():
+            keep_private((cell for row in rows for cell in self.page.people_of(row)), PERSON)
         for name, said in self._called.items():
             image = self.image(name)
             if image.record.patient:

@@ -443,8 +443,9 @@ class Catalogue:
                 hint = f" (is it {near}? save the column as text, so that no program changes its zeros)" if near else ""
                 row = rows[0]
                 columns = self.page.by_template or [dict(self._keys()).get(row.eye) or self.page.key]
-                written = ", ".join(row.table.column(column)[row.number] for column in columns)
-                lost.append(f"{rows[0].table.source(rows[0].number)}: {written}{hint}")
+                cells = ", ".join(row.table.column(column)[row.number] for column in columns)
+                written = "" if self.page.private_names else f": {cells}"
+                lost.append(f"{row.table.source(row.number)}{written}{hint}")
         return lost
 
     def _why_not(self, file: ImageFile) -> str:

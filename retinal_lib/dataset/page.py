@@ -16,7 +16,7 @@ from retinal_lib.dataset.cells import file_names
 from retinal_lib.dataset.cells.columns import TEXTS, Reading, page_content, understand, understand_rows_of_both_eyes
 from retinal_lib.dataset.cells.values import in_english, names_in
 from retinal_lib.dataset.fact_kinds import GradingScale, Kind, own_scales, scales
-from retinal_lib.dataset.image import Column, Correction, names_of
+from retinal_lib.dataset.image import Column, Correction, Row, names_of
 from retinal_lib.dataset.image_files import Folder, Places, files, folders
 from retinal_lib.dataset.label_kinds import KINDS
 from retinal_lib.dataset.lesions.spec import MaskSpec
@@ -149,6 +149,14 @@ class Page(StrictModel):
         named = next((name for name in names_of(self.eye) if content.find(name)), None) if self.eye is not None else None
         cells = content.column(named) if named is not None else [""] * len(content)
         return [self.eyes.get(code(cell), cell) if not table.is_empty(cell) else None for cell in cells]
+
+    def people_of(self, row: Row) -> list[str]:
+        """Returns the cells of a row that name a person: of the column `patient`, and of those of the key that hold the
+        patient of an image's name."""
+        by_name = [column for column, template in self.by_template.items() if "{patient}" in template]
+        named = [*(names_of(self.patient) if self.patient is not None else ()), *by_name]
+        cells = [row.table.column(column)[row.number] for column in named if row.table.find(column)]
+        return [cell for cell in cells if not table.is_empty(cell)]
 
     @property
     def of_table(self) -> bool:
