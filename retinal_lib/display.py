@@ -1,10 +1,15 @@
 """Output for people: counts in words, tables in full, progress bars, and pages filled from templates."""
 
 import base64
+import multiprocessing
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from functools import cache
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
+from pathlib import Path
 from typing import TypeVar
 
 import pandas as pd
@@ -91,11 +96,14 @@ class FullTable(pd.DataFrame):
 
 
 class Bar(tqdm):
-    """A progress bar that appears after two seconds. It is a context manager; its last line stays when the block ends."""
+    """A progress bar that appears after two seconds. It is a context manager; its last line stays when the block ends.
+    A process that works for another one shows none: its bar would be written over those of the others."""
 
     def __init__(self, total: int, unit: str):
         file = _CellOutput() if _in_kernel() else sys.stderr
         options = {"unit": f" {unit}", "ascii": " #", "ncols": 100}
+        if multiprocessing.current_process().name != "MainProcess":
+            options["disable"] = True
         super().__init__(total=total, delay=2, mininterval=0.5, position=0, file=file, **options)
 
     def show(self, done: int, note: str = "") -> None:
@@ -110,6 +118,38 @@ def progress(items: Sequence[Item], unit: str) -> Iterator[Item]:
         for done, item in enumerate(items, start=1):
             yield item
             bar.show(done)
+
+
+@contextmanager
+def shared_bar(total: int, unit: str, processes: int) -> Iterator[Callable[[int, str], None]]:
+    """Shows one bar for what several processes do. It yields a function that each of them calls with the number of steps that
+    it has just done, and a note. The note is shown where there is one process; those of several would take turns."""
+    with Bar(total, unit) as bar:
+        if processes == 1:
+            yield lambda number, note: bar.show(bar.n + number, note)
+            return
+        ended = threading.Event()
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "steps"  # a byte for each step, so that no reader meets half a number
+            file.touch()
+            follower = threading.Thread(target=_follow, args=(file, bar, ended), daemon=True)
+            follower.start()
+            try:
+                yield partial(_append, file)
+            finally:
+                ended.set()
+                follower.join()
+
+
+def _append(file: Path, number: int, note: str) -> None:
+    with file.open("ab") as steps:
+        steps.write(bytes(number))
+
+
+def _follow(file: Path, bar: Bar, ended: threading.Event) -> None:
+    while not ended.wait(0.5):
+        bar.show(file.stat().st_size)
+    bar.show(file.stat().st_size)
 
 
 class _CellOutput:

@@ -174,7 +174,7 @@ def test_any_image_text_model_is_trained(name: str, lora: int, folders: dict, pi
     model = load_model(base, device="cpu")
     learned = [Example(f"{i}", p, ("Which eye is it?", "Why?"), ("b" * (i + 1), "c")) for i, p in enumerate(pictures)]
     recipe = loop.Recipe(epochs=3, learning_rate=1e-2, batch_size=3, lora=lora)
-    losses = loop.train(model, learned, recipe, tmp_path / "state.pt", "", tmp_path / "tuned", base)
+    losses = loop.train(model, learned, recipe, tmp_path / "state.pt", tmp_path / "tuned", base)
     assert losses[-1] < losses[0]
     opened = load_model(tmp_path / "tuned", device="cpu")
     asked = ["Which eye is it?"] * 3, pictures

@@ -1,20 +1,24 @@
 """Training: what is learned of a conversation, a stopped training that goes on, a trained model that opens again."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch", reason="torch is not installed")
 
+import joblib
 import torch
 from PIL import Image
 
+from retinal_lib import display
 from retinal_lib.errors import UserError
 from retinal_lib.inference import load_model
 from retinal_lib.inference.llava.convert import convert
 from retinal_lib.sample import llava_model as sample_model
-from retinal_lib.train import examples, loop, tiny_model
+from retinal_lib.train import examples, loop, tiny_model, training
 from retinal_lib.train.examples import Example
 from retinal_lib.train.training import Training
 
@@ -63,7 +67,7 @@ def test_a_stopped_training_ends_as_one_that_was_not(
     source: Path, learned: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train(place: Path) -> list[float]:
-        return loop.train(load_model(source, device="cpu"), learned, RECIPE, place / "state.pt", "", place / "model", source)
+        return loop.train(load_model(source, device="cpu"), learned, RECIPE, place / "state.pt", place / "model", source)
 
     whole = train(tmp_path / "whole")
     steps, collate = [], loop.collate
@@ -149,6 +153,33 @@ def test_a_model_of_one_s_own_learns_an_export(source: Path, learned: list[Examp
         Training.load(data=tmp_path / "export.json")
     with pytest.raises(UserError, match="drawn ones"):
         job.report()
+
+
+def test_processes_share_one_bar_and_show_none_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+    monkeypatch.setattr(display.Bar, "show", lambda bar, done, note="": shown.append((done, note)))
+    with display.shared_bar(7, "steps", 2) as step:
+        joblib.Parallel(n_jobs=2)(joblib.delayed(step)(number, "a note") for number in (1, 2, 4))
+        disabled = joblib.Parallel(n_jobs=2)(joblib.delayed(lambda: display.Bar(1, "steps").disable)() for _ in range(2))
+    assert shown[-1] == (7, "") and disabled == [True, True] and not display.Bar(1, "steps").disable
+
+
+def test_one_bar_counts_the_steps_of_all_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = []
+
+    @contextmanager
+    def bar(total: int, unit: str, processes: int) -> Iterator[Callable[[int, str], None]]:
+        done = []
+        yield lambda number, note: done.append(number)
+        counted.append((total, unit, processes, sum(done)))
+
+    monkeypatch.setattr(training, "shared_bar", bar)
+    given = {"limit": 40, "held_out": 4, "kinds": "eye", "tower_epochs": 3, "epochs": 2, "short": True}
+    job = Training.load(**given, out_dir=tmp_path / "trial")
+    job.train()
+    job.train()  # nothing is left to do
+    steps = 2 * (3 * 2 + 2 * 11)  # of 40 eyes and 44 conversations
+    assert counted == [(steps, "steps of 2 models", 1, steps)] * 2
 
 
 def test_drawn_eyes_are_asked_what_is_named(tmp_path: Path) -> None:

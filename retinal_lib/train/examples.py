@@ -13,6 +13,7 @@ from retinal_lib.run.job import Job
 from retinal_lib.sample import many_eyes
 
 KINDS = ("eye", "quality", "grade")  # what drawn eyes can be asked
+TOWER_BATCH = 32  # pictures of a step of the tiny model's vision tower
 _ROLES = ("human", "gpt")
 
 
@@ -31,6 +32,16 @@ class Example:
     def length(self) -> int:
         """How long it is, in characters."""
         return sum(map(len, (*self.questions, *self.answers)))
+
+
+def steps_of(number: int, batch_size: int) -> int:
+    """Returns how many steps one look at so many conversations or pictures has."""
+    return -(-number // batch_size)
+
+
+def tower_steps(examples: Sequence[Example], epochs: int) -> int:
+    """Returns how many steps the tiny model's vision tower has: it learns from the images with known classes."""
+    return steps_of(len({each.image for each in examples if each.classes}), TOWER_BATCH) * epochs
 
 
 def read(file: Path, image_folder: Path | None = None, limit: int | None = None) -> list[Example]:

@@ -2,14 +2,13 @@
 
 import random
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from retinal_lib import typed_paths
-from retinal_lib.display import Bar
 from retinal_lib.errors import UserError
 from retinal_lib.imaging.images import MAX_PIXELS, load_upright
 from retinal_lib.inference import load_model
@@ -19,7 +18,7 @@ from retinal_lib.inference.llava import checkpoint, memory
 from retinal_lib.inference.llava.convert import convert
 from retinal_lib.inference.model import Model
 from retinal_lib.inference.opening import without_bars
-from retinal_lib.train.examples import Example
+from retinal_lib.train.examples import Example, steps_of
 
 _NEAR = 50  # batches whose conversations are ranked by their length
 _IGNORED = -100  # the label of a token that is not learned, as in transformers
@@ -41,37 +40,45 @@ class Recipe:
 
 
 def train(
-    model: Answerer, examples: Sequence[Example], recipe: Recipe, state: Path, note: str, out: Path, source: Path
+    model: Answerer,
+    examples: Sequence[Example],
+    recipe: Recipe,
+    state: Path,
+    out: Path,
+    source: Path,
+    told: Callable[[int, float], None] = lambda number, loss: None,
 ) -> list[float]:
     """Trains a model, whose files lie in `source`, writes it into the new folder `out` and returns the mean loss of each epoch.
     After each epoch all that is needed to go on is kept in the file `state`; where it is there, training goes on from it.
-    UserError: the loss is no number, or peft is missing."""
+    `told` is called with the number of steps just done and the last loss. UserError: the loss is no number, or peft is
+    missing."""
     network = prepare(model, recipe.lora, recipe.seed)
     learned = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
     optimizer = torch.optim.AdamW(learned.values(), lr=recipe.learning_rate, weight_decay=0.01)
-    steps = -(-len(examples) // recipe.batch_size)
+    steps = steps_of(len(examples), recipe.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps * recipe.epochs)
     words = words_of(model) if recipe.noise else None
     losses = _resume(state, learned, optimizer, schedule, network.device)
-    with Bar(steps * recipe.epochs, f"steps {note}".strip()) as bar:
-        for epoch in range(len(losses), recipe.epochs):
-            network.train()
-            total = 0.0
-            for step, rows in enumerate(_batches(examples, recipe, epoch)):
-                batch = collate(model, [examples[i] for i in rows])
-                batch = with_noise(batch, recipe.noise, words) if words is not None else batch
-                loss = network(**batch).loss
-                if not torch.isfinite(loss):
-                    raise UserError(f"the loss is {loss.item()} in epoch {epoch + 1}; pass a smaller learning_rate")
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(learned.values(), 1.0)
-                optimizer.step()
-                schedule.step()
-                total += loss.item() * len(rows)
-                bar.show(epoch * steps + step + 1, f"loss {loss.item():.3f}")
-            losses.append(total / len(examples))
-            _keep(state, learned, optimizer, schedule, losses)
+    if losses:
+        told(steps * len(losses), losses[-1])
+    for epoch in range(len(losses), recipe.epochs):
+        network.train()
+        total = 0.0
+        for rows in _batches(examples, recipe, epoch):
+            batch = collate(model, [examples[i] for i in rows])
+            batch = with_noise(batch, recipe.noise, words) if words is not None else batch
+            loss = network(**batch).loss
+            if not torch.isfinite(loss):
+                raise UserError(f"the loss is {loss.item()} in epoch {epoch + 1}; pass a smaller learning_rate")
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(learned.values(), 1.0)
+            optimizer.step()
+            schedule.step()
+            total += loss.item() * len(rows)
+            told(1, loss.item())
+        losses.append(total / len(examples))
+        _keep(state, learned, optimizer, schedule, losses)
     network.eval()
     save(model, network, out, source)
     return losses

@@ -1,19 +1,18 @@
 """A tiny LLaVA for the trial: its vision tower learns the answers of closed questions as classes, before it is given words."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
-from retinal_lib.display import Bar
 from retinal_lib.inference import load_model
 from retinal_lib.inference.llava.convert import convert
 from retinal_lib.inference.model import Model
 from retinal_lib.sample import llava_model
 from retinal_lib.sample.llava_model import Shape
-from retinal_lib.train.examples import Example
+from retinal_lib.train.examples import TOWER_BATCH, Example, tower_steps
 
-_AT_ONCE = 32  # pictures of a step
+Told = Callable[[int, float], None]  # called with the number of steps just done, and the last loss
 
 
 def source(place: Path) -> Path:
@@ -21,14 +20,16 @@ def source(place: Path) -> Path:
     return place / "random"
 
 
-def with_trained_tower(place: Path, examples: Sequence[Example], seed: int, epochs: int) -> Model:
+def with_trained_tower(place: Path, examples: Sequence[Example], seed: int, epochs: int, told: Told) -> Model:
     """Returns the model with a trained vision tower; a tower that was trained before is kept in `place`."""
     model, file = make(place, examples, seed), place / "tower.pt"
     if not file.is_file():
-        train_tower(model, examples, epochs, seed)
+        train_tower(model, examples, epochs, seed, told)
         part = file.with_suffix(".part")
         torch.save(model.llava.model.vision_tower.state_dict(), part)
         part.replace(file)
+    else:
+        told(tower_steps(examples, epochs), 0.0)
     model.llava.model.vision_tower.load_state_dict(torch.load(file, weights_only=True))
     return model
 
@@ -59,7 +60,9 @@ _FORM = (
 )
 
 
-def train_tower(model: Model, examples: Sequence[Example], epochs: int, seed: int, learning_rate: float = 2e-3) -> list[float]:
+def train_tower(
+    model: Model, examples: Sequence[Example], epochs: int, seed: int, told: Told, learning_rate: float = 2e-3
+) -> list[float]:
     """Trains the vision tower on the classes of the examples and returns the loss of each epoch. What is learned from is what
     the language model will see: the patches of the selected layer. A mirrored picture shows the other eye."""
     torch.manual_seed(seed)
@@ -67,31 +70,30 @@ def train_tower(model: Model, examples: Sequence[Example], epochs: int, seed: in
     tower, layer = model.llava.model.vision_tower, model.checkpoint.select_layer
     heads = torch.nn.Linear(tower.config.hidden_size, sum(sizes.values()))
     learned = [*tower.parameters(), *heads.parameters()]
-    steps = -(-len(pixels) // _AT_ONCE) * epochs
+    steps = tower_steps(examples, epochs)
     optimizer = torch.optim.AdamW(learned, lr=learning_rate, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
     losses = []
-    with Bar(steps, "steps of the vision tower") as bar:
-        for _ in range(epochs):
-            total = 0.0
-            for rows in torch.randperm(len(pixels)).split(_AT_ONCE):
-                seen, wanted = _varied(pixels[rows], {kind: target[rows] for kind, target in targets.items()})
-                states = tower(seen, output_hidden_states=True).hidden_states[layer][:, 1:].mean(1)
-                scores = heads(states).split(list(sizes.values()), 1)
-                parts = [
-                    torch.nn.functional.cross_entropy(score, wanted[kind], ignore_index=-1)
-                    for kind, score in zip(sizes, scores, strict=True)
-                    if (wanted[kind] >= 0).any()
-                ]
-                loss = torch.stack(parts).sum()
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(learned, 1.0)
-                optimizer.step()
-                schedule.step()
-                total += loss.item() * len(rows)
-                bar.show(bar.n + 1, f"loss {loss.item():.3f}")
-            losses.append(total / len(pixels))
+    for _ in range(epochs):
+        total = 0.0
+        for rows in torch.randperm(len(pixels)).split(TOWER_BATCH):
+            seen, wanted = _varied(pixels[rows], {kind: target[rows] for kind, target in targets.items()})
+            states = tower(seen, output_hidden_states=True).hidden_states[layer][:, 1:].mean(1)
+            scores = heads(states).split(list(sizes.values()), 1)
+            parts = [
+                torch.nn.functional.cross_entropy(score, wanted[kind], ignore_index=-1)
+                for kind, score in zip(sizes, scores, strict=True)
+                if (wanted[kind] >= 0).any()
+            ]
+            loss = torch.stack(parts).sum()
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(learned, 1.0)
+            optimizer.step()
+            schedule.step()
+            total += loss.item() * len(rows)
+            told(1, loss.item())
+        losses.append(total / len(pixels))
     return losses
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ import joblib
 from pydantic import Field, field_validator
 
 from retinal_lib import paths, typed_paths
-from retinal_lib.display import Bar, FullTable, count
+from retinal_lib.display import FullTable, count, shared_bar
 from retinal_lib.errors import UserError
 from retinal_lib.files import atomic_write, read_json, read_object, sha256
 from retinal_lib.inference.loading import needs_torch
@@ -178,38 +179,50 @@ class Training:
     def train(self) -> FullTable:
         """Trains each model that is not finished yet, and goes on where one was stopped. UserError: torch or peft is missing,
         the model cannot be opened, or the loss is no number."""
-        waiting = [(self.place(name), seed, learned, name) for name, (seed, learned) in self.runs.items()]
+        waiting = [(name, *run) for name, run in self.runs.items()]
         at_once = min(len(waiting), self._at_once)
         # a worker that is begun anew for its memory's sake is no fault
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-        trained = joblib.Parallel(n_jobs=at_once, return_as="generator")(joblib.delayed(self._trained)(*run) for run in waiting)
-        rows = []
-        with Bar(len(waiting), "models") as bar:
-            for name, losses in zip(self.runs, trained, strict=True):
-                rows.append({"model": name, "loss of the first epoch": losses[0], "of the last": losses[-1]})
-                bar.show(len(rows))
-        return FullTable(rows).round(3)
+        steps = sum(self._steps(learned) for _, _, learned in waiting)
+        with shared_bar(steps, f"steps of {count(len(waiting), 'model')}", at_once) as told:
+            trained = joblib.Parallel(n_jobs=at_once)(joblib.delayed(self._trained)(*run, told) for run in waiting)
+        rows = zip(self.runs, trained, strict=True)
+        return FullTable(
+            [{"model": name, "loss of the first epoch": losses[0], "of the last": losses[-1]} for name, losses in rows]
+        ).round(3)
+
+    def _steps(self, learned: tuple[Example, ...]) -> int:
+        """How many steps the training of a model has."""
+        given = self.given
+        tower = examples.tower_steps(learned, given.tower_epochs) if given.tiny else 0
+        return tower + examples.steps_of(len(learned), given.batch_size) * given.epochs
 
     def place(self, name: str) -> Path:
         """Returns the folder of a run, in which `model` is the trained model."""
         return self.folder / name.replace(",", "").replace("%", "").replace(" ", "-")
 
-    def _trained(self, place: Path, seed: int, learned: tuple[Example, ...], note: str) -> list[float]:
+    def _trained(self, name: str, seed: int, learned: tuple[Example, ...], told: Callable[[int, str], None]) -> list[float]:
         """Trains one model, unless it is there, and returns its losses."""
+        place = self.place(name)
         file = place / "losses.json"
         if (place / "model").is_dir() and file.is_file():
+            told(self._steps(learned), name)
             return read_json(file)
         with needs_torch():
             from retinal_lib.train import loop, tiny_model
+
+        def step(number: int, loss: float) -> None:
+            told(number, f"{name}, loss {loss:.3f}")
+
         given = self.given
         if given.tiny:
-            model = tiny_model.with_trained_tower(place, learned, seed, given.tower_epochs)
+            model = tiny_model.with_trained_tower(place, learned, seed, given.tower_epochs, step)
             source = tiny_model.source(place)
         else:
             model, source = loop.opened(given, self.folder / "base")
         noise = _NOISE if given.tiny else 0.0
         recipe = loop.Recipe(given.epochs, given.learning_rate, given.batch_size, given.lora, seed, noise)
-        losses = loop.train(model, learned, recipe, place / "state.pt", note, place / "model", source)
+        losses = loop.train(model, learned, recipe, place / "state.pt", place / "model", source, step)
         with atomic_write(file) as out:
             out.write(json.dumps(losses) + "\n")
         (place / "state.pt").unlink()
