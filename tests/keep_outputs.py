@@ -16,7 +16,8 @@ def keep(path: Path) -> None:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         cell.metadata.pop("papermill", None)
-    client = NotebookClient(notebook, kernel_name="python3", record_timing=False, extra_arguments=["--log-level=ERROR"])
+    options = {"record_timing": False, "coalesce_streams": True, "extra_arguments": ["--log-level=ERROR"]}
+    client = NotebookClient(notebook, kernel_name="python3", **options)
     client.execute(cwd=str(path.parent))
     notebook.metadata["language_info"] = {"name": "python"}
     nbformat.write(notebook, path)
