@@ -1,6 +1,7 @@
 """explore.ipynb and what it shows: a dataset in one page, for every dataset."""
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +44,19 @@ def test_every_dataset_is_told_in_numbers(dataset: str, drawn: dict[str, Path], 
     if found.page.private_names:
         shown = "".join(str(t.to_dict()) for t in (found.problems, found.outliers, found.examples, found.measured.outliers))
         assert not [name for name in found.data.images if Path(name).stem in shown or Path(name).stem[:7] in shown]
+
+
+def test_files_that_are_no_whole_picture_are_not_usable(drawn: dict[str, Path], tmp_path: Path) -> None:
+    data = shutil.copytree(drawn["APTOS"], tmp_path / "data")
+    whole = Explore.load(dataset="APTOS", data_root=str(data), out_dir=str(tmp_path / "out"))
+    before, (cut, page_of_a_server) = len(whole.usable), [whole.data.image(name).path for name in whole.usable[:2]]
+    cut.write_bytes(cut.read_bytes()[:-900])
+    page_of_a_server.write_text("<html>403 Forbidden</html>")
+    found = Explore.load(dataset="APTOS", data_root=str(data), out_dir=str(tmp_path / "out"))
+    assert found.counts.iloc[:, -1]["usable"] == before - 2
+    told = dict(zip(found.problems["what"], found.problems["the first"], strict=True))
+    assert told["the file is not a readable image: its end is missing"] == cut.name
+    assert any(what.startswith("the file is not a readable image: its format is none of") for what in told)
 
 
 @pytest.mark.parametrize("dataset", ["IDRiD_seg", "UK"])

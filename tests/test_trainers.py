@@ -458,6 +458,28 @@ def test_copies_have_no_metadata_and_the_size_that_was_asked_for(tmp_path: Path)
         main(["export", str(run), "--form", "llava", "--size", "100"])
 
 
+@pytest.mark.parametrize("options", [["--images"], ["--pictures", "link"], ["--pictures", "copy", "--size", "100"]])
+def test_pictures_that_cannot_be_read_are_left_out(options: list[str], tmp_path: Path) -> None:
+    """One lost its end since the run, one has damage inside, which only reading its pixels shows."""
+
+    def save(path: Path, number: int) -> None:
+        pixels = np.random.default_rng(number).integers(0, 255, (200, 300, 3), np.uint8)
+        Image.fromarray(pixels).save(path)
+
+    run = own_run(tmp_path, ["1.png", "2.jpg", "3.png"], save)
+    cut, hurt = tmp_path / "data" / "2.jpg", tmp_path / "data" / "3.png"
+    cut.write_bytes(cut.read_bytes()[:9000])
+    hurt.write_bytes(hurt.read_bytes()[:5000] + b"x" * 3000 + hurt.read_bytes()[8000:])
+    left = 1 if "--size" in options else 2
+    told = main(["export", str(run), "--form", "llava", "--out", str(tmp_path / "out"), *options])
+    assert len(rows_of(tmp_path / "out", "llava")) == left
+    assert f"{3 - left} picture{'s' * (left == 1)} cannot be read, the first: 2.jpg is not a readable image" in told
+    (tmp_path / "data" / "1.png").write_bytes(b"")
+    hurt.write_bytes(hurt.read_bytes()[:5000])
+    with pytest.raises(UserError, match=r"3 pictures cannot be read, .*; there is nothing to export"):
+        main(["export", str(run), "--form", "llava", "--out", str(tmp_path / "other"), *options])
+
+
 def test_names_fit_every_system(tmp_path: Path) -> None:
     run = own_run(tmp_path, ["a:b?*<>|.png", "con.png", "eye .png"], save_plain)
     main(["export", str(run), "--form", "chat", "--pictures", "link"])

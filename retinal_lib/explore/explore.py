@@ -13,11 +13,13 @@ from retinal_lib.dataset import measurements
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.display import FullTable, without_rows
+from retinal_lib.errors import UserError
 from retinal_lib.explore import charts, measurement_table, overlay
 from retinal_lib.explore.lesion_map import LesionMap
 from retinal_lib.explore.measurement_table import Measurements
 from retinal_lib.facts import LIMITED, Fact
 from retinal_lib.imaging import drawing
+from retinal_lib.imaging.images import sent_size, why_unreadable
 from retinal_lib.run import earlier_run, run_files
 from retinal_lib.run.dataset_job import DatasetJob
 from retinal_lib.text.shown_text import for_people
@@ -70,8 +72,22 @@ class Explore(DatasetJob):
     @cached_property
     def usable(self) -> list[str]:
         """The names of the chosen images that can be used."""
-        skipped = self.data.skipped
-        return [image for image in self.images if image not in skipped]
+        return [image for image in self.images if image not in self._not_usable]
+
+    @cached_property
+    def _not_usable(self) -> dict[str, str]:
+        """Why chosen images cannot be used, by name: what the dataset says, and files that are no whole picture."""
+        reasons = {}
+        for name in display.progress(self.images, "pictures looked at"):
+            if name in self.data.skipped:
+                reasons[name] = self.data.skipped[name]
+                continue
+            path = self.data.image(name).path
+            try:
+                sent_size(path)
+            except UserError as why:
+                reasons[name] = why_unreadable(path, why)
+        return reasons
 
     @cached_property
     def labelled(self) -> list[LabelledImage]:
@@ -155,7 +171,7 @@ class Explore(DatasetJob):
     def _problem_rows(self) -> list[dict[str, object]]:
         images: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)  # equal problems: (sentence, image)
         for name in self.images:
-            if reason := self.data.skipped.get(name):
+            if reason := self._not_usable.get(name):
                 kind, sentence = "contradictory" if _CONTRADICTS.search(reason) else "not usable", self._without_names(reason)
                 images[kind, without_rows(sentence)].append((sentence, name))
         for image in self.labelled:

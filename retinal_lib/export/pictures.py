@@ -50,26 +50,51 @@ def _complete(files: dict[str, Path], lost: list[str], folder: Path, where: str)
     return files
 
 
-def turned_note(files: Iterable[Path]) -> list[str]:
-    """Returns a sentence on pictures that trainers would see otherwise than the run did, if there are any. UserError: a
-    picture cannot be read."""
-    files = list(dict.fromkeys(files))
-    turned = sum(not shown for shown in _as_shown(files).values())
-    if not turned:
-        return []
-    return [f"{count(turned, 'picture')} must be turned or brightened, which not every trainer does: --pictures does it"]
-
-
-def _as_shown(files: list[Path], side: int = images.MAX_PIXELS, bare: bool = False) -> dict[Path, bool]:
-    """Whether any reader of a file sees the picture as it is to be seen, see images.is_upright."""
-    return {file: images.is_upright(file, side, bare) for file in display.progress(files, "pictures looked at")}
-
-
 class Placed(NamedTuple):
-    """Pictures in their folder: the name of each below it, by run and name in the run, and sentences for the user."""
+    """Pictures for an export: the name of each that can be read, by run and name in the run, and sentences for the user."""
 
     names: dict[tuple[Path, str], str]
     notes: list[str]
+
+
+def leave(found: dict[tuple[Path, str], Path]) -> Placed:
+    """Leaves pictures, by run and name in the run, where they lie: each is named by its whole path. UserError: none can be
+    read."""
+    unreadable: dict[Path, str] = {}
+    shown = _as_shown(list(dict.fromkeys(found.values())), unreadable)
+    names, notes = _readable({key: file.as_posix() for key, file in found.items()}, found, unreadable)
+    if turned := sum(not as_shown for as_shown in shown.values()):
+        notes.append(
+            f"{count(turned, 'picture')} must be turned or brightened, which not every trainer does: --pictures does it"
+        )
+    return Placed(names, notes)
+
+
+def _as_shown(
+    files: list[Path], unreadable: dict[Path, str], side: int = images.MAX_PIXELS, bare: bool = False
+) -> dict[Path, bool]:
+    """Whether any reader of a file sees the picture as it is to be seen, see images.is_upright; those that cannot be read go to
+    `unreadable`, with the reason."""
+    shown = {}
+    for file in display.progress(files, "pictures looked at"):
+        try:
+            shown[file] = images.is_upright(file, side, bare)
+        except UserError as why:
+            unreadable[file] = str(why)
+    return shown
+
+
+def _readable(
+    names: dict[tuple[Path, str], str], found: dict[tuple[Path, str], Path], unreadable: dict[Path, str]
+) -> tuple[dict[tuple[Path, str], str], list[str]]:
+    """The names of pictures that can be read, and a sentence on the others. UserError: there is none."""
+    left = {key: name for key, name in names.items() if found[key] not in unreadable}
+    if not unreadable:
+        return left, []
+    said = f"{count(len(unreadable), 'picture')} cannot be read, the first: {next(iter(unreadable.values()))}"
+    if not left:
+        raise UserError(f"{said}; there is nothing to export")
+    return left, [f"{said}; what was said of such pictures is left out"]
 
 
 def place(found: dict[tuple[Path, str], Path], target: Path, way: str, size: int | None = None) -> Placed:
@@ -78,23 +103,31 @@ def place(found: dict[tuple[Path, str], Path], target: Path, way: str, size: int
     What trainers would see otherwise than the run did, or what is longer than `size` pixels, is written as PNG, upright.
     Copies have no metadata (EXIF, comments). Names are those of the run, as far as all
     systems allow them; where different pictures have one name, part of their sha256 is added. Drawn pictures lie below
-    `drawn`. UserError: a picture cannot be read or written, or another picture has its place.
+    `drawn`. Pictures that cannot be read are left out. UserError: none can be read, one cannot be written, or another picture
+    has its place.
     """
+    unreadable: dict[Path, str] = {}
     files = list(dict.fromkeys(found.values()))
     side = size or images.MAX_PIXELS
-    shown = _as_shown(files, side, way == "copy")
+    shown = _as_shown(files, unreadable, side, way == "copy")
     drawn = images.drawn_among(files)
-    names = _names({key: (file, shown[file], file in drawn) for key, file in found.items()})
+    names = _names({key: (file, shown[file], file in drawn) for key, file in found.items() if file in shown})
     if drawn:
         _mark(target / _DRAWN)
     link = way == "link" and _can_link(target)
-    with display.Bar(len(found), "pictures") as bar:
-        for done, (name, file) in enumerate({names[key]: file for key, file in found.items()}.items(), start=1):
-            _put(file, target / name, link, shown[file], side)
+    with display.Bar(len(names), "pictures") as bar:
+        for done, (name, file) in enumerate({name: found[key] for key, name in names.items()}.items(), start=1):
+            if why := _put(file, target / name, link, shown[file], side):
+                unreadable[file] = why
             bar.show(done)
-        bar.show(len(found))
-    number, turned = len(set(names.values())), sum(not as_shown for as_shown in shown.values())
-    notes = [f"{count(number, 'picture')} in {paths.display_path(target)}, the folder that image names are relative to"]
+        bar.show(len(names))
+    names, left_out = _readable(names, found, unreadable)
+    turned = sum(not as_shown for file, as_shown in shown.items() if file not in unreadable)
+    number = len(set(names.values()))
+    notes = [
+        f"{count(number, 'picture')} in {paths.display_path(target)}, the folder that image names are relative to",
+        *left_out,
+    ]
     if way == "link" and not link:
         notes.append("they are copies: links cannot be made there")
     if turned:
@@ -146,23 +179,29 @@ def _can_link(folder: Path) -> bool:
     return True
 
 
-def _put(file: Path, target: Path, link: bool, as_shown: bool, side: int) -> None:
-    """Links, copies or writes one picture anew. UserError: it cannot be written, or another picture is there."""
+def _put(file: Path, target: Path, link: bool, as_shown: bool, side: int) -> str:
+    """Links, copies or writes one picture anew; returns why it cannot be read, "" where it can. UserError: it cannot be
+    written, or another picture is there."""
     if target.exists():
         if link and as_shown and target.is_symlink() and target.readlink() == file:
-            return
+            return ""
         if not _is_same(file, target, as_shown, side):
             raise UserError(f"{target} is another picture than {file}; name another folder with --out, or remove it")
         if not target.is_symlink() and (link or not as_shown or target.read_bytes() == _bare(file)):
-            return
+            return ""
+    try:
+        anew = None if as_shown else images.load_bare(file, side)
+    except UserError as why:
+        return str(why)
     with atomic_path(target) as part:
-        if not as_shown:
-            images.write_upright(file, part, side)
+        if anew:
+            anew.save(part, "PNG")
         elif link:
             part.unlink(missing_ok=True)
             part.symlink_to(file)
         else:
             part.write_bytes(_bare(file))
+    return ""
 
 
 def _bare(file: Path) -> bytes:

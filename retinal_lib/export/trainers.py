@@ -273,16 +273,17 @@ def _with_pictures(
         files = placing.find(folder, (entry.image for entry in entries), root)
         found |= {(folder, entry.image): files[entry.image] for entry in entries}
     if pictures is None:
-        names, notes = {key: file.as_posix() for key, file in found.items()}, placing.turned_note(found.values())
+        names, notes = placing.leave(found)
     else:
         called = {key: numbered.images.get(key, key[1]) for key in found}
         placed, notes = placing.place({(key[0], called[key]): file for key, file in found.items()}, target, pictures, size)
-        names = {key: placed[key[0], called[key]] for key in found}
+        names = {key: placed[key[0], called[key]] for key in found if (key[0], called[key]) in placed}
     ids = numbered.ids
     exported = [
         replace(e, id=ids.get((folder, e.id), e.id), image=names[folder, e.image])
         for folder, entries in runs.items()
         for e in entries
+        if (folder, e.image) in names
     ]
     return exported, notes
 

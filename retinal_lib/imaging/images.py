@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from retinal_lib.errors import UserError
 from retinal_lib.files import file_sha256, git_lfs_pointer, printable, why_unusable
 from retinal_lib.imaging import dicom
+from retinal_lib.text.shown_text import for_people
 
 SENT_SIDE = 1024  # longest side of an image as sent, in pixels: larger ones cost money and show a model nothing more
 # formats that datasets come in; the rest of Pillow's would start other programs (EPS, PDF) or need their libraries (HDF5)
@@ -82,21 +83,38 @@ def is_upright(path: Path, side: int = MAX_PIXELS, bare: bool = False) -> bool:
     nor longer than `side` pixels, nor a DICOM file, whose header nobody else is to get; if it is to be `bare`, nor in a format
     whose metadata cannot be taken out. UserError: it cannot be read."""
     with open_image(path) as image:
+        _refuse_cut_off(path, image)
         plain = orientation(image) == 1 and not image.mode.startswith(_DEEP) and not dicom.is_dicom(path)
         return plain and max(image.size) <= side and (not bare or image.format in _BARE)
 
 
-def write_upright(path: Path, target: Path, side: int = MAX_PIXELS) -> None:
-    """Writes a picture as PNG, upright, with a longest side of at most `side` pixels, without metadata. UserError: it cannot be
-    read."""
+_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+
+
+def _refuse_cut_off(path: Path, image: Image.Image) -> None:
+    """UserError: an opened JPEG or PNG file lacks its end. Only a file that does not end as it should is decoded, since all
+    pixels of a large dataset would take an hour."""
+    if end := _ENDS.get(image.format):
+        with path.open("rb") as file:
+            file.seek(-min(64, path.stat().st_size), os.SEEK_END)
+            if end in file.read():
+                return
+        try:
+            load_upright(path, 64)
+        except UserError as error:
+            raise UserError(f"{path.name} is not a readable image: its end is missing") from error
+
+
+def load_bare(path: Path, side: int = MAX_PIXELS) -> Image.Image:
+    """Returns a picture as `load_upright` does, without metadata. UserError: it cannot be read."""
     pixels = load_upright(path, side)
-    bare = Image.new("RGB", pixels.size)
+    bare = Image.new("RGB", pixels.size)  # Pillow writes comments and profiles that it read; a new image has none
     bare.paste(pixels)
-    bare.save(target, "PNG")
+    return bare
 
 
 def same_pixels(one: Path, other: Path, side: int = MAX_PIXELS) -> bool:
-    """Says whether two files show the same picture, upright; `side` is as in `write_upright`. UserError: one cannot be read."""
+    """Says whether two files show the same picture, upright, see `load_upright`. UserError: one cannot be read."""
     return np.array_equal(*(np.asarray(load_upright(path, side)) for path in (one, other)))
 
 
@@ -178,19 +196,23 @@ def rgb(picture: Image.Image) -> Image.Image:
 def as_sent(path: Path) -> str:
     """Returns the image as a data URL: JPEG, its longest side at most SENT_SIDE pixels, without metadata. UserError: it cannot
     be read."""
-    pixels, file = load_upright(path, SENT_SIDE), io.BytesIO()
-    bare = Image.new("RGB", pixels.size)  # Pillow writes comments and profiles that it read; a new image has none
-    bare.paste(pixels)
-    bare.save(file, "JPEG", quality=_QUALITY)
+    file = io.BytesIO()
+    load_bare(path, SENT_SIDE).save(file, "JPEG", quality=_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def sent_size(path: Path) -> tuple[int, int]:
     """Returns width and height of the image as sent, in pixels, without reading the pixels. UserError: the file is not an
-    image, or has too many pixels."""
+    image, has too many pixels, or lacks its end."""
     with open_image(path) as image:
+        _refuse_cut_off(path, image)
         scale = min(1, SENT_SIDE / max(image.size))
         return max(1, round(image.width * scale)), max(1, round(image.height * scale))
+
+
+def why_unreadable(path: Path, error: UserError) -> str:
+    """Returns what an error says of a picture file, with "the file" for its name, so that equal reasons count together."""
+    return str(error).replace(for_people(printable(path.name)), "the file", 1)
 
 
 def perceptual_hash(path: Path) -> np.ndarray:

@@ -99,7 +99,7 @@ class Planner:
         try:
             size = images.sent_size(image.path)
         except UserError as error:
-            row.reason = str(error).replace(image.path.name, "the file", 1)  # equal reasons count together
+            row.reason = images.why_unreadable(image.path, error)
             return PlannedImage(row)
         case = self.case(image)
         if all(fact.name == "modality" for fact in case.facts):
