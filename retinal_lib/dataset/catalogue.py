@@ -182,7 +182,7 @@ class Catalogue:
 
     def _rows_by_template(self, found: dict) -> dict[tuple[str, str], list[Row]]:
         """The rows of each image, found by what its name says; those of no image keep what their cells hold."""
-        rows, used = defaultdict(list), set()
+        rows, used, sides = defaultdict(list), set(), ("left", "right", None)
         for file in self.files:
             filled = [fill(template, file.groups) for template in self.page.by_template.values()]
             key = (file.split, tuple(tables.key_code(cell) for cell in filled if cell is not None))
@@ -190,6 +190,10 @@ class Catalogue:
             if of_image := [row for row in found.get(key, ()) if None in (eye, row.eye) or row.eye == eye]:
                 rows[file.place] = of_image
                 used |= {id(row) for row in of_image}
+            elif odd := next((row for row in found.get(key, ()) if row.eye not in sides), None):
+                names = next(name for name in names_of(self.page.eye) if odd.table.find(name))
+                place = odd.table.source(odd.number, names if isinstance(names, str) else names[0])
+                self.excluded.setdefault(file.place, f"which eye its row is of is not known: {place} holds {odd.eye!r}")
         for (split, cells), lost in found.items():
             if lost := [row for row in lost if id(row) not in used]:
                 rows[split, " / ".join(cells)] = lost
@@ -250,23 +254,12 @@ class Catalogue:
             return [(self.root / (named or self.page.file), None, "")]
         by_eye = spec.tables if isinstance(spec.tables, dict) else {None: spec.tables}
         found = [(eye, *image_files.found(self.tree, places)) for eye, places in by_eye.items()]
-        return [(path, eye, pattern) for eye, files, pattern in found for path in self._editions(split, files)]
-
-    def _editions(self, split: str, files: list[Path]) -> list[Path]:
-        """The newest edition of each of these tables."""
-        editions: dict[str, dict[str, Path]] = defaultdict(dict)  # a table's name -> edition, "" for the first -> file
-        for path in sorted(files, key=lambda p: (p.stem.casefold(), str(p))):
-            update = re.search(self.page.update, path.stem) if self.page.update else None
-            stem = path.stem[: update.start()] if update else path.stem
-            same = editions[re.sub(r"[\W_]+", "", stem.casefold())]
-            edition = re.sub(r"[\W_]+", "", update[0].casefold()) if update else ""
-            if edition in same and path.read_bytes() != same[edition].read_bytes():
-                raise UserError(
-                    f"two different label tables for split {split}: {same[edition]} and {path}; remove one, or name the "
-                    f"right one under `tables` in params/{self.page.name}.yaml"
-                )
-            same.setdefault(edition, path)
-        return [same[max(same)] for same in editions.values()]
+        names = self.page.update or "", split, self.page.name
+        return [
+            (path, eye, pattern)
+            for eye, files, pattern in found
+            for path in image_files.newest(files, self.page.update or "", otherwise)
+        ]
 
     def _keys(self) -> list[tuple[str | None, str | list[str]]]:
         return list(self.page.key.items()) if isinstance(self.page.key, dict) else [(None, self.page.key)]

@@ -264,12 +264,11 @@ class Number(Kind):
         return [self.column]
 
     def facts(self, image: Image) -> Facts:
-        cell, (low, high) = image.record.cell(self.column), self.range
+        (value, cell, why), (low, high) = image.record.decimal(self.column), self.range
         if not cell.text:
             return Facts(missing=(f"the {self.name} is not known: {cell.unknown}",) if image.record.rows else ())
-        value = float(cell.text) if re.fullmatch(r"[-+]?\d{1,9}(\.\d*)?", cell.text) else None
         if value is None or value in self.exclude or not low <= value <= high:
-            expected = f"expected a number from {low:g} to {high:g}"
+            expected = why or f"expected a number from {low:g} to {high:g}"
             return Facts(missing=(f"the {self.name} is not told: {cell.source} holds {cell.text!r}; {expected}",))
         unit = f" {self.unit}" if self.unit and self.unit != "%" else self.unit
         text = f"the {self.name} is {value:g}{unit}"

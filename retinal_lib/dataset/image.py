@@ -1,5 +1,6 @@
 """One image of a dataset on disk, with its label row, masks and results of AutoMorph."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from retinal_lib.dataset.cells import values
 from retinal_lib.dataset.lesion_facts import MaskFiles
 from retinal_lib.dataset.lesions.boxes import CropInfo
 from retinal_lib.dataset.tables import Code, Table, code, fold, is_empty
@@ -57,7 +59,7 @@ class Correction(BaseModel, extra="forbid", frozen=True):
     source: str
 
 
-EMPTY = "is empty"  # the end of a sentence on a cell that holds nothing
+EMPTY = "empty"  # the end of a sentence on a cell that holds nothing
 
 
 class ExcludedImage(Exception):
@@ -74,7 +76,7 @@ class Cell(NamedTuple):
     @property
     def unknown(self) -> str:
         """The end of a sentence on why nothing is known."""
-        return self.why or f"{self.source} {EMPTY}"
+        return self.why or f"{self.source} is {EMPTY}"
 
 
 class WholeNumber(NamedTuple):
@@ -83,6 +85,14 @@ class WholeNumber(NamedTuple):
     value: int | None
     source: Source
     missing: tuple[str, ...] = ()
+
+
+class Decimal(NamedTuple):
+    """A cell that holds a number, and the number; where it holds none, None, and the reason where a comma is that."""
+
+    value: float | None
+    cell: Cell
+    why: str = ""
 
 
 class Row(NamedTuple):
@@ -98,7 +108,8 @@ class Record:
     """One image's label row with the rows joined to it, eye and patient; each is empty or None where it is not known. `groups`
     are the named parts of the image's name, which are read like columns; `age` in years as a DICOM header has it; `corrections`
     the published errata by column, `notes` sentences on what could not be read of eye and patient, `problem` why the image must
-    not be used, `eye_from` where the eye was read, where that is not the name alone."""
+    not be used, `eye_from` where the eye was read, where that is not the name alone, `without` the joined tables that have no
+    row for it."""
 
     image: str
     eye: str | None = None
@@ -111,6 +122,7 @@ class Record:
     notes: tuple[str, ...] = ()
     problem: str = ""
     eye_from: Source | None = None
+    without: tuple[Table, ...] = ()
 
     @property
     def table(self) -> Table | None:
@@ -129,8 +141,9 @@ class Record:
         return next((name for name in names if self.groups.get(name)), None)
 
     def cell(self, column: Column) -> Cell:
-        """Returns a cell; its text is "" where it holds nothing or a mark such as n/a, where the image has no row, where an
-        unlabelled split lacks the column, where it is one of an eye that is not known, and where graders disagree."""
+        """Returns a cell; its text is "" where it holds nothing or a mark such as n/a, where the image has no row, or none in
+        the joined table of the column, where an unlabelled split lacks the column, where it is one of an eye that is not known,
+        and where graders disagree."""
         if isinstance(column, Agreed):
             return self._agreed(column)
         if isinstance(column, dict):
@@ -144,6 +157,8 @@ class Record:
             return Cell("", Source(self.image))
         if row is None and self.unlabelled:
             return Cell("", self.rows[0].table.source(self.rows[0].number, column if isinstance(column, str) else column[0]))
+        if row is None and (lost := next((table for table in self.without if table.find(column)), None)):
+            return Cell("", Source(self.image), f"{lost.path.name} has no row for it")
         table, number, _ = row or self.rows[0]
         text = as_written = table.column(column)[number]
         folded = table.find(column)
@@ -152,7 +167,10 @@ class Record:
             if folded == table.find(correction.column) and text == correction.stale:
                 text = correction.right
                 break
-        return Cell("" if is_empty(text) else text, table.source(number, title)._replace(cell=as_written))
+        source = table.source(number, title)._replace(cell=as_written)
+        if text and is_empty(text):
+            return Cell("", source, f"{source} holds {text!r}, which is read as {EMPTY}")
+        return Cell(text, source)
 
     def is_stale(self, correction: Correction) -> bool:
         """Says whether the row holds what an erratum puts right."""
@@ -171,7 +189,7 @@ class Record:
 
     def with_joined(self, tables: Iterable["Joined"]) -> "Record":
         """Returns the record with the rows of further tables that belong to it."""
-        rows, notes = list(self.rows), []
+        rows, notes, without = list(self.rows), [], []
         for joined in tables:
             fields = {name for template in joined.key.values() for _, name, _, _ in Formatter().parse(template) if name}
             parts = {name: self.cell(name).text for name in fields if self.has(name)}
@@ -182,7 +200,8 @@ class Record:
             elif self.rows or self.groups:
                 many = f"{len(found)} rows for it, of which none is taken" if found else "no row for it"
                 notes.append(f"{joined.table.path.name} has {many}")
-        return replace(self, rows=tuple(rows), notes=(*self.notes, *notes))
+                without.append(joined.table)
+        return replace(self, rows=tuple(rows), notes=(*self.notes, *notes), without=tuple(without))
 
     def with_columns(self, eye: Column | None, eyes: dict[str, str], patient: Column | None) -> "Record":
         """Returns the record with eye and patient as columns give them; `eyes`: what a cell stands for."""
@@ -191,7 +210,7 @@ class Record:
             cell = self.cell(eye)
             seen = eyes.get(code(cell.text))
             place = cell.source if seen else place
-            if cell.text and seen is None:
+            if cell.text and seen is None and not (self.eye and values.is_of_both_eyes(cell.text)):
                 what = "which eye it is is not known" if self.eye is None else f"it is taken as the {self.eye} eye all the same"
                 notes.append(f"{what}: {cell.source} holds {cell.text!r}; expected one of {', '.join(eyes)}")
             if seen and self.eye and seen != self.eye:
@@ -219,6 +238,16 @@ class Record:
             expected = ", ".join(map(str, [*(codes or ()), *allowed]))
             raise ExcludedImage(f"{cell.source}: found {cell.text!r}; expected one of {expected}")
         return WholeNumber(known[code(cell.text)], cell.source)
+
+    def decimal(self, column: Column) -> Decimal:
+        """Returns a cell that holds a number with a point, or with a comma where those of its column part decimals."""
+        cell = self.cell(column)
+        table = next((row.table for row in self.rows if str(row.table.path) == cell.source.file), None)
+        comma = table.has_decimal_commas(cell.source.column) if table and cell.source.column else False
+        if comma is None and re.search("[.,]", cell.text):
+            return Decimal(None, cell, "its comma or point may part thousands or decimals; write numbers as 12.5 or 1200")
+        text = cell.text.replace(",", ".") if comma else cell.text
+        return Decimal(float(text) if re.fullmatch(r"[-+]?\d{1,9}(\.\d*)?", text) else None, cell)
 
 
 class Joined(NamedTuple):

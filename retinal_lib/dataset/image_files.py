@@ -124,6 +124,24 @@ def found(tree: list[Folder], places: Places) -> tuple[list[Path], str]:
     return [], ""
 
 
+def newest(tables: list[Path], update: str, split: str, dataset: str) -> list[Path]:
+    """Returns the newest edition of each of the label tables of a split; `update`: the pattern of what marks one in its name,
+    "" for none. UserError: two tables of one edition differ."""
+    editions: dict[str, dict[str, Path]] = defaultdict(dict)  # a table's name -> edition, "" for the first -> file
+    for path in sorted(tables, key=lambda p: (p.stem.casefold(), str(p))):
+        found = re.search(update, path.stem) if update else None
+        stem = path.stem[: found.start()] if found else path.stem
+        same = editions[re.sub(r"[\W_]+", "", stem.casefold())]
+        edition = re.sub(r"[\W_]+", "", found[0].casefold()) if found else ""
+        if edition in same and path.read_bytes() != same[edition].read_bytes():
+            raise UserError(
+                f"two different label tables for split {split}: {same[edition]} and {path}; remove one, or name the "
+                f"right one under `tables` in params/{dataset}.yaml"
+            )
+        same.setdefault(edition, path)
+    return [same[max(same)] for same in editions.values()]
+
+
 @cache
 def shared_pictures() -> dict:
     """Returns which pictures stand in two datasets, as same_pictures.yaml has it."""

@@ -436,11 +436,12 @@ def _ratio(files: MaskFiles, masks: ImageMasks, picture: Path, record: Record) -
     except (UserError, Unclear) as why:
         missing.append(f"the {feature.words} is not told: {why}")
     if spec.expert_ratio and record.has(spec.expert_ratio):
-        cell, source, _ = record.cell(spec.expert_ratio)
-        if _NUMBER.fullmatch(cell) and 0 < float(cell) < 1:
-            stated.append((float(cell), source))
+        value, (cell, source, _), why = record.decimal(spec.expert_ratio)
+        if value is not None and 0 < value < 1:
+            stated.append((value, source))
         elif cell:
-            missing.append(f"an expert's {feature.words} is not known: {source} holds {cell!r}, which is no such ratio")
+            reason = why or "which is no such ratio"
+            missing.append(f"an expert's {feature.words} is not known: {source} holds {cell!r}, {reason}")
     if missing or not outlined:  # which ratio an expert's number is may not be known
         return Facts(missing=tuple(missing))
     values = [value for value, _ in (*outlined, *stated)]

@@ -14,7 +14,7 @@ from retinal_lib import paths, typed_paths
 from retinal_lib.dataset import tables as table
 from retinal_lib.dataset.cells import file_names
 from retinal_lib.dataset.cells.columns import TEXTS, Reading, page_content, understand, understand_rows_of_both_eyes
-from retinal_lib.dataset.cells.values import in_english, names_in
+from retinal_lib.dataset.cells.values import in_english, is_of_both_eyes, names_in
 from retinal_lib.dataset.fact_kinds import GradingScale, Kind, own_scales, scales
 from retinal_lib.dataset.image import Column, Correction, Row, names_of
 from retinal_lib.dataset.image_files import Folder, Places, files, folders
@@ -145,10 +145,12 @@ class Page(StrictModel):
 
     def eyes_of_rows(self, content: table.Table) -> list[str | None]:
         """Returns which eye each row of a table is of by the column `eye`: left, right, None where the page names no column or
-        its cell is empty, and the cell itself where it is no eye's name, so that the row is of no picture of a known eye."""
+        its cell is empty or says both, and the cell itself where it is no eye's name, so that the row is of no picture of a
+        known eye."""
         named = next((name for name in names_of(self.eye) if content.find(name)), None) if self.eye is not None else None
         cells = content.column(named) if named is not None else [""] * len(content)
-        return [self.eyes.get(code(cell), cell) if not table.is_empty(cell) else None for cell in cells]
+        both = {cell for cell in cells if table.is_empty(cell) or (code(cell) not in self.eyes and is_of_both_eyes(cell))}
+        return [None if cell in both else self.eyes.get(code(cell), cell) for cell in cells]
 
     def people_of(self, row: Row) -> list[str]:
         """Returns the cells of a row that name a person: of the column `patient`, and of those of the key that hold the

@@ -387,6 +387,16 @@ def empty(rows: list[SplitRow]) -> list[str]:
     return [f"No image is in {listed(without, 'or')}: {why}; {cure}"]
 
 
+def of_unknown_persons(rows: list[SplitRow]) -> str:
+    """Returns a sentence on images without a known patient whose splits are drawn; "" where there are none."""
+    known = ("patient:", "person:")
+    number = sum(row.why == "drawn" and not any(tie.startswith(known) for tie in row.ties.split()) for row in rows)
+    if number < 2:
+        return ""
+    which = f"{number:,} of the {len(rows):,}" if number < len(rows) else f"the {number:,}"
+    return f"Nothing says whose {which} images are: two eyes of one person may be in different splits"
+
+
 def _perhaps_tested(rows: list[SplitRow]) -> Iterator[str]:
     """A sentence for each dataset that is not at hand, and of whose test split images for training may be."""
     here = {row.dataset for row in rows}

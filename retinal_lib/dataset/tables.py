@@ -10,7 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -137,6 +137,27 @@ class Table:
             hint = did_you_mean(names if isinstance(names, str) else names[0], self.header)
             raise UserError(f"{self.path}: no column {wanted}; the columns are {columns}{hint}")
         return self.columns[name]
+
+    def has_decimal_commas(self, name: str) -> bool | None:
+        """Says whether commas in the numbers of a column part decimals (12,5); None where that is not plain: in 1,250 they may
+        part thousands, and beside a comma a point may.
+
+        >>> columns = {"a": ["12,5", "3", "1,250"], "b": ["1,250", "7"], "c": ["12,5", "3.1"], "d": ["12.5", "x, y"]}
+        >>> content = Table(Path("labels.csv"), tuple(columns), columns, [], "")
+        >>> [content.has_decimal_commas(name) for name in content.header]
+        [True, None, None, False]
+        """
+        if fold(name) not in self._commas:
+            cells = [cell for cell in self.column(name) if re.fullmatch(r"[-+]?\d[\d.,]*", cell)]
+            with_comma = [cell for cell in cells if "," in cell]
+            one_way = not any("." in cell or cell.count(",") > 1 for cell in cells)
+            plain = one_way and any(not re.fullmatch(r"[-+]?[1-9]\d{0,2},\d{3}", cell) for cell in with_comma)
+            self._commas[fold(name)] = (plain or None) if with_comma else False
+        return self._commas[fold(name)]
+
+    @cached_property
+    def _commas(self) -> dict[str, bool | None]:
+        return {}  # each column is looked through once, not for each of its cells
 
     def source(self, row: int, column: str | None = None) -> Source:
         """Returns the place in the file of a cell in the `row`-th kept row, counted from 0."""

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from retinal_lib.dataset.cells.columns import Reading
 from retinal_lib.dataset.cells.file_names import SIDES
-from retinal_lib.dataset.cells.values import plain, words
+from retinal_lib.dataset.cells.values import is_of_both_eyes, name_place, plain, words
 from retinal_lib.dataset.image import fill
-from retinal_lib.dataset.tables import Table, key_code
+from retinal_lib.dataset.tables import Table, is_empty, key_code
 
 _LEAST, _LEAST_OF_NUMBERS = 0.5, 0.9  # the share of a column's cells that must stand in names, whole or by their number alone
 _DATE = r"(?<!\d)(?:(?:19|20)\d\d[-_.]?\d\d[-_.]?\d\d|\d\d[-_.]?\d\d[-_.]?(?:19|20)\d\d)(?!\d)"
@@ -21,7 +21,7 @@ _ORDERS = {  # of a date in a name: how it is matched
     "month day year": r"(?P<month>\d\d)[-_.]?(?P<day>\d\d)[-_.]?(?P<year>\d{4})",
 }
 _PICTURES = frozenset("im img image picture pic photo foto file fundus scan dsc bild frame sample".split())
-_LIKE = 0.9  # the share of the pictures whose names must have as many parts as most have
+_LIKE = 0.9  # the share of the pictures whose names must be like most
 _VISITS = frozenset("visit visits session exam examination study number image view field besuch aufnahme untersuchung".split())
 
 
@@ -46,18 +46,22 @@ class _Found(NamedTuple):
     share: float
 
 
-def read(stems: Iterable[str], content: Table, readings: list[Reading]) -> RowKey | None:
-    """Returns how the rows of a table name pictures by parts of their names; None where that is not plain. `stems`: the folded
+def read(stems: Iterable[str], content: Table, readings: list[Reading]) -> RowKey | str:
+    """Returns how the rows of a table name pictures by parts of their names, or why that is not plain. `stems`: the folded
     names of all pictures; `readings`: what the table's columns hold."""
     stems = sorted(stems)
-    keys = (_read(stems, split, content, readings) for split in _SPLITS)
-    return max(filter(None, keys), key=lambda key: (len(key.key), key.share), default=None)
+    keys = [_read(stems, split, content, readings) for split in _SPLITS]
+    whole = [key for key in keys if isinstance(key, RowKey)]
+    return max(whole, key=lambda key: (len(key.key), key.share), default=keys[0])
 
 
-def _read(stems: list[str], split: str, content: Table, readings: list[Reading]) -> RowKey | None:
-    ((usual, _),) = Counter(len(re.findall(split, stem)) for stem in stems).most_common(1)
-    like = [stem for stem in stems if len(re.findall(split, stem)) >= usual]
-    stems = like if len(like) > _LIKE * len(stems) else stems  # a few pictures of another kind are of no row
+def _read(stems: list[str], split: str, content: Table, readings: list[Reading]) -> RowKey | str:
+    shapes = {stem: tuple(map(_shape, re.findall(split, stem))) for stem in stems}
+    ((usual, _),) = Counter(shapes.values()).most_common(1)
+    as_long = [stem for stem in stems if len(shapes[stem]) >= len(usual)]
+    alike = [stem for stem in stems if shapes[stem][: len(usual)] == usual]
+    # a few pictures of another kind are of no row
+    stems = next((some for some in (alike, as_long) if len(some) > _LIKE * len(stems)), stems)
     parts = [re.findall(split, stem) for stem in stems]
     number = min(map(len, parts))
     columns = [[of_name[place] for of_name in parts] for place in range(number)]
@@ -78,7 +82,9 @@ def _read(stems: list[str], split: str, content: Table, readings: list[Reading])
                 place = max(fits, key=lambda place: fits[place].share)
                 held[place] = name, fits[place]
         if not held:
-            return None
+            called = [name for name in content.header if role.get(name) == "patient"]
+            holds = f"what {called[0]!r} holds" if called else "no column is called like one of patients, and what others hold"
+            return f"{holds} does not plainly stand in the names of pictures"
     groups = {place: found.match for place, (_, found) in held.items()}
     groups |= {place: f"(?P<eye>{'|'.join(sorted(set(columns[place])))})" for place in eyes[:1]}
     key = {name: found.template for _, (name, found) in sorted(held.items())}
@@ -86,26 +92,53 @@ def _read(stems: list[str], split: str, content: Table, readings: list[Reading])
     return _checked(_pattern(stems, parts, columns, groups), key, stems, content, eye)
 
 
-def _checked(pattern: str, key: dict[str, str], stems: list[str], content: Table, eye: Reading | None) -> RowKey | None:
-    """The key with what it finds; None where a name is of another form, two rows are of one picture, or most
-    rows of none."""
+def _shape(part: str) -> str:
+    """What a part of a name looks like."""
+    return "eye" if part in SIDES else "date" if re.fullmatch(_DATE, part) else "other"
+
+
+def _checked(pattern: str, key: dict[str, str], stems: list[str], content: Table, eye: Reading | None) -> RowKey | str:
+    """The key with what it finds; or that a name is of another form, two rows are of one picture, most rows of none, or that
+    pictures of one row may be of two eyes."""
+    by = " and ".join(map(repr, key))
     pictures: dict[tuple, dict[str | None, list[str]]] = defaultdict(lambda: defaultdict(list))
     for stem in stems:
         if not (match := re.search(pattern, stem, re.IGNORECASE)):
-            return None  # such as dates of two orders
+            return f"by {by}: the names of pictures are not of one form"  # such as dates of two orders
         groups = match.groupdict()
         filled = tuple(key_code(fill(template, groups) or "") for template in key.values())
         pictures[filled][SIDES.get(groups.get("eye", ""))].append(stem)
     cells = [content.column(name) for name in key]
-    of_eye = [eye.book.get(cell) for cell in content.column(eye.column)] if eye else [None] * len(content)
+    says_eye = eye and "(?P<eye>" in pattern
+    of_eye = [eye.book.get(cell) or _no_eye(cell) for cell in content.column(eye.column)] if says_eye else [None] * len(content)
     rows = [(tuple(key_code(column[row]) for column in cells), of_eye[row]) for row in range(len(content))]
     named = [[some for side, some in pictures[key_].items() if None in (side, of) or side == of] for key_, of in rows]
     share = sum(map(bool, named)) / len(rows) if rows else 0
-    if share < _LEAST or len(set(rows)) < len(rows):
-        return None
+    if share < _LEAST:
+        return f"by {by}, {sum(map(bool, named))} of {len(rows)} rows find a picture"
+    if twice := next((n for n, row in enumerate(rows) if row in rows[:n]), None):
+        same = f"rows {content.rows[rows.index(rows[twice])]} and {content.rows[twice]} are of the same pictures"
+        unknown = f", whose names do not plainly say what {eye.column!r} does" if eye and not says_eye else ""
+        return f"by {by}, {same}{unknown}"
     found = frozenset(stem for of_row in named for some in of_row for stem in some)
-    shared = next((tuple(some[:2]) for of_row in named for some in of_row if len(some) > 1), ())
+    several = [some for of_row in named for some in of_row if len(some) > 1]
+    if may_be := next(filter(None, (_may_be_eyes(*some[:2]) for some in several)), None):
+        return f"by {by}, a row is of several pictures, which differ in {may_be}; that may be the eye"
+    shared = tuple(several[0][:2]) if several else ()
     return RowKey(pattern, key, share, found, shared, any(len(of_row) > 1 for of_row in named))
+
+
+def _no_eye(cell: str) -> str | None:
+    """What a cell says that names no eye: None for both, or the cell itself, by which no picture is found."""
+    return None if is_empty(cell) or is_of_both_eyes(cell) else cell
+
+
+def _may_be_eyes(one: str, other: str) -> str:
+    """The words in which two names differ, where all of them may say which eye it is in some language; "" else."""
+    letters = {letter for of in words()["eye letters"].values() for side in ("right", "left") for letter in of[side]}
+    pairs = zip(*(re.findall(r"[^\W\d_]+", name) for name in (one, other)), strict=False)
+    differ = dict.fromkeys(word for pair in pairs if pair[0] != pair[1] for word in pair)
+    return " and ".join(map(repr, differ)) if differ and {*differ} <= {*SIDES, *letters} else ""
 
 
 def _begins_alike(template: str, before: list[list[str]]) -> bool:
@@ -118,7 +151,7 @@ def _begins_alike(template: str, before: list[list[str]]) -> bool:
 
 def _is_of_person(name: str, role: str, cells: list[str], found: _Found) -> bool:
     """Whether a column says whose a row is: it is called so, or no two of its cells are equal and none may be a mere code."""
-    if "{year" in found.template or role == "patient" or plain(name) in words()["columns"]["row id"]:
+    if "{year" in found.template or role == "patient" or name_place("row id", name) is not None:
         return "{year" not in found.template
     return len({*map(key_code, cells)}) == len(cells) and min(map(len, cells)) > 2 and ":d}" not in found.template
 

@@ -63,11 +63,16 @@ def _head(title: str, manifest: dict) -> str:
 
 
 def _splits(path: Path) -> str:
-    """The number of images in each split; "" if the run has no splits. UserError: splits.csv cannot be read."""
+    """The number of images in each split, and what it rests on; "" if the run has no splits. UserError: splits.csv cannot be
+    read."""
     if not path.exists():
         return ""
-    counts = Counter(row.split for row in splits.read(path))
-    return ", ".join(f"{number} {split}" for split, number in sorted(counts.items()))
+    rows = splits.read(path)
+    counts = Counter(row.split for row in rows)
+    listed = ", ".join(f"{number} {split}" for split, number in sorted(counts.items()))
+    if unknown := splits.of_unknown_persons(rows):
+        return f"Splits (`{SPLITS}`): {listed}. **{unknown}.**"
+    return f"Splits by person and picture (`{SPLITS}`): {listed}."
 
 
 def _pictures(folder: Path, survey: dict, drawn: bool) -> dict[str, str]:

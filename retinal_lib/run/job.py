@@ -216,7 +216,10 @@ class Job(DatasetJob):
         if outcome.counts["images"] != len(self.images):
             raise RuntimeError(f"{outcome.counts['images']} images have a state, {len(self.images)} are selected")
         placed = splits.write_run(self.folder, self.data, self.images, self.context.prefix)
-        outcome = replace(outcome, notes=(*outcome.notes, *splits.empty(placed)))
+        unknown = splits.of_unknown_persons(placed) if self.page.is_own else ""
+        cure = "; a column of patients, or a page whose image pattern has (?P<patient>…), says it"
+        unknown = [f"{unknown}{cure}"] if unknown else []
+        outcome = replace(outcome, notes=(*outcome.notes, *unknown, *splits.empty(placed)))
         rows = {"unknown.jsonl": result.unknown}
         if self.settings.mode == "recheck":
             rows["changes.jsonl"] = result.changes

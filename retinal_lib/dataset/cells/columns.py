@@ -90,7 +90,7 @@ def understand_rows_of_both_eyes(columns: dict[str, list[str]], scales: dict[str
 
 def _pairs(columns: Iterable[str]) -> dict[str, dict[str, str]]:
     """Name -> its columns by eye, for columns whose names differ in the word for the eye alone."""
-    sides = {word: side for side in ("left", "right") for word in map(plain, values.words()["eye"][side])}
+    sides = values.sides()
     found: dict[str, dict[str, str]] = {}
     for column in columns:
         words = re.findall(r"[^\W_]+", column)
@@ -104,9 +104,8 @@ def _pairs(columns: Iterable[str]) -> dict[str, dict[str, str]]:
 
 def _roles(columns: dict[str, list[str]]) -> dict[str, str]:
     """Column -> role by its name. Texts may have several columns; of all others one must be meant."""
-    called = values.words()["columns"]
     by_role: dict[str, list[str]] = {
-        role: [name for name in columns if plain(name) in listed] for role, listed in called.items()
+        role: [name for name in columns if values.name_place(role, name) is not None] for role in values.words()["columns"]
     }
     keys = by_role.pop("image"), by_role.pop("row id")
     found = {}
@@ -114,7 +113,7 @@ def _roles(columns: dict[str, list[str]]) -> dict[str, str]:
         found[image] = "image"
     for role, names in by_role.items():
         exact = [name for name in names if plain(name) == role]
-        first = sorted(exact or names, key=lambda name: called[role].index(plain(name)))
+        first = sorted(exact or names, key=lambda name: values.name_place(role, name))
         for name in names if role in TEXTS else first[:1] if role == "patient" or len(first) == 1 else ():
             found.setdefault(name, role)
     return found

@@ -5,7 +5,12 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-SIDES = {"left": "left", "right": "right", "os": "left", "od": "right", "l": "left", "r": "right"}
+from retinal_lib.dataset.cells import values
+
+# the words of which each says by itself, in a name, which eye it is
+SIDES = {word: side for word, side in values.sides().items() if " " not in word}
+_WORDS = "|".join(sorted(SIDES.keys() - {"l", "r"}, key=len, reverse=True))
+_IN_A_NAME = "|".join(word for word in _WORDS.split("|") if word not in values.words()["small eye"])
 
 
 class Names(NamedTuple):
@@ -29,6 +34,8 @@ def read(names: Iterable[str]) -> Names:
     '^(?P<patient>\\\\d+)[_-]*(?P<eye>left|right)$'
     >>> [read(["12_left", "13", "9_right"]).eye(name) for name in ("12_left", "13", "brightness")], read(["1", "2"])
     (['left', None, None], Names(pattern='', eyes={}, says=''))
+    >>> [read([f"P{n}_{eye}_2024" for n in (1, 2) for eye in eyes]).says for eyes in (("OD", "OE"), ("D", "E"))]
+    ['od: right (2), oe: left (2)', '']
     """
     names = list(names)
     return next((found for read in (_whole, _part) if (found := read(names)).pattern), Names())
@@ -42,11 +49,11 @@ def of_pattern(pattern: str, names: Iterable[str]) -> Names:
 
 def _whole(names: list[str]) -> Names:
     """The patient and eye, where all names have them and both eyes occur."""
-    for eye in (r"left|right", r"od|os", r"(?<=[\d_-])[lr](?=\d*$)"):
+    for eye in (r"left|right", r"od|os", rf"(?<![^\W\d_])(?:{_WORDS})", r"(?<=[\d_-])[lr](?=\d*$)"):
         pattern = re.compile(rf"(?P<patient>.*?)(?P<part>[_-]*)(?P<eye>{eye})(?P<view>[_-]?\d*)", re.IGNORECASE)
         found = [pattern.fullmatch(name) for name in names]
         seen = Counter(match["eye"].casefold() for match in found if match)
-        if not all(found) or len(seen) < 2:
+        if not all(found) or len(set(map(SIDES.get, seen))) < 2:
             continue
         patients = {match["patient"] for match in found}
         parts = "[_-]" if any(match["part"] for match in found) else ""
@@ -60,13 +67,13 @@ def _whole(names: list[str]) -> Names:
 
 
 def _part(names: list[str]) -> Names:
-    """The eye alone, a word of some names: left or right; od and os, where both occur (OD is the optic disc too)."""
-    for eye, least in (("left|right", 1), ("od|os", 2)):
+    """The eye alone, a word of some names: left or right; another word where both eyes occur (OD is the optic disc too)."""
+    for eye, least in (("left|right", 1), (_IN_A_NAME, 2)):
         word = rf"(?<![^\W_])(?P<eye>{eye})(?![^\W_])"
         found = [{match["eye"].casefold() for match in re.finditer(word, name, re.IGNORECASE)} for name in names]
         seen = Counter(next(iter(of_name)) for of_name in found if of_name)
-        if len(seen) >= least and max(map(len, found)) == 1:
-            return _of(rf"^(?:.*?{word})?", seen)
+        if len(set(map(SIDES.get, seen))) >= least and max(map(len, found)) == 1:
+            return _of(rf"^(?:.*?{word.replace(eye, '|'.join(sorted(seen)))})?", seen)
     return Names()
 
 

@@ -4,7 +4,6 @@ from collections import Counter
 from typing import NamedTuple
 
 from retinal_lib.dataset.cells import values
-from retinal_lib.dataset.cells.values import plain
 
 _TOP = 30  # rows in which a header is looked for
 
@@ -24,9 +23,8 @@ def find(rows: list[list[str]]) -> Header | None:
     """
     wide = max((len(_filled(row)) for row in rows), default=0) > 1
     for role in ("image", "row id"):
-        called = values.words()["columns"][role]
         for number, row in enumerate(rows[:_TOP]):
-            key = next((place for place, cell in enumerate(row) if plain(cell) in called), None)
+            key = next((n for n, cell in enumerate(row) if values.name_place(role, cell) is not None), None)
             if key is not None and (len(_filled(row)) > 1 or not wide):
                 return _below(rows, number, key)
     return None

@@ -27,12 +27,30 @@ def words() -> dict:
 def plain(text: str) -> str:
     """Returns a name or cell as compared: without case, accents and marks.
 
-    >>> [plain(name) for name in ("Patient_ID", "PatientID", "Alter (Jahre)", "Qualität", "年龄（岁）")]
-    ['patient id', 'patient id', 'alter jahre', 'qualitat', '年龄 岁']
+    >>> [plain(name) for name in ("Patient_ID", "PatientID", "Alter (Jahre)", "Qualität", "NºDoente", "年龄（岁）")]
+    ['patient id', 'patient id', 'alter jahre', 'qualitat', 'no doente', '年龄 岁']
     """
-    split = unicodedata.normalize("NFKD", _CAMEL.sub(" ", str(text)))
-    bare = "".join(letter for letter in split if not unicodedata.combining(letter)).casefold().replace("œ", "oe")
-    return " ".join(re.findall(r"[^\W_]+", bare))
+    split = unicodedata.normalize("NFKD", str(text))
+    bare = _CAMEL.sub(" ", "".join(letter for letter in split if not unicodedata.combining(letter)))
+    return " ".join(re.findall(r"[^\W_]+", bare.casefold().replace("œ", "oe")))
+
+
+@lru_cache(maxsize=16384)
+def name_place(role: str, column: str) -> int | None:
+    """Returns the place of a column's name among those of a role in words.yaml; None where it is not called so.
+
+    >>> columns = ["Doente", "Nº Doente", "ID do doente", "Nº de historia clínica", "Historia clínica", "Nome do doente"]
+    >>> [column for column in columns if name_place("patient", column) is None]
+    ['Historia clínica', 'Nome do doente']
+    >>> [column for column in ("Nome do ficheiro", "name", "ID da imagem") if name_place("image", column) is None]
+    ['name']
+    """
+    listed, beside = words()["columns"][role], words()["beside"]
+    parts = [part for part in plain(column).split() if part not in beside["all"]]
+    ways = [plain(column), " ".join(parts)]
+    if {*parts} <= {*listed, *beside.get(role, ())}:
+        ways += parts
+    return next((listed.index(way) for way in ways if way in listed), None)
 
 
 @cache
@@ -54,6 +72,17 @@ def meaning(book: str, cell: str) -> str | None:
     ('left', 'left', 'female', None)
     """
     return None if is_doubted(cell) else _book(book).get(plain(cell))
+
+
+@cache
+def sides() -> dict[str, str]:
+    """Returns the plain words, each left or right, that say which eye it is."""
+    return {word: side for word, side in _book("eye").items() if side != "both"}
+
+
+def is_of_both_eyes(cell: str) -> bool:
+    """Says whether a cell is a word for both eyes: OU, AO, beide."""
+    return meaning("eye", cell) == "both"
 
 
 def is_doubted(cell: str) -> bool:
@@ -176,12 +205,12 @@ def holds_code(name: str, code: str) -> bool:
 
 
 def languages(columns: Iterable[str]) -> list[str]:
-    """Returns the languages under `eye letters` of words.yaml that alone name one of the columns.
+    """Returns the languages under `eye letters` of words.yaml of which a word stands in the name of a column.
 
     >>> languages(["Olho", "Idade"]), languages(["eye", "age"])
     (['Portuguese'], [])
     """
-    called = set(map(plain, columns))
+    called = {word for column in columns for word in plain(column).split()}
     return [name for name, of in words()["eye letters"].items() if not called.isdisjoint(of["columns"])]
 
 
