@@ -255,11 +255,7 @@ class Catalogue:
         by_eye = spec.tables if isinstance(spec.tables, dict) else {None: spec.tables}
         found = [(eye, *image_files.found(self.tree, places)) for eye, places in by_eye.items()]
         names = self.page.update or "", split, self.page.name
-        return [
-            (path, eye, pattern)
-            for eye, files, pattern in found
-            for path in image_files.newest(files, self.page.update or "", otherwise)
-        ]
+        return [(path, eye, pattern) for eye, files, pattern in found for path in image_files.newest(files, *names)]
 
     def _keys(self) -> list[tuple[str | None, str | list[str]]]:
         return list(self.page.key.items()) if isinstance(self.page.key, dict) else [(None, self.page.key)]
