@@ -363,3 +363,42 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
         main(["page", str(tmp_path)])
     with pytest.raises(UserError, match="is not a folder"):
         main(["page", str(tmp_path / "nowhere")])
+
+
+PORTO = ["Nº Doente,Olho,Data exame,ICDR"]
+PORTO += [f"AK{n:03},{eye},{day},{n % 5}" for n in (7, 12) for eye in ("OD", "OE") for day in ("14-03-2022", "05-09-2023")]
+
+
+@pytest.mark.parametrize(
+    ("eyes", "rows", "says"),
+    [
+        (
+            ("OD", "OE"),
+            PORTO,
+            "key: {Nº Doente: '{patient}', Data exame: '{day}-{month}-{year}'}  # 8 rows name 8 of 8 pictures",
+        ),
+        (("D", "E"), PORTO, "rows 2 and 4 are of the same pictures, whose names do not plainly say what 'Olho' does"),
+        (
+            ("D", "G"),
+            [row for row in PORTO if "OE" not in row],
+            "of several pictures, which differ in 'd' and 'g'; that may be",
+        ),
+        (("OD", "OE"), [PORTO[0].replace("Nº Doente", "x"), *PORTO[1:]], "no column is called like one of patients, and what"),
+        (
+            ("OD", "OE"),
+            [row.replace("AK", "BK") for row in PORTO],
+            "what 'Nº Doente' holds does not plainly stand in the names",
+        ),
+    ],
+)
+def test_two_eyes_are_never_taken_for_pictures_of_one(tmp_path: Path, eyes: tuple, rows: list[str], says: str) -> None:
+    for name in [f"AK{n:03}_{eye}_{date}" for n in (7, 12) for eye in eyes for date in ("20220314", "20230905")]:
+        picture(tmp_path / "photos" / f"{name}.jpg")
+    picture(tmp_path / "photos" / "copy of AK007_OD.jpg")
+    for n in range(20, 30):  # so that one odd name is a small part
+        for eye in eyes:
+            picture(tmp_path / "photos" / f"AK{n:03}_{eye}_20220314.jpg")
+    (tmp_path / "grades.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    main(["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")])
+    text = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
+    assert says.replace("8 of 8", "8 of 29") in text and "several pictures of one eye" not in text

@@ -820,3 +820,43 @@ def test_nobody_is_examined_on_a_suspicion(tmp_path: Path, words: str) -> None:
     table(tmp_path, "image,disease", f"1.png,{words}", "2.png,drusen")
     job = Evaluation.load(dataset=str(tmp_path / "my.csv"), out_dir=str(tmp_path / "run"), kinds="diseases")
     assert [(Path(entry["image"]).stem, entry["labels"]) for entry in job.asked] == [("2", ["drusen"])]
+
+
+@pytest.mark.parametrize(
+    ("picture", "patient", "right", "left"),
+    [
+        ("Ficheiro", "Nº Doente", "OD", "OE"),
+        ("Nome do ficheiro", "Utente", "dir", "esq"),
+        ("Fotografia", "Nº Processo", "OD", "OE"),
+        ("Nombre del archivo", "Nº de historia clínica", "OD", "OI"),
+        ("Nom du fichier", "N° de dossier", "OD", "OG"),
+        ("Nome immagine", "Codice paziente", "OD", "OS"),
+        ("Bild-Name", "Patienten-Nr.", "RA", "LA"),
+        ("Image name", "Subject No.", "RE", "LE"),
+    ],
+)
+def test_picture_patient_and_eye_are_known_in_several_languages(
+    tmp_path: Path, picture: str, patient: str, right: str, left: str
+) -> None:
+    names = [f"P{n}_2023-05-14_{eye}.png" for n in (1, 2) for eye in (right, left)]
+    pictures(tmp_path, *names)
+    rows = [f"{name},{name[:2]},OD,drusen" for name in names]
+    data = table(tmp_path, f"{picture},{patient},camera,disease", *rows)
+    cases = [data.describe(name) for name in names]
+    assert [(case.patient, case.eye) for case in cases] == [(p, e) for p in ("P1", "P2") for e in ("right", "left")]
+
+
+@pytest.mark.parametrize("eyes", [("OD", "OE"), ("OD", "OI"), ("OD", "OG"), ("OD", "OS"), ("dx", "sx"), ("droit", "gauche")])
+def test_the_names_of_pictures_say_the_eye_in_several_languages(tmp_path: Path, eyes: tuple[str, str]) -> None:
+    for names in ([f"P{n}_{eye}_2023-05-14.png" for n in (1, 2) for eye in eyes], [f"P{n}{eye}.png" for n in (1, 2) for eye in eyes]):
+        pictures(tmp_path, *names)
+        data = table(tmp_path, "image,disease", *(f"{name},drusen" for name in names))
+        assert [data.describe(name).eye for name in names] == ["right", "left"] * 2
+        assert [data.describe(name).patient for name in names] == ["1", "1", "2", "2"]
+
+
+@pytest.mark.parametrize("names", [("scan_1_macula", "scan_2_capture"), ("p1_a", "p2_b"), ("le fundus 1", "la fundus 2")])
+def test_other_words_in_names_are_no_eyes(tmp_path: Path, names: tuple[str, str]) -> None:
+    pictures(tmp_path, *(f"{name}.png" for name in names))
+    data = table(tmp_path, "image,disease", *(f"{name}.png,drusen" for name in names))
+    assert [data.describe(name).eye for name in data.images] == [None, None]

@@ -199,3 +199,71 @@ def test_the_copy_of_g1020_with_contours_tells_what_the_published_files_tell(dra
     copy = BaseDescription(tmp_path, dataset="G1020")
     told = [[[f.text for f in data.describe(name).facts] for name in data.images] for data in (published, copy)]
     assert told[0] == told[1] and len(told[0]) > 5 and not copy.skipped and not copy.rows_without_image
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        (("12,5", "21", "18,0"), [12.5, 21, 18]),
+        (("12.5", "21", "18.0"), [12.5, 21, 18]),
+        (("0,431", "0,52", "0,6"), [0.431, 0.52, 0.6]),
+        (("12,543", "21", "18,0"), [12.543, 21, 18]),
+        (("12,543", "21", "18,125"), [None, 21, None]),  # thousands or decimals
+        (("12,5", "21", "18.0"), [None, 21, None]),
+        (("12,5", "1,234,567", "18"), [None, None, 18]),
+        (("12,5", "below 10, twice", "18,0"), [12.5, None, 18]),
+    ],
+)
+def test_a_comma_parts_decimals_where_the_column_is_plain(tmp_path: Path, cells: tuple[str, ...], told: list) -> None:
+    kind = "  - number: {column: IOP, name: intra-ocular pressure, unit: mmHg, range: [0, 60]}"
+    rows = [f"{letter}.png;{cell}" for letter, cell in zip("abc", cells, strict=True)]
+    (tmp_path / "page.yaml").write_text(HEAD + kind + "\n", encoding="utf-8")
+    (tmp_path / "labels.csv").write_text("\n".join(["file;IOP", *rows]) + "\n", encoding="utf-8")
+    for n, letter in enumerate("abc"):
+        draw(tmp_path / "photos" / f"{letter}.png", n)
+    data = load_dataset(str(tmp_path / "page.yaml"), tmp_path)
+    cases = [data.describe(name) for name in data.images]
+    assert [next((f.value for f in case.facts if f.unit == "mmHg"), None) for case in cases] == told
+    refused = [why for case in cases for why in case.missing if "comma or point may part thousands or decimals" in why]
+    assert len(refused) == sum(value is None and "twice" not in cell for value, cell in zip(told, cells, strict=True))
+
+
+JOINED = """name: clinic
+title: Our clinic
+image: '^(?P<patient>P\\d)_(?P<eye>OD|OE)$'
+eyes: {OD: right, OE: left}
+splits: {all: {images: [photos], tables: [labels.csv]}}
+key: {id: '{patient}'}
+eye: olho
+join: [{tables: [more.csv], key: {id: '{patient}', olho: '{eye}'}}]
+facts:
+- person: {age: idade}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("number: {column: x, name: thickness, unit: mm, range: [0, 9]}", 3),
+        ("grade: {column: x, scale: ICDR}", 3),
+        ("label: {column: x, values: {3: drusen}}", "3"),
+        ("quality: {column: x, levels: {3: good}}", 3),
+        ("flags: {labels: {x: drusen}, present: 3}", 1),
+    ],
+    ids=lambda text: str(text).partition(":")[0],
+)
+def test_an_image_without_a_row_in_a_joined_table_tells_the_rest(tmp_path: Path, kind: str, value: object) -> None:
+    (tmp_path / "page.yaml").write_text(f"{JOINED}- {kind}\n", encoding="utf-8")
+    (tmp_path / "labels.csv").write_text("id,olho,idade\nP1,OD,60\nP1,OE,60\nP2,OD,61\nP2,0E,61\n", encoding="utf-8")
+    (tmp_path / "more.csv").write_text("id,olho,x\nP1,OD,3\nP1,OE,?\n", encoding="utf-8")
+    for n, name in enumerate(("P1_OD", "P1_OE", "P2_OD", "P2_OE")):
+        draw(tmp_path / "photos" / f"{name}.png", n)
+    data = load_dataset(str(tmp_path / "page.yaml"), tmp_path)
+    assert data.skipped == {"P2_OE.png": "which eye its row is of is not known: labels.csv, row 5, column 'olho' holds '0E'"}
+    told = {name: [f.value for f in data.describe(name).facts if f.source.column == "x"] for name in data.images}
+    assert told == {"P1_OD.png": [value], "P1_OE.png": [], "P2_OD.png": []}
+    assert "61 years old" in data.describe("P2_OD.png").description
+    assert "more.csv has no row for it" in data.describe("P2_OD.png").missing
+    missing = data.describe("P1_OE.png").missing
+    assert any("more.csv, row 3, column 'x' holds '?', which is read as empty" in why for why in missing)
+    assert [note for note in data.not_used if "more.csv" in note] == ["more.csv has no row for it"]

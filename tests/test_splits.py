@@ -14,12 +14,14 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from retinal_lib import Job, UserError, load_dataset
 from retinal_lib.__main__ import main
 from retinal_lib.dataset import image_files, page, splits
 from retinal_lib.dataset.splits import SplitCandidate, SplitRow, assign_splits, members, read, write
 from retinal_lib.export import numbering
+from retinal_lib.export.card import write_card
 
 GOLDEN = Path(__file__).parent / "golden_exports" / "splits.csv"
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "IDRiD"
@@ -436,3 +438,21 @@ def test_a_split_that_was_edited_by_hand_does_not_count_for_the_whole(runs: dict
 
 if __name__ == "__main__":
     write(GOLDEN, golden_rows())
+
+
+@pytest.mark.parametrize(("header", "known"), [("Nº Doente", True), ("camera", False)])
+def test_a_run_and_its_card_say_where_nobody_is_known(tmp_path: Path, header: str, known: bool) -> None:
+    names = [f"P{n:03}_{eye}_macula" for n in range(12) for eye in ("OD", "OE")]
+    for n, name in enumerate(names):
+        Image.new("RGB", (8, 6), (n, 9, 90)).save(tmp_path / f"{name}.png")
+    rows = [f"{name}.png,{name[:4]},drusen" for name in names]
+    (tmp_path / "table.csv").write_text("\n".join([f"Ficheiro,{header},disease", *rows]) + "\n", encoding="utf-8")
+    out = tmp_path / "run"
+    outcome = Job.load(dataset=str(tmp_path / "table.csv"), data_root=str(tmp_path), out_dir=str(out)).run()
+    splits_of = defaultdict(set)
+    for row in read(out / "splits.csv"):
+        splits_of[Path(row.image).name[:4]].add(row.split)
+    assert known == (max(map(len, splits_of.values())) == 1)
+    said = "Nothing says whose the 24 images are: two eyes of one person may be in different splits"
+    card = write_card(out).read_text(encoding="utf-8")
+    assert known == (said not in outcome.summary) == (said not in card) == ("Splits by person and picture" in card)

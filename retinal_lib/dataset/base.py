@@ -100,7 +100,8 @@ class BaseDescription:
         for name in self.images:
             image = self.image(name)
             missing = [(isinstance(kind, Columns), why) for kind in labels for why in kind.facts(image).missing]
-            for is_text, why in [*((False, note) for note in image.record.notes), *missing]:
+            noted = image.record.notes  # such as that a joined table has no row, which each of its columns would repeat
+            for is_text, why in [*((False, note) for note in noted), *((t, w) for t, w in missing if not w.endswith(noted))]:
                 if not why.endswith(EMPTY):
                     found[is_text, without_rows(why)].append(why)
         said = [_with_rows(found[key]) for key in sorted(found, key=lambda key: key[0])]

@@ -50,14 +50,14 @@ def of_pattern(pattern: str, names: Iterable[str]) -> Names:
 def _whole(names: list[str]) -> Names:
     """The patient and eye, where all names have them and both eyes occur."""
     for eye in (r"left|right", r"od|os", rf"(?<![^\W\d_])(?:{_WORDS})", r"(?<=[\d_-])[lr](?=\d*$)"):
-        pattern = re.compile(rf"(?P<patient>.*?)(?P<part>[_-]*)(?P<eye>{eye})(?P<view>[_-]?\d*)", re.IGNORECASE)
+        pattern = re.compile(rf"(?P<patient>.*?)(?P<part>[_-]*)(?P<eye>{eye})(?P<view>\d*(?:[_-]\d+)*)", re.IGNORECASE)
         found = [pattern.fullmatch(name) for name in names]
         seen = Counter(match["eye"].casefold() for match in found if match)
         if not all(found) or len(set(map(SIDES.get, seen))) < 2:
             continue
         patients = {match["patient"] for match in found}
         parts = "[_-]" if any(match["part"] for match in found) else ""
-        view = r"[_-]?\d*" if any(match["view"] for match in found) else ""
+        view = r"\d*(?:[_-]\d+)*" if any(match["view"] for match in found) else ""
         words = [re.fullmatch(r"(\D*)(\d+)", patient) for patient in patients]
         before = {match[1].casefold() for match in words if match}
         patient = rf"{re.escape(before.pop())}(?P<patient>\d+)" if all(words) and len(before) == 1 else "(?P<patient>.+?)"
