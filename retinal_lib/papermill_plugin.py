@@ -5,8 +5,8 @@ to stdout if that is captured, and take the only path for the output if its inpu
 {"retinal_lib": {"output": "generate.ipynb"}} are executed into that file in the run's folder instead, and refuse unknown
 parameters, of which papermill only warns. The folder is what `run.settings.folder` returns, or the function `folder` of the
 module that "folder" names in FOLDER_MODULES. A notebook there that was executed without an error is replaced only by another
-such one. At the end, the command tells what the cell tagged `result` printed, and which files to open: the notebook, and the
-file that "open" names. Other notebooks are left to papermill.
+such one. At the end, the command tells what the cell tagged `result` printed, also of a run that failed, and which files to
+open: the notebook, and the file that "open" names. Other notebooks are left to papermill.
 
 papermill loads its engines before it defines its command, so the command cannot be changed from here; instead, click, which
 runs the command, calls `_invoke`.
@@ -15,6 +15,7 @@ runs the command, calls `_invoke`.
 import ast
 import base64
 import json
+import logging
 import os
 import re
 import shlex
@@ -57,6 +58,7 @@ class NotebookFailed(click.ClickException):
 # --- the command --------------------------------------------------------------------------------------------------------
 
 _click_invoke = click.Command.invoke
+_INTERRUPTED = 130  # the status of a command that Ctrl-C ended
 _OS_ERROR = re.compile(r"\[Errno \d+\] (.+?): '(.+?)'")
 
 
@@ -88,8 +90,14 @@ def _invoke(command: click.Command, context: click.Context) -> object:
     except PapermillExecutionError as error:
         if not (sentence := _sentence(error, params)):
             raise
-        click.echo(f"The executed notebook with the error is {params['output_path'].format()}", err=True)
+        written = Path(params["output_path"].format())
+        for text in [*_results(written), f"The executed notebook with the error is {written}"]:
+            click.echo(text, err=True)
         raise NotebookFailed(sentence) from error
+    except KeyboardInterrupt:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it would report the kernel that was stopped
+        click.echo("\nStopped. Type the same command again: answers that are stored are not asked for again.", err=True)
+        raise click.exceptions.Exit(_INTERRUPTED) from None
     except OSError as error:
         raise NotebookFailed(f"{error.filename or params['output_path']} cannot be used ({error.strerror or error})") from error
     except RuntimeError as error:  # how nbclient says it

@@ -1,5 +1,6 @@
 """The dataset card says what a run holds and where it comes from."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ import yaml
 
 from retinal_lib import Job, UserError
 from retinal_lib.__main__ import main
+from retinal_lib.conversation import Turn
 from retinal_lib.export import card
+from retinal_lib.run.survey import Survey
 
 
 def test_the_card_holds_source_counts_and_survey(tmp_path: Path) -> None:
@@ -29,6 +32,29 @@ def test_the_card_holds_source_counts_and_survey(tmp_path: Path) -> None:
     ):
         assert expected in body, expected
     assert "\n\n\n" not in body and (tmp_path / "card-claims.png").is_file()
+
+
+def test_a_guess_is_of_what_was_asked_after() -> None:
+    """An answer on the quality that tells the person's sex too: a reader without the picture guesses the quality."""
+    survey = Survey()
+    for said in ("good", "good", "poor"):
+        traces = [
+            {"turn": 1, "span": [0, 4], "is": "claim", "fact": "quality", "label": said, "aspect": "quality"},
+            {"turn": 1, "span": [9, 14], "is": "claim", "fact": "sex", "label": "male", "aspect": "patient"},
+        ]
+        survey.add([Turn("How good is the quality of this picture?", f"It is {said}, of a man.")], traces)
+    survey.add([Turn("How good is the quality of this picture?", "A man.")], traces[1:])
+    assert survey.report()["blind_guess"]["quality"] == {"questions": 3, "most common answer": "good", "share": 0.6667}
+
+
+def test_automorph_is_named_where_it_was_used_alone(tmp_path: Path) -> None:
+    for name, named in (("ODIR", True), ("APTOS", False)):
+        job = Job.load(dataset=name, limit=2, out_dir=str(tmp_path / name))
+        if not named:
+            shutil.copytree(job.data.root, tmp_path / "data", ignore=shutil.ignore_patterns("Results", ".sample"))
+            job = Job.load(dataset=name, data_root=str(tmp_path / "data"), limit=2, out_dir=str(tmp_path / name))
+        job.run()
+        assert ("AutoMorph" in card.write_card(tmp_path / name).read_text(encoding="utf-8")) is named
 
 
 def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:

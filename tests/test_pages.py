@@ -148,6 +148,14 @@ def test_a_second_folder_that_is_not_read_is_named(tmp_path: Path) -> None:
     assert not any("not read" in note for note in both.notes)
 
 
+def test_a_table_that_is_not_there_is_answered_with_the_page_s_line_and_those_that_are(tmp_path: Path) -> None:
+    says = (
+        r"looked for 'lables.csv'; the tables there are 'labels.csv'; name one in .*page.yaml, line 5, splits > all > tables$"
+    )
+    with pytest.raises(UserError, match=says):
+        own(tmp_path, "  - person: {age: age}", "file,age", "a.png,50", head=HEAD.replace("labels.csv", "lables.csv"))
+
+
 def test_a_large_table_that_lacks_levels_is_asked_about(tmp_path: Path) -> None:
     lines = ["file,DR", "a.png,1", *(f"{n}.png,{n % 2}" for n in range(300))]
     (tmp_path / "page.yaml").write_text(HEAD + "  - grade: {column: DR, scale: ICDR}\n", encoding="utf-8")

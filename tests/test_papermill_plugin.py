@@ -5,8 +5,10 @@ import hashlib
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -124,6 +126,32 @@ def test_a_sentence_for_the_user_is_the_last_word(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-2] == f"The executed notebook with the error is {tmp_path / 'run' / 'small.ipynb'}"
     saved = nbformat.read(tmp_path / "run" / "small.ipynb", 4)
     assert any(output.get("evalue") == "row 3 is odd" for cell in saved.cells for output in cell.get("outputs", []))
+
+
+def test_a_run_that_failed_still_tells_its_result(tmp_path: Path) -> None:
+    line = "from retinal_lib import UserError\nprint('40 images: 30 accepted')"
+    file = notebook(tmp_path / "small.ipynb", line)
+    read = nbformat.read(file, 4)
+    read.cells[-1].metadata["tags"] = ["result"]
+    read.cells.append(new_code_cell("raise UserError('too many failed')"))
+    nbformat.write(read, file)
+    done = run(file, "-p", "out_dir", tmp_path / "run")
+    told = done.stderr.strip().splitlines()
+    assert done.returncode == 1 and told[-1] == "Error: too many failed" and told[-3] == "40 images: 30 accepted", done.stderr
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    mark = tmp_path / "began.txt"
+    file = notebook(tmp_path / "small.ipynb", f"open({str(mark)!r}, 'w').close()\nimport time\ntime.sleep(100)")
+    command = [str(PAPERMILL), str(file), "-p", "out_dir", str(tmp_path / "run"), "--no-progress-bar"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    until = time.monotonic() + 60
+    while not mark.exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and told.strip().splitlines()[-1].startswith("Stopped. Type the same command again")
+    assert "Traceback" not in told
 
 
 def test_a_failed_start_leaves_a_good_executed_notebook(tmp_path: Path) -> None:

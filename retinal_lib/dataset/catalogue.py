@@ -132,8 +132,7 @@ class Catalogue:
                 self._add_rows(rows, split, Row(content, 0, eye), pattern)
         if not self.table_names:
             looked = ", ".join(repr(p) for spec in self.page.splits.values() for p in image_files.patterns(spec.tables))
-            cure = f"name another in params/{self.page.name}.yaml, as in tables: {{{next(iter(self.page.splits))}: labels.csv}}"
-            ways = f"{cure}; or {page.other_way(self.tree)}"
+            ways = page.other_table(self.page, self.tree)
             raise UserError(f"no label table of {self.page.name} under {self.root}: looked for {looked}; {ways}")
         if self.page.by_template:
             rows = self._rows_by_template(rows)

@@ -320,6 +320,16 @@ def other_way(tree: list[Folder]) -> str:
     return "a page of your own may name other folders and tables: python -m retinal_lib page <folder> writes its beginning"
 
 
+def other_table(of: Page, tree: list[Folder]) -> str:
+    """Returns what may be done where none of the label tables that a page names is in a folder."""
+    split = next(iter(of.splits))
+    if of.is_own:
+        found = sorted({file for folder in tree for file in folder.files if table.is_table(file)})
+        there = f"the tables there are {', '.join(map(repr, found[:8]))}" if found else "there is no table"
+        return f"{there}; name one in {line_of(of.file, ('splits', split, 'tables'))}, splits > {split} > tables"
+    return f"name another in params/{of.name}.yaml, as in tables: {{{split}: labels.csv}}; or {other_way(tree)}"
+
+
 def _lies_in(tree: list[Folder], of: Page, split: Split) -> bool:
     listed = split.tables.values() if isinstance(split.tables, dict) else [split.tables]
     labelled = any(files(tree, places) for places in listed)

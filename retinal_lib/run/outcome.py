@@ -1,6 +1,7 @@
 """The result of a run: counts of images by state and reason, findings of the checks, and the cost."""
 
 import datetime
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -217,7 +218,8 @@ class Outcome:
             return f"no conversation was written for {count(self.counts['images'], 'image')} ({why}); {where}"
         if failed > self.max_failed * asked:
             have = f"{failed} of {count(asked, 'image')} {'has' if failed == 1 else 'have'} no conversation"
-            return f"{have}, more than max_failed {self.max_failed:g} allows ({why}); {where}"
+            let = f"the others are written; max_failed={math.ceil(100 * failed / asked) / 100:g} accepts that so many fail"
+            return f"{have}, more than max_failed {self.max_failed:g} allows ({why}); {where}; {let}"
         return ""
 
     def require(self) -> None:

@@ -23,7 +23,14 @@ from retinal_lib.run.dataset_job import dataset_of_run, picture_files
 _SENTENCE = re.compile(r"[^.!?\n]+(?:\.\d[^.!?\n]*)*[.!?]?")
 _WORD = re.compile(r"[a-zµ]+|\d+(?:\.\d+)?|%")
 _SMALL = frozenset("the a an is are of in to and it this that with for on at by as be was were has have".split())
-_TOPICS = {"disease", "quality", "eye", "lesion", "picture"}  # of questions
+# topic of a question -> which facts answer it: the key of a trace, and what it holds
+_TOPICS = {
+    "disease": ("aspect", "disease"),
+    "quality": ("aspect", "quality"),
+    "eye": ("fact", "eye"),
+    "lesion": ("aspect", "lesion"),
+    "picture": ("fact", "modality"),
+}
 _BITS = np.array([value.bit_count() for value in range(256)], dtype=np.uint16)
 NEAR = 16  # bits of 256 in which the hashes of nearly equal pictures may differ
 
@@ -69,10 +76,13 @@ class Survey:
 
     def _count_answers_by_topic(self, question: str, traces: list[dict]) -> None:
         """Counts the answers to a question on one topic, for the share that could be guessed without the picture."""
-        topics = {value for term in lexicon.read(question).of("asks") for value in term.values} & _TOPICS
-        labels = sorted({t["label"] for t in traces if t["is"] == "claim" and "label" in t})
-        if len(topics) == 1 and labels:
-            self._answers_to[topics.pop()]["; ".join(labels)] += 1
+        topics = {value for term in lexicon.read(question).of("asks") for value in term.values} & _TOPICS.keys()
+        if len(topics) != 1:
+            return
+        (topic,) = topics
+        key, wanted = _TOPICS[topic]
+        if labels := sorted({t["label"] for t in traces if t["is"] == "claim" and t.get(key) == wanted and "label" in t}):
+            self._answers_to[topic]["; ".join(labels)] += 1
 
     def report(self) -> dict:
         """Returns the measures as a JSON-ready dict; shares are from 0 to 1."""
