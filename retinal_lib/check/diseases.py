@@ -96,7 +96,8 @@ class Diseases(Check):
         within, first = {words[k] for k in mention.sentence}, mention.term.first
         if words[first - 1 : first] == ["for"] and not WORDS.judged.isdisjoint(words[max(0, first - 3) : first]):
             return True  # the photograph was judged for diabetic retinopathy
-        if within.isdisjoint(WORDS.alone) or within.isdisjoint(WORDS.judged):
+        alone = words[first - 2 : first] == ["nothing", "but"] or not within.isdisjoint(WORDS.alone)
+        if not alone or within.isdisjoint(WORDS.judged):
             return False
         judged = {c for name in self.profile.case.graded_only for c in lexicon.conditions(name)}
         judged = judged.union(*map(implied, judged))
@@ -309,8 +310,8 @@ class Normality(Check):
                 findings.add("unsupported_disease", term, f"the answer reports {text!r}, but {normal.text}", normal)
             return
         after = words[term.last : term.last + 4]
-        if not _SAID.isdisjoint(after) and not {"is", "be"}.isdisjoint(after):
-            return  # no disease is affirmed, none can be ruled out
+        if "name" in after or (not _SAID.isdisjoint(after) and not {"is", "be"}.isdisjoint(after)):
+            return  # no disease is affirmed, none can be ruled out; there is no disease to name
         judged = not WORDS.judged.isdisjoint(after)  # no other disease was judged
         unsaid = judged or polarity(answer, term) == UNCERTAIN
         if not self.profile.lists_all and not unsaid and "other" in words[max(0, term.first - 3) : term.first]:

@@ -125,6 +125,9 @@ class _Filler:
             self.add_value(written)
             return end
         self._value(line, slot)
+        if unit := _other_unit(slot.text, answer[end : end + 20]):
+            says = f"{unit!r} is written after {{{slot.name}}}, which reads {slot.text!r}"
+            self.problems.append(Problem(self.size - len(slot.text), self.size, says))
         return end + _repeated_unit(slot.text, answer[end : end + 20])
 
     def _value(self, line: Line, slot: Slot) -> None:
@@ -169,8 +172,11 @@ def _units() -> tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]:
 
 def _repeated_unit(value: str, after: str) -> int:
     """How many characters after a slot repeat its unit: a teacher writes '{v1} µm' though v1 reads '47 µm'."""
-    for spellings, pattern in _units():
-        if value.endswith(spellings):
-            found = pattern.match(after)
-            return found.end() if found else 0
-    return 0
+    found = next((pattern.match(after) for spellings, pattern in _units() if value.endswith(spellings)), None)
+    return found.end() if found else 0
+
+
+def _other_unit(value: str, after: str) -> str:
+    """The unit that is written after a slot that has another one, or none: {v4} per cent, of 0.116."""
+    found = (pattern.match(after) for spellings, pattern in _units() if not value.endswith(spellings) and "]" not in spellings)
+    return next((match[0].strip() for match in found if match), "")

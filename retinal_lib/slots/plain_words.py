@@ -25,6 +25,7 @@ _COUNTED = frozenset(word_lists("numbers").counted)
 _LEVELS = (["grade"], ["level"], ["stage"], ["class"])
 _BETWEEN = frozenset([",", "which", "that", "(", "it", "of"])
 _EXPLAINING = frozenset("measure tell count describe rank order reflect express capture gauge quantify summarise sum".split())
+_REFERRING = ("it", "this", "that", "us", "you", "me")
 _ASKED = frozenset(["risk", "sign"])  # of lines, but no question gives anything away by them
 _PARTS = frozenset("vessel artery vein disc macula fovea retina".split())
 _PERCEIVING, _MODALS, _PERSONS = (frozenset(SPEC[name]) for name in ("perceiving", "modals", "persons"))
@@ -40,6 +41,11 @@ _OF_DISC = frozenset("pale yellowish whitish hollow oval".split())  # the disc o
 _DISC = frozenset(["disc", "cup"])
 _EXPERTS = frozenset("doctor ophthalmologist specialist physician clinician expert".split())
 _SIGHT = frozenset("vision sight eyesight thing print letter line face text object".split())
+_SEEING = frozenset(["sight", "eyesight", "vision"])
+_POSSESSIVE = frozenset("my her his their its your the".split())
+_BLURRED = frozenset(
+    "blur blurred blurry hazy dark dim unfocused grainy".split()
+)  # why a picture is poor, which a line may tell
 _ILL = frozenset("ill sick unwell unhealthy ailment trouble old young".split())  # which may be said of what is not known
 _NAMING = frozenset("call name term refer speak use say word".split())
 _WANTED = frozenset("needed required necessary repeated advised useful helpful wise better best prudent sensible".split())
@@ -172,6 +178,10 @@ class QuestionCheck:
         if far is not None and "than" in words[far:] and len(vessels) == 2 and not vessels <= self._words and self._said:
             says = "the question says how two values compare, which no answer told yet"
             findings.add("leak_answer", Term(far, far + 2), says)
+        own = next((k for k in range(len(words) - 1) if words[k] in _POSSESSIVE and words[k + 1] in _SEEING), None)
+        if own is not None:
+            says = f"the question speaks of {question.text_of(Term(own, own + 2))!r}, of which no line tells"
+            findings.add("leak_answer", Term(own, own + 2), says)
         if "why" in question.words and not self._said:
             says = "the question asks for the reason of what no answer told yet"
             findings.add("leak_answer", Term(0, len(question.words)), says)
@@ -241,7 +251,7 @@ class WordCheck:
             graded = any(slot.first < k for slot in sentence.slots if slot.anchor.line.id[0] == "d")
             means = words[k : k + 1] == ["mean"] and "which" in led and not graded
             means = means and any(k < each.first < k + 5 for each in sentence.terms("conditions"))
-            of_it = words[k + 1 : k + 2] in (["it"], ["this"], ["that"], [":"])  # the fractal dimension describes it
+            of_it = words[k + 1 : k + 2] in ([":"], *([word] for word in _REFERRING))  # the fractal dimension tells us
             if (says or that_is or means) and not shown and not of_it:
                 said = sentence.text.text_of(Term(term.first, k + 1))
                 why = f"{said!r}: a term is explained by its slot alone, in a sentence of its own"
@@ -270,7 +280,7 @@ class WordCheck:
         naming = not _NAMING.isdisjoint(words[k + 1 : k + 4]) or words[k - 1 : k] == ["don't"]
         sight = "quality" in kinds and not _SIGHT.isdisjoint((*sentence.within, *words[k : k + 2]))
         untold = {"tortuosity"} == {value for term in sentence.terms("measures") if term.first == k for value in term.values}
-        return not several and not naming and (kinds <= _UNCLAIMED or sight or untold)
+        return not several and not naming and (kinds <= _UNCLAIMED or sight or untold or words[k] in _BLURRED)
 
     def _modal(self, sentence: Sentence, k: int) -> None:
         """A verb such as may or should that speaks of what may come."""

@@ -1,7 +1,7 @@
 """Where an answer says that the optic disc, its cup and the fovea lie: in which part of the picture, and on which side of each
 other. Their boxes and centres tell."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from retinal_lib.check.language.lexicon import Term
@@ -44,32 +44,45 @@ def wrong(sentence: Sentence) -> Iterator[Wrong]:
         return
     yield from _outside(sentence, known)
     edges = "edge" in sentence.within and len(sentence.within & _WAYS.keys()) > 2  # a box is left, upper, right and lower edge
-    if edges or not _NOT_PLACING.isdisjoint(sentence.within) or sentence.terms("conditions"):
+    if edges or not _NOT_PLACING.isdisjoint(sentence.within):
         return
-    named, words = list(_named(sentence, sentence.tokens, known)), sentence.words
-    yield from _shown_wrongly(sentence, named)
+    named, words, lesions = list(_named(sentence, sentence.tokens, known)), sentence.words, sentence.terms("conditions")
+    if not lesions:
+        yield from _shown_wrongly(sentence, named)
     for k in sentence.tokens:
         way = _WAYS.get(words[k])
         if k in sentence.of.values or not (way or words[k] in _MIDDLE) or not _places(sentence, k):
             continue
-        after = words[k + 1 : min(k + 7, sentence.tokens.stop)]
-        other = next((one for one in named if k < one.at <= k + 6 and _is_compared(words, k, one.at)), None)
-        subject = _subject(sentence, named, known, k, other)
-        if subject is None:
-            continue
-        if other is None and (words[k] in ("higher", "lower") or "further" in words[max(0, k - 2) : k]):
-            other = _opposite(subject, known, k)
-            if other is None:
-                continue
-        of_it = not _REFERS.isdisjoint(after[1:3]) and after[:1] in (["of"], ["from"])
-        if other is None and (of_it or words[k - 2 : k] == ["to", "its"]):
-            other = _it(sentence, named, known, k, subject)
-            if other is None:
-                continue
-        far = not _FAR.isdisjoint(words[k - 1 : k]) or "corner" in after[:2]
-        if (problem := _problem(subject, other, way, after, far)) is not None:
-            at = Term(k, k + 1)
-            yield Wrong(at, f"{sentence.text.text_of(at)!r} is wrong of the {subject.name}: {problem}")
+        if lesions and not _opens(named, lesions, k):
+            continue  # it may be a lesion that lies there
+        yield from _misplaced(sentence, named, known, k)
+
+
+def _misplaced(sentence: Sentence, named: list[_Structure], known: dict, k: int) -> Iterator[Wrong]:
+    """What the word at token k says of a structure's place, where that is wrong."""
+    words, after = sentence.words, sentence.words[k + 1 : min(k + 7, sentence.tokens.stop)]
+    other = next((one for one in named if k < one.at <= k + 6 and _is_compared(words, k, one.at)), None)
+    subject = _subject(sentence, named, known, k, other)
+    if subject is None:
+        return
+    if other is None and (words[k] in ("higher", "lower") or "further" in words[max(0, k - 2) : k]):
+        other = _opposite(subject, known, k)
+        if other is None:
+            return
+    of_it = not _REFERS.isdisjoint(after[1:3]) and after[:1] in (["of"], ["from"])
+    if other is None and (of_it or words[k - 2 : k] == ["to", "its"]):
+        other = _it(sentence, named, known, k, subject)
+        if other is None:
+            return
+    far = not _FAR.isdisjoint(words[k - 1 : k]) or "corner" in after[:2]
+    if (problem := _problem(subject, other, _WAYS.get(words[k]), after, far)) is not None:
+        at = Term(k, k + 1)
+        yield Wrong(at, f"{sentence.text.text_of(at)!r} is wrong of the {subject.name}: {problem}")
+
+
+def _opens(named: list[_Structure], lesions: Sequence[Term], k: int) -> bool:
+    """Whether a structure is named before token k, and no lesion after it: the disc lies on the left, and the exudates ..."""
+    return bool(named) and named[0].at < k and not any(named[0].at < term.last <= k for term in lesions)
 
 
 def _it(sentence: Sentence, named: list[_Structure], known: dict, k: int, subject: _Structure) -> _Structure | None:

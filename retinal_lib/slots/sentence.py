@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from retinal_lib.check.language import naming
-from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term
+from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, tokens
 from retinal_lib.check.language.naming import DIMENSIONS, Part, Spot, Word
 from retinal_lib.check.quantity_index import column_names, graded_names
 from retinal_lib.dataset import measurements
@@ -16,6 +16,7 @@ from retinal_lib.slots.filling import Anchor
 from retinal_lib.slots.sheet import FactSheet, Line, Slot
 
 _WIDEST = frozenset("widest broadest thickest largest narrowest thinnest smallest".split())
+_VESSELS = frozenset("artery arteriole vein venule".split())
 _NEAR = 2  # sentences around one whose slots it may compare with
 
 
@@ -166,3 +167,12 @@ def misshown(sentence: Sentence) -> Iterator[tuple[Placed, str]]:
                 yield slot, f"is an average, not of one vessel: {slot.anchor.line.text}"
         if slot.anchor.slot.fact.name == "age" and before[-1:] == ["for"] and "diabete" in before:
             yield slot, f"is an age, not how long: {slot.anchor.line.text}"
+        if "cdr" in slot.allowed.get("measure", ()) and "area" in words[sentence.tokens.start : sentence.tokens.stop]:
+            yield slot, f"compares diameters, not areas: {slot.anchor.line.text}"
+        lasting = slot.anchor.line.text.partition("duration of ")[2].partition(":")[0]
+        if lasting and sentence.terms("conditions") and sentence.within.isdisjoint(tokens(lasting)):
+            yield slot, f"is not of that disease: {slot.anchor.line.text}"
+        if "avr" in slot.allowed.get("measure", ()) and "time" in words[slot.last : slot.last + 2]:
+            of = next((word for word in words[slot.last : sentence.tokens.stop] if word in _VESSELS), "")
+            if of in ("artery", "arteriole"):
+                yield slot, f"is how many times as wide as the veins the arteries are: {slot.anchor.line.text}"

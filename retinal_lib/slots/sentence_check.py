@@ -14,6 +14,7 @@ from retinal_lib.check.language.statements import is_suspicion
 from retinal_lib.check.lesion_locations import REGION_WORDS, regions
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.label_kinds import NOTHING
+from retinal_lib.facts import LIMITED
 from retinal_lib.slots import superlatives
 from retinal_lib.slots.plain_words import KNOWING, KnownWords
 from retinal_lib.slots.sentence import Sentence, SlottedText, marked_otherwise, mismatches, misshown
@@ -42,8 +43,16 @@ _LOOKING = frozenset("look appear seem is are".split())
 _PARTS = frozenset("vessel artery vein disc macula fovea nerve retina".split())
 _FORMS = frozenset(["referable", "risk"])  # of a disease: an eye with less may have it too
 _PROVING = frozenset("rule prove confirm exclude suggest hint imply argue establish brought cause caused led".split())
-_GRADABLE = frozenset(["gradable", "graded"])
-_CAUSAL = _PROVING | set("because since due owing therefore hence thus thanks given".split())
+_CAUSES = frozenset("because since due owing reason why".split())
+_QUALITY = frozenset("quality gradable graded enough clear blurred blurry poor sharp".split())
+_PICTURE = frozenset("picture photograph image quality".split())
+_LIMITING = frozenset("limit reduce lower make spoil hamper impair".split())  # the quality of the picture
+_SAID_OF_NONE = frozenset("known judged told named none".split())  # because none is known
+_SIZES = frozenset("large small wide narrow big tiny thick thin dense sparse round oval huge slim".split())
+_DEGREES = frozenset("rather quite very fairly pretty relatively remarkably unusually perfectly really".split())
+_STATES = frozenset("is are look appear seem remain".split())
+_SIZED = frozenset("disc cup ratio network".split())
+_FOUND = frozenset("abnormal found seen wrong unusual noted turned note suspicious amiss remarkable".split())
 _REACHING = frozenset("cover reach involve touch invade occupy fill cross enter hide".split())
 _NO_LIMIT = sys.maxsize
 _JOINING = frozenset("with without of for at in on by to name grade check because eye disease thing person called".split())
@@ -80,8 +89,9 @@ class SentenceCheck:
         self._both_eyes_and_health(sentence)
         self._suspicions(sentence)
         self._forms(sentence)
-        self._blamed(sentence)
-        self._proved(sentence)
+        self._caused(sentence)
+        self._sized(sentence)
+        self._nothing(sentence)
         self._modified(sentence)
         self._amounts(sentence)
         self._everywhere(sentence)
@@ -278,24 +288,63 @@ class SentenceCheck:
                         says = f"{self.text.text_of(term)!r} says more than {fact.words}"
                         self.findings.add("unsupported_detail", term, says, fact)
 
-    def _blamed(self, sentence: Sentence) -> None:
-        """Checks that it is not put down to the picture that no diagnosis is known."""
-        unknown = any(anchor.line.text == SPEC["no diagnosis"] for anchor in sentence.anchors)
-        spot = next((k for k in sentence.tokens if sentence.words[k] in ("because", "since")), None)
-        if unknown and spot is not None and not _GRADABLE.isdisjoint(sentence.within):
-            says = f"{self.text.raw(spot)!r}: that no diagnosis is known is not put down to the picture by any line"
-            self.findings.add("beyond", Term(spot, spot + 1), says)
+    def _caused(self, sentence: Sentence) -> None:
+        """Checks that no cause is told: of a disease, of its absence, or of what is not known."""
+        lines = {anchor.line for anchor in sentence.anchors}
+        unknown = any(line.text == SPEC["no diagnosis"] for line in lines)
+        limited = any(fact.name == LIMITED for line in lines for fact in line.facts)
+        medical = unknown or limited or any(sentence.terms(kind) for kind in ("conditions", "disorder"))
+        if sentence.asks or any("judged" in line.text for line in lines) or not (medical or "diagnosis" in sentence.within):
+            return
+        passed = sentence.of.values | self.explained
+        for k in sentence.tokens:
+            after, before = sentence.words[k + 1 : min(k + 5, sentence.tokens.stop)], sentence.words[k - 1]
+            of_picture = not _PICTURE.isdisjoint(after) and before != "the"
+            blamed = of_picture and ((unknown and sentence.words[k] == "with") or (limited and sentence.words[k] in _LIMITING))
+            if k not in passed and (blamed or self._is_reason(sentence, k)):
+                says = f"{self.text.raw(k)!r}: what is a reason for a disease, or for its absence, is on no line"
+                self.findings.add("beyond", Term(k, k + 1), says)
+                return
 
-    def _proved(self, sentence: Sentence) -> None:
-        """Checks that no value is said to prove or explain a disease: no glaucoma, because the pressure is only {p3}."""
-        values = [slot for slot in sentence.slots if slot.anchor.line.id[0] in "pv"]
-        told = any(anchor.line.id[0] == "d" and anchor.line.facts for anchor in sentence.anchors)
-        for slot in values:
-            spots = sentence.tokens if told else range(slot.last, min(slot.last + 5, sentence.tokens.stop))
-            spot = next((k for k in spots if sentence.words[k] in (_CAUSAL if told else _PROVING)), None)
-            if spot is not None:
-                says = f"{self.text.raw(spot)!r}: what the value means for a disease is in no fact"
-                self.findings.add("beyond", Term(spot, spot + 1), says)
+    @staticmethod
+    def _is_reason(sentence: Sentence, k: int) -> bool:
+        """Whether the word at token k begins a reason, other than what a grade means, or that none is known."""
+        words, after = sentence.words, sentence.words[k + 1 : sentence.tokens.stop]
+        values = any(slot.anchor.line.id[0] in "pv" for slot in sentence.slots)
+        if words[k] in _PROVING or words[k : k + 2] == ["shown", "by"]:
+            return values
+        if words[k] not in _CAUSES or words[k - 2 : k] in (["for", "that"], ["for", "this"]):
+            return False
+        parts = [(slot.anchor.slot.name.partition(".")[2], slot.first) for slot in sentence.slots]
+        if any(part == "meaning" or (part == "grade" and first < k) for part, first in parts):
+            return False
+        return values or not _QUALITY.isdisjoint(after) or _SAID_OF_NONE.isdisjoint(after)
+
+    def _sized(self, sentence: Sentence) -> None:
+        """Checks that no size or shape is judged: a rather large disc, the cup is round. Only comparisons are on lines."""
+        words, passed = sentence.words, sentence.of.values | self.explained
+        for k in () if sentence.within.isdisjoint(_SIZES) else sentence.tokens:
+            if words[k] not in _SIZES or k in passed or words[k] in self.known.known:
+                continue
+            before, after = words[max(sentence.tokens.start, k - 4) : k], words[k + 1 : min(k + 3, sentence.tokens.stop)]
+            if {"than", "as", "how"} & {*before} or {"difference", "quality"} & {*before, *after[:1]}:
+                continue
+            stated = not _STATES.isdisjoint(before[-1:]) and after[:1] in ([], [","], ["and"])
+            if stated or not _DEGREES.isdisjoint(before[-1:]) or not _SIZED.isdisjoint(after[:1]):
+                says = f"{self.text.raw(k)!r} judges a size or shape, which no line does"
+                self.findings.add("beyond", Term(k, k + 1), says)
+
+    def _nothing(self, sentence: Sentence) -> None:
+        """Checks that nothing is said to be found only where a line says so: nothing abnormal was found."""
+        lines = {anchor.line for anchor in sentence.anchors}
+        denied = any(line.facts and (line.text.startswith(("no ", "none")) or "normal" in line.text) for line in lines)
+        if denied or self.profile.lists_all or not lines:
+            return
+        for k in sentence.tokens:
+            after = sentence.words[k + 1 : min(k + 6, sentence.tokens.stop)]
+            if sentence.words[k] == "nothing" and not _FOUND.isdisjoint(after) and KNOWING.isdisjoint(after):
+                says = f"{self.text.text_of(Term(k, k + 2))!r}: that there is nothing is on no line"
+                self.findings.add("ungrounded_denial", Term(k, k + 2), says)
 
     def _modified(self, sentence: Sentence) -> None:
         """Checks that an adjective between an article and a disease or lesion is on a line: a dense cataract."""
@@ -327,9 +376,17 @@ class SentenceCheck:
         lines = {anchor.line for anchor in sentence.anchors if anchor.line.id[0] == "l"}
         for line in lines if len(lines) == 1 else ():
             for k in sentence.tokens[:-1] if "in all four" not in line.text else ():
-                if sentence.words[k] in ("every", "all") and not _QUARTERS.isdisjoint(sentence.words[k + 1 : k + 3]):
+                after = sentence.words[k + 1 : min(k + 5, sentence.tokens.stop)]
+                every = sentence.words[k] in ("every", "all") and not _QUARTERS.isdisjoint(after[:2])
+                if every or (sentence.words[k] == "all" and "most in" in line.text and self._all_placed(sentence, k)):
                     says = f"{self.text.text_of(Term(k, k + 2))!r} is not what its line says: {line.text}"
                     self.findings.add("place", Term(k, k + 2), says)
+
+    @staticmethod
+    def _all_placed(sentence: Sentence, k: int) -> bool:
+        """Whether the word 'all' at token k is said of lesions that the sentence places: here we find all the hard exudates."""
+        of_lesions = any(k < term.first < k + 4 for term in sentence.terms("conditions"))
+        return of_lesions and any(region.first in sentence.tokens for region in regions(sentence.text))
 
     def _sole(self, sentence: Sentence) -> None:
         """Checks that no lesion or disease is called the only one; what alone was judged may be."""

@@ -13,6 +13,7 @@ from retinal_lib.slots.sentence import Sentence
 LARGEST, _SMALLEST = (frozenset(WORDS[name]) for name in ("largest", "smallest"))
 _ENDS = dict.fromkeys("highest severest top topmost maximum maximal worst".split(), 1)
 _ENDS |= dict.fromkeys("lowest minimal mildest bottom".split(), -1)
+_NEAREST = frozenset("nearest closest near nearer closer".split())
 _STANDING = frozenset("mean stand denote kept reserved call called be is".split())  # of the scale, not of this eye
 _NEXT_TO = frozenset("below second next above but beneath under one short".split())
 
@@ -20,6 +21,7 @@ _NEXT_TO = frozenset("below second next above but beneath under one short".split
 def wrong(sentence: Sentence) -> Iterator[Wrong]:
     """Yields the superlatives of a sentence that no facts support."""
     yield from _largest(sentence)
+    yield from _nearest(sentence)
     yield from _on_scale(sentence)
 
 
@@ -41,11 +43,26 @@ def _largest(sentence: Sentence) -> Iterator[Wrong]:
         end = following[0].first if following and following[0].first > k else sentence.tokens.stop
         named = [region for region in regions(sentence.text) if place and region.first in sentence.tokens]
         said = next((region for region in named if k < region.first < end), None)
-        if said is None and not following and len(named) == 1:
+        if said is None and len(named) == 1 and (not following or _is_included(sentence, k, named[0])):
             said = named[0]  # most lie in the upper left quarter, and so does the largest
         if said is not None and said.contains(place) is False:
             at = Term(said.first, said.last)
             yield Wrong(at, f"{sentence.text.text_of(at)!r} is wrong: the largest lies {box.place}", box)
+
+
+def _is_included(sentence: Sentence, k: int, region: Term) -> bool:
+    """Whether the largest, at token k, is one of those that lie in a region: most, including the largest at ..., lie there."""
+    return k < region.first and "including" in sentence.words[max(sentence.tokens.start, k - 3) : k]
+
+
+def _nearest(sentence: Sentence) -> Iterator[Wrong]:
+    """A distance is that of the nearest lesion of its type, not of the largest."""
+    for slot in sentence.slots:
+        if slot.anchor.slot.name.endswith((".disc", ".fovea")) and sentence.within.isdisjoint(_NEAREST):
+            largest = next((k for k in range(sentence.tokens.start, slot.first) if sentence.words[k] in LARGEST), None)
+            if largest is not None:
+                says = f"{sentence.text.raw(largest)!r} is wrong: {slot.anchor.slot.fact.text}"
+                yield Wrong(Term(largest, largest + 1), says, slot.anchor.slot.fact)
 
 
 def _box_of(sentence: Sentence, k: int) -> Fact | None:
