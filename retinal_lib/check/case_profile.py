@@ -11,6 +11,7 @@ from retinal_lib.dataset.lesions.wording import ENDINGS
 from retinal_lib.facts import Case, Fact
 
 WORDS = word_lists("case_profile")
+_ADJECTIVES = word_lists("image_and_person").adjectives  # of image quality, with the levels that they may stand for
 
 PRESENT, ABSENT, POSSIBLE, SUSPECTED = "present", "absent", "possible", "suspected"
 ANY_DISEASE = "everything"  # absent where the eye is labelled normal
@@ -173,6 +174,9 @@ class CaseProfile:
         for fact in facts:
             parts = [part.strip() for part in fact.words.replace(";", ",").split(",")]
             if named := {WORDS.quality_levels[part] for part in parts if part in WORDS.quality_levels}:
+                levels |= named
+                continue
+            if named := {level for part in parts for level in _ADJECTIVES.get(part, ())}:  # poor, of the column of quality
                 levels |= named
                 continue
             terms = lexicon.read(fact.words or fact.text).terms

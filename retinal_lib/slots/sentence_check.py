@@ -92,6 +92,7 @@ class SentenceCheck:
         self._caused(sentence)
         self._sized(sentence)
         self._nothing(sentence)
+        self._summed(sentence)
         self._modified(sentence)
         self._amounts(sentence)
         self._everywhere(sentence)
@@ -333,6 +334,15 @@ class SentenceCheck:
             if stated or not _DEGREES.isdisjoint(before[-1:]) or not _SIZED.isdisjoint(after[:1]):
                 says = f"{self.text.raw(k)!r} judges a size or shape, which no line does"
                 self.findings.add("beyond", Term(k, k + 1), says)
+
+    def _summed(self, sentence: Sentence) -> None:
+        """Checks that no measurements are added up: arteries and veins overlap, and share no width."""
+        words = sentence.words
+        measured = any(slot.anchor.line.id[0] == "v" for slot in (*sentence.slots, *sentence.around))
+        for k in sentence.tokens if measured else ():
+            if words[k] in ("add", "added", "adding") and words[k + 1 : k + 2] in (["up"], ["together"]):
+                says = f"{self.text.text_of(Term(k, k + 2))!r}: no line tells a sum of measurements"
+                self.findings.add("comparison", Term(k, k + 2), says)
 
     def _nothing(self, sentence: Sentence) -> None:
         """Checks that nothing is said to be found only where a line says so: nothing abnormal was found."""

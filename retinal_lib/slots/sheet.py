@@ -92,7 +92,8 @@ class _Maker:
         self.count: dict[str, int] = {}
         self.units = {unit: glossary.spelled(rng.choice(names), spelling) for unit, names in SPEC["units"].items()}
         self.styles: dict[str, dict] = {}
-        self.words_for_numbers = rng.random() < 0.3
+        low = all(fact.value < len(SPEC["numbers"]) for fact in case.about("lesion") if is_count(fact))
+        self.words_for_numbers = rng.random() < 0.3 and low  # not: 15 hard exudates and twelve microaneurysms
 
     def lines(self) -> Iterator[Line]:
         """Yields the lines of facts, in the order of a description."""
@@ -258,7 +259,7 @@ class _Maker:
 
     def _number(self, value: int) -> str:
         words = SPEC["numbers"]
-        return words[value] if self.words_for_numbers and value < len(words) else str(value)
+        return words[value] if self.words_for_numbers else str(value)
 
     def _measured(self, name: str, fact: Fact) -> Slot:
         """The slot of a measured value: rounded and spelled by seed."""

@@ -267,7 +267,7 @@ class _Composer:
         lines = [line for line in lines if line not in scope and line.facts]
         lines.sort(key=lambda line: denies(line.facts[0]))
         if not lines:
-            text = self.tell("unknown_poor" if self.poor and not short else "unknown", *self.about("d"))
+            text = self.tell("unknown", *self.about("d"))
             return [Topic((("unknown", ""), ("unknown_no", "No")), (text,))]
         grades = [line for line in lines if line.facts[0].unit in scales()]
         labels = [line for line in lines if line not in grades]
