@@ -176,12 +176,10 @@ class CaseProfile:
             if named := {WORDS.quality_levels[part] for part in parts if part in WORDS.quality_levels}:
                 levels |= named
                 continue
-            if named := {level for part in parts for level in _ADJECTIVES.get(part, ())}:  # poor, of the column of quality
-                levels |= named
-                continue
             terms = lexicon.read(fact.words or fact.text).terms
-            levels |= {int(v) for t in terms if t.kind == "quality" for v in t.values}
-            levels |= {3 for t in terms if t.kind == "gradable"}
+            named = {int(v) for t in terms if t.kind == "quality" for v in t.values}
+            named |= {3 for t in terms if t.kind == "gradable"}
+            levels |= named or {level for part in parts for level in _ADJECTIVES.get(part, ())}  # poor, in a column
         return levels
 
     @property

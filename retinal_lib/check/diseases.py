@@ -26,6 +26,7 @@ _SAID = word_lists("negation").knowing | {"ruled"}  # of a disease, by somebody
 FORMS = word_lists("statements").forms  # of a condition that is denied: its other forms may be there
 _RETINOPATHY = frozenset(["diabetic_retinopathy", "npdr", "pdr"])
 _EXUDATES = frozenset(["hard_exudate", "exudate"])
+_UNSAID = frozenset(["wouldn't", "can't", "cannot", "won't", "don't"])
 _ON_FILE = ("diabetes", "hypertension")  # conditions of a person, not of an eye
 _WITHHELD = frozenset([NEGATED, UNCERTAIN, "negated_after", "uncertain_after"])  # cues that negate or leave uncertain
 
@@ -36,7 +37,9 @@ class Diseases(Check):
     def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks an answer."""
         for mention in mentions(answer):
-            if mention.polarity != UNCERTAIN and not self._is_definition(answer.words, mention):
+            known = mention.polarity == UNCERTAIN or self._is_definition(answer.words, mention)
+            alone = "only" in answer.words[mention.term.last : mention.term.last + 4]  # glaucoma was the only thing judged
+            if not known and not (alone and self._is_judged_alone(answer.words, mention)):
                 judge = self._negated if mention.polarity == NEGATED else self._affirmed
                 judge(answer, mention, findings)
         self._yes_or_no(answer, question, findings)
@@ -302,6 +305,9 @@ class Normality(Check):
         normal, text, words = self.profile.normal, answer.text_of(term), answer.words
         if words[term.last : term.last + 3] == ["of", "this", "eye"]:
             return  # no finding of this eye, but of the record
+        before = words[answer.sentence(term).start : term.first]
+        if "say" in before and not _UNSAID.isdisjoint(before):
+            return  # I wouldn't say that it is free of disease
         if not is_free_of(answer, term):
             finds = not WORDS.finding.isdisjoint(words[max(answer.sentence(term).start, term.first - 3) : term.first])
             after = takewhile(lambda word: word.isalpha(), words[term.last : term.last + 4])

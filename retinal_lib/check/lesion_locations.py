@@ -164,6 +164,9 @@ def _grouped(text: ParsedText, named: list[Region]) -> list[list[Region]]:
     return groups
 
 
+_SPARING = frozenset(["except", "but"])
+
+
 class LesionLocations(Check):
     """Check of the quadrants, counts, distances and shares of area that answers state of lesions."""
 
@@ -187,6 +190,9 @@ class LesionLocations(Check):
             near = range(max(sentence.start, spot.first - 6), sentence.stop)
             if lesions is None or cues(answer).polarity(spot, near) == UNCERTAIN:
                 continue
+            before = answer.words[max(sentence.start, spot.first - 5) : spot.first]
+            if not WORDS.largest.isdisjoint(before) and "them" in before:
+                continue  # all over the image, the largest of them in the lower left quarter
             if problem := _location_problem(answer, group, term, self.index, lesions):
                 findings.add("place", spot, problem, lesions.fact)
 
@@ -194,8 +200,8 @@ class LesionLocations(Check):
         """Checks in how many quadrants lesions are said to lie: in all four quadrants, in every quadrant."""
         for at in [k for k, word in enumerate(answer.words) if word in WORDS.quarters] if self.index.located else ():
             spot, number = quadrants_counted(answer.words, at)
-            if not number:
-                continue
+            if not number or not _SPARING.isdisjoint(answer.words[spot[1] : spot[1] + 2]):
+                continue  # in every quarter except the lower left
             term = _subject(answer, Region(*spot, "", ""), answer.sentence(Term(*spot)))
             lesions = _locations(self.index, term) if term else None
             held = {place[2:] for place, n in (lesions.places or lesions.boxes) if n} if lesions else set()

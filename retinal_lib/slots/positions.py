@@ -25,6 +25,7 @@ _OF_SHAPE = frozenset(["tall", "wide", "wider", "taller", "high", "ratio", "diam
 _STEPS = frozenset("further farther higher lower lie sit bit little slightly way right left".split())  # before up and down
 _FAR = frozenset("far extreme outermost outer very".split())
 _REFERS = frozenset(["it", "that", "this", "them"])
+_EDGE = frozenset("edge rim border margin".split())
 _FILLED = 0.7  # of the disc's height and width, from where on a cup fills most of it
 _CLOSE, _CENTRAL = 0.05, 0.2  # shares of the picture within which a side may be called either way, and the middle the middle
 
@@ -133,6 +134,11 @@ def _outside(sentence: Sentence, known: dict) -> Iterator[Wrong]:
     if {"optic disc", "optic cup"} <= known.keys() and "cup" in sentence.within:
         yield from _filled(sentence)
         for k in sentence.tokens:
+            reaches = sentence.words[k] in ("reach", "touch", "extend", "come") and not _EDGE.isdisjoint(
+                sentence.words[k : k + 8]
+            )
+            if reaches and "cup" in sentence.words[sentence.tokens.start : k]:
+                yield Wrong(Term(k, k + 1), "that the cup reaches the edge of the disc is on no line")
             if sentence.words[k] in ("beyond", "outside") and "disc" in sentence.words[k : min(k + 7, sentence.tokens.stop)]:
                 yield Wrong(Term(k, k + 1), f"the cup lies within the disc: {known['optic cup'][1]}, {known['optic disc'][1]}")
 
@@ -158,7 +164,7 @@ def _filled(sentence: Sentence) -> Iterator[Wrong]:
         if (
             sentence.words[k] in ("most", "whole", "entire", "all", "entirety")
             and after[:1] == ["of"]
-            and {"it", "disc"} & {*after}
+            and {"it", "disc"} & {*sentence.words[k + 1 : k + 7]}
         ):
             yield Wrong(Term(k, k + 1), f"{sentence.text.raw(k)!r} is wrong: {cup.text}, {disc.text}", cup)
 

@@ -16,8 +16,8 @@ from retinal_lib.slots.filling import Anchor
 from retinal_lib.slots.sheet import FactSheet, Line, Slot
 
 _WIDEST = frozenset("widest broadest thickest largest narrowest thinnest smallest".split())
-_VESSELS = frozenset("artery arteriole vein venule".split())
-_NEAR = 2  # sentences around one whose slots it may compare with
+_VESSELS = frozenset("artery arteriole arteriolar vein venule venular venous arterial".split())
+_NEAR = 3  # sentences around one whose slots it may compare with
 
 
 class Placed(NamedTuple):
@@ -172,7 +172,8 @@ def misshown(sentence: Sentence) -> Iterator[tuple[Placed, str]]:
         lasting = slot.anchor.line.text.partition("duration of ")[2].partition(":")[0]
         if lasting and sentence.terms("conditions") and sentence.within.isdisjoint(tokens(lasting)):
             yield slot, f"is not of that disease: {slot.anchor.line.text}"
-        if "avr" in slot.allowed.get("measure", ()) and "time" in words[slot.last : slot.last + 2]:
-            of = next((word for word in words[slot.last : sentence.tokens.stop] if word in _VESSELS), "")
-            if of in ("artery", "arteriole"):
+        if "avr" in slot.allowed.get("measure", ()):
+            times = next((k for k in sentence.tokens if words[k] in ("time", "fraction")), sentence.tokens.stop)
+            of = next((word for word in words[times : sentence.tokens.stop] if word in _VESSELS), "")
+            if of.startswith("arter"):
                 yield slot, f"is how many times as wide as the veins the arteries are: {slot.anchor.line.text}"

@@ -44,10 +44,15 @@ _PARTS = frozenset("vessel artery vein disc macula fovea nerve retina".split())
 _FORMS = frozenset(["referable", "risk"])  # of a disease: an eye with less may have it too
 _PROVING = frozenset("rule prove confirm exclude suggest hint imply argue establish brought cause caused led".split())
 _CAUSES = frozenset("because since due owing reason why".split())
+_SO = frozenset("so therefore hence thus".split())
+_TOO_POOR = frozenset("gradable enough poor unclear".split())
 _QUALITY = frozenset("quality gradable graded enough clear blurred blurry poor sharp".split())
 _PICTURE = frozenset("picture photograph image quality".split())
 _LIMITING = frozenset("limit reduce lower make spoil hamper impair".split())  # the quality of the picture
 _SAID_OF_NONE = frozenset("known judged told named none".split())  # because none is known
+_NEUTRAL = frozenset("retinal intraretinal of in the a".split())
+_HARDLY = frozenset("hardly barely scarcely".split())
+_YIELDING = frozenset("make give yield form equal".split())
 _SIZES = frozenset("large small wide narrow big tiny thick thin dense sparse round oval huge slim".split())
 _DEGREES = frozenset("rather quite very fairly pretty relatively remarkably unusually perfectly really".split())
 _STATES = frozenset("is are look appear seem remain".split())
@@ -94,6 +99,7 @@ class SentenceCheck:
         self._nothing(sentence)
         self._summed(sentence)
         self._modified(sentence)
+        self._narrowed(sentence)
         self._amounts(sentence)
         self._everywhere(sentence)
         self._sole(sentence)
@@ -113,6 +119,10 @@ class SentenceCheck:
             of_vessels = ["vessel", "area"] in ([*pair] for pair in pairwise((*before, *after)))
             if "density" in slot.allowed.get("measure", ()) and of_vessels:
                 says = f"{{{slot.anchor.slot.name}}} is a share of the picture, not of the vessels: {slot.anchor.line.text}"
+                self.findings.add("misattributed", slot, says, slot.anchor.slot.fact)
+            share = slot.anchor.slot.name.endswith(".share") or "density" in slot.allowed.get("measure", ())
+            if share and after[:3] == ["of", "the", "retina"]:
+                says = f"{{{slot.anchor.slot.name}}} is a share of the picture, not of the retina: {slot.anchor.line.text}"
                 self.findings.add("misattributed", slot, says, slot.anchor.slot.fact)
             if "density" in slot.allowed.get("measure", ()) and after[:1] == ["of"] and "disc" in after:
                 says = f"{{{slot.anchor.slot.name}}} is no share of the disc: {slot.anchor.line.text}"
@@ -199,7 +209,7 @@ class SentenceCheck:
         for term in sentence.terms("normal") if "vascular" in aspects and "disease" not in aspects else ():
             says = f"{text.text_of(term)!r} judges a measurement, which no fact does"
             self.findings.add("beyond", term, says)
-        if self.profile.lists_all or _OTHERS.isdisjoint(sentence.within) or not KNOWING.isdisjoint(sentence.within):
+        if _OTHERS.isdisjoint(sentence.within) or not KNOWING.isdisjoint(sentence.within):
             return
         for term in (*sentence.terms("disorder"), *sentence.terms("conditions")):
             others = not _OTHERS.isdisjoint(text.words[max(sentence.tokens.start, term.first - 3) : term.first])
@@ -301,7 +311,11 @@ class SentenceCheck:
         for k in sentence.tokens:
             after, before = sentence.words[k + 1 : min(k + 5, sentence.tokens.stop)], sentence.words[k - 1]
             of_picture = not _PICTURE.isdisjoint(after) and before != "the"
-            blamed = of_picture and ((unknown and sentence.words[k] == "with") or (limited and sentence.words[k] in _LIMITING))
+            so = not _SO.isdisjoint(sentence.within) or not any(line.id[0] == "q" for line in lines)
+            blamed = unknown and sentence.words[k] in _TOO_POOR and so
+            blamed = blamed or (
+                of_picture and ((unknown and sentence.words[k] == "with") or (limited and sentence.words[k] in _LIMITING))
+            )
             if k not in passed and (blamed or self._is_reason(sentence, k)):
                 says = f"{self.text.raw(k)!r}: what is a reason for a disease, or for its absence, is on no line"
                 self.findings.add("beyond", Term(k, k + 1), says)
@@ -340,7 +354,10 @@ class SentenceCheck:
         words = sentence.words
         measured = any(slot.anchor.line.id[0] == "v" for slot in (*sentence.slots, *sentence.around))
         for k in sentence.tokens if measured else ():
-            if words[k] in ("add", "added", "adding") and words[k + 1 : k + 2] in (["up"], ["together"]):
+            added = words[k] in ("add", "added", "adding") and words[k + 1 : k + 2] in (["up"], ["together"])
+            if added or (
+                words[k] == "together" and not _YIELDING.isdisjoint(words[k + 1 : k + 2]) and "ratio" not in words[k:]
+            ):
                 says = f"{self.text.text_of(Term(k, k + 2))!r}: no line tells a sum of measurements"
                 self.findings.add("comparison", Term(k, k + 2), says)
 
@@ -348,7 +365,7 @@ class SentenceCheck:
         """Checks that nothing is said to be found only where a line says so: nothing abnormal was found."""
         lines = {anchor.line for anchor in sentence.anchors}
         denied = any(line.facts and (line.text.startswith(("no ", "none")) or "normal" in line.text) for line in lines)
-        if denied or self.profile.lists_all or not lines:
+        if denied or not lines:
             return
         for k in sentence.tokens:
             after = sentence.words[k + 1 : min(k + 6, sentence.tokens.stop)]
@@ -369,9 +386,28 @@ class SentenceCheck:
                 says = f"{self.text.raw(added)!r} of {self.text.text_of(term)!r} is on no line"
                 self.findings.add("unsupported_detail", Term(added, added + 1), says)
 
+    def _narrowed(self, sentence: Sentence) -> None:
+        """Checks that no form of a condition is named that its line does not name: open-angle glaucoma, flame haemorrhages."""
+        for term in sentence.terms("conditions"):
+            words = [k for k in range(term.first, term.last - 1) if k not in sentence.of.values | self.explained]
+            added = next(
+                (k for k in words if sentence.words[k] not in self.known.known and sentence.words[k] not in _NEUTRAL), None
+            )
+            status, fact = self.profile.status_of(term.values)
+            if (
+                added is not None
+                and status == PRESENT
+                and set(lexicon.conditions(sentence.words[term.last - 1])) & {*term.values}
+            ):
+                says = f"{self.text.raw(added)!r} of {self.text.text_of(term)!r} is on no line"
+                self.findings.add("unsupported_detail", Term(added, added + 1), says, fact)
+
     def _amounts(self, sentence: Sentence) -> None:
         """Checks that lesions are said to be many or few where they are."""
         words = sentence.words
+        for term in sentence.terms("conditions") if not sentence.within.isdisjoint(_HARDLY) else ():
+            if not _HARDLY.isdisjoint(words[max(sentence.tokens.start, term.first - 2) : term.first]):
+                self.findings.add("comparison", term, f"{self.text.text_of(term)!r} is there or not; no line says: hardly any")
         for term in sentence.terms("conditions") if not sentence.within.isdisjoint(_AMOUNTS) else ():
             fact = self.profile.status_of(term.values)[1]
             if fact not in self.known.counts or term.first in self.explained:
@@ -387,7 +423,7 @@ class SentenceCheck:
         for line in lines if len(lines) == 1 else ():
             for k in sentence.tokens[:-1] if "in all four" not in line.text else ():
                 after = sentence.words[k + 1 : min(k + 5, sentence.tokens.stop)]
-                every = sentence.words[k] in ("every", "all") and not _QUARTERS.isdisjoint(after[:2])
+                every = sentence.words[k] in ("every", "all") and not _QUARTERS.isdisjoint(after[:2]) and "except" not in after
                 if every or (sentence.words[k] == "all" and "most in" in line.text and self._all_placed(sentence, k)):
                     says = f"{self.text.text_of(Term(k, k + 2))!r} is not what its line says: {line.text}"
                     self.findings.add("place", Term(k, k + 2), says)
