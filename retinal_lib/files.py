@@ -149,12 +149,12 @@ def write_jsonl(path: Path, rows: Iterable[object]) -> Path:
     return path
 
 
-def write_csv(path: Path, table: "DataFrame", index: bool = False) -> Path:
+def write_csv(path: Path, table: "DataFrame", index: str = "") -> Path:
     """Writes a table for people as CSV, whole or not at all, and returns the path; its texts are as people may read them.
-    UserError: it cannot be written."""
+    `index` is the name of the column that the index becomes. UserError: it cannot be written."""
     with atomic_write(path) as file:
         shown = table.map(lambda cell: for_people(cell) if isinstance(cell, str) else cell)
-        shown.to_csv(file, index=index, lineterminator="\n")
+        shown.to_csv(file, index=bool(index), index_label=index or None, lineterminator="\n")
     return path
 
 

@@ -30,3 +30,13 @@ def display_path(path: str | Path) -> str:
     if path.is_relative_to(root()):
         return path.relative_to(root()).as_posix()
     return f"…/{'/'.join(path.parts[1:][-2:])}" if path.is_absolute() else path.as_posix()
+
+
+def to_type(path: Path, out_dir: Path) -> str:
+    """Returns a path within a run's folder as it can be typed in a command: relative to the project's folder if it is inside,
+    else after `<out_dir>`, which stands for what the user passed.
+
+    >>> to_type(Path("/data/secret/run/model"), Path("/data/secret/run"))
+    '<out_dir>/model'
+    """
+    return display_path(path) if path.is_relative_to(root()) else f"<out_dir>/{path.relative_to(out_dir).as_posix()}"

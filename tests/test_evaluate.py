@@ -234,6 +234,8 @@ GRADES = ("no diabetic retinopathy", "mild", "moderate", "severe", "cannot tell"
         *("Not A or C. The correct answer is B.", "A is wrong, so it is B.", "<|begin_of_box|>B<|end_of_box|>"),
         '```json\n{"reasoning": "C is wrong", "answer": "B. mild"}\n```',
         "The optic disc is normal and a few microaneurysms are there: mild.",
+        *("B\n\nExplanation: severe disease has venous beading.", "**B**\n\nNot A: a moderate form would show more."),
+        "The correct answer is B.\nA severe form (D) has venous beading.",
     ],
 )
 def test_letters_are_read_in_every_form(text: str) -> None:
@@ -247,6 +249,9 @@ def test_letters_are_read_in_every_form(text: str) -> None:
         ("Neither A nor B.", UNREADABLE, None),
         ("The answer is a moderate form.", ANSWERED, "C"),
         ("B. severe", UNREADABLE, None),
+        ("B\nC\nD", UNREADABLE, None),
+        ("B\nThe answer is D.", ANSWERED, "D"),
+        ("B, severe\nas I said", UNREADABLE, None),
         ("A fundus photograph.", UNREADABLE, None),
         ("I see a retina.", UNREADABLE, None),
         ("G", UNREADABLE, None),
@@ -258,6 +263,19 @@ def test_letters_are_read_in_every_form(text: str) -> None:
 )
 def test_letters_are_not_guessed(text: str, state: str, value: str | None) -> None:
     assert answer_parser.option(text, GRADES)[:2] == (state, value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("Absent", "no"), ("It is absent.", "no"), ("Present.", "yes"), ("Not visible.", "no"), ("Not absent.", None)),
+        *(("Probably yes", "yes"), ("Probably not.", "no"), ("Most likely yes, few of them.", "yes")),
+        *(("There is no sign of it.", "no"), ("There are no signs of it; the disc is pale.", "no"), ("A sign of it.", None)),
+        *(("Drusen are present.", "yes"), ("Drusen are absent.", "no"), ("Present images are dark.", None)),
+    ],
+)
+def test_yes_and_no_are_read_in_other_words(text: str, value: str | None) -> None:
+    assert answer_parser.yes_no(text, "drusen").value == value
 
 
 def test_answers_in_json_and_after_thoughts_are_read_in_every_kind() -> None:
@@ -613,8 +631,32 @@ def test_an_evaluation_of_two_models_from_files(drawn: dict[str, Path], tmp_path
     rows = [json.loads(line) for line in (tmp_path / "run" / "marks.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(rows) == 2 * len(asked) and {"reference", "value", "state", "why"} <= set(rows[0])
     found.require()
+    assert (tmp_path / "run" / "layout.csv").read_text(encoding="utf-8").startswith("model,IDRiD: ")
     with pytest.raises(UserError, match="are missing or could not be read"):
         Evaluation.load(**given, answers_files=[str(tmp_path / "bad.jsonl")], max_unread=0.0).require()
+
+
+def test_a_blind_test_that_cannot_be_made_is_told(drawn: dict[str, Path], tmp_path: Path) -> None:
+    file = questions("IDRiD", drawn["IDRiD"], tmp_path / "q.jsonl", kinds="grade", limit=4)
+    asked = label_questions.load(file)
+    for name, rows in (("seen", asked), ("hidden", label_questions.load(blind(file, tmp_path / "b.jsonl")))):
+        lines = [{"id": e["id"], "image": e["image"], "qa_pairs": [{"question": "?", "answer": "1"}]} for e in rows]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    seen, hidden = f"honest={tmp_path / 'seen.jsonl'}", f"honest={tmp_path / 'hidden.jsonl'}"
+    given = {"question_file": str(file), "resamples": 5, "out_dir": str(tmp_path / "run")}
+    assert len(Evaluation.load(**given, answers_files=seen, blind_answers=hidden).blinded) == 1
+    for answers, blinded, said in (
+        (
+            seen,
+            hidden.replace("honest", "honst"),
+            r"the model 'honst', but answers_files names honest; .*did you mean 'honest'",
+        ),
+        (None, hidden, "the model 'honest', but answers_files names none"),
+        (seen, seen, r"seen.jsonl: every answer is about its question's own image; the blind test wants"),
+        (hidden, hidden, r"hidden.jsonl: every answer is about another image than its question's; answers to a blind test"),
+    ):
+        with pytest.raises(UserError, match=said):
+            Evaluation.load(**given, answers_files=answers, blind_answers=blinded)
 
 
 # --- other harnesses -------------------------------------------------------------------------------------------------------
@@ -694,6 +736,19 @@ def test_answers_that_harnesses_kept_are_scored_by_the_same_reader(tmp_path: Pat
         for sample in samples:
             log.writestr(f"samples/{sample['id']}_epoch_1.json", json.dumps(sample))
     assert len(scored_answers.score_answers("m", asked, tmp_path / "log.eval")) == len(asked)
+    failed = {"status": "error", "error": {"message": "the server is gone"}, "samples": samples[:1]}
+    (tmp_path / "failed.json").write_text(json.dumps(failed), encoding="utf-8")
+    with zipfile.ZipFile(tmp_path / "failed.eval", "w") as log:
+        log.writestr("header.json", json.dumps({"status": "error", "error": {"message": "the server is gone"}}))
+    with zipfile.ZipFile(tmp_path / "stopped.eval", "w") as log:
+        log.writestr("_journal/start.json", "{}")
+    for name, said in (
+        ("failed.json", "'error' .the server is gone.*eval-retry"),
+        ("failed.eval", "'error' .the server is gone"),
+        ("stopped.eval", "the status 'started', so that answers are missing"),
+    ):
+        with pytest.raises(UserError, match=said):
+            scored_answers.score_answers("m", asked, tmp_path / name)
     (tmp_path / "log.eval").write_text("no zip")
     with pytest.raises(UserError, match="inspect log dump"):
         scored_answers.score_answers("m", asked, tmp_path / "log.eval")

@@ -45,7 +45,7 @@ def test_each_wrong_answer_is_wrong_and_its_reason_is_told(refused: Path) -> Non
     out, job = refused / "exports" / "dpo", Job.load(dataset="ODIR", limit=8)
     rows = [row for file in out.glob("*.jsonl") if file.name != "lineage.jsonl" for row in lines(file)]
     reasons = {line["id"]: line for line in lines(out / "lineage.jsonl")}
-    assert len(rows) == len(reasons) == len({row["id"] for row in rows}) and f"{len(rows)} pairs: " in told
+    assert len(rows) == len(reasons) == len({row["id"] for row in rows}) and f"{len(rows)} pairs; " in told
     assert {reason["source"] for reason in reasons.values()} == {"repair", "planted"}
     assert {reason["kind"] for reason in reasons.values() if "kind" in reason} == {"number", "side", "diagnosis"}
     right = {entry["id"]: Conversation.from_llava(entry).turns for entry in lines(refused / "conversations.jsonl")}
@@ -152,7 +152,7 @@ def _chosen(answer: str, options: list[str]) -> set[str]:
 
 def test_what_gives_no_pairs_is_said(tmp_path: Path) -> None:
     Job.load(dataset="APTOS", limit=1, out_dir=str(tmp_path / "run")).run()
-    with pytest.raises(UserError, match=r"0 pairs: no draft was refused; --planted 0.3 plants faults"):
+    with pytest.raises(UserError, match=r"0 pairs; no draft was refused; --planted 0.3 plants faults"):
         export([tmp_path / "run"], "dpo")
     with pytest.raises(UserError, match=r"--planted is for pairs: --form dpo, orpo, kto"):
         export([tmp_path / "run"], "chat", planted="0.1")

@@ -262,7 +262,10 @@ def _negations(clause: ParsedText, label: str) -> list[bool]:
 _ANSWER_IS = r"(?:(?:answers?|options?|choices?|letters?)(?: is| are| would be| should be)?|(?:best|correct|right)(?: one)? is)"
 _ARTICLE = re.compile(r"a\s+[a-z]")
 _NAMED_LETTER = re.compile(rf"\b{_ANSWER_IS}\s*[:=]?\s*[(\[\"'*]{{0,4}}([A-Za-z])(?!\w|['’]\w)", re.IGNORECASE)
-_FIRST_LETTER = re.compile(r"\A[\s(\[\"'*]*([A-Za-z])(?:[\s)\]\"'*]*\Z|[)\].:*]+(?=\s|\Z)|\s*[-–—:]\s)")
+_FIRST_LETTER = re.compile(
+    r"\A[\s(\[\"'*]*([A-Za-z])(?:[\s)\]\"'*]*\Z|[)\].:*]+(?=\s|\Z)|\s*[-–—:]\s"
+    r"|[\"'* ]*(?=\n)(?!(?s:.*)\n[ (\[*]{0,4}[A-Za-z][ )\].*]{0,4}(?:\n|\Z)))"  # alone on the first line, and no other is so
+)
 _LOOSE_LETTER = re.compile(
     r"[(\[]([A-Za-z])[)\]]|(?<![\w'’.])([B-H])(?!\w|['’]\w)|\bis (A)(?=[.,;:]|\Z)"
     r"|\b(A)(?=\s*(?:,|/|\bor\b|\band\b)\s*[B-H]\b)|^\s*([A-H])[).:]\s",
@@ -273,7 +276,7 @@ _NOT_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _IS_WRONG = re.compile(
-    r"[)\].\"'*]*\s*(?:is|are|was|can be|would be)?\s*(?:wrong|incorrect|false|not\b|excluded|ruled out|unlikely)",
+    r"[)\].\"'*]*[^\S\n]*(?:is|are|was|can be|would be)?[^\S\n]*(?:wrong|incorrect|false|not\b|excluded|ruled out|unlikely)",
     re.IGNORECASE,
 )
 _LETTER_LIST = re.compile(r"(?:[(\[]?\b[A-Ha-h]\b[)\]]?[.]?\s*(?:,|;|/|&|\+|and\b|\s)?\s*)+[.]?")
@@ -281,14 +284,17 @@ _LETTER_LIST = re.compile(r"(?:[(\[]?\b[A-Ha-h]\b[)\]]?[.]?\s*(?:,|;|/|&|\+|and\
 
 @_reader
 def option(text: str, options: Sequence[str]) -> ParsedAnswer:
-    """Reads the letter of the one option that an answer takes, by its letter or in its words; both must agree.
+    """Reads the letter of the one option that an answer takes, by its letter or in its words; both must agree, but for lines
+    that follow the one with the letter.
 
     >>> [option(text, ["none", "mild", "severe"]).value for text in ("(b)", "Answer: B", "B. mild", "It is mild.", "B. severe")]
     ['B', 'B', 'B', 'B', None]
     """
     letters = LETTERS[: len(options)]
     found = _letters(text, letters)
-    worded = _options_in_words(text, options)
+    first = text.partition("\n")[0]  # where it takes a letter, what follows explains, and may have the words of any option
+    explained = bool(found) and found == _letters(first, letters, (_NAMED_LETTER, _FIRST_LETTER))
+    worded = _options_in_words(first if explained else text, options)
     if found and len(worded) == 1 and worded[0] not in found:
         return ParsedAnswer(UNREADABLE, why=f"names {found[0]}, but the words of {worded[0]}")
     if not found and not worded and _ABSTAINS.search(text):
@@ -323,22 +329,27 @@ def several_options(text: str, options: Sequence[str]) -> ParsedAnswer:
 
 @_reader
 def yes_no(text: str, condition: str = "") -> ParsedAnswer:
-    """Reads yes or no: by the first word, or by whether the answer affirms the condition that was asked for.
+    """Reads yes or no: by the first word or sentence, or by whether the answer affirms the condition that was asked for.
 
     >>> [yes_no(text, "drusen").value for text in ("Yes.", "Answer: no", "There are drusen.", "No drusen can be seen.")]
     ['yes', 'no', 'yes', 'no']
+    >>> [yes_no(text).value for text in ("Probably yes.", "Absent.", "It is not present.", "There is no sign of it.")]
+    ['yes', 'no', 'no', 'no']
     """
     if lead := re.match(
         rf"\W{{0,20}}(?:the )?(?:final )?(?:{_ANSWER_IS})?\W{{0,20}}(yes|no|true|false)\b", text, re.IGNORECASE
     ):
         return ParsedAnswer(ANSWERED, {"true": "yes", "false": "no"}.get(lead[1].lower(), lead[1].lower()))
+    first = re.split(r"[.,;:!\n]", text.casefold())[0].strip(" *'\"").removeprefix("it is ")
+    if said_so := [value for value, phrases in words()["yes_no"].items() if first in phrases]:
+        return ParsedAnswer(ANSWERED, said_so[0])
     found = conditions.__wrapped__(text, [condition]) if condition else _single([], bool(_ABSTAINS.search(text)), "yes or no")
     return found._replace(value="yes" if found.value else "no") if found.state == ANSWERED else found
 
 
-def _letters(text: str, letters: str) -> list[str]:
+def _letters(text: str, letters: str, ways: Sequence[re.Pattern] = (_NAMED_LETTER, _FIRST_LETTER, _LOOSE_LETTER)) -> list[str]:
     """The letters of options that an answer takes: what it calls its answer; else what it begins with; else all it names."""
-    for pattern in (_NAMED_LETTER, _FIRST_LETTER, _LOOSE_LETTER):
+    for pattern in ways:
         found = []
         for match in pattern.finditer(text):
             place = next(place for place, held in enumerate(match.groups(), 1) if held)

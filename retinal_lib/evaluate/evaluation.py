@@ -9,7 +9,7 @@ from pydantic import Field
 from retinal_lib import paths, typed_paths
 from retinal_lib.dataset import page
 from retinal_lib.display import FullTable, are, count
-from retinal_lib.errors import UserError, unknown
+from retinal_lib.errors import UserError, did_you_mean, unknown
 from retinal_lib.evaluate import figures, harnesses, label_questions, made_up_answers
 from retinal_lib.evaluate.scored_answers import ScoredAnswer, score_answers
 from retinal_lib.evaluate.tables import LETTERED, SINGLE, Tables
@@ -98,10 +98,11 @@ class Evaluation:
         blind_file = None
         if given.blind is not None:
             blind_file = label_questions.blind(file, given.folder / f"questions-{given.blind}.jsonl", given.blind, given.seed)
-        files, blind_files, notations = _files(given.answers_files), _files(given.blind_answers), _notations(given.boxes)
+        files, notations = _files(given.answers_files), _notations(given.boxes)
+        blind_files = _blind_files(given.blind_answers, files)
         own = given.data_root is not None or any(map(page.is_own, given.datasets))
         made_up = not files and given.question_file is None and not own
-        next_step = "" if files or made_up else _next_step(file, blind_file, len(asked))
+        next_step = "" if files or made_up else _next_step(file, blind_file, len(asked), given)
         if made_up:
             files = {MADE_UP: made_up_answers.write(asked, given.folder / "made-up-answers.jsonl")}
             blind_file = given.folder / "made-up-blind-answers.jsonl"
@@ -179,7 +180,7 @@ class Evaluation:
         ]
         write_jsonl(file, rows)
         for name in _TABLES:
-            write_csv(self.folder / f"{name}.csv", getattr(self.tables, name), index=name == "layout")
+            write_csv(self.folder / f"{name}.csv", getattr(self.tables, name), index="model" if name == "layout" else "")
         return [*(f"{name}.csv" for name in _TABLES), "marks.jsonl"]
 
     def require(self) -> None:
@@ -209,13 +210,13 @@ def _write_questions(given: EvaluationParameters) -> Path:
     return write_jsonl(file, entries)
 
 
-def _next_step(file: Path, blind_file: Path | None, asked: int) -> str:
+def _next_step(file: Path, blind_file: Path | None, asked: int, given: EvaluationParameters) -> str:
     """The next step for a question file without answers."""
-    also = f", and the same for {paths.display_path(blind_file)}" if blind_file else ""
+    typed = "<question_file>" if given.question_file else paths.to_type(file, given.folder)
+    also = f", and the same for {paths.to_type(blind_file, given.folder)}" if blind_file else ""
     return (
         f"{count(asked, 'question')} are in {paths.display_path(file)}; let a model answer them with papermill "
-        f"notebooks/infer.ipynb -p model_name <folder> -p question_file {paths.display_path(file)}{also}, "
-        "then pass answers_files"
+        f"notebooks/infer.ipynb -p model_name '<folder>' -p question_file '{typed}'{also}, then pass answers_files"
     )
 
 
@@ -257,6 +258,18 @@ def _files(given: Files | None) -> dict[str, Path]:
         if not path.is_file():
             raise UserError(f"answers file {path} does not exist")
     return files
+
+
+def _blind_files(given: Files | None, files: dict[str, Path]) -> dict[str, Path]:
+    """Answers to the blind questions by model. UserError: one is missing, or of a model without other answers."""
+    blind = _files(given)
+    for name in blind:
+        if name not in files:
+            raise UserError(
+                f"blind_answers names the model {name!r}, but answers_files names {', '.join(files) or 'none'}; give both "
+                f"files the same name, such as mine=a.jsonl and mine=b.jsonl{did_you_mean(name, files)}"
+            )
+    return blind
 
 
 def _model_name(path: Path) -> str:

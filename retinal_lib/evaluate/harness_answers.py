@@ -1,5 +1,6 @@
 """Answers that harnesses kept, as rows of an answers file: logs of inspect_ai, results of VLMEvalKit, samples of lmms-eval."""
 
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,19 +35,15 @@ def _row(file: Path, id_: object, answer: object) -> dict:
 
 
 def _of_inspect(file: Path) -> Iterator[tuple[object, object]]:
-    samples: list = []
-    if file.suffix == ".json":
-        log = read_json(file)
-        samples = log.get("samples") or [] if isinstance(log, dict) else []
-    else:
-        try:
-            with zipfile.ZipFile(file) as log:
-                names = [name for name in log.namelist() if name.startswith("samples/") and name.endswith(".json")]
-                samples = [json_value(log.read(name)) for name in names]
-        except (OSError, zipfile.BadZipFile, NotImplementedError, Unreadable) as error:
-            raise UserError(
-                f"{file}: no log of inspect_ai ({error}); `inspect log dump {file.name} > log.json` writes it as JSON"
-            ) from error
+    log = read_json(file) if file.suffix == ".json" else _unpacked(file)
+    log = log if isinstance(log, dict) else {}
+    status, error, samples = log.get("status") or "success", log.get("error"), log.get("samples")
+    if status != "success":
+        why = f" ({error.get('message')})" if isinstance(error, dict) else ""
+        raise UserError(
+            f"{file}: this run of inspect_ai has the status {status!r}{why}, so that answers are missing; "
+            "`inspect eval-retry` with this log asks for the rest"
+        )
     if not samples:
         raise UserError(f"{file}: no samples of inspect_ai in it")
     for sample in samples:
@@ -57,6 +54,22 @@ def _of_inspect(file: Path) -> Iterator[tuple[object, object]]:
             parts = message if isinstance(message, list) else [{"type": "text", "text": message}]
             text = "".join(str(part.get("text", "")) for part in parts if part.get("type") == "text")
         yield sample.get("id"), text
+
+
+def _unpacked(file: Path) -> dict:
+    """Status, error and samples of a packed log; one without a header is of a run that was stopped. UserError: no such log."""
+    try:
+        with zipfile.ZipFile(file) as log:
+            names = log.namelist()
+            header = json_value(log.read("header.json")) if "header.json" in names else {}
+            if "_journal/start.json" in names and not header:
+                header = {"status": "started"}
+            samples = [json_value(log.read(name)) for name in names if re.fullmatch(r"samples/.*\.json", name)]
+    except (OSError, zipfile.BadZipFile, NotImplementedError, Unreadable) as error:
+        raise UserError(
+            f"{file}: no log of inspect_ai ({error}); `inspect log dump {file.name} > log.json` writes it as JSON"
+        ) from error
+    return (header if isinstance(header, dict) else {}) | {"samples": samples}
 
 
 def _of_vlmevalkit(file: Path) -> Iterator[tuple[object, object]]:

@@ -124,8 +124,8 @@ def score_answers(
     """Compares a model's answers with the references of a question file, in its order. A row counts that names the question's
     image or none; for the `blind` test, one that names another or none. `notation`: how the model writes boxes.
 
-    UserError: an unknown notation, or the answers file cannot be read, belongs to another question file, or answers a question
-    twice.
+    UserError: an unknown notation, or the answers file cannot be read, belongs to another question file, is of no (or only of)
+    the blind test, or answers a question twice.
     """
     answers: dict[str, list[dict]] = {}
     for row in harness_answers.load(answers_file):
@@ -134,9 +134,17 @@ def score_answers(
         raise UserError(
             f"{answers_file} answers none of the {count(len(asked), 'question')}; it belongs to another question file"
         )
+    counted = {
+        str(entry["id"]): [row for row in answers.get(str(entry["id"]), []) if _is_of(row, entry["image"]) in (None, not blind)]
+        for entry in asked
+    }
+    if asked and not any(counted.values()):
+        seen = "its question's own image" if blind else "another image than its question's"
+        what = "the blind test wants answers about other images" if blind else "answers to a blind test go into blind_answers"
+        raise UserError(f"{answers_file}: every answer is about {seen}; {what}")
     scored = []
     for entry in asked:
-        rows = [row for row in answers.get(str(entry["id"]), []) if _is_of(row, entry["image"]) in (None, not blind)]
+        rows = counted[str(entry["id"])]
         if len(rows) > 1:
             raise UserError(
                 f"{answers_file} holds {len(rows)} answers to the question {entry['id']}; name a file with one each"

@@ -274,7 +274,7 @@ class Explore(DatasetJob):
             "lesions": self.lesions.table,
         }
         for name, table in tables.items():
-            path = files.write_csv(self.folder / f"{name}.csv", table, index=name == "lesions")
+            path = files.write_csv(self.folder / f"{name}.csv", table, index="lesion" if name == "lesions" else "")
             written.append((path, _HOLDS[name]))
         for name, figure in (
             ("labels", self.label_chart),

@@ -34,10 +34,10 @@ _LOOKED_AT = 300  # conversations whose eyes give the diagnoses that are planted
 # errors of how a draft was written, which does not make its text wrong: the checks of free text decide
 _OF_FORM = frozenset(["typed_number", "unlicensed", "ungrounded_denial"])
 _FROM = {
-    "repair": "a draft that the checks refused",
-    "review": "an answer that a reviewer replaced",
-    "planted": "a planted fault",
-    "option": "the answer of another image of a closed question, which the labels deny",
+    "repair": "of a draft that the checks refused",
+    "review": "that a reviewer replaced",
+    "planted": "with a planted fault",
+    "option": "of another image, to the same closed question",
 }
 
 
@@ -313,5 +313,6 @@ class _Closed(NamedTuple):
 def summary(pairs: Sequence[Pair]) -> str:
     """Returns a sentence on where the wrong answers come from."""
     counted = Counter(pair.source for pair in pairs)
-    told = ", ".join(f"{counted[source]:,} by {words}" for source, words in _FROM.items() if counted[source])
-    return f"{count(len(pairs), 'pair')}: {told or 'no draft was refused; --planted 0.3 plants faults'}"
+    told = ", ".join(f"{counted[source]:,} {words}" for source, words in _FROM.items() if counted[source])
+    told = f"wrong answers: {told}" if told else "no draft was refused; --planted 0.3 plants faults"
+    return f"{count(len(pairs), 'pair')}; {told}"

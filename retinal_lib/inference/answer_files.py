@@ -58,7 +58,14 @@ class AnswerFile:
         had = len(self.rows) - self.asked
         kept = f", {had} of them {'was' if had == 1 else 'were'} there already" if had else ""
         failed = len(self.failed)
-        return f"{count(len(self.rows), 'image')}: {len(self.rows) - failed} answered, {failed} failed{kept}"
+        return f"{self._entries}: {len(self.rows) - failed} answered, {failed} failed{kept}"
+
+    @property
+    def _entries(self) -> str:
+        """How many entries there are, called images where each has its own."""
+        images = len({row["image"] for row in self.rows})
+        asked = count(len(self.rows), "entry")
+        return count(images, "image") if images == len(self.rows) else f"{asked} about {count(images, 'image')}"
 
     @property
     def table(self) -> FullTable:
@@ -75,7 +82,7 @@ class AnswerFile:
         lost = self.failed
         if lost and (len(lost) == len(self.rows) or len(lost) > self.max_failed * len(self.rows)):
             raise UserError(
-                f"{len(lost)} of {count(len(self.rows), 'image')} have no answer (max_failed allows {self.max_failed:.0%}); "
+                f"{len(lost)} of {self._entries} have no answer (max_failed allows {self.max_failed:.0%}); "
                 f"the first, {lost[0]['id']}: {lost[0]['error']}"
             )
 

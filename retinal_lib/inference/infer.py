@@ -60,7 +60,12 @@ class InferParameters(Parameters):
     @property
     def folder(self) -> Path:
         """The run's folder, absolute."""
-        name = "sample" if self.model_name is None else Path(self.model_name.removeprefix(SERVER)).name
+        if self.model_name is None:
+            name = "sample"
+        else:
+            path = Path(self.model_name.removeprefix(SERVER))
+            # train.ipynb calls each of its models `model`; the folders above tell them apart
+            name = "-".join(path.parts[-3:-1]) if path.name == "model" and len(path.parts) > 2 else path.name
         return self.out_dir or typed_paths.root() / "artifacts" / f"infer-{name}"
 
     @property
