@@ -1,6 +1,7 @@
 """Training: what is learned of a conversation, a stopped training that goes on, a trained model that opens again."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from retinal_lib import display
 from retinal_lib.errors import UserError
 from retinal_lib.inference import load_model
 from retinal_lib.inference.llava.convert import convert
+from retinal_lib.run.job import Job
 from retinal_lib.sample import llava_model as sample_model
 from retinal_lib.train import examples, loop, tiny_model, training
 from retinal_lib.train.examples import Example
@@ -153,6 +155,33 @@ def test_a_model_of_one_s_own_learns_an_export(source: Path, learned: list[Examp
         Training.load(data=tmp_path / "export.json")
     with pytest.raises(UserError, match="drawn ones"):
         job.report()
+    assert job.next_step == "papermill notebooks/infer.ipynb -p model_name '<out_dir>/seed-3/model'"
+
+
+def test_a_start_that_trained_nothing_is_no_obstacle(learned: list[Example], tmp_path: Path) -> None:
+    model = sample_model.draw(tmp_path / "drawn", sample_model.Shape(layers=1, dtype="float32"))
+    rows = [_said("human: Which eye?", "gpt: Left.", image=each.image.name) for each in learned]
+    (tmp_path / "export.json").write_text(json.dumps(rows), encoding="utf-8")
+    given = {"data": tmp_path / "export.json", "model_name": str(model), "device": "cpu", "out_dir": tmp_path / "t"}
+    with pytest.raises(UserError, match="nowhere"):
+        Training.load(**given, vision_tower=str(tmp_path / "nowhere"), epochs=2).train()
+    (tmp_path / "t" / "base").mkdir()  # as a start with another tower may leave it
+    assert list(Training.load(**given, epochs=1).train()["model"]) == ["seed 0"]
+    assert (tmp_path / "t" / "base" / "config.json").is_file()
+
+
+def test_the_folder_of_a_run_is_learned_with_its_pictures(tmp_path: Path) -> None:
+    job = Job.load(dataset="ODIR", out_dir=tmp_path / "run", limit=2)
+    job.run().require()
+    files = [job.data.image(name).path for name in job.images]
+    assert [each.image for each in examples.read(tmp_path / "run")] == files
+    (tmp_path / "moved" / "ODIR").mkdir(parents=True)
+    for file, there in zip(files, (1, 2), strict=True):
+        copied = Path(shutil.copy(file, tmp_path / "moved" / "ODIR"))
+        if there == 1:
+            with pytest.raises(UserError, match=r"1 of 2 pictures .*; name the folder of the dataset with image_folder"):
+                examples.read(tmp_path / "run", tmp_path / "moved")
+    assert examples.read(tmp_path / "run", tmp_path / "moved")[1].image == copied
 
 
 def test_processes_share_one_bar_and_show_none_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,6 +217,7 @@ def test_drawn_eyes_are_asked_what_is_named(tmp_path: Path) -> None:
     assert {kind for each in job.examples for kind in each.classes} == {"eye"}
     with pytest.raises(UserError, match=r"kinds: .*expected some of eye, quality, grade"):
         Training.load(**given, kinds="eye, age")
+    (tmp_path / "trial" / "seed-0").mkdir()
     with pytest.raises(UserError, match="training with other kinds, tower_epochs, conversations; pass another out_dir"):
         Training.load(**given, kinds="eye,grade")
     model = tiny_model.make(tmp_path / "tiny", job.examples, 0)  # of so few words that there are fewer tokens

@@ -848,7 +848,10 @@ def test_picture_patient_and_eye_are_known_in_several_languages(
 
 @pytest.mark.parametrize("eyes", [("OD", "OE"), ("OD", "OI"), ("OD", "OG"), ("OD", "OS"), ("dx", "sx"), ("droit", "gauche")])
 def test_the_names_of_pictures_say_the_eye_in_several_languages(tmp_path: Path, eyes: tuple[str, str]) -> None:
-    for names in ([f"P{n}_{eye}_2023-05-14.png" for n in (1, 2) for eye in eyes], [f"P{n}{eye}.png" for n in (1, 2) for eye in eyes]):
+    for names in (
+        [f"P{n}_{eye}_2023-05-14.png" for n in (1, 2) for eye in eyes],
+        [f"P{n}{eye}.png" for n in (1, 2) for eye in eyes],
+    ):
         pictures(tmp_path, *names)
         data = table(tmp_path, "image,disease", *(f"{name},drusen" for name in names))
         assert [data.describe(name).eye for name in names] == ["right", "left"] * 2

@@ -1,4 +1,4 @@
-"""The pictures of exported conversations: found where the run found them, and linked or copied into a folder for trainers."""
+"""The pictures of exported conversations, linked or copied into a folder for trainers."""
 
 import filecmp
 import json
@@ -14,40 +14,11 @@ from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.files import atomic_path, atomic_write, file_sha256
 from retinal_lib.imaging import images
-from retinal_lib.run import run_files
-from retinal_lib.run.dataset_job import dataset_of_run, picture_files
 
 WAYS = {"link": "symbolic links to the pictures", "copy": "copies of the pictures"}
 _DRAWN = "drawn"  # the folder for drawn pictures, whose name each exported path then begins with
 _UNSAFE = re.compile(r'[<>:"\\|?*\x00-\x1f]')  # no file name on Windows may have these
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
-
-
-def find(folder: Path, names: Iterable[str], root: Path | None = None) -> dict[str, Path]:
-    """Returns the file of each image of a run, by its name in the run's files. With `root`, files lie there: under their
-    names, or as the dataset does. UserError: the dataset or a picture is not there."""
-    names = list(dict.fromkeys(names))
-    if root is not None:
-        files = {name: root / name for name in names}
-        lost = [name for name, file in files.items() if not file.is_file()]
-        if len(lost) < len(names) or not (folder / run_files.MANIFEST).is_file():
-            return _complete(files, lost, folder, str(root))
-    settings, page = dataset_of_run(folder, root)
-    found = picture_files(settings, page)
-    lost = [name for name in names if name not in found or not found[name].is_file()]
-    return _complete(found, lost, folder, str(root or "the dataset's folder any more"))
-
-
-def _complete(files: dict[str, Path], lost: list[str], folder: Path, where: str) -> dict[str, Path]:
-    """The files. UserError: some are lost; the first is named unless names identify participants."""
-    if lost:
-        private = (folder / run_files.MANIFEST).is_file() and dataset_of_run(folder)[1].private_names
-        first = "" if private else f", the first {lost[0]}"
-        raise UserError(
-            f"{len(lost)} of {count(len(files), 'picture')} are not in {where}{first}; name the folder of the dataset with "
-            "--images"
-        )
-    return files
 
 
 class Placed(NamedTuple):

@@ -20,6 +20,7 @@ from retinal_lib.export.preferences import Judged, Pair
 from retinal_lib.files import atomic_path, atomic_write, json_line, remove, would_replace
 from retinal_lib.review import decisions, fixes
 from retinal_lib.run import run_files
+from retinal_lib.run.dataset_job import find_pictures
 from retinal_lib.text import box_notation, training_text
 
 Entry = Conversation | Pair | Judged
@@ -270,7 +271,7 @@ def _with_pictures(
     root = typed_paths.resolve(images) if images else None
     found = {}
     for folder, entries in ((folder, entries) for folder, entries in runs.items() if entries):
-        files = placing.find(folder, (entry.image for entry in entries), root)
+        files = find_pictures(folder, (entry.image for entry in entries), root)
         found |= {(folder, entry.image): files[entry.image] for entry in entries}
     if pictures is None:
         names, notes = placing.leave(found)

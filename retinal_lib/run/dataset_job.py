@@ -1,5 +1,6 @@
 """Opens a dataset for a notebook: checks parameters, finds files, selects images."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
@@ -67,6 +68,32 @@ def picture_files(settings: Settings, page: Page) -> dict[str, Path]:
     data, _ = open_dataset(settings, page)
     found = map(data.image, [*data.images, *data.skipped])
     return {f"{settings.prefix(page)}{image.export_name}": image.path for image in found}
+
+
+def find_pictures(folder: Path, names: Iterable[str], root: Path | None = None, by: str = "--images") -> dict[str, Path]:
+    """Returns the file of each image of a run, by its name in the run's files. With `root`, files lie there: under their
+    names, or as the dataset does; `by` is how the user passes it. UserError: the dataset or a picture is not there."""
+    names = list(dict.fromkeys(names))
+    if root is not None:
+        files = {name: root / name for name in names}
+        lost = [name for name, file in files.items() if not file.is_file()]
+        if len(lost) < len(names) or not (folder / run_files.MANIFEST).is_file():
+            return _complete(files, lost, folder, str(root), by)
+    settings, page = dataset_of_run(folder, root)
+    found = picture_files(settings, page)
+    lost = [name for name in names if name not in found or not found[name].is_file()]
+    return _complete(found, lost, folder, str(root or "the dataset's folder any more"), by)
+
+
+def _complete(files: dict[str, Path], lost: list[str], folder: Path, where: str, by: str) -> dict[str, Path]:
+    """The files. UserError: some are lost; the first is named unless names identify participants."""
+    if lost:
+        private = (folder / run_files.MANIFEST).is_file() and dataset_of_run(folder)[1].private_names
+        first = "" if private else f", the first {lost[0]}"
+        raise UserError(
+            f"{len(lost)} of {count(len(files), 'picture')} are not in {where}{first}; name the folder of the dataset with {by}"
+        )
+    return files
 
 
 def source_of(page: Page, drawn: bool) -> dict[str, object]:

@@ -9,6 +9,8 @@ from retinal_lib import paths
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
 from retinal_lib.files import read_json, read_jsonl
+from retinal_lib.run import run_files
+from retinal_lib.run.dataset_job import find_pictures
 from retinal_lib.run.job import Job
 from retinal_lib.sample import many_eyes
 
@@ -46,12 +48,17 @@ def tower_steps(examples: Sequence[Example], epochs: int) -> int:
 
 def read(file: Path, image_folder: Path | None = None, limit: int | None = None) -> list[Example]:
     """Reads an export in LLaVA's form (.json or .jsonl), or a finished run's folder; images lie in `image_folder`, by default
-    beside the file. UserError: an entry is no conversation, or an image is not there; says which."""
+    beside the file, or where the run found them. UserError: an entry is no conversation, or an image is not there; says
+    which."""
+    run = file if (file / run_files.MANIFEST).is_file() else None
     file = file / "conversations.jsonl" if file.is_dir() else file
-    folder = image_folder or file.parent
+    folder = Path() if run else image_folder or file.parent
     examples = [_example(entry, folder, place) for place, entry in _entries(file)][:limit]
     if not examples:
         raise UserError(f"{paths.display_path(file)} holds no conversation to train on")
+    if run:
+        found = find_pictures(run, (each.image.as_posix() for each in examples), image_folder, "image_folder")
+        return [replace(each, image=found[each.image.as_posix()]) for each in examples]
     missing = [each.image for each in examples if not each.image.is_file()]
     if missing:
         raise UserError(

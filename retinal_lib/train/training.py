@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -126,20 +127,25 @@ class Training:
         return training
 
     def _check_folder(self) -> None:
-        """Notes the settings in the folder. UserError: it holds a training with others, which these cannot go on with."""
+        """Notes the settings in the folder, over those of a start that trained nothing. UserError: it holds a training with
+        others, which these cannot go on with."""
         left_out = {"out_dir", "device", "data", "image_folder", "seeds", "short"}
         now = self.given.model_dump(mode="json", exclude=left_out)
         said = [(each.id, each.image.name, each.questions, each.answers) for each in self.examples]
         now["conversations"] = sha256(json.dumps(said))
-        file = self.folder / "settings.json"
-        if not file.is_file():
-            with atomic_write(file) as out:
-                out.write(json.dumps(now, indent=1) + "\n")
-        elif other := [name for name, value in read_object(file).items() if now.get(name) != value]:
+        file, base = self.folder / "settings.json", self.folder / "base"
+        noted = read_object(file) if file.is_file() else {}
+        other = [name for name, value in noted.items() if now.get(name) != value]
+        if other and any(self.folder.glob("seed-*")):
             raise UserError(
                 f"{paths.display_path(self.folder)} holds a training with other {', '.join(other)}; "
                 "pass another out_dir, or remove that folder"
             )
+        if other and base.is_dir():
+            shutil.rmtree(base)  # converted with those settings
+        if other or not noted:
+            with atomic_write(file) as out:
+                out.write(json.dumps(now, indent=1) + "\n")
 
     @property
     def table(self) -> FullTable:
@@ -249,4 +255,4 @@ class Training:
     def next_step(self) -> str:
         """What to do with the models."""
         model = self.place(next(iter(self.runs))) / "model"
-        return f"papermill notebooks/infer.ipynb -p model_name '{paths.display_path(model)}'"
+        return f"papermill notebooks/infer.ipynb -p model_name '{paths.to_type(model, self.folder)}'"
