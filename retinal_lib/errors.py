@@ -32,7 +32,7 @@ _TYPE = re.compile(r"(str|int|float|bool)|(list|dict|tuple|set)\[.*\]")
 
 _LONGEST = 4_000  # characters of a message
 _NEAR = 0.76  # how alike a slip and the name are, by difflib: age and image are 0.75
-_LISTED = 20  # known names that a message lists
+_LISTED = 30  # known names that a message lists
 _ECHO = 160  # characters of a value that a message quotes
 _QUOTED = re.compile(rf"""(?<!\w)(["'])((?:(?!\1)[^\n]){{{_ECHO},}})\1""")
 _WORD = re.compile(rf"[^\s/\\]{{{_ECHO},}}|\S{{500,}}")

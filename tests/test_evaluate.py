@@ -804,6 +804,7 @@ def test_the_notebook_runs_as_typed(tmp_path: Path) -> None:
     ("given", "said"),
     [
         ({"datset": "IDRiD"}, "did you mean 'dataset'"),
+        ({"dataset": "MMAC"}, "known: .*MICCAI_task1, MICCAI_task2.*mBRSET"),
         ({"question_file": "nowhere.jsonl"}, "cannot be read"),
         ({"answers_files": "nowhere.jsonl", "dataset": "IDRiD"}, "nowhere.jsonl does not exist"),
         ({"dataset": "IDRiD, RFMiD", "data_root": "."}, "data_root belongs to one dataset"),

@@ -13,6 +13,7 @@ from PIL import Image
 from retinal_lib import UserError
 from retinal_lib.files import sha256
 from retinal_lib.inference import answer_files as answers
+from retinal_lib.inference import infer
 from retinal_lib.inference import question_files as questions
 from retinal_lib.inference.batching import Answerer, ImageQuestions, Options
 from retinal_lib.inference.infer import Infer
@@ -230,6 +231,24 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
         UserError, match=r"1 of 4 images have no answer \(max_failed allows 20%\); the first, 1: the image is bad"
     ):
         strict.require()
+
+
+def test_entries_are_no_images_where_they_share_some(tmp_path: Path) -> None:
+    asked = entries(tmp_path, ("a", "which eye"), ("a", "which grade"), ("b", "which eye"))
+    found = answers.answer(Parrot(), asked, tmp_path / "answers.jsonl")
+    assert found.summary == "3 entries about 2 images: 3 answered, 0 failed"
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("artifacts/train-trial/seed-0/model", "infer-train-trial-seed-0"),
+        ("/models/RetinalGPT", "infer-RetinalGPT"),
+        ("model", "infer-model"),
+    ],
+)
+def test_models_that_are_all_called_model_have_folders_of_their_own(model: str, name: str) -> None:
+    assert infer.folder({"model_name": model}).name == name
 
 
 def test_a_changed_question_is_asked_again(tmp_path: Path) -> None:

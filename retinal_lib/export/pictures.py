@@ -5,7 +5,6 @@ import json
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
