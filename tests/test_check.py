@@ -263,7 +263,9 @@ def test_every_word_list_is_read_by_the_module_it_is_named_after(heading: str) -
 
 
 def test_every_key_of_the_vocabulary_is_read() -> None:
-    source = SOURCES["lexicon"] + SOURCES["quantity_index"] + SOURCES["case_profile"] + SOURCES["diseases"] + SOURCES["glossary"]
+    source = (
+        SOURCES["lexicon"] + SOURCES["quantity_index"] + SOURCES["case_profile"] + SOURCES["diseases"] + SOURCES["glossary"]
+    )
     assert [key for key in vocabulary.VOCABULARY if f'"{key}"' not in source] == []
 
 
