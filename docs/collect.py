@@ -103,15 +103,25 @@ def notebooks(folder: Path) -> Iterator[str]:
     """Copies a folder's notebooks with their outputs; gives the names of their pages."""
     for file in sorted(folder.glob("*.ipynb")):
         name = notebook_page(file)
-        notebook = json.loads(file.read_text(encoding="utf-8"))
+        notebook, said = json.loads(file.read_text(encoding="utf-8")), file.stem
         for cell in notebook["cells"]:
             if cell["cell_type"] == "markdown":
+                said = announced("".join(cell["source"])) or said
                 cell["source"] = linked("".join(cell["source"]), folder)
+            else:
+                cell["metadata"]["mystnb"] = {"image": {"alt": f"Figure: {said}"}}  # else it would be the name of a file
         if not "".join(notebook["cells"][0]["source"]).startswith("# "):
             title = {"cell_type": "markdown", "metadata": {}, "source": [f"# {file.stem}"]}
             notebook["cells"].insert(0, title | ({"id": "title"} if notebook["nbformat_minor"] >= 5 else {}))
         (OUT / f"{name}.ipynb").write_text(json.dumps(notebook, ensure_ascii=False), encoding="utf-8")
         yield name
+
+
+def announced(prose: str) -> str:
+    """The first sentences of what is said before a figure, as plain words."""
+    prose = re.sub(r"<details>.*?</details>|^#[^\n]*$|^\|[^\n]*$", "", prose, flags=re.DOTALL | re.MULTILINE)
+    plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", re.sub(r"[*`]", "", prose))
+    return textwrap.shorten(plain, 160, placeholder=" …")
 
 
 def cell(text: object) -> str:
