@@ -26,7 +26,8 @@ _SAID = word_lists("negation").knowing | {"ruled"}  # of a disease, by somebody
 FORMS = word_lists("statements").forms  # of a condition that is denied: its other forms may be there
 _RETINOPATHY = frozenset(["diabetic_retinopathy", "npdr", "pdr"])
 _EXUDATES = frozenset(["hard_exudate", "exudate"])
-_UNSAID = frozenset(["wouldn't", "can't", "cannot", "won't", "don't"])
+_UNSAID = frozenset(["wouldn't", "can't", "cannot", "won't", "don't", "doesn't", "not"])
+_SAYING = frozenset("say mean call claim conclude state affirm".split())
 _ON_FILE = ("diabetes", "hypertension")  # conditions of a person, not of an eye
 _WITHHELD = frozenset([NEGATED, UNCERTAIN, "negated_after", "uncertain_after"])  # cues that negate or leave uncertain
 
@@ -66,6 +67,8 @@ class Diseases(Check):
     @staticmethod
     def _is_beside_narrower(answer: ParsedText, mention: Mention) -> bool:
         """Whether the sentence names a form of the condition besides: no myopic macular lesion, grade 0, denies no myopia."""
+        if mention.conditions[0] in _ON_FILE:
+            return False
         others = (m for m in mentions(answer) if m.sentence == mention.sentence and m.term != mention.term)
         return any(not implied(condition).isdisjoint(mention.conditions) for m in others for condition in m.conditions)
 
@@ -153,7 +156,7 @@ class Diseases(Check):
         subjects = VOCABULARY["subjects"]
         graded = [f for f in self.profile.grades if not set(mention.conditions).isdisjoint(subjects.get(f.unit, ()))]
         first, last, sentence = mention.term.first, mention.term.last, mention.sentence
-        risk = "risk" in words[max(sentence.start, first - 5) : min(last + 4, sentence.stop)]
+        risk = "risk" in words[max(sentence.start, first - 5) : last + 1]
         if "dme_risk" in mention.conditions or (risk and "macular_oedema" in mention.conditions):
             return bool(graded)
         graded = [f for f in graded if scales()[f.unit]["form"] != "clause"]  # a low risk of oedema is not its absence
@@ -306,7 +309,7 @@ class Normality(Check):
         if words[term.last : term.last + 3] == ["of", "this", "eye"]:
             return  # no finding of this eye, but of the record
         before = words[answer.sentence(term).start : term.first]
-        if "say" in before and not _UNSAID.isdisjoint(before):
+        if not _SAYING.isdisjoint(before) and not _UNSAID.isdisjoint(before):
             return  # I wouldn't say that it is free of disease
         if not is_free_of(answer, term):
             finds = not WORDS.finding.isdisjoint(words[max(answer.sentence(term).start, term.first - 3) : term.first])

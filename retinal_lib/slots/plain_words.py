@@ -6,6 +6,7 @@ plain_words.yaml.
 
 import re
 from functools import cache, cached_property, lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 from retinal_lib.check.findings import AnswerFindings
@@ -41,6 +42,7 @@ _OF_DISC = frozenset("pale yellowish whitish hollow oval".split())  # the disc o
 _DISC = frozenset(["disc", "cup"])
 _EXPERTS = frozenset("doctor ophthalmologist specialist physician clinician expert".split())
 _SIGHT = frozenset("vision sight eyesight thing print letter line face text object".split())
+_CHANGED = frozenset("become became thinned narrowed widened worsened failed".split())
 _SEEING = frozenset(["sight", "eyesight", "vision"])
 _POSSESSIVE = frozenset("my her his their its your the".split())
 _BLURRED = frozenset(
@@ -55,7 +57,7 @@ _SAYING = KNOWING | word_lists("negation").saying
 # what is named only with its line -> the words of a line that name it
 THINGS = {word: frozenset([word, *others.split()]) for word, others in SPEC["things"].items() if word}
 THINGS |= {word: frozenset([word]) for word in SPEC["things"][""].split()}
-_UNKNOWN = frozenset(["wouldn't", "open", "whether", "cannot", "can't", "not", "unknown", "nor", "neither", "won't"])
+_UNKNOWN = frozenset(["nobody", "wouldn't", "open", "whether", "cannot", "can't", "not", "unknown", "nor", "neither", "won't"])
 
 
 class KnownWords:
@@ -178,10 +180,7 @@ class QuestionCheck:
         if far is not None and "than" in words[far:] and len(vessels) == 2 and not vessels <= self._words and self._said:
             says = "the question says how two values compare, which no answer told yet"
             findings.add("leak_answer", Term(far, far + 2), says)
-        own = next((k for k in range(len(words) - 1) if words[k] in _POSSESSIVE and words[k + 1] in _SEEING), None)
-        if own is not None:
-            says = f"the question speaks of {question.text_of(Term(own, own + 2))!r}, of which no line tells"
-            findings.add("leak_answer", Term(own, own + 2), says)
+        self._presumed(question, findings)
         if "why" in question.words and not self._said:
             says = "the question asks for the reason of what no answer told yet"
             findings.add("leak_answer", Term(0, len(question.words)), says)
@@ -189,6 +188,19 @@ class QuestionCheck:
             if self._told.isdisjoint(family(term)):
                 says = f"the question names {question.text_of(term)!r}, which no earlier answer told"
                 findings.add("leak_label", term, says)
+
+    def _presumed(self, question: ParsedText, findings: AnswerFindings) -> None:
+        """Checks that a question takes no symptom and no change as known: my sight, the leaking vessels, have become narrow."""
+        words = question.words
+        for k, (word, following) in enumerate(pairwise([*words, ""])):
+            leaking = word.endswith("ing") and word in _listed("stating") and following in _PARTS
+            changed = word in _CHANGED and "have" in words[:k]
+            if word not in self._words and (leaking or changed or (word in _POSSESSIVE and following in _SEEING)):
+                says = (
+                    f"the question has {question.text_of(Term(k, k + 1 + (following in _SEEING)))!r}, of which no answer told"
+                )
+                findings.add("leak_answer", Term(k, k + 1), says)
+                return
 
 
 class WordCheck:
@@ -303,6 +315,8 @@ class WordCheck:
         if word == "shall" or (after[:1] == ["be"] and after[1:2] in (["kept"], ["borne"], ["noted"], ["said"], ["added"])):
             return
         passed = ("not", "also", "only", "therefore", "both", "all", "simply", "indeed", "certainly", *_PERSONS)
+        if after[:1] == ["do"] and word == "will":
+            return  # the picture will do
         following = next((each for each in after[:4] if each not in passed), "")
         if (
             not following.isalpha()

@@ -350,11 +350,17 @@ class SentenceCheck:
                 self.findings.add("beyond", Term(k, k + 1), says)
 
     def _summed(self, sentence: Sentence) -> None:
-        """Checks that no measurements are added up: arteries and veins overlap, and share no width."""
+        """Checks that no measurements are added up, and that no cup-to-disc ratio is called one of areas."""
         words = sentence.words
+        ratios = [slot for slot in sentence.around if "cdr" in slot.allowed.get("measure", ())]
+        if ratios and not sentence.slots and "area" in sentence.within and {"disc", "cup"} & sentence.within:
+            says = f"a cup-to-disc ratio compares diameters, not areas: {ratios[0].anchor.line.text}"
+            self.findings.add(
+                "misattributed", Term(sentence.tokens.start, sentence.tokens.stop), says, ratios[0].anchor.slot.fact
+            )
         measured = any(slot.anchor.line.id[0] == "v" for slot in (*sentence.slots, *sentence.around))
         for k in sentence.tokens if measured else ():
-            added = words[k] in ("add", "added", "adding") and words[k + 1 : k + 2] in (["up"], ["together"])
+            added = words[k] in ("add", "added", "adding") and not {"up", "together"}.isdisjoint(words[k + 1 : k + 3])
             if added or (
                 words[k] == "together" and not _YIELDING.isdisjoint(words[k + 1 : k + 2]) and "ratio" not in words[k:]
             ):

@@ -52,7 +52,8 @@ def _largest(sentence: Sentence) -> Iterator[Wrong]:
 
 def _is_included(sentence: Sentence, k: int, region: Term) -> bool:
     """Whether the largest, at token k, is one of those that lie in a region: most, including the largest at ..., lie there."""
-    return k < region.first and "including" in sentence.words[max(sentence.tokens.start, k - 3) : k]
+    before = sentence.words[max(sentence.tokens.start, k - 3) : k]
+    return ("including" in before and k < region.first) or before in (["so", "is", "the"], ["so", "doe", "the"])
 
 
 def _nearest(sentence: Sentence) -> Iterator[Wrong]:

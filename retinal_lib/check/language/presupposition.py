@@ -68,8 +68,8 @@ def presupposes_normality(text: ParsedText, term: Term) -> bool:
         return True
     if within[:2] == ["all", "right"] and len(within) > 2:
         return False  # All right, and what ...
-    if "whether" in words[max(0, term.first - 6) : term.first]:
-        return False  # I should like to know whether it is healthy
+    if not {"whether", "say"}.isdisjoint(words[max(0, term.first - 6) : term.first]):
+        return False  # I should like to know whether it is healthy; would you say that it is?
     if not within or within[0] in WORDS.reasons or within[0] not in WORDS.asking or "confirm" in within:
         return len(within) > 2
     return words[term.first - 1 : term.first] in (["my"], ["this"], ["the"])
