@@ -402,3 +402,22 @@ def test_two_eyes_are_never_taken_for_pictures_of_one(tmp_path: Path, eyes: tupl
     main(["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")])
     text = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
     assert says.replace("8 of 8", "8 of 29") in text and "several pictures of one eye" not in text
+
+
+def test_words_among_grades_are_asked_about_and_count_beside_them(tmp_path: Path) -> None:
+    text = graded(tmp_path, *"01234", "moderada", "moderada", "grave", "2/3")
+    asked = "holds '2/3' and 'grave' and 'moderada', no grade from 0 to 4 of the scale ICDR; which grade is each word?"
+    line = "#- grade: {column: ICDR grade, scale: ICDR, values: {grave: ?, moderada: ?}, unclear: [2/3]}\n"
+    assert asked in text and line in text
+    data = opened(tmp_path, text.replace(line, line[1:].replace("grave: ?, moderada: ?", "grave: 3, moderada: 2")))
+    grades = [next((f.value for f in data.describe(name).facts if f.name == "grade"), None) for name in data.images]
+    assert not data.skipped and grades == [0, 1, 2, 3, 4, 2, 2, 3, None]
+
+
+def test_the_same_cells_are_shown_in_a_question_and_in_its_line(tmp_path: Path) -> None:
+    for number in range(3):
+        picture(tmp_path / "photos" / f"e{number}.jpg")
+    (tmp_path / "grades.csv").write_text("image,grade\ne0.jpg,gering\ne1.jpg,gering\ne2.jpg,Müller\n", encoding="utf-8")
+    main(["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")])
+    text = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
+    assert "grade holds gering (2), Müller (1); what does each stand for?" in text and "values: {Müller: ?, gering: ?}" in text

@@ -486,11 +486,12 @@ def test_what_is_not_plain_is_not_read(tmp_path: Path) -> None:
     ]
     for part in (
         "'eye', nothing says what its cells mean: 1 (1), 2 (1)",
-        "'final_icdr', 5 is no level of the scale ICDR",
+        "'final_icdr', it names the scale ICDR, but 1 of its 2 cells is none of the grades 0 to 4 of it: 5 (1); write these",
         "'sex'",
     ):
-        assert part in data.notes[0]
-    assert all(f"'{name}'" in data.notes[0] for name in ("grade", "label", "glaucoma")) and "'AMD'" not in data.notes[0]
+        assert part in "".join(data.notes[:2])
+    assert data.notes[0].startswith("my.csv: not read, although it may hold a diagnosis: 'glaucoma', ")
+    assert all(f"'{name}'" in "".join(data.notes) for name in ("grade", "label")) and "'AMD'" not in "".join(data.notes)
 
 
 def test_a_column_called_by_a_disease_says_nothing_of_others(tmp_path: Path) -> None:
@@ -515,7 +516,8 @@ def test_a_column_called_by_a_disease_may_hold_a_suspicion_and_a_slip(tmp_path: 
     ]
     cells = ["yes", "no", "maybe", "who knows", *["no"] * 8]
     (reading,) = understand({"Glaucoma": cells}, {})
-    assert reading.says == "nothing says what its cells mean: no (9), yes (1), maybe (1), who knows (1)"
+    plainly = "it is called by glaucoma, but not all of its cells are plainly yes or no: "
+    assert reading.says == f"{plainly}no (9), yes (1), maybe (1), who knows (1)"
     (reading,) = understand({"operator": ["yes", "no", "Meier", *["no"] * 8]}, {})
     assert reading.says == "nothing says what its cells mean: no (9), yes (1); 1 more that may be names"
 
@@ -544,14 +546,16 @@ def test_a_doubtful_class_is_denied_without_its_mark_and_minus_one_is_no_yes() -
     (reading,) = understand({"label": ["glaucoma (?)", "cataract?", "cataract", "normal"]}, {})
     assert reading.book["normal"] == "no cataract or glaucoma"
     (reading,) = understand({"Glaucoma": ["1", "0", *["-1"] * 3] * 3}, {})
-    assert reading.says == "nothing says what its cells mean: -1 (9), 1 (3), 0 (3)"
+    assert reading.says.endswith("not all of its cells are plainly yes or no: -1 (9), 1 (3), 0 (3)")
 
 
 def test_ungradable_images_leave_the_grades_of_others_read() -> None:
     (reading,) = understand({"ICDR grade": [*"01234" * 3, *["ungradable"] * 5]}, {"ICDR": range(5)})
     assert reading.role == "grade" and reading.says.endswith("; ungradable: ungradable (5)")
     (reading,) = understand({"ICDR grade": [*"01234" * 3, "ungradable", *["bad"] * 5]}, {"ICDR": range(5)})
-    assert reading.says.startswith("bad is no level of the scale ICDR")
+    assert reading.says.startswith(
+        "it names the scale ICDR, but 5 of its 21 cells are none of the grades 0 to 4 of it: bad (5); write these numbers, or a"
+    )
 
 
 def test_a_cell_that_may_be_a_name_is_counted_and_not_shown(tmp_path: Path) -> None:
@@ -561,7 +565,9 @@ def test_a_cell_that_may_be_a_name_is_counted_and_not_shown(tmp_path: Path) -> N
     assert without_names(few).book == {} and "or their images are left out" in without_names(few).says
     (many,) = understand({"ICDR": [*"0123", "John Miller", "not done"]}, levels)
     (classes,) = understand({"label": ["glaucoma", "John Miller"]}, levels)
-    assert many.says.startswith("not done is no level") and classes.says.endswith("and not: 1 that may be a name")
+    assert "grades 0 to 4 of it: not done (1); 1 more that may be names;" in many.says and classes.says.endswith(
+        "and not: 1 that may be a name"
+    )
     (flagged,) = understand({"Glaucoma": ["yes", "no", "John Miller"]}, levels)
     assert not any("Miller" in reading.says for reading in (many, classes, flagged))
     names = [f"{n}.png" for n in range(11)]
@@ -863,3 +869,52 @@ def test_other_words_in_names_are_no_eyes(tmp_path: Path, names: tuple[str, str]
     pictures(tmp_path, *(f"{name}.png" for name in names))
     data = table(tmp_path, "image,disease", *(f"{name}.png,drusen" for name in names))
     assert [data.describe(name).eye for name in data.images] == [None, None]
+
+
+@pytest.mark.parametrize("words", [("boa", "razoável", "má"), ("buena", "regular foco", "Mala"), ("bonne", "moyenne", "ma")])
+def test_short_words_of_another_language_are_not_told_either(tmp_path: Path, words: tuple[str, ...]) -> None:
+    names = [f"{n}.png" for n in range(3)]
+    pictures(tmp_path, *names)
+    data = table(tmp_path, "Ficheiro,Qualidade da imagem", *map(",".join, zip(names, words, strict=True)))
+    assert [data.describe(name).facts for name in names] == [()] * 3
+    assert all(f"{word!r} is in another language" in " ".join(data.not_used) for word in (words[0], words[2]))
+
+
+@pytest.mark.parametrize("column", ["RD (ICDR)", "ICDR Grau", "Retinopathie (ICDR-Stadium)", "grado ICDR"])
+def test_a_lost_column_that_names_a_scale_is_told_first_with_its_reason(tmp_path: Path, column: str) -> None:
+    cells = ["0", "1", "2", "3", "moderada", "sem RD", "grave", "Miller"]
+    pictures(tmp_path, *(f"{n}.png" for n in range(8)))
+    rows = [f"{n}.png,{cell},{'yes' if n else 'perhaps'},58,x" for n, cell in enumerate(cells)]
+    data = table(tmp_path, f"image,{column},EMD,age,Other", *rows)
+    lost, rest = data.not_used[:2]
+    assert lost.startswith(
+        f"my.csv: not read, although it may hold a diagnosis: '{column}', it names the scale ICDR, but 4 of its"
+    )
+    assert "moderada (1), sem RD (1), grave (1); 1 more that may be names; write these numbers, or a page with" in lost
+    assert "values: {…}" in lost and "'EMD', it is called by diabetic macular oedema" in lost
+    assert rest.startswith("my.csv: not read: 'Other', ")
+
+
+def test_a_folder_of_which_no_row_names_a_picture_is_not_read(tmp_path: Path) -> None:
+    pictures(tmp_path, "photos/a.png", "photos/b.png", "photos/c.png", "marks/a_EX.png", "marks/b_EX.png")
+    data = table(tmp_path, "image,disease", "a.png,drusen", "b.png,no DR")
+    assert data.images == ["a.png", "b.png"] and data.skipped == {"c.png": "no row for it in my.csv"}
+    assert "marks: 2 images, none of which a row names: not read" in data.notes
+
+
+def test_ages_and_sexes_of_one_person_that_disagree_are_told(tmp_path: Path) -> None:
+    names = [f"P{n}_{eye}.png" for n in (1, 2, 3) for eye in ("OD", "OE")]
+    pictures(tmp_path, *names)
+    people = ["76,F", "58,F", "60,M", "60,F", "50,F", "59,F"]
+    rows = [f"{name},{name[:2]},{who},drusen" for name, who in zip(names, people, strict=True)]
+    data = table(tmp_path, "image,patient,age,sex,disease", *rows)
+    assert data.not_used == [
+        "the age of one person differs: my.csv, row 3, column 'age' says 58, and my.csv, row 2, column 'age' 76",
+        "the sex of one person differs: my.csv, row 5, column 'sex' says female, and my.csv, row 4, column 'sex' male",
+    ]
+
+
+def test_a_table_without_a_known_column_of_pictures_lists_its_columns_and_not_its_title(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png")
+    with pytest.raises(UserError, match=r"the columns are 'Lichtbild', 'Doente', 'EMD'"):
+        table(tmp_path, "Serviço 2023,,", ",,", "Lichtbild,Doente,EMD", "1.png,7,sim")

@@ -11,6 +11,7 @@ from retinal_lib import load_dataset
 from retinal_lib.check import conversation_check
 from retinal_lib.dataset.base import BaseDescription
 from retinal_lib.errors import UserError
+from retinal_lib.explore.explore import Explore
 
 HEAD = """name: clinic
 title: Our clinic
@@ -275,3 +276,20 @@ def test_an_image_without_a_row_in_a_joined_table_tells_the_rest(tmp_path: Path,
     missing = data.describe("P1_OE.png").missing
     assert any("more.csv, row 3, column 'x' holds '?', which is read as empty" in why for why in missing)
     assert [note for note in data.not_used if "more.csv" in note] == ["more.csv has no row for it"]
+
+
+def test_what_a_page_does_not_name_is_listed(tmp_path: Path) -> None:
+    draw(tmp_path / "photos" / "copia de al.png", 7)
+    data = own(tmp_path, "  - grade: {column: DR, scale: ICDR}", "file,DR,IOP,Visus", "al.png,1,12,0.8", "ar.png,2,14,1.0")
+    odd = f"1 file is not named like images of clinic, the first {tmp_path}/photos/copia de al.png"
+    assert [each.replace("…", str(tmp_path.parent)) for each in data.not_used[:1]] == [
+        "labels.csv: columns that the page does not name: 'IOP', 'Visus'"
+    ]
+    assert data.not_used[1].startswith(odd.partition(", the")[0]) and data.not_used[1].endswith("copia de al.png")
+    assert data.not_used_places == [
+        "page.yaml: columns that are not read: 'IOP', 'Visus'",
+        "1 file is not named like images of clinic",
+    ]
+    job = Explore.load(dataset=str(tmp_path / "page.yaml"), data_root=str(tmp_path), out_dir=str(tmp_path / "out"))
+    (row,) = [row for row in job.problems.itertuples() if "not named" in row.what]
+    assert row[1:] == ("not usable", "files are not named like images of the page", 1, "copia de al.png")

@@ -23,6 +23,7 @@ from retinal_lib.facts import ASPECTS, LIMITED, Case, Fact, Facts, Source
 from retinal_lib.text import training_text
 from retinal_lib.text.shown_text import PERSON, for_people, keep_private
 
+_MOST_YEARS = 10  # between the ages of one person, who may have come several times
 _MOST_CELLS, _MOST_ROWS = 6, 8  # kinds of cells that are not read, and rows of one, that sentences name
 
 
@@ -70,7 +71,7 @@ class BaseDescription:
             raise UserError(f"automorph_root {self.automorph_root} is not a folder; give AutoMorph's Results folder")
         self._catalogue = Catalogue(self.root, self.page, split, tables or {}, self.automorph_root)
         self.notes, self.inputs = self._catalogue.notes, self._catalogue.inputs
-        self.rows_without_image = self._catalogue.rows_without_image
+        self.rows_without_image, self.unnamed_files = self._catalogue.rows_without_image, self._catalogue.unnamed_files
         if lost := self.rows_without_image:
             more = f"; {len(lost) - 5} more in manifest.json" if len(lost) > 5 else ""
             listed = "; ".join(lost[:5])
@@ -81,17 +82,39 @@ class BaseDescription:
         self.notes += [sentence for sentence in self.not_used if not any(sentence in note for note in self.notes)]
 
     def _find_not_used(self) -> list[str]:
-        """Sentences on columns, answers, rows and cells of the user's own table or page that are not used."""
-        said = self._catalogue.unread_columns if self.page.of_table else page.unanswered(self.page)
+        """Sentences on columns, answers, files, rows and cells of the user's own table or page that are not used, and on
+        persons whose cells disagree."""
+        said = [] if self.page.of_table else page.unanswered(self.page)
+        odd = [note for note in self.notes if f"not named like images of {self.page.name}" in note]
         lost = [note for note in self.notes if note.startswith("no image for")] if self.rows_without_image else []
         cells = self._unread_cells()
         names = ", ".join(map(repr, self._catalogue.unread_names))
         columns = [f"{self.page.file.name}: columns that are not read: {names}"] if names else []
-        asked = [each.partition(", so that ")[0] for each in said if not self.page.of_table]
+        asked = [each.partition(", so that ")[0] for each in said]
         rows = "; ".join(row.partition(": ")[0] for row in self.rows_without_image[:_MOST_ROWS])
         lost_rows = [f"{each.partition(', the first ')[0]}, the first {rows}" for each in lost]
-        self.not_used_places = [*columns, *asked, *lost_rows, *map(without_cells, cells)]
-        return [*said, *lost, *cells]
+        odd_places = [each.partition(", the first ")[0] for each in odd]
+        persons = self._persons_who_differ()
+        self.not_used_places = [*columns, *asked, *odd_places, *lost_rows, *map(without_cells, [*persons, *cells])]
+        return [*self._catalogue.unread_columns, *said, *odd, *lost, *persons, *cells]
+
+    def _persons_who_differ(self) -> list[str]:
+        """A sentence for the sex and one for the age, where rows of one person hold two, or ages that are years apart."""
+        facts: dict[tuple[str, str], list[Fact]] = defaultdict(list)
+        for image in map(self.image, self.images if self.page.kind("person") else ()):
+            for fact in self.page.kind("person").facts(image).facts if image.record.patient else ():
+                facts[fact.name, image.record.patient].append(fact)
+        pairs: dict[str, list[tuple[Fact, Fact]]] = defaultdict(list)
+        for (name, _), of_one in facts.items():
+            low, *_, high = sorted([*of_one, *of_one], key=lambda fact: fact.value)
+            if low.value != high.value and (name == "sex" or high.value - low.value > _MOST_YEARS):
+                pairs[name].append((low, high))
+        return [
+            f"the {name} of one person differs: {one.source} says {one.value}, and {other.source} {other.value}"
+            + (f" ({count(len(some), 'person')})" if len(some) > 1 else "")
+            for name, some in pairs.items()
+            for one, other in some[:1]
+        ]
 
     def _unread_cells(self) -> list[str]:
         """A sentence for each kind of filled cells that tell nothing, free text last, with its first row and the others."""

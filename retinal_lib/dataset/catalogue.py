@@ -36,11 +36,15 @@ class Catalogue:
         self.tree = image_files.walk(root, without=[automorph_root, root / "Results"])
         self.notes = image_files.not_read(self.tree, wanted.not_read)
         if wanted.of_table:
-            self.tree = image_files.named_in(self.tree, self._content(wanted.file, wanted).column(wanted.key))
+            self.tree, others = image_files.named_in(self.tree, self._content(wanted.file, wanted).column(wanted.key))
+            for each in others:
+                place, number = each.path.relative_to(root).as_posix(), count(len(image_files.images(each)), "image")
+                self.notes.append(f"{place}: {number}, none of which a row names: not read")
         self.table_names: dict[str, list[str]] = defaultdict(list)
         self.excluded: dict[tuple[str, str], str] = {}
-        self.unread_columns: list[str] = []  # a sentence, of the user's own table
+        self.unread_columns: list[str] = []  # sentences, of the user's own table or page
         self.unread_names: list[str] = []  # of the same columns
+        self.unnamed_files: list[str] = []  # files in the folders of images whose names are not those of images
         self.files = self._find_images()
         self._keep_private(name for file in self.files for name in (file.name, file.stem))
         self.rows = self._find_rows(named)
@@ -62,6 +66,8 @@ class Catalogue:
             self.unread_columns = page.unread_columns(wanted.file, understood)
             self.unread_names = [name for each in understood if not each.is_read for name in each.columns]
             self.notes[:0] = page.notes_on_table(self.page, content, understood, bool(self._automorph))
+        elif self.page.is_own:
+            self.unread_columns, self.unread_names = page.columns_not_named(self.page, self._read.values())
 
     def _find_images(self) -> list[ImageFile]:
         files, ignored, absent, read = [], [], [], {}
@@ -84,7 +90,7 @@ class Catalogue:
         self._note_unread(files, read)
         if absent and self.split is None:
             self.notes.append(f"no images of split {', '.join(absent)} under the data root")
-        ignored = sorted({*ignored} - {str(file.path) for file in files})  # of two splits that share a folder
+        self.unnamed_files = ignored = sorted({*ignored} - {str(file.path) for file in files})  # of splits that share a folder
         if ignored:
             self.notes.append(
                 f"{count(len(ignored), 'file')} {are(len(ignored))} not named like "
@@ -190,6 +196,7 @@ class Catalogue:
                 rows[file.place] = of_image
                 used |= {id(row) for row in of_image}
             elif odd := next((row for row in found.get(key, ()) if row.eye not in sides), None):
+                used.add(id(odd))
                 names = next(name for name in names_of(self.page.eye) if odd.table.find(name))
                 place = odd.table.source(odd.number, names if isinstance(names, str) else names[0])
                 self.excluded.setdefault(file.place, f"which eye its row is of is not known: {place} holds {odd.eye!r}")

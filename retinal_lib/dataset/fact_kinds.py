@@ -123,7 +123,8 @@ Scale = Annotated[str, _known("scale", scales)]
 
 class Grade(Kind):
     """A grade on a published scale, or one of the page's own. `values`: what cells stand for, where they do not hold the grade
-    itself; a cell in `ungradable` says that the image could not be graded, one in `unclear` has no confirmed meaning."""
+    itself (words beside it, or other numbers in its place); a cell in `ungradable` says that the image could not be graded, one
+    in `unclear` has no confirmed meaning."""
 
     column: Column
     scale: Scale
@@ -170,7 +171,8 @@ class Grade(Kind):
         if code(value) in map(code, self.ungradable) or values.says_ungradable(cell.text):
             value = next((each for each in self.ungradable if code(each) == code(value)), value)
             return Facts((ungradable(value, cell.source),))
-        allowed = [*(() if self.values else scale["levels"]), *self.ungradable, *self.unclear]
+        numbered = any(code(key).isdecimal() for key in self.values)  # such as 1 for grade 0: then 0 is none
+        allowed = [*(() if numbered else scale["levels"]), *self.ungradable, *self.unclear]
         value, source, missing = image.record.whole_number(self.column, allowed, what, self.values)
         if value is None:
             return Facts(missing=missing)

@@ -65,9 +65,11 @@ def together(place: Place) -> list[str]:
     return [place] if isinstance(place, str) else list(place)
 
 
-def named_in(tree: list[Folder], cells: Iterable[str]) -> list[Folder]:
-    """Returns the folders without images that share their id with the one file that a cell of a table names: of images/1.jpg
-    and masks/1.png, a cell 1.jpg means the first."""
+def named_in(tree: list[Folder], cells: Iterable[str]) -> tuple[list[Folder], list[Folder]]:
+    """Returns the folders without images that share their id with the one file that a cell of a table names (of images/1.jpg
+    and masks/1.png, a cell 1.jpg means the first), and those with images of which no cell names one, such as masks: they have
+    none in the first list where another folder has any that a cell names."""
+    cells = list(cells)
     places = [(folder, name) for folder in tree for name in images(folder)]
     by_id: dict[str, list[tuple[Folder, str]]] = defaultdict(list)
     for folder, name in places:
@@ -79,7 +81,13 @@ def named_in(tree: list[Folder], cells: Iterable[str]) -> list[Folder]:
         meant = [place for place in same if (*place[0].words, place[1].casefold())[-len(parts) :] == parts]
         if len(same) > len(meant) == 1:
             dropped |= {(folder.path, name) for folder, name in same if (folder, name) != meant[0]}
-    return [replace(f, files=tuple(name for name in f.files if (f.path, name) not in dropped)) for f in tree]
+    named = {image_key(cell) for cell in cells}
+    of_none = [f for f in tree if images(f) and named.isdisjoint(Path(name).stem.casefold() for name in images(f))]
+    if len(of_none) < sum(bool(images(f)) for f in tree):
+        dropped |= {(folder.path, name) for folder in of_none for name in images(folder)}
+    else:
+        of_none = []
+    return [replace(f, files=tuple(n for n in f.files if (f.path, n) not in dropped)) for f in tree], of_none
 
 
 def patterns(places: Places | dict[str, Places]) -> list[str]:

@@ -32,6 +32,7 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
+_MOST_NAMED = 20  # columns in a sentence
 MaySend = Literal["yes", "no", "ask", "local"]  # local: only to a third party that keeps nothing
 Key = str | list[str] | dict[str, str]
 
@@ -422,7 +423,8 @@ def notes_on_table(of: Page, content: table.Table, understood: list[Reading], me
     """Returns sentences on what the user of an own table, `content`, should know: columns that are not read (`understood`: what
     `readings` says of them), cells that count as empty, words that are read in one of two possible ways, and cells that the
     checks cannot read. `measured`: AutoMorph's results are there. UserError: it tells nothing of any picture."""
-    name, notes = content.path.name, [f"{sentence}. {_READ}" for sentence in unread_columns(content.path, understood)]
+    name, notes = content.path.name, unread_columns(content.path, understood)
+    notes[-1:] = [f"{sentence}. {_READ}" for sentence in notes[-1:]]
     read = [(reading.role, cell) for reading in understood if reading.is_read for cell in content.column(reading.column)]
     if empty := Counter(cell for _, cell in read if cell and table.is_empty(cell)):
         listed = ", ".join(f"{cell} ({number})" for cell, number in empty.most_common(9))
@@ -438,13 +440,43 @@ def notes_on_table(of: Page, content: table.Table, understood: list[Reading], me
 
 
 def unread_columns(file: Path, understood: list[Reading]) -> list[str]:
-    """Returns a sentence on the columns of a person's own table that are not read, and why; none where all are."""
+    """Returns sentences on the columns of a person's own table that are not read, and why, first on those that are called by a
+    scale or disease; none where all are read."""
     known = ["image", *TEXTS, "eye", "age", "sex", "patient", "split"]
     absent = [role for role in known if not any(reading.role == role for reading in understood)]
     unread = [reading for reading in understood if not reading.is_read]
     near = {r.column: did_you_mean(r.column, absent) if table.fold(r.column) not in absent else "" for r in unread}
-    listed = "; ".join(f"{r.column!r}{near[r.column]}, {r.says}" for r in unread)
-    return [f"{file.name}: not read: {listed}"] if unread else []
+    lost = [reading for reading in unread if reading.is_lost]
+    rest = [reading for reading in unread if reading not in lost]
+    said = (("not read, although it may hold a diagnosis", lost), ("not read", rest))
+    return [
+        f"{file.name}: {what}: {'; '.join(f'{r.column!r}{near[r.column]}, {r.says}' for r in some)}"
+        for what, some in said
+        if some
+    ]
+
+
+def columns_not_named(of: Page, contents: Iterable[table.Table]) -> tuple[list[str], list[str]]:
+    """Returns a sentence for each table with columns that the user's own page does not name, and these columns."""
+    named = {table.fold(text) for text in _texts_in(read_yaml(of.file, "a dataset page", words=True))}
+    unnamed = {each.path: [name for name in each.header if table.fold(name) not in named] for each in contents}
+    said = [f"{path.name}: columns that the page does not name: {_quoted(some)}" for path, some in unnamed.items() if some]
+    return said, list(dict.fromkeys(name for some in unnamed.values() for name in some))
+
+
+def _texts_in(content: object) -> Iterator[str]:
+    """The keys and values of a page."""
+    if isinstance(content, dict):
+        yield from (text for pair in content.items() for each in pair for text in _texts_in(each))
+    elif isinstance(content, list):
+        yield from (text for each in content for text in _texts_in(each))
+    else:
+        yield str(content)
+
+
+def _quoted(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(map(repr, names[:_MOST_NAMED])) + more
 
 
 def unanswered(of: Page) -> list[str]:

@@ -216,7 +216,8 @@ def _header(path: Path, cells: list[list[str]], header: list[str] | int | Litera
         )
     if header == "find":
         found = headers.find(cells)
-        names, first = (found.names, found.first) if found else (cells[top], top + 1)
+        widest = headers.widest(cells)
+        names, first = (found.names, found.first) if found else (cells[widest], widest + 1)
         return [" ".join(name.split()) for name in names], first
     first = top + (0 if isinstance(header, list) else header)
     rows_above = cells[top:first]

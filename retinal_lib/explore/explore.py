@@ -180,6 +180,8 @@ class Explore(DatasetJob):
         rows = [(kind, same[0][0], len(same), self.title(same[0][1])) for (kind, _), same in images.items()]
         if rest := self.data.rows_without_image:
             rows.append(("missing", "rows of the label tables have no image", len(rest), for_people(rest[0])))
+        if (odd := self.data.unnamed_files) and self.page.is_own:
+            rows.append(("not usable", "files are not named like images of the page", len(odd), for_people(Path(odd[0]).name)))
         order = ("contradictory", "not usable", "missing", "not known")
         rows.sort(key=lambda row: (order.index(row[0]), -row[2]))
         return [dict(zip(("kind", "what", "how many", "the first"), row, strict=True)) for row in rows]

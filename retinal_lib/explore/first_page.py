@@ -14,6 +14,7 @@ from retinal_lib.dataset import page, tables
 from retinal_lib.dataset.cells import file_names
 from retinal_lib.dataset.cells.columns import TEXTS, Reading, page_content, without_names
 from retinal_lib.dataset.cells.values import plain
+from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.image_files import Folder
 from retinal_lib.display import count
 from retinal_lib.errors import UserError
@@ -271,18 +272,15 @@ def _rest(stem: str, look: Look) -> str | None:
     return rest if rest and picture.casefold() in look.pictures else None
 
 
-def _question(topic: str, reading: Reading, codes: list[str]) -> Question:
+def _question(topic: str, reading: Reading, codes: Counter) -> Question:
     column = reading.place
     open_ = f"{{{', '.join(f'{_flow(code)}: ?' for code in codes)}}}"
     called = f"{' and '.join(reading.columns)} hold{'s' * (len(reading.columns) == 1)}"
-    seen = reading.says.partition(": ")[2] or ", ".join(codes)
+    seen = ", ".join(f"{code} ({number})" for code, number in codes.most_common())
     if topic == "eye":
         return Question(topic, f"{called} {seen}; which is left, which right?", [f"eye: {_flow(column)}", f"eyes: {open_}"])
     if reading.of:
-        others = " and ".join(map(repr, reading.book))
-        says = f"{called} {others}, no level of the scale {reading.of}; which of them mean ungradable, which are unclear?"
-        line = f"- grade: {{column: {_flow(column)}, scale: {reading.of}, ungradable: [?], unclear: [?]}}  # unclear: not told"
-        return Question(topic, says, [line])
+        return _of_grades(reading, codes, called)
     kind = {
         "sex": f"person: {{sex: {_flow(column)}, sexes: {open_}}}",
         "quality": f"quality: {{column: {_flow(column)}, levels: {open_}}}",
@@ -296,10 +294,26 @@ def _question(topic: str, reading: Reading, codes: list[str]) -> Question:
     return Question(topic, f"{called} {seen}; {what[topic]}", lines)
 
 
-def _codes(look: Look, columns: list[str]) -> list[str]:
-    """The different cells of columns that are filled."""
-    cells = {cell for each in look.tables for column in columns for cell in each.table.column(column)}
-    return sorted(cell for cell in cells if not tables.is_empty(cell))
+def _of_grades(reading: Reading, codes: Iterable[str], called: str) -> Question:
+    """The question what cells beside the grades of a known scale mean."""
+    levels = scales()[reading.of]["levels"]
+    others = [code for code in codes if tables.code(code) not in map(str, levels)]
+    words = [code for code in others if re.search(r"[^\W\d_]", code)]
+    says = f"{called} {' and '.join(map(repr, others))}, no grade from {min(levels)} to {max(levels)} of the scale {reading.of}"
+    head = f"- grade: {{column: {_flow(reading.place)}, scale: {reading.of}"
+    if not words:
+        asked = "which of them mean ungradable, which are unclear?"
+        return Question("diagnosis", f"{says}; {asked}", [f"{head}, ungradable: [?], unclear: [?]}}  # unclear: not told"])
+    values_ = ", ".join(f"{_flow(word)}: ?" for word in words)
+    unclear = f", unclear: {_flow([code for code in others if code not in words])}" if len(words) < len(others) else ""
+    asked = "which grade is each word? One without a grade belongs in ungradable: [] or unclear: [], which is not told"
+    return Question("diagnosis", f"{says}; {asked}", [f"{head}, values: {{{values_}}}{unclear}}}"])
+
+
+def _codes(look: Look, columns: list[str]) -> Counter:
+    """The different cells of columns that are filled, with their numbers, in the order of the alphabet."""
+    cells = [cell for each in look.tables for column in columns for cell in each.table.column(column)]
+    return Counter(sorted(cell for cell in cells if not tables.is_empty(cell)))
 
 
 def _others(look: Look, asked: set[str]) -> Iterator[str]:

@@ -50,6 +50,11 @@ class Reading(NamedTuple):
         """Whether anything is made of the column."""
         return self.role not in ("", "private")
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing is made of it although it is called by a scale or a disease."""
+        return not self.role and bool(self.of or _disease_of(self.column)[0])
+
 
 def understand(columns: dict[str, list[str]], scales: dict[str, Iterable[int]]) -> list[Reading]:
     """Returns what each column of a table holds. `columns`: name -> cells, "" where one is empty; `scales`: name -> levels."""
@@ -319,30 +324,29 @@ def _named(words: str, condition: str) -> str:
 
 def _grade(name: str, cells: list[str], scales: dict[str, Iterable[int]]) -> Reading | None:
     """A column that names the scale of its grades, such as ICDR grade."""
-    called = f" {plain(name)} "
+    called, about = f" {plain(name)} ", {*map(plain, values.words()["about grades"])}
     for scale, levels in scales.items():
         if f" {plain(scale)} " not in called:
             continue
         rest = called.replace(f" {plain(scale)} ", " ").split()
-        if not cells or set(rest) - _ABOUT_GRADES:
+        if not cells or set(rest) - about:
             continue
         others = [cell for cell in cells if re.sub(r"\.0*$", "", cell) not in map(str, levels)]
         book = {cell: "ungradable" if values.says_ungradable(cell) else "unclear" for cell in dict.fromkeys(others)}
         unclear = [cell for cell in others if book[cell] == "unclear"]
         if any(re.fullmatch(r"[-+]?\d+(\.\d*)?", cell) for cell in unclear) or len(unclear) > _MOST_UNCLEAR * len(cells):
-            named = sorted(filter(_may_be_shown, set(unclear)))
-            line = f"- grade: {{column: {name}, scale: {scale}, ungradable: [{', '.join(map(repr, named or '?'))}]}}"
-            cure = f"leave these cells empty or, where they mean ungradable, write on a page {line}"
-            odd = f"{named[0] if named else 'a word that may be a name'} is no level of the scale {scale}"
-            return Reading(name, "", f"{odd}: {_shown(cells)}; {cure}", book, scale)
+            of_words = any(re.search(r"[^\W\d_]", cell) for cell in unclear)
+            key = "values: {…}" if of_words else "ungradable: […]"
+            what = "which says what they stand for" if of_words else "or empty them"
+            odd = f"{len(unclear)} of its {len(cells)} cells {'is' if len(unclear) == 1 else 'are'} none of the grades"
+            says = f"it names the scale {scale}, but {odd} {min(levels)} to {max(levels)} of it: {_shown(unclear)}"
+            cure = f"write these numbers, or a page with - grade: {{column: {name}, scale: {scale}, {key}}}, {what}"
+            return Reading(name, "", f"{says}; {cure}", book, scale)
         says = f"grades on the scale {scale}: {_counted(cell for cell in cells if cell not in book) or 'none'}"
         ungradable = [cell for cell in others if book[cell] == "ungradable"]
         says += f"; ungradable: {_counted(ungradable)}" if ungradable else ""
         return Reading(name, "grade", says + _unread(unclear), book, scale)
     return None
-
-
-_ABOUT_GRADES = frozenset("grade grades level levels scale score stage class severity dr final label diagnosis".split())
 
 
 def _not_read(name: str, cells: list[str]) -> Reading:
@@ -355,6 +359,8 @@ def _not_read(name: str, cells: list[str]) -> Reading:
         if _is_of_grades(name, cells)
         else ""
     )
+    if named := _disease_of(name)[0]:
+        return Reading(name, "", f"it is called by {named}, but not all of its cells are plainly yes or no: {_shown(cells)}")
     if len(set(cells)) > _MOST_CODES or not any(map(_may_be_shown, cells)):
         return Reading(name, "", f"{len(set(cells)):,} different cells; nothing says what they mean{hint}")
     return Reading(name, "", f"nothing says what its cells mean: {_shown(cells)}{hint}")
@@ -363,7 +369,7 @@ def _not_read(name: str, cells: list[str]) -> Reading:
 def _is_of_grades(name: str, cells: list[str]) -> bool:
     called = set(plain(name).split())
     return (
-        called <= _ABOUT_GRADES
+        called <= {*map(plain, values.words()["about grades"])}
         and not called.isdisjoint(("dr", "grade", "grades", "level", "levels"))
         and all(re.fullmatch(r"[0-5](\.0*)?", cell) for cell in cells)
     )
@@ -385,7 +391,7 @@ def without_names(reading: Reading) -> Reading:
 
 def _may_be_shown(cell: str) -> bool:
     """Whether a cell of an unknown column is a code or words about eyes: it may be a person's name else."""
-    return values.is_code(cell) or all(training_text.is_known(word) for word in re.findall(r"[^\W\d_]+", cell.casefold()))
+    return values.is_code(cell) or all(map(values.names_nobody, re.findall(r"[^\W\d_]+", cell)))
 
 
 _READERS: dict[str, Callable[[str, list[str]], Reading | None]] = {

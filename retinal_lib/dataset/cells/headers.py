@@ -30,6 +30,11 @@ def find(rows: list[list[str]]) -> Header | None:
     return None
 
 
+def widest(rows: list[list[str]]) -> int:
+    """Returns the first of the top rows with the most filled cells, counted from 0: below a title, the header."""
+    return max(range(min(len(rows), _TOP)), key=lambda number: len(_filled(rows[number])))
+
+
 def _below(rows: list[list[str]], number: int, key: int) -> Header:
     """The header that begins in a row, with the groups of columns above it and the names below it."""
     names = [cell.strip() for cell in rows[number]]

@@ -136,6 +136,21 @@ def is_other(cell: str) -> bool:
     return plain(cell) in _listed("other")
 
 
+@cache
+def _of_no_person() -> frozenset[str]:
+    small = ("degrees", "foreign doubt", "foreign small", "other meaning", "yes", "no", "codes")
+    return frozenset().union(*map(_listed, small))
+
+
+def names_nobody(word: str) -> bool:
+    """Says whether a word is English, or a small word or degree of another language, and so no person's name.
+
+    >>> [word for word in ("moderada", "sem", "RD", "mild", "Miller") if not names_nobody(word)]
+    ['Miller']
+    """
+    return training_text.is_known(word.casefold()) or plain(word) in _of_no_person()
+
+
 def says_suspected(cell: str) -> bool:
     """Says whether a cell is a word for a suspicion, and no more.
 
@@ -240,6 +255,8 @@ def in_english(cell: str) -> str:
 def untold(cell: str, eye: str | None = None) -> str:
     """Says why a cell of free text may not be told of an eye as it stands; "" where it may.
 
+    >>> [cell for cell in ("má", "Má", "ma", "MA", "AMD", "good", "foco má", "boa") if not untold(cell)]
+    ['MA', 'AMD', 'good']
     >>> [untold(cell) for cell in ("2", "cicatriz", "keine DR", "Stargardt disease")][:2]
     ["'2' is only a code, which says nothing by itself", "'cicatriz' is in another language than English"]
     """
@@ -252,7 +269,10 @@ def untold(cell: str, eye: str | None = None) -> str:
         return f"it names the {named.pop()} eye, and this is the {eye} one"
     if word := doubts_in_other_words(cell):
         return f"{word!r} denies or doubts in another language than English"
-    found = [word for word in re.findall(r"[^\W\d_]+", cell) if len(word) > 2 or word.casefold() in words()["foreign small"]]
+    every = re.findall(r"[^\W\d_]+", cell)
+    alone = len(every) == 1 and not every[0].isupper()  # MA is an abbreviation, ma no English
+    small = words()["foreign small"]
+    found = [word for word in every if len(word) > 2 or alone or not word.isascii() or word.casefold() in small]
     foreign = [word for word in found if _is_foreign(word.casefold())]
     known = sum(training_text.is_known(word.casefold()) for word in found)
     return f"{foreign[0]!r} is in another language than English" if foreign and len(foreign) >= known else ""
@@ -262,6 +282,8 @@ def untold(cell: str, eye: str | None = None) -> str:
 def _is_foreign(word: str) -> bool:
     """Whether a word is a hundred times as frequent in another language as in English, or listed as one of another."""
     if word in words()["foreign small"] or (plain(word) in words()["diseases"] and word not in words()["diseases"].values()):
+        return True
+    if plain(word) in _listed("degrees"):
         return True
     if training_text.is_known(word):
         return False
