@@ -896,6 +896,8 @@ def test_a_lost_column_that_names_a_scale_is_told_first_with_its_reason(tmp_path
 
 
 def test_a_folder_of_which_no_row_names_a_picture_is_not_read(tmp_path: Path) -> None:
+    for folder in ("photos", "marks"):
+        (tmp_path / folder).mkdir()
     pictures(tmp_path, "photos/a.png", "photos/b.png", "photos/c.png", "marks/a_EX.png", "marks/b_EX.png")
     data = table(tmp_path, "image,disease", "a.png,drusen", "b.png,no DR")
     assert data.images == ["a.png", "b.png"] and data.skipped == {"c.png": "no row for it in my.csv"}

@@ -96,7 +96,7 @@ class BaseDescription:
         odd_places = [each.partition(", the first ")[0] for each in odd]
         persons = self._persons_who_differ()
         self.not_used_places = [*columns, *asked, *odd_places, *lost_rows, *map(without_cells, [*persons, *cells])]
-        return [*self._catalogue.unread_columns, *said, *odd, *lost, *persons, *cells]
+        return [*said, *self._catalogue.unread_columns, *odd, *lost, *persons, *cells]
 
     def _persons_who_differ(self) -> list[str]:
         """A sentence for the sex and one for the age, where rows of one person hold two, or ages that are years apart."""
