@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -118,6 +119,20 @@ def _is_content(line: str) -> bool:
 def packaged_yaml(file: Path) -> Any:
     """Returns the value of a file of YAML that is a part of this package, so that no limit is needed."""
     return yaml.load(file.read_bytes(), Loader=_PARSER[-1])
+
+
+def texts_in(content: object) -> Iterator[str]:
+    """Yields the keys and values of parsed YAML or JSON as texts.
+
+    >>> list(texts_in({"key": "image", "facts": [{"grade": {"scale": 1}}]}))
+    ['key', 'image', 'facts', 'grade', 'scale', '1']
+    """
+    if isinstance(content, dict):
+        content = [each for pair in content.items() for each in pair]
+    if isinstance(content, list):
+        yield from (text for each in content for text in texts_in(each))
+    else:
+        yield str(content)
 
 
 def yaml_lines(raw: bytes) -> dict[tuple, int]:

@@ -17,12 +17,16 @@ from retinal_lib.dataset.image_files import natural
 from retinal_lib.dataset.label_kinds import contradicts, graded_only, looked_for
 from retinal_lib.dataset.lesion_facts import RATIO
 from retinal_lib.dataset.page import Page, page_of
+from retinal_lib.dataset.tables import Table, fold
 from retinal_lib.display import are, count, without_cells, without_rows
 from retinal_lib.errors import UserError, unknown
 from retinal_lib.facts import ASPECTS, LIMITED, Case, Fact, Facts, Source
+from retinal_lib.files import read_yaml
+from retinal_lib.parsing import texts_in
 from retinal_lib.text import training_text
 from retinal_lib.text.shown_text import PERSON, for_people, keep_private
 
+_MOST_NAMES = 20  # columns in a sentence
 _MOST_YEARS = 10  # between the ages of one person, who may have come several times
 _MOST_CELLS, _MOST_ROWS = 6, 8  # kinds of cells that are not read, and rows of one, that sentences name
 
@@ -88,7 +92,10 @@ class BaseDescription:
         odd = [note for note in self.notes if f"not named like images of {self.page.name}" in note]
         lost = [note for note in self.notes if note.startswith("no image for")] if self.rows_without_image else []
         cells = self._unread_cells()
-        names = ", ".join(map(repr, self._catalogue.unread_names))
+        unread, unread_names = self._catalogue.unread_columns, self._catalogue.unread_names
+        if not self.page.of_table:
+            unread, unread_names = _columns_not_named(self.page, self._catalogue.tables)
+        names = ", ".join(map(repr, unread_names))
         columns = [f"{self.page.file.name}: columns that are not read: {names}"] if names else []
         asked = [each.partition(", so that ")[0] for each in said]
         rows = "; ".join(row.partition(": ")[0] for row in self.rows_without_image[:_MOST_ROWS])
@@ -96,7 +103,7 @@ class BaseDescription:
         odd_places = [each.partition(", the first ")[0] for each in odd]
         persons = self._persons_who_differ()
         self.not_used_places = [*columns, *asked, *odd_places, *lost_rows, *map(without_cells, [*persons, *cells])]
-        return [*said, *self._catalogue.unread_columns, *odd, *lost, *persons, *cells]
+        return [*said, *unread, *odd, *lost, *persons, *cells]
 
     def _persons_who_differ(self) -> list[str]:
         """A sentence for the sex and one for the age, where rows of one person hold two, or ages that are years apart."""
@@ -255,6 +262,18 @@ class BaseDescription:
                 row[fact.name] = f"{row[fact.name]}, {fact.value}" if fact.name in row else fact.value
             rows.append(row)
         return pd.DataFrame(rows)
+
+
+def _columns_not_named(of: Page, contents: Iterable[Table]) -> tuple[list[str], list[str]]:
+    """A sentence for each table with columns that the user's own page does not name, and these columns."""
+    named = {fold(text) for text in texts_in(read_yaml(of.file, "a dataset page", words=True))}
+    unnamed = {each.path: [name for name in each.header if fold(name) not in named] for each in contents}
+    said = []
+    for path, names in unnamed.items():
+        more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+        listed = ", ".join(map(repr, names[:_MOST_NAMES])) + more
+        said += [f"{path.name}: columns that the page does not name: {listed}"] if names else []
+    return said, list(dict.fromkeys(name for names in unnamed.values() for name in names))
 
 
 def _with_rows(sentences: list[str]) -> str:

@@ -42,7 +42,7 @@ class Catalogue:
                 self.notes.append(f"{place}: {number}, none of which a row names: not read")
         self.table_names: dict[str, list[str]] = defaultdict(list)
         self.excluded: dict[tuple[str, str], str] = {}
-        self.unread_columns: list[str] = []  # sentences, of the user's own table or page
+        self.unread_columns: list[str] = []  # sentences, of the user's own table
         self.unread_names: list[str] = []  # of the same columns
         self.unnamed_files: list[str] = []  # files in the folders of images whose names are not those of images
         self.files = self._find_images()
@@ -66,8 +66,11 @@ class Catalogue:
             self.unread_columns = page.unread_columns(wanted.file, understood)
             self.unread_names = [name for each in understood if not each.is_read for name in each.columns]
             self.notes[:0] = page.notes_on_table(self.page, content, understood, bool(self._automorph))
-        elif self.page.is_own:
-            self.unread_columns, self.unread_names = page.columns_not_named(self.page, self._read.values())
+
+    @property
+    def tables(self) -> list[Table]:
+        """The tables that were read, those that are joined too."""
+        return list(self._read.values())
 
     def _find_images(self) -> list[ImageFile]:
         files, ignored, absent, read = [], [], [], {}

@@ -32,7 +32,6 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
-_MOST_NAMED = 20  # columns in a sentence
 MaySend = Literal["yes", "no", "ask", "local"]  # local: only to a third party that keeps nothing
 Key = str | list[str] | dict[str, str]
 
@@ -454,29 +453,6 @@ def unread_columns(file: Path, understood: list[Reading]) -> list[str]:
         for what, some in said
         if some
     ]
-
-
-def columns_not_named(of: Page, contents: Iterable[table.Table]) -> tuple[list[str], list[str]]:
-    """Returns a sentence for each table with columns that the user's own page does not name, and these columns."""
-    named = {table.fold(text) for text in _texts_in(read_yaml(of.file, "a dataset page", words=True))}
-    unnamed = {each.path: [name for name in each.header if table.fold(name) not in named] for each in contents}
-    said = [f"{path.name}: columns that the page does not name: {_quoted(some)}" for path, some in unnamed.items() if some]
-    return said, list(dict.fromkeys(name for some in unnamed.values() for name in some))
-
-
-def _texts_in(content: object) -> Iterator[str]:
-    """The keys and values of a page."""
-    if isinstance(content, dict):
-        yield from (text for pair in content.items() for each in pair for text in _texts_in(each))
-    elif isinstance(content, list):
-        yield from (text for each in content for text in _texts_in(each))
-    else:
-        yield str(content)
-
-
-def _quoted(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(map(repr, names[:_MOST_NAMED])) + more
 
 
 def unanswered(of: Page) -> list[str]:
