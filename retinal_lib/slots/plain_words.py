@@ -36,8 +36,9 @@ _UNCLAIMED = frozenset(["cues", "asks", "units", "jargon", "generic", "severity"
 _COMMON = 3.4  # words at least this frequent (Zipf scale: 3 is once in a million words) are common
 _WORDS: dict[str, list[str]] = packaged_yaml(Path(__file__).with_name("plain_words.yaml"))
 _PHRASES: list[str] = _WORDS["phrases"]
-_STATING = [phrase.split() for phrase in _WORDS["stating phrases"]]
-_STATING_FIRST = frozenset(phrase[0] for phrase in _STATING)
+_STATING: dict[str, list[list[str]]] = {}  # first word -> phrases that state something
+for _phrase in map(str.split, _WORDS["stating phrases"]):
+    _STATING.setdefault(_phrase[0], []).append(_phrase)
 _OF_DISC = frozenset("pale yellowish whitish hollow oval".split())  # the disc of every eye, and its cup
 _DISC = frozenset(["disc", "cup"])
 _EXPERTS = frozenset("doctor ophthalmologist specialist physician clinician expert".split())
@@ -114,6 +115,7 @@ def _plain_at_rest() -> frozenset[str]:
     return _plain() | _listed("resting")
 
 
+@cache
 def _listed(name: str) -> frozenset[str]:
     return frozenset(word for line in _WORDS[name] for word in line.split())
 
@@ -238,8 +240,9 @@ class WordCheck:
                     self._modal(sentence, k)
             elif word[0].isalpha() and k not in skipped and not self._is_alike(sentence, k, known):
                 unknown += [k] if self._is_unknown(sentence, k) else []
-        if not sentence.within.isdisjoint(_STATING_FIRST):
-            unknown += [k for k in sentence.tokens if any(sentence.words[k : k + len(p)] == p for p in _STATING)]
+        if not sentence.within.isdisjoint(_STATING):
+            words = sentence.words
+            unknown += [k for k in sentence.tokens if any(words[k : k + len(p)] == p for p in _STATING.get(words[k], ()))]
         if unknown:
             raw = list(dict.fromkeys(repr(sentence.text.raw(k)) for k in unknown))
             says = f"{listed(raw)} {'are' if len(raw) > 1 else 'is'} in no line, and not among the plain words"
