@@ -1,16 +1,13 @@
 """The check of one sentence of a slotted answer: what its words say around the slots, and besides them."""
 
-import re
 import sys
-from functools import lru_cache
 from itertools import pairwise
 
 from retinal_lib.check.case_profile import PRESENT, CaseProfile
 from retinal_lib.check.findings import AnswerFindings
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import VOCABULARY, Term
-from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTING, polarity
-from retinal_lib.check.language.statements import is_suspicion
+from retinal_lib.check.language.negation import AFFIRMED, NEGATED, polarity
 from retinal_lib.check.lesion_locations import REGION_WORDS, regions
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.label_kinds import NOTHING
@@ -58,7 +55,6 @@ _DEGREES = frozenset("rather quite very fairly pretty relatively remarkably unus
 _STATES = frozenset("is are look appear seem remain".split())
 _SIZED = frozenset("disc cup ratio network".split())
 _FOUND = frozenset("abnormal found seen wrong unusual noted turned note suspicious amiss remarkable".split())
-_REACHING = frozenset("cover reach involve touch invade occupy fill cross enter hide".split())
 _NO_LIMIT = sys.maxsize
 _JOINING = frozenset("with without of for at in on by to name grade check because eye disease thing person called".split())
 # words for an amount -> the numbers that they may stand for
@@ -69,13 +65,6 @@ _JUDGING = KNOWING | {"checked", "looked", "searched"}  # the only disease that 
 _SOLE = frozenset(["only", "sole"])
 _FINDINGS = frozenset("lesion finding spot mark change abnormality disease condition problem disorder diagnosis".split())
 _OTHERS = frozenset(SPEC["others"])
-
-
-@lru_cache(maxsize=4096)
-def _suspected(words: str) -> frozenset[str]:
-    """The words of what a fact leaves a suspicion."""
-    items = (lexicon.read(item) for item in re.split(r"[,;]", words) if is_suspicion(item))
-    return frozenset(word for item in items for word in item.words if len(word) > 4)
 
 
 class SentenceCheck:
@@ -92,7 +81,6 @@ class SentenceCheck:
         self._hedged(sentence)
         self._landmarks(sentence)
         self._both_eyes_and_health(sentence)
-        self._suspicions(sentence)
         self._forms(sentence)
         self._caused(sentence)
         self._sized(sentence)
@@ -154,7 +142,6 @@ class SentenceCheck:
         for region in regions(self.text) if "d" in lines and lines.isdisjoint("lvi") and "scale" not in sentence.within else ():
             if region.first in tokens and region.first not in inside and words[region.first] not in self.known.placing:
                 self.findings.add("place", region, f"{self.text.text_of(region)!r} places something where no line does")
-        self._reached(sentence, lines)
         for k in tokens:
             beside = words[k] in _BESIDE and not _STRUCTURES.isdisjoint(words[k + 1 : min(k + 8, tokens.stop)])
             beside = (
@@ -175,13 +162,6 @@ class SentenceCheck:
             apart = words[k] in _PLACING and not zoned and not centre and words[k] not in self.known.known
             placed = placed or (apart and "v" not in lines)
             if k not in inside and (beside or placed):
-                self.findings.add("place", Term(k, k + 1), f"{self.text.raw(k)!r} places something where no line does")
-
-    def _reached(self, sentence: Sentence, lines: set[str]) -> None:
-        """Checks that no line of a disease alone is said to reach a structure: the exudates cover the centre of the macula."""
-        for k in sentence.tokens if lines == {"d"} else ():
-            near = sentence.words[k + 1 : min(k + 6, sentence.tokens.stop)]
-            if sentence.words[k] in _REACHING and not _LANDMARKS.isdisjoint(near) and k not in self.explained:
                 self.findings.add("place", Term(k, k + 1), f"{self.text.raw(k)!r} places something where no line does")
 
     @staticmethod
@@ -274,18 +254,6 @@ class SentenceCheck:
             for k in sentence.tokens if not told.isdisjoint(_VESSELS) else ():
                 if words[k] in _VESSELS - told:
                     self.findings.add("misattributed", Term(k, k + 1), f"{self.text.raw(k)!r} is not the vessel of the finding")
-
-    def _suspicions(self, sentence: Sentence) -> None:
-        """Checks that what a line leaves a suspicion is told as one."""
-        if not SUSPECTING.isdisjoint(sentence.within):
-            return
-        for fact in (fact for anchor in sentence.anchors for fact in anchor.line.facts):
-            if sentence.within.isdisjoint(suspected := _suspected(fact.words)):
-                continue
-            spots = (k for k in sentence.tokens if sentence.words[k] in suspected and k not in sentence.of.values)
-            if (k := next(spots, None)) is not None:
-                says = f"{self.text.raw(k)!r} is told as certain, but it is only suspected: {fact.text}"
-                self.findings.add("unsupported_disease", Term(k, k + 1), says, fact)
 
     def _forms(self, sentence: Sentence) -> None:
         """Checks that a form of a disease is told as that form: referable oedema is not oedema."""
