@@ -21,7 +21,6 @@ from retinal_lib.facts import ASPECTS, LIMITED, Case, Fact
 from retinal_lib.parsing import packaged_yaml
 
 SPEC: dict = packaged_yaml(Path(__file__).with_name("wording.yaml"))
-_UNGRADABLE = 2  # AutoMorph's level of image quality
 
 
 class Slot(NamedTuple):
