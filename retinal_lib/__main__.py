@@ -4,6 +4,7 @@ Each command imports what it needs when it runs, so that --help answers at once.
 """
 
 import argparse
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
@@ -278,9 +279,11 @@ def command() -> None:
     """Runs the command that was typed, and ends the process with its status."""
     sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone shows the rest as \u00b5
     try:
-        print(for_people(main(sys.argv[1:])))
+        print(for_people(main(sys.argv[1:])), flush=True)
     except UserError as error:
         sys.exit(f"Error: {error}")
+    except BrokenPipeError:  # whoever reads the output, such as head, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         sys.exit(f"Error: {paths.display_path(error.filename or '')} cannot be used ({error.strerror or error})")
 

@@ -161,7 +161,7 @@ def _server() -> list[Found]:
     place = "on this machine" if destination.is_loopback(address) else "elsewhere: each dataset's terms say what may go there"
     if not key and not destination.is_loopback(address):
         if destination.has_no_address():
-            advice = "only for -p teacher openai: set OPENAI_BASE_URL, and OPENAI_API_KEY where the server wants one"
+            advice = "only for teacher=openai: set OPENAI_BASE_URL, and OPENAI_API_KEY where the server wants one"
             return [Found("note", "server", "none is named", advice)]
         return [Found("note", "server", f"{shown} was not asked, for there is no key", "set OPENAI_API_KEY")]
     return [_asked(shown, place)]

@@ -51,14 +51,14 @@ def atomic_write(path: Path) -> Iterator[TextIO]:
         os.fsync(file.fileno())
 
 
-def would_replace(file: Path, holds: str, way: str = "-p out_dir", of_folder: bool = True) -> UserError:
+def would_replace(file: Path, holds: str, way: str = "out_dir=", of_folder: bool = True) -> UserError:
     """Returns the error that a run would replace a file by something smaller or other: what it `holds`, and the two ways out.
-    `way` is what the user types before another place: one for its folder, or for the file alone."""
+    `way` is what the user types just before another place: one for its folder, or for the file alone."""
     place, number = (file.parent if of_folder else file), 2
     while (other := place.with_name(f"{place.stem}-{number}{place.suffix}")).exists():
         number += 1
     return UserError(
-        f"{paths.display_path(file)} holds {holds}. To keep it, name another place, such as {way} {paths.display_path(other)}; "
+        f"{paths.display_path(file)} holds {holds}. To keep it, name another place, such as {way}{paths.display_path(other)}; "
         f"to replace it, delete {file.name} first"
     )
 

@@ -223,7 +223,7 @@ def _write(make: Callable[[], Worker], items: list[dict], out: Path, unit: str, 
     earlier = {row["id"]: row for row in _earlier_rows(out) if "error" not in row}
     done = {item["id"]: earlier[item["id"]] for item in items if item["id"] in earlier}
     if lost := len(earlier) - len(done):
-        raise would_replace(out, f"{display.count(lost, unit[:-1])} that are not among these", "out =", of_folder=False)
+        raise would_replace(out, f"{display.count(lost, unit[:-1])} that are not among these", "out = ", of_folder=False)
     write_jsonl(out, list(done.values()))
     with out.open("a", encoding="utf-8") as lines, display.Bar(len(items), unit) as bar:
         bar.show(len(done))

@@ -131,3 +131,11 @@ def test_a_wheel_brings_the_notebooks_along(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert "notebooks are in mine" in done.stdout, done.stderr
     assert (tmp_path / "mine" / "generate.ipynb").read_bytes() == (ROOT / "notebooks" / "generate.ipynb").read_bytes()
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # as head does
+    done = subprocess.run([sys.executable, "-m", "retinal_lib", "doctor"], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert done.stderr == ""

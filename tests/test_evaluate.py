@@ -610,7 +610,7 @@ def test_an_evaluation_of_two_models_from_files(drawn: dict[str, Path], tmp_path
     given |= {"harnesses": "inspect_ai, VLMEvalKit, lmms-eval", "boxes": "worse=qwen3-vl"}
     first = Evaluation.load(**given)
     (step,) = first.save()
-    assert re.search(r"let a model answer them with papermill notebooks/infer.ipynb .* and the same for .*blank", step)
+    assert re.search(r"let a model answer them with retinal infer .* and the same for .*blank", step)
     assert first.tables.layout.empty and first.blinded.empty and first.examples.empty and first.confusions and first.gallery()
     first.require()
     found = Evaluation.load(**given, answers_files=f"better={tmp_path / 'good.jsonl'}, worse={tmp_path / 'bad.jsonl'}")

@@ -41,7 +41,7 @@ def test_packed_answered_and_unpacked(tmp_path: Path) -> None:
     outcome = exchange("pack", folder)
     outcome.require()
     assert outcome.state == "pending" and outcome.counts["pending"] == 13
-    assert "13 requests are packed in 1 file in" in outcome.summary and "-p mode unpack" in outcome.summary
+    assert "13 requests are packed in 1 file in" in outcome.summary and "mode=unpack" in outcome.summary
     [file] = (folder / "requests").iterdir()
     run_batch(file, folder / "results" / "answers.jsonl")
     outcome = exchange("unpack", folder)
@@ -156,7 +156,7 @@ def test_failed_lines_are_told_and_packed_again_where_they_may_pass(tmp_path: Pa
 def test_an_empty_folder_or_request_files_for_results_end_in_a_sentence(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     exchange("pack", folder, limit=4)
-    with pytest.raises(UserError, match=r"no result files \(\*.jsonl\) in .*results; put them there, or pass -p results"):
+    with pytest.raises(UserError, match=r"no result files \(\*.jsonl\) in .*results; put them there, or pass results=<folder>"):
         exchange("unpack", folder, limit=4)
     outcome = exchange("unpack", folder, limit=4, results=str(folder / "requests"))
     assert outcome.counts["pending"] == 4 and "a request, not a result" in outcome.summary
@@ -195,7 +195,7 @@ def test_a_folder_in_place_of_a_request_file_ends_in_a_sentence(tmp_path: Path) 
 
 
 def test_terms_are_asked_for_before_anything_is_packed(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"request files of ODIR contain facts.*pass -p terms_accepted True"):
+    with pytest.raises(UserError, match=r"request files of ODIR contain facts.*pass terms_accepted=True"):
         exchange("pack", tmp_path / "run", terms_accepted=False)
     assert not (tmp_path / "run").exists()
     assert exchange("pack", tmp_path / "run", dataset="RFMiD", terms_accepted=False, limit=2).counts["pending"] == 2

@@ -155,7 +155,7 @@ def test_a_model_of_one_s_own_learns_an_export(source: Path, learned: list[Examp
         Training.load(data=tmp_path / "export.json")
     with pytest.raises(UserError, match="drawn ones"):
         job.report()
-    assert job.next_step == "papermill notebooks/infer.ipynb -p model_name '<out_dir>/seed-3/model'"
+    assert job.next_step == "retinal infer model_name='<out_dir>/seed-3/model'"
 
 
 def test_a_start_that_trained_nothing_is_no_obstacle(learned: list[Example], tmp_path: Path) -> None:

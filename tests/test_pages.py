@@ -169,11 +169,9 @@ def test_a_large_table_that_lacks_levels_is_asked_about(tmp_path: Path) -> None:
 def test_files_of_another_dataset_are_named_as_such(tmp_path: Path) -> None:
     draw(tmp_path / "resized_train" / "7_left.jpeg", 1)
     (tmp_path / "Label_EyeQ_train.csv").write_text(",image,quality,DR_grade\n0,7_left.jpeg,0,0\n", encoding="utf-8")
-    with pytest.raises(
-        UserError, match=r"no label table of EyePACS .*tables: \{train: labels.csv\}; or .* EyeQ: -p dataset EyeQ"
-    ):
+    with pytest.raises(UserError, match=r"no label table of EyePACS .*tables: \{train: labels.csv\}; or .* EyeQ: dataset=EyeQ"):
         load_dataset("EyePACS", tmp_path)
-    with pytest.raises(UserError, match=r"no image of APTOS.* -p dataset EyeQ"):
+    with pytest.raises(UserError, match=r"no image of APTOS.* dataset=EyeQ"):
         load_dataset("APTOS", tmp_path)
     (tmp_path / "Label_EyeQ_train.csv").rename(tmp_path / "mine.csv")
     with pytest.raises(UserError, match=r"no image of APTOS.* a page of your own may name other folders"):

@@ -676,6 +676,6 @@ def test_without_widgets_the_way_out_is_told(folder: Path, monkeypatch: pytest.M
 
     monkeypatch.setitem(sys.modules, "retinal_lib.review.reviewer", None)
     monkeypatch.delattr("retinal_lib.reviewer", raising=False)
-    with pytest.raises(UserError, match="pass -p view sheet"):
+    with pytest.raises(UserError, match="pass view=sheet"):
         load(folder).show("widgets")
     assert paths.NON_INTERACTIVE and decisions.STATES

@@ -405,7 +405,7 @@ def test_a_smaller_run_does_not_replace_a_larger_one(ask: Callable, server: Fake
     for fewer in ({"limit": 2}, {"start": 1}, {"subset": "image == '11_left.jpg'"}, {"limit": 2, "mode": "recheck"}):
         with pytest.raises(UserError, match=said) as no:
             ask(**fewer)
-        assert f"-p out_dir …/{tmp_path.name}/run-2;" in str(no.value), "it names a place that is free"
+        assert f"out_dir=…/{tmp_path.name}/run-2;" in str(no.value), "it names a place that is free"
     assert files(tmp_path / "run") == before and len(server.asked) == asked, "nothing is asked before that is said"
     assert ask(limit=2, dry_run=True).counts["images"] == 2, "a dry run replaces nothing"
     assert ask(limit=6).asked == 2, "more images are no loss"

@@ -162,7 +162,7 @@ def test_a_kept_style_does_not_stop_a_run_of_the_other_track(project: Path) -> N
 @pytest.mark.parametrize(
     ("parameters", "what"),
     [
-        ({}, "dataset must be named, such as -p dataset ODIR; known: APTOS, "),
+        ({}, "dataset must be named, such as dataset=ODIR; known: APTOS, "),
         ({"dataset": "ODIRR"}, "unknown dataset 'ODIRR'; known: APTOS, "),
         ({"dataset": "ODIR", "limmit": 3}, "(did you mean 'limit'?)"),
         ({"dataset": "ODIR", "attempts": 3}, "unknown parameter 'attempts'"),

@@ -145,8 +145,8 @@ def test_terms_decide_where_data_may_go(name: str, monkeypatch: pytest.MonkeyPat
     assert page.get(name).may_send == TERMS.get(name, "no")
     needs = {"yes": False, "ask": True, "local": "keeps nothing", "no": None}[TERMS.get(name, "no")]
     message = {
-        "ask": "pass -p terms_accepted True",
-        "local": "pass -p terms_accepted 'keeps nothing'",
+        "ask": "pass terms_accepted=True",
+        "local": "pass terms_accepted='keeps nothing'",
         "no": "may not be sent",
     }
     words = [False, True, "keeps nothing"]

@@ -220,7 +220,7 @@ class BatchLedger:
                 failures.setdefault(line.custom_id, []).append(line.problem)
         for name, problems in failures.items():
             if len(problems) >= max_sent:
-                why = f"{problems[-1]}; sent {len(problems)} times: raise batch: resubmissions, or use -p mode direct"
+                why = f"{problems[-1]}; sent {len(problems)} times: raise batch: resubmissions, or use mode=direct"
                 statuses.setdefault(name, ("failed", why))
         return statuses
 

@@ -18,7 +18,7 @@ from retinal_lib.files import remove
 
 REQUESTS = "requests"
 RESULTS = "results"
-AGAIN = "-p mode pack packs what may be sent again"
+AGAIN = "mode=pack packs what may be sent again"
 
 
 class PlanPass:
@@ -99,7 +99,7 @@ class PackMode(PlanPass):
                 for batch in kept
             ),
             f"Send them to a server, put the result files into {paths.display_path(self.folder / RESULTS)}, "
-            "run with -p mode unpack.",
+            "run with mode=unpack.",
         )
         return RunResult(notes=notes)
 
@@ -124,7 +124,7 @@ class UnpackMode(PlanPass):
     def _pass(self, plan: Plan) -> RunResult:
         files = sorted(self._results.rglob("*.jsonl")) if self._results.is_dir() else []
         if not files:
-            raise UserError(f"no result files (*.jsonl) in {self._results}; put them there, or pass -p results <folder>")
+            raise UserError(f"no result files (*.jsonl) in {self._results}; put them there, or pass results=<folder>")
         for path in files:
             self._store(path)
         super()._pass(plan)
@@ -143,7 +143,7 @@ class UnpackMode(PlanPass):
     def _notes(self, where: str) -> Iterator[str]:
         if others := sorted(self._models - {self.writer.teacher.model}):
             yield f"Some answers are by {', '.join(others)}, this run asks {self.writer.teacher.model}: pass -p model."
-        yield f"{self._stored:,} answers were taken from {where}; -p mode pack packs what is missing."
+        yield f"{self._stored:,} answers were taken from {where}; mode=pack packs what is missing."
 
     def _store(self, path: Path) -> None:
         origins = self.ledger.origins()

@@ -316,7 +316,7 @@ def other_way(tree: list[Folder]) -> str:
     or a page of the user's own."""
     like = [name for name in names() if any(_lies_in(tree, get(name), split) for split in get(name).splits.values())]
     if like:
-        return f"these files are like those of {' and '.join(like[:3])}: -p dataset {like[0]}"
+        return f"these files are like those of {' and '.join(like[:3])}: dataset={like[0]}"
     return "a page of your own may name other folders and tables: python -m retinal_lib page <folder> writes its beginning"
 
 

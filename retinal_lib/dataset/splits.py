@@ -419,6 +419,6 @@ def write_combined(folders: list[Path], target: Path, draw: Draw | None = None) 
     rows = combine_runs(folders, draw)
     placed = {row.id for row in rows}
     if target.is_file() and (lost := sum(row.id not in placed for row in read(target))):
-        raise would_replace(target, f"{count(lost, 'image')} of other runs", "--out", of_folder=False)
+        raise would_replace(target, f"{count(lost, 'image')} of other runs", "--out ", of_folder=False)
     write(target, rows)
     return rows

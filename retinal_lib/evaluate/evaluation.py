@@ -215,8 +215,8 @@ def _next_step(file: Path, blind_file: Path | None, asked: int, given: Evaluatio
     typed = "<question_file>" if given.question_file else paths.to_type(file, given.folder)
     also = f", and the same for {paths.to_type(blind_file, given.folder)}" if blind_file else ""
     return (
-        f"{count(asked, 'question')} are in {paths.display_path(file)}; let a model answer them with papermill "
-        f"notebooks/infer.ipynb -p model_name '<folder>' -p question_file '{typed}'{also}, then pass answers_files"
+        f"{count(asked, 'question')} are in {paths.display_path(file)}; let a model answer them with "
+        f"retinal infer model_name='<folder>' question_file='{typed}'{also}, then pass answers_files"
     )
 
 

@@ -178,7 +178,7 @@ class RunPairs:
         if changed:
             self.notes.append(
                 f"{count(changed, 'image')} left out, since the facts or the checks have changed since the run; run it again "
-                "(-p mode recheck)"
+                "(mode=recheck)"
             )
 
     @staticmethod

@@ -196,7 +196,7 @@ def _prepare(target: Path, suffix: str, folders: list[Path], numbered: Numbers) 
     for name in (WHOLE, *splits.SPLITS):
         file = target / f"{name}{suffix}"
         if file.is_file() and (others := sum(id_ not in ours for id_ in _ids(file))):
-            raise would_replace(file, f"{count(others, 'conversation')} of other runs", "--out")
+            raise would_replace(file, f"{count(others, 'conversation')} of other runs", "--out ")
 
 
 def _ids(file: Path) -> Iterable[str]:
@@ -226,7 +226,7 @@ def _runs(folders: list[Path], choice: str | None, form: Form) -> dict[Path, lis
         for number, each in enumerate(runs[folder], start=1):
             if wrong := training_text.problems(text for turn in each.turns for text in turn):
                 where = f"{paths.display_path(file)}: conversation {number} of {len(runs[folder])}"
-                raise UserError(f"{where} may not be trained on: {wrong[0]}; check the run again (-p mode recheck)")
+                raise UserError(f"{where} may not be trained on: {wrong[0]}; check the run again (mode=recheck)")
     if not any(runs.values()):
         names, whose = ", ".join(map(paths.display_path, folders)), " by a reviewer" if choice else ""
         raise UserError(f"{names}: no conversation was accepted{whose}, so there is nothing to export")

@@ -94,7 +94,7 @@ class Review(ReviewSession):
             from retinal_lib.review.reviewer import Reviewer
         except ImportError as error:
             raise UserError(
-                "the reviewer needs JupyterLab's widgets: python -m pip install -e '.[lab]', or pass -p view sheet"
+                "the reviewer needs JupyterLab's widgets: python -m pip install -e '.[lab]', or pass view=sheet"
             ) from error
         return Reviewer(self).box
 

@@ -50,7 +50,7 @@ def _runner(context: RunContext, vault: Vault) -> Runner:
     if settings.mode == "pack":
         return PackMode(partial(_writer, context, vault), folder)
     if settings.mode == "unpack":
-        return UnpackMode(_closed_writer(context, vault, "not packed yet; run with -p mode pack"), folder, settings.results)
+        return UnpackMode(_closed_writer(context, vault, "not packed yet; run with mode=pack"), folder, settings.results)
     if settings.mode == "recheck":
         return RecheckMode(_closed_writer(context, vault, RECHECKED), folder)
     slow = settings.images == "send" or context.page.kind("boxes") is not None

@@ -342,9 +342,7 @@ def _again(settings: Settings) -> str:
     if settings.teacher == "offline" or settings.file_exchange:
         return ""
     return (
-        "run with -p mode direct to ask again for what failed"
-        if settings.mode == "batch"
-        else "run again to ask for what failed"
+        "run with mode=direct to ask again for what failed" if settings.mode == "batch" else "run again to ask for what failed"
     )
 
 

@@ -135,7 +135,7 @@ def load(**parameters: object) -> Settings:
     passed = {name: value for name, value in parameters.items() if value is not None}
     check_texts(passed)
     if not isinstance(passed.get("dataset"), str):
-        raise UserError(f"dataset must be named, such as -p dataset ODIR; known: {', '.join(page.names())}")
+        raise UserError(f"dataset must be named, such as dataset=ODIR; known: {', '.join(page.names())}")
     if page.is_own(passed["dataset"]):
         passed["dataset"] = str(typed_paths.resolve(passed["dataset"]))
     file = params_file(dataset_name(passed["dataset"]))
@@ -145,7 +145,7 @@ def load(**parameters: object) -> Settings:
             passed[name] = typed_paths.resolve(passed[name])
     settings = _valid(from_file, passed, file)
     if settings.track != "vqa" and (closed := next((name for name in _CLOSED if name in passed), None)):
-        raise UserError(f"{closed} belongs to the vqa track; leave {closed} out, or pass -p track vqa")
+        raise UserError(f"{closed} belongs to the vqa track; leave {closed} out, or pass track=vqa")
     _check(settings)
     if settings.track == "alignment" and settings.style is None:
         settings = settings.model_copy(update={"style": STYLES["alignment"][0]})
@@ -155,7 +155,7 @@ def load(**parameters: object) -> Settings:
 def _check(settings: Settings) -> None:
     """Checks that settings go together. UserError: two do not."""
     if settings.track != "alignment" and settings.style is not None:
-        raise UserError(f"style {settings.style!r} belongs to the alignment track; leave style out, or pass -p track alignment")
+        raise UserError(f"style {settings.style!r} belongs to the alignment track; leave style out, or pass track=alignment")
     if settings.track == "vqa":
         asking = {"teacher": settings.teacher != "offline", "mode": settings.mode not in ("direct", "recheck")}
         asking |= {"model": settings.model is not None, "budget_usd": settings.budget_usd is not None}
@@ -165,8 +165,7 @@ def _check(settings: Settings) -> None:
         for name, value, default in (("mode", settings.mode, "direct"), ("budget_usd", settings.budget_usd, None)):
             if value not in (default, "recheck"):
                 raise UserError(
-                    f"{name} {value!r} needs a server, which the offline teacher does not use: "
-                    "pass -p teacher openai and -p model"
+                    f"{name} {value!r} needs a server, which the offline teacher does not use: pass teacher=openai and model=…"
                 )
     if settings.reader and settings.mode in ("pack", "unpack"):
         raise UserError(
@@ -176,9 +175,9 @@ def _check(settings: Settings) -> None:
     if settings.reader_model and not settings.reader:
         raise UserError("reader_model names the model of the second reader, which is off; set reader: openai too")
     if settings.wait and settings.mode != "batch":
-        raise UserError(f"wait belongs to -p mode batch, found mode {settings.mode!r}; leave it out")
+        raise UserError(f"wait belongs to mode=batch, found mode {settings.mode!r}; leave it out")
     if settings.results and settings.mode != "unpack":
-        raise UserError(f"results belongs to -p mode unpack, found mode {settings.mode!r}; leave it out")
+        raise UserError(f"results belongs to mode=unpack, found mode {settings.mode!r}; leave it out")
 
 
 def params_file(name: str) -> Path:

@@ -69,17 +69,16 @@ def permission(terms: Iterable[Terms], accepted: Accepted, into_files: bool = Fa
         if each.may_send == "local" and not carried and not is_loopback(to) and accepted != KEEPS_NOTHING:
             raise UserError(
                 f"{name} may be sent to a remote server only if nobody keeps anything of it there {about}; if that is agreed "
-                f"with whoever runs it, or it is your own, pass -p terms_accepted '{KEEPS_NOTHING}'"
+                f"with whoever runs it, or it is your own, pass terms_accepted='{KEEPS_NOTHING}'"
             )
         if each.may_send != "yes" and not accepted and into_files:
             raise UserError(
                 f"request files of {name} contain facts about its images {about}; if you send them only to machines where this "
-                "data may be, pass -p terms_accepted True"
+                "data may be, pass terms_accepted=True"
             )
         if each.may_send != "yes" and not accepted and not is_loopback(to):
             raise UserError(
-                f"{name} may be sent to a remote server only with permission {about}; if you have it, pass -p terms_accepted "
-                "True"
+                f"{name} may be sent to a remote server only with permission {about}; if you have it, pass terms_accepted=True"
             )
     return Permission(to)
 

@@ -156,9 +156,7 @@ class OpenAITeacher:
         answer_form: str = "text",
     ):
         if not model:
-            raise UserError(
-                "the openai teacher needs a model, such as -p model gpt-4o-mini, or the name your own server gives it"
-            )
+            raise UserError("the openai teacher needs a model, such as model=gpt-4o-mini, or the name your own server gives it")
         self.model, self.options = model, (RESPONSE_FORMAT if answer_form == "json" else {}) | (options or {})
         from retinal_lib.teacher.server import Server  # brings openai, which the offline teacher does not need
 

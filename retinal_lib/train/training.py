@@ -255,4 +255,4 @@ class Training:
     def next_step(self) -> str:
         """What to do with the models."""
         model = self.place(next(iter(self.runs))) / "model"
-        return f"papermill notebooks/infer.ipynb -p model_name '{paths.to_type(model, self.folder)}'"
+        return f"retinal infer model_name='{paths.to_type(model, self.folder)}'"
