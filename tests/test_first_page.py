@@ -421,3 +421,19 @@ def test_the_same_cells_are_shown_in_a_question_and_in_its_line(tmp_path: Path) 
     main(["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")])
     text = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
     assert "grade holds gering (2), Müller (1); what does each stand for?" in text and "values: {Müller: ?, gering: ?}" in text
+
+
+def test_a_second_table_is_left_out_with_the_line_that_joins_it(tmp_path: Path) -> None:
+    for name in [f"AK{n:03}_{eye}_{date}" for n in (7, 12) for eye in ("OD", "OE") for date in ("20220314", "20230905")]:
+        picture(tmp_path / "photos" / f"{name}.jpg")
+    rows = [*PORTO, "AK099,AO,14-03-2022,1"]
+    (tmp_path / "grades.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (tmp_path / "vessels.csv").write_text("Doente,Olho,CRAE\nAK007,OD,151.2\nAK007,OE,149.9\nAK012,OD,150\n", encoding="utf-8")
+    assert "no answer needed" in main(["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")])
+    text = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
+    line = "join: [{tables: [vessels.csv], key: {'Doente': '{patient}', 'Olho': '{eye}'}}]"
+    assert f"vessels.csv: also names pictures; this line reads it too: {line}" in text and "both: AO (1)" in text
+    number = "- number: {column: CRAE, name: arteriolar width, unit: µm, range: [80, 250]}"
+    data = opened(tmp_path, text.replace("facts:\n", f"{line}\nfacts:\n{number}\n"))
+    told = [f.value for name in data.images for f in data.describe(name).facts if f.unit == "µm"]
+    assert told == [151.2, 151.2, 149.9, 149.9, 150, 150] and not data.skipped

@@ -911,8 +911,8 @@ def test_ages_and_sexes_of_one_person_that_disagree_are_told(tmp_path: Path) -> 
     rows = [f"{name},{name[:2]},{who},drusen" for name, who in zip(names, people, strict=True)]
     data = table(tmp_path, "image,patient,age,sex,disease", *rows)
     assert data.not_used == [
-        "the age of one person differs: my.csv, row 3, column 'age' says 58, and my.csv, row 2, column 'age' 76",
-        "the sex of one person differs: my.csv, row 5, column 'sex' says female, and my.csv, row 4, column 'sex' male",
+        "the age of one person differs: my.csv, row 3, column 'age' says '58', and my.csv, row 2, column 'age' '76'",
+        "the sex of one person differs: my.csv, row 5, column 'sex' says 'female', and my.csv, row 4, column 'sex' 'male'",
     ]
 
 
@@ -920,3 +920,11 @@ def test_a_table_without_a_known_column_of_pictures_lists_its_columns_and_not_it
     pictures(tmp_path, "1.png")
     with pytest.raises(UserError, match=r"the columns are 'Lichtbild', 'Doente', 'EMD'"):
         table(tmp_path, "Serviço 2023,,", ",,", "Lichtbild,Doente,EMD", "1.png,7,sim")
+
+
+def test_whole_numbers_with_a_comma_are_grades_and_yes_or_no(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png", "2.png")
+    data = table(tmp_path, "image;ICDR;AMD;age", "1.png;2,0;0,0;58,0", "2.png;0,0;1,0;61,5")
+    first, second = (data.describe(name).description for name in data.images)
+    assert "58 years old" in first and "is 2 on the" in first and "says no age-related macular degeneration" in first
+    assert "61 years old" in second and "is 0 on the" in second and "says age-related macular degeneration" in second

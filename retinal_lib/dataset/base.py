@@ -117,7 +117,7 @@ class BaseDescription:
             if low.value != high.value and (name == "sex" or high.value - low.value > _MOST_YEARS):
                 pairs[name].append((low, high))
         return [
-            f"the {name} of one person differs: {one.source} says {one.value}, and {other.source} {other.value}"
+            f"the {name} of one person differs: {one.source} says '{one.value}', and {other.source} '{other.value}'"
             + (f" ({count(len(some), 'person')})" if len(some) > 1 else "")
             for name, some in pairs.items()
             for one, other in some[:1]

@@ -20,7 +20,7 @@ import xlrd
 from xlrd.compdoc import CompDocError
 
 from retinal_lib import parsing
-from retinal_lib.dataset.cells import headers
+from retinal_lib.dataset.cells import headers, values
 from retinal_lib.errors import UserError, did_you_mean
 from retinal_lib.facts import Source
 from retinal_lib.files import read_bytes
@@ -72,10 +72,10 @@ Code = str | int | float  # a cell as a page writes it
 def code(cell: Code) -> str:
     """Returns a cell as code books compare it: case folded, whole numbers without a point.
 
-    >>> [code(cell) for cell in ("Yes", "1.0", 1, " No_DR ", "1.5")]
-    ['yes', '1', '1', 'no_dr', '1.5']
+    >>> [code(cell) for cell in ("Yes", "1.0", "1,0", 1, " No_DR ", "1.5", "1,000")]
+    ['yes', '1', '1', '1', 'no_dr', '1.5', '1,000']
     """
-    return re.sub(r"^(-?\d+)\.0*$", r"\1", fold(str(cell)))
+    return values.whole(fold(str(cell)))
 
 
 def key_code(cell: str) -> str:

@@ -1,5 +1,6 @@
 """What is plain to see below a folder: its pictures, what their names say, its masks, and the tables that name pictures."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -108,7 +109,23 @@ def _find_tables(look: Look, tree: list[Folder]) -> None:
     look.tables = _main(list(keyed.values()))
     used = {each.table.path for each in look.tables}
     for file in keyed.keys() - used:
-        look.others.append(f"{file.relative_to(look.root).as_posix()}: also names pictures; see join in CONTRIBUTING.md")
+        look.others.append(f"{file.relative_to(look.root).as_posix()}: also names pictures; {_joined(look, keyed[file])}")
+
+
+def _joined(look: Look, found: Keyed) -> str:
+    """How a second table is read: the line that joins it, where its key is of parts of the names as the first table has them,
+    and its eyes are called as in the names."""
+    first, own = look.tables[0].by_parts, found.by_parts
+    if first and own:
+        eye = next((reading for reading in page.readings(found.table) if reading.role == "eye"), None)
+        key = own.key | ({eye.column: "{eye}"} if eye else {})
+        parts = {part for template in key.values() for part in re.findall(r"{(\w+)", template)}
+        tokens = file_names.of_pattern(first.pattern, look.pictures).eyes
+        if parts <= re.compile(first.pattern).groupindex.keys() and not {*map(str.casefold, eye.book if eye else ())} - {
+            *tokens
+        }:
+            return f"this line reads it too: join: [{{tables: [{found.table.path.name}], key: {key}}}]"
+    return "see join in CONTRIBUTING.md"
 
 
 # --- pictures, masks and names ------------------------------------------------------------------------------------------

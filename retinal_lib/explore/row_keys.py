@@ -28,7 +28,7 @@ _VISITS = frozenset("visit visits session exam examination study number image vi
 class RowKey(NamedTuple):
     """The pattern of the pictures' names, the columns with templates of what they hold, the share of the rows that name a
     picture, the folded stems that they name, two pictures of one eye that share a row, if any do, and whether rows are of both
-    eyes."""
+    eyes without a word that says so."""
 
     pattern: str
     key: dict[str, str]
@@ -125,7 +125,9 @@ def _checked(pattern: str, key: dict[str, str], stems: list[str], content: Table
     if may_be := next(filter(None, (_may_be_eyes(*some[:2]) for some in several)), None):
         return f"by {by}, a row is of several pictures, which differ in {may_be}; that may be the eye"
     shared = tuple(several[0][:2]) if several else ()
-    return RowKey(pattern, key, share, found, shared, any(len(of_row) > 1 for of_row in named))
+    both = [is_of_both_eyes(cell) for cell in content.column(eye.column)] if eye else [False] * len(rows)
+    of_both = any(len(of_row) > 1 and not is_said for of_row, is_said in zip(named, both, strict=True))
+    return RowKey(pattern, key, share, found, shared, of_both)
 
 
 def _no_eye(cell: str) -> str | None:

@@ -167,7 +167,9 @@ def _coded(name: str, role: str, word: dict[str, str], cells: list[str]) -> Read
 def _eye(name: str, cells: list[str], letters: dict[str, str]) -> Reading | None:
     sides = {cell: values.meaning("eye", cell) or letters.get(plain(cell)) for cell in set(cells)}
     sides = {cell: of for cell, of in sides.items() if of in ("left", "right") and not values.is_doubted(cell)}
-    return _coded(name, "eye", sides, cells)
+    both = [cell for cell in cells if values.is_of_both_eyes(cell)]
+    reading = _coded(name, "eye", sides, [cell for cell in cells if cell not in both])
+    return reading and reading._replace(says=f"{reading.says}; both: {_counted(both)}" if both else reading.says)
 
 
 def _sex(name: str, cells: list[str]) -> Reading | None:
@@ -331,10 +333,10 @@ def _grade(name: str, cells: list[str], scales: dict[str, Iterable[int]]) -> Rea
         rest = called.replace(f" {plain(scale)} ", " ").split()
         if not cells or set(rest) - about:
             continue
-        others = [cell for cell in cells if re.sub(r"\.0*$", "", cell) not in map(str, levels)]
+        others = [cell for cell in cells if values.whole(cell) not in map(str, levels)]
         book = {cell: "ungradable" if values.says_ungradable(cell) else "unclear" for cell in dict.fromkeys(others)}
         unclear = [cell for cell in others if book[cell] == "unclear"]
-        if any(re.fullmatch(r"[-+]?\d+(\.\d*)?", cell) for cell in unclear) or len(unclear) > _MOST_UNCLEAR * len(cells):
+        if any(re.fullmatch(r"[-+]?\d+([.,]\d*)?", cell) for cell in unclear) or len(unclear) > _MOST_UNCLEAR * len(cells):
             of_words = any(re.search(r"[^\W\d_]", cell) for cell in unclear)
             key = "values: {…}" if of_words else "ungradable: […]"
             what = "which says what they stand for" if of_words else "or empty them"
@@ -371,7 +373,7 @@ def _is_of_grades(name: str, cells: list[str]) -> bool:
     return (
         called <= {*map(plain, values.words()["about grades"])}
         and not called.isdisjoint(("dr", "grade", "grades", "level", "levels"))
-        and all(re.fullmatch(r"[0-5](\.0*)?", cell) for cell in cells)
+        and all(re.fullmatch("[0-5]", values.whole(cell)) for cell in cells)
     )
 
 

@@ -94,12 +94,17 @@ def is_doubted(cell: str) -> bool:
     return bool(_DOUBT.search(cell))
 
 
+def whole(cell: str) -> str:
+    """Returns a whole number without the point or comma behind it, with which spreadsheet programs write some: 2.0, 2,0."""
+    return re.sub(r"^(-?\d+)(?:\.0*|,00?)$", r"\1", cell)
+
+
 def yes_or_no(cell: str) -> bool | None:
     """Returns whether a cell says yes (True) or no (False); None for anything else, such as 2, yes? or -1."""
     if is_doubted(cell):
         return None
     for word, value in (("yes", True), ("no", False)):
-        if plain(re.sub(r"^(\d+)\.0*$", r"\1", cell.strip())) in _listed(word):
+        if plain(whole(cell.strip())) in _listed(word):
             return value
     return None
 
