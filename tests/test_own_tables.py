@@ -117,6 +117,7 @@ def test_pictures_called_by_a_name_of_a_person_are_private(tmp_path: Path) -> No
     [
         *(("eye,age", "li", "left"), ("Auge,Alter", "re", "right"), ("Olho,Idade", "E", "left"), ("eye,Idade", "D", "right")),
         *(("oeil,age", "G", "left"), ("eye,age", "D", None), ("eye,age", "E", None), ("ojo,edad", "I", "left")),
+        *(("occhio,età", "S", "left"), ("Lato,Paziente", "D", "right")),
     ],
 )
 def test_a_letter_is_an_eye_where_the_language_is_plain(tmp_path: Path, columns: str, cell: str, side: str | None) -> None:
