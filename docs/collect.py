@@ -49,7 +49,8 @@ def main() -> None:
     (OUT / "datasets").mkdir(parents=True)
     for file, name in PAGES.items():
         write(name, linked((ROOT / file).read_text(encoding="utf-8"), (ROOT / file).parent))
-    shutil.copy(ROOT / "notebooks" / "generate.jpg", OUT)
+    for picture in ("generate.jpg", "review.jpg"):
+        shutil.copy(ROOT / "notebooks" / picture, OUT)
     shutil.copytree(ROOT / "docs" / "eyes", OUT / "eyes")
     shown_notebooks, walkthroughs = (list(notebooks(ROOT / folder)) for folder in ("notebooks", "notebooks/learn"))
     names = page.names()
