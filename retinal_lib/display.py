@@ -147,9 +147,11 @@ def _append(file: Path, number: int, note: str) -> None:
 
 
 def _follow(file: Path, bar: Bar, ended: threading.Event) -> None:
-    while not ended.wait(0.5):
-        bar.show(file.stat().st_size)
-    bar.show(file.stat().st_size)
+    waiting = True
+    while waiting:
+        waiting = not ended.wait(0.5)
+        if (done := file.stat().st_size) > bar.n:
+            bar.show(done)
 
 
 class _CellOutput:

@@ -78,14 +78,14 @@ class Report:
         sentences = []
         seen, unseen = _grouped(self.evaluation.tables.answers), _grouped(self.evaluation.blind_answers)
         for kind, by_model in seen.items():
-            right = {model: some for model, some in by_model.items() if "wrong" not in model}
+            right = {model: some for model, some in by_model.items() if "mixed" not in model}
             above = sum(_score(some).low > _chance(some) for some in right.values())
             blind = sum(_score(unseen[kind][model]).low > _chance(unseen[kind][model]) for model in right)
             text = f"{kind}: above chance in {above} of {len(right)}, and with other images in {blind} of {len(right)}"
             for model, some in by_model.items():
-                if "wrong" in model:
+                if "mixed" in model:
                     now, before = _score(some).value, _score(by_model[model.partition(",")[0]]).value
-                    text += f"; with wrong labels {now:.3f} instead of {before:.3f}"
+                    text += f"; with mixed labels {now:.3f} instead of {before:.3f}"
             sentences.append(text)
         return sentences
 

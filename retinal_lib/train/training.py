@@ -102,7 +102,8 @@ def folder(parameters: dict[str, object]) -> Path:
 
 @dataclass(frozen=True)
 class Training:
-    """Conversations, and the models that are to learn them: one for each seed, and one that learns wrong labels.
+    """Conversations, and the models that are to learn them: one for each seed, and one that learns labels of which
+    a share is mixed up.
 
     `eyes` is the folder of the drawn eyes; None where the data are one's own."""
 
@@ -179,7 +180,7 @@ class Training:
         if self.eyes and self.given.wrong_labels:
             first = self.given.seeds[0]
             wrong = examples.with_wrong_labels(self.examples, self.given.wrong_labels, first)
-            runs[f"seed {first}, {self.given.wrong_labels:.0%} wrong labels"] = first, tuple(wrong)
+            runs[f"seed {first}, {self.given.wrong_labels:.0%} mixed labels"] = first, tuple(wrong)
         return runs
 
     def train(self) -> FullTable:
