@@ -270,7 +270,7 @@ class SentenceCheck:
     def _caused(self, sentence: Sentence) -> None:
         """Checks that no cause is told: of a disease, of its absence, or of what is not known."""
         lines = {anchor.line for anchor in sentence.anchors}
-        unknown = any(line.text == SPEC["no diagnosis"] for line in lines)
+        unknown = any(line.text.startswith(SPEC["no diagnosis"]) for line in lines)
         limited = any(fact.name == LIMITED for line in lines for fact in line.facts)
         medical = unknown or limited or any(sentence.terms(kind) for kind in ("conditions", "disorder"))
         if sentence.asks or any("judged" in line.text for line in lines) or not (medical or "diagnosis" in sentence.within):

@@ -91,6 +91,7 @@ class _Maker:
         self.count: dict[str, int] = {}
         self.units = {unit: glossary.spelled(rng.choice(names), spelling) for unit, names in SPEC["units"].items()}
         self.styles: dict[str, dict] = {}
+        self.chosen: list[Fact] = []  # the measurements that are told
         low = all(fact.value < len(SPEC["numbers"]) for fact in case.about("lesion") if is_count(fact))
         self.words_for_numbers = rng.random() < 0.3 and low  # not: 15 hard exudates and twelve microaneurysms
 
@@ -158,7 +159,8 @@ class _Maker:
         """What alone was judged, where the labels are of named conditions only, or that no diagnosis is known."""
         graded = self.case.graded_only
         if not facts:
-            yield Line(self._id("disease"), SPEC["no diagnosis"], ())
+            found = any(is_count(fact) and fact.value for fact in self.case.about("lesion"))
+            yield Line(self._id("disease"), SPEC["no diagnosis"] + (SPEC["but lesions"] if found else ""), ())
         elif graded:
             judged = f"only {' and '.join(graded)} {'was' if len(graded) == 1 else 'were'} judged; "
             noted = any(of_note(fact.words).conditions for fact in self.case.about("notes"))
@@ -203,7 +205,8 @@ class _Maker:
         for number, fact in enumerate(boxes[:most], start=1):
             slots.append(Slot(f"{id_}.box{number}", self._box_text(boxes[:most], fact), fact))
             largest = ("largest " if len(boxes) > 1 else "box ") if number == 1 else ""
-            place = fact.place.removesuffix(" quadrant")
+            # alone, 'superonasal' is the quadrant; after 'near the optic disc' it would be a side of the disc
+            place = fact.place if "," in fact.place else fact.place.removesuffix(" quadrant")
             parts.append(f"{largest}{self._shown(slots[-1])}{f' ({place})' if place else ''}")
         told += [slot.fact for slot in slots[1:]]
         return Line(id_, f"{count.words if count.value == 1 else count.unit}: {', '.join(parts)}", tuple(told), tuple(slots))
@@ -214,6 +217,10 @@ class _Maker:
         name = fact.name.rpartition("_")[2] if fact.aspect == "lesion" else _measure(fact.name)
         if name not in self.styles:
             drawn = {**self.rng.choice(SPEC["rounding"]), "percent": self.rng.random() < 0.5}
+            # values that differ do not read alike: about 1.4 and about 1.4
+            alike = [each for each in self.chosen if fact.aspect == "vascular" and _measure(each.name) == name]
+            while drawn["digits"] < _MOST_DIGITS and _read_alike(alike, drawn["digits"]):
+                drawn = drawn | {"digits": drawn["digits"] + 1, "say": ""}
             if fact.unit == "µm":  # so many digits that a ratio told beside two lengths is seen to follow from them
                 exact = drawn if drawn["digits"] > 2 else drawn | {"digits": 3, "say": ""}
                 drawn = self.styles.setdefault("lengths", exact)
@@ -238,7 +245,8 @@ class _Maker:
         for fact in facts:
             if fact.name not in known:
                 yield self._line(fact, "on record", value=fact.words.rstrip("."))
-        for fact in known.values() if self.every else self._chosen(known):
+        self.chosen = list(known.values()) if self.every else self._chosen(known)
+        for fact in self.chosen:
             id_ = self._id("vascular")
             slot = self._measured(id_, fact)
             yield Line(id_, f"{_measurement(fact.name)}: {self._shown(slot)}", (fact,), (slot,))
@@ -257,8 +265,7 @@ class _Maker:
         return chosen or list(known.values())[: spec["most"]]
 
     def _number(self, value: int) -> str:
-        words = SPEC["numbers"]
-        return words[value] if self.words_for_numbers else str(value)
+        return SPEC["numbers"][value] if self.words_for_numbers or value == 1 else str(value)
 
     def _measured(self, name: str, fact: Fact) -> Slot:
         """The slot of a measured value: rounded and spelled by seed."""
@@ -274,11 +281,12 @@ class _Maker:
         return Slot(name, f"{about}{text}{space}{unit}", fact)
 
 
+_MOST_DIGITS = 4
 _PART = {"_area": "share", "_fovea": "fovea", "_disc": "disc"}
 _ABOUT = {
     "_area": "{} of the image",
     "_fovea": "the nearest {} from the fovea",
-    "_disc": "the nearest {} from the optic disc",
+    "_disc": "the nearest {} from the centre of the optic disc",
 }
 
 
@@ -297,6 +305,12 @@ def _placed(places: list[Fact], count: int) -> str:
     names = [fact.words.removesuffix(f" {frame}").rpartition(" ")[0] for fact in places]
     kind = "quadrant" if "quadrant" in first.words else "quarter"
     return f"in the {', '.join(names[:-1])} and {names[-1]} {kind}s{shown}"
+
+
+def _read_alike(facts: list[Fact], significant: int) -> bool:
+    """Whether values that differ are the same when they are told with so many significant digits."""
+    told = {_rounded(float(fact.value), significant, _digits(fact)) for fact in facts}
+    return len(told) < len({_rounded(float(fact.value), _MOST_DIGITS, _digits(fact)) for fact in facts})
 
 
 def _of_both_eyes(fact: Fact) -> bool:

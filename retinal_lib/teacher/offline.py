@@ -45,7 +45,8 @@ def compose(sheet: FactSheet, track: str, style: str | None, seed: int) -> str:
     give equal conversations."""
     composer = _Composer(sheet, random.Random(f"{seed}:{track}:{style}:{sheet.case.id}"))
     turns = composer.conversation() if track == "instruction" else composer.single(style)
-    return "\n".join(f"User: {question}\nAssistant: {answer}" for question, answer in turns)
+    text = "\n".join(f"User: {question}\nAssistant: {answer}" for question, answer in turns)
+    return glossary.spelled(text, sheet.spelling)
 
 
 class _Composer:
@@ -267,8 +268,9 @@ class _Composer:
         lines = [line for line in lines if line not in scope and line.facts]
         lines.sort(key=lambda line: denies(line.facts[0]))
         if not lines:
-            text = self.tell("unknown", *self.about("d"))
-            return [Topic((("unknown", ""), ("unknown_no", "No")), (text,))]
+            found = any(line.slots for line in self._counts())  # whether the eye is healthy is then no open question
+            text = self.tell("unknown_lesions" if found else "unknown", *self.about("d"))
+            return [Topic((("unknown", ""),) if found else (("unknown", ""), ("unknown_no", "No")), (text,))]
         grades = [line for line in lines if line.facts[0].unit in scales()]
         labels = [line for line in lines if line not in grades]
         denied = [line for line in labels if denies(line.facts[0])]
@@ -283,16 +285,15 @@ class _Composer:
             after.append(self.tell(f"{name}{'_noted' if scope[0].text.endswith('noted') else ''}", *scope, of=of))
         if self.limited and not self.poor:
             after.append(self.tell("limited", *self.limited))
-        questions = (("disease", ""), *self._yes_no([line.facts[0] for line in lines]))
+        questions = (("disease", ""), *self._yes_no([line.facts[0] for line in lines], bool(scope)))
         if len(told) == 2 and len(grades) == 2 and not short and self.rng.random() < 0.5:
             more = Topic((("disease_more", ""),), (told[1],))
             return [Topic(questions, (told[0], *after)), more]
         return [Topic(questions, (*told, *after))]
 
-    def _yes_no(self, facts: list[Fact]) -> list[tuple[str, str]]:
+    def _yes_no(self, facts: list[Fact], scoped: bool) -> list[tuple[str, str]]:
         denied = [denies(fact) for fact in facts]
-        free = any(fact.text == fact.words for fact in facts)
-        if free or any(fact.name == "absent" for fact in facts):
+        if any(fact.text == fact.words or fact.name == "absent" for fact in facts) or (scoped and all(denied)):
             return []  # that one disease is absent answers no question about all
         if all(denies(fact) or is_suspicion(fact.words) for fact in facts) and not all(denied):
             return []  # neither yes nor no

@@ -92,8 +92,9 @@ def task(sheet: FactSheet, track: str, style: str | None, seed: int) -> str:
     if background := [line.id for line in sheet.lines if line.id[0] == "p"]:
         said.append(_fill(parts["background"], ids=", ".join(background)))
     for line in sheet.lines:
-        if line.text == SPEC["no diagnosis"]:
+        if line.text.startswith(SPEC["no diagnosis"]):
             said.append(_fill(parts["unknown" if many else "unknown in one"], id=line.id))
+            said += [parts["but lesions"]] if line.text != SPEC["no diagnosis"] else []
         if line.facts and line.facts[0].name == LIMITED:
             said.append(_fill(parts["limited"], id=line.id))
     return f"{' '.join(said)}\n{_card(track, style, sheet.spelling, rng)}"

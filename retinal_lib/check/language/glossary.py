@@ -50,9 +50,10 @@ def draw(entries: Iterable[Entry], rng: random.Random) -> list[str]:
 
 
 def spelled(text: str, spelling: str) -> str:
-    """Returns a text of the glossary in a spelling, British (as it stands) or American."""
+    """Returns a text of British spelling in a spelling, British or American; the names of slots stay."""
     american = VOCABULARY["american"] if spelling == "American" else {}
-    return re.sub("|".join(american), lambda found: american[found[0]], text) if american else text
+    words = re.compile("|".join([r"\{[^}]*\}", *american]))
+    return words.sub(lambda found: american.get(found[0], found[0]), text) if american else text
 
 
 @kept

@@ -156,6 +156,8 @@ def place_of_all(near: dict[str, np.ndarray], counts: dict[str, int]) -> str:
         share = "" if lesions.all() else "mostly " if lesions.mean() > 0.5 else "partly "
         parts += [f"{share}{'in the ' if words == PERIPHERY else ''}{words}"] if lesions.any() else []
     names, total = list(counts), sum(counts.values())
+    if not names:
+        return ", ".join(parts)
     if len(names) == 1:
         parts.append(f"in the {names[0]}")
     elif counts[names[0]] * 2 > total:

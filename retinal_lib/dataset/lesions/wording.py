@@ -65,6 +65,15 @@ class LesionType:
     def _near(self) -> dict[str, np.ndarray]:
         return self.locations.near(self._distances["_fovea"], self._distances["_disc"])
 
+    @cached_property
+    def _in_quadrants(self) -> dict[str, int]:
+        """Quadrant -> how many lesions lie in it; of a single lesion, the one that holds most of it, if any."""
+        counts = self.locations.quadrants(self.lesions)
+        if self._count == 1:
+            region = self.locations.region(self.lesions.lesions[0].box, tuple(self.lesions.centres[0]))
+            return {name: n for name, n in counts.items() if name == region}
+        return counts
+
     def _fact(self, ending: str, value: object, unit: str, text: str, words: str = "", place: str = "") -> Fact:
         source = Source(str(self.path))
         return Fact("lesion", f"{self.kind}{ending}", value, unit, text, source, words or self.many, place=place)
@@ -73,7 +82,7 @@ class LesionType:
         is_one, area = self._count == 1, self.lesions.area
         covers = f"the {self._words} {'covers' if is_one else 'cover'} {percent(area)} of the image"
         marked = f"{self._count} {self._words} {'is' if is_one else 'are'} marked"
-        place = place_of_all(self._near, self.locations.quadrants(self.lesions))
+        place = place_of_all(self._near, self._in_quadrants)
         facts = [self._fact("", self._count, self.many, marked, self.one, place)]
         if self.lesions.are_boxes:
             return facts
@@ -100,7 +109,7 @@ class LesionType:
 
     def _quadrants(self, ending: str, words: str, chosen: np.ndarray | None = None) -> list[Fact]:
         frame = self.locations.frame
-        counts = self.locations.quadrants(self.lesions, chosen)
+        counts = self._in_quadrants if chosen is None else self.locations.quadrants(self.lesions, chosen)
         quadrants = quadrant_texts(counts, words, frame)
         return [self._fact(ending, n, self.many, text, f"{name} {frame}") for name, n, text in quadrants]
 
