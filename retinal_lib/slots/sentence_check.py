@@ -1,13 +1,16 @@
 """The check of one sentence of a slotted answer: what its words say around the slots, and besides them."""
 
+import re
 import sys
+from functools import lru_cache
 from itertools import pairwise
 
 from retinal_lib.check.case_profile import PRESENT, CaseProfile
 from retinal_lib.check.findings import AnswerFindings
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import VOCABULARY, Term
-from retinal_lib.check.language.negation import AFFIRMED, NEGATED, polarity
+from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTING, polarity
+from retinal_lib.check.language.statements import is_suspicion
 from retinal_lib.check.lesion_locations import REGION_WORDS, regions
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.label_kinds import NOTHING
@@ -67,6 +70,13 @@ _FINDINGS = frozenset("lesion finding spot mark change abnormality disease condi
 _OTHERS = frozenset(SPEC["others"])
 
 
+@lru_cache(maxsize=4096)
+def _suspected(words: str) -> frozenset[str]:
+    """The words of what a fact leaves a suspicion."""
+    items = (lexicon.read(item) for item in re.split(r"[,;]", words) if is_suspicion(item))
+    return frozenset(word for item in items for word in item.words if len(word) > 4)
+
+
 class SentenceCheck:
     """The check of the sentences of one answer. `explained` are the tokens of explanations, word for word."""
 
@@ -81,6 +91,7 @@ class SentenceCheck:
         self._hedged(sentence)
         self._landmarks(sentence)
         self._both_eyes_and_health(sentence)
+        self._suspicions(sentence)
         self._forms(sentence)
         self._caused(sentence)
         self._sized(sentence)
@@ -255,6 +266,18 @@ class SentenceCheck:
                 if words[k] in _VESSELS - told:
                     self.findings.add("misattributed", Term(k, k + 1), f"{self.text.raw(k)!r} is not the vessel of the finding")
 
+    def _suspicions(self, sentence: Sentence) -> None:
+        """Checks that what a line leaves a suspicion is told as one."""
+        if not SUSPECTING.isdisjoint(sentence.within):
+            return
+        for fact in (fact for anchor in sentence.anchors for fact in anchor.line.facts):
+            if sentence.within.isdisjoint(suspected := _suspected(fact.words)):
+                continue
+            spots = (k for k in sentence.tokens if sentence.words[k] in suspected and k not in sentence.of.values)
+            if (k := next(spots, None)) is not None:
+                says = f"{self.text.raw(k)!r} is told as certain, but it is only suspected: {fact.text}"
+                self.findings.add("unsupported_disease", Term(k, k + 1), says, fact)
+
     def _forms(self, sentence: Sentence) -> None:
         """Checks that a form of a disease is told as that form: referable oedema is not oedema."""
         for anchor in sentence.anchors:
@@ -343,7 +366,12 @@ class SentenceCheck:
             return
         for k in sentence.tokens:
             after = sentence.words[k + 1 : min(k + 6, sentence.tokens.stop)]
-            if sentence.words[k] == "nothing" and not _FOUND.isdisjoint(after) and KNOWING.isdisjoint(after):
+            if (
+                sentence.words[k] == "nothing"
+                and k not in sentence.of.values
+                and not _FOUND.isdisjoint(after)
+                and KNOWING.isdisjoint(after)
+            ):
                 says = f"{self.text.text_of(Term(k, k + 2))!r}: that there is nothing is on no line"
                 self.findings.add("ungrounded_denial", Term(k, k + 2), says)
 

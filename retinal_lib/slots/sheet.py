@@ -286,7 +286,7 @@ _PART = {"_area": "share", "_fovea": "fovea", "_disc": "disc"}
 _ABOUT = {
     "_area": "{} of the image",
     "_fovea": "the nearest {} from the fovea",
-    "_disc": "the nearest {} from the centre of the optic disc",
+    "_disc": "the nearest {} from the disc's centre",
 }
 
 
