@@ -231,6 +231,43 @@ def test_a_note_that_contradicts_a_label_is_not_told(tmp_path: Path, label: str,
     assert "contradicts" in case.missing[0]
 
 
+def test_a_note_that_calls_the_eye_normal_is_not_told_beside_a_disease(tmp_path: Path) -> None:
+    case = eye(tmp_path, disease="glaucoma", notes="Normal")
+    assert [fact.aspect for fact in case.facts] == ["disease"]
+    assert "'Normal' contradicts 'glaucoma'" in case.missing[0]
+    assert [fact.words for fact in eye(tmp_path, glaucoma="no", notes="Normal").facts] == ["no glaucoma", "Normal"]
+
+
+@pytest.mark.parametrize(
+    "denied",
+    ["diabetic maculopathy", "diabetic papillopathy", "diabetic cataract", "myopic degeneration", "glaucomatous disc"],
+)
+def test_a_denied_form_of_a_disease_leaves_the_disease_itself(tmp_path: Path, denied: str) -> None:
+    diseases = {"diabetic": "moderate NPDR", "myopic": "high myopia", "glaucomatous": "glaucoma"}
+    case = eye(tmp_path, disease=f"{diseases[denied.split()[0]]}; no {denied}")
+    assert [fact.name for fact in case.facts] == ["disease"]
+    assert errors(case, f"The eye shows {diseases[denied.split()[0]]}.") == []
+
+
+def test_no_diabetic_maculopathy_beside_retinopathy_is_no_contradiction(tmp_path: Path) -> None:
+    case = eye(tmp_path, **{"ICDR grade": "1", "diabetic maculopathy": "no"})
+    assert [fact.words for fact in case.facts] == ["mild non-proliferative diabetic retinopathy", "no diabetic maculopathy"]
+    with pytest.raises(UserError, match="contradict each other"):
+        eye(tmp_path, **{"DME": "yes", "diabetic maculopathy": "no"})
+
+
+TOLD_IN_FRENCH_TABLES = {"Microanévrismes": 0, "Exsudats": 0, "PPR": 0, "Télangiectasies": 0, "RAS": 0, "drusen near fovea": 1}
+
+
+@pytest.mark.parametrize(("note", "told"), TOLD_IN_FRENCH_TABLES.items())
+def test_a_table_named_in_another_language_tells_notes_of_english_words_alone(tmp_path: Path, note: str, told: int) -> None:
+    pictures(tmp_path, "1.png")
+    data = table(tmp_path, "Fichier,Œil,Commentaire", f"1.png,OD,{note}")
+    assert len([fact for fact in data.describe("1.png").facts if fact.aspect == "notes"]) == told
+    says = page.readings(tables.read(tmp_path / "my.csv", "find"))[-1].says
+    assert says.startswith("texts (1)" if told else "texts (0 of 1)")  # the count before the run is of what is told
+
+
 def test_abbreviations_for_suspicion_and_denial_are_written_out(tmp_path: Path) -> None:
     case = eye(tmp_path, disease="mild NPDR w/o DME; susp. glaucoma")
     assert case.facts[0].text == "mild NPDR without DME; suspected glaucoma"

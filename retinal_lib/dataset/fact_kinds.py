@@ -295,12 +295,13 @@ class Columns(Kind):
 
     def facts(self, image: Image) -> Facts:
         facts, missing = [], []
+        foreign = any(row.table.is_foreign for row in image.record.rows)
         for column, aspect in self.aspects.items():
             if not image.record.has(column):
                 continue
             cell, source, _ = image.record.cell(column)
             cell = values.in_english(plain(cell)) if aspect == "disease" else plain(cell)
-            if why := cell_problem(cell) or self._unfit(cell, image) or values.untold(cell, image.eye):
+            if why := cell_problem(cell) or self._unfit(cell, image) or values.untold(cell, image.eye, foreign):
                 missing.append(f"{source} is not told: {why}")
                 continue
             # a line break parts statements: 'no DR' above 'glaucoma' denies no glaucoma

@@ -354,17 +354,23 @@ def graded_only(kinds: Iterable[Kind], facts: Iterable[Fact]) -> tuple[str, ...]
 
 
 def contradicts(note: str, label: str) -> bool:
-    """Says whether a note in free text names a disease that a label denies, or denies one that it names.
+    """Says whether a note in free text names a disease that a label denies, or denies one that it names, as "normal" does.
 
     >>> contradicts("suspected glaucoma", "no glaucoma"), contradicts("drusen", "normal"), contradicts("clear media", "normal")
     (True, True, False)
+    >>> contradicts("Normal", "suspected glaucoma"), contradicts("normal IOP", "glaucoma"), contradicts("normal", "no glaucoma")
+    (True, False, False)
     """
     noted, labelled = of_note(note).conditions, of_label(label)
     there = {each for c, says in noted if says in (AFFIRMED, SUSPECTED) for each in (c, *lexicon.implied(c))}
     denied = {condition for condition, says in noted if says == NEGATED}
     named = {each for c, says in labelled.conditions if says == AFFIRMED for each in (c, *lexicon.implied(c))}
+    has_disease = any(says in (AFFIRMED, SUSPECTED) for _, says in labelled.conditions)
     return bool(
-        (there and labelled.normal) or there & {c for c, says in labelled.conditions if says == NEGATED} or denied & named
+        (there and labelled.normal)
+        or (has_disease and of_label(note).normal)
+        or there & {c for c, says in labelled.conditions if says == NEGATED}
+        or denied & named
     )
 
 

@@ -156,6 +156,11 @@ class Table:
         return self._commas[fold(name)]
 
     @cached_property
+    def is_foreign(self) -> bool:
+        """Whether a column is named in another language than English."""
+        return bool(values.languages(self.header))
+
+    @cached_property
     def _commas(self) -> dict[str, bool | None]:
         return {}  # each column is looked through once, not for each of its cells
 

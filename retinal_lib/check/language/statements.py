@@ -140,9 +140,19 @@ def _is_led(item: ParsedText, mention: Mention) -> bool:
 
 
 def _is_of_a_form(text: ParsedText, mention: Mention, stated: str) -> bool:
-    """Whether only a form of a condition is denied: no referable DR, non-referable DR; that says nothing of the others."""
+    """Whether only a form of a condition is denied: no referable DR, non-referable DR; that says nothing of the others, and
+    'no diabetic papillopathy' nothing of diabetes."""
     before = text.words[max(mention.sentence.start, mention.term.first - 3) : mention.term.first]
+    if stated == NEGATED and not WORDS.adjectives.isdisjoint((*before[-1:], *_adjective(text, mention))):
+        return True
     return not WORDS.forms.isdisjoint(before) and (stated == NEGATED or "non" in before)
+
+
+def _adjective(text: ParsedText, mention: Mention) -> list[str]:
+    """The last word of a condition's name, where the word that it describes follows: the myopic of 'myopic degeneration'."""
+    follows = text.words[mention.term.last : mention.term.last + 1]
+    described = follows and follows[0].isalpha() and follows[0] not in WORDS.joints
+    return text.words[mention.term.last - 1 : mention.term.last] if described else []
 
 
 def _polarity(item: ParsedText, mention: Mention) -> str:

@@ -71,7 +71,8 @@ def understand(columns: dict[str, list[str]], scales: dict[str, Iterable[int]]) 
             reading = _READERS[role](name, filled) if role in _READERS else Reading(name, role, "") if role else None
         readings.append(reading or _condition(name, filled) or _grade(name, filled, scales) or _not_read(name, filled))
     private = [columns[reading.column] for reading in readings if reading.role in ("private", "patient")]
-    texts = {each.column: _text(each.role, columns[each.column], private) for each in readings if each.role in TEXTS}
+    foreign = bool(values.languages(columns))
+    texts = {each.column: _text(each.role, columns[each.column], private, foreign) for each in readings if each.role in TEXTS}
     return [each._replace(says=texts.get(each.column, each.says)) for each in readings]
 
 
@@ -234,14 +235,14 @@ def _label(name: str, cells: list[str]) -> Reading | None:
     return reading and reading._replace(book=reading.book | unnamed)
 
 
-def _text(role: str, cells: list[str], private: list[list[str]]) -> str:
-    """What a column of texts holds, of which "" are empty cells; `private` are columns of names beside it. A pair of columns
-    of n rows has 2n cells, those of the left eye first."""
+def _text(role: str, cells: list[str], private: list[list[str]], foreign: bool) -> str:
+    """What a column of texts holds, of which "" are empty cells; `private` are columns of names beside it, `foreign`: columns
+    are named in another language. A pair of columns of n rows has 2n cells, those of the left eye first."""
     rows = min(map(len, (cells, *private)))
     names: list[set[str]] = [set() for _ in range(rows)]
     for place, cell in (pair for column in private for pair in enumerate(column)):
         names[place % rows] |= values.names_in(cell)
-    why_of = {cell: _not_told(cell) for cell in set(cells)}
+    why_of = {cell: _not_told(cell, foreign) for cell in set(cells)}
     english = [cell for cell in cells if cell and role == "disease" and values.in_english(cell) != cell]
     why = Counter(
         why_of[cell] or ("" if names[place % rows].isdisjoint(values.names_in(cell)) else "it holds a name or code of a person")
@@ -256,13 +257,13 @@ def _text(role: str, cells: list[str], private: list[list[str]]) -> str:
     return says + (f"; not told: {', '.join(f'{reason} ({number})' for reason, number in why.items())}" if why else "")
 
 
-def _not_told(cell: str) -> str:
+def _not_told(cell: str, foreign: bool) -> str:
     """Why a text is not told, see fact_kinds.Columns; "" where it may be."""
     if values.is_code(cell):
         return "only a code"
     if values.is_other(cell):
         return "it names no disease"
-    why = training_text.cell_problem(reply_text.plain(cell)) or values.untold(cell)
+    why = training_text.cell_problem(reply_text.plain(cell)) or values.untold(cell, foreign_table=foreign)
     return "not in English" if "language" in why else why
 
 

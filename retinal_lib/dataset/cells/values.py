@@ -257,13 +257,16 @@ def in_english(cell: str) -> str:
     return "; ".join(f"{'suspected ' if is_doubted(part) else ''}{known[plain(part)]}" for part in parts)
 
 
-def untold(cell: str, eye: str | None = None) -> str:
-    """Says why a cell of free text may not be told of an eye as it stands; "" where it may.
+def untold(cell: str, eye: str | None = None, foreign_table: bool = False) -> str:
+    """Says why a cell of free text may not be told of an eye as it stands; "" where it may. In a table whose columns are named
+    in another language, each of its words must be English.
 
     >>> [cell for cell in ("má", "Má", "ma", "MA", "AMD", "good", "foco má", "boa") if not untold(cell)]
     ['MA', 'AMD', 'good']
     >>> [untold(cell) for cell in ("2", "cicatriz", "keine DR", "Stargardt disease")][:2]
     ["'2' is only a code, which says nothing by itself", "'cicatriz' is in another language than English"]
+    >>> [cell for cell in ("PPR", "Exsudats", "atrophie géo", "drusen, IOP 12 mmHg") if not untold(cell, foreign_table=True)]
+    ['drusen, IOP 12 mmHg']
     """
     if is_code(cell):
         return f"{cell!r} is only a code, which says nothing by itself"
@@ -280,7 +283,17 @@ def untold(cell: str, eye: str | None = None) -> str:
     found = [word for word in every if len(word) > 2 or alone or not word.isascii() or word.casefold() in small]
     foreign = [word for word in found if _is_foreign(word.casefold())]
     known = sum(training_text.is_known(word.casefold()) for word in found)
-    return f"{foreign[0]!r} is in another language than English" if foreign and len(foreign) >= known else ""
+    if foreign and len(foreign) >= known:
+        return f"{foreign[0]!r} is in another language than English"
+    odd = next((word for word in every if not _is_english(word)), "") if foreign_table else ""
+    return odd and f"{odd!r} is not plainly English, and the columns of this table are named in another language"
+
+
+def _is_english(word: str) -> bool:
+    """Whether a word is English, without an accent, and means nothing else in another language."""
+    small = word.casefold().replace("µ", "u")
+    listed = small in words()["foreign small"] or small in _listed("other meaning")
+    return small.isascii() and training_text.is_known(small) and not listed
 
 
 @lru_cache(maxsize=4096)
