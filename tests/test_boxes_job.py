@@ -79,7 +79,8 @@ def test_what_the_named_boxes_leave_out_adds_up(marked: np.ndarray, most: int) -
     of = {ending: [f.value for f in told if f.name == f"EX{ending}"] for ending in ("", *telling.ENDINGS)}
     groups, _ = boxes.clusters(found, 0.05)
     assert of["_box"] == [c.box for c in groups[:most]]
-    assert sum(of["_place"]) == of[""][0] == len(found.pixels)
+    # a single lesion over the middle lies in no quarter
+    assert of[""][0] == len(found.pixels) and (sum(of["_place"]) == of[""][0] or of[""] == [1])
     left = groups[most:]
     assert sum(of["_rest"]) == sum(of["_rest_place"]) == sum(c.lesions for c in left)
     share = 100 * sum(c.pixels for c in left) / marked.sum()

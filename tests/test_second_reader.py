@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -296,20 +296,21 @@ def test_without_a_draw_only_turns_with_doubtful_words_are_read(
     assert outcome.counts["accepted"] == 1 and line["findings"][0]["kind"] == "second_reader"
 
 
-def test_the_setting_is_for_a_server_that_can_be_reached(read: Callable, server: FakeServer, tmp_path: Path) -> None:
+def test_the_setting_is_for_a_server_that_can_be_reached(
+    read: Callable, server: FakeServer, tmp_path: Path, drawn: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(drawn["ODIR"])
+    monkeypatch.setenv("RETINAL_LIB_ROOT", str(tmp_path))  # a project of its own: other tests run beside this one
     file = settings.params_file("ODIR")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        file.write_text("reader: openai\n", encoding="utf-8")
-        with pytest.raises(UserError, match=r"reader 'openai' is asked in mode direct or batch, not by files"):
-            settings.load(dataset="ODIR", teacher="openai", model="m", mode="pack")
-        outcome = Job.load(dataset="ODIR", limit=2, out_dir=str(tmp_path)).run()
-        assert "The second reader was not asked" in outcome.summary and not server.asked
-        file.write_text("reader_model: m\n", encoding="utf-8")
-        with pytest.raises(UserError, match="set reader: openai too"):
-            settings.load(dataset="ODIR")
-    finally:
-        file.unlink()
+    file.parent.mkdir()
+    file.write_text("reader: openai\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"reader 'openai' is asked in mode direct or batch, not by files"):
+        settings.load(dataset="ODIR", data_root=folder, teacher="openai", model="m", mode="pack")
+    outcome = Job.load(dataset="ODIR", data_root=folder, limit=2, out_dir=str(tmp_path / "run")).run()
+    assert "The second reader was not asked" in outcome.summary and not server.asked
+    file.write_text("reader_model: m\n", encoding="utf-8")
+    with pytest.raises(UserError, match="set reader: openai too"):
+        settings.load(dataset="ODIR", data_root=folder)
 
 
 RUN = """

@@ -26,6 +26,8 @@ _COUNTED = frozenset(word_lists("numbers").counted)
 _LEVELS = (["grade"], ["level"], ["stage"], ["class"])
 _BETWEEN = frozenset([",", "which", "that", "(", "it", "of"])
 _EXPLAINING = frozenset("measure tell count describe rank order reflect express capture gauge quantify summarise sum".split())
+_HOW = (["how"], ["what"], ["whether"])  # the fractal dimension tells us; but not: tells us how tortuous vessels are
+_OWN_WORDS = frozenset("a an small tiny deposit area patch bleeding damage swelling spot fluid fat lipid".split())
 _REFERRING = ("it", "this", "that", "us", "you", "me")
 _ASKED = frozenset(["risk", "sign"])  # of lines, but no question gives anything away by them
 _PARTS = frozenset("vessel artery vein disc macula fovea retina".split())
@@ -266,8 +268,10 @@ class WordCheck:
             graded = any(slot.first < k for slot in sentence.slots if slot.anchor.line.id[0] == "d")
             means = words[k : k + 1] == ["mean"] and "which" in led and not graded
             means = means and any(k < each.first < k + 5 for each in sentence.terms("conditions"))
-            of_it = words[k + 1 : k + 2] in ([":"], *([word] for word in _REFERRING))  # the fractal dimension tells us
-            if (says or that_is or means) and not shown and not of_it:
+            of_it = words[k + 1 : k + 2] in ([":"], *([word] for word in _REFERRING)) and words[k + 2 : k + 3] not in _HOW
+            is_one = words[term.last : term.last + 3] in ([",", "which", "is"], [",", "which", "are"])  # which are deposits
+            is_one = is_one and term.kind == "conditions" and not _OWN_WORDS.isdisjoint(words[term.last + 3 : term.last + 4])
+            if (says or that_is or means or is_one) and not shown and not of_it:
                 said = sentence.text.text_of(Term(term.first, k + 1))
                 why = f"{said!r}: a term is explained by its slot alone, in a sentence of its own"
                 self.findings.add("unlicensed", Term(k, k + 1), why)

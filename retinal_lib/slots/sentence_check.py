@@ -44,6 +44,7 @@ _PARTS = frozenset("vessel artery vein disc macula fovea nerve retina".split())
 _FORMS = frozenset(["referable", "risk"])  # of a disease: an eye with less may have it too
 _PROVING = frozenset("rule prove confirm exclude suggest hint imply argue establish brought cause caused led".split())
 _CAUSES = frozenset("because since due owing reason why".split())
+_WELL = frozenset("healthy free normal well".split())
 _SO = frozenset("so therefore hence thus".split())
 _TOO_POOR = frozenset("gradable enough poor unclear".split())
 _QUALITY = frozenset("quality gradable graded enough clear blurred blurry poor sharp".split())
@@ -319,6 +320,8 @@ class SentenceCheck:
         values = any(slot.anchor.line.id[0] in "pv" for slot in sentence.slots)
         if words[k] in _PROVING or words[k : k + 2] == ["shown", "by"]:
             return values
+        if not _WELL.isdisjoint(words[sentence.tokens.start : k]):
+            return False  # it is not healthy, because the picture shows lesions
         if words[k] not in _CAUSES or words[k - 2 : k] in (["for", "that"], ["for", "this"]):
             return False
         parts = [(slot.anchor.slot.name.partition(".")[2], slot.first) for slot in sentence.slots]
@@ -352,6 +355,7 @@ class SentenceCheck:
         measured = any(slot.anchor.line.id[0] == "v" for slot in (*sentence.slots, *sentence.around))
         for k in sentence.tokens if measured else ():
             added = words[k] in ("add", "added", "adding") and not {"up", "together"}.isdisjoint(words[k + 1 : k + 3])
+            added = added or words[k : k + 2] == ["sum", "of"]
             if added or (
                 words[k] == "together" and not _YIELDING.isdisjoint(words[k + 1 : k + 2]) and "ratio" not in words[k:]
             ):

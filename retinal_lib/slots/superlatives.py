@@ -1,6 +1,7 @@
 """Superlatives in a slotted answer: the largest lesion of a type, and the ends of a grading scale."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import Term
@@ -13,6 +14,10 @@ from retinal_lib.slots.sentence import Sentence
 LARGEST, _SMALLEST = (frozenset(WORDS[name]) for name in ("largest", "smallest"))
 _ENDS = dict.fromkeys("highest severest top topmost maximum maximal worst".split(), 1)
 _ENDS |= dict.fromkeys("lowest minimal mildest bottom".split(), -1)
+_CLAUSE = 7  # tokens from a box to the place that is told of it
+_LYING = frozenset("sit lie is located found placed".split())
+_OTHERS = frozenset("most all they and other rest while whereas but".split())
+_LANDMARKS = {"disc": "optic disc", "macula": "macula", "fovea": "macula"}
 _NEAREST = frozenset("nearest closest near nearer closer".split())
 _STANDING = frozenset("mean stand denote kept reserved call called be is".split())  # of the scale, not of this eye
 _NEXT_TO = frozenset("below second next above but beneath under one short".split())
@@ -45,6 +50,11 @@ def _largest(sentence: Sentence) -> Iterator[Wrong]:
         said = next((region for region in named if k < region.first < end), None)
         if said is None and len(named) == 1 and (not following or _is_included(sentence, k, named[0])):
             said = named[0]  # most lie in the upper left quarter, and so does the largest
+        end = boxes[0].first if boxes and boxes[0].first > k else sentence.tokens.stop
+        beside = next((j for j in range(k, end) if sentence.words[j] in ("near", "close", "beside")), end)
+        by = next((j for j in range(beside, min(beside + 5, end)) if sentence.words[j] in _LANDMARKS), None)
+        if by is not None and box and _LANDMARKS[sentence.words[by]] not in box.place:
+            yield Wrong(Term(beside, by + 1), f"the largest does not lie there: {box.text}", box)
         if said is not None and said.contains(place) is False:
             at = Term(said.first, said.last)
             yield Wrong(at, f"{sentence.text.text_of(at)!r} is wrong: the largest lies {box.place}", box)
@@ -53,6 +63,10 @@ def _largest(sentence: Sentence) -> Iterator[Wrong]:
 def _is_included(sentence: Sentence, k: int, region: Term) -> bool:
     """Whether the largest, at token k, is one of those that lie in a region: most, including the largest at ..., lie there."""
     before = sentence.words[max(sentence.tokens.start, k - 3) : k]
+    boxes = [slot.last for slot in sentence.slots if k < slot.first < region.first]
+    between = sentence.words[boxes[0] : region.first] if boxes else []
+    if between and len(between) < _CLAUSE and not _LYING.isdisjoint(between) and _OTHERS.isdisjoint(between):
+        return True  # the largest, at ..., sits in the lower right quarter
     return ("including" in before and k < region.first) or before in (["so", "is", "the"], ["so", "doe", "the"])
 
 
@@ -88,7 +102,8 @@ def _on_scale(sentence: Sentence) -> Iterator[Wrong]:
         if not sign or k in sentence.of.values or "the" not in words[max(0, k - 3) : k]:
             continue
         after, before = words[k + 1 : min(k + 5, sentence.tokens.stop)], words[max(sentence.tokens.start, k - 4) : k]
-        if not _STANDING.isdisjoint(after) or {"from", "between", "whose"} & {*before}:
+        exists = ["there", "is"] in ([*pair] for pair in pairwise(after))  # the highest grade there is
+        if (not exists and not _STANDING.isdisjoint(after)) or {"from", "between", "whose"} & {*before}:
             continue  # whose highest grade means that it is proliferative
         end = max(levels) if sign > 0 else min(levels)
         near = not _NEXT_TO.isdisjoint(before)
