@@ -9,6 +9,7 @@ from retinal_lib.check.language.statements import is_suspicion
 from retinal_lib.conversation import CONSULT_WORDS, TURNS
 from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.fact_kinds import denies, scales
+from retinal_lib.dataset.label_kinds import NOTHING
 from retinal_lib.dataset.lesions.locations import CUP, FOVEA
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.display import listed
@@ -18,16 +19,7 @@ from retinal_lib.teacher import offline_measurements
 from retinal_lib.teacher.offline_phrases import Phrases, Topic, aged, articled, as_signs, bank, finding, lowered
 
 # the orders of a conversation's turns; the image itself mostly comes first
-_ORDERS = (
-    "iqdlvpn",
-    "idlvqpn",
-    "ipqdlvn",
-    "idlqvnp",
-    "iqvdlpn",
-    "diqlvpn",
-    "qidlvpn",
-    "pidqlvn",
-)
+_ORDERS = "iqdlvpn idlvqpn ipqdlvn idlqvnp iqvdlpn diqlvpn qidlvpn pidqlvn".split()
 _LEAST, _MOST = 3, TURNS["instruction"][1]
 _VALUES = 3  # most values in an answer of a conversation
 _WORDS = 85  # most words in any answer
@@ -111,12 +103,12 @@ class _Composer:
 
     def _reduced(self, sections: dict[str, list[Topic]]) -> bool:
         """Leaves out a topic, or makes one of two. False: what is left is told in turns of its own."""
-        for letter in "vl":
-            if len(sections[letter]) > (2 if letter == "v" else self.overview):
-                sections[letter].pop()
-                return True
-        if sections["i"] and sections["q"]:
+        if len(sections["v"]) > 2:
+            sections["v"].pop()
+        elif sections["i"] and sections["q"]:
             sections["i"], sections["q"] = [_both(sections["i"][0], sections["q"][0])], []
+        elif len(sections["l"]) > self.overview + 1:  # where some lie is told
+            sections["l"].pop()
         elif len(sections["v"]) > 1:
             sections["v"].pop()
         elif len(sections["p"]) > 1:
@@ -293,7 +285,8 @@ class _Composer:
 
     def _yes_no(self, facts: list[Fact], scoped: bool) -> list[tuple[str, str]]:
         denied = [denies(fact) for fact in facts]
-        if any(fact.text == fact.words or fact.name == "absent" for fact in facts) or (scoped and all(denied)):
+        listed_only = scoped or any(fact.words == NOTHING for fact in facts)  # others may be there
+        if any(fact.text == fact.words or fact.name == "absent" for fact in facts) or (listed_only and all(denied)):
             return []  # that one disease is absent answers no question about all
         if all(denies(fact) or is_suspicion(fact.words) for fact in facts) and not all(denied):
             return []  # neither yes nor no
