@@ -483,8 +483,8 @@ def test_a_code_and_words_of_other_languages_are_never_told(tmp_path: Path, cell
 
 SPOKEN = {  # header, and cells of two eyes
     "English": ("Image File;Patient ID;Laterality;Age (years);Gender;Diagnosis;Remarks", "OD;58 y;F", "left;61.0;male"),
-    "German": ("Bilddatei;Patienten-Nr.;Auge;Alter (Jahre);Geschlecht;Diagnose;Bemerkung", "rechts;58 J;w", "LA;61,5;männlich"),
-    "Portuguese": ("Arquivo;Paciente;Olho;Idade;Sexo;Diagnóstico;Observações", "OD;58 anos;F", "esquerdo;61,5;M"),
+    "German": ("Bilddatei;Patienten-Nr.;Auge;Alter (Jahre);Geschlecht;Diagnose;Bemerkung", "rechts;58 J;w", "LA;61,0;männlich"),
+    "Portuguese": ("Arquivo;Paciente;Olho;Idade;Sexo;Diagnóstico;Observações", "OD;58 anos;F", "esquerdo;61,0;M"),
     "Chinese": ("图像;患者编号;眼别;年龄（岁）;性别;诊断;备注", "右眼;58岁;女", "左;61;男"),
 }
 
@@ -496,7 +496,7 @@ def test_columns_are_read_by_what_they_are_called_in_several_languages(tmp_path:
     if encoding == "gbk" and not language.startswith("C"):
         encoding = "cp1252"
     pictures(tmp_path, "a.png", "b.png")
-    lines = [header, f"a.png;P1;{one};drusen;", f"b.png;P1;{other};no DR;blurred"]
+    lines = [header, f"a.png;P1;{one};drusen;", f"b.png;P2;{other};no DR;blurred"]
     (tmp_path / "my.csv").write_bytes("\n".join(lines).encode(encoding))
     data = BaseDescription(tmp_path, dataset=str(tmp_path / "my.csv"))
     assert data.describe("a.png").description.splitlines() == [
@@ -942,16 +942,57 @@ def test_a_folder_of_which_no_row_names_a_picture_is_not_read(tmp_path: Path) ->
     assert "marks: 2 images, none of which a row names: not read" in data.notes
 
 
-def test_ages_and_sexes_of_one_person_that_disagree_are_told(tmp_path: Path) -> None:
+def test_ages_and_sexes_of_one_person_that_disagree_are_not_told_and_said(tmp_path: Path) -> None:
     names = [f"P{n}_{eye}.png" for n in (1, 2, 3) for eye in ("OD", "OE")]
     pictures(tmp_path, *names)
     people = ["76,F", "58,F", "60,M", "60,F", "50,F", "59,F"]
     rows = [f"{name},{name[:2]},{who},drusen" for name, who in zip(names, people, strict=True)]
+    rows[3] = rows[3].replace("drusen", "drusen; normal")  # that image is skipped, and its row counts all the same
     data = table(tmp_path, "image,patient,age,sex,disease", *rows)
-    assert data.not_used == [
-        "the age of one person differs: my.csv, row 3, column 'age' says '58', and my.csv, row 2, column 'age' '76'",
-        "the sex of one person differs: my.csv, row 5, column 'sex' says 'female', and my.csv, row 4, column 'sex' 'male'",
-    ]
+    where = "my.csv, row 3, column 'age' says '58', and my.csv, row 2, column 'age' '76'"
+    assert f"the age of one person differs: {where}: neither age nor sex is told" in data.not_used
+    where = "my.csv, row 5, column 'sex' says 'female', and my.csv, row 4, column 'sex' 'male'"
+    assert f"the sex of one person differs: {where}: neither age nor sex is told" in data.not_used
+    told = {name: [f.name for f in data.describe(name).facts if f.aspect == "patient"] for name in data.images}
+    assert {name for name, facts in told.items() if facts} == {"P3_OD.png", "P3_OE.png"}
+    assert "rows of this person disagree" in " ".join(data.describe("P1_OD.png").missing)
+
+
+@pytest.mark.parametrize(("years", "told"), [(("2020", "2020"), 0), (("2020", "2024"), 2), (("2020", "2022"), 0)])
+def test_ages_of_one_person_are_held_against_the_years_of_the_visits(tmp_path: Path, years: tuple, told: int) -> None:
+    names = [f"P1_{eye}_{year}-03-01.png" for eye, year in zip(("OD", "OS"), years, strict=True)]
+    pictures(tmp_path, *names)
+    (tmp_path / "t.csv").write_text(f"f,a\n{names[0]},58\n{names[1]},62\n")
+    of = {"name": "p", "title": "p", "splits": {"all": {"images": ["*"], "tables": ["t.csv"]}}, "key": "f"}
+    of |= {"image": "^(?P<patient>P1)_..?_(?P<year>....)-03-01$", "facts": [{"person": {"age": "a"}}]}
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump(of))
+    data = BaseDescription(tmp_path, dataset=str(tmp_path / "p.yaml"))
+    assert len([f for name in data.images for f in data.describe(name).facts if f.name == "age"]) == told
+
+
+def test_a_fraction_among_whole_ages_is_a_slip(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png", "2.png", "3.png")
+    for ages, told in ((("58", "4.7", "61.0"), [58, 61]), (("58.4", "47.5", "61"), [58, 47, 61])):
+        data = table(tmp_path, "image,age,disease", *(f"{n}.png,{age},drusen" for n, age in enumerate(ages, 1)))
+        assert [f.value for name in data.images for f in data.describe(name).facts if f.name == "age"] == told
+        assert ("'4.7', which is no usable age" in " ".join(data.not_used)) == ("4.7" in ages)
+
+
+def test_a_number_measured_in_a_picture_that_is_not_gradable_is_not_told(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png", "2.png")
+    (tmp_path / "t.csv").write_text("f,q,crae,cdr,iop,depth\n1,bad,150.6,0.67,15,3.1\n2,good,150.6,0.67,15,3.1\n")
+    numbers = {"crae": "central retinal arteriolar equivalent", "cdr": "vertical cup-to-disc ratio"}
+    numbers |= {"iop": "intra-ocular pressure", "depth": "depth of the fovea"}
+    facts = [{"number": {"column": c, "name": n, "range": [0, 300]}} for c, n in numbers.items()]
+    facts[3]["number"]["scope"] = "image"
+    facts.append({"quality": {"column": "q", "levels": {"bad": "bad", "good": "good"}, "ungradable": ["bad"]}})
+    of = {"name": "p", "title": "p", "splits": {"all": {"images": ["*"], "tables": ["t.csv"]}}, "key": "f", "facts": facts}
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump(of))
+    data = BaseDescription(tmp_path, dataset=str(tmp_path / "p.yaml"))
+    assert [f.name for f in data.describe("1.png").facts] == ["intra-ocular pressure", "ungradable"]
+    assert "3 measurements not told" in " ".join(data.describe("1.png").missing)
+    assert not any("withheld" in why for why in data.describe("1.png").missing)  # of no fact nothing is said
+    assert len(data.describe("2.png").facts) == 5
 
 
 def test_a_table_without_a_known_column_of_pictures_lists_its_columns_and_not_its_title(tmp_path: Path) -> None:
@@ -962,7 +1003,7 @@ def test_a_table_without_a_known_column_of_pictures_lists_its_columns_and_not_it
 
 def test_whole_numbers_with_a_comma_are_grades_and_yes_or_no(tmp_path: Path) -> None:
     pictures(tmp_path, "1.png", "2.png")
-    data = table(tmp_path, "image;ICDR;AMD;age", "1.png;2,0;0,0;58,0", "2.png;0,0;1,0;61,5")
+    data = table(tmp_path, "image;ICDR;AMD;age", "1.png;2,0;0,0;58,0", "2.png;0,0;1,0;61,0")
     first, second = (data.describe(name).description for name in data.images)
     assert "58 years old" in first and "is 2 on the" in first and "says no age-related macular degeneration" in first
     assert "61 years old" in second and "is 0 on the" in second and "says age-related macular degeneration" in second

@@ -2,7 +2,9 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +14,7 @@ from retinal_lib.dataset import measurements, page
 from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.catalogue import Catalogue
 from retinal_lib.dataset.fact_kinds import Columns, Person, denies
-from retinal_lib.dataset.image import EMPTY, Image
+from retinal_lib.dataset.image import DISAGREE, EMPTY, ExcludedImage, Image
 from retinal_lib.dataset.image_files import natural
 from retinal_lib.dataset.label_kinds import contradicts, graded_only, looked_for
 from retinal_lib.dataset.lesion_facts import RATIO
@@ -27,7 +29,7 @@ from retinal_lib.text import training_text
 from retinal_lib.text.shown_text import PERSON, for_people, keep_private
 
 _MOST_NAMES = 20  # columns in a sentence
-_MOST_YEARS = 10  # between the ages of one person, who may have come several times
+_MOST_YEARS = 10  # between the ages of one person, who may have come several times, where nothing says when
 _MOST_CELLS, _MOST_ROWS = 6, 8  # kinds of cells that are not read, and rows of one, that sentences name
 
 
@@ -80,6 +82,7 @@ class BaseDescription:
             more = f"; {len(lost) - 5} more in manifest.json" if len(lost) > 5 else ""
             listed = "; ".join(lost[:5])
             self.notes.append(f"no image for {count(len(lost), 'row')} of the label tables, the first {listed}{more}")
+        self._disagreeing: set[str] = set()  # persons, or images of none that is known, whose rows hold two ages or sexes
         self._list()
         self.not_used_places: list[str] = []
         self.not_used = self._find_not_used() if self.page.is_own else []
@@ -91,6 +94,7 @@ class BaseDescription:
         said = [] if self.page.of_table else page.unanswered(self.page)
         odd = [note for note in self.notes if f"not named like images of {self.page.name}" in note]
         lost = [note for note in self.notes if note.startswith("no image for")] if self.rows_without_image else []
+        persons = self._persons_who_differ()
         cells = self._unread_cells()
         unread, unread_names = self._catalogue.unread_columns, self._catalogue.unread_names
         if not self.page.of_table:
@@ -101,27 +105,40 @@ class BaseDescription:
         rows = "; ".join(row.partition(": ")[0] for row in self.rows_without_image[:_MOST_ROWS])
         lost_rows = [f"{each.partition(', the first ')[0]}, the first {rows}" for each in lost]
         odd_places = [each.partition(", the first ")[0] for each in odd]
-        persons = self._persons_who_differ()
         self.not_used_places = [*columns, *asked, *odd_places, *lost_rows, *map(without_cells, [*persons, *cells])]
         return [*said, *unread, *odd, *lost, *persons, *cells]
 
     def _persons_who_differ(self) -> list[str]:
-        """A sentence for the sex and one for the age, where rows of one person hold two, or ages that are years apart."""
-        facts: dict[tuple[str, str], list[Fact]] = defaultdict(list)
-        for image in map(self.image, self.images if self.page.kind("person") else ()):
-            for fact in self.page.kind("person").facts(image).facts if image.record.patient else ():
-                facts[fact.name, image.record.patient].append(fact)
+        """A sentence for the sex and one for the age, where rows of one person, also of skipped images, hold two, or ages that
+        the time between their visits does not explain; `_disagreeing` keeps these persons."""
+        found: dict[tuple[str, str], dict[tuple[object, str], Fact]] = defaultdict(dict)
+        for name in self._by_name if self.page.kind("person") else ():
+            for whose, year, fact in self._of_person(name):
+                found[whose, fact.name].setdefault((fact.value, year), fact)
         pairs: dict[str, list[tuple[Fact, Fact]]] = defaultdict(list)
-        for (name, _), of_one in facts.items():
-            low, *_, high = sorted([*of_one, *of_one], key=lambda fact: fact.value)
-            if low.value != high.value and (name == "sex" or high.value - low.value > _MOST_YEARS):
-                pairs[name].append((low, high))
+        for (whose, name), of_one in found.items():
+            kept = sorted(of_one, key=str)
+            if pair := next((pair for pair in combinations(kept, 2) if _differ(name, *pair)), None):
+                self._disagreeing.add(whose)
+                pairs[name].append((of_one[pair[0]], of_one[pair[1]]))
         return [
-            f"the {name} of one person differs: {one.source} says '{one.value}', and {other.source} '{other.value}'"
-            + (f" ({count(len(some), 'person')})" if len(some) > 1 else "")
-            for name, some in pairs.items()
+            f"the {name} of one person differs: {one.source} says '{one.value}', and {other.source} '{other.value}': "
+            "neither age nor sex is told" + (f" ({count(len(some), 'person')})" if len(some) > 1 else "")
+            for name, some in sorted(pairs.items())
             for one, other in some[:1]
         ]
+
+    def _of_person(self, name: str) -> Iterator[tuple[str, str, Fact]]:
+        """What each row of an image says of age and sex: whose, the year of the visit where the name says it, and the fact."""
+        file = self._by_name[name]
+        for row in self._catalogue.rows.get(file.place) or [None]:
+            image = self._catalogue.image(file, name, row)
+            try:
+                facts = self.page.kind("person").facts(image).facts
+            except ExcludedImage:  # it is skipped, and the reason is told
+                continue
+            year = image.record.groups.get("year", "")
+            yield from ((image.record.patient or name, year if year.isdecimal() else "", fact) for fact in facts)
 
     def _unread_cells(self) -> list[str]:
         """A sentence for each kind of filled cells that tell nothing, free text last, with its first row and the others."""
@@ -132,7 +149,7 @@ class BaseDescription:
             missing = [(isinstance(kind, Columns), why) for kind in labels for why in kind.facts(image).missing]
             noted = image.record.notes  # such as that a joined table has no row, which each of its columns would repeat
             for is_text, why in [*((False, note) for note in noted), *((t, w) for t, w in missing if not w.endswith(noted))]:
-                if not why.endswith(EMPTY):
+                if not why.endswith((EMPTY, DISAGREE)):
                     found[is_text, without_rows(why)].append(why)
         said = [_with_rows(found[key]) for key in sorted(found, key=lambda key: key[0])]
         if (left := len(said) - _MOST_CELLS) < 1:
@@ -192,7 +209,10 @@ class BaseDescription:
                     found = "no image of the name that was asked for"
                 raise UserError(f"{self.page.name} has {found}")
             (name,) = matching
-        return self._catalogue.image(self._by_name[name], name)
+        image = self._catalogue.image(self._by_name[name], name)
+        if (image.record.patient or name) in self._disagreeing:
+            return replace(image, record=replace(image.record, disagrees=True))
+        return image
 
     def describe(self, image: Image | str) -> Case:
         """Returns all facts of an image, given by name or as `image` returns it. UserError: it is unknown or skipped."""
@@ -248,8 +268,10 @@ class BaseDescription:
         if ungradable is None:
             return _withhold_absences(facts, missing)
         kept = [f for f in facts if f.aspect not in ("disease", "lesion", "vascular") and not denies(f)]
-        number = len(facts) - len(kept)
-        return kept, [*missing, f"{number} facts on disease and vessels are withheld: {ungradable.text} ({ungradable.source})"]
+        if number := len(facts) - len(kept):
+            what = f"{count(number, 'fact')} on disease and vessels {are(number)} withheld"
+            missing = [*missing, f"{what}: {ungradable.text} ({ungradable.source})"]
+        return kept, missing
 
     def labels(self) -> pd.DataFrame:
         """Returns one row per usable image with split, eye, patient and every label by name: for choosing images."""
@@ -276,6 +298,15 @@ def _columns_not_named(of: Page, contents: Iterable[Table]) -> tuple[list[str], 
     return said, list(dict.fromkeys(name for names in unnamed.values() for name in names))
 
 
+def _differ(name: str, one: tuple, other: tuple) -> bool:
+    """Whether two sexes, or two ages, each with the year of its visit or "", are not of one person."""
+    (value, year), (other_value, other_year) = one, other
+    if name == "sex":
+        return value != other_value
+    between = abs(int(year) - int(other_year)) + 1 if year and other_year else _MOST_YEARS
+    return abs(value - other_value) > between
+
+
 def _with_rows(sentences: list[str]) -> str:
     """The first of sentences that differ in their rows alone, with the others' rows."""
     rows = list(dict.fromkeys(row for each in sentences for row in re.findall(r"\brow (\d+)", each)))
@@ -293,7 +324,8 @@ def _is_rejected(fact: Fact) -> bool:
 def _withhold_measurements(facts: list[Fact], missing: list[str]) -> tuple[list[Fact], list[str]]:
     """Withholds what was measured in an image that AutoMorph or graders rejected."""
     rejected = next((f for f in facts if f.name == "ungradable" or _is_rejected(f)), None)
-    kept = [f for f in facts if f.name not in measurements.columns()] if rejected else facts
+    measured = [f for f in facts if f.name in measurements.columns() or (f.aspect, f.scope) == ("patient", "image")]
+    kept = [f for f in facts if f not in measured] if rejected else facts
     if len(kept) == len(facts):
         return facts, missing
     number = count(len(facts) - len(kept), "measurement")

@@ -10,9 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED
 from retinal_lib.check.language.statements import of_label, of_note
-from retinal_lib.dataset import lesion_facts
+from retinal_lib.dataset import lesion_facts, measurements
 from retinal_lib.dataset.cells import values
-from retinal_lib.dataset.image import Codes, Column, ExcludedImage, Image, names_of
+from retinal_lib.dataset.image import DISAGREE, Codes, Column, ExcludedImage, Image, names_of
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.dataset.tables import Code, Table, code, fold
 from retinal_lib.errors import UserError, unknown
@@ -229,8 +229,11 @@ class Person(Kind):
 
     def facts(self, image: Image) -> Facts:
         facts, missing, record = [], [], image.record
+        if record.disagrees:
+            return Facts(missing=(DISAGREE,))
         age, source = record.cell(self.age)[:2] if self.age and record.has(self.age) else ("", None)
-        years, told = values.age(age), record.age
+        broken = values.has_fraction(age) and not record.mostly_has_fractions(source)
+        years, told = None if broken else values.age(age), record.age
         if told and years and abs(years - told) > 1 and years not in self.placeholder:
             raise ExcludedImage(f"{source} is {age!r}, but the DICOM header of the picture says {told} years")
         if told and (years is None or years in self.placeholder):
@@ -252,14 +255,15 @@ class Person(Kind):
 
 class Number(Kind):
     """A number on record of the eye or the person: `name` in the words of a sentence, its `unit`, and the `range` in which it
-    is plausible."""
+    is plausible. One whose `scope` is the image, or whose name says that it was measured in it, such as a cup-to-disc ratio, is
+    not told of a picture that is not gradable."""
 
     gives: ClassVar[tuple[str, ...]] = ("patient",)
     column: Column
     name: str
     unit: str = ""
     range: tuple[float, float]
-    scope: Literal["eye", "patient"] = "patient"
+    scope: Literal["image", "eye", "patient"] = "patient"
     exclude: list[float] = []  # numbers that stand for a missing one
 
     def columns(self) -> list[Column]:
@@ -274,7 +278,8 @@ class Number(Kind):
             return Facts(missing=(f"the {self.name} is not told: {cell.source} holds {cell.text!r}; {expected}",))
         unit = f" {self.unit}" if self.unit and self.unit != "%" else self.unit
         text = f"the {self.name} is {value:g}{unit}"
-        return Facts((Fact("patient", self.name, value, self.unit, text, cell.source, self.name, self.scope),))
+        scope = "image" if measurements.is_of_picture(self.name) else self.scope
+        return Facts((Fact("patient", self.name, value, self.unit, text, cell.source, self.name, scope),))
 
 
 class Columns(Kind):

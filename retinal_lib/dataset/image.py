@@ -59,6 +59,7 @@ class Correction(BaseModel, extra="forbid", frozen=True):
     source: str
 
 
+DISAGREE = "age and sex are not told: rows of this person disagree"
 EMPTY = "empty"  # the end of a sentence on a cell that holds nothing
 
 
@@ -109,7 +110,7 @@ class Record:
     are the named parts of the image's name, which are read like columns; `age` in years as a DICOM header has it; `corrections`
     the published errata by column, `notes` sentences on what could not be read of eye and patient, `problem` why the image must
     not be used, `eye_from` where the eye was read, where that is not the name alone, `without` the joined tables that have no
-    row for it."""
+    row for it, `disagrees` that rows of this person hold two sexes, or two ages of one visit."""
 
     image: str
     eye: str | None = None
@@ -123,6 +124,7 @@ class Record:
     problem: str = ""
     eye_from: Source | None = None
     without: tuple[Table, ...] = ()
+    disagrees: bool = False
 
     @property
     def table(self) -> Table | None:
@@ -239,10 +241,19 @@ class Record:
             raise ExcludedImage(f"{cell.source}: found {cell.text!r}; expected one of {expected}")
         return WholeNumber(known[code(cell.text)], cell.source)
 
+    def _table_of(self, source: Source) -> Table | None:
+        """The table of a cell; None where it is none of a table."""
+        return next((row.table for row in self.rows if str(row.table.path) == source.file), None)
+
+    def mostly_has_fractions(self, source: Source) -> bool:
+        """Says whether most numbers in the column of a cell have a fraction, as ages have that were computed from dates."""
+        table = self._table_of(source)
+        return bool(table and source.column) and table.mostly_has_fractions(source.column)
+
     def decimal(self, column: Column) -> Decimal:
         """Returns a cell that holds a number with a point, or with a comma where those of its column part decimals."""
         cell = self.cell(column)
-        table = next((row.table for row in self.rows if str(row.table.path) == cell.source.file), None)
+        table = self._table_of(cell.source)
         comma = table.has_decimal_commas(cell.source.column) if table and cell.source.column else False
         if comma is None and re.search("[.,]", cell.text):
             return Decimal(None, cell, "its comma or point may part thousands or decimals; write numbers as 12.5 or 1200")

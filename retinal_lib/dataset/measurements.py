@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from retinal_lib.check.language import lexicon
 from retinal_lib.parsing import packaged_yaml
 
 SPEC = packaged_yaml(Path(__file__).with_name("measurements.yaml"))
@@ -102,6 +103,18 @@ def _by_column() -> dict[str, Feature]:
 def note(tell: Iterable[str] = ()) -> str:
     """Returns what a prompt says of the measurements, where these groups of unreliable ones are told too."""
     return " ".join(SPEC["note"].split()) + "".join(SPEC["group_notes"][group] for group in GROUPS if group in tell)
+
+
+def is_of_picture(name: str) -> bool:
+    """Says whether a number of that name is measured in the picture, so that it counts only where the picture is gradable.
+
+    >>> named = ("CRAE", "vertical cup-to-disc ratio", "intra-ocular pressure", "axial length", "visual acuity")
+    >>> [name for name in named if not is_of_picture(name)]
+    ['intra-ocular pressure', 'axial length', 'visual acuity']
+    """
+    text, of = lexicon.read(name), SPEC["of_picture"]
+    measures = [term.values for term in text.of("measures")]  # several values: it may be another, as in spherical equivalent
+    return text.has(of["words"]) or any(values[0] in of["measures"] for values in measures if len(values) == 1)
 
 
 # --- which values can be trusted --------------------------------------------------------------------------------------

@@ -160,6 +160,17 @@ class Table:
         """Whether a column is named in another language than English."""
         return bool(values.languages(self.header))
 
+    def mostly_has_fractions(self, name: str) -> bool:
+        """Says whether most numbers of a column have a fraction."""
+        if fold(name) not in self._fractions:
+            cells = [cell for cell in self.column(name) if cell]
+            self._fractions[fold(name)] = 2 * sum(map(values.has_fraction, cells)) > len(cells)
+        return self._fractions[fold(name)]
+
+    @cached_property
+    def _fractions(self) -> dict[str, bool]:
+        return {}
+
     @cached_property
     def _commas(self) -> dict[str, bool | None]:
         return {}  # each column is looked through once, not for each of its cells

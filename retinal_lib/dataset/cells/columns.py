@@ -188,12 +188,14 @@ def _split(name: str, cells: list[str]) -> Reading | None:
 
 
 def _age(name: str, cells: list[str]) -> Reading | None:
-    ages = [years for cell in cells if (years := values.age(cell)) is not None]
+    fractions = {cell for cell in cells if values.has_fraction(cell)}
+    slips = fractions if 2 * sum(cell in fractions for cell in cells) <= len(cells) else ()
+    ages = [years for cell in cells if cell not in slips and (years := values.age(cell)) is not None]
     if len(ages) < _LEAST * len(cells) or not ages:
         return None
     if max(ages) < 10 and len(ages) > 2:  # such as 1 to 5 for groups of age
         return None
-    lost = [cell for cell in cells if values.age(cell) is None]
+    lost = [cell for cell in cells if cell in slips or values.age(cell) is None]
     return Reading(name, "age", f"{min(ages)} to {max(ages)} years" + _unread(lost))
 
 

@@ -121,6 +121,15 @@ def age(cell: str) -> int | None:
     return years if 0 < years < 120 else None
 
 
+def has_fraction(cell: str) -> bool:
+    """Says whether a number in a cell has a fraction that is not zero; among whole ages it is a slip: 4.7 for 47.
+
+    >>> [cell for cell in ("4.7", "61,5 y", "58.0", "58", "") if has_fraction(cell)]
+    ['4.7', '61,5 y']
+    """
+    return bool(re.search(r"\d[.,]0*[1-9]", cell))
+
+
 def is_code(cell: str) -> bool:
     """Says whether a cell holds only a code, which says nothing to who does not know the question that it answers.
 
