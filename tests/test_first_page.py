@@ -342,7 +342,9 @@ def test_a_table_that_names_no_picture_is_named(tmp_path: Path, names: tuple[str
     for name in names:
         picture(tmp_path / "photos" / f"{name}.jpg")
     (tmp_path / "grades.csv").write_text("Patient,ICDR\nAK007,1\nAK012,3\n", encoding="utf-8")
-    assert "a table is not used, see '# Left out'" in main(["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")])
+    assert "a table or sheet is not used, see '# Left out'" in main(
+        ["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")]
+    )
     left = (tmp_path / "mine.yaml").read_text(encoding="utf-8").partition("# Left out:")[2]
     assert "grades.csv: not used: no column names pictures" in left
 
@@ -421,6 +423,21 @@ def test_the_same_cells_are_shown_in_a_question_and_in_its_line(tmp_path: Path) 
     main(["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")])
     text = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
     assert "grade holds gering (2), Müller (1); what does each stand for?" in text and "values: {Müller: ?, gering: ?}" in text
+
+
+def test_a_second_sheet_is_named_by_the_page_and_by_what_is_read_with_it(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for row in (["image", "ICDR"], ["1.png", 0], ["2.png", 2]):
+        book.active.append(row)
+    book.create_sheet("Vessels").append(["image", "CRAE"])
+    book.create_sheet("Empty")
+    book.save(tmp_path / "labels.xlsx")
+    for number in (1, 2):
+        picture(tmp_path / "images" / f"{number}.png")
+    assert "a table or sheet is not used" in main(["page", str(tmp_path), "--out", str(tmp_path / "p.yaml")])
+    says = "labels.xlsx: read from the sheet 'Sheet'; not read: 'Vessels'; to use another sheet, save it as a CSV file"
+    assert says in (tmp_path / "p.yaml").read_text()
+    assert any(note.startswith(says) for note in BaseDescription(tmp_path, dataset=str(tmp_path / "p.yaml")).not_used)
 
 
 def test_a_second_table_is_left_out_with_the_line_that_joins_it(tmp_path: Path) -> None:

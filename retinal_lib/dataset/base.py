@@ -94,6 +94,7 @@ class BaseDescription:
         said = [] if self.page.of_table else page.unanswered(self.page)
         odd = [note for note in self.notes if f"not named like images of {self.page.name}" in note]
         lost = [note for note in self.notes if note.startswith("no image for")] if self.rows_without_image else []
+        how = list(dict.fromkeys(note for content in self._catalogue.tables for note in content.notes))  # such as other sheets
         persons = self._persons_who_differ()
         cells = self._unread_cells()
         unread, unread_names = self._catalogue.unread_columns, self._catalogue.unread_names
@@ -105,8 +106,8 @@ class BaseDescription:
         rows = "; ".join(row.partition(": ")[0] for row in self.rows_without_image[:_MOST_ROWS])
         lost_rows = [f"{each.partition(', the first ')[0]}, the first {rows}" for each in lost]
         odd_places = [each.partition(", the first ")[0] for each in odd]
-        self.not_used_places = [*columns, *asked, *odd_places, *lost_rows, *map(without_cells, [*persons, *cells])]
-        return [*said, *unread, *odd, *lost, *persons, *cells]
+        self.not_used_places = [*how, *columns, *asked, *odd_places, *lost_rows, *map(without_cells, [*persons, *cells])]
+        return [*said, *how, *unread, *odd, *lost, *persons, *cells]
 
     def _persons_who_differ(self) -> list[str]:
         """A sentence for the sex and one for the age, where rows of one person, also of skipped images, hold two, or ages that

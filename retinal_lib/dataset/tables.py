@@ -29,6 +29,7 @@ from retinal_lib.text import encodings
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".webp", *dicom.SUFFIXES)
 MOST_COLUMNS = 10_000
+SHEET = "read from the sheet"
 _SHOWN = 50  # names of columns in a message
 SPREADSHEETS = (".xls", ".xlsx")
 # what stands in a cell of which nothing is known, without marks around it; an error of a spreadsheet program begins with #
@@ -267,13 +268,14 @@ def _sheet(path: Path, raw: bytes, find: bool) -> tuple[list[list[str]], str]:
                 many = f"{len(rows):,} rows of {width:,} columns are too many; delete empty ones, or save as CSV"
                 raise UserError(f"{path}: {many}")
             sheets[name] = [row + [""] * (width - len(row)) for row in rows]
-            if not find:
-                break
     except BROKEN as error:
         raise UserError(f"{path}: not a readable spreadsheet ({str(error) or type(error).__name__})") from error
-    chosen = next((name for name, rows in sheets.items() if headers.find(rows)), next(iter(sheets)))
-    others = ", ".join(repr(name) for name, rows in sheets.items() if name != chosen and rows)
-    return sheets[chosen], f"{path.name}: read from the sheet {chosen!r}; not read: {others}" if others else ""
+    chosen = next((name for name, rows in sheets.items() if find and headers.find(rows)), next(iter(sheets)))
+    others = ", ".join(repr(name) for name, rows in sheets.items() if name != chosen and any(map(any, rows)))
+    said = f"{path.name}: {SHEET} {chosen!r}; not read: {others}"
+    return sheets[
+        chosen
+    ], f"{said}; to use another sheet, save it as a CSV file beside this one and run retinal page" if others else ""
 
 
 def _old_sheets(raw: bytes) -> Iterator[tuple[str, list[list[str]]]]:

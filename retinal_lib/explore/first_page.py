@@ -48,7 +48,8 @@ def write(folder: Path, out: Path | None = None) -> str:
         stream.write(text)
     page.load(file)  # UserError: it could not be read
     asked = f"{count(questions, 'answer')} needed, see '# answer' there" if questions else "no answer needed"
-    unused = "; a table is not used, see '# Left out' there" if any(NOT_USED in line for line in look.others) else ""
+    lost = any(NOT_USED in line or tables.SHEET in line for line in look.others)
+    unused = "; a table or sheet is not used, see '# Left out' there" if lost else ""
     return f"written to {paths.display_path(file)}: {asked}{unused}; read it through before you run it"
 
 

@@ -108,6 +108,7 @@ def _find_tables(look: Look, tree: list[Folder]) -> None:
             look.others.append(f"{folder.path.relative_to(look.root).as_posix()}: {listed}, in which no column names pictures")
     look.tables = _main(list(keyed.values()))
     used = {each.table.path for each in look.tables}
+    look.others += [note for each in keyed.values() for note in each.table.notes]
     for file in keyed.keys() - used:
         look.others.append(f"{file.relative_to(look.root).as_posix()}: also names pictures; {_joined(look, keyed[file])}")
 
