@@ -973,6 +973,25 @@ def test_ages_of_one_person_are_held_against_the_years_of_the_visits(tmp_path: P
     assert len([f for name in data.images for f in data.describe(name).facts if f.name == "age"]) == told
 
 
+def test_a_column_that_is_not_read_comes_with_the_line_that_a_page_needs() -> None:
+    columns = {"Maculopathie": ["oui", "non", "non"], "PIO": [f"1{n},5" for n in range(9)] + [f"2{n}" for n in range(9)]}
+    columns["Qualité"] = ["bonne", "moyenne", "bonne"]
+    flags, number, quality = (reading.says for reading in understand(columns, {}))
+    assert flags.startswith("its cells say yes or no, but its name is no disease that is known: non (2), oui (1); in a page: ")
+    assert flags.endswith("- flags: {labels: {Maculopathie: …}, present: oui, absent: non}")
+    assert number == (
+        "18 different numbers; nothing says what they are; "
+        "in a page: - number: {column: PIO, name: …, unit: …, range: [lowest, highest]}"
+    )
+    assert quality.endswith("; in a page: - quality: {column: Qualité, levels: {bonne: …, moyenne: …}}")
+
+
+def test_a_table_without_a_column_of_pictures_names_the_command_with_its_folder(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png")
+    with pytest.raises(UserError, match=rf"retinal page …/\S*{tmp_path.name} writes its beginning"):
+        table(tmp_path, "Person,Finding", "1,drusen")
+
+
 def test_a_fraction_among_whole_ages_is_a_slip(tmp_path: Path) -> None:
     pictures(tmp_path, "1.png", "2.png", "3.png")
     for ages, told in ((("58", "4.7", "61.0"), [58, 61]), (("58.4", "47.5", "61"), [58, 47, 61])):

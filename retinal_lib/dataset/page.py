@@ -1,6 +1,7 @@
 """A dataset page: what a dataset's files are called, what its labels mean and what its terms allow, as data."""
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -317,7 +318,7 @@ def other_way(tree: list[Folder]) -> str:
     like = [name for name in names() if any(_lies_in(tree, get(name), split) for split in get(name).splits.values())]
     if like:
         return f"these files are like those of {' and '.join(like[:3])}: dataset={like[0]}"
-    return "a page of your own may name other folders and tables: python -m retinal_lib page <folder> writes its beginning"
+    return "a page of your own may name other folders and tables: retinal page <folder> writes its beginning"
 
 
 def other_table(of: Page, tree: list[Folder]) -> str:
@@ -367,7 +368,8 @@ def table_page(path: Path) -> Page:
         headless = any(Path(name).suffix.casefold() in table.IMAGE_SUFFIXES for name in content.header)
         cure = "; its first row names a picture: write the names of the columns above it, such as image, disease"
         wanted = "no column 'image', which names the picture of each row"
-        raise UserError(f"{path}: {wanted}; the columns are {columns}{cure if headless else hint or f'; {_BY_PARTS}'}")
+        ways = cure if headless else hint or f"; {_by_parts(path.parent)}"
+        raise UserError(f"{path}: {wanted}; the columns are {columns}{ways}")
     split = next((reading for reading in understood if reading.role == "split"), None)
     places = {"images": ["*"], "tables": [path.name]}
     by_split: dict[str, list[str]] = {}
@@ -414,7 +416,7 @@ def readings_of(contents: Iterable[table.Table], rows_of_both_eyes: bool = False
 def refuse_table(of: Page, root: Path, lost: list[str], like: str) -> None:
     """UserError: no row of the user's own table names a picture; `lost` says what the rows name, `like` is a picture's name."""
     first = lost[0] if lost else "the column of pictures is empty"
-    cure = "" if "(is it " in first else f"; {_BY_PARTS}"
+    cure = "" if "(is it " in first else f"; {_by_parts(root)}"
     raise UserError(f"{of.file}: no row names a picture under {root}; {first}; pictures are like {like}{cure}")
 
 
@@ -473,13 +475,15 @@ def unanswered(of: Page) -> list[str]:
     return [f"{of.file.name}: {number} not answered, so that what is asked about is not used: {listed}"]
 
 
-_BY_PARTS = (
-    "a page finds rows by parts of the pictures' names, such as patient, eye and date: "
-    "python -m retinal_lib page writes its beginning"
-)
+def _by_parts(folder: Path) -> str:
+    """What to do where no column names pictures; `folder` holds them."""
+    command = f"retinal page {shlex.quote(str(folder))}"
+    return f"a page finds rows by parts of the pictures' names, such as patient, eye and date: {command} writes its beginning"
+
+
 _READ = (
     "What is read: the picture (image), eye, age, sex, patient, split, texts (modality, quality, disease, vascular, notes), "
     "classes in words (label), columns called by a disease that say yes or no (1 or 0), and grades on a scale that the column "
     "names (ICDR grade); "
-    "for others, python -m retinal_lib page writes the beginning of a page"
+    "for others, retinal page <folder> writes the beginning of a page"
 )

@@ -73,7 +73,17 @@ def understand(columns: dict[str, list[str]], scales: dict[str, Iterable[int]]) 
     private = [columns[reading.column] for reading in readings if reading.role in ("private", "patient")]
     foreign = bool(values.languages(columns))
     texts = {each.column: _text(each.role, columns[each.column], private, foreign) for each in readings if each.role in TEXTS}
-    return [each._replace(says=texts.get(each.column, each.says)) for each in readings]
+    readings = [each._replace(says=texts.get(each.column, each.says)) for each in readings]
+    return [each._replace(says=f"{each.says}{_levels(each, columns[each.column])}") for each in readings]
+
+
+def _levels(reading: Reading, cells: list[str]) -> str:
+    """How a page tells a quality of which no word is English; "" for all other columns."""
+    kinds = sorted({cell for cell in cells if cell})
+    if reading.role != "quality" or len(kinds) > _MOST_CODES or not all(map(values.untold, kinds)):
+        return ""
+    levels = ", ".join(f"{cell}: …" for cell in kinds if _may_be_shown(cell))
+    return f"; in a page: - quality: {{column: {reading.column}, levels: {{{levels}}}}}"
 
 
 def understand_rows_of_both_eyes(columns: dict[str, list[str]], scales: dict[str, Iterable[int]]) -> list[Reading]:
@@ -366,6 +376,16 @@ def _not_read(name: str, cells: list[str]) -> Reading:
     )
     if named := _disease_of(name)[0]:
         return Reading(name, "", f"it is called by {named}, but not all of its cells are plainly yes or no: {_shown(cells)}")
+    said = {cell: values.yes_or_no(cell) for cell in cells if len(cell) > 1}
+    if len(said) == len(set(cells)) and None not in said.values():
+        yes, no = (next((cell for cell, there in said.items() if there is value), "…") for value in (True, False))
+        line = f"- flags: {{labels: {{{name}: …}}, present: {yes}, absent: {no}}}"
+        return Reading(
+            name, "", f"its cells say yes or no, but its name is no disease that is known: {_counted(cells)}; in a page: {line}"
+        )
+    if len(set(cells)) > _MOST_CODES and all(re.fullmatch(r"[-+]?\d+([.,]\d+)?", cell) for cell in cells):
+        line = f"- number: {{column: {name}, name: …, unit: …, range: [lowest, highest]}}"
+        return Reading(name, "", f"{len(set(cells)):,} different numbers; nothing says what they are{hint}; in a page: {line}")
     if len(set(cells)) > _MOST_CODES or not any(map(_may_be_shown, cells)):
         return Reading(name, "", f"{len(set(cells)):,} different cells; nothing says what they mean{hint}")
     return Reading(name, "", f"nothing says what its cells mean: {_shown(cells)}{hint}")
