@@ -185,6 +185,20 @@ def test_masks_are_asked_about_and_told_by_the_answer(tmp_path: Path, named: str
     assert sorted(boxes) == [(0.125, 0.125, 0.25, 0.25), (0.5, 0.5, 0.75, 0.75)] and "microaneurysm" in case.description
 
 
+def test_a_mask_that_does_not_fit_its_picture_is_named_with_what_is_not_used(tmp_path: Path) -> None:
+    for number in (1, 2):
+        picture(tmp_path / "photos" / f"e{number}.jpg")
+        (tmp_path / "marks" / "EX").mkdir(parents=True, exist_ok=True)
+        Image.new("L", (64, 48) if number == 1 else (64, 60)).save(tmp_path / "marks" / "EX" / f"e{number}.png")
+    page = "name: p\ntitle: p\nsplits: {all: {images: [photos], masks: ['marks/*']}}\nfacts: [boxes]\n"
+    page += "masks: {name: '^(?P<type>EX)/(?P<image>.+)$', types: {EX: [hard exudate, hard exudates]}}\n"
+    data = opened(tmp_path, page)
+    (says,) = [each for each in data.not_used if "mask" in each]
+    assert says.startswith("1 mask not used, which does not fit its picture: ")
+    assert says.endswith("e2.png: the mask is 64 x 60 pixels, the image 64 x 48; they must have the same shape")
+    assert data.not_used_places == ["1 mask not used, which does not fit its picture"]
+
+
 def graded(root: Path, *grades: str) -> str:
     """The first page of a folder with one picture a grade, two of masks, and a disease in three words."""
     for number, _ in enumerate(grades, 1):

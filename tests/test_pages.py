@@ -273,7 +273,7 @@ def test_an_image_without_a_row_in_a_joined_table_tells_the_rest(tmp_path: Path,
     assert "more.csv has no row for it" in data.describe("P2_OD.png").missing
     missing = data.describe("P1_OE.png").missing
     assert any("more.csv, row 3, column 'x' holds '?', which is read as empty" in why for why in missing)
-    assert [note for note in data.not_used if "more.csv" in note] == ["more.csv has no row for it"]
+    assert [note for note in data.not_used if "more.csv" in note] == ["1 image has no row in more.csv"]
 
 
 def test_what_a_page_does_not_name_is_listed(tmp_path: Path) -> None:

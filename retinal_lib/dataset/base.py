@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from retinal_lib import typed_paths
-from retinal_lib.dataset import measurements, page
+from retinal_lib.dataset import lesion_facts, measurements, page
 from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.catalogue import Catalogue
 from retinal_lib.dataset.fact_kinds import Columns, Person, denies
-from retinal_lib.dataset.image import DISAGREE, EMPTY, ExcludedImage, Image
+from retinal_lib.dataset.image import DISAGREE, EMPTY, NO_ROW, ExcludedImage, Image
 from retinal_lib.dataset.image_files import natural
 from retinal_lib.dataset.label_kinds import contradicts, graded_only, looked_for
 from retinal_lib.dataset.lesion_facts import RATIO
@@ -95,6 +95,7 @@ class BaseDescription:
         odd = [note for note in self.notes if f"not named like images of {self.page.name}" in note]
         lost = [note for note in self.notes if note.startswith("no image for")] if self.rows_without_image else []
         how = list(dict.fromkeys(note for content in self._catalogue.tables for note in content.notes))  # such as other sheets
+        masks = self._unfit_masks()
         persons = self._persons_who_differ()
         cells = self._unread_cells()
         unread, unread_names = self._catalogue.unread_columns, self._catalogue.unread_names
@@ -106,8 +107,18 @@ class BaseDescription:
         rows = "; ".join(row.partition(": ")[0] for row in self.rows_without_image[:_MOST_ROWS])
         lost_rows = [f"{each.partition(', the first ')[0]}, the first {rows}" for each in lost]
         odd_places = [each.partition(", the first ")[0] for each in odd]
+        odd_places += [each.partition(": ")[0] for each in masks]
         self.not_used_places = [*how, *columns, *asked, *odd_places, *lost_rows, *map(without_cells, [*persons, *cells])]
-        return [*said, *how, *unread, *odd, *lost, *persons, *cells]
+        return [*said, *how, *unread, *odd, *lost, *masks, *persons, *cells]
+
+    def _unfit_masks(self) -> list[str]:
+        """A sentence on masks that are not used since they do not fit their pictures; none where all fit."""
+        found = []
+        for image in map(self.image, self.images if self.page.kind("boxes") else ()):
+            found += lesion_facts.unfit(image.masks, image.path, image.crop) if image.masks else []
+        if len(found) > 1:
+            return [f"{len(found)} masks not used, which do not fit their pictures: the first {found[0]}"]
+        return [f"1 mask not used, which does not fit its picture: {found[0]}"] if found else []
 
     def _persons_who_differ(self) -> list[str]:
         """A sentence for the sex and one for the age, where rows of one person, also of skipped images, hold two, or ages that
@@ -310,6 +321,9 @@ def _differ(name: str, one: tuple, other: tuple) -> bool:
 
 def _with_rows(sentences: list[str]) -> str:
     """The first of sentences that differ in their rows alone, with the others' rows."""
+    if sentences[0].endswith(NO_ROW):
+        have = "has" if len(sentences) == 1 else "have"
+        return f"{count(len(sentences), 'image')} {have} no row in {sentences[0].removesuffix(NO_ROW)}"
     rows = list(dict.fromkeys(row for each in sentences for row in re.findall(r"\brow (\d+)", each)))
     if len(sentences) == 1 or len(rows) == 1:
         return sentences[0]

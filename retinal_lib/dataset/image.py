@@ -60,6 +60,7 @@ class Correction(BaseModel, extra="forbid", frozen=True):
 
 
 DISAGREE = "age and sex are not told: rows of this person disagree"
+NO_ROW = " has no row for it"  # the end of a sentence on a joined table
 EMPTY = "empty"  # the end of a sentence on a cell that holds nothing
 
 
@@ -160,7 +161,7 @@ class Record:
         if row is None and self.unlabelled:
             return Cell("", self.rows[0].table.source(self.rows[0].number, column if isinstance(column, str) else column[0]))
         if row is None and (lost := next((table for table in self.without if table.find(column)), None)):
-            return Cell("", Source(self.image), f"{lost.path.name} has no row for it")
+            return Cell("", Source(self.image), f"{lost.path.name}{NO_ROW}")
         table, number, _ = row or self.rows[0]
         text = as_written = table.column(column)[number]
         folded = table.find(column)
@@ -200,8 +201,8 @@ class Record:
             if len(found) == 1:
                 rows.append(Row(joined.table, found[0]))
             elif self.rows or self.groups:
-                many = f"{len(found)} rows for it, of which none is taken" if found else "no row for it"
-                notes.append(f"{joined.table.path.name} has {many}")
+                many = f" has {len(found)} rows for it, of which none is taken" if found else NO_ROW
+                notes.append(f"{joined.table.path.name}{many}")
                 without.append(joined.table)
         return replace(self, rows=tuple(rows), notes=(*self.notes, *notes), without=tuple(without))
 

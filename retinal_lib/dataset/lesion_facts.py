@@ -144,7 +144,7 @@ def read(
                 if lost := len(whole.pixels) - len(content.pixels):
                     parts = f"{lost} of {len(whole.pixels)} marks"
                     missing.append(f"{mask.path}: {parts} lie outside AutoMorph's crop of the picture")
-                _check_shape(content, whole, size, mask.path)
+                _check_shape(content.size, whole.size, size, mask.path)
                 points = points or _points(masks, whole.size, _crop(whole.size, size, crop))
             except UserError as error:
                 missing.append(str(error))
@@ -208,10 +208,24 @@ def _crop(whole: Size, image: Size, crop_info: CropInfo | None) -> Crop | None:
     return crop if crop and image == (crop.side, crop.side) else None
 
 
-def _check_shape(content: Lesions, whole: Lesions, image: Size, path: Path) -> None:
-    """UserError: the mask is not of the picture's shape."""
-    if not same_shape(content.size, image):
-        by = " x ".join(map(str, whole.size))
+def unfit(masks: MaskFiles, picture: Path, crop_info: CropInfo | None) -> list[str]:
+    """Returns why mask files of an image do not fit their picture, of which the headers alone are read."""
+    found = []
+    for mask in {mask.path: mask for mask in masks.files.values() if isinstance(mask, MaskFile)}.values():
+        try:
+            frame, whole = mask_files.frame(picture), mask_files.size(mask.path)
+            whole = whole[::-1] if mask_files.turn_of(whole, frame) > 1 else whole
+            crop = _crop(whole, frame.size, crop_info)
+            _check_shape((crop.side, crop.side) if crop else whole, whole, frame.size, mask.path)
+        except (UserError, Unclear) as why:
+            found.append(str(why))
+    return found
+
+
+def _check_shape(size: Size, whole: Size, image: Size, path: Path) -> None:
+    """UserError: a mask, `whole` or cropped to `size`, is not of the picture's shape."""
+    if not same_shape(size, image):
+        by = " x ".join(map(str, whole))
         raise UserError(f"{path}: the mask is {by} pixels, the image {image[0]} x {image[1]}; they must have the same shape")
 
 
