@@ -1,5 +1,6 @@
 """Label tables are read exactly as published, or refused in one sentence that says what would be right."""
 
+import datetime
 import re
 import struct
 import zipfile
@@ -236,6 +237,28 @@ def test_a_picture_named_csv_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["labels.xls", "labels.xlsx"])
 def test_a_file_that_is_no_spreadsheet_is_refused(tmp_path: Path, name: str) -> None:
     assert "not a readable spreadsheet" in refused(written(tmp_path, "image,grade\na,1\n", name))
+
+
+@pytest.mark.parametrize(("write", "right", "wrong"), [(xlsx, ".xlsx", ".xls"), (xls, ".xls", ".xlsx")])
+def test_a_spreadsheet_with_the_other_ending_is_to_be_renamed(tmp_path: Path, write: object, right: str, wrong: str) -> None:
+    whole = write(tmp_path / f"whole{right}", [["image", "grade"], ["a", 1]]).read_bytes()
+    says = refused(written(tmp_path, whole, f"labels{wrong}"))
+    assert f"its ending is {wrong}, but its content is that of an {right} file; give it the ending {right}" in says
+
+
+@pytest.mark.parametrize("name", ["labels.xls", "labels.xlsx"])
+def test_a_date_without_a_time_is_read_without_midnight(tmp_path: Path, name: str) -> None:
+    dates = [datetime.datetime(2024, 3, 1), datetime.datetime(2024, 3, 2, 9, 30)]
+    if name.endswith(".xlsx"):
+        path = xlsx(tmp_path / name, [["image", "Visit"], ["a", dates[0]], ["b", dates[1]]])
+    else:
+        book = xlwt.Workbook()
+        sheet, style = book.add_sheet("Feuil1"), xlwt.easyxf(num_format_str="YYYY-MM-DD")
+        for r, row in enumerate([["image", "Visit"], ["a", dates[0]], ["b", dates[1]]]):
+            for c, cell in enumerate(row):
+                sheet.write(r, c, cell, style)
+        book.save(path := tmp_path / name)
+    assert table.read(path).column("visit") == ["2024-03-01", "2024-03-02 09:30:00"]
 
 
 @pytest.mark.parametrize("write", [xls, xlsx])

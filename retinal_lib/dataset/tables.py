@@ -1,6 +1,7 @@
 """Reads label tables exactly as published: encodings, separators, odd headers and blank lines, but never a guess."""
 
 import csv
+import datetime
 import hashlib
 import io
 import re
@@ -29,6 +30,7 @@ from retinal_lib.text import encodings
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".webp", *dicom.SUFFIXES)
 MOST_COLUMNS = 10_000
+_BEGINNINGS = {b"PK": ".xlsx", b"\xd0\xcf\x11\xe0": ".xls"}  # of a spreadsheet's bytes
 SHEET = "read from the sheet"
 _SHOWN = 50  # names of columns in a message
 SPREADSHEETS = (".xls", ".xlsx")
@@ -260,9 +262,14 @@ def _lowest(names: tuple[str, ...]) -> str:
 
 def _sheet(path: Path, raw: bytes, find: bool) -> tuple[list[list[str]], str]:
     """The rows of the first sheet, or of the first that names pictures, with a sentence on sheets that are not read."""
-    sheets = {}
+    sheets, ending = {}, path.suffix.casefold()
+    is_of = next((of for begin, of in _BEGINNINGS.items() if raw.startswith(begin)), ending)
+    if is_of != ending:
+        raise UserError(
+            f"{path}: its ending is {ending}, but its content is that of an {is_of} file; give it the ending {is_of}"
+        )
     try:
-        for name, rows in _old_sheets(raw) if path.suffix.casefold() == ".xls" else _sheets(path, raw, find):
+        for name, rows in _old_sheets(raw) if ending == ".xls" else _sheets(path, raw, find):
             width = max(map(len, rows), default=0)
             if len(rows) > _MOST_ROWS or len(rows) * width > _MOST_CELLS:
                 many = f"{len(rows):,} rows of {width:,} columns are too many; delete empty ones, or save as CSV"
@@ -279,8 +286,9 @@ def _sheet(path: Path, raw: bytes, find: bool) -> tuple[list[list[str]], str]:
 
 
 def _old_sheets(raw: bytes) -> Iterator[tuple[str, list[list[str]]]]:
-    for sheet in xlrd.open_workbook(file_contents=raw, logfile=io.StringIO()).sheets():
-        yield sheet.name, [[_old_cell(cell) for cell in sheet.row(row)] for row in range(sheet.nrows)]
+    book = xlrd.open_workbook(file_contents=raw, logfile=io.StringIO())
+    for sheet in book.sheets():
+        yield sheet.name, [[_old_cell(cell, book.datemode) for cell in sheet.row(row)] for row in range(sheet.nrows)]
 
 
 def _sheets(path: Path, raw: bytes, whole: bool) -> Iterator[tuple[str, list[list[str]]]]:
@@ -308,15 +316,20 @@ def _check_size(path: Path, raw: bytes) -> None:
         raise UserError(f"{path}: {size:,} bytes when unpacked, more than {_MOST_BYTES:,}; save the table as CSV")
 
 
-def _old_cell(cell: xlrd.sheet.Cell) -> str:
-    """A cell of an .xls file, which keeps an error such as #N/A as a number that would pass for a label."""
+def _old_cell(cell: xlrd.sheet.Cell, datemode: int) -> str:
+    """A cell of an .xls file, which keeps an error such as #N/A as a number that would pass for a label, and a date as one."""
+    if cell.ctype == xlrd.XL_CELL_DATE:
+        return _cell(xlrd.xldate_as_datetime(cell.value, datemode))
     return xlrd.error_text_from_code.get(cell.value, "#ERR") if cell.ctype == xlrd.XL_CELL_ERROR else _cell(cell.value)
 
 
 def _cell(value: object) -> str:
-    """A cell as a person reads it: whole numbers, which spreadsheets keep as fractions, without a point."""
+    """A cell as a person reads it: whole numbers, which spreadsheets keep as fractions, without a point, and a date without the
+    midnight that they put behind it."""
     if value is None:
         return ""
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return value.date().isoformat()
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
