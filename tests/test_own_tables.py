@@ -977,7 +977,9 @@ def test_a_column_that_is_not_read_comes_with_the_line_that_a_page_needs() -> No
     columns = {"Maculopathie": ["oui", "non", "non"], "PIO": [f"1{n},5" for n in range(9)] + [f"2{n}" for n in range(9)]}
     columns["Qualité"] = ["bonne", "moyenne", "bonne"]
     flags, number, quality = (reading.says for reading in understand(columns, {}))
-    assert flags.startswith("its cells say yes or no, but its name is no disease that is known: non (2), oui (1); in a page: ")
+    assert flags.startswith(
+        "its cells say yes or no, but its name is no disease that is known: non (2), oui (1); if it is one, "
+    )
     assert flags.endswith("- flags: {labels: {Maculopathie: …}, present: oui, absent: non}")
     assert number == (
         "18 different numbers; nothing says what they are; "

@@ -381,7 +381,9 @@ def _not_read(name: str, cells: list[str]) -> Reading:
         yes, no = (next((cell for cell, there in said.items() if there is value), "…") for value in (True, False))
         line = f"- flags: {{labels: {{{name}: …}}, present: {yes}, absent: {no}}}"
         return Reading(
-            name, "", f"its cells say yes or no, but its name is no disease that is known: {_counted(cells)}; in a page: {line}"
+            name,
+            "",
+            f"its cells say yes or no, but its name is no disease that is known: {_counted(cells)}; if it is one, in a page: {line}",
         )
     if len(set(cells)) > _MOST_CODES and all(re.fullmatch(r"[-+]?\d+([.,]\d+)?", cell) for cell in cells):
         line = f"- number: {{column: {name}, name: …, unit: …, range: [lowest, highest]}}"
