@@ -380,11 +380,8 @@ def _not_read(name: str, cells: list[str]) -> Reading:
     if len(said) == len(set(cells)) and None not in said.values():
         yes, no = (next((cell for cell, there in said.items() if there is value), "…") for value in (True, False))
         line = f"- flags: {{labels: {{{name}: …}}, present: {yes}, absent: {no}}}"
-        return Reading(
-            name,
-            "",
-            f"its cells say yes or no, but its name is no disease that is known: {_counted(cells)}; if it is one, in a page: {line}",
-        )
+        unknown = f"its cells say yes or no, but its name is no disease that is known: {_counted(cells)}"
+        return Reading(name, "", f"{unknown}; if it is one, in a page: {line}")
     if len(set(cells)) > _MOST_CODES and all(re.fullmatch(r"[-+]?\d+([.,]\d+)?", cell) for cell in cells):
         line = f"- number: {{column: {name}, name: …, unit: …, range: [lowest, highest]}}"
         return Reading(name, "", f"{len(set(cells)):,} different numbers; nothing says what they are{hint}; in a page: {line}")
