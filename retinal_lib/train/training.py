@@ -86,7 +86,7 @@ class TrainParameters(Parameters):
             raise UserError("lora needs a model_name: all weights of the tiny model are trained")
         short = self.short
         if self.tiny:
-            usual = {"epochs": 1 if short else 5, "learning_rate": 3e-3, "tower_epochs": 1 if short else 10}
+            usual = {"epochs": 1 if short else 5, "learning_rate": 3e-3, "tower_epochs": 1 if short else 20}
         else:
             usual = {"epochs": 3, "learning_rate": 2e-4 if self.lora else 2e-5}
         usual |= {"seeds": (0, 1, 2) if self.tiny and not short else (0,), "held_out": 10 if short else 200, "batch_size": 4}
