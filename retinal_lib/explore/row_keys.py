@@ -116,8 +116,10 @@ def _checked(pattern: str, key: dict[str, str], stems: list[str], content: Table
     share = sum(map(bool, named)) / len(rows) if rows else 0
     if share < _LEAST:
         return f"by {by}, {sum(map(bool, named))} of {len(rows)} rows find a picture"
-    if twice := next((n for n, row in enumerate(rows) if row in rows[:n]), None):
-        same = f"rows {content.rows[rows.index(rows[twice])]} and {content.rows[twice]} are of the same pictures"
+    first: dict[tuple, int] = {}
+    twice = next((n for n, row in enumerate(rows) if first.setdefault(row, n) != n), None)
+    if twice is not None:
+        same = f"rows {content.rows[first[rows[twice]]]} and {content.rows[twice]} are of the same pictures"
         unknown = f", whose names do not plainly say what {eye.column!r} does" if eye and not says_eye else ""
         return f"by {by}, {same}{unknown}"
     found = frozenset(stem for of_row in named for some in of_row for stem in some)
