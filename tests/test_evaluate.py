@@ -272,6 +272,7 @@ def test_letters_are_not_guessed(text: str, state: str, value: str | None) -> No
         *(("Probably yes", "yes"), ("Probably not.", "no"), ("Most likely yes, few of them.", "yes")),
         *(("There is no sign of it.", "no"), ("There are no signs of it; the disc is pale.", "no"), ("A sign of it.", None)),
         *(("Drusen are present.", "yes"), ("Drusen are absent.", "no"), ("Present images are dark.", None)),
+        *(("Probably, no.", None), ("Present: no drusen", "no"), ("Not visible, as it seems.", "no")),
     ],
 )
 def test_yes_and_no_are_read_in_other_words(text: str, value: str | None) -> None:

@@ -340,7 +340,8 @@ def yes_no(text: str, condition: str = "") -> ParsedAnswer:
         rf"\W{{0,20}}(?:the )?(?:final )?(?:{_ANSWER_IS})?\W{{0,20}}(yes|no|true|false)\b", text, re.IGNORECASE
     ):
         return ParsedAnswer(ANSWERED, {"true": "yes", "false": "no"}.get(lead[1].lower(), lead[1].lower()))
-    first = re.split(r"[.,;:!\n]", text.casefold())[0].strip(" *'\"").removeprefix("it is ")
+    first = re.match(r"[^.,;:!\n]*\b(?:yes|no|not)\b[^.,;:!\n]*|[^.;!\n]*", text.casefold())[0]
+    first = first.strip(" *'\"").removeprefix("it is ")  # behind a comma, "present" may be taken back, "probably yes" not
     if said_so := [value for value, phrases in words()["yes_no"].items() if first in phrases]:
         return ParsedAnswer(ANSWERED, said_so[0])
     found = conditions.__wrapped__(text, [condition]) if condition else _single([], bool(_ABSTAINS.search(text)), "yes or no")
