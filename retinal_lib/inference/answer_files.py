@@ -80,7 +80,7 @@ class AnswerFile:
     def require(self) -> None:
         """UserError: nothing was answered, or more failed than allowed."""
         lost = self.failed
-        if lost and (len(lost) == len(self.rows) or len(lost) > self.max_failed * len(self.rows)):
+        if lost and (len(lost) == len(self.rows) or len(lost) / len(self.rows) > self.max_failed):
             raise UserError(
                 f"{len(lost)} of {self._entries} have no answer (max_failed allows {self.max_failed:.0%}); "
                 f"the first, {lost[0]['id']}: {lost[0]['error']}"

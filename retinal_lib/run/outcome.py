@@ -216,7 +216,7 @@ class Outcome:
             where += f"; {self.again}"
         if not self.counts["accepted"]:
             return f"no conversation was written for {count(self.counts['images'], 'image')} ({why}); {where}"
-        if failed > self.max_failed * asked:
+        if failed / asked > self.max_failed:
             have = f"{failed} of {count(asked, 'image')} {'has' if failed == 1 else 'have'} no conversation"
             let = f"the others are written; max_failed={math.ceil(100 * failed / asked) / 100:g} accepts that so many fail"
             return f"{have}, more than max_failed {self.max_failed:g} allows ({why}); {where}; {let}"
