@@ -246,6 +246,8 @@ def test_entries_are_no_images_where_they_share_some(tmp_path: Path) -> None:
         ("artifacts/train-trial/seed-0/model", "infer-train-trial-seed-0"),
         ("/models/RetinalGPT", "infer-RetinalGPT"),
         ("model", "infer-model"),
+        ("/data/model", "infer-data"),
+        ("../seed-0/model", "infer-seed-0"),
     ],
 )
 def test_models_that_are_all_called_model_have_folders_of_their_own(model: str, name: str) -> None:

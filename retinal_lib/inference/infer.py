@@ -65,7 +65,8 @@ class InferParameters(Parameters):
         else:
             path = Path(self.model_name.removeprefix(SERVER))
             # train.ipynb calls each of its models `model`; the folders above tell them apart
-            name = "-".join(path.parts[-3:-1]) if path.name == "model" and len(path.parts) > 2 else path.name
+            above = [part for part in path.parts[:-1] if part not in (path.anchor, "..", ".")][-2:]
+            name = "-".join(above) if path.name == "model" and above else path.name
         return self.out_dir or typed_paths.root() / "artifacts" / f"infer-{name}"
 
     @property
