@@ -247,6 +247,12 @@ def test_a_spreadsheet_with_the_other_ending_is_to_be_renamed(tmp_path: Path, wr
 
 
 @pytest.mark.parametrize("name", ["labels.xls", "labels.xlsx"])
+def test_a_workbook_with_a_password_is_to_be_saved_without(tmp_path: Path, name: str) -> None:
+    locked = b"\xd0\xcf\x11\xe0" + bytes(508) + "EncryptedPackage".encode("utf-16-le")
+    assert "protected by a password; save it without one, or as CSV" in refused(written(tmp_path, locked, name))
+
+
+@pytest.mark.parametrize("name", ["labels.xls", "labels.xlsx"])
 def test_a_date_without_a_time_is_read_without_midnight(tmp_path: Path, name: str) -> None:
     dates = [datetime.datetime(2024, 3, 1), datetime.datetime(2024, 3, 2, 9, 30)]
     if name.endswith(".xlsx"):

@@ -264,6 +264,8 @@ def _sheet(path: Path, raw: bytes, find: bool) -> tuple[list[list[str]], str]:
     """The rows of the first sheet, or of the first that names pictures, with a sentence on sheets that are not read."""
     sheets, ending = {}, path.suffix.casefold()
     is_of = next((of for begin, of in _BEGINNINGS.items() if raw.startswith(begin)), ending)
+    if is_of == ".xls" and "EncryptedPackage".encode("utf-16-le") in raw:
+        raise UserError(f"{path}: it is protected by a password; save it without one, or as CSV")
     if is_of != ending:
         raise UserError(
             f"{path}: its ending is {ending}, but its content is that of an {is_of} file; give it the ending {is_of}"
