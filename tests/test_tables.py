@@ -252,6 +252,17 @@ def test_a_workbook_with_a_password_is_to_be_saved_without(tmp_path: Path, name:
     assert "protected by a password; save it without one, or as CSV" in refused(written(tmp_path, locked, name))
 
 
+def test_a_sheet_that_is_not_read_may_be_of_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = xlsx(tmp_path / "labels.xlsx", [["image", "grade"], ["a", 1]])
+    book = openpyxl.load_workbook(file)
+    book.create_sheet("Wide").append(list(range(9)))
+    book.save(file)
+    monkeypatch.setattr(table, "_MOST_CELLS", 8)
+    assert table.read(file).columns["grade"] == ["1"] and "not read: 'Wide'" in table.read(file).notes[0]
+    with pytest.raises(UserError, match="1 rows of 9 columns are too many"):
+        table.read(file, header="find")
+
+
 @pytest.mark.parametrize("name", ["labels.xls", "labels.xlsx"])
 def test_a_date_without_a_time_is_read_without_midnight(tmp_path: Path, name: str) -> None:
     dates = [datetime.datetime(2024, 3, 1), datetime.datetime(2024, 3, 2, 9, 30)]

@@ -272,6 +272,9 @@ def _sheet(path: Path, raw: bytes, find: bool) -> tuple[list[list[str]], str]:
         )
     try:
         for name, rows in _old_sheets(raw) if ending == ".xls" else _sheets(path, raw, find):
+            if sheets and not find:  # only named
+                sheets[name] = [row for row in rows if any(row)][:1]
+                continue
             width = max(map(len, rows), default=0)
             if len(rows) > _MOST_ROWS or len(rows) * width > _MOST_CELLS:
                 many = f"{len(rows):,} rows of {width:,} columns are too many; delete empty ones, or save as CSV"
