@@ -3,7 +3,7 @@
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -121,16 +121,18 @@ def packaged_yaml(file: Path) -> Any:
     return yaml.load(file.read_bytes(), Loader=_PARSER[-1])
 
 
-def texts_in(content: object) -> Iterator[str]:
-    """Yields the keys and values of parsed YAML or JSON as texts.
+def texts_in(content: object, keys_of: Collection[str] = ()) -> Iterator[str]:
+    """Yields the values of parsed YAML or JSON as texts, and the keys of the objects that are named in `keys_of`.
 
-    >>> list(texts_in({"key": "image", "facts": [{"grade": {"scale": 1}}]}))
-    ['key', 'image', 'facts', 'grade', 'scale', '1']
+    >>> list(texts_in({"key": {"image": "a"}, "facts": [{"grade": {"scale": 1}}]}, ["key"]))
+    ['image', 'a', '1']
     """
     if isinstance(content, dict):
-        content = [each for pair in content.items() for each in pair]
-    if isinstance(content, list):
-        yield from (text for each in content for text in texts_in(each))
+        for name, value in content.items():
+            yield from map(str, value if isinstance(value, dict) and name in keys_of else ())
+            yield from texts_in(value, keys_of)
+    elif isinstance(content, list):
+        yield from (text for each in content for text in texts_in(each, keys_of))
     else:
         yield str(content)
 

@@ -278,14 +278,14 @@ def test_an_image_without_a_row_in_a_joined_table_tells_the_rest(tmp_path: Path,
 
 def test_what_a_page_does_not_name_is_listed(tmp_path: Path) -> None:
     draw(tmp_path / "photos" / "copia de al.png", 7)
-    data = own(tmp_path, "  - grade: {column: DR, scale: ICDR}", "file,DR,IOP,Visus", "al.png,1,12,0.8", "ar.png,2,14,1.0")
+    data = own(tmp_path, "  - grade: {column: DR, scale: ICDR}", "file,DR,IOP,scale", "al.png,1,12,0.8", "ar.png,2,14,1.0")
     odd = f"1 file is not named like images of clinic, the first {tmp_path}/photos/copia de al.png"
     assert [each.replace("…", str(tmp_path.parent)) for each in data.not_used[:1]] == [
-        "labels.csv: columns that the page does not name: 'IOP', 'Visus'"
+        "labels.csv: columns that the page does not name: 'IOP', 'scale'"
     ]
     assert data.not_used[1].startswith(odd.partition(", the")[0]) and data.not_used[1].endswith("copia de al.png")
     assert data.not_used_places == [
-        "page.yaml: columns that are not read: 'IOP', 'Visus'",
+        "page.yaml: columns that are not read: 'IOP', 'scale'",
         "1 file is not named like images of clinic",
     ]
     job = Explore.load(dataset=str(tmp_path / "page.yaml"), data_root=str(tmp_path), out_dir=str(tmp_path / "out"))

@@ -300,7 +300,8 @@ class BaseDescription:
 
 def _columns_not_named(of: Page, contents: Iterable[Table]) -> tuple[list[str], list[str]]:
     """A sentence for each table with columns that the user's own page does not name, and these columns."""
-    named = {fold(text) for text in texts_in(read_yaml(of.file, "a dataset page", words=True))}
+    page = read_yaml(of.file, "a dataset page", words=True)
+    named = {fold(text) for text in texts_in(page, ("labels", "alias", "aspects", "where", "key"))}
     unnamed = {each.path: [name for name in each.header if fold(name) not in named] for each in contents}
     said = []
     for path, names in unnamed.items():
