@@ -142,7 +142,8 @@ class UnpackMode(PlanPass):
 
     def _notes(self, where: str) -> Iterator[str]:
         if others := sorted(self._models - {self.writer.teacher.model}):
-            yield f"Some answers are by {', '.join(others)}, this run asks {self.writer.teacher.model}: pass -p model."
+            by = f"Some answers are by {', '.join(others)}, this run asks {self.writer.teacher.model}"
+            yield f"{by}: pass model={others[0] if len(others) == 1 else '…'}."
         yield f"{self._stored:,} answers were taken from {where}; mode=pack packs what is missing."
 
     def _store(self, path: Path) -> None:

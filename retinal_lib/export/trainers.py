@@ -312,7 +312,7 @@ def _by_split(entries: list[Entry], split_of_id: dict[str, str] | None) -> dict[
     if missing:
         raise UserError(
             f"splits.csv has no row for {count(len(missing), 'conversation')}, the first {missing[0]}; "
-            "create splits.csv again: run the dataset again, or python -m retinal_lib splits"
+            "create splits.csv again: run the dataset again, or retinal splits"
         )
     by_split = {split: [entry for entry in entries if places[entry.id] == split] for split in splits.SPLITS}
     return {split: part for split, part in by_split.items() if part}
