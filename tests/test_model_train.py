@@ -217,7 +217,12 @@ def test_drawn_eyes_are_asked_what_is_named(tmp_path: Path) -> None:
     assert {kind for each in job.examples for kind in each.classes} == {"eye"}
     with pytest.raises(UserError, match=r"kinds: .*expected some of eye, quality, grade"):
         Training.load(**given, kinds="eye, age")
+    (tmp_path / "trial" / "seed-0" / "random").mkdir(parents=True)  # is made before anything is trained
+    Training.load(**given, kinds="eye,grade", tower_epochs=3)
+    assert not (tmp_path / "trial" / "seed-0").exists()
+    Training.load(**given, kinds="eye", tower_epochs=2)
     (tmp_path / "trial" / "seed-0").mkdir()
+    (tmp_path / "trial" / "seed-0" / "tower.pt").touch()
     with pytest.raises(UserError, match="training with other kinds, tower_epochs, conversations; pass another out_dir"):
         Training.load(**given, kinds="eye,grade")
     model = tiny_model.make(tmp_path / "tiny", job.examples, 0)  # of so few words that there are fewer tokens

@@ -137,13 +137,14 @@ class Training:
         file, base = self.folder / "settings.json", self.folder / "base"
         noted = read_object(file) if file.is_file() else {}
         other = [name for name, value in noted.items() if now.get(name) != value]
-        if other and any(self.folder.glob("seed-*")):
+        if other and any(any(self.folder.glob(f"seed-*/{name}")) for name in ("tower.pt", "state.pt", "losses.json")):
             raise UserError(
                 f"{paths.display_path(self.folder)} holds a training with other {', '.join(other)}; "
                 "pass another out_dir, or remove that folder"
             )
-        if other and base.is_dir():
-            shutil.rmtree(base)  # converted with those settings
+        for made in (base, *self.folder.glob("seed-*")) if other else ():
+            if made.is_dir():
+                shutil.rmtree(made)  # with those settings
         if other or not noted:
             with atomic_write(file) as out:
                 out.write(json.dumps(now, indent=1) + "\n")
