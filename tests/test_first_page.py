@@ -197,6 +197,8 @@ def test_a_mask_that_does_not_fit_its_picture_is_named_with_what_is_not_used(tmp
     assert says.startswith("1 mask not used, which does not fit its picture: ")
     assert says.endswith("e2.png: the mask is 64 x 60 pixels, the image 64 x 48; they must have the same shape")
     assert data.not_used_places == ["1 mask not used, which does not fit its picture"]
+    (tmp_path / "photos" / "e2.jpg").write_bytes(b"no picture")
+    assert not [each for each in opened(tmp_path, page).not_used if "mask" in each]
 
 
 def graded(root: Path, *grades: str) -> str:

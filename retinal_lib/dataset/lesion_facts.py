@@ -209,14 +209,19 @@ def _crop(whole: Size, image: Size, crop_info: CropInfo | None) -> Crop | None:
 
 
 def unfit(masks: MaskFiles, picture: Path, crop_info: CropInfo | None) -> list[str]:
-    """Returns why mask files of an image do not fit their picture, of which the headers alone are read."""
+    """Returns why mask files of an image do not fit their picture, of which the headers alone are read; nothing where the
+    picture itself cannot be read, which its description says."""
     found = []
-    for mask in {mask.path: mask for mask in masks.files.values() if isinstance(mask, MaskFile)}.values():
+    try:
+        frame = mask_files.frame(picture)
+    except UserError:
+        return []
+    for path in dict.fromkeys(mask.path for mask in masks.files.values() if isinstance(mask, MaskFile)):
         try:
-            frame, whole = mask_files.frame(picture), mask_files.size(mask.path)
+            whole = mask_files.size(path)
             whole = whole[::-1] if mask_files.turn_of(whole, frame) > 1 else whole
             crop = _crop(whole, frame.size, crop_info)
-            _check_shape((crop.side, crop.side) if crop else whole, whole, frame.size, mask.path)
+            _check_shape((crop.side, crop.side) if crop else whole, whole, frame.size, path)
         except (UserError, Unclear) as why:
             found.append(str(why))
     return found

@@ -12,7 +12,7 @@ from retinal_lib.sample import llava_model
 from retinal_lib.sample.llava_model import Shape
 from retinal_lib.train.examples import TOWER_BATCH, Example, tower_steps
 
-Told = Callable[[int, float], None]  # called with the number of steps just done, and the last loss
+Told = Callable[[int, float | None], None]  # called with the number of steps just done, and the last loss if it is known
 
 
 def source(place: Path) -> Path:
@@ -29,7 +29,7 @@ def with_trained_tower(place: Path, examples: Sequence[Example], seed: int, epoc
         torch.save(model.llava.model.vision_tower.state_dict(), part)
         part.replace(file)
     else:
-        told(tower_steps(examples, epochs), 0.0)
+        told(tower_steps(examples, epochs), None)
     model.llava.model.vision_tower.load_state_dict(torch.load(file, weights_only=True))
     return model
 

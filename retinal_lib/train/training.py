@@ -219,8 +219,8 @@ class Training:
         with needs_torch():
             from retinal_lib.train import loop, tiny_model
 
-        def step(number: int, loss: float) -> None:
-            told(number, f"{name}, loss {loss:.3f}")
+        def step(number: int, loss: float | None) -> None:
+            told(number, name if loss is None else f"{name}, loss {loss:.3f}")
 
         given = self.given
         if given.tiny:
