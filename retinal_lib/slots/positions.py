@@ -25,6 +25,7 @@ _OF_SHAPE = frozenset(["tall", "wide", "wider", "taller", "high", "ratio", "diam
 _STEPS = frozenset("further farther higher lower lie sit bit little slightly way right left".split())  # before up and down
 _FAR = frozenset("far extreme outermost outer very".split())
 _REFERS = frozenset(["it", "that", "this", "them"])
+_DENYING = frozenset("not never nowhere without".split()) | {"doesn't", "don't", "no"}
 _EDGE = frozenset("edge rim border margin".split())
 _FILLED = 0.7  # of the disc's height and width, from where on a cup fills most of it
 _CLOSE, _CENTRAL = 0.05, 0.2  # shares of the picture within which a side may be called either way, and the middle the middle
@@ -54,7 +55,7 @@ def wrong(sentence: Sentence) -> Iterator[Wrong]:
         way = _WAYS.get(words[k])
         if k in sentence.of.values or not (way or words[k] in _MIDDLE) or not _places(sentence, k):
             continue
-        if lesions and not _opens(named, lesions, k):
+        if lesions and not _opens(words, named, lesions, k):
             continue  # it may be a lesion that lies there
         yield from _misplaced(sentence, named, known, k)
 
@@ -84,9 +85,10 @@ def _misplaced(sentence: Sentence, named: list[_Structure], known: dict, k: int)
         yield Wrong(at, f"{sentence.text.text_of(at)!r} is wrong of the {subject.name}: {problem}")
 
 
-def _opens(named: list[_Structure], lesions: Sequence[Term], k: int) -> bool:
-    """Whether a structure is named before token k, and no lesion after it: the disc lies on the left, and the exudates ..."""
-    return bool(named) and named[0].at < k and not any(named[0].at < term.last <= k for term in lesions)
+def _opens(words: list[str], named: list[_Structure], lesions: Sequence[Term], k: int) -> bool:
+    """Whether a structure is spoken of before token k, and no lesion: the disc lies on the left, and the exudates ..."""
+    spoken_of = any(one.at < k and not _is_place(words, one.at) for one in named)
+    return spoken_of and not any(term.first < k for term in lesions)
 
 
 def _it(sentence: Sentence, named: list[_Structure], known: dict, k: int, subject: _Structure) -> _Structure | None:
@@ -137,10 +139,9 @@ def _outside(sentence: Sentence, known: dict) -> Iterator[Wrong]:
     if {"optic disc", "optic cup"} <= known.keys() and "cup" in sentence.within:
         yield from _filled(sentence)
         for k in sentence.tokens:
-            reaches = sentence.words[k] in ("reach", "touch", "extend", "come") and not _EDGE.isdisjoint(
-                sentence.words[k : k + 8]
-            )
-            if reaches and "cup" in sentence.words[sentence.tokens.start : k]:
+            near, before = sentence.words[k : min(k + 8, sentence.tokens.stop)], sentence.words[sentence.tokens.start : k]
+            reaches = sentence.words[k] in ("reach", "touch", "extend") and not _EDGE.isdisjoint(near)
+            if reaches and "cup" in before and _DENYING.isdisjoint(before):
                 yield Wrong(Term(k, k + 1), "that the cup reaches the edge of the disc is on no line")
             if sentence.words[k] in ("beyond", "outside") and "disc" in sentence.words[k : min(k + 7, sentence.tokens.stop)]:
                 yield Wrong(Term(k, k + 1), f"the cup lies within the disc: {known['optic cup'][1]}, {known['optic disc'][1]}")

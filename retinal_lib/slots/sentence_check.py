@@ -301,8 +301,8 @@ class SentenceCheck:
             return
         passed = sentence.of.values | self.explained
         for k in sentence.tokens:
-            after, before = sentence.words[k + 1 : min(k + 5, sentence.tokens.stop)], sentence.words[k - 1]
-            of_picture = not _PICTURE.isdisjoint(after) and before != "the"
+            after, before = sentence.words[k + 1 : min(k + 5, sentence.tokens.stop)], sentence.words[k - 1 : k]
+            of_picture = not _PICTURE.isdisjoint(after) and before != ["the"]
             so = not _SO.isdisjoint(sentence.within) or not any(line.id[0] == "q" for line in lines)
             blamed = unknown and sentence.words[k] in _TOO_POOR and so
             blamed = blamed or (
@@ -357,7 +357,7 @@ class SentenceCheck:
             added = words[k] in ("add", "added", "adding") and not {"up", "together"}.isdisjoint(words[k + 1 : k + 3])
             added = added or words[k : k + 2] == ["sum", "of"]
             if added or (
-                words[k] == "together" and not _YIELDING.isdisjoint(words[k + 1 : k + 2]) and "ratio" not in words[k:]
+                words[k] == "together" and not _YIELDING.isdisjoint(words[k + 1 : k + 2]) and "ratio" not in sentence.within
             ):
                 says = f"{self.text.text_of(Term(k, k + 2))!r}: no line tells a sum of measurements"
                 self.findings.add("comparison", Term(k, k + 2), says)

@@ -218,8 +218,11 @@ class _Maker:
         if name not in self.styles:
             drawn = {**self.rng.choice(SPEC["rounding"]), "percent": self.rng.random() < 0.5}
             # values that differ do not read alike: about 1.4 and about 1.4
-            alike = [each for each in self.chosen if fact.aspect == "vascular" and _measure(each.name) == name]
-            while drawn["digits"] < _MOST_DIGITS and _read_alike(alike, drawn["digits"]):
+            alike: dict[str, list[Fact]] = {}
+            for each in self.chosen if fact.aspect == "vascular" else ():
+                if _measure(each.name) == name or fact.unit == each.unit == "µm":  # lengths are told alike
+                    alike.setdefault(_measure(each.name), []).append(each)
+            while drawn["digits"] < _MOST_DIGITS and any(_read_alike(of, drawn["digits"]) for of in alike.values()):
                 drawn = drawn | {"digits": drawn["digits"] + 1, "say": ""}
             if fact.unit == "µm":  # so many digits that a ratio told beside two lengths is seen to follow from them
                 exact = drawn if drawn["digits"] > 2 else drawn | {"digits": 3, "say": ""}

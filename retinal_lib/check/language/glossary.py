@@ -52,8 +52,13 @@ def draw(entries: Iterable[Entry], rng: random.Random) -> list[str]:
 def spelled(text: str, spelling: str) -> str:
     """Returns a text of British spelling in a spelling, British or American; the names of slots stay."""
     american = VOCABULARY["american"] if spelling == "American" else {}
-    words = re.compile("|".join([r"\{[^}]*\}", *american]))
-    return words.sub(lambda found: american.get(found[0], found[0]), text) if american else text
+    words = re.compile("|".join([r"\{[^}]*\}", *american]), re.IGNORECASE)
+
+    def new(found: re.Match[str]) -> str:
+        said = american.get(found[0].lower(), found[0])
+        return said.capitalize() if found[0][0].isupper() else said
+
+    return words.sub(new, text) if american else text
 
 
 @kept
