@@ -13,6 +13,7 @@ from retinal_lib.check.quantity_index import Quantity, QuantityIndex
 from retinal_lib.facts import Fact
 
 WORDS = word_lists("lesion_locations")
+_SPARING = frozenset(["except", "but"])  # after a quadrant: every one except this
 
 REGION_WORDS = frozenset([*WORDS.vertical, *WORDS.sides, *WORDS.quadrants, "quadrant", "quarter", "half"])
 
@@ -162,9 +163,6 @@ def _grouped(text: ParsedText, named: list[Region]) -> list[list[Region]]:
         else:
             groups.append([region])
     return groups
-
-
-_SPARING = frozenset(["except", "but"])
 
 
 class LesionLocations(Check):

@@ -167,7 +167,7 @@ def misshown(sentence: Sentence) -> Iterator[tuple[Placed, str]]:
                 yield slot, f"is an average, not of one vessel: {slot.anchor.line.text}"
         if slot.anchor.slot.fact.name == "age" and before[-1:] == ["for"] and "diabete" in before:
             yield slot, f"is an age, not how long: {slot.anchor.line.text}"
-        if "cdr" in slot.allowed.get("measure", ()) and "area" in words[sentence.tokens.start : sentence.tokens.stop]:
+        if "cdr" in slot.allowed.get("measure", ()) and "area" in sentence.within:
             yield slot, f"compares diameters, not areas: {slot.anchor.line.text}"
         lasting = slot.anchor.line.text.partition("duration of ")[2].partition(":")[0]
         if lasting and sentence.terms("conditions") and sentence.within.isdisjoint(tokens(lasting)):

@@ -100,6 +100,7 @@ class SentenceCheck:
         self._summed(sentence)
         self._modified(sentence)
         self._narrowed(sentence)
+        self._hardly(sentence)
         self._amounts(sentence)
         self._everywhere(sentence)
         self._sole(sentence)
@@ -299,13 +300,12 @@ class SentenceCheck:
         medical = unknown or limited or any(sentence.terms(kind) for kind in ("conditions", "disorder"))
         if sentence.asks or any("judged" in line.text for line in lines) or not (medical or "diagnosis" in sentence.within):
             return
-        passed = sentence.of.values | self.explained
+        passed, with_quality = sentence.of.values | self.explained, any(line.id[0] == "q" for line in lines)
+        poor_is_why = unknown and (not with_quality or not _SO.isdisjoint(sentence.within))
         for k in sentence.tokens:
             after, before = sentence.words[k + 1 : min(k + 5, sentence.tokens.stop)], sentence.words[k - 1 : k]
             of_picture = not _PICTURE.isdisjoint(after) and before != ["the"]
-            so = not _SO.isdisjoint(sentence.within) or not any(line.id[0] == "q" for line in lines)
-            blamed = unknown and sentence.words[k] in _TOO_POOR and so
-            blamed = blamed or (
+            blamed = (poor_is_why and sentence.words[k] in _TOO_POOR) or (
                 of_picture and ((unknown and sentence.words[k] == "with") or (limited and sentence.words[k] in _LIMITING))
             )
             if k not in passed and (blamed or self._is_reason(sentence, k)):
@@ -316,17 +316,19 @@ class SentenceCheck:
     @staticmethod
     def _is_reason(sentence: Sentence, k: int) -> bool:
         """Whether the word at token k begins a reason, other than what a grade means, or that none is known."""
-        words, after = sentence.words, sentence.words[k + 1 : sentence.tokens.stop]
-        values = any(slot.anchor.line.id[0] in "pv" for slot in sentence.slots)
-        if words[k] in _PROVING or words[k : k + 2] == ["shown", "by"]:
-            return values
-        if not _WELL.isdisjoint(words[sentence.tokens.start : k]):
-            return False  # it is not healthy, because the picture shows lesions
-        if words[k] not in _CAUSES or words[k - 2 : k] in (["for", "that"], ["for", "this"]):
+        words = sentence.words
+        proves = words[k] in _PROVING or words[k : k + 2] == ["shown", "by"]
+        if not proves and words[k] not in _CAUSES:
             return False
+        values = any(slot.anchor.line.id[0] in "pv" for slot in sentence.slots)
+        if proves:
+            return values
+        if not _WELL.isdisjoint(words[sentence.tokens.start : k]) or words[k - 2 : k] in (["for", "that"], ["for", "this"]):
+            return False  # it is not healthy, because the picture shows lesions; for that reason
         parts = [(slot.anchor.slot.name.partition(".")[2], slot.first) for slot in sentence.slots]
         if any(part == "meaning" or (part == "grade" and first < k) for part, first in parts):
             return False
+        after = words[k + 1 : sentence.tokens.stop]
         return values or not _QUALITY.isdisjoint(after) or _SAID_OF_NONE.isdisjoint(after)
 
     def _sized(self, sentence: Sentence) -> None:
@@ -394,26 +396,24 @@ class SentenceCheck:
 
     def _narrowed(self, sentence: Sentence) -> None:
         """Checks that no form of a condition is named that its line does not name: open-angle glaucoma, flame haemorrhages."""
+        words, passed = sentence.words, sentence.of.values | self.explained
         for term in sentence.terms("conditions"):
-            words = [k for k in range(term.first, term.last - 1) if k not in sentence.of.values | self.explained]
-            added = next(
-                (k for k in words if sentence.words[k] not in self.known.known and sentence.words[k] not in _NEUTRAL), None
-            )
+            narrowing = (k for k in range(term.first, term.last - 1) if k not in passed and words[k] not in _NEUTRAL)
+            added = next((k for k in narrowing if words[k] not in self.known.known), None)
             status, fact = self.profile.status_of(term.values)
-            if (
-                added is not None
-                and status == PRESENT
-                and set(lexicon.conditions(sentence.words[term.last - 1])) & {*term.values}
-            ):
+            if added is not None and status == PRESENT and {*term.values} & {*lexicon.conditions(words[term.last - 1])}:
                 says = f"{self.text.raw(added)!r} of {self.text.text_of(term)!r} is on no line"
                 self.findings.add("unsupported_detail", Term(added, added + 1), says, fact)
+
+    def _hardly(self, sentence: Sentence) -> None:
+        """Checks that nothing is said to be hardly there: a line says that it is there, or that it is not."""
+        for term in sentence.terms("conditions") if not sentence.within.isdisjoint(_HARDLY) else ():
+            if not _HARDLY.isdisjoint(sentence.words[max(sentence.tokens.start, term.first - 2) : term.first]):
+                self.findings.add("comparison", term, f"{self.text.text_of(term)!r} is there or not; no line says: hardly any")
 
     def _amounts(self, sentence: Sentence) -> None:
         """Checks that lesions are said to be many or few where they are."""
         words = sentence.words
-        for term in sentence.terms("conditions") if not sentence.within.isdisjoint(_HARDLY) else ():
-            if not _HARDLY.isdisjoint(words[max(sentence.tokens.start, term.first - 2) : term.first]):
-                self.findings.add("comparison", term, f"{self.text.text_of(term)!r} is there or not; no line says: hardly any")
         for term in sentence.terms("conditions") if not sentence.within.isdisjoint(_AMOUNTS) else ():
             fact = self.profile.status_of(term.values)[1]
             if fact not in self.known.counts or term.first in self.explained:

@@ -217,18 +217,22 @@ class _Maker:
         name = fact.name.rpartition("_")[2] if fact.aspect == "lesion" else _measure(fact.name)
         if name not in self.styles:
             drawn = {**self.rng.choice(SPEC["rounding"]), "percent": self.rng.random() < 0.5}
-            # values that differ do not read alike: about 1.4 and about 1.4
-            alike: dict[str, list[Fact]] = {}
-            for each in self.chosen if fact.aspect == "vascular" else ():
-                if _measure(each.name) == name or fact.unit == each.unit == "µm":  # lengths are told alike
-                    alike.setdefault(_measure(each.name), []).append(each)
-            while drawn["digits"] < _MOST_DIGITS and any(_read_alike(of, drawn["digits"]) for of in alike.values()):
-                drawn = drawn | {"digits": drawn["digits"] + 1, "say": ""}
+            others = self._told_alike(fact)
+            while drawn["digits"] < _MOST_DIGITS and any(_read_alike(of, drawn["digits"]) for of in others):
+                drawn = drawn | {"digits": drawn["digits"] + 1, "say": ""}  # not: about 1.4 and about 1.4
             if fact.unit == "µm":  # so many digits that a ratio told beside two lengths is seen to follow from them
                 exact = drawn if drawn["digits"] > 2 else drawn | {"digits": 3, "say": ""}
                 drawn = self.styles.setdefault("lengths", exact)
             self.styles[name] = drawn
         return self.styles[name]
+
+    def _told_alike(self, fact: Fact) -> list[list[Fact]]:
+        """The measurements of this sheet that are rounded like this one, by measure: all lengths are."""
+        told: dict[str, list[Fact]] = {}
+        for each in self.chosen if fact.aspect == "vascular" else ():
+            if _measure(each.name) == _measure(fact.name) or fact.unit == each.unit == "µm":
+                told.setdefault(_measure(each.name), []).append(each)
+        return list(told.values())
 
     @staticmethod
     def _shown(slot: Slot) -> str:

@@ -50,14 +50,20 @@ def _largest(sentence: Sentence) -> Iterator[Wrong]:
         said = next((region for region in named if k < region.first < end), None)
         if said is None and len(named) == 1 and (not following or _is_included(sentence, k, named[0])):
             said = named[0]  # most lie in the upper left quarter, and so does the largest
-        end = boxes[0].first if boxes and boxes[0].first > k else sentence.tokens.stop
-        beside = next((j for j in range(k, end) if sentence.words[j] in ("near", "close", "beside")), end)
-        by = next((j for j in range(beside, min(beside + 5, end)) if sentence.words[j] in _LANDMARKS), None)
-        if by is not None and box and _LANDMARKS[sentence.words[by]] not in box.place:
-            yield Wrong(Term(beside, by + 1), f"the largest does not lie there: {box.text}", box)
+        near = _near(sentence, range(k, end)) if box else None
+        if near and _LANDMARKS[sentence.words[near.last - 1]] not in box.place:
+            yield Wrong(near, f"the largest does not lie there: {box.text}", box)
         if said is not None and said.contains(place) is False:
             at = Term(said.first, said.last)
             yield Wrong(at, f"{sentence.text.text_of(at)!r} is wrong: the largest lies {box.place}", box)
+
+
+def _near(sentence: Sentence, tokens: range) -> Term | None:
+    """The words that put something near a landmark: close to the optic disc. Their last one names it."""
+    words, end = sentence.words, tokens.stop
+    first = next((j for j in tokens if words[j] in ("near", "close", "beside")), end)
+    last = next((j for j in range(first, min(first + 5, end)) if words[j] in _LANDMARKS), None)
+    return None if last is None else Term(first, last + 1)
 
 
 def _is_included(sentence: Sentence, k: int, region: Term) -> bool:

@@ -51,14 +51,18 @@ def draw(entries: Iterable[Entry], rng: random.Random) -> list[str]:
 
 def spelled(text: str, spelling: str) -> str:
     """Returns a text of British spelling in a spelling, British or American; the names of slots stay."""
-    american = VOCABULARY["american"] if spelling == "American" else {}
-    words = re.compile("|".join([r"\{[^}]*\}", *american]), re.IGNORECASE)
+    return _british().sub(_in_american, text) if spelling == "American" else text
 
-    def new(found: re.Match[str]) -> str:
-        said = american.get(found[0].lower(), found[0])
-        return said.capitalize() if found[0][0].isupper() else said
 
-    return words.sub(new, text) if american else text
+@cache
+def _british() -> re.Pattern[str]:
+    """Parts of words that American spelling writes otherwise, and the names of slots, which stay."""
+    return re.compile("|".join([r"\{[^}]*\}", *VOCABULARY["american"]]), re.IGNORECASE)
+
+
+def _in_american(found: re.Match[str]) -> str:
+    said = VOCABULARY["american"].get(found[0].lower(), found[0])
+    return said.capitalize() if found[0][0].isupper() else said
 
 
 @kept
