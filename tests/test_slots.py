@@ -83,6 +83,13 @@ def test_what_a_slot_reads_is_the_value_as_rounded(value: float, seed: int) -> N
     assert abs(number - value) <= max(0.051, 0.051 * value)
 
 
+def test_what_a_photograph_does_not_show_is_told_as_diagnosed() -> None:
+    eye = case(fact("disease", "cataract", 1, "", "cataract"), fact("disease", "absent", "no glaucoma", "", "no glaucoma"))
+    denied = case(fact("disease", "absent", "no cataract", "", "no cataract"))
+    lines = [line.text for each in (eye, denied) for line in sheet.make(each, 1).lines if line.facts]
+    assert lines == ["diagnosed: cataract", "no glaucoma", "no cataract was diagnosed"]
+
+
 # --- filling -----------------------------------------------------------------------------------------------------------
 
 

@@ -155,10 +155,12 @@ def _contradictions(written: np.ndarray, place: dict[str, int]) -> Broken:
     """Rows that break their own arithmetic."""
     values = np.where(written > 0, written, np.nan)  # a failure contradicts nothing
     with np.errstate(invalid="ignore"):
-        for length, axis in _PAIRS:
-            columns = [place[f"Cup_{length}"], place[f"Disc_{length}"], place[f"CDR_{axis}"]]
+        pairs = [[place[f"Cup_{length}"], place[f"Disc_{length}"], place[f"CDR_{axis}"]] for length, axis in _PAIRS]
+        # one outline was drawn: where it is wrong in one direction, its other diameters cannot be trusted either
+        larger = np.any([values[:, cup] > values[:, disc] for cup, disc, _ in pairs], axis=0)
+        yield "cup", larger, [column for columns in pairs for column in columns]
+        for columns in pairs:
             cup, disc, ratio = values[:, columns].T
-            yield "cup", cup > disc, columns
             yield "ratio", np.abs(cup / disc - ratio) > SPEC["rounding"], columns
         for column in (name for name in place if name.startswith("AVR_")):
             columns = [place[column.replace("AVR", name)] for name in ("CRAE", "CRVE", "AVR")]

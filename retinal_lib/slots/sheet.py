@@ -142,8 +142,8 @@ class _Maker:
             return self._line(fact, f"the image is {words}" if gradable else f"image quality: {words}")
         if fact.name == LIMITED:
             return self._line(fact, words)
-        if words in SPEC["diagnosed"]:
-            return self._line(fact, f"diagnosed: {words}")
+        if is_diagnosed(fact):
+            return self._line(fact, f"{words} was diagnosed" if fact.name == "absent" else f"diagnosed: {words}")
         return self._line(fact, f"the {words} eye" if fact.name == "eye" else words)
 
     def _grade(self, fact: Fact) -> Line:
@@ -312,6 +312,11 @@ def _placed(places: list[Fact], count: int) -> str:
     names = [fact.words.removesuffix(f" {frame}").rpartition(" ")[0] for fact in places]
     kind = "quadrant" if "quadrant" in first.words else "quarter"
     return f"in the {', '.join(names[:-1])} and {names[-1]} {kind}s{shown}"
+
+
+def is_diagnosed(fact: Fact) -> bool:
+    """Whether a fact tells or denies what a photograph of the fundus does not show itself, such as a cataract."""
+    return fact.words.removeprefix("no ") in SPEC["diagnosed"]
 
 
 def _read_alike(facts: list[Fact], significant: int) -> bool:

@@ -14,7 +14,7 @@ from retinal_lib.dataset.lesions.locations import CUP, FOVEA
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.display import listed
 from retinal_lib.facts import LIMITED, Fact
-from retinal_lib.slots.sheet import FactSheet, Line, Slot
+from retinal_lib.slots.sheet import FactSheet, Line, Slot, is_diagnosed
 from retinal_lib.teacher import offline_measurements
 from retinal_lib.teacher.offline_phrases import Phrases, Topic, aged, articled, as_signs, bank, finding, lowered
 
@@ -303,6 +303,8 @@ class _Composer:
             fact = line.facts[0]
             if line.slots:
                 yield self.tell("disease_recorded", line, value=_slot(line))
+            elif is_diagnosed(fact):
+                yield self.tell("diagnosed", line, words=fact.words)
             elif fact.name in ("normal", "absent"):
                 name = "normal_no" if fact.words.startswith("no ") else "normal"
                 yield self.tell(name, line, words=as_signs(finding(fact.words)))
