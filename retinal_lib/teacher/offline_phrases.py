@@ -85,6 +85,7 @@ class Phrases:
         return capital(question)
 
 
+@cache
 def _begins(phrase: str) -> tuple[str, ...]:
     """The first two words of a phrase."""
     return tuple(phrase.casefold().replace(",", "").split()[:2])
