@@ -291,7 +291,7 @@ BESIDE_NAMES = {  # rows of a table, the dates of the names, and what the page s
         ["Patient code,Visit,Findings OD,Findings OS,Glaucoma OD,Glaucoma OS"]
         + [f"{code},{day},drusen,like AK012,no,yes" for code in CODES for day in ("2022-03-14", "2023-09-05")],
         ("20220314", "20230905"),
-        "OS: columns for each eye are read where they hold grades, classes or an eye's disease; these hold texts",
+        "OS: columns for each eye are read where they hold grades, classes, numbers or a disease; these hold texts",
     ),
     "dates for each eye": (
         ["Patient code,Visit,Date OD,Date OS,notes"]
@@ -470,3 +470,19 @@ def test_a_second_table_is_left_out_with_the_line_that_joins_it(tmp_path: Path) 
     data = opened(tmp_path, text.replace("facts:\n", f"{line}\nfacts:\n{number}\n"))
     told = [f.value for name in data.images for f in data.describe(name).facts if f.unit == "µm"]
     assert told == [151.2, 151.2, 149.9, 149.9, 150, 150] and not data.skipped
+
+
+def test_numbers_without_a_unit_have_a_line_to_complete_also_where_few_cells_are_filled(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        picture(tmp_path / "images" / f"{number}.png")
+    (tmp_path / "labels.csv").write_text("image,AMD,IOP,CDR,DR\n1.png,1,,,0\n2.png,0,14,0.4,3\n3.png,0,,,0\n")
+    main(["page", str(tmp_path), "--out", str(tmp_path / "mine.yaml")])
+    text = (tmp_path / "mine.yaml").read_text()
+    assert "- {number: {column: CDR, name: cup-to-disc ratio, range: [0, 1]}}" in text
+    assert "#- grade: {column: DR, scale: ?}" in text
+    line = "#- number: {column: IOP, name: intraocular pressure, unit: ?, range: [?, ?], scope: eye}\n"
+    assert line in text and "nothing states its unit; to tell it, write what belongs in place of each ?" in text
+    filled = line.removeprefix("#").replace("unit: ?, range: [?, ?]", "unit: mmHg, range: [5, 60]")
+    told = opened(tmp_path, text.replace(line, filled)).describe("2.png").description
+    assert "the intraocular pressure is 14 mmHg" in told and "the cup-to-disc ratio is 0.4" in told
+    assert not opened(tmp_path, text).skipped  # the line may stay as it is

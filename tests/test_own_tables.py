@@ -1,6 +1,7 @@
 """A table of one's own: what its free text says of an eye is told as it stands, and what says the opposite is an error."""
 
 import json
+import re
 from pathlib import Path
 
 import openpyxl
@@ -8,16 +9,19 @@ import pytest
 import yaml
 
 from retinal_lib.check import conversation_check
+from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTED, UNCERTAIN
 from retinal_lib.check.language.statements import of_label
 from retinal_lib.conversation import Turn
-from retinal_lib.dataset import page, tables
+from retinal_lib.dataset import measurements, page, tables
 from retinal_lib.dataset.base import BaseDescription
+from retinal_lib.dataset.cells import values
 from retinal_lib.dataset.cells.columns import understand, without_names
+from retinal_lib.dataset.label_kinds import told_once
 from retinal_lib.errors import UserError
 from retinal_lib.evaluate.evaluation import Evaluation
 from retinal_lib.explore.explore import Explore
-from retinal_lib.facts import Case
+from retinal_lib.facts import Case, Fact, Source
 from retinal_lib.paths import PACKAGE
 from retinal_lib.slots import filling, sheet, slot_check
 from retinal_lib.teacher import offline
@@ -270,7 +274,7 @@ def test_a_table_named_in_another_language_tells_notes_of_english_words_alone(tm
 
 def test_abbreviations_for_suspicion_and_denial_are_written_out(tmp_path: Path) -> None:
     case = eye(tmp_path, disease="mild NPDR w/o DME; susp. glaucoma")
-    assert case.facts[0].text == "mild NPDR without DME; suspected glaucoma"
+    assert case.facts[0].text == "mild NPDR without diabetic macular oedema; suspected glaucoma"
     assert errors(case, "There is macular oedema.") == ["unsupported_disease"]
     assert errors(case, "There is definite glaucoma.") != []
     assert ("amd", SUSPECTED) in of_label("AMD versus CSR").conditions
@@ -555,7 +559,8 @@ def test_a_column_called_by_a_disease_may_hold_a_suspicion_and_a_slip(tmp_path: 
     cells = ["yes", "no", "maybe", "who knows", *["no"] * 8]
     (reading,) = understand({"Glaucoma": cells}, {})
     plainly = "it is called by glaucoma, but not all of its cells are plainly yes or no: "
-    assert reading.says == f"{plainly}no (9), yes (1), maybe (1), who knows (1)"
+    line = "in a page: - label: {column: Glaucoma, values: {maybe: …, no: …, who knows: …, yes: …}}"
+    assert reading.says == f"{plainly}no (9), yes (1), maybe (1), who knows (1); {line}"
     (reading,) = understand({"operator": ["yes", "no", "Meier", *["no"] * 8]}, {})
     assert reading.says == "nothing says what its cells mean: no (9), yes (1); 1 more that may be names"
 
@@ -584,7 +589,7 @@ def test_a_doubtful_class_is_denied_without_its_mark_and_minus_one_is_no_yes() -
     (reading,) = understand({"label": ["glaucoma (?)", "cataract?", "cataract", "normal"]}, {})
     assert reading.book["normal"] == "no cataract or glaucoma"
     (reading,) = understand({"Glaucoma": ["1", "0", *["-1"] * 3] * 3}, {})
-    assert reading.says.endswith("not all of its cells are plainly yes or no: -1 (9), 1 (3), 0 (3)")
+    assert "not all of its cells are plainly yes or no: -1 (9), 1 (3), 0 (3); in a page: - label: {column: " in reading.says
 
 
 def test_ungradable_images_leave_the_grades_of_others_read() -> None:
@@ -1031,3 +1036,114 @@ def test_whole_numbers_with_a_comma_are_grades_and_yes_or_no(tmp_path: Path) -> 
     first, second = (data.describe(name).description for name in data.images)
     assert "58 years old" in first and "is 2 on the" in first and "says no age-related macular degeneration" in first
     assert "61 years old" in second and "is 0 on the" in second and "says age-related macular degeneration" in second
+
+
+MEASURED = {  # a column and its cells -> what a page says of it, "" where it is not read, and a part of what is said
+    "CDR": ("0.3,0.75", {"name": "cup-to-disc ratio", "range": [0, 1]}, "cup-to-disc ratio, 0.3 to 0.75 (2)"),
+    "vertical CDR": ("0,4;0,6", {"name": "vertical cup-to-disc ratio", "range": [0, 1]}, "0.4 to 0.6 (2)"),
+    "cup-to-disc ratio": ("0.3", {"name": "cup-to-disc ratio", "range": [0, 1]}, "0.3 to 0.3 (1)"),
+    "IOP (mmHg)": (
+        "14,21",
+        {"name": "intraocular pressure", "unit": "mmHg", "range": [1, 80], "scope": "eye"},
+        "14 to 21 mmHg (2)",
+    ),
+    "BCVA_logMAR": (
+        "0.3,-0.1",
+        {"name": "best-corrected visual acuity", "unit": "logMAR", "range": [-0.5, 3], "scope": "eye"},
+        "-0.1 to 0.3 logMAR (2)",
+    ),
+    "IOP": ("14", {}, "nothing states its unit; where it is mmHg, call the column 'IOP (mmHg)'; or in a page: - number: {col"),
+    "VA": ("20/40", {}, "most of its cells are not plain numbers: 20/40 (1); write plain numbers, or write them as notes"),
+    "vCDR": ("30,60", {}, "not all of its numbers are from 0 to 1: 30 (1), 60 (1); in a page: - number: {column: vCDR, name: "),
+    "cdr": ("0,0.5,2", {}, "may be the Clinical Dementia Rating too, of whose numbers all are: 0 (1), 0.5 (1), 2 (1); call it"),
+}
+
+
+@pytest.mark.parametrize("column", MEASURED)
+def test_a_column_called_by_a_measurement_is_read_where_its_unit_is_stated(column: str) -> None:
+    cells, number, says = MEASURED[column]
+    (reading,) = understand({column: [*re.split(";" if ";" in cells else ",", cells), ""]}, {})
+    assert reading.role == ("number" if number else "") and says in reading.says
+    assert not number or reading.number == number
+
+
+def test_measurements_of_a_table_are_told_with_their_units_and_for_each_eye(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png", "2.png")
+    data = table(tmp_path, "image,CDR,IOP (mmHg),IOP", "1.png,0.7,24,24", "2.png,,,24")
+    assert data.describe("1.png").description == (
+        "Patient record: the cup-to-disc ratio is 0.7; the intraocular pressure is 24 mmHg."
+    )
+    assert not data.describe("2.png").facts
+    (sides,) = page.understand_rows_of_both_eyes({"IOP OD (mmHg)": ["14", ""], "IOP OS (mmHg)": ["", "21"]}, {})
+    assert sides.role == "number" and sides.place == {"right": "IOP OD (mmHg)", "left": "IOP OS (mmHg)"}
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "cure"),
+    [
+        (
+            "DR",
+            "0,3",
+            "names their scale, such as 'ICDR DR', or by a page (retinal page writes its beginning) with - grade: {col",
+        ),
+        ("DME", "0,1,2", "yes or no: 0 (1), 1 (1), 2 (1); in a page: - label: {column: DME, values: {0: …, 1: …, 2: …}}"),
+    ],
+)
+def test_a_column_called_by_a_disease_with_other_codes_says_what_to_do(column: str, cells: str, cure: str) -> None:
+    (reading,) = understand({column: cells.split(",")}, {"ICDR": range(5)})
+    assert reading.is_lost and cure in reading.says
+    (named,) = understand({"ICDR DR": ["0", "3"]}, {"ICDR": range(5)})
+    assert named.role == "grade"
+
+
+NOTED = {  # a note beside ICDR grade 2, a cataract and no glaucoma -> whether it is told
+    "moderate NPDR": False,
+    "Cataract.": False,
+    "cataract; moderate nonproliferative diabetic retinopathy": False,
+    "severe NPDR": True,
+    "moderate NPDR with DME": True,
+    "cataract?": True,
+    "dense cataract": True,
+    "nuclear cataract, drusen": True,
+}
+
+
+@pytest.mark.parametrize("note", NOTED)
+def test_a_note_that_only_repeats_a_label_is_told_once(tmp_path: Path, note: str) -> None:
+    case = eye(tmp_path, **{"ICDR grade": "2", "cataract": "yes", "glaucoma": "no", "notes": note, "remarks": note})
+    noted = [fact for fact in case.facts if fact.aspect == "notes"]
+    assert len(noted) == NOTED[note]  # of two columns with one text too
+    assert [fact.name for fact in case.about("disease")] == ["grade", "cataract", "absent"]
+    assert any("column 'remarks' is not told: " in why and why.endswith("told already") for why in case.missing)
+
+
+def test_clinic_shorthand_is_written_out_or_listed(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png", "2.png")
+    data = table(tmp_path, "image,notes", '1.png,"POAG, s/p PRP, s/p vitrectomy; PVD"', "2.png,disc WNL; CSME; PVD; NAD")
+    assert [data.describe(name).about("notes")[0].words for name in data.images] == [
+        "primary open-angle glaucoma, after panretinal photocoagulation, after vitrectomy; PVD",
+        "disc within normal limits; clinically significant macular oedema; PVD; NAD",
+    ]
+    says = "shorthand told as written, since it has several meanings: NAD (1 image), PVD (2 images)"
+    assert says in data.not_used and says in data.not_used_places
+    assert data.describe("1.png").facts[0].source.cell == "POAG, s/p PRP, s/p vitrectomy; PVD"
+
+
+def test_shorthand_names_the_same_conditions_as_its_words() -> None:
+    written = values.words()["shorthand"] | values.words()["known shorthand"]
+    named = {short: (set(lexicon.conditions(short)), set(lexicon.conditions(words))) for short, words in written.items()}
+    assert {short for short, (of_short, of_words) in named.items() if of_short and of_short != of_words} == set()
+    assert {"POAG", "CSME", "NVE"} <= {short for short, (of_short, _) in named.items() if of_short}
+    assert not written.keys() & {*values.words()["ambiguous shorthand"]}
+
+
+def test_a_ratio_of_the_table_stands_in_place_of_that_by_automorph() -> None:
+    cell = Source("my.csv", 2, "CDR")
+    ratio = Fact("patient", "cup-to-disc ratio", 0.7, "", "the cup-to-disc ratio is 0.7", cell, "cup-to-disc ratio", "image")
+    measured = [
+        Fact("vascular", name, 0.4, "", "", cell, measurements.feature(name).words)
+        for name in ("CDR_vertical", "CDR_horizontal", "Fractal_dimension")
+    ]
+    facts, missing = told_once([ratio, *measured], [])
+    assert [fact.name for fact in facts] == ["cup-to-disc ratio", "Fractal_dimension"] and len(missing) == 2
+    assert told_once(measured, []) == (measured, [])

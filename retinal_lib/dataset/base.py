@@ -13,10 +13,11 @@ from retinal_lib import typed_paths
 from retinal_lib.dataset import lesion_facts, measurements, page
 from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.catalogue import Catalogue
+from retinal_lib.dataset.cells.values import shorthand_in
 from retinal_lib.dataset.fact_kinds import Columns, Person, denies
 from retinal_lib.dataset.image import DISAGREE, EMPTY, NO_ROW, ExcludedImage, Image
 from retinal_lib.dataset.image_files import natural
-from retinal_lib.dataset.label_kinds import contradicts, graded_only, looked_for
+from retinal_lib.dataset.label_kinds import contradicts, graded_only, looked_for, told_once
 from retinal_lib.dataset.lesion_facts import RATIO
 from retinal_lib.dataset.page import Page, page_of
 from retinal_lib.dataset.tables import Table, fold
@@ -103,13 +104,24 @@ class BaseDescription:
             unread, unread_names = _columns_not_named(self.page, self._catalogue.tables)
         names = ", ".join(map(repr, unread_names))
         columns = [f"{self.page.file.name}: columns that are not read: {names}"] if names else []
+        shorthand = self._shorthand()
         asked = [each.partition(", so that ")[0] for each in said]
         rows = "; ".join(row.partition(": ")[0] for row in self.rows_without_image[:_MOST_ROWS])
         lost_rows = [f"{each.partition(', the first ')[0]}, the first {rows}" for each in lost]
         odd_places = [each.partition(", the first ")[0] for each in odd]
         odd_places += [each.partition(": ")[0] for each in masks]
         self.not_used_places = [*how, *columns, *asked, *odd_places, *lost_rows, *map(without_cells, [*persons, *cells])]
-        return [*said, *how, *unread, *odd, *lost, *masks, *persons, *cells]
+        self.not_used_places += shorthand
+        return [*said, *how, *unread, *odd, *lost, *masks, *persons, *cells, *shorthand]
+
+    def _shorthand(self) -> list[str]:
+        """A sentence on shorthand with several meanings, which is told as it is written; none where there is none."""
+        images, texts = map(self.image, self.images), self.page.kind("columns")
+        told = [{each for fact in texts.facts(image).facts for each in shorthand_in(fact.words)} for image in images if texts]
+        if not (found := Counter(each for some in told for each in some)):
+            return []
+        listed = ", ".join(f"{each} ({count(number, 'image')})" for each, number in sorted(found.items()))
+        return [f"shorthand told as written, since it has several meanings: {listed}"]
 
     def _unfit_masks(self) -> list[str]:
         """A sentence on masks that are not used since they do not fit their pictures; none where all fit."""
@@ -238,6 +250,7 @@ class BaseDescription:
         facts = [fact for i, fact in enumerate(facts) if fact.name != RATIO or RATIO not in {f.name for f in facts[:i]}]
         judged = graded_only(self.page.facts, facts)
         facts, missing = _withhold_notes(*self._withhold(*_withhold_measurements(facts, missing)))
+        facts, missing = told_once(facts, missing)
         order = {aspect: i for i, aspect in enumerate(ASPECTS)}
         facts = sorted((f for f in facts if f.aspect in self.aspects), key=lambda f: order[f.aspect])
         return Case(

@@ -311,7 +311,7 @@ class Columns(Kind):
                 continue
             # a line break parts statements: 'no DR' above 'glaucoma' denies no glaucoma
             text = "; ".join(filter(None, (" ".join(line.split()).rstrip(".;,") for line in cell.splitlines())))
-            text = values.in_words(text)
+            text = values.written_out(text)
             if text and not (aspect != "disease" and fold(text) == "none"):  # of disease, 'none' says that there is none
                 facts.append(_recorded(aspect, column, text, source))
         return Facts(tuple(facts), tuple(missing))

@@ -10,6 +10,7 @@ from pydantic import BaseModel, field_validator, model_validator
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTED
 from retinal_lib.check.language.statements import of_label, of_note
+from retinal_lib.dataset import measurements
 from retinal_lib.dataset.cells import values
 from retinal_lib.dataset.fact_kinds import (
     Aspect,
@@ -372,6 +373,41 @@ def contradicts(note: str, label: str) -> bool:
         or there & {c for c, says in labelled.conditions if says == NEGATED}
         or denied & named
     )
+
+
+def repeats(note: str, labels: Iterable[str]) -> bool:
+    """Says whether a note, or each of its items, says the same as one of the labels, word for word, and no more.
+
+    >>> repeats("moderate NPDR", ["moderate non-proliferative diabetic retinopathy"]), repeats("Cataract", ["no cataract"])
+    (True, False)
+    >>> repeats("cataract; moderate NPDR", ["cataract"]), repeats("POAG", ["glaucoma"])
+    (False, False)
+    """
+    told = {_as_said(label) for label in labels}
+    return _as_said(note) in told or all(_as_said(item) in told for item in re.split("[,;]", note) if item.strip())
+
+
+def _as_said(words: str) -> str:
+    """Words of a label or note as they are compared: without spelling, plural and hyphens."""
+    return " ".join(lexicon.read(values.written_out(words, all_known=True).replace("-", "").rstrip(".")).words)
+
+
+def told_once(facts: list[Fact], missing: list[str]) -> tuple[list[Fact], list[str]]:
+    """Returns facts and what is missing without texts that only repeat a label or another text of the image, and without
+    AutoMorph's cup-to-disc ratios where the table has one."""
+    texts = [f for f in facts if f.aspect in ("disease", "notes") and f.text == f.words and f.source.row is not None]
+    said = [f.words for f in facts if f.aspect == "disease" and f not in texts]
+    ratio = next((f for f in facts if f.aspect == "patient" and f.name.endswith("cup-to-disc ratio")), None)
+    kept, lost = [], []
+    for fact in facts:
+        if fact in texts and repeats(fact.words, said):
+            lost.append(f"{fact.source} is not told: {fact.words!r} is told already")
+        elif ratio and fact.name in measurements.columns() and "cup-to-disc ratio" in fact.words:
+            lost.append(f"{fact.words} by AutoMorph is not told: {ratio.source} has one")
+        else:
+            kept.append(fact)
+            said += [fact.words] if fact in texts else []
+    return kept, [*missing, *lost]
 
 
 def compared(facts: Iterable[Fact]) -> tuple[tuple[str, object], ...]:

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from retinal_lib import paths, typed_paths
 from retinal_lib.dataset import tables as table
 from retinal_lib.dataset.cells import file_names
-from retinal_lib.dataset.cells.columns import TEXTS, Reading, page_content, understand, understand_rows_of_both_eyes
+from retinal_lib.dataset.cells.columns import TEXTS, Reading, understand, understand_rows_of_both_eyes
+from retinal_lib.dataset.cells.page_content import page_content
 from retinal_lib.dataset.cells.values import in_english, is_of_both_eyes, names_in
 from retinal_lib.dataset.fact_kinds import GradingScale, Kind, own_scales, scales
 from retinal_lib.dataset.image import Column, Correction, Row, names_of
@@ -483,7 +484,7 @@ def _by_parts(folder: Path) -> str:
 
 _READ = (
     "What is read: the picture (image), eye, age, sex, patient, split, texts (modality, quality, disease, vascular, notes), "
-    "classes in words (label), columns called by a disease that say yes or no (1 or 0), and grades on a scale that the column "
-    "names (ICDR grade); "
+    "classes in words (label), columns called by a disease that say yes or no (1 or 0), grades on a scale that the column "
+    "names (ICDR grade), and numbers that it names, with their unit (CDR, IOP (mmHg)); "
     "for others, retinal page <folder> writes the beginning of a page"
 )

@@ -12,7 +12,8 @@ import yaml
 from retinal_lib import paths
 from retinal_lib.dataset import page, tables
 from retinal_lib.dataset.cells import file_names
-from retinal_lib.dataset.cells.columns import TEXTS, Reading, page_content, without_names
+from retinal_lib.dataset.cells.columns import TEXTS, Reading, without_names
+from retinal_lib.dataset.cells.page_content import page_content
 from retinal_lib.dataset.cells.values import plain
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.image_files import Folder
@@ -162,10 +163,23 @@ def page_text(look: Look, name: str) -> tuple[str, int]:
         names_in = _columns_in(fact)
         lines += [f"# {' and '.join(r.columns)}: {says[r.column]}" for r in read if r.column in names_in or r.place in names_in]
         lines.append(f"- {_flow(fact)}")
+    lines += [line for reading in understood if reading.number and not reading.is_read for line in _of_number(reading)]
     lines.append("- automorph")
     lines += [line for question in asked if question.of_facts for line in question.commented]
     lines += ["", "# Left out:", *(f"#   {line}" for line in (*left, *_others(look, topics)))]
     return "\n".join(lines) + "\n", len(asked)
+
+
+def _of_number(reading: Reading) -> list[str]:
+    """The lines for a column of numbers of which something is not stated: to be completed, or left as they are."""
+    told = "".join(f", {name}: {_open(value, name)}" for name, value in reading.number.items())
+    what = reading.says.partition("; ")[0]
+    how = f"# {' and '.join(reading.columns)}: {what}; to tell it, write what belongs in place of each ? and take the # away"
+    return [how, f"#- number: {{column: {_flow(reading.place)}{told}}}"]
+
+
+def _open(value: object, name: str) -> str:
+    return _flow(value) if value is not None else "[?, ?]" if name == "range" else "?"
 
 
 def _readings(look: Look) -> list[Reading]:
@@ -220,7 +234,7 @@ def _of_key(look: Look) -> Question | None:
 def _is_told_of_an_eye(look: Look) -> bool:
     """Whether a table has columns of one eye that say nothing of which it is."""
     by_table = any(isinstance(split.get("tables"), dict) for split in _splits(look).values())
-    of_eye = [reading for reading in _readings(look) if reading.role in ("grade", "label", "condition", *TEXTS)]
+    of_eye = [reading for reading in _readings(look) if reading.role in ("grade", "label", "condition", "number", *TEXTS)]
     return not by_table and any(not reading.sides for reading in of_eye)
 
 
@@ -287,7 +301,9 @@ def _question(topic: str, reading: Reading, codes: Counter) -> Question:
         "quality": f"quality: {{column: {_flow(column)}, levels: {open_}}}",
         "diagnosis": f"label: {{column: {_flow(column)}, values: {open_}}}",
     }[topic]
-    graded = not {"grade", "level", "severity", "stage", "icdr", "sdrg"}.isdisjoint(plain(reading.column).split())
+    graded = not {"dr", "retinopathy", "grade", "level", "severity", "stage", "icdr", "sdrg"}.isdisjoint(
+        plain(reading.column).split()
+    )
     whole = all(re.fullmatch(r"\d", code) for code in codes) and (graded or len(codes) > 2)
     more = [f"- grade: {{column: {_flow(column)}, scale: ?}}  # or so, if these are grades of a scale, such as ICDR"]
     what = {"sex": "which is male, which female?", "quality": "what does each mean?", "diagnosis": "what does each stand for?"}

@@ -14,6 +14,7 @@ from retinal_lib.text import reply_text, training_text
 
 TEXTS = {"modality": "image", "quality": "quality", "disease": "disease", "vascular": "vascular", "notes": "notes"}
 _OF_PERSON = ("diabetes", "hypertension")
+_NUMBER = re.compile(r"[-+]?\d{1,9}([.,]\d*)?")
 _FILE = re.compile(r"\.(png|jpe?g|tiff?|bmp|gif|pp?m|pgm|webp|dcm)$", re.IGNORECASE)
 _MOST_CODES = 12  # different cells that a column of codes has at most
 _MOST_DENIED = 6  # classes of a label that words for a normal eye deny by name
@@ -23,10 +24,11 @@ _LEAST = 0.5  # the share of filled cells that must be plain
 
 
 class Reading(NamedTuple):
-    """What a column holds. `role` is image, patient, eye, age, sex, split, grade, label, condition, person's (a disease of a
-    person), a text (modality, quality, disease, vascular, notes), private (names and dates, never told) or "" where it is not
-    read; `book` what its cells stand for; `of` the scale or condition; `says` what was understood, or why nothing was; `sides`
-    its columns of the left and the right eye, where it is a pair of them and `column` what both are called."""
+    """What a column holds. `role` is image, patient, eye, age, sex, split, grade, label, condition, number, person's (a disease
+    of a person), a text (modality, quality, disease, vascular, notes), private (names and dates, never told) or "" where it is
+    not read; `book` what its cells stand for; `of` the scale or condition; `says` what was understood, or why nothing was;
+    `sides` its columns of the left and the right eye, where it is a pair of them and `column` what both are called; `number`
+    what a page says of a column of numbers, None in place of what nothing states."""
 
     column: str
     role: str
@@ -34,6 +36,7 @@ class Reading(NamedTuple):
     book: dict[str, str | None] = {}
     of: str = ""
     sides: dict[str, str] = {}
+    number: dict[str, object] = {}
 
     @property
     def place(self) -> str | dict[str, str]:
@@ -69,7 +72,7 @@ def understand(columns: dict[str, list[str]], scales: dict[str, Iterable[int]]) 
             reading = _eye(name, filled, values.eye_letters(columns))
         else:
             reading = _READERS[role](name, filled) if role in _READERS else Reading(name, role, "") if role else None
-        readings.append(reading or _condition(name, filled) or _grade(name, filled, scales) or _not_read(name, filled))
+        readings.append(reading or _named_by_column(name, filled, scales) or _not_read(name, filled))
     private = [columns[reading.column] for reading in readings if reading.role in ("private", "patient")]
     foreign = bool(values.languages(columns))
     texts = {each.column: _text(each.role, columns[each.column], private, foreign) for each in readings if each.role in TEXTS}
@@ -95,9 +98,9 @@ def understand_rows_of_both_eyes(columns: dict[str, list[str]], scales: dict[str
     readings = []
     for reading in understand(of_pairs | alone, scales):
         if sides := pairs.get(reading.column):
-            if reading.role not in ("", "private", "grade", "label", "condition"):
+            if reading.role not in ("", "private", "grade", "label", "condition", "number"):
                 held = "texts" if reading.role in TEXTS else reading.says
-                says = f"columns for each eye are read where they hold grades, classes or an eye's disease; these hold {held}"
+                says = f"columns for each eye are read where they hold grades, classes, numbers or a disease; these hold {held}"
                 reading = Reading(reading.column, "private" if reading.role == "patient" else "", says)
             reading = reading._replace(sides=sides)
         readings.append(reading)
@@ -279,6 +282,11 @@ def _not_told(cell: str, foreign: bool) -> str:
     return "not in English" if "language" in why else why
 
 
+def _named_by_column(name: str, cells: list[str], scales: dict[str, Iterable[int]]) -> Reading | None:
+    """A column whose name says what its cells are of: a disease, a scale, a measurement."""
+    return _condition(name, cells) or _grade(name, cells, scales) or _number(name, cells)
+
+
 def _condition(name: str, cells: list[str]) -> Reading | None:
     """A column that is called by a disease and says whether it is there, or suspected; it says nothing of others."""
     named, role = _disease_of(name)
@@ -364,37 +372,85 @@ def _grade(name: str, cells: list[str], scales: dict[str, Iterable[int]]) -> Rea
     return None
 
 
+def _number(name: str, cells: list[str]) -> Reading | None:
+    """A column of numbers that is called by what was measured, such as CDR or IOP (mmHg); no unit is guessed."""
+    measure = values.measure(name)
+    if measure is None or not cells:
+        return None
+    number = measure.entry
+    plainly = {cell: float(cell.replace(",", ".")) for cell in cells if re.fullmatch(_NUMBER, cell)}
+    called = f"it is called by the {measure.name}, but"
+    if sum(cell in plainly for cell in cells) < _LEAST * len(cells):
+        says = f"{called} most of its cells are not plain numbers: {_shown(cells)}; write plain numbers"
+        return Reading(name, "", f"{says}, or write them as notes, such as '{name} {cells[0]}'")
+    if measure.unit is None:
+        unit = measure.known_unit
+        says = f"{called} nothing states its unit; where it is {unit}, call the column '{name} ({unit})'"
+        return Reading(name, "", f"{says}; or in a page: {_number_line(name, number)}", number=number)
+    (low, high), unit = number["range"], f" {measure.unit}" if measure.unit else ""
+    known = [cell for cell in cells if low <= plainly.get(cell, low - 1) <= high]
+    lost = [cell for cell in cells if cell not in known]
+    other, numbers = measure.other
+    if other and numbers.issuperset(plainly.values()):
+        says = f"{called} may be the {other} too, of whose numbers all are: {_shown(cells)}"
+        return Reading(name, "", f"{says}; call it {measure.name!r} if it is that", number=number)
+    if sum(cell in plainly for cell in lost) > _MOST_UNCLEAR * len(cells):
+        number = number | {"range": None}
+        says = f"{called} not all of its numbers are from {low:g} to {high:g}{unit}: {_shown(lost)}"
+        return Reading(name, "", f"{says}; in a page: {_number_line(name, number)}", number=number)
+    told = [plainly[cell] for cell in known]
+    says = f"{measure.name}, {min(told):g} to {max(told):g}{unit} ({len(known):,})"
+    return Reading(name, "number", says + _unread(lost), number=number)
+
+
+def _number_line(column: str, number: dict[str, object]) -> str:
+    """The line of a page for a column of numbers, with … for what nothing states."""
+    told = {name: "…" if value is None else value for name, value in number.items()}
+    told["range"] = told["range"] if number["range"] else "[lowest, highest]"
+    return f"- number: {{column: {column}, {', '.join(f'{name}: {value}' for name, value in told.items())}}}"
+
+
 def _not_read(name: str, cells: list[str]) -> Reading:
     if not cells:
         return Reading(name, "", "empty")
     if values.is_private(name) and not any(of_label(cell).conditions for cell in set(cells)):
         return Reading(name, "private", "names and dates are never read, nor a text told that holds one")
-    hint = (
-        f"; grades are read where the column names their scale, such as {f'ICDR {name}'!r}"
-        if _is_of_grades(name, cells)
-        else ""
-    )
+    called = f"grades are read where the column names their scale, such as {f'ICDR {name}'!r}"
+    hint = f"; {called}" if _is_of_grades(name, cells) else ""
     if named := _disease_of(name)[0]:
-        return Reading(name, "", f"it is called by {named}, but not all of its cells are plainly yes or no: {_shown(cells)}")
+        says = f"it is called by {named}, but not all of its cells are plainly yes or no: {_shown(cells)}"
+        return Reading(name, "", f"{says}{_cure_of_disease(name, cells, called)}")
     said = {cell: values.yes_or_no(cell) for cell in cells if len(cell) > 1}
     if len(said) == len(set(cells)) and None not in said.values():
         yes, no = (next((cell for cell, there in said.items() if there is value), "…") for value in (True, False))
         line = f"- flags: {{labels: {{{name}: …}}, present: {yes}, absent: {no}}}"
         unknown = f"its cells say yes or no, but its name is no disease that is known: {_counted(cells)}"
         return Reading(name, "", f"{unknown}; if it is one, in a page: {line}")
-    if len(set(cells)) > _MOST_CODES and all(re.fullmatch(r"[-+]?\d+([.,]\d+)?", cell) for cell in cells):
-        line = f"- number: {{column: {name}, name: …, unit: …, range: [lowest, highest]}}"
-        return Reading(name, "", f"{len(set(cells)):,} different numbers; nothing says what they are{hint}; in a page: {line}")
+    if len(set(cells)) > _MOST_CODES and all(re.fullmatch(_NUMBER, cell) for cell in cells):
+        number = {"name": None, "unit": None, "range": None}
+        says = f"{len(set(cells)):,} different numbers; nothing says what they are{hint}"
+        return Reading(name, "", f"{says}; in a page: {_number_line(name, number)}", number=number)
     if len(set(cells)) > _MOST_CODES or not any(map(_may_be_shown, cells)):
         return Reading(name, "", f"{len(set(cells)):,} different cells; nothing says what they mean{hint}")
     return Reading(name, "", f"nothing says what its cells mean: {_shown(cells)}{hint}")
+
+
+def _cure_of_disease(name: str, cells: list[str], scale: str) -> str:
+    """What to do with a column that is called by a disease and holds other codes than yes and no; `scale`: how grades are
+    read."""
+    codes = sorted(set(cells))
+    if len(codes) > _MOST_CODES or not all(map(_may_be_shown, codes)):
+        return ""
+    if _is_of_grades(name, cells):
+        return f"; {scale}, or by a page (retinal page writes its beginning) with - grade: {{column: {name}, scale: …}}"
+    return f"; in a page: - label: {{column: {name}, values: {{{', '.join(f'{code}: …' for code in codes)}}}}}"
 
 
 def _is_of_grades(name: str, cells: list[str]) -> bool:
     called = set(plain(name).split())
     return (
         called <= {*map(plain, values.words()["about grades"])}
-        and not called.isdisjoint(("dr", "grade", "grades", "level", "levels"))
+        and not called.isdisjoint(("dr", "retinopathy", "grade", "grades", "level", "levels"))
         and all(re.fullmatch("[0-5]", values.whole(cell)) for cell in cells)
     )
 
@@ -426,61 +482,3 @@ _READERS: dict[str, Callable[[str, list[str]], Reading | None]] = {
     "patient": _patient,
     "label": _label,
 }
-
-
-# --- the page of a table ------------------------------------------------------------------------------------------------
-
-
-def page_content(readings: list[Reading]) -> dict[str, object]:
-    """Returns what a dataset page says of the columns of a table: its keys key, eye, eyes, patient and facts."""
-    by_role: dict[str, list[Reading]] = {}
-    for reading in readings:
-        by_role.setdefault(reading.role, []).append(reading)
-    content: dict[str, object] = {"key": by_role["image"][0].column} if "image" in by_role else {}
-    for role in ("eye", "patient"):
-        if role in by_role:
-            content[role] = by_role[role][0].column
-    if "eye" in by_role:
-        content["eyes"] = by_role["eye"][0].book
-    return content | {"facts": list(_facts(by_role))}
-
-
-def _facts(by_role: dict[str, list[Reading]]) -> Iterable[dict[str, object]]:
-    texts = {reading.column: aspect for role, aspect in TEXTS.items() for reading in by_role.get(role, ())}
-    person = {role: by_role[role][0].column for role in ("age", "sex") if role in by_role}
-    if person:
-        yield {"person": person | ({"sexes": by_role["sex"][0].book} if "sex" in by_role else {})}
-    for reading in by_role.get("person's", ()):
-        yield {"patient_labels": {"labels": {reading.column: reading.of}, **_codes(reading)}}
-    for reading in by_role.get("label", ()):
-        yield {"label": {"column": reading.place, "values": reading.book}}
-    for reading in by_role.get("grade", ()):
-        marked = {what: [cell for cell, of in reading.book.items() if of == what] for what in ("ungradable", "unclear")}
-        more = {what: cells for what, cells in marked.items() if cells}
-        yield {"grade": {"column": reading.place, "scale": reading.of, **more}}
-    if conditions := by_role.get("condition", ()):
-        codes = {str(_codes(reading)): _codes(reading) for reading in conditions}
-        if len(codes) == 1 and not any(reading.sides for reading in conditions):
-            yield {"flags": {"labels": {reading.column: reading.of for reading in conditions}, **_codes(conditions[0])}}
-        else:
-            own = {r.column: {"column": r.place} if r.sides else {} for r in conditions}
-            labels = {r.column: {"words": r.of, **own[r.column], **_codes(r)} for r in conditions}
-            yield {"flags": {"labels": labels}}
-    if texts:
-        private = [name for role in ("private", "patient") for reading in by_role.get(role, ()) for name in reading.columns]
-        named = [reading.column for some in by_role.values() for reading in some]
-        unclear = values.words()["other meaning"] if values.languages(named) else []
-        more = {name: listed for name, listed in (("private", private), ("unclear", unclear)) if listed}
-        yield {"columns": {"aspects": texts, **more}}
-
-
-def _codes(reading: Reading) -> dict[str, list[str]]:
-    """The cells that say yes and no, each with its other, whether or not that occurs."""
-    both: dict[str, str] = {}
-    for yes, no in zip(*(values.words()[word] for word in ("yes", "no")), strict=True):
-        both.setdefault(yes, no)
-        both.setdefault(no, yes)
-    book = {both[plain(cell)]: meaning for cell, meaning in reading.book.items() if plain(cell) in both}
-    swapped = {"present": "absent", "absent": "present"}
-    every = {cell: swapped[meaning] for cell, meaning in book.items()} | reading.book
-    return {meaning: sorted({cell for cell, m in every.items() if m == meaning}, key=str.casefold) for meaning in swapped}

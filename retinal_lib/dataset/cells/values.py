@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from retinal_lib.parsing import packaged_yaml
 from retinal_lib.text import training_text
@@ -130,6 +131,47 @@ def has_fraction(cell: str) -> bool:
     return bool(re.search(r"\d[.,]0*[1-9]", cell))
 
 
+class Measure(NamedTuple):
+    """What a column of numbers is called by: its name in a sentence; the unit that the column states ("" where it needs none,
+    None where it states none) and the one that it may state; the range in which a number is plausible; "eye" where it is the
+    eye's; and what else is called so, with all numbers of that."""
+
+    name: str
+    unit: str | None
+    known_unit: str
+    range: list[float]
+    scope: str
+    other: tuple[str, frozenset[float]]
+
+    @property
+    def entry(self) -> dict[str, object]:
+        """What a page says of such a column, None in place of what nothing states."""
+        of_unit = {} if self.unit == "" else {"unit": self.unit}
+        of_eye = {"scope": self.scope} if self.scope else {}
+        return {"name": self.name, **of_unit, "range": None if self.unit is None else self.range, **of_eye}
+
+
+@lru_cache(maxsize=4096)
+def measure(column: str) -> Measure | None:
+    """Returns what the name of a column says was measured; None where it says nothing.
+
+    >>> [measure(name).name for name in ("vertical CDR", "IOP", "BCVA_logMAR", "C/D ratio")][:2]
+    ['vertical cup-to-disc ratio', 'intraocular pressure']
+    >>> [measure(name).unit for name in ("CDR", "IOP", "IOP (mmHg)", "BCVA_logMAR")], measure("IOP class")
+    (['', None, 'mmHg', 'logMAR'], None)
+    """
+    called = plain(column).replace(" ", "")
+    for name, of in words()["numbers"].items():
+        for title in (plain(each).replace(" ", "") for each in of["called"]):
+            unit = of["unit"]
+            beside = plain(unit).replace(" ", "")
+            if called in (title, f"{title}{beside}", f"{title}in{beside}", f"{beside}{title}"):
+                stated = unit if not unit or called != title else None
+                other, *numbers = of.get("or", {}).get(called, [""])
+                return Measure(name, stated, unit, of["range"], of.get("scope", ""), (other, frozenset(numbers)))
+    return None
+
+
 def is_code(cell: str) -> bool:
     """Says whether a cell holds only a code, which says nothing to who does not know the question that it answers.
 
@@ -199,6 +241,22 @@ def in_words(text: str) -> str:
     words_ = words()["written out"]
     pattern = rf"(?<![\w/])({'|'.join(map(re.escape, words_))})(?![\w/])\.?"
     return re.sub(pattern, lambda found: words_[found[1].casefold()], text, flags=re.IGNORECASE)
+
+
+def written_out(text: str, all_known: bool = False) -> str:
+    """Returns a note as it is told: abbreviations and clinic shorthand with one meaning in words; `all_known`: also what is
+    told as it is written since all know it.
+
+    >>> written_out("POAG, s/p PRP; disc WNL"), written_out("amd, PVD")
+    ('primary open-angle glaucoma, after panretinal photocoagulation; disc within normal limits', 'amd, PVD')
+    """
+    known = words()["shorthand"] | (words()["known shorthand"] if all_known else {})
+    return re.sub(rf"\b({'|'.join(known)})\b", lambda found: known[found[1]], in_words(text))
+
+
+def shorthand_in(text: str) -> set[str]:
+    """Returns the clinic shorthand of a text that has several meanings, and so is not written out."""
+    return set(re.findall(r"\b[A-Z]+\b", text)).intersection(words()["ambiguous shorthand"])
 
 
 def is_private(column: str) -> bool:
