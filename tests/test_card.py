@@ -29,6 +29,7 @@ def test_the_card_holds_source_counts_and_survey(tmp_path: Path) -> None:
         f"\n\n## Checks\n\nIn {outcome.counts['accepted']} conversations the teacher wrote slots",
         "\nEach number and claim",
         "\nNo finding.\n\n## Intended use\n",
+        "Made by the offline teacher: a format sample, composed without a language model; ",
     ):
         assert expected in body, expected
     assert "\n\n\n" not in body and (tmp_path / "card-claims.png").is_file()

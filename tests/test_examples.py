@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from retinal_lib import load_dataset
+from retinal_lib import Job, load_dataset
 
 PACKAGE = Path(__file__).resolve().parents[1] / "retinal_lib"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if re.search(r"^\s*>>> ", path.read_text(encoding="utf-8"), re.M))
@@ -35,6 +35,18 @@ def test_the_figures_of_the_notebooks_readme_are_drawn(
     monkeypatch.chdir(tmp_path)
     exec(example.replace("/data/IDRiD", drawn["IDRiD_seg"].as_posix()), {})
     assert sorted(file.suffix for file in (tmp_path / "figures").iterdir()) == [".html", ".pdf", ".pdf", ".png", ".png"]
+
+
+def test_the_review_in_python_of_the_notebooks_readme_says_what_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    readme = (PACKAGE.parent / "notebooks" / "README.md").read_text(encoding="utf-8")
+    example = readme.partition("**Without JupyterLab.**")[2].partition("```python\n")[2].partition("```")[0]
+    folder = (tmp_path / "run").as_posix()
+    Job.load(dataset="ODIR", out_dir=folder).run()
+    exec(example.replace('dataset="ODIR"', f'dataset="ODIR", out_dir="{folder}"'), {})
+    rate = re.search(r'rates\["errors"\]\[0\]\)  # (.*)', example)[1]
+    assert capsys.readouterr().out.splitlines()[-1] == rate
 
 
 GUIDE = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
