@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 VERSIONED = ("retinal_lib", "numpy", "opencv-python-headless", "openai", "pandas", "pillow")
 _TEACHERS = {
-    "offline": "the offline teacher: a format sample, composed without a language model; sentences are put together from the facts",
+    "offline": "the offline teacher: a format sample, composed without a language model; sentences put together from the facts",
     "vqa": "the program, which chose the questions from the facts, without a language model",
     "openai": "a language model behind an OpenAI-compatible server, told the facts in `prompts`",
 }
