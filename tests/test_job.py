@@ -207,7 +207,8 @@ def test_the_end_of_a_run_says_what_of_a_table_or_page_was_not_used(tmp_path: Pa
     (tmp_path / "out" / "own" / names[0]).write_bytes(b"")
     with pytest.raises(UserError, match="holds pictures under their names; name another folder with --out"):
         export([tmp_path / "run"], "llava", tmp_path / "out", pictures="copy", numbers=True)
-    assert "\nNot used of the table or page (what the cells hold is not shown here):\n\n- own.csv: columns that" in card
+    title = "Not used of the table or page, or told as written (what other cells hold is not shown here):"
+    assert f"\n{title}\n\n- own.csv: columns that" in card
     assert "that are not read: 'level', 'mark'\n" in card and "label tables, the first own.csv, row 5\n" in card
     assert "- the age is not known: own.csv, row 2, column 'age' holds …, which is no usable age" in card
     assert not any(cell in card for cell in ("OX", "x1", "y2", "lost_OD", "7 (2)"))
