@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache, lru_cache, wraps
+from itertools import accumulate
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple, Protocol, TypeVar
@@ -26,8 +27,8 @@ def _frozen(listed: object) -> object:
 T = TypeVar("T")
 WORDS = word_lists("lexicon")
 _TOKEN = re.compile(  # words, numbers, marks, line ends; words come first, as they are the most
-    r"[A-Za-z]++(?![^\W\d_])(?:['’][a-z]{1,2}\b)?|[^\W\d_]+(?:['’][a-z]{1,2}\b)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+\.\d+|(?<![\w.])\.\d+|\d+"
-    r"|[^\w\s*_`#\"“”-]|[–—]|\n|[¼½¾]"
+    r"([A-Za-z]++(?![^\W\d_])(?:['’][a-z]{1,2}\b)?|[^\W\d_]+(?:['’][a-z]{1,2}\b)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+\.\d+|(?<![\w.])\.\d+|\d+"
+    r"|[^\w\s*_`#\"“”-]|[–—]|\n|[¼½¾])"
 )
 _DASHES = str.maketrans("‐‑‒−―", "----—")
 _LONG_DASHES = "‐‑‒−―–—"
@@ -74,15 +75,16 @@ class ParsedText:
         if not text.isascii() and any(map(text.__contains__, _LONG_DASHES)):
             text = _HYPHEN.sub("-", text.translate(_DASHES))  # each for one, so that spans hold
         self.text = text
-        self._raw = _TOKEN.findall(self.text)
-        self.words = [_NORMAL[raw] for raw in self._raw]
+        pieces = _TOKEN.split(self.text)  # what is between tokens, a token, what is between, ...
+        self._raw = pieces[1::2]
+        self.starts = list(accumulate(map(len, pieces)))[:-1:2]  # in characters, where each token begins
+        self.words = list(map(_NORMAL.__getitem__, self._raw))
         self._distinct = frozenset(self.words)
         self.terms = _terms(self.words)
         self.by_kind: dict[str, list[Term]] = {}
         for term in self.terms:
             self.by_kind.setdefault(term.kind, []).append(term)
         self.kept: dict[Callable, object] = {}  # by function: what was read from the text
-        self.starts = self._placed()  # the position in the text, in characters, where each token begins
         self.sentences = self._sentences()
 
     def of(self, kind: str) -> Sequence[Term]:
@@ -96,7 +98,10 @@ class ParsedText:
     def sentence(self, term: Term) -> range:
         """Returns the tokens of the sentence that holds a term; all tokens where the term stands between sentences."""
         first = term.first
-        return next((tokens for tokens in self.sentences if tokens.start <= first < tokens.stop), range(len(self.words)))
+        for tokens in self.sentences:
+            if tokens.start <= first < tokens.stop:
+                return tokens
+        return range(len(self.words))
 
     def within(self, kind: str, tokens: range) -> list[Term]:
         """Returns the terms of one kind that begin within a range of tokens."""
@@ -120,14 +125,6 @@ class ParsedText:
         if i and self.words[i - 1] in WORDS.abbreviations:
             return False
         return i + 1 == len(self.words) or not self.text[self.end(i) : self.end(i) + 1].isalnum()
-
-    def _placed(self) -> list[int]:
-        at, starts, find = 0, [], self.text.find
-        for raw in self._raw:
-            at = find(raw, at)  # nothing between tokens begins one, so each is the next find
-            starts.append(at)
-            at += len(raw)
-        return starts
 
     def end(self, i: int) -> int:
         """Returns the position in the text, in characters, where token i ends."""
@@ -280,11 +277,10 @@ def _inside(phrase: tuple[str, ...], phrases: dict[tuple[str, ...], dict[str, li
 
 
 def _terms(words: list[str]) -> list[Term]:
-    index, found, done = _index(), [], 0
-    for i in [i for i, word in enumerate(words) if word in index]:
-        if i < done:
+    found, done = [], 0
+    for i, by_second in enumerate(map(_index().get, words)):
+        if by_second is None or i < done:
             continue
-        by_second = index[words[i]]
         after = words[i + 1] if i + 1 < len(words) else ""
         phrase = _longest(by_second, words, i) if after in by_second else by_second[""][0] if "" in by_second else None
         if phrase is not None:

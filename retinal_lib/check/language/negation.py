@@ -6,6 +6,7 @@ from retinal_lib.check.language.lexicon import ParsedText, Term, kept, word_list
 
 WORDS = word_lists("negation")
 AFFIRMED, NEGATED, UNCERTAIN = "affirmed", "negated", "uncertain"
+_TOPIC_ENDS = frozenset(topic.split()[-1] for topic in WORDS.topics)
 _RENAMED = 16  # tokens between two names of one thing
 _COLONS = (":", "–", "—")
 SUSPECTING = WORDS.suspecting
@@ -30,7 +31,7 @@ class Cues:
         self.conditions = {t.first: t for t in text.of("conditions")}
         self._named = {t.last: t for t in self.conditions.values()}  # by the token after it
         self.generic = [t.first for t in text.of("generic")]
-        self.modal = text.has(WORDS.modals)
+        self.modal, self.says = text.has(WORDS.modals), text.has(WORDS.saying)
         self._ends = {t.last: t for t in (*self.at.values(), *self.conditions.values())}
         self._stated: dict[tuple[int, range, int], str] = {}  # what was read, by first token, sentence and reach
 
@@ -38,16 +39,16 @@ class Cues:
         """Returns the polarity of a term; `reach` is the number of words before it that may negate it."""
         if (term.first, sentence, reach) not in self._stated:
             chain = [term]  # what the same is said of, the earliest is read first: a list of names is no deep recursion
-            while (earlier := self._likened(chain[-1], sentence)) is not None:
+            while (earlier := self._likened(chain[-1], sentence)) and (earlier.first, sentence, reach) not in self._stated:
                 chain.append(earlier)
-                if (earlier.first, sentence, reach) in self._stated:
-                    break
             for each in reversed(chain):
-                self._stated[each.first, sentence, reach] = self._state(each, sentence, reach)
+                self._stated[each.first, sentence, reach] = self._state(each, sentence, reach, earlier)
+                earlier = each
         return self._stated[term.first, sentence, reach]
 
-    def _state(self, term: Term, sentence: range, reach: int) -> str:
-        if any(sentence.start <= g < sentence.stop for g in self.generic):
+    def _state(self, term: Term, sentence: range, reach: int, earlier: Term | None) -> str:
+        """The polarity of a term; `earlier`: the one before it of which the same is said."""
+        if self.generic and any(sentence.start <= g < sentence.stop for g in self.generic):
             return UNCERTAIN
         if self.text.words[sentence.start] == "for" and (len(sentence) < 6 or term.first == sentence.start + 1):
             return UNCERTAIN  # For hard exudates.
@@ -64,7 +65,7 @@ class Cues:
             return UNCERTAIN  # Yes, there is. Could there be drusen as well?
         if self._supposed(term, sentence):
             return UNCERTAIN
-        if (earlier := self._likened(term, sentence)) is not None:
+        if earlier is not None:
             return self.polarity(earlier, sentence, reach)
         after = self._after(term.last, sentence.stop)
         before = None if after == UNCERTAIN else self._before(term.first, max(sentence.start, term.first - reach))
@@ -81,13 +82,13 @@ class Cues:
         after = words[term.last : min(term.last + 4, sentence.stop)]
         if after and after[0] in WORDS.auxiliaries and not WORDS.checking.isdisjoint(after) and "not" not in after:
             return True  # referable oedema was checked, too
-        scale = next((k for k in range(sentence.start, term.first) if words[k] == "scale"), None)
-        return scale is not None and not WORDS.ordering.isdisjoint(words[scale + 1 : term.first])
+        before = words[sentence.start : term.first]
+        return "scale" in before and not WORDS.ordering.isdisjoint(before[before.index("scale") + 1 :])
 
     def _unsaid(self, term: Term, sentence: range) -> bool:
         """Whether a term is what nobody can say: I can neither confirm nor rule out any disease; I can name no disease."""
         words, start = self.text.words, sentence.start
-        for k in range(start, term.first):
+        for k in range(start, term.first) if self.says else ():
             if words[k] not in WORDS.saying:
                 continue
             unable = not WORDS.unable.isdisjoint(words[max(start, k - 6) : k])
@@ -121,7 +122,8 @@ class Cues:
         ends = range(at, term.first + 1)
         if at == sentence.start and words[at : term.first][:1] == ["of"]:  # Of haemorrhages there is no trace.
             return range(term.last, sentence.stop)
-        if any(" ".join(words[max(sentence.start, end - size) : end]) in WORDS.topics for end in ends for size in (1, 2, 3, 4)):
+        led = [end for end in ends if words[end - 1] in _TOPIC_ENDS and end > sentence.start]
+        if any(" ".join(words[max(sentence.start, end - size) : end]) in WORDS.topics for end in led for size in (1, 2, 3, 4)):
             return range(term.last, sentence.stop)
         if words[sentence.stop : sentence.stop + 1] != ["?"]:
             return None
@@ -134,8 +136,9 @@ class Cues:
         """The condition before a term of which the same is said: drusen are absent, and so is oedema."""
         words = self.text.words
         at = next((k for k in range(term.first, sentence.start, -1) if words[k - 1] not in WORDS.led), sentence.start)
-        near = (self._named.get(k) for k in range(term.first - 1, max(sentence.start, term.first - _RENAMED), -1))
-        same = next((t for t in near if t is not None and t.values == term.values), None)
+        low = max(sentence.start, term.first - _RENAMED)
+        near = (t for t in reversed(self.text.of("conditions")) if low < t.last < term.first)
+        same = next((t for t in near if t.values == term.values), None)
         between = words[same.last : term.first] if same and sentence.start <= same.first else ()
         if between and (WORDS.renaming.issuperset(between) or not {"called", "known"}.isdisjoint(between)):
             return same  # soft exudates, the pale patches that are also called cotton wool spots
