@@ -74,7 +74,7 @@ class NumberReader:
         known = frozenset([*self.named["measures"], "density"] if dimension == "measure" else ())
         while concerned := [i for i, quantities in found.items() if any(dimension in q.names for q in quantities)]:
             spots = [Spot(*amounts[i][:2], tuple(q.names for q in found[i]), bool(amounts[i].edges)) for i in concerned]
-            reading, _ = naming.reading(dimension, spots, part, earlier, known)
+            reading = naming.Reading(dimension, spots, part, earlier, known)
             if (names := reading.names()) is None:
                 found[concerned[reading.reached]] = []
                 continue

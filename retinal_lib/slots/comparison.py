@@ -58,9 +58,7 @@ def wrong(sentence: Sentence, question: SlottedText) -> Iterator[Wrong]:
     """Yields the comparisons of a sentence that are wrong, or that are of nothing that was told: the first one, which is enough
     to send an answer back."""
     yield from _divided(sentence)
-    if sentence.asks:
-        return
-    if COMPARING.isdisjoint(sentence.within):
+    if sentence.asks or COMPARING.isdisjoint(sentence.within):
         return
     words, places = sentence.words, {region.first for region in regions(sentence.text)}
     judged = 0

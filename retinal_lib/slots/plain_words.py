@@ -12,6 +12,7 @@ from pathlib import Path
 from retinal_lib.check.findings import AnswerFindings
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import ParsedText, Term, family, word_lists
+from retinal_lib.check.language.statements import is_suspicion
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.display import listed
@@ -26,6 +27,7 @@ _COUNTED = frozenset(word_lists("numbers").counted)
 _LEVELS = (["grade"], ["level"], ["stage"], ["class"])
 _BETWEEN = frozenset([",", "which", "that", "(", "it", "of"])
 _EXPLAINING = frozenset("measure tell count describe rank order reflect express capture gauge quantify summarise sum".split())
+_EXPLAINS = _EXPLAINING | {"mean", "that", "which"}
 _HOW = (["how"], ["what"], ["whether"])  # the fractal dimension tells us; but not: tells us how tortuous vessels are
 _OWN_WORDS = frozenset("a an small tiny deposit area patch bleeding damage swelling spot fluid fat lipid".split())
 _REFERRING = ("it", "this", "that", "us", "you", "me")
@@ -71,6 +73,7 @@ class KnownWords:
         self.of_line = {line.id: _words_of(line) for line in sheet.lines}
         self.known = frozenset().union(*self.of_line.values())
         self.counts = {line.facts[0] for line in sheet.lines if line.facts and is_count(line.facts[0])}  # of lesions
+        self.suspected = any(suspected_words(fact.words) for line in sheet.lines for fact in line.facts)
         self.structures = [line for line in sheet.lines if line.places]
         placing = frozenset().union(*(words for name, words in self.of_line.items() if name[0] in "dln"))
         self.placing, self._placed = placing, {word[:5] for word in placing}
@@ -120,6 +123,13 @@ def _plain_at_rest() -> frozenset[str]:
 @cache
 def _listed(name: str) -> frozenset[str]:
     return frozenset(word for line in _WORDS[name] for word in line.split())
+
+
+@lru_cache(maxsize=4096)
+def suspected_words(words: str) -> frozenset[str]:
+    """Returns the words of what a fact leaves a suspicion."""
+    items = (lexicon.read(item) for item in re.split(r"[,;]", words) if is_suspicion(item))
+    return frozenset(word for item in items for word in item.words if len(word) > 4)
 
 
 @lru_cache(maxsize=4096)
@@ -218,7 +228,7 @@ class WordCheck:
         words, values = sentence.words, sentence.of.values
         for k in sentence.tokens:
             word = words[k]
-            if k in values or not (word[0].isdigit() or word in _SPELLED or word in "¼½¾"):
+            if not (word[0].isdigit() or word in _SPELLED or word in "¼½¾") or k in values:
                 continue
             if word == "four" and (words[k - 1 : k] == ["all"] or words[k + 1 : k + 2] in (["quadrant"], ["quarter"])):
                 continue  # all four quadrants: the check of places judges it
@@ -234,8 +244,8 @@ class WordCheck:
         """Adds findings for words that nothing licenses."""
         known, skipped = self.known.known, sentence.of.values | self.explained
         plain = _plain_at_rest() if sentence.anchors or sentence.asks else _plain()
-        unknown = []
-        for k in sentence.tokens:
+        unknown, odd = [], sentence.within.difference(known, plain) or not sentence.within.isdisjoint(_MODALS)
+        for k in sentence.tokens if odd else ():
             word = sentence.words[k]
             if word in known or word in plain:
                 if word in _MODALS and k not in skipped and not sentence.asks:
@@ -252,6 +262,8 @@ class WordCheck:
 
     def explains(self, sentence: Sentence) -> None:
         """Checks that no measure, scale or disease is explained in own words: the fractal dimension, which counts branches."""
+        if sentence.within.isdisjoint(_EXPLAINS):
+            return
         named = [
             t for kind in ("measures", "scales", "conditions") for t in sentence.terms(kind) if t.first not in self.explained
         ]

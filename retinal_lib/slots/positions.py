@@ -149,7 +149,7 @@ def _outside(sentence: Sentence, known: dict) -> Iterator[Wrong]:
 
 def _filled(sentence: Sentence) -> Iterator[Wrong]:
     """A cup that is said to fill most of its disc, or all of it, though its box is less than seven tenths as high or wide."""
-    facts = {line.facts[0].words: line.facts[0] for line in sentence.sheet.lines if line.places}
+    facts = sentence.sheet.structures
     cup, disc = facts["optic cup"], facts["optic disc"]
     if len(cup.value) < 4 or len(disc.value) < 4:
         return
@@ -186,8 +186,8 @@ def _is_place(words: list[str], at: int) -> bool:
 
 def _known(sheet: FactSheet) -> dict[str, tuple[tuple[float, float], str]]:
     """The structures whose place a sheet tells: name -> where it lies, and the words of the fact."""
-    marks = [line.facts[0] for line in sheet.lines if line.places]
-    return {name: (_centre(mark.value), mark.text) for mark in marks if (name := mark.words) in _NAMES.values()}
+    known = sheet.structures.items()
+    return {name: (_centre(mark.value), mark.text) for name, mark in known if name in _NAMES.values()}
 
 
 def _centre(value: tuple[float, ...]) -> tuple[float, float]:

@@ -4,6 +4,7 @@ A dimension is what words around a slot may name of it: vessel, zone, formula, d
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -57,7 +58,11 @@ class SlottedText:
         self.text, self.sheet, self.anchors = text, sheet, anchors
         self.slots = list(_placed(text, anchors))
         self.values = {k for slot in self.slots for k in range(slot.first, slot.last)}  # the tokens of values
-        self.sentences = [Sentence(self, place, tokens) for place, tokens in enumerate(text.sentences)]
+
+    @cached_property
+    def sentences(self) -> list["Sentence"]:
+        """The sentences in order; read once they are asked for, as few questions are."""
+        return [Sentence(self, place, tokens) for place, tokens in enumerate(self.text.sentences)]
 
 
 def _placed(text: ParsedText, anchors: Sequence[Anchor]) -> Iterator[Placed]:
@@ -76,7 +81,8 @@ def _placed(text: ParsedText, anchors: Sequence[Anchor]) -> Iterator[Placed]:
 
 
 class Sentence:
-    """A sentence of a slotted text, with its `tokens`, `slots` and `anchors` (slots and marks)."""
+    """A sentence of a slotted text, with its `tokens`, `slots`, `anchors` (slots and marks) and `lines`, by their ids. Its
+    `signs` are its words, the kinds of its terms, and the letters of its lines: eye, conditions, [d]."""
 
     def __init__(self, of: SlottedText, place: int, tokens: range):
         self.of, self.text, self.sheet, self.place, self.tokens = of, of.text, of.sheet, place, tokens
@@ -87,6 +93,12 @@ class Sentence:
         if of.anchors:
             start, end = self.span
             self.anchors = [anchor for anchor in of.anchors if start <= anchor.start <= end]
+        self.lines = {anchor.line.id: anchor.line for anchor in self.anchors}
+        self._terms: dict[str, list[Term]] = {}
+        for term in of.text.terms:
+            if tokens.start <= term[0] < tokens.stop:
+                self._terms.setdefault(term[2], []).append(term)
+        self.signs = self.within.union(self._terms, (f"[{name[0]}]" for name in self.lines))
         self._named: dict[str, list[Word]] = {}
 
     @property
@@ -116,9 +128,9 @@ class Sentence:
         near = self.of.sentences[max(0, self.place - _NEAR) : self.place + _NEAR + 1]
         return [slot for sentence in near if sentence is not self for slot in sentence.slots]
 
-    def terms(self, kind: str) -> list[Term]:
+    def terms(self, kind: str) -> Sequence[Term]:
         """Returns the terms of one kind in the sentence."""
-        return self.text.within(kind, self.tokens)
+        return self._terms.get(kind, ())
 
     def named(self, dimension: str) -> list[Word]:
         """Returns the words of a dimension, but not those inside of slots' values."""
@@ -134,10 +146,10 @@ def mismatches(sentence: Sentence, question: SlottedText) -> Iterator[tuple[Plac
         if not concerned:
             continue
         spots = [Spot(s.first, s.last, (s.allowed,), s.anchor.slot.fact.name.endswith("_box")) for s in concerned]
-        earlier = [each.part for each in (*reversed(sentence.earlier), *question.sentences)]
-        reading, named = naming.reading(dimension, spots, sentence.part, earlier)
-        if reading.names() is None:
-            slot = concerned[reading.reached]
+        earlier = (each.part for texts in (reversed(sentence.earlier), question.sentences) for each in texts)
+        reading = naming.Reading(dimension, spots, sentence.part, earlier)
+        if not reading.is_plain() and reading.names() is None:
+            slot, named = concerned[reading.reached], reading.named or reading.context
             wrong = [word for word in named if word.values.isdisjoint(slot.allowed[dimension])] or named
             yield slot, dimension, min(wrong, key=lambda word: abs(word.first - slot.first))
 

@@ -1,8 +1,6 @@
 """The check of one sentence of a slotted answer: what its words say around the slots, and besides them."""
 
-import re
 import sys
-from functools import lru_cache
 from itertools import pairwise
 
 from retinal_lib.check.case_profile import PRESENT, CaseProfile
@@ -10,13 +8,12 @@ from retinal_lib.check.findings import AnswerFindings
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import VOCABULARY, Term
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTING, polarity
-from retinal_lib.check.language.statements import is_suspicion
 from retinal_lib.check.lesion_locations import REGION_WORDS, regions
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.label_kinds import NOTHING
 from retinal_lib.facts import LIMITED
 from retinal_lib.slots import superlatives
-from retinal_lib.slots.plain_words import KNOWING, KnownWords
+from retinal_lib.slots.plain_words import KNOWING, KnownWords, suspected_words
 from retinal_lib.slots.sentence import Sentence, SlottedText, marked_otherwise, mismatches, misshown
 from retinal_lib.slots.sheet import SPEC
 
@@ -71,13 +68,6 @@ _FINDINGS = frozenset("lesion finding spot mark change abnormality disease condi
 _OTHERS = frozenset(SPEC["others"])
 
 
-@lru_cache(maxsize=4096)
-def _suspected(words: str) -> frozenset[str]:
-    """The words of what a fact leaves a suspicion."""
-    items = (lexicon.read(item) for item in re.split(r"[,;]", words) if is_suspicion(item))
-    return frozenset(word for item in items for word in item.words if len(word) > 4)
-
-
 class SentenceCheck:
     """The check of the sentences of one answer. `explained` are the tokens of explanations, word for word."""
 
@@ -87,24 +77,11 @@ class SentenceCheck:
 
     def check(self, sentence: Sentence, question: SlottedText) -> None:
         """Adds the findings of a sentence."""
-        self._pairs(sentence, question)
-        self._judgements(sentence)
-        self._hedged(sentence)
-        self._landmarks(sentence)
-        self._both_eyes_and_health(sentence)
-        self._suspicions(sentence)
-        self._forms(sentence)
-        self._caused(sentence)
-        self._sized(sentence)
-        self._nothing(sentence)
-        self._summed(sentence)
-        self._modified(sentence)
-        self._narrowed(sentence)
-        self._hardly(sentence)
-        self._amounts(sentence)
-        self._everywhere(sentence)
-        self._sole(sentence)
-        self._picture(sentence)
+        if sentence.anchors:
+            self._pairs(sentence, question)
+        for rule, signs in _RULES:
+            if not signs.isdisjoint(sentence.signs):
+                rule(self, sentence)
 
     def _pairs(self, sentence: Sentence, question: SlottedText) -> None:
         for slot, dimension, word in mismatches(sentence, question):
@@ -115,17 +92,18 @@ class SentenceCheck:
             says = f"[{anchor.line.id}] is of another {dimension} ({' '.join(sorted(word.values))}): {anchor.line.text}"
             self.findings.add("misattributed", Term(word.first, word.last), says, anchor.line.facts[0])
         for slot in sentence.slots:
+            density = "density" in slot.allowed.get("measure", ())
+            if not density and not slot.anchor.slot.name.endswith(".share"):
+                continue
             after = sentence.words[slot.last : slot.last + 4]
             before = sentence.words[sentence.tokens.start : slot.first]
-            of_vessels = ["vessel", "area"] in ([*pair] for pair in pairwise((*before, *after)))
-            if "density" in slot.allowed.get("measure", ()) and of_vessels:
+            if density and ["vessel", "area"] in ([*pair] for pair in pairwise((*before, *after))):
                 says = f"{{{slot.anchor.slot.name}}} is a share of the picture, not of the vessels: {slot.anchor.line.text}"
                 self.findings.add("misattributed", slot, says, slot.anchor.slot.fact)
-            share = slot.anchor.slot.name.endswith(".share") or "density" in slot.allowed.get("measure", ())
-            if share and after[:3] == ["of", "the", "retina"]:
+            if after[:3] == ["of", "the", "retina"]:
                 says = f"{{{slot.anchor.slot.name}}} is a share of the picture, not of the retina: {slot.anchor.line.text}"
                 self.findings.add("misattributed", slot, says, slot.anchor.slot.fact)
-            if "density" in slot.allowed.get("measure", ()) and after[:1] == ["of"] and "disc" in after:
+            if density and after[:1] == ["of"] and "disc" in after:
                 says = f"{{{slot.anchor.slot.name}}} is no share of the disc: {slot.anchor.line.text}"
                 self.findings.add("misattributed", slot, says, slot.anchor.slot.fact)
         for slot, why in misshown(sentence):
@@ -139,9 +117,7 @@ class SentenceCheck:
 
     def _landmarks(self, sentence: Sentence) -> None:
         """Checks that lesions and diseases are placed near a structure only where a line places them so."""
-        if sentence.within.isdisjoint(_PLACES):
-            return
-        lines, words, tokens = {anchor.line.id[0] for anchor in sentence.anchors}, sentence.words, sentence.tokens
+        lines, words, tokens = {name[0] for name in sentence.lines}, sentence.words, sentence.tokens
         zoned = any(term.value != "whole" for term in sentence.terms("zones"))
         for k in tokens if zoned and "disc" not in sentence.within else ():
             if words[k] in ("macula", "fovea"):
@@ -193,13 +169,14 @@ class SentenceCheck:
 
     def _judgements(self, sentence: Sentence) -> None:
         """Checks that no measurement is called normal, and nothing else absent where not everything was looked for."""
-        text, aspects = self.text, {fact.aspect for anchor in sentence.anchors for fact in anchor.line.facts[:1]}
-        for term in sentence.terms("normal"):
+        text, normal = self.text, sentence.terms("normal")
+        for term in normal:
             before = text.words[max(sentence.tokens.start, term.first - 5) : term.first]
             if before and before[-1] in _LOOKING and not _PARTS.isdisjoint(before[:-1]) and not self.known.known >= _PARTS:
                 says = f"{text.text_of(term)!r} judges a part of the eye, which no fact does"
                 self.findings.add("unsupported_normal", term, says)
-        for term in sentence.terms("normal") if "vascular" in aspects and "disease" not in aspects else ():
+        aspects = {fact.aspect for anchor in sentence.anchors for fact in anchor.line.facts[:1]} if normal else ()
+        for term in normal if "vascular" in aspects and "disease" not in aspects else ():
             says = f"{text.text_of(term)!r} judges a measurement, which no fact does"
             self.findings.add("beyond", term, says)
         if _OTHERS.isdisjoint(sentence.within) or not KNOWING.isdisjoint(sentence.within):
@@ -262,18 +239,18 @@ class SentenceCheck:
             kind = words[k - 1] if words[k] == "camera" and k > sentence.tokens.start else "the"
             if kind.isalpha() and kind not in _CAMERAS and kind not in self.known.known:
                 self.findings.add("unlicensed", Term(k - 1, k + 1), f"{self.text.text_of(Term(k - 1, k + 1))!r} is in no fact")
-        if {anchor.line.id[0] for anchor in sentence.anchors} == {"d"}:
-            told = frozenset().union(*(lexicon.read(anchor.line.text).words for anchor in sentence.anchors))
+        if {name[0] for name in sentence.lines} == {"d"}:
+            told = frozenset().union(*(lexicon.read(line.text).words for line in sentence.lines.values()))
             for k in sentence.tokens if not told.isdisjoint(_VESSELS) else ():
                 if words[k] in _VESSELS - told:
                     self.findings.add("misattributed", Term(k, k + 1), f"{self.text.raw(k)!r} is not the vessel of the finding")
 
     def _suspicions(self, sentence: Sentence) -> None:
         """Checks that what a line leaves a suspicion is told as one."""
-        if not SUSPECTING.isdisjoint(sentence.within):
+        if not self.known.suspected or not SUSPECTING.isdisjoint(sentence.within):
             return
         for fact in (fact for anchor in sentence.anchors for fact in anchor.line.facts):
-            if sentence.within.isdisjoint(suspected := _suspected(fact.words)):
+            if sentence.within.isdisjoint(suspected := suspected_words(fact.words)):
                 continue
             spots = (k for k in sentence.tokens if sentence.words[k] in suspected and k not in sentence.of.values)
             if (k := next(spots, None)) is not None:
@@ -294,7 +271,7 @@ class SentenceCheck:
 
     def _caused(self, sentence: Sentence) -> None:
         """Checks that no cause is told: of a disease, of its absence, or of what is not known."""
-        lines = {anchor.line for anchor in sentence.anchors}
+        lines = sentence.lines.values()
         unknown = any(line.text.startswith(SPEC["no diagnosis"]) for line in lines)
         limited = any(fact.name == LIMITED for line in lines for fact in line.facts)
         medical = unknown or limited or any(sentence.terms(kind) for kind in ("conditions", "disorder"))
@@ -334,7 +311,7 @@ class SentenceCheck:
     def _sized(self, sentence: Sentence) -> None:
         """Checks that no size or shape is judged: a rather large disc, the cup is round. Only comparisons are on lines."""
         words, passed = sentence.words, sentence.of.values | self.explained
-        for k in () if sentence.within.isdisjoint(_SIZES) else sentence.tokens:
+        for k in sentence.tokens:
             if words[k] not in _SIZES or k in passed or words[k] in self.known.known:
                 continue
             before, after = words[max(sentence.tokens.start, k - 4) : k], words[k + 1 : min(k + 3, sentence.tokens.stop)]
@@ -366,7 +343,7 @@ class SentenceCheck:
 
     def _nothing(self, sentence: Sentence) -> None:
         """Checks that nothing is said to be found only where a line says so: nothing abnormal was found."""
-        lines = {anchor.line for anchor in sentence.anchors}
+        lines = sentence.lines.values()
         denied = any(line.facts and (line.text.startswith(("no ", "none")) or "normal" in line.text) for line in lines)
         if denied or not lines:
             return
@@ -407,14 +384,14 @@ class SentenceCheck:
 
     def _hardly(self, sentence: Sentence) -> None:
         """Checks that nothing is said to be hardly there: a line says that it is there, or that it is not."""
-        for term in sentence.terms("conditions") if not sentence.within.isdisjoint(_HARDLY) else ():
+        for term in sentence.terms("conditions"):
             if not _HARDLY.isdisjoint(sentence.words[max(sentence.tokens.start, term.first - 2) : term.first]):
                 self.findings.add("comparison", term, f"{self.text.text_of(term)!r} is there or not; no line says: hardly any")
 
     def _amounts(self, sentence: Sentence) -> None:
         """Checks that lesions are said to be many or few where they are."""
         words = sentence.words
-        for term in sentence.terms("conditions") if not sentence.within.isdisjoint(_AMOUNTS) else ():
+        for term in sentence.terms("conditions"):
             fact = self.profile.status_of(term.values)[1]
             if fact not in self.known.counts or term.first in self.explained:
                 continue
@@ -425,7 +402,7 @@ class SentenceCheck:
 
     def _everywhere(self, sentence: Sentence) -> None:
         """Checks that the lesions of one line are said to lie in every quadrant only where the line says so."""
-        lines = {anchor.line for anchor in sentence.anchors if anchor.line.id[0] == "l"}
+        lines = [line for line in sentence.lines.values() if line.id[0] == "l"]
         for line in lines if len(lines) == 1 else ():
             for k in sentence.tokens[:-1] if "in all four" not in line.text else ():
                 after = sentence.words[k + 1 : min(k + 5, sentence.tokens.stop)]
@@ -447,3 +424,25 @@ class SentenceCheck:
             if words[k] in _SOLE and words[k + 1] in _FINDINGS:
                 says = f"{self.text.text_of(Term(k, k + 2))!r}: no line says that there is nothing else"
                 self.findings.add("ungrounded_denial", Term(k, k + 2), says)
+
+
+# each rule with its signs: a sentence that it concerns has one of them
+_RULES = (
+    (SentenceCheck._judgements, _OTHERS | {"normal"}),
+    (SentenceCheck._hedged, _MAYBE | _DOUBTS | {"edge"}),
+    (SentenceCheck._landmarks, _PLACES),
+    (SentenceCheck._both_eyes_and_health, _HEALTH | {"eye", "disorder", "normal"}),
+    (SentenceCheck._suspicions, frozenset(f"[{letter}]" for letter in SPEC["letters"].values())),
+    (SentenceCheck._forms, frozenset(["[d]"])),
+    (SentenceCheck._caused, _PROVING | _CAUSES | _TOO_POOR | _LIMITING | {"shown", "with"}),
+    (SentenceCheck._sized, _SIZES),
+    (SentenceCheck._nothing, frozenset(["nothing"])),
+    (SentenceCheck._summed, frozenset("add added adding sum together area".split())),
+    (SentenceCheck._modified, frozenset(["conditions"])),
+    (SentenceCheck._narrowed, frozenset(["conditions"])),
+    (SentenceCheck._hardly, _HARDLY),
+    (SentenceCheck._amounts, frozenset(_AMOUNTS)),
+    (SentenceCheck._everywhere, frozenset(["every", "all"])),
+    (SentenceCheck._sole, _SOLE),
+    (SentenceCheck._picture, _VESSELS | {"centred", "camera"}),
+)

@@ -66,6 +66,11 @@ class FactSheet:
         return {slot.name: (line, slot) for line in self.lines for slot in line.slots}
 
     @cached_property
+    def structures(self) -> dict[str, Fact]:
+        """The boxes and centres of structures, each by what it is of."""
+        return {line.facts[0].words: line.facts[0] for line in self.lines if line.places}
+
+    @cached_property
     def by_id(self) -> dict[str, Line]:
         """Each line and explanation by its id."""
         return {line.id: line for line in (*self.lines, *self.explained)}

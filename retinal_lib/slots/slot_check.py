@@ -208,7 +208,7 @@ class _Answer:
         if not lines.isdisjoint(self.known.structures):
             lines.update(self.known.structures)  # a structure may be placed beside another
         held = frozenset().union(*(self.known.of_line[line.id] for line in lines))
-        for sentence in self.sentences:
+        for sentence in self.sentences if self.text.has(THINGS) else ():
             compares = not comparison.COMPARING.isdisjoint(sentence.within)  # perhaps with the value of another line
             known = self.known.known if compares else held
             for k in sentence.tokens:

@@ -14,6 +14,7 @@ from retinal_lib.slots.sentence import Sentence
 LARGEST, _SMALLEST = (frozenset(WORDS[name]) for name in ("largest", "smallest"))
 _ENDS = dict.fromkeys("highest severest top topmost maximum maximal worst".split(), 1)
 _ENDS |= dict.fromkeys("lowest minimal mildest bottom".split(), -1)
+_ON_SCALE = frozenset([*_ENDS, "severe"])
 _CLAUSE = 7  # tokens from a box to the place that is told of it
 _LYING = frozenset("sit lie is located found placed".split())
 _OTHERS = frozenset("most all they and other rest while whereas but".split())
@@ -25,9 +26,11 @@ _NEXT_TO = frozenset("below second next above but beneath under one short".split
 
 def wrong(sentence: Sentence) -> Iterator[Wrong]:
     """Yields the superlatives of a sentence that no facts support."""
-    yield from _largest(sentence)
-    yield from _nearest(sentence)
-    yield from _on_scale(sentence)
+    if not sentence.within.isdisjoint(LARGEST | _SMALLEST):
+        yield from _largest(sentence)
+        yield from _nearest(sentence)
+    if not sentence.within.isdisjoint(_ON_SCALE):
+        yield from _on_scale(sentence)
 
 
 def _largest(sentence: Sentence) -> Iterator[Wrong]:
@@ -100,7 +103,7 @@ def _box_of(sentence: Sentence, k: int) -> Fact | None:
 def _on_scale(sentence: Sentence) -> Iterator[Wrong]:
     """A grade that is called the highest of its scale, the lowest, or one near the end."""
     graded = [a.line.facts[0] for a in sentence.anchors if a.line.facts and a.line.facts[0].unit in scales()]
-    if not graded or len({fact.unit for fact in graded}) > 1 or sentence.within.isdisjoint((*_ENDS, "severe")):
+    if not graded or len({fact.unit for fact in graded}) > 1:
         return
     words, (fact, levels) = sentence.words, (graded[0], scales()[graded[0].unit]["levels"])
     for k in sentence.tokens:

@@ -6,6 +6,7 @@ may be of several facts is of those that its names fit.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, word_lists
@@ -55,18 +56,6 @@ class Part(NamedTuple):
     text: ParsedText
     sentence: range
     inner: set[int]
-
-
-def reading(
-    dimension: str, spots: list[Spot], part: Part, earlier: Iterable[Part], known: Names = frozenset()
-) -> "tuple[Reading, list[Word]]":
-    """Returns how the values of a sentence may be read in one dimension, with the words that count: its own, or else those of
-    the `earlier` sentence that has any. `known` is what the conversation has named."""
-    named = words(part, dimension, spots)
-    context = next((found for each in earlier if (found := words(each, dimension, spots, here=False))), [])
-    if len(context) == len(spots) > 1 and dimension == "measure" and all(word.values >= _EXTENTS for word in named):
-        named = []  # their heights are ...: of what was named before
-    return Reading(dimension, named, spots, part.text.words, [word.values for word in context], known), named or context
 
 
 def words(part: Part, dimension: str, spots: Sequence[Spot] = (), here: bool = True) -> list[Word]:
@@ -197,23 +186,33 @@ def _pronouns(text: ParsedText, sentence: range, kind: str) -> Iterator[Word]:
 
 
 class Reading:
-    """The names of a sentence's values in one dimension. `context` are the names in the sentence before that has any, `tokens`
-    the words of the text, `known` what the conversation has named."""
+    """How the values of a sentence may be read in one dimension: `named` are its words, `context` those of the first of the
+    `earlier` sentences that has any, `tokens` the words of the text, `known` what the conversation has named."""
 
     def __init__(
-        self,
-        dimension: str,
-        named: list[Word],
-        spots: list[Spot],
-        tokens: list[str],
-        context: list[Names],
-        known: Names = frozenset(),
-    ):
-        self.dimension, self.named, self.spots, self.tokens = dimension, named, spots, tokens
-        self.context, self.known = context, known
+        self, dimension: str, spots: list[Spot], part: Part, earlier: Iterable[Part], known: Names = frozenset()
+    ) -> None:
+        self.dimension, self.spots, self.tokens = dimension, spots, part.text.words
+        self.named, self._earlier, self.known = words(part, dimension, spots), earlier, known
+        extents = dimension == "measure" and len(spots) > 1 and all(word.values >= _EXTENTS for word in self.named)
+        if extents and len(self.context) == len(spots):
+            self.named = []  # their heights are ...: of what was named before
         self.reached = 0  # the last value that could be named
         self._failed: set[tuple] = set()
         self._steps = 0
+
+    @cached_property
+    def context(self) -> list[Word]:
+        """The words of an earlier sentence, which are read where those of the sentence do not suffice."""
+        read = (words(each, self.dimension, self.spots, here=False) for each in self._earlier)
+        return next(filter(None, read), [])
+
+    def is_plain(self) -> bool:
+        """Says whether each word may name each value, and one stands before them all: then they can be read in some order."""
+        named, first = self.named, self.spots[0].first
+        if not named or (named[0].first > first and len(self.spots) > 1) or "than" in self.tokens:
+            return False
+        return all(self._fits(i, word.values) for i in range(len(self.spots)) for word in named)
 
     def names(self, i: int = 0, earlier: tuple[Names, ...] = (), used: int = 0) -> list[Names] | None:
         """Returns the names of the values from value i on; None where no order of the words gives any. `earlier` are the last
@@ -296,7 +295,7 @@ class Reading:
             other = self._opposite(before[0].values)  # narrower than the veins: 36 against 52 µm
             return [other, before[0].values] if other else None
         whole = not before and not self.named and len(self.context) == count
-        return self.context if whole and "or" not in self._between(i) else None
+        return [word.values for word in self.context] if whole and "or" not in self._between(i) else None
 
     def _alone(self, i: int, earlier: tuple[Names, ...], before: list[Word], size: int) -> Iterator[Sequence[Word | Names]]:
         """Yields what value i may be named by itself."""
@@ -350,7 +349,7 @@ class Reading:
         if shared:
             yield [later.values]  # named once after several values
         if not near and (not self.named or self.named[0].first > first):
-            yield from ([values] for values in self.context)
+            yield from ([word.values] for word in self.context)
             if not self.named and self.known:
                 yield [self.known]
             if not self.context and not shared:
