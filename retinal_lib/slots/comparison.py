@@ -63,7 +63,7 @@ def wrong(sentence: Sentence, question: SlottedText) -> Iterator[Wrong]:
     words, places = sentence.words, {region.first for region in regions(sentence.text)}
     judged = 0
     for k in sentence.tokens:
-        if words[k] not in COMPARING or k in sentence.of.values or k in places or not _is_judged(sentence, k):
+        if words[k] not in COMPARING or k in sentence.values or k in places or not _is_judged(sentence, k):
             continue
         if problem := _problem(sentence, k, question):
             yield problem

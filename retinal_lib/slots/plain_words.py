@@ -225,7 +225,7 @@ class WordCheck:
 
     def numbers(self, sentence: Sentence) -> None:
         """Adds findings for numbers that no slot wrote."""
-        words, values = sentence.words, sentence.of.values
+        words, values = sentence.words, sentence.values
         for k in sentence.tokens:
             word = words[k]
             if not (word[0].isdigit() or word in _SPELLED or word in "¼½¾") or k in values:
@@ -242,7 +242,7 @@ class WordCheck:
 
     def licensed(self, sentence: Sentence) -> None:
         """Adds findings for words that nothing licenses."""
-        known, skipped = self.known.known, sentence.of.values | self.explained
+        known, skipped = self.known.known, sentence.values | self.explained
         plain = _plain_at_rest() if sentence.anchors or sentence.asks else _plain()
         unknown, odd = [], sentence.within.difference(known, plain) or not sentence.within.isdisjoint(_MODALS)
         for k in sentence.tokens if odd else ():
@@ -267,7 +267,7 @@ class WordCheck:
         named = [
             t for kind in ("measures", "scales", "conditions") for t in sentence.terms(kind) if t.first not in self.explained
         ]
-        words, stop, values = sentence.words, sentence.tokens.stop, sentence.of.values
+        words, stop, values = sentence.words, sentence.tokens.stop, sentence.values
         for term in named:
             passed = (j for j in range(term.last, min(term.last + 8, stop)) if words[j] not in _BETWEEN and j not in values)
             k = next(passed, stop)

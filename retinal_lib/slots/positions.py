@@ -53,7 +53,7 @@ def wrong(sentence: Sentence) -> Iterator[Wrong]:
         yield from _shown_wrongly(sentence, named)
     for k in sentence.tokens:
         way = _WAYS.get(words[k])
-        if k in sentence.of.values or not (way or words[k] in _MIDDLE) or not _places(sentence, k):
+        if k in sentence.values or not (way or words[k] in _MIDDLE) or not _places(sentence, k):
             continue
         if lesions and not _opens(words, named, lesions, k):
             continue  # it may be a lesion that lies there
@@ -199,7 +199,7 @@ def _named(sentence: Sentence, tokens: range, known: dict) -> Iterator[_Structur
     """The structures that are named at tokens."""
     for k in tokens:
         name = _NAMES.get(sentence.words[k])
-        if name in known and k not in sentence.of.values:
+        if name in known and k not in sentence.values:
             yield _Structure(k, name, *known[name])
 
 

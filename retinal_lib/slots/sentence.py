@@ -62,7 +62,10 @@ class SlottedText:
     @cached_property
     def sentences(self) -> list["Sentence"]:
         """The sentences in order; read once they are asked for, as few questions are."""
-        return [Sentence(self, place, tokens) for place, tokens in enumerate(self.text.sentences)]
+        found: list[Sentence] = []
+        for within in self.text.sentences:
+            found.append(Sentence(self, within, tuple(found)))
+        return found
 
 
 def _placed(text: ParsedText, anchors: Sequence[Anchor]) -> Iterator[Placed]:
@@ -81,12 +84,13 @@ def _placed(text: ParsedText, anchors: Sequence[Anchor]) -> Iterator[Placed]:
 
 
 class Sentence:
-    """A sentence of a slotted text, with its `tokens`, `slots`, `anchors` (slots and marks) and `lines`, by their ids. Its
-    `signs` are its words, the kinds of its terms, and the letters of its lines: eye, conditions, [d]."""
+    """A sentence of a slotted text, with its `tokens`, `slots`, `anchors` (slots and marks), `lines` by their ids, and the
+    sentences `earlier`. Its `signs` are its words, the kinds of its terms, and the letters of its lines: eye, conditions, [d].
+    """
 
-    def __init__(self, of: SlottedText, place: int, tokens: range):
-        self.of, self.text, self.sheet, self.place, self.tokens = of, of.text, of.sheet, place, tokens
-        self.words = of.text.words  # of the whole text
+    def __init__(self, of: SlottedText, tokens: range, earlier: "tuple[Sentence, ...]"):
+        self.text, self.sheet, self.tokens, self.earlier = of.text, of.sheet, tokens, earlier
+        self.words, self.values, self._every = of.text.words, of.values, of.slots  # of the whole text
         self.within = frozenset(self.words[tokens.start : tokens.stop])  # the words of the sentence
         self.slots = [slot for slot in of.slots if slot.first in tokens]
         self.anchors: list[Anchor] = []  # the slots and marks of the sentence
@@ -109,7 +113,7 @@ class Sentence:
     @property
     def part(self) -> Part:
         """The sentence with the tokens of its text's values."""
-        return Part(self.text, self.tokens, self.of.values)
+        return Part(self.text, self.tokens, self.values)
 
     @property
     def asks(self) -> bool:
@@ -118,15 +122,11 @@ class Sentence:
         return ends == ["?"] and not self.words[self.tokens.start].endswith("n't")
 
     @property
-    def earlier(self) -> list["Sentence"]:
-        """The sentences before, in order."""
-        return self.of.sentences[: self.place]
-
-    @property
     def around(self) -> list[Placed]:
         """The slots of the sentences before and after."""
-        near = self.of.sentences[max(0, self.place - _NEAR) : self.place + _NEAR + 1]
-        return [slot for sentence in near if sentence is not self for slot in sentence.slots]
+        place = len(self.earlier)
+        near = self.text.sentences[max(0, place - _NEAR) : place + _NEAR + 1]
+        return [slot for slot in self._every if slot not in self.slots and any(slot.first in tokens for tokens in near)]
 
     def terms(self, kind: str) -> Sequence[Term]:
         """Returns the terms of one kind in the sentence."""

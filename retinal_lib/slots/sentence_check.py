@@ -127,7 +127,7 @@ class SentenceCheck:
                 self.findings.add("place", Term(k, k + 1), "zones B and C lie around the optic disc, not within it")
         if lines.isdisjoint("dl") and not sentence.terms("conditions"):
             return
-        inside = sentence.of.values | self.explained
+        inside = sentence.values | self.explained
         for region in regions(self.text) if "d" in lines and lines.isdisjoint("lvi") and "scale" not in sentence.within else ():
             if region.first in tokens and region.first not in inside and words[region.first] not in self.known.placing:
                 self.findings.add("place", region, f"{self.text.text_of(region)!r} places something where no line does")
@@ -196,7 +196,7 @@ class SentenceCheck:
         if not sentence.asks and not unsaid and (may or not _DOUBTS.isdisjoint(within)):
             for term in sentence.terms("conditions"):
                 status, fact = self.profile.status_of(term.values)
-                if status == PRESENT and term.first not in sentence.of.values:
+                if status == PRESENT and term.first not in sentence.values:
                     says = f"{self.text.text_of(term)!r} is told as a possibility, but {fact.text}"
                     self.findings.add("denied_disease", term, says, fact)
         if "edge" not in within:
@@ -252,7 +252,7 @@ class SentenceCheck:
         for fact in (fact for anchor in sentence.anchors for fact in anchor.line.facts):
             if sentence.within.isdisjoint(suspected := suspected_words(fact.words)):
                 continue
-            spots = (k for k in sentence.tokens if sentence.words[k] in suspected and k not in sentence.of.values)
+            spots = (k for k in sentence.tokens if sentence.words[k] in suspected and k not in sentence.values)
             if (k := next(spots, None)) is not None:
                 says = f"{self.text.raw(k)!r} is told as certain, but it is only suspected: {fact.text}"
                 self.findings.add("unsupported_disease", Term(k, k + 1), says, fact)
@@ -265,7 +265,7 @@ class SentenceCheck:
                     continue
                 graded = set(VOCABULARY["subjects"].get(fact.unit, ()))
                 for term in sentence.terms("conditions"):
-                    if not graded.isdisjoint(term.values) and term.first not in sentence.of.values:
+                    if not graded.isdisjoint(term.values) and term.first not in sentence.values:
                         says = f"{self.text.text_of(term)!r} says more than {fact.words}"
                         self.findings.add("unsupported_detail", term, says, fact)
 
@@ -277,7 +277,7 @@ class SentenceCheck:
         medical = unknown or limited or any(sentence.terms(kind) for kind in ("conditions", "disorder"))
         if sentence.asks or any("judged" in line.text for line in lines) or not (medical or "diagnosis" in sentence.within):
             return
-        passed, with_quality = sentence.of.values | self.explained, any(line.id[0] == "q" for line in lines)
+        passed, with_quality = sentence.values | self.explained, any(line.id[0] == "q" for line in lines)
         poor_is_why = unknown and (not with_quality or not _SO.isdisjoint(sentence.within))
         for k in sentence.tokens:
             after, before = sentence.words[k + 1 : min(k + 5, sentence.tokens.stop)], sentence.words[k - 1 : k]
@@ -310,7 +310,7 @@ class SentenceCheck:
 
     def _sized(self, sentence: Sentence) -> None:
         """Checks that no size or shape is judged: a rather large disc, the cup is round. Only comparisons are on lines."""
-        words, passed = sentence.words, sentence.of.values | self.explained
+        words, passed = sentence.words, sentence.values | self.explained
         for k in sentence.tokens:
             if words[k] not in _SIZES or k in passed or words[k] in self.known.known:
                 continue
@@ -351,7 +351,7 @@ class SentenceCheck:
             after = sentence.words[k + 1 : min(k + 6, sentence.tokens.stop)]
             if (
                 sentence.words[k] == "nothing"
-                and k not in sentence.of.values
+                and k not in sentence.values
                 and not _FOUND.isdisjoint(after)
                 and KNOWING.isdisjoint(after)
             ):
@@ -360,7 +360,7 @@ class SentenceCheck:
 
     def _modified(self, sentence: Sentence) -> None:
         """Checks that an adjective between an article and a disease or lesion is on a line: a dense cataract."""
-        words, passed = sentence.words, sentence.of.values | self.explained
+        words, passed = sentence.words, sentence.values | self.explained
         for term in sentence.terms("conditions"):
             start = next((k for k in range(term.first - 1, term.first - 4, -1) if words[k : k + 1] in (["a"], ["an"])), None)
             if start is None or start not in sentence.tokens or term.first in passed:
@@ -373,7 +373,7 @@ class SentenceCheck:
 
     def _narrowed(self, sentence: Sentence) -> None:
         """Checks that no form of a condition is named that its line does not name: open-angle glaucoma, flame haemorrhages."""
-        words, passed = sentence.words, sentence.of.values | self.explained
+        words, passed = sentence.words, sentence.values | self.explained
         for term in sentence.terms("conditions"):
             narrowing = (k for k in range(term.first, term.last - 1) if k not in passed and words[k] not in _NEUTRAL)
             added = next((k for k in narrowing if words[k] not in self.known.known), None)

@@ -162,7 +162,7 @@ class _Answer:
     def _told_absent(self, sentence: Sentence) -> Iterator[tuple[int, int]]:
         """Conditions that are named, and said to be absent in words elsewhere: diabetic retinopathy: grade 0; let us begin with
         diabetic retinopathy, there is none."""
-        following = [each for each in self.sentences[sentence.place + 1 : sentence.place + 2] if not each.terms("conditions")]
+        following = [each for each in self.sentences[len(sentence.earlier) + 1 :][:1] if not each.terms("conditions")]
         graded = {slot.anchor.slot.fact for each in (sentence, *following) for slot in each.slots}
         terms = sentence.terms("conditions")
         if any(self.profile.status_of(term.values)[0] != ABSENT for term in terms):

@@ -108,7 +108,7 @@ def _on_scale(sentence: Sentence) -> Iterator[Wrong]:
     words, (fact, levels) = sentence.words, (graded[0], scales()[graded[0].unit]["levels"])
     for k in sentence.tokens:
         sign = _ENDS.get(words[k]) or (words[k] == "severe" and {"most": 1, "least": -1}.get(words[k - 1]))
-        if not sign or k in sentence.of.values or "the" not in words[max(0, k - 3) : k]:
+        if not sign or k in sentence.values or "the" not in words[max(0, k - 3) : k]:
             continue
         after, before = words[k + 1 : min(k + 5, sentence.tokens.stop)], words[max(sentence.tokens.start, k - 4) : k]
         exists = ["there", "is"] in ([*pair] for pair in pairwise(after))  # the highest grade there is

@@ -26,7 +26,7 @@ class Cues:
     """The cues of negation and uncertainty in one text, by their first token."""
 
     def __init__(self, text: ParsedText):
-        self.text = text
+        self.words, self.sentences, self.by_kind = text.words, text.sentences, text.by_kind
         self.at: dict[int, Term] = {t.first: t for t in text.of("cues")}
         self.conditions = {t.first: t for t in text.of("conditions")}
         self._named = {t.last: t for t in self.conditions.values()}  # by the token after it
@@ -50,18 +50,18 @@ class Cues:
         """The polarity of a term; `earlier`: the one before it of which the same is said."""
         if self.generic and any(sentence.start <= g < sentence.stop for g in self.generic):
             return UNCERTAIN
-        if self.text.words[sentence.start] == "for" and (len(sentence) < 6 or term.first == sentence.start + 1):
+        if self.words[sentence.start] == "for" and (len(sentence) < 6 or term.first == sentence.start + 1):
             return UNCERTAIN  # For hard exudates.
-        if self.text.words[term.last : term.last + 1] == ["related"]:
+        if self.words[term.last : term.last + 1] == ["related"]:
             return UNCERTAIN  # age-related, myopia-related
-        following = self.text.words[term.last : min(term.last + 5, sentence.stop)]
+        following = self.words[term.last : min(term.last + 5, sentence.stop)]
         if "question" in following and not WORDS.auxiliaries.isdisjoint(following):
             return UNCERTAIN  # macular oedema was the other question
         if self._graded_alone(term, sentence) or self._unsaid(term, sentence):
             return UNCERTAIN
         if (comment := self._comment(term, sentence)) is not None:
             return self._comments(comment)
-        if self.text.words[sentence.stop : sentence.stop + 1] == ["?"] and sentence.start:
+        if self.words[sentence.stop : sentence.stop + 1] == ["?"] and sentence.start:
             return UNCERTAIN  # Yes, there is. Could there be drusen as well?
         if self._supposed(term, sentence):
             return UNCERTAIN
@@ -76,7 +76,7 @@ class Cues:
     def _graded_alone(self, term: Term, sentence: range) -> bool:
         """Whether a sentence says what a scale grades, or excepts the term: the scale orders retinopathy by severity; diseases
         other than retinopathy."""
-        words = self.text.words
+        words = self.words
         if words[term.first - 2 : term.first] == ["other", "than"] and term.first - 2 >= sentence.start:
             return True
         after = words[term.last : min(term.last + 4, sentence.stop)]
@@ -87,7 +87,7 @@ class Cues:
 
     def _unsaid(self, term: Term, sentence: range) -> bool:
         """Whether a term is what nobody can say: I can neither confirm nor rule out any disease; I can name no disease."""
-        words, start = self.text.words, sentence.start
+        words, start = self.words, sentence.start
         for k in range(start, term.first) if self.says else ():
             if words[k] not in WORDS.saying:
                 continue
@@ -100,7 +100,7 @@ class Cues:
 
     def _told_later(self, at: int, stop: int) -> str | None:
         """The polarity after an apposition, or of what is said of 'it': X, also called Y, are not there; X, and it isn't."""
-        words, k = self.text.words, at
+        words, k = self.words, at
         while k < stop and words[k] == ",":
             first = k + 1 + (words[k + 1 : k + 2] in (["and"], ["but"], ["yet"]))
             end = next((i for i in range(first, stop) if words[i] in (",", ";", ":")), stop)
@@ -116,7 +116,7 @@ class Cues:
 
     def _comment(self, term: Term, sentence: range) -> range | None:
         """What is said of a term that is only the topic: as far as retinopathy is concerned, ...; retinopathy? ..."""
-        words, at = self.text.words, term.first
+        words, at = self.words, term.first
         while at > sentence.start and (at in self._named or words[at - 1] in WORDS.led):
             at = self._named[at].first if at in self._named else at - 1
         ends = range(at, term.first + 1)
@@ -127,17 +127,17 @@ class Cues:
             return range(term.last, sentence.stop)
         if words[sentence.stop : sentence.stop + 1] != ["?"]:
             return None
-        reply = next((s for s in self.text.sentences if s.start > sentence.stop), range(0))
+        reply = next((s for s in self.sentences if s.start > sentence.stop), range(0))
         replied = bool(reply) and words[reply.start] in ("yes", "no", "none", "not", "nothing")
         fragment = len(sentence) < 7 and WORDS.asking.isdisjoint(self._in(sentence))
         return reply if replied or fragment else None
 
     def _likened(self, term: Term, sentence: range) -> Term | None:
         """The condition before a term of which the same is said: drusen are absent, and so is oedema."""
-        words = self.text.words
+        words = self.words
         at = next((k for k in range(term.first, sentence.start, -1) if words[k - 1] not in WORDS.led), sentence.start)
         low = max(sentence.start, term.first - _RENAMED)
-        near = (t for t in reversed(self.text.of("conditions")) if low < t.last < term.first)
+        near = (t for t in reversed(self.conditions.values()) if low < t.last < term.first)
         same = next((t for t in near if t.values == term.values), None)
         between = words[same.last : term.first] if same and sentence.start <= same.first else ()
         if between and (WORDS.renaming.issuperset(between) or not {"called", "known"}.isdisjoint(between)):
@@ -147,11 +147,11 @@ class Cues:
         return next((t for first, t in sorted(self.conditions.items(), reverse=True) if sentence.start <= first < at), None)
 
     def _in(self, tokens: range) -> list[str]:
-        return self.text.words[tokens.start : tokens.stop]
+        return self.words[tokens.start : tokens.stop]
 
     def _comments(self, comment: range) -> str:
         """Whether a comment denies or affirms its topic: nothing was found; yes; this eye is clear."""
-        k, words = comment.start, self.text.words
+        k, words = comment.start, self.words
         while k in comment and (k in self.conditions or words[k] in WORDS.led or words[k] in WORDS.before_comment):
             k = self.conditions[k].last if k in self.conditions else k + 1
         comment = range(k, comment.stop)
@@ -169,7 +169,7 @@ class Cues:
     def _supposed(self, term: Term, sentence: range) -> bool:
         """Whether a sentence says what may come or what is generally so: new vessels may grow, they can bleed. A sentence that
         something may be, may show or may point to something is about this eye."""
-        words = self.text.words
+        words = self.words
         if term.first > sentence.start and words[term.first - 1] in ("the", "this", "these", "your"):
             return False
         if not self.modal:
@@ -185,7 +185,7 @@ class Cues:
     def _parted(self, k: int, term: Term) -> bool:
         """Whether a divider is between the modal verb at token k and a condition."""
         low, high = (k, term.first) if k < term.first else (term.last, k)
-        words, starts = self.text.words, self.conditions
+        words, starts = self.words, self.conditions
         for i in range(low, high):
             listed = words[i] == "," and (
                 i + 1 in starts or i in self._ends or words[i + 1 : i + 2] in (["and"], ["or"]) or k > term.first
@@ -201,15 +201,15 @@ class Cues:
     def _unknown(self, at: int, stop: int) -> bool:
         """Whether a negation is about knowledge: neither retinopathy nor oedema could be graded, no grade is available."""
         for k in range(at, min(stop, at + 9)):
-            if self.text.words[k] in WORDS.knowing:
+            if self.words[k] in WORDS.knowing:
                 return True
-            if self.text.words[k] in (";", ":") or (k in self.at and "break" in self.at[k].values):
+            if self.words[k] in (";", ":") or (k in self.at and "break" in self.at[k].values):
                 return False
         return False
 
     def _before(self, at: int, start: int) -> str | None:
         """The polarity from the words before a term; a negation ends with its clause."""
-        words, k = self.text.words, at
+        words, k = self.words, at
         if k > start and (words[k - 1][0].isdigit() or words[k - 1] == "non"):
             return NEGATED if words[k - 1] in ("0", "non") else None  # 0 haemorrhages, non-glaucomatous
         verb = False
@@ -242,11 +242,11 @@ class Cues:
 
     def _normal(self, stop: int, start: int) -> bool:
         """Whether the words before token `stop` are about normality: it is not normal: ..."""
-        return any(start <= t.first < stop for kind in ("normal", "disorder") for t in self.text.of(kind))
+        return any(start <= t.first < stop for kind in ("normal", "disorder") for t in self.by_kind.get(kind, ()))
 
     def _particle(self, k: int, start: int) -> bool:
         """Whether the negation at token k answers a question by itself: No, ..."""
-        words = self.text.words
+        words = self.words
         stops = {",", "–", "—", ":", ";"}
         if k != start or words[k] not in ("no", "not"):
             return False
@@ -254,7 +254,7 @@ class Cues:
 
     def _after(self, at: int, stop: int) -> str | None:
         """The polarity from the words after a term: 'is not seen', 'cannot be judged', ': none'."""
-        words, k = self.text.words, at
+        words, k = self.words, at
         while k < min(stop, at + 14):
             term = self.at.get(k)
             if term is not None:
@@ -285,12 +285,12 @@ class Cues:
 
     def _denies(self, k: int) -> bool:
         """Whether the negation at token k negates what is before it: 'are not', 'aren't', ': none'."""
-        word, before = self.text.words[k], self.text.words[k - 1]
+        word, before = self.words[k], self.words[k - 1]
         if before in WORDS.having:
-            return not WORDS.existing.isdisjoint(self.text.words[k + 1 : k + 3])
+            return not WORDS.existing.isdisjoint(self.words[k + 1 : k + 3])
         if before in _COLONS and word == "not":
             return True
-        if before in _COLONS and self.text.words[k + 1 : k + 2] not in ([], ["."], [","], [";"], [")"], ["\n"]):
+        if before in _COLONS and self.words[k + 1 : k + 2] not in ([], ["."], [","], [";"], [")"], ["\n"]):
             return False
         return "n't" in word or (
             word in WORDS.following and before in ("is", "are", "was", "were", "be", "been", *_COLONS, "does", "do", "remain")
@@ -299,7 +299,7 @@ class Cues:
     def _linked(self, at: int, k: int) -> bool:
         """Whether only a verb or further members of a list lie between token `at` and the negation at token k; of 'X, and Y is
         absent' Y alone is denied."""
-        i, words, named = at, self.text.words, any(t.last == at for t in self.conditions.values())
+        i, words, named = at, self.words, any(t.last == at for t in self.conditions.values())
         single = not {"is", "was", "isn't", "wasn't"}.isdisjoint(words[k - 1 : k + 1]) and "or" not in words[at:k]
         while i < k:
             if i in self.conditions:
@@ -311,8 +311,8 @@ class Cues:
             else:
                 return (
                     i > at
-                    and any(self.text.words[j] in ("is", "are", "was", "were") for j in range(i, k))
-                    and "," not in self.text.words[at:k]
+                    and any(self.words[j] in ("is", "are", "was", "were") for j in range(i, k))
+                    and "," not in self.words[at:k]
                 )
         return True
 
