@@ -82,17 +82,22 @@ def make(case: Case, seed: int, every_measurement: bool = False) -> FactSheet:
     spelling = random.Random(f"spelling:{seed}:{case.id}").choice(SPEC["spellings"])
     maker = _Maker(case, random.Random(f"sheet:{seed}:{case.id}"), spelling, every_measurement)
     lines = tuple(maker.lines())
-    named = glossary.named(line.text for line in lines if line.id[0] in SPEC["explained"])
+    named = glossary.named(text for line in lines if line.id[0] in SPEC["explained"] for text in (line.text, *_titles(line)))
     drawn = glossary.draw(named, random.Random(f"glossary:{seed}:{case.id}"))
     explained = tuple(Line(f"g{i}", glossary.spelled(says, spelling), ()) for i, says in enumerate(drawn, start=1))
     return FactSheet(case, lines, explained, spelling)
+
+
+def _titles(line: Line) -> list[str]:
+    """The scales that a line names, in British spelling, as the glossary has them."""
+    return [scales()[fact.unit]["title"] for fact in line.facts if fact.unit in scales()]
 
 
 class _Maker:
     """The maker of one sheet; `count` is the number of lines so far by their letter."""
 
     def __init__(self, case: Case, rng: random.Random, spelling: str, every: bool):
-        self.case, self.rng, self.every = case, rng, every
+        self.case, self.rng, self.spelling, self.every = case, rng, spelling, every
         self.count: dict[str, int] = {}
         self.units = {unit: glossary.spelled(rng.choice(names), spelling) for unit, names in SPEC["units"].items()}
         self.styles: dict[str, dict] = {}
@@ -155,10 +160,11 @@ class _Maker:
         scale = scales()[fact.unit]
         if scale["form"] == "presence":  # yes or no is no grade
             return self._line(fact, fact.words.removeprefix("there is "))
-        title = f"{scale['title']} ({min(scale['levels'])} to {max(scale['levels'])})"
+        title = f"{glossary.spelled(scale['title'], self.spelling)} ({min(scale['levels'])} to {max(scale['levels'])})"
         if scale["form"] == "noun":
             return self._line(fact, fact.words, grade=str(fact.value), scale=title)
-        return self._line(fact, scale["of"], grade=str(fact.value), scale=title, meaning=fact.words)
+        meaning = glossary.spelled(fact.words, self.spelling)
+        return self._line(fact, scale["of"], grade=str(fact.value), scale=title, meaning=meaning)
 
     def _scope(self, facts: tuple[Fact, ...]) -> Iterator[Line]:
         """What alone was judged, where the labels are of named conditions only, or that no diagnosis is known."""
