@@ -85,6 +85,8 @@ def _is_judged(sentence: Sentence, k: int) -> bool:
         return False  # the fovea lies a little lower, the cup is smaller: checked with their places
     if words[k] in WORDS["equal"] and not slots and _all_alike(sentence.around):
         return False
+    if words[k] == "more" and "there" in words[max(0, k - 2) : k] and "than" not in words[k : k + 4]:
+        return False  # yes, there is more
     # I can say no more than that
     return words[k : k + 2] != ["more", "than"] or words[k + 2 : k + 3] not in (["that"], ["this"], ["these"], ["it"])
 
@@ -352,7 +354,7 @@ def _operands(sentence: Sentence, k: int, dimension: str, question: SlottedText)
         subject = (plain[-1:] or between[-1:] or beyond[1:2] or [None])[0]
         return Operands(subject or _referred(sentence, k, dimension, question), (beyond[:1] or [None])[0])
     plain = [w for w in before if not _is_contrasted(words, w)]
-    if words[k + 1 : k + 2] == ["in"] and after:  # larger in the vertical direction
+    if words[k + 1 : k + 2] in (["in"], ["for"]) and after:  # larger in the vertical direction, higher for the veins
         plain = after[:1]
     subject = (plain[-1:] or [None])[0] or _referred(sentence, k, dimension, question) or (after[:1] or [None])[0]
     contrasted = [w for w in named if w is not subject and _is_contrasted(words, w)]

@@ -195,8 +195,8 @@ class QuestionCheck:
             says = "the question says how two values compare, which no answer told yet"
             findings.add("leak_answer", Term(far, far + 2), says)
         self._presumed(question, findings)
-        if "why" in question.words and not self._said:
-            says = "the question asks for the reason of what no answer told yet"
+        if "why" in question.words and KNOWING.isdisjoint(question.words):
+            says = "the question asks for a reason, which no line gives, and takes as known what it asks about"
             findings.add("leak_answer", Term(0, len(question.words)), says)
         for term in question.of("conditions"):
             if self._told.isdisjoint(family(term)):
@@ -208,13 +208,23 @@ class QuestionCheck:
         words = question.words
         for k, (word, following) in enumerate(pairwise([*words, ""])):
             leaking = word.endswith("ing") and word in _listed("stating") and following in _PARTS
-            changed = word in _CHANGED and "have" in words[:k]
+            changed = not {"have", "has"}.isdisjoint(words[:k]) and (word in _CHANGED or self._is_change(words, k))
             if word not in self._words and (leaking or changed or (word in _POSSESSIVE and following in _SEEING)):
                 says = (
                     f"the question has {question.text_of(Term(k, k + 1 + (following in _SEEING)))!r}, of which no answer told"
                 )
                 findings.add("leak_answer", Term(k, k + 1), says)
                 return
+
+    @staticmethod
+    def _is_change(words: list[str], k: int) -> bool:
+        """Whether the participle at token k says that a part of the eye has changed: the cup that has widened."""
+        state = words[k].endswith(("ed", "en", "own")) and words[k] in _listed("stating")
+        return (
+            state
+            and words[k - 1] in ("have", "has", "so", "badly")
+            and not (_PARTS | _DISC).isdisjoint(words[max(0, k - 6) : k])
+        )
 
 
 class WordCheck:

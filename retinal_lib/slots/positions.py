@@ -65,6 +65,8 @@ def _misplaced(sentence: Sentence, named: list[_Structure], known: dict, k: int)
     words, after = sentence.words, sentence.words[k + 1 : min(k + 7, sentence.tokens.stop)]
     other = next((one for one in named if k < one.at <= k + 6 and _is_compared(words, k, one.at)), None)
     subject = _subject(sentence, named, known, k, other)
+    if not named and not sentence.anchors and not _PICTURE.isdisjoint(after):  # both in the left part of the picture:
+        named = [_Structure(k + 1, name, *place) for name, place in known.items()]
     if subject is None and other is None and _WAYS.get(words[k]) and named and named[0].at > k:
         problems = [_problem(one, None, _WAYS[words[k]], after, False) for one in named]
         subject = named[0] if all(problems) else None  # over on the right are disc and cup

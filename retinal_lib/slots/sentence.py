@@ -185,7 +185,8 @@ def misshown(sentence: Sentence) -> Iterator[tuple[Placed, str]]:
         if lasting and sentence.terms("conditions") and sentence.within.isdisjoint(tokens(lasting)):
             yield slot, f"is not of that disease: {slot.anchor.line.text}"
         if "avr" in slot.allowed.get("measure", ()):
-            times = next((k for k in sentence.tokens if words[k] in ("time", "fraction")), sentence.tokens.stop)
+            factors = (k for k in sentence.tokens if sentence.text.raw(k) in ("times", "fraction"))
+            times = next(factors, sentence.tokens.stop)
             of = next((word for word in words[times : sentence.tokens.stop] if word in _VESSELS), "")
             if of.startswith("arter"):
                 yield slot, f"is how many times as wide as the veins the arteries are: {slot.anchor.line.text}"

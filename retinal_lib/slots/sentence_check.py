@@ -46,6 +46,7 @@ _SO = frozenset("so therefore hence thus".split())
 _TOO_POOR = frozenset("gradable enough poor unclear".split())
 _QUALITY = frozenset("quality gradable graded enough clear blurred blurry poor sharp".split())
 _PICTURE = frozenset("picture photograph image quality".split())
+_GOOD = frozenset("good clear sharp well fine".split())
 _LIMITING = frozenset("limit reduce lower make spoil hamper impair".split())  # the quality of the picture
 _SAID_OF_NONE = frozenset("known judged told named none".split())  # because none is known
 _NEUTRAL = frozenset("retinal intraretinal of in the a".split())
@@ -239,6 +240,11 @@ class SentenceCheck:
             kind = words[k - 1] if words[k] == "camera" and k > sentence.tokens.start else "the"
             if kind.isalpha() and kind not in _CAMERAS and kind not in self.known.known:
                 self.findings.add("unlicensed", Term(k - 1, k + 1), f"{self.text.text_of(Term(k - 1, k + 1))!r} is in no fact")
+            good = words[k] == "enough" and words[k - 1] in _GOOD and not {"not", "isn't"} & {*words[max(0, k - 3) : k]}
+            if good and any(line.text.endswith("not gradable") for line in self.known.sheet.lines if line.id[0] == "q"):
+                self.findings.add(
+                    "quality", Term(k - 1, k + 1), f"{self.text.text_of(Term(k - 1, k + 1))!r}, but it is not gradable"
+                )
         if {name[0] for name in sentence.lines} == {"d"}:
             told = frozenset().union(*(lexicon.read(line.text).words for line in sentence.lines.values()))
             for k in sentence.tokens if not told.isdisjoint(_VESSELS) else ():
@@ -271,7 +277,9 @@ class SentenceCheck:
 
     def _caused(self, sentence: Sentence) -> None:
         """Checks that no cause is told: of a disease, of its absence, or of what is not known."""
-        lines = sentence.lines.values()
+        lines = set(sentence.lines.values())
+        if not _CAUSES.isdisjoint(sentence.words[sentence.tokens.start : sentence.tokens.start + 3]):
+            lines.update(line for each in sentence.earlier[-1:] for line in each.lines.values())  # The reason is that
         unknown = any(line.text.startswith(SPEC["no diagnosis"]) for line in lines)
         limited = any(fact.name == LIMITED for line in lines for fact in line.facts)
         medical = unknown or limited or any(sentence.terms(kind) for kind in ("conditions", "disorder"))
@@ -282,7 +290,8 @@ class SentenceCheck:
         for k in sentence.tokens:
             after, before = sentence.words[k + 1 : min(k + 5, sentence.tokens.stop)], sentence.words[k - 1 : k]
             of_picture = not _PICTURE.isdisjoint(after) and before != ["the"]
-            blamed = (poor_is_why and sentence.words[k] in _TOO_POOR) or (
+            too_poor = poor_is_why or (unknown and "to" in after and sentence.words[k] != "gradable")  # not clear enough to
+            blamed = (too_poor and sentence.words[k] in _TOO_POOR) or (
                 of_picture and ((unknown and sentence.words[k] == "with") or (limited and sentence.words[k] in _LIMITING))
             )
             if k not in passed and (blamed or self._is_reason(sentence, k)):
@@ -298,6 +307,8 @@ class SentenceCheck:
         if not proves and words[k] not in _CAUSES:
             return False
         values = any(slot.anchor.line.id[0] in "pv" for slot in sentence.slots)
+        if "lesion" in words[k : sentence.tokens.stop] and not sentence.terms("conditions"):
+            return False  # is it healthy? No, because the picture shows lesions
         if proves:
             return values
         if not _WELL.isdisjoint(words[sentence.tokens.start : k]) or words[k - 2 : k] in (["for", "that"], ["for", "this"]):

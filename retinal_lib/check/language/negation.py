@@ -203,8 +203,8 @@ class Cues:
         for k in range(at, min(stop, at + 9)):
             if self.words[k] in WORDS.knowing:
                 return True
-            if self.words[k] in (";", ":") or (k in self.at and "break" in self.at[k].values):
-                return False
+            if self.words[k] in (";", ":", "nothing") or (k in self.at and "break" in self.at[k].values):
+                return False  # there are no soft exudates, and nothing else was judged
         return False
 
     def _before(self, at: int, start: int) -> str | None:
