@@ -24,6 +24,7 @@ from retinal_lib.review import sample_html
 from retinal_lib.review.review import Review
 from retinal_lib.run import settings
 from retinal_lib.run.run_files import read_manifest
+from retinal_lib.teacher import cost
 
 TOLD = "User: What is this?\nAssistant: It is an eye. It is seen well.\n"
 TOLD += "User: Ill?\nAssistant: Unknown.\nUser: All?\nAssistant: Yes."
@@ -41,7 +42,7 @@ def verdict_lines(body: dict, doubts: Callable[[str], bool]) -> str:
     text = body["messages"][1]["content"]
     first = re.search(r"^Facts:\n(\w+)", text)[1]
     lines = []
-    for number, sentence in re.findall(r"^(\d+)\. (.+)$", text.partition("Conversation:")[2], re.MULTILINE):
+    for number, sentence in re.findall(r"^(\d+)\. (?:Question: )?(.+)$", text.partition("Conversation:")[2], re.MULTILINE):
         wrong = sentence in PLANTED if sentence in SAMPLE else doubts(sentence)
         lines.append(f"{number}. {'not supported' if wrong else 'supported'} [{first}]")
     return "\n".join(lines)
@@ -53,13 +54,12 @@ def reader(doubts: Callable[[str], bool] = lambda sentence: False) -> Callable:
 
 
 @pytest.fixture
-def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
+def read(tmp_path: Path) -> Callable:
     """Runs ODIR's sample with a second reader that reads every sample; retries wait no time."""
-    monkeypatch.setitem(SPEC, "share", 1.0)
 
     def run(**changes: object) -> object:
         given = {"dataset": "ODIR", "teacher": "openai", "model": "m", "max_repairs": 0, "limit": 3}
-        changes = {"reader": "openai", "out_dir": tmp_path / "run"} | changes
+        changes = {"reader": "openai", "reader_share": 1.0, "out_dir": tmp_path / "run"} | changes
         passed = {name: changes.pop(name) for name in list(changes) if name in settings.NOTEBOOK}
         made = settings.load(**given | passed)
         job = Job(made.model_copy(update={"batch": made.batch.model_copy(update={"poll_seconds": 0}), **changes}))
@@ -90,6 +90,8 @@ def readings(server: FakeServer) -> list[dict]:
         ("| 1 | not_supported | |", ("not supported", ())),
         ('{"sentence": 1, "verdict": "not addressed", "facts": []}', ("not addressed", ())),
         ("1) supported {v1.count}", ("supported", ("v1",))),
+        ("1. Question: not supported [v1]", ("not supported", ("v1",))),
+        ("**Question 1**: not addressed", ("not addressed", ())),
         ("1. not supported - a new finding", ("not supported", ())),
         ("1. supported", None),  # by no fact
         ("1. supported [v9]", None),  # by a fact that was not given
@@ -128,7 +130,7 @@ def numbers(text: str) -> list[float]:
 
 def test_the_entrance_sample_is_what_it_says() -> None:
     pages = entrance.pages()
-    assert len(PLANTED) == sum(len(page.planted) for page in pages) == 40 and len(SAMPLE) == 80
+    assert len(PLANTED) == sum(len(page.planted) for page in pages) == 48 and len(SAMPLE) == 106
     for page in pages:
         request = page.request
         assert all(f"{name} {text}" in request.message for name, text in request.facts.items())
@@ -147,10 +149,13 @@ def test_a_reader_that_agrees_leaves_no_doubt(read: Callable, server: FakeServer
     outcome.require()
     pages = len(entrance.pages())
     assert outcome.counts["accepted"] == 3 and len(readings(server)) == pages + 3 and outcome.asked == pages + 6
-    assert "read 3 samples and doubts 0 of them" in outcome.summary and "40 of 40 planted sentences (100%)" in outcome.summary
+    assert (
+        "read 3 samples and doubts 0 of them" in outcome.summary
+        and "48 of 48 planted sentences and questions (100%)" in outcome.summary
+    )
     for line in lineage(tmp_path):
         said = line["second_reader"]
-        assert said["used"] and [v["verdict"] for v in said["verdicts"]] == ["supported"] * 4 and said["model"] == "m"
+        assert said["used"] and [v["verdict"] for v in said["verdicts"]] == ["supported"] * 7 and said["model"] == "m"
         assert all(f["kind"] != "second_reader" for f in line["findings"])
     facts = readings(server)[-1]["messages"][1]["content"].partition("Conversation:")[0]
     assert "colour fundus photograph" in facts and "{" not in facts
@@ -166,7 +171,7 @@ def test_a_doubt_sends_a_sample_to_review_and_changes_no_state(read: Callable, s
     doubted = [line for line in lineage(tmp_path) if line["findings"] and line["findings"][0]["kind"] == "second_reader"]
     assert 0 < len(doubted) < outcome.counts["accepted"]
     doubt = doubted[-1]["findings"][0]
-    assert doubt["text"].startswith("the second reader doubts sentence 2: 'It is seen well.' (the facts: ")
+    assert doubt["text"].startswith("the second reader doubts the sentence 'It is seen well.' (the facts: ")
     answer = json.loads(kept.splitlines()[0])["conversations"][1]["value"]
     assert answer[slice(*doubt["span"])] == "It is seen well." and doubt["severity"] == "warning" and doubt["turn"] == 1
     review = Review.load(dataset="ODIR", out_dir=str(tmp_path / "run"), reviewer="Ada").draw(1)
@@ -174,7 +179,7 @@ def test_a_doubt_sends_a_sample_to_review_and_changes_no_state(read: Callable, s
     assert {sample.id for sample in first} == {line["id"] for line in doubted} and len(review.chosen) == len(doubted) + 1
     assert set(review.rates["dataset"]) == {"ODIR", "ODIR, doubted", "all, weighted by size"}
     html = sample_html.conversation(review.item(first[0]))
-    assert html.index("The second reader doubts sentence 2") < html.index("What is this?")
+    assert html.index("The second reader doubts the sentence") < html.index("What is this?")
     assert review.filter(finding="second_reader") == first
     card = write_card(tmp_path / "run").read_text(encoding="utf-8")
     assert f"doubts {len(doubted)} of them, which review shows first" in card
@@ -208,25 +213,25 @@ def test_a_reader_that_fails_the_entrance_sample_is_not_used(read: Callable, ser
     read(reader_model="cautious")
     told = read_manifest(tmp_path / "run")["second_reader"]
     assert (told["used"], told["entrance"]["recall"], told["entrance"]["false_alarms"]) == (False, 1.0, 1.0)
-    assert told["doubted"] == 0 and told["sentences"]["not supported"] == 12, "its verdicts are kept"
+    assert told["doubted"] == 0 and told["verdicts"]["not supported"] == 21, "its verdicts are kept"
     assert all(f["kind"] != "second_reader" for line in lineage(tmp_path) for f in line["findings"])
 
 
 def test_rubbish_counts_as_no_verdict_and_is_asked_again(read: Callable, server: FakeServer, tmp_path: Path) -> None:
     def script(number: int, body: dict) -> object:
-        if not is_reading(body) or "Question: What is this?" not in body["messages"][1]["content"]:
+        if not is_reading(body) or "1. Question: What is this?" not in body["messages"][1]["content"]:
             return reader()(number, body)
         if len(body["messages"]) == 2:
             return completion("1. supported [i1]\nThe rest looks fine to me!\n2. perhaps\n3. supported [zz9]")
-        return completion("2. not supported\n3. supported [i1]\n4. supported [i1]")
+        return completion("\n".join(["2. not supported", *(f"{n}. supported [i1]" for n in range(3, 8))]))
 
     server.script = script
     outcome = read()
     assert outcome.counts["accepted"] == 3
     again = [body["messages"][3]["content"] for body in readings(server) if len(body["messages"]) == 4]
-    assert len(again) == 3 and all("for sentence 2, 3, 4." in text for text in again)
+    assert len(again) == 3 and all("for number 2, 3, 4, 5, 6, 7." in text for text in again)
     said = [v["verdict"] for v in lineage(tmp_path)[0]["second_reader"]["verdicts"]]
-    assert said == ["supported", "not supported", "supported", "supported"]
+    assert said == ["supported", "not supported", *["supported"] * 5]
 
 
 def test_a_reader_that_never_answers_in_form_ends_the_asking(read: Callable, server: FakeServer, tmp_path: Path) -> None:
@@ -235,7 +240,7 @@ def test_a_reader_that_never_answers_in_form_ends_the_asking(read: Callable, ser
     outcome.require()
     assert len(readings(server)) == 2 * (len(entrance.pages()) + 3) and outcome.counts["accepted"] == 3
     assert "3 samples are not read, or not whole" in outcome.summary
-    assert "the most frequent reason: no verdict can be read for 4 sentences." in outcome.summary
+    assert "the most frequent reason: no verdict can be read for 7 of 7 numbered lines." in outcome.summary
     assert outcome.state == "complete" and read(attempts=2).asked == 0
 
 
@@ -251,7 +256,7 @@ def test_errors_of_the_server_lose_nothing(read: Callable, server: FakeServer) -
         outcome.require()
     assert outcome.counts["accepted"] == 3 and outcome.state == "stopped"
     server.script = reader()
-    assert read().state == "complete" and "40 of 40" in read().summary
+    assert read().state == "complete" and "48 of 48" in read().summary
 
 
 def test_its_replies_are_paid_from_the_same_budget(
@@ -277,23 +282,79 @@ User: How is the quality?
 Assistant: It is good. [q1]"""
 
 
-def test_without_a_draw_only_turns_with_doubtful_words_are_read(
-    read: Callable, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def script(number: int, body: dict) -> object:
-        told = SLOTTED.format(" the blorptious observer" if len(body["messages"]) == 2 else "")
-        return completion(verdict_lines(body, lambda s: "glance" in s) if is_reading(body) else told)
+def slotted(number: int, body: dict) -> object:
+    """A server's script: a teacher writes a word that no fact licenses and takes it back; a reader doubts what stays."""
+    told = SLOTTED.format(" the blorptious observer" if len(body["messages"]) == 2 else "")
+    return completion(verdict_lines(body, lambda s: "glance" in s) if is_reading(body) else told)
 
-    monkeypatch.setitem(SPEC, "share", 0.0)
+
+def test_without_a_draw_only_turns_with_doubtful_words_are_read(read: Callable, server: FakeServer, tmp_path: Path) -> None:
     server.script = reader()
-    assert "had nothing to read" in read(limit=1).summary and not readings(server)
-    server.script = script
-    outcome = read(limit=1, max_repairs=1, model="slotted")
+    summary = read(limit=1, reader_share=0.0).summary
+    assert "had nothing to read: no accepted sample was drawn (reader_share is 0)" in summary and not readings(server)
+    server.script = slotted
+    outcome = read(limit=1, max_repairs=1, model="slotted", reader_share=0.0)
     (line,) = lineage(tmp_path)
     assert "unlicensed" in {f["kind"] for f in line["repairs"][0]["findings"]}, "the word was put right"
-    (said,) = line["second_reader"]["verdicts"]
-    assert (said["turn"], said["verdict"], said["said"]) == (2, "not supported", "It is the left eye, as one glance tells.")
+    asked, said = line["second_reader"]["verdicts"]
+    assert (asked["turn"], asked["part"], asked["verdict"]) == (2, "question", "supported")
+    assert (said["turn"], said["part"], said["verdict"]) == (2, "answer", "not supported")
+    assert said["said"] == "It is the left eye, as one glance tells."
     assert outcome.counts["accepted"] == 1 and line["findings"][0]["kind"] == "second_reader"
+
+
+def test_a_sample_that_is_drawn_is_read_whole(read: Callable, server: FakeServer, tmp_path: Path) -> None:
+    server.script = slotted
+    read(limit=1, max_repairs=1, reader_share=1.0)
+    (line,) = lineage(tmp_path)
+    said = [(entry["turn"], entry["part"]) for entry in line["second_reader"]["verdicts"]]
+    assert said == [(turn, part) for turn in (1, 2, 3) for part in ("question", "answer")]
+    told = read_manifest(tmp_path / "run")
+    assert told["second_reader"]["share"] == told["settings"]["reader_share"] == 1.0
+    server.script = reader()
+    read(limit=None, model="other", reader_share=0.5)
+    told = read_manifest(tmp_path / "run")
+    assert 0 < told["second_reader"]["samples"] < told["counts"]["accepted"]
+
+
+def test_a_doubt_about_a_question_marks_the_question(read: Callable, server: FakeServer, tmp_path: Path) -> None:
+    asked = {"What is this?", "All?"}
+    server.script = reader(lambda said: said in asked)
+    read(limit=1)
+    (line,) = lineage(tmp_path)
+    doubts = [found for found in line["findings"] if found["kind"] == "second_reader"]
+    assert [(found["turn"], found["part"], found["span"]) for found in doubts] == [
+        (1, "question", [0, 13]),
+        (3, "question", [0, 4]),
+    ]
+    assert doubts[0]["text"].startswith("the second reader doubts the question 'What is this?'")
+    review = Review.load(dataset="ODIR", out_dir=str(tmp_path / "run"), reviewer="Ada").draw(1)
+    parts = re.findall(
+        r'<div class="rl-(question|answer)">(.*?)</div>', sample_html.conversation(review.item(review.chosen[0])), re.DOTALL
+    )
+    marked = [part for part, html in parts if "second_reader" in html or "doubts the question" in html]
+    assert marked == ["question", "question"], parts
+
+
+@pytest.mark.parametrize(("share", "most"), [(1.0, 13), (0.5, 7)])
+def test_a_dry_run_estimates_what_the_reader_will_cost(
+    share: float, most: int, read: Callable, server: FakeServer, prices: Callable, tmp_path: Path
+) -> None:
+    prices(server.url, "m: {input: 1, output: 1}\n    r: {input: 10, output: 10}")
+    server.script = reader()
+    outcome = read(limit=None, reader_model="r", dry_run=True, reader_share=share)
+    pages = len(entrance.pages())
+    assert outcome.counts["pending"] == 13 and not server.asked
+    low, high = outcome.cost.to_read.usd("direct")
+    name = f"estimated for {most + pages} requests of the second reader, direct"
+    assert 0 < low < high and outcome.cost.table.loc[name, "USD"] == f"{low:.4f} to {high:.4f}"
+    of = "every conversation" if share == 1 else "a share of 0.5 of the conversations"
+    assert f"The second reader's requests come on top; their estimate is for {of}" in outcome.summary
+    read(limit=None, reader_model="r", reader_share=share)
+    sent = [cost.count_tokens("".join(m["content"] for m in body["messages"])) for body in readings(server)]
+    low, high = outcome.cost.to_read.prompt
+    assert low <= sum(s.high for s in sent) and sum(s.low for s in sent) <= high
+    assert share < 1 or len(sent) == outcome.cost.to_read.requests
 
 
 def test_the_setting_is_for_a_server_that_can_be_reached(
@@ -309,18 +370,24 @@ def test_the_setting_is_for_a_server_that_can_be_reached(
     outcome = Job.load(dataset="ODIR", data_root=folder, limit=2, out_dir=str(tmp_path / "run")).run()
     assert "The second reader was not asked" in outcome.summary and not server.asked
     file.write_text("reader_model: m\n", encoding="utf-8")
-    with pytest.raises(UserError, match="set reader: openai too"):
+    with pytest.raises(UserError, match=r"reader_model names .*set reader: openai too"):
+        settings.load(dataset="ODIR", data_root=folder)
+    file.write_text("reader_share: 0.05\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"reader_share is .*set reader: openai too"):
+        settings.load(dataset="ODIR", data_root=folder)
+    file.write_text("reader: openai\nreader_share: 1\n", encoding="utf-8")
+    assert settings.load(dataset="ODIR", data_root=folder).reader_share == 1
+    file.write_text("reader: openai\nreader_share: 5\n", encoding="utf-8")
+    with pytest.raises(UserError, match="reader_share"):
         settings.load(dataset="ODIR", data_root=folder)
 
 
 RUN = """
 import sys
 from retinal_lib import Job
-from retinal_lib.reader.verdicts import SPEC
 from retinal_lib.run import settings
-SPEC["share"] = 1.0
 made = settings.load(dataset="ODIR", teacher="openai", model="m", limit=3, max_repairs=0, concurrency=2, out_dir=sys.argv[1])
-Job(made.model_copy(update={"reader": "openai"})).run()
+Job(made.model_copy(update={"reader": "openai", "reader_share": 1.0})).run()
 """
 
 

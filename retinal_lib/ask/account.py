@@ -15,13 +15,14 @@ UNKNOWN = "unknown"
 
 @dataclass
 class Account:
-    """The cost of a run. `estimate` is for the first request of every image, `to_ask` for requests not sent yet; both None
-    where no server is asked. `bills` are the tokens by channel, by whether the reply became a conversation, and by whose it is:
-    the teacher's or, at the price of `reader`, the second reader's."""
+    """The cost of a run. `estimate` is for the first request of every image, `to_ask` for requests not sent yet, `to_read` for
+    those of the second reader; None where no server is asked. `bills` are the tokens by channel, by whether the reply became
+    a conversation, and by whose it is: the teacher's or, at the price of `reader`, the second reader's."""
 
     server: str
     estimate: Estimate | None
     to_ask: Estimate | None = None
+    to_read: Estimate | None = None
     accepted: int = 0
     replies: int = 0
     uncounted: int = 0  # replies whose server counted no tokens
@@ -63,6 +64,10 @@ class Account:
         if self.to_ask is not None:
             for channel in cost.CHANNELS:
                 rows[f"estimated for the {self.to_ask.requests:,} still to ask, {channel}"] = _estimated(self.to_ask, channel)
+        if self.to_read is not None:
+            for channel in cost.CHANNELS:
+                name = f"estimated for {count(self.to_read.requests, 'request')} of the second reader, {channel}"
+                rows[name] = _estimated(self.to_read, channel)
         lost = sum(not used for _, used, _ in self.bills)
         rows[f"paid for {self.replies:,} replies"] = self._paid(None, 1)
         if self.accepted:

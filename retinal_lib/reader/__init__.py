@@ -1,1 +1,1 @@
-"""A second reader: a model that compares the sentences of accepted conversations with their facts."""
+"""A second reader: a model that compares accepted conversations, sentence by sentence, with their facts."""

@@ -1,4 +1,5 @@
-"""The entrance sample of a second reader: how many planted sentences it finds, and how many faithful ones it doubts."""
+"""The entrance sample of a second reader: how many planted sentences and questions it finds, and how many faithful
+ones it doubts."""
 
 import random
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,7 @@ FILE = Path(__file__).with_name("entrance.yaml")
 
 
 class Page(NamedTuple):
-    """The sentences about one made-up eye as a request, and the numbers of those that are planted."""
+    """The questions and sentences about one made-up eye as a request, and the numbers of those that are planted."""
 
     request: ReadingRequest
     planted: frozenset[int]
@@ -32,12 +33,12 @@ class Figures(NamedTuple):
 
     @property
     def recall(self) -> float:
-        """The share of planted sentences that it did not support."""
+        """The share of planted sentences and questions that it did not support."""
         return self.found / self.planted if self.planted else 0.0
 
     @property
     def false_alarms(self) -> float:
-        """The share of faithful sentences that it did not support."""
+        """The share of faithful sentences and questions that it did not support."""
         return self.doubted / self.faithful if self.faithful else 0.0
 
     @property
@@ -58,8 +59,8 @@ class Figures(NamedTuple):
         """The figures as the end of a sentence."""
         if self.unanswered:
             return f"its entrance sample is not answered ({self.unanswered}), so that its verdicts are not used yet"
-        found = f"of its entrance sample it found {self.found} of {self.planted} planted sentences ({self.recall:.0%}) and "
-        found += f"doubted {self.doubted} of {self.faithful} faithful ones ({self.false_alarms:.0%})"
+        found = f"of its entrance sample it found {self.found} of {self.planted} planted sentences and questions "
+        found += f"({self.recall:.0%}) and doubted {self.doubted} of {self.faithful} faithful ones ({self.false_alarms:.0%})"
         floor = f"at least {SPEC['least_recall']:.0%} and at most {SPEC['most_false_alarms']:.0%} are needed"
         return found if self.passed else f"{found}; {floor}, so that its verdicts are stored but not used"
 
@@ -71,11 +72,18 @@ def pages() -> tuple[Page, ...]:
 
 
 def _page(case: dict) -> Page:
-    told = [(text, name == "planted") for name in ("faithful", "planted") for text in case[name]]
-    random.Random(case["id"]).shuffle(told)
-    sentences = [Sentence(number, 1, (0, 0), text) for number, (text, _) in enumerate(told, start=1)]
-    request = verdicts.request(f"entrance: {case['id']}", case["facts"], [(case["asked"], sentences)])
-    return Page(request, frozenset(number for number, (_, planted) in enumerate(told, start=1) if planted))
+    dice = random.Random(case["id"])
+    told, questions = (
+        [(text, name == "planted") for name in ("faithful", "planted") for text in part.get(name, ())]
+        for part in (case, case["then_asked"])
+    )
+    dice.shuffle(told)
+    dice.shuffle(questions)
+    lines = [("question", case["asked"], False), *(("answer", *line) for line in told)]
+    lines += [("question", *line) for line in questions]
+    sentences = [Sentence(number, 1, part, (0, 0), text) for number, (part, text, _) in enumerate(lines, start=1)]
+    request = verdicts.request(f"entrance: {case['id']}", case["facts"], sentences)
+    return Page(request, frozenset(number for number, (_, _, planted) in enumerate(lines, start=1) if planted))
 
 
 def rows() -> Iterator[tuple[ImageState, ReadingRequest]]:
@@ -85,14 +93,14 @@ def rows() -> Iterator[tuple[ImageState, ReadingRequest]]:
 
 
 def figures(answered: Iterable[ImageState]) -> Figures:
-    """Measures a reader by the rows of the sample with its verdicts; a sentence without one is neither found nor doubted."""
+    """Measures a reader by the rows of the sample with its verdicts; a line without one is neither found nor doubted."""
     by_id = {row.id: row for row in answered}
     planted = found = faithful = doubted = 0
     for page in pages():
         row = by_id.get(page.request.id)
         if row is None or row.state not in ("accepted", "rejected"):
             return Figures(unanswered=row.reason if row else "not asked")
-        wrong = {entry["sentence"] for entry in row.findings if entry["verdict"] == DOUBTED}
+        wrong = {entry["number"] for entry in row.findings if entry["verdict"] == DOUBTED}
         planted += len(page.planted)
         found += len(wrong & page.planted)
         faithful += len(page.request.sentences) - len(page.planted)

@@ -3,6 +3,7 @@
 A reader changes no sample's state. What it doubts is told in lineage.jsonl, and review shows these samples first.
 """
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -19,30 +20,33 @@ from retinal_lib.reader import entrance, verdicts
 from retinal_lib.reader.entrance import Figures
 from retinal_lib.reader.verdicts import DOUBTED, NOT_ADDRESSED, SPEC, SUPPORTED
 from retinal_lib.slots.sheet import FactSheet
+from retinal_lib.teacher.cost import Estimate, Range
 
 DOUBT = "second_reader"  # the kind of a doubt among the findings of lineage.jsonl
 
 
 class Samples:
-    """The accepted samples of a run that are read: those in which the checks found words that no fact licenses, of which the
-    turns concerned are read, and a share of the others, drawn by seed. `sheet_of` gives the facts that the teacher got."""
+    """The accepted samples of a run that are read: a share of them, drawn by seed, whole, and of the others the turns in which
+    the checks found words that no fact licenses. `sheet_of` gives the facts that the teacher got."""
 
-    def __init__(self, vault: Vault, sheet_of: Callable[[str], FactSheet], seed: int):
-        self._vault, self._sheet_of, self._seed = vault, sheet_of, seed
+    def __init__(self, vault: Vault, sheet_of: Callable[[str], FactSheet], seed: int, share: float):
+        self._vault, self._sheet_of, self._seed, self._share = vault, sheet_of, seed, share
 
     def plan(self) -> Iterator[PlannedImage]:
         """Yields the requests: first those of the entrance sample, where there is anything to read."""
         first = True
         for row in self._vault.samples():
-            turns = _turns(row)
-            if row.state == "accepted" and (turns or self._drawn(row)):
+            if row.state != "accepted":
+                continue
+            turns = frozenset() if (drawn := self._drawn(row)) else _turns(row)
+            if drawn or turns:
                 if first:
                     yield from (PlannedImage(*planned) for planned in entrance.rows())
                 first = False
                 yield self._planned(row, turns)
 
     def _drawn(self, row: ImageState) -> bool:
-        return random.Random(f"second reader:{self._seed}:{row.id}").random() < SPEC["share"]
+        return random.Random(f"second reader:{self._seed}:{row.id}").random() < self._share
 
     def _planned(self, row: ImageState, turns: frozenset[int]) -> PlannedImage:
         reading = ImageState(row.position, row.id, row.image, row.split, "failed")
@@ -53,6 +57,16 @@ class Samples:
             reading.reason = str(error)
             return PlannedImage(reading)
         return PlannedImage(reading, verdicts.of_sample(row.id, sheet, conversation.turns, turns))
+
+
+def estimate(facts: Estimate, conversation: Range, share: float) -> Estimate:
+    """Returns an estimate of a reader's requests before there are replies: for a share of conversations of this many tokens
+    about these facts, and for the entrance sample."""
+    prompt = facts.prompt.plus(conversation.times(facts.requests)).times(share)
+    of_all = replace(facts, requests=math.ceil(facts.requests * share), prompt=prompt)
+    for page in entrance.pages():
+        of_all.add(page.request.system, page.request.message, None)
+    return of_all
 
 
 def _turns(row: ImageState) -> frozenset[int]:
@@ -108,10 +122,12 @@ def _together(first: RunResult, second: RunResult) -> RunResult:
 
 
 class Report(NamedTuple):
-    """What came of the second reader: its figures, the samples that it read, by id, and the bills of its replies. `waiting`
-    counts the samples that are not read whole, by why; `to_come` says whether answers are still to come."""
+    """What came of the second reader: its figures, the samples that it read, by id, and the bills of its replies. `share` is
+    that of the samples that are read whole; `waiting` counts the samples that are without a verdict on some line, by why;
+    `to_come` says whether answers are still to come."""
 
     model: str
+    share: float
     figures: Figures
     read: dict[str, list[dict]]
     waiting: Counter
@@ -119,7 +135,7 @@ class Report(NamedTuple):
     to_come: bool = False
 
     @classmethod
-    def of(cls, readings: Iterable[ImageState], model: str) -> "Report":
+    def of(cls, readings: Iterable[ImageState], model: str, share: float) -> "Report":
         """Makes the report from the states of a reader's pass."""
         rows = list(readings)
         samples = [row for row in rows if row.position >= 0]
@@ -128,11 +144,11 @@ class Report(NamedTuple):
         usage = [bill for row in rows for bill in row.usage]
         figures = entrance.figures(row for row in rows if row.position < 0)
         to_come = any(row.state == "pending" for row in rows)
-        return cls(model, figures, read, waiting, usage, to_come)
+        return cls(model, share, figures, read, waiting, usage, to_come)
 
     @property
     def doubted(self) -> list[str]:
-        """The ids of samples with a sentence that the reader, if its verdicts are used, doubts."""
+        """The ids of samples with a question or sentence that the reader, if its verdicts are used, doubts."""
         return [id_ for id_ in self.read if self.doubts(id_)]
 
     def doubts(self, id_: str) -> list[dict]:
@@ -150,11 +166,12 @@ class Report(NamedTuple):
         said = Counter(entry["verdict"] for entries in self.read.values() for entry in entries)
         return {
             "model": self.model,
+            "share": self.share,
             "entrance": self.figures.manifest(),
             "used": self.figures.passed,
             "samples": len(self.read),
             "doubted": len(self.doubted),
-            "sentences": {verdict: said[verdict] for verdict in (SUPPORTED, DOUBTED, NOT_ADDRESSED)},
+            "verdicts": {verdict: said[verdict] for verdict in (SUPPORTED, DOUBTED, NOT_ADDRESSED)},
             "without_verdict": dict(self.waiting),
             "text": self.text,
         }
@@ -163,7 +180,7 @@ class Report(NamedTuple):
     def text(self) -> str:
         """The report in a few sentences."""
         if not self.read and not self.waiting:
-            drawn = f"no accepted sample was among the {SPEC['share']:.0%} that are drawn"
+            drawn = f"no accepted sample was drawn (reader_share is {self.share:g})"
             return f"The second reader ({self.model}) had nothing to read: {drawn}, and none had doubtful words."
         doubted = len(self.doubted)
         text = f"The second reader ({self.model}) read {count(len(self.read), 'sample')} and doubts {doubted:,} of them"
@@ -176,7 +193,8 @@ class Report(NamedTuple):
 
 def _doubt(entry: dict) -> dict:
     facts = "; ".join(entry["facts"].values())
-    says = f"the second reader doubts sentence {entry['sentence']}: {' '.join(entry['said'].split())!r}"
+    said = "question" if entry["part"] == "question" else "sentence"
+    says = f"the second reader doubts the {said} {' '.join(entry['said'].split())!r}"
     says += f" (the facts: {facts})" if facts else ""
-    where = {"turn": entry["turn"], "part": "answer", "span": entry["span"]}
+    where = {"turn": entry["turn"], "part": entry["part"], "span": entry["span"]}
     return {"kind": DOUBT, "severity": WARNING, **where, "text": says}

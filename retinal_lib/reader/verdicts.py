@@ -1,4 +1,4 @@
-"""What a second reader is asked about one sample, and its replies read into one verdict for each sentence."""
+"""What a second reader is asked about one sample, and its replies read into one verdict for each question and sentence."""
 
 import hashlib
 import json
@@ -24,23 +24,26 @@ SPEC: dict = packaged_yaml(Path(__file__).with_name("reader.yaml"))
 SUPPORTED, DOUBTED, NOT_ADDRESSED = "supported", "not supported", "not addressed"
 _ID = r"[a-z]\d{1,3}\b(?:\.[a-z]+\d*)?"
 _LINE = re.compile(
-    r"[\W_]*(?:sentence\W*)?(\d{1,3})\W+(?:verdict\W+)?(not[\s_-]+supported|not[\s_-]+addressed|supported)\b(.*)", re.IGNORECASE
+    r"[\W_]*(?:(?:sentence|question)\W*)?(\d{1,3})\W+(?:(?:verdict|question)\W+)*"
+    r"(not[\s_-]+supported|not[\s_-]+addressed|supported)\b(.*)",
+    re.IGNORECASE,
 )
 _IDS = re.compile(rf"[\W_]*(?:(?:by|facts?|ids?)\W+)*((?:{_ID}(?:\W+and\b)?\W*)*)", re.IGNORECASE)
 _VERDICT = re.compile(r"\b(?:un)?(?:supported|addressed)\b", re.IGNORECASE)
 
 
 class Sentence(NamedTuple):
-    """A numbered sentence of an answer: its turn, from 1, and its span there in characters."""
+    """A numbered question, or a sentence of an answer (`part`): its turn, from 1, and its span there in characters."""
 
     number: int
     turn: int
+    part: str
     span: tuple[int, int]
     text: str
 
 
 class Verdict(NamedTuple):
-    """What a reader says of a sentence, with the ids of the facts it names."""
+    """What a reader says of a question or sentence, with the ids of the facts it names."""
 
     verdict: str
     facts: tuple[str, ...]
@@ -48,7 +51,7 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True)
 class ReadingRequest:
-    """A request to a second reader about one sample: its facts by id, and sentences of its answers."""
+    """A request to a second reader about one sample: its facts by id, its questions, and the sentences of its answers."""
 
     id: str
     message: str
@@ -70,32 +73,27 @@ class ReadingRequest:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def request(id_: str, facts: dict[str, str], asked: Iterable[tuple[str, Sequence[Sentence]]]) -> ReadingRequest:
-    """Returns the request about these sentences, each group after its question."""
-    asked = list(asked)
+def request(id_: str, facts: dict[str, str], sentences: Iterable[Sentence]) -> ReadingRequest:
+    """Returns the request about these questions and sentences."""
+    sentences = tuple(sentences)
     lines = ["Facts:", *(f"{name} {fact}" for name, fact in facts.items()), "", "Conversation:"]
-    for question, sentences in asked:
-        lines += [f"Question: {_one_line(question)}", *(f"{s.number}. {_one_line(s.text)}" for s in sentences)]
-    return ReadingRequest(id_, "\n".join(lines), facts, tuple(s for _, sentences in asked for s in sentences))
+    for each in sentences:
+        lines.append(f"{each.number}. {'Question: ' if each.part == 'question' else ''}{' '.join(each.text.split())}")
+    return ReadingRequest(id_, "\n".join(lines), facts, sentences)
 
 
 def of_sample(id_: str, sheet: FactSheet, turns: Sequence[Turn], only: Collection[int] = ()) -> ReadingRequest:
     """Returns the request about a conversation, or about those of its turns (from 1) that are in `only`."""
-    facts, asked, number = {}, [], 0
+    facts, cuts = {}, []
     for line in sheet.lines:
         facts[line.id] = line.text
         for slot in line.slots:
             facts[line.id] = facts[line.id].replace(f'{{{slot.name}}} = "{slot.text}"', slot.text)
     for turn, (question, answer) in enumerate(turns, start=1):
         if not only or turn in only:
-            sentences = [Sentence(n, turn, *cut) for n, cut in enumerate(_sentences(answer), start=number + 1)]
-            number += len(sentences)
-            asked.append((question, sentences))
-    return request(id_, facts, asked)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+            cuts.append((turn, "question", (0, len(question)), question))
+            cuts += [(turn, "answer", *cut) for cut in _sentences(answer)]
+    return request(id_, facts, (Sentence(number, *cut) for number, cut in enumerate(cuts, start=1)))
 
 
 def _sentences(answer: str) -> list[tuple[tuple[int, int], str]]:
@@ -108,8 +106,8 @@ def _sentences(answer: str) -> list[tuple[tuple[int, int], str]]:
 
 
 def parse(text: str, numbers: Collection[int], facts: Collection[str]) -> dict[int, Verdict]:
-    """Returns the verdicts in a reply by sentence. A line counts only where it names a sentence that was asked after, one
-    verdict, and no fact that was not given; "supported" must name a fact; two verdicts on one sentence count as none.
+    """Returns the verdicts in a reply by number. A line counts only where it begins with a number that was asked after, and has
+    one verdict and no fact that was not given; "supported" must name a fact; two verdicts on one number count as none.
 
     >>> parse("1. supported [v1]\\n**2**: Not supported (d1, q1) since it is grade 2\\n3. yes", [1, 2, 3], ["v1", "d1", "q1"])
     {1: Verdict(verdict='supported', facts=('v1',)), 2: Verdict(verdict='not supported', facts=('d1', 'q1'))}
@@ -131,7 +129,7 @@ def _verdict(word: str, rest: str, facts: Collection[str]) -> Verdict | None:
 
 class Reading:
     """The replies about one sample, read in order into its row: as `Attempts`, for a second reader. The row is accepted once
-    each sentence has a verdict; its `findings` are the verdicts so far."""
+    each number has a verdict; its `findings` are the verdicts so far."""
 
     def __init__(self, row: ImageState, request: ReadingRequest, teacher: Teacher, limits: AttemptLimits):
         self.row, self.request, self.teacher, self.limits = row, request, teacher, limits
@@ -167,12 +165,12 @@ class Reading:
         missing = [number for number in missing if number not in new]
         row.state = "rejected" if missing else "accepted"
         if missing and not parsed.problem:
-            row.reason = f"no verdict can be read for {count(len(missing), 'sentence')}"
+            row.reason = f"no verdict can be read for {len(missing)} of {count(len(sentences), 'numbered line')}"
             again = Template(SPEC["again"]).substitute(numbers=", ".join(map(str, missing)))
             turn = parsed.text[:LONGEST], again
             self.request = replace(self.request, turns=(*self.request.turns, turn))
 
     def _entry(self, sentence: Sentence, verdict: Verdict) -> dict:
         facts = {name: self.request.facts[name] for name in verdict.facts}
-        where = {"sentence": sentence.number, "turn": sentence.turn, "span": list(sentence.span), "said": sentence.text}
-        return where | {"verdict": verdict.verdict, "facts": facts}
+        where = {"number": sentence.number, "turn": sentence.turn, "part": sentence.part, "span": list(sentence.span)}
+        return where | {"said": sentence.text, "verdict": verdict.verdict, "facts": facts}

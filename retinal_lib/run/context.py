@@ -56,3 +56,9 @@ class RunContext:
         if not self.asks_server:
             return cost.Estimate(None, kind)
         return cost.Estimate(self.teacher.price, kind, cost.answer_limit(self.settings.request))
+
+    def reading_estimate(self) -> cost.Estimate | None:
+        """Returns the same for the second reader's requests in a dry run; None where there is none."""
+        if self.reader is None or not self.settings.dry_run:
+            return None
+        return cost.Estimate(self.reader.price, "verdicts", cost.answer_limit(self.reader.options))

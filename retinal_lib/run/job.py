@@ -161,7 +161,7 @@ class Job(DatasetJob):
         if self.context.reader is None or self.settings.dry_run:
             return None
         with Vault(self.folder, READINGS) as readings:
-            return Report.of(readings.samples(), self.context.reader.model)
+            return Report.of(readings.samples(), self.context.reader.model, self.settings.reader_share)
 
     def _check_folder(self) -> frozenset[str]:
         """The ids of the conversations that the folder holds. UserError: this run may not replace them."""
@@ -181,7 +181,7 @@ class Job(DatasetJob):
         lost = len(held & missing)
         if not lost and not self.settings.dry_run:
             return None
-        tally = Tally(self.context, self._planner.estimate, report)
+        tally = Tally(self.context, self._planner.estimate, report, self._planner.to_read)
         for row in vault.samples():
             tally.add(row)
         outcome = tally.outcome(result, BatchLedger(vault))

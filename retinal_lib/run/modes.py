@@ -35,7 +35,9 @@ def runner(context: RunContext, vault: Vault, sheet_of: Callable[[str], FactShee
         return run
     BatchLedger(vault).recall_refused_options(context.reader)
     closed = RECHECKED if settings.mode == "recheck" else ""
-    return WithReader(run, Samples(vault, sheet_of, settings.seed), vault, partial(_reading, context), closed)
+    return WithReader(
+        run, Samples(vault, sheet_of, settings.seed, settings.reader_share), vault, partial(_reading, context), closed
+    )
 
 
 def _runner(context: RunContext, vault: Vault) -> Runner:

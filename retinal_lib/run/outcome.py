@@ -230,14 +230,14 @@ class Outcome:
 
 class Tally:
     """The counts of a run, image by image, from which `outcome` is made. `estimate` is for the first request of every image,
-    `reader` what came of the second reader."""
+    `reader` what came of the second reader, `to_read` for its requests in a dry run."""
 
-    def __init__(self, context: RunContext, estimate: Estimate, reader: Report | None = None):
+    def __init__(self, context: RunContext, estimate: Estimate, reader: Report | None = None, to_read: Estimate | None = None):
         self._context = context
         self._counts = Counter(dict.fromkeys(("images", *FINAL), 0))
         self._groups: dict[tuple[str, str], Reason] = {}
         self._checks = Checks(conversation_check.VERSION)
-        self._cost = Account(context.teacher.origin[0], estimate if context.asks_server else None)
+        self._cost = Account(context.teacher.origin[0], estimate if context.asks_server else None, to_read=to_read)
         self._reader = reader
         if reader:
             self._cost.reader = context.reader.price
@@ -300,7 +300,9 @@ class Tally:
         elif settings.reader and settings.teacher == "offline":
             yield "The second reader was not asked: it reads what a language model wrote (teacher: openai)."
         elif settings.reader:
-            yield "The second reader's requests, which depend on the replies, come on top."
+            read = f"a share of {settings.reader_share:g} of the conversations; those with doubtful words are not foreseen"
+            read = "every conversation" if settings.reader_share == 1 else read
+            yield f"The second reader's requests come on top; their estimate is for {read}."
 
 
 def _notes(

@@ -14,6 +14,7 @@ from retinal_lib.dataset.label_kinds import denied
 from retinal_lib.errors import UserError
 from retinal_lib.facts import Case, Fact, Source, source_rows
 from retinal_lib.imaging import images
+from retinal_lib.reader import second_reader, verdicts
 from retinal_lib.run.context import RunContext
 from retinal_lib.run.settings import params_file
 from retinal_lib.slots import sheet
@@ -24,11 +25,11 @@ from retinal_lib.teacher.teachers import Request
 
 class Planner:
     """The maker of a run's requests. `system` is the system prompt of all; `estimate` is for the requests of the latest pass
-    over `images`."""
+    over `images`, `to_read` for those of the second reader, in a dry run with one."""
 
     def __init__(self, context: RunContext):
         self.context = context
-        self.estimate = context.estimate()
+        self.estimate, self.to_read = context.estimate(), None
         settings = context.settings
         self._aspects = frozenset(prompt.track_aspects(settings.track))
         self._closed = settings.track == TRACK
@@ -85,12 +86,17 @@ class Planner:
 
     def images(self) -> Iterator[PlannedImage]:
         """Yields every selected image in order: with a request, or with the reason why there is none."""
-        self.estimate = self.context.estimate()
+        self.estimate, facts = self.context.estimate(), self.context.reading_estimate()
         for position, name in enumerate(self.context.images):
             image = self._planned(position, self.context.data.image(name))
             if image.request and self.context.asks_server:
                 self.estimate.add(image.request.system, image.request.message, image.request.size)
+                if facts:
+                    read = verdicts.of_sample(image.row.id, image.request.sheet, ())
+                    facts.add(read.system, read.message, None)
             yield image
+        if facts:
+            self.to_read = second_reader.estimate(facts, self.estimate.answer, self.context.settings.reader_share)
 
     def _planned(self, position: int, image: Image) -> PlannedImage:
         row = ImageState(position, image.id, image.export_name, image.split, "skipped", image.excluded_because)

@@ -16,7 +16,8 @@ from retinal_lib.teacher.destination import Accepted
 
 STYLES: dict[str, tuple[str, ...]] = {"instruction": (), "alignment": ("caption", "consult")}
 _CLOSED = ("kinds", "per_image", "separate", "cannot_tell", "swapped")  # settings of the vqa track alone
-_TEACHING = ("style", "teacher", "model", "mode", "images", "budget_usd", "wait", "results", "reader", "reader_model")
+_TEACHING = ("style", "teacher", "model", "mode", "images", "budget_usd", "wait", "results")
+_TEACHING += ("reader", "reader_model", "reader_share")
 PATHS = ("data_root", "automorph_root", "results", "out_dir")
 
 
@@ -81,6 +82,7 @@ class Settings(BaseModel):
     answer_form: Literal["text", "json"] = "text"  # json: the server is given a schema for the conversation
     reader: Literal["openai"] | None = None  # a second reader compares some conversations with their facts
     reader_model: str | None = None  # None: the teacher's
+    reader_share: Number = Field(0.05, ge=0, le=1)  # of accepted conversations that it reads whole
     request: dict[str, Any] = {}  # options sent with each request, such as temperature
     batch: BatchSettings = BatchSettings()
 
@@ -174,6 +176,8 @@ def _check(settings: Settings) -> None:
         )
     if settings.reader_model and not settings.reader:
         raise UserError("reader_model names the model of the second reader, which is off; set reader: openai too")
+    if "reader_share" in settings.model_fields_set and not settings.reader:
+        raise UserError("reader_share is the share that the second reader reads, which is off; set reader: openai too")
     if settings.wait and settings.mode != "batch":
         raise UserError(f"wait belongs to mode=batch, found mode {settings.mode!r}; leave it out")
     if settings.results and settings.mode != "unpack":

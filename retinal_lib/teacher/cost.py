@@ -19,7 +19,7 @@ from retinal_lib.files import read_yaml
 _PIECE = re.compile(r"[^\W\d_]+|\d{1,3}|[^\w\s]|_")
 _MESSAGE_TOKENS = 16  # the most tokens that the chat format adds to a message: roles, separators, the start of the answer
 # tokens of a conversation, (fewest, most), for a track or style: from the shortest allowed to a long one; of verdicts
-ANSWERS = {"instruction": (150, 900), "caption": (40, 400), "consult": (25, 120), "verdicts": (8, 300)}
+ANSWERS = {"instruction": (150, 900), "caption": (40, 400), "consult": (25, 120), "verdicts": (8, 400)}
 DEFAULT_PICTURE_TOKENS = 1024  # of a picture where the model has no rule: for the size of batches only, never for a price
 
 
