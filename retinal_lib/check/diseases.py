@@ -29,6 +29,7 @@ _EXUDATES = frozenset(["hard_exudate", "exudate"])
 _UNSAID = frozenset(["wouldn't", "can't", "cannot", "won't", "don't", "doesn't", "not"])
 _SAYING = frozenset("say mean call claim conclude state affirm".split())
 _ON_FILE = ("diabetes", "hypertension")  # conditions of a person, not of an eye
+_ZERO = frozenset(["0", "zero"])
 _WITHHELD = frozenset([NEGATED, UNCERTAIN, "negated_after", "uncertain_after"])  # cues that negate or leave uncertain
 
 
@@ -38,8 +39,8 @@ class Diseases(Check):
     def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks an answer."""
         for mention in mentions(answer):
-            known = mention.polarity == UNCERTAIN or self._is_definition(answer.words, mention)
             alone = "only" in answer.words[mention.term.last : mention.term.last + 4]  # glaucoma was the only thing judged
+            known = mention.polarity == UNCERTAIN or self._is_definition(answer.words, mention)
             if not known and not (alone and self._is_judged_alone(answer.words, mention)):
                 judge = self._negated if mention.polarity == NEGATED else self._affirmed
                 judge(answer, mention, findings)
@@ -52,34 +53,21 @@ class Diseases(Check):
             findings.trace(term, fact)
         elif status in (PRESENT, SUSPECTED):
             findings.add("denied_disease", term, text + fact.text, fact)
-        elif status is None and not (
-            self.profile.was_looked_for(mention.conditions)
-            or (
-                self._is_graded_absent(answer.words, mention)
-                and not self._denies_more(answer.words, mention)
-                and not self._is_beside_narrower(answer, mention)
-            )
-        ):
+        elif status is None and not self.profile.was_looked_for(mention.conditions):
+            named = [c for m in mentions(answer) if m.sentence == mention.sentence for c in m.conditions]
+            form = any(not implied(c).isdisjoint(mention.conditions) for c in named)  # not myopic, no myopic macular lesion
+            if self._is_graded_absent(answer.words, mention) and not form:
+                return
             findings.add("ungrounded_denial", term, f"{text}no fact says that anyone looked for it", None, WARNING)
         elif fact is not None:
             findings.trace(term, fact)
-
-    @staticmethod
-    def _is_beside_narrower(answer: ParsedText, mention: Mention) -> bool:
-        """Whether the sentence names a form of the condition besides: no myopic macular lesion, grade 0, denies no myopia."""
-        if mention.conditions[0] in _ON_FILE:
-            return False
-        others = (m for m in mentions(answer) if m.sentence == mention.sentence and m.term != mention.term)
-        return any(not implied(condition).isdisjoint(mention.conditions) for m in others for condition in m.conditions)
 
     def _affirmed(self, answer: ParsedText, mention: Mention, findings: AnswerFindings) -> None:
         profile, term, text = self.profile, mention.term, answer.text_of(mention.term)
         status, fact = profile.status_of(mention.conditions)
         if status in (PRESENT, POSSIBLE) or (status == SUSPECTED and is_suspected(answer, term)):
             findings.trace(term, fact)
-        elif status == SUSPECTED and self._is_judged_alone(answer.words, mention):
-            return
-        elif status == SUSPECTED and not (mention.conditions[0] in profile.patient and self._is_of_patient(answer, mention)):
+        elif status == SUSPECTED:
             says = f"the answer says that {text!r} is present, but it is only suspected: {fact.text}"
             findings.add("unsupported_disease", term, says, fact)
         elif self._is_graded_absent(answer.words, mention) or self._is_judged_alone(answer.words, mention):
@@ -109,37 +97,11 @@ class Diseases(Check):
         judged = judged.union(*map(implied, judged))
         return any(c in judged or not implied(c).isdisjoint(judged) for c in mention.conditions)
 
-    def _denies_more(self, words: list[str], mention: Mention) -> bool:
-        """Whether a grade of 0 denies a form alone that the sentence does not name: no referable oedema is not no oedema."""
-        graded = [
-            f for f in self.profile.grades if not set(mention.conditions).isdisjoint(VOCABULARY["subjects"].get(f.unit, ()))
-        ]
-        within = {words[k] for k in mention.sentence}
-        return any(not within.issuperset(FORMS.intersection(lexicon.read(f.words).words)) for f in graded if f.value == 0)
-
     def _is_definition(self, words: list[str], mention: Mention) -> bool:
-        """Whether a sentence says what another level of a scale stands for: grade 4 is proliferative retinopathy."""
-        graded = {f.value for f in self.profile.grades}
-        if self._is_said_of_term(words, mention):
-            return True
-        for k in mention.sentence:
-            if words[k].isdigit() and not WORDS.defined.isdisjoint(words[k + 1 : k + 2]) and 0 < mention.term.first - k < 6:
-                return int(words[k]) not in graded
-            if words[k] in WORDS.levels and k + 2 < len(words) and words[k + 2] in WORDS.stands_for:
-                level = words[k + 1]
-                return level.isdigit() and any(int(level) != grade for grade in graded)
-        return False
-
-    @staticmethod
-    def _is_said_of_term(words: list[str], mention: Mention) -> bool:
-        """Whether a mention stands in what is said of a term: macular oedema, which is a swelling of the macula."""
-        start, first = mention.sentence.start, mention.term.first
-        for k in range(first - 1, max(start + 1, first - 13), -1):
-            if words[k] in WORDS.parting_terms or words[k] in (";", ":"):
-                return False
-            if words[k] in ("is", "are", "mean") and words[k - 1] in ("which", "that"):
-                return words[k - 2] == "," or words[k - 1] == "which"
-        return False
+        """Whether a sentence says what another level of a scale stands for: grade 4 is proliferative; 0 (no retinopathy)."""
+        others = {str(n) for fact in self.profile.grades for n in scales()[fact.unit]["levels"] if n != fact.value}
+        before = words[max(mention.sentence.start, mention.term.first - 5) : mention.term.first]
+        return any(level in others and after in WORDS.stands_for for level, after in pairwise(before))
 
     def _is_of_patient(self, answer: ParsedText, mention: Mention) -> bool:
         """Whether a label of both eyes together is reported as that alone."""
@@ -156,24 +118,15 @@ class Diseases(Check):
         subjects = VOCABULARY["subjects"]
         graded = [f for f in self.profile.grades if not set(mention.conditions).isdisjoint(subjects.get(f.unit, ()))]
         first, last, sentence = mention.term.first, mention.term.last, mention.sentence
-        risk = "risk" in words[max(sentence.start, first - 5) : last + 1]
-        if "dme_risk" in mention.conditions or (risk and "macular_oedema" in mention.conditions):
+        if "dme_risk" in mention.conditions:
             return bool(graded)
         graded = [f for f in graded if scales()[f.unit]["form"] != "clause"]  # a low risk of oedema is not its absence
         if "hard_exudate" in mention.conditions or not any(f.value == 0 for f in graded):
             return False
-        if first - 2 >= sentence.start and words[first - 1] == "of" and words[first - 2] in WORDS.levels:
-            return True  # the grade of retinopathy is 0
-        if words[first - 1 : first] == ["for"] and {"0", "zero"} & set(words[last : sentence.stop]):
-            return True  # for referable oedema it is grade 0
-        if words[last : last + 1] and words[last] in WORDS.levels and {"0", "zero"} & set(words[last : sentence.stop]):
-            return True  # the retinopathy grade is 0
-        after, before = words[last : min(last + 6, sentence.stop)], words[max(first - 9, sentence.start) : first]
-        for near, parting in ((after, WORDS.parting - {","}), (before[::-1], WORDS.parting)):
-            k = next((k for k, word in enumerate(near) if word in ("0", "zero")), None)
-            if k is not None and parting.isdisjoint(near[:k]):
-                return True
-        return False
+        before = words[max(first - 9, sentence.start) : first][::-1]
+        zero = next((k for k, word in enumerate(before) if word in _ZERO), None)
+        near = zero is not None and WORDS.parting.isdisjoint(before[:zero])
+        return near or not _ZERO.isdisjoint(words[last : sentence.stop])
 
     def _yes_or_no(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """A bare yes or no to a question that names a condition."""
