@@ -1,6 +1,6 @@
 """Checks of diseases, lesions, grades and normality that answers state."""
 
-from itertools import pairwise, takewhile
+from itertools import pairwise
 
 from retinal_lib.check import lesion_locations
 from retinal_lib.check.case_profile import ABSENT, POSSIBLE, PRESENT, SUSPECTED
@@ -17,7 +17,7 @@ from retinal_lib.check.language.negation import (
     mentions,
     polarity,
 )
-from retinal_lib.check.language.statements import is_free_of, is_of_others, is_of_part
+from retinal_lib.check.language.statements import is_free_of, is_of_part
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.facts import Fact
 
@@ -159,8 +159,6 @@ class Grades(Check):
                 self._distance(answer, term, fact, findings)
 
     def _severity(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
-        if term.first and answer.words[term.first - 1] in WORDS.other_levels:
-            return
         text = f"the answer calls diabetic retinopathy {answer.text_of(term)!r}, but "
         if self.profile.severity is not None:
             level, fact = self.profile.severity
@@ -171,26 +169,16 @@ class Grades(Check):
 
     def _is_of_retinopathy(self, answer: ParsedText, term: Term) -> bool:
         """Whether a word of severity says how severe diabetic retinopathy is."""
-        sentence = answer.sentence(term)
-        near = [m for m in mentions(answer) if m.sentence == sentence]
-        after = next((m for m in near if m.term.first >= term.last), None)
-        if after is not None and after.term.first - term.last <= 2:
-            return after.conditions[0] in _RETINOPATHY
-        if term.last < len(answer.words) and answer.words[term.last] not in WORDS.after_severity:
-            return False
-        before = [m for m in near if m.term.last <= term.first]
-        if not near and answer.words[sentence.start] in WORDS.referring:  # It's of moderate degree.
-            before = [m for m in mentions(answer) if m.term.last <= sentence.start]
-        if before:
-            return before[-1].conditions[0] in _RETINOPATHY
-        return bool(self.profile.severity) and any("grade" in t.values for t in answer.within("measures", sentence))
+        named = mentions(answer)
+        after = [m for m in named if term.last <= m.term.first <= term.last + 2]
+        before = [m for m in named if m.term.last <= term.first]
+        return any(m.conditions[0] in _RETINOPATHY for m in after[:1] or before[-1:])
 
     def _scale(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         """A scale that is named, against those that the facts grade on."""
         grades = self.profile.grades
         units = {f.unit for f in grades}
-        both_exudates = any("exudate" in str(v) for v in term.values) and any("exudate" in unit for unit in units)
-        if units.isdisjoint(term.values) and not both_exudates and polarity(answer, term, 4) == AFFIRMED:
+        if units.isdisjoint(term.values) and polarity(answer, term, 4) == AFFIRMED:
             fact = grades[0] if grades else None
             reason = f"but {fact.text}" if fact else "but no fact gives a grade on it"
             findings.add("wrong_grade", term, f"the answer names the scale {answer.text_of(term)!r}, {reason}", fact)
@@ -198,37 +186,17 @@ class Grades(Check):
     def _distance(self, answer: ParsedText, term: Term, fact: Fact, findings: AnswerFindings) -> None:
         """Exudates within or beyond one disc diameter of the macula, against the graded distance."""
         sentence = answer.sentence(term)
-        if "zone" in answer.words[sentence.start : sentence.stop]:
-            return
         before = answer.words[max(sentence.start, term.first - 6) : term.first]
-        near = not WORDS.near.isdisjoint(before) or before[-3:-1] == ["less", "than"]
-        if before[-4:-1] == ["not", "more", "than"]:
-            near, before = True, before[:-4]
-        far = not WORDS.far.isdisjoint(before)
-        after = answer.words[term.last : min(term.last + 9, sentence.stop)]
-        if "disc" in after and not {"macula", "fovea"} & set(after):
-            text = f"the answer gives {answer.text_of(term)!r} as a distance from the optic disc, but {fact.text}"
-        elif fact.value == 1 and "most" in before:
-            text = f"the answer says that most exudates lie at this distance, but {fact.text}"
-        elif near != far and self._is_wrong(near, _distance_negated(answer, term, sentence), fact):
+        near = not WORDS.near.isdisjoint(before) or "less" in before or before[-4:-1] == ["not", "more", "than"]
+        far = not near and not WORDS.far.isdisjoint(before)
+        exudates = [t for t in answer.within("conditions", sentence) if not _EXUDATES.isdisjoint(t.values)]
+        cues = [t for t in answer.within("cues", sentence) if t.last <= term.first and NEGATED in t.values]
+        denied = any(not exudates or t.first > exudates[-1].first for t in cues)
+        denied = denied or (bool(exudates) and polarity(answer, exudates[-1]) == NEGATED)
+        right = (fact.value == 2) != (near if denied else far) if fact.value else denied
+        if (near or far) and not right:
             text = f"the answer gives a wrong distance of exudates ({answer.text_of(term)!r}): {fact.text}"
-        else:
-            return
-        findings.add("wrong_grade", term, text, fact)
-
-    @staticmethod
-    def _is_wrong(near: bool, negated: bool, fact: Fact) -> bool:
-        return (fact.value == 2) == (near if negated else not near) if fact.value else not negated
-
-
-def _distance_negated(answer: ParsedText, term: Term, sentence: range) -> bool:
-    """Whether the answer says that no exudates lie at a distance."""
-    exudates = [t for t in answer.within("conditions", sentence) if not _EXUDATES.isdisjoint(t.values)]
-    negated = any(
-        t.last <= term.first and NEGATED in t.values and (not exudates or t.first > exudates[-1].first)
-        for t in answer.within("cues", sentence)
-    )
-    return negated or (bool(exudates) and polarity(answer, exudates[-1]) == NEGATED)
+            findings.add("wrong_grade", term, text, fact)
 
 
 class Normality(Check):
@@ -237,10 +205,6 @@ class Normality(Check):
     def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks an answer."""
         for term in (*answer.of("normal"), *answer.of("disorder")):
-            within = {answer.words[k] for k in answer.sentence(term)}
-            leaves_open = not any(map(within.isdisjoint, (WORDS.affirming, WORDS.denying, ("or", "nor", "neither"))))
-            if leaves_open or not {"affirm", "deny"}.isdisjoint(within):
-                continue  # I neither affirm nor deny any disease; no disease is named or excluded
             if term.kind == "normal":
                 self._normal_word(answer, term, findings)
             else:
@@ -259,35 +223,26 @@ class Normality(Check):
 
     def _disorder_word(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         normal, text, words = self.profile.normal, answer.text_of(term), answer.words
-        if words[term.last : term.last + 3] == ["of", "this", "eye"]:
-            return  # no finding of this eye, but of the record
-        before = words[answer.sentence(term).start : term.first]
+        stated, before = polarity(answer, term), words[answer.sentence(term).start : term.first]
         if not _SAYING.isdisjoint(before) and not _UNSAID.isdisjoint(before):
             return  # I wouldn't say that it is free of disease
         if not is_free_of(answer, term):
-            finds = not WORDS.finding.isdisjoint(words[max(answer.sentence(term).start, term.first - 3) : term.first])
-            after = takewhile(lambda word: word.isalpha(), words[term.last : term.last + 4])
-            finds = finds or not WORDS.found.isdisjoint(after)
-            if normal is not None and finds and term.value != "condition" and polarity(answer, term) == AFFIRMED:
+            if normal is not None and term.value not in ("condition", "finding") and stated == AFFIRMED:
                 findings.add("unsupported_disease", term, f"the answer reports {text!r}, but {normal.text}", normal)
             return
         after = words[term.last : term.last + 4]
         if "name" in after or (not _SAID.isdisjoint(after) and not {"is", "be"}.isdisjoint(after)):
             return  # no disease is affirmed, none can be ruled out; there is no disease to name
-        judged = not WORDS.judged.isdisjoint(after)  # no other disease was judged
-        unsaid = judged or polarity(answer, term) == UNCERTAIN
-        if not self.profile.lists_all and not unsaid and "other" in words[max(0, term.first - 3) : term.first]:
+        if not self.profile.lists_all and stated != UNCERTAIN and "other" in words[max(0, term.first - 3) : term.first]:
             says = f"the answer says that other {text!r} is absent, but no fact says that anyone looked for it"
             findings.add("ungrounded_denial", term, says, None, WARNING)
-        if not self._is_not_about_this_eye(words, term) and polarity(answer, term) != UNCERTAIN:
+        if not self._is_not_about_this_eye(words, term) and stated != UNCERTAIN:
             self._normal(answer, term, findings)
 
     def _is_not_about_this_eye(self, words: list[str], term: Term) -> bool:
         """Whether a word is not of this eye as a whole: a normal range, other conditions, and 'no lesions are marked', which
         speaks of marks, which there may be none of because none were made."""
         profile, after = self.profile, words[term.last : term.last + 4]
-        if not WORDS.usual.isdisjoint(after[:2]) or is_of_others(words, term):
-            return True
         if (profile.rejected or not profile.present) and not WORDS.reported.isdisjoint(after):
             return True
         return not WORDS.marked.isdisjoint(after) and not any(f.aspect == "lesion" for f in profile.present.values())
@@ -315,28 +270,22 @@ class Normality(Check):
             findings.add("normal_beside_disease", term, f"{normal_eye}, but {disease.text}", disease)
         elif profile.ungradable:
             findings.add("ungradable", term, f"{normal_eye}, but the image cannot be graded", profile.ungradable)
-        elif not profile.absent:
-            findings.add("unsupported_normal", term, f"{normal_eye}, but no fact says so")
         else:
-            fact = next(iter(profile.absent.values()))
-            findings.add("unsupported_normal", term, f"{normal_eye}, but the facts say only: {fact.text}", fact)
+            fact = next(iter(profile.absent.values()), None)
+            only = f"but the facts say only: {fact.text}" if fact else "but no fact says so"
+            findings.add("unsupported_normal", term, f"{normal_eye}, {only}", fact)
 
     def _parts(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Parts of the eye that are described though the image cannot be graded."""
-        if not answer.has(WORDS.seen) or not answer.has(WORDS.stating):
-            return
         withheld = {t.first for t in answer.of("cues") if not _WITHHELD.isdisjoint(t.values)}
-        withheld |= {t.first for t in answer.of("generic")}
         for sentence in answer.sentences:
             words = answer.words[sentence.start : sentence.stop]
             part = next((k for k in sentence if answer.words[k] in WORDS.seen), None)
             if part is None or not WORDS.not_as_seen.isdisjoint(words) or WORDS.stating.isdisjoint(words):
                 continue
-            if any(w[0].isdigit() for w in words) or not withheld.isdisjoint(sentence):
-                continue
             start, end = answer.span(Term(sentence.start, sentence.stop))
-            claims = [t.span for t in findings.traces if t.kind == "claim"]
-            if not any(first >= start and last <= end for first, last in claims):
+            traced = any(t.kind == "claim" and start <= t.span[0] < end for t in findings.traces)
+            if withheld.isdisjoint(sentence) and not traced:
                 text = f"the answer describes {answer.raw(part)!r}, but {self.profile.rejected.text}"
                 findings.add("ungradable", Term(part, part + 1), text, self.profile.rejected)
 
