@@ -19,7 +19,6 @@ from retinal_lib.check.language.negation import (
 )
 from retinal_lib.check.language.statements import is_free_of, is_of_part
 from retinal_lib.dataset.fact_kinds import scales
-from retinal_lib.facts import Fact
 
 WORDS = word_lists("diseases")
 _SAID = word_lists("negation").knowing | {"ruled"}  # of a disease, by somebody
@@ -144,7 +143,7 @@ class Diseases(Check):
 
 
 class Grades(Check):
-    """Check of words of severity, names of scales, and the graded distance of exudates from the macula."""
+    """Check of words of severity and names of scales."""
 
     def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks an answer."""
@@ -153,10 +152,6 @@ class Grades(Check):
                 self._severity(answer, term, findings)
         for term in answer.of("scales"):
             self._scale(answer, term, findings)
-        fact = next((f for f in self.profile.grades if "exudate distance" in f.unit), None)
-        for term in answer.of("units") if fact is not None else ():
-            if "dd" in term.values:
-                self._distance(answer, term, fact, findings)
 
     def _severity(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         text = f"the answer calls diabetic retinopathy {answer.text_of(term)!r}, but "
@@ -182,22 +177,6 @@ class Grades(Check):
             fact = grades[0] if grades else None
             reason = f"but {fact.text}" if fact else "but no fact gives a grade on it"
             findings.add("wrong_grade", term, f"the answer names the scale {answer.text_of(term)!r}, {reason}", fact)
-
-    def _distance(self, answer: ParsedText, term: Term, fact: Fact, findings: AnswerFindings) -> None:
-        """Exudates within or beyond one disc diameter of the macula, against the graded distance."""
-        sentence = answer.sentence(term)
-        before = answer.words[max(sentence.start, term.first - 6) : term.first]
-        near = not WORDS.near.isdisjoint(before) or "less" in before or before[-4:-1] == ["not", "more", "than"]
-        far = not near and not WORDS.far.isdisjoint(before)
-        exudates = [t for t in answer.within("conditions", sentence) if not _EXUDATES.isdisjoint(t.values)]
-        cues = [t for t in answer.within("cues", sentence) if t.last <= term.first and NEGATED in t.values]
-        denied = any(not exudates or t.first > exudates[-1].first for t in cues)
-        denied = denied or (bool(exudates) and polarity(answer, exudates[-1]) == NEGATED)
-        right = (fact.value == 2) != (near if denied else far) if fact.value else denied
-        if (near or far) and not right:
-            text = f"the answer gives a wrong distance of exudates ({answer.text_of(term)!r}): {fact.text}"
-            findings.add("wrong_grade", term, text, fact)
-
 
 class Normality(Check):
     """Words for normality and absence of disease, and descriptions of images that cannot be graded."""

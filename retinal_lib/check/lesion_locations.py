@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from itertools import pairwise
+from math import inf
 from typing import NamedTuple
 
 from retinal_lib.check.findings import AnswerFindings, Check
@@ -58,20 +59,11 @@ def _region(words: list[str], k: int) -> Region | None:
         return Region(k, k + 2, WORDS.vertical[word], following)
     if word in WORDS.sides and following in WORDS.vertical:
         return Region(k, k + 2, WORDS.vertical[following], word)
-    if word in WORDS.vertical and following in WORDS.region and (side := _side_after(words[k + 2 : k + 6])):
-        return Region(k, k + 2, WORDS.vertical[word], side)
     if (word in WORDS.vertical or word in WORDS.sides) and following in WORDS.region:
         return Region(k, k + 1, WORDS.vertical.get(word, ""), word if word in WORDS.sides else "")
     if word in ("top", "bottom") and k and words[k - 1] == "the":
         return Region(k, k + 1, WORDS.vertical[word], "")
     return None
-
-
-def _side_after(words: list[str]) -> str:
-    """The side that follows a part: in the lower part, toward the temple; 'temple' is read as 'temporal'."""
-    named = {"temporal": "temporal", "nasal": "nasal", "nose": "nasal"}
-    at = next((i for i, word in enumerate(words) if word in named), None)
-    return named[words[at]] if at and {"toward", "on", "to", "at"} & {*words[:at]} and "the" in words[:at] else ""
 
 
 @lru_cache(maxsize=1024)
@@ -173,7 +165,6 @@ class LesionLocations(Check):
         self._places(answer, findings)
         self._spread(answer, findings)
         self._distances(answer, findings)
-        self._shares(answer, findings)
 
     def _places(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks the regions that lesions are said to lie in, and their counts there."""
@@ -210,34 +201,20 @@ class LesionLocations(Check):
                 findings.add("place", Term(*spot), says, lesions.fact)
 
     def _distances(self, answer: ParsedText, findings: AnswerFindings) -> None:
-        """Checks distances in disc diameters from the fovea and the disc."""
-        if not (named := _distances(answer) if self.index.located else ()):
-            return
-        known = [q for q in self.index.located if q.measure == "distance"]
-        graded = any("exudate distance" in q.fact.unit for q in self.index.quantities)  # which the check of grades judges
-        for amount in named if not graded else ():
+        """Checks distances in disc diameters from the fovea and the disc, as measured or as graded."""
+        known = [*map(_graded, self.index.of("grade"))]
+        known = [q for q in known if q] or [q for q in self.index.located if q.measure == "distance"]
+        for amount in _distances(answer) if known or self.index.located else ():
             sentence = answer.sentence(amount)
             landmark, term = _landmark(answer, amount, sentence), _measured(answer, amount, sentence)
             if not landmark or term is None or polarity(answer, term) == UNCERTAIN:
                 continue
-            facts = [q for q in known if q.part == landmark and _is_about(q, term)]
+            facts = [q for q in known if q.part == landmark and (q.measure == "grade" or _is_about(q, term))]
             distance = f"the distance {answer.text_of(amount)!r} from the {landmark}"
             if not facts:
                 findings.add("place", amount, f"{distance} is not in the facts")
             elif _is_wrong_distance(answer, amount, sentence, facts):
                 findings.add("place", amount, f"{distance} is wrong: {facts[0].fact.text}", facts[0].fact)
-
-    def _shares(self, answer: ParsedText, findings: AnswerFindings) -> None:
-        """Checks that shares of the lesions' area are not called shares of the image."""
-        shares = self.index.located and [q for q in self.index.quantities if q.part == "rest" and q.unit == "%"]
-        for amount in [a for a in numbers.read(answer) if a.unit == "%"] if shares else ():
-            if not {"image", "picture", "photograph", "retina", "fundus"} & set(answer.words[amount.last : amount.last + 3]):
-                continue
-            counted = self.index.matching(amount)
-            if counted and all(q.part == "rest" for q in counted):
-                fact = counted[0].fact
-                says = f"{answer.text_of(amount)!r} is not a share of the image: {fact.text}"
-                findings.add("misattributed", amount, says, fact)
 
 
 def _location_problem(text: ParsedText, group: list[Region], term: Term, index: QuantityIndex, lesions: Locations) -> str:
@@ -378,13 +355,22 @@ def _landmark(text: ParsedText, amount: Amount, sentence: range) -> str:
     return "" if k is None else "fovea" if text.words[k] in WORDS.fovea else "disc"
 
 
+def _graded(quantity: Quantity) -> Quantity | None:
+    """The distance from the fovea that a grade of exudates tells: none, more than one disc diameter, or within it."""
+    if "exudate distance" not in quantity.fact.unit:
+        return None
+    return quantity._replace(value=(inf, 1.001, 0.999)[int(quantity.value)], part="fovea")
+
+
 def _is_wrong_distance(text: ParsedText, amount: Amount, sentence: range, facts: list[Quantity]) -> bool:
-    least = min(q.value for q in facts)
-    before = set(text.words[max(sentence.start, amount.first - 4) : amount.first])
-    denied = bool({"no", "none", "not", "neither", "without"} & set(text.words[sentence.start : amount.first]))
-    if before & WORDS.within:
+    """Whether none of the lesions lies as near, or one lies nearer, than an answer says."""
+    least, words = min(q.value for q in facts), text.words
+    before = words[max(sentence.start, amount.first - 4) : amount.first]
+    at_most = before[-3:-1] == ["not", "more"] or before[-2:] == ["not", "more"]
+    denied = not at_most and not {"no", "none", "not", "neither", "without"}.isdisjoint(words[sentence.start : amount.first])
+    if at_most or not WORDS.within.isdisjoint(before):
         return (least <= amount.low) == denied
-    if before & WORDS.beyond:
+    if not WORDS.beyond.isdisjoint(before):
         return not denied and least <= amount.low
     near = amount.step * 1.0001 + 1e-9
     return not any(amount.low - near <= q.value <= amount.high + near for q in facts)

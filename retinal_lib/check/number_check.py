@@ -16,6 +16,7 @@ from retinal_lib.facts import Fact
 
 WORDS = word_lists("number_check")
 _COMPARED = {"vessels": "vessel", "orientations": "orientation", "formulas": "formula", "zones": "zone", "measures": "measure"}
+_PARTS = {**WORDS.parts, "place": lesion_locations.REGION_WORDS, "rest place": lesion_locations.REGION_WORDS}
 _MANY = 40  # numbers of a sentence that are named together
 _NEAR = 12  # sentences before one that may name its numbers
 _ASIDE = frozenset(["age", "grade", "count", "box", "area"])  # measures beside which a bare number may be an age
@@ -102,6 +103,14 @@ class Number(NamedTuple):
         return {v for t in self.text.within("measures", self.text.sentence(self.amount)) for v in t.values}
 
     @property
+    def around(self) -> list[str]:
+        """The words of the sentence between the numbers before and after."""
+        i, sentence = self.position, self.text.sentence(self.amount)
+        first = self.amounts[i - 1].last if i else 0
+        last = self.amounts[i + 1].first if i + 1 < len(self.amounts) else sentence.stop
+        return self.text.words[max(first, sentence.start) : min(last, sentence.stop)]
+
+    @property
     def before(self) -> str:
         """The word before the number."""
         return self.text.words[self.amount.first - 1] if self.amount.first else ""
@@ -175,6 +184,8 @@ class NumberCheck(Check):
     def _may_be(self, quantity: Quantity, number: Number) -> bool:
         amount, named, measure = number.amount, self._named, quantity.measure
         counts = amount.whole and not amount.unit
+        if quantity.part in _PARTS and _PARTS[quantity.part].isdisjoint(number.around):
+            return False
         if measure == "count":  # without subjects: of all types of lesion together
             counted = any(amount.last <= t.first <= amount.last + 1 for t in number.text.of("conditions"))
             return counts and (bool(named["conditions"] or named["disorder"]) if quantity.subjects else not counted)
