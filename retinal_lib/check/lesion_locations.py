@@ -213,7 +213,7 @@ class LesionLocations(Check):
             distance = f"the distance {answer.text_of(amount)!r} from the {landmark}"
             if not facts:
                 findings.add("place", amount, f"{distance} is not in the facts")
-            elif _is_wrong_distance(answer, amount, sentence, facts):
+            elif _is_wrong_distance(answer, amount, term, facts):
                 findings.add("place", amount, f"{distance} is wrong: {facts[0].fact.text}", facts[0].fact)
 
 
@@ -240,26 +240,25 @@ def _location_problem(text: ParsedText, group: list[Region], term: Term, index: 
     if not known:
         return ""
     rest = lesions.rest if WORDS.rest & set(words[max(0, sentence.start - 30) : sentence.stop]) else ()
-    accounts = [(_count(account, group), _total(account)) for account in (known, rest) if account]
+    accounts = [account for account in (known, rest) if account]
     says = f"lie in {where}, but {here} of {total} lie there"
     number = _number(text, sentence, first)
     if number is not None and (lesions.places or lesions.complete):
         parts = [[r] for r in group] if "each" in words[number.last : group[-1].last + 3] else [group]
         but = words[number.first - 2 : number.first] == ["all", "but"]
-        counted = [{_total(a) - _count(a, p) if but else _count(a, p) for a in (known, rest) if a} for p in parts]
-        if not all(number.low in right for right in counted):
-            return f"the answer says that {text.text_of(number)} {says}"
-        return ""
-    if WORDS.most & set(before) and all(2 * n <= t for n, t in accounts):
-        return f"the answer says that most {says}"
-    if WORDS.half & set(before) and all(abs(2 * n - t) > 1 for n, t in accounts) and "half" in before:
-        return f"the answer says that half of them {says}"
-    if WORDS.few & set(before):
-        wrong = all(2 * n > t for n, t in accounts)
-        return f"the answer says that few {says}" if wrong else ""
-    excepted = not WORDS.excepting.isdisjoint(words[sentence.start : first])
-    if WORDS.all & set(before) and not excepted and not any(n == t for n, t in accounts):
-        return f"the answer says that all {says}"
+        right = all(
+            any(number.low == (_total(a) - _count(a, part) if but else _count(a, part)) for a in accounts) for part in parts
+        )
+        return "" if right else f"the answer says that {text.text_of(number)} {says}"
+    shares = [(_count(account, group), _total(account)) for account in accounts]
+    for share, listed, right in (
+        ("most", WORDS.most, any(2 * n > t for n, t in shares)),
+        ("half of them", WORDS.half, any(abs(2 * n - t) < 2 for n, t in shares)),
+        ("few", WORDS.few, any(2 * n <= t for n, t in shares)),
+        ("all", WORDS.all, any(n == t for n, t in shares) or not WORDS.excepting.isdisjoint(words[sentence.start : first])),
+    ):
+        if not listed.isdisjoint(before):
+            return "" if right else f"the answer says that {share} {says}"
     return ""
 
 
@@ -362,12 +361,14 @@ def _graded(quantity: Quantity) -> Quantity | None:
     return quantity._replace(value=(inf, 1.001, 0.999)[int(quantity.value)], part="fovea")
 
 
-def _is_wrong_distance(text: ParsedText, amount: Amount, sentence: range, facts: list[Quantity]) -> bool:
+def _is_wrong_distance(text: ParsedText, amount: Amount, term: Term, facts: list[Quantity]) -> bool:
     """Whether none of the lesions lies as near, or one lies nearer, than an answer says."""
     least, words = min(q.value for q in facts), text.words
-    before = words[max(sentence.start, amount.first - 4) : amount.first]
+    start = text.sentence(amount).start
+    before = words[max(start, amount.first - 4) : amount.first]
+    of_lesion = words[max(start, term.first - 3 if term.last <= amount.first else start) : amount.first]
     at_most = before[-3:-1] == ["not", "more"] or before[-2:] == ["not", "more"]
-    denied = not at_most and not {"no", "none", "not", "neither", "without"}.isdisjoint(words[sentence.start : amount.first])
+    denied = not at_most and not {"no", "none", "not", "neither", "without"}.isdisjoint(of_lesion)
     if at_most or not WORDS.within.isdisjoint(before):
         return (least <= amount.low) == denied
     if not WORDS.beyond.isdisjoint(before):
