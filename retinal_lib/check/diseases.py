@@ -1,6 +1,6 @@
 """Checks of diseases, lesions, grades and normality that answers state."""
 
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from retinal_lib.check import lesion_locations
 from retinal_lib.check.case_profile import ABSENT, POSSIBLE, PRESENT, SUSPECTED
@@ -178,6 +178,7 @@ class Grades(Check):
             reason = f"but {fact.text}" if fact else "but no fact gives a grade on it"
             findings.add("wrong_grade", term, f"the answer names the scale {answer.text_of(term)!r}, {reason}", fact)
 
+
 class Normality(Check):
     """Words for normality and absence of disease, and descriptions of images that cannot be graded."""
 
@@ -206,7 +207,9 @@ class Normality(Check):
         if not _SAYING.isdisjoint(before) and not _UNSAID.isdisjoint(before):
             return  # I wouldn't say that it is free of disease
         if not is_free_of(answer, term):
-            if normal is not None and term.value not in ("condition", "finding") and stated == AFFIRMED:
+            after = takewhile(str.isalpha, words[term.last : term.last + 4])
+            finds = not WORDS.finding.isdisjoint((*words[max(0, term.first - 3) : term.first], *after))
+            if normal is not None and finds and term.value != "condition" and stated == AFFIRMED:
                 findings.add("unsupported_disease", term, f"the answer reports {text!r}, but {normal.text}", normal)
             return
         after = words[term.last : term.last + 4]
