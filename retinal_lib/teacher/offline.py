@@ -250,7 +250,8 @@ class _Composer:
         if fact.words == "good" and self.rng.random() < 0.6:
             return self.tell("quality_good", line), [("quality_good", "Yes"), *enough]
         good = [("quality_good", "Yes")] if fact.words == "good" else []
-        return self.tell("quality", line, words=fact.words), [*good, *enough]
+        name = "gradable" if fact.words == "gradable" else "quality"
+        return self.tell(name, line, words=fact.words), [*good, *enough]
 
     # --- disease ----------------------------------------------------------------------------------------------------------
 
@@ -279,8 +280,9 @@ class _Composer:
             after.append(self.tell("limited", *self.limited))
         questions = (("disease", ""), *self._yes_no([line.facts[0] for line in lines], bool(scope)))
         if len(told) == 2 and len(grades) == 2 and not short and self.rng.random() < 0.5:
-            more = Topic((("disease_more", ""),), (told[1],))
-            return [Topic(questions, (told[0], *after)), more]
+            grades.sort(key=lambda line: denies(line.facts[0]))
+            first, second = (next(self._grades([line], False)) for line in grades)  # each in full
+            return [Topic(questions, (first, *after)), Topic((("disease_more", ""),), (second,))]
         return [Topic(questions, (*told, *after))]
 
     def _yes_no(self, facts: list[Fact], scoped: bool) -> list[tuple[str, str]]:
