@@ -8,7 +8,6 @@ from retinal_lib.check.language.lexicon import ParsedText, Term, kept, word_list
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, polarity
 
 WORDS = word_lists("image_and_person")
-_JUDGING = frozenset([*WORDS.adjectives, *(f"{word}ly" for word in WORDS.adjectives)])
 _SIDES = {"OD": "right", "OS": "left", "OU": "both"}
 
 
@@ -45,8 +44,6 @@ def _is_side(words: list[str], i: int, asked: bool) -> bool:
     after = words[i + 1 : i + 3]
     if after[:1] and after[0] in WORDS.of_eye:
         return True
-    if after[:1] == ["optic"] or after[:1] == ["human"]:
-        return True
     if after[:1] and after[0] in WORDS.places:
         return False
     before = words[max(0, i - 6) : i]
@@ -62,8 +59,6 @@ def _is_side(words: list[str], i: int, asked: bool) -> bool:
 def _judgements(answer: ParsedText, question: ParsedText) -> list[Term]:
     """The adjectives and adverbs that judge the picture: fair quality, the photograph came out badly, or alone as an answer."""
     words, found = answer.words, []
-    if not answer.has(_JUDGING):
-        return found
     taken = {k for t in answer.terms if t.kind not in ("asks", "severity") for k in range(t.first, t.last)}
     for sentence in answer.sentences:
         pictured = [k for k in sentence if words[k] in WORDS.picture]
@@ -113,7 +108,6 @@ class ImageAndPerson(Check):
             self._quality(answer, term, findings)
         for term in answer.of("artefacts"):
             self._artefact(answer, term, findings)
-        self._centre(answer, findings)
         self._graders(answer, findings)
         for term in answer.of("modalities"):
             self._modality(answer, term, findings)
@@ -147,8 +141,6 @@ class ImageAndPerson(Check):
 
     def _quality(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         stated, text, facts = polarity(answer, term, 4), answer.text_of(term), self.profile.quality
-        if answer.words[term.first - 1 : term.first] in (["hardly"], ["barely"], ["scarcely"]) and term.kind == "judgement":
-            stated = NEGATED
         if stated == UNCERTAIN or (term.kind != "judgement" and not of_picture(answer, term)):
             return
         if not facts:
@@ -158,13 +150,10 @@ class ImageAndPerson(Check):
         levels = {0, 1, 3} if term.kind == "gradable" else {int(v) for v in term.values}
         if levels == {1} and term.kind != "judgement" and "usable" not in text.lower():
             levels = {0, 1}
-        if (levels == {1} and 3 in self.profile.levels) or (
-            levels == {0} and "enough" in (*text.lower().split(), *answer.words[term.last : term.last + 1])
-        ):
+        enough = "enough" in (*text.lower().split(), *answer.words[term.last : term.last + 1])
+        if (levels == {1} and 3 in self.profile.levels) or (levels == {0} and enough):
             levels = {0, 1, 3}
-        said = set(answer.words[term.first : term.last])
-        remarked = any(said.issubset(lexicon.read(f.text).words) for f in facts if f.name == "remark")
-        fits = not levels.isdisjoint(self.profile.levels if remarked or len(levels) > 1 else self.profile.graded_levels)
+        fits = not levels.isdisjoint(self.profile.levels)
         if fits == (stated == AFFIRMED):
             findings.trace(term, fact)
         elif stated == AFFIRMED or (fits and len(levels) == 1 and answer.words[term.first] not in WORDS.superlatives):
@@ -194,18 +183,6 @@ class ImageAndPerson(Check):
         facts = (fact for fact in self.profile.case.facts if fact.aspect != "vascular")
         if stated == AFFIRMED and not any(word in lexicon.read(fact.text).words for fact in facts):
             findings.add("quality", term, f"the answer says that the image has {text!r}, but no fact says so")
-
-    def _centre(self, answer: ParsedText, findings: AnswerFindings) -> None:
-        """Checks what the image is centred on, where a fact says so."""
-        fact = self.profile.facts.get("modality")
-        if fact is None or "macula" not in fact.text or "centred" not in answer.words:
-            return
-        k = answer.words.index("centred")
-        on = answer.words[k + 1 : k + 5]
-        if "disc" in on and "macula" not in on:
-            findings.add(
-                "modality", Term(k, k + 1), f"the answer says that the image is centred on the disc, but {fact.text}", fact
-            )
 
     def _modality(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         fact, text = self.profile.facts.get("modality"), answer.text_of(term)
