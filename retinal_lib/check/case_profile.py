@@ -161,17 +161,8 @@ class CaseProfile:
     @property
     def levels(self) -> set[int]:
         """The levels of image quality in the facts: 0 good, 1 usable, 2 not gradable; 3: a fact says gradable and no more."""
-        return self._levels(self.quality)
-
-    @property
-    def graded_levels(self) -> set[int]:
-        """The same without what annotators remarked, unless they remarked alone."""
-        return self._levels([fact for fact in self.quality if fact.name != "remark"] or self.quality)
-
-    @staticmethod
-    def _levels(facts: list[Fact]) -> set[int]:
         levels = set()
-        for fact in facts:
+        for fact in self.quality:
             parts = [part.strip() for part in fact.words.replace(";", ",").split(",")]
             if named := {WORDS.quality_levels[part] for part in parts if part in WORDS.quality_levels}:
                 levels |= named

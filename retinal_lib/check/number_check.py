@@ -11,7 +11,7 @@ from retinal_lib.check.language import naming, numbers
 from retinal_lib.check.language.lexicon import ParsedText, Term, family, word_lists
 from retinal_lib.check.language.naming import DIMENSIONS, Part, Spot
 from retinal_lib.check.language.numbers import Amount
-from retinal_lib.check.quantity_index import Quantity, QuantityIndex, matches_quantity
+from retinal_lib.check.quantity_index import UNITS, Quantity, QuantityIndex, matches_value
 from retinal_lib.facts import Fact
 
 WORDS = word_lists("number_check")
@@ -296,9 +296,10 @@ def _check_top(number: Number, grade: Quantity, findings: AnswerFindings) -> Non
 
 def _is_between(one: Quantity, other: Quantity, amount: Amount) -> bool:
     """Whether an amount states how far two values lie apart, by what share they differ, or what part one is of the other."""
-    value, apart = abs(one.value - other.value), abs(one.displayed_value - other.displayed_value)
-    if value and matches_quantity(amount, one._replace(value=value, rounded=apart)):
-        return True
+    value, exact = _apart(one.value, other.value), not (amount.spelled or amount.bound)
+    factor = UNITS[one.unit].get(amount.unit) if exact else None
+    if matches_value(amount, one.unit, value) or (factor and _apart(factor * value, amount.low) < 2 * amount.step):
+        return True  # which may be of rounded values
     low, high = sorted((one.value, other.value))
     if low <= 0:
         return False

@@ -66,7 +66,6 @@ class Quantity(NamedTuple):
     formula: str | None = None
     orientation: str | None = None
     excess: bool = False  # what a ratio has above 1
-    rounded: float | None = None  # as the description shows it; a measurement's follows from its digits
     subjects: frozenset[str] = frozenset()
     edges: tuple[float, ...] = ()
     top: int = 0  # of a grade: the scale's highest level
@@ -81,13 +80,6 @@ class Quantity(NamedTuple):
             lesions = self.subjects or (frozenset(["disc"]) if self.edges else frozenset())
             return {"lesion": _with_implied(lesions)} if lesions else {}
         return column_names(self.fact.name) if self.measure != "age" else {}
-
-    @property
-    def displayed_value(self) -> float:
-        """The value as the description shows it."""
-        if self.rounded is not None:
-            return self.rounded
-        return round(float(self.fact.value), _digits(self.fact.name)) - (1 if self.excess else 0)
 
 
 @cache
@@ -131,11 +123,6 @@ def graded_names(subjects: frozenset[str], words: str) -> frozenset[str]:
     return _with_implied(subjects.union(lexicon.conditions(words)))
 
 
-@cache
-def _digits(column: str) -> int:
-    return measurements.feature(column).digits
-
-
 @lru_cache(maxsize=8192)
 def _numbers_in(text: str) -> tuple[Amount, ...]:
     """The numbers in a fact's text."""
@@ -162,7 +149,10 @@ class _Reader:
                     add(Quantity(value - 1, "", fact, *named, True))
             else:
                 self._add_other(fact)
-        self._add_totals()
+        for measure, unit in (("count", "count"), ("area", "%")):  # over all types of lesion, which an answer may state too
+            parts = [q for q in self.quantities if q.measure == measure and not q.part]
+            if len(parts) > 1:
+                add(Quantity(sum(q.value for q in parts), unit, parts[0].fact, measure))
         return self.quantities, self.text_numbers
 
     def _add_other(self, fact: Fact) -> None:
@@ -173,16 +163,16 @@ class _Reader:
         elif fact.aspect == "lesion":
             self._add_lesion(fact)
         elif fact.name == "age" and isinstance(value, int):
-            self.quantities.append(Quantity(value, "years", fact, "age", rounded=value))
+            self.quantities.append(Quantity(value, "years", fact, "age"))
         else:
             if fact.aspect == "quality" and isinstance(value, int):
-                self.quantities.append(Quantity(value, "grade", fact, "grade", rounded=value, subjects=frozenset(["quality"])))
+                self.quantities.append(Quantity(value, "grade", fact, "grade", subjects=frozenset(["quality"])))
             self.text_numbers += [(amount, fact) for amount in _numbers_in(fact.text)]
 
     def _add_grade(self, fact: Fact, scale: dict) -> None:
         subjects = frozenset(lexicon.VOCABULARY["subjects"].get(fact.unit, ()))
         top = max(scale["levels"])
-        self.quantities.append(Quantity(fact.value, "grade", fact, "grade", rounded=fact.value, subjects=subjects, top=top))
+        self.quantities.append(Quantity(fact.value, "grade", fact, "grade", subjects=subjects, top=top))
         self.text_numbers += [(amount, fact) for amount in _numbers_in(fact.words)]
 
     def _add_lesion(self, fact: Fact) -> None:
@@ -193,28 +183,15 @@ class _Reader:
             self._kinds[fact.name] = subjects
         if fact.unit == "box":
             edges = tuple(float(e) for e in fact.value)
-            self.quantities.append(Quantity(edges[0], "box", fact, "box", rounded=edges[0], subjects=subjects, edges=edges))
-            self.quantities += [Quantity(e, "box", fact, "edge", rounded=e, subjects=subjects) for e in edges]
-            self.text_numbers += [(a, fact) for a in _numbers_in(fact.text) if not a.edges]
+            self.quantities.append(Quantity(edges[0], "box", fact, "box", subjects=subjects, edges=edges))
+            self.quantities += [Quantity(e, "box", fact, "edge", subjects=subjects) for e in edges]
         elif fact.unit == "point":
-            self.quantities += [Quantity(e, "box", fact, "edge", rounded=e, subjects=subjects) for e in fact.value]
+            self.quantities += [Quantity(e, "box", fact, "edge", subjects=subjects) for e in fact.value]
         elif isinstance(fact.value, int | float):
             unit = fact.unit if fact.unit in UNITS else "count"
             measure = {"%": "area", "disc diameters": "distance"}.get(unit, "count")
-            displayed = _numbers_in(fact.text)[0].low if unit != "count" and _numbers_in(fact.text) else fact.value
             part = PARTS.get(ending, "")
-            self.quantities.append(Quantity(fact.value, unit, fact, measure, rounded=displayed, subjects=subjects, part=part))
-
-    def _add_totals(self) -> None:
-        """Adds the sums over all types of lesion, which an answer may state too."""
-        counts = [q for q in self.quantities if q.measure == "count" and not q.part]
-        if len(counts) > 1:
-            total = sum(q.value for q in counts)
-            self.quantities.append(Quantity(total, "count", counts[0].fact, "count", rounded=total))
-        areas = [q for q in self.quantities if q.measure == "area" and q.fact.name.endswith("_area")]
-        if len(areas) > 1:
-            total = sum(q.value for q in areas)
-            self.quantities.append(Quantity(total, "%", areas[0].fact, "area", rounded=total))
+            self.quantities.append(Quantity(fact.value, unit, fact, measure, subjects=subjects, part=part))
 
 
 class QuantityIndex:
@@ -251,11 +228,6 @@ class QuantityIndex:
         return [q for q in self.quantities if q.edges or q.part in ("place", "rest place", "fovea", "disc")]
 
     @cached_property
-    def vascular(self) -> bool:
-        """Whether any quantity is of vessels or the disc."""
-        return any(q.fact.aspect == "vascular" for q in self.quantities)
-
-    @cached_property
     def tops(self) -> set[int]:
         """The highest levels of the scales."""
         return {q.top for q in self.quantities if q.top}
@@ -282,8 +254,8 @@ class QuantityIndex:
                 if all(abs(a - b) <= amount.step * 1.001 for a, b in zip(q.edges, amount.edges, strict=True))
             ]
         if amount.bound or amount.low != amount.high:
-            return [q for q in self.quantities if not q.edges and matches_quantity(amount, q)]
-        return [q for q in self._near(amount) if matches_quantity(amount, q)]
+            return [q for q in self.quantities if not q.edges and matches_value(amount, q.unit, q.value)]
+        return [q for q in self._near(amount) if matches_value(amount, q.unit, q.value)]
 
     def _near(self, amount: Amount) -> list[Quantity]:
         """The quantities whose value may be near enough, in any unit."""
@@ -307,11 +279,6 @@ class QuantityIndex:
         return matches
 
 
-def matches_quantity(amount: Amount, quantity: Quantity) -> bool:
-    """Says whether an amount gives the value of a quantity, exact or as displayed, at the amount's precision."""
-    return matches_value(amount, quantity.unit, quantity.value) or _matches_displayed(amount, quantity)
-
-
 def matches_value(amount: Amount, unit: str, value: float) -> bool:
     """Says whether an amount gives a value in a unit of the facts, at the amount's precision."""
     factor = UNITS[unit].get(amount.unit)
@@ -328,15 +295,6 @@ def matches_value(amount: Amount, unit: str, value: float) -> bool:
     if unit == "count" and not amount.about:
         return value == amount.low
     return abs(value - amount.low) <= _step(amount, unit, value)
-
-
-def _matches_displayed(amount: Amount, quantity: Quantity) -> bool:
-    """As `matches_value`, for the value as the description shows it; not for counts, ranges and bounds."""
-    unit = quantity.unit
-    factor = UNITS[unit].get(amount.unit)
-    if factor is None or amount.low != amount.high or amount.bound or (unit == "count" and not amount.about):
-        return False
-    return abs(quantity.displayed_value * factor - amount.low) <= _step(amount, unit, quantity.value * factor)
 
 
 def _step(amount: Amount, unit: str, value: float) -> float:
