@@ -16,8 +16,6 @@ from retinal_lib.facts import Fact
 WORDS = word_lists("added_details")
 _MEDICAL = re.compile(r"(?:.{2}[aeiou]mic|.{3}ic|.{3}ous|.{3}oid|.{4}ive|.{4}ary|.{4}form|.{4}ular)$")  # as ischaemic, fibrous
 _DENYING = frozenset([NEGATED, "negated_after"])
-_WATCHED = WORDS.treatments | WORDS.fates | {phrase.split()[0] for phrase in WORDS.foretelling}
-_CAUSING = frozenset(phrase.split()[0] for phrase in WORDS.causes)
 _UNJUDGED = frozenset(["cues", "history", "treatment", "asks", "units", "jargon", "generic"])  # which no other check compares
 
 
@@ -63,8 +61,7 @@ class AddedDetails(Check):
         after = words[term.last : min(term.last + 8, sentence.stop)]
         kind = next((k for k, word in enumerate(after) if word in WORDS.sorts), None)
         led = after[:1] and after[0] in WORDS.of_sort
-        form = Term(term.last, term.last + (kind or 0))
-        led = led and not answer.within("conditions", range(form.first, form.last))
+        led = led and not answer.within("conditions", range(term.last, term.last + (kind or 0)))
         if kind and led and WORDS.parting.isdisjoint(after[1:kind]) and any(self._is_detail(w, True) for w in after[1:kind]):
             spots.append((term.first, term.last + kind + 1))
         elif len(after) > 1 and after[0] in ("is", "are", ",") and self._is_detail(after[1]) and after[2:3] in ([], [","]):
@@ -97,8 +94,6 @@ class AddedDetails(Check):
 
     def _foretold(self, answer: ParsedText, sentence: range, within: frozenset[str], findings: AnswerFindings) -> None:
         """Checks what should be done about the eye, and what will come of it."""
-        if within.isdisjoint(_WATCHED):
-            return
         about = bool(within & WORDS.fated) or bool(answer.within("conditions", sentence))
         for k in sentence:
             word, before = answer.words[k], answer.words[max(sentence.start, k - 2) : k]
@@ -113,22 +108,16 @@ class AddedDetails(Check):
 
     def _caused(self, answer: ParsedText, sentence: range, findings: AnswerFindings) -> None:
         """Checks the cause that a condition is said to have."""
-        words, named = answer.words, answer.within("conditions", sentence)
+        named = answer.within("conditions", sentence)
         for k in sentence if named else ():
-            if words[k] not in _CAUSING:
-                continue
-            size = next((n for n in (3, 2, 1) if " ".join(words[k : k + n]) in WORDS.causes), 0)
+            size = next((n for n in (3, 2, 1) if " ".join(answer.words[k : k + n]) in WORDS.causes), 0)
             subject = next((t for t in reversed(named) if t.last <= k), None)
-            if not size or subject is None or polarity(answer, subject) != AFFIRMED:
-                continue
-            cause = range(k + size, min(k + size + 6, sentence.stop))
-            given = {c for t in answer.within("conditions", cause) for c in t.values} <= family(
-                subject
-            ) | self.profile.present.keys()
-            if not (given and answer.within("conditions", cause)):
-                spot = Term(k, min(k + size + 2, sentence.stop))
-                findings.add("beyond", spot, f"the answer gives a cause ({answer.text_of(spot)!r}), but no fact says so")
-                return
+            if size and subject is not None and polarity(answer, subject) == AFFIRMED:
+                causes = {c for t in named if k + size <= t.first < k + size + 6 for c in t.values}
+                if not causes or not causes <= family(subject) | self.profile.present.keys():
+                    spot = Term(k, min(k + size + 2, sentence.stop))
+                    findings.add("beyond", spot, f"the answer gives a cause ({answer.text_of(spot)!r}), but no fact says so")
+                    return
 
 
 @lru_cache(maxsize=4096)

@@ -1,6 +1,5 @@
 """The check of a conversation against the facts of its case."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ from retinal_lib.text import reply_text
 
 WORDS = word_lists("conversation_check")
 
-VERSION = 17  # to be raised with every change of what the checks find; a run records it
+VERSION = 18  # to be raised with every change of what the checks find; a run records it
 # A new check is one more class here. Their order is that of findings about the same words.
 CHECKS = (Leaks, NumberCheck, Diseases, Grades, Normality, ImageAndPerson, Comparisons, LesionLocations, AddedDetails)
 _REQUIRED = ("image", "quality", "disease", "lesion", "vascular")
@@ -37,7 +36,6 @@ _ASPECT_OF = {
     "modalities": "image",
 }
 
-_QUOTE = r"(?:^|[:.!?])\s*[\"'“]?({})[\"'”]?\s*(?:[.;!?]|$)"  # a record's words as a clause of their own
 _NOT_VASCULAR = frozenset("grade count area box age".split())  # measures of something else than vessels and disc
 
 
@@ -99,7 +97,6 @@ def examine(conversation: Sequence[dict[str, str]], case: Case, track: str | Non
         else:
             for each in checks:
                 each.answer(text, question, findings)
-            _accept_quotes(findings, case)
             _accept_explanations(findings)
             traces += [trace._replace(span=flat.place(trace.span)) for trace in findings.traces]
             turns.append((question, text))
@@ -107,20 +104,6 @@ def examine(conversation: Sequence[dict[str, str]], case: Case, track: str | Non
     if turns and style != "consult" and (track is not None or len(turns) > 1):
         found += coverage(case, turns, traces)
     return Checked(sorted(found, key=lambda f: (f.turn, f.part != "question", f.span)), traces)
-
-
-def _accept_quotes(findings: AnswerFindings, case: Case) -> None:
-    """Takes findings back where an answer states the words of a record, whole and as they are: 'On record: left eye.'"""
-    text = findings.text.text
-    for fact in case.facts:
-        if fact.text != fact.words or fact.text.casefold() not in text.casefold():
-            continue
-        for quote in re.finditer(_QUOTE.format(re.escape(fact.text.rstrip("."))), text, re.IGNORECASE):
-            first, last = quote.span(1)
-            doubted = [f for f in findings.findings if first <= f.span[0] < f.span[1] <= last]
-            if doubted:
-                findings.findings = [f for f in findings.findings if f not in doubted]
-                findings.traces.append(Trace(findings.turn, (first, last), quote[1], "claim", fact))
 
 
 def _accept_explanations(findings: AnswerFindings) -> None:

@@ -24,7 +24,6 @@ WORDS = word_lists("diseases")
 _SAID = word_lists("negation").knowing | {"ruled"}  # of a disease, by somebody
 FORMS = word_lists("statements").forms  # of a condition that is denied: its other forms may be there
 _RETINOPATHY = frozenset(["diabetic_retinopathy", "npdr", "pdr"])
-_EXUDATES = frozenset(["hard_exudate", "exudate"])
 _UNSAID = frozenset(["wouldn't", "can't", "cannot", "won't", "don't", "doesn't", "not"])
 _SAYING = frozenset("say mean call claim conclude state affirm".split())
 _ON_FILE = ("diabetes", "hypertension")  # conditions of a person, not of an eye

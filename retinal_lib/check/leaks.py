@@ -88,13 +88,9 @@ class Leaks(Check):
         fitting = [q.fact for q in matching if _fits(q, question, amount)]
         if amount.whole and words[amount.first - 1 : amount.first] in (["i'm"], ["am"], ["aged"]):
             fitting += [q.fact for q in matching if q.measure == "age"]
-        if amount.whole and amount.low > 12 and not amount.unit:
-            fitting += [fact for known, fact in text_numbers if known.low == known.high == amount.low and not known.unit]
-        if amount.unit == "degrees":
-            fitting += [fact for known, fact in text_numbers if (known.low, known.unit) == (amount.low, "degrees")]
-        else:
-            ends = (amount.low, amount.high)
-            fitting += [fact for known, fact in text_numbers if known.low != known.high and (known.low, known.high) == ends]
+        telling = amount.low != amount.high or amount.low > 12 or amount.unit  # not: two things
+        said = (amount.low, amount.high, amount.unit)
+        fitting += [fact for known, fact in text_numbers if telling and (known.low, known.high, known.unit) == said]
         return next(iter(fitting), None)
 
     # --- labels -------------------------------------------------------------------------------------------------------
