@@ -3,14 +3,12 @@ mean, what a record denies, and a diagnosis that is said to be unknown although 
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
-from retinal_lib.check.case_profile import CaseProfile
 from retinal_lib.check.findings import AnswerFindings, Check
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import ParsedText, Term, family, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, UNCERTAIN, polarity
-from retinal_lib.check.quantity_index import QuantityIndex
 from retinal_lib.facts import Fact
 
 WORDS = word_lists("added_details")
@@ -22,10 +20,11 @@ _UNJUDGED = frozenset(["cues", "history", "treatment", "asks", "units", "jargon"
 class AddedDetails(Check):
     """Check of details, judgements, history and treatment that no fact supports."""
 
-    def __init__(self, profile: CaseProfile, index: QuantityIndex):
-        super().__init__(profile, index)
-        facts = (fact for fact in profile.case.facts if fact.aspect != "vascular")
-        self._known = frozenset().union(*(_words_of(fact.words, fact.text, fact.unit) for fact in facts))
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        """The words of the facts."""
+        facts = (fact for fact in self.profile.case.facts if fact.aspect != "vascular")
+        return frozenset().union(*(_words_of(fact.words, fact.text, fact.unit) for fact in facts))
 
     def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks an answer."""

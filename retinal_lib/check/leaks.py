@@ -28,19 +28,28 @@ class Leaks(Check):
 
     def __init__(self, profile: CaseProfile, index: QuantityIndex):
         super().__init__(profile, index)
-        self._stated: dict[str, set] = defaultdict(set)  # the values that answers stated, by kind
+        self._held: dict[str, set] = defaultdict(set)
         self._answers: list[ParsedText] = []
+        self._unread: list[ParsedText] = []  # the answers of which `_held` has nothing yet
 
     def answer(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
-        """Records what an answer states."""
+        """Records an answer."""
         self._answers.append(answer)
-        for term in answer.terms:
-            self._stated[term.kind].update(term.values)
-        for term in answer.of("conditions"):
-            self._stated["conditions"].update(*map(implied, term.values))
-        self._stated["side"].update(side for side, _ in sides(answer, True))
-        self._stated["region"].update(region[2:] for region in regions(answer))
-        self._stated["sex"].update(sex for _, sex in sexes(answer))
+        self._unread.append(answer)
+
+    @property
+    def _stated(self) -> dict[str, set]:
+        """The values that answers stated, by kind; read where a question names something."""
+        while self._unread:
+            answer = self._unread.pop()
+            for term in answer.terms:
+                self._held[term.kind].update(term.values)
+            for term in answer.of("conditions"):
+                self._held["conditions"].update(*map(implied, term.values))
+            self._held["side"].update(side for side, _ in sides(answer, True))
+            self._held["region"].update(region[2:] for region in regions(answer))
+            self._held["sex"].update(sex for _, sex in sexes(answer))
+        return self._held
 
     def question(self, question: ParsedText, findings: AnswerFindings) -> None:
         """Adds a finding for each thing that a question gives away."""

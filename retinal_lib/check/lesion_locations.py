@@ -307,10 +307,11 @@ def _names(text: ParsedText, first: int, last: int) -> set[str]:
 
 def _distances(text: ParsedText) -> list[Amount]:
     """The amounts of disc diameters, those in words among them: within one disc diameter, a disc diameter away."""
-    named = [a for a in numbers.read(text) if a.unit == "dd"]
-    for term in text.of("units"):
+    units = [term for term in text.of("units") if "dd" in term.values]
+    named = [a for a in numbers.read(text) if a.unit == "dd"] if units else []
+    for term in units:
         k = term.first - 1
-        if "dd" in term.values and k >= 0 and not any(a.first <= k < a.last for a in named):
+        if k >= 0 and not any(a.first <= k < a.last for a in named):
             value = 1 if text.words[k] in ("a", "the") else numbers.SPELLED.get(text.words[k])
             if value is not None:
                 named.append(Amount(k, term.last, term.first, value, value, 0.0, True, "dd", spelled=True))

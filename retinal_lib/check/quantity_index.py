@@ -137,10 +137,10 @@ class _Reader:
         self.text_numbers: list[tuple[Amount, Fact]] = []
         self._kinds: dict[str, frozenset[str]] = {}  # lesion types by their codes
 
-    def read(self, case: Case) -> tuple[list[Quantity], list[tuple[Amount, Fact]]]:
+    def read(self, facts: tuple[Fact, ...]) -> tuple[list[Quantity], list[tuple[Amount, Fact]]]:
         """Returns the quantities and the numbers within texts."""
         columns, add = measurements.columns(), self.quantities.append
-        for fact in case.facts:
+        for fact in facts:
             name = fact.name
             if fact.aspect == "vascular" and name in columns:
                 value, named = float(fact.value), column_parts(name)
@@ -203,7 +203,7 @@ class QuantityIndex:
     @cached_property
     def _read(self) -> tuple[list[Quantity], list[tuple[Amount, Fact]]]:
         """All quantities, and the numbers in texts; read once they are asked for, since most slotted answers need none."""
-        return _Reader().read(self.case)
+        return _Reader().read(self.case.facts)
 
     @property
     def quantities(self) -> list[Quantity]:
@@ -223,9 +223,8 @@ class QuantityIndex:
     @cached_property
     def located(self) -> list[Quantity]:
         """The quantities that tell where lesions lie."""
-        if not any(fact.aspect == "lesion" for fact in self.case.facts):
-            return []
-        return [q for q in self.quantities if q.edges or q.part in ("place", "rest place", "fovea", "disc")]
+        lesions = self.case.about("lesion")
+        return [q for q in _Reader().read(lesions)[0] if q.edges or q.part in ("place", "rest place", "fovea", "disc")]
 
     @cached_property
     def tops(self) -> set[int]:

@@ -15,6 +15,9 @@ _NAME = r"[a-z]\d{1,3}(?:\.[a-z]+\d*)?"
 _SLOT = re.compile(rf"(?<!\{{)\{{+\s*({_NAME})\s*\}}+", re.IGNORECASE)
 _MARK = re.compile(rf"(?<![ \t])[ \t]*\[\s*\{{?({_NAME}\}}?(?:\s*[,;&]\s*(?:and\s+)?\{{?{_NAME}\}}?)*)\s*\]", re.IGNORECASE)
 _EITHER = re.compile(rf"{_MARK.pattern}|{_SLOT.pattern}", re.IGNORECASE)
+_NAMES = re.compile(_NAME)
+_WORD_ENDS = re.compile(r"\W+")
+_AFTER_EXPLANATION = re.compile(r"\s*[.;]?(?=\s|\)|$)")
 _BRACES = re.compile(r"\{[^{}\n]{0,40}\}?|\}")
 _ENDS = re.compile(r"(?:^|[.!?:\n])[\s\"'“(*-]*$")
 _EXPLAINS = "an explanation is written as its slot, {{{}}}, in a sentence of its own, and in no other words"
@@ -75,7 +78,6 @@ class _Filler:
 
     def __init__(self, sheet: FactSheet) -> None:
         self.sheet, self.parts, self.size = sheet, [], 0
-        self._known = ", ".join(sheet.slots) or "none"
         self.anchors: list[Anchor] = []
         self.problems: list[Problem] = []
 
@@ -85,7 +87,7 @@ class _Filler:
             text = text[1:]
         if text:
             for found in _BRACES.finditer(text):
-                says = f"{found[0]!r} is no slot; known: {self._known}"
+                says = f"{found[0]!r} is no slot; known: {', '.join(self.sheet.slots) or 'none'}"
                 self.problems.append(Problem(self.size + found.start(), self.size + found.end(), says))
             self.parts.append(text)
             self.size += len(text)
@@ -94,7 +96,7 @@ class _Filler:
         """Takes a mark for the sentence that ends here."""
         last = "".join(self.parts[-3:])
         place = max(0, self.size - (len(last) - len(last.rstrip())) - 1)
-        for name in re.findall(_NAME, names.lower()):
+        for name in _NAMES.findall(names.lower()):
             line = self.sheet.by_id.get(name.partition(".")[0])
             if line is None:
                 says = f"[{name}] names no line of the facts; known: {', '.join(self.sheet.by_id)}"
@@ -125,15 +127,18 @@ class _Filler:
             self.add_value(written)
             return end
         self._value(line, slot)
-        if unit := _other_unit(slot.text, answer[end : end + 20]):
+        after = answer[end : end + 20]
+        if not any(pattern.match(after) for _, pattern in _units()):
+            return end
+        if unit := _other_unit(slot.text, after):
             says = f"{unit!r} is written after {{{slot.name}}}, which reads {slot.text!r}"
             self.problems.append(Problem(self.size - len(slot.text), self.size, says))
-        return end + _repeated_unit(slot.text, answer[end : end + 20])
+        return end + _repeated_unit(slot.text, after)
 
     def _value(self, line: Line, slot: Slot) -> None:
         before, text = "".join(self.parts[-3:]), slot.text
         word, _, rest = text.partition(" ")
-        if word in SPEC["approximate"] and re.split(r"\W+", before.rstrip().lower())[-1] in SPEC["approximate"]:
+        if word in SPEC["approximate"] and _WORD_ENDS.split(before.rstrip().lower())[-1] in SPEC["approximate"]:
             text = rest  # 'about' is there already
         if text.startswith("[") and before.endswith("["):
             text = text[1:]
@@ -144,7 +149,7 @@ class _Filler:
 
     def _explanation(self, line: Line, answer: str, end: int) -> int:
         """Writes an explanation, which is a sentence of its own; returns where the answer goes on."""
-        before, after = "".join(self.parts[-3:]), re.match(r"\s*[.;]?(?=\s|\)|$)", answer[end:])
+        before, after = "".join(self.parts[-3:]), _AFTER_EXPLANATION.match(answer[end:])
         if not _ENDS.search(before) or not after:
             self.problems.append(Problem(self.size, self.size + len(line.text), _EXPLAINS.format(line.id)))
         self.add_value(line.text)

@@ -27,6 +27,7 @@ _COUNTED = frozenset(word_lists("numbers").counted)
 _LEVELS = (["grade"], ["level"], ["stage"], ["class"])
 _BETWEEN = frozenset([",", "which", "that", "(", "it", "of"])
 _EXPLAINING = frozenset("measure tell count describe rank order reflect express capture gauge quantify summarise sum".split())
+_VALUE = re.compile(r'\{[^}]*\} = "[^"]*"')  # a slot of a line, and what it reads
 _EXPLAINS = _EXPLAINING | {"mean", "that", "which"}
 _HOW = (["how"], ["what"], ["whether"])  # the fractal dimension tells us; but not: tells us how tortuous vessels are
 _OWN_WORDS = frozenset("a an small tiny deposit area patch bleeding damage swelling spot fluid fat lipid".split())
@@ -70,14 +71,15 @@ class KnownWords:
 
     def __init__(self, sheet: FactSheet):
         self.sheet = sheet
-        self.of_line = {line.id: _words_of(line) for line in sheet.lines}
+        self._bare = {line.id: _VALUE.sub("", line.text) for line in sheet.lines}  # lines without slots and what they read
+        self.of_line = {line.id: _words_of(line, self._bare[line.id]) for line in sheet.lines}
         self.known = frozenset().union(*self.of_line.values())
         self.counts = {line.facts[0] for line in sheet.lines if line.facts and is_count(line.facts[0])}  # of lesions
         self.suspected = any(suspected_words(fact.words) for line in sheet.lines for fact in line.facts)
         self.structures = [line for line in sheet.lines if line.places]
         placing = frozenset().union(*(words for name, words in self.of_line.items() if name[0] in "dln"))
         self.placing, self._placed = placing, {word[:5] for word in placing}
-        self.typed = frozenset(k for line in sheet.lines for k in _typed(_without_values(line.text)))
+        self.typed = frozenset(number for bare in self._bare.values() for number in _typed(bare))
 
     @cached_property
     def of_picture(self) -> frozenset[str]:
@@ -87,7 +89,7 @@ class KnownWords:
     @cached_property
     def rare(self) -> set[str]:
         """The words of the lines of diseases and lesions that are not common: membrane, atrophy."""
-        lines = (_without_values(line.text) for line in self.sheet.lines if line.id[0] in "dl" and line.facts)
+        lines = (self._bare[line.id] for line in self.sheet.lines if line.id[0] in "dl" and line.facts)
         plain = _plain()
         words = (word for line in lines for word in _words_in(line) if word.isalpha())
         return {word for word in words if word not in plain and word not in _ASKED}
@@ -137,17 +139,12 @@ def _words_in(text: str) -> frozenset[str]:
     return frozenset(ParsedText(text).words)
 
 
-def _words_of(line: Line) -> frozenset[str]:
+def _words_of(line: Line, bare: str) -> frozenset[str]:
     """The words of a line and of the facts behind it; those of its values, which hardly recur, are not kept."""
     values = (lexicon.tokens(slot.text) for slot in line.slots)
     of_vessels = any(fact.aspect == "vascular" and fact.text == fact.words for fact in line.facts[:1])  # a free text on them
     of_facts = (_words_in(fact.words) for fact in line.facts)
-    return _words_in(_without_values(line.text)).union(*values, *of_facts, ("vessel", "disc") if of_vessels else ())
-
-
-def _without_values(line: str) -> str:
-    """A line without its slots and what they read."""
-    return re.sub(r'\{[^}]*\} = "[^"]*"', "", line)
+    return _words_in(bare).union(*values, *of_facts, ("vessel", "disc") if of_vessels else ())
 
 
 @lru_cache(maxsize=4096)

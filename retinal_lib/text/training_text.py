@@ -61,10 +61,11 @@ def unfit(text: str) -> Iterator[Unfit]:
     >>> [found.kind for found in unfit("It is the\u200b left eye.<|im_end|>")]
     ['mark', 'character']
     """
-    if mark := reply_text.mark_in(_LINE_ENDS.sub("\n", text)):
+    plain = text.isascii() and text.replace("\n", "").replace("\t", "").isprintable()
+    if mark := reply_text.mark_in(text if plain else _LINE_ENDS.sub("\n", text)):
         what = "a mark of a model's thoughts or of its chat template"
         yield Unfit("mark", mark.span(), f"{mark[0]!r} is {what}")
-    for odd in () if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable() else _ODD.finditer(text):
+    for odd in () if plain else _ODD.finditer(text):
         if why := _strangeness(odd[0]):
             yield Unfit("character", odd.span(), f"{_named(odd[0])} is {why}")
             break
@@ -76,8 +77,8 @@ def unfit(text: str) -> Iterator[Unfit]:
 
 def unfit_whole(texts: list[str]) -> Iterator[Unfit]:
     """Yields what is wrong with a whole conversation: questions and answers in order, without the mark of the image."""
-    answers = texts[1::2] if len(texts) >= 2 * _SAME_ANSWERS else ()
-    for text, count in Counter(" ".join(answer.split()).casefold() for answer in answers).items():
+    answers = [" ".join(answer.split()).casefold() for answer in texts[1::2]]
+    for text, count in Counter(answers).items() if len(set(answers)) + _SAME_ANSWERS <= len(answers) + 1 else ():
         if count >= _SAME_ANSWERS and len(text.split()) > 2:
             yield Unfit("repeated", (0, 0), f"{count} turns have the same answer, {text[:60]!r}")
     words = _words(" ".join(texts).casefold())
@@ -227,8 +228,8 @@ def _loop(text: str) -> tuple[int, int] | None:
     if same := _SAME.search(text):
         return same.span()
     words = _TOKEN.findall(text.casefold())
-    threes = list(zip(words, words[1:], words[2:], strict=False))
-    if len(set(threes)) > len(threes) - 4:  # in a loop, four at least have come before
+    # in a loop, four words at least have come before, and so have four runs of three
+    if len(set(words)) > len(words) - 4 or len(set(zip(words, words[1:], words[2:], strict=False))) > len(words) - 6:
         return None
     found = list(_TOKEN.finditer(text))
     words = [token[0].casefold() for token in found]

@@ -83,7 +83,8 @@ def _predicates_in(words: list[str], tokens: range) -> Iterator[range]:
     kept = [k for k in tokens if words[k] not in _MARKS]
     plain = [words[k] for k in kept]
     predicates = _predicates()
-    for i, three in enumerate(zip(plain, plain[1:], plain[2:], strict=False)):
+    threes = list(zip(plain, plain[1:], plain[2:], strict=False))
+    for i, three in enumerate(() if predicates.keys().isdisjoint(threes) else threes):
         for predicate, name in predicates.get(three, ()):
             if tuple(plain[i : i + len(predicate)]) == predicate:
                 # the name belongs to it at the beginning of a sentence or clause: elsewhere it may be said to be present

@@ -6,7 +6,7 @@ may be of several facts is of those that its names fit.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, word_lists
@@ -116,7 +116,12 @@ def _graded(scales: tuple) -> Names:
 
 
 def _word(term: Term) -> Word:
-    return Word(term.first, term.last, frozenset(map(str, term.values)))
+    return Word(term.first, term.last, _as_names(term.values))
+
+
+@lru_cache(maxsize=1024)
+def _as_names(values: tuple) -> Names:
+    return frozenset(map(str, values))
 
 
 def _is_subject(tokens: list[str], k: int) -> bool:
