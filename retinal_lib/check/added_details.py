@@ -48,7 +48,7 @@ class AddedDetails(Check):
     def _details(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         """Checks words for the stage, form or look of a condition: early drusen, glaucoma of the angle-closure type."""
         profile = self.profile
-        if not any(c in held for c in family(term) for held in (profile.present, profile.patient, profile.suspected)):
+        if all(map(family(term).isdisjoint, (profile.present, profile.patient, profile.suspected))):
             return
         words, sentence = answer.words, answer.sentence(term)
         shape = next((k for k in range(term.first, term.last) if words[k] in WORDS.shapes - self._known), None)

@@ -124,7 +124,7 @@ def _locations(index: QuantityIndex, term: Term, given: list[tuple[float, ...]] 
     chosen = [q for q in edges if q.edges in given]
     if not places and not edges:
         return None
-    counted = sum(q.value for q in index.of("count") if not q.part and _is_about(q, term))
+    counted = sum(q.value for q in index.lesions if q.measure == "count" and not q.part and _is_about(q, term))
     boxes = tuple((_centre(q.edges), 1) for q in chosen or edges)
     fact = next(q.fact for q in wide if q.part == "place" or q.edges)
     return Locations(places, rest, boxes, bool(chosen) or len(boxes) == counted, fact)
@@ -187,7 +187,8 @@ class LesionLocations(Check):
 
     def _spread(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks in how many quadrants lesions are said to lie: in all four quadrants, in every quadrant."""
-        for at in [k for k, word in enumerate(answer.words) if word in WORDS.quarters] if self.index.located else ():
+        named = self.index.located and answer.has(WORDS.quarters)
+        for at in [k for k, word in enumerate(answer.words) if word in WORDS.quarters] if named else ():
             spot, number = quadrants_counted(answer.words, at)
             if not number or not _SPARING.isdisjoint(answer.words[spot[1] : spot[1] + 2]):
                 continue  # in every quarter except the lower left

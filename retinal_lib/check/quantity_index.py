@@ -221,10 +221,14 @@ class QuantityIndex:
         return [q for q in self.quantities if q.edges]
 
     @cached_property
+    def lesions(self) -> list[Quantity]:
+        """The quantities of lesions and marks."""
+        return _Reader().read(self.case.about("lesion"))[0]
+
+    @cached_property
     def located(self) -> list[Quantity]:
         """The quantities that tell where lesions lie."""
-        lesions = self.case.about("lesion")
-        return [q for q in _Reader().read(lesions)[0] if q.edges or q.part in ("place", "rest place", "fovea", "disc")]
+        return [q for q in self.lesions if q.edges or q.part in ("place", "rest place", "fovea", "disc")]
 
     @cached_property
     def tops(self) -> set[int]:

@@ -40,7 +40,10 @@ _OBLIGING = frozenset(["should", "must", "ought"])
 _UNCLAIMED = frozenset(["cues", "asks", "units", "jargon", "generic", "severity", "history", "treatment", "meaning", "lay"])
 _COMMON = 3.4  # words at least this frequent (Zipf scale: 3 is once in a million words) are common
 _WORDS: dict[str, list[str]] = packaged_yaml(Path(__file__).with_name("plain_words.yaml"))
-_PHRASES: list[str] = _WORDS["phrases"]
+_PHRASES: dict[str, list[str]] = {}  # word -> phrases with it
+for _phrase in _WORDS["phrases"]:
+    for _word in _phrase.split():
+        _PHRASES.setdefault(_word, []).append(_phrase)
 _STATING: dict[str, list[list[str]]] = {}  # first word -> phrases that state something
 for _phrase in map(str.split, _WORDS["stating phrases"]):
     _STATING.setdefault(_phrase[0], []).append(_phrase)
@@ -299,9 +302,7 @@ class WordCheck:
     def _is_alike(sentence: Sentence, k: int, known: frozenset[str]) -> bool:
         """Whether a word is as good as a known one: damaged, of what explains damage; the pale disc; ill or not, who knows."""
         word, words = sentence.words[k], sentence.words
-        if any(
-            word in phrase.split() and f" {phrase} " in f" {' '.join(words[max(0, k - 4) : k + 5])} " for phrase in _PHRASES
-        ):
+        if any(f" {phrase} " in f" {' '.join(words[max(0, k - 4) : k + 5])} " for phrase in _PHRASES.get(word, ())):
             return True
         if SPEC["alike"].get(word) in known or (word.endswith("ly") and word[:-2] in known):
             return True

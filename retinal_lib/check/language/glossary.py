@@ -71,11 +71,17 @@ def sentences(text: ParsedText) -> list[range]:
     word; or what an explanation says of its term, also in a clause of its own ('..., which is a gap in the retina'). These are
     reviewed, and say nothing of an image."""
     words, found = text.words, []
+    explains = _has_predicate([word for word in words if word not in _MARKS])
     for tokens in text.sentences:
         starts = [tokens.start, *(k + 1 for k in tokens if words[k] in (";", ":"))]
         found += [range(k, tokens.stop) for k in starts if " ".join(words[k : tokens.stop]) in _explanations()][:1]
-        found += _predicates_in(words, tokens)
+        found += _predicates_in(words, tokens) if explains else ()
     return found
+
+
+def _has_predicate(plain: list[str]) -> bool:
+    """Whether any three words in a row begin what an explanation says of its term."""
+    return not _predicates().keys().isdisjoint(zip(plain, plain[1:], plain[2:], strict=False))
 
 
 def _predicates_in(words: list[str], tokens: range) -> Iterator[range]:
@@ -83,8 +89,7 @@ def _predicates_in(words: list[str], tokens: range) -> Iterator[range]:
     kept = [k for k in tokens if words[k] not in _MARKS]
     plain = [words[k] for k in kept]
     predicates = _predicates()
-    threes = list(zip(plain, plain[1:], plain[2:], strict=False))
-    for i, three in enumerate(() if predicates.keys().isdisjoint(threes) else threes):
+    for i, three in enumerate(zip(plain, plain[1:], plain[2:], strict=False)):
         for predicate, name in predicates.get(three, ()):
             if tuple(plain[i : i + len(predicate)]) == predicate:
                 # the name belongs to it at the beginning of a sentence or clause: elsewhere it may be said to be present

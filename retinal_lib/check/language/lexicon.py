@@ -286,7 +286,7 @@ def _terms(words: list[str]) -> list[Term]:
         if phrase is not None:
             done = i + len(phrase.tokens)
             for first, last, kind, values in phrase.terms:
-                found.append(Term(i + first, i + last, kind, values))
+                found.append(tuple.__new__(Term, (i + first, i + last, kind, values)))  # faster than Term(...)
                 if kind == "zones" and last == done - i > 1 and first == 0:
                     found += _more_zones(words, done)
     return found
@@ -340,7 +340,12 @@ def forms_of(condition: str) -> frozenset[str]:
 
 def family(term: Term) -> frozenset[str]:
     """Returns the conditions that a term may mean, and all that they are forms of."""
-    return frozenset(term.values).union(*(implied(v) for v in term.values))
+    return _family(term.values)
+
+
+@lru_cache(maxsize=4096)
+def _family(conditions: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(conditions).union(*map(implied, conditions))
 
 
 def beside(condition: str) -> frozenset[str]:

@@ -213,11 +213,12 @@ class Reading:
         return next(filter(None, read), [])
 
     def is_plain(self) -> bool:
-        """Says whether each word may name each value, and one stands before them all: then they can be read in some order."""
+        """Says whether each word may name each value, and one of the sentence's own stands before them all: then they can be
+        read in some order."""
         named, first = self.named, self.spots[0].first
-        if not named or (named[0].first > first and len(self.spots) > 1) or "than" in self.tokens:
+        if named and ((named[0].first > first and len(self.spots) > 1) or "than" in self.tokens):
             return False
-        return all(self._fits(i, word.values) for i in range(len(self.spots)) for word in named)
+        return all(self._fits(i, word.values) for word in named or self.context for i in range(len(self.spots)))
 
     def names(self, i: int = 0, earlier: tuple[Names, ...] = (), used: int = 0) -> list[Names] | None:
         """Returns the names of the values from value i on; None where no order of the words gives any. `earlier` are the last
