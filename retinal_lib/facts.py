@@ -46,7 +46,7 @@ class Source(NamedTuple):
         """Returns the same place with its file relative to a folder, if it is inside, else as people read paths."""
         if "/" not in self.file and "\\" not in self.file:  # a page or a name
             return self
-        return self._replace(file=_inside(self.file, root) or paths.display_path(Path(self.file)))
+        return Source(_inside(self.file, root) or paths.display_path(Path(self.file)), *self[1:])
 
     def as_row(self) -> dict:
         """Returns the place as lineage.jsonl has it: file, row, column and, where it is kept, the text of the cell."""

@@ -273,7 +273,7 @@ class AutoMorph:
         facts = []
         for f, value in zip(features(), self.values[row].tolist(), strict=True):
             if value == value and not self._is_untold(f):  # NaN is not a measurement
-                source = sources[f.column] if isinstance(sources, dict) else sources._replace(column=f.column)
+                source = sources[f.column] if isinstance(sources, dict) else Source(*sources[:2], f.column, sources.cell)
                 facts.append(Fact("vascular", f.column, value, f.unit, f.template % value, source, f.words))
         return facts
 

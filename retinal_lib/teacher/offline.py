@@ -24,6 +24,7 @@ _LEAST, _MOST = 3, TURNS["instruction"][1]
 _VALUES = 3  # most values in an answer of a conversation
 _WORDS = 85  # most words in any answer
 _GRADE_VALUES = {"noun": (2, 0), "criterion": (3, 2), "clause": (3, 1), "presence": (0, 0)}  # form -> in full, in short
+_SLOT, _MARK = re.compile(r"\{(\S+?)\}"), re.compile(r" \[[^]]*\]")
 _PLURAL = re.compile(r"^signs\b|drusen$|[^siu]s$")  # drusen, laser scars; but not retinitis or a fundus
 
 
@@ -92,7 +93,7 @@ class _Composer:
 
     def _with_explanation(self, topic: Topic) -> Topic:
         """The topic, and after it the explanation of a term that its answer is the first to name."""
-        answer = re.sub(r"\{(\S+?)\}", lambda name: self.sheet.slots[name[1]][1].text, " ".join(topic.answer))
+        answer = _SLOT.sub(lambda name: self.sheet.slots[name[1]][1].text, " ".join(topic.answer))
         entries = glossary.named([answer]) if self.explained else ()
         named = {glossary.spelled(says, self.sheet.spelling) for entry in entries for says in entry.says}
         for line in self.explained:
@@ -181,8 +182,8 @@ class _Composer:
 
     def _size(self, text: str) -> int:
         """The words of a sentence once its slots are filled."""
-        slots = (self.sheet.slots[name][1] for name in re.findall(r"\{(\S+?)\}", text))
-        return len(re.sub(r" \[[^]]*\]", "", text).split()) + sum(slot.text.count(" ") for slot in slots)
+        slots = (self.sheet.slots[name][1] for name in _SLOT.findall(text))
+        return len(_MARK.sub("", text).split()) + sum(slot.text.count(" ") for slot in slots)
 
     @staticmethod
     def _told(topics: Iterable[Topic]) -> list[str]:
