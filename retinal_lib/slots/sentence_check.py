@@ -277,9 +277,9 @@ class SentenceCheck:
 
     def _caused(self, sentence: Sentence) -> None:
         """Checks that no cause is told: of a disease, of its absence, or of what is not known."""
-        lines = set(sentence.lines.values())
+        lines = list(sentence.lines.values())
         if not _CAUSES.isdisjoint(sentence.words[sentence.tokens.start : sentence.tokens.start + 3]):
-            lines.update(line for each in sentence.earlier[-1:] for line in each.lines.values())  # The reason is that
+            lines += [line for each in sentence.earlier[-1:] for line in each.lines.values()]  # The reason is that
         unknown = any(line.text.startswith(SPEC["no diagnosis"]) for line in lines)
         limited = any(fact.name == LIMITED for line in lines for fact in line.facts)
         medical = unknown or limited or any(sentence.terms(kind) for kind in ("conditions", "disorder"))
@@ -437,7 +437,7 @@ class SentenceCheck:
                 self.findings.add("ungrounded_denial", Term(k, k + 2), says)
 
 
-# each rule with its signs: a sentence that it concerns has one of them
+# each rule with its signs: it is asked of a sentence that has one of them, so that a word that it looks for has to stand here
 _RULES = (
     (SentenceCheck._judgements, _OTHERS | {"normal"}),
     (SentenceCheck._hedged, _MAYBE | _DOUBTS | {"edge"}),
@@ -455,5 +455,5 @@ _RULES = (
     (SentenceCheck._amounts, frozenset(_AMOUNTS)),
     (SentenceCheck._everywhere, frozenset(["every", "all"])),
     (SentenceCheck._sole, _SOLE),
-    (SentenceCheck._picture, _VESSELS | {"centred", "camera"}),
+    (SentenceCheck._picture, _VESSELS | {"centred", "camera", "enough"}),
 )
