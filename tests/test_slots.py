@@ -5,8 +5,10 @@ import json
 import random
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import corpus
 import pytest
@@ -15,10 +17,11 @@ from hypothesis import strategies as st
 
 from retinal_lib import load_dataset
 from retinal_lib.check.conversation_check import errors
+from retinal_lib.check.findings import Finding
 from retinal_lib.conversation import Turn
 from retinal_lib.dataset import measurements, page
 from retinal_lib.facts import Case, Fact, Source
-from retinal_lib.slots import filling, sheet, slot_check
+from retinal_lib.slots import filling, sentence_check, sheet, slot_check
 from retinal_lib.slots.sheet import FactSheet
 from retinal_lib.teacher import reply_parser
 
@@ -367,17 +370,29 @@ def test_the_examples_of_the_documentation_are_what_the_check_says() -> None:
 SLOTTED = Path(__file__).parent / "corpus" / "slotted.jsonl"
 
 
-def test_replies_in_the_manner_of_models_are_judged_no_worse_than_they_were(drawn: dict[str, Path]) -> None:
-    replies = [json.loads(line) for line in SLOTTED.read_text(encoding="utf-8").splitlines()]
+def replies_with_errors(drawn: dict[str, Path], step: int = 1) -> Iterator[tuple[dict, list[Finding]]]:
+    """Each of the replies, or one in so many, with what the check finds in it."""
+    replies = [json.loads(line) for line in SLOTTED.read_text(encoding="utf-8").splitlines()][::step]
     data = {name: load_dataset(name, drawn[name]) for name in {reply["dataset"] for reply in replies}}
-    counted = Counter()
     for reply in replies:
         told_of = data[reply["dataset"]].describe(reply["image"])
         if reply["track"] == "alignment":
             told_of = replace(told_of, facts=tuple(fact for fact in told_of.facts if fact.aspect != "vascular"))
         facts = sheet.make(told_of, reply["seed"])
         turns = reply_parser.parse(reply["reply"])
-        found = errors(slot_check.examine(turns, facts, reply["track"], reply["style"]).checked.findings)
+        yield reply, errors(slot_check.examine(turns, facts, reply["track"], reply["style"]).checked.findings)
+
+
+def test_a_rule_is_asked_of_each_sentence_that_it_concerns(drawn: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = list(replies_with_errors(drawn, 4))
+    always = [(rule, SimpleNamespace(isdisjoint=lambda _: False)) for rule, _ in sentence_check._RULES]
+    monkeypatch.setattr(sentence_check, "_RULES", always)
+    assert list(replies_with_errors(drawn, 4)) == found
+
+
+def test_replies_in_the_manner_of_models_are_judged_no_worse_than_they_were(drawn: dict[str, Path]) -> None:
+    counted = Counter()
+    for reply, found in replies_with_errors(drawn):
         # parts a to m were written when terms could be explained in own words, which is an error today
         of = "slip" if reply["fault"] else "faithful, today's prompts" if reply["part"] > "m" else "faithful, earlier prompts"
         counted[of, bool(found)] += 1
