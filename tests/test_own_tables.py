@@ -633,6 +633,15 @@ def test_texts_that_are_withheld_are_counted_before_the_run(tmp_path: Path) -> N
     assert [len(data.describe(name).facts) for name in data.images] == [1, 0, 0, 0, 0], "the run does what the table says"
 
 
+def test_only_what_a_row_judges_is_said_to_be_judged(tmp_path: Path) -> None:
+    one = eye(tmp_path, cataract="yes", glaucoma="", **{"ICDR grade": ""})
+    assert one.graded_only == one.looked_for == ("cataract",)
+    assert "only cataract was judged; nothing is known of other diseases" in sheet.make(one, 0).text
+    both = eye(tmp_path, cataract="yes", glaucoma="no", **{"ICDR grade": "2"})
+    assert both.graded_only == ("diabetic retinopathy", "cataract", "glaucoma")
+    assert eye(tmp_path, cataract="", glaucoma="", modality="colour fundus photograph").graded_only == ()
+
+
 def test_what_one_column_says_of_a_disease_answers_no_question_about_all(tmp_path: Path) -> None:
     case = eye(tmp_path, glaucoma="0", disease="", modality="colour fundus photograph")
     assert case.graded_only == ("glaucoma",)

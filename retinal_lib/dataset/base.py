@@ -243,12 +243,13 @@ class BaseDescription:
         image = self.image(image) if isinstance(image, str) else image
         image.require_usable()
         of_header = () if self.page.kind("person") else (Person(),)
-        parts = [self._basics(image), *(kind.facts(image) for kind in (*of_header, *self.page.facts))]
+        of_kinds = [(kind, kind.facts(image)) for kind in (*of_header, *self.page.facts)]
+        parts = [self._basics(image), *(found for _, found in of_kinds)]
         facts = [fact for part in parts for fact in part.facts]
         missing = [sentence for part in parts for sentence in part.missing]
         # what experts outlined comes before what AutoMorph measured
         facts = [fact for i, fact in enumerate(facts) if fact.name != RATIO or RATIO not in {f.name for f in facts[:i]}]
-        judged = graded_only(self.page.facts, facts)
+        judged = graded_only(of_kinds, image)
         facts, missing = _withhold_notes(*self._withhold(*_withhold_measurements(facts, missing)))
         facts, missing = told_once(facts, missing)
         order = {aspect: i for i, aspect in enumerate(ASPECTS)}

@@ -337,21 +337,21 @@ KINDS: dict[str, type[Kind]] = {
 }
 
 
-def graded_only(kinds: Iterable[Kind], facts: Iterable[Fact]) -> tuple[str, ...]:
-    """Returns what alone was looked for in an image with these facts, where its page's labels are of named diseases and its
-    masks of named lesions; empty where labels or keywords of many diseases, or free text on disease, were given too. A note is
-    no judgement of all diseases."""
-    kinds, facts = list(kinds), list(facts)
-    many = any((isinstance(kind, Keywords) and not kind.judged) or (isinstance(kind, Flags) and not kind.few) for kind in kinds)
-    if many or any(fact.aspect == "disease" and fact.text == fact.words for fact in facts):
+def graded_only(told: Iterable[tuple[Kind, Facts]], image: Image) -> tuple[str, ...]:
+    """Returns what alone was judged in an image, by the kinds of its page with what each tells of it: named diseases and named
+    lesions; empty where labels or keywords of many diseases, or free text on disease, are given too. An empty cell judges
+    nothing, and a note is no judgement of all diseases."""
+    told = [(kind, [fact for fact in found.facts if fact.aspect in ("disease", "lesion")]) for kind, found in told]
+    filled = [kind for kind, found in told if found or looked_for([kind], image)]
+    if any((isinstance(kind, Keywords) and not kind.judged) or (isinstance(kind, Flags) and not kind.few) for kind in filled):
         return ()
-    if any(fact.aspect == "disease" and fact.name == "normal" for fact in facts):
+    facts = [fact for _, found in told for fact in found]
+    if any(fact.aspect == "disease" and (fact.text == fact.words or fact.name == "normal") for fact in facts):
         return ()
     graded = (scales()[f.unit]["of"] for f in facts if f.aspect == "disease" and f.unit in scales())
     marked = (f.unit for f in facts if is_count(f) and f.unit)
-    flagged = (c.words for kind in kinds if isinstance(kind, Flags) for c in kind.conditions.values())
-    named = (name for kind in kinds if isinstance(kind, Label | Keywords) for name in kind.judged)
-    return tuple(dict.fromkeys((*graded, *marked, *flagged, *named)))
+    named = (name for kind in filled if isinstance(kind, Label | Keywords) for name in kind.judged)
+    return tuple(dict.fromkeys((*graded, *marked, *looked_for(filled, image), *named)))
 
 
 def contradicts(note: str, label: str) -> bool:
