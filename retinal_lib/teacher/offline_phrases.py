@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -61,12 +62,12 @@ class Phrases:
 
     def say(self, name: str, bank_of: str = "answers", **slots: str) -> str:
         """Returns one of the phrases of that name, its slots filled; $Name is $name with a capital letter."""
-        templates = {template: said for template in bank()[bank_of][name] if (said := self._ways(template))}
-        unused = {template: said for template, said in templates.items() if template not in self._used} or templates
-        fresh = {template: [way for way in said if _begins(way) not in self._begun] for template, said in unused.items()}
-        fresh = {template: said for template, said in fresh.items() if said} or unused
-        chosen = self.rng.choice(list(fresh))
-        way = self.rng.choice(fresh[chosen])
+        templates = [template for template in bank()[bank_of][name] if self._ways(template)]
+        unused = [template for template in templates if template not in self._used] or templates
+        fresh = [template for template in unused if not _beginnings(self._ways, template) <= self._begun]
+        chosen = self.rng.choice(fresh or unused)
+        ways_of = self._ways(chosen)
+        way = self.rng.choice([way for way in ways_of if _begins(way) not in self._begun] if fresh else ways_of)
         self._used.add(chosen)
         if bank_of == "answers":
             self._begun.add(_begins(way))
@@ -83,6 +84,12 @@ class Phrases:
             if opening.endswith(".") or not _YES_NO.match(question):
                 question = f"{opening} {capital(question) if opening.endswith('.') else question}"
         return capital(question)
+
+
+@cache
+def _beginnings(ways_of: Callable[[str], tuple[str, ...]], template: str) -> frozenset[tuple[str, ...]]:
+    """How the ways to say a template begin."""
+    return frozenset(map(_begins, ways_of(template)))
 
 
 @cache
