@@ -19,7 +19,7 @@ from retinal_lib.ask.vault import Vault
 from retinal_lib.dataset import measurements
 
 HERE = Path(__file__).resolve().parent
-LATENCY = 0.2
+LATENCY, SLOW = 0.2, 2.0  # seconds: far faster than any language model answers, and about as fast as one does
 ANSWER = """User: What kind of picture is this?
 Assistant: This is a colour fundus photograph [i1].
 User: Is any disease graded?
@@ -148,12 +148,12 @@ def bare(url: str, messages: list[list[dict]], in_flight: int) -> float:
     return asyncio.run(loop())
 
 
-def direct(folder: Path, url: str, in_flight: int, count: int) -> None:
+def direct(folder: Path, url: str, in_flight: int, count: int, latency: float) -> None:
     """A whole run against a server with latency, as a share of the ideal and of the bare loop."""
     from retinal_lib import Job
 
     os.environ["OPENAI_BASE_URL"] = url
-    out = folder / f"direct-{in_flight}"
+    out = folder / f"direct-{in_flight}-{latency}"
     job = Job.load(
         dataset=str(folder / "page.yaml"),
         data_root=str(folder),
@@ -174,11 +174,23 @@ def direct(folder: Path, url: str, in_flight: int, count: int) -> None:
     assert outcome.counts["accepted"] == count
     with Vault(out) as vault:
         assert next(vault.rows("SELECT count(*) FROM replies"))[0] == count, "each image is asked once, as in the bare loop"
-    ideal = count * LATENCY / in_flight
+    ideal = count * latency / in_flight
     print(
-        f"direct, {in_flight} in flight, {count} requests: {ideal / taken:.2f} of the ideal; the bare loop reaches "
-        f"{ideal / alone:.2f}; ratio {alone / taken:.2f}"
+        f"direct, {in_flight} in flight, {count} requests of {latency:g} s: {ideal / taken:.2f} of the ideal; the bare loop "
+        f"reaches {ideal / alone:.2f}; ratio {alone / taken:.2f}"
     )
+
+
+def served(folder: Path, body: str, in_flight: int, count: int, latency: float) -> None:
+    """Measures direct mode against a server of this latency, each in a process of its own."""
+    command = [sys.executable, "-c", SERVER, body, str(latency)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
+            arguments = ["direct", str(folder), url, str(in_flight), str(count), str(latency)]
+            subprocess.run([sys.executable, __file__, *arguments], check=True)
+        finally:
+            server.kill()
 
 
 def offline_run(folder: Path, count: int) -> tuple[float, float]:
@@ -219,14 +231,12 @@ def main() -> None:
         own_dataset(large, size(20000, 200))
         descriptions(large)
         packed(small)
-        server = subprocess.Popen([sys.executable, "-c", SERVER, body, str(LATENCY)], stdout=subprocess.PIPE, text=True)
-        try:
-            url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
-            for in_flight, count in ((10, size(500, 50)), (100, size(4000, 100))):  # each in a process of its own
-                arguments = ["direct", str(small), url, str(in_flight), str(count)]
-                subprocess.run([sys.executable, __file__, *arguments], check=True)
-        finally:
-            server.kill()
+        for in_flight, count, latency in (
+            (10, size(500, 50), LATENCY),
+            (100, size(4000, 100), LATENCY),
+            (100, size(1000, 100), SLOW),
+        ):
+            served(small, body, in_flight, count, latency)
         offline((small, size(5000, 100)), (large, size(20000, 200)))
         bench_batch.main(small / "page.yaml")
     bench_check.main()
@@ -235,6 +245,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["direct"]:
-        direct(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+        direct(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5]), float(sys.argv[6]))
     else:
         main()
