@@ -1109,7 +1109,6 @@ NOTED = {  # a note beside ICDR grade 2, a cataract and no glaucoma -> whether i
     "moderate NPDR": False,
     "Cataract.": False,
     "cataract; moderate nonproliferative diabetic retinopathy": False,
-    "severe NPDR": True,
     "moderate NPDR with DME": True,
     "cataract?": True,
     "dense cataract": True,

@@ -13,11 +13,12 @@ from retinal_lib import typed_paths
 from retinal_lib.dataset import lesion_facts, measurements, page
 from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.catalogue import Catalogue
+from retinal_lib.dataset.cells.notes import contradicts
 from retinal_lib.dataset.cells.values import shorthand_in
 from retinal_lib.dataset.fact_kinds import Columns, Person, denies
 from retinal_lib.dataset.image import DISAGREE, EMPTY, NO_ROW, ExcludedImage, Image
 from retinal_lib.dataset.image_files import natural
-from retinal_lib.dataset.label_kinds import contradicts, graded_only, looked_for, told_once
+from retinal_lib.dataset.label_kinds import graded_only, looked_for, told_once
 from retinal_lib.dataset.lesion_facts import RATIO
 from retinal_lib.dataset.page import Page, page_of
 from retinal_lib.dataset.tables import Table, fold
@@ -379,9 +380,9 @@ def _withhold_absences(facts: list[Fact], missing: list[str]) -> tuple[list[Fact
 
 
 def _withhold_notes(facts: list[Fact], missing: list[str]) -> tuple[list[Fact], list[str]]:
-    """Withholds notes in free text that name a disease which a label denies, or deny one which it names, and all of them in an
-    image that could not be graded, of whose retina they may tell."""
-    labels = [fact for fact in facts if fact.aspect == "disease"]
+    """Withholds notes in free text that contradict a label or number, and all of them in an image that could not be graded, of
+    whose retina they may tell."""
+    labels = [fact for fact in facts if fact.aspect in ("disease", "patient")]
     ungradable = next((fact for fact in facts if fact.name == "ungradable"), None)
     kept = []
     for fact in facts:
@@ -389,11 +390,16 @@ def _withhold_notes(facts: list[Fact], missing: list[str]) -> tuple[list[Fact], 
             kept.append(fact)
         elif ungradable:
             missing = [*missing, f"{fact.source} is not told: {ungradable.text} ({ungradable.source})"]
-        elif other := next((label for label in labels if contradicts(fact.words, label.words)), None):
-            missing = [*missing, f"{fact.source} is not told: {fact.words!r} contradicts {other.words!r} ({other.source})"]
+        elif other := next((label for label in labels if contradicts(fact.words, label)), None):
+            missing = [*missing, f"{fact.source} is not told: {fact.words!r} contradicts {_said(other)!r} ({other.source})"]
         else:
             kept.append(fact)
     return kept, missing
+
+
+def _said(label: Fact) -> str:
+    """What a label or number says, in words."""
+    return label.words if label.aspect == "disease" else label.text
 
 
 def _graders_first(facts: Iterable[Fact]) -> list[Fact]:

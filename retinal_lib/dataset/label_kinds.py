@@ -9,9 +9,10 @@ from pydantic import BaseModel, field_validator, model_validator
 
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTED
-from retinal_lib.check.language.statements import of_label, of_note
+from retinal_lib.check.language.statements import of_label
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.cells import values
+from retinal_lib.dataset.cells.notes import repeats
 from retinal_lib.dataset.fact_kinds import (
     Aspect,
     AutoMorphFacts,
@@ -352,44 +353,6 @@ def graded_only(told: Iterable[tuple[Kind, Facts]], image: Image) -> tuple[str, 
     marked = (f.unit for f in facts if is_count(f) and f.unit)
     named = (name for kind in filled if isinstance(kind, Label | Keywords) for name in kind.judged)
     return tuple(dict.fromkeys((*graded, *marked, *looked_for(filled, image), *named)))
-
-
-def contradicts(note: str, label: str) -> bool:
-    """Says whether a note in free text names a disease that a label denies, or denies one that it names, as "normal" does.
-
-    >>> contradicts("suspected glaucoma", "no glaucoma"), contradicts("drusen", "normal"), contradicts("clear media", "normal")
-    (True, True, False)
-    >>> contradicts("Normal", "suspected glaucoma"), contradicts("normal IOP", "glaucoma"), contradicts("normal", "no glaucoma")
-    (True, False, False)
-    """
-    noted, labelled = of_note(note).conditions, of_label(label)
-    there = {each for c, says in noted if says in (AFFIRMED, SUSPECTED) for each in (c, *lexicon.implied(c))}
-    denied = {condition for condition, says in noted if says == NEGATED}
-    named = {each for c, says in labelled.conditions if says == AFFIRMED for each in (c, *lexicon.implied(c))}
-    has_disease = any(says in (AFFIRMED, SUSPECTED) for _, says in labelled.conditions)
-    return bool(
-        (there and labelled.normal)
-        or (has_disease and of_label(note).normal)
-        or there & {c for c, says in labelled.conditions if says == NEGATED}
-        or denied & named
-    )
-
-
-def repeats(note: str, labels: Iterable[str]) -> bool:
-    """Says whether a note, or each of its items, says the same as one of the labels, word for word, and no more.
-
-    >>> repeats("moderate NPDR", ["moderate non-proliferative diabetic retinopathy"]), repeats("Cataract", ["no cataract"])
-    (True, False)
-    >>> repeats("cataract; moderate NPDR", ["cataract"]), repeats("POAG", ["glaucoma"])
-    (False, False)
-    """
-    told = {_as_said(label) for label in labels}
-    return _as_said(note) in told or all(_as_said(item) in told for item in re.split("[,;]", note) if item.strip())
-
-
-def _as_said(words: str) -> str:
-    """Words of a label or note as they are compared: without spelling, plural and hyphens."""
-    return " ".join(lexicon.read(values.written_out(words, all_known=True).replace("-", "").rstrip(".")).words)
 
 
 def told_once(facts: list[Fact], missing: list[str]) -> tuple[list[Fact], list[str]]:

@@ -264,7 +264,8 @@ class WordCheck:
                 unknown += [k] if self._is_unknown(sentence, k) else []
         if not sentence.within.isdisjoint(_STATING):
             words = sentence.words
-            unknown += [k for k in sentence.tokens if any(words[k : k + len(p)] == p for p in _STATING.get(words[k], ()))]
+            said = (k for k in sentence.tokens if k not in skipped)  # a quoted note may state anything
+            unknown += [k for k in said if any(words[k : k + len(p)] == p for p in _STATING.get(words[k], ()))]
         if unknown:
             raw = list(dict.fromkeys(repr(sentence.text.raw(k)) for k in unknown))
             says = f"{listed(raw)} {'are' if len(raw) > 1 else 'is'} in no line, and not among the plain words"

@@ -112,7 +112,11 @@ def _is_last(text: ParsedText, term: Term) -> bool:
 
 
 def _is_called_normal(text: ParsedText, term: Term) -> bool:
-    part = is_of_part(text, term, text.sentence(term)) or not WORDS.usual.isdisjoint(text.words[term.last : term.last + 2])
+    beside = (
+        *text.words[max(0, term.first - 2) : term.first],
+        *text.words[term.last : term.last + 2],
+    )
+    part = is_of_part(text, term, text.sentence(term)) or not WORDS.usual.isdisjoint(beside)
     return not part and polarity(text, term) == AFFIRMED
 
 
@@ -131,7 +135,17 @@ def _stated(text: ParsedText) -> list[tuple[Mention, str]]:
         led = leading if alone == NEGATED else led  # a negation after a name, as in 'AMD absent, DR', does not go on
         goes_on = led and mention.polarity == NEGATED and alone == AFFIRMED
         stated.append((mention, (NEGATED if listed else UNCERTAIN) if goes_on else alone))
-    return [(mention, says) for mention, says in stated if not _is_of_a_form(text, mention, says)]
+    return [(m, says) for m, says in stated if not (_is_of_a_form(text, m, says) or _is_past(text.words, m.term))]
+
+
+def _is_past(words: list[str], term: Term) -> bool:
+    """Whether a condition was operated on, is over or is that of a relative, and so is not said to be there: cataract
+    surgery."""
+    k = term.first
+    while k and words[k - 1] in WORDS.of_relatives:
+        k -= 1
+    relative = k > 0 and words[k - 1] in WORDS.relatives
+    return relative or not WORDS.over.isdisjoint(words[term.last : term.last + 1])
 
 
 def _is_led(item: ParsedText, mention: Mention) -> bool:

@@ -13,8 +13,13 @@ from retinal_lib.text import training_text
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")  # PatientID
 _AGE = re.compile(r"(?P<before>[^\d.,<>~-]*?)(?P<years>\d{1,3})(?:[.,]\d+)?(?P<after>[^\d<>~+-]*)")
 _LANGUAGES = ("de", "es", "fr", "it", "nl", "pt")
-_SIDES = {r"(?i:\bleft eye\b)|\bOS\b": "left", r"(?i:\bright eye\b)|\bOD\b": "right", r"(?i:\bboth eyes\b)|\bOU\b": "both"}
+_SIDES = {
+    side: re.compile(rf"(?i:\b(?:{word}) (?:eye|fundus|disc|macula|retina)\b)|\b(?:{letters})\b")
+    for side, word, letters in (("left", "left|L", "OS|LE"), ("right", "right|R", "OD|RE"))
+}
+_OTHER_EYE = re.compile(r"\b(?:fellow|other|opposite|contralateral) eye\b", re.IGNORECASE)
 _DOUBT = re.compile(r"[?？¿~≈±<>]|^\s*[-+]\s*\d|\d\s*[-+]")  # beside a word or number that is plain without it: yes?, -1
+_PREPOSITIONS = (" of", "without", "after")
 _CODE = re.compile(r"[-+]?\d+(?:[.,]\d+)?|[-+]+|[A-Za-z]?\d{1,3}|[A-Za-z]", re.ASCII)
 
 
@@ -234,24 +239,25 @@ def doubts_in_other_words(cell: str) -> str:
 def in_words(text: str) -> str:
     """Returns a text with its abbreviations for suspicion and denial written out, and blanks for underscores.
 
-    >>> in_words("mild_NPDR w/o DME, susp. glaucoma"), in_words("AMD vs. CSR")
-    ('mild NPDR without DME, suspected glaucoma', 'AMD versus CSR')
+    >>> in_words("mild_NPDR w/o DME, susp. glaucoma"), in_words("AMD vs. CSR"), in_words("NAION s/p"), in_words("FHx: POAG")
+    ('mild NPDR without DME, suspected glaucoma', 'AMD versus CSR', 'NAION s/p', 'family history of POAG')
     """
     text = re.sub(r"(?<=\w)_(?=\w)", " ", text)  # No_DR, as folders of classes are called
-    words_ = words()["written out"]
-    pattern = rf"(?<![\w/])({'|'.join(map(re.escape, words_))})(?![\w/])\.?"
-    return re.sub(pattern, lambda found: words_[found[1].casefold()], text, flags=re.IGNORECASE)
+    for short, long in words()["written out"].items():
+        after = r"(?:\s*:|\s+of\b)?(?=\s*[\w?])" if long.endswith(_PREPOSITIONS) else ""
+        text = re.sub(rf"(?<![\w/]){re.escape(short)}(?![\w/])\.?{after}", long, text, flags=re.IGNORECASE)
+    return text
 
 
 def written_out(text: str, all_known: bool = False) -> str:
     """Returns a note as it is told: abbreviations and clinic shorthand with one meaning in words; `all_known`: also what is
     told as it is written since all know it.
 
-    >>> written_out("POAG, s/p PRP; disc WNL"), written_out("amd, PVD")
-    ('primary open-angle glaucoma, after panretinal photocoagulation; disc within normal limits', 'amd, PVD')
+    >>> written_out("POAG, s/p PRP; disc WNL"), written_out("amd, PVD, NVD+")
+    ('primary open-angle glaucoma, after panretinal photocoagulation; disc within normal limits', 'amd, PVD, NVD+')
     """
     known = words()["shorthand"] | (words()["known shorthand"] if all_known else {})
-    return re.sub(rf"\b({'|'.join(known)})\b", lambda found: known[found[1]], in_words(text))
+    return re.sub(rf"(?<![\w+])({'|'.join(known)})(?![\w+])", lambda found: known[found[1]], in_words(text))
 
 
 def shorthand_in(text: str) -> set[str]:
@@ -339,9 +345,8 @@ def untold(cell: str, eye: str | None = None, foreign_table: bool = False) -> st
         return f"{cell!r} is only a code, which says nothing by itself"
     if is_doubted(cell) and plain(cell) in _listed("ungradable"):
         return f"{cell!r} leaves open whether the image can be graded"
-    named = {side for pattern, side in _SIDES.items() if re.search(pattern, cell)}
-    if eye and named and named.isdisjoint((eye, "both")):
-        return f"it names the {named.pop()} eye, and this is the {eye} one"
+    if other := _other_eye(cell, eye):
+        return other
     if word := doubts_in_other_words(cell):
         return f"{word!r} denies or doubts in another language than English"
     every = re.findall(r"[^\W\d_]+", cell)
@@ -354,6 +359,16 @@ def untold(cell: str, eye: str | None = None, foreign_table: bool = False) -> st
         return f"{foreign[0]!r} is in another language than English"
     odd = next((word for word in every if not _is_english(word)), "") if foreign_table else ""
     return odd and f"{odd!r} is not plainly English, and the columns of this table are named in another language"
+
+
+def _other_eye(cell: str, eye: str | None) -> str:
+    """Says that a text names another eye than its image's, or both by name where that is not known; "" where it does not."""
+    named = {side for side, pattern in _SIDES.items() if pattern.search(cell)} - {eye}
+    if eye and named:
+        return f"it names the {named.pop()} eye, and this is the {eye} one"
+    if len(named) > 1:
+        return "it names the left and the right eye, and which this is is not known"
+    return "it tells of the other eye" if _OTHER_EYE.search(cell) else ""
 
 
 def _is_english(word: str) -> bool:

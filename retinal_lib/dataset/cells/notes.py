@@ -1,0 +1,96 @@
+"""What a note in free text says beside the labels and numbers of its row: whether it contradicts or repeats them."""
+
+import re
+from collections.abc import Iterable, Iterator
+from math import log10
+
+from retinal_lib.check.language import lexicon
+from retinal_lib.check.language.lexicon import VOCABULARY
+from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTED
+from retinal_lib.check.language.statements import Statement, of_label, of_note
+from retinal_lib.dataset.cells import values
+from retinal_lib.facts import Fact
+
+_AMOUNT = r"(\d{1,3}(?:[.,]\d+)?)(?:\s*/\s*(\d{1,3}(?:[.,]\d+)?))?(?![\d.,]*\d)"
+_MARKS = r"[^\w<>≤≥]{0,3}"
+_BETWEEN = rf"{_MARKS}(?:(?:ratio|was|is|of|OD|OS|OU|R|L|RE|LE)\b{_MARKS}){{0,3}}"  # a measure and its number
+
+
+def contradicts(note: str, label: Fact) -> bool:
+    """Says whether a note in free text cannot be true beside a label or number: it names a disease or grade that the label
+    denies, denies one that it names, as "normal" does, or holds another number of the same measure.
+
+    >>> from retinal_lib.facts import Source
+    >>> def beside(note, words, value=1, unit="", aspect="disease"):
+    ...     return contradicts(note, Fact(aspect, words, value, unit, words, Source("my.csv"), words))
+    >>> beside("suspected glaucoma", "no glaucoma"), beside("drusen", "normal"), beside("clear media", "normal")
+    (True, True, False)
+    >>> beside("Normal", "suspected glaucoma"), beside("normal IOP", "glaucoma"), beside("normal", "no glaucoma")
+    (True, False, False)
+    >>> beside("PDR", "moderate NPDR", 2, "ICDR"), beside("severe NPDR", "moderate NPDR", 2, "ICDR")
+    (True, True)
+    >>> [beside(f"IOP {n}", "intraocular pressure", 15.0, "mmHg", "patient") for n in (30, 15)]
+    [True, False]
+    """
+    if label.aspect == "patient":
+        return isinstance(label.value, float) and any(not same for same in _alike(note, label))
+    noted, labelled = of_note(note).conditions, of_label(label.words)
+    there, named = _with_implied(noted, (AFFIRMED, SUSPECTED)), _with_implied(labelled.conditions, (AFFIRMED,))
+    denied = {condition for condition, says in noted if says == NEGATED}
+    grade = VOCABULARY["levels"].get(label.unit, {}).get(label.value, {})
+    has_disease = any(says in (AFFIRMED, SUSPECTED) for _, says in labelled.conditions)
+    return bool(
+        (there and labelled.normal)
+        or (has_disease and of_label(note).normal)
+        or there & {*_denied(labelled), *grade.get("absent", ())}
+        or denied & {*named, *grade.get("present", ())}
+        or (label.unit == "ICDR" and _severities(note) - {label.value})
+    )
+
+
+def _with_implied(conditions: Iterable[tuple[str, str]], said: tuple[str, ...]) -> set[str]:
+    """The conditions of which one of `said` is said, and what they imply."""
+    return {each for c, says in conditions if says in said for each in (c, *lexicon.implied(c))}
+
+
+def _denied(labelled: Statement) -> set[str]:
+    return {condition for condition, says in labelled.conditions if says == NEGATED}
+
+
+def _severities(note: str) -> set[int]:
+    """The grades that words of severity before the name of the retinopathy mean: the moderate of moderate NPDR."""
+    text = lexicon.read(note)
+    of = {t.first for t in text.of("conditions") if set(VOCABULARY["subjects"]["ICDR"]).intersection(t.values)}
+    return {t.value for t in text.of("severity") if t.last in of and len(t.values) == 1}
+
+
+def _alike(note: str, fact: Fact) -> Iterator[bool]:
+    """For each number of a note that is called by the measure of a fact, whether it is the fact's, as far as it is written."""
+    for name, of in values.words()["numbers"].items():
+        if not (fact.name.endswith(name) or name.endswith(fact.name)):
+            continue
+        called = "|".join(re.escape(each) for each in (*of["called"], *of.get("in notes", ())))
+        for found in re.finditer(rf"(?<![\w/])(?:{called})(?!\w){_BETWEEN}{_AMOUNT}", note, re.IGNORECASE):
+            one, other = (each and float(each.replace(",", ".")) for each in found.groups())
+            if of["unit"] == "logMAR" and one and other:  # 20/40
+                yield abs(log10(other / one) - fact.value) < 0.06
+            else:
+                digits = len(found[1].replace(",", ".").partition(".")[2])
+                yield any(abs(each - fact.value) <= 0.501 * 10**-digits for each in (one, other) if each is not None)
+
+
+def repeats(note: str, labels: Iterable[str]) -> bool:
+    """Says whether a note, or each of its items, says the same as one of the labels, word for word, and no more.
+
+    >>> repeats("moderate NPDR", ["moderate non-proliferative diabetic retinopathy"]), repeats("Cataract", ["no cataract"])
+    (True, False)
+    >>> repeats("cataract; moderate NPDR", ["cataract"]), repeats("POAG", ["glaucoma"])
+    (False, False)
+    """
+    told = {_as_said(label) for label in labels}
+    return _as_said(note) in told or all(_as_said(item) in told for item in re.split("[,;]", note) if item.strip())
+
+
+def _as_said(words: str) -> str:
+    """Words of a label or note as they are compared: without spelling, plural and hyphens."""
+    return " ".join(lexicon.read(values.written_out(words, all_known=True).replace("-", "").rstrip(".")).words)
