@@ -1,6 +1,8 @@
 """A table of one's own: what its free text says of an eye is told as it stands, and what says the opposite is an error."""
 
+import itertools
 import json
+import random
 import re
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from retinal_lib.explore.explore import Explore
 from retinal_lib.facts import Case, Fact, Source
 from retinal_lib.paths import PACKAGE
 from retinal_lib.slots import filling, sheet, slot_check
-from retinal_lib.teacher import offline
+from retinal_lib.teacher import offline, prompt
 from retinal_lib.teacher.reply_parser import parse
 
 TRACKS = (("instruction", None), ("alignment", "caption"), ("alignment", "consult"))
@@ -187,9 +189,10 @@ def test_a_date_where_an_age_should_be_is_not_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("note", "known"),
     [("drusen in the periphery", "nothing is known of other diseases beyond what is noted"),
-     ("clear media", "nothing is known of other diseases")],
+     ("RRD sup, mac on", "nothing is known of other diseases beyond what is noted"),
+     ("", "nothing is known of other diseases")],
 )  # fmt: skip
-def test_a_note_on_a_disease_is_no_judgement_of_all(tmp_path: Path, note: str, known: str) -> None:
+def test_a_note_is_no_judgement_of_all_diseases(tmp_path: Path, note: str, known: str) -> None:
     case = eye(tmp_path, glaucoma="no", notes=note)
     assert case.graded_only == ("glaucoma",)
     told = sheet.make(case, 0)
@@ -631,6 +634,41 @@ def test_texts_that_are_withheld_are_counted_before_the_run(tmp_path: Path) -> N
         "only a code (1)"
     )
     assert [len(data.describe(name).facts) for name in data.images] == [1, 0, 0, 0, 0], "the run does what the table says"
+
+
+@pytest.mark.parametrize("note", ["wet AMD", "PCV"])
+def test_that_no_diagnosis_is_known_is_said_beyond_a_note_that_is_told(tmp_path: Path, note: str) -> None:
+    told = sheet.make(eye(tmp_path, cataract="", eye="OD", notes=note), 0)
+    assert [line.text for line in told.lines if line.id == "d1"] == ["no diagnosis is known beyond what is noted"]
+    assert [[line.id for line in turn] for turn in prompt.turns(told, random.Random(3)) if turn[0].id == "d1"] == [["d1", "n1"]]
+    for (track, style), seed in itertools.product(TRACKS, range(8)):
+        assert "beyond what is noted" in prompt.task(told, track, style, seed)
+        turns = parse(offline.compose(told, track, style, seed))
+        about = [turn.answer for turn in turns if "d1]" in turn.answer]
+        assert len(about) == 1 and "beyond what is noted" in about[0].casefold() and "{n1}" in about[0]
+        assert not about[0].startswith("No,") and "I cannot" not in about[0]
+        assert slot_check.examine(turns, told, track, style).checked.findings == []
+
+
+def test_numbers_of_the_eye_are_not_asked_for_as_those_of_the_person(tmp_path: Path) -> None:
+    cells = {"age": "66", "sex": "M", "eye": "OD", "ICDR grade": "2", "vertical CDR": "0.7", "IOP (mmHg)": "15"}
+    told = sheet.make(eye(tmp_path, **cells, notes="drusen", quality="good", modality="colour fundus photograph"), 0)
+    asked = set()
+    for seed in range(40):
+        turns = parse(offline.compose(told, "instruction", None, seed))
+        asked |= {turn.question for turn in turns if "ratio" in turn.answer}
+        assert slot_check.examine(turns, told, "instruction").checked.findings == []
+    assert len(asked) > 8 and not [question for question in asked if "eye" not in question]
+
+
+def test_the_retina_is_asked_about_only_where_a_finding_is_one_of_it(tmp_path: Path) -> None:
+    asked = {}
+    for grade in ("", "2"):
+        told = sheet.make(eye(tmp_path, cataract="yes", **{"ICDR grade": grade}, eye="OD"), 0)
+        turns = [turn for seed in range(60) for turn in parse(offline.compose(told, "instruction", None, seed))]
+        asked[grade] = " ".join(turn.question for turn in turns if "ataract" in turn.answer)
+    assert re.search("retina|back of the eye", asked["2"])
+    assert not re.search("retina|back of the eye|normal|unusual|any disease", asked[""])
 
 
 def test_only_what_a_row_judges_is_said_to_be_judged(tmp_path: Path) -> None:

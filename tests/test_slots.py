@@ -90,7 +90,8 @@ def test_what_a_photograph_does_not_show_is_told_as_diagnosed() -> None:
     eye = case(fact("disease", "cataract", 1, "", "cataract"), fact("disease", "absent", "no glaucoma", "", "no glaucoma"))
     denied = case(fact("disease", "absent", "no cataract", "", "no cataract"))
     lines = [line.text for each in (eye, denied) for line in sheet.make(each, 1).lines if line.facts]
-    assert lines == ["diagnosed: cataract", "no glaucoma", "no cataract was diagnosed"]
+    assert lines == ["diagnosed: cataract", "no glaucoma was diagnosed", "no cataract was diagnosed"]
+    assert sheet.make(case(fact("disease", "glaucoma", 1, "", "glaucoma")), 1).text == "d1 glaucoma"
 
 
 # --- filling -----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from retinal_lib.check.language import glossary
-from retinal_lib.check.language.statements import of_note
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.lesions.wording import is_count
@@ -168,15 +167,15 @@ class _Maker:
 
     def _scope(self, facts: tuple[Fact, ...]) -> Iterator[Line]:
         """What alone was judged, where the labels are of named conditions only, or that no diagnosis is known."""
-        graded = self.case.graded_only
+        graded, beyond = self.case.graded_only, SPEC["beyond notes"] if self.case.about("notes") else ""
         if not facts:
             found = any(is_count(fact) and fact.value for fact in self.case.about("lesion"))
-            yield Line(self._id("disease"), SPEC["no diagnosis"] + (SPEC["but lesions"] if found else ""), ())
+            yield Line(self._id("disease"), SPEC["no diagnosis"] + beyond + (SPEC["but lesions"] if found else ""), ())
         elif graded:
             judged = f"only {' and '.join(graded)} {'was' if len(graded) == 1 else 'were'} judged; "
-            noted = any(of_note(fact.words).conditions for fact in self.case.about("notes"))
-            rest = f"nothing is known of other diseases{' beyond what is noted' if noted else ''}"
-            yield Line(self._id("disease"), f"{judged if len(graded) < 3 else ''}{rest}", ())
+            yield Line(
+                self._id("disease"), f"{judged if len(graded) < 3 else ''}nothing is known of other diseases{beyond}", ()
+            )
 
     # --- lesions ----------------------------------------------------------------------------------------------------------
 
@@ -326,8 +325,16 @@ def _placed(places: list[Fact], count: int) -> str:
 
 
 def is_diagnosed(fact: Fact) -> bool:
-    """Whether a fact tells or denies what a photograph of the fundus does not show itself, such as a cataract."""
-    return fact.words.removeprefix("no ") in SPEC["diagnosed"]
+    """Whether a fact tells what a photograph of the fundus does not show itself, such as a cataract, or denies what it does not
+    exclude, such as glaucoma."""
+    words = fact.words.removeprefix("no ")
+    return words in SPEC["diagnosed"] or (words != fact.words and words in SPEC["not diagnosed"])
+
+
+def is_of_fundus(fact: Fact) -> bool:
+    """Whether a finding, or its absence, is one of the fundus by name; of free text that is not known."""
+    words = fact.words.removeprefix("no ").removeprefix("suspected ")
+    return fact.text != fact.words and words not in (*SPEC["diagnosed"], *SPEC["not diagnosed"])
 
 
 def _read_alike(facts: list[Fact], significant: int) -> bool:

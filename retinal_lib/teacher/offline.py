@@ -14,9 +14,9 @@ from retinal_lib.dataset.lesions.locations import CUP, FOVEA
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.display import listed
 from retinal_lib.facts import LIMITED, Fact
-from retinal_lib.slots.sheet import FactSheet, Line, Slot, is_diagnosed
+from retinal_lib.slots.sheet import SPEC, FactSheet, Line, Slot, is_diagnosed, is_of_fundus
 from retinal_lib.teacher import offline_measurements
-from retinal_lib.teacher.offline_phrases import Phrases, Topic, aged, articled, as_signs, bank, finding, lowered
+from retinal_lib.teacher.offline_phrases import Phrases, Topic, aged, as_signs, bank, finding, lowered, pictured, placed
 
 # the orders of a conversation's turns; the image itself mostly comes first
 _ORDERS = "iqdlvpn idlvqpn ipqdlvn idlqvnp iqvdlpn diqlvpn qidlvpn pidqlvn".split()
@@ -57,6 +57,7 @@ class _Composer:
         self.poor = any(_is_rejected(line.facts[0]) for line in self.about("q"))
         good = all(line.facts[0].words in bank()["good"] for line in self.about("q"))
         self.phrases = Phrases(rng, thorough=good and not self.limited)
+        self.noted_alone = any(line.text.startswith(SPEC["no diagnosis"] + SPEC["beyond notes"]) for line in self.about("d"))
 
     def about(self, letter: str) -> list[Line]:
         """The lines of an aspect."""
@@ -114,10 +115,12 @@ class _Composer:
             sections["v"].pop()
         elif len(sections["p"]) > 1:
             last = sections["p"].pop()
-            if _values_of(both := _both(sections["p"][-1], last)) <= _VALUES:  # else numbers on record are left out
+            of_eye = () if last.questions[0][0] == "numbers" else ("person_eye", "")
+            if _values_of(both := _both(sections["p"][-1], last, of_eye)) <= _VALUES:  # else numbers on record are left out
                 sections["p"][-1] = both
         elif sections["p"] and sections["n"]:
-            sections["p"], sections["n"] = [_both(sections["p"][0], sections["n"][0])], []
+            asked = "notes" if sections["p"][0].questions[0][0] == "numbers_eye" else "person_eye"
+            sections["p"], sections["n"] = [_both(sections["p"][0], sections["n"][0], (asked, ""))], []
         else:
             return False
         return True
@@ -127,7 +130,7 @@ class _Composer:
         modality, eye = self._modality(), self._eye()
         if modality and eye:
             others = [text for topic in sections["i"] for text in topic.answer[1:]]
-            kind = self.tell("image", modality, **_picture(modality))
+            kind = self.tell("image", modality, **pictured(modality.facts[0].words))
             sections["i"] = [
                 Topic((("image", ""),), (kind,)),
                 Topic((("eye", ""),), (self.tell("eye", eye, eye=eye.facts[0].words), *others)),
@@ -168,11 +171,11 @@ class _Composer:
             return self._told([*self._image(), *self._quality()])
         side = f" of the {eye.facts[0].words} eye" if eye else ""
         lines = (modality, *([eye] if eye else []), *levels)
-        return [self.tell("lead", *lines, side=side, words=levels[0].facts[0].words, **_picture(modality))]
+        return [self.tell("lead", *lines, side=side, words=levels[0].facts[0].words, **pictured(modality.facts[0].words))]
 
-    def _fitting(self, always: list[str], more: list[str]) -> list[str]:
+    def _fitting(self, always: list[str], more: list[str], most: int = _WORDS) -> list[str]:
         """All of the first sentences, and of the others those for which there is room."""
-        room = _WORDS - sum(map(self._size, always))
+        room = most - sum(map(self._size, always))
         for text in more:
             room -= self._size(text)
             if room < 0:
@@ -214,10 +217,10 @@ class _Composer:
         modality, eye = self._modality(), self._eye()
         others = [_sentence(line) for line in self.about("i") if line not in (modality, eye)]
         if modality and eye:
-            text = self.tell("image_eye", modality, eye, eye=eye.facts[0].words, **_picture(modality))
+            text = self.tell("image_eye", modality, eye, eye=eye.facts[0].words, **pictured(modality.facts[0].words))
             return [Topic((("image", ""), ("image_eye", "")), (text, *others))]
         if modality:
-            return [Topic((("image", ""),), (self.tell("image", modality, **_picture(modality)), *others))]
+            return [Topic((("image", ""),), (self.tell("image", modality, **pictured(modality.facts[0].words)), *others))]
         if eye:
             return [Topic((("eye", ""),), (self.tell("eye", eye, eye=eye.facts[0].words), *others))]
         return [Topic((("image", ""),), tuple(others))] if others else []
@@ -262,9 +265,7 @@ class _Composer:
         lines = [line for line in lines if line not in scope and line.facts]
         lines.sort(key=lambda line: denies(line.facts[0]))
         if not lines:
-            found = any(line.slots for line in self._counts())  # whether the eye is healthy is then no open question
-            text = self.tell("unknown_lesions" if found else "unknown", *self.about("d"))
-            return [Topic((("unknown", ""),) if found else (("unknown", ""), ("unknown_no", "No")), (text,))]
+            return [self._unknown()]
         grades = [line for line in lines if line.facts[0].unit in scales()]
         labels = [line for line in lines if line not in grades]
         denied = [line for line in labels if denies(line.facts[0])]
@@ -279,20 +280,29 @@ class _Composer:
             after.append(self.tell(f"{name}{'_noted' if scope[0].text.endswith('noted') else ''}", *scope, of=of))
         if self.limited and not self.poor:
             after.append(self.tell("limited", *self.limited))
-        questions = (("disease", ""), *self._yes_no([line.facts[0] for line in lines], bool(scope)))
+        of_fundus = [("disease_fundus", "")] if any(is_of_fundus(line.facts[0]) for line in lines) else []
+        questions = (("disease", ""), *of_fundus, *self._yes_no([line.facts[0] for line in lines], bool(scope)))
         if len(told) == 2 and len(grades) == 2 and not short and self.rng.random() < 0.5:
             grades.sort(key=lambda line: denies(line.facts[0]))
             first, second = (next(self._grades([line], False)) for line in grades)  # each in full
             return [Topic(questions, (first, *after)), Topic((("disease_more", ""),), (second,))]
         return [Topic(questions, (*told, *after))]
 
+    def _unknown(self) -> Topic:
+        """That no diagnosis is known, or none beyond the notes, which follow."""
+        found = any(line.slots for line in self._counts())  # whether the eye is healthy is then no open question
+        name = f"unknown{'_lesions' if found else ''}{'_noted' if self.noted_alone else ''}"
+        text = self.tell(name, *self.about("d"))
+        asked = (("unknown", ""),) if found or self.noted_alone else (("unknown", ""), ("unknown_no", "No"))
+        return Topic(asked, (text, *(self._remarks("noted", self._size(text)) if self.noted_alone else ())))
+
     def _yes_no(self, facts: list[Fact], scoped: bool) -> list[tuple[str, str]]:
         denied = [denies(fact) for fact in facts]
         listed_only = scoped or any(fact.words == NOTHING for fact in facts)  # others may be there
         if any(fact.text == fact.words or fact.name == "absent" for fact in facts) or (listed_only and all(denied)):
             return []  # that one disease is absent answers no question about all
-        if all(denies(fact) or is_suspicion(fact.words) for fact in facts) and not all(denied):
-            return []  # neither yes nor no
+        if all(denies(fact) or is_suspicion(fact.words) or is_diagnosed(fact) for fact in facts) and not all(denied):
+            return []  # neither yes nor no, or nothing that can be seen
         if not all(denied):
             disease = any(not denies(fact) and fact.words not in bank()["no_disease"] for fact in facts)
             return [("disease_any" if disease else "unusual_any", "Yes"), ("unusual_any", "Yes"), ("disease_normal", "No")]
@@ -384,7 +394,7 @@ class _Composer:
         if not line.slots:
             return
         if places := [fact for fact in line.facts if fact.name.endswith("_place")]:
-            kind, place = _placed(places, count.value)
+            kind, place = placed(places, count.value)
             yield self.tell(kind, line, one=one, many=many, place=place)
         single = "_one" if count.value == 1 else ""
         if "share" in slots:
@@ -427,8 +437,9 @@ class _Composer:
         topics = []
         if age or sex:
             topics.append(Topic((("person", ""), ("person_any", "Yes")), (self._person(age, sex),)))
-        other = [self._on_record(line) for line in by_name.values()]
-        topics += [Topic((("numbers", ""),), tuple(other[i : i + _VALUES])) for i in range(0, len(other), _VALUES)]
+        for asked, of_eye in (("numbers", False), ("numbers_eye", True)):
+            told = [self._on_record(line) for line in by_name.values() if _is_of_eye(line.facts[0]) == of_eye]
+            topics += [Topic(((asked, ""),), tuple(told[i : i + _VALUES])) for i in range(0, len(told), _VALUES)]
         return topics
 
     def _person(self, age: Line | None, sex: Line | None) -> str:
@@ -445,17 +456,23 @@ class _Composer:
         return self.tell("notes", line, value=_slot(line))
 
     def _notes(self) -> list[Topic]:
-        told = self._fitting([], [self.tell("notes", line, value=_slot(line)) for line in self.about("n")])[:_VALUES]
+        told = [] if self.noted_alone else self._remarks("notes")
         return [Topic((("notes", ""), ("notes_yes", "Yes")), tuple(told))] if told else []
+
+    def _remarks(self, first: str, before: int = 0) -> list[str]:
+        """The notes for which there is room after so many words, the first of them by the phrases `first`."""
+        names = [first, *["notes"] * len(self.about("n"))]
+        told = [self.tell(name, line, value=_slot(line)) for name, line in zip(names, self.about("n"), strict=False)]
+        return self._fitting([], told, _WORDS - before)[:_VALUES]
 
 
 def _values_of(topic: Topic) -> int:
     return " ".join(topic.answer).count("{")
 
 
-def _both(one: Topic, other: Topic) -> Topic:
-    """Two topics as one, which is asked for as the first is."""
-    return one._replace(answer=(*one.answer, *other.answer))
+def _both(one: Topic, other: Topic, asked: tuple[str, str] | tuple[()] = ()) -> Topic:
+    """Two topics as one, which is asked for as the first is, or by a question of both."""
+    return one._replace(answer=(*one.answer, *other.answer), questions=(asked,) if asked else one.questions)
 
 
 def _ref(slot: Slot) -> str:
@@ -472,27 +489,10 @@ def _sentence(line: Line) -> str:
     return f"{text[:1].upper()}{text[1:]} [{line.id}]."
 
 
+def _is_of_eye(fact: Fact) -> bool:
+    """Whether a number on record is of the eye, and not of the person."""
+    return isinstance(fact.value, float) and fact.scope != "patient"
+
+
 def _is_rejected(fact: Fact) -> bool:
     return fact.name == "ungradable" or (fact.unit == AUTOMORPH and fact.value == REJECTED)
-
-
-def _picture(modality: Line) -> dict[str, str]:
-    """The kind of picture with its article, and what follows it, without numbers: they are no slots."""
-    words = modality.facts[0].words
-    words = words[:1].lower() + words[1:] if words[1:2].islower() else words
-    head, *rest = re.split(r"(?=, |(?<!,) with )", words)
-    return {"a": articled(head), "rest": "".join(part for part in rest if not re.search(r"\d", part)) if rest else ""}
-
-
-def _placed(places: list[Fact], count: int) -> tuple[str, str]:
-    """The phrase for the places of the lesions of a type, and the place in words."""
-    first = places[0]
-    if count == 1 or first.value == count:
-        return ("place_one" if count == 1 else "place_all"), first.words
-    if first.value * 2 > count:
-        return "place_most", first.words
-    named = [re.fullmatch(r"(.*) (quadrant|quarter) (.*)", fact.words) for fact in places]
-    _, kind, frame = named[0].groups()
-    if len(places) == 4:
-        return "place_every", f"{kind} {frame}"
-    return "place_some", f"{listed([name[1] for name in named])} {kind}s {frame}"

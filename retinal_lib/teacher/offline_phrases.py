@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from retinal_lib.display import listed
+from retinal_lib.facts import Fact
 from retinal_lib.parsing import packaged_yaml
 
 _CHOICE = re.compile(r"<([^<>]*\|[^<>]*)>")
@@ -146,3 +148,24 @@ def finding(words: str) -> str:
     """Returns a finding for use within a sentence: without numbers, and with an article where it is countable."""
     words = re.sub(r"\b\d+ ", "", words)
     return articled(words) if words.rpartition(" ")[2] in bank()["countable"] else words
+
+
+def pictured(words: str) -> dict[str, str]:
+    """Returns the kind of picture with its article, and what follows it, without numbers: they are no slots."""
+    words = words[:1].lower() + words[1:] if words[1:2].islower() else words
+    head, *rest = re.split(r"(?=, |(?<!,) with )", words)
+    return {"a": articled(head), "rest": "".join(part for part in rest if not re.search(r"\d", part)) if rest else ""}
+
+
+def placed(places: list[Fact], count: int) -> tuple[str, str]:
+    """Returns the phrase for the places of the lesions of a type, and the place in words."""
+    first = places[0]
+    if count == 1 or first.value == count:
+        return ("place_one" if count == 1 else "place_all"), first.words
+    if first.value * 2 > count:
+        return "place_most", first.words
+    named = [re.fullmatch(r"(.*) (quadrant|quarter) (.*)", fact.words) for fact in places]
+    _, kind, frame = named[0].groups()
+    if len(places) == 4:
+        return "place_every", f"{kind} {frame}"
+    return "place_some", f"{listed([name[1] for name in named])} {kind}s {frame}"

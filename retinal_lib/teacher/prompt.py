@@ -93,8 +93,9 @@ def task(sheet: FactSheet, track: str, style: str | None, seed: int) -> str:
         said.append(_fill(parts["background"], ids=", ".join(background)))
     for line in sheet.lines:
         if line.text.startswith(SPEC["no diagnosis"]):
-            said.append(_fill(parts["unknown" if many else "unknown in one"], id=line.id))
-            said += [parts["but lesions"]] if line.text != SPEC["no diagnosis"] else []
+            noted = " beyond notes" if SPEC["beyond notes"] in line.text else ""
+            said.append(_fill(parts[f"unknown{noted}" if many else f"unknown{noted} in one"], id=line.id))
+            said += [parts["but lesions"]] if line.text.endswith(SPEC["but lesions"]) else []
         if line.facts and line.facts[0].name == LIMITED:
             said.append(_fill(parts["limited"], id=line.id))
     return f"{' '.join(said)}\n{_card(track, style, sheet.spelling, rng)}"
@@ -114,8 +115,11 @@ def _card(track: str, style: str | None, spelling: str, rng: random.Random) -> s
 
 def turns(sheet: FactSheet, rng: random.Random) -> list[list[Line]]:
     """Returns the lines of each turn, at most `MOST_TURNS`: picture and quality together, diseases, a few lesions, notes, and
-    measurements that can be compared. Which turn comes first is drawn; the others keep their order."""
+    measurements that can be compared. Which turn comes first is drawn; the others keep their order. Notes stand with the line
+    that no diagnosis is known beyond them."""
     of = {letters: [line for line in sheet.lines if line.id[0] in letters] for letters in ("iq", "d", "l", "n", "v")}
+    if of["n"] and of["d"][0].text.startswith(SPEC["no diagnosis"]):
+        of["d"], of["n"] = [*of["d"], *of["n"]], []
     told = [*_parted(of["iq"]), *_parted(of["d"]), *_chunks(of["l"]), *_chunks(of["n"])][:MOST_TURNS]
     measured = _measured(of["v"])
     room = min(len(measured), max(1, MOST_TURNS - len(told)))
