@@ -227,7 +227,8 @@ def _location_problem(text: ParsedText, group: list[Region], term: Term, index: 
     lesions = _locations(index, term, given) if given else lesions
     listed = bool(lesions.boxes) and not WORDS.listed.isdisjoint(words[sentence.start : first])
     if listed:  # the largest one, or all that have a box
-        one = not WORDS.largest.isdisjoint(words[sentence.start : first]) and not text.text_of(term).endswith("s")
+        many = text.text_of(term).endswith("s") and term.first >= first - len(before)
+        one = not WORDS.largest.isdisjoint(before) and not many
         lesions = lesions._replace(places=(), boxes=lesions.boxes[:1] if one else lesions.boxes, complete=True)
     known = lesions.known(group)
     here, total = _count(known, group), _total(known)
@@ -264,8 +265,9 @@ def _location_problem(text: ParsedText, group: list[Region], term: Term, index: 
 
 
 def _clause_before(words: list[str], sentence: range, first: int) -> list[str]:
-    """The words of the clause that ends before token `first`; 'everywhere but the upper half' goes on."""
-    parts = (k for k in range(sentence.start, first) if words[k] in (",", ";", "but") and words[k + 1] != "the")
+    """The words of the clause that ends before token `first`; 'everywhere but the upper half' goes on, ', the largest' not."""
+    breaks = (k for k in range(sentence.start, first) if words[k] in (",", ";", "but"))
+    parts = (k for k in breaks if words[k + 1] != "the" or words[k + 2] in WORDS.largest)
     return words[max(parts, default=sentence.start - 1) + 1 : first]
 
 

@@ -18,6 +18,8 @@ _SIGNS = {word: sign for sign, kind in ((1, "greater"), (-1, "lesser"), (0, "equ
 _SIGNS |= _LEVELS
 COMPARING = frozenset([*_SIGNS, *WORDS["times"]])
 _OF = (["in"], ["for"], ["of"])  # it is slightly greater in the vertical direction
+_DIRECTIONS = frozenset(["horizontally", "vertically"])
+_LED = _DIRECTIONS | {"in", "for"}
 _NAMING = frozenset("vertical horizontal artery vein".split())
 _LEVELLED = frozenset("average mean overall vein artery venule arteriole vessel value figure".split())
 _ALONE = frozenset(WORDS["alone"])
@@ -114,7 +116,11 @@ def _compares(words: list[str], k: int, sentence: range) -> bool:
         if word == "equally":  # equally, none is excluded
             return after[:1] not in ([","], ["impossible"])
         return word not in ("match", "equal") or not {"as", "to", "for", "in"}.isdisjoint(after) or "both" in words
-    if word in _SIGNS and (_is_ranked(words, k, after) or (after[:1] in _OF and not _NAMING.isdisjoint(after[1:4]))):
+    if word in _SIGNS and (
+        _is_ranked(words, k, after)
+        or not _DIRECTIONS.isdisjoint(after[:1])
+        or (after[:1] in _OF and not _NAMING.isdisjoint(after[1:4]))
+    ):
         return True
     if word in ("more", "less") and words[k - 1] in ("is", "are") and after[1:2] == [","]:
         return True  # haemorrhages are more numerous, {l2.count} in all
@@ -354,7 +360,7 @@ def _operands(sentence: Sentence, k: int, dimension: str, question: SlottedText)
         subject = (plain[-1:] or between[-1:] or beyond[1:2] or [None])[0]
         return Operands(subject or _referred(sentence, k, dimension, question), (beyond[:1] or [None])[0])
     plain = [w for w in before if not _is_contrasted(words, w)]
-    if words[k + 1 : k + 2] in (["in"], ["for"]) and after:  # larger in the vertical direction, higher for the veins
+    if not _LED.isdisjoint(words[k + 1 : k + 2]) and after:  # larger in the vertical direction, smaller horizontally
         plain = after[:1]
     subject = (plain[-1:] or [None])[0] or _referred(sentence, k, dimension, question) or (after[:1] or [None])[0]
     contrasted = [w for w in named if w is not subject and _is_contrasted(words, w)]

@@ -25,6 +25,8 @@ _PLACING = frozenset(SPEC["placing"])
 _CENTRES = frozenset(["centre", "central", "centrally"])
 _MIDDLES = frozenset(["middle", "midst"])
 _STRUCTURES = frozenset(["macula", "fovea", "disc", "nerve"])
+_WHOLE = frozenset(["entire", "whole"])
+_EXTENTS = frozenset(["fundus", "retina", "macula", "picture"])
 _LANDMARKS = frozenset(["macula", "fovea", "foveal", "periphery", "peripheral"])
 _PLACES = _LANDMARKS | _STRUCTURES | _PLACING | REGION_WORDS
 _OF_LIST = frozenset("look looked search searched sought list listed check checked among those condition".split())
@@ -35,6 +37,7 @@ _DOUBTS = frozenset("possibly perhaps probably likely maybe seemingly suspected 
 _EDGES_WITHIN = 12  # tokens before 'edge' that list the edges
 _EDGES = (("left",), ("upper", "top"), ("right",), ("lower", "bottom"))
 _HEALTH = frozenset(["healthy", "normal"])
+_OPEN = frozenset("open undecided unsettled".split())
 _OTHER_EYES = frozenset("both other fellow second opposite either neither".split())
 _LOOKING = frozenset("look appear seem is are".split())
 _PARTS = frozenset("vessel artery vein disc macula fovea nerve retina".split())
@@ -133,7 +136,8 @@ class SentenceCheck:
             if region.first in tokens and region.first not in inside and words[region.first] not in self.known.placing:
                 self.findings.add("place", region, f"{self.text.text_of(region)!r} places something where no line does")
         for k in tokens:
-            beside = words[k] in _BESIDE and not _STRUCTURES.isdisjoint(words[k + 1 : min(k + 8, tokens.stop)])
+            opens = k == tokens.start and words[k + 1 : k + 2] == [","]  # Next, find the disc at ...
+            beside = words[k] in _BESIDE and not opens and not _STRUCTURES.isdisjoint(words[k + 1 : min(k + 8, tokens.stop)])
             beside = (
                 beside and words[k] not in self.known.placing and (lines.isdisjoint("lv") or self._brought_near(sentence, k))
             )
@@ -153,6 +157,14 @@ class SentenceCheck:
             placed = placed or (apart and "v" not in lines)
             if k not in inside and (beside or placed):
                 self.findings.add("place", Term(k, k + 1), f"{self.text.raw(k)!r} places something where no line does")
+
+    def _spread(self, sentence: Sentence) -> None:
+        """Checks that no disease is said to reach over the whole fundus: no line tells how far one reaches."""
+        words, marked = sentence.words, {name[0] for name in sentence.lines}
+        for k in sentence.tokens if marked.isdisjoint("lv") and sentence.terms("conditions") else ():
+            if words[k] in _WHOLE and not _EXTENTS.isdisjoint(words[k + 1 : k + 2]):
+                says = f"{self.text.text_of(Term(k, k + 2))!r}: no line tells how far it reaches"
+                self.findings.add("place", Term(k, k + 2), says)
 
     @staticmethod
     def _is_near(sentence: Sentence) -> bool:
@@ -223,6 +235,11 @@ class SentenceCheck:
                 continue
             says = f"{self.text.text_of(term)!r} says more than that none of the conditions on a list was found"
             self.findings.add("unsupported_normal", term, says)
+        open_ = not _OPEN.isdisjoint(within) and any(a.line.text.endswith(SPEC["but lesions"]) for a in sentence.anchors)
+        for k in tokens if open_ else ():
+            if words[k] in _HEALTH:
+                says = f"{self.text.raw(k)!r}: whether the eye is healthy is not open, since the picture shows lesions"
+                self.findings.add("unsupported_normal", Term(k, k + 1), says)
         for k in tokens if not _HEALTH.isdisjoint(within - self.known.known) and self.known.sheet.case.looked_for else ():
             if words[k] in _HEALTH and polarity(self.text, Term(k, k + 1)) == AFFIRMED:
                 says = f"{self.text.raw(k)!r} says more than that none of the conditions on a list was found"
@@ -280,6 +297,8 @@ class SentenceCheck:
         lines = list(sentence.lines.values())
         if not _CAUSES.isdisjoint(sentence.words[sentence.tokens.start : sentence.tokens.start + 3]):
             lines += [line for each in sentence.earlier[-1:] for line in each.lines.values()]  # The reason is that
+        if not lines and "known" in sentence.within:  # None is known, because
+            lines = set(self.known.sheet.lines)
         unknown = any(line.text.startswith(SPEC["no diagnosis"]) for line in lines)
         limited = any(fact.name == LIMITED for line in lines for fact in line.facts)
         medical = unknown or limited or any(sentence.terms(kind) for kind in ("conditions", "disorder"))
@@ -417,15 +436,23 @@ class SentenceCheck:
         for line in lines if len(lines) == 1 else ():
             for k in sentence.tokens[:-1] if "in all four" not in line.text else ():
                 after = sentence.words[k + 1 : min(k + 5, sentence.tokens.stop)]
-                every = sentence.words[k] in ("every", "all") and not _QUARTERS.isdisjoint(after[:2]) and "except" not in after
+                every = (
+                    sentence.words[k] in ("every", "all")
+                    and not _QUARTERS.isdisjoint(after[:2])
+                    and {"except", "but", "save"}.isdisjoint(after)
+                )
                 if every or (sentence.words[k] == "all" and "most in" in line.text and self._all_placed(sentence, k)):
                     says = f"{self.text.text_of(Term(k, k + 2))!r} is not what its line says: {line.text}"
                     self.findings.add("place", Term(k, k + 2), says)
 
     @staticmethod
     def _all_placed(sentence: Sentence, k: int) -> bool:
-        """Whether the word 'all' at token k is said of lesions that the sentence places: here we find all the hard exudates."""
+        """Whether the word 'all' at token k is said of lesions that the sentence places: here we find all the hard exudates;
+        the exudates all lie here."""
         of_lesions = any(k < term.first < k + 4 for term in sentence.terms("conditions"))
+        of_lesions = of_lesions or (
+            sentence.words[k + 1] in ("lie", "are", "sit") and sentence.words[k - 1] not in ("in", "of")
+        )
         return of_lesions and any(region.first in sentence.tokens for region in regions(sentence.text))
 
     def _sole(self, sentence: Sentence) -> None:
@@ -442,6 +469,7 @@ _RULES = (
     (SentenceCheck._judgements, _OTHERS | {"normal"}),
     (SentenceCheck._hedged, _MAYBE | _DOUBTS | {"edge"}),
     (SentenceCheck._landmarks, _PLACES),
+    (SentenceCheck._spread, _WHOLE),
     (SentenceCheck._both_eyes_and_health, _HEALTH | {"eye", "disorder", "normal"}),
     (SentenceCheck._suspicions, frozenset(f"[{letter}]" for letter in SPEC["letters"].values())),
     (SentenceCheck._forms, frozenset(["[d]"])),

@@ -103,6 +103,8 @@ class Cues:
         words, k = self.words, at
         while k < stop and words[k] == ",":
             first = k + 1 + (words[k + 1 : k + 2] in (["and"], ["but"], ["yet"]))
+            if words[first : first + 1] in (["neither"], ["none"]):  # I looked for X and Y, and neither is there
+                return NEGATED if self._comments(range(first, stop)) == NEGATED else None
             end = next((i for i in range(first, stop) if words[i] in (",", ";", ":")), stop)
             pronoun = words[first : first + 1] in (["it"], ["they"], ["these"], ["those"])
             verb = first + pronoun
