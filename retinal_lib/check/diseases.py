@@ -202,12 +202,14 @@ class Normality(Check):
 
     def _disorder_word(self, answer: ParsedText, term: Term, findings: AnswerFindings) -> None:
         normal, text, words = self.profile.normal, answer.text_of(term), answer.words
-        stated, before = polarity(answer, term), words[answer.sentence(term).start : term.first]
+        sentence, stated = answer.sentence(term), polarity(answer, term)
+        before, normal_follows = words[sentence.start : term.first], answer.within("normal", range(term.last, sentence.stop))
         if not _SAYING.isdisjoint(before) and not _UNSAID.isdisjoint(before):
             return  # I wouldn't say that it is free of disease
         if not is_free_of(answer, term):
             after = takewhile(str.isalpha, words[term.last : term.last + 4])
             finds = not WORDS.finding.isdisjoint((*words[max(0, term.first - 3) : term.first], *after))
+            finds = finds and not normal_follows  # my finding is a normal fundus
             if normal is not None and finds and term.value != "condition" and stated == AFFIRMED:
                 findings.add("unsupported_disease", term, f"the answer reports {text!r}, but {normal.text}", normal)
             return
