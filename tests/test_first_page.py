@@ -222,7 +222,7 @@ def opened(root: Path, text: str) -> BaseDescription:
 
 
 def test_a_line_of_a_question_needs_its_mark_taken_away_and_nothing_else(tmp_path: Path) -> None:
-    text = graded(tmp_path, *"0123401234", "9")
+    text = graded(tmp_path, *"0123401234", "9", "9")
     head, _, questions = text.partition("- automorph\n")
     assert "Answers needed: 3." in head and questions.count("# answer: ") == 3
     assert "mask" not in questions.partition("# Left out:")[2] and "#private_names: true" in head

@@ -13,6 +13,7 @@ from retinal_lib import typed_paths
 from retinal_lib.dataset import lesion_facts, measurements, page
 from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.catalogue import Catalogue
+from retinal_lib.dataset.cells.names import may_hold_diagnosis
 from retinal_lib.dataset.cells.notes import contradicts
 from retinal_lib.dataset.cells.values import shorthand_in
 from retinal_lib.dataset.fact_kinds import Columns, Person, denies
@@ -103,7 +104,7 @@ class BaseDescription:
         unread, unread_names = self._catalogue.unread_columns, self._catalogue.unread_names
         if not self.page.of_table:
             unread, unread_names = _columns_not_named(self.page, self._catalogue.tables)
-        names = ", ".join(map(repr, unread_names))
+        names = ", ".join(f"{name!r}{' (may hold a diagnosis)' if of else ''}" for name, of in unread_names.items())
         columns = [f"{self.page.file.name}: columns that are not read: {names}"] if names else []
         shorthand = self._shorthand()
         asked = [each.partition(", so that ")[0] for each in said]
@@ -313,7 +314,7 @@ class BaseDescription:
         return pd.DataFrame(rows)
 
 
-def _columns_not_named(of: Page, contents: Iterable[Table]) -> tuple[list[str], list[str]]:
+def _columns_not_named(of: Page, contents: Iterable[Table]) -> tuple[list[str], dict[str, bool]]:
     """A sentence for each table with columns that the user's own page does not name, and these columns."""
     page = read_yaml(of.file, "a dataset page", words=True)
     named = {fold(text) for text in texts_in(page, ("labels", "alias", "aspects", "where", "key"))}
@@ -323,7 +324,7 @@ def _columns_not_named(of: Page, contents: Iterable[Table]) -> tuple[list[str], 
         more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
         listed = ", ".join(map(repr, names[:_MOST_NAMES])) + more
         said += [f"{path.name}: columns that the page does not name: {listed}"] if names else []
-    return said, list(dict.fromkeys(name for names in unnamed.values() for name in names))
+    return said, {name: may_hold_diagnosis(name) for names in unnamed.values() for name in names}
 
 
 def _differ(name: str, one: tuple, other: tuple) -> bool:

@@ -43,7 +43,7 @@ class Catalogue:
         self.table_names: dict[str, list[str]] = defaultdict(list)
         self.excluded: dict[tuple[str, str], str] = {}
         self.unread_columns: list[str] = []  # sentences, of the user's own table
-        self.unread_names: list[str] = []  # of the same columns
+        self.unread_names: dict[str, bool] = {}  # the same columns -> whether they may hold a diagnosis
         self.unnamed_files: list[str] = []  # files in the folders of images whose names are not those of images
         self.files = self._find_images()
         self._keep_private(name for file in self.files for name in (file.name, file.stem))
@@ -64,7 +64,7 @@ class Catalogue:
             content = self._content(wanted.file, wanted)
             understood = page.readings(content)
             self.unread_columns = page.unread_columns(wanted.file, understood)
-            self.unread_names = [name for each in understood if not each.is_read for name in each.columns]
+            self.unread_names = {name: each.is_lost for each in understood if not each.is_read for name in each.columns}
             self.notes[:0] = page.notes_on_table(self.page, content, understood, bool(self._automorph))
 
     @property

@@ -7,19 +7,20 @@ from typing import NamedTuple
 
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.negation import NEGATED
-from retinal_lib.check.language.statements import is_suspicion, of_label
+from retinal_lib.check.language.statements import of_label
 from retinal_lib.dataset.cells import values
+from retinal_lib.dataset.cells.names import disease_of, may_hold_diagnosis, without_range
 from retinal_lib.dataset.cells.values import plain
 from retinal_lib.text import reply_text, training_text
 
 TEXTS = {"modality": "image", "quality": "quality", "disease": "disease", "vascular": "vascular", "notes": "notes"}
-_OF_PERSON = ("diabetes", "hypertension")
 _NUMBER = re.compile(r"[-+]?\d{1,9}([.,]\d*)?")
 _FILE = re.compile(r"\.(png|jpe?g|tiff?|bmp|gif|pp?m|pgm|webp|dcm)$", re.IGNORECASE)
 _MOST_CODES = 12  # different cells that a column of codes has at most
 _MOST_DENIED = 6  # classes of a label that words for a normal eye deny by name
 _MOST_NAMED = 8  # of the cells of a column that is not read
-_MOST_UNCLEAR = 0.1  # the share of cells that may be words which say nothing beside grades or yes and no, such as 2?
+_LIMIT = "; at most a tenth of the cells may be wrong (where there are four or more, one)"
+_LIMIT_OF_CODES = f"{_LIMIT}, and no more than one number"
 _LEAST = 0.5  # the share of filled cells that must be plain
 
 
@@ -55,8 +56,8 @@ class Reading(NamedTuple):
 
     @property
     def is_lost(self) -> bool:
-        """Whether nothing is made of it although it is called by a scale or a disease."""
-        return not self.role and bool(self.of or _disease_of(self.column)[0])
+        """Whether nothing is made of it although its name has a scale or a disease in it."""
+        return not self.role and bool(self.of or may_hold_diagnosis(self.column))
 
 
 def understand(columns: dict[str, list[str]], scales: dict[str, Iterable[int]]) -> list[Reading]:
@@ -78,6 +79,16 @@ def understand(columns: dict[str, list[str]], scales: dict[str, Iterable[int]]) 
     texts = {each.column: _text(each.role, columns[each.column], private, foreign) for each in readings if each.role in TEXTS}
     readings = [each._replace(says=texts.get(each.column, each.says)) for each in readings]
     return [each._replace(says=f"{each.says}{_levels(each, columns[each.column])}") for each in readings]
+
+
+def _may_be_wrong(cells: list[str]) -> int:
+    """How many cells of a column may say nothing beside others that do, such as 2?, see `_LIMIT`."""
+    return max(len(cells) // 10, int(len(cells) >= 4))
+
+
+def _are_too_many(odd: list[str], cells: list[str]) -> bool:
+    """Whether cells that are no grade, yes or no are more than slips; a number that stands there twice is a code."""
+    return len(odd) > _may_be_wrong(cells) or sum(map(values.is_code, odd)) > 1
 
 
 def _levels(reading: Reading, cells: list[str]) -> str:
@@ -232,10 +243,12 @@ def _label(name: str, cells: list[str]) -> Reading | None:
     others and nothing else."""
     book = {cell: _lower(values.in_words(values.in_english(cell))) for cell in dict.fromkeys(cells)}
     said = {cell: of_label(words) for cell, words in book.items()}
-    if strange := [cell for cell, each in said.items() if not (each.conditions or each.normal or values.is_other(cell))]:
-        if len(strange) == len(book):
-            return None
-        return Reading(name, "", f"classes are read where each names a disease or a normal eye, and not: {_shown(strange)}")
+    strange = [cell for cell in cells if not (said[cell].conditions or said[cell].normal or values.is_other(cell))]
+    if len(strange) == len(cells):
+        return None
+    if len(strange) > _may_be_wrong(cells):
+        says = f"classes are read where each names a disease or a normal eye, and not: {_shown(list(dict.fromkeys(strange)))}"
+        return Reading(name, "", says + _LIMIT)
     there: dict[tuple[str, ...], str] = {}
     for cell in sorted(said, key=values.is_doubted):
         if any(says != NEGATED for _, says in said[cell].conditions):
@@ -245,7 +258,7 @@ def _label(name: str, cells: list[str]) -> Reading | None:
         *others, last = there.values()
         none = f"no {', '.join(others)} or {last}" if others else f"no {last}"
         book |= {cell: none for cell, each in said.items() if each.normal and not each.conditions}
-    unnamed = {cell: None for cell in book if values.is_other(cell)}
+    unnamed = {cell: None for cell in book if values.is_other(cell) or cell in strange}
     reading = _coded(name, "label", book | unnamed, cells)
     return reading and reading._replace(book=reading.book | unnamed)
 
@@ -289,15 +302,15 @@ def _named_by_column(name: str, cells: list[str], scales: dict[str, Iterable[int
 
 def _condition(name: str, cells: list[str]) -> Reading | None:
     """A column that is called by a disease and says whether it is there, or suspected; it says nothing of others."""
-    named, role = _disease_of(name)
+    named, role = disease_of(name)
     said = {cell: _said(cell) for cell in dict.fromkeys(cells)}
-    odd = [cell for cell in cells if not said[cell]]
     if not named or not {"present", "absent"}.intersection(said.values()):
         return None
+    odd = [cell for cell in cells if not said[cell]]
     if set(said.values()) <= {"present", "absent"}:
         reading = _coded(name, role, said, cells)
         return reading and reading._replace(of=named)
-    if role == "person's" or len(odd) > _MOST_UNCLEAR * len(cells) or any(map(values.is_code, odd)):
+    if role == "person's" or _are_too_many(odd, cells) or (odd and _is_of_grades(name, cells)):  # a DR of 0, 1 and 3
         return None
     words = {"present": named, "absent": f"no {named}", "suspected": f"suspected {named}", "ungradable": "ungradable"}
     reading = _coded(name, "label", {cell: words.get(what) for cell, what in said.items()}, cells)
@@ -312,23 +325,6 @@ def _said(cell: str) -> str:
     return "suspected" if values.says_suspected(cell) else "ungradable" if values.says_ungradable(cell) else ""
 
 
-def _disease_of(column: str) -> tuple[str, str]:
-    """The disease that a column is called by, as it is called in a sentence, and the role of such a column; "" where it is
-    called by none, or by a suspicion."""
-    words = values.words()["diseases"].get(plain(column), " ".join(column.replace("_", " ").split()))
-    text = lexicon.read(_capitals(words))
-    term = next(iter(text.of("conditions")), None)
-    if term is None or (term.first, term.last) != (0, len(text.words)) or is_suspicion(words):
-        return "", ""
-    condition = lexicon.conditions(_capitals(words))[0]
-    return _named(words, condition), "person's" if condition in _OF_PERSON else "condition"
-
-
-def _capitals(words: str) -> str:
-    """The words of a name, abbreviations in the capitals in which they are known."""
-    return " ".join(word.upper() if word.upper() in lexicon.capitals() else word for word in words.split())
-
-
 def _lower(words: str) -> str:
     """The words of a class within a sentence: AMD and Stargardt keep their capitals, Glaucoma does not."""
     parts = re.split(r"(\W+)", words)
@@ -337,19 +333,12 @@ def _lower(words: str) -> str:
     )
 
 
-def _named(words: str, condition: str) -> str:
-    """How a condition is called in a sentence: an abbreviation by its name."""
-    names = lexicon.VOCABULARY["conditions"][condition]
-    if _capitals(words).isupper():
-        return next(name for name in names if not name.endswith(("ive", "ic", "ous")))
-    return words.casefold() if words.casefold() in names else condition.replace("_", " ")
-
-
 def _grade(name: str, cells: list[str], scales: dict[str, Iterable[int]]) -> Reading | None:
     """A column that names the scale of its grades, such as ICDR grade."""
-    called, about = f" {plain(name)} ", {*map(plain, values.words()["about grades"])}
+    called, highest = without_range(name)
+    called, about = f" {plain(called)} ", {*map(plain, values.words()["about grades"])}
     for scale, levels in scales.items():
-        if f" {plain(scale)} " not in called:
+        if f" {plain(scale)} " not in called or highest not in (None, max(levels)):
             continue
         rest = called.replace(f" {plain(scale)} ", " ").split()
         if not cells or set(rest) - about:
@@ -357,14 +346,15 @@ def _grade(name: str, cells: list[str], scales: dict[str, Iterable[int]]) -> Rea
         others = [cell for cell in cells if values.whole(cell) not in map(str, levels)]
         book = {cell: "ungradable" if values.says_ungradable(cell) else "unclear" for cell in dict.fromkeys(others)}
         unclear = [cell for cell in others if book[cell] == "unclear"]
-        if any(re.fullmatch(r"[-+]?\d+([.,]\d*)?", cell) for cell in unclear) or len(unclear) > _MOST_UNCLEAR * len(cells):
+        shifted = str(min(levels)) not in map(values.whole, cells) and any(re.fullmatch(_NUMBER, cell) for cell in unclear)
+        if shifted or _are_too_many(unclear, cells):  # of grades 1 to 5, a 5 is not the only one that is wrong
             of_words = any(re.search(r"[^\W\d_]", cell) for cell in unclear)
             key = "values: {…}" if of_words else "ungradable: […]"
             what = "which says what they stand for" if of_words else "or empty them"
             odd = f"{len(unclear)} of its {len(cells)} cells {'is' if len(unclear) == 1 else 'are'} none of the grades"
             says = f"it names the scale {scale}, but {odd} {min(levels)} to {max(levels)} of it: {_shown(unclear)}"
             cure = f"write these numbers, or a page with - grade: {{column: {name}, scale: {scale}, {key}}}, {what}"
-            return Reading(name, "", f"{says}; {cure}", book, scale)
+            return Reading(name, "", f"{says}{_LIMIT_OF_CODES}; {cure}", book, scale)
         says = f"grades on the scale {scale}: {_counted(cell for cell in cells if cell not in book) or 'none'}"
         ungradable = [cell for cell in others if book[cell] == "ungradable"]
         says += f"; ungradable: {_counted(ungradable)}" if ungradable else ""
@@ -394,9 +384,9 @@ def _number(name: str, cells: list[str]) -> Reading | None:
     if other and numbers.issuperset(plainly.values()):
         says = f"{called} may be the {other} too, of whose numbers all are: {_shown(cells)}"
         return Reading(name, "", f"{says}; call it {measure.name!r} if it is that", number=number)
-    if sum(cell in plainly for cell in lost) > _MOST_UNCLEAR * len(cells):
+    if sum(cell in plainly for cell in lost) > _may_be_wrong(cells):
         number = number | {"range": None}
-        says = f"{called} not all of its numbers are from {low:g} to {high:g}{unit}: {_shown(lost)}"
+        says = f"{called} not all of its numbers are from {low:g} to {high:g}{unit}: {_shown(lost)}{_LIMIT}"
         return Reading(name, "", f"{says}; in a page: {_number_line(name, number)}", number=number)
     told = [plainly[cell] for cell in known]
     says = f"{measure.name}, {min(told):g} to {max(told):g}{unit} ({len(known):,})"
@@ -417,8 +407,8 @@ def _not_read(name: str, cells: list[str]) -> Reading:
         return Reading(name, "private", "names and dates are never read, nor a text told that holds one")
     called = f"grades are read where the column names their scale, such as {f'ICDR {name}'!r}"
     hint = f"; {called}" if _is_of_grades(name, cells) else ""
-    if named := _disease_of(name)[0]:
-        says = f"it is called by {named}, but not all of its cells are plainly yes or no: {_shown(cells)}"
+    if named := disease_of(name)[0]:
+        says = f"it is called by {named}, but not all of its cells are plainly yes or no: {_shown(cells)}{_LIMIT_OF_CODES}"
         return Reading(name, "", f"{says}{_cure_of_disease(name, cells, called)}")
     said = {cell: values.yes_or_no(cell) for cell in cells if len(cell) > 1}
     if len(said) == len(set(cells)) and None not in said.values():
@@ -447,7 +437,7 @@ def _cure_of_disease(name: str, cells: list[str], scale: str) -> str:
 
 
 def _is_of_grades(name: str, cells: list[str]) -> bool:
-    called = set(plain(name).split())
+    called = set(plain(without_range(name)[0]).split())
     return (
         called <= {*map(plain, values.words()["about grades"])}
         and not called.isdisjoint(("dr", "retinopathy", "grade", "grades", "level", "levels"))
