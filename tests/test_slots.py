@@ -385,10 +385,10 @@ def replies_with_errors(drawn: dict[str, Path], step: int = 1) -> Iterator[tuple
 
 
 def test_a_rule_is_asked_of_each_sentence_that_it_concerns(drawn: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    found = list(replies_with_errors(drawn, 4))
+    found = list(replies_with_errors(drawn, 12))
     always = [(rule, SimpleNamespace(isdisjoint=lambda _: False)) for rule, _ in sentence_check._RULES]
     monkeypatch.setattr(sentence_check, "_RULES", always)
-    assert list(replies_with_errors(drawn, 4)) == found
+    assert list(replies_with_errors(drawn, 12)) == found
 
 
 def test_replies_in_the_manner_of_models_are_judged_no_worse_than_they_were(drawn: dict[str, Path]) -> None:
