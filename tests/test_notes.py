@@ -96,3 +96,46 @@ def test_the_words_of_a_quoted_note_are_on_its_line(tmp_path: Path, note: str) -
     facts = sheet.make(eye(tmp_path, glaucoma="0", notes=note), 1)
     turns = parse(offline.compose(facts, "instruction", None, 1))
     assert conversation_check.errors(slot_check.examine(turns, facts, "instruction").checked.findings) == []
+
+
+@pytest.mark.parametrize(
+    ("note", "told"),
+    [
+        *(("As above", ""), ("Dilate next visit", ""), ("Plan: IVT Eylea q4w, OCT", ""), ("f/u 3/12", ""), ("see report", "")),
+        *(("drusen, f/u 3/12, ERM", "drusen, epiretinal membrane"), ("ERM. Plan: PPV, tamponade", "epiretinal membrane")),
+        *(("seen after dilation", "seen after dilation"), ("plane of focus is anterior", "plane of focus is anterior")),
+    ],
+)
+def test_plans_and_references_are_not_told_and_listed(tmp_path: Path, note: str, told: str) -> None:
+    case = eye(tmp_path, notes=note)
+    assert noted(case) == ([told] if told else [])
+    assert told == note or "is not told, as it is a plan or refers to another text" in case.missing[0]
+
+
+@pytest.mark.parametrize(
+    ("note", "told"),
+    [
+        *(("NTG, glaucoma, glaucoma", "normal tension glaucoma"), ("PDR PDR, VH", "PDR, VH"), ("OAG, OAG", "OAG")),
+        *(("drusen; Drusen; ERM", "drusen; epiretinal membrane"), ("no drusen, glaucoma", "no drusen, glaucoma")),
+    ],
+)
+def test_a_diagnosis_is_told_once(tmp_path: Path, note: str, told: str) -> None:
+    assert noted(eye(tmp_path, glaucoma="1", notes=note)) == [told]
+
+
+SHORT = {
+    "nAMD s/p IVT": "neovascular age-related macular degeneration after IVT",
+    "NAION s/p": "non-arteritic anterior ischaemic optic neuropathy s/p",
+    "NVD+, PRP": "NVD+, panretinal photocoagulation",
+    "PCIOL, FTMH s/p PPV": "posterior chamber intraocular lens, full-thickness macular hole after pars plana vitrectomy",
+}
+
+
+@pytest.mark.parametrize("note", SHORT)
+def test_shorthand_is_written_out_in_whole_words_alone(tmp_path: Path, note: str) -> None:
+    assert noted(eye(tmp_path, notes=note)) == [SHORT[note]]
+
+
+@pytest.mark.parametrize("note", ["s/p trab", "MGD, DES"])
+def test_an_unknown_abbreviation_is_not_called_another_language(tmp_path: Path, note: str) -> None:
+    assert eye(tmp_path, notes=note).missing[0].endswith("is not understood as English")

@@ -12,6 +12,7 @@ from retinal_lib.check.language.negation import AFFIRMED, NEGATED
 from retinal_lib.check.language.statements import of_label, of_note
 from retinal_lib.dataset import lesion_facts, measurements
 from retinal_lib.dataset.cells import values
+from retinal_lib.dataset.cells.notes import without_plans
 from retinal_lib.dataset.image import DISAGREE, Codes, Column, ExcludedImage, Image, names_of
 from retinal_lib.dataset.lesions.wording import is_count
 from retinal_lib.dataset.tables import Code, Table, code, fold
@@ -311,6 +312,9 @@ class Columns(Kind):
                 continue
             # a line break parts statements: 'no DR' above 'glaucoma' denies no glaucoma
             text = "; ".join(filter(None, (" ".join(line.split()).rstrip(".;,") for line in cell.splitlines())))
+            text, plans = without_plans(text)
+            if plans:
+                missing.append(f"{source}: {plans!r} is not told, as it is a plan or refers to another text")
             text = values.written_out(text)
             if text and not (aspect != "disease" and fold(text) == "none"):  # of disease, 'none' says that there is none
                 facts.append(_recorded(aspect, column, text, source))

@@ -12,7 +12,7 @@ from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTED
 from retinal_lib.check.language.statements import of_label
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.cells import values
-from retinal_lib.dataset.cells.notes import repeats
+from retinal_lib.dataset.cells.notes import unsaid
 from retinal_lib.dataset.fact_kinds import (
     Aspect,
     AutoMorphFacts,
@@ -363,13 +363,14 @@ def told_once(facts: list[Fact], missing: list[str]) -> tuple[list[Fact], list[s
     ratio = next((f for f in facts if f.aspect == "patient" and f.name.endswith("cup-to-disc ratio")), None)
     kept, lost = [], []
     for fact in facts:
-        if fact in texts and repeats(fact.words, said):
+        new = unsaid(fact.words, said) if fact in texts else fact.words
+        if fact in texts and not new:
             lost.append(f"{fact.source} is not told: {fact.words!r} is told already")
         elif ratio and fact.name in measurements.columns() and "cup-to-disc ratio" in fact.words:
             lost.append(f"{fact.words} by AutoMorph is not told: {ratio.source} has one")
         else:
-            kept.append(fact)
             said += [fact.words] if fact in texts else []
+            kept.append(fact._replace(text=new, words=new) if fact in texts else fact)
     return kept, [*missing, *lost]
 
 

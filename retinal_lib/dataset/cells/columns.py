@@ -8,7 +8,7 @@ from typing import NamedTuple
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.negation import NEGATED
 from retinal_lib.check.language.statements import of_label
-from retinal_lib.dataset.cells import values
+from retinal_lib.dataset.cells import notes, values
 from retinal_lib.dataset.cells.names import disease_of, may_hold_diagnosis, without_range
 from retinal_lib.dataset.cells.values import plain
 from retinal_lib.text import reply_text, training_text
@@ -291,8 +291,10 @@ def _not_told(cell: str, foreign: bool) -> str:
         return "only a code"
     if values.is_other(cell):
         return "it names no disease"
+    if not notes.without_plans(cell)[0]:
+        return "a plan, or it refers to another text"
     why = training_text.cell_problem(reply_text.plain(cell)) or values.untold(cell, foreign_table=foreign)
-    return "not in English" if "language" in why else why
+    return "not understood as English" if "language" in why or "understood" in why else why
 
 
 def _named_by_column(name: str, cells: list[str], scales: dict[str, Iterable[int]]) -> Reading | None:

@@ -79,18 +79,55 @@ def _alike(note: str, fact: Fact) -> Iterator[bool]:
                 yield any(abs(each - fact.value) <= 0.501 * 10**-digits for each in (one, other) if each is not None)
 
 
-def repeats(note: str, labels: Iterable[str]) -> bool:
-    """Says whether a note, or each of its items, says the same as one of the labels, word for word, and no more.
+def unsaid(note: str, labels: Iterable[str]) -> str:
+    """Returns a note without items that say the same as one of the labels or an earlier item, word for word, and without words
+    written twice; whole where an item denies something, of which the next may be a part.
 
-    >>> repeats("moderate NPDR", ["moderate non-proliferative diabetic retinopathy"]), repeats("Cataract", ["no cataract"])
-    (True, False)
-    >>> repeats("cataract; moderate NPDR", ["cataract"]), repeats("POAG", ["glaucoma"])
-    (False, False)
+    >>> unsaid("moderate NPDR", ["moderate non-proliferative diabetic retinopathy"]), unsaid("Cataract", ["no cataract"])
+    ('', 'Cataract')
+    >>> unsaid("NTG, glaucoma, glaucoma", ["glaucoma"]), unsaid("PDR PDR, drusen; drusen", [])
+    ('NTG', 'PDR, drusen')
     """
     told = {_as_said(label) for label in labels}
-    return _as_said(note) in told or all(_as_said(item) in told for item in re.split("[,;]", note) if item.strip())
+    items = [re.sub(r"\b([A-Za-z]{2,})(?: \1\b)+", r"\1", item) for item in _items(note)]
+    new = [item for k, item in enumerate(items) if _as_said(item) not in {*told, *map(_as_said, items[:k])}]
+    if _as_said(note) in told or not new:
+        return ""
+    return note if len(new) < len(items) and _denies(note) else _joined(new)
+
+
+def _denies(note: str) -> bool:
+    return any(NEGATED in term.values for term in lexicon.read(note).of("cues"))
+
+
+def _items(note: str) -> list[str]:
+    """The items of a note, each with the mark before it."""
+    return [item for item in re.split(r"(?=[,;])|(?<=\.)(?=\s)", note) if re.search(r"\w", item)]
+
+
+def _joined(items: Iterable[str]) -> str:
+    return "".join(items).lstrip(",; ").rstrip(",;. ")
+
+
+def without_plans(note: str) -> tuple[str, str]:
+    """Returns a note without its plans and references to other texts, and these; a text that begins with `plan` is one to its
+    end.
+
+    >>> without_plans("nAMD, f/u 3/12, NS 2+"), without_plans("As above"), without_plans("ERM. Plan: IVT, OCT")
+    (('nAMD, NS 2+', 'f/u 3/12'), ('', 'As above'), ('ERM', 'Plan: IVT, OCT'))
+    """
+    begins, within = ("|".join(values.words()["plans"][place]) for place in ("begin", "within"))
+    plan = re.compile(rf"\W*(?:{begins})\b|.*\b(?:{within})\b", re.IGNORECASE)
+    told, plans = [], []
+    for item in _items(note):
+        (plans if plan.match(item) or (plans and _is_whole_plan(plans[-1])) else told).append(item)
+    return _joined(told), _joined(plans)
+
+
+def _is_whole_plan(item: str) -> bool:
+    return item.lstrip(",;. ").casefold().startswith("plan")
 
 
 def _as_said(words: str) -> str:
-    """Words of a label or note as they are compared: without spelling, plural and hyphens."""
-    return " ".join(lexicon.read(values.written_out(words, all_known=True).replace("-", "").rstrip(".")).words)
+    """Words of a label or note as they are compared: without spelling, plural, hyphens and the marks around them."""
+    return " ".join(lexicon.read(values.written_out(words, all_known=True).replace("-", "").strip(",;. ")).words)

@@ -337,7 +337,7 @@ def untold(cell: str, eye: str | None = None, foreign_table: bool = False) -> st
     >>> [cell for cell in ("má", "Má", "ma", "MA", "AMD", "good", "foco má", "boa") if not untold(cell)]
     ['MA', 'AMD', 'good']
     >>> [untold(cell) for cell in ("2", "cicatriz", "keine DR", "Stargardt disease")][:2]
-    ["'2' is only a code, which says nothing by itself", "'cicatriz' is in another language than English"]
+    ["'2' is only a code, which says nothing by itself", "'cicatriz' is not understood as English"]
     >>> [cell for cell in ("PPR", "Exsudats", "atrophie géo", "drusen, IOP 12 mmHg") if not untold(cell, foreign_table=True)]
     ['drusen, IOP 12 mmHg']
     """
@@ -356,7 +356,7 @@ def untold(cell: str, eye: str | None = None, foreign_table: bool = False) -> st
     foreign = [word for word in found if _is_foreign(word.casefold())]
     known = sum(training_text.is_known(word.casefold()) for word in found)
     if foreign and len(foreign) >= known:
-        return f"{foreign[0]!r} is in another language than English"
+        return f"{foreign[0]!r} is not understood as English"
     odd = next((word for word in every if not _is_english(word)), "") if foreign_table else ""
     return odd and f"{odd!r} is not plainly English, and the columns of this table are named in another language"
 
