@@ -72,7 +72,6 @@ class CaseProfile:
         self.grades: list[Fact] = []
         self.severity: tuple[int, Fact] | None = None
         self.normal: Fact | None = None
-        self.denied: dict[str, Fact] = {}  # words for disorders, such as lesion, that a label denies
         self.quality: list[Fact] = []
         self.facts: dict[str, Fact] = {}
         self.records = [f for f in case.facts if f.text == f.words]  # told in the words of a free text column
@@ -97,7 +96,6 @@ class CaseProfile:
         if level:
             self.severity = (int(level), fact)
         statement = Statement() if fact.unit else statements.of_label(fact.words)
-        self.denied.update(dict.fromkeys(statement.denied, fact))
         self.lists_all = self.lists_all or statement.complete
         if fact.name == "normal" or statement.normal:
             self.normal = fact

@@ -127,17 +127,15 @@ class Diseases(Check):
         return near or not _ZERO.isdisjoint(words[last : sentence.stop])
 
     def _yes_or_no(self, answer: ParsedText, question: ParsedText, findings: AnswerFindings) -> None:
-        """A bare yes or no to a question that names a condition."""
-        asked, reply = question.of("conditions"), answer.words[0] if answer.words else ""
-        if reply not in ("yes", "no") or len(asked) != 1 or not answer.sentences:
-            return
-        first = answer.sentences[0]
-        if len(first) > 6 or any(mention.sentence == first for mention in mentions(answer)):
+        """A bare yes or no to a question that names one condition."""
+        asked, bare = question.of("conditions"), bool(answer.sentences) and len(answer.sentences[0]) <= 6
+        if not bare or len(asked) != 1 or any(mention.sentence == answer.sentences[0] for mention in mentions(answer)):
             return
         status, fact = self.profile.status_of(asked[0].values)
-        if (reply == "no" and status == PRESENT) or (reply == "yes" and status in (ABSENT, None)):
-            kind = "denied_disease" if reply == "no" else "unsupported_disease"
-            text = f"the answer to the question about {question.text_of(asked[0])!r} is {reply!r}, {but_fact(fact)}"
+        wrong = {"no": status == PRESENT, "yes": status in (ABSENT, None)}
+        if wrong.get(answer.words[0]):
+            kind = "denied_disease" if answer.words[0] == "no" else "unsupported_disease"
+            text = f"the answer to the question about {question.text_of(asked[0])!r} is {answer.words[0]!r}, {but_fact(fact)}"
             findings.add(kind, Term(0, 1), text, fact)
 
 
@@ -240,8 +238,6 @@ class Normality(Check):
         disease, normal_eye = profile.diseased, f"the answer calls the eye normal or free of disease ({text!r})"
         if profile.normal is not None and disease is None:
             findings.trace(term, profile.normal)
-        elif term.value in profile.denied and is_free_of(answer, term):
-            findings.trace(term, profile.denied[term.value])
         elif is_of_part(answer, term, sentence):
             recorded = next((f for f in profile.records if _records_part(f.text, answer, sentence)), None)
             if recorded is not None:

@@ -146,15 +146,15 @@ class Leaks(Check):
 
     def _reasons(self, question: ParsedText, findings: AnswerFindings) -> None:
         """Checks questions for the reason of something that no answer stated."""
-        if "why" not in question.words:
-            return
+        why, known = "why" in question.words, ""
         compared = next((word for word in question.words if word in WORDS.compared), None)
-        if compared and not self._stated["measures"]:
-            says = f"the question takes as known that vessels are {compared}, but no earlier answer stated it"
+        if why and compared and not self._stated["measures"]:
+            known = f"vessels are {compared}"
+        elif why and self.profile.rejected and question.has(WORDS.unable) and not self._stated["quality"]:
+            known = "the image cannot be graded"
+        if known:
+            says = f"the question takes as known that {known}, but no earlier answer stated it"
             findings.add_at("leak_answer", (0, len(question.text)), says)
-        if self.profile.rejected and question.has(WORDS.unable) and not self._stated["quality"]:
-            says = "the question takes as known that the image cannot be graded, but no earlier answer stated it"
-            findings.add_at("leak_answer", (0, len(question.text)), says, self.profile.rejected)
 
     def _sides(self, question: ParsedText, findings: AnswerFindings) -> None:
         named = [(side, term) for side, term in sides(question) if side != "both"]

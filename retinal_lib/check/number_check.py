@@ -30,7 +30,6 @@ class Comparisons(Check):
         for sentence in answer.sentences if answer.has(WORDS.comparing) else ():
             for k in [k for k in sentence if answer.words[k] in WORDS.comparing]:
                 self._compare(answer, sentence, k, findings)
-        self._check_several(answer, findings)
 
     def _compare(self, answer: ParsedText, sentence: range, k: int, findings: AnswerFindings) -> None:
         """Checks one comparison: the arteries are wider than the veins, CRVE exceeds CRAE, the veins are the wider ones."""
@@ -75,14 +74,6 @@ class Comparisons(Check):
             for second in named
             if getattr(first, dimension) == one and first._replace(**{dimension: other})[3:8] == second[3:8]
         ]
-
-    def _check_several(self, answer: ParsedText, findings: AnswerFindings) -> None:
-        """Checks words such as several, where one lesion of the type is marked."""
-        for term in answer.of("conditions") if answer.has(WORDS.many) else ():
-            fact = next((q.fact for q in self.index.of("count") if q.value == 1 and q.subjects & family(term)), None)
-            if fact is not None and not WORDS.many.isdisjoint(answer.words[max(0, term.first - 3) : term.first]):
-                text = f"the answer says that there are several {answer.text_of(term)!r}, but {fact.text}"
-                findings.add("unsupported", term, text, fact)
 
 
 class Number(NamedTuple):

@@ -1,8 +1,7 @@
 """The numbers in the facts of a case, looked up by name and by value."""
 
-from bisect import bisect_left, bisect_right
 from functools import cache, cached_property, lru_cache
-from operator import ge, gt, itemgetter, le, lt
+from operator import ge, gt, le, lt
 from typing import NamedTuple
 
 from retinal_lib.check.language import lexicon, numbers
@@ -31,11 +30,6 @@ UNITS: dict[str, dict[str, float]] = {
     "degrees": {"": 1, "degrees": 1},
     "disc diameters": {"": 1, "dd": 1},
     "box": {"": 1, "%": 100},
-}
-# unit in a text -> the factors that lead to it from the unit of any fact
-_FACTORS = {
-    unit: [factor for factor in (1, 1e-3, 100, 0.01, 1e-4) if any(units.get(unit) == factor for units in UNITS.values())]
-    for unit in {unit for units in UNITS.values() for unit in units}
 }
 # ending of a lesion fact's name -> the part that the fact is about
 PARTS = {
@@ -235,15 +229,6 @@ class QuantityIndex:
         """The highest levels of the scales."""
         return {q.top for q in self.quantities if q.top}
 
-    @cached_property
-    def by_value(self) -> list[Quantity]:
-        """The quantities in order of their values."""
-        return sorted(self.quantities, key=itemgetter(0))
-
-    @cached_property
-    def _values(self) -> list[float]:
-        return [q[0] for q in self.by_value]
-
     def of(self, measure: str) -> list[Quantity]:
         """Returns the quantities of one measure."""
         return [q for q in self.quantities if q.measure == measure]
@@ -256,19 +241,7 @@ class QuantityIndex:
                 for q in self.boxes
                 if all(abs(a - b) <= amount.step * 1.001 for a, b in zip(q.edges, amount.edges, strict=True))
             ]
-        if amount.bound or amount.low != amount.high:
-            return [q for q in self.quantities if not q.edges and matches_value(amount, q.unit, q.value)]
-        return [q for q in self._near(amount) if matches_value(amount, q.unit, q.value)]
-
-    def _near(self, amount: Amount) -> list[Quantity]:
-        """The quantities whose value may be near enough, in any unit."""
-        near: list[Quantity] = []
-        wide = 1.01 * amount.step + 1e-9
-        for factor in _FACTORS.get(amount.unit, ()):
-            low = bisect_left(self._values, (amount.low - 2.1 * wide) / factor)
-            high = bisect_right(self._values, (amount.low + 2.1 * wide) / factor)
-            near += [q for q in self.by_value[low:high] if UNITS[q.unit].get(amount.unit) == factor and not q.edges]
-        return near
+        return [q for q in self.quantities if not q.edges and matches_value(amount, q.unit, q.value)]
 
     def wrong_unit_matches(self, amount: Amount) -> list[Quantity]:
         """Returns the quantities that an amount has the digits of, but not the unit or the power of ten."""
@@ -294,7 +267,7 @@ def matches_value(amount: Amount, unit: str, value: float) -> bool:
         step = amount.step * 1.0001 + 1e-12
         return amount.low - step <= value <= amount.high + step
     if amount.bound:
-        return _bounds(amount, value) if unit != "count" else _BOUNDS[amount.bound](value, amount.low)
+        return _bounds(amount, value)
     if unit == "count" and not amount.about:
         return value == amount.low
     return abs(value - amount.low) <= _step(amount, unit, value)
