@@ -1,5 +1,6 @@
 """The numbers in the facts of a case, looked up by name and by value."""
 
+from collections.abc import Iterator
 from functools import cache, cached_property, lru_cache
 from operator import ge, gt, le, lt
 from typing import NamedTuple
@@ -123,91 +124,65 @@ def _numbers_in(text: str) -> tuple[Amount, ...]:
     return tuple(numbers.read(lexicon.read(text)))
 
 
-class _Reader:
-    """Reads the quantities of one case."""
+class QuantityIndex:
+    """The quantities of a case, looked up by value; they are read once they are asked for."""
 
-    def __init__(self) -> None:
-        self.quantities: list[Quantity] = []
-        self.text_numbers: list[tuple[Amount, Fact]] = []
+    def __init__(self, case: Case):
+        self.case = case
         self._kinds: dict[str, frozenset[str]] = {}  # lesion types by their codes
 
-    def read(self, facts: tuple[Fact, ...]) -> tuple[list[Quantity], list[tuple[Amount, Fact]]]:
-        """Returns the quantities and the numbers within texts."""
-        columns, add = measurements.columns(), self.quantities.append
-        for fact in facts:
-            name = fact.name
-            if fact.aspect == "vascular" and name in columns:
-                value, named = float(fact.value), column_parts(name)
-                add(Quantity(value, fact.unit, fact, *named))
-                if named[0] == "tortuosity":
-                    add(Quantity(value - 1, "", fact, *named, True))
-            else:
-                self._add_other(fact)
+    @cached_property
+    def quantities(self) -> list[Quantity]:
+        """All quantities."""
+        found = [quantity for fact in self.case.facts for quantity in self._of(fact)]
         for measure, unit in (("count", "count"), ("area", "%")):  # over all types of lesion, which an answer may state too
-            parts = [q for q in self.quantities if q.measure == measure and not q.part]
+            parts = [q for q in found if q.measure == measure and not q.part]
             if len(parts) > 1:
-                add(Quantity(sum(q.value for q in parts), unit, parts[0].fact, measure))
-        return self.quantities, self.text_numbers
+                found.append(Quantity(sum(q.value for q in parts), unit, parts[0].fact, measure))
+        return found
 
-    def _add_other(self, fact: Fact) -> None:
-        """Adds a fact that is not a measurement of vessels or disc."""
-        value, scale = fact.value, fact_kinds.scales().get(fact.unit)
-        if scale is not None and isinstance(value, int):
-            self._add_grade(fact, scale)
+    @cached_property
+    def text_numbers(self) -> list[tuple[Amount, Fact]]:
+        """The numbers within the texts of facts that are no measurements, lesions or ages, each with its fact."""
+        columns, scales = measurements.columns(), fact_kinds.scales()
+        texts = {
+            f: f.words if f.unit in scales else f.text for f in self.case.facts if f.aspect != "lesion" and f.name != "age"
+        }
+        return [(amount, fact) for fact, text in texts.items() if fact.name not in columns for amount in _numbers_in(text)]
+
+    def _of(self, fact: Fact) -> Iterator[Quantity]:
+        """Yields the quantities of a fact."""
+        scale, whole = fact_kinds.scales().get(fact.unit), isinstance(fact.value, int)
+        if fact.aspect == "vascular" and fact.name in measurements.columns():
+            value, named = float(fact.value), column_parts(fact.name)
+            yield Quantity(value, fact.unit, fact, *named)
+            if named[0] == "tortuosity":
+                yield Quantity(value - 1, "", fact, *named, True)
+        elif scale is not None and whole:
+            subjects = frozenset(lexicon.VOCABULARY["subjects"].get(fact.unit, ()))
+            yield Quantity(fact.value, "grade", fact, "grade", subjects=subjects, top=max(scale["levels"]))
         elif fact.aspect == "lesion":
-            self._add_lesion(fact)
-        elif fact.name == "age" and isinstance(value, int):
-            self.quantities.append(Quantity(value, "years", fact, "age"))
-        else:
-            if fact.aspect == "quality" and isinstance(value, int):
-                self.quantities.append(Quantity(value, "grade", fact, "grade", subjects=frozenset(["quality"])))
-            self.text_numbers += [(amount, fact) for amount in _numbers_in(fact.text)]
+            yield from self._of_lesion(fact)
+        elif fact.name == "age" and whole:
+            yield Quantity(fact.value, "years", fact, "age")
+        elif fact.aspect == "quality" and whole:
+            yield Quantity(fact.value, "grade", fact, "grade", subjects=frozenset(["quality"]))
 
-    def _add_grade(self, fact: Fact, scale: dict) -> None:
-        subjects = frozenset(lexicon.VOCABULARY["subjects"].get(fact.unit, ()))
-        top = max(scale["levels"])
-        self.quantities.append(Quantity(fact.value, "grade", fact, "grade", subjects=subjects, top=top))
-        self.text_numbers += [(amount, fact) for amount in _numbers_in(fact.words)]
-
-    def _add_lesion(self, fact: Fact) -> None:
+    def _of_lesion(self, fact: Fact) -> Iterator[Quantity]:
         ending = next((e for e in _ENDINGS if fact.name.endswith(e)), "")
         of = self._kinds.get(fact.name.removesuffix(ending)) if ending in PARTS else None
         subjects = of or frozenset(lexicon.conditions(fact.words)) or frozenset(lexicon.conditions(fact.text))
         if not ending:
             self._kinds[fact.name] = subjects
         if fact.unit == "box":
-            edges = tuple(float(e) for e in fact.value)
-            self.quantities.append(Quantity(edges[0], "box", fact, "box", subjects=subjects, edges=edges))
-            self.quantities += [Quantity(e, "box", fact, "edge", subjects=subjects) for e in edges]
-        elif fact.unit == "point":
-            self.quantities += [Quantity(e, "box", fact, "edge", subjects=subjects) for e in fact.value]
+            edges = tuple(map(float, fact.value))
+            yield Quantity(edges[0], "box", fact, "box", subjects=subjects, edges=edges)
+        if fact.unit in ("box", "point"):
+            yield from (Quantity(edge, "box", fact, "edge", subjects=subjects) for edge in fact.value)
         elif isinstance(fact.value, int | float):
             unit = fact.unit if fact.unit in UNITS else "count"
             measure = {"%": "area", "disc diameters": "distance"}.get(unit, "count")
-            part = PARTS.get(ending, "")
-            self.quantities.append(Quantity(fact.value, unit, fact, measure, subjects=subjects, part=part))
-
-
-class QuantityIndex:
-    """The quantities of a case, looked up by value; `text_numbers` are numbers within the texts of other facts."""
-
-    def __init__(self, case: Case):
-        self.case = case
-
-    @cached_property
-    def _read(self) -> tuple[list[Quantity], list[tuple[Amount, Fact]]]:
-        """All quantities, and the numbers in texts; read once they are asked for, since most slotted answers need none."""
-        return _Reader().read(self.case.facts)
-
-    @property
-    def quantities(self) -> list[Quantity]:
-        """All quantities."""
-        return self._read[0]
-
-    @property
-    def text_numbers(self) -> list[tuple[Amount, Fact]]:
-        """The numbers within the texts of facts, each with its fact."""
-        return self._read[1]
+            yield Quantity(fact.value, unit, fact, measure, subjects=subjects, part=PARTS.get(ending, ""))
 
     @cached_property
     def boxes(self) -> list[Quantity]:
@@ -215,14 +190,9 @@ class QuantityIndex:
         return [q for q in self.quantities if q.edges]
 
     @cached_property
-    def lesions(self) -> list[Quantity]:
-        """The quantities of lesions and marks."""
-        return _Reader().read(self.case.about("lesion"))[0]
-
-    @cached_property
     def located(self) -> list[Quantity]:
         """The quantities that tell where lesions lie."""
-        return [q for q in self.lesions if q.edges or q.part in ("place", "rest place", "fovea", "disc")]
+        return [q for q in self.quantities if q.edges or q.part in ("place", "rest place", "fovea", "disc")]
 
     @cached_property
     def tops(self) -> set[int]:
@@ -245,14 +215,13 @@ class QuantityIndex:
 
     def wrong_unit_matches(self, amount: Amount) -> list[Quantity]:
         """Returns the quantities that an amount has the digits of, but not the unit or the power of ten."""
-        matches = []
-        for quantity in self.quantities:
-            if quantity.unit not in ("count", "grade") or (amount.unit and amount.unit not in UNITS[quantity.unit]):
-                for factor in _UNIT_ERRORS:
-                    if abs(quantity.value * factor - amount.low) <= amount.step * 1.01 and not quantity.edges:
-                        matches.append(quantity)
-                        break
-        return matches
+        return [
+            q
+            for q in self.quantities
+            if (q.unit not in ("count", "grade") or (amount.unit and amount.unit not in UNITS[q.unit]))
+            and not q.edges
+            and any(abs(q.value * factor - amount.low) <= amount.step * 1.01 for factor in _UNIT_ERRORS)
+        ]
 
 
 def matches_value(amount: Amount, unit: str, value: float) -> bool:
