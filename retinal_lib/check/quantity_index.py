@@ -145,10 +145,8 @@ class QuantityIndex:
     def text_numbers(self) -> list[tuple[Amount, Fact]]:
         """The numbers within the texts of facts that are no measurements, lesions or ages, each with its fact."""
         columns, scales = measurements.columns(), fact_kinds.scales()
-        texts = {
-            f: f.words if f.unit in scales else f.text for f in self.case.facts if f.aspect != "lesion" and f.name != "age"
-        }
-        return [(amount, fact) for fact, text in texts.items() if fact.name not in columns for amount in _numbers_in(text)]
+        told = [f for f in self.case.facts if f.aspect != "lesion" and f.name not in ("age", *columns)]
+        return [(amount, f) for f in told for amount in _numbers_in(f.words if f.unit in scales else f.text)]
 
     def _of(self, fact: Fact) -> Iterator[Quantity]:
         """Yields the quantities of a fact."""
@@ -192,6 +190,8 @@ class QuantityIndex:
     @cached_property
     def located(self) -> list[Quantity]:
         """The quantities that tell where lesions lie."""
+        if not any(fact.aspect == "lesion" for fact in self.case.facts):
+            return []  # most answers with slots then need no quantities at all
         return [q for q in self.quantities if q.edges or q.part in ("place", "rest place", "fovea", "disc")]
 
     @cached_property
