@@ -203,9 +203,11 @@ class LesionLocations(Check):
 
     def _distances(self, answer: ParsedText, findings: AnswerFindings) -> None:
         """Checks distances in disc diameters from the fovea and the disc, as measured or as graded."""
-        known = [*map(_graded, self.index.of("grade"))]
-        known = [q for q in known if q] or [q for q in self.index.located if q.measure == "distance"]
-        for amount in _distances(answer) if known or self.index.located else ():
+        if not (amounts := _distances(answer)):
+            return
+        known = [q for q in map(_graded, self.index.of("grade")) if q]
+        known = known or [q for q in self.index.located if q.measure == "distance"]
+        for amount in amounts if known or self.index.located else ():
             sentence = answer.sentence(amount)
             landmark, term = _landmark(answer, amount, sentence), _measured(answer, amount, sentence)
             if not landmark or term is None or polarity(answer, term) == UNCERTAIN:

@@ -188,11 +188,14 @@ class QuantityIndex:
         return [q for q in self.quantities if q.edges]
 
     @cached_property
+    def lesions(self) -> list[Quantity]:
+        """The quantities of lesions and marks, which answers with slots ask for alone."""
+        return [quantity for fact in self.case.about("lesion") for quantity in self._of(fact)]
+
+    @cached_property
     def located(self) -> list[Quantity]:
         """The quantities that tell where lesions lie."""
-        if not any(fact.aspect == "lesion" for fact in self.case.facts):
-            return []  # most answers with slots then need no quantities at all
-        return [q for q in self.quantities if q.edges or q.part in ("place", "rest place", "fovea", "disc")]
+        return [q for q in self.lesions if q.edges or q.part in ("place", "rest place", "fovea", "disc")]
 
     @cached_property
     def tops(self) -> set[int]:
