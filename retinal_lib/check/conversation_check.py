@@ -166,6 +166,7 @@ def _repeated_turns(turns: list[_Turn], traces: list[Trace]) -> Iterator[Finding
     """Finds turns with nearly the question of an earlier turn, or with an answer from the same facts; the very same question is
     an error, as where a reply holds a draft before the conversation."""
     asked = [frozenset(turn.question.words) - WORDS.common for turn in turns]
+    said = [turn.question.text.casefold().split() for turn in turns]
     after = [{v for t in turn.question.of("asks") for v in t.values} for turn in turns]
     facts_of = [{trace.fact for trace in traces if trace.turn == turn} for turn in range(1, len(turns) + 1)]
     for later in range(1, len(turns)):
@@ -175,7 +176,7 @@ def _repeated_turns(turns: list[_Turn], traces: list[Trace]) -> Iterator[Finding
             alike = both > 0.25 or after[later] & after[earlier]
             if (both > 0.6 and not facts_of[later]) or (same and alike):
                 text = f"turn {later + 1} asks the same as turn {earlier + 1}"
-                severity = ERROR if turns[later].question.words == turns[earlier].question.words else WARNING
+                severity = ERROR if said[later] == said[earlier] else WARNING
                 yield Finding("coverage_twice", severity, later + 1, (0, 0), text, None, "question")
                 break
 
