@@ -194,7 +194,13 @@ def _finish(own: OwnNotebook, params: dict) -> None:
 
 
 def _to_open(path: Path) -> str:
-    """A path that can be typed: below the project where it is there, else whole, as the user gave it."""
+    """A path that can be opened from the current folder: relative to it where it is below it, else absolute."""
+    path = path.absolute()
+    return (path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path).as_posix()
+
+
+def _in_project(path: Path) -> str:
+    """A path for the executed notebook, which may be opened anywhere: below the project where it is there, else whole."""
     return (path.relative_to(root()) if path.is_relative_to(root()) else path).as_posix()
 
 
@@ -389,7 +395,7 @@ def _of_run(notebook: dict, folder: Path) -> dict:
     example = own_parameters(notebook).get("dataset")
     if example and last["cell_type"] == "markdown":
         dataset = shlex.quote(str(_nested_value(notebook, "metadata", "papermill", "parameters", "dataset") or example))
-        said = "".join(last["source"]).replace(f"artifacts/{example}-instruction", _to_open(folder))
+        said = "".join(last["source"]).replace(f"artifacts/{example}-instruction", _in_project(folder))
         last["source"] = cleaned(re.sub(rf"(?<=`)(retinal \w+ ){example}\b", lambda match: match[1] + dataset, said))
     return notebook
 

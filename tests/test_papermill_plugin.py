@@ -192,6 +192,20 @@ def test_the_last_lines_tell_the_result_and_what_to_open(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("here", "opens"),
+    [("here", "here/run/small.ipynb"), ("project/notebooks", "{root}/project/artifacts/small/small.ipynb")],
+)
+def test_the_last_line_names_a_path_that_opens_from_the_current_folder(tmp_path: Path, here: str, opens: str) -> None:
+    source = notebook(tmp_path / "n.ipynb", "print('done')")
+    folder = tmp_path / ("here/run" if here == "here" else "project/artifacts/small")
+    cwd = tmp_path if here == "here" else tmp_path / here
+    cwd.mkdir(parents=True, exist_ok=True)
+    done = run(source, "-p", "out_dir", folder, cwd=cwd, env=os.environ | {"RETINAL_LIB_ROOT": str(tmp_path / "project")})
+    assert done.stderr.splitlines()[-1] == f"To look at it, open {opens.format(root=tmp_path)}"
+    assert (cwd / opens.format(root=tmp_path)).is_file()
+
+
+@pytest.mark.parametrize(
     ("body", "sentence"),
     [
         ("open('/proc/none/x', 'w')", "Error: /proc/none/x cannot be used (No such file or directory)"),
