@@ -82,10 +82,12 @@ class Fact(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """Facts of an image; `missing` says, in sentences, what is not known and why."""
+    """Facts of an image; `missing` says, in sentences, what is not known and why; `hidden` are texts on disease that may not be
+    told, such as one with a name in it."""
 
     facts: tuple[Fact, ...] = ()
     missing: tuple[str, ...] = ()
+    hidden: tuple[Fact, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Case:
     missing: tuple[str, ...] = ()
     graded_only: tuple[str, ...] = ()
     looked_for: tuple[str, ...] = ()  # the conditions of a closed list of labels, each of which is absent where it is not told
+    withheld: tuple[str, ...] = ()  # conditions of which the files say what is not told: what is known of others is open
 
     @property
     def aspects(self) -> tuple[str, ...]:

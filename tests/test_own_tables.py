@@ -21,6 +21,7 @@ from retinal_lib.dataset.cells import values
 from retinal_lib.dataset.cells.columns import understand, without_names
 from retinal_lib.dataset.label_kinds import told_once
 from retinal_lib.errors import UserError
+from retinal_lib.evaluate import label_questions
 from retinal_lib.evaluate.evaluation import Evaluation
 from retinal_lib.explore.explore import Explore
 from retinal_lib.facts import Case, Fact, Source
@@ -232,18 +233,69 @@ def test_a_table_of_mild_and_severe_is_not_read(tmp_path: Path) -> None:
         table(tmp_path, "image,label", "1.png,mild", "2.png,severe", "3.png,normal")
 
 
-@pytest.mark.parametrize(("label", "note"), [("no", "susp. glaucoma"), ("yes", "no glaucoma"), ("no", "POAG")])
-def test_a_note_that_contradicts_a_label_is_not_told(tmp_path: Path, label: str, note: str) -> None:
-    case = eye(tmp_path, glaucoma=label, notes=note)
-    assert [fact.aspect for fact in case.facts] == ["disease"]
-    assert "contradicts" in case.missing[0]
+AGAINST = {  # cells of labels, the note beside them -> what is told
+    ("glaucoma=no", "susp. glaucoma"): [],
+    ("glaucoma=yes", "no glaucoma"): [],
+    ("glaucoma=no", "POAG"): [],
+    ("glaucoma=no,ICDR grade=1", "glaucoma suspect, OHT, PVD"): ["mild non-proliferative diabetic retinopathy", "OHT, PVD"],
+    ("glaucoma=no,cataract=no", "r/o glaucoma, AMD; drusen"): ["no cataract", "drusen"],
+    ("cataract=yes,glaucoma=no", "PCIOL, WNL"): ["no glaucoma", "posterior chamber intraocular lens"],
+    ("ICDR grade=0,cataract=no", "mild NPDR, few MAs"): ["no cataract", "few MAs"],
+    ("DR=yes,drusen=no", "no haemorrhages, DR or drusen"): ["no drusen"],  # no item of such a list can stand alone
+    ("disease=glaucoma", "Normal"): [],
+    ("disease=glaucoma; cataract", "no glaucoma"): ["cataract"],
+    ("vertical CDR=0.3,glaucoma=no", "C/D 0.8, drusen"): ["no glaucoma", "drusen"],
+    ("glaucoma=no,cataract=no", "glaucoma, seen 12.03.2021"): ["no cataract"],
+}
 
 
-def test_a_note_that_calls_the_eye_normal_is_not_told_beside_a_disease(tmp_path: Path) -> None:
-    case = eye(tmp_path, disease="glaucoma", notes="Normal")
-    assert [fact.aspect for fact in case.facts] == ["disease"]
-    assert "'Normal' contradicts 'glaucoma'" in case.missing[0]
-    assert [fact.words for fact in eye(tmp_path, glaucoma="no", notes="Normal").facts] == ["no glaucoma", "Normal"]
+@pytest.mark.parametrize(("cells", "note"), AGAINST)
+def test_of_a_note_and_a_label_against_each_other_neither_is_told(tmp_path: Path, cells: str, note: str) -> None:
+    case = eye(tmp_path, **dict(cell.split("=") for cell in cells.split(",")), notes=note)
+    assert [fact.words for fact in case.facts] == AGAINST[cells, note]
+    against = [why for why in case.missing if " contradicts " in why]
+    data = BaseDescription(tmp_path, dataset=str(tmp_path / "my.csv"))
+    assert len(against) == 1 and against == [each for each in data.not_used if " contradicts " in each]
+    assert "glaucoma" not in " ".join(case.graded_only + case.looked_for) or "no glaucoma" in AGAINST[cells, note]
+    assert note not in " ".join(data.not_used_places)
+
+
+def test_rows_that_contradict_themselves_are_listed_together_and_leave_what_is_known_of_others_open(tmp_path: Path) -> None:
+    pictures(tmp_path, *(f"{n}.png" for n in range(5)))
+    notes = ["glaucoma suspect, VH", "POAG, CSR", "Normal", "see OS, AMD", "glaucoma?"]
+    rows = [f'{n}.png,OD,{int(n == 2)},0,"{note}",good' for n, note in enumerate(notes)]
+    data = table(tmp_path, "image,eye,cataract,glaucoma,notes,quality", *rows)
+    said = [re.findall(r"[0-9]+ images: rows [0-9, ]+", each) for each in data.not_used if " contradicts " in each]
+    assert said == [["2 images: rows 2, 3"], [], []]
+    assert "shorthand told as written, since it has several meanings: CSR (1 image), VH (1 image)" in data.not_used
+    sheets = [sheet.make(data.describe(name), 0) for name in data.images]
+    assert [line.text for told in sheets for line in told.lines if "of other diseases" in line.text] == [
+        f"nothing is said of other diseases{beyond}" for beyond in (*[" beyond what is noted"] * 2, "", "", "")
+    ]
+    for told, (track, style), seed in itertools.product(sheets, TRACKS, range(6)):
+        prompt.task(told, track, style, seed)
+        turns = parse(offline.compose(told, track, style, seed))
+        assert slot_check.examine(turns, told, track, style).checked.findings == []
+        assert "nothing is known" not in " ".join(turn.answer for turn in turns).casefold()
+
+
+def test_where_all_that_is_known_is_contradicted_nothing_is_said_of_disease(tmp_path: Path) -> None:
+    case = eye(tmp_path, glaucoma="no", notes="glaucoma suspect", modality="colour fundus photograph", eye="OD")
+    told = sheet.make(case, 0)
+    assert [line.id for line in told.lines] == ["i1", "i2"]
+    for track, style in TRACKS:
+        prompt.task(told, track, style, 0)
+        turns = parse(offline.compose(told, track, style, 0))
+        assert slot_check.examine(turns, told, track, style).checked.findings == []
+    assert "no diagnosis is known" in sheet.make(eye(tmp_path, glaucoma="no", notes="glaucoma suspect", age="50"), 0).text
+
+
+def test_closed_questions_ask_nothing_of_what_is_contradicted(tmp_path: Path) -> None:
+    pictures(tmp_path, *(f"{n}.png" for n in range(4)))
+    rows = [f"{n}.png,{int(n > 0)},{note}" for n, note in enumerate(("glaucoma suspect", "", "", ""))]
+    data = table(tmp_path, "image,glaucoma,notes", *rows)
+    with pytest.raises(UserError, match="answer no question"):  # of a healthy eye, which a question of yes and no needs
+        label_questions.questions(str(data.page.file), tmp_path, tmp_path / "asked.jsonl", kinds="yes_no")
 
 
 @pytest.mark.parametrize(

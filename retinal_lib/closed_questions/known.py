@@ -35,6 +35,8 @@ class Known:
 
 def of(case: Case, denied: tuple[Fact, ...], names: Iterable[str]) -> Known:
     """Returns what a case, and what the cells of its row `denied`, say of conditions by `names`, and of lesions."""
+    withheld = frozenset(case.withheld)
+    denied = tuple(fact for fact in denied if withheld.isdisjoint(touched(fact.words)))
     profile = CaseProfile(case)
     rejected = profile.ungradable or profile.rejected
     if denied and not rejected:  # a rejected image does not show that there is none

@@ -66,7 +66,7 @@ def diseases(case: Case, topics: Topics) -> Questions:
     facts = [fact for fact in case.about("disease") if not fact.unit]
     normal = any(fact.name in ("normal", "absent") for fact in facts)
     conditions = [fact.words for fact in facts if fact.name in topics.names]
-    if any(map(is_suspicion, conditions)):
+    if case.withheld or any(map(is_suspicion, conditions)):
         return  # nobody knows what is right
     for statement in _free_text(case):
         if any(stated not in (AFFIRMED, NEGATED) for _, stated in statement.conditions):

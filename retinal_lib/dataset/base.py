@@ -14,12 +14,11 @@ from retinal_lib.dataset import lesion_facts, measurements, page
 from retinal_lib.dataset.automorph import AUTOMORPH, REJECTED
 from retinal_lib.dataset.catalogue import Catalogue
 from retinal_lib.dataset.cells.names import may_hold_diagnosis
-from retinal_lib.dataset.cells.notes import contradicts
 from retinal_lib.dataset.cells.values import shorthand_in
 from retinal_lib.dataset.fact_kinds import Columns, Person, denies
 from retinal_lib.dataset.image import DISAGREE, EMPTY, NO_ROW, ExcludedImage, Image
 from retinal_lib.dataset.image_files import natural
-from retinal_lib.dataset.label_kinds import graded_only, looked_for, told_once
+from retinal_lib.dataset.label_kinds import graded_only, known_of, looked_for, settled, told_once
 from retinal_lib.dataset.lesion_facts import RATIO
 from retinal_lib.dataset.page import Page, page_of
 from retinal_lib.dataset.tables import Table, fold
@@ -100,13 +99,12 @@ class BaseDescription:
         how = list(dict.fromkeys(note for content in self._catalogue.tables for note in content.notes))  # such as other sheets
         masks = self._unfit_masks()
         persons = self._persons_who_differ()
-        cells = self._unread_cells()
+        cells, shorthand = self._unread_cells()
         unread, unread_names = self._catalogue.unread_columns, self._catalogue.unread_names
         if not self.page.of_table:
             unread, unread_names = _columns_not_named(self.page, self._catalogue.tables)
         names = ", ".join(f"{name!r}{' (may hold a diagnosis)' if of else ''}" for name, of in unread_names.items())
         columns = [f"{self.page.file.name}: columns that are not read: {names}"] if names else []
-        shorthand = self._shorthand()
         asked = [each.partition(", so that ")[0] for each in said]
         rows = "; ".join(row.partition(": ")[0] for row in self.rows_without_image[:_MOST_ROWS])
         lost_rows = [f"{each.partition(', the first ')[0]}, the first {rows}" for each in lost]
@@ -115,15 +113,6 @@ class BaseDescription:
         self.not_used_places = [*how, *columns, *asked, *odd_places, *lost_rows, *map(without_cells, [*persons, *cells])]
         self.not_used_places += shorthand
         return [*said, *how, *unread, *odd, *lost, *masks, *persons, *cells, *shorthand]
-
-    def _shorthand(self) -> list[str]:
-        """A sentence on shorthand with several meanings, which is told as it is written; none where there is none."""
-        images, texts = map(self.image, self.images), self.page.kind("columns")
-        told = [{each for fact in texts.facts(image).facts for each in shorthand_in(fact.words)} for image in images if texts]
-        if not (found := Counter(each for some in told for each in some)):
-            return []
-        listed = ", ".join(f"{each} ({count(number, 'image')})" for each, number in sorted(found.items()))
-        return [f"shorthand told as written, since it has several meanings: {listed}"]
 
     def _unfit_masks(self) -> list[str]:
         """A sentence on masks that are not used since they do not fit their pictures; none where all fit."""
@@ -166,22 +155,30 @@ class BaseDescription:
             year = image.record.groups.get("year", "")
             yield from ((image.record.patient or name, year if year.isdecimal() else "", fact) for fact in facts)
 
-    def _unread_cells(self) -> list[str]:
-        """A sentence for each kind of filled cells that tell nothing, free text last, with its first row and the others."""
-        found: dict[tuple[bool, str], list[str]] = defaultdict(list)
+    def _unread_cells(self) -> tuple[list[str], list[str]]:
+        """A sentence for each kind of filled cells that tell nothing, with its first row and the others: what contradicts
+        another cell first, free text last; and one on shorthand with several meanings, which is told as it is written."""
+        found: dict[tuple[int, str], list[str]] = defaultdict(list)
+        short: Counter[str] = Counter()
         labels = [kind for kind in self.page.facts if kind.label]
-        for name in self.images:
-            image = self.image(name)
-            missing = [(isinstance(kind, Columns), why) for kind in labels for why in kind.facts(image).missing]
+        for image in map(self.image, self.images):
+            of_kinds = [(isinstance(kind, Columns), kind.facts(image)) for kind in labels]
+            facts = [fact for _, of in of_kinds for fact in of.facts]
+            told, against, _ = settled(facts, [fact for _, of in of_kinds for fact in of.hidden])
+            short.update({each for fact in told if fact.text == fact.words for each in shorthand_in(fact.words)})
+            for why in against:
+                found[-1, without_cells(without_rows(why))].append(why)
+            missing = [(is_text, why) for is_text, of in of_kinds for why in of.missing]
             noted = image.record.notes  # such as that a joined table has no row, which each of its columns would repeat
             for is_text, why in [*((False, note) for note in noted), *((t, w) for t, w in missing if not w.endswith(noted))]:
                 if not why.endswith((EMPTY, DISAGREE)):
                     found[is_text, without_rows(why)].append(why)
         said = [_with_rows(found[key]) for key in sorted(found, key=lambda key: key[0])]
-        if (left := len(said) - _MOST_CELLS) < 1:
-            return said
-        more = f"{count(left, 'more kind')} of cells {are(left)} not read; retinal explore lists them in trouble.csv"
-        return [*said[:_MOST_CELLS], more]
+        if (left := len(said) - _MOST_CELLS) > 0:
+            more = f"{count(left, 'more kind')} of cells {are(left)} not read; retinal explore lists them in trouble.csv"
+            said = [*said[:_MOST_CELLS], more]
+        listed = ", ".join(f"{each} ({count(number, 'image')})" for each, number in sorted(short.items()))
+        return said, [f"shorthand told as written, since it has several meanings: {listed}"] if listed else []
 
     def _list(self) -> None:
         chosen = [file for file in self._catalogue.files if self.split in (None, file.split)]
@@ -252,8 +249,10 @@ class BaseDescription:
         # what experts outlined comes before what AutoMorph measured
         facts = [fact for i, fact in enumerate(facts) if fact.name != RATIO or RATIO not in {f.name for f in facts[:i]}]
         judged = graded_only(of_kinds, image)
-        facts, missing = _withhold_notes(*self._withhold(*_withhold_measurements(facts, missing)))
-        facts, missing = told_once(facts, missing)
+        facts, missing = self._withhold(*_withhold_measurements(facts, missing))
+        hidden = [fact for part in parts for fact in part.hidden if not any(f.name == "ungradable" for f in facts)]
+        facts, against, withheld = settled(facts, hidden)
+        facts, missing = told_once(facts, [*missing, *against])
         order = {aspect: i for i, aspect in enumerate(ASPECTS)}
         facts = sorted((f for f in facts if f.aspect in self.aspects), key=lambda f: order[f.aspect])
         return Case(
@@ -266,8 +265,9 @@ class BaseDescription:
             image.eye,
             tuple(facts),
             tuple(missing),
-            judged if any(f.aspect in ("disease", "lesion") for f in facts) else (),
-            looked_for(self.page.facts, image),
+            known_of(judged, withheld) if any(f.aspect in ("disease", "lesion") for f in facts) else (),
+            known_of(looked_for(self.page.facts, image), withheld),
+            tuple(sorted(withheld)),
         )
 
     def get_description(self, image: Image | str) -> str:
@@ -299,7 +299,9 @@ class BaseDescription:
         if number := len(facts) - len(kept):
             what = f"{count(number, 'fact')} on disease and vessels {are(number)} withheld"
             missing = [*missing, f"{what}: {ungradable.text} ({ungradable.source})"]
-        return kept, missing
+        notes = [f for f in kept if f.aspect == "notes" and f.source.row is not None]  # of whose retina they may tell
+        missing = [*missing, *(f"{f.source} is not told: {ungradable.text} ({ungradable.source})" for f in notes)]
+        return [f for f in kept if f not in notes], missing
 
     def labels(self) -> pd.DataFrame:
         """Returns one row per usable image with split, eye, patient and every label by name: for choosing images."""
@@ -378,29 +380,6 @@ def _withhold_absences(facts: list[Fact], missing: list[str]) -> tuple[list[Fact
         text = "this was judged although the image quality is limited"
         kept.append(Fact("disease", LIMITED, 1, AUTOMORPH, text, rejected.source, "limited image quality"))
     return kept, missing
-
-
-def _withhold_notes(facts: list[Fact], missing: list[str]) -> tuple[list[Fact], list[str]]:
-    """Withholds notes in free text that contradict a label or number, and all of them in an image that could not be graded, of
-    whose retina they may tell."""
-    labels = [fact for fact in facts if fact.aspect in ("disease", "patient")]
-    ungradable = next((fact for fact in facts if fact.name == "ungradable"), None)
-    kept = []
-    for fact in facts:
-        if fact.aspect != "notes" or fact.source.row is None:
-            kept.append(fact)
-        elif ungradable:
-            missing = [*missing, f"{fact.source} is not told: {ungradable.text} ({ungradable.source})"]
-        elif other := next((label for label in labels if contradicts(fact.words, label)), None):
-            missing = [*missing, f"{fact.source} is not told: {fact.words!r} contradicts {_said(other)!r} ({other.source})"]
-        else:
-            kept.append(fact)
-    return kept, missing
-
-
-def _said(label: Fact) -> str:
-    """What a label or number says, in words."""
-    return label.words if label.aspect == "disease" else label.text
 
 
 def _graders_first(facts: Iterable[Fact]) -> list[Fact]:

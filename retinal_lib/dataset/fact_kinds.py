@@ -300,15 +300,19 @@ class Columns(Kind):
         return list(self.aspects)
 
     def facts(self, image: Image) -> Facts:
-        facts, missing = [], []
+        facts, missing, hidden = [], [], []
         foreign = any(row.table.is_foreign for row in image.record.rows)
         for column, aspect in self.aspects.items():
             if not image.record.has(column):
                 continue
             cell, source, _ = image.record.cell(column)
             cell = values.in_english(plain(cell)) if aspect == "disease" else plain(cell)
-            if why := cell_problem(cell) or self._unfit(cell, image) or values.untold(cell, image.eye, foreign):
+            other_reason = values.untold(cell, image.eye, foreign)
+            if why := cell_problem(cell) or self._unfit(cell, image) or other_reason:
                 missing.append(f"{source} is not told: {why}")
+                if aspect in ("disease", "notes"):
+                    fact = _recorded(aspect, column, values.written_out(cell), source)
+                    hidden.append(fact._replace(scope="patient" if other_reason else "eye"))  # of which eye is not sure
                 continue
             # a line break parts statements: 'no DR' above 'glaucoma' denies no glaucoma
             text = "; ".join(filter(None, (" ".join(line.split()).rstrip(".;,") for line in cell.splitlines())))
@@ -318,7 +322,7 @@ class Columns(Kind):
             text = values.written_out(text)
             if text and not (aspect != "disease" and fold(text) == "none"):  # of disease, 'none' says that there is none
                 facts.append(_recorded(aspect, column, text, source))
-        return Facts(tuple(facts), tuple(missing))
+        return Facts(tuple(facts), tuple(missing), tuple(hidden))
 
     def _unfit(self, text: str, image: Image) -> str:
         """Why a text is not told: it names a person as another column does, or is unclear; "" where it may be."""

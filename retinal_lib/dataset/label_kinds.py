@@ -12,7 +12,7 @@ from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTED
 from retinal_lib.check.language.statements import of_label
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.cells import values
-from retinal_lib.dataset.cells.notes import unsaid
+from retinal_lib.dataset.cells.notes import agreeing, contradicts, noted_in, unsaid
 from retinal_lib.dataset.fact_kinds import (
     Aspect,
     AutoMorphFacts,
@@ -353,6 +353,42 @@ def graded_only(told: Iterable[tuple[Kind, Facts]], image: Image) -> tuple[str, 
     marked = (f.unit for f in facts if is_count(f) and f.unit)
     named = (name for kind in filled if isinstance(kind, Label | Keywords) for name in kind.judged)
     return tuple(dict.fromkeys((*graded, *marked, *looked_for(filled, image), *named)))
+
+
+def settled(facts: Iterable[Fact], hidden: Iterable[Fact] = ()) -> tuple[list[Fact], list[str], frozenset[str]]:
+    """Returns facts without what a note, which may be a hidden one, and a label or number of the same image say against each
+    other: one of the two is wrong, and nobody knows which; items of a text that agree with all stay. With it a sentence on each
+    such pair, and the conditions of which something is said that is not told."""
+    facts, hidden, said, left, open_ = list(facts), list(hidden), [], {}, set()
+    labels = [fact for fact in facts if fact.aspect in ("disease", "patient")]
+    for note in (*(fact for fact in facts if fact.aspect == "notes" and fact.source.row is not None), *hidden):
+        against = [each for each in labels if note.scope != "patient" and contradicts(note.words, each)]
+        for label in against:
+            for one, other in ((note, label), (label, note._replace(aspect="disease"))):
+                left[one] = agreeing(left.get(one, one.words), other) if one.text == one.words else ""
+            open_ |= _named([label.words]) - _named([left[label]]) if label.aspect == "disease" else set()
+        rest = "" if note in hidden else left.get(note, note.words)
+        open_ |= noted_in(note.words) - noted_in(rest) - _named(each.words for each in labels if each not in left)
+        said += [_contradiction(note, label, note in hidden, rest) for label in against]
+    told = [fact._replace(value=left[fact], text=left[fact], words=left[fact]) if left.get(fact) else fact for fact in facts]
+    return [fact for fact, was in zip(told, facts, strict=True) if left.get(was, "told")], said, frozenset(open_)
+
+
+def _contradiction(note: Fact, label: Fact, hidden: bool, rest: str) -> str:
+    """A sentence on a note and a label or number that cannot both be true; `rest` of the note is told."""
+    says, other = "its text" if hidden else repr(note.words), label.words if label.aspect == "disease" else label.text
+    told = f"of the note only {rest!r} is told" if rest else "neither is told"
+    return f"{note.source}: {says} contradicts {other!r} ({label.source}); {told}"
+
+
+def _named(words: Iterable[str]) -> set[str]:
+    """The conditions that words name, and what they imply."""
+    return {each for text in words for c in lexicon.conditions(text) for each in (c, *lexicon.implied(c))}
+
+
+def known_of(names: Iterable[str], withheld: frozenset[str]) -> tuple[str, ...]:
+    """Returns the names of conditions of which nothing is withheld."""
+    return tuple(name for name in names if withheld.isdisjoint(_named([name])))
 
 
 def told_once(facts: list[Fact], missing: list[str]) -> tuple[list[Fact], list[str]]:

@@ -166,16 +166,17 @@ class _Maker:
         return self._line(fact, scale["of"], grade=str(fact.value), scale=title, meaning=meaning)
 
     def _scope(self, facts: tuple[Fact, ...]) -> Iterator[Line]:
-        """What alone was judged, where the labels are of named conditions only, or that no diagnosis is known."""
+        """What alone was judged, where the labels are of named conditions only, or that no diagnosis is known; where the files
+        say more of diseases than is told, only that nothing more is said."""
         graded, beyond = self.case.graded_only, SPEC["beyond notes"] if self.case.about("notes") else ""
-        if not facts:
+        withheld = bool(self.case.withheld)
+        if not facts and not (withheld and any(fact.aspect != "patient" for fact in self.case.facts)):
             found = any(is_count(fact) and fact.value for fact in self.case.about("lesion"))
             yield Line(self._id("disease"), SPEC["no diagnosis"] + beyond + (SPEC["but lesions"] if found else ""), ())
-        elif graded:
+        elif facts and graded:
             judged = f"only {' and '.join(graded)} {'was' if len(graded) == 1 else 'were'} judged; "
-            yield Line(
-                self._id("disease"), f"{judged if len(graded) < 3 else ''}nothing is known of other diseases{beyond}", ()
-            )
+            others = f"nothing is {'said' if withheld else 'known'} of other diseases{beyond}"
+            yield Line(self._id("disease"), f"{judged if len(graded) < 3 and not withheld else ''}{others}", ())
 
     # --- lesions ----------------------------------------------------------------------------------------------------------
 

@@ -265,7 +265,7 @@ class _Composer:
         lines = [line for line in lines if line not in scope and line.facts]
         lines.sort(key=lambda line: denies(line.facts[0]))
         if not lines:
-            return [self._unknown()]
+            return [self._unknown()] if self.about("d") else []
         grades = [line for line in lines if line.facts[0].unit in scales()]
         labels = [line for line in lines if line not in grades]
         denied = [line for line in labels if denies(line.facts[0])]
@@ -276,7 +276,8 @@ class _Composer:
         after = []
         if scope and (short or denies(lines[0].facts[0]) or self.rng.random() < 0.6):
             of = scope[0].text.removeprefix("only ").partition(" judged;")[0].replace("risk of", "the risk of")
-            name = f"scope{'' if scope[0].text.startswith('only ') else '_open'}"
+            kinds = {"only": "scope", "nothing is known": "scope_open", "nothing is said": "scope_unsaid"}
+            name = next(name for begins, name in kinds.items() if scope[0].text.startswith(begins))
             after.append(self.tell(f"{name}{'_noted' if scope[0].text.endswith('noted') else ''}", *scope, of=of))
         if self.limited and not self.poor:
             after.append(self.tell("limited", *self.limited))

@@ -118,7 +118,7 @@ def turns(sheet: FactSheet, rng: random.Random) -> list[list[Line]]:
     measurements that can be compared. Which turn comes first is drawn; the others keep their order. Notes stand with the line
     that no diagnosis is known beyond them."""
     of = {letters: [line for line in sheet.lines if line.id[0] in letters] for letters in ("iq", "d", "l", "n", "v")}
-    if of["n"] and of["d"][0].text.startswith(SPEC["no diagnosis"]):
+    if of["n"] and of["d"] and of["d"][0].text.startswith(SPEC["no diagnosis"]):
         of["d"], of["n"] = [*of["d"], *of["n"]], []
     told = [*_parted(of["iq"]), *_parted(of["d"]), *_chunks(of["l"]), *_chunks(of["n"])][:MOST_TURNS]
     measured = _measured(of["v"])

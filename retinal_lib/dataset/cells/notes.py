@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator
 from math import log10
 
 from retinal_lib.check.language import lexicon
-from retinal_lib.check.language.lexicon import VOCABULARY
+from retinal_lib.check.language.lexicon import VOCABULARY, word_lists
 from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTED
 from retinal_lib.check.language.statements import Statement, of_label, of_note
 from retinal_lib.dataset.cells import values
 from retinal_lib.facts import Fact
 
+WORDS = word_lists("statements")
 _AMOUNT = r"(\d{1,3}(?:[.,]\d+)?)(?:\s*/\s*(\d{1,3}(?:[.,]\d+)?))?(?![\d.,]*\d)"
 _MARKS = r"[^\w<>≤≥]{0,3}"
 _BETWEEN = rf"{_MARKS}(?:(?:ratio|was|is|of|OD|OS|OU|R|L|RE|LE)\b{_MARKS}){{0,3}}"  # a measure and its number
@@ -53,6 +54,11 @@ def _with_implied(conditions: Iterable[tuple[str, str]], said: tuple[str, ...]) 
     return {each for c, says in conditions if says in said for each in (c, *lexicon.implied(c))}
 
 
+def noted_in(note: str) -> set[str]:
+    """Returns the conditions that a note says to be there or suspects, and what they imply."""
+    return _with_implied(of_note(note).conditions, (AFFIRMED, SUSPECTED))
+
+
 def _denied(labelled: Statement) -> set[str]:
     return {condition for condition, says in labelled.conditions if says == NEGATED}
 
@@ -77,6 +83,35 @@ def _alike(note: str, fact: Fact) -> Iterator[bool]:
             else:
                 digits = len(found[1].replace(",", ".").partition(".")[2])
                 yield any(abs(each - fact.value) <= 0.501 * 10**-digits for each in (one, other) if each is not None)
+
+
+def agreeing(note: str, label: Fact) -> str:
+    """Returns the items of a note that can be true beside a label or number; "" where none can be told alone. What follows a
+    negation or doubt in the same clause goes with it.
+
+    >>> from retinal_lib.facts import Source
+    >>> denied = Fact("disease", "absent", 0, "", "no glaucoma", Source("my.csv"), "no glaucoma")
+    >>> agreeing("glaucoma suspect, OHT; PVD", denied), agreeing("r/o glaucoma, AMD; PVD", denied)
+    ('OHT; PVD', 'PVD')
+    """
+    kept, led = [], False
+    for item in _items(note):
+        if led and item.startswith(","):
+            continue
+        against = contradicts(item.lstrip(",; "), label)
+        led = against and _is_led(item)
+        kept += [] if against else [item]
+    rest = _joined(kept)
+    alone = set(of_note(rest).conditions) <= set(of_note(note).conditions)
+    return rest if alone and not contradicts(rest, label) else ""
+
+
+def _is_led(item: str) -> bool:
+    """Whether something stands before what an item names that may hold for what follows it: no, r/o, ?, suspected."""
+    text = lexicon.read(item)
+    first = next((t.first for t in text.of("conditions")), 0)
+    before = text.words[:first]
+    return any(t.first < first for t in text.of("cues")) or not {"?", "r", "query", "rule", *WORDS.suspicion}.isdisjoint(before)
 
 
 def unsaid(note: str, labels: Iterable[str]) -> str:
