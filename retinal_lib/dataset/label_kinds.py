@@ -12,7 +12,7 @@ from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTED
 from retinal_lib.check.language.statements import of_label
 from retinal_lib.dataset import measurements
 from retinal_lib.dataset.cells import values
-from retinal_lib.dataset.cells.notes import agreeing, contradicts, noted_in, unsaid
+from retinal_lib.dataset.cells.notes import agreeing, contradicts, noted_in, tells_ratio, unsaid
 from retinal_lib.dataset.fact_kinds import (
     Aspect,
     AutoMorphFacts,
@@ -396,7 +396,8 @@ def told_once(facts: list[Fact], missing: list[str]) -> tuple[list[Fact], list[s
     AutoMorph's cup-to-disc ratios where the table has one."""
     texts = [f for f in facts if f.aspect in ("disease", "notes") and f.text == f.words and f.source.row is not None]
     said = [f.words for f in facts if f.aspect == "disease" and f not in texts]
-    ratio = next((f for f in facts if f.aspect == "patient" and f.name.endswith("cup-to-disc ratio")), None)
+    ratios = (f for f in facts if f.name.endswith("cup-to-disc ratio") or (f in texts and tells_ratio(f.words)))
+    ratio = next((f for f in ratios if f.aspect in ("patient", "disease", "notes")), None)
     kept, lost = [], []
     for fact in facts:
         new = unsaid(fact.words, said) if fact in texts else fact.words

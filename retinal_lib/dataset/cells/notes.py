@@ -75,8 +75,7 @@ def _alike(note: str, fact: Fact) -> Iterator[bool]:
     for name, of in values.words()["numbers"].items():
         if not (fact.name.endswith(name) or name.endswith(fact.name)):
             continue
-        called = "|".join(re.escape(each) for each in (*of["called"], *of.get("in notes", ())))
-        for found in re.finditer(rf"(?<![\w/])(?:{called})(?!\w){_BETWEEN}{_AMOUNT}", note, re.IGNORECASE):
+        for found in _numbers(note, of):
             one, other = (each and float(each.replace(",", ".")) for each in found.groups())
             if of["unit"] == "logMAR" and one and other:  # 20/40
                 yield abs(log10(other / one) - fact.value) < 0.06
@@ -112,6 +111,22 @@ def _is_led(item: str) -> bool:
     first = next((t.first for t in text.of("conditions")), 0)
     before = text.words[:first]
     return any(t.first < first for t in text.of("cues")) or not {"?", "r", "query", "rule", *WORDS.suspicion}.isdisjoint(before)
+
+
+def _numbers(note: str, of: dict) -> Iterator[re.Match]:
+    """The numbers of a note that are called by a measure of words.yaml."""
+    called = "|".join(re.escape(each) for each in (*of["called"], *of.get("in notes", ())))
+    return re.finditer(rf"(?<![\w/])(?:{called})(?!\w){_BETWEEN}{_AMOUNT}", note, re.IGNORECASE)
+
+
+def tells_ratio(note: str) -> bool:
+    """Says whether a note holds a cup-to-disc ratio.
+
+    >>> tells_ratio("C/D 0.8"), tells_ratio("CDR normal, IOP 15")
+    (True, False)
+    """
+    ratios = (of for name, of in values.words()["numbers"].items() if name.endswith("cup-to-disc ratio"))
+    return any(True for of in ratios for _ in _numbers(note, of))
 
 
 def unsaid(note: str, labels: Iterable[str]) -> str:
