@@ -50,7 +50,8 @@ def test_a_review_without_buttons_is_made_as_the_readme_says(made: dict[str, Pat
     example = readme.partition("**Without JupyterLab.**")[2].partition("```python\n")[2].partition("```")[0]
     assert example.count('dataset="ODIR"') == 1
     exec(example.replace('dataset="ODIR"', f'dataset="ODIR", out_dir={str(run)!r}'), {})
-    assert [(line["id"], line["what"]) for line in lines(run)] == [("ODIR-11_left", "accept"), ("ODIR-23_left", "reject")]
+    judged = lines(run)
+    assert [line["what"] for line in judged] == ["accept", "reject"] and len({line["id"] for line in judged}) == 2
 
 
 def lines(folder: Path) -> list[dict]:
