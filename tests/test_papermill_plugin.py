@@ -149,7 +149,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     while not mark.exists() and time.monotonic() < until:
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
-    told = process.communicate(timeout=60)[1]
+    told = process.communicate(timeout=150)[1]
     assert process.returncode == 130 and told.strip().splitlines()[-1].startswith("Stopped. Type the same command again")
     assert "Traceback" not in told
 
