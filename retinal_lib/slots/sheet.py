@@ -81,15 +81,10 @@ def make(case: Case, seed: int, every_measurement: bool = False) -> FactSheet:
     spelling = random.Random(f"spelling:{seed}:{case.id}").choice(SPEC["spellings"])
     maker = _Maker(case, random.Random(f"sheet:{seed}:{case.id}"), spelling, every_measurement)
     lines = tuple(maker.lines())
-    named = glossary.named(text for line in lines if line.id[0] in SPEC["explained"] for text in (line.text, *_titles(line)))
+    named = glossary.named(line.text for line in lines if line.id[0] in SPEC["explained"])
     drawn = glossary.draw(named, random.Random(f"glossary:{seed}:{case.id}"))
     explained = tuple(Line(f"g{i}", glossary.spelled(says, spelling), ()) for i, says in enumerate(drawn, start=1))
     return FactSheet(case, lines, explained, spelling)
-
-
-def _titles(line: Line) -> list[str]:
-    """The scales that a line names, in British spelling, as the glossary has them."""
-    return [scales()[fact.unit]["title"] for fact in line.facts if fact.unit in scales()]
 
 
 class _Maker:

@@ -121,11 +121,12 @@ def _predicates() -> dict[tuple[str, ...], list[tuple[tuple[str, ...], tuple[str
 
 @cache
 def _by_term() -> dict[str, list[int]]:
-    """The casefolded name of a term -> the places of its explanations in the glossary."""
+    """The casefolded name of a term, in either spelling -> the places of its explanations in the glossary."""
     found: dict[str, list[int]] = {}
     for place, entry in enumerate(entries()):
         for term in entry.terms:
-            found.setdefault(term.casefold(), []).append(place)
+            for name in dict.fromkeys((term.casefold(), spelled(term.casefold(), "American"))):
+                found.setdefault(name, []).append(place)
     return found
 
 
