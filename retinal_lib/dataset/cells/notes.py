@@ -35,16 +35,15 @@ def contradicts(note: str, label: Fact) -> bool:
     """
     if label.aspect == "patient":
         return isinstance(label.value, float) and any(not same for same in _alike(note, label))
-    noted, labelled = of_note(note).conditions, of_label(label.words)
-    there, named = _with_implied(noted, (AFFIRMED, SUSPECTED)), _with_implied(labelled.conditions, (AFFIRMED,))
-    denied = {condition for condition, says in noted if says == NEGATED}
+    noted, labelled = of_note(note), of_label(label.words)
+    there, named = noted_in(note), _with_implied(labelled.conditions, (AFFIRMED,))
     grade = VOCABULARY["levels"].get(label.unit, {}).get(label.value, {})
     has_disease = any(says in (AFFIRMED, SUSPECTED) for _, says in labelled.conditions)
     return bool(
         (there and labelled.normal)
         or (has_disease and of_label(note).normal)
         or there & {*_denied(labelled), *grade.get("absent", ())}
-        or denied & {*named, *grade.get("present", ())}
+        or _denied(noted) & {*named, *grade.get("present", ())}
         or (label.unit == "ICDR" and _severities(note) - {label.value})
     )
 
@@ -59,8 +58,8 @@ def noted_in(note: str) -> set[str]:
     return _with_implied(of_note(note).conditions, (AFFIRMED, SUSPECTED))
 
 
-def _denied(labelled: Statement) -> set[str]:
-    return {condition for condition, says in labelled.conditions if says == NEGATED}
+def _denied(statement: Statement) -> set[str]:
+    return {condition for condition, says in statement.conditions if says == NEGATED}
 
 
 def _severities(note: str) -> set[int]:
