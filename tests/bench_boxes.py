@@ -25,6 +25,7 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SIZE = (4288, 2848)
 MOST = 10
 CLUSTERS = (page.get("IDRiD_seg").masks.gap, page.get("IDRiD_seg").masks.fill)
+LEAST = 0.2  # seconds of work that a rate is measured over, at the least
 SECONDS = size(6, 1)  # of work for one core: what helper processes are started for
 Edges = tuple[int, int, int, int]
 
@@ -167,11 +168,14 @@ class Rates(NamedTuple):
 
 
 def rate(work: Callable[[Path], object], paths: list[Path], workers: int) -> Rates:
-    """How fast so many workers are, with the start of their processes."""
-    clock, worked = time.perf_counter(), sum(os.times()[:4])
-    for _ in in_processes(work, paths, workers):
-        pass
-    return Rates(len(paths) / (time.perf_counter() - clock), len(paths) / (sum(os.times()[:4]) - worked))
+    """How fast so many workers are, with the start of their processes; again and again over the same masks until it has cost
+    `LEAST` of work, since some machines count a process's work in steps of 10 ms."""
+    clock, worked, masks = time.perf_counter(), sum(os.times()[:4]), 0
+    while (cost := sum(os.times()[:4]) - worked) < LEAST:
+        masks += len(paths)
+        for _ in in_processes(work, paths, workers):
+            pass
+    return Rates(masks / (time.perf_counter() - clock), masks / cost)
 
 
 def speed(paths: list[Path], title: str) -> None:
