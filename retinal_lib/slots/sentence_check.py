@@ -7,12 +7,11 @@ from retinal_lib.check.case_profile import PRESENT, CaseProfile
 from retinal_lib.check.findings import AnswerFindings
 from retinal_lib.check.language import lexicon
 from retinal_lib.check.language.lexicon import VOCABULARY, Term
-from retinal_lib.check.language.negation import AFFIRMED, NEGATED, SUSPECTING, polarity
+from retinal_lib.check.language.negation import NEGATED, SUSPECTING, polarity
 from retinal_lib.check.lesion_locations import REGION_WORDS, regions
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.dataset.label_kinds import NOTHING
 from retinal_lib.facts import LIMITED
-from retinal_lib.slots import superlatives
 from retinal_lib.slots.plain_words import KNOWING, KnownWords, suspected_words
 from retinal_lib.slots.sentence import Sentence, SlottedText, marked_otherwise, mismatches, misshown
 from retinal_lib.slots.sheet import SPEC
@@ -20,22 +19,14 @@ from retinal_lib.slots.sheet import SPEC
 _BESIDE = frozenset(
     "below above along beside under beneath around near close closest next adjacent over across away far".split()
 )
-_NEAR = frozenset("near close beside next adjacent".split())
 _PLACING = frozenset(SPEC["placing"])
 _CENTRES = frozenset(["centre", "central", "centrally"])
 _MIDDLES = frozenset(["middle", "midst"])
 _STRUCTURES = frozenset(["macula", "fovea", "disc", "nerve"])
-_WHOLE = frozenset(["entire", "whole"])
-_EXTENTS = frozenset(["fundus", "retina", "macula", "picture"])
 _LANDMARKS = frozenset(["macula", "fovea", "foveal", "periphery", "peripheral"])
 _PLACES = _LANDMARKS | _STRUCTURES | _PLACING | REGION_WORDS
 _OF_LIST = frozenset("look looked search searched sought list listed check checked among those condition".split())
-_CAMERAS = frozenset("the a an this that same fundus retinal of by our your any with and or in on to".split())
-_VESSELS = frozenset(["artery", "vein"])
 _MAYBE = frozenset(["may", "might", "could"])
-_DOUBTS = frozenset("possibly perhaps probably likely maybe seemingly suspected suspicion unsure".split())
-_EDGES_WITHIN = 12  # tokens before 'edge' that list the edges
-_EDGES = (("left",), ("upper", "top"), ("right",), ("lower", "bottom"))
 _HEALTH = frozenset(["healthy", "normal"])
 _OPEN = frozenset("open undecided unsettled".split())
 _OTHER_EYES = frozenset("both other fellow second opposite either neither".split())
@@ -44,6 +35,8 @@ _PARTS = frozenset("vessel artery vein disc macula fovea nerve retina".split())
 _FORMS = frozenset(["referable", "risk"])  # of a disease: an eye with less may have it too
 _PROVING = frozenset("rule prove confirm exclude suggest hint imply argue establish brought cause caused led".split())
 _CAUSES = frozenset("because since due owing reason why".split())
+_NEAR = frozenset("near beside next".split())
+_WHOLES = frozenset(["retina", "disc"])  # of which no line tells a share
 _WELL = frozenset("healthy free normal well".split())
 _SO = frozenset("so therefore hence thus".split())
 _TOO_POOR = frozenset("gradable enough poor unclear".split())
@@ -88,6 +81,7 @@ class SentenceCheck:
                 rule(self, sentence)
 
     def _pairs(self, sentence: Sentence, question: SlottedText) -> None:
+        words = sentence.words
         for slot, dimension, word in mismatches(sentence, question):
             fact, named = slot.anchor.slot.fact, " ".join(sorted(word.values))
             says = f"{{{slot.anchor.slot.name}}} stands with another {dimension} ({named}): {slot.anchor.line.text}"
@@ -96,19 +90,10 @@ class SentenceCheck:
             says = f"[{anchor.line.id}] is of another {dimension} ({' '.join(sorted(word.values))}): {anchor.line.text}"
             self.findings.add("misattributed", Term(word.first, word.last), says, anchor.line.facts[0])
         for slot in sentence.slots:
-            density = "density" in slot.allowed.get("measure", ())
-            if not density and not slot.anchor.slot.name.endswith(".share"):
-                continue
-            after = sentence.words[slot.last : slot.last + 4]
-            before = sentence.words[sentence.tokens.start : slot.first]
-            if density and ["vessel", "area"] in ([*pair] for pair in pairwise((*before, *after))):
-                says = f"{{{slot.anchor.slot.name}}} is a share of the picture, not of the vessels: {slot.anchor.line.text}"
-                self.findings.add("misattributed", slot, says, slot.anchor.slot.fact)
-            if after[:3] == ["of", "the", "retina"]:
-                says = f"{{{slot.anchor.slot.name}}} is a share of the picture, not of the retina: {slot.anchor.line.text}"
-                self.findings.add("misattributed", slot, says, slot.anchor.slot.fact)
-            if density and after[:1] == ["of"] and "disc" in after:
-                says = f"{{{slot.anchor.slot.name}}} is no share of the disc: {slot.anchor.line.text}"
+            share = slot.anchor.slot.name.endswith(".share") or "density" in slot.allowed.get("measure", ())
+            after = words[slot.last : slot.last + 3]
+            if share and after[:1] == ["of"] and not _WHOLES.isdisjoint(after):
+                says = f"{{{slot.anchor.slot.name}}} is a share of the picture: {slot.anchor.line.text}"
                 self.findings.add("misattributed", slot, says, slot.anchor.slot.fact)
         for slot, why in misshown(sentence):
             self.findings.add("misattributed", slot, f"{{{slot.anchor.slot.name}}} {why}", slot.anchor.slot.fact)
@@ -122,63 +107,20 @@ class SentenceCheck:
     def _landmarks(self, sentence: Sentence) -> None:
         """Checks that lesions and diseases are placed near a structure only where a line places them so."""
         lines, words, tokens = {name[0] for name in sentence.lines}, sentence.words, sentence.tokens
-        zoned = any(term.value != "whole" for term in sentence.terms("zones"))
-        for k in tokens if zoned and "disc" not in sentence.within else ():
-            if words[k] in ("macula", "fovea"):
-                self.findings.add("place", Term(k, k + 1), "zones B and C lie around the optic disc, not around the macula")
-        for k in tokens if zoned else ():
-            if words[k] in ("within", "inside") and "disc" in words[k + 1 : k + 4] and "diameter" not in words[k + 1 : k + 6]:
-                self.findings.add("place", Term(k, k + 1), "zones B and C lie around the optic disc, not within it")
         if lines.isdisjoint("dl") and not sentence.terms("conditions"):
             return
-        inside = sentence.values | self.explained
-        for region in regions(self.text) if "d" in lines and lines.isdisjoint("lvi") and "scale" not in sentence.within else ():
-            if region.first in tokens and region.first not in inside and words[region.first] not in self.known.placing:
-                self.findings.add("place", region, f"{self.text.text_of(region)!r} places something where no line does")
+        texts = [line.text for line in sentence.lines.values()]
+        placed_at = [name for name in ("fovea", "macula", "disc") if self.known.places(name)]
         for k in tokens:
-            opens = k == tokens.start and words[k + 1 : k + 2] == [","]  # Next, find the disc at ...
-            beside = words[k] in _BESIDE and not opens and not _STRUCTURES.isdisjoint(words[k + 1 : min(k + 8, tokens.stop)])
-            beside = (
-                beside and words[k] not in self.known.placing and (lines.isdisjoint("lv") or self._brought_near(sentence, k))
-            )
-            if (
-                words[k : k + 2] == ["far", "from"]
-                and not _STRUCTURES.isdisjoint(words[k + 2 : k + 5])
-                and self._is_near(sentence)
-            ):
-                self.findings.add("place", Term(k, k + 2), f"{self.text.text_of(Term(k, k + 2))!r} is wrong: it lies near it")
-            centred = words[k] in _LANDMARKS and "centred" in words[max(tokens.start, k - 4) : k + 2]
-            placed = words[k] in _LANDMARKS and not self.known.places(words[k]) and not centred
-            placed = placed and not (words[k] == "macula" and self.known.places("fovea"))  # the fovea, in its middle
-            named = lines != {"d"} and any(map(self.known.places, ("fovea", "macula", "disc")))
-            centre = words[k] in _CENTRES and named
-            centre = centre or (words[k] in _MIDDLES and self.known.places("disc"))  # the cup, in the middle of the disc
-            apart = words[k] in _PLACING and not zoned and not centre and words[k] not in self.known.known
-            placed = placed or (apart and "v" not in lines)
-            if k not in inside and (beside or placed):
+            word, before, after = words[k], words[max(tokens.start, k - 4) : k + 2], words[k + 1 : min(k + 8, tokens.stop)]
+            landmark = word in _LANDMARKS and not self.known.places(word) and "centred" not in before
+            beside = word in _BESIDE and after[:1] != [","] and not _STRUCTURES.isdisjoint(after)
+            brought = lines.isdisjoint("lv") or ("l" in lines and word in _NEAR and not any("near " in text for text in texts))
+            beside = beside and word not in self.known.placing and brought
+            centre = placed_at and ((word in _CENTRES and lines != {"d"}) or (word in _MIDDLES and "disc" in placed_at))
+            apart = word in _PLACING and not centre and word not in self.known.known and "v" not in lines
+            if (landmark or beside or apart) and k not in sentence.values and k not in self.explained:
                 self.findings.add("place", Term(k, k + 1), f"{self.text.raw(k)!r} places something where no line does")
-
-    def _spread(self, sentence: Sentence) -> None:
-        """Checks that no disease is said to reach over the whole fundus: no line tells how far one reaches."""
-        words, marked = sentence.words, {name[0] for name in sentence.lines}
-        for k in sentence.tokens if marked.isdisjoint("lv") and sentence.terms("conditions") else ():
-            if words[k] in _WHOLE and not _EXTENTS.isdisjoint(words[k + 1 : k + 2]):
-                says = f"{self.text.text_of(Term(k, k + 2))!r}: no line tells how far it reaches"
-                self.findings.add("place", Term(k, k + 2), says)
-
-    @staticmethod
-    def _is_near(sentence: Sentence) -> bool:
-        """Whether the largest lesion that is shown lies near a structure."""
-        boxes = [slot.anchor.slot.fact for slot in sentence.slots if "box" in slot.anchor.slot.name]
-        return bool(boxes) and (boxes[0].place or "").startswith("near")
-
-    @staticmethod
-    def _brought_near(sentence: Sentence, k: int) -> bool:
-        """Whether a word brings lesions near a structure, though the line of the lesions does not."""
-        lines = [anchor.line.text for anchor in sentence.anchors if anchor.line.id[0] == "l"]
-        if superlatives.LARGEST.isdisjoint(sentence.within) and not any("box" in s.anchor.slot.name for s in sentence.slots):
-            lines = [text.partition(", largest ")[0] for text in lines]  # where the largest lies, the others need not
-        return bool(lines) and sentence.words[k] in _NEAR and not any("near " in text or "close " in text for text in lines)
 
     def _judgements(self, sentence: Sentence) -> None:
         """Checks that no measurement is called normal, and nothing else absent where not everything was looked for."""
@@ -201,24 +143,15 @@ class SentenceCheck:
                 self.findings.add("ungrounded_denial", term, says)
 
     def _hedged(self, sentence: Sentence) -> None:
-        """Checks that what a line says is told without doubt, and boxes in the order of their edges."""
-        words, within = sentence.words, sentence.within
-        maybe = () if _MAYBE.isdisjoint(within) else sentence.tokens
-        may = [k for k in maybe if words[k] in _MAYBE and words[k + 1 : k + 2] in (["be"], ["have"], ["show"])]
-        unsaid = not _OTHERS.isdisjoint(within) or not KNOWING.isdisjoint(within)  # what others there may be is not known
-        if not sentence.asks and not unsaid and (may or not _DOUBTS.isdisjoint(within)):
+        """Checks that what a line says is told without doubt: there may be a cataract."""
+        words = sentence.words
+        maybe = any(words[k] in _MAYBE and words[k + 1] in ("be", "have", "show") for k in sentence.tokens)
+        if maybe and sentence.within.isdisjoint(_OTHERS | KNOWING):  # what others there may be is not known
             for term in sentence.terms("conditions"):
                 status, fact = self.profile.status_of(term.values)
-                if status == PRESENT and term.first not in sentence.values:
+                if status == PRESENT:
                     says = f"{self.text.text_of(term)!r} is told as a possibility, but {fact.text}"
                     self.findings.add("denied_disease", term, says, fact)
-        if "edge" not in within:
-            return
-        end = next(k for k in sentence.tokens if words[k] == "edge")
-        named = range(max(sentence.tokens.start, end - _EDGES_WITHIN), end)
-        edges = [next((k for k in named if words[k] in names), None) for names in _EDGES]
-        if None not in edges and edges != sorted(edges):
-            self.findings.add("comparison", Term(edges[0], edges[0] + 1), "a box is left, upper, right and lower edge")
 
     def _both_eyes_and_health(self, sentence: Sentence) -> None:
         """Checks what is said of both eyes, and health where a list of labels was looked for."""
@@ -241,12 +174,12 @@ class SentenceCheck:
                 says = f"{self.text.raw(k)!r}: whether the eye is healthy is not open, since the picture shows lesions"
                 self.findings.add("unsupported_normal", Term(k, k + 1), says)
         for k in tokens if not _HEALTH.isdisjoint(within - self.known.known) and self.known.sheet.case.looked_for else ():
-            if words[k] in _HEALTH and polarity(self.text, Term(k, k + 1)) == AFFIRMED:
+            if words[k] in _HEALTH:
                 says = f"{self.text.raw(k)!r} says more than that none of the conditions on a list was found"
                 self.findings.add("unsupported_normal", Term(k, k + 1), says)
 
     def _picture(self, sentence: Sentence) -> None:
-        """Checks on what a picture is centred and by which camera it was taken, and the vessels of a disease."""
+        """Checks on what a picture is centred, and that its quality is called good enough only where it is gradable."""
         words, of_picture = sentence.words, self.known.of_picture
         for k in sentence.tokens:
             centred = words[k] == "centred" and words[k + 1 : k + 2] == ["on"]
@@ -254,19 +187,11 @@ class SentenceCheck:
             spot = next((j for j in spots if words[j] in ("macula", "fovea", "disc")), None)
             if spot is not None and words[spot] not in of_picture:
                 self.findings.add("place", Term(k, spot + 1), f"{self.text.text_of(Term(k, spot + 1))!r} is in no fact")
-            kind = words[k - 1] if words[k] == "camera" and k > sentence.tokens.start else "the"
-            if kind.isalpha() and kind not in _CAMERAS and kind not in self.known.known:
-                self.findings.add("unlicensed", Term(k - 1, k + 1), f"{self.text.text_of(Term(k - 1, k + 1))!r} is in no fact")
             good = words[k] == "enough" and words[k - 1] in _GOOD and not {"not", "isn't"} & {*words[max(0, k - 3) : k]}
             if good and any(line.text.endswith("not gradable") for line in self.known.sheet.lines if line.id[0] == "q"):
                 self.findings.add(
                     "quality", Term(k - 1, k + 1), f"{self.text.text_of(Term(k - 1, k + 1))!r}, but it is not gradable"
                 )
-        if {name[0] for name in sentence.lines} == {"d"}:
-            told = frozenset().union(*(lexicon.read(line.text).words for line in sentence.lines.values()))
-            for k in sentence.tokens if not told.isdisjoint(_VESSELS) else ():
-                if words[k] in _VESSELS - told:
-                    self.findings.add("misattributed", Term(k, k + 1), f"{self.text.raw(k)!r} is not the vessel of the finding")
 
     def _suspicions(self, sentence: Sentence) -> None:
         """Checks that what a line leaves a suspicion is told as one."""
@@ -467,9 +392,8 @@ class SentenceCheck:
 # each rule with its signs: it is asked of a sentence that has one of them, so that a word that it looks for has to stand here
 _RULES = (
     (SentenceCheck._judgements, _OTHERS | {"normal"}),
-    (SentenceCheck._hedged, _MAYBE | _DOUBTS | {"edge"}),
+    (SentenceCheck._hedged, _MAYBE),
     (SentenceCheck._landmarks, _PLACES),
-    (SentenceCheck._spread, _WHOLE),
     (SentenceCheck._both_eyes_and_health, _HEALTH | {"eye", "disorder", "normal"}),
     (SentenceCheck._suspicions, frozenset(f"[{letter}]" for letter in SPEC["letters"].values())),
     (SentenceCheck._forms, frozenset(["[d]"])),
@@ -483,5 +407,5 @@ _RULES = (
     (SentenceCheck._amounts, frozenset(_AMOUNTS)),
     (SentenceCheck._everywhere, frozenset(["every", "all"])),
     (SentenceCheck._sole, _SOLE),
-    (SentenceCheck._picture, _VESSELS | {"centred", "camera", "enough"}),
+    (SentenceCheck._picture, frozenset(["centred", "enough"])),
 )
