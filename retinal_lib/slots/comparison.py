@@ -1,12 +1,14 @@
-"""Comparisons in a slotted answer: wider than, similar to, twice; each is evaluated on the facts that it stands between."""
+"""Comparisons in a slotted answer: wider than, similar to, twice, the highest grade; each is evaluated on the facts that it stands
+between."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import permutations
+from itertools import pairwise, permutations
 from typing import NamedTuple
 
 from retinal_lib.check.language.lexicon import Term
 from retinal_lib.check.language.naming import Word
 from retinal_lib.check.lesion_locations import regions
+from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.facts import Fact
 from retinal_lib.slots.sentence import Placed, Sentence, SlottedText, allowed_words
 from retinal_lib.slots.sheet import SPEC, Line, Slot
@@ -29,6 +31,11 @@ _EXTENT_WORDS = {"vertical": frozenset(["wide", "broad", "width"]), "horizontal"
 _SAME = frozenset("as in on , . ; size width value density length and here".split())  # after 'same', where it compares
 _REFERRING = frozenset("that this it these they those".split())
 _THAN = [["than", word] for word in ("that", "this", "these", "it")]
+_ENDS = dict.fromkeys("highest severest top topmost maximum maximal worst".split(), 1)
+_ENDS |= dict.fromkeys("lowest minimal mildest bottom".split(), -1)
+_ON_SCALE = frozenset([*_ENDS, "severe"])
+_STANDING = frozenset("mean stand denote kept reserved call called be is".split())  # of the scale, not of this eye
+_NEXT_TO = frozenset("below second next above but beneath under one short".split())
 _DIMENSIONS = ("vessel", "lesion", "zone", "direction", "formula")
 _CALIBRES = frozenset(["crae", "crve"])
 _SIMILAR, _EQUAL = 0.15, 0.05  # how far apart values may lie that are called similar, or equal, as a share of the larger
@@ -55,6 +62,8 @@ def wrong(sentence: Sentence, question: SlottedText) -> Iterator[Wrong]:
     """Yields the comparisons of a sentence that are wrong, or that are of nothing that was told: the first one, which is enough
     to send an answer back."""
     yield from _divided(sentence)
+    if not sentence.within.isdisjoint(_ON_SCALE):
+        yield from _on_scale(sentence)
     if sentence.asks:
         return
     places = {region.first for region in regions(sentence.text)} if not COMPARING.isdisjoint(sentence.within) else ()
@@ -322,3 +331,23 @@ def _divided(sentence: Sentence) -> Iterator[Wrong]:
     before, after = [w for w in named if w.last <= by], [w for w in named if w.first > by]
     if before and after and before[-1].values == {"vein"} and after[0].values == {"artery"}:
         yield Wrong(Term(start, start + 1), "the ratio is of arteries to veins, not the other way round")
+
+
+def _on_scale(sentence: Sentence) -> Iterator[Wrong]:
+    """A grade that is called the highest of its scale, the lowest, or one near the end."""
+    graded = [a.line.facts[0] for a in sentence.anchors if a.line.facts and a.line.facts[0].unit in scales()]
+    if not graded or len({fact.unit for fact in graded}) > 1:
+        return
+    words, (fact, levels) = sentence.words, (graded[0], scales()[graded[0].unit]["levels"])
+    for k in sentence.tokens:
+        sign = _ENDS.get(words[k]) or (words[k] == "severe" and {"most": 1, "least": -1}.get(words[k - 1]))
+        if not sign or k in sentence.values or "the" not in words[max(0, k - 3) : k]:
+            continue
+        after, before = words[k + 1 : min(k + 5, sentence.tokens.stop)], words[max(sentence.tokens.start, k - 4) : k]
+        exists = ["there", "is"] in ([*pair] for pair in pairwise(after))  # the highest grade there is
+        if not exists and not _STANDING.isdisjoint(after):
+            continue  # whose highest grade means that it is proliferative
+        end = max(levels) if sign > 0 else min(levels)
+        near = not _NEXT_TO.isdisjoint(before)
+        if fact.value != (sorted(levels)[-2 if sign > 0 else 1] if near else end):
+            yield Wrong(Term(k, k + 1), f"{sentence.text.raw(k)!r} is wrong: {fact.text}", fact)

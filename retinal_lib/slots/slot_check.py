@@ -26,7 +26,7 @@ from retinal_lib.check.lesion_locations import LesionLocations
 from retinal_lib.check.quantity_index import QuantityIndex
 from retinal_lib.conversation import Turn
 from retinal_lib.facts import Case
-from retinal_lib.slots import comparison, filling, positions, superlatives
+from retinal_lib.slots import comparison, filling, positions
 from retinal_lib.slots.filling import Filled
 from retinal_lib.slots.plain_words import THINGS, KnownWords, QuestionCheck, WordCheck
 from retinal_lib.slots.sentence import Sentence, SlottedText
@@ -191,7 +191,6 @@ class _Answer:
             words.numbers(sentence)
             for at, why, fact in (
                 *comparison.wrong(sentence, question),
-                *superlatives.wrong(sentence),
                 *positions.wrong(sentence),
             ):
                 self.findings.add("comparison", at, why, fact)
