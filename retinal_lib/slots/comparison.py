@@ -1,5 +1,5 @@
-"""Comparisons in a slotted answer: wider than, similar to, twice, the highest grade; each is evaluated on the facts that it stands
-between."""
+"""Comparisons in a slotted answer: wider than, similar to, twice, the highest grade; each is evaluated on the facts that it
+stands between."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise, permutations

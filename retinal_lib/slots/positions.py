@@ -1,5 +1,5 @@
-"""Where an answer says that the optic disc, its cup, the fovea and the largest lesions lie: in which part of the picture, and on
-which side of each other. Their boxes and centres tell."""
+"""Where an answer says that the optic disc, its cup, the fovea and the largest lesions lie: in which part of the picture, and
+on which side of each other. Their boxes and centres tell."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
