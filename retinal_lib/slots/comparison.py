@@ -29,6 +29,7 @@ _EXTENTS = {"taller": "vertical", "higher": "vertical", "wider": "horizontal", "
 # the direction that is called longer -> the words for the other one
 _EXTENT_WORDS = {"vertical": frozenset(["wide", "broad", "width"]), "horizontal": frozenset(["high", "tall", "height", "long"])}
 _SAME = frozenset("as in on , . ; size width value density length and here".split())  # after 'same', where it compares
+_SETTING_APART = frozenset("while whereas but".split())
 _REFERRING = frozenset("that this it these they those".split())
 _THAN = [["than", word] for word in ("that", "this", "these", "it")]
 _ENDS = dict.fromkeys("highest severest top topmost maximum maximal worst".split(), 1)
@@ -122,6 +123,8 @@ def _problem(sentence: Sentence, k: int, question: SlottedText) -> Wrong | None:
         return Wrong(at, f"{raw} compares with what is usual, which no fact gives")
     if (ratio := _ratio_alone(sentence)) is not None and (told := _by_ratio(sentence, k, question, ratio)) is not None:
         return None if told else Wrong(at, f"{raw} is wrong: {ratio.text}", ratio)
+    if words[k - 1 : k + 2] == ["branch", "more", "than"]:
+        return Wrong(at, f"{raw}: no line tells how much vessels branch; a fractal dimension is higher or lower")
     judged = list(_each_with_all(sentence, k) or _judged(sentence, k, _comparable(sentence), question))
     if not judged:  # the other value stands in the sentence before: the veins, with {v3}, are wider
         judged = _over_sentences(sentence, k, question)
@@ -188,7 +191,11 @@ def _over_sentences(sentence: Sentence, k: int, question: SlottedText) -> list[t
     found = []
     for one, other in pairs:
         apart = _apart(one, other)
-        if apart and "all" not in (*one.allowed.get("vessel", ()), *other.allowed.get("vessel", ())):
+        if (
+            apart
+            and _is_measured(sentence.words[k], one)
+            and "all" not in (*one.allowed.get("vessel", ()), *other.allowed.get("vessel", ()))
+        ):
             turned = _fit(_operands(sentence, k, apart, question), other, one, apart, both=True)
             found.append((other, one) if turned else (one, other))
     return found
@@ -196,7 +203,8 @@ def _over_sentences(sentence: Sentence, k: int, question: SlottedText) -> list[t
 
 def _each_with_all(sentence: Sentence, k: int) -> list[tuple[Compared, Compared]]:
     """The pairs of 'both lie below the value for all vessels': arteries and veins, each with all vessels."""
-    if {"both", "each"}.isdisjoint(sentence.words[sentence.tokens.start : k]) or not _SIGNS.get(sentence.words[k]):
+    before = sentence.words[sentence.tokens.start : k]
+    if {"both", "each"}.isdisjoint(before) or not _SETTING_APART.isdisjoint(before) or not _SIGNS.get(sentence.words[k]):
         return []
     every = [each for each in _compared(sentence.sheet.slots.values()) if "all" in each.allowed.get("vessel", ())]
     pairs = [(one, other) for one in _of_slots(sentence.slots) for other in every if _apart(one, other) == "vessel"]
@@ -228,11 +236,8 @@ def _judged(
 ) -> Iterator[tuple[Compared, Compared]]:
     """The pairs that a comparison is of, the subject first: by the words before and after it, else by the order of slots.
     `by_words`: only pairs of the measure that the comparative is of, both of which are named."""
-    measures = frozenset(WORDS["measures"].get(sentence.words[k], ()))
-    pairs = [(one, other, _apart(one, other)) for one, other in permutations(known, 2)]
+    pairs = [(one, other, _apart(one, other)) for one, other in permutations(known, 2) if _is_measured(sentence.words[k], one)]
     pairs = [pair for pair in pairs if pair[2]]
-    fitting = [pair for pair in pairs if measures & _measures(pair[0])]
-    pairs = fitting if measures and (fitting or by_words) else pairs
     found = False
     for one, other, apart in pairs:
         if _fit(_operands(sentence, k, apart, question), one, other, apart, both=by_words):
@@ -243,6 +248,12 @@ def _judged(
     for one, other, _ in pairs:
         if not _SIGNS.get(sentence.words[k]) or (one.slot and other.slot and one.slot.first < k < other.slot.first):
             yield one, other
+
+
+def _is_measured(comparative: str, compared: Compared) -> bool:
+    """Whether a value is of a measure that a comparative is said of: wider, of a width; higher is said of all."""
+    measures = WORDS["measures"].get(comparative)
+    return measures is None or not _measures(compared).isdisjoint(measures)
 
 
 def _apart(one: Compared, other: Compared) -> str | None:

@@ -222,7 +222,7 @@ class QuestionCheck:
         state = words[k].endswith(("ed", "en", "own")) and words[k] in _listed("stating")
         return (
             state
-            and words[k - 1] in ("have", "has", "so", "badly")
+            and ({"have", "has"} & {*words[:k]} or words[k - 1] in ("so", "badly"))
             and not (_PARTS | _DISC).isdisjoint(words[max(0, k - 6) : k])
         )
 

@@ -13,6 +13,7 @@ from retinal_lib.slots.sentence import Sentence
 from retinal_lib.slots.sheet import FactSheet
 
 _LARGEST, _SMALLEST = (frozenset(WORDS[name]) for name in ("largest", "smallest"))
+_NEAREST = frozenset("nearest closest near nearer closer".split())
 # word -> the axis that it is of (0: from left to right, 1: downwards), and which way along it
 _WAYS = {"left": (0, -1), "right": (0, 1), "leftward": (0, -1), "rightward": (0, 1)}
 _WAYS |= dict.fromkeys(("upper", "top", "above", "higher", "up", "upward"), (1, -1))
@@ -43,13 +44,15 @@ def wrong(sentence: Sentence) -> Iterator[Wrong]:
     """Yields the words of a sentence that put a structure or the largest lesion elsewhere than its box or centre."""
     if not sentence.within.isdisjoint(_LARGEST | _SMALLEST):
         yield from _largest(sentence)
+        yield from _nearest(sentence)
     if sentence.asks or not (known := _known(sentence.sheet)):
         return
     yield from _outside(sentence, known)
     edges = "edge" in sentence.within and len(sentence.within & _WAYS.keys()) > 2  # a box is left, upper, right and lower edge
     if edges:
         return
-    lesions = sentence.terms("conditions")
+    with_lesions = any(line.id[0] == "l" and not line.places for line in sentence.sheet.lines)
+    lesions = sentence.terms("conditions") if with_lesions else ()
     named = list(_named(sentence, sentence.tokens, known))
     if not lesions:
         yield from _shown_wrongly(sentence, named)
@@ -172,7 +175,7 @@ def _named(sentence: Sentence, tokens: range, known: dict) -> Iterator[_Structur
 def _is_compared(words: list[str], k: int, at: int) -> bool:
     """Whether what is named at token `at` is what the word at token k sets something against: to the left of the disc."""
     between = words[k + 1 : at]
-    return "of" in between or "than" in between or words[k] in _BETWEEN
+    return ("of" in between and between[0] != "side") or "than" in between or words[k] in _BETWEEN
 
 
 def _subject(sentence: Sentence, named: list[_Structure], known: dict, k: int, other: _Structure | None) -> _Structure | None:
@@ -219,6 +222,16 @@ def _largest(sentence: Sentence) -> Iterator[Wrong]:
         if said is not None and said.contains(place) is False:
             at = Term(said.first, said.last)
             yield Wrong(at, f"{sentence.text.text_of(at)!r} is wrong: the largest lies {box.place}", box)
+
+
+def _nearest(sentence: Sentence) -> Iterator[Wrong]:
+    """A distance is that of the nearest lesion of its type, not of the largest."""
+    for slot in sentence.slots:
+        if slot.anchor.slot.name.endswith((".disc", ".fovea")) and sentence.within.isdisjoint(_NEAREST):
+            k = next((k for k in range(sentence.tokens.start, slot.first) if sentence.words[k] in _LARGEST), None)
+            if k is not None:
+                says = f"{sentence.text.raw(k)!r} is wrong: {slot.anchor.slot.fact.text}"
+                yield Wrong(Term(k, k + 1), says, slot.anchor.slot.fact)
 
 
 def _box_of(sentence: Sentence, k: int) -> Fact | None:

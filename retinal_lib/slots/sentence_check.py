@@ -28,7 +28,7 @@ _PLACES = _LANDMARKS | _STRUCTURES | _PLACING | REGION_WORDS
 _OF_LIST = frozenset("look looked search searched sought list listed check checked among those condition".split())
 _MAYBE = frozenset(["may", "might", "could"])
 _HEALTH = frozenset(["healthy", "normal"])
-_OPEN = frozenset("open undecided unsettled".split())
+_OPEN = frozenset("open undecided unsettled whether".split())
 _OTHER_EYES = frozenset("both other fellow second opposite either neither".split())
 _LOOKING = frozenset("look appear seem is are".split())
 _PARTS = frozenset("vessel artery vein disc macula fovea nerve retina".split())
@@ -47,6 +47,7 @@ _LIMITING = frozenset("limit reduce lower make spoil hamper impair".split())  # 
 _SAID_OF_NONE = frozenset("known judged told named none".split())  # because none is known
 _NEUTRAL = frozenset("retinal intraretinal of in the a".split())
 _HARDLY = frozenset("hardly barely scarcely".split())
+_ADDING = frozenset(["add", "added", "adding"])
 _YIELDING = frozenset("make give yield form equal".split())
 _SIZES = frozenset("large small wide narrow big tiny thick thin dense sparse round oval huge slim".split())
 _DEGREES = frozenset("rather quite very fairly pretty relatively remarkably unusually perfectly really".split())
@@ -286,13 +287,17 @@ class SentenceCheck:
             self.findings.add(
                 "misattributed", Term(sentence.tokens.start, sentence.tokens.stop), says, ratios[0].anchor.slot.fact
             )
+        shares = [slot for slot in sentence.slots if slot.anchor.slot.name.endswith(".share")]
+        lesions = {line for each in (sentence, *sentence.earlier[-1:]) for line in each.lines.values() if line.id[0] == "l"}
+        if len(shares) == 1 and len(lesions) > 1 and words[sentence.tokens.start] in ("together", "combined"):
+            says = f"{{{shares[0].anchor.slot.name}}} is of one type of lesion: {shares[0].anchor.line.text}"
+            self.findings.add("misattributed", shares[0], says, shares[0].anchor.slot.fact)
         measured = any(slot.anchor.line.id[0] == "v" for slot in (*sentence.slots, *sentence.around))
         for k in sentence.tokens if measured else ():
-            added = words[k] in ("add", "added", "adding") and not {"up", "together"}.isdisjoint(words[k + 1 : k + 3])
+            added = words[k] in _ADDING and not {"up", "together"}.isdisjoint(words[k + 1 : k + 3])
             added = added or words[k : k + 2] == ["sum", "of"]
-            if added or (
-                words[k] == "together" and not _YIELDING.isdisjoint(words[k + 1 : k + 2]) and "ratio" not in sentence.within
-            ):
+            gives = words[k] == "together" and words[k + 1] in _YIELDING and "ratio" not in sentence.within
+            if added or gives:
                 says = f"{self.text.text_of(Term(k, k + 2))!r}: no line tells a sum of measurements"
                 self.findings.add("comparison", Term(k, k + 2), says)
 
@@ -356,17 +361,16 @@ class SentenceCheck:
                 self.findings.add("comparison", term, f"the amount of {self.text.text_of(term)!r} is wrong: {fact.text}", fact)
 
     def _everywhere(self, sentence: Sentence) -> None:
-        """Checks that the lesions of one line are said to lie in every quadrant only where the line says so."""
-        lines = [line for line in sentence.lines.values() if line.id[0] == "l"]
-        for line in lines if len(lines) == 1 else ():
+        """Checks that lesions are said to lie in every quadrant only where their line says so."""
+        lines, words = [line for line in sentence.lines.values() if line.id[0] == "l"], sentence.words
+        for line in lines:
             for k in sentence.tokens[:-1] if "in all four" not in line.text else ():
-                after = sentence.words[k + 1 : min(k + 5, sentence.tokens.stop)]
-                every = (
-                    sentence.words[k] in ("every", "all")
-                    and not _QUARTERS.isdisjoint(after[:2])
-                    and {"except", "but", "save"}.isdisjoint(after)
-                )
-                if every or (sentence.words[k] == "all" and "most in" in line.text and self._all_placed(sentence, k)):
+                after = words[k + 1 : min(k + 5, sentence.tokens.stop)]
+                before = [self.profile.status_of(t.values)[1] for t in sentence.terms("conditions") if t.first < k]
+                of_it = len(lines) == 1 or ("each" in words[k - 3 : k] and line.facts[0] in before)
+                every = of_it and not _QUARTERS.isdisjoint(after[:2]) and {"except", "but", "save"}.isdisjoint(after[:2])
+                most = len(lines) == 1 and "most in" in line.text and words[k] == "all" and self._all_placed(sentence, k)
+                if (every and words[k] in ("every", "all")) or most:
                     says = f"{self.text.text_of(Term(k, k + 2))!r} is not what its line says: {line.text}"
                     self.findings.add("place", Term(k, k + 2), says)
 
@@ -400,7 +404,7 @@ _RULES = (
     (SentenceCheck._caused, _PROVING | _CAUSES | _TOO_POOR | _LIMITING | {"shown", "with"}),
     (SentenceCheck._sized, _SIZES),
     (SentenceCheck._nothing, frozenset(["nothing"])),
-    (SentenceCheck._summed, frozenset("add added adding sum together area".split())),
+    (SentenceCheck._summed, _ADDING | {"sum", "together", "combined", "area"}),
     (SentenceCheck._modified, frozenset(["conditions"])),
     (SentenceCheck._narrowed, frozenset(["conditions"])),
     (SentenceCheck._hardly, _HARDLY),
