@@ -146,7 +146,7 @@ class SentenceCheck:
     def _hedged(self, sentence: Sentence) -> None:
         """Checks that what a line says is told without doubt: there may be a cataract."""
         words = sentence.words
-        maybe = any(words[k] in _MAYBE and words[k + 1] in ("be", "have", "show") for k in sentence.tokens)
+        maybe = any(words[k] in _MAYBE and words[k + 1 : k + 2] in (["be"], ["have"], ["show"]) for k in sentence.tokens)
         if maybe and sentence.within.isdisjoint(_OTHERS | KNOWING):  # what others there may be is not known
             for term in sentence.terms("conditions"):
                 status, fact = self.profile.status_of(term.values)
@@ -296,7 +296,7 @@ class SentenceCheck:
         for k in sentence.tokens if measured else ():
             added = words[k] in _ADDING and not {"up", "together"}.isdisjoint(words[k + 1 : k + 3])
             added = added or words[k : k + 2] == ["sum", "of"]
-            gives = words[k] == "together" and words[k + 1] in _YIELDING and "ratio" not in sentence.within
+            gives = words[k] == "together" and not _YIELDING.isdisjoint(words[k + 1 : k + 2]) and "ratio" not in sentence.within
             if added or gives:
                 says = f"{self.text.text_of(Term(k, k + 2))!r}: no line tells a sum of measurements"
                 self.findings.add("comparison", Term(k, k + 2), says)
