@@ -92,7 +92,7 @@ class Cues:
             if words[k] not in WORDS.saying:
                 continue
             unable = not WORDS.unable.isdisjoint(words[max(start, k - 6) : k])
-            able = words[k - 1 : k] == ["can"] or words[k] in ("know", "say", "tell")
+            able = "can" in words[max(start, k - 2) : k] or words[k] in ("know", "say", "tell")
             unable = unable or (able and not {"no", "none", "nothing", "little"}.isdisjoint(words[k + 1 : k + 3]))
             if unable and not any(words[i] in (";", ":", "but") for i in range(k, term.first)):
                 return True
@@ -106,6 +106,8 @@ class Cues:
             if words[first : first + 1] in (["neither"], ["none"]):  # I looked for X and Y, and neither is there
                 return NEGATED if self._comments(range(first, stop)) == NEGATED else None
             end = next((i for i in range(first, stop) if words[i] in (",", ";", ":")), stop)
+            if end - first < 6 and words[end - 1] == "neither":  # I looked for X and Y, and the picture has neither
+                return NEGATED
             pronoun = words[first : first + 1] in (["it"], ["they"], ["these"], ["those"])
             verb = first + pronoun
             if verb < end and (words[verb] in WORDS.auxiliaries or "n't" in words[verb] or words[verb] == "cannot"):
