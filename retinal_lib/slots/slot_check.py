@@ -14,7 +14,7 @@ from retinal_lib.check import conversation_check, form
 from retinal_lib.check.added_details import AddedDetails
 from retinal_lib.check.case_profile import ABSENT, POSSIBLE, CaseProfile
 from retinal_lib.check.conversation_check import Checked
-from retinal_lib.check.diseases import FORMS, Diseases, Grades, Normality
+from retinal_lib.check.diseases import Diseases, Grades, Normality
 from retinal_lib.check.findings import ERROR, WARNING, AnswerFindings, Finding, Trace
 from retinal_lib.check.image_and_person import ImageAndPerson
 from retinal_lib.check.language import glossary, lexicon, tables
@@ -36,7 +36,6 @@ from retinal_lib.slots.sheet import FactSheet
 _CLAIMS = (Leaks, Diseases, Grades, Normality, ImageAndPerson, LesionLocations, AddedDetails)
 _AFFIRMING = frozenset("there has have show find found see".split())
 _ABSENT_WORDS = frozenset("none absent missing lacking".split())
-_AROUND = 60  # characters around what is denied, where its form may be named
 _UNLICENSED = ("ungrounded", "ungrounded_denial")  # warnings of the claim checks that are errors here
 
 
@@ -77,24 +76,12 @@ def examine(turns: Sequence[Turn], sheet: FactSheet, track: str | None = None, s
         traces += [trace._replace(span=flat.place(trace.span)) for trace in (*told.traces(), *told.findings.traces)]
     if style != "consult" and (track is not None or len(turns) > 1):
         found += conversation_check.coverage(_told(sheet), texts, traces)
-    raised = [_raised(finding) for finding in found if not _is_told(finding, sheet, texts)]
+    raised = [_raised(finding) for finding in found]
     return SlotChecked(exported, Checked(sorted(raised, key=lambda f: (f.turn, f.part != "question", f.span)), traces))
 
 
 def _raised(finding: Finding) -> Finding:
     return finding._replace(severity=ERROR) if finding.severity == WARNING and finding.kind in _UNLICENSED else finding
-
-
-def _is_told(finding: Finding, sheet: FactSheet, texts: Sequence[tuple[ParsedText, ParsedText]]) -> bool:
-    """Whether what an answer is said to deny without ground is denied by a line in the same words, and not more of it: a line
-    on referable oedema denies no other."""
-    if finding.kind != "ungrounded_denial":
-        return False
-    answer = texts[finding.turn - 1][1].text
-    said = set(lexicon.read(answer[slice(*finding.span)]).words)
-    around = set(lexicon.read(answer[max(0, finding.span[0] - _AROUND) : finding.span[1] + _AROUND]).words)
-    denied = (lexicon.read(f.words).words for f in sheet.case.facts if f.words.startswith("no "))
-    return any(around.issuperset(FORMS.intersection(words)) and said.issubset(words) and words[-1] in said for words in denied)
 
 
 def _flattened(filled: Filled, flat: FlatText) -> Filled:
@@ -173,7 +160,6 @@ class _Answer:
             before = sentence.words[max(sentence.tokens.start, term.first - 4) : term.first]
             after = sentence.words[term.last : sentence.tokens.stop]
             denied = not _ABSENT_WORDS.isdisjoint(after) or any(not _ABSENT_WORDS.isdisjoint(each.within) for each in following)
-            denied = denied or ("as" in before and not _ABSENT_WORDS.isdisjoint(sentence.within))  # absent, as are ...
             subject = fact in graded and not set(VOCABULARY["subjects"].get(fact.unit, ())).isdisjoint(term.values)
             told = denied or subject or not denials.isdisjoint(term.values)
             if _AFFIRMING.isdisjoint(before) and told:
@@ -204,8 +190,6 @@ class _Answer:
     def _held(self) -> None:
         """Checks that an answer names only what a line has that it shows or marks: no macula where it is on the vessels."""
         lines = {anchor.line for anchor in self.filled.anchors}
-        if not lines.isdisjoint(self.known.structures):
-            lines.update(self.known.structures)  # a structure may be placed beside another
         held = frozenset().union(*(self.known.of_line[line.id] for line in lines))
         for sentence in self.sentences if self.text.has(THINGS) else ():
             compares = not comparison.COMPARING.isdisjoint(sentence.within)  # perhaps with the value of another line
