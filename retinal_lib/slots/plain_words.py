@@ -57,7 +57,7 @@ _POSSESSIVE = frozenset("my her his their its your the".split())
 _BLURRED = frozenset(
     "blur blurred blurry hazy dark dim unfocused grainy".split()
 )  # why a picture is poor, which a line may tell
-_ILL = frozenset("ill sick unwell unhealthy ailment trouble old young".split())  # which may be said of what is not known
+_ILL = frozenset("ill sick unwell unhealthy health ailment trouble old young".split())  # which may be said of what is not known
 _NAMING = frozenset("call name term refer speak use say word".split())
 _WANTED = frozenset("needed required necessary repeated advised useful helpful wise better best prudent sensible".split())
 _EXCLUDING = frozenset(["ruled", "excluded", "exclude", "denied"])
@@ -66,7 +66,7 @@ _SAYING = KNOWING | word_lists("negation").saying
 # what is named only with its line -> the words of a line that name it
 THINGS = {word: frozenset([word, *others.split()]) for word, others in SPEC["things"].items() if word}
 THINGS |= {word: frozenset([word]) for word in SPEC["things"][""].split()}
-_UNKNOWN = frozenset(["nobody", "wouldn't", "open", "whether", "cannot", "can't", "not", "unknown", "nor", "neither", "won't"])
+_UNKNOWN = frozenset(["nobody", "nothing", "wouldn't", "open", "whether", "cannot", "can't", "not", "unknown", "nor", "neither", "won't"])
 
 
 class KnownWords:
