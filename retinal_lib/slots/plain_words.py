@@ -66,7 +66,7 @@ _SAYING = KNOWING | word_lists("negation").saying
 # what is named only with its line -> the words of a line that name it
 THINGS = {word: frozenset([word, *others.split()]) for word, others in SPEC["things"].items() if word}
 THINGS |= {word: frozenset([word]) for word in SPEC["things"][""].split()}
-_UNKNOWN = frozenset(["nobody", "nothing", "wouldn't", "open", "whether", "cannot", "can't", "not", "unknown", "nor", "neither", "won't"])
+_UNKNOWN = frozenset(["nobody", "wouldn't", "open", "whether", "cannot", "can't", "not", "unknown", "nor", "neither", "won't"])
 
 
 class KnownWords:

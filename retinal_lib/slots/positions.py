@@ -14,6 +14,8 @@ from retinal_lib.slots.sheet import FactSheet
 
 _LARGEST, _SMALLEST = (frozenset(WORDS[name]) for name in ("largest", "smallest"))
 _NEAREST = frozenset("nearest closest near nearer closer".split())
+_NEAR = frozenset(["near", "close", "beside"])
+_STRUCTURES = frozenset(["disc", "macula", "fovea"])
 # word -> the axis that it is of (0: from left to right, 1: downwards), and which way along it
 _WAYS = {"left": (0, -1), "right": (0, 1), "leftward": (0, -1), "rightward": (0, 1)}
 _WAYS |= dict.fromkeys(("upper", "top", "above", "higher", "up", "upward"), (1, -1))
@@ -48,9 +50,8 @@ def wrong(sentence: Sentence) -> Iterator[Wrong]:
     if sentence.asks or not (known := _known(sentence.sheet)):
         return
     yield from _outside(sentence, known)
-    edges = "edge" in sentence.within and len(sentence.within & _WAYS.keys()) > 2  # a box is left, upper, right and lower edge
-    if edges:
-        return
+    if {"left", "right"} <= sentence.within and len(sentence.within & _WAYS.keys()) > 2:
+        return  # a box is left, upper, right and lower edge
     with_lesions = any(line.id[0] == "l" and not line.places for line in sentence.sheet.lines)
     lesions = sentence.terms("conditions") if with_lesions else ()
     named = list(_named(sentence, sentence.tokens, known))
@@ -219,6 +220,9 @@ def _largest(sentence: Sentence) -> Iterator[Wrong]:
         said = next((region for region in named if k < region.first < end), None)
         if said is None and len(named) == 1:
             said = named[0]  # most lie in the upper left quarter, and so does the largest
+        near = next((j for j in range(k, end) if box and sentence.words[j] in _NEAR), None)
+        if near is not None and not _STRUCTURES.isdisjoint(sentence.words[near:end]) and "near" not in box.place:
+            yield Wrong(Term(near, near + 1), f"the largest does not lie there: {box.text}", box)
         if said is not None and said.contains(place) is False:
             at = Term(said.first, said.last)
             yield Wrong(at, f"{sentence.text.text_of(at)!r} is wrong: the largest lies {box.place}", box)

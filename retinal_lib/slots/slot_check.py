@@ -190,6 +190,8 @@ class _Answer:
     def _held(self) -> None:
         """Checks that an answer names only what a line has that it shows or marks: no macula where it is on the vessels."""
         lines = {anchor.line for anchor in self.filled.anchors}
+        if not lines.isdisjoint(self.known.structures):
+            lines.update(self.known.structures)  # a structure may be placed beside another
         held = frozenset().union(*(self.known.of_line[line.id] for line in lines))
         for sentence in self.sentences if self.text.has(THINGS) else ():
             compares = not comparison.COMPARING.isdisjoint(sentence.within)  # perhaps with the value of another line
