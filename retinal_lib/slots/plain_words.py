@@ -186,12 +186,9 @@ class QuestionCheck:
                 return
         words = question.words
         far = next((k for k in range(len(words) - 1) if words[k] == "how" and words[k + 1] in ("far", "much")), None)
-        if far is not None and "than" in words[far:] and not comparison.COMPARING.isdisjoint(words[far:]) and not self._said:
-            findings.add(
-                "leak_answer", Term(far, far + 2), "the question says how two values compare, which no answer told yet"
-            )
-        vessels = {"artery", "vein"} & set(words)
-        if far is not None and "than" in words[far:] and len(vessels) == 2 and not vessels <= self._words and self._said:
+        vessels, compares = {"artery", "vein"} & set(words), not comparison.COMPARING.isdisjoint(words)
+        untold = (compares and not self._said) or (len(vessels) == 2 and not vessels <= self._words and self._said)
+        if far is not None and "than" in words and untold:
             says = "the question says how two values compare, which no answer told yet"
             findings.add("leak_answer", Term(far, far + 2), says)
         self._presumed(question, findings)
@@ -208,7 +205,7 @@ class QuestionCheck:
         words = question.words
         for k, (word, following) in enumerate(pairwise([*words, ""])):
             leaking = word.endswith("ing") and word in _listed("stating") and following in _PARTS
-            changed = not {"have", "has"}.isdisjoint(words[:k]) and (word in _CHANGED or self._is_change(words, k))
+            changed = word in _CHANGED or self._is_change(words, k)
             if word not in self._words and (leaking or changed or (word in _POSSESSIVE and following in _SEEING)):
                 says = (
                     f"the question has {question.text_of(Term(k, k + 1 + (following in _SEEING)))!r}, of which no answer told"
@@ -220,11 +217,8 @@ class QuestionCheck:
     def _is_change(words: list[str], k: int) -> bool:
         """Whether the participle at token k says that a part of the eye has changed: the cup that has widened."""
         state = words[k].endswith(("ed", "en", "own")) and words[k] in _listed("stating")
-        return (
-            state
-            and ({"have", "has"} & {*words[:k]} or words[k - 1] in ("so", "badly"))
-            and not (_PARTS | _DISC).isdisjoint(words[max(0, k - 6) : k])
-        )
+        has = not {"have", "has"}.isdisjoint(words[:k]) or words[k - 1] in ("so", "badly")
+        return state and has and not (_PARTS | _DISC).isdisjoint(words[max(0, k - 6) : k])
 
 
 class WordCheck:
@@ -290,7 +284,6 @@ class WordCheck:
             shown = any(slot.first in following for slot in sentence.slots)
             graded = any(slot.first < k for slot in sentence.slots if slot.anchor.line.id[0] == "d")
             means = words[k : k + 1] == ["mean"] and "which" in led and not graded
-            means = means and any(k < each.first < k + 5 for each in sentence.terms("conditions"))
             of_it = words[k + 1 : k + 2] in ([":"], *([word] for word in _REFERRING)) and words[k + 2 : k + 3] not in _HOW
             is_one = words[term.last : term.last + 3] in ([",", "which", "is"], [",", "which", "are"])  # which are deposits
             is_one = is_one and term.kind == "conditions" and not _OWN_WORDS.isdisjoint(words[term.last + 3 : term.last + 4])
