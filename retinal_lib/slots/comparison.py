@@ -29,6 +29,7 @@ _EXTENTS = {"taller": "vertical", "higher": "vertical", "wider": "horizontal", "
 # the direction that is called longer -> the words for the other one
 _EXTENT_WORDS = {"vertical": frozenset(["wide", "broad", "width"]), "horizontal": frozenset(["high", "tall", "height", "long"])}
 _SAME = frozenset("as in on , . ; size width value density length and here".split())  # after 'same', where it compares
+_LYING = frozenset("lie fall sit rest be is come".split())
 _SETTING_APART = frozenset("while whereas but".split())
 _REFERRING = frozenset("that this it these they those".split())
 _THAN = [["than", word] for word in ("that", "this", "these", "it")]
@@ -63,6 +64,7 @@ def wrong(sentence: Sentence, question: SlottedText) -> Iterator[Wrong]:
     """Yields the comparisons of a sentence that are wrong, or that are of nothing that was told: the first one, which is enough
     to send an answer back."""
     yield from _divided(sentence)
+    yield from _between(sentence)
     if not sentence.within.isdisjoint(_ON_SCALE):
         yield from _on_scale(sentence)
     if sentence.asks:
@@ -201,6 +203,20 @@ def _over_sentences(sentence: Sentence, k: int, question: SlottedText) -> list[t
     return found
 
 
+def _between(sentence: Sentence) -> Iterator[Wrong]:
+    """The value of all vessels lies between those of arteries and veins only where it does."""
+    k = next((k for k in sentence.tokens if sentence.words[k] == "between"), None)
+    if k is None or _LYING.isdisjoint(sentence.words[max(sentence.tokens.start, k - 3) : k]):
+        return
+    for one in (c for c in _of_slots(sentence.slots) if "all" in c.allowed.get("vessel", ())):
+        ends = [each for each in _compared(sentence.sheet.slots.values()) if _apart(one, each) == "vessel"]
+        values = [each.fact.value for each in ends]
+        if values and not min(values) <= one.fact.value <= max(values):
+            yield Wrong(
+                Term(k, k + 1), f"'between' is wrong: {one.fact.text}, {', '.join(each.fact.text for each in ends)}", one.fact
+            )
+
+
 def _each_with_all(sentence: Sentence, k: int) -> list[tuple[Compared, Compared]]:
     """The pairs of 'both lie below the value for all vessels': arteries and veins, each with all vessels."""
     before = sentence.words[sentence.tokens.start : k]
@@ -269,7 +285,7 @@ def _measures(compared: Compared) -> frozenset[str]:
     if compared.fact.aspect == "lesion":
         return frozenset(["count" if isinstance(compared.fact.value, int) else compared.fact.name.rpartition("_")[2]])
     measures = compared.allowed.get("measure", frozenset())
-    return _CALIBRES if measures <= _CALIBRES else measures
+    return _CALIBRES if measures and measures <= _CALIBRES else measures
 
 
 class Operands(NamedTuple):

@@ -21,7 +21,8 @@ _BESIDE = frozenset(
 )
 _PLACING = frozenset(SPEC["placing"])
 _CENTRES = frozenset(["centre", "central", "centrally"])
-_MIDDLES = frozenset(["middle", "midst"])
+_RIMS = frozenset(["border", "margin"])
+_OF_DISC = _RIMS | {"middle", "midst"}  # where the cup lies
 _STRUCTURES = frozenset(["macula", "fovea", "disc", "nerve"])
 _LANDMARKS = frozenset(["macula", "fovea", "foveal", "periphery", "peripheral"])
 _PLACES = _LANDMARKS | _STRUCTURES | _PLACING | REGION_WORDS
@@ -118,7 +119,10 @@ class SentenceCheck:
             beside = word in _BESIDE and after[:1] != [","] and not _STRUCTURES.isdisjoint(after)
             brought = lines.isdisjoint("lv") or ("l" in lines and word in _NEAR and not any("near " in text for text in texts))
             beside = beside and word not in self.known.placing and brought
-            centre = placed_at and ((word in _CENTRES and lines != {"d"}) or (word in _MIDDLES and "disc" in placed_at))
+            centre = placed_at and (
+                (word in _CENTRES and lines != {"d"})
+                or (word in _OF_DISC and not (word in _RIMS and sentence.terms("conditions")) and "disc" in placed_at)
+            )
             apart = word in _PLACING and not centre and word not in self.known.known and "v" not in lines
             if (landmark or beside or apart) and k not in sentence.values and k not in self.explained:
                 self.findings.add("place", Term(k, k + 1), f"{self.text.raw(k)!r} places something where no line does")
@@ -139,7 +143,7 @@ class SentenceCheck:
             return
         for term in (*sentence.terms("disorder"), *sentence.terms("conditions")):
             others = not _OTHERS.isdisjoint(text.words[max(sentence.tokens.start, term.first - 3) : term.first])
-            if others and polarity(text, term) == NEGATED:
+            if others and term.first not in sentence.values and polarity(text, term) == NEGATED:
                 says = f"{text.text_of(term)!r}: that there is nothing else is in no fact"
                 self.findings.add("ungrounded_denial", term, says)
 
