@@ -22,7 +22,7 @@ _BESIDE = frozenset(
 _PLACING = frozenset(SPEC["placing"])
 _CENTRES = frozenset(["centre", "central", "centrally"])
 _RIMS = frozenset(["border", "margin"])
-_OF_DISC = _RIMS | {"middle", "midst"}  # where the cup lies
+_MIDDLES = frozenset(["middle", "midst"])
 _STRUCTURES = frozenset(["macula", "fovea", "disc", "nerve"])
 _LANDMARKS = frozenset(["macula", "fovea", "foveal", "periphery", "peripheral"])
 _PLACES = _LANDMARKS | _STRUCTURES | _PLACING | REGION_WORDS
@@ -51,7 +51,9 @@ _HARDLY = frozenset("hardly barely scarcely".split())
 _ADDING = frozenset(["add", "added", "adding"])
 _YIELDING = frozenset("make give yield form equal".split())
 _SIZES = frozenset("large small wide narrow big tiny thick thin dense sparse round oval huge slim".split())
-_DEGREES = frozenset("rather quite very fairly pretty relatively remarkably unusually perfectly really".split())
+_DEGREES = frozenset(
+    "rather quite very fairly pretty relatively remarkably unusually perfectly especially particularly".split()
+)
 _STATES = frozenset("is are look appear seem remain".split())
 _SIZED = frozenset("disc cup ratio network".split())
 _FOUND = frozenset("abnormal found seen wrong unusual noted turned note suspicious amiss remarkable".split())
@@ -119,10 +121,9 @@ class SentenceCheck:
             beside = word in _BESIDE and after[:1] != [","] and not _STRUCTURES.isdisjoint(after)
             brought = lines.isdisjoint("lv") or ("l" in lines and word in _NEAR and not any("near " in text for text in texts))
             beside = beside and word not in self.known.placing and brought
-            centre = placed_at and (
-                (word in _CENTRES and lines != {"d"})
-                or (word in _OF_DISC and not (word in _RIMS and sentence.terms("conditions")) and "disc" in placed_at)
-            )
+            centre = placed_at and word in _CENTRES and lines != {"d"}
+            of_disc = word in _MIDDLES or (word in _RIMS and not sentence.terms("conditions"))  # where the cup lies
+            centre = centre or (of_disc and "disc" in placed_at)
             apart = word in _PLACING and not centre and word not in self.known.known and "v" not in lines
             if (landmark or beside or apart) and k not in sentence.values and k not in self.explained:
                 self.findings.add("place", Term(k, k + 1), f"{self.text.raw(k)!r} places something where no line does")
