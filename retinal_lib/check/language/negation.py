@@ -7,7 +7,6 @@ from retinal_lib.check.language.lexicon import ParsedText, Term, kept, word_list
 WORDS = word_lists("negation")
 AFFIRMED, NEGATED, UNCERTAIN = "affirmed", "negated", "uncertain"
 _TOPIC_ENDS = frozenset(topic.split()[-1] for topic in WORDS.topics)
-_RENAMED = 16  # tokens between two names of one thing
 _COLONS = (":", "–", "—")
 SUSPECTING = WORDS.suspecting
 SUSPECTED = "suspected"  # of labels and notes: affirmed, but not for certain
@@ -54,15 +53,10 @@ class Cues:
             return UNCERTAIN  # For hard exudates.
         if self.words[term.last : term.last + 1] == ["related"]:
             return UNCERTAIN  # age-related, myopia-related
-        following = self.words[term.last : min(term.last + 5, sentence.stop)]
-        if "question" in following and not WORDS.auxiliaries.isdisjoint(following):
-            return UNCERTAIN  # macular oedema was the other question
         if self._graded_alone(term, sentence) or self._unsaid(term, sentence):
             return UNCERTAIN
         if (comment := self._comment(term, sentence)) is not None:
             return self._comments(comment)
-        if self.words[sentence.stop : sentence.stop + 1] == ["?"] and sentence.start:
-            return UNCERTAIN  # Yes, there is. Could there be drusen as well?
         if self._supposed(term, sentence):
             return UNCERTAIN
         if earlier is not None:
@@ -113,8 +107,6 @@ class Cues:
             if verb < end and (words[verb] in WORDS.auxiliaries or "n't" in words[verb] or words[verb] == "cannot"):
                 stated = self._comments(range(verb, end))
                 return stated if stated == NEGATED else None
-            if first > k + 1 or pronoun or not WORDS.auxiliaries.isdisjoint(words[first:end]):
-                return None
             k = end
         return None
 
@@ -140,12 +132,6 @@ class Cues:
         """The condition before a term of which the same is said: drusen are absent, and so is oedema."""
         words = self.words
         at = next((k for k in range(term.first, sentence.start, -1) if words[k - 1] not in WORDS.led), sentence.start)
-        low = max(sentence.start, term.first - _RENAMED)
-        near = (t for t in reversed(self.conditions.values()) if low < t.last < term.first)
-        same = next((t for t in near if t.values == term.values), None)
-        between = words[same.last : term.first] if same and sentence.start <= same.first else ()
-        if between and (WORDS.renaming.issuperset(between) or not {"called", "known"}.isdisjoint(between)):
-            return same  # soft exudates, the pale patches that are also called cotton wool spots
         if at - 2 < sentence.start or words[at - 2] not in ("so", "as") or words[at - 1] not in WORDS.auxiliaries:
             return None
         return next((t for first, t in sorted(self.conditions.items(), reverse=True) if sentence.start <= first < at), None)
@@ -174,31 +160,13 @@ class Cues:
         """Whether a sentence says what may come or what is generally so: new vessels may grow, they can bleed. A sentence that
         something may be, may show or may point to something is about this eye."""
         words = self.words
-        if term.first > sentence.start and words[term.first - 1] in ("the", "this", "these", "your"):
-            return False
         if not self.modal:
             return False
         for k in range(max(sentence.start, term.first - 12), min(sentence.stop, term.last + 10, len(words) - 1)):
             if words[k] not in WORDS.modals or term.first <= k < term.last or (k and words[k - 1] in WORDS.persons):
                 continue
             following = words[k + 1] if words[k + 1] not in WORDS.adverbs else words[min(k + 2, len(words) - 1)]
-            if (following not in WORDS.after_modal or words[k] in ("should", "would")) and not self._parted(k, term):
-                return True
-        return False
-
-    def _parted(self, k: int, term: Term) -> bool:
-        """Whether a divider is between the modal verb at token k and a condition."""
-        low, high = (k, term.first) if k < term.first else (term.last, k)
-        words, starts = self.words, self.conditions
-        for i in range(low, high):
-            listed = words[i] == "," and (
-                i + 1 in starts or i in self._ends or words[i + 1 : i + 2] in (["and"], ["or"]) or k > term.first
-            )
-            if (
-                words[i] in (";", ":", "but")
-                or (words[i] == "," and not listed)
-                or "break" in getattr(self.at.get(i), "values", ())
-            ):
+            if following not in WORDS.after_modal or words[k] in ("should", "would"):
                 return True
         return False
 
@@ -225,7 +193,7 @@ class Cues:
             size = 1 if term is None else term.last - term.first
             k -= size
             if term is None:
-                if words[k] == ";" or (words[k] == ":" and (verb or self._normal(k, start))):
+                if words[k] == ";" or (words[k] == ":" and verb):
                     return None
                 if words[k] == "," and verb:
                     return None
@@ -244,17 +212,9 @@ class Cues:
             verb = verb or "verb" in values
         return None
 
-    def _normal(self, stop: int, start: int) -> bool:
-        """Whether the words before token `stop` are about normality: it is not normal: ..."""
-        return any(start <= t.first < stop for kind in ("normal", "disorder") for t in self.by_kind.get(kind, ()))
-
     def _particle(self, k: int, start: int) -> bool:
         """Whether the negation at token k answers a question by itself: No, ..."""
-        words = self.words
-        stops = {",", "–", "—", ":", ";"}
-        if k != start or words[k] not in ("no", "not"):
-            return False
-        return bool(stops & set(words[k + 1 : k + 2])) or (words[k] == "not" and bool(stops & set(words[k + 2 : k + 3])))
+        return k == start and self.words[k + 1 : k + 2] in ([","], ["–"], ["—"], [":"], [";"])
 
     def _after(self, at: int, stop: int) -> str | None:
         """The polarity from the words after a term: 'is not seen', 'cannot be judged', ': none'."""
