@@ -180,6 +180,8 @@ def test_comparisons_are_evaluated_on_the_facts(true: str, wrong: str) -> None:
         (f"The vessels measure {ALL}; I recommend a visit to a clinic.", "unlicensed"),
         (f"The vessels measure {ALL}; they may close.", "beyond"),
         (f"The vessels measure {ALL}, wider than usual.", "comparison"),
+        ("The veins are denser than the arteries [v2, v3].", "comparison"),
+        ("The veins branch more than the arteries [v2, v3].", "comparison"),
         (f"The vessels measure {ALL}, and there is no diabetic retinopathy.", "ungrounded_denial"),
         (f"The vessels measure {ALL}, and the eye is healthy.", "unsupported_normal"),
         (f"The vessels measure {ALL}, and drusen are seen.", "unsupported_disease"),
@@ -198,6 +200,7 @@ def test_what_no_fact_licenses_is_an_error(answer: str, kind: str) -> None:
         "Nothing is known about any disease here, so I would rather not say whether there is one.",
         f"Taken together, the blood vessels are {ALL} wide on average, measured over the whole image.",
         f"They average {ALL} across the picture.",
+        f"It is only natural to ask, and the answer is evident: they average {ALL}.",
     ],
 )
 def test_plain_words_are_no_error(answer: str) -> None:
