@@ -183,7 +183,6 @@ class _Numbers:
         self.decades = {t.first: float(t.value) for t in text.of("ages") if text.raw(t.first)[-1] == "s"}
         self.rounded = {k for s in text.sentences if _is_round(self.words[s.start : s.stop]) for k in s}
         self.found: list[Amount] = []
-        self.named: set[int] | None = None  # the tokens of longer names, once they are asked for
 
     def at(self, places: list[int]) -> list[Amount]:
         """Reads the numbers at these tokens."""
@@ -191,16 +190,11 @@ class _Numbers:
         for i in places:
             if i >= done and (amount := self._amount(i)) is not None:
                 against = bool(self.found) and self.found[-1].last == i - 1  # 0.076 over 0.051
-                loose = i in self.rounded or self._goes_on(i)
-                amount = _with_cue(amount, {} if against else self.cues, self.units, self.words, loose)
+                cues = {} if against else self.cues
+                amount = _with_cue(amount, cues, self.units, self.words, i in self.rounded)
                 self.found.append(amount)
                 done = amount.last
         return self.found
-
-    def _goes_on(self, i: int) -> bool:
-        """Whether 'about' before an amount holds for the one at token i too: about 1810 µm tall and 1630 µm wide."""
-        between = self.words[self.found[-1].last : i] if self.found and self.found[-1].about else []
-        return 0 < len(between) < 6 and not WORDS.joining.isdisjoint(between) and WORDS.stopping.isdisjoint(between)
 
     def _amount(self, i: int) -> Amount | None:
         word = self.words[i]
@@ -214,8 +208,6 @@ class _Numbers:
             return Amount(i, i + 1, i + 1, WORDS.roman[word], WORDS.roman[word], 0.0, True)
         if word == "half" and self.words[i + 1 : i + 2] == ["a"] and i + 2 in self.units:
             return Amount(i, i + 2, i + 2, 0.5, 0.5, 0.05, False)  # half a percent
-        if word != "a" and self._within_a_name(i):
-            return None
         if (part := fraction(self.words, i)) is not None:
             return _in_words(i, part)
         spelled = number(self.words, i) if word in SPELLED or word == "a" else None
@@ -227,13 +219,6 @@ class _Numbers:
             return False
         words, found = self.words, self.found
         return words[i - 1] in WORDS.levels or (bool(found) and words[found[-1].last : i] in (["of"], ["out", "of"], ["/"]))
-
-    def _within_a_name(self, i: int) -> bool:
-        """Whether token i is a word of a longer name, such as 'one thing'; units may hold numbers."""
-        if self.named is None:
-            names = [t for t in self.text.terms if t.last - t.first > 1 and t.kind != "units"]
-            self.named = {k for t in names for k in range(t.first, t.last)}
-        return i in self.named
 
 
 def _in_words(i: int, number: Spelled) -> Amount:
