@@ -23,7 +23,7 @@ from retinal_lib.text import reply_text
 
 WORDS = word_lists("conversation_check")
 
-VERSION = 23  # to be raised with every change of what the checks find; a run records it
+VERSION = 24  # to be raised with every change of what the checks find; a run records it
 # A new check is one more class here. Their order is that of findings about the same words.
 CHECKS = (Leaks, NumberCheck, Diseases, Grades, Normality, ImageAndPerson, Comparisons, LesionLocations, AddedDetails)
 _REQUIRED = ("image", "quality", "disease", "lesion", "vascular")

@@ -230,7 +230,7 @@ def _location_problem(text: ParsedText, group: list[Region], term: Term, index: 
     listed = bool(lesions.boxes) and not WORDS.listed.isdisjoint(words[sentence.start : first])
     if listed:  # the largest one, or all that have a box
         many = text.text_of(term).endswith("s") and term.first >= first - len(before)
-        one = not WORDS.largest.isdisjoint(before) and not many
+        one = not WORDS.largest.isdisjoint(before) and not many and "one" not in before  # one of the largest
         lesions = lesions._replace(places=(), boxes=lesions.boxes[:1] if one else lesions.boxes, complete=True)
     known = lesions.known(group)
     here, total = _count(known, group), _total(known)

@@ -32,6 +32,7 @@ _SAME = frozenset("as in on , . ; size width value density length and here".spli
 _LYING = frozenset("lie fall sit rest be is come".split())
 _SETTING_APART = frozenset("while whereas but".split())
 _REFERRING = frozenset("that this it these they those".split())
+_VESSELS = (["artery"], ["vein"])
 _THAN = [["than", word] for word in ("that", "this", "these", "it")]
 _ENDS = dict.fromkeys("highest severest top topmost maximum maximal worst".split(), 1)
 _ENDS |= dict.fromkeys("lowest minimal mildest bottom".split(), -1)
@@ -83,6 +84,8 @@ def _is_judged(sentence: Sentence, k: int) -> bool:
     words = sentence.words
     if sentence.anchors and all(anchor.line.places for anchor in sentence.anchors):
         return False  # the fovea lies a little lower, the cup is smaller: checked with their places
+    if words[k + 1 : k + 2] in _VESSELS:
+        return words[k] in ("more", "fewer")
     if words[k] == "more" and ("there" in words[max(0, k - 2) : k] or words[k + 1 : k + 3] in _THAN):
         return False  # yes, there is more; I can say no more than that
     return _compares(words, k, sentence.tokens)
@@ -125,6 +128,8 @@ def _problem(sentence: Sentence, k: int, question: SlottedText) -> Wrong | None:
         return Wrong(at, f"{raw} compares with what is usual, which no fact gives")
     if (ratio := _ratio_alone(sentence)) is not None and (told := _by_ratio(sentence, k, question, ratio)) is not None:
         return None if told else Wrong(at, f"{raw} is wrong: {ratio.text}", ratio)
+    if words[k] in ("more", "fewer") and words[k + 1 : k + 2] in _VESSELS:
+        return Wrong(at, f"{raw}: no line counts vessels")
     if words[k - 1 : k + 2] == ["branch", "more", "than"]:
         return Wrong(at, f"{raw}: no line tells how much vessels branch; a fractal dimension is higher or lower")
     judged = list(_each_with_all(sentence, k) or _judged(sentence, k, _comparable(sentence), question))

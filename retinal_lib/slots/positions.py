@@ -66,7 +66,8 @@ def wrong(sentence: Sentence) -> Iterator[Wrong]:
 def _misplaced(sentence: Sentence, named: list[_Structure], known: dict, k: int) -> Iterator[Wrong]:
     """What the word at token k says of a structure's place, where that is wrong."""
     words, after = sentence.words, sentence.words[k + 1 : min(k + 7, sentence.tokens.stop)]
-    other = next((one for one in named if k < one.at <= k + 6 and _is_compared(words, k, one.at)), None)
+    end = k + (8 if "centre" in after else 6)  # to the left of the centre of the optic disc
+    other = next((one for one in named if k < one.at <= end and _is_compared(words, k, one.at)), None)
     if not named and not sentence.anchors and not _PICTURE.isdisjoint(after):  # both in the left part of the picture:
         named = [_Structure(k + 1, name, *place) for name, place in known.items()]
     subject = _subject(sentence, named, known, k, other)
@@ -208,7 +209,7 @@ def _largest(sentence: Sentence) -> Iterator[Wrong]:
         raw = repr(sentence.text.raw(k))
         if boxes and sentence.words[k] in _SMALLEST:
             yield Wrong(Term(k, k + 1), f"{raw} is wrong: the boxes of the facts are of the largest")
-        if sentence.words[k] not in _LARGEST:
+        if sentence.words[k] not in _LARGEST or sentence.words[k - 3 : k] == ["one", "of", "the"]:
             continue
         following = [slot for slot in boxes if slot.first > k] or boxes
         if following and following[0].anchor.slot.name[-1] not in "1x":
