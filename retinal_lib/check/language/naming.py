@@ -7,7 +7,6 @@ may be of several facts is of those that its names fit.
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
-from itertools import pairwise
 from typing import NamedTuple
 
 from retinal_lib.check.language.lexicon import VOCABULARY, ParsedText, Term, word_lists
@@ -67,8 +66,14 @@ def words(part: Part, dimension: str, spots: Sequence[Spot] = (), here: bool = T
     found = [word for word in _all_words(text, sentence, dimension, spots) if word.first not in inner]
     if dimension == "measure":
         return _narrowed(sorted([*found, *_widths(text, sentence, found, spots)]) if here else found)
-    again = {one.first for before, one in pairwise(found) if one.values == before.values and text.words[one.first - 1] == "("}
-    return [word for word in found if word.first not in again]  # soft exudates (cotton wool spots)
+    kept: list[Word] = []
+    for word in found:
+        again = kept and (word.first < kept[-1].last or text.words[word.first - 1] == "(")  # soft exudates (cotton wool spots)
+        if again and not word.values.isdisjoint(kept[-1].values):
+            kept[-1] = Word(kept[-1].first, word.last, kept[-1].values & word.values)
+        else:
+            kept.append(word)
+    return kept
 
 
 def _all_words(text: ParsedText, sentence: range, dimension: str, spots: Sequence[Spot]) -> list[Word]:
