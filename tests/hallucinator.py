@@ -62,7 +62,7 @@ class Hallucinator:
         elif fault == "number" and values:
             place = draw.choice(values)
             lines[place] = (_SLOT if self.slots else _NUMBER).sub("777.77", lines[place], count=1)
-        elif fault == "swapped" and (pairs := [*_swaps(lines, sheet)]):
+        elif fault == "swapped" and (pairs := [*swaps(lines, sheet)]):
             place, one, other = draw.choice(pairs)
             lines[place] = lines[place].replace(one, "\0").replace(other, one).replace("\0", other)
         else:
@@ -84,7 +84,7 @@ def _answers(reply: str) -> Iterable[str]:
     return (line.removeprefix("Assistant: ") for line in reply.split("\n")[1::2])
 
 
-def _swaps(lines: list[str], sheet: FactSheet) -> Iterable[tuple[int, str, str]]:
+def swaps(lines: list[str], sheet: FactSheet) -> Iterable[tuple[int, str, str]]:
     """Pairs of measurements that stand in one answer and read differently."""
     for place, line in enumerate(lines):
         measured = [slot for slot in _SLOT.findall(line) if slot.startswith("{v")]

@@ -10,10 +10,12 @@ from functools import cache, partial
 from pathlib import Path
 
 import pytest
+from hallucinator import swaps
 from hypothesis import given
 from hypothesis import strategies as st
 
 from retinal_lib import load_dataset
+from retinal_lib.check.conversation_check import errors
 from retinal_lib.conversation import Turn
 from retinal_lib.dataset import page
 from retinal_lib.dataset.fact_kinds import denies
@@ -105,6 +107,18 @@ def test_conversations_are_short_varied_and_answer_the_question_first(cases: dic
     assert len(questions) > 1000
     assert len(set(questions[:1000])) >= 600
     assert len(words) >= 400
+
+
+def test_exchanged_values_are_found(cases: dict[str, list[Case]]) -> None:
+    found = Counter()
+    for case in itertools.chain(*cases.values()):
+        facts = facts_of(case, "instruction")
+        lines = offline.compose(facts, "instruction", None, 0).split("\n")
+        for place, one, other in swaps(lines, facts):
+            wrong = lines[place].replace(one, "\0").replace(other, one).replace("\0", other)
+            turns = parse("\n".join([*lines[:place], wrong, *lines[place + 1 :]]))
+            found[bool(errors(slot_check.examine(turns, facts, "instruction").checked.findings))] += 1
+    assert found[False] <= 0.015 * found.total() and found.total() > 500, found
 
 
 @pytest.mark.parametrize(("name", "track", "style"), EVERY)
