@@ -76,7 +76,7 @@ def _misplaced(sentence: Sentence, named: list[_Structure], known: dict, k: int)
         subject = named[0] if all(problems) else None  # over on the right are disc and cup
     if subject is None:
         return
-    if other is None and (words[k] in ("higher", "lower") or words[k - 2 : k] == ["to", "its"]):
+    if other is None and (words[k] in ("higher", "lower") or words[k - 2 : k] == ["to", "its"] or _further(words, k)):
         other = _opposite(subject, known, k)
         if other is None:
             return
@@ -96,6 +96,11 @@ def _places(sentence: Sentence, k: int) -> bool:
         return words[k - 1] in _STEPS
     after = words[k + 1 : min(k + 7, sentence.tokens.stop)]
     return words[k] not in ("higher", "lower", "under") or _OF_SHAPE.isdisjoint(after)
+
+
+def _further(words: list[str], k: int) -> bool:
+    """Whether a side is one that something lies further to than what was named before: further to the left is the fovea."""
+    return not {"further", "farther"}.isdisjoint(words[max(0, k - 3) : k])
 
 
 def _opposite(subject: _Structure, known: dict, k: int) -> _Structure | None:
@@ -177,7 +182,7 @@ def _named(sentence: Sentence, tokens: range, known: dict) -> Iterator[_Structur
 def _is_compared(words: list[str], k: int, at: int) -> bool:
     """Whether what is named at token `at` is what the word at token k sets something against: to the left of the disc."""
     between = words[k + 1 : at]
-    return ("of" in between and between[0] != "side") or "than" in between or words[k] in _BETWEEN
+    return between[:1] == ["of"] or "than" in between or words[k] in _BETWEEN
 
 
 def _subject(sentence: Sentence, named: list[_Structure], known: dict, k: int, other: _Structure | None) -> _Structure | None:
