@@ -401,6 +401,6 @@ def test_replies_in_the_manner_of_models_are_judged_no_worse_than_they_were(draw
         of = "slip" if reply["fault"] else "faithful, today's prompts" if reply["part"] > "m" else "faithful, earlier prompts"
         counted[of, bool(found)] += 1
     refused = {of: counted[of, True] / (counted[of, True] + counted[of, False]) for of, _ in counted}
-    assert refused["slip"] >= 0.975, counted
-    assert refused["faithful, today's prompts"] <= 0.028, counted
+    assert refused["slip"] >= 0.98, counted
+    assert refused["faithful, today's prompts"] <= 0.02, counted
     assert refused["faithful, earlier prompts"] <= 0.195, counted
