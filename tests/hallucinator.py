@@ -63,8 +63,7 @@ class Hallucinator:
             place = draw.choice(values)
             lines[place] = (_SLOT if self.slots else _NUMBER).sub("777.77", lines[place], count=1)
         elif fault == "swapped" and (pairs := [*swaps(lines, sheet)]):
-            place, one, other = draw.choice(pairs)
-            lines[place] = lines[place].replace(one, "\0").replace(other, one).replace("\0", other)
+            lines = draw.choice(pairs)
         else:
             lines[-1] += f" {_SAID.get(fault, _SAID['disease'])}"
         return "\n".join(lines)
@@ -84,12 +83,13 @@ def _answers(reply: str) -> Iterable[str]:
     return (line.removeprefix("Assistant: ") for line in reply.split("\n")[1::2])
 
 
-def swaps(lines: list[str], sheet: FactSheet) -> Iterable[tuple[int, str, str]]:
-    """Pairs of measurements that stand in one answer and read differently."""
+def swaps(lines: list[str], sheet: FactSheet) -> Iterable[list[str]]:
+    """The lines of a reply with two measurements exchanged that stand in one answer and read differently."""
     for place, line in enumerate(lines):
         measured = [slot for slot in _SLOT.findall(line) if slot.startswith("{v")]
         pairs = ((a, b) for i, a in enumerate(measured) for b in measured[i + 1 :])
-        yield from ((place, a, b) for a, b in pairs if _reads(a, sheet) != _reads(b, sheet))
+        for a, b in ((a, b) for a, b in pairs if _reads(a, sheet) != _reads(b, sheet)):
+            yield [*lines[:place], line.replace(a, "\0").replace(b, a).replace("\0", b), *lines[place + 1 :]]
 
 
 def _reads(slot: str, sheet: FactSheet) -> str:

@@ -10,7 +10,7 @@ from retinal_lib.check.language.naming import Word
 from retinal_lib.check.lesion_locations import regions
 from retinal_lib.dataset.fact_kinds import scales
 from retinal_lib.facts import Fact
-from retinal_lib.slots.sentence import Placed, Sentence, SlottedText, allowed_words
+from retinal_lib.slots.sentence import CALIBRES, Placed, Sentence, SlottedText, allowed_words
 from retinal_lib.slots.sheet import SPEC, Line, Slot
 
 WORDS = SPEC["comparison"]
@@ -40,7 +40,6 @@ _ON_SCALE = frozenset([*_ENDS, "severe"])
 _STANDING = frozenset("mean stand denote kept reserved call called be is".split())  # of the scale, not of this eye
 _NEXT_TO = frozenset("below second next above but beneath under one short".split())
 _DIMENSIONS = ("vessel", "lesion", "zone", "direction", "formula")
-_CALIBRES = frozenset(["crae", "crve"])
 _SIMILAR, _EQUAL = 0.15, 0.05  # how far apart values may lie that are called similar, or equal, as a share of the larger
 
 
@@ -51,6 +50,11 @@ class Compared(NamedTuple):
     shown: str
     allowed: dict[str, frozenset[str]]
     slot: Placed | None = None
+
+    @property
+    def overall(self) -> bool:
+        """Whether it is of all vessels, arteries and veins together."""
+        return "all" in self.allowed.get("vessel", ())
 
 
 class Wrong(NamedTuple):
@@ -65,12 +69,13 @@ def wrong(sentence: Sentence, question: SlottedText) -> Iterator[Wrong]:
     """Yields the comparisons of a sentence that are wrong, or that are of nothing that was told: the first one, which is enough
     to send an answer back."""
     yield from _divided(sentence)
-    yield from _between(sentence)
+    if "between" in sentence.within:
+        yield from _between(sentence)
     if not sentence.within.isdisjoint(_ON_SCALE):
         yield from _on_scale(sentence)
-    if sentence.asks:
+    if sentence.asks or COMPARING.isdisjoint(sentence.within):
         return
-    places = {region.first for region in regions(sentence.text)} if not COMPARING.isdisjoint(sentence.within) else ()
+    places = {region.first for region in regions(sentence.text)}
     for k in sentence.tokens:
         if sentence.words[k] not in COMPARING or k in sentence.values or k in places or not _is_judged(sentence, k):
             continue
@@ -128,7 +133,7 @@ def _problem(sentence: Sentence, k: int, question: SlottedText) -> Wrong | None:
         return Wrong(at, f"{raw} compares with what is usual, which no fact gives")
     if (ratio := _ratio_alone(sentence)) is not None and (told := _by_ratio(sentence, k, question, ratio)) is not None:
         return None if told else Wrong(at, f"{raw} is wrong: {ratio.text}", ratio)
-    if words[k] in ("more", "fewer") and words[k + 1 : k + 2] in _VESSELS:
+    if words[k + 1 : k + 2] in _VESSELS:
         return Wrong(at, f"{raw}: no line counts vessels")
     if words[k - 1 : k + 2] == ["branch", "more", "than"]:
         return Wrong(at, f"{raw}: no line tells how much vessels branch; a fractal dimension is higher or lower")
@@ -198,11 +203,7 @@ def _over_sentences(sentence: Sentence, k: int, question: SlottedText) -> list[t
     found = []
     for one, other in pairs:
         apart = _apart(one, other)
-        if (
-            apart
-            and _is_measured(sentence.words[k], one)
-            and "all" not in (*one.allowed.get("vessel", ()), *other.allowed.get("vessel", ()))
-        ):
+        if apart and _is_measured(sentence.words[k], one) and not (one.overall or other.overall):
             turned = _fit(_operands(sentence, k, apart, question), other, one, apart, both=True)
             found.append((other, one) if turned else (one, other))
     return found
@@ -210,16 +211,15 @@ def _over_sentences(sentence: Sentence, k: int, question: SlottedText) -> list[t
 
 def _between(sentence: Sentence) -> Iterator[Wrong]:
     """The value of all vessels lies between those of arteries and veins only where it does."""
-    k = next((k for k in sentence.tokens if sentence.words[k] == "between"), None)
-    if k is None or _LYING.isdisjoint(sentence.words[max(sentence.tokens.start, k - 3) : k]):
+    k = next(k for k in sentence.tokens if sentence.words[k] == "between")
+    if _LYING.isdisjoint(sentence.words[max(sentence.tokens.start, k - 3) : k]):
         return
-    for one in (c for c in _of_slots(sentence.slots) if "all" in c.allowed.get("vessel", ())):
+    for one in (each for each in _of_slots(sentence.slots) if each.overall):
         ends = [each for each in _compared(sentence.sheet.slots.values()) if _apart(one, each) == "vessel"]
         values = [each.fact.value for each in ends]
         if values and not min(values) <= one.fact.value <= max(values):
-            yield Wrong(
-                Term(k, k + 1), f"'between' is wrong: {one.fact.text}, {', '.join(each.fact.text for each in ends)}", one.fact
-            )
+            known = ", ".join(each.fact.text for each in (one, *ends))
+            yield Wrong(Term(k, k + 1), f"'between' is wrong: {known}", one.fact)
 
 
 def _each_with_all(sentence: Sentence, k: int) -> list[tuple[Compared, Compared]]:
@@ -227,7 +227,7 @@ def _each_with_all(sentence: Sentence, k: int) -> list[tuple[Compared, Compared]
     before = sentence.words[sentence.tokens.start : k]
     if {"both", "each"}.isdisjoint(before) or not _SETTING_APART.isdisjoint(before) or not _SIGNS.get(sentence.words[k]):
         return []
-    every = [each for each in _compared(sentence.sheet.slots.values()) if "all" in each.allowed.get("vessel", ())]
+    every = [each for each in _compared(sentence.sheet.slots.values()) if each.overall]
     pairs = [(one, other) for one in _of_slots(sentence.slots) for other in every if _apart(one, other) == "vessel"]
     return pairs if len(pairs) > 1 else []
 
@@ -290,7 +290,7 @@ def _measures(compared: Compared) -> frozenset[str]:
     if compared.fact.aspect == "lesion":
         return frozenset(["count" if isinstance(compared.fact.value, int) else compared.fact.name.rpartition("_")[2]])
     measures = compared.allowed.get("measure", frozenset())
-    return _CALIBRES if measures and measures <= _CALIBRES else measures
+    return CALIBRES if measures and measures <= CALIBRES else measures
 
 
 class Operands(NamedTuple):

@@ -58,8 +58,9 @@ def wrong(sentence: Sentence) -> Iterator[Wrong]:
     if not lesions:
         yield from _shown_wrongly(sentence, named)
     for k in sentence.tokens:
-        of_lesion = any(term.first < k for term in lesions)  # it may be a lesion that lies there
-        if (sentence.words[k] in _WAYS or sentence.words[k] in _MIDDLE) and not of_lesion and _places(sentence, k):
+        if not (sentence.words[k] in _WAYS or sentence.words[k] in _MIDDLE) or not _places(sentence, k):
+            continue
+        if not any(term.first < k for term in lesions):  # else it may be a lesion that lies there
             yield from _misplaced(sentence, named, known, k)
 
 

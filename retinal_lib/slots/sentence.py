@@ -18,7 +18,7 @@ from retinal_lib.slots.sheet import FactSheet, Line, Slot
 
 _WIDEST = frozenset("widest broadest thickest largest narrowest thinnest smallest".split())
 _VESSELS = frozenset("artery arteriole arteriolar vein venule venular venous arterial".split())
-_CALIBRES = frozenset(["crae", "crve"])
+CALIBRES = frozenset(["crae", "crve"])
 _NEAR = 3  # sentences around one whose slots it may compare with
 
 
@@ -180,7 +180,7 @@ def misshown(sentence: Sentence) -> Iterator[tuple[Placed, str]]:
                 yield slot, f"is an average, not of one vessel: {slot.anchor.line.text}"
         if slot.anchor.slot.fact.name == "age" and before[-1:] == ["for"] and "diabete" in before:
             yield slot, f"is an age, not how long: {slot.anchor.line.text}"
-        if "central" in before and "equivalent" not in before and not _CALIBRES.isdisjoint(slot.allowed.get("measure", ())):
+        if "central" in before and "equivalent" not in before and not CALIBRES.isdisjoint(slot.allowed.get("measure", ())):
             yield slot, f"is an estimate from the largest vessels, not of one: {slot.anchor.line.text}"
         if "cdr" in slot.allowed.get("measure", ()) and "area" in sentence.within:
             yield slot, f"compares diameters, not areas: {slot.anchor.line.text}"

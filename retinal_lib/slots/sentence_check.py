@@ -113,14 +113,13 @@ class SentenceCheck:
         lines, words, tokens = {name[0] for name in sentence.lines}, sentence.words, sentence.tokens
         if lines.isdisjoint("dl") and not sentence.terms("conditions"):
             return
-        texts = [line.text for line in sentence.lines.values()]
+        near = "l" in lines and not any("near " in line.text for line in sentence.lines.values())  # that some lie near is wrong
         placed_at = [name for name in ("fovea", "macula", "disc") if self.known.places(name)]
         for k in tokens:
             word, before, after = words[k], words[max(tokens.start, k - 4) : k + 2], words[k + 1 : min(k + 8, tokens.stop)]
             landmark = word in _LANDMARKS and not self.known.places(word) and "centred" not in before
             beside = word in _BESIDE and after[:1] != [","] and not _STRUCTURES.isdisjoint(after)
-            brought = lines.isdisjoint("lv") or ("l" in lines and word in _NEAR and not any("near " in text for text in texts))
-            beside = beside and word not in self.known.placing and brought
+            beside = beside and word not in self.known.placing and (lines.isdisjoint("lv") or (near and word in _NEAR))
             centre = placed_at and word in _CENTRES and lines != {"d"}
             of_disc = word in _MIDDLES or (word in _RIMS and not sentence.terms("conditions"))  # where the cup lies
             centre = centre or (of_disc and "disc" in placed_at)
@@ -370,12 +369,14 @@ class SentenceCheck:
         lines, words = [line for line in sentence.lines.values() if line.id[0] == "l"], sentence.words
         for line in lines:
             for k in sentence.tokens[:-1] if "in all four" not in line.text else ():
+                if words[k] not in ("every", "all"):
+                    continue
                 after = words[k + 1 : min(k + 5, sentence.tokens.stop)]
                 before = [self.profile.status_of(t.values)[1] for t in sentence.terms("conditions") if t.first < k]
                 of_it = len(lines) == 1 or ("each" in words[k - 3 : k] and line.facts[0] in before)
                 every = of_it and not _QUARTERS.isdisjoint(after[:2]) and {"except", "but", "save"}.isdisjoint(after[:2])
                 most = len(lines) == 1 and "most in" in line.text and words[k] == "all" and self._all_placed(sentence, k)
-                if (every and words[k] in ("every", "all")) or most:
+                if every or most:
                     says = f"{self.text.text_of(Term(k, k + 2))!r} is not what its line says: {line.text}"
                     self.findings.add("place", Term(k, k + 2), says)
 
